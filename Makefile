@@ -1,0 +1,65 @@
+# Everything a checkout needs: `make dev` and `make test` set themselves up on a fresh machine.
+
+.DEFAULT_GOAL := help
+.PHONY: help install dev test lint bench lock clean
+.DELETE_ON_ERROR:
+
+BIN := .venv/bin
+# Written last, so that an installation that broke off is done again.
+INSTALLED := .venv/.installed
+# Run, not only found: a version manager's placeholder is on PATH too.
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
+	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
+	&& { echo $$python; break; }; done)
+COMPILE = $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header $(ARGS)
+
+help:  ## List these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(INSTALLED)  ## Create .venv and install everything from the hash lock
+
+dev: $(INSTALLED)  ## Run the example graphs: Redis, API and worker (ARGS="--port 2025")
+	@$(BIN)/millstream dev --config examples/langgraph.json $(ARGS)
+
+test: $(INSTALLED)  ## Run all tests (ARGS="-k name")
+	$(BIN)/pytest -n 2 $(ARGS)
+
+lint: $(INSTALLED)  ## Check style, formatting, types and the import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(INSTALLED)  ## Measure latency, throughput and CPU per run
+	$(BIN)/python -m tests.bench $(ARGS)
+
+lock: $(BIN)/uv  ## Write the lock files anew (ARGS="--upgrade" for newer versions)
+	$(COMPILE) pyproject.toml --all-extras --group dev --output-file requirements.lock
+	$(COMPILE) pyproject.toml --extra api --constraints requirements.lock \
+		--output-file deploy/api.lock
+	$(COMPILE) pyproject.toml --extra worker --constraints requirements.lock \
+		--output-file deploy/worker.lock
+	printf 'hatchling\n' | $(COMPILE) - --constraints requirements.lock \
+		--output-file deploy/build.lock
+
+clean:  ## Remove .venv, caches and builds; the data in .millstream stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	find api worker shared tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(INSTALLED): requirements.lock pyproject.toml | $(BIN)/pip
+	@echo "Installing into .venv ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--no-deps --no-build-isolation -e .
+	@touch $@
+
+# pip comes last when a .venv is made: without it, it is incomplete.
+$(BIN)/pip:
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed, and none is on PATH." \
+		"If it is elsewhere: make PYTHON=/path/to/python" >&2; exit 1; }
+	@$(PYTHON) -m venv --clear .venv
+
+$(BIN)/uv: | $(BIN)/pip
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'

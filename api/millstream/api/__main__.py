@@ -1,0 +1,5 @@
+"""`python -m millstream.api`: one API process."""
+
+from millstream.api.main import main
+
+main()

@@ -1,0 +1,100 @@
+"""create_app(): the routes, what lives as long as the process, and who handles errors."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route
+
+from millstream.api import assistants, health, openapi, problems, runs, threads
+from millstream.api.openapi import Endpoint
+from millstream.api.schemas.assistant import Assistant, AssistantSearch
+from millstream.api.schemas.run import (
+    Run,
+    RunCancel,
+    RunCreateStateful,
+    RunCreateStateless,
+    RunJoin,
+    RunJoinStream,
+    RunList,
+)
+from millstream.api.schemas.thread import StateQuery, Thread, ThreadCreate, ThreadState
+from millstream.shared.assistants import GraphDirectory
+from millstream.shared.redis import connect
+from millstream.shared.settings import Settings
+from millstream.shared.stream import StreamHub
+
+THREAD_RUNS = "/threads/{thread_id}/runs"
+ENDPOINTS = [
+    Endpoint(
+        "POST",
+        "/assistants/search",
+        assistants.search,
+        body=AssistantSearch,
+        answer=list[Assistant],
+    ),
+    Endpoint("GET", "/assistants/{assistant_id}", assistants.get, answer=Assistant),
+    Endpoint("POST", "/threads", threads.create, body=ThreadCreate, answer=Thread),
+    Endpoint("GET", "/threads/{thread_id}", threads.get, answer=Thread),
+    Endpoint(
+        "GET", "/threads/{thread_id}/state", threads.state, query=StateQuery, answer=ThreadState
+    ),
+    Endpoint("GET", THREAD_RUNS, runs.list_runs, query=RunList, answer=list[Run]),
+    Endpoint("POST", THREAD_RUNS, runs.create, body=RunCreateStateful, answer=Run),
+    Endpoint("POST", f"{THREAD_RUNS}/stream", runs.stream, body=RunCreateStateful, streams=True),
+    Endpoint("POST", f"{THREAD_RUNS}/wait", runs.wait, body=RunCreateStateful),
+    Endpoint("POST", "/runs", runs.create_stateless, body=RunCreateStateless, answer=Run),
+    Endpoint("POST", "/runs/stream", runs.stream_stateless, body=RunCreateStateless, streams=True),
+    Endpoint("POST", "/runs/wait", runs.wait_stateless, body=RunCreateStateless),
+    *(
+        endpoint
+        for run in (f"{THREAD_RUNS}/{{run_id}}", "/runs/{run_id}")
+        for endpoint in (
+            Endpoint("GET", run, runs.get, answer=Run),
+            Endpoint("DELETE", run, runs.delete, status=204),
+            Endpoint("GET", f"{run}/join", runs.join, query=RunJoin),
+            Endpoint("GET", f"{run}/stream", runs.join_stream, query=RunJoinStream, streams=True),
+            Endpoint("POST", f"{run}/cancel", runs.cancel, query=RunCancel, status=202),
+        )
+    ),
+    Endpoint("GET", "/ok", health.ok),
+    Endpoint("GET", "/info", health.info),
+]
+
+
+def create_app(settings: Settings) -> Starlette:
+    """Returns the application; it connects to Redis when it starts."""
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        redis = connect(settings.redis_url, connections=settings.redis_max_connections)
+        blocking = connect(settings.redis_url, connections=128, reply_timeout=None)
+        app.state.settings = settings
+        app.state.redis = redis
+        app.state.blocking = blocking
+        app.state.graphs = GraphDirectory(redis)
+        app.state.hub = StreamHub(redis, blocking)
+        app.state.hub.start()
+        try:
+            yield
+        finally:
+            await app.state.hub.close()
+            await blocking.aclose()
+            await redis.aclose()
+
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=["*"],
+        allow_methods=["*"],
+        allow_headers=["*"],
+        expose_headers=["Content-Location", "Location", "X-Pagination-Total", "X-Pagination-Next"],
+    )
+    routes = [Route(e.path, e.handler, methods=[e.method]) for e in ENDPOINTS]
+    return Starlette(
+        routes=[*routes, *openapi.routes(ENDPOINTS)],
+        middleware=[cors],
+        exception_handlers=problems.HANDLERS,
+        lifespan=lifespan,
+    )

@@ -1,0 +1,116 @@
+"""JSON bodies in and out, ids in paths, and limits on both."""
+
+import json
+import logging
+import uuid
+from typing import Any, Final, TypeVar
+
+import msgspec
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from millstream.shared.errors import InvalidError
+from millstream.shared.settings import Settings
+
+log = logging.getLogger(__name__)
+
+Model = TypeVar("Model", bound=BaseModel)
+_told: set[tuple[str, str]] = set()  # unknown fields that were logged already
+TOLD_AT_MOST: Final = 1000
+
+
+def settings_of(request: Request) -> Settings:
+    """Returns the settings of the process."""
+    settings: Settings = request.app.state.settings
+    return settings
+
+
+async def read_body(request: Request) -> bytes:
+    """Returns the body; answers 413 as soon as it proves longer than allowed."""
+    most = settings_of(request).max_body
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > most:
+        raise HTTPException(413, f"The request body is larger than {most} bytes.")
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > most:
+            raise HTTPException(413, f"The request body is larger than {most} bytes.")
+        parts.append(part)
+    return b"".join(parts)
+
+
+async def read_model(request: Request, model: type[Model], *, empty: bool = False) -> Model:
+    """Returns the body as a model; `empty` lets an empty body stand for `{}`.
+
+    Raises InvalidError or pydantic's ValidationError, both of which name the field.
+    """
+    data = await read_body(request)
+    value: Any = {} if empty and not data else decode(data)
+    if not isinstance(value, dict):
+        raise InvalidError("body: Input should be an object")
+    parsed = model.model_validate(value)
+    _note_unknown(model, value)
+    return parsed
+
+
+def decode(data: bytes) -> Any:
+    """Returns the JSON value: strictly RFC 8259, in UTF-8, whole numbers exact.
+
+    Raises InvalidError for anything else: NaN, numbers out of range, lone surrogates, a value
+    nested too deep.
+    """
+    try:
+        return msgspec.json.decode(data)
+    except msgspec.DecodeError as error:
+        raise InvalidError(f"Invalid JSON in request body: {error}") from None
+    except UnicodeDecodeError:
+        raise InvalidError("Invalid JSON in request body: it is not UTF-8") from None
+    except RecursionError:
+        raise InvalidError("Invalid JSON in request body: nested too deep") from None
+
+
+def encode(value: Any) -> bytes:
+    """Returns the value as JSON; msgspec.Raw parts go through unread."""
+    try:
+        return msgspec.json.encode(value)
+    except OverflowError:  # whole numbers beyond 64 bits
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_show).encode()
+
+
+def _show(value: Any) -> Any:
+    if isinstance(value, msgspec.Raw):
+        return json.loads(bytes(value))
+    return msgspec.to_builtins(value)
+
+
+def answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Returns the value as a JSON response."""
+    return Response(encode(value), status, headers, media_type="application/json")
+
+
+def path_uuid(request: Request, name: str, noun: str, *, malformed: int = 422) -> str:
+    """Returns the UUID in the path in its usual form; answers `malformed` if it is none."""
+    try:
+        return str(uuid.UUID(request.path_params[name]))
+    except ValueError:
+        raise HTTPException(malformed, f"Invalid {noun} ID: must be a UUID") from None
+
+
+def query_model(request: Request, model: type[Model]) -> Model:
+    """Returns the query parameters as a model; a repeated one is a list."""
+    values: dict[str, Any] = {}
+    for name, value in request.query_params.multi_items():
+        values.setdefault(name.removesuffix("[]"), []).append(value)
+    return model.model_validate({k: v[0] if len(v) == 1 else v for k, v in values.items()})
+
+
+def _note_unknown(model: type[BaseModel], value: dict[str, Any]) -> None:
+    """Logs fields that this server does not know, once each: SDKs run ahead of servers."""
+    for field in value.keys() - model.model_fields.keys():
+        mark = (model.__name__, field[:64])
+        if mark not in _told and len(_told) < TOLD_AT_MOST:
+            _told.add(mark)
+            log.info("%s: field %r is not known here and was ignored", *mark)

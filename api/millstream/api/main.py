@@ -1,0 +1,72 @@
+"""An API process: uvicorn around the app, with a stop that lets clients come back."""
+
+import argparse
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+from types import FrameType
+from typing import Final
+
+import uvicorn
+from starlette.applications import Starlette
+
+from millstream.api.app import create_app
+from millstream.shared.errors import SettingError
+from millstream.shared.settings import Settings
+
+STOP_WITHIN: Final = 4  # s for open requests, once the process is told to stop
+
+
+class Server(uvicorn.Server):
+    """Tells the open streams when it is told to stop, and says when it accepts connections."""
+
+    def __init__(self, config: uvicorn.Config, app: Starlette) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Starts to listen; prints one line for whoever started the process."""
+        await super().startup(sockets)
+        if self.started:
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            shown = f"[{host}]" if ":" in host else host
+            ready = {"url": f"http://{shown}:{port}", "pid": os.getpid()}
+            sys.stdout.write(f"millstream-ready {json.dumps(ready)}\n")
+            sys.stdout.flush()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Called by uvicorn on SIGTERM and SIGINT."""
+        hub = getattr(self._app.state, "hub", None)
+        if hub is not None:
+            hub.shut_down()
+        super().handle_exit(signal.Signals(sig), frame)
+
+
+def main() -> None:
+    """Reads the arguments and serves; exits with 1 and a sentence if it can't start."""
+    parser = argparse.ArgumentParser(prog="millstream api")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=2024)
+    arguments = parser.parse_args()
+    try:
+        settings = Settings.from_env()
+    except SettingError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(1)
+    level = settings.log_level.upper()
+    logging.basicConfig(level=level, format="%(levelname)-7s %(name)s: %(message)s")
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
+        host=arguments.host,
+        port=arguments.port,
+        access_log=False,
+        log_level="warning",
+        log_config=None,
+        timeout_graceful_shutdown=STOP_WITHIN,
+        server_header=False,
+    )
+    Server(config, app).run()

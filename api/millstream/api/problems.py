@@ -1,0 +1,92 @@
+"""What a caller is told when something is refused: one table from error to status.
+
+Every body is `{"detail": "…"}`. Source: the LangGraph Platform API.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from millstream.shared.errors import (
+    ConflictError,
+    InvalidError,
+    MillstreamError,
+    NotFoundError,
+    UnavailableError,
+)
+from millstream.shared.redis import AWAY
+
+log = logging.getLogger(__name__)
+
+STATUS: Final[dict[type[MillstreamError], int]] = {
+    NotFoundError: 404,
+    ConflictError: 409,
+    InvalidError: 422,
+    UnavailableError: 503,
+}
+SHOWN: Final = 120  # characters of a refused value
+
+
+def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
+    """Returns the answer to a refused request."""
+    # A quoted value may hold what UTF-8 can't carry.
+    clean = detail.encode("utf-8", "replace").decode()
+    body = msgspec.json.encode({"detail": clean})
+    return Response(body, status, headers, media_type="application/json")
+
+
+def sentence(error: ValidationError) -> str:
+    """Returns what is wrong with a request, each part with the name of its field."""
+    parts = []
+    for item in error.errors(include_url=False, include_context=False)[:5]:
+        field = ".".join(str(step) for step in item["loc"]) or "body"
+        given = "" if item["type"] == "missing" else f" (given: {repr(item['input'])[:SHOWN]})"
+        message = item["msg"].removeprefix("Value error, ")
+        parts.append(f"{field}: {message}{given}")
+    return "; ".join(parts)
+
+
+async def _refused(_: Request, error: Any) -> Response:
+    status = STATUS.get(type(error), 500)
+    headers = None
+    if isinstance(error, UnavailableError):
+        headers = {"retry-after": str(error.retry_after)}
+    elif status == 500:
+        log.error("a request failed: %s", error)
+    return problem(status, str(error), headers)
+
+
+async def _invalid(_: Request, error: Any) -> Response:
+    return problem(422, sentence(error))
+
+
+async def _http(_: Request, error: Any) -> Response:
+    # The reference answers a wrong method like an unknown route.
+    if error.status_code in (404, 405):
+        return problem(404, "Not Found")
+    return problem(error.status_code, error.detail, error.headers)
+
+
+async def _away(request: Request, error: Any) -> Response:
+    log.warning("%s %s: Redis is away: %s", request.method, request.url.path, error)
+    return problem(503, "Redis is not reachable. Try again shortly.", {"retry-after": "1"})
+
+
+async def _unexpected(request: Request, error: Any) -> Response:
+    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return problem(500, "Internal Server Error")
+
+
+HANDLERS: Final[dict[Any, Callable[[Request, Any], Awaitable[Response]]]] = {
+    MillstreamError: _refused,
+    ValidationError: _invalid,
+    HTTPException: _http,
+    **dict.fromkeys(AWAY, _away),
+    Exception: _unexpected,
+}

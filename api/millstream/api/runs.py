@@ -1,0 +1,283 @@
+"""Runs: create, stream, wait, read, join, cancel, delete."""
+
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from millstream.api.body import answer, path_uuid, query_model, read_model, settings_of
+from millstream.api.schemas.run import (
+    RunCancel,
+    RunCreate,
+    RunCreateStateful,
+    RunCreateStateless,
+    RunJoin,
+    RunJoinStream,
+    RunList,
+)
+from millstream.api.shown import show_run
+from millstream.api.sse import EventStream, FinalOutput
+from millstream.api.submission import submission
+from millstream.shared import runs, threads
+from millstream.shared.assistants import GraphDirectory
+from millstream.shared.errors import InvalidError, NotFoundError
+from millstream.shared.lifecycle import TERMINAL
+from millstream.shared.redis import Client
+from millstream.shared.runs import RunRecord
+from millstream.shared.stream import START, Entry, Position, Reader, StreamHub, parse_position
+
+FROM_THE_START: Final = ("-1", "0", "0-0", "-")
+
+
+def _redis(request: Request) -> Client:
+    redis: Client = request.app.state.redis
+    return redis
+
+
+def _hub(request: Request) -> StreamHub:
+    hub: StreamHub = request.app.state.hub
+    return hub
+
+
+# ── Create ──────────────────────────────────────────────────────────────────────────────────
+
+
+async def create(request: Request) -> Response:
+    """`POST /threads/{thread_id}/runs`: a run in the background; with `stream`, its events."""
+    thread_id = path_uuid(request, "thread_id", "thread")
+    body = await read_model(request, RunCreateStateful)
+    return await (_stream if body.stream else _create)(request, body, thread_id)
+
+
+async def stream(request: Request) -> Response:
+    """`POST /threads/{thread_id}/runs/stream`: a run and its events."""
+    thread_id = path_uuid(request, "thread_id", "thread", malformed=400)
+    return await _stream(request, await read_model(request, RunCreateStateful), thread_id)
+
+
+async def wait(request: Request) -> Response:
+    """`POST /threads/{thread_id}/runs/wait`: a run and its final state."""
+    thread_id = path_uuid(request, "thread_id", "thread", malformed=400)
+    return await _wait(request, await read_model(request, RunCreateStateful), thread_id)
+
+
+async def create_stateless(request: Request) -> Response:
+    """`POST /runs`: a run in the background, on a thread of its own; with `stream`, its events."""
+    body = await read_model(request, RunCreateStateless)
+    return await (_stream if body.stream else _create)(request, body, None)
+
+
+async def stream_stateless(request: Request) -> Response:
+    """`POST /runs/stream`: a run on a thread of its own, and its events."""
+    return await _stream(request, await read_model(request, RunCreateStateless), None)
+
+
+async def wait_stateless(request: Request) -> Response:
+    """`POST /runs/wait`: a run on a thread of its own, and its final state."""
+    return await _wait(request, await read_model(request, RunCreateStateless), None)
+
+
+async def _admit(request: Request, body: RunCreate, run_id: str, thread_id: str) -> RunRecord:
+    directory: GraphDirectory = request.app.state.graphs
+    graph = await directory.resolve(body.assistant_id)
+    submitted = submission(body, graph, run_id=run_id, thread_id=thread_id)
+    return await runs.submit(_redis(request), submitted)
+
+
+async def _create(request: Request, body: RunCreate, thread_id: str | None) -> Response:
+    run_id = str(uuid.uuid4())
+    record = await _admit(request, body, run_id, thread_id or runs.stateless_thread_id(run_id))
+    return answer(show_run(record), headers={"content-location": _place(run_id, thread_id)})
+
+
+async def _stream(request: Request, body: RunCreate, thread_id: str | None) -> Response:
+    run_id = str(uuid.uuid4())
+    reader, on_leave = await _admit_followed(request, body, run_id, thread_id)
+    place = _place(run_id, thread_id)
+    return EventStream(
+        reader,
+        headers={"content-location": place, "location": f"{place}/stream"},
+        keepalive=settings_of(request).keepalive,
+        on_leave=on_leave,
+    )
+
+
+async def _wait(request: Request, body: RunCreate, thread_id: str | None) -> Response:
+    run_id = str(uuid.uuid4())
+    reader, on_leave = await _admit_followed(request, body, run_id, thread_id)
+    # The reference names the thread here, of a stateless run too.
+    thread = thread_id or runs.stateless_thread_id(run_id)
+    place = _place(run_id, thread)
+    return FinalOutput(
+        reader,
+        _output(request, thread, run_id),
+        headers={"content-location": place, "location": f"{place}/join"},
+        keepalive=settings_of(request).keepalive,
+        on_leave=on_leave,
+    )
+
+
+async def _admit_followed(
+    request: Request, body: RunCreate, run_id: str, thread_id: str | None
+) -> tuple[Reader, Callable[[], Awaitable[object]] | None]:
+    """Admits a run that its creator follows from its first event on."""
+    thread = thread_id or runs.stateless_thread_id(run_id)
+    reader = await _hub(request).open(thread, run_id, START, fresh=True)
+    try:
+        await _admit(request, body, run_id, thread)
+    except BaseException:
+        reader.close()
+        raise
+    on_leave = _cancel(request, thread, run_id) if body.on_disconnect == "cancel" else None
+    return reader, on_leave
+
+
+def _place(run_id: str, thread_id: str | None) -> str:
+    return f"/threads/{thread_id}/runs/{run_id}" if thread_id else f"/runs/{run_id}"
+
+
+def _cancel(request: Request, thread_id: str, run_id: str) -> Callable[[], Awaitable[object]]:
+    redis, stream_ttl = _redis(request), settings_of(request).stream_ttl
+
+    async def cancel_run() -> object:
+        return await runs.cancel(
+            redis, thread_id, run_id, action="interrupt", stream_ttl=stream_ttl
+        )
+
+    return cancel_run
+
+
+def _output(request: Request, thread_id: str, run_id: str) -> Callable[[Entry], Awaitable[bytes]]:
+    redis = _redis(request)
+
+    async def final(end: Entry) -> bytes:
+        return await runs.final_output(redis, thread_id, run_id, end.output)
+
+    return final
+
+
+# ── Read ────────────────────────────────────────────────────────────────────────────────────
+
+
+def _ids(request: Request) -> tuple[str, str]:
+    """Returns the thread and the run in the path; a stateless run's thread follows from it."""
+    run_id = path_uuid(request, "run_id", "run")
+    if "thread_id" in request.path_params:
+        return path_uuid(request, "thread_id", "thread"), run_id
+    return runs.stateless_thread_id(run_id), run_id
+
+
+async def list_runs(request: Request) -> Response:
+    """`GET /threads/{thread_id}/runs`: newest first."""
+    thread_id = path_uuid(request, "thread_id", "thread")
+    query = query_model(request, RunList)
+    await threads.require_thread(_redis(request), thread_id)
+    records = await runs.list_runs(
+        _redis(request), thread_id, limit=query.limit, offset=query.offset, status=query.status
+    )
+    return answer([show_run(record, list(query.select)) for record in records])
+
+
+async def get(request: Request) -> Response:
+    """`GET …/runs/{run_id}`"""
+    return answer(show_run(await runs.get_run(_redis(request), *_ids(request))))
+
+
+async def join(request: Request) -> Response:
+    """`GET …/runs/{run_id}/join`: waits for the end; the final state."""
+    thread_id, run_id = _ids(request)
+    query = query_model(request, RunJoin)
+    await runs.get_run(_redis(request), thread_id, run_id)
+    place = _place(run_id, thread_id)
+    return FinalOutput(
+        await _hub(request).open(thread_id, run_id, START),
+        _output(request, thread_id, run_id),
+        headers={"content-location": place, "location": f"{place}/join"},
+        keepalive=settings_of(request).keepalive,
+        on_leave=_cancel(request, thread_id, run_id) if query.cancel_on_disconnect else None,
+    )
+
+
+async def join_stream(request: Request) -> Response:
+    """`GET …/runs/{run_id}/stream`: the events after `Last-Event-ID`, and those to come.
+
+    Without the header: from now on; of an ended run, all that is kept.
+    """
+    thread_id, run_id = _ids(request)
+    query = query_model(request, RunJoinStream)
+    await runs.get_run(_redis(request), thread_id, run_id)
+    stateless = "thread_id" not in request.path_params
+    place = _place(run_id, None if stateless else thread_id)
+    return EventStream(
+        await _hub(request).open(thread_id, run_id, _after(request)),
+        headers={"content-location": place, "location": f"{place}/stream"},
+        keepalive=settings_of(request).keepalive,
+        modes=frozenset(query.stream_mode),
+        on_leave=_cancel(request, thread_id, run_id) if query.cancel_on_disconnect else None,
+    )
+
+
+def _after(request: Request) -> Position | None:
+    """Returns the position after which the client wants events; None means from now on."""
+    last = request.headers.get("last-event-id", "").strip()
+    return START if last in FROM_THE_START else parse_position(last)
+
+
+# ── End ─────────────────────────────────────────────────────────────────────────────────────
+
+
+async def cancel(request: Request) -> Response:
+    """`POST …/runs/{run_id}/cancel`: 202 at once, or with `wait` 200 when the run has stopped."""
+    thread_id, run_id = _ids(request)
+    query = query_model(request, RunCancel)
+    reader = await _hub(request).open(thread_id, run_id, START) if query.wait else None
+    try:
+        status = await runs.cancel(
+            _redis(request), thread_id, run_id,
+            action=query.action, stream_ttl=settings_of(request).stream_ttl,
+        )  # fmt: skip
+        if status is None:
+            raise NotFoundError("No runs found to cancel.")
+        if status in TERMINAL:
+            raise NotFoundError(
+                f"No matching runs to cancel. Run {run_id} has ended: its status is {status}."
+            )
+    except BaseException:
+        if reader is not None:
+            reader.close()
+        raise
+    if reader is None:
+        return Response(status_code=202)
+    place = _place(run_id, thread_id)
+    return FinalOutput(
+        reader,
+        _empty,
+        headers={"content-location": place, "location": f"{place}/join"},
+        keepalive=settings_of(request).keepalive,
+    )
+
+
+async def _empty(_: Entry) -> bytes:
+    return b"{}"
+
+
+async def delete(request: Request) -> Response:
+    """`DELETE …/runs/{run_id}`: a run that has not ended is cancelled first."""
+    thread_id, run_id = _ids(request)
+    redis = _redis(request)
+    record = await runs.get_run(redis, thread_id, run_id)
+    if record.status not in TERMINAL:
+        await _cancel(request, thread_id, run_id)()
+        reader = await _hub(request).open(thread_id, run_id, START)
+        try:
+            while not reader.ended:
+                if not await reader.read():
+                    await reader.news.wait()
+                if reader.closing:
+                    raise InvalidError("The server is stopping; the run was cancelled.")
+        finally:
+            reader.close()
+    await runs.delete_run(redis, thread_id, run_id)
+    return Response(status_code=204)

@@ -1,0 +1,1 @@
+"""The public JSON: requests and answers. Source of openapi.json."""

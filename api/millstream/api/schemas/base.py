@@ -1,0 +1,34 @@
+"""What all requests have in common."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
+
+
+class RequestModel(BaseModel):
+    """A JSON body. `null` means not given; a field that is not known is ignored."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_not_given(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            return {name: value for name, value in data.items() if value is not None}
+        return data
+
+
+class QueryModel(BaseModel):
+    """Query parameters: strings that stand for numbers, flags and lists."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+def _listed(value: Any) -> Any:
+    if isinstance(value, str):
+        return [part for part in value.split(",") if part]
+    return value
+
+
+Listed = BeforeValidator(_listed)  # `a`, `a,b` or a repeated parameter
+Strings = Annotated[list[str], Listed]

@@ -1,0 +1,228 @@
+"""Requests for runs, and the Run that answers them. Source: the LangGraph Platform API."""
+
+import math
+import re
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
+
+from millstream.api.schemas.base import Listed, QueryModel, RequestModel
+from millstream.shared.lifecycle import RunStatus
+from millstream.shared.multitask import Strategy
+
+StreamMode = Literal[
+    "values", "updates", "messages", "messages-tuple", "custom", "events", "debug", "tasks",
+    "checkpoints",
+]  # fmt: skip
+METADATA_KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+METADATA_KEYS: Final = 32
+METADATA_TEXT: Final = 512  # characters
+LONGEST_DELAY: Final = 10 * 365 * 86400  # s
+
+
+def _check_metadata(value: dict[str, Any]) -> dict[str, Any]:
+    if len(value) > METADATA_KEYS:
+        raise ValueError(f"at most {METADATA_KEYS} keys are allowed, not {len(value)}")
+    for key, item in value.items():
+        if not METADATA_KEY.fullmatch(key):
+            raise ValueError(f"key {key[:70]!r} is not 1 to 64 of the characters A-Z a-z 0-9 _ -")
+        if not isinstance(item, (str, int, float, bool)):
+            raise ValueError(f"the value of {key!r} must be a string, number or boolean")
+        if isinstance(item, str) and len(item) > METADATA_TEXT:
+            raise ValueError(f"the value of {key!r} is longer than {METADATA_TEXT} characters")
+    return value
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _without_duplicates(value: list[str]) -> list[str]:
+    return list(dict.fromkeys(value))
+
+
+def _strategy(value: Any) -> Any:
+    if value in ("interrupt", "rollback"):
+        raise ValueError(f"{value!r} is not supported by this version; use 'enqueue' or 'reject'")
+    try:
+        return Strategy(value)
+    except ValueError:
+        raise ValueError("must be one of 'reject', 'enqueue'") from None
+
+
+RunMetadata = Annotated[dict[str, Any], AfterValidator(_check_metadata)]
+StreamModes = Annotated[
+    list[StreamMode], BeforeValidator(_as_list), AfterValidator(_without_duplicates)
+]
+MultitaskStrategy = Annotated[Strategy, BeforeValidator(_strategy)]
+Breakpoints = Literal["*"] | list[str]
+
+
+class SendTo(RequestModel):
+    """A node to run with an input of its own."""
+
+    node: str
+    input: Any = None
+
+
+class Command(RequestModel):
+    """What to do on a thread instead of giving it an input."""
+
+    update: dict[str, Any] | list[tuple[str, Any]] | None = None
+    resume: Any = None
+    goto: str | SendTo | list[str | SendTo] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _pairs(cls, data: Any) -> Any:
+        # JSON has no tuples.
+        if isinstance(data, dict) and isinstance(data.get("update"), list):
+            pairs = [tuple(p) if isinstance(p, list) else p for p in data["update"]]
+            return {**data, "update": pairs}
+        return data
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "Command":
+        if not self.model_fields_set & {"update", "resume", "goto"}:
+            raise ValueError("at least one of `update`, `resume` and `goto` must be given")
+        return self
+
+
+class Config(RequestModel):
+    """A RunnableConfig, as far as clients may set it."""
+
+    tags: list[str] | None = None
+    recursion_limit: int | None = Field(default=None, ge=1)
+    configurable: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
+
+
+class Checkpoint(RequestModel):
+    """Where on the thread to start from."""
+
+    thread_id: str | None = None
+    checkpoint_ns: str | None = None
+    checkpoint_id: str | None = None
+    checkpoint_map: dict[str, Any] | None = None
+
+
+class LangsmithTracer(RequestModel):
+    """Where LangSmith keeps the trace, for workers that send traces there."""
+
+    project_name: str | None = None
+    example_id: str | None = None
+
+
+class RunCreate(RequestModel):
+    """What stateful and stateless runs have in common."""
+
+    assistant_id: str = Field(min_length=1, description="A graph's name, or an assistant's UUID.")
+    input: Any = Field(default=None, description="The graph's input; null goes on from the state.")
+    command: Command | None = None
+    metadata: RunMetadata = {}
+    config: Config = Config()
+    context: dict[str, Any] = {}
+    webhook: str | None = None
+    interrupt_before: Breakpoints | None = None
+    interrupt_after: Breakpoints | None = None
+    stream: bool = False
+    stream_mode: StreamModes = ["values"]
+    stream_subgraphs: bool = False
+    stream_resumable: bool = False
+    feedback_keys: list[str] | None = None
+    multitask_strategy: MultitaskStrategy = Strategy.ENQUEUE
+    on_disconnect: Literal["cancel", "continue"] = "cancel"
+    after_seconds: int | float = Field(default=0, ge=0, le=LONGEST_DELAY)
+    durability: Literal["sync", "async", "exit"] | None = None
+    checkpoint_during: bool | None = None
+    langsmith_tracer: LangsmithTracer | None = None
+
+    @model_validator(mode="after")
+    def _agrees(self) -> "RunCreate":
+        if self.webhook is not None:
+            raise ValueError("webhook: webhooks are not delivered by this version")
+        if self.command is not None and self.input == {}:
+            self.input = None
+        if self.command is not None and self.input is not None:
+            raise ValueError("input, command: give one of them, not both")
+        if not math.isfinite(self.after_seconds):
+            raise ValueError("after_seconds: must be a finite number")
+        if not self.stream_mode:
+            self.stream_mode = ["values"]
+        if self.durability is None:
+            self.durability = "exit" if self.checkpoint_during is False else "async"
+        return self
+
+
+class RunCreateStateful(RunCreate):
+    """`POST /threads/{thread_id}/runs…`"""
+
+    checkpoint: Checkpoint | None = None
+    checkpoint_id: str | None = None
+    if_not_exists: Literal["create", "reject"] = "reject"
+
+
+class RunCreateStateless(RunCreate):
+    """`POST /runs…`: the run gets a thread of its own."""
+
+    on_completion: Literal["delete", "keep"] = "delete"
+    if_not_exists: Literal["create", "reject"] | None = None
+    checkpoint: Checkpoint | None = None
+    checkpoint_id: str | None = None
+
+    @model_validator(mode="after")
+    def _has_no_past(self) -> "RunCreateStateless":
+        for field in ("checkpoint", "checkpoint_id"):
+            if getattr(self, field) is not None:
+                raise ValueError(f"{field}: a stateless run has no thread to start from")
+        return self
+
+
+class Run(BaseModel):
+    """A run as the API shows it."""
+
+    run_id: str
+    thread_id: str
+    assistant_id: str
+    created_at: str
+    updated_at: str
+    status: RunStatus
+    metadata: dict[str, Any]
+    kwargs: dict[str, Any]
+    multitask_strategy: Strategy
+
+
+class RunList(QueryModel):
+    """Query of `GET /threads/{thread_id}/runs`."""
+
+    limit: int = Field(default=10, ge=1, le=1000)
+    offset: int = Field(default=0, ge=0)
+    status: RunStatus | None = None
+    select: Annotated[
+        list[
+            Literal[
+                "run_id", "thread_id", "assistant_id", "created_at", "updated_at", "status",
+                "metadata", "kwargs", "multitask_strategy",
+            ]
+        ],
+        Listed,
+    ] = []  # fmt: skip
+
+
+class RunCancel(QueryModel):
+    """Query of `POST /threads/{thread_id}/runs/{run_id}/cancel`."""
+
+    wait: bool = False
+    action: Literal["interrupt"] = "interrupt"
+
+
+class RunJoin(QueryModel):
+    """Query of `GET …/join`."""
+
+    cancel_on_disconnect: bool = False
+
+
+class RunJoinStream(RunJoin):
+    """Query of `GET …/stream`."""
+
+    stream_mode: Annotated[list[StreamMode], Listed] = []

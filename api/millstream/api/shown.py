@@ -1,0 +1,83 @@
+"""Records → the JSON that clients see."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from millstream.shared.assistants import default_assistant_id
+from millstream.shared.runs import RunRecord
+from millstream.shared.threads import ThreadRecord
+from millstream.shared.wire import GraphInfo
+
+NULL = msgspec.Raw(b"null")
+
+
+def when(micros: int) -> str:
+    """Returns a time in µs as ISO 8601 with microseconds, in UTC."""
+    return datetime.fromtimestamp(micros / 1_000_000, UTC).isoformat(timespec="microseconds")
+
+
+def show_run(record: RunRecord, select: list[str] | None = None) -> dict[str, Any]:
+    """Returns a `Run`, or the selected fields of it."""
+    spec = record.spec
+    run = {
+        "run_id": spec.run_id,
+        "thread_id": spec.thread_id,
+        "assistant_id": spec.assistant_id,
+        "metadata": msgspec.Raw(spec.metadata),
+        "status": record.status.value,
+        "kwargs": msgspec.Raw(spec.kwargs),
+        "multitask_strategy": spec.strategy,
+        "created_at": when(record.created_at),
+        "updated_at": when(record.updated_at),
+        "langsmith_session_name": None,
+    }
+    return {field: run[field] for field in select} if select else run
+
+
+def show_thread(record: ThreadRecord) -> dict[str, Any]:
+    """Returns a `Thread`."""
+    return {
+        "thread_id": record.thread_id,
+        "created_at": when(record.created_at),
+        "updated_at": when(record.updated_at),
+        "state_updated_at": when(record.state_updated_at),
+        "metadata": record.metadata,
+        "status": record.status.value,
+        "config": {"configurable": {}} if record.graph_id else {},
+        "values": NULL if record.values is None else msgspec.Raw(record.values),
+        "interrupts": msgspec.Raw(record.interrupts),
+        "error": NULL if record.error is None else msgspec.Raw(record.error),
+    }
+
+
+def show_assistant(info: GraphInfo) -> dict[str, Any]:
+    """Returns the default assistant of a graph."""
+    announced = when(info.announced_at)
+    return {
+        "assistant_id": default_assistant_id(info.graph_id),
+        "graph_id": info.graph_id,
+        "config": {},
+        "context": {},
+        "metadata": {"created_by": "system"},
+        "name": info.graph_id,
+        "created_at": announced,
+        "updated_at": announced,
+        "version": 1,
+        "description": info.description,
+    }
+
+
+EMPTY_STATE: dict[str, Any] = {
+    "values": {},
+    "next": [],
+    "tasks": [],
+    "metadata": None,
+    "created_at": None,
+    "checkpoint": None,
+    "parent_checkpoint": None,
+    "interrupts": [],
+    "checkpoint_id": None,
+    "parent_checkpoint_id": None,
+}

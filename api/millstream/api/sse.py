@@ -1,0 +1,213 @@
+"""Stream entries → what goes over an open connection: event streams, and bodies that take time.
+
+Both kinds of response say something every keepalive interval from their first second on, notice
+a client that leaves at once, and end quietly when the process is told to stop: the client's SDK
+then comes back by `Location`.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from starlette.background import BackgroundTask
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from millstream.shared.redis import AWAY
+from millstream.shared.stream import Entry, Reader
+
+log = logging.getLogger(__name__)
+
+# The comment line alone: a blank line after it would make the npm SDK yield an empty event.
+KEEPALIVE: Final = b": heartbeat\r\n"
+WHITE_SPACE: Final = b"\n"
+ALWAYS: Final = frozenset({b"metadata", b"error", b"end", b"gap"})
+PAUSE: Final = 0.2  # s between attempts while Redis is away
+
+Leave = Callable[[], Awaitable[object]]
+
+
+def frame(entry: Entry) -> bytes:
+    """Returns one event as it goes over the wire. A `gap` has no id: the client keeps its own."""
+    if entry.event == b"gap":
+        return b"event: gap\r\ndata: %b\r\n\r\n" % entry.data
+    return b"event: %b\r\ndata: %b\r\nid: %b\r\n\r\n" % (entry.event, entry.data, entry.id)
+
+
+def shown(event: bytes, modes: frozenset[str]) -> bool:
+    """Returns whether a client that asked for these modes is sent the event; none means all."""
+    if not modes or event in ALWAYS:
+        return True
+    name = event.partition(b"|")[0].decode()
+    if name.startswith("messages/"):
+        return "messages" in modes
+    return ("messages-tuple" if name == "messages" else name) in modes
+
+
+class _Following(Response):
+    """A response that follows a run until its end."""
+
+    keepalive_text: bytes
+
+    def __init__(
+        self,
+        reader: Reader,
+        *,
+        headers: dict[str, str],
+        media_type: str,
+        keepalive: float,
+        on_leave: Leave | None,
+    ) -> None:
+        self.status_code = 200
+        self.background: BackgroundTask | None = None
+        self.media_type = media_type
+        self.init_headers(headers)
+        self._reader = reader
+        self._keepalive = keepalive
+        self._on_leave = on_leave
+        self._gone = False
+        self._tick = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends until the run has ended, the client has left, or the process stops."""
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        leaving = asyncio.create_task(self._watch(receive))
+        self._schedule()
+        try:
+            await self._follow(send)
+        finally:
+            leaving.cancel()
+            self._timer.cancel()
+            self._reader.close()
+        if self._gone and not self._reader.ended and self._on_leave is not None:
+            await self._leave()
+
+    def _schedule(self) -> None:
+        """Ticks every keepalive interval from now on, however busy the stream is."""
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        count = 0
+
+        def tick() -> None:
+            nonlocal count
+            count += 1
+            self._tick = True
+            self._reader.news.set()
+            self._timer = loop.call_at(begun + (count + 1) * self._keepalive, tick)
+
+        self._timer = loop.call_at(begun + self._keepalive, tick)
+
+    async def _watch(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self._gone = True
+        self._reader.news.set()
+
+    async def _follow(self, send: Send) -> None:
+        reader = self._reader
+        while True:
+            await reader.news.wait()
+            if self._gone:
+                return
+            if reader.closing:
+                await send(_chunk(b"", more=False))
+                return
+            try:
+                entries = await reader.read()
+            except AWAY as error:
+                log.warning("Redis is away, a stream waits: %s", error)
+                entries = []
+                await asyncio.sleep(PAUSE)
+                reader.news.set()
+            body = await self._body(entries)
+            if self._tick:
+                self._tick = False
+                body = self.keepalive_text + body
+            if entries:
+                reader.news.set()  # there may be more
+            if body or reader.ended:
+                await send(_chunk(body, more=not reader.ended))
+            if reader.ended:
+                return
+
+    async def _body(self, entries: list[Entry]) -> bytes:
+        raise NotImplementedError
+
+    async def _leave(self) -> None:
+        assert self._on_leave is not None
+        try:
+            await self._on_leave()
+        except AWAY as error:
+            log.warning("a client left and Redis is away, its run goes on: %s", error)
+
+
+class EventStream(_Following):
+    """`text/event-stream`: the run's events."""
+
+    keepalive_text = KEEPALIVE
+
+    def __init__(
+        self,
+        reader: Reader,
+        *,
+        headers: dict[str, str],
+        keepalive: float,
+        modes: frozenset[str] = frozenset(),
+        on_leave: Leave | None = None,
+    ) -> None:
+        headers = {
+            **headers,
+            "cache-control": "no-store",
+            "connection": "keep-alive",
+            "x-accel-buffering": "no",
+        }
+        super().__init__(
+            reader,
+            headers=headers,
+            media_type="text/event-stream",
+            keepalive=keepalive,
+            on_leave=on_leave,
+        )
+        self._modes = modes
+
+    async def _body(self, entries: list[Entry]) -> bytes:
+        return b"".join(frame(entry) for entry in entries if shown(entry.event, self._modes))
+
+
+class FinalOutput(_Following):
+    """`application/json`: white space while the run runs, then what `output` makes of its end."""
+
+    keepalive_text = WHITE_SPACE
+
+    def __init__(
+        self,
+        reader: Reader,
+        output: Callable[[Entry], Awaitable[bytes]],
+        *,
+        headers: dict[str, str],
+        keepalive: float,
+        on_leave: Leave | None = None,
+    ) -> None:
+        super().__init__(
+            reader,
+            headers=headers,
+            media_type="application/json",
+            keepalive=keepalive,
+            on_leave=on_leave,
+        )
+        self._output = output
+
+    async def _body(self, entries: list[Entry]) -> bytes:
+        if not self._reader.ended:
+            return b""
+        while True:
+            try:
+                return await self._output(entries[-1])
+            except AWAY as error:
+                log.warning("Redis is away, an answer waits: %s", error)
+                await asyncio.sleep(PAUSE)
+
+
+def _chunk(body: bytes, *, more: bool) -> Message:
+    return {"type": "http.response.body", "body": body, "more_body": more}

@@ -1,0 +1,44 @@
+"""Threads: create, read, and their state, which a worker is asked for."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from millstream.api.body import answer, path_uuid, query_model, read_model, settings_of
+from millstream.api.schemas.thread import StateQuery, ThreadCreate
+from millstream.api.shown import EMPTY_STATE, show_thread
+from millstream.shared import calls, threads
+
+
+async def create(request: Request) -> Response:
+    """`POST /threads`"""
+    body = await read_model(request, ThreadCreate, empty=True)
+    record = await threads.create_thread(
+        request.app.state.redis, body.thread_id, body.metadata, if_exists=body.if_exists
+    )
+    return answer(show_thread(record))
+
+
+async def get(request: Request) -> Response:
+    """`GET /threads/{thread_id}`"""
+    thread_id = path_uuid(request, "thread_id", "thread")
+    return answer(show_thread(await threads.get_thread(request.app.state.redis, thread_id)))
+
+
+async def state(request: Request) -> Response:
+    """`GET /threads/{thread_id}/state`: answered by a worker; 503 if none serves the graph."""
+    thread_id = path_uuid(request, "thread_id", "thread")
+    query = query_model(request, StateQuery)
+    record = await threads.get_thread(request.app.state.redis, thread_id)
+    if record.graph_id is None:
+        return answer(EMPTY_STATE)
+    graph = await request.app.state.graphs.resolve(record.graph_id)
+    body = await calls.ask(
+        request.app.state.redis,
+        request.app.state.blocking,
+        queue=graph.queue,
+        graph_id=graph.graph_id,
+        verb="state",
+        arguments={"thread_id": thread_id, "subgraphs": query.subgraphs},
+        within=settings_of(request).call_timeout,
+    )
+    return Response(body, media_type="application/json")

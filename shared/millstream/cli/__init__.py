@@ -1,0 +1,1 @@
+"""The command `millstream`: it starts processes, and imports neither side of the server."""

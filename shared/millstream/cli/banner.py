@@ -1,0 +1,60 @@
+"""The text that `millstream dev` shows once everything runs."""
+
+import json
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import click
+
+_PASSWORD = re.compile(r"(?<=://)([^:@/]*):.*@", re.DOTALL)
+_PASSWORD_OPTION = re.compile(r"([?&]password=)[^&]*", re.IGNORECASE)
+
+
+def masked(url: str) -> str:
+    """Returns a Redis URL that can be shown: `***` stands for its password."""
+    # Up to the last @: a password that was not percent-encoded must not leak either.
+    return _PASSWORD_OPTION.sub(r"\1***", _PASSWORD.sub(r"\1:***@", url))
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the banner tells."""
+
+    version: str
+    url: str
+    graphs: Sequence[str]
+    redis: str
+    workers: int
+    jobs: int
+    """Runs that one worker executes at a time."""
+    reload: str
+
+
+def banner(facts: Facts) -> str:
+    """Returns the banner, with colours that click takes out where there is no TTY."""
+    rows = {
+        "API": facts.url,
+        "Docs": f"{facts.url}/docs",
+        "Graphs": ", ".join(facts.graphs) or "none",
+        "Redis": facts.redis,
+        "Workers": f"{facts.workers}, each with up to {facts.jobs} runs at a time",
+        "Reload": facts.reload,
+    }
+    title = click.style(f"Millstream {facts.version} is ready", bold=True, fg="green")
+    lines = ["", f"  {title}", ""]
+    lines += [f"  {click.style(f'{name:<8}', bold=True)} {text}" for name, text in rows.items()]
+    if facts.graphs:
+        lines += ["", f"  {_curl(facts.url, facts.graphs[0])}"]
+    return "\n".join([*lines, "", "  Ctrl-C stops everything.", ""])
+
+
+def _curl(url: str, graph: str) -> str:
+    body = {
+        "assistant_id": graph,
+        "input": {"messages": [{"role": "user", "content": "hi"}]},
+        "stream_mode": "values",
+    }
+    data = shlex.quote(json.dumps(body, ensure_ascii=False))
+    return f"curl -N {url}/runs/stream -H 'Content-Type: application/json' -d {data}"

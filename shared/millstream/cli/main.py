@@ -1,0 +1,113 @@
+"""The command line of Millstream."""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from millstream.cli.processes import (
+    api_command,
+    checked_settings,
+    environment,
+    given_redis_url,
+    require_extra,
+    worker_command,
+)
+from millstream.cli.project import CONFIG, read_project
+
+_PORT = click.IntRange(1, 65535)
+_CONFIG = click.Path(path_type=Path)
+
+_host = click.option(
+    "--host", default="127.0.0.1", show_default=True, help="The address to listen on."
+)
+_port = click.option(
+    "--port", type=_PORT, default=2024, show_default=True, help="The port to listen on."
+)
+_redis_url = click.option(
+    "--redis-url", metavar="URL", help="The Redis to use; wins over REDIS_URL."
+)
+_config = click.option(
+    "--config",
+    type=_CONFIG,
+    default=Path(CONFIG),
+    show_default=True,
+    help="The project's langgraph.json, or its folder.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="millstream", message="millstream %(version)s")
+def main() -> None:
+    """Run LangGraph graphs behind an HTTP API, with Redis alone."""
+
+
+@main.command()
+@_config
+@_host
+@_port
+@click.option(
+    "--redis-url",
+    metavar="URL",
+    help="Use this Redis (wins over REDIS_URL). Without either, one is started for you.",
+)
+@click.option(
+    "--reload/--no-reload",
+    default=True,
+    show_default=True,
+    help="Restart the worker when a .py file, langgraph.json or the env file changes.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="How many worker processes to run.",
+)
+def dev(
+    config: Path, host: str, port: int, redis_url: str | None, reload: bool, workers: int
+) -> None:
+    """Run everything on this machine: Redis, the API and the workers.
+
+    Works in any folder that has a langgraph.json. Data is kept in .millstream/ beside that
+    file. Ctrl-C stops everything.
+    """
+    from millstream.cli.dev import Wishes, run  # `api` and `worker` start faster without it
+
+    url = given_redis_url(redis_url, os.environ)
+    settings = checked_settings(environment(os.environ, url))
+    wishes = Wishes(config, host, port, url, settings.queue, workers, reload)
+    sys.exit(run(wishes, os.environ))
+
+
+@main.command()
+@_host
+@_port
+@_redis_url
+@click.option("--config", type=_CONFIG, help="The project's langgraph.json, or its folder.")
+def api(host: str, port: int, redis_url: str | None, config: Path | None) -> None:
+    """Run one API process: HTTP in, events out. It never runs a graph."""
+    require_extra("api")
+    if config is not None:
+        config = read_project(config).config
+    _become(api_command(host, port, config), redis_url)
+
+
+@main.command()
+@click.option("--queue", help="The queue to serve; wins over MILLSTREAM_QUEUE.")
+@_config
+@_redis_url
+def worker(queue: str | None, config: Path, redis_url: str | None) -> None:
+    """Run one worker process: it takes runs from a queue and executes their graphs."""
+    require_extra("worker")
+    queue = queue or checked_settings(os.environ).queue
+    _become(worker_command(read_project(config).config, queue), redis_url)
+
+
+def _become(command: list[str], redis_url: str | None) -> None:
+    """Turns this process into `command`: what supervises it sees one process, not two."""
+    environ = environment(os.environ, given_redis_url(redis_url, os.environ))
+    checked_settings(environ)
+    sys.stdout.flush()
+    os.execve(command[0], command, environ)

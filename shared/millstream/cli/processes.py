@@ -1,0 +1,63 @@
+"""The commands that become the API and the worker, and the environment that they run in."""
+
+import importlib.util
+import sys
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Final, Literal
+
+from millstream.cli.refusal import Failure, Refusal
+from millstream.shared.errors import SettingError
+from millstream.shared.settings import Settings
+
+Extra = Literal["api", "worker"]
+
+_TELLTALES: Final[dict[Extra, str]] = {"api": "starlette", "worker": "langgraph"}
+_REDIS_NAMES: Final[tuple[str, ...]] = next(
+    tuple(setting.metadata["names"]) for setting in fields(Settings) if setting.name == "redis_url"
+)
+
+
+def api_command(host: str, port: int, config: Path | None) -> list[str]:
+    """Returns the command of an API process."""
+    command = [*_python("millstream.api"), "--host", host, "--port", str(port)]
+    return command if config is None else [*command, "--config", str(config)]
+
+
+def worker_command(config: Path, queue: str) -> list[str]:
+    """Returns the command of a worker process."""
+    return [*_python("millstream.worker"), "--config", str(config), "--queue", queue]
+
+
+def environment(environ: Mapping[str, str], redis_url: str | None) -> dict[str, str]:
+    """Returns `environ` with the Redis URL, if one is given."""
+    return {**environ, **({} if redis_url is None else {_REDIS_NAMES[0]: redis_url})}
+
+
+def given_redis_url(option: str | None, environ: Mapping[str, str]) -> str | None:
+    """Returns the Redis URL that somebody asked for: the option's, else the environment's."""
+    candidates = [option, *(environ.get(name) for name in _REDIS_NAMES)]
+    return next((text.strip() for text in candidates if text and text.strip()), None)
+
+
+def checked_settings(environ: Mapping[str, str]) -> Settings:
+    """Reads the settings; raises Refusal that names the variable at fault."""
+    try:
+        return Settings.from_env(environ)
+    except SettingError as error:
+        raise Refusal(str(error)) from None
+
+
+def require_extra(extra: Extra) -> None:
+    """Raises Refusal if what the API or the worker needs is not installed."""
+    if importlib.util.find_spec(_TELLTALES[extra]) is None:
+        raise Failure(
+            f"What the {extra} needs is not installed here. Install it with:\n"
+            f'  pip install "millstream[{extra}]"'
+        )
+
+
+def _python(module: str) -> list[str]:
+    # -P: else a file of the project named like a package (redis.py) would be imported instead.
+    return [sys.executable, "-P", "-m", module]

@@ -1,0 +1,15 @@
+"""The ways in which the command says that it can't go on."""
+
+import click
+
+
+class Refusal(click.ClickException):
+    """What was asked for can't be done; a short text for the person at the terminal."""
+
+    exit_code = 2
+
+
+class Failure(Refusal):
+    """What was asked for is fine, but something on this machine stands in its way."""
+
+    exit_code = 1

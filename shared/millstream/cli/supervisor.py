@@ -1,0 +1,216 @@
+"""Keeps the processes of `millstream dev` together, from their start to the last one's end."""
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Any, Final
+
+from millstream.cli.banner import Facts, banner
+from millstream.cli.children import Child, Exited, Ready
+from millstream.cli.console import Console
+from millstream.cli.embedded import EmbeddedRedis
+from millstream.cli.project import Project, read_project
+from millstream.cli.refusal import Refusal
+from millstream.cli.watch import Watch, described
+
+STOP_SECONDS: Final = 3.0
+RESTART_SECONDS: Final = 5.0
+PATIENCE_SECONDS: Final = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Somebody asked for the end: Ctrl-C, or a signal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Files of the project have changed."""
+
+    paths: AbstractSet[str]
+
+
+@dataclass(frozen=True, slots=True)
+class RedisEnded:
+    """The embedded Redis has ended by itself."""
+
+    status: int
+
+
+Event = Stop | Changed | RedisEnded | Ready | Exited
+Events = queue.SimpleQueue[Event]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to run, and how."""
+
+    project: Project
+    environ: Mapping[str, str]
+    api: Sequence[str]
+    """The command of the API process."""
+    worker: Sequence[str]
+    """The command of each worker process."""
+    workers: int
+    reload: bool
+    redis: str
+    """How the banner names the Redis."""
+    version: str
+
+
+def worker_names(count: int) -> list[str]:
+    """Returns the names that stand before the lines of `count` workers."""
+    return ["worker"] if count == 1 else [f"worker{n + 1}" for n in range(count)]
+
+
+class Supervisor:
+    """Reacts to one event after the other; threads only report, and nothing else decides."""
+
+    def __init__(
+        self, plan: Plan, console: Console, events: Events, redis: EmbeddedRedis | None = None
+    ) -> None:
+        self._plan = plan
+        self._project = plan.project
+        self._console = console
+        self._events = events
+        self._redis = redis
+        self._api = Child("api", plan.api, plan.environ, console, events.put)
+        self._workers = [
+            Child(name, plan.worker, plan.environ, console, events.put)
+            for name in worker_names(plan.workers)
+        ]
+        self._running: set[Child] = set()
+        self._ready: dict[Child, dict[str, Any]] = {}
+        self._announced = False
+        self._restarting: set[Child] = set()
+        self._watch: Watch | None = None
+
+    def run(self) -> int:
+        """Runs until Ctrl-C or until something ends that can't be replaced.
+
+        Returns the exit status. The API and the workers are gone then; the Redis is left to the
+        caller. Call it in the main thread: the processes die with the thread that runs it.
+        """
+        try:
+            if self._plan.reload:
+                self._start_to_watch()
+            if self._redis is not None:
+                threading.Thread(target=self._await_redis, daemon=True).start()
+            for child in (self._api, *self._workers):
+                self._start(child)
+            return self._react()
+        finally:
+            if self._watch is not None:
+                self._watch.stop()
+            self._stop_children()
+
+    def _react(self) -> int:
+        """Takes events until one of them means the end; returns the exit status."""
+        patience: float | None = PATIENCE_SECONDS
+        while True:
+            try:
+                event = self._events.get(timeout=None if self._announced else patience)
+            except queue.Empty:
+                patience = None  # said once
+                self._say(f"still waiting for {', '.join(self._missing())} …")
+                continue
+            match event:
+                case Stop():
+                    return 0
+                case Ready(child, facts):
+                    self._note_ready(child, facts)
+                case Changed(paths):
+                    self._restart_workers(paths)
+                case RedisEnded(status):
+                    log = "" if self._redis is None else self._redis.last_log_lines()
+                    self._say(f"Redis ended by itself with status {status}:\n{log}", err=True)
+                    return 1
+                case Exited(child, status):
+                    self._running.discard(child)
+                    self._ready.pop(child, None)
+                    if child in self._restarting:
+                        self._restarting.discard(child)
+                        self._start(child)
+                    elif child is self._api or not self._plan.reload:
+                        self._say(f"{child.name} ended with status {status}: stopping.", err=True)
+                        return status or 1
+                    else:
+                        self._say(self._invitation(child, status), err=True)
+
+    def _note_ready(self, child: Child, facts: dict[str, Any]) -> None:
+        self._ready[child] = facts
+        if self._announced:
+            graphs = ", ".join(facts.get("graphs", ()))
+            self._say(f"{child.name} is ready again: {graphs}")
+        elif not self._missing():
+            self._announced = True
+            self._console.block(banner(self._facts()))
+
+    def _facts(self) -> Facts:
+        worker = self._ready[self._workers[0]]
+        plan = self._plan
+        return Facts(
+            version=plan.version,
+            url=str(self._ready[self._api].get("url", "")),
+            graphs=worker.get("graphs", []),
+            redis=plan.redis,
+            workers=plan.workers,
+            jobs=worker.get("jobs", 0),
+            reload=f"on, for {self._project.folder}" if plan.reload else "off",
+        )
+
+    def _missing(self) -> list[str]:
+        return [child.name for child in (self._api, *self._workers) if child not in self._ready]
+
+    def _restart_workers(self, paths: AbstractSet[str]) -> None:
+        self._say(f"{described(self._project, paths)} changed: restarting the worker")
+        if str(self._project.config) in paths:
+            # Its env file or its folders may be others now; if it is broken, the worker says so.
+            with contextlib.suppress(Refusal):
+                self._project = read_project(self._project.config)
+                self._start_to_watch()
+        for worker in self._workers:
+            if worker in self._running:  # even if it has just died: its Exited is on the way
+                self._restarting.add(worker)
+                worker.terminate(RESTART_SECONDS)
+            else:
+                self._start(worker)
+
+    def _start(self, child: Child) -> None:
+        self._running.add(child)
+        child.start()
+
+    def _invitation(self, child: Child, status: int) -> str:
+        return (
+            f"{child.name} ended with status {status}, its reason is above. Correct the file and "
+            f"save it: the worker starts again with the next change in {self._project.folder}"
+        )
+
+    def _start_to_watch(self) -> None:
+        if self._watch is not None:
+            self._watch.stop()
+        self._watch = Watch(
+            self._project,
+            lambda paths: self._events.put(Changed(paths)),
+            lambda reason: self._say(f"reload does not work here: {reason}", err=True),
+        )
+        self._watch.start()
+
+    def _await_redis(self) -> None:
+        if self._redis is not None:
+            self._events.put(RedisEnded(self._redis.wait()))
+
+    def _stop_children(self) -> None:
+        children = (self._api, *self._workers)
+        for child in children:
+            child.terminate(STOP_SECONDS)
+        deadline = time.monotonic() + STOP_SECONDS + 1
+        for child in children:
+            child.join(max(0.0, deadline - time.monotonic()))
+
+    def _say(self, text: str, *, err: bool = False) -> None:
+        self._console.line("dev", text, err=err)

@@ -1,0 +1,87 @@
+"""Watches a project's files and says which of them changed."""
+
+import importlib.util
+import os
+import threading
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+from pathlib import Path
+from typing import Final
+
+from millstream.cli.project import Project
+
+_IGNORED: Final = {"node_modules", "__pycache__", "site-packages"}
+
+
+def can_watch() -> bool:
+    """Tells whether the package that watches files is installed."""
+    return importlib.util.find_spec("watchfiles") is not None
+
+
+def matters(project: Project, path: str) -> bool:
+    """Tells whether a change of `path` asks for new workers.
+
+    Python files do, langgraph.json and its env file; nothing in hidden folders, nor in folders
+    that hold other people's code.
+    """
+    if os.path.realpath(path) in _named(project):
+        return True
+    if not path.endswith(".py"):
+        return False
+    for folder in project.folders:
+        if Path(path).is_relative_to(folder):
+            parents = Path(path).relative_to(folder).parts[:-1]
+            return not any(name in _IGNORED or name.startswith(".") for name in parents)
+    return False
+
+
+def described(project: Project, paths: AbstractSet[str]) -> str:
+    """Returns the changed files in a few words."""
+    names = sorted(os.path.relpath(path, project.folder) for path in paths)
+    rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + rest
+
+
+class Watch:
+    """A thread that calls `changed` with the paths, and `failed` if it can't watch."""
+
+    def __init__(
+        self,
+        project: Project,
+        changed: Callable[[AbstractSet[str]], None],
+        failed: Callable[[str], None],
+    ) -> None:
+        self._project = project
+        self._changed = changed
+        self._failed = failed
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        """Starts to watch."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stops to watch."""
+        self._stop.set()
+        self._thread.join(1)
+
+    def _run(self) -> None:
+        import watchfiles  # an extra: `millstream dev --no-reload` works without it
+
+        try:
+            for changes in watchfiles.watch(
+                *self._project.folders,
+                watch_filter=lambda _, path: matters(self._project, path),
+                debounce=400,
+                stop_event=self._stop,
+                raise_interrupt=False,
+            ):
+                self._changed({path for _, path in changes})
+        except (OSError, RuntimeError) as error:
+            self._failed(str(error))
+
+
+def _named(project: Project) -> set[str]:
+    named = {project.config, project.env_file} - {None}
+    return {os.path.realpath(path) for path in named if path is not None}

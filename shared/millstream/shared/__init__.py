@@ -1,0 +1,1 @@
+"""What the API and the workers agree on: rules, keys, scripts, and what is done with them."""

@@ -1,0 +1,82 @@
+"""Questions that need a graph: the API asks, a worker answers, on a lane apart from the runs."""
+
+import uuid
+from typing import Any
+
+from millstream.shared import keys
+from millstream.shared.errors import InvalidError, MillstreamError, NotFoundError, UnavailableError
+from millstream.shared.queue import live_workers, redis_time
+from millstream.shared.redis import Client
+from millstream.shared.wire import Call, Reply, pack, unpack_call, unpack_reply
+
+KINDS: dict[str | None, type[MillstreamError]] = {
+    "not_found": NotFoundError,
+    "invalid": InvalidError,
+}
+
+
+async def ask(
+    redis: Client,
+    blocking: Client,
+    *,
+    queue: str,
+    graph_id: str,
+    verb: str,
+    arguments: dict[str, Any],
+    within: float,
+) -> bytes:
+    """Asks a worker and waits for its answer: JSON, to be forwarded unread.
+
+    Args:
+        blocking: a client whose connections may block; one is taken for the wait.
+        queue: the queue of the workers that serve the graph.
+        verb: a name in worker/calls.py.
+        within: seconds; after it no worker starts on the question any more.
+
+    Raises:
+        UnavailableError: no live worker serves the graph, or none answered in time.
+        NotFoundError, InvalidError: as the worker says.
+        MillstreamError: the worker failed on the question.
+    """
+    workers, now = await live_workers(redis, queue)
+    if not workers:
+        raise UnavailableError(
+            f"No worker is running that serves graph {graph_id!r}.", retry_after=5
+        )
+    call = Call(
+        call_id=uuid.uuid4().hex,
+        verb=verb,
+        graph_id=graph_id,
+        arguments=arguments,
+        deadline=now + within,
+    )
+    await redis.rpush(keys.calls(queue), pack(call))  # type: ignore[misc]
+    seconds: Any = within
+    answer = await blocking.blpop([keys.reply(call.call_id)], timeout=seconds)  # type: ignore[misc]
+    if answer is None:
+        raise UnavailableError(
+            f"No worker answered for graph {graph_id!r} within {within:g} s.", retry_after=5
+        )
+    reply = unpack_reply(answer[1])
+    if reply.error is not None:
+        raise KINDS.get(reply.kind, MillstreamError)(reply.error)
+    return reply.body
+
+
+async def next_call(redis: Client, blocking: Client, queue: str, within: float) -> Call | None:
+    """Returns the next question of the queue, or None after `within` seconds without one."""
+    seconds: Any = within
+    popped = await blocking.blpop([keys.calls(queue)], timeout=seconds)  # type: ignore[misc]
+    if popped is None:
+        return None
+    call = unpack_call(popped[1])
+    return call if call.deadline > await redis_time(redis) else None
+
+
+async def answer(redis: Client, call: Call, reply: Reply) -> None:
+    """Sends the answer; it is kept for a minute, for a caller that may have gone."""
+    key = keys.reply(call.call_id)
+    pipe = redis.pipeline(transaction=True)
+    pipe.rpush(key, pack(reply))
+    pipe.expire(key, 60)
+    await pipe.execute()

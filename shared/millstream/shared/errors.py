@@ -1,0 +1,33 @@
+"""Every way in which a request or a write can be refused; the API maps each to a status."""
+
+
+class MillstreamError(Exception):
+    """The base of all refusals; `str(error)` is a sentence for the caller."""
+
+
+class NotFoundError(MillstreamError):
+    """The thread, run, assistant or graph is not there."""
+
+
+class ConflictError(MillstreamError):
+    """The thing is there already, or is busy."""
+
+
+class InvalidError(MillstreamError):
+    """A value that can't be accepted; the sentence names the field."""
+
+
+class UnavailableError(MillstreamError):
+    """Nobody can answer now: no live worker, or Redis is away. `retry_after` is in seconds."""
+
+    def __init__(self, message: str, *, retry_after: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class FencedError(MillstreamError):
+    """A write by a worker whose lease has passed to another: it must stop, nothing was written."""
+
+
+class SettingError(MillstreamError):
+    """An environment variable or a line of langgraph.json that can't be used."""

@@ -1,0 +1,108 @@
+"""Every Redis key and channel: named once, with its type and how long it lives.
+
+Keys of a thread carry its id as hash tag. Scripts never build a key: they are given these, as
+KEYS or (where the key belongs to another run) as a word that was stored earlier.
+
+Lives: *until deleted* keys are removed by the script that deletes their thread or run;
+`PERMANENT` lists the few that belong to no thread and stay.
+"""
+
+from typing import Final
+
+PREFIX: Final = "ms"
+
+
+def thread(thread_id: str) -> str:
+    """hash, until deleted: status, settled, active, times (µs), metadata/values/… (JSON)."""
+    return f"{PREFIX}:{{{thread_id}}}:thread"
+
+
+def runs(thread_id: str) -> str:
+    """sorted set, until deleted: run id → time of admission (µs)."""
+    return f"{PREFIX}:{{{thread_id}}}:runs"
+
+
+def waiting(thread_id: str) -> str:
+    """list, until empty: the thread's FIFO, one `ticket()` a run that waits for its turn."""
+    return f"{PREFIX}:{{{thread_id}}}:waiting"
+
+
+def run(thread_id: str, run_id: str) -> str:
+    """hash, until deleted (of a temporary thread: stream TTL): spec, status, fence, attempt, …"""
+    return f"{PREFIX}:{{{thread_id}}}:run:{run_id}"
+
+
+def events(thread_id: str, run_id: str) -> str:
+    """stream, TTL from the first entry on: one entry an event. Also the name of its doorbell."""
+    return f"{PREFIX}:{{{thread_id}}}:run:{run_id}:events"
+
+
+def queue(name: str) -> str:
+    """sorted set, permanent: arq's queue. Job id → when it is due (ms): now, later, lease's end."""
+    return f"{PREFIX}:queue:{name}"
+
+
+def wake(name: str) -> str:
+    """list, permanent: one job id for each job that became due at once; idle workers block on it."""
+    return f"{PREFIX}:queue:{name}:wake"
+
+
+def health(name: str) -> str:
+    """string, TTL: arq's own health line of a queue."""
+    return f"{PREFIX}:queue:{name}:health"
+
+
+def calls(name: str) -> str:
+    """list, permanent: questions for the workers of a queue (`wire.Call`)."""
+    return f"{PREFIX}:queue:{name}:calls"
+
+
+def reply(call_id: str) -> str:
+    """list, TTL: the one answer to a call (`wire.Reply`)."""
+    return f"{PREFIX}:reply:{call_id}"
+
+
+def workers(name: str) -> str:
+    """sorted set, permanent: live workers of a queue → when they count as gone (s)."""
+    return f"{PREFIX}:queue:{name}:workers"
+
+
+def graphs() -> str:
+    """hash, permanent: graph id → `wire.GraphInfo`, announced by the workers that serve it."""
+    return f"{PREFIX}:graphs"
+
+
+def garbage() -> str:
+    """sorted set, permanent: ended temporary threads whose checkpoints are to be deleted."""
+    return f"{PREFIX}:garbage"
+
+
+def control(worker_id: str) -> str:
+    """channel: job ids that this worker should look at now, because a cancel was asked for."""
+    return f"{PREFIX}:worker:{worker_id}:control"
+
+
+def permanent(queue_names: list[str]) -> frozenset[str]:
+    """Returns the named list: the keys that need no TTL though they belong to no thread."""
+    per_queue = (queue, wake, calls, workers)
+    return frozenset(
+        [graphs(), garbage(), *(key(name) for name in queue_names for key in per_queue)]
+    )
+
+
+def job_id(thread_id: str, run_id: str) -> str:
+    """Returns arq's job id of a run: it names both, so that a worker can name the run's keys."""
+    return f"{thread_id}/{run_id}"
+
+
+def parse_job_id(job: str) -> tuple[str, str]:
+    """Returns `(thread_id, run_id)`; raises ValueError for a word that is no job id of ours."""
+    thread_id, slash, run_id = job.partition("/")
+    if not (thread_id and slash and run_id):
+        raise ValueError(f"not a job id: {job!r}")
+    return thread_id, run_id
+
+
+def ticket(job: str, queue_name: str) -> str:
+    """Returns what `waiting()` holds of a run: its job id, and the keys to release it with."""
+    return f"{job} {queue(queue_name)} {wake(queue_name)}"

@@ -1,0 +1,35 @@
+"""How a process connects to Redis."""
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+Client = Redis  # replies are bytes throughout: nothing is decoded before it has to be
+
+AWAY = (RedisConnectionError, RedisTimeoutError, OSError)
+
+
+def connect(url: str, *, connections: int = 64, reply_timeout: float | None = 10.0) -> Client:
+    """Returns a client with its own pool; nothing is sent yet.
+
+    Args:
+        url: `redis://`, `rediss://` or `unix://`.
+        connections: the most it opens; further callers wait for one.
+        reply_timeout: seconds to wait for a reply; None for connections that block on purpose.
+    """
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=connections,
+        timeout=20,
+        socket_timeout=reply_timeout,
+        socket_connect_timeout=5,
+        socket_keepalive=True,
+        health_check_interval=30,
+        # One repeat heals a connection that the server closed while it lay idle. Scripts are
+        # written so that a repeat changes nothing.
+        retry=Retry(ExponentialBackoff(cap=0.5, base=0.02), 2),
+        retry_on_error=[RedisConnectionError],
+    )
+    return Redis.from_pool(pool)

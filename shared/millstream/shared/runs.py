@@ -1,0 +1,169 @@
+"""Runs as the API uses them: submitted, read, listed, cancelled, deleted."""
+
+import uuid
+from dataclasses import dataclass
+from typing import Final
+
+from millstream.shared import keys, scripts
+from millstream.shared.errors import MillstreamError, NotFoundError
+from millstream.shared.lifecycle import TERMINAL, Cause, RunStatus
+from millstream.shared.multitask import Strategy
+from millstream.shared.redis import Client
+from millstream.shared.wire import PROTOCOL, GraphInfo, RunKwargs, RunSpec, unpack_spec
+
+# Threads of stateless runs: the id follows from the run's, so that a run can be found by its own.
+STATELESS: Final = uuid.UUID("5a3e5d0e-3f0c-5d4e-8a52-0d9d7c6b1f10")
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """What Redis holds of a run. Times are µs since the epoch."""
+
+    spec: RunSpec
+    status: RunStatus
+    attempt: int
+    created_at: int
+    updated_at: int
+
+
+def stateless_thread_id(run_id: str) -> str:
+    """Returns the id of the thread that a stateless run is given."""
+    return str(uuid.uuid5(STATELESS, run_id))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """A validated request for a run."""
+
+    run_id: str
+    thread_id: str
+    assistant_id: str
+    graph: GraphInfo
+    strategy: Strategy
+    kwargs: RunKwargs
+    kwargs_json: bytes
+    metadata_json: bytes
+    delay_ms: int = 0
+    new_thread: dict[str, object] | None = None  # None: the thread must exist
+
+
+async def submit(redis: Client, submission: Submission) -> RunRecord:
+    """Admits the run and returns its record; raises what `scripts.admit` raises."""
+    spec = RunSpec(
+        protocol=PROTOCOL,
+        run_id=submission.run_id,
+        thread_id=submission.thread_id,
+        assistant_id=submission.assistant_id,
+        graph_id=submission.graph.graph_id,
+        queue=submission.graph.queue,
+        strategy=submission.strategy,
+        temporary=submission.kwargs.temporary,
+        metadata=submission.metadata_json,
+        kwargs=submission.kwargs_json,
+    )
+    now = await scripts.admit(
+        redis, spec, delay_ms=submission.delay_ms, new_thread=submission.new_thread
+    )
+    return RunRecord(spec, RunStatus.PENDING, 0, now, now)
+
+
+FIELDS: Final = ["spec", "status", "attempt", "created_at", "updated_at"]
+
+
+def _record(values: list[bytes | None]) -> RunRecord | None:
+    spec, status, attempt, created_at, updated_at = values
+    if spec is None or status is None:
+        return None
+    return RunRecord(
+        unpack_spec(spec),
+        RunStatus(status.decode()),
+        int(attempt or 0),
+        int(created_at or 0),
+        int(updated_at or 0),
+    )
+
+
+async def find_run(redis: Client, thread_id: str, run_id: str) -> RunRecord | None:
+    """Returns the record of a run, or None."""
+    return _record(await redis.hmget(keys.run(thread_id, run_id), FIELDS))  # type: ignore[misc]
+
+
+async def get_run(redis: Client, thread_id: str, run_id: str) -> RunRecord:
+    """Returns the record of a run; raises NotFoundError."""
+    record = await find_run(redis, thread_id, run_id)
+    if record is None:
+        raise NotFoundError(f"Run with ID {run_id} not found")
+    return record
+
+
+async def list_runs(
+    redis: Client, thread_id: str, *, limit: int, offset: int, status: RunStatus | None
+) -> list[RunRecord]:
+    """Returns the thread's runs, newest first; a status filters before limit and offset."""
+    found: list[RunRecord] = []
+    wanted = offset + limit
+    start, page = 0, max(50, wanted) if status is None else 200
+    while len(found) < wanted:
+        ids = await redis.zrevrange(keys.runs(thread_id), start, start + page - 1)
+        if not ids:
+            break
+        pipe = redis.pipeline(transaction=False)
+        for run_id in ids:
+            pipe.hmget(keys.run(thread_id, run_id.decode()), FIELDS)
+        records = map(_record, await pipe.execute())
+        found += [r for r in records if r is not None and status in (None, r.status)]
+        start += len(ids)
+    return found[offset:wanted]
+
+
+async def cancel(
+    redis: Client, thread_id: str, run_id: str, *, action: str, stream_ttl: int
+) -> RunStatus | None:
+    """Asks for the end of a run; one that nobody holds has ended when this returns.
+
+    Returns the status before the request, or None if there is no such run. A run that is held by
+    a worker is ended by that worker, or by the one that claims it next.
+    """
+    status = await scripts.cancel(redis, thread_id, run_id, action)
+    if status is RunStatus.PENDING:
+        record = await find_run(redis, thread_id, run_id)
+        if record is not None:
+            await scripts.finish(
+                redis, record.spec, Cause.CANCELLED, fence=None, stream_ttl=stream_ttl
+            )
+    return status
+
+
+async def final_output(redis: Client, thread_id: str, run_id: str, output: bytes | None) -> bytes:
+    """Returns the JSON that wait and join answer with, once the run has ended.
+
+    `output` is what the end event kept; where it kept nothing (the run was cancelled before it
+    had a state) or is gone, the thread's state answers, or the error on the record.
+    """
+    if output:
+        return output
+    error = await redis.hget(keys.run(thread_id, run_id), "error")  # type: ignore[misc]
+    record = await find_run(redis, thread_id, run_id)
+    if error and record is not None and record.status in (RunStatus.ERROR, RunStatus.TIMEOUT):
+        return b'{"__error__":' + bytes(error) + b"}"
+    values = await redis.hget(keys.thread(thread_id), "values")  # type: ignore[misc]
+    return bytes(values) if values else b"{}"
+
+
+async def delete_run(redis: Client, thread_id: str, run_id: str) -> None:
+    """Deletes an ended run.
+
+    Raises:
+        NotFoundError: there is no such run.
+        MillstreamError: it has not ended.
+    """
+    outcome = await scripts.delete_run(redis, thread_id, run_id)
+    if outcome == "missing":
+        raise NotFoundError(f"Run with ID {run_id} not found")
+    if outcome != "deleted":
+        raise MillstreamError(f"Run {run_id} has not ended: it is {outcome}")
+
+
+def has_ended(status: RunStatus) -> bool:
+    """Returns whether nothing can change the status any more."""
+    return status in TERMINAL

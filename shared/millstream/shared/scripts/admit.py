@@ -1,0 +1,65 @@
+"""Admit a run: see admit.lua."""
+
+from typing import Any
+
+from millstream.shared import keys
+from millstream.shared.errors import ConflictError, NotFoundError
+from millstream.shared.lifecycle import RunStatus
+from millstream.shared.multitask import WHEN_BUSY, Strategy
+from millstream.shared.redis import Client
+from millstream.shared.scripts.script import Script, pairs
+from millstream.shared.wire import RunSpec, pack
+
+SCRIPT = Script("admit")
+
+
+async def admit(
+    redis: Client, spec: RunSpec, *, delay_ms: int, new_thread: dict[str, Any] | None
+) -> int:
+    """Writes the run, its place in its thread and in the queue, in one step or not at all.
+
+    Args:
+        spec: the run; its id is the caller's, so that a repeat changes nothing.
+        delay_ms: how long after now it is due.
+        new_thread: fields of the thread to create if it is missing; None refuses instead.
+
+    Returns the time of admission in µs.
+
+    Raises:
+        NotFoundError: there is no such thread, and it was not to be created.
+        ConflictError: the thread is busy, and the strategy is reject.
+    """
+    thread, run = spec.thread_id, spec.run_id
+    job = keys.job_id(thread, run)
+    reply = await SCRIPT(
+        redis,
+        [
+            keys.thread(thread),
+            keys.runs(thread),
+            keys.waiting(thread),
+            keys.run(thread, run),
+            keys.queue(spec.queue),
+            keys.wake(spec.queue),
+        ],
+        [
+            job,
+            run,
+            pack(spec),
+            RunStatus.PENDING,
+            WHEN_BUSY[Strategy(spec.strategy)],
+            delay_ms,
+            "refuse" if new_thread is None else "create",
+            spec.graph_id,
+            spec.assistant_id,
+            keys.ticket(job, spec.queue),
+            *pairs(new_thread or {}),
+        ],
+    )
+    if reply[0] == b"missing":
+        raise NotFoundError("Thread or assistant not found.")
+    if reply[0] == b"busy":
+        raise ConflictError(
+            "Thread is already running a task. Wait for it to finish or choose a different "
+            "multitask strategy."
+        )
+    return int(reply[1])

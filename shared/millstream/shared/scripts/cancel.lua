@@ -1,0 +1,18 @@
+--[[
+  Ask for the end of a run. The flag on the record is the truth; the publish is only for speed.
+
+  KEYS[1]  run  hash
+  ARGV[1]  job id
+  ARGV[2]  action   'interrupt'
+  ARGV[3…] statuses in which a run can still be cancelled
+
+  Returns the run's status ('' if there is no such run). The first action stays.
+]]
+local run = redis.call('HMGET', KEYS[1], 'status', 'control')
+for i = 3, #ARGV do
+  if run[1] == ARGV[i] then
+    redis.call('HSETNX', KEYS[1], 'cancel', ARGV[2])
+    if run[2] then redis.call('PUBLISH', run[2], ARGV[1]) end
+  end
+end
+return run[1] or ''

@@ -1,0 +1,60 @@
+--[[
+  Claim a due run for one worker: a lease, the next fence, and the first event of the attempt.
+
+  KEYS[1]  queue    sorted set
+  KEYS[2]  run      hash
+  KEYS[3]  thread   hash
+  KEYS[4]  waiting  list
+  KEYS[5]  events   stream, and the name of its doorbell
+  ARGV[1]  job id
+  ARGV[2]  run id
+  ARGV[3]  control        the worker's channel, for cancels
+  ARGV[4]  lease          ms
+  ARGV[5]  most attempts
+  ARGV[6]  events' TTL    s, while the run runs
+  ARGV[7]  busy           the status of a thread whose run runs
+  ARGV[8]  ticket         what waits in the FIFO (keys.ticket)
+  ARGV[9], ARGV[10]      from, to: the edge `claimed`
+  ARGV[11], ARGV[12]      from, to: the edge `lapsed`, whose end is the start of `claimed`
+
+  Returns {'claimed', fence, attempt, spec, cancel or '', created_at}: the caller holds the lease, and
+          an attempt past the most, or one with a cancel, is to be ended and not executed;
+          {'early', ms} for a job that is not due (it may be running elsewhere);
+          {'waits'} for a deferred run that has now joined its thread's FIFO;
+          {'gone'} for a job that nobody needs to execute any more.
+]]
+local time = redis.call('TIME')
+local now_us = string.format('%.0f', time[1] * 1000000 + time[2])
+local now_ms = math.floor(time[1] * 1000 + time[2] / 1000)
+
+local due = redis.call('ZSCORE', KEYS[1], ARGV[1])
+if not due then return {'gone'} end
+if tonumber(due) > now_ms then return {'early', string.format('%.0f', tonumber(due) - now_ms)} end
+
+local run = redis.call('HMGET', KEYS[2], 'status', 'fence', 'attempt', 'spec', 'cancel', 'created_at')
+local status = run[1]
+if status == ARGV[11] then status = ARGV[12] end -- its lease has lapsed
+if status ~= ARGV[9] or redis.call('EXISTS', KEYS[3]) == 0 then
+  redis.call('ZREM', KEYS[1], ARGV[1])
+  return {'gone'}
+end
+
+local active = redis.call('HGET', KEYS[3], 'active')
+if active and active ~= ARGV[2] then
+  redis.call('ZREM', KEYS[1], ARGV[1])
+  redis.call('RPUSH', KEYS[4], ARGV[8])
+  return {'waits'}
+end
+
+local fence = run[2] + 1
+local attempt = run[3] + 1
+redis.call('ZADD', KEYS[1], now_ms + tonumber(ARGV[4]), ARGV[1])
+redis.call('HSET', KEYS[2], 'status', ARGV[10], 'fence', fence, 'attempt', attempt, 'control', ARGV[3],
+  'updated_at', now_us)
+redis.call('HSET', KEYS[3], 'active', ARGV[2], 'status', ARGV[7], 'updated_at', now_us)
+if not run[5] and attempt <= tonumber(ARGV[5]) then
+  redis.call('XADD', KEYS[5], '*', 'metadata', '{"run_id":"' .. ARGV[2] .. '","attempt":' .. attempt .. '}')
+  redis.call('PUBLISH', KEYS[5], '')
+end
+redis.call('EXPIRE', KEYS[5], ARGV[6])
+return {'claimed', fence, attempt, run[4], run[5] or '', run[6]}

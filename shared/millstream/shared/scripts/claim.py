@@ -1,0 +1,77 @@
+"""Claim a due run: see claim.lua."""
+
+from dataclasses import dataclass
+
+from millstream.shared import keys
+from millstream.shared.lifecycle import Cause, ThreadStatus, edges
+from millstream.shared.redis import Client
+from millstream.shared.scripts.script import Script
+from millstream.shared.wire import RunSpec, unpack_spec
+
+SCRIPT = Script("claim")
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A lease on one run: what its holder needs to execute it and to write under its fence."""
+
+    spec: RunSpec
+    job: str
+    fence: int
+    attempt: int
+    cancel: str | None  # a cancel that was asked for before this claim
+    created_at: int  # µs
+
+
+async def claim(
+    redis: Client,
+    job: str,
+    queue: str,
+    *,
+    control: str,
+    lease_ms: int,
+    max_attempts: int,
+    events_ttl: int,
+) -> Claim | None:
+    """Takes the run if it is due and its thread is free; returns None if there is nothing to do.
+
+    Args:
+        job: arq's job id (keys.job_id).
+        control: the channel on which this worker hears of cancels.
+        lease_ms: how long the run is ours without a renewal.
+        max_attempts: an attempt past it gets no `metadata` event: the caller ends the run.
+        events_ttl: seconds that the stream outlives a fleet of dead workers.
+    """
+    thread, run = keys.parse_job_id(job)
+    reply = await SCRIPT(
+        redis,
+        [
+            keys.queue(queue),
+            keys.run(thread, run),
+            keys.thread(thread),
+            keys.waiting(thread),
+            keys.events(thread, run),
+        ],
+        [
+            job,
+            run,
+            control,
+            lease_ms,
+            max_attempts,
+            events_ttl,
+            ThreadStatus.BUSY,
+            keys.ticket(job, queue),
+            *edges(Cause.CLAIMED),
+            *edges(Cause.LAPSED),
+        ],
+    )
+    if reply[0] != b"claimed":
+        return None
+    return Claim(
+        spec=unpack_spec(reply[3]),
+        job=job,
+        fence=int(reply[1]),
+        attempt=int(reply[2]),
+        cancel=reply[4].decode() or None,
+        created_at=int(reply[5]),
+    )

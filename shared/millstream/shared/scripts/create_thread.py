@@ -1,0 +1,14 @@
+"""Create a thread: see create_thread.lua."""
+
+from typing import Any
+
+from millstream.shared import keys
+from millstream.shared.redis import Client
+from millstream.shared.scripts.script import Script, pairs
+
+SCRIPT = Script("create_thread")
+
+
+async def create_thread(redis: Client, thread_id: str, fields: dict[str, Any]) -> bool:
+    """Writes the thread; returns False, with nothing changed, if it was there."""
+    return bool(await SCRIPT(redis, [keys.thread(thread_id)], pairs(fields)))

@@ -1,0 +1,13 @@
+"""Look for due jobs: see due.lua."""
+
+from millstream.shared import keys
+from millstream.shared.redis import Client
+from millstream.shared.scripts.script import Script
+
+SCRIPT = Script("due")
+
+
+async def due(redis: Client, queue: str, most: int) -> tuple[list[str], float | None]:
+    """Returns the ids of due jobs, at most `most`, and the seconds until the next one after them."""
+    later, *ids = await SCRIPT(redis, [keys.queue(queue)], [most])
+    return [job.decode() for job in ids], None if later < 0 else later / 1000

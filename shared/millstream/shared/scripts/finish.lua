@@ -1,0 +1,73 @@
+--[[
+  End a run: its status, its last events, its thread's status, and the next run's release.
+
+  KEYS[1]  run      hash
+  KEYS[2]  thread   hash
+  KEYS[3]  runs     sorted set
+  KEYS[4]  waiting  list
+  KEYS[5]  events   stream, and the name of its doorbell
+  KEYS[6]  queue    sorted set
+  KEYS[7]  garbage  sorted set
+  ARGV[1]  job id
+  ARGV[2]  run id
+  ARGV[3]  ticket          what the run left in the FIFO if it never had its turn
+  ARGV[4]  fence           '' when the caller holds no lease (it ends a pending run)
+  ARGV[5]  yields          '1' when a cancel that was asked for goes before this cause
+  ARGV[6]  events' TTL     s after the end
+  ARGV[7]  temporary       '1' when the thread goes with its last run
+  ARGV[8]  busy            the thread's status while another run waits
+  ARGV[9]  error           JSON of the error for the record, '' if none
+  ARGV[10], ARGV[11]       from, to: the edge of this cause (shared/lifecycle.py)
+  ARGV[12] output          JSON that wait and join answer with, kept with the end event
+  ARGV[13] n               how many of the words that follow are the thread's
+  ARGV[14…] field, value, …      of the thread: settled (its status when no run is left), values, interrupts, error
+  ARGV[14 + n…] event name, JSON data, …   appended before the end
+
+  Returns {'finished', status}, {'cancelled', action} (a cancel goes first; nothing was written),
+          {'fenced'} (the lease is another's) or {'refused', status or ''} (the run is not where the edge starts).
+]]
+local run = redis.call('HMGET', KEYS[1], 'status', 'fence', 'cancel')
+if ARGV[4] ~= '' and run[1] and run[2] ~= ARGV[4] then return {'fenced'} end
+if run[1] ~= ARGV[10] then return {'refused', run[1] or ''} end
+if ARGV[5] == '1' and run[3] then return {'cancelled', run[3]} end
+
+local time = redis.call('TIME')
+local now_us = string.format('%.0f', time[1] * 1000000 + time[2])
+local now_ms = math.floor(time[1] * 1000 + time[2] / 1000)
+
+local status = ARGV[11]
+local first_event = 14 + ARGV[13]
+redis.call('HSET', KEYS[1], 'status', status, 'updated_at', now_us)
+if ARGV[9] ~= '' then redis.call('HSET', KEYS[1], 'error', ARGV[9]) end
+for i = first_event, #ARGV, 2 do redis.call('XADD', KEYS[5], '*', ARGV[i], ARGV[i + 1]) end
+redis.call('XADD', KEYS[5], '*', 'end', '{"status":"' .. status .. '"}', 'output', ARGV[12])
+redis.call('EXPIRE', KEYS[5], ARGV[6])
+redis.call('PUBLISH', KEYS[5], '')
+redis.call('ZREM', KEYS[6], ARGV[1])
+
+if redis.call('HGET', KEYS[2], 'active') ~= ARGV[2] then
+  redis.call('LREM', KEYS[4], 1, ARGV[3]) -- it never had its turn: nobody waits for it
+else
+  if ARGV[13] ~= '0' then
+    redis.call('HSET', KEYS[2], 'updated_at', now_us, 'state_updated_at', now_us, unpack(ARGV, 14, first_event - 1))
+  end
+  local next = redis.call('LPOP', KEYS[4])
+  if next then
+    local job, queue, wake = next:match('^(%S+) (%S+) (%S+)$')
+    redis.call('HSET', KEYS[2], 'active', job:match('/(.+)$'), 'status', ARGV[8])
+    redis.call('ZADD', queue, now_ms, job)
+    redis.call('RPUSH', wake, job)
+  else
+    redis.call('HDEL', KEYS[2], 'active')
+    redis.call('HSET', KEYS[2], 'status', redis.call('HGET', KEYS[2], 'settled'))
+  end
+end
+if ARGV[7] == '1' then
+  redis.call('EXPIRE', KEYS[1], ARGV[6])
+  redis.call('ZREM', KEYS[3], ARGV[2])
+  if redis.call('EXISTS', KEYS[3]) == 0 then
+    redis.call('DEL', KEYS[2], KEYS[4])
+    redis.call('ZADD', KEYS[7], now_ms, ARGV[1])
+  end
+end
+return {'finished', status}

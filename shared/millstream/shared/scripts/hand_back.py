@@ -1,0 +1,24 @@
+"""Hand a running run back to the queue: see hand_back.lua."""
+
+from millstream.shared import keys
+from millstream.shared.lifecycle import Cause, edges
+from millstream.shared.redis import Client
+from millstream.shared.scripts.claim import Claim
+from millstream.shared.scripts.script import Script
+
+SCRIPT = Script("hand_back")
+
+
+async def hand_back(redis: Client, claim: Claim) -> bool:
+    """Gives the run up, so that another worker goes on with it; returns False if it was lost."""
+    spec = claim.spec
+    reply = await SCRIPT(
+        redis,
+        [
+            keys.run(spec.thread_id, spec.run_id),
+            keys.queue(spec.queue),
+            keys.wake(spec.queue),
+        ],
+        [claim.job, claim.fence, *edges(Cause.HANDED_BACK)],
+    )
+    return bool(reply)

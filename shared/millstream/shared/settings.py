@@ -1,0 +1,111 @@
+"""The environment: every variable once, with its default, its unit and what it changes."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, field, fields
+from typing import Any, Final
+
+from millstream.shared.errors import SettingError
+
+DEFAULT_REDIS_URL: Final = "redis://localhost:6379/0"
+
+
+def _setting(
+    names: str, default: Any, doc: str, *, low: float | None = None, unit: str = ""
+) -> Any:
+    """Declares a setting: its variable (and aliases, first wins), default, least value, meaning."""
+    return field(
+        default=default, metadata={"names": names.split(), "doc": doc, "low": low, "unit": unit}
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a process reads from its environment when it starts."""
+
+    redis_url: str = _setting(
+        "REDIS_URL REDIS_URI", DEFAULT_REDIS_URL, "The Redis or Valkey that all processes share."
+    )
+    queue: str = _setting("MILLSTREAM_QUEUE", "default", "The queue that a worker serves.")
+    jobs_per_worker: int = _setting(
+        "N_JOBS_PER_WORKER", 10, "Runs that one worker executes at a time.", low=1
+    )
+    job_timeout: float = _setting(
+        "BG_JOB_TIMEOUT_SECS",
+        3600.0,
+        "A run that takes longer ends as `timeout`.",
+        low=0.1,
+        unit="s",
+    )
+    lease: float = _setting(
+        "LEASE_SECS",
+        10.0,
+        "A worker that is silent for so long has lost its runs.",
+        low=0.3,
+        unit="s",
+    )
+    max_attempts: int = _setting(
+        "RUN_MAX_ATTEMPTS",
+        3,
+        "Attempts before a run whose workers keep dying ends as `error`.",
+        low=1,
+    )
+    stream_ttl: int = _setting(
+        "RESUMABLE_STREAM_TTL_SECONDS", 3600, "Events stay readable for so long after the end.",
+        low=1, unit="s",
+    )  # fmt: skip
+    stream_max_events: int = _setting(
+        "STREAM_MAX_EVENTS", 50_000, "Events kept of one run; older ones are trimmed.", low=100
+    )
+    keepalive: float = _setting(
+        "KEEPALIVE_INTERVAL_SECS", 5.0, "A stream or wait says something at least so often.",
+        low=0.05, unit="s",
+    )  # fmt: skip
+    call_timeout: float = _setting(
+        "CALL_TIMEOUT_SECS", 10.0, "A worker must answer a question about a graph within this time.",
+        low=0.1, unit="s",
+    )  # fmt: skip
+    max_body: int = _setting(
+        "HTTP_MAX_REQUEST_BODY_BYTES", 300 * 1024 * 1024, "Larger requests get 413.",
+        low=1, unit="bytes",
+    )  # fmt: skip
+    redis_max_connections: int = _setting(
+        "REDIS_MAX_CONNECTIONS", 2000, "Connections that one process may open to Redis.", low=8
+    )
+    log_level: str = _setting("LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR.")
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> "Settings":
+        """Reads the environment; raises SettingError that names the variable and its limits."""
+        environ = os.environ if environ is None else environ
+        values: dict[str, Any] = {}
+        for setting in fields(cls):
+            for name in setting.metadata["names"]:
+                text = environ.get(name, "").strip()
+                if text:
+                    values[setting.name] = _parse(setting, name, text)
+                    break
+        return cls(**values)
+
+
+def _parse(setting: Field[Any], name: str, text: str) -> Any:
+    kind: type[Any] = type(setting.default)
+    try:
+        value = kind(text)
+    except ValueError:
+        noun = "a whole number" if kind is int else "a number"
+        raise SettingError(f"{name}={text!r} is not {noun}.") from None
+    low = setting.metadata["low"]
+    if low is not None and not low <= value < float("inf"):
+        raise SettingError(f"{name}={text} is out of range: it must be at least {low:g}.")
+    return value
+
+
+def table() -> str:
+    """Returns the Markdown table of all settings, as docs/settings.md holds it."""
+    rows = ["| Variable | Default | Unit | What it does |", "|---|---|---|---|"]
+    for setting in fields(Settings):
+        meta = setting.metadata
+        names = " or ".join(f"`{name}`" for name in meta["names"])
+        rows.append(f"| {names} | `{setting.default}` | {meta['unit']} | {meta['doc']} |")
+    return "\n".join(rows) + "\n"

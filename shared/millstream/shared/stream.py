@@ -1,0 +1,373 @@
+"""Reading the events of runs: one reader a process, a cursor a client.
+
+A run's Redis Stream is the only source of its events, live and replayed. The scripts that write
+to it ring its doorbell (a publish without content). A process listens to the doorbells of the
+runs that its clients follow, on one connection; one loop then reads all streams that have rung,
+in one round trip, into a small window a run. A client whose cursor lies in the window reads from
+memory; one that is behind, because it joined late or is slow, reads its own page from Redis. So
+nothing is buffered for a slow client, and no client waits for another.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from millstream.shared import keys
+from millstream.shared.lifecycle import TERMINAL, RunStatus
+from millstream.shared.redis import AWAY, Client
+
+log = logging.getLogger(__name__)
+
+PAGE: Final = 500  # entries a read
+WINDOW: Final = 512  # entries kept in memory a run
+WINDOW_BYTES: Final = 512 * 1024
+SWEEP: Final = 15.0  # s: the longest that a lost doorbell can delay an event
+
+Position = tuple[int, int]  # an entry's id: ms, sequence
+START: Final[Position] = (0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One event as the stream holds it."""
+
+    position: Position
+    event: bytes
+    data: bytes  # JSON
+    output: bytes | None = None  # of the `end` entry: what wait and join answer with
+
+    @property
+    def id(self) -> bytes:
+        """The event's id on the wire."""
+        return b"%d-%d" % self.position
+
+
+def parse_position(text: str) -> Position | None:
+    """Returns the position that an event id names, or None for a malformed one."""
+    ms, dash, seq = text.strip().partition("-")
+    if not (dash and ms.isascii() and seq.isascii() and ms.isdigit() and seq.isdigit()):
+        return None
+    if len(ms) > 19 or len(seq) > 19:
+        return None
+    return int(ms), int(seq)
+
+
+def _entry(raw: tuple[bytes, dict[bytes, bytes]]) -> Entry:
+    ms, _, seq = raw[0].partition(b"-")
+    event, data = next(iter(raw[1].items()))
+    return Entry((int(ms), int(seq)), event, data, raw[1].get(b"output"))
+
+
+class _Tail:
+    """What a process shares about one run that somebody follows."""
+
+    __slots__ = ("head", "key", "quiet", "readers", "rung", "size", "start", "subscribed", "window")
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self.readers: set[Reader] = set()
+        self.rung = 0  # counts doorbells, so that a reader sees one that rang while it read
+        self.window: deque[Entry] = deque()
+        self.size = 0  # bytes in the window
+        self.start: Position | None = None  # the window holds every entry after it
+        self.head: Position | None = None  # and up to this one
+        self.subscribed = asyncio.Event()
+        self.quiet = True  # no doorbell since the last sweep
+
+    def extend(self, entries: list[Entry]) -> None:
+        for entry in entries:
+            self.window.append(entry)
+            self.size += len(entry.data)
+            self.head = entry.position
+        while len(self.window) > WINDOW or (self.size > WINDOW_BYTES and len(self.window) > 1):
+            dropped = self.window.popleft()
+            self.size -= len(dropped.data)
+            self.start = dropped.position
+
+    def after(self, cursor: Position) -> list[Entry] | None:
+        """Returns the window's entries after the cursor; None if it lies before the window."""
+        if self.start is None or cursor < self.start:
+            return None
+        if self.head is None or cursor >= self.head:
+            return []
+        return [entry for entry in self.window if entry.position > cursor]
+
+    def notify(self) -> None:
+        for reader in self.readers:
+            reader.news.set()
+
+
+class StreamHub:
+    """The one reader of a process. `start()` it within the event loop, `close()` it at the end."""
+
+    def __init__(self, redis: Client, blocking: Client) -> None:
+        self._redis = redis
+        self._pubsub = blocking.pubsub(ignore_subscribe_messages=False)
+        self._tails: dict[str, _Tail] = {}
+        self._dirty: set[_Tail] = set()
+        self._wake = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._listen_from = asyncio.Event()
+        self.closing = False
+
+    def start(self) -> None:
+        """Starts to listen and to read."""
+        self._tasks = [
+            asyncio.create_task(loop(), name=f"hub-{loop.__name__}")
+            for loop in (self._listen, self._read_rung, self._sweep)
+        ]
+
+    def shut_down(self) -> None:
+        """Tells all readers that the process stops: `Reader.closing` is set, and they have news."""
+        self.closing = True
+        for tail in self._tails.values():
+            tail.notify()
+
+    async def close(self) -> None:
+        """Ends the reading; open readers see no more news."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._pubsub.aclose()  # type: ignore[no-untyped-call]
+
+    def __repr__(self) -> str:
+        readers = sum(len(tail.readers) for tail in self._tails.values())
+        return f"<StreamHub {len(self._tails)} runs, {readers} readers>"
+
+    async def open(
+        self, thread_id: str, run_id: str, after: Position | None, *, fresh: bool = False
+    ) -> "Reader":
+        """Returns a reader of the run's events after a position; None means from now on.
+
+        `fresh` says that the run is yet to be admitted: there is nothing to look up, and as the
+        doorbell is listened to before the run exists, nothing can be missed. Close it when done.
+        """
+        key = keys.events(thread_id, run_id)
+        tail = self._tails.get(key)
+        if tail is None:
+            tail = self._tails[key] = _Tail(key)
+            if fresh:
+                tail.start = tail.head = START
+            await self._subscribe(key)
+        reader = Reader(self, tail, keys.run(thread_id, run_id), after, fresh=fresh)
+        tail.readers.add(reader)
+        return reader
+
+    async def _subscribe(self, key: str) -> None:
+        try:
+            await self._pubsub.subscribe(key)
+        except AWAY as error:
+            # The listener reconnects, and redis-py subscribes again to all that it knows.
+            log.warning("Redis is away, will listen to %s later: %s", key, error)
+            self._pubsub.channels[key.encode()] = None
+        self._listen_from.set()
+
+    def _drop(self, reader: "Reader", tail: _Tail) -> None:
+        tail.readers.discard(reader)
+        if not tail.readers and self._tails.get(tail.key) is tail:
+            del self._tails[tail.key]
+            task = asyncio.create_task(self._unsubscribe(tail.key))
+            self._tasks.append(task)
+            task.add_done_callback(self._tasks.remove)
+
+    async def _unsubscribe(self, key: str) -> None:
+        if key in self._tails:  # somebody follows it again
+            return
+        try:
+            await self._pubsub.unsubscribe(key)
+        except AWAY:
+            self._pubsub.channels.pop(key.encode(), None)
+
+    def _ring(self, tail: _Tail) -> None:
+        tail.rung += 1
+        tail.quiet = False
+        if tail.head is None:
+            tail.notify()  # nobody has read yet: the first reader sets where the window starts
+        else:
+            self._dirty.add(tail)
+            self._wake.set()
+
+    async def _listen(self) -> None:
+        await self._listen_from.wait()  # a pub/sub connection without a channel can't be read
+        while True:
+            try:
+                message = await self._pubsub.get_message(timeout=None)
+            except AWAY as error:
+                log.warning("Redis is away, listening again soon: %s", error)
+                await asyncio.sleep(0.2)
+                continue
+            if message is None:
+                continue
+            tail = self._tails.get(message["channel"].decode())
+            if tail is None:
+                continue
+            if message["type"] == "subscribe":
+                tail.subscribed.set()  # also after a reconnect: what rang meanwhile was lost
+                self._ring(tail)
+            elif message["type"] == "message":
+                self._ring(tail)
+            elif message["type"] == "unsubscribe":
+                # It was followed again while the farewell was under way.
+                await self._subscribe(tail.key)
+
+    async def _read_rung(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            rung, self._dirty = list(self._dirty), set()  # clear first, then read
+            try:
+                pages = await self._pages([(tail.key, tail.head or START) for tail in rung])
+            except AWAY as error:
+                log.warning("Redis is away, reading again soon: %s", error)
+                await asyncio.sleep(0.2)
+                self._dirty.update(rung)
+                self._wake.set()
+                continue
+            for tail, page in zip(rung, pages, strict=True):
+                tail.extend(page)
+                if len(page) == PAGE:
+                    self._ring(tail)
+                tail.notify()
+
+    async def _pages(self, cursors: list[tuple[str, Position]]) -> list[list[Entry]]:
+        pipe = self._redis.pipeline(transaction=False)
+        for key, position in cursors:
+            pipe.xrange(key, min=f"({position[0]}-{position[1]}", count=PAGE)
+        return [[_entry(raw) for raw in page] for page in await pipe.execute()]
+
+    async def _sweep(self) -> None:
+        """Rings for the quiet, in case a doorbell was lost or a stream has gone."""
+        while True:
+            await asyncio.sleep(SWEEP)
+            for tail in list(self._tails.values()):
+                if tail.quiet:
+                    self._ring(tail)
+                    for reader in tail.readers:
+                        reader.doubtful = reader._swept = True
+                    tail.notify()
+                tail.quiet = True
+
+
+class Reader:
+    """One client's cursor in the events of one run.
+
+    Wait for `news`, then `read()` until it returns nothing; stop when `ended`.
+    """
+
+    def __init__(
+        self, hub: StreamHub, tail: _Tail, run_key: str, after: Position | None, *, fresh: bool
+    ) -> None:
+        self._hub = hub
+        self._tail = tail
+        self._run_key = run_key
+        self._after = after
+        self._cursor: Position | None = START if fresh else None
+        self._swept = False  # whether a sweep, and not the opening, raised the doubt
+        self.news = asyncio.Event()
+        self.news.set()
+        self.doubtful = not fresh  # nothing tells that the stream will go on: ask the record
+        self.ended = False
+
+    @property
+    def closing(self) -> bool:
+        """Whether the process is about to stop."""
+        return self._hub.closing
+
+    def close(self) -> None:
+        """Stops following the run."""
+        self._hub._drop(self, self._tail)
+
+    async def read(self) -> list[Entry]:
+        """Returns the next entries, in order, each once; an empty list if there are none now.
+
+        The last entry of a run is named `end`; once it was returned, `ended` is set. An entry
+        named `gap` (never stored) comes first where events after the given position were trimmed.
+
+        Raises a redis-py connection error while Redis is away; the cursor stays.
+        """
+        self.news.clear()
+        tail = self._tail
+        rung = tail.rung
+        if self._cursor is None:
+            await tail.subscribed.wait()
+            rung = tail.rung
+            gap = await self._begin()
+            if gap:
+                self.news.set()
+                return gap
+        assert self._cursor is not None
+        entries = tail.after(self._cursor)
+        if entries is None:
+            entries = await self._catch_up(rung)
+        if entries:
+            self._cursor = entries[-1].position
+            self.doubtful = False
+            self.ended = entries[-1].event == b"end"
+        elif self.doubtful:
+            entries = await self._settle()
+        return entries
+
+    async def _begin(self) -> list[Entry]:
+        """Sets the cursor; returns a `gap` entry if what comes after it is no longer complete."""
+        redis, key = self._hub._redis, self._tail.key
+        if self._after is None:
+            newest = await redis.xrevrange(key, count=1)
+            self._cursor = _entry(newest[0]).position if newest else START
+            if newest and b"end" in newest[0][1]:
+                self._cursor = START  # ended: what is kept is all there is to say
+            return []
+        first = await redis.xrange(key, count=1)
+        if first:
+            oldest = _entry(first[0])
+            trimmed = oldest.event != b"metadata" and oldest.event != b"end"
+            if trimmed and self._after < oldest.position:
+                self._cursor = START
+                data = {
+                    "requested": f"{self._after[0]}-{self._after[1]}",
+                    "first": oldest.id.decode(),
+                }
+                return [Entry(START, b"gap", msgspec.json.encode(data))]
+        self._cursor = self._after
+        return []
+
+    async def _catch_up(self, rung: int) -> list[Entry]:
+        """Reads a page from Redis; opens the shared window once a reader stands at the head."""
+        assert self._cursor is not None
+        tail = self._tail
+        [entries] = await self._hub._pages([(tail.key, self._cursor)])
+        if len(entries) == PAGE:
+            self.news.set()
+        elif tail.start is None:
+            tail.start = tail.head = entries[-1].position if entries else self._cursor
+            if tail.rung != rung:
+                self._hub._ring(tail)
+        else:
+            # The window may by now begin where this page ends; what lay between is trimmed away.
+            if not entries:
+                self._cursor = tail.start
+            self.news.set()
+        return entries
+
+    async def _settle(self) -> list[Entry]:
+        """Returns an `end` entry of our own if the run has ended and its events are gone."""
+        self.doubtful = False
+        status = await self._hub._redis.hget(self._run_key, "status")  # type: ignore[misc]
+        if status is None and not self._swept:
+            return []  # a run that is just being admitted
+        if status is not None and RunStatus(status.decode()) not in TERMINAL:
+            return []
+        assert self._cursor is not None
+        [late] = await self._hub._pages([(self._tail.key, self._cursor)])
+        if late:
+            self._cursor = late[-1].position
+            self.ended = late[-1].event == b"end"
+            if not self.ended:
+                self.news.set()
+            return late
+        self.ended = True
+        data: Any = {"status": status.decode() if status else RunStatus.ERROR.value}
+        return [Entry(self._cursor, b"end", msgspec.json.encode(data))]

@@ -1,0 +1,84 @@
+"""Thread records: created, read, and shown to the worker's callers."""
+
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from millstream.shared import keys, scripts
+from millstream.shared.errors import ConflictError, NotFoundError
+from millstream.shared.lifecycle import ThreadStatus
+from millstream.shared.redis import Client
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadRecord:
+    """What Redis holds of a thread. Times are µs since the epoch; JSON stays bytes."""
+
+    thread_id: str
+    created_at: int
+    updated_at: int
+    state_updated_at: int
+    status: ThreadStatus
+    metadata: dict[str, Any]
+    graph_id: str | None  # of the newest run, None before the first
+    values: bytes | None
+    interrupts: bytes
+    error: bytes | None
+
+
+def new_thread_fields(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Returns the fields of a thread that has had no run."""
+    return {
+        "status": ThreadStatus.IDLE.value,
+        "settled": ThreadStatus.IDLE.value,
+        "metadata": msgspec.json.encode(metadata),
+    }
+
+
+async def create_thread(
+    redis: Client, thread_id: str | None, metadata: dict[str, Any], *, if_exists: str
+) -> ThreadRecord:
+    """Creates a thread and returns it; `if_exists='do_nothing'` returns the one that is there.
+
+    Raises:
+        ConflictError: it exists and `if_exists` is `raise`.
+    """
+    chosen = thread_id or str(uuid.uuid4())
+    created = await scripts.create_thread(redis, chosen, new_thread_fields(metadata))
+    if not created and if_exists != "do_nothing":
+        raise ConflictError(f"Thread with ID {chosen} already exists")
+    return await get_thread(redis, chosen)
+
+
+async def get_thread(redis: Client, thread_id: str) -> ThreadRecord:
+    """Returns the record; raises NotFoundError."""
+    fields = await redis.hgetall(keys.thread(thread_id))  # type: ignore[misc]
+    if not fields:
+        raise NotFoundError(f"Thread with ID {thread_id} not found")
+    metadata = msgspec.json.decode(fields.get(b"metadata", b"{}"))
+    graph_id = fields.get(b"graph_id")
+    if graph_id is not None:
+        metadata |= {
+            "graph_id": graph_id.decode(),
+            "assistant_id": fields[b"assistant_id"].decode(),
+        }
+    return ThreadRecord(
+        thread_id=thread_id,
+        created_at=int(fields[b"created_at"]),
+        updated_at=int(fields[b"updated_at"]),
+        state_updated_at=int(fields[b"state_updated_at"]),
+        status=ThreadStatus(fields[b"status"].decode()),
+        metadata=metadata,
+        graph_id=None if graph_id is None else graph_id.decode(),
+        values=fields.get(b"values"),
+        interrupts=fields.get(b"interrupts", b"{}"),
+        error=fields.get(b"error") or None,
+    )
+
+
+async def require_thread(redis: Client, thread_id: str) -> None:
+    """Raises NotFoundError if there is no such thread."""
+    if not await redis.exists(keys.thread(thread_id)):
+        raise NotFoundError(f"Thread with ID {thread_id} not found")

@@ -1,0 +1,109 @@
+"""The structs that cross Redis, in msgpack; JSON inside them stays bytes, read where it is used."""
+
+from typing import Any, Final
+
+import msgspec
+
+PROTOCOL: Final = 1  # raised when an older worker could not execute a newer API's run
+
+
+class RunKwargs(msgspec.Struct, kw_only=True, omit_defaults=False):
+    """What the client asked for: JSON, shown as `kwargs` of a Run and executed by the worker.
+
+    Field names are the reference server's.
+    """
+
+    input: Any = None
+    command: dict[str, Any] | None = None
+    config: dict[str, Any] = {}
+    context: dict[str, Any] = {}
+    stream_mode: list[str] = msgspec.field(default_factory=lambda: ["values"])
+    interrupt_before: list[str] | str | None = None
+    interrupt_after: list[str] | str | None = None
+    webhook: str | None = None
+    feedback_keys: list[str] | None = None
+    temporary: bool = False
+    subgraphs: bool = False
+    resumable: bool = False
+    checkpoint_during: bool = True
+    durability: str = "async"
+
+
+class RunSpec(msgspec.Struct, kw_only=True, frozen=True, array_like=True):
+    """What admission fixes of a run, once. Append fields only: older entries lack them."""
+
+    protocol: int
+    run_id: str
+    thread_id: str
+    assistant_id: str
+    graph_id: str
+    queue: str
+    strategy: str
+    temporary: bool
+    metadata: bytes  # JSON object
+    kwargs: bytes  # JSON of RunKwargs
+
+
+class GraphInfo(msgspec.Struct, kw_only=True, frozen=True):
+    """What a worker announces of a graph when it starts."""
+
+    graph_id: str
+    queue: str
+    description: str | None = None
+    announced_at: int = 0  # µs
+
+
+class Call(msgspec.Struct, kw_only=True, frozen=True):
+    """A question that needs a graph."""
+
+    call_id: str
+    verb: str  # a name in worker/calls.py
+    graph_id: str
+    arguments: dict[str, Any]
+    deadline: float  # s, Redis time; a worker drops the question after it
+
+
+class Reply(msgspec.Struct, kw_only=True, frozen=True):
+    """Its answer: `body` is JSON, forwarded unread; or the error that the caller gets."""
+
+    body: bytes = b""
+    error: str | None = None
+    kind: str | None = None  # "not_found", "invalid" or "failed"
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_spec = msgspec.msgpack.Decoder(RunSpec)
+_graph = msgspec.msgpack.Decoder(GraphInfo)
+_call = msgspec.msgpack.Decoder(Call)
+_reply = msgspec.msgpack.Decoder(Reply)
+_kwargs = msgspec.json.Decoder(RunKwargs)
+
+
+def pack(struct: RunSpec | GraphInfo | Call | Reply) -> bytes:
+    """Returns the struct as msgpack."""
+    return _encode(struct)
+
+
+def unpack_spec(data: bytes) -> RunSpec:
+    """Returns the spec; raises msgspec.DecodeError for bytes that are none."""
+    return _spec.decode(data)
+
+
+def unpack_graph(data: bytes) -> GraphInfo:
+    """Returns the announcement; raises msgspec.DecodeError for bytes that are none."""
+    return _graph.decode(data)
+
+
+def unpack_call(data: bytes) -> Call:
+    """Returns the call; raises msgspec.DecodeError for bytes that are none."""
+    return _call.decode(data)
+
+
+def unpack_reply(data: bytes) -> Reply:
+    """Returns the reply; raises msgspec.DecodeError for bytes that are none."""
+    return _reply.decode(data)
+
+
+def unpack_kwargs(data: bytes) -> RunKwargs:
+    """Returns the request of a run; raises msgspec.DecodeError for bytes that are none."""
+    return _kwargs.decode(data)

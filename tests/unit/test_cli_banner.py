@@ -1,0 +1,66 @@
+"""The banner of `millstream dev`, and passwords that must not show in it."""
+
+import json
+import shlex
+
+import click
+import pytest
+
+from millstream.cli.banner import Facts, banner, masked
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://localhost:6379/0", "redis://localhost:6379/0"),
+        ("redis://:secret@localhost:6379/0", "redis://:***@localhost:6379/0"),
+        ("rediss://bob:secret@redis.test:6380", "rediss://bob:***@redis.test:6380"),
+        ("redis://bob:se/c@re:t@redis.test", "redis://bob:***@redis.test"),
+        ("unix:///run/redis.sock?password=secret&db=1", "unix:///run/redis.sock?password=***&db=1"),
+    ],
+)
+def test_a_password_is_masked(url: str, shown: str) -> None:
+    assert masked(url) == shown
+
+
+def facts(graphs: list[str]) -> Facts:
+    return Facts(
+        version="1.2.3",
+        url="http://127.0.0.1:2024",
+        graphs=graphs,
+        redis="embedded, port 4711, data in /p/.millstream",
+        workers=2,
+        jobs=10,
+        reload="off",
+    )
+
+
+def test_the_banner_says_what_runs_where() -> None:
+    text = click.unstyle(banner(facts(["chat", "echo"])))
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    assert lines[:7] == [
+        "Millstream 1.2.3 is ready",
+        "API      http://127.0.0.1:2024",
+        "Docs     http://127.0.0.1:2024/docs",
+        "Graphs   chat, echo",
+        "Redis    embedded, port 4711, data in /p/.millstream",
+        "Workers  2, each with up to 10 runs at a time",
+        "Reload   off",
+    ]
+    assert lines[-1] == "Ctrl-C stops everything."
+
+
+def test_the_curl_line_is_a_request_for_the_first_graph() -> None:
+    text = click.unstyle(banner(facts(["it's", "echo"])))
+    line = next(line for line in text.splitlines() if "curl" in line)
+    words = shlex.split(line)
+    assert words[:3] == ["curl", "-N", "http://127.0.0.1:2024/runs/stream"]
+    assert json.loads(words[-1]) == {
+        "assistant_id": "it's",
+        "input": {"messages": [{"role": "user", "content": "hi"}]},
+        "stream_mode": "values",
+    }
+
+
+def test_without_graphs_there_is_no_curl_line() -> None:
+    assert "curl" not in banner(facts([]))

@@ -1,0 +1,71 @@
+"""What the command reads from langgraph.json, and what it says when it can't."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from millstream.cli.project import EXAMPLE, read_project
+from millstream.cli.refusal import Refusal
+
+
+def write(folder: Path, content: object) -> Path:
+    path = folder / "langgraph.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def test_a_project_knows_its_folders_and_its_env_file(tmp_path: Path) -> None:
+    for name in ("app", "app/inner", "lib"):
+        (tmp_path / name).mkdir()
+    path = write(
+        tmp_path / "app",
+        {
+            "graphs": {"chat": "./chat.py:graph"},
+            "dependencies": [".", "./inner", "../lib", "../nowhere", "some-package"],
+            "env": ".env",
+        },
+    )
+    project = read_project(path)
+    assert project.config == path
+    assert project.folders == (tmp_path / "app", tmp_path / "lib")
+    assert project.env_file == tmp_path / "app" / ".env"
+
+
+def test_a_folder_stands_for_the_file_in_it(tmp_path: Path) -> None:
+    path = write(tmp_path, {"graphs": {"chat": "./chat.py:graph"}, "env": {"A": "1"}})
+    project = read_project(tmp_path)
+    assert project.config == path
+    assert project.env_file is None
+
+
+def test_a_missing_file_shows_an_example_that_works(tmp_path: Path) -> None:
+    with pytest.raises(Refusal) as refusal:
+        read_project(tmp_path / "langgraph.json")
+    text = str(refusal.value)
+    assert text.startswith(f"No langgraph.json in {tmp_path}.")
+    assert "--config" in text
+    assert EXAMPLE in text
+    assert read_project(write(tmp_path, EXAMPLE)).folder == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('{"graphs": {"chat" "./x.py:graph"}}', "is not valid JSON: line 1, column 20: Expecting"),
+        ("[1]", "must hold a JSON object"),
+        ("{}", "names no graphs"),
+        ('{"graphs": []}', "names no graphs"),
+    ],
+)
+def test_a_broken_file_is_named_with_its_fault(tmp_path: Path, content: str, said: str) -> None:
+    path = write(tmp_path, content)
+    with pytest.raises(Refusal) as refusal:
+        read_project(path)
+    assert str(refusal.value).startswith(f"{path} {said}")
+
+
+def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "langgraph.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(Refusal, match="can't be read"):
+        read_project(tmp_path)

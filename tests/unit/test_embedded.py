@@ -1,0 +1,167 @@
+"""The embedded Redis: it starts, keeps its data, guards its folder, and leaves with its starter."""
+
+import os
+import select
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from millstream.cli import embedded
+from millstream.cli.embedded import LEAST_VERSION, EmbeddedRedis, Server, find_server
+from millstream.cli.refusal import Failure
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def server(folder: Path) -> Iterator[EmbeddedRedis]:
+    with EmbeddedRedis(folder, modules=False) as server:
+        yield server
+
+
+def client(server: EmbeddedRedis) -> "redis.Redis":
+    return redis.Redis.from_url(server.url, single_connection_client=True)
+
+
+def test_it_answers_as_soon_as_it_has_started(server: EmbeddedRedis) -> None:
+    with client(server) as connection:
+        assert connection.ping()
+        assert connection.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+        assert connection.config_get("bind") == {"bind": "127.0.0.1"}
+        assert connection.info("server")["process_id"] == server.pid
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_data_and_port_survive_a_restart(server: EmbeddedRedis, crash: bool) -> None:
+    url = server.url
+    with client(server) as connection:
+        connection.set("k", "v")
+    if crash:
+        server.kill()
+    else:
+        server.stop()
+    server.start()
+    assert server.url == url
+    with client(server) as connection:
+        assert connection.get("k") == b"v"
+
+
+def test_without_appendonly_nothing_is_kept(folder: Path) -> None:
+    server = EmbeddedRedis(folder, appendonly=False, modules=False)
+    for _ in range(2):
+        with server, client(server) as connection:
+            assert connection.get("k") is None
+            connection.set("k", "v")
+
+
+def test_a_folder_serves_one_at_a_time(server: EmbeddedRedis, folder: Path) -> None:
+    with pytest.raises(Failure, match="already running in this folder"):
+        EmbeddedRedis(folder).start()
+    server.stop()
+    with EmbeddedRedis(folder, modules=False):
+        pass
+
+
+def test_stop_leaves_no_process_and_can_be_repeated(server: EmbeddedRedis) -> None:
+    pid = server.pid
+    server.stop()
+    server.stop()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    with pytest.raises(RuntimeError, match="not running"):
+        _ = server.pid
+
+
+def test_a_taken_port_is_told_with_the_log(server: EmbeddedRedis, tmp_path: Path) -> None:
+    with pytest.raises(Failure, match="Address already in use"):
+        EmbeddedRedis(tmp_path / "other", port=server.port).start()
+    with client(server) as connection:
+        assert connection.ping()
+
+
+def test_a_server_that_dies_is_told_with_its_words(folder: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "redis-server"
+    broken.write_text("#!/bin/sh\necho it hurts; exit 3\n")
+    broken.chmod(0o755)
+    with pytest.raises(Failure, match="did not start\\.\nit hurts"):
+        EmbeddedRedis(folder, server=Server(broken, (), (8, 0, 0))).start()
+    with EmbeddedRedis(folder, modules=False):  # the folder is free again
+        pass
+
+
+def test_modules_that_do_not_load_are_left_out(folder: Path, tmp_path: Path) -> None:
+    found = find_server()
+    module = tmp_path / "redisearch.so"
+    module.write_text("no library")
+    module.chmod(0o755)
+    server = EmbeddedRedis(folder, server=Server(found.path, (module,), found.version))
+    with server, client(server) as connection:
+        assert server.modules == ()
+        assert connection.ping()
+
+
+def test_modules_are_loaded_where_they_are(folder: Path) -> None:
+    found = find_server()
+    if not found.modules:
+        pytest.skip("no modules for this machine")
+    with EmbeddedRedis(folder) as server, client(server) as connection:
+        assert server.modules == found.modules
+        assert connection.execute_command("JSON.SET", "k", "$", "{}") == b"OK"
+        assert connection.execute_command("FT._LIST") == []
+
+
+def test_wait_returns_when_the_server_is_killed_from_outside(server: EmbeddedRedis) -> None:
+    os.kill(server.pid, 9)
+    assert server.wait() == -9
+    assert "Ready to accept connections" in server.last_log_lines()
+
+
+def test_a_folder_that_cannot_be_made_is_a_failure(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Failure, match="can't be used"):
+        EmbeddedRedis(tmp_path / "file" / "data").start()
+
+
+def test_the_server_on_path_is_used_if_it_is_new_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "_packaged_server", lambda: None)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/usr/bin{os.pathsep}/bin")
+    fake = tmp_path / "redis-server"
+    for version, serves in (("6.2.6", False), ("7.0.0", True)):
+        fake.write_text(f"#!/bin/sh\necho Redis server v={version} sha=0\n")
+        fake.chmod(0o755)
+        if serves:
+            assert find_server().path == fake
+            assert find_server().version == LEAST_VERSION
+        else:
+            with pytest.raises(Failure, match=r"millstream\[embedded\]"):
+                find_server()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ties a child to its parent")
+def test_it_dies_with_a_starter_that_is_killed(folder: Path) -> None:
+    program = (
+        "import signal, sys; from pathlib import Path\n"
+        "from millstream.cli.embedded import EmbeddedRedis\n"
+        "server = EmbeddedRedis(Path(sys.argv[1]), modules=False).start()\n"
+        "print(server.pid, flush=True); signal.pause()\n"
+    )
+    starter = subprocess.Popen([sys.executable, "-c", program, folder], stdout=subprocess.PIPE)
+    with starter:
+        assert starter.stdout is not None
+        watch = os.pidfd_open(int(starter.stdout.readline()))
+        try:
+            starter.kill()
+            assert select.select([watch], [], [], 10)[0], "the server has outlived its starter"
+        finally:
+            os.close(watch)
+    with EmbeddedRedis(folder, modules=False):  # waits for the lock of the one that leaves
+        pass

@@ -1,0 +1,1 @@
+"""Executes runs. Knows LangGraph and arq; never HTTP."""

@@ -1,0 +1,5 @@
+"""`python -m millstream.worker`: one worker process."""
+
+from millstream.worker.main import main
+
+main()

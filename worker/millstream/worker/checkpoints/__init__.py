@@ -1,0 +1,1 @@
+"""Where the graphs of a worker keep their checkpoints."""

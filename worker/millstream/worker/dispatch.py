@@ -1,0 +1,143 @@
+"""RunWorker: arq's worker, but it waits for a wake-up, claims by script and is fenced at the end.
+
+Only public names of arq are overridden or used. Its scan of the queue is switched off
+(`allow_pick_jobs`), as it would walk over every run that is in flight elsewhere, by this
+machine's clock; what is due is asked of Redis instead.
+"""
+
+import asyncio
+import logging
+from typing import Any, Final
+
+from arq.connections import ArqRedis
+from arq.worker import Worker, func
+
+from millstream.shared import keys, queue, scripts
+from millstream.shared.redis import AWAY, Client
+from millstream.shared.scripts import Claim
+from millstream.shared.settings import Settings
+from millstream.worker.execute import Attempt, Tools
+
+log = logging.getLogger(__name__)
+
+SCAN: Final = 1.0  # s: the longest that a lost wake-up, or a lapsed lease, lies unseen
+BACKOFF: Final = 0.2  # s between attempts while Redis is away
+FOREVER: Final = 10 * 365 * 86400  # s; runs have a time limit of their own
+
+
+class RunWorker(Worker):
+    """Takes runs off one queue and executes them, at most `settings.jobs_per_worker` at a time."""
+
+    def __init__(
+        self, redis: Client, blocking: Client, worker_id: str, tools: Tools, settings: Settings
+    ) -> None:
+        super().__init__(
+            [func(self._refuse, name="run")],  # type: ignore[arg-type]
+            queue_name=keys.queue(settings.queue),
+            redis_pool=ArqRedis(redis.connection_pool),
+            health_check_key=keys.health(settings.queue),
+            handle_signals=False,
+            poll_delay=0,
+            max_jobs=settings.jobs_per_worker,
+            job_timeout=FOREVER,
+            keep_result=0,
+        )
+        self.allow_pick_jobs = False
+        self._redis = redis
+        self._blocking = blocking
+        self._worker_id: Final = worker_id
+        self._tools = tools
+        self._settings = settings
+        self._claims: dict[str, Claim] = {}
+        self._attempts: dict[str, Attempt] = {}
+        self._draining = False
+        self._next_scan = 0.0
+        self._slot_free = asyncio.Event()
+
+    async def serve(self) -> None:
+        """Works until `drain()`; outlives any outage of Redis."""
+        while not self._draining:
+            try:
+                await self.async_run()
+            except AWAY as error:
+                log.warning("Redis is away, trying again: %s", error)
+                await asyncio.sleep(BACKOFF)
+            except asyncio.CancelledError:
+                if not self._draining:
+                    raise
+
+    async def drain(self) -> None:
+        """Takes no more runs, and hands back those in flight, for another worker to go on with."""
+        self._draining = True
+        if self.main_task is not None:
+            self.main_task.cancel()
+        for attempt in list(self._attempts.values()):
+            attempt.stop("drain")
+        while running := [task for task in self.tasks.values() if not task.done()]:
+            await asyncio.wait(running)
+
+    async def heart_beat(self) -> None:
+        """Called by arq at the end of each round: waits until there is a run to claim."""
+        await super().heart_beat()
+        if self.job_counter >= self.max_jobs:
+            # A wake-up that is taken now would be lost for the idle workers.
+            self._slot_free.clear()
+            await self._slot_free.wait()
+            self._next_scan = 0.0
+            return
+        now = self.loop.time()
+        if now >= self._next_scan:
+            free = self.max_jobs - self.job_counter
+            due, later = await scripts.due(self._redis, self._settings.queue, free)
+            await self.start_jobs([job.encode() for job in due])
+            wait = 0.0 if len(due) == free else SCAN if later is None else min(SCAN, later)
+            self._next_scan = self.loop.time() + wait
+            return
+        job = await queue.wait_for_wake(self._blocking, self._settings.queue, self._next_scan - now)
+        if job is not None:
+            await self.start_jobs([job.encode()])
+
+    async def start_jobs(self, job_ids: list[bytes]) -> None:
+        """Claims each job, and starts those that could be claimed."""
+        settings = self._settings
+        for job_id in job_ids:
+            job = job_id.decode()
+            if job in self.tasks and not self.tasks[job].done():
+                continue
+            claim = await scripts.claim(
+                self._redis,
+                job,
+                settings.queue,
+                control=keys.control(self._worker_id),
+                lease_ms=int(settings.lease * 1000),
+                max_attempts=settings.max_attempts,
+                events_ttl=int(settings.job_timeout) + settings.stream_ttl,
+            )
+            if claim is None:
+                continue
+            await self.sem.acquire()
+            self.job_counter += 1
+            self._claims[job] = claim
+            task = self.loop.create_task(self.run_job(job, 0))
+            task.add_done_callback(self._job_done)
+            self.tasks[job] = task
+
+    async def run_job(self, job_id: str, score: int) -> None:
+        """Executes a claimed run. arq's own would read a second record of the job and count its
+        tries beside ours."""
+        attempt = self._attempts[job_id] = Attempt(self._claims.pop(job_id), self._tools)
+        try:
+            await attempt.execute()
+        finally:
+            self._attempts.pop(job_id, None)
+            self.jobs_complete += 1
+
+    def _job_done(self, _: "asyncio.Task[Any]") -> None:
+        self.job_counter -= 1
+        self.sem.release()
+        self._slot_free.set()
+
+    @staticmethod
+    async def _refuse(_: dict[Any, Any]) -> None:
+        """Stands for the function that arq wants to know of; runs are not started through it."""
+        raise RuntimeError("runs are executed by run_job")

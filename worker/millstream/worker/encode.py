@@ -1,0 +1,124 @@
+"""What a graph produces, as JSON that every client can read. Nothing that a graph emits raises."""
+
+import base64
+import json
+import math
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from datetime import timedelta, tzinfo
+from decimal import Decimal
+from enum import Enum
+from pathlib import PurePath
+from typing import Any, Final
+
+import orjson
+
+OPTIONS: Final = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
+DEPTH: Final = 100  # nested deeper than this, a value is shown as its repr
+
+
+def encode(value: Any) -> bytes:
+    """Returns `value` as compact JSON on one line.
+
+    datetime, date, time, UUID, Enum, dataclasses and numpy arrays are orjson's; messages and
+    pydantic models are their `model_dump()`, exceptions `{"error": type, "message": text}`, sets
+    lists, bytes base64, Decimal and timedelta numbers, NaN and infinities null. Lone surrogates,
+    which no UTF-8 can carry, become U+FFFD. Anything else is shown as its repr.
+    """
+    try:
+        return orjson.dumps(value, default=_default, option=OPTIONS)
+    except Exception:  # orjson can't say which part it stumbled over: go through all, in Python
+        return json.dumps(_plain(value, 0), ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def error_of(error: BaseException) -> dict[str, str]:
+    """Returns the error as clients see it in events and records."""
+    return {"error": type(error).__name__, "message": _text(str(error))}
+
+
+def _default(value: Any) -> Any:
+    """Returns a step towards JSON for a value that orjson does not know."""
+    if isinstance(value, BaseException):
+        return error_of(value)
+    if isinstance(value, (set, frozenset, deque)):
+        return list(value)
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return base64.b64encode(bytes(value)).decode()
+    if isinstance(value, Decimal):
+        return _number(value)
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, tzinfo | PurePath):
+        return str(value)
+    if isinstance(value, type):
+        return f"{value.__module__}.{value.__qualname__}"
+    for name in ("model_dump", "to_dict", "dict", "_asdict"):
+        dump = getattr(value, name, None)
+        if callable(dump):
+            try:
+                return dump()
+            except Exception:
+                break
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, (tuple, list)):  # a subclass
+        return list(value)
+    if isinstance(value, (str, int)):
+        return str(value)
+    return _repr(value)
+
+
+def _number(value: Decimal) -> int | float | None:
+    if not value.is_finite():
+        return None
+    return int(value) if value == value.to_integral_value() and abs(value) < 2**53 else float(value)
+
+
+def _plain(value: Any, depth: int) -> Any:
+    """Returns `value` as dicts, lists, strings and numbers that the json module takes."""
+    if value is None or isinstance(value, bool):
+        return value
+    if depth > DEPTH:
+        return _repr(value)
+    if isinstance(value, Enum):
+        return _plain(value.value, depth + 1)
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {_key(k): _plain(v, depth + 1) for k, v in list(value.items())}
+    if isinstance(value, (list, tuple, set, frozenset, deque)):
+        return [_plain(item, depth + 1) for item in list(value)]
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name, None), depth + 1) for f in fields(value)}
+    try:
+        # What orjson knows by itself (datetime, UUID, numpy …) it can still do alone.
+        return orjson.loads(orjson.dumps(value, option=OPTIONS))
+    except Exception:
+        return _plain(_default(value), depth + 1)
+
+
+def _key(key: Any) -> str:
+    if isinstance(key, str):
+        return _text(key)
+    try:
+        [text] = orjson.loads(orjson.dumps({key: None}, option=OPTIONS))
+        return str(text)
+    except Exception:
+        return _text(str(key))
+
+
+def _text(text: str) -> str:
+    """Returns the text with what UTF-8 can't carry replaced."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _repr(value: Any) -> str:
+    try:
+        return _text(repr(value))[:10_000]
+    except Exception:
+        return f"<{type(value).__name__}>"

@@ -1,0 +1,154 @@
+"""What LangGraph streams → the events of the wire, in LangGraph's order.
+
+Source: the reference server's streams, one test a graph and mode (tests/golden). LangGraph is
+asked for its own modes; three modes of the API are made from them:
+
+- `messages-tuple` is LangGraph's `messages`, its event is named `messages`;
+- `messages` is the older form: accumulated messages, as `messages/metadata`, `messages/partial`
+  (a streaming model) and `messages/complete` (a whole message); asked for together with
+  `messages-tuple`, only the tuples are sent;
+- `events` are LangChain's stream events, of which the root graph's chunks are the other modes.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, Final, cast
+
+from langchain_core.messages import BaseMessage, BaseMessageChunk, message_chunk_to_message
+from langgraph.types import StreamMode
+
+from millstream.worker.encode import encode
+from millstream.worker.graphs import Graph
+
+INTERRUPT: Final = "__interrupt__"
+LIBRARY_MODES: Final = frozenset({"values", "updates", "custom", "debug", "tasks", "checkpoints"})
+
+Namespace = tuple[str, ...]
+Chunk = tuple[Namespace, str, Any]  # namespace, LangGraph's mode, payload
+
+
+class EventStream:
+    """One attempt's events, and what it leaves behind when it ends."""
+
+    def __init__(self, modes: list[str], *, subgraphs: bool) -> None:
+        self._modes = frozenset(modes) or frozenset({"values"})
+        self._subgraphs = subgraphs
+        self._messages: dict[str, BaseMessage] = {}  # of mode `messages`: id → so far
+        self.values: Any = None  # the newest state of the root graph, if any was streamed
+        self.values_json: bytes | None = None  # the same, if it was an event
+        self.paused = False  # it stopped at an interrupt or a breakpoint
+
+    async def run(self, graph: Graph, **arguments: Any) -> AsyncIterator[tuple[str, bytes]]:
+        """Runs the graph; yields `(event name, JSON)`. Takes the arguments of `Graph.astream`."""
+        if "events" in self._modes:
+            chunks = self._with_events(graph, arguments)
+        else:
+            chunks = self._plain(graph, arguments)
+        async for event in chunks:
+            yield event
+
+    def library_modes(self) -> list[StreamMode]:
+        """Returns the modes to ask LangGraph for.
+
+        `values` and `updates` always: they tell the final state, and whether the run paused.
+        """
+        modes = (self._modes & LIBRARY_MODES) | {"values", "updates"}
+        if self._modes & {"messages", "messages-tuple"}:
+            modes |= {"messages"}
+        return cast("list[StreamMode]", sorted(modes))
+
+    async def _plain(
+        self, graph: Graph, arguments: dict[str, Any]
+    ) -> AsyncIterator[tuple[str, bytes]]:
+        async for chunk in graph.astream(
+            stream_mode=self.library_modes(), subgraphs=self._subgraphs, **arguments
+        ):
+            for event in self.translate(self._chunk(chunk)):
+                yield event
+
+    async def _with_events(
+        self, graph: Graph, arguments: dict[str, Any]
+    ) -> AsyncIterator[tuple[str, bytes]]:
+        root = str(arguments["config"]["run_id"])
+        async for event in graph.astream_events(
+            version="v2",
+            stream_mode=self.library_modes(),
+            subgraphs=self._subgraphs,
+            **arguments,
+        ):
+            if event["event"] == "on_chain_stream" and str(event["run_id"]) == root:
+                for translated in self.translate(self._chunk(event["data"]["chunk"])):
+                    yield translated
+            elif event["event"] != "on_chain_stream" or event["parent_ids"]:
+                yield "events", encode(event)
+
+    def _chunk(self, chunk: Any) -> Chunk:
+        if self._subgraphs:
+            namespace, mode, payload = chunk
+            return tuple(namespace), mode, payload
+        mode, payload = chunk
+        return (), mode, payload
+
+    def translate(self, chunk: Chunk) -> Iterator[tuple[str, bytes]]:
+        """Yields the events of one chunk, and notes what it tells of the run's end."""
+        namespace, mode, payload = chunk
+        if mode == "messages":
+            yield from self._message(namespace, *payload)
+            return
+        if mode == "debug" and payload.get("type") == "checkpoint":
+            payload = {**payload, "payload": _with_places(payload["payload"])}
+        wanted = mode in self._modes
+        data = encode(payload) if wanted else None
+        if not namespace:
+            self._note(mode, payload, data)
+        if data is not None:
+            yield ("|".join((mode, *namespace)), data)
+
+    def _note(self, mode: str, payload: Any, data: bytes | None) -> None:
+        if mode == "values":
+            self.values, self.values_json = payload, data
+        if mode in ("values", "updates") and isinstance(payload, dict) and INTERRUPT in payload:
+            self.paused = True
+
+    def _message(
+        self, namespace: Namespace, message: BaseMessage, metadata: dict[str, Any]
+    ) -> Iterator[tuple[str, bytes]]:
+        if "messages-tuple" in self._modes:
+            yield "|".join(("messages", *namespace)), encode([message, metadata])
+            return
+        key = message.id or ""
+        seen = self._messages.get(key)
+        if seen is None:
+            yield "messages/metadata", encode({key: {"metadata": metadata}})
+        if isinstance(message, BaseMessageChunk):
+            if isinstance(seen, BaseMessageChunk):
+                message = seen + message
+            self._messages[key] = message
+            yield "messages/partial", encode([message_chunk_to_message(message)])
+        else:
+            self._messages[key] = message
+            yield "messages/complete", encode([message])
+
+
+def _with_places(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """Returns a `debug` checkpoint as the API has it: with the checkpoints that its configs name,
+    and a subgraph's task with its checkpoint in place of its state."""
+    return {
+        **checkpoint,
+        "tasks": [_task_with_place(task) for task in checkpoint["tasks"]],
+        "checkpoint": _place(checkpoint.get("config")),
+        "parent_checkpoint": _place(checkpoint.get("parent_config")),
+    }
+
+
+def _task_with_place(task: dict[str, Any]) -> dict[str, Any]:
+    state = task.get("state")
+    if not (isinstance(state, dict) and "configurable" in state):
+        return task
+    rest = {key: value for key, value in task.items() if key != "state"}
+    return {**rest, "checkpoint": state["configurable"]}
+
+
+def _place(config: dict[str, Any] | None) -> dict[str, Any] | None:
+    configurable = (config or {}).get("configurable", {})
+    keys = ("checkpoint_id", "thread_id", "checkpoint_ns", "checkpoint_map")
+    return {key: configurable[key] for key in keys if key in configurable} or None

@@ -1,0 +1,237 @@
+"""The story of one attempt of a run, top to bottom."""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import Any, Final
+
+from millstream.shared import scripts
+from millstream.shared.errors import FencedError
+from millstream.shared.lifecycle import Cause
+from millstream.shared.redis import AWAY, Client
+from millstream.shared.scripts import Claim
+from millstream.shared.settings import Settings
+from millstream.worker.encode import encode, error_of
+from millstream.worker.events import INTERRUPT, EventStream
+from millstream.worker.graphs import Graph, GraphRegistry
+from millstream.worker.heartbeat import Heartbeat
+from millstream.worker.outcome import How, Outcome, outcome
+from millstream.worker.publish import Publisher, RunStream
+from millstream.worker.request import Request, read_request, resumed
+
+log = logging.getLogger(__name__)
+
+# s that a cancelled graph may take to stop; after it the run is ended without it, and whatever
+# the graph still writes is refused.
+STOP_GRACE: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What an attempt works with; one set a worker process."""
+
+    redis: Client
+    registry: GraphRegistry
+    publisher: Publisher
+    heartbeat: Heartbeat
+    settings: Settings
+
+
+@dataclass(slots=True)
+class Ending:
+    """How the graph came to its end, and what it left."""
+
+    how: How
+    error: dict[str, str] | None = None
+    values: bytes | None = None  # JSON of the state, None if it is not known to have changed
+    pause: bytes | None = None  # JSON of the state with what it waits for: answer of wait
+    interrupts: bytes = b"{}"  # JSON: task id → its interrupts
+
+
+class Attempt:
+    """A claimed run while this worker holds it."""
+
+    def __init__(self, claim: Claim, tools: Tools) -> None:
+        self.claim = claim
+        self.tools = tools
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        self._reason: str | None = None  # 'lost', 'drain', or the action of a cancel
+        self._stream: RunStream = tools.publisher.stream(claim, lambda: self.stop("lost"))
+        self._events: EventStream | None = None
+
+    def __repr__(self) -> str:
+        return f"<Attempt {self.claim.attempt} of {self.claim.job}, fence {self.claim.fence}>"
+
+    def stop(self, reason: str) -> None:
+        """Has the graph stopped; the first reason counts, but a lost lease goes before all."""
+        if self._reason is None or reason == "lost":
+            self._reason = reason
+        self._stop.set()
+
+    async def execute(self) -> None:
+        """Executes the run and writes its end; never raises.
+
+        Nothing is written when the lease is lost: the run is another's by then.
+        """
+        claim, heartbeat = self.claim, self.tools.heartbeat
+        heartbeat.hold(claim, lambda word: self._loop.call_soon_threadsafe(self.stop, word))
+        try:
+            if claim.cancel is not None:
+                ending = Ending(How.CANCELLED)
+            elif claim.attempt > self.tools.settings.max_attempts:
+                ending = Ending(How.EXHAUSTED)
+            else:
+                ending = await self._run_until_stopped()
+            if self._reason == "lost":
+                log.warning("%r lost its lease and stops", self)
+            elif self._reason == "drain" and ending.how is How.CANCELLED:
+                await self._stream.close()
+                await scripts.hand_back(self.tools.redis, claim)
+                log.info("%r is handed back", self)
+            else:
+                await self._finish(ending)
+        except FencedError:
+            log.warning("%r lost its lease; another worker ends the run", self)
+        except AWAY as error:
+            log.warning("%r could not write its end, Redis is away: %s", self, error)
+        except Exception:
+            log.exception("%r failed outside its graph", self)
+        finally:
+            heartbeat.release(claim)
+            await self._stream.close()
+
+    async def _run_until_stopped(self) -> Ending:
+        """Runs the graph until it ends, is stopped, or its time is up."""
+        graph_run = asyncio.create_task(self._run_graph(), name=f"graph {self.claim.job}")
+        stopped = asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait(
+                {graph_run, stopped},
+                timeout=self.tools.settings.job_timeout,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        finally:
+            stopped.cancel()
+        if graph_run.done():
+            return graph_run.result()
+        how = How.CANCELLED if self._stop.is_set() else How.TIMED_OUT
+        graph_run.cancel()
+        await asyncio.wait({graph_run}, timeout=STOP_GRACE)
+        if not graph_run.done():
+            log.warning("%r does not stop; the run ends without it", self)
+            graph_run.add_done_callback(_forget)
+        return Ending(how, values=self._newest_values())
+
+    async def _run_graph(self) -> Ending:
+        """Runs the graph and publishes its events; exceptions of the graph are an Ending."""
+        try:
+            request = read_request(self.claim)
+            async with self.tools.registry.open(self.claim.spec.graph_id, request.config) as graph:
+                if self.claim.attempt > 1 and await _has_begun(graph, request, self.claim):
+                    request = resumed(request)
+                events = self._events = EventStream(
+                    request.kwargs.stream_mode, subgraphs=request.kwargs.subgraphs
+                )
+                async for event, data in events.run(graph, **request.arguments(graph)):
+                    self._stream.emit(event, data)
+                    await self._stream.room()
+                if events.paused:
+                    return await self._paused(graph, request, events)
+                return Ending(How.COMPLETED, values=self._newest_values())
+        except Exception as error:
+            log.info("%r raised %s", self, type(error).__name__, exc_info=error)
+            return Ending(How.RAISED, error=error_of(error), values=self._newest_values())
+
+    async def _paused(self, graph: Graph, request: Request, events: EventStream) -> Ending:
+        """Asks the checkpoint what the thread waits for."""
+        configurable = {
+            key: value
+            for key, value in request.config.get("configurable", {}).items()
+            if key not in ("checkpoint_id", "checkpoint_map")
+        }
+        state = await graph.aget_state({"configurable": configurable})
+        interrupts = {
+            task.id: [{"id": i.id, "value": i.value} for i in task.interrupts]
+            for task in state.tasks
+            if task.interrupts
+        }
+        values = {k: v for k, v in _mapping(state.values).items() if k != INTERRUPT}
+        shown = [interrupt for task in state.tasks for interrupt in task.interrupts]
+        return Ending(
+            How.PAUSED if state.next else How.COMPLETED,
+            values=encode(values),
+            pause=encode({**values, INTERRUPT: shown}),
+            interrupts=encode(interrupts),
+        )
+
+    def _newest_values(self) -> bytes | None:
+        events = self._events
+        if events is None or events.values is None:
+            return None
+        if isinstance(events.values, dict) and INTERRUPT in events.values:
+            return encode({k: v for k, v in events.values.items() if k != INTERRUPT})
+        return events.values_json or encode(events.values)
+
+    async def _finish(self, ending: Ending) -> None:
+        """Writes the end; a cancel that came first turns it into the end of a cancelled run."""
+        settings = self.tools.settings
+        words = await self._stream.close()
+        for how in (ending.how, How.CANCELLED):
+            result = outcome(
+                how, ending.error, timeout=settings.job_timeout, attempts=settings.max_attempts
+            )
+            error = encode(result.error) if result.error else b""
+            last: list[str | bytes] = ["error", error] if result.shown else []
+            status = await scripts.finish(
+                self.tools.redis,
+                self.claim.spec,
+                result.cause,
+                fence=self.claim.fence,
+                stream_ttl=settings.stream_ttl,
+                thread=_thread_fields(result, ending, error),
+                events=[*words, *last],
+                output=_output(result, ending, error),
+                error=error,
+            )
+            if status is not None or result.cause is Cause.CANCELLED:
+                return
+
+
+def _thread_fields(result: Outcome, ending: Ending, error: bytes) -> dict[str, str | bytes]:
+    fields: dict[str, str | bytes] = {
+        "settled": result.settled.value,
+        "interrupts": ending.interrupts,
+        "error": error,
+    }
+    if ending.values is not None:
+        fields["values"] = ending.values
+    return fields
+
+
+def _output(result: Outcome, ending: Ending, error: bytes) -> bytes:
+    """Returns the JSON that wait and join answer with."""
+    if result.shown:
+        return b'{"__error__":' + error + b"}"
+    if result.cause is Cause.SUCCEEDED and ending.pause is not None:
+        return ending.pause
+    return ending.values or b""
+
+
+async def _has_begun(graph: Graph, request: Request, claim: Claim) -> bool:
+    """Returns whether an earlier attempt left a checkpoint to go on from."""
+    checkpointer: Any = graph.checkpointer
+    newest = await checkpointer.aget_tuple(
+        {"configurable": {"thread_id": claim.spec.thread_id, "checkpoint_ns": ""}}
+    )
+    return newest is not None and newest.metadata.get("run_id") == claim.spec.run_id
+
+
+def _mapping(values: Any) -> dict[str, Any]:
+    return values if isinstance(values, dict) else {"__root__": values}
+
+
+def _forget(task: "asyncio.Task[Ending]") -> None:
+    """Collects what an abandoned graph ends with, so that nobody is told of it later."""
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,117 @@
+"""Leases are renewed, and cancels heard of, in a thread of its own.
+
+Code in a graph that blocks the event loop can't lose a lease that way. The thread has its own
+connections; it listens to the worker's control channel and renews every third of a lease.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final, Literal
+
+import redis as sync_redis
+
+from millstream.shared import keys
+from millstream.shared.redis import AWAY
+from millstream.shared.scripts import Claim
+from millstream.shared.scripts.renew import SCRIPT, arguments
+
+log = logging.getLogger(__name__)
+
+Word = Literal["lost"] | str  # 'lost', or the action of a cancel
+Hear = Callable[[Word], object]
+PAUSE: Final = 0.2  # s between attempts while Redis is away
+
+
+class Heartbeat:
+    """The leases that a worker process holds."""
+
+    def __init__(self, url: str, worker_id: str, *, lease: float) -> None:
+        self._redis = sync_redis.Redis.from_url(
+            url, socket_timeout=max(0.3, lease / 3), socket_connect_timeout=2
+        )
+        self._control = keys.control(worker_id)
+        self._lease = lease
+        self._held: dict[str, tuple[Claim, Hear]] = {}
+        self._renewed: dict[str, float] = {}  # job → monotonic time of the last renewal
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the thread; leases that are still held run out."""
+        self._stopping.set()
+        self._thread.join(timeout=2)
+        self._redis.close()
+
+    def hold(self, claim: Claim, hear: Hear) -> None:
+        """Renews the lease from now on. `hear` is called in this thread: when it is lost, or when
+        a cancel was asked for (once or more)."""
+        with self._lock:
+            self._held[claim.job] = (claim, hear)
+            self._renewed[claim.job] = time.monotonic()
+
+    def release(self, claim: Claim) -> None:
+        """Renews the lease no more."""
+        with self._lock:
+            held = self._held.get(claim.job)
+            if held is not None and held[0].fence == claim.fence:
+                del self._held[claim.job], self._renewed[claim.job]
+
+    def _run(self) -> None:
+        pubsub: Any = None
+        due = time.monotonic()
+        while not self._stopping.is_set():
+            try:
+                if pubsub is None:
+                    pubsub = self._redis.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
+                    pubsub.subscribe(self._control)
+                    due = time.monotonic()  # a cancel may have been published meanwhile
+                if time.monotonic() >= due:
+                    due = time.monotonic() + self._lease / 3
+                    self._renew(None)
+                message = pubsub.get_message(timeout=max(0.01, min(0.5, due - time.monotonic())))
+                if message is not None:
+                    self._renew(message["data"].decode())
+            except AWAY as error:
+                log.warning("Redis is away, leases can't be renewed: %s", error)
+                pubsub = None
+                self._give_up_lapsed()
+                self._stopping.wait(PAUSE)
+            except Exception:
+                log.exception("the heartbeat stumbled and goes on")
+                self._stopping.wait(PAUSE)
+
+    def _renew(self, job: str | None) -> None:
+        """Renews one lease, or all."""
+        with self._lock:
+            held = [h for j, h in self._held.items() if job is None or j == job]
+        if not held:
+            return
+        asked = time.monotonic()
+        pipe = self._redis.pipeline(transaction=False)
+        script = pipe.register_script(SCRIPT.source)
+        for claim, _ in held:
+            names, args = arguments(claim, int(self._lease * 1000))
+            script(keys=names, args=args, client=pipe)
+        for (claim, hear), reply in zip(held, pipe.execute(), strict=True):
+            word = reply.decode()
+            if word != "lost":
+                with self._lock:
+                    if claim.job in self._renewed:
+                        self._renewed[claim.job] = asked
+            if word != "held":
+                hear(word)
+
+    def _give_up_lapsed(self) -> None:
+        """Counts leases as lost that nobody could renew in time: another worker may have them."""
+        now = time.monotonic()
+        with self._lock:
+            lapsed = [self._held[j] for j, at in self._renewed.items() if now - at > self._lease]
+        for _, hear in lapsed:
+            hear("lost")

@@ -1,0 +1,141 @@
+"""A worker process: loads the graphs, connects, announces itself, works until it is told to stop."""
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import uvloop
+
+from millstream.shared import assistants, queue
+from millstream.shared.errors import SettingError
+from millstream.shared.redis import AWAY, Client, connect
+from millstream.shared.settings import Settings
+from millstream.shared.wire import GraphInfo
+from millstream.worker import graphs
+from millstream.worker.calls import CallLane
+from millstream.worker.checkpoints.library import open_saver
+from millstream.worker.dispatch import RunWorker
+from millstream.worker.execute import Tools
+from millstream.worker.heartbeat import Heartbeat
+from millstream.worker.publish import Publisher
+from millstream.worker.upkeep import sweep
+
+log = logging.getLogger("millstream.worker")
+
+ALIVE: Final = 2.0  # s between reports that the worker is alive
+SWEEP: Final = 1.0  # s between sweeps
+
+
+def main() -> None:
+    """Reads the arguments and works; exits with 1 and a sentence if it can't start."""
+    parser = argparse.ArgumentParser(prog="millstream worker")
+    parser.add_argument("--config", type=Path, default=Path("langgraph.json"))
+    parser.add_argument("--queue")
+    arguments = parser.parse_args()
+    try:
+        registry = graphs.load(arguments.config)
+        settings = Settings.from_env()
+        if arguments.queue:
+            settings = replace(settings, queue=arguments.queue)
+        logging.basicConfig(
+            level=settings.log_level.upper(), format="%(levelname)-7s %(name)s: %(message)s"
+        )
+        logging.getLogger("arq").setLevel(logging.WARNING)
+        uvloop.run(work(registry, settings))
+    except SettingError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(1)
+
+
+async def work(registry: graphs.GraphRegistry, settings: Settings) -> None:
+    """Works until SIGTERM or SIGINT.
+
+    Raises SettingError if Redis can't be used.
+    """
+    worker_id = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    redis = connect(settings.redis_url)
+    blocking = connect(settings.redis_url, reply_timeout=None)
+    try:
+        await redis.ping()
+    except AWAY as error:
+        raise SettingError(f"Redis can't be reached at {settings.redis_url}: {error}") from None
+    saver = await open_saver(redis)
+    registry.attach(saver)
+    publisher = Publisher(redis, max_events=settings.stream_max_events)
+    heartbeat = Heartbeat(settings.redis_url, worker_id, lease=settings.lease)
+    tools = Tools(redis, registry, publisher, heartbeat, settings)
+    worker = RunWorker(redis, blocking, worker_id, tools, settings)
+
+    publisher.start()
+    heartbeat.start()
+    await assistants.announce(redis, _announcements(registry, settings.queue))
+    await queue.report_alive(redis, settings.queue, worker_id, ttl=3 * ALIVE)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    lanes = [
+        asyncio.create_task(CallLane(redis, blocking, registry, settings.queue).run()),
+        asyncio.create_task(_report_alive(redis, settings.queue, worker_id)),
+        asyncio.create_task(_every(SWEEP, lambda: sweep.run_once(redis, saver))),
+    ]
+    serving = asyncio.create_task(worker.serve())
+    ready = {
+        "graphs": [source.graph_id for source in registry.sources],
+        "queue": settings.queue,
+        "jobs": settings.jobs_per_worker,
+        "pid": os.getpid(),
+    }
+    sys.stdout.write(f"millstream-ready {json.dumps(ready)}\n")
+    sys.stdout.flush()
+    try:
+        await stop.wait()
+    finally:
+        await worker.drain()
+        for lane in lanes:
+            lane.cancel()
+        await asyncio.gather(serving, *lanes, return_exceptions=True)
+        heartbeat.stop()
+        await publisher.stop()
+        await _leave(redis, settings.queue, worker_id)
+        await blocking.aclose()
+        await redis.aclose()
+
+
+def _announcements(registry: graphs.GraphRegistry, queue_name: str) -> list[GraphInfo]:
+    return [
+        GraphInfo(graph_id=source.graph_id, queue=queue_name, description=source.description)
+        for source in registry.sources
+    ]
+
+
+async def _report_alive(redis: Client, queue_name: str, worker_id: str) -> None:
+    await _every(ALIVE, lambda: queue.report_alive(redis, queue_name, worker_id, ttl=3 * ALIVE))
+
+
+async def _every(seconds: float, service: Callable[[], Awaitable[object]]) -> None:
+    """Runs a service again and again; what it raises is logged, and it is tried again."""
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await service()
+        except AWAY as error:
+            log.warning("Redis is away: %s", error)
+        except Exception:
+            log.exception("an upkeep service failed")
+
+
+async def _leave(redis: Client, queue_name: str, worker_id: str) -> None:
+    try:
+        await queue.report_gone(redis, queue_name, worker_id)
+    except AWAY as error:
+        log.warning("Redis is away, the worker leaves without a farewell: %s", error)

@@ -1,0 +1,51 @@
+"""How a run ended → what is written of it. Pure."""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from millstream.shared.lifecycle import Cause, ThreadStatus
+
+
+class How(Enum):
+    """The ways in which the execution of a graph comes to its end."""
+
+    COMPLETED = auto()  # nothing is left to do
+    PAUSED = auto()  # it stopped at interrupt() or at a breakpoint
+    RAISED = auto()
+    CANCELLED = auto()
+    TIMED_OUT = auto()
+    EXHAUSTED = auto()  # not executed: too many workers died on it
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the record of the run and of its thread say of the end."""
+
+    cause: Cause
+    settled: ThreadStatus
+    error: dict[str, str] | None  # for the thread and the record
+    shown: bool  # whether the error is also an event of the stream, and the answer of wait
+
+
+def outcome(how: How, error: dict[str, str] | None, *, timeout: float, attempts: int) -> Outcome:
+    """Returns the outcome; `error` is the exception of a run that raised.
+
+    A run that pauses is a success whose thread is interrupted: the reference has it so.
+    """
+    match how:
+        case How.COMPLETED:
+            return Outcome(Cause.SUCCEEDED, ThreadStatus.IDLE, None, shown=False)
+        case How.PAUSED:
+            return Outcome(Cause.SUCCEEDED, ThreadStatus.INTERRUPTED, None, shown=False)
+        case How.RAISED:
+            return Outcome(Cause.FAILED, ThreadStatus.ERROR, error, shown=True)
+        case How.TIMED_OUT:
+            told = {"error": "TimeoutError", "message": f"The run took longer than {timeout:g} s."}
+            return Outcome(Cause.TIMED_OUT, ThreadStatus.ERROR, told, shown=True)
+        case How.EXHAUSTED:
+            message = f"The run was given up after {attempts} attempts: each time its worker died."
+            told = {"error": "AttemptsExhausted", "message": message}
+            return Outcome(Cause.EXHAUSTED, ThreadStatus.ERROR, told, shown=True)
+        case How.CANCELLED:
+            told = {"error": "UserInterrupt", "message": "The run was cancelled."}
+            return Outcome(Cause.CANCELLED, ThreadStatus.INTERRUPTED, told, shown=False)

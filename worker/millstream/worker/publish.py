@@ -1,0 +1,134 @@
+"""From events to a run's stream: encoded once, sent by one flusher a process.
+
+The flusher takes whatever has gathered while its last round trip was under way and appends it,
+for all runs, in the next one: under load it sends few large batches, when idle every event at
+once.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from millstream.shared import scripts
+from millstream.shared.redis import AWAY, Client
+from millstream.shared.scripts import Claim
+
+log = logging.getLogger(__name__)
+
+HIGH_WATER: Final = 4 * 1024 * 1024  # bytes a run may have unsent before its graph has to wait
+
+
+class RunStream:
+    """The events of one attempt on their way to Redis."""
+
+    def __init__(self, publisher: "Publisher", claim: Claim, on_fenced: Callable[[], None]) -> None:
+        self._publisher = publisher
+        self.claim = claim
+        self.on_fenced = on_fenced
+        self.words: list[str | bytes] = []  # event name, JSON data, …: not sent yet
+        self.size = 0
+        self.batches = 0
+        self.sending: asyncio.Future[None] | None = None
+        self.open = True
+
+    def emit(self, event: str, data: bytes) -> None:
+        """Adds an event; after `close()` it is dropped, for it belongs to nobody any more."""
+        if self.open:
+            self.words += (event, data)
+            self.size += len(data)
+            self._publisher.wake(self)
+
+    async def room(self) -> None:
+        """Waits while more is unsent than the run may have."""
+        while self.open and self.size > HIGH_WATER:
+            await self._publisher.flushed()
+
+    async def close(self) -> list[str | bytes]:
+        """Returns the events that are still unsent, once those under way have arrived.
+
+        The caller appends them together with the end of the run.
+        """
+        self.open = False
+        if self.sending is not None:
+            await asyncio.wait([self.sending])
+        words, self.words, self.size = self.words, [], 0
+        self._publisher.forget(self)
+        return words
+
+
+class Publisher:
+    """The one flusher of a worker process."""
+
+    def __init__(self, redis: Client, *, max_events: int) -> None:
+        self._redis = redis
+        self._max_events = max_events
+        self._waiting: dict[RunStream, None] = {}
+        self._wake = asyncio.Event()
+        self._flushed = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Starts the flusher."""
+        self._task = asyncio.create_task(self._run(), name="publisher")
+
+    async def stop(self) -> None:
+        """Ends the flusher; what is unsent is lost, and its runs were handed back or ended."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def stream(self, claim: Claim, on_fenced: Callable[[], None]) -> RunStream:
+        """Returns the stream of an attempt; `on_fenced` is called if its lease proves lost."""
+        return RunStream(self, claim, on_fenced)
+
+    def wake(self, stream: RunStream) -> None:
+        """Has the stream flushed with the next round trip."""
+        self._waiting[stream] = None
+        self._wake.set()
+
+    def forget(self, stream: RunStream) -> None:
+        """Flushes the stream no more."""
+        self._waiting.pop(stream, None)
+
+    async def flushed(self) -> None:
+        """Waits for the end of a round trip."""
+        await self._flushed.wait()
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            streams, self._waiting = list(self._waiting), {}
+            if streams:
+                await self._flush(streams)
+
+    async def _flush(self, streams: list[RunStream]) -> None:
+        loop = asyncio.get_running_loop()
+        batches = []
+        for stream in streams:
+            stream.batches += 1
+            stream.sending = loop.create_future()
+            batches.append((stream.claim, stream.batches, stream.words))
+            stream.words, stream.size = [], 0
+        try:
+            written = await self._send(batches)
+        finally:
+            for stream in streams:
+                if stream.sending is not None:
+                    stream.sending.set_result(None)
+                    stream.sending = None
+            self._flushed.set()
+            self._flushed.clear()
+        for stream, held in zip(streams, written, strict=True):
+            if not held and stream.open:
+                stream.on_fenced()
+
+    async def _send(self, batches: list[tuple[Claim, int, list[str | bytes]]]) -> list[bool]:
+        while True:
+            try:
+                return await scripts.append(self._redis, batches, max_events=self._max_events)
+            except AWAY as error:
+                # A batch keeps its number: it is written once, however often it is sent.
+                log.warning("Redis is away, %d batches wait: %s", len(batches), error)
+                await asyncio.sleep(0.2)

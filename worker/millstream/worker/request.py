@@ -1,0 +1,115 @@
+"""A run's record → what its graph is called with."""
+
+import uuid
+from dataclasses import dataclass, fields, is_dataclass
+from importlib.metadata import version
+from typing import Any, Final
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.types import Command, Send
+
+from millstream.shared.scripts import Claim
+from millstream.shared.wire import RunKwargs, unpack_kwargs
+from millstream.worker.graphs import Graph
+
+LANGGRAPH_VERSION: Final = version("langgraph")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One attempt of a run, ready to be executed."""
+
+    kwargs: RunKwargs
+    config: RunnableConfig
+    input: Any  # the graph's input, a Command, or None to go on from the checkpoint
+
+    def arguments(self, graph: Graph) -> dict[str, Any]:
+        """Returns the arguments of `Graph.astream`, apart from its modes."""
+        arguments: dict[str, Any] = {
+            "input": self.input,
+            "config": self.config,
+            "context": _context(graph, self.kwargs),
+            "durability": self.kwargs.durability,
+        }
+        if self.kwargs.interrupt_before:
+            arguments["interrupt_before"] = self.kwargs.interrupt_before
+        if self.kwargs.interrupt_after:
+            arguments["interrupt_after"] = self.kwargs.interrupt_after
+        return arguments
+
+
+def read_request(claim: Claim) -> Request:
+    """Returns the request of a claimed run.
+
+    On a later attempt the input has been applied already (LangGraph would begin anew), so the
+    graph goes on from its last checkpoint: see `resumed`.
+    """
+    kwargs = unpack_kwargs(claim.spec.kwargs)
+    given = kwargs.config
+    config: RunnableConfig = {
+        "configurable": dict(given.get("configurable", {})),
+        "metadata": {
+            **given.get("metadata", {}),
+            "run_id": claim.spec.run_id,
+            "run_attempt": claim.attempt,
+            "langgraph_version": LANGGRAPH_VERSION,
+        },
+        "run_id": uuid.UUID(claim.spec.run_id),
+    }
+    if "tags" in given:
+        config["tags"] = given["tags"]
+    if "recursion_limit" in given:
+        config["recursion_limit"] = given["recursion_limit"]
+    run_input = kwargs.input if kwargs.command is None else _command(kwargs.command)
+    return Request(kwargs, config, run_input)
+
+
+def resumed(request: Request) -> Request:
+    """Returns the request of an attempt that goes on where the one before it stopped.
+
+    The client's own checkpoint, if it named one, was left behind by the first attempt.
+    """
+    configurable = dict(request.config.get("configurable", {}))
+    for key in ("checkpoint_id", "checkpoint_map"):
+        configurable.pop(key, None)
+    return Request(request.kwargs, {**request.config, "configurable": configurable}, None)
+
+
+def _command(given: dict[str, Any]) -> Command[Any]:
+    """Returns the Command; a `null` part counts as not given."""
+    parts: dict[str, Any] = {}
+    if given.get("resume") is not None:
+        parts["resume"] = given["resume"]
+    update = given.get("update")
+    if update is not None:
+        parts["update"] = [tuple(pair) for pair in update] if isinstance(update, list) else update
+    goto = given.get("goto")
+    if goto is not None:
+        parts["goto"] = [_goto(g) for g in goto] if isinstance(goto, list) else _goto(goto)
+    return Command(**parts)
+
+
+def _goto(target: Any) -> Any:
+    return Send(target["node"], target.get("input")) if isinstance(target, dict) else target
+
+
+def _context(graph: Graph, kwargs: RunKwargs) -> Any:
+    """Returns the runtime context.
+
+    Where the client sent only `configurable`, `context` mirrors it; a schema that does not know
+    all of its keys gets those it knows.
+    """
+    context = kwargs.context
+    schema = graph.context_schema
+    mirrored = context == {
+        k: v for k, v in kwargs.config.get("configurable", {}).items() if k in context
+    }
+    if not mirrored or schema is None:
+        return context
+    if is_dataclass(schema):
+        known = {field.name for field in fields(schema)}
+    elif hasattr(schema, "model_fields"):  # pydantic
+        known = set(schema.model_fields)
+    else:
+        return context
+    return {key: value for key, value in context.items() if key in known}

@@ -1,0 +1,27 @@
+"""Deletes the checkpoints of temporary threads whose last run has ended.
+
+The end of the run noted the thread in one step with its status, so a worker that dies between
+the two leaves nothing behind: any other sweeps it.
+"""
+
+from typing import Any, Final
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+
+from millstream.shared import keys
+from millstream.shared.redis import Client
+
+BATCH: Final = 50
+
+
+async def run_once(redis: Client, checkpointer: BaseCheckpointSaver[Any]) -> int:
+    """Sweeps a batch, oldest first; returns how many threads it was.
+
+    Two workers may sweep the same thread: deleting twice changes nothing.
+    """
+    jobs = await redis.zrange(keys.garbage(), 0, BATCH - 1)
+    for job in jobs:
+        thread_id, _ = keys.parse_job_id(job.decode())
+        await checkpointer.adelete_thread(thread_id)
+        await redis.zrem(keys.garbage(), job)
+    return len(jobs)
