@@ -1,0 +1,84 @@
+"""Fixtures that every tier shares: a real Redis, clients on it, and a running system."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import fakeredis
+import httpx
+import pytest
+
+from harness.leaks import leaked
+from harness.processes import EXAMPLES, Fleet, Process
+from harness.waiting import until
+from millstream.cli.embedded import EmbeddedRedis
+from millstream.shared.redis import Client, connect
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
+    """A real server with the modules, for all tests of this process."""
+    with EmbeddedRedis(tmp_path_factory.mktemp("redis"), appendonly=False) as server:
+        yield server
+
+
+@pytest.fixture
+async def real_redis(redis_server: EmbeddedRedis) -> AsyncIterator[Client]:
+    """A client on an empty database of the real server, apart from the running system's."""
+    client = connect(redis_server.url.rpartition("/")[0] + "/1")
+    await client.flushdb()
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture(params=["fakeredis", "real"])
+async def any_redis(request: pytest.FixtureRequest) -> AsyncIterator[Client]:
+    """The same test on fakeredis and on a real server."""
+    if request.param == "real":
+        yield request.getfixturevalue("real_redis")
+    else:
+        client = fakeredis.FakeAsyncRedis()
+        yield client
+        await client.aclose()
+
+
+class System:
+    """One API and one worker on a Redis, serving the example graphs, for many tests."""
+
+    def __init__(self, fleet: Fleet, api: Process, worker: Process) -> None:
+        self.fleet = fleet
+        self.api = api
+        self.worker = worker
+
+    @property
+    def url(self) -> str:
+        return self.api.url
+
+
+@pytest.fixture(scope="session")
+def system(redis_server: EmbeddedRedis) -> Iterator[System]:
+    """The running system on database 0; tests leave it running."""
+    with Fleet(redis_server.url, N_JOBS_PER_WORKER="20") as fleet:
+        api, worker = fleet.api(), fleet.worker(EXAMPLES)
+        yield System(fleet, api.wait_ready(), worker.wait_ready())
+
+
+@pytest.fixture
+async def http(system: System) -> AsyncIterator[httpx.AsyncClient]:
+    """A plain HTTP client of the running system; after the test no key may be left over."""
+    async with httpx.AsyncClient(base_url=system.url, timeout=30) as client:
+        yield client
+    redis = connect(system.fleet.redis_url)
+    try:
+
+        async def clean() -> bool:
+            return not await leaked(redis)
+
+        await until(clean, within=10, what=f"no leaked keys, but {await leaked(redis)}")
+    finally:
+        await redis.aclose()
+
+
+@pytest.fixture
+def graphs_folder(tmp_path: Path) -> Path:
+    """An empty folder for a langgraph.json of the test's own."""
+    return tmp_path

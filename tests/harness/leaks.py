@@ -1,0 +1,36 @@
+"""The key-leak check: each key has a TTL, belongs to a thread that exists, or is on the list."""
+
+import re
+from typing import Any
+
+from millstream.shared import keys
+
+# Those of langgraph-checkpoint-redis name the thread they belong to, without a hash tag.
+CHECKPOINT = re.compile(
+    r"(?:checkpoint|checkpoint_write|checkpoint_latest|write_keys_zset)[:|](?P<thread>[0-9a-f-]{36})"
+)
+TAGGED = re.compile(r"ms:\{(?P<thread>[^}]+)\}:")
+
+
+async def leaked(redis: Any, queues: tuple[str, ...] = ("default",)) -> list[str]:
+    """Returns the keys that nothing would ever delete."""
+    permanent = keys.permanent(list(queues))
+    names = [key.decode() async for key in redis.scan_iter(count=5000)]
+    pipe = redis.pipeline(transaction=False)
+    for name in names:
+        pipe.ttl(name)
+    lasting = [
+        name
+        for name, ttl in zip(names, await pipe.execute(), strict=True)
+        if ttl == -1 and name not in permanent
+    ]
+    threads = {name: _thread_of(name) for name in lasting}
+    for thread in set(threads.values()):
+        pipe.exists(keys.thread(thread))
+    alive = dict(zip(set(threads.values()), await pipe.execute(), strict=True))
+    return sorted(name for name, thread in threads.items() if not alive[thread])
+
+
+def _thread_of(name: str) -> str:
+    match = TAGGED.match(name) or CHECKPOINT.match(name)
+    return match["thread"] if match else ""

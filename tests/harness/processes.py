@@ -1,0 +1,122 @@
+"""API and worker processes as users run them, on a Redis of the test's own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "langgraph.json"
+GRAPHS = Path(__file__).parents[1] / "graphs" / "langgraph.json"
+START_SECONDS = 30.0
+STOP_SECONDS = 15.0
+
+
+class Process:
+    """One process of the product: started, ready, and ended by the test that started it."""
+
+    def __init__(self, module: str, arguments: list[str], env: dict[str, str]) -> None:
+        self._arguments = [sys.executable, "-m", module, *arguments]
+        self._env = {**os.environ, "LOG_LEVEL": "WARNING", **env}
+        self.ready: dict[str, Any] = {}
+        self.lines: list[str] = []
+        self._is_ready = threading.Event()
+        self.process = subprocess.Popen(
+            self._arguments,
+            env=self._env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        with self.process.stdout as lines:
+            for line in lines:
+                self.lines.append(line.rstrip())
+                if line.startswith("millstream-ready "):
+                    self.ready = json.loads(line.removeprefix("millstream-ready "))
+                    self._is_ready.set()
+        self._is_ready.set()
+
+    def wait_ready(self) -> Self:
+        """Waits until the process serves; fails with what it printed if it does not."""
+        if not self._is_ready.wait(START_SECONDS) or not self.ready:
+            self.kill()
+            raise AssertionError("the process did not get ready:\n" + "\n".join(self.lines))
+        return self
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def url(self) -> str:
+        """Where an API process listens."""
+        return str(self.ready["url"])
+
+    def send(self, number: signal.Signals) -> None:
+        """Sends a signal to this process alone."""
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """Ends the process as a crash would."""
+        self.process.kill()
+        self.wait()
+
+    def stop(self) -> int:
+        """Asks the process to stop and returns its status."""
+        self.process.send_signal(signal.SIGCONT)
+        self.process.terminate()
+        try:
+            return self.wait()
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+
+    def wait(self) -> int:
+        status = self.process.wait(STOP_SECONDS)
+        self._reader.join(STOP_SECONDS)
+        return status
+
+
+class Fleet:
+    """Processes that share one Redis; all are ended with the fleet."""
+
+    def __init__(self, redis_url: str, **env: str) -> None:
+        self.redis_url = redis_url
+        self.env = {"REDIS_URL": redis_url, **env}
+        self.processes: list[Process] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        for process in self.processes:
+            if process.process.poll() is None:
+                process.kill()
+
+    def api(self, **env: str) -> Process:
+        """Starts an API process on a free port; call `wait_ready()` on it."""
+        process = Process("millstream.api", ["--port", "0"], {**self.env, **env})
+        self.processes.append(process)
+        return process
+
+    def worker(self, config: Path = EXAMPLES, queue: str = "default", **env: str) -> Process:
+        """Starts a worker process; call `wait_ready()` on it."""
+        arguments = ["--config", str(config), "--queue", queue]
+        process = Process("millstream.worker", arguments, {**self.env, **env})
+        self.processes.append(process)
+        return process
