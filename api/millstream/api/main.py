@@ -56,7 +56,7 @@ def main() -> None:
     except SettingError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(1)
-    level = settings.log_level.upper()
+    level = settings.log_level
     logging.basicConfig(level=level, format="%(levelname)-7s %(name)s: %(message)s")
     app = create_app(settings)
     config = uvicorn.Config(

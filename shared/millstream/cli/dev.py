@@ -46,17 +46,18 @@ def run(wishes: Wishes, environ: Mapping[str, str]) -> int:
     require_extra("api")
     require_extra("worker")
     project = read_project(wishes.config)
-    refuse_taken_port(wishes.host, wishes.port)
     console = Console(width=max(map(len, worker_names(wishes.workers))))
     reload = wishes.reload and can_watch()
     if wishes.reload and not reload:
         console.line("dev", 'no reload without: pip install "millstream[embedded]"', err=True)
     with _redis(wishes.redis_url, project) as (url, redis, named, events):
+        # After the Redis: who runs this twice in a folder should hear that, not of a taken port.
+        refuse_taken_port(wishes.host, wishes.port)
         plan = Plan(
             project=project,
             # Unbuffered: what a graph prints is seen when it prints it.
             environ=environment(environ, url) | {"PYTHONUNBUFFERED": "1"},
-            api=api_command(wishes.host, wishes.port, project.config),
+            api=api_command(wishes.host, wishes.port, None),
             worker=worker_command(project.config, wishes.queue),
             workers=wishes.workers,
             reload=reload,
@@ -133,7 +134,9 @@ class _Signals:
             for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         }
         for signum, handler in before.items():
-            if handler != signal.SIG_IGN:  # nohup has set it, and means it
+            # nohup ignores SIGHUP, and means it. A shell that runs a script ignores SIGINT for
+            # what it starts in the background, but whoever sends it later wants the end.
+            if signum != signal.SIGHUP or handler != signal.SIG_IGN:
                 signal.signal(signum, self._on_signal)
         try:
             yield

@@ -11,11 +11,27 @@ DEFAULT_REDIS_URL: Final = "redis://localhost:6379/0"
 
 
 def _setting(
-    names: str, default: Any, doc: str, *, low: float | None = None, unit: str = ""
+    names: str,
+    default: Any,
+    doc: str,
+    *,
+    low: float | None = None,
+    unit: str = "",
+    words: str = "",
 ) -> Any:
-    """Declares a setting: its variable (and aliases, first wins), default, least value, meaning."""
+    """Declares a setting: its variable (and aliases, first wins), default, least value, meaning.
+
+    `words` are the only values allowed, in capitals.
+    """
     return field(
-        default=default, metadata={"names": names.split(), "doc": doc, "low": low, "unit": unit}
+        default=default,
+        metadata={
+            "names": names.split(),
+            "doc": doc,
+            "low": low,
+            "unit": unit,
+            "words": words.split(),
+        },
     )
 
 
@@ -72,7 +88,9 @@ class Settings:
     redis_max_connections: int = _setting(
         "REDIS_MAX_CONNECTIONS", 2000, "Connections that one process may open to Redis.", low=8
     )
-    log_level: str = _setting("LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR.")
+    log_level: str = _setting(
+        "LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR.", words="DEBUG INFO WARNING ERROR"
+    )
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> "Settings":
@@ -95,6 +113,11 @@ def _parse(setting: Field[Any], name: str, text: str) -> Any:
     except ValueError:
         noun = "a whole number" if kind is int else "a number"
         raise SettingError(f"{name}={text!r} is not {noun}.") from None
+    words = setting.metadata["words"]
+    if words:
+        value = value.upper()
+        if value not in words:
+            raise SettingError(f"{name}={text!r} is none of {', '.join(words)}.")
     low = setting.metadata["low"]
     if low is not None and not low <= value < float("inf"):
         raise SettingError(f"{name}={text} is out of range: it must be at least {low:g}.")
@@ -107,5 +130,9 @@ def table() -> str:
     for setting in fields(Settings):
         meta = setting.metadata
         names = " or ".join(f"`{name}`" for name in meta["names"])
-        rows.append(f"| {names} | `{setting.default}` | {meta['unit']} | {meta['doc']} |")
+        rows.append(f"| {names} | `{_plain(setting.default)}` | {meta['unit']} | {meta['doc']} |")
     return "\n".join(rows) + "\n"
+
+
+def _plain(default: Any) -> str:
+    return f"{default:g}" if isinstance(default, float) else str(default)

@@ -48,7 +48,7 @@ def main() -> None:
         if arguments.queue:
             settings = replace(settings, queue=arguments.queue)
         logging.basicConfig(
-            level=settings.log_level.upper(), format="%(levelname)-7s %(name)s: %(message)s"
+            level=settings.log_level, format="%(levelname)-7s %(name)s: %(message)s"
         )
         logging.getLogger("arq").setLevel(logging.WARNING)
         uvloop.run(work(registry, settings))
