@@ -11,6 +11,8 @@ from typing import Final
 
 
 class RunStatus(StrEnum):
+    """The statuses of a run; the comment says who moves it on."""
+
     PENDING = "pending"  # moved on by a worker's claim, or by a cancel
     RUNNING = "running"  # moved on by the worker that holds the lease, or by the claim after it
     SUCCESS = "success"
@@ -20,6 +22,8 @@ class RunStatus(StrEnum):
 
 
 class ThreadStatus(StrEnum):
+    """The statuses of a thread."""
+
     IDLE = "idle"
     BUSY = "busy"
     INTERRUPTED = "interrupted"
@@ -27,6 +31,8 @@ class ThreadStatus(StrEnum):
 
 
 class Cause(StrEnum):
+    """What moves a status."""
+
     CLAIMED = "claimed"  # a worker took the run, its lease and its fence
     LAPSED = "lapsed"  # the lease ran out; the run waits for its next attempt
     HANDED_BACK = "handed_back"  # its worker stops and gives it up, which uses no attempt

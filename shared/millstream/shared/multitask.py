@@ -9,6 +9,8 @@ from typing import Final
 
 
 class Strategy(StrEnum):
+    """What a client may ask for."""
+
     REJECT = "reject"
     ENQUEUE = "enqueue"
 

@@ -1,0 +1,105 @@
+"""The house's own rules: sizes, names, words."""
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LONGEST = 450  # lines; a file past 400 is asking to be split
+VAGUE = re.compile(r"(^|_)(utils?|common|helpers?|manager|service|handler|broker|core)(_|\.|$)")
+
+
+def tracked(*patterns: str) -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", *patterns],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if listed.returncode:
+        pytest.skip("not a git checkout: the list of files is not known")
+    return [ROOT / line for line in listed.stdout.splitlines() if (ROOT / line).is_file()]
+
+
+def test_no_file_grows_past_the_limit() -> None:
+    long = {
+        str(path.relative_to(ROOT)): lines
+        for path in tracked("*.py", "*.lua", "*.mjs")
+        if (lines := len(path.read_text().splitlines())) > LONGEST
+    }
+    assert not long
+
+
+def test_no_module_has_a_vague_name() -> None:
+    assert not [path.name for path in tracked("*.py") if VAGUE.search(path.name)]
+
+
+def test_the_namespace_has_no_init() -> None:
+    assert not list(ROOT.glob("*/millstream/__init__.py"))
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    silent = [
+        str(path.relative_to(ROOT))
+        for path in tracked("api/*.py", "worker/*.py", "shared/*.py")
+        if not ast.get_docstring(ast.parse(path.read_text()))
+    ]
+    assert not silent, silent
+
+
+def test_every_public_function_says_what_it_does() -> None:
+    silent = []
+    for path in tracked("api/*.py", "worker/*.py", "shared/*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                members: list[ast.stmt] = [node, *node.body]
+            elif isinstance(node, ast.Module):
+                members = list(node.body)
+            else:
+                continue
+            silent += [
+                f"{path.name}:{member.lineno} {member.name}"
+                for member in members
+                if isinstance(member, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+                and not member.name.startswith("_")
+                and not ast.get_docstring(member)
+            ]
+    assert not silent, silent
+
+
+def test_each_script_has_its_function_and_its_promise() -> None:
+    folder = ROOT / "shared/millstream/shared/scripts"
+    for script in folder.glob("*.lua"):
+        text = script.read_text()
+        assert text.startswith("--[["), script.name
+        for part in ("KEYS[1]", "Returns"):
+            assert part in text.partition("]]")[0] + text, script.name
+        assert script.with_suffix(".py").exists(), script.name
+
+
+def test_no_script_builds_a_key() -> None:
+    for script in (ROOT / "shared/millstream/shared/scripts").glob("*.lua"):
+        body = script.read_text().split("]]\n", 1)[1]
+        assert "ms:" not in body, script.name
+
+
+def test_no_path_of_a_machine_is_written_down() -> None:
+    home = re.compile(r"(?<![\w.-])/(?:home|Users|root|work)/\w")
+    found = [
+        str(path.relative_to(ROOT))
+        for path in tracked("*.py", "*.md", "*.toml", "*.json", "*.lock", "*.yaml", "Makefile")
+        if path != Path(__file__) and home.search(path.read_text())
+    ]
+    assert not found
+
+
+def test_locks_name_no_registry() -> None:
+    for lock in tracked("*.lock", "*package-lock.json"):
+        assert not re.search(r"https?://(?!.*(funding|opencollective))", _sources(lock)), lock.name
+
+
+def _sources(lock: Path) -> str:
+    """Returns the lines that say where packages come from; funding links are no sources."""
+    lines = lock.read_text().splitlines()
+    return "\n".join(line for line in lines if "resolved" in line or lock.suffix != ".json")

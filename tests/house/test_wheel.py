@@ -1,0 +1,62 @@
+"""What people install: the wheel's contents, and what each extra draws in."""
+
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """The wheel, built from the checkout."""
+    out = tmp_path_factory.mktemp("dist")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(out)],
+        cwd=ROOT, check=True, capture_output=True,
+    )  # fmt: skip
+    return zipfile.ZipFile(next(out.glob("*.whl")))
+
+
+def test_the_wheel_holds_all_three_roots_and_nothing_else(wheel: zipfile.ZipFile) -> None:
+    names = [name for name in wheel.namelist() if ".dist-info/" not in name]
+    assert {name.split("/")[1] for name in names} == {"api", "worker", "shared", "cli"}
+    assert {Path(name).suffix for name in names} <= {".py", ".lua", ".typed"}
+
+
+def test_the_wheel_holds_every_script_and_the_marks_of_types(wheel: zipfile.ZipFile) -> None:
+    names = wheel.namelist()
+    for script in (ROOT / "shared/millstream/shared/scripts").glob("*.lua"):
+        assert f"millstream/shared/scripts/{script.name}" in names
+    for part in ("api", "worker", "shared"):
+        assert f"millstream/{part}/py.typed" in names
+
+
+def test_the_wheel_brings_the_command_and_the_licence(wheel: zipfile.ZipFile) -> None:
+    info = next(name for name in wheel.namelist() if name.endswith("entry_points.txt"))
+    assert "millstream = millstream.cli.main:main" in wheel.read(info).decode()
+    assert any(name.endswith("licenses/LICENSE") for name in wheel.namelist())
+
+
+def locked(name: str) -> set[str]:
+    text = (ROOT / "deploy" / name).read_text()
+    return set(re.findall(r"^([a-z0-9][a-z0-9._-]*)==", text, re.MULTILINE))
+
+
+def test_the_apis_image_holds_no_langgraph_and_the_workers_no_http_server() -> None:
+    assert not {n for n in locked("api.lock") if n.startswith(("lang", "arq"))}
+    assert not {"starlette", "uvicorn"} & locked("worker.lock")
+
+
+def test_the_api_imports_nothing_of_langgraph() -> None:
+    code = (
+        "import sys, millstream.api.app, millstream.cli.main; "
+        "print([m for m in sys.modules if m.split('.')[0] in "
+        "('langgraph', 'langchain_core', 'arq', 'orjson', 'numpy')])"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert ran.stdout.strip() == "[]"
