@@ -32,7 +32,7 @@ lint: $(INSTALLED)  ## Check style, formatting, types and the import rules
 	$(BIN)/lint-imports
 
 bench: $(INSTALLED)  ## Measure latency, throughput and CPU per run
-	$(BIN)/python -m tests.bench $(ARGS)
+	PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
 
 lock: $(BIN)/uv  ## Write the lock files anew (ARGS="--upgrade" for newer versions)
 	$(COMPILE) pyproject.toml --all-extras --group dev --output-file requirements.lock

@@ -6,7 +6,8 @@ import shlex
 import click
 import pytest
 
-from millstream.cli.banner import Facts, banner, masked
+from millstream.cli.banner import Facts, banner
+from millstream.shared.redis import masked
 
 
 @pytest.mark.parametrize(

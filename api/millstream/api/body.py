@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 Model = TypeVar("Model", bound=BaseModel)
 _told: set[tuple[str, str]] = set()  # unknown fields that were logged already
 TOLD_AT_MOST: Final = 1000
+TOO_DEEP: Final = "Invalid JSON in request body: nested too deep"
 
 
 def settings_of(request: Request) -> Settings:
@@ -69,15 +70,28 @@ def decode(data: bytes) -> Any:
     except UnicodeDecodeError:
         raise InvalidError("Invalid JSON in request body: it is not UTF-8") from None
     except RecursionError:
-        raise InvalidError("Invalid JSON in request body: nested too deep") from None
+        raise InvalidError(TOO_DEEP) from None
 
 
 def encode(value: Any) -> bytes:
-    """Returns the value as JSON; msgspec.Raw parts go through unread."""
+    """Returns the value as JSON; msgspec.Raw parts go through unread.
+
+    Raises InvalidError for a value nested too deep: what was just read may be too deep to write.
+    """
     try:
         return msgspec.json.encode(value)
     except OverflowError:  # whole numbers beyond 64 bits
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_show).encode()
+        return _encode_exactly(value)
+    except RecursionError:
+        raise InvalidError(TOO_DEEP) from None
+
+
+def _encode_exactly(value: Any) -> bytes:
+    try:
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_show)
+    except RecursionError:
+        raise InvalidError(TOO_DEEP) from None
+    return text.encode()
 
 
 def _show(value: Any) -> Any:

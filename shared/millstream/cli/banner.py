@@ -1,21 +1,11 @@
 """The text that `millstream dev` shows once everything runs."""
 
 import json
-import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import click
-
-_PASSWORD = re.compile(r"(?<=://)([^:@/]*):.*@", re.DOTALL)
-_PASSWORD_OPTION = re.compile(r"([?&]password=)[^&]*", re.IGNORECASE)
-
-
-def masked(url: str) -> str:
-    """Returns a Redis URL that can be shown: `***` stands for its password."""
-    # Up to the last @: a password that was not percent-encoded must not leak either.
-    return _PASSWORD_OPTION.sub(r"\1***", _PASSWORD.sub(r"\1:***@", url))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, TextIO
 
-from millstream.cli.banner import masked
 from millstream.cli.console import Console
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.cli.processes import api_command, environment, require_extra, worker_command
@@ -21,7 +20,7 @@ from millstream.cli.project import Project, read_project
 from millstream.cli.refusal import Failure, Refusal
 from millstream.cli.supervisor import Events, Plan, Stop, Supervisor, worker_names
 from millstream.cli.watch import can_watch
-from millstream.shared.redis import AWAY, connect
+from millstream.shared.redis import AWAY, connect, masked
 
 DATA_FOLDER: Final = ".millstream"
 
@@ -57,7 +56,7 @@ def run(wishes: Wishes, environ: Mapping[str, str]) -> int:
             project=project,
             # Unbuffered: what a graph prints is seen when it prints it.
             environ=environment(environ, url) | {"PYTHONUNBUFFERED": "1"},
-            api=api_command(wishes.host, wishes.port, None),
+            api=api_command(wishes.host, wishes.port),
             worker=worker_command(project.config, wishes.queue),
             workers=wishes.workers,
             reload=reload,

@@ -85,13 +85,10 @@ def dev(
 @_host
 @_port
 @_redis_url
-@click.option("--config", type=_CONFIG, help="The project's langgraph.json, or its folder.")
-def api(host: str, port: int, redis_url: str | None, config: Path | None) -> None:
+def api(host: str, port: int, redis_url: str | None) -> None:
     """Run one API process: HTTP in, events out. It never runs a graph."""
     require_extra("api")
-    if config is not None:
-        config = read_project(config).config
-    _become(api_command(host, port, config), redis_url)
+    _become(api_command(host, port), redis_url)
 
 
 @main.command()

@@ -19,10 +19,9 @@ _REDIS_NAMES: Final[tuple[str, ...]] = next(
 )
 
 
-def api_command(host: str, port: int, config: Path | None) -> list[str]:
+def api_command(host: str, port: int) -> list[str]:
     """Returns the command of an API process."""
-    command = [*_python("millstream.api"), "--host", host, "--port", str(port)]
-    return command if config is None else [*command, "--config", str(config)]
+    return [*_python("millstream.api"), "--host", host, "--port", str(port)]
 
 
 def worker_command(config: Path, queue: str) -> list[str]:

@@ -1,5 +1,7 @@
 """How a process connects to Redis."""
 
+import re
+
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
@@ -9,6 +11,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 Client = Redis  # replies are bytes throughout: nothing is decoded before it has to be
 
 AWAY = (RedisConnectionError, RedisTimeoutError, OSError)
+_PASSWORD = re.compile(r"(?<=://)([^:@/]*):.*@", re.DOTALL)
+_PASSWORD_OPTION = re.compile(r"([?&]password=)[^&]*", re.IGNORECASE)
 
 
 def connect(url: str, *, connections: int = 64, reply_timeout: float | None = 10.0) -> Client:
@@ -33,3 +37,9 @@ def connect(url: str, *, connections: int = 64, reply_timeout: float | None = 10
         retry_on_error=[RedisConnectionError],
     )
     return Redis.from_pool(pool)
+
+
+def masked(url: str) -> str:
+    """Returns a Redis URL that can be shown: `***` stands for its password."""
+    # Up to the last @: a password that was not percent-encoded must not leak either.
+    return _PASSWORD_OPTION.sub(r"\1***", _PASSWORD.sub(r"\1:***@", url))

@@ -18,7 +18,7 @@ import uvloop
 
 from millstream.shared import assistants, queue
 from millstream.shared.errors import SettingError
-from millstream.shared.redis import AWAY, Client, connect
+from millstream.shared.redis import AWAY, Client, connect, masked
 from millstream.shared.settings import Settings
 from millstream.shared.wire import GraphInfo
 from millstream.worker import graphs
@@ -50,7 +50,8 @@ def main() -> None:
         logging.basicConfig(
             level=settings.log_level, format="%(levelname)-7s %(name)s: %(message)s"
         )
-        logging.getLogger("arq").setLevel(logging.WARNING)
+        for library in ("arq", "redisvl", "langgraph.checkpoint"):
+            logging.getLogger(library).setLevel(logging.WARNING)
         uvloop.run(work(registry, settings))
     except SettingError as error:
         sys.stderr.write(f"{error}\n")
@@ -68,7 +69,9 @@ async def work(registry: graphs.GraphRegistry, settings: Settings) -> None:
     try:
         await redis.ping()
     except AWAY as error:
-        raise SettingError(f"Redis can't be reached at {settings.redis_url}: {error}") from None
+        raise SettingError(
+            f"Redis can't be reached at {masked(settings.redis_url)}: {error}"
+        ) from None
     saver = await open_saver(redis)
     registry.attach(saver)
     publisher = Publisher(redis, max_events=settings.stream_max_events)

@@ -1,8 +1,10 @@
 """What all requests have in common."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
+
+FARTHEST: Final = 2**53  # of an offset: what every client and Redis can count to
 
 
 class RequestModel(BaseModel):

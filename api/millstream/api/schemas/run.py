@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
 
-from millstream.api.schemas.base import Listed, QueryModel, RequestModel
+from millstream.api.schemas.base import FARTHEST, Listed, QueryModel, RequestModel
 from millstream.shared.lifecycle import RunStatus
 from millstream.shared.multitask import Strategy
 
@@ -196,7 +196,7 @@ class RunList(QueryModel):
     """Query of `GET /threads/{thread_id}/runs`."""
 
     limit: int = Field(default=10, ge=1, le=1000)
-    offset: int = Field(default=0, ge=0)
+    offset: int = Field(default=0, ge=0, le=FARTHEST)
     status: RunStatus | None = None
     select: Annotated[
         list[

@@ -1,0 +1,1 @@
+"""Figures: `make bench`. They are printed, never asserted."""

@@ -1,0 +1,145 @@
+"""`make bench`: a fresh system on loopback, a few kinds of work, figures beside the floor.
+
+The floor is LangGraph by itself on the same work, in the same run: trust the ratios, for machines
+differ and are noisy.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.client import Client, Load, Timing
+from harness.processes import Fleet
+from millstream.cli.embedded import EmbeddedRedis
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass
+class Work:
+    """One kind of run."""
+
+    name: str
+    graph: str
+    input: dict[str, Any]
+    configurable: dict[str, Any]
+    mode: str = "values"
+    clients: int = 10
+    runs: int = 200
+    request: dict[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.request = {
+            "assistant_id": self.graph,
+            "input": self.input,
+            "config": {"configurable": self.configurable},
+            "stream_mode": [self.mode],
+        }
+
+
+HELLO = {"messages": [{"role": "user", "content": "hi"}]}
+WORKS = [
+    Work("1 node", "steps", {"items": []}, {"n": 1}, clients=30, runs=600),
+    Work("5 nodes", "steps", {"items": []}, {"n": 5}, runs=200),
+    Work("200 tokens", "chat", HELLO, {"tokens": 200}, mode="messages-tuple", runs=100),
+]
+
+
+def cpu_seconds(pids: list[int]) -> float:
+    """Returns the CPU time of processes so far; 0 where the system does not tell."""
+    total = 0
+    for pid in pids:
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return 0.0
+        total += int(stat[11]) + int(stat[12])
+    return total / TICKS
+
+
+def floor(work: Work) -> dict[str, float]:
+    """Measures the work on LangGraph by itself."""
+    mode = "messages" if work.mode == "messages-tuple" else work.mode
+    request = {"input": work.input, "mode": mode, "config": work.request["config"]}
+    job = json.dumps({"graph": work.graph, "request": request, "runs": max(30, work.runs // 4)})
+    ran = subprocess.run(
+        [sys.executable, "-m", "bench.floor", job],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[1],
+    )
+    figures: dict[str, float] = json.loads(ran.stdout.splitlines()[-1])
+    return figures
+
+
+def spread(timings: list[Timing], name: str) -> str:
+    """Returns `median (95th percentile)` in ms."""
+    values = sorted(getattr(timing, name) for timing in timings)
+    return f"{statistics.median(values):6.1f} ({values[int(len(values) * 0.95)]:.1f})"
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--latency-runs", type=int, default=200)
+    parser.add_argument("--scale", type=float, default=1.0, help="of the number of runs")
+    parser.add_argument("--workers", type=int, default=1)
+    options = parser.parse_args()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        EmbeddedRedis(Path(folder), appendonly=False) as redis,
+        Fleet(redis.url, N_JOBS_PER_WORKER="30") as fleet,
+    ):
+        api = fleet.api().wait_ready()
+        workers = [fleet.worker() for _ in range(options.workers)]
+        pids = {
+            "api": [api.pid],
+            "worker": [worker.wait_ready().pid for worker in workers],
+            "redis": [redis.pid],
+        }
+        client = Client(api.url)
+        print(f"1 API, {options.workers} worker(s), 1 Redis, {os.cpu_count()} cores\n")
+        await latency(client, options.latency_runs)
+        print(f"\n{'work':<12}{'runs/s':>8}{'events/s':>10}{'CPU ms/run':>12}", end="")
+        print(f"{'api':>7}{'worker':>8}{'redis':>7}{'floor':>8}{'ratio':>7}")
+        for work in WORKS:
+            work.runs = max(work.clients, int(work.runs * options.scale))
+            await throughput(client, work, pids)
+
+
+async def latency(client: Client, runs: int) -> None:
+    request = Work("", "steps", {"items": []}, {"n": 1}).request
+    for _ in range(20):
+        await client.run(request)
+    timings = [await client.run(request) for _ in range(runs)]
+    alone = floor(Work("", "steps", {"items": []}, {"n": 1}, runs=400))
+    print("one client, run after run: p50 (p95) in ms from POST")
+    for name in ("headers", "first_event", "first_graph_event", "total"):
+        print(f"  {name.replace('_', ' '):<18}{spread(timings, name)}")
+    print(f"  {'floor: whole run':<18}{alone['ms_per_run']:6.1f}")
+
+
+async def throughput(client: Client, work: Work, pids: dict[str, list[int]]) -> None:
+    await client.load(work.request, clients=work.clients, runs=work.clients)
+    before = {part: cpu_seconds(ids) for part, ids in pids.items()}
+    result: Load = await client.load(work.request, clients=work.clients, runs=work.runs)
+    spent = {p: (cpu_seconds(ids) - before[p]) / work.runs * 1e3 for p, ids in pids.items()}
+    alone = floor(work)
+    events = sum(timing.events for timing in result.timings)
+    total = sum(spent.values())
+    print(f"{work.name:<12}{work.runs / result.wall:>8.0f}{events / result.wall:>10.0f}", end="")
+    print(f"{total:>12.1f}{spent['api']:>7.1f}{spent['worker']:>8.1f}", end="")
+    print(f"{spent['redis']:>7.1f}{alone['cpu_ms_per_run']:>8.1f}", end="")
+    print(f"{total / alone['cpu_ms_per_run']:>7.1f}")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

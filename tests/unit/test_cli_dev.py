@@ -1,0 +1,158 @@
+"""`millstream dev` from its first check to its last process, with stand-ins for API and worker."""
+
+import json
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from millstream.cli.dev import refuse_taken_port
+from millstream.cli.embedded import EmbeddedRedis
+from millstream.cli.refusal import Failure
+
+# `millstream dev`, but the API and the worker only say that they are ready, and whom they serve.
+DEV = """
+import os, signal, sys
+from pathlib import Path
+from millstream.cli import dev
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a script's shell does for the background
+CHILD = '''
+import json, os, signal
+url = os.environ["REDIS_URL"]
+facts = {"url": "http://there", "graphs": ["chat"], "jobs": 3, "pid": os.getpid()}
+print("millstream-ready " + json.dumps(facts), flush=True)
+print("pid", os.getpid(), "redis", url, flush=True)
+signal.pause()
+'''
+dev.api_command = dev.worker_command = lambda *args: [sys.executable, "-c", CHILD]
+dev.require_extra = lambda extra: None
+wishes = dev.Wishes(Path(sys.argv[1]), "127.0.0.1", int(sys.argv[2]), None, "default", 1, False)
+sys.exit(dev.run(wishes, os.environ))
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    content = {"graphs": {"chat": "./chat.py:graph"}}
+    (tmp_path / "langgraph.json").write_text(json.dumps(content))
+    return tmp_path
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Dev:
+    """A started `millstream dev`, with the processes that it has started."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        command = [sys.executable, "-c", DEV, str(folder), str(port)]
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        self.text = ""
+        assert self.process.stdout is not None
+        pids = []
+        for line in self.process.stdout:
+            self.text += line
+            if found := re.search(r"│ pid (\d+) redis (\S+)", line):
+                pids.append(int(found[1]))
+                self.redis_url = found[2]
+            if len(pids) == 2 and "Ctrl-C stops everything" in self.text:
+                break
+        else:
+            raise AssertionError(self.text)
+        self.watches = [os.pidfd_open(pid) for pid in pids]
+
+    def children_end(self) -> bool:
+        """Waits until none of the API and the worker is left."""
+        return all(select.select([watch], [], [], 10)[0] for watch in self.watches)
+
+    def redis_answers(self) -> bool:
+        host, port = self.redis_url.removeprefix("redis://").removesuffix("/0").split(":")
+        try:
+            socket.create_connection((host, int(port)), timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+    def close(self) -> None:
+        for watch in self.watches:
+            os.close(watch)
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+
+
+@pytest.fixture
+def dev(folder: Path, port: int) -> Iterator[Dev]:
+    if sys.platform != "linux":
+        pytest.skip("watches processes by their descriptors")
+    dev = Dev(folder, port)
+    yield dev
+    dev.close()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_everything_within_5_seconds(dev: Dev, signum: signal.Signals) -> None:
+    assert dev.redis_answers()
+    dev.process.send_signal(signum)
+    assert dev.process.wait(5) == 0
+    assert dev.children_end()
+    assert not dev.redis_answers()
+
+
+def test_nothing_outlives_a_dev_that_is_killed(dev: Dev, folder: Path) -> None:
+    dev.process.kill()
+    assert dev.children_end()
+    with EmbeddedRedis(folder / ".millstream"):  # its lock is free: it is gone
+        pass
+
+
+def test_dev_ends_when_its_redis_does(dev: Dev) -> None:
+    found = re.search(r"embedded, port \d+, data in (\S+)", dev.text)
+    assert found
+    log = Path(found[1], "redis.log").read_text()
+    os.kill(int(log.partition(":")[0]), signal.SIGKILL)
+    text, _ = dev.process.communicate(timeout=5)
+    assert dev.process.returncode == 1
+    assert "Redis ended by itself with status -9" in text
+    assert dev.children_end()
+
+
+def test_the_data_folder_is_hidden_from_git_and_serves_one_dev(dev: Dev, folder: Path) -> None:
+    assert (folder / ".millstream" / ".gitignore").read_text() == "*\n"
+    with pytest.raises(Failure, match="already running in this folder"):
+        EmbeddedRedis(folder / ".millstream").start()
+
+
+def test_a_taken_port_is_told_with_one_that_is_free() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(Failure) as failure:
+            refuse_taken_port("127.0.0.1", port)
+    found = re.fullmatch(
+        rf"Port {port} is already in use\. Stop what uses it, or use --port (\d+)\.",
+        str(failure.value),
+    )
+    assert found
+    assert int(found[1]) > port
+
+
+def test_an_address_of_another_machine_is_told(port: int) -> None:
+    with pytest.raises(Failure, match=f"The API can't listen on 192.0.2.1, port {port}: "):
+        refuse_taken_port("192.0.2.1", port)
+
+
+def test_a_free_port_is_fine(port: int) -> None:
+    refuse_taken_port("127.0.0.1", port)
