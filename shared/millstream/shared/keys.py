@@ -37,6 +37,36 @@ def events(thread_id: str, run_id: str) -> str:
     return f"{PREFIX}:{{{thread_id}}}:run:{run_id}:events"
 
 
+def checkpoint_namespaces(thread_id: str) -> str:
+    """set, until deleted: the checkpoint namespaces of the thread; '' is the root graph's."""
+    return f"{PREFIX}:{{{thread_id}}}:checkpoints"
+
+
+def checkpoint_index(thread_id: str, namespace: str) -> str:
+    """sorted set, until deleted: checkpoint ids, all of score 0, so in the order of their names."""
+    return f"{PREFIX}:{{{thread_id}}}:checkpoints:index:{namespace}"
+
+
+def checkpoint_records(thread_id: str, namespace: str) -> str:
+    """hash, until deleted: checkpoint id → the checkpoint without its values (msgpack)."""
+    return f"{PREFIX}:{{{thread_id}}}:checkpoints:records:{namespace}"
+
+
+def checkpoint_references(thread_id: str, namespace: str) -> str:
+    """hash, until deleted: checkpoint id → its run, and the fields of its values (msgpack)."""
+    return f"{PREFIX}:{{{thread_id}}}:checkpoints:references:{namespace}"
+
+
+def checkpoint_values(thread_id: str, namespace: str) -> str:
+    """hash, until deleted: channel and version → the value, stored once (msgpack)."""
+    return f"{PREFIX}:{{{thread_id}}}:checkpoints:values:{namespace}"
+
+
+def checkpoint_writes(thread_id: str, namespace: str) -> str:
+    """hash, until deleted: checkpoint id → what tasks wrote after it (msgpack, appended)."""
+    return f"{PREFIX}:{{{thread_id}}}:checkpoints:writes:{namespace}"
+
+
 def queue(name: str) -> str:
     """sorted set, permanent: arq's queue. Job id → when it is due (ms): now, later, lease's end."""
     return f"{PREFIX}:queue:{name}"

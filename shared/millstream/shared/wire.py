@@ -1,5 +1,6 @@
 """The structs that cross Redis, in msgpack; JSON inside them stays bytes, read where it is used."""
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -69,6 +70,24 @@ class Reply(msgspec.Struct, kw_only=True, frozen=True):
     body: bytes = b""
     error: str | None = None
     kind: str | None = None  # "not_found", "invalid" or "failed"
+
+
+def frame(words: Iterable[bytes]) -> bytes:
+    """Returns the words one after the other, each behind its size (4 bytes, big-endian).
+
+    Scripts read it with `struct`: Redis' msgpack knows no bytes.
+    """
+    return b"".join(len(word).to_bytes(4, "big") + word for word in words)
+
+
+def unframe(framed: bytes) -> list[bytes]:
+    """Returns the words of `frame`."""
+    words, at = [], 0
+    while at < len(framed):
+        end = at + 4 + int.from_bytes(framed[at : at + 4], "big")
+        words.append(framed[at + 4 : end])
+        at = end
+    return words
 
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -6,9 +6,13 @@ from millstream.shared.scripts.cancel import cancel
 from millstream.shared.scripts.claim import Claim, claim
 from millstream.shared.scripts.create_thread import create_thread
 from millstream.shared.scripts.delete_run import delete_run
+from millstream.shared.scripts.drop_checkpoints import drop_checkpoints
 from millstream.shared.scripts.due import due
 from millstream.shared.scripts.finish import finish
+from millstream.shared.scripts.get_checkpoint import get_checkpoint
 from millstream.shared.scripts.hand_back import hand_back
+from millstream.shared.scripts.put_checkpoint import put_checkpoint
+from millstream.shared.scripts.put_writes import put_writes
 
 __all__ = [
     "Claim",
@@ -18,7 +22,11 @@ __all__ = [
     "claim",
     "create_thread",
     "delete_run",
+    "drop_checkpoints",
     "due",
     "finish",
+    "get_checkpoint",
     "hand_back",
+    "put_checkpoint",
+    "put_writes",
 ]
