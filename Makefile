@@ -23,7 +23,7 @@ dev: $(INSTALLED)  ## Run the example graphs: Redis, API and worker (ARGS="--por
 	@$(BIN)/millstream dev --config examples/langgraph.json $(ARGS)
 
 test: $(INSTALLED)  ## Run all tests (ARGS="-k name")
-	$(BIN)/pytest -n 2 $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
 
 lint: $(INSTALLED)  ## Check style, formatting, types and the import rules
 	$(BIN)/ruff check .

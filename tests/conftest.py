@@ -31,14 +31,17 @@ async def real_redis(redis_server: EmbeddedRedis) -> AsyncIterator[Client]:
 
 
 @pytest.fixture(params=["fakeredis", "real"])
-async def any_redis(request: pytest.FixtureRequest) -> AsyncIterator[Client]:
+async def any_redis(
+    request: pytest.FixtureRequest, redis_server: EmbeddedRedis
+) -> AsyncIterator[Client]:
     """The same test on fakeredis and on a real server."""
     if request.param == "real":
-        yield request.getfixturevalue("real_redis")
+        client: Client = connect(redis_server.url.rpartition("/")[0] + "/1")
+        await client.flushdb()
     else:
-        client = fakeredis.FakeAsyncRedis()
-        yield client
-        await client.aclose()
+        client = fakeredis.FakeAsyncRedis(server=fakeredis.FakeServer())
+    yield client
+    await client.aclose()
 
 
 class System:

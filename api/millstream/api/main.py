@@ -20,6 +20,13 @@ from millstream.shared.settings import Settings
 STOP_WITHIN: Final = 4  # s for open requests, once the process is told to stop
 
 
+class _ExpectedBreaks(logging.Filter):
+    """Keeps quiet about streams that are broken off on purpose, when the process stops."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return "without completing response" not in record.getMessage()
+
+
 class Server(uvicorn.Server):
     """Tells the open streams when it is told to stop, and says when it accepts connections."""
 
@@ -42,6 +49,7 @@ class Server(uvicorn.Server):
         hub = getattr(self._app.state, "hub", None)
         if hub is not None:
             hub.shut_down()
+            logging.getLogger("uvicorn.error").addFilter(_ExpectedBreaks())
         super().handle_exit(signal.Signals(sig), frame)
 
 

@@ -45,10 +45,14 @@ def sentence(error: ValidationError) -> str:
     """Returns what is wrong with a request, each part with the name of its field."""
     parts = []
     for item in error.errors(include_url=False, include_context=False)[:5]:
-        field = ".".join(str(step) for step in item["loc"]) or "body"
-        given = "" if item["type"] == "missing" else f" (given: {repr(item['input'])[:SHOWN]})"
+        field = ".".join(str(step) for step in item["loc"])
         message = item["msg"].removeprefix("Value error, ")
-        parts.append(f"{field}: {message}{given}")
+        if item["type"] == "missing":
+            parts.append(f"{field}: {message}")
+        elif field:
+            parts.append(f"{field}: {message} (given: {repr(item['input'])[:SHOWN]})")
+        else:  # of the model as a whole: the message names its fields
+            parts.append(message)
     return "; ".join(parts)
 
 

@@ -1,8 +1,8 @@
 """Stream entries → what goes over an open connection: event streams, and bodies that take time.
 
 Both kinds of response say something every keepalive interval from their first second on, notice
-a client that leaves at once, and end quietly when the process is told to stop: the client's SDK
-then comes back by `Location`.
+a client that leaves at once, and break off when the process is told to stop: the client's SDK then
+comes back by `Location`.
 """
 
 import asyncio
@@ -111,8 +111,7 @@ class _Following(Response):
             if self._gone:
                 return
             if reader.closing:
-                await send(_chunk(b"", more=False))
-                return
+                return  # without the last chunk: a clean end would tell the JS SDK that all is said
             try:
                 entries = await reader.read()
             except AWAY as error:

@@ -20,10 +20,11 @@ def submission(request: RunCreate, graph: GraphInfo, *, run_id: str, thread_id: 
     metadata = {"created_by": "system", **ids, **request.metadata}
     temporary = isinstance(request, RunCreateStateless) and request.on_completion == "delete"
 
+    own = {**_place(request), "run_id": run_id, "thread_id": thread_id, **ids}
     given = {
         key: value
         for key, value in request.config.configurable.items()
-        if not key.startswith(INTERNAL)
+        if not key.startswith(INTERNAL) and key not in own
     }
     context = request.context
     if not context:
@@ -31,13 +32,7 @@ def submission(request: RunCreate, graph: GraphInfo, *, run_id: str, thread_id: 
     elif not given:
         given = context
     config: dict[str, Any] = {
-        "configurable": {
-            **given,
-            **_place(request),
-            "run_id": run_id,
-            "thread_id": thread_id,
-            **ids,
-        },
+        "configurable": {**given, **own},
         "metadata": {**request.config.metadata, **metadata},
     }
     if request.config.tags is not None:

@@ -30,7 +30,8 @@ def connect(url: str, *, connections: int = 64, reply_timeout: float | None = 10
         socket_timeout=reply_timeout,
         socket_connect_timeout=5,
         socket_keepalive=True,
-        health_check_interval=30,
+        # A check reads its answer from the connection; one that blocks is being read from already.
+        health_check_interval=0 if reply_timeout is None else 30,
         # One repeat heals a connection that the server closed while it lay idle. Scripts are
         # written so that a repeat changes nothing.
         retry=Retry(ExponentialBackoff(cap=0.5, base=0.02), 2),

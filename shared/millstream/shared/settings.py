@@ -1,6 +1,7 @@
 """The environment: every variable once, with its default, its unit and what it changes."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, Final
@@ -91,6 +92,13 @@ class Settings:
     log_level: str = _setting(
         "LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR.", words="DEBUG INFO WARNING ERROR"
     )
+
+    def __post_init__(self) -> None:
+        """Refuses what would only show later."""
+        if not re.fullmatch(r"[\w.:-]+", self.queue):
+            raise SettingError(
+                f"MILLSTREAM_QUEUE={self.queue!r} is no name: use letters, digits and . : _ -"
+            )
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> "Settings":

@@ -11,12 +11,14 @@ nothing is buffered for a slow client, and no client waits for another.
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 
 from millstream.shared import keys
+from millstream.shared.doorbells import Doorbells
 from millstream.shared.lifecycle import TERMINAL, RunStatus
 from millstream.shared.redis import AWAY, Client
 
@@ -44,6 +46,20 @@ class Entry:
     def id(self) -> bytes:
         """The event's id on the wire."""
         return b"%d-%d" % self.position
+
+    @property
+    def is_first(self) -> bool:
+        """Whether nothing can have stood before it: the first attempt's metadata, or a lone end."""
+        return self.event == b"end" or (self.event == b"metadata" and b'"attempt":1}' in self.data)
+
+    def before(self) -> Position:
+        """The position right before this one."""
+        ms, sequence = self.position
+        return (ms, sequence - 1) if sequence else (ms - 1, 2**64 - 1)
+
+
+def _show(position: Position) -> str:
+    return f"{position[0]}-{position[1]}"
 
 
 def parse_position(text: str) -> Position | None:
@@ -106,20 +122,18 @@ class StreamHub:
 
     def __init__(self, redis: Client, blocking: Client) -> None:
         self._redis = redis
-        self._pubsub = blocking.pubsub(ignore_subscribe_messages=False)
+        self._doorbells = Doorbells(blocking, self._heard)
         self._tails: dict[str, _Tail] = {}
         self._dirty: set[_Tail] = set()
         self._wake = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
-        self._listen_from = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
         self.closing = False
 
     def start(self) -> None:
         """Starts to listen and to read."""
-        self._tasks = [
-            asyncio.create_task(loop(), name=f"hub-{loop.__name__}")
-            for loop in (self._listen, self._read_rung, self._sweep)
-        ]
+        for loop in (self._doorbells.run, self._read_rung, self._sweep):
+            self._begin(loop())
 
     def shut_down(self) -> None:
         """Tells all readers that the process stops: `Reader.closing` is set, and they have news."""
@@ -129,10 +143,11 @@ class StreamHub:
 
     async def close(self) -> None:
         """Ends the reading; open readers see no more news."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._pubsub.aclose()  # type: ignore[no-untyped-call]
+        self._closed = True
+        while self._tasks:  # again and again: redis-py swallows a cancel while it connects
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(self._tasks, timeout=0.5)
 
     def __repr__(self) -> str:
         readers = sum(len(tail.readers) for tail in self._tails.values())
@@ -148,39 +163,41 @@ class StreamHub:
         """
         key = keys.events(thread_id, run_id)
         tail = self._tails.get(key)
+        new = tail is None
         if tail is None:
             tail = self._tails[key] = _Tail(key)
             if fresh:
                 tail.start = tail.head = START
-            await self._subscribe(key)
         reader = Reader(self, tail, keys.run(thread_id, run_id), after, fresh=fresh)
         tail.readers.add(reader)
+        if new:
+            await self._doorbells.listen(key)
         return reader
 
-    async def _subscribe(self, key: str) -> None:
-        try:
-            await self._pubsub.subscribe(key)
-        except AWAY as error:
-            # The listener reconnects, and redis-py subscribes again to all that it knows.
-            log.warning("Redis is away, will listen to %s later: %s", key, error)
-            self._pubsub.channels[key.encode()] = None
-        self._listen_from.set()
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _drop(self, reader: "Reader", tail: _Tail) -> None:
         tail.readers.discard(reader)
         if not tail.readers and self._tails.get(tail.key) is tail:
             del self._tails[tail.key]
-            task = asyncio.create_task(self._unsubscribe(tail.key))
-            self._tasks.append(task)
-            task.add_done_callback(self._tasks.remove)
+            if not self._closed:
+                self._begin(self._forget(tail.key))
 
-    async def _unsubscribe(self, key: str) -> None:
-        if key in self._tails:  # somebody follows it again
-            return
-        try:
-            await self._pubsub.unsubscribe(key)
-        except AWAY:
-            self._pubsub.channels.pop(key.encode(), None)
+    async def _forget(self, key: str) -> None:
+        if key not in self._tails:  # nobody follows it again
+            await self._doorbells.forget(key)
+        if key in self._tails:  # somebody does by now, and was overtaken by the farewell
+            await self._doorbells.listen(key)
+
+    def _heard(self, key: str, confirmed: bool) -> None:
+        tail = self._tails.get(key)
+        if tail is not None:
+            if confirmed:
+                tail.subscribed.set()
+            self._ring(tail)
 
     def _ring(self, tail: _Tail) -> None:
         tail.rung += 1
@@ -191,29 +208,6 @@ class StreamHub:
             self._dirty.add(tail)
             self._wake.set()
 
-    async def _listen(self) -> None:
-        await self._listen_from.wait()  # a pub/sub connection without a channel can't be read
-        while True:
-            try:
-                message = await self._pubsub.get_message(timeout=None)
-            except AWAY as error:
-                log.warning("Redis is away, listening again soon: %s", error)
-                await asyncio.sleep(0.2)
-                continue
-            if message is None:
-                continue
-            tail = self._tails.get(message["channel"].decode())
-            if tail is None:
-                continue
-            if message["type"] == "subscribe":
-                tail.subscribed.set()  # also after a reconnect: what rang meanwhile was lost
-                self._ring(tail)
-            elif message["type"] == "message":
-                self._ring(tail)
-            elif message["type"] == "unsubscribe":
-                # It was followed again while the farewell was under way.
-                await self._subscribe(tail.key)
-
     async def _read_rung(self) -> None:
         while True:
             await self._wake.wait()
@@ -221,8 +215,11 @@ class StreamHub:
             rung, self._dirty = list(self._dirty), set()  # clear first, then read
             try:
                 pages = await self._pages([(tail.key, tail.head or START) for tail in rung])
-            except AWAY as error:
-                log.warning("Redis is away, reading again soon: %s", error)
+            except Exception as error:
+                if not isinstance(error, AWAY):
+                    log.exception("the streams could not be read, trying again")
+                else:
+                    log.warning("Redis is away, reading again soon: %s", error)
                 await asyncio.sleep(0.2)
                 self._dirty.update(rung)
                 self._wake.set()
@@ -236,13 +233,23 @@ class StreamHub:
     async def _pages(self, cursors: list[tuple[str, Position]]) -> list[list[Entry]]:
         pipe = self._redis.pipeline(transaction=False)
         for key, position in cursors:
-            pipe.xrange(key, min=f"({position[0]}-{position[1]}", count=PAGE)
+            pipe.xrange(key, min=f"({_show(position)}", count=PAGE)
         return [[_entry(raw) for raw in page] for page in await pipe.execute()]
+
+    async def _oldest_and_page(
+        self, key: str, position: Position
+    ) -> tuple[Entry | None, list[Entry]]:
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.xrange(key, count=1)
+        pipe.xrange(key, min=f"({_show(position)}", count=PAGE)
+        oldest, page = await pipe.execute()
+        return (_entry(oldest[0]) if oldest else None), [_entry(raw) for raw in page]
 
     async def _sweep(self) -> None:
         """Rings for the quiet, in case a doorbell was lost or a stream has gone."""
         while True:
             await asyncio.sleep(SWEEP)
+            await self._doorbells.check()
             for tail in list(self._tails.values()):
                 if tail.quiet:
                     self._ring(tail)
@@ -295,10 +302,7 @@ class Reader:
         if self._cursor is None:
             await tail.subscribed.wait()
             rung = tail.rung
-            gap = await self._begin()
-            if gap:
-                self.news.set()
-                return gap
+            await self._begin()
         assert self._cursor is not None
         entries = tail.after(self._cursor)
         if entries is None:
@@ -311,34 +315,28 @@ class Reader:
             entries = await self._settle()
         return entries
 
-    async def _begin(self) -> list[Entry]:
-        """Sets the cursor; returns a `gap` entry if what comes after it is no longer complete."""
-        redis, key = self._hub._redis, self._tail.key
-        if self._after is None:
-            newest = await redis.xrevrange(key, count=1)
-            self._cursor = _entry(newest[0]).position if newest else START
-            if newest and b"end" in newest[0][1]:
-                self._cursor = START  # ended: what is kept is all there is to say
-            return []
-        first = await redis.xrange(key, count=1)
-        if first:
-            oldest = _entry(first[0])
-            trimmed = oldest.event != b"metadata" and oldest.event != b"end"
-            if trimmed and self._after < oldest.position:
-                self._cursor = START
-                data = {
-                    "requested": f"{self._after[0]}-{self._after[1]}",
-                    "first": oldest.id.decode(),
-                }
-                return [Entry(START, b"gap", msgspec.json.encode(data))]
-        self._cursor = self._after
-        return []
+    async def _begin(self) -> None:
+        """Sets the cursor."""
+        if self._after is not None:
+            self._cursor = self._after
+            return
+        newest = await self._hub._redis.xrevrange(self._tail.key, count=1)
+        self._cursor = START
+        if newest and b"end" not in newest[0][1]:  # of an ended run, what is kept is all there is
+            self._cursor = _entry(newest[0]).position
 
     async def _catch_up(self, rung: int) -> list[Entry]:
         """Reads a page from Redis; opens the shared window once a reader stands at the head."""
         assert self._cursor is not None
-        tail = self._tail
-        [entries] = await self._hub._pages([(tail.key, self._cursor)])
+        tail, start = self._tail, self._tail.start
+        oldest, entries = await self._hub._oldest_and_page(tail.key, self._cursor)
+        if oldest is not None and self._cursor < oldest.position and not oldest.is_first:
+            before = oldest.before()
+            if self._cursor < before:
+                gap = {"requested": _show(self._cursor), "first": _show(oldest.position)}
+                self._cursor = before
+                self.news.set()
+                return [Entry(before, b"gap", msgspec.json.encode(gap))]
         if len(entries) == PAGE:
             self.news.set()
         elif tail.start is None:
@@ -346,9 +344,10 @@ class Reader:
             if tail.rung != rung:
                 self._hub._ring(tail)
         else:
-            # The window may by now begin where this page ends; what lay between is trimmed away.
-            if not entries:
-                self._cursor = tail.start
+            # The window may by now begin where this page ends. Only one that was open before the
+            # page was read tells that what lay between is gone.
+            if not entries and start is not None:
+                self._cursor = max(self._cursor, start)
             self.news.set()
         return entries
 

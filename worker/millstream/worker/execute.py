@@ -86,8 +86,7 @@ class Attempt:
             if self._reason == "lost":
                 log.warning("%r lost its lease and stops", self)
             elif self._reason == "drain" and ending.how is How.CANCELLED:
-                await self._stream.close()
-                await scripts.hand_back(self.tools.redis, claim)
+                await self._hand_back()
                 log.info("%r is handed back", self)
             else:
                 await self._finish(ending)
@@ -100,6 +99,15 @@ class Attempt:
         finally:
             heartbeat.release(claim)
             await self._stream.close()
+
+    async def _hand_back(self) -> None:
+        """Gives the run up, with all the events that the graph has produced so far."""
+        words = await self._stream.close()
+        if words:
+            batch = (self.claim, self._stream.batches + 1, words)
+            most = self.tools.settings.stream_max_events
+            await scripts.append(self.tools.redis, [batch], max_events=most)
+        await scripts.hand_back(self.tools.redis, self.claim)
 
     async def _run_until_stopped(self) -> Ending:
         """Runs the graph until it ends, is stopped, or its time is up."""

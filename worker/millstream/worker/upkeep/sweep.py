@@ -4,12 +4,16 @@ The end of the run noted the thread in one step with its status, so a worker tha
 the two leaves nothing behind: any other sweeps it.
 """
 
+import logging
+import time
 from typing import Any, Final
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from millstream.shared import keys
-from millstream.shared.redis import Client
+from millstream.shared.redis import AWAY, Client
+
+log = logging.getLogger(__name__)
 
 BATCH: Final = 50
 
@@ -20,8 +24,16 @@ async def run_once(redis: Client, checkpointer: BaseCheckpointSaver[Any]) -> int
     Two workers may sweep the same thread: deleting twice changes nothing.
     """
     jobs = await redis.zrange(keys.garbage(), 0, BATCH - 1)
+    swept = 0
     for job in jobs:
         thread_id, _ = keys.parse_job_id(job.decode())
-        await checkpointer.adelete_thread(thread_id)
-        await redis.zrem(keys.garbage(), job)
-    return len(jobs)
+        try:
+            await checkpointer.adelete_thread(thread_id)
+        except AWAY:
+            raise
+        except Exception:  # the others behind it must not wait for ever
+            log.exception("the checkpoints of thread %s can't be deleted, later again", thread_id)
+            await redis.zadd(keys.garbage(), {job: time.time() * 1000}, xx=True)
+        else:
+            swept += await redis.zrem(keys.garbage(), job)
+    return swept

@@ -1,0 +1,209 @@
+"""Runs in every situation, made by the real scripts, and a look at all that Redis holds."""
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from millstream.shared import keys, scripts
+from millstream.shared.lifecycle import Cause, RunStatus
+from millstream.shared.multitask import Strategy
+from millstream.shared.redis import Client
+from millstream.shared.runs import Submission
+from millstream.shared.scripts import Claim
+from millstream.shared.scripts.renew import SCRIPT as RENEW
+from millstream.shared.scripts.renew import arguments
+from millstream.shared.threads import new_thread_fields
+from millstream.shared.wire import PROTOCOL, GraphInfo, RunKwargs, RunSpec
+
+QUEUE = "default"
+LEASE_MS = 60_000
+ATTEMPTS = 3
+STREAM_TTL = 300
+EVENTS_TTL = 900
+LONG_AGO = 1.0
+
+
+def new_id() -> str:
+    return str(uuid.uuid4())
+
+
+def a_spec(thread_id: str = "", **changes: Any) -> RunSpec:
+    """Returns the spec of a new run."""
+    fields: dict[str, Any] = {
+        "protocol": PROTOCOL,
+        "run_id": new_id(),
+        "thread_id": thread_id or new_id(),
+        "assistant_id": "a1",
+        "graph_id": "echo",
+        "queue": QUEUE,
+        "strategy": "enqueue",
+        "temporary": False,
+        "metadata": b"{}",
+        "kwargs": b"{}",
+    }
+    return RunSpec(**(fields | changes))
+
+
+def a_submission(thread_id: str = "", **changes: Any) -> Submission:
+    """Returns a request for a new run on a thread that may have to be created."""
+    fields: dict[str, Any] = {
+        "run_id": new_id(),
+        "thread_id": thread_id or new_id(),
+        "assistant_id": "a1",
+        "graph": GraphInfo(graph_id="echo", queue=QUEUE),
+        "strategy": Strategy.ENQUEUE,
+        "kwargs": RunKwargs(),
+        "kwargs_json": b"{}",
+        "metadata_json": b"{}",
+        "new_thread": new_thread_fields({}),
+    }
+    return Submission(**(fields | changes))
+
+
+def job(spec: RunSpec) -> str:
+    return keys.job_id(spec.thread_id, spec.run_id)
+
+
+async def admit(redis: Client, spec: RunSpec | None = None, *, delay_ms: int = 0) -> RunSpec:
+    """Admits a run, on a new thread if its own is missing."""
+    spec = spec or a_spec()
+    await scripts.admit(redis, spec, delay_ms=delay_ms, new_thread=new_thread_fields({}))
+    return spec
+
+
+async def try_claim(redis: Client, spec: RunSpec, worker: str = "w1") -> Claim | None:
+    return await scripts.claim(
+        redis,
+        job(spec),
+        spec.queue,
+        control=keys.control(worker),
+        lease_ms=LEASE_MS,
+        max_attempts=ATTEMPTS,
+        events_ttl=EVENTS_TTL,
+    )
+
+
+async def take(redis: Client, spec: RunSpec, worker: str = "w1") -> Claim:
+    """Claims a run that can be claimed."""
+    claim = await try_claim(redis, spec, worker)
+    assert claim is not None
+    return claim
+
+
+async def make_due(redis: Client, spec: RunSpec) -> None:
+    """Has the lease lapse, or the deferral end."""
+    await redis.zadd(keys.queue(spec.queue), {job(spec): LONG_AGO})
+
+
+async def running(redis: Client, spec: RunSpec | None = None) -> Claim:
+    """Admits a run and claims it."""
+    return await take(redis, await admit(redis, spec))
+
+
+async def overtaken(redis: Client, spec: RunSpec | None = None) -> tuple[Claim, Claim]:
+    """Returns the claim of a worker whose lease lapsed, and that of the worker after it."""
+    old = await running(redis, spec)
+    await make_due(redis, old.spec)
+    return old, await take(redis, old.spec, "w2")
+
+
+async def write(redis: Client, claim: Claim, number: int, *words: str | bytes) -> bool:
+    """Appends one batch of events."""
+    [written] = await scripts.append(redis, [(claim, number, words)], max_events=50_000)
+    return written
+
+
+async def renew(redis: Client, claim: Claim, lease_ms: int = LEASE_MS) -> str:
+    reply = await RENEW(redis, *arguments(claim, lease_ms))
+    return str(reply.decode())
+
+
+async def end(
+    redis: Client,
+    claim: Claim,
+    cause: Cause = Cause.SUCCEEDED,
+    *,
+    settled: str = "idle",
+    events: Sequence[str | bytes] = (),
+    output: bytes = b"",
+    error: bytes = b"",
+) -> RunStatus | None:
+    """Ends a run as the worker that holds it."""
+    return await scripts.finish(
+        redis,
+        claim.spec,
+        cause,
+        fence=claim.fence,
+        stream_ttl=STREAM_TTL,
+        thread={"settled": settled},
+        events=events,
+        output=output,
+        error=error,
+    )
+
+
+async def end_pending(
+    redis: Client, spec: RunSpec, cause: Cause = Cause.CANCELLED
+) -> RunStatus | None:
+    """Ends a run that nobody holds."""
+    return await scripts.finish(redis, spec, cause, fence=None, stream_ttl=STREAM_TTL)
+
+
+async def events_of(redis: Client, spec: RunSpec) -> list[tuple[str, Any]]:
+    """Returns the run's events: name, decoded data."""
+    entries = await redis.xrange(keys.events(spec.thread_id, spec.run_id))
+    found = []
+    for _, fields in entries:
+        name, data = next(iter(fields.items()))
+        found.append((name.decode(), msgspec.json.decode(data)))
+    return found
+
+
+async def record(redis: Client, spec: RunSpec) -> dict[str, str]:
+    """Returns the record of a run without its spec."""
+    fields = await redis.hgetall(keys.run(spec.thread_id, spec.run_id))  # type: ignore[misc]
+    return {k.decode(): v.decode() for k, v in fields.items() if k != b"spec"}
+
+
+async def thread_of(redis: Client, spec: RunSpec) -> dict[str, str]:
+    fields = await redis.hgetall(keys.thread(spec.thread_id))  # type: ignore[misc]
+    return {k.decode(): v.decode() for k, v in fields.items()}
+
+
+async def queued(redis: Client, queue: str = QUEUE) -> dict[str, float]:
+    """Returns the queue: job id → when it is due (ms)."""
+    pairs = await redis.zrange(keys.queue(queue), 0, -1, withscores=True)
+    return {member.decode(): score for member, score in pairs}
+
+
+async def woken(redis: Client, queue: str = QUEUE) -> list[str]:
+    """Returns the wake-ups that nobody took yet."""
+    return [w.decode() for w in await redis.lrange(keys.wake(queue), 0, -1)]  # type: ignore[misc]
+
+
+async def waiting(redis: Client, thread_id: str) -> list[str]:
+    """Returns the job ids in the thread's FIFO."""
+    tickets = await redis.lrange(keys.waiting(thread_id), 0, -1)  # type: ignore[misc]
+    return [ticket.decode().partition(" ")[0] for ticket in tickets]
+
+
+async def dump(redis: Client) -> dict[str, Any]:
+    """Returns all that Redis holds, and which keys have a TTL."""
+    held: dict[str, Any] = {}
+    client: Any = redis
+    async for key in client.scan_iter(count=1000):
+        match (await client.type(key)).decode():
+            case "hash":
+                value = await client.hgetall(key)
+            case "zset":
+                value = await client.zrange(key, 0, -1, withscores=True)
+            case "list":
+                value = await client.lrange(key, 0, -1)
+            case "stream":
+                value = await client.xrange(key)
+            case kind:
+                raise AssertionError(f"{key} is a {kind}")
+        held[key.decode()] = (await client.ttl(key) >= 0, value)
+    return held

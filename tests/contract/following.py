@@ -1,0 +1,89 @@
+"""Clients that follow runs through a hub, as responses of the API do."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from contract.builders import write
+from millstream.shared.redis import Client, connect
+from millstream.shared.scripts import Claim
+from millstream.shared.stream import Entry, Reader, StreamHub
+
+PATIENCE = 10.0  # s for something that takes ms when nothing is wrong, and less than a sweep
+
+
+@asynccontextmanager
+async def running_hub(url: str) -> AsyncIterator[StreamHub]:
+    """Yields a started hub with connections of its own."""
+    redis = connect(url)
+    blocking = connect(f"{url}?client_name=hub-{uuid.uuid4().hex}", reply_timeout=None)
+    hub = StreamHub(redis, blocking)
+    hub.start()
+    try:
+        yield hub
+    finally:
+        await hub.close()
+        await redis.aclose()
+        await blocking.aclose()
+
+
+async def read_while(reader: Reader, more: Callable[[list[Entry]], bool]) -> list[Entry]:
+    """Reads as long as `more` of what was read is true."""
+    entries: list[Entry] = []
+    async with asyncio.timeout(PATIENCE):
+        while more(entries):
+            await reader.news.wait()
+            page = await reader.read()
+            if page:
+                entries += page
+                reader.news.set()
+    return entries
+
+
+async def read_to_end(reader: Reader) -> list[Entry]:
+    return await read_while(reader, lambda _: not reader.ended)
+
+
+async def read_some(reader: Reader, count: int) -> list[Entry]:
+    """Reads until there are at least so many."""
+    return await read_while(reader, lambda entries: len(entries) < count)
+
+
+async def read_nothing(reader: Reader) -> None:
+    """Reads to where the stream ends now, which must be at once."""
+    async with asyncio.timeout(PATIENCE):
+        while reader.news.is_set():
+            assert await reader.read() == []
+
+
+async def write_numbers(redis: Client, claim: Claim, numbers: range, per_batch: int = 1) -> None:
+    """Appends one event a number, some a batch."""
+    for first in numbers[::per_batch]:
+        batch = range(first, min(first + per_batch, numbers.stop))
+        words: list[str | bytes] = [w for n in batch for w in ("values", str(n))]
+        assert await write(redis, claim, first + 1, *words)
+
+
+def numbers_of(entries: list[Entry]) -> list[int]:
+    return [int(entry.data) for entry in entries if entry.event == b"values"]
+
+
+def names_of(entries: list[Entry]) -> list[bytes]:
+    return [entry.event for entry in entries]
+
+
+async def all_of(*awaitables: Awaitable[list[Entry]]) -> list[list[Entry]]:
+    return list(await asyncio.gather(*awaitables))
+
+
+async def hub_connections(redis: Client, hub: StreamHub) -> list[str]:
+    """Returns the ids of the connections that the hub listens on."""
+    name = hub._doorbells._blocking.connection_pool.connection_kwargs["client_name"]
+    return [client["id"] for client in await redis.client_list() if client["name"] == name]
+
+
+async def cut_off(redis: Client, hub: StreamHub) -> None:
+    """Kills the connection that the hub listens on."""
+    [number] = await hub_connections(redis, hub)
+    await redis.client_kill_filter(_id=number)

@@ -1,0 +1,223 @@
+"""Admission writes a run with its place in thread and queue, or nothing at all."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from contract.builders import (
+    a_spec,
+    a_submission,
+    admit,
+    dump,
+    end,
+    job,
+    make_due,
+    new_id,
+    queued,
+    record,
+    running,
+    take,
+    thread_of,
+    try_claim,
+    waiting,
+    woken,
+)
+from millstream.shared import keys, scripts
+from millstream.shared.errors import ConflictError, NotFoundError
+from millstream.shared.lifecycle import RunStatus
+from millstream.shared.redis import Client
+from millstream.shared.runs import find_run, submit
+from millstream.shared.threads import new_thread_fields
+
+
+async def test_a_run_on_a_free_thread_is_queued_and_wakes_a_worker(any_redis: Client) -> None:
+    spec = a_spec()
+    await scripts.create_thread(any_redis, spec.thread_id, new_thread_fields({}))
+    now = await scripts.admit(any_redis, spec, delay_ms=0, new_thread=None)
+
+    assert await record(any_redis, spec) == {
+        "status": "pending",
+        "fence": "0",
+        "attempt": "0",
+        "created_at": str(now),
+        "updated_at": str(now),
+    }
+    assert await queued(any_redis) == {job(spec): now // 1000}
+    assert await woken(any_redis) == [job(spec)]
+    assert await waiting(any_redis, spec.thread_id) == []
+    thread = await thread_of(any_redis, spec)
+    assert thread["active"] == spec.run_id
+    assert (thread["graph_id"], thread["assistant_id"]) == ("echo", "a1")
+    runs = await any_redis.zrange(keys.runs(spec.thread_id), 0, -1, withscores=True)
+    assert runs == [(spec.run_id.encode(), now)]
+
+
+async def test_a_busy_thread_has_runs_wait_first_in_first_out(any_redis: Client) -> None:
+    first = await admit(any_redis)
+    others = [await admit(any_redis, a_spec(first.thread_id)) for _ in range(3)]
+    assert await waiting(any_redis, first.thread_id) == [job(spec) for spec in others]
+    assert list(await queued(any_redis)) == [job(first)]
+    assert await woken(any_redis) == [job(first)]
+    assert (await thread_of(any_redis, first))["active"] == first.run_id
+
+
+async def test_a_busy_thread_refuses_a_run_that_asks_for_it_and_nothing_is_written(
+    any_redis: Client, replies: list[Any]
+) -> None:
+    first = await admit(any_redis)
+    before = await dump(any_redis)
+    with pytest.raises(ConflictError, match="already running"):
+        await admit(any_redis, a_spec(first.thread_id, strategy="reject"))
+    assert replies[-1] == [b"busy"]
+    assert await dump(any_redis) == before
+
+
+async def test_reject_is_admitted_to_a_free_thread(any_redis: Client) -> None:
+    claim = await running(any_redis)
+    await end(any_redis, claim)
+    spec = await admit(any_redis, a_spec(claim.spec.thread_id, strategy="reject"))
+    assert list(await queued(any_redis)) == [job(spec)]
+
+
+async def test_a_missing_thread_is_refused_and_nothing_is_written(
+    any_redis: Client, replies: list[Any]
+) -> None:
+    with pytest.raises(NotFoundError):
+        await scripts.admit(any_redis, a_spec(), delay_ms=0, new_thread=None)
+    assert replies[-1] == [b"missing"]
+    assert await dump(any_redis) == {}
+
+
+async def test_a_missing_thread_is_created_with_the_fields_given(any_redis: Client) -> None:
+    spec = a_spec(temporary=True)
+    now = await scripts.admit(
+        any_redis, spec, delay_ms=0, new_thread=new_thread_fields({"owner": "me"})
+    )
+    thread = await thread_of(any_redis, spec)
+    assert thread["metadata"] == '{"owner":"me"}'
+    assert thread["status"] == thread["settled"] == "idle"
+    assert thread["created_at"] == thread["updated_at"] == thread["state_updated_at"] == str(now)
+
+
+async def test_a_thread_that_is_there_keeps_its_fields(any_redis: Client) -> None:
+    spec = a_spec()
+    await scripts.create_thread(any_redis, spec.thread_id, new_thread_fields({"owner": "me"}))
+    before = await thread_of(any_redis, spec)
+    await scripts.admit(any_redis, spec, delay_ms=0, new_thread=new_thread_fields({"owner": "x"}))
+    after = await thread_of(any_redis, spec)
+    assert after["metadata"] == '{"owner":"me"}'
+    assert after["created_at"] == before["created_at"]
+
+
+@pytest.mark.parametrize("situation", ["queued", "waiting", "deferred", "running", "ended"])
+async def test_a_repeat_is_admitted_again_and_changes_nothing(
+    any_redis: Client, situation: str, replies: list[Any]
+) -> None:
+    first = a_spec()
+    if situation == "waiting":
+        await admit(any_redis, a_spec(first.thread_id))
+    delay = 60_000 if situation == "deferred" else 0
+    await admit(any_redis, first, delay_ms=delay)
+    admitted = replies[-1]
+    if situation in ("running", "ended"):
+        claim = await take(any_redis, first)
+        if situation == "ended":
+            await end(any_redis, claim)
+    before = await dump(any_redis)
+    await admit(any_redis, first, delay_ms=delay)
+    assert [replies[-1][0], int(replies[-1][1])] == [b"admitted", int(admitted[1])]
+    assert await dump(any_redis) == before
+
+
+async def test_a_repeat_that_was_admitted_is_not_rejected_by_its_own_run(any_redis: Client) -> None:
+    spec = await admit(any_redis, a_spec(strategy="reject"))
+    before = await dump(any_redis)
+    await admit(any_redis, spec)
+    assert await dump(any_redis) == before
+
+
+@pytest.mark.parametrize("strategy", ["enqueue", "reject"])
+async def test_a_deferred_run_takes_no_place_before_it_is_due(
+    any_redis: Client, strategy: str
+) -> None:
+    first = await admit(any_redis)
+    spec = a_spec(first.thread_id, strategy=strategy)
+    now = await scripts.admit(any_redis, spec, delay_ms=60_000, new_thread=None)
+    assert (await queued(any_redis))[job(spec)] == now // 1000 + 60_000
+    assert await waiting(any_redis, first.thread_id) == []
+    assert await woken(any_redis) == [job(first)]
+    assert await try_claim(any_redis, spec) is None
+
+    later = await admit(any_redis, a_spec(first.thread_id))
+    assert await waiting(any_redis, first.thread_id) == [job(later)]
+
+
+async def test_a_deferred_run_on_a_free_thread_leaves_it_free(any_redis: Client) -> None:
+    spec = await admit(any_redis, delay_ms=60_000)
+    assert "active" not in await thread_of(any_redis, spec)
+    assert await woken(any_redis) == []
+    other = await admit(any_redis, a_spec(spec.thread_id, strategy="reject"))
+    assert await woken(any_redis) == [job(other)]
+
+
+async def test_a_deferred_run_that_is_due_joins_the_fifo_of_a_busy_thread(
+    any_redis: Client, replies: list[Any]
+) -> None:
+    first = await running(any_redis)
+    thread = first.spec.thread_id
+    second = await admit(any_redis, a_spec(thread))
+    deferred = await admit(any_redis, a_spec(thread), delay_ms=60_000)
+    await make_due(any_redis, deferred)
+    assert await try_claim(any_redis, deferred) is None
+    assert replies[-1] == [b"waits"]
+    assert await waiting(any_redis, thread) == [job(second), job(deferred)]
+    assert job(deferred) not in await queued(any_redis)
+
+    await end(any_redis, first)
+    await end(any_redis, await take(any_redis, second))
+    assert (await take(any_redis, deferred)).attempt == 1
+
+
+async def test_a_deferred_run_that_is_due_takes_a_free_thread(any_redis: Client) -> None:
+    spec = await admit(any_redis, delay_ms=60_000)
+    await make_due(any_redis, spec)
+    await take(any_redis, spec)
+    assert (await thread_of(any_redis, spec))["active"] == spec.run_id
+
+
+async def test_of_fifty_rejecting_contenders_exactly_one_is_admitted(any_redis: Client) -> None:
+    thread = new_id()
+    specs = [a_spec(thread, strategy="reject") for _ in range(50)]
+    outcomes = await asyncio.gather(*(admit(any_redis, s) for s in specs), return_exceptions=True)
+    [winner] = [outcome for outcome in outcomes if not isinstance(outcome, ConflictError)]
+    assert not isinstance(winner, BaseException)
+    assert list(await queued(any_redis)) == await woken(any_redis) == [job(winner)]
+    assert await any_redis.zrange(keys.runs(thread), 0, -1) == [winner.run_id.encode()]
+
+
+async def test_of_fifty_contenders_one_is_active_and_the_rest_wait_in_order(
+    any_redis: Client,
+) -> None:
+    thread = new_id()
+    specs = [a_spec(thread) for _ in range(50)]
+    await asyncio.gather(*(admit(any_redis, spec) for spec in specs))
+    active = (await thread_of(any_redis, specs[0]))["active"]
+    line = [keys.job_id(thread, active), *await waiting(any_redis, thread)]
+    assert sorted(line) == sorted(map(job, specs))
+    assert list(await queued(any_redis)) == await woken(any_redis) == line[:1]
+
+
+async def test_fifty_repeats_at_once_admit_one_run(any_redis: Client) -> None:
+    spec = a_spec()
+    await asyncio.gather(*(admit(any_redis, spec) for _ in range(50)))
+    assert await woken(any_redis) == [job(spec)]
+    assert await waiting(any_redis, spec.thread_id) == []
+
+
+async def test_submit_returns_the_record_that_is_found_afterwards(any_redis: Client) -> None:
+    submission = a_submission(metadata_json=b'{"a":1}', kwargs_json=b'{"input":{"x":1}}')
+    returned = await submit(any_redis, submission)
+    assert returned.status is RunStatus.PENDING
+    assert returned.spec.metadata == b'{"a":1}'
+    assert await find_run(any_redis, submission.thread_id, submission.run_id) == returned

@@ -1,0 +1,132 @@
+"""Events are appended by the holder of the lease alone, each batch once."""
+
+import asyncio
+
+import pytest
+
+from contract.builders import (
+    a_spec,
+    dump,
+    end,
+    events_of,
+    overtaken,
+    running,
+    write,
+)
+from harness.waiting import until
+from millstream.shared import keys, scripts
+from millstream.shared.redis import Client
+
+
+async def test_events_are_kept_in_order_byte_by_byte(any_redis: Client) -> None:
+    claim = await running(any_redis)
+    assert await write(any_redis, claim, 1, "values", b'{"a": 1}', "custom", '"\u00fc"')
+    assert await write(any_redis, claim, 2, "messages/partial", "[]")
+    key = keys.events(claim.spec.thread_id, claim.spec.run_id)
+    entries = [fields for _, fields in await any_redis.xrange(key)]
+    assert entries[1:] == [
+        {b"values": b'{"a": 1}'},
+        {b"custom": '"\u00fc"'.encode()},
+        {b"messages/partial": b"[]"},
+    ]
+
+
+async def test_a_repeated_batch_is_written_once(any_redis: Client) -> None:
+    claim = await running(any_redis)
+    await write(any_redis, claim, 1, "values", "1")
+    before = await dump(any_redis)
+    assert await write(any_redis, claim, 1, "values", "1")
+    assert await dump(any_redis) == before
+
+
+async def test_the_same_number_under_the_next_fence_is_another_batch(any_redis: Client) -> None:
+    old = await running(any_redis)
+    await write(any_redis, old, 1, "values", "1")
+    await scripts.hand_back(any_redis, old)
+    new = await scripts.claim(
+        any_redis, old.job, "default", control="c", lease_ms=9000, max_attempts=3, events_ttl=60
+    )
+    assert new is not None
+    assert await write(any_redis, new, 1, "values", "2")
+    values = [data for name, data in await events_of(any_redis, old.spec) if name == "values"]
+    assert values == [1, 2]
+
+
+async def test_an_append_keeps_the_streams_ttl(any_redis: Client) -> None:
+    claim = await running(any_redis)
+    key = keys.events(claim.spec.thread_id, claim.spec.run_id)
+    await write(any_redis, claim, 1, "values", "1")
+    assert await any_redis.ttl(key) > 0
+
+
+async def test_a_stream_is_trimmed_to_about_the_most(any_redis: Client) -> None:
+    claim = await running(any_redis)
+    words = [word for n in range(1000) for word in ("values", str(n))]
+    await scripts.append(any_redis, [(claim, 1, words)], max_events=200)
+    kept = [data for _, data in await events_of(any_redis, claim.spec)]
+    assert 200 <= len(kept) <= 400
+    assert kept == list(range(1000 - len(kept), 1000))
+
+
+async def test_many_runs_are_written_in_one_call_and_each_is_answered_for(
+    any_redis: Client,
+) -> None:
+    claims = [await running(any_redis) for _ in range(3)]
+    lost, _ = await overtaken(any_redis)
+    batches = [(claim, 1, ["values", str(n)]) for n, claim in enumerate([*claims, lost])]
+    await any_redis.script_flush()
+    assert await scripts.append(any_redis, batches, max_events=500) == [True, True, True, False]
+    for n, claim in enumerate(claims):
+        assert (await events_of(any_redis, claim.spec))[1:] == [("values", n)]
+
+
+async def test_a_single_batch_survives_a_redis_that_forgot_its_scripts(any_redis: Client) -> None:
+    claim = await running(any_redis)
+    await any_redis.script_flush()
+    assert await write(any_redis, claim, 1, "values", "1")
+    assert len(await events_of(any_redis, claim.spec)) == 2
+
+
+async def test_an_append_rings_the_streams_doorbell(any_redis: Client) -> None:
+    claim = await running(any_redis)
+    async with any_redis.pubsub(ignore_subscribe_messages=True) as pubsub:
+        key = keys.events(claim.spec.thread_id, claim.spec.run_id)
+        await pubsub.subscribe(key)
+        await pubsub.get_message(timeout=1)
+        await write(any_redis, claim, 1, "values", "1")
+        message = await until(lambda: pubsub.get_message(timeout=0.1), what="a doorbell")
+        assert message["channel"] == key.encode()
+
+
+@pytest.mark.parametrize("situation", ["overtaken", "ended", "handed back", "unknown"])
+async def test_a_worker_that_lost_its_run_writes_nothing(any_redis: Client, situation: str) -> None:
+    if situation == "overtaken":
+        claim, _ = await overtaken(any_redis)
+    else:
+        claim = await running(any_redis)
+    if situation == "ended":
+        await end(any_redis, claim)
+    elif situation == "handed back":
+        await scripts.hand_back(any_redis, claim)
+    elif situation == "unknown":
+        await end(any_redis, claim)
+        await scripts.delete_run(any_redis, claim.spec.thread_id, claim.spec.run_id)
+    before = await dump(any_redis)
+    assert not await write(any_redis, claim, 9, "values", "1")
+    assert await dump(any_redis) == before
+
+
+async def test_of_fifty_repeats_at_once_one_is_written(any_redis: Client) -> None:
+    claim = await running(any_redis)
+    written = await asyncio.gather(*(write(any_redis, claim, 1, "values", "1") for _ in range(50)))
+    assert all(written)
+    assert len(await events_of(any_redis, claim.spec)) == 2
+
+
+async def test_fifty_runs_at_once_keep_apart(any_redis: Client) -> None:
+    claims = [await running(any_redis, a_spec()) for _ in range(50)]
+    await asyncio.gather(
+        *(write(any_redis, claim, 1, "values", str(n)) for n, claim in enumerate(claims))
+    )
+    for n, claim in enumerate(claims):
+        assert (await events_of(any_redis, claim.spec))[1:] == [("values", n)]

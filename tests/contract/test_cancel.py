@@ -1,0 +1,144 @@
+"""A cancel is noted on the record and wins against every end that comes after it."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from contract.builders import (
+    STREAM_TTL,
+    a_spec,
+    admit,
+    dump,
+    end,
+    events_of,
+    new_id,
+    queued,
+    record,
+    running,
+    take,
+    thread_of,
+    try_claim,
+)
+from harness.waiting import until
+from millstream.shared import keys, runs, scripts
+from millstream.shared.lifecycle import Cause, RunStatus
+from millstream.shared.redis import Client
+from millstream.shared.wire import RunSpec
+
+
+async def ask(redis: Client, spec: RunSpec, action: str = "interrupt") -> RunStatus | None:
+    return await scripts.cancel(redis, spec.thread_id, spec.run_id, action)
+
+
+async def ask_and_end(redis: Client, spec: RunSpec) -> RunStatus | None:
+    """Cancels as the API does: a run that nobody holds ends at once."""
+    return await runs.cancel(
+        redis, spec.thread_id, spec.run_id, action="interrupt", stream_ttl=STREAM_TTL
+    )
+
+
+@pytest.mark.parametrize("status", [RunStatus.PENDING, RunStatus.RUNNING])
+async def test_a_cancel_is_noted_and_nothing_else_changes(
+    any_redis: Client, status: RunStatus
+) -> None:
+    spec = await admit(any_redis)
+    if status is RunStatus.RUNNING:
+        await take(any_redis, spec)
+    before = await dump(any_redis)
+    assert await ask(any_redis, spec) is status
+    assert (await record(any_redis, spec))["cancel"] == "interrupt"
+    await any_redis.hdel(keys.run(spec.thread_id, spec.run_id), "cancel")  # type: ignore[misc]
+    assert await dump(any_redis) == before
+
+
+async def test_the_first_action_stays(any_redis: Client) -> None:
+    spec = (await running(any_redis)).spec
+    for action in ("interrupt", "rollback"):
+        assert await ask(any_redis, spec, action) is RunStatus.RUNNING
+    assert (await record(any_redis, spec))["cancel"] == "interrupt"
+
+
+@pytest.mark.parametrize("cause", [Cause.SUCCEEDED, Cause.FAILED, Cause.TIMED_OUT, Cause.CANCELLED])
+async def test_a_run_that_has_ended_is_left_alone(any_redis: Client, cause: Cause) -> None:
+    claim = await running(any_redis)
+    ended = await end(any_redis, claim, cause)
+    before = await dump(any_redis)
+    assert await ask(any_redis, claim.spec) is ended
+    assert await ask_and_end(any_redis, claim.spec) is ended
+    assert await dump(any_redis) == before
+
+
+async def test_an_unknown_run_is_told_and_nothing_is_written(any_redis: Client) -> None:
+    assert await ask(any_redis, a_spec()) is None
+    assert await ask_and_end(any_redis, a_spec()) is None
+    assert await dump(any_redis) == {}
+
+
+async def test_the_worker_that_holds_the_run_is_rung(any_redis: Client) -> None:
+    claim = await running(any_redis)
+    async with any_redis.pubsub(ignore_subscribe_messages=True) as pubsub:
+        await pubsub.subscribe(keys.control("w1"))
+        await pubsub.get_message(timeout=1)
+        await ask(any_redis, claim.spec)
+        message = await until(lambda: pubsub.get_message(timeout=0.1), what="a ring")
+        assert message["data"] == claim.job.encode()
+
+
+async def test_a_run_that_nobody_holds_has_ended_when_the_cancel_returns(
+    any_redis: Client,
+) -> None:
+    spec = await admit(any_redis)
+    assert await ask_and_end(any_redis, spec) is RunStatus.PENDING
+    assert (await record(any_redis, spec))["status"] == "interrupted"
+    assert await events_of(any_redis, spec) == [("end", {"status": "interrupted"})]
+    assert await try_claim(any_redis, spec) is None
+
+
+async def test_a_run_that_is_held_is_ended_by_its_worker(any_redis: Client) -> None:
+    claim = await running(any_redis)
+    assert await ask_and_end(any_redis, claim.spec) is RunStatus.RUNNING
+    assert await end(any_redis, claim) is None
+    assert await end(any_redis, claim, Cause.CANCELLED) is RunStatus.INTERRUPTED
+
+
+async def test_fifty_cancels_of_a_pending_run_end_it_once(any_redis: Client) -> None:
+    spec = await admit(any_redis)
+    await asyncio.gather(*(ask_and_end(any_redis, spec) for _ in range(50)))
+    assert await events_of(any_redis, spec) == [("end", {"status": "interrupted"})]
+    assert await queued(any_redis) == {}
+
+
+async def test_a_cancel_that_races_the_end_has_exactly_one_winner(any_redis: Client) -> None:
+    for n in range(200):
+        claim = await running(any_redis)
+        contenders: list[Any] = [ask(any_redis, claim.spec), end(any_redis, claim)]
+        if n % 2:
+            seen, ended = await asyncio.gather(*contenders)
+        else:
+            ended, seen = await asyncio.gather(*reversed(contenders))
+        if ended is None:  # the cancel came first
+            assert seen is RunStatus.RUNNING
+            assert (await record(any_redis, claim.spec))["status"] == "running"
+            assert await end(any_redis, claim, Cause.CANCELLED) is RunStatus.INTERRUPTED
+        else:
+            assert (seen, ended) == (RunStatus.SUCCESS, RunStatus.SUCCESS)
+            assert "cancel" not in await record(any_redis, claim.spec)
+        assert [name for name, _ in await events_of(any_redis, claim.spec)] == ["metadata", "end"]
+
+
+async def test_a_cancel_that_races_the_claim_always_ends_in_interrupted(any_redis: Client) -> None:
+    for n in range(100):
+        spec = await admit(any_redis, a_spec(new_id()))
+        contenders: list[Any] = [ask_and_end(any_redis, spec), try_claim(any_redis, spec)]
+        if n % 2:
+            _, claim = await asyncio.gather(*contenders)
+        else:
+            claim, _ = await asyncio.gather(*reversed(contenders))
+        if claim is not None and (await record(any_redis, spec))["status"] == "running":
+            assert await end(any_redis, claim) is None
+            assert await end(any_redis, claim, Cause.CANCELLED) is RunStatus.INTERRUPTED
+        assert (await record(any_redis, spec))["status"] == "interrupted"
+        assert (await events_of(any_redis, spec))[-1] == ("end", {"status": "interrupted"})
+        assert (await thread_of(any_redis, spec))["status"] == "idle"
+    assert await queued(any_redis) == {}

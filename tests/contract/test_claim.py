@@ -1,0 +1,194 @@
+"""A claim gives one worker the lease of a due run, under a fence that nobody had before."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from contract.builders import (
+    ATTEMPTS,
+    EVENTS_TTL,
+    LEASE_MS,
+    a_spec,
+    admit,
+    dump,
+    end,
+    events_of,
+    job,
+    make_due,
+    overtaken,
+    queued,
+    record,
+    running,
+    take,
+    thread_of,
+    try_claim,
+    waiting,
+    write,
+)
+from millstream.shared import keys, scripts
+from millstream.shared.queue import redis_time
+from millstream.shared.redis import Client
+
+
+async def test_a_claim_leases_the_run_and_makes_its_thread_busy(any_redis: Client) -> None:
+    spec = await admit(any_redis)
+    before = await redis_time(any_redis) * 1000
+    claim = await take(any_redis, spec)
+    after = await redis_time(any_redis) * 1000
+
+    assert (claim.spec, claim.job, claim.cancel) == (spec, job(spec), None)
+    assert (claim.fence, claim.attempt) == (1, 1)
+    found = await record(any_redis, spec)
+    assert found["status"] == "running"
+    assert found["control"] == keys.control("w1")
+    assert found["created_at"] == str(claim.created_at)
+    assert (await thread_of(any_redis, spec))["status"] == "busy"
+    lease_ends = (await queued(any_redis))[job(spec)]
+    assert before + LEASE_MS - 1 <= lease_ends <= after + LEASE_MS
+
+
+async def test_an_attempt_begins_with_its_metadata_event_in_a_stream_that_expires(
+    any_redis: Client,
+) -> None:
+    claim = await running(any_redis)
+    spec = claim.spec
+    assert await events_of(any_redis, spec) == [
+        ("metadata", {"run_id": spec.run_id, "attempt": 1}),
+    ]
+    ttl = await any_redis.ttl(keys.events(spec.thread_id, spec.run_id))
+    assert EVENTS_TTL - 5 <= ttl <= EVENTS_TTL
+
+
+async def test_a_claimed_run_can_not_be_claimed_while_its_lease_holds(
+    any_redis: Client, replies: list[Any]
+) -> None:
+    claim = await running(any_redis)
+    before = await dump(any_redis)
+    assert await try_claim(any_redis, claim.spec, "w2") is None
+    word, early_ms = replies[-1]
+    assert word == b"early"
+    assert LEASE_MS - 5_000 < int(early_ms) <= LEASE_MS
+    assert await dump(any_redis) == before
+
+
+async def test_a_lapsed_lease_is_taken_over_with_the_next_attempt_and_a_higher_fence(
+    any_redis: Client,
+) -> None:
+    old, new = await overtaken(any_redis)
+    assert (new.fence, new.attempt) == (old.fence + 1, old.attempt + 1)
+    assert (new.spec, new.created_at) == (old.spec, old.created_at)
+    found = await record(any_redis, new.spec)
+    assert (found["status"], found["control"]) == ("running", keys.control("w2"))
+    assert [data["attempt"] for _, data in await events_of(any_redis, new.spec)] == [1, 2]
+    assert (await queued(any_redis))[new.job] > 1
+
+
+async def test_a_run_handed_back_keeps_its_attempt_but_gets_a_higher_fence(
+    any_redis: Client,
+) -> None:
+    old = await running(any_redis)
+    assert await scripts.hand_back(any_redis, old)
+    new = await take(any_redis, old.spec, "w2")
+    assert (new.fence, new.attempt) == (old.fence + 1, old.attempt)
+
+
+async def test_an_attempt_past_the_most_is_held_but_writes_no_event(any_redis: Client) -> None:
+    claim = await running(any_redis)
+    for _ in range(ATTEMPTS):
+        await make_due(any_redis, claim.spec)
+        claim = await take(any_redis, claim.spec)
+    assert claim.attempt == ATTEMPTS + 1
+    attempts = [data["attempt"] for _, data in await events_of(any_redis, claim.spec)]
+    assert attempts == list(range(1, ATTEMPTS + 1))
+    assert await write(any_redis, claim, 1, "values", "{}")
+
+
+async def test_a_run_with_a_cancel_is_held_and_says_so_but_writes_no_event(
+    any_redis: Client,
+) -> None:
+    spec = await admit(any_redis)
+    await scripts.cancel(any_redis, spec.thread_id, spec.run_id, "interrupt")
+    claim = await take(any_redis, spec)
+    assert claim.cancel == "interrupt"
+    assert await events_of(any_redis, spec) == []
+
+
+@pytest.mark.parametrize("situation", ["ended", "deleted", "unknown", "without its thread"])
+async def test_a_job_that_nobody_needs_is_taken_out_of_the_queue(
+    any_redis: Client, situation: str, replies: list[Any]
+) -> None:
+    spec = a_spec()
+    if situation == "without its thread":
+        await admit(any_redis, spec)
+        await any_redis.delete(keys.thread(spec.thread_id))
+    elif situation != "unknown":
+        await end(any_redis, await running(any_redis, spec))
+        if situation == "deleted":
+            await scripts.delete_run(any_redis, spec.thread_id, spec.run_id)
+    before = await dump(any_redis)
+    await make_due(any_redis, spec)
+    assert await try_claim(any_redis, spec) is None
+    assert replies[-1] == [b"gone"]
+    assert await queued(any_redis) == {}
+    before.pop(keys.queue("default"), None)
+    assert await dump(any_redis) == before
+    await any_redis.delete(
+        keys.run(spec.thread_id, spec.run_id), keys.runs(spec.thread_id)
+    )  # of the thread that this test took away
+
+
+async def test_a_job_that_is_not_queued_is_not_claimed(
+    any_redis: Client, replies: list[Any]
+) -> None:
+    first = await admit(any_redis)
+    second = await admit(any_redis, a_spec(first.thread_id))
+    before = await dump(any_redis)
+    assert await try_claim(any_redis, second) is None
+    assert replies[-1] == [b"gone"]
+    assert await dump(any_redis) == before
+
+
+async def test_a_run_that_meets_a_busy_thread_waits_once_and_only_once(
+    any_redis: Client, replies: list[Any]
+) -> None:
+    first = await running(any_redis)
+    deferred = await admit(any_redis, a_spec(first.spec.thread_id), delay_ms=60_000)
+    await make_due(any_redis, deferred)
+    for _ in range(3):
+        assert await try_claim(any_redis, deferred) is None
+    assert replies[-3:] == [[b"waits"], [b"gone"], [b"gone"]]
+    assert await waiting(any_redis, first.spec.thread_id) == [job(deferred)]
+    assert (await thread_of(any_redis, deferred))["active"] == first.spec.run_id
+
+
+async def test_of_fifty_contenders_exactly_one_claims(any_redis: Client) -> None:
+    spec = await admit(any_redis)
+    claims = await asyncio.gather(*(try_claim(any_redis, spec, f"w{n}") for n in range(50)))
+    [winner] = [(n, claim) for n, claim in enumerate(claims) if claim is not None]
+    found = await record(any_redis, spec)
+    assert (found["fence"], found["attempt"]) == ("1", "1")
+    assert found["control"] == keys.control(f"w{winner[0]}")
+    assert len(await events_of(any_redis, spec)) == 1
+
+
+async def test_of_fifty_contenders_exactly_one_takes_over_a_lapsed_lease(
+    any_redis: Client,
+) -> None:
+    claim = await running(any_redis)
+    await make_due(any_redis, claim.spec)
+    claims = await asyncio.gather(*(try_claim(any_redis, claim.spec) for _ in range(50)))
+    assert [c.fence for c in claims if c is not None] == [2]
+
+
+async def test_fifty_due_runs_of_one_thread_never_have_two_claimed(any_redis: Client) -> None:
+    first = a_spec()
+    specs = [first, *(a_spec(first.thread_id) for _ in range(49))]
+    for spec in specs:
+        await admit(any_redis, spec, delay_ms=60_000)
+        await make_due(any_redis, spec)
+    claims = await asyncio.gather(*(try_claim(any_redis, spec) for spec in specs))
+    [winner] = [claim for claim in claims if claim is not None]
+    line = await waiting(any_redis, first.thread_id)
+    assert sorted([winner.job, *line]) == sorted(map(job, specs))
+    assert list(await queued(any_redis)) == [winner.job]

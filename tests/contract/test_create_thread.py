@@ -1,0 +1,58 @@
+"""A thread is created once; a second creation changes nothing."""
+
+import asyncio
+
+import pytest
+
+from contract.builders import dump, new_id
+from millstream.shared import keys, scripts
+from millstream.shared.errors import ConflictError, NotFoundError
+from millstream.shared.lifecycle import ThreadStatus
+from millstream.shared.redis import Client
+from millstream.shared.threads import (
+    create_thread,
+    get_thread,
+    new_thread_fields,
+    require_thread,
+)
+
+
+async def test_a_thread_is_created_with_its_fields_and_one_time(any_redis: Client) -> None:
+    thread = new_id()
+    assert await scripts.create_thread(any_redis, thread, new_thread_fields({"a": "\u00fc"}))
+    found = await get_thread(any_redis, thread)
+    assert found.status is ThreadStatus.IDLE
+    assert found.metadata == {"a": "\u00fc"}
+    assert found.created_at == found.updated_at == found.state_updated_at > 1e15
+    assert (found.graph_id, found.values, found.error) == (None, None, None)
+    assert list(await dump(any_redis)) == [keys.thread(thread)]
+
+
+async def test_a_second_creation_changes_nothing(any_redis: Client) -> None:
+    thread = new_id()
+    await scripts.create_thread(any_redis, thread, new_thread_fields({"a": 1}))
+    before = await dump(any_redis)
+    assert not await scripts.create_thread(any_redis, thread, new_thread_fields({"a": 2}))
+    with pytest.raises(ConflictError, match=thread):
+        await create_thread(any_redis, thread, {"a": 3}, if_exists="raise")
+    found = await create_thread(any_redis, thread, {"a": 3}, if_exists="do_nothing")
+    assert found.metadata == {"a": 1}
+    assert await dump(any_redis) == before
+
+
+async def test_of_fifty_contenders_exactly_one_creates(any_redis: Client) -> None:
+    thread = new_id()
+    created = await asyncio.gather(
+        *(scripts.create_thread(any_redis, thread, new_thread_fields({"n": n})) for n in range(50))
+    )
+    assert sum(created) == 1
+    assert (await get_thread(any_redis, thread)).metadata == {"n": created.index(True)}
+
+
+async def test_a_missing_thread_is_not_found(any_redis: Client) -> None:
+    thread = new_id()
+    with pytest.raises(NotFoundError, match=thread):
+        await get_thread(any_redis, thread)
+    with pytest.raises(NotFoundError, match=thread):
+        await require_thread(any_redis, thread)
+    assert await dump(any_redis) == {}

@@ -1,0 +1,71 @@
+"""The thread of a stateless run goes with its last run; the run stays readable for a while."""
+
+import pytest
+
+from contract.builders import (
+    STREAM_TTL,
+    a_spec,
+    admit,
+    dump,
+    end,
+    end_pending,
+    events_of,
+    job,
+    record,
+    running,
+    take,
+)
+from millstream.shared import keys
+from millstream.shared.lifecycle import Cause
+from millstream.shared.redis import Client
+
+
+@pytest.mark.parametrize("cause", [Cause.SUCCEEDED, Cause.FAILED, Cause.CANCELLED])
+async def test_a_temporary_thread_is_deleted_and_noted_as_garbage(
+    any_redis: Client, cause: Cause
+) -> None:
+    claim = await running(any_redis, a_spec(temporary=True))
+    await end(any_redis, claim, cause)
+    spec = claim.spec
+    run, events = keys.run(spec.thread_id, spec.run_id), keys.events(spec.thread_id, spec.run_id)
+    await any_redis.delete(keys.wake("default"))
+    assert set(await dump(any_redis)) == {run, events, keys.garbage()}
+    assert await any_redis.zrange(keys.garbage(), 0, -1) == [claim.job.encode()]
+    for key in (run, events):
+        assert STREAM_TTL - 5 <= await any_redis.ttl(key) <= STREAM_TTL
+    assert (await events_of(any_redis, spec))[-1][0] == "end"
+
+
+async def test_a_temporary_run_that_is_cancelled_while_it_waits_for_a_worker_goes_too(
+    any_redis: Client,
+) -> None:
+    spec = await admit(any_redis, a_spec(temporary=True))
+    await end_pending(any_redis, spec)
+    assert not await any_redis.exists(keys.thread(spec.thread_id))
+    assert (await record(any_redis, spec))["status"] == "interrupted"
+    assert await any_redis.ttl(keys.run(spec.thread_id, spec.run_id)) > 0
+
+
+async def test_a_temporary_thread_stays_until_the_last_of_its_runs_has_ended(
+    any_redis: Client,
+) -> None:
+    first = await running(any_redis, a_spec(temporary=True))
+    thread = first.spec.thread_id
+    second = await admit(any_redis, a_spec(thread, temporary=True))
+    third = await admit(any_redis, a_spec(thread, temporary=True))
+    await end(any_redis, first)
+    await end_pending(any_redis, third)
+    assert await any_redis.exists(keys.thread(thread))
+    assert await any_redis.zcard(keys.garbage()) == 0
+    await end(any_redis, await take(any_redis, second))
+    assert not await any_redis.exists(keys.thread(thread))
+    assert await any_redis.zrange(keys.garbage(), 0, -1) == [job(second).encode()]
+
+
+async def test_a_kept_run_on_the_thread_keeps_the_thread(any_redis: Client) -> None:
+    kept = await running(any_redis)
+    await end(any_redis, kept)
+    temporary = await running(any_redis, a_spec(kept.spec.thread_id, temporary=True))
+    await end(any_redis, temporary)
+    assert await any_redis.exists(keys.thread(kept.spec.thread_id))
+    assert await any_redis.zcard(keys.garbage()) == 0

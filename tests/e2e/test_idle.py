@@ -1,0 +1,32 @@
+"""An API process that was idle for long serves the next stream as the first."""
+
+import asyncio
+import uuid
+from pathlib import Path
+
+from harness.waiting import until
+from millstream.cli.embedded import EmbeddedRedis
+from millstream.shared.redis import connect
+from millstream.shared.stream import START, StreamHub
+
+
+async def test_the_first_stream_after_a_long_silence(tmp_path: Path) -> None:
+    with EmbeddedRedis(tmp_path, appendonly=False, modules=False) as server:
+        redis, blocking = connect(server.url), connect(server.url, reply_timeout=None)
+        hub = StreamHub(redis, blocking)
+        hub.start()
+        try:
+            for _ in range(3):
+                reader = await hub.open(str(uuid.uuid4()), str(uuid.uuid4()), START, fresh=True)
+                await asyncio.wait_for(reader._tail.subscribed.wait(), 5)
+                reader.close()
+                await until(lambda: not hub._pubsub.subscribed)
+                # As after 30 s: redis-py would ask the connection how it is, and read the answer
+                # while the hub's own task reads from it.
+                connection = hub._pubsub.connection
+                assert connection is not None
+                connection.next_health_check = -1.0
+        finally:
+            await hub.close()
+            await blocking.aclose()
+            await redis.aclose()

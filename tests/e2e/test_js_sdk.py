@@ -1,0 +1,147 @@
+"""@langchain/langgraph-sdk in Node, as a JavaScript application has it.
+
+The scripts are in tests/js; each prints what the SDK made of the answers. The API says something
+every 0.1 s, so every stream here has keepalives in it.
+"""
+
+import asyncio
+import fcntl
+import hashlib
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from e2e.conftest import Thread, Yard
+from e2e.proxy import CuttingProxy
+
+JS = Path(__file__).parents[1] / "js"
+MISSING = [program for program in ("node", "npm") if shutil.which(program) is None]
+
+pytestmark = [
+    pytest.mark.xdist_group("streams"),
+    pytest.mark.skipif(bool(MISSING), reason=f"{' and '.join(MISSING)} not installed"),
+]
+
+
+@pytest.fixture(scope="session")
+def modules() -> None:
+    """Installs what the lock file names, unless it is there; one process at a time."""
+    lock_file = JS / "package-lock.json"
+    stamp = JS / "node_modules" / ".installed"
+    with lock_file.open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        wanted = hashlib.sha256(lock.read()).hexdigest()
+        if not stamp.exists() or stamp.read_text() != wanted:
+            done = subprocess.run(
+                ["npm", "ci"], cwd=JS, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+            stamp.write_text(wanted)
+
+
+async def node(script: str, *arguments: str) -> Any:
+    """Runs a script; returns the JSON that it prints."""
+    process = await asyncio.create_subprocess_exec(
+        "node", script, *arguments, cwd=JS, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    async with asyncio.timeout(40):
+        out, errors = await process.communicate()
+    assert process.returncode == 0, errors.decode()
+    return json.loads(out)
+
+
+def names(parts: list[Any]) -> list[str]:
+    return [part["event"] for part in parts]
+
+
+def check_ids(parts: list[Any]) -> None:
+    """Each event has an id, they rise, and nothing is empty."""
+    ids = [tuple(map(int, part["id"].split("-"))) for part in parts]
+    assert ids == sorted(set(ids))
+    assert all(part["event"] and part["data"] is not None for part in parts)
+    assert (parts[0]["event"], parts[-1]["event"]) == ("metadata", "end")
+
+
+@pytest.mark.usefixtures("modules")
+async def test_every_call(streams: Yard) -> None:
+    seen = await node("calls.mjs", streams.url)
+    thread = seen["thread"]["thread_id"]
+    assert seen["same"]["metadata"] == seen["thread"]["metadata"] == {"who": "me"}
+    assert {"chat", "track", "approval"} <= set(seen["assistants"])
+
+    for parts in (*seen["streams"].values(), seen["stateless"], seen["quiet"], seen["broken"]):
+        check_ids(parts)
+    by_mode = seen["streams"]
+    assert names(by_mode["values"])[1:-1] == ["values", "values"]
+    assert by_mode["values"][-2]["data"]["messages"][-1]["content"] == "The quick brown"
+    assert names(by_mode["updates"])[1:-1] == ["updates"]
+    for parts in (by_mode["messages-tuple"], seen["stateless"]):
+        assert names(parts)[1:-1] == ["messages"] * 4
+        tokens = [part["data"][0]["content"] for part in parts[1:-1]]
+        assert tokens == ["The", " quick", " brown", ""]
+    customs = [part["data"] for part in by_mode["many"] if part["event"] == "custom"]
+    assert customs == [{"step": 0}, {"step": 1}, {"step": 2}]
+    assert names(by_mode["many"]).count("values") == 3
+    assert names(seen["quiet"]) == ["metadata", "values", "end"]
+
+    told = [part["data"]["run_id"] for part in (p[0] for p in by_mode.values())]
+    told.append(seen["stateless"][0]["data"]["run_id"])
+    assert [ids["run_id"] for ids in seen["heard"]] == told
+    assert [ids.get("thread_id") for ids in seen["heard"]] == [thread] * 4 + [None]
+
+    assert seen["waited"] == {"items": [0, 1, 2]}
+    assert seen["run"]["status"] == "pending"
+    assert seen["got"]["status"] == "success"
+    assert seen["joined"] == {"items": [0, 1, 2, "lingered", 4]}
+    assert names(seen["all"]) == ["metadata", "custom", "updates", "end"]
+    assert seen["rest"] == seen["all"][2:]
+    assert names(seen["only"]) == ["metadata", "custom", "end"]
+    assert seen["listed"][0] == seen["run"]["run_id"]
+
+
+@pytest.mark.usefixtures("modules")
+async def test_cancel_resume_and_errors(streams: Yard) -> None:
+    seen = await node("calls.mjs", streams.url)
+    assert (seen["cancel"], seen["cancelled"]) == ("nothing", "interrupted")
+    assert (seen["cancelAndWait"], seen["cancelledToo"]) == ({}, "interrupted")
+    assert seen["deleted"] == "nothing"
+
+    [asked] = seen["asked"]["__interrupt__"]
+    assert asked["value"] == {"question": "approve lunch?"}
+    assert seen["asking"] == ["ask"]
+    assert seen["answered"]["answer"] == "yes"
+
+    errors = seen["errors"]
+    statuses = {what: error["status"] for what, error in errors.items()}
+    assert statuses == {
+        "thread": 404, "run": 404, "deleted": 404, "graph": 422, "mode": 422, "exists": 409,
+        "join": 404, "graphRaised": None,
+    }  # fmt: skip
+    assert "nope" in errors["graph"]["message"]
+    assert errors["graphRaised"]["message"] == "ValueError: broken"
+    assert names(seen["broken"])[-2:] == ["error", "end"]
+    assert seen["broken"][-2]["data"] == {"error": "ValueError", "message": "broken"}
+
+
+@pytest.mark.usefixtures("modules")
+@pytest.mark.parametrize("state", ["stateful", "stateless"])
+async def test_a_cut_connection_is_resumed(streams: Yard, state: str) -> None:
+    async with CuttingProxy(streams.url, after=8) as proxy:
+        seen = await node("reconnect.mjs", proxy.url, state)
+        assert proxy.cuts == 1
+        assert any(b"last-event-id" in head.lower() for head in proxy.requests)
+    parts = seen["parts"]
+    check_ids(parts)
+    assert parts[-1]["data"] == {"status": "success"}
+    tokens = [part["data"][0]["content"] for part in parts if part["event"] == "messages"]
+    assert len(tokens) == 21
+    assert "".join(tokens) == parts[-2]["data"]["messages"][-1]["content"]
+    assert len(seen["heard"]) == 1
+    if state == "stateful":
+        thread = Thread(streams.url, seen["thread"])
+        events = await thread.replay(seen["heard"][0]["run_id"])
+        assert [part["id"] for part in parts] == [event.id for event in events]

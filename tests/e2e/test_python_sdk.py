@@ -1,0 +1,331 @@
+"""langgraph_sdk as its users have it: every call that Millstream answers."""
+
+import uuid
+import warnings
+from collections.abc import AsyncIterator
+from itertools import combinations
+from typing import Any, cast
+
+import httpx
+import pytest
+from langgraph_sdk import get_client, get_sync_client
+from langgraph_sdk.client import LangGraphClient
+from langgraph_sdk.errors import (
+    BadRequestError,
+    ConflictError,
+    NotFoundError,
+    UnprocessableEntityError,
+)
+from langgraph_sdk.schema import RunCreateMetadata, StreamMode, StreamPart
+
+from conftest import System
+from e2e.proxy import CuttingProxy
+from harness.waiting import until
+
+NOBODY = "00000000-0000-4000-8000-000000000000"
+HELLO: Any = {"messages": [{"role": "user", "content": "hello"}]}
+MODES: list[StreamMode] = [
+    "values", "updates", "messages-tuple", "custom", "events", "debug", "tasks", "checkpoints",
+]  # fmt: skip
+
+
+@pytest.fixture
+async def client(system: System, http: httpx.AsyncClient) -> AsyncIterator[LangGraphClient]:
+    async with get_client(url=system.url) as client:
+        yield client
+
+
+@pytest.fixture
+async def thread(client: LangGraphClient) -> str:
+    return (await client.threads.create())["thread_id"]
+
+
+def knobs(**values: Any) -> Any:
+    return {"configurable": values}
+
+
+async def collect(stream: AsyncIterator[StreamPart]) -> list[StreamPart]:
+    return [part async for part in stream]
+
+
+def name(event: str) -> str:
+    """Returns the mode that an event belongs to."""
+    return "messages-tuple" if event == "messages" else event
+
+
+async def test_threads(client: LangGraphClient) -> None:
+    chosen = str(uuid.uuid4())
+    made = await client.threads.create(thread_id=chosen, metadata={"who": "me"})
+    assert made["thread_id"] == chosen
+    assert (await client.threads.get(chosen))["metadata"] == {"who": "me"}
+    with pytest.raises(ConflictError):
+        await client.threads.create(thread_id=chosen)
+    again = await client.threads.create(thread_id=chosen, if_exists="do_nothing")
+    assert again["created_at"] == made["created_at"]
+    empty = await client.threads.get_state(chosen)
+    assert (empty["values"], empty["next"]) == ({}, [])
+
+    await client.runs.wait(chosen, "steps", input={}, config=knobs(n=2))
+    thread = await client.threads.get(chosen)
+    assert (thread["status"], thread["values"]) == ("idle", {"items": [0, 1]})
+    state = await client.threads.get_state(chosen)
+    assert state["values"] == {"items": [0, 1]}
+    assert state["checkpoint"]["thread_id"] == chosen
+
+
+async def test_assistants(client: LangGraphClient) -> None:
+    found = await client.assistants.search(limit=100)
+    chat = next(assistant for assistant in found if assistant["graph_id"] == "chat")
+    assert (await client.assistants.get(chat["assistant_id"])) == chat
+    [same] = await client.assistants.search(graph_id="chat")
+    assert same == chat
+    assert await client.runs.wait(None, chat["assistant_id"], input=HELLO)
+
+
+COMBINED = [list(modes) for count in (1, 2) for modes in combinations(MODES, count)] + [MODES]
+
+
+async def streamed(
+    client: LangGraphClient, thread: str | None, modes: list[StreamMode]
+) -> list[StreamPart]:
+    """Runs a graph that has something to say in all these modes but one."""
+    return await collect(
+        client.runs.stream(
+            cast("Any", thread),
+            "custom" if "custom" in modes else "chat",
+            input={} if "custom" in modes else HELLO,
+            stream_mode=modes,
+            config=knobs(tokens=3, n=2),
+        )
+    )
+
+
+def check_modes(parts: list[StreamPart], modes: list[StreamMode]) -> None:
+    assert parts[0].event == "metadata"
+    assert parts[-1].event == "end"
+    shown = {name(part.event) for part in parts[1:-1]}
+    # `custom` has no chat model, so it has no messages.
+    assert shown == set(modes) - ({"messages-tuple"} if "custom" in modes else set())
+    ids = [tuple(map(int, str(part.id).split("-"))) for part in parts]
+    assert ids == sorted(set(ids))
+
+
+@pytest.mark.parametrize("modes", COMBINED, ids="+".join)
+async def test_stream_in_each_combination_of_modes(
+    client: LangGraphClient, thread: str, modes: list[StreamMode]
+) -> None:
+    check_modes(await streamed(client, thread, modes), modes)
+
+
+async def test_stateless_stream_in_each_combination_of_modes(client: LangGraphClient) -> None:
+    for modes in COMBINED:
+        check_modes(await streamed(client, None, modes), modes)
+
+
+async def test_messages_mode_accumulates(client: LangGraphClient, thread: str) -> None:
+    parts = await collect(
+        client.runs.stream(
+            thread, "chat", input=HELLO, stream_mode="messages", config=knobs(tokens=3)
+        )
+    )
+    texts = [part.data[0]["content"] for part in parts if part.event == "messages/partial"]
+    assert texts == ["The", "The quick", "The quick brown", "The quick brown"]
+
+
+async def test_stream_version_2(client: LangGraphClient, thread: str) -> None:
+    stream = client.runs.stream(
+        thread, "steps", input={"items": []}, stream_mode="values", version="v2"
+    )
+    parts = [part async for part in stream]
+    assert [part["type"] for part in parts] == ["metadata", *["values"] * 4]
+
+
+async def test_subgraphs(client: LangGraphClient, thread: str) -> None:
+    parts = await collect(
+        client.runs.stream(
+            thread, "nested", input={"text": "x"}, stream_mode="updates", stream_subgraphs=True
+        )
+    )
+    assert [part.event.partition("|")[0] for part in parts[1:-1]] == ["updates"] * 5
+    assert sum("|child:" in part.event for part in parts) == 2
+
+
+async def test_run_from_create_to_delete(client: LangGraphClient, thread: str) -> None:
+    heard: list[RunCreateMetadata] = []
+    run = await client.runs.create(
+        thread,
+        "steps",
+        input={"items": []},
+        stream_mode=["values", "updates"],
+        metadata={"origin": "test"},
+        config=knobs(n=3),
+        on_run_created=heard.append,
+    )
+    run_id = run["run_id"]
+    assert heard == [{"run_id": run_id, "thread_id": thread}]
+    assert run["status"] == "pending"
+    assert cast("Any", run)["metadata"]["origin"] == "test"
+    assert await client.runs.join(thread, run_id) == {"items": [0, 1, 2]}
+    assert (await client.runs.get(thread, run_id))["status"] == "success"
+
+    events = await collect(client.runs.join_stream(thread, run_id))
+    assert [event.event for event in events] == [
+        "metadata", "values", *["updates", "values"] * 3, "end",
+    ]  # fmt: skip
+    after = await collect(client.runs.join_stream(thread, run_id, last_event_id=events[3].id))
+    assert after == events[4:]
+    only = await collect(client.runs.join_stream(thread, run_id, stream_mode="updates"))
+    assert [event.event for event in only] == ["metadata", *["updates"] * 3, "end"]
+
+    await client.runs.wait(thread, "steps", input=None)
+    listed = await client.runs.list(thread)
+    assert [listed[1]["run_id"], len(listed)] == [run_id, 2]
+    assert [run["run_id"] for run in await client.runs.list(thread, limit=1, offset=1)] == [run_id]
+    assert await client.runs.list(thread, status="error") == []
+    await client.runs.delete(thread, run_id)
+    with pytest.raises(NotFoundError):
+        await client.runs.get(thread, run_id)
+
+
+@pytest.mark.parametrize("wait", [False, True])
+async def test_cancel(client: LangGraphClient, thread: str, wait: bool) -> None:
+    run_id = (await client.runs.create(thread, "slow", input={}))["run_id"]
+
+    async def running() -> bool:
+        return (await client.runs.get(thread, run_id))["status"] == "running"
+
+    await until(running)
+    await client.runs.cancel(thread, run_id, wait=wait)
+    if not wait:
+        await client.runs.join(thread, run_id)
+    assert (await client.runs.get(thread, run_id))["status"] == "interrupted"
+    with pytest.raises(NotFoundError):
+        await client.runs.cancel(thread, run_id)
+
+
+async def test_interrupt_and_resume(client: LangGraphClient, thread: str) -> None:
+    parts = await collect(client.runs.stream(thread, "approval", input={"topic": "lunch"}))
+    [asked] = parts[-2].data["__interrupt__"]
+    assert asked["value"] == {"question": "approve lunch?"}
+    paused = await client.threads.get(thread)
+    assert paused["status"] == "interrupted"
+    assert [i["id"] for task in paused["interrupts"].values() for i in task] == [asked["id"]]
+    state = await client.threads.get_state(thread)
+    assert state["next"] == ["ask"]
+
+    done = await client.runs.wait(thread, "approval", command={"resume": "yes"})
+    assert done == {"topic": "lunch", "answer": "yes", "log": ["before", "ask", "after"]}
+    thread_now = await client.threads.get(thread)
+    assert (thread_now["status"], thread_now["interrupts"]) == ("idle", {})
+
+
+async def test_breakpoint_and_going_on(client: LangGraphClient, thread: str) -> None:
+    await client.runs.wait(thread, "nested", input={"text": "x"}, interrupt_before=["post"])
+    assert (await client.threads.get_state(thread))["next"] == ["post"]
+    assert await client.runs.wait(thread, "nested") == {"text": "x+pre+c1+c2+post"}
+
+
+@pytest.mark.parametrize("state", ["stateful", "stateless"])
+async def test_ids_are_told_when_the_run_is_created(
+    client: LangGraphClient, thread: str, state: str
+) -> None:
+    heard: list[RunCreateMetadata] = []
+    given = cast("Any", thread if state == "stateful" else None)
+    parts = await collect(client.runs.stream(given, "steps", input={}, on_run_created=heard.append))
+    assert heard[0]["run_id"] == parts[0].data["run_id"]
+    assert heard[0].get("thread_id") == given
+    await client.runs.wait(given, "steps", input={}, on_run_created=heard.append)
+    run = await client.runs.create(given, "steps", input={}, on_run_created=heard.append)
+    assert heard[2]["run_id"] == run["run_id"]
+    assert len({event["run_id"] for event in heard}) == 3
+    await client.runs.join(run["thread_id"], run["run_id"])
+
+
+async def test_errors_are_the_sdks_own(client: LangGraphClient, thread: str) -> None:
+    with pytest.raises(NotFoundError, match="not found"):
+        await client.threads.get(NOBODY)
+    with pytest.raises(NotFoundError):
+        await client.threads.get_state(NOBODY)
+    with pytest.raises(NotFoundError):
+        await client.runs.get(thread, NOBODY)
+    with pytest.raises(NotFoundError):
+        await client.runs.create(NOBODY, "steps")
+    with pytest.raises(NotFoundError):
+        await collect(client.runs.join_stream(thread, NOBODY))
+    with pytest.raises(UnprocessableEntityError, match="nope"):
+        await client.runs.create(thread, "nope")
+    with pytest.raises(UnprocessableEntityError, match="stream_mode"):
+        await collect(client.runs.stream(thread, "steps", stream_mode=cast("Any", "loud")))
+    with pytest.raises(UnprocessableEntityError):
+        await client.threads.get("not-a-uuid")
+    with pytest.raises(BadRequestError):
+        await collect(client.runs.stream("not-a-uuid", "steps"))
+
+    first = await client.runs.create(thread, "slow", input={})
+    with pytest.raises(ConflictError, match="already running"):
+        await client.runs.create(thread, "steps", multitask_strategy="reject")
+    await client.runs.cancel(thread, first["run_id"], wait=True)
+
+
+async def test_a_failing_graph(client: LangGraphClient, thread: str) -> None:
+    parts = await collect(client.runs.stream(thread, "boom", input={}))
+    told = {"error": "ValueError", "message": "boom"}
+    assert [(part.event, part.data) for part in parts[-2:]] == [
+        ("error", told),
+        ("end", {"status": "error"}),
+    ]
+    with pytest.raises(Exception, match="ValueError: boom"):
+        await client.runs.wait(thread, "boom", input={})
+    assert await client.runs.wait(None, "boom", input={}, raise_error=False) == {"__error__": told}
+    assert (await client.threads.get(thread))["status"] == "error"
+
+
+@pytest.mark.parametrize("state", ["stateful", "stateless"])
+async def test_a_cut_connection_is_resumed(
+    client: LangGraphClient, thread: str, system: System, state: str
+) -> None:
+    heard: list[RunCreateMetadata] = []
+    async with (
+        CuttingProxy(system.url, after=8) as proxy,
+        get_client(url=proxy.url) as cut,
+    ):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # it warns if it can't resume
+            parts = await collect(
+                cut.runs.stream(
+                    cast("Any", thread if state == "stateful" else None),
+                    "chat",
+                    input=HELLO,
+                    stream_mode=cast("Any", ["values", "messages-tuple"]),
+                    config=knobs(tokens=20, delay=0.03),
+                    on_disconnect="continue",
+                    on_run_created=heard.append,
+                )
+            )
+        assert proxy.cuts == 1
+        assert any(b"last-event-id" in head.lower() for head in proxy.requests)
+    assert len(heard) == 1
+    tokens = [part.data[0]["content"] for part in parts if part.event == "messages"]
+    whole = parts[-2].data["messages"][-1]["content"]
+    assert "".join(tokens) == whole
+    assert len(tokens) == 21
+    assert parts[-1].data == {"status": "success"}
+    if state == "stateful":
+        assert parts == await collect(client.runs.join_stream(thread, heard[0]["run_id"]))
+
+
+def test_sync_client(system: System) -> None:
+    with get_sync_client(url=system.url) as client:
+        thread = client.threads.create()["thread_id"]
+        heard: list[RunCreateMetadata] = []
+        parts = list(
+            client.runs.stream(
+                thread, "steps", input={}, stream_mode="updates", on_run_created=heard.append
+            )
+        )
+        assert [part.event for part in parts] == ["metadata", *["updates"] * 3, "end"]
+        assert heard[0]["run_id"] == parts[0].data["run_id"]
+        assert client.runs.wait(thread, "steps", input=None) == {"items": [0, 1, 2]}
+        assert client.runs.get(thread, heard[0]["run_id"])["status"] == "success"
+        with pytest.raises(NotFoundError):
+            client.threads.get(NOBODY)

@@ -1,0 +1,156 @@
+"""Workers that die, freeze or are told to stop in the middle of a run."""
+
+import signal
+import time
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+
+from e2e.conftest import Log, Thread, Yard, dump
+from e2e.wire import Event
+from harness.waiting import until
+from millstream.shared.redis import Client
+
+pytestmark = pytest.mark.xdist_group("works")
+
+LEASE = 1.0  # s, LEASE_SECS of `works`
+STEPS = 6
+
+
+def starts(events: list[Event]) -> list[int]:
+    """Returns the attempts that the stream tells of."""
+    return [event.data["attempt"] for event in events if event.name == "metadata"]
+
+
+def rise(events: list[Event]) -> bool:
+    """Tells whether the events' ids rise strictly."""
+    ids = [tuple(map(int, str(event.id).split("-"))) for event in events]
+    return all(one < after for one, after in pairwise(ids))
+
+
+def steps(log: Log, what: str) -> list[int]:
+    return [note["step"] for note in log.notes(what)]
+
+
+def tracked(log: Log, delay: float) -> dict[str, object]:
+    """A run whose steps are kept before the next one begins."""
+    return {
+        "configurable": {"log": str(log), "n": STEPS, "delay": delay},
+        "stream_mode": ["custom", "values"],
+        "durability": "sync",
+    }
+
+
+async def test_sigterm_hands_the_run_over(
+    works: Yard, log: Log, record_property: Callable[[str, object], None]
+) -> None:
+    works.crew(2)
+    thread = await Thread.create(works.url)
+    async with await thread.stream("track", **tracked(log, 0.25)) as wire:
+        await wire.until_events(3, "custom")
+        first = works.worker(log.notes()[-1]["pid"])
+        told = time.monotonic()
+        first.send(signal.SIGTERM)
+        await wire.until_events(2, "metadata")
+        handed = time.monotonic() - told
+        events = await wire.events()
+        _, run_id = wire.ids
+    record_property("handed_over_ms", round(handed * 1000))
+    print("handed over after ms:", handed * 1000)  # noqa: T201
+    assert handed < 1.5
+    assert first.wait() == 0
+    assert starts(events) == [1, 1]  # no attempt is used up
+    assert rise(events)
+    assert steps(log, "end") == list(range(STEPS))
+    assert steps(log, "begin") == [0, 1, 2, 2, 3, 4, 5]
+    assert events[-1].data == {"status": "success"}
+    assert events[-2].data == {"items": list(range(STEPS))}
+    assert await thread.status() == "idle"
+    assert await thread.replay(run_id) == events
+
+
+async def test_sigkill_another_worker_goes_on(
+    works: Yard, log: Log, record_property: Callable[[str, object], None]
+) -> None:
+    works.crew(2)
+    thread = await Thread.create(works.url)
+    async with await thread.stream("track", **tracked(log, 0.25)) as wire:
+        await wire.until_events(3, "custom")
+        killed = time.monotonic()
+        works.worker(log.notes()[-1]["pid"]).kill()
+        await wire.until_events(2, "metadata")
+        gap = time.monotonic() - killed
+        events = await wire.events()
+        _, run_id = wire.ids
+    record_property("gone_on_ms", round(gap * 1000))
+    print("gone on after ms:", gap * 1000)  # noqa: T201
+    assert gap < LEASE + 1.5
+    assert starts(events) == [1, 2]
+    assert rise(events)
+    assert steps(log, "end") == list(range(STEPS))
+    assert steps(log, "begin") == [0, 1, 2, 2, 3, 4, 5]
+    assert {note["attempt"] for note in log.notes("end")} == {1, 2}
+    assert events[-1].data == {"status": "success"}
+    assert events[-2].data == {"items": list(range(STEPS))}
+    assert (await thread.run(run_id))["status"] == "success"
+    assert await thread.status() == "idle"
+    assert await thread.replay(run_id) == events
+
+
+async def test_a_frozen_worker_comes_back_too_late(
+    works: Yard, works_redis: Client, log: Log
+) -> None:
+    works.crew(2)
+    thread = await Thread.create(works.url)
+    async with await thread.stream("track", **tracked(log, 0.3)) as wire:
+        await wire.until_events(2, "custom")
+        zombie = works.worker(log.notes()[-1]["pid"])
+        zombie.send(signal.SIGSTOP)
+        try:
+            frozen = time.monotonic()
+            events = await wire.events()
+            _, run_id = wire.ids
+            assert starts(events) == [1, 2]
+            assert events[-1].data == {"status": "success"}
+            await until(lambda: time.monotonic() - frozen > 3 * LEASE)
+            before = await dump(works_redis, thread.id, run_id)
+        finally:
+            zombie.send(signal.SIGCONT)
+    await until(lambda: any("lost its lease" in line for line in zombie.lines))
+    # It is done with that run when it has executed another.
+    assert await dump(works_redis, thread.id, run_id) == before
+    for _ in range(20):
+        probe = await Thread.create(works.url)
+        run = await probe.start("track", configurable={"log": str(log), "n": 1, "delay": 0.05})
+        assert await probe.ended(run) == "success"
+        if log.notes("end", run)[0]["pid"] == zombie.pid:
+            break
+    assert await dump(works_redis, thread.id, run_id) == before
+    assert await thread.replay(run_id) == events
+    assert (await thread.run(run_id))["status"] == "success"
+
+
+async def test_a_run_that_kills_its_workers_is_given_up(works: Yard, log: Log) -> None:
+    works.crew(3)
+    thread = await Thread.create(works.url)
+    waiting: list[str] = []
+    async with await thread.stream("die", configurable={"log": str(log)}) as wire:
+        waiting.append(await thread.start("track", configurable={"n": 1}))
+        events = await wire.events()
+        _, run_id = wire.ids
+    assert [event.name for event in events] == [
+        "metadata", "metadata", "error", "end",
+    ] or [event.name for event in events] == [
+        "metadata", "values", "metadata", "values", "error", "end",
+    ]  # fmt: skip
+    assert starts(events) == [1, 2]
+    assert rise(events)
+    assert events[-2].data["error"] == "AttemptsExhausted"
+    assert "2 attempts" in events[-2].data["message"]
+    assert events[-1].data == {"status": "error"}
+    assert len(log.notes("begin")) == 2
+    assert (await thread.run(run_id))["status"] == "error"
+    # The thread is not stuck.
+    assert await thread.ended(waiting[0]) == "success"
+    assert await thread.status() == "idle"

@@ -1,0 +1,226 @@
+"""Graphs that misbehave, wait or count, and note in a file what they really did.
+
+Each note is one line of JSON in the file that `configurable.log` names: which run, in which
+process and attempt, and what happened. What a server tells of a run is compared with that.
+
+| graph | does | set in `config.configurable` |
+|---|---|---|
+| `track` | a loop, one superstep and one custom event an item | `n` (3), `delay` s a step (0) |
+| `linger` | one long node, silent or with an event every 10 ms | `seconds` (30), `busy` (0) |
+| `gate` | writes `n` events, waits for the file `<log>.go`, writes one more | `n` (3) |
+| `flood` | writes `n` events as fast as it can | `n` (3000) |
+| `block` | holds up its event loop | `seconds` (3) |
+| `die` | ends the process it runs in | |
+| `swallow` | takes no notice of being cancelled | `seconds` (5) |
+| `broken` | raises | |
+| `builder`, `made…` | not compiled; made by functions of every kind | `word` of `made_for` |
+"""
+
+import asyncio
+import json
+import operator
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any, TypedDict
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.config import get_stream_writer
+from langgraph.graph import END, START, StateGraph
+
+
+class Items(TypedDict, total=False):
+    """A list that every step adds to."""
+
+    items: Annotated[list[Any], operator.add]
+
+
+def knob(config: RunnableConfig, name: str, default: float) -> float:
+    """Reads a number from the run's `config.configurable`."""
+    return float(config.get("configurable", {}).get(name, default))
+
+
+def note(config: RunnableConfig, what: str, **more: Any) -> None:
+    """Adds a line to the run's log, if it has one."""
+    configurable = config.get("configurable", {})
+    if "log" not in configurable:
+        return
+    line = {
+        "run": configurable["run_id"],
+        "pid": os.getpid(),
+        "attempt": config.get("metadata", {}).get("run_attempt"),
+        "what": what,
+        **more,
+    }
+    with Path(configurable["log"]).open("a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def alone(name: str, node: Any) -> Any:
+    """Returns a graph of one node."""
+    graph = StateGraph(Items)
+    graph.add_node("only", node)
+    graph.add_edge(START, "only")
+    graph.add_edge("only", END)
+    return graph.compile(name=name)
+
+
+# ── track ────────────────────────────────────────────────────────────────────
+
+
+async def step(state: Items, config: RunnableConfig) -> dict[str, Any]:
+    """Notes its begin and its end, so that steps that overlap or repeat show."""
+    number = len(state.get("items") or [])
+    note(config, "begin", step=number)
+    get_stream_writer()({"step": number})
+    await asyncio.sleep(knob(config, "delay", 0))
+    note(config, "end", step=number)
+    return {"items": [number]}
+
+
+def more(state: Items, config: RunnableConfig) -> str:
+    """Goes on until there are `n` items."""
+    return "step" if len(state.get("items") or []) < knob(config, "n", 3) else END
+
+
+_track = StateGraph(Items)
+_track.add_node("step", step)
+_track.add_edge(START, "step")
+_track.add_conditional_edges("step", more, ["step", END])
+track = _track.compile(name="track")
+
+
+# ── linger, gate, flood ──────────────────────────────────────────────────────
+
+
+async def lingering(state: Items, config: RunnableConfig) -> dict[str, Any]:
+    """Notes whether it came to its end or was stopped."""
+    note(config, "begin")
+    write = get_stream_writer()
+    end = time.monotonic() + knob(config, "seconds", 30)
+    busy = knob(config, "busy", 0)
+    try:
+        while (left := end - time.monotonic()) > 0:
+            if busy:
+                write({"left": left})
+            await asyncio.sleep(min(left, 0.01) if busy else left)
+    except asyncio.CancelledError:
+        note(config, "stopped")
+        raise
+    note(config, "end")
+    return {"items": ["lingered"]}
+
+
+async def waiting(state: Items, config: RunnableConfig) -> dict[str, Any]:
+    """Says something before and after somebody opens the gate."""
+    write = get_stream_writer()
+    for number in range(int(knob(config, "n", 3))):
+        write({"before": number})
+    gate = Path(config.get("configurable", {})["log"] + ".go")
+    while not gate.exists():  # noqa: ASYNC110, ASYNC240 - another process opens it
+        await asyncio.sleep(0.01)
+    write({"after": True})
+    return {"items": ["passed"]}
+
+
+async def flooding(state: Items, config: RunnableConfig) -> dict[str, Any]:
+    """Gives the flusher a chance now and then."""
+    write = get_stream_writer()
+    for number in range(int(knob(config, "n", 3000))):
+        write({"number": number})
+        if number % 100 == 0:
+            await asyncio.sleep(0)
+    return {"items": ["flooded"]}
+
+
+linger = alone("linger", lingering)
+gate = alone("gate", waiting)
+flood = alone("flood", flooding)
+
+
+# ── block, die, swallow, broken ──────────────────────────────────────────────
+
+
+async def blocking(state: Items, config: RunnableConfig) -> dict[str, Any]:
+    """What no async graph should do, and many do."""
+    note(config, "begin")
+    time.sleep(knob(config, "seconds", 3))  # noqa: ASYNC251 - on purpose
+    note(config, "end")
+    return {"items": ["blocked"]}
+
+
+async def dying(state: Items, config: RunnableConfig) -> dict[str, Any]:
+    """Takes its worker with it."""
+    note(config, "begin")
+    os._exit(9)
+
+
+async def swallowing(state: Items, config: RunnableConfig) -> dict[str, Any]:
+    """Notes each cancel and goes on."""
+    note(config, "begin")
+    end = time.monotonic() + knob(config, "seconds", 5)
+    while (left := end - time.monotonic()) > 0:
+        try:
+            await asyncio.sleep(left)
+        except asyncio.CancelledError:
+            note(config, "cancelled")
+    note(config, "end")
+    return {"items": ["stubborn"]}
+
+
+async def breaking(state: Items) -> dict[str, Any]:
+    """Raises."""
+    raise ValueError("broken")
+
+
+block = alone("block", blocking)
+broken = alone("broken", breaking)
+die = alone("die", dying)
+swallow = alone("swallow", swallowing)
+
+
+# ── builder, made… ───────────────────────────────────────────────────────────
+
+
+def saying(word: str) -> Any:
+    """Returns a builder whose graph says one word."""
+
+    async def say(state: Items) -> dict[str, Any]:
+        return {"items": [word]}
+
+    graph = StateGraph(Items)
+    graph.add_node("say", say)
+    graph.add_edge(START, "say")
+    graph.add_edge("say", END)
+    return graph
+
+
+builder = saying("builder")
+
+
+def made() -> Any:
+    """A factory without arguments, of a compiled graph."""
+    return saying("made").compile()
+
+
+async def made_async() -> Any:
+    """An async factory, of a builder."""
+    await asyncio.sleep(0)
+    return saying("made_async")
+
+
+def made_for(config: RunnableConfig) -> Any:
+    """A factory that is given the run's config."""
+    return saying(config.get("configurable", {}).get("word", "?")).compile()
+
+
+@asynccontextmanager
+async def made_within(config: RunnableConfig) -> AsyncIterator[Any]:
+    """A factory whose graph lives as long as something it opens."""
+    note(config, "opened")
+    try:
+        yield saying("made_within").compile()
+    finally:
+        note(config, "closed")

@@ -1,0 +1,64 @@
+"""Keys: job ids name their run, threads keep to one slot, the permanent list is complete."""
+
+import inspect
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from millstream.shared import keys
+
+PLAIN = st.text(st.characters(exclude_characters="/"), min_size=1)
+
+
+@given(PLAIN, st.text(min_size=1))
+def test_a_job_id_gives_back_its_thread_and_its_run(thread: str, run: str) -> None:
+    assert keys.parse_job_id(keys.job_id(thread, run)) == (thread, run)
+
+
+@pytest.mark.parametrize("word", ["", "/", "a", "a/", "/b"])
+def test_a_word_that_is_no_job_id_is_refused(word: str) -> None:
+    with pytest.raises(ValueError, match="not a job id"):
+        keys.parse_job_id(word)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        keys.thread("t"),
+        keys.runs("t"),
+        keys.waiting("t"),
+        keys.run("t", "r"),
+        keys.events("t", "r"),
+    ],
+)
+def test_the_keys_of_a_thread_carry_its_id_as_hash_tag(key: str) -> None:
+    assert key.startswith("ms:{t}:")
+
+
+def test_no_two_keys_are_the_same() -> None:
+    functions: list[Callable[..., str]] = [
+        function
+        for name, function in inspect.getmembers(keys, inspect.isfunction)
+        if name not in ("permanent", "parse_job_id")
+    ]
+    made = [
+        function(*["x"] * len(inspect.signature(function).parameters)) for function in functions
+    ]
+    assert len(set(made)) == len(made)
+
+
+def test_the_permanent_keys_are_those_that_say_so() -> None:
+    said = set()
+    for _, function in inspect.getmembers(keys, inspect.isfunction):
+        head = (function.__doc__ or "").partition(":")[0]
+        if "permanent" in head:
+            said.add(function(*["q"] * len(inspect.signature(function).parameters)))
+    assert keys.permanent(["q"]) == said
+    assert keys.permanent([]) == {keys.graphs(), keys.garbage()}
+    assert keys.permanent(["q"]) < keys.permanent(["q", "r"])
+
+
+def test_a_ticket_holds_the_job_and_the_keys_to_release_it_with() -> None:
+    assert keys.ticket("t/r", "q").split(" ") == ["t/r", keys.queue("q"), keys.wake("q")]

@@ -1,0 +1,67 @@
+"""The table of a run's life is the one that the design draws, and scripts are given its edges."""
+
+from itertools import product
+
+import pytest
+
+from millstream.shared.lifecycle import (
+    TERMINAL,
+    TRANSITIONS,
+    Cause,
+    RunStatus,
+    ThreadStatus,
+    edges,
+    follow,
+)
+
+DRAWN = {
+    "pending": {"claimed": "running", "cancelled": "interrupted"},
+    "running": {
+        "lapsed": "pending",
+        "handed_back": "pending",
+        "exhausted": "error",
+        "succeeded": "success",
+        "failed": "error",
+        "timed_out": "timeout",
+        "cancelled": "interrupted",
+    },
+}
+
+
+@pytest.mark.parametrize(("status", "cause"), list(product(RunStatus, Cause)))
+def test_each_cell_is_as_drawn(status: RunStatus, cause: Cause) -> None:
+    assert follow(status, cause) == DRAWN.get(status, {}).get(cause)
+
+
+def test_the_words_are_those_of_the_sdk() -> None:
+    assert set(RunStatus) == {"pending", "running", "success", "error", "timeout", "interrupted"}
+    assert set(ThreadStatus) == {"idle", "busy", "interrupted", "error"}
+
+
+def test_nothing_follows_a_terminal_status_and_something_every_other() -> None:
+    assert {"success", "error", "timeout", "interrupted"} == TERMINAL
+    for status in RunStatus:
+        follows = [follow(status, cause) for cause in Cause]
+        assert any(follows) == (status not in TERMINAL)
+
+
+def test_every_status_is_reached_and_a_terminal_one_from_everywhere() -> None:
+    for start in set(RunStatus) - TERMINAL:
+        reached = {start}
+        for _ in RunStatus:
+            reached |= {to for (status, _), to in TRANSITIONS.items() if status in reached}
+        assert reached == set(RunStatus)
+
+
+@pytest.mark.parametrize("cause", list(Cause))
+def test_the_edges_of_a_cause_are_its_cells_in_plain_words(cause: Cause) -> None:
+    words = edges(cause)
+    assert all(type(word) is str for word in words)
+    assert dict(zip(words[::2], words[1::2], strict=True)) == {
+        status: row[cause] for status, row in DRAWN.items() if cause in row
+    }
+
+
+def test_a_lapsed_run_can_be_claimed_as_the_claim_script_takes_for_granted() -> None:
+    [claimed_from, _], [_, lapsed_to] = edges(Cause.CLAIMED), edges(Cause.LAPSED)
+    assert lapsed_to == claimed_from

@@ -1,0 +1,104 @@
+"""What crosses Redis comes out as it went in; what can't be read says so."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from millstream.shared.wire import (
+    PROTOCOL,
+    Call,
+    GraphInfo,
+    Reply,
+    RunKwargs,
+    RunSpec,
+    pack,
+    unpack_call,
+    unpack_graph,
+    unpack_kwargs,
+    unpack_reply,
+    unpack_spec,
+)
+
+WORDS = st.text()
+SPECS = st.builds(
+    RunSpec,
+    protocol=st.integers(0, 2**31),
+    run_id=WORDS,
+    thread_id=WORDS,
+    assistant_id=WORDS,
+    graph_id=WORDS,
+    queue=WORDS,
+    strategy=WORDS,
+    temporary=st.booleans(),
+    metadata=st.binary(),
+    kwargs=st.binary(),
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(SPECS)
+def test_a_spec_comes_out_as_it_went_in(spec: RunSpec) -> None:
+    assert unpack_spec(pack(spec)) == spec
+
+
+@given(JSON)
+def test_the_request_of_a_run_keeps_its_input(value: Any) -> None:
+    """Integers past 64 bits and any text included."""
+    text = json.dumps({"input": value, "temporary": True}).encode()
+    kwargs = unpack_kwargs(text)
+    assert kwargs.temporary
+    assert kwargs.input == value
+    assert type(kwargs.input) is type(value)
+
+
+@pytest.mark.parametrize("number", [2**53 + 1, 2**63, 2**64, -(2**63) - 1, 10**40])
+def test_big_integers_stay_exact(number: int) -> None:
+    assert unpack_kwargs(b'{"input": {"n": %d}}' % number).input == {"n": number}
+
+
+def test_the_defaults_of_a_request_are_not_shared() -> None:
+    one, other = unpack_kwargs(b"{}"), unpack_kwargs(b"{}")
+    one.config["a"] = 1
+    one.stream_mode.append("updates")
+    assert (other.config, other.stream_mode) == ({}, ["values"])
+    assert RunKwargs().config == {}
+
+
+@pytest.mark.parametrize("given_call", [{}, {"a": [1, None, "\u00fc"], "b": {"c": 1.5}}])
+def test_calls_graphs_and_replies_come_out_as_they_went_in(given_call: dict[str, Any]) -> None:
+    call = Call(call_id="c", verb="v", graph_id="g", arguments=given_call, deadline=1.25)
+    assert unpack_call(pack(call)) == call
+    info = GraphInfo(graph_id="g", queue="q", description="\u00fc", announced_at=2**52)
+    assert unpack_graph(pack(info)) == info
+    for reply in (Reply(body=b"\x00\xff"), Reply(error="e", kind="invalid")):
+        assert unpack_reply(pack(reply)) == reply
+
+
+def test_a_spec_of_a_newer_api_with_more_fields_is_still_read() -> None:
+    spec = RunSpec(
+        protocol=PROTOCOL, run_id="r", thread_id="t", assistant_id="a", graph_id="g", queue="q",
+        strategy="enqueue", temporary=False, metadata=b"{}", kwargs=b"{}",
+    )  # fmt: skip
+    newer = msgspec.msgpack.encode([*msgspec.msgpack.decode(pack(spec)), "a field of tomorrow"])
+    assert unpack_spec(newer) == spec
+
+
+@pytest.mark.parametrize("unpack", [unpack_spec, unpack_call, unpack_graph, unpack_reply])
+@pytest.mark.parametrize("data", [b"", b"\xc1", b"[]", msgspec.msgpack.encode([1, 2])])
+def test_bytes_that_are_none_of_ours_are_refused(unpack: Any, data: bytes) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        unpack(data)
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"temporary": "yes"}'])
+def test_a_request_that_is_none_is_refused(data: bytes) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        unpack_kwargs(data)
