@@ -11,6 +11,7 @@ from millstream.shared.lifecycle import Cause
 from millstream.shared.redis import AWAY, Client
 from millstream.shared.scripts import Claim
 from millstream.shared.settings import Settings
+from millstream.worker.checkpoints.saver import FencedSaver
 from millstream.worker.encode import encode, error_of
 from millstream.worker.events import INTERRUPT, EventStream
 from millstream.worker.graphs import Graph, GraphRegistry
@@ -32,6 +33,7 @@ class Tools:
 
     redis: Client
     registry: GraphRegistry
+    saver: FencedSaver
     publisher: Publisher
     heartbeat: Heartbeat
     settings: Settings
@@ -127,8 +129,11 @@ class Attempt:
         """Runs the graph and publishes its events; exceptions of the graph are an Ending."""
         try:
             request = read_request(self.claim)
-            async with self.tools.registry.open(self.claim.spec.graph_id, request.config) as graph:
-                if self.claim.attempt > 1 and await _has_begun(graph, request, self.claim):
+            saver = self.tools.saver.under(self.claim)
+            async with self.tools.registry.open(
+                self.claim.spec.graph_id, request.config, saver
+            ) as graph:
+                if self.claim.attempt > 1 and await _has_begun(saver, self.claim):
                     request = resumed(request)
                 events = self._events = EventStream(
                     request.kwargs.stream_mode, subgraphs=request.kwargs.subgraphs
@@ -218,10 +223,9 @@ def _output(result: Outcome, ending: Ending, error: bytes) -> bytes:
     return ending.values or b""
 
 
-async def _has_begun(graph: Graph, request: Request, claim: Claim) -> bool:
+async def _has_begun(saver: FencedSaver, claim: Claim) -> bool:
     """Returns whether an earlier attempt left a checkpoint to go on from."""
-    checkpointer: Any = graph.checkpointer
-    newest = await checkpointer.aget_tuple(
+    newest = await saver.aget_tuple(
         {"configurable": {"thread_id": claim.spec.thread_id, "checkpoint_ns": ""}}
     )
     return newest is not None and newest.metadata.get("run_id") == claim.spec.run_id
