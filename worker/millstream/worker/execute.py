@@ -5,9 +5,10 @@ import logging
 from dataclasses import dataclass
 from typing import Any, Final
 
-from millstream.shared import scripts
+from millstream.shared import checkpoints, runs, scripts
 from millstream.shared.errors import FencedError
 from millstream.shared.lifecycle import Cause
+from millstream.shared.multitask import CancelAction
 from millstream.shared.redis import AWAY, Client
 from millstream.shared.scripts import Claim
 from millstream.shared.settings import Settings
@@ -61,6 +62,7 @@ class Attempt:
         self._reason: str | None = None  # 'lost', 'drain', or the action of a cancel
         self._stream: RunStream = tools.publisher.stream(claim, lambda: self.stop("lost"))
         self._events: EventStream | None = None
+        self._undone = False  # rolled back: its thread is as it was before
 
     def __repr__(self) -> str:
         return f"<Attempt {self.claim.attempt} of {self.claim.job}, fence {self.claim.fence}>"
@@ -170,6 +172,15 @@ class Attempt:
             interrupts=encode(interrupts),
         )
 
+    async def _roll_back(self) -> bool:
+        """Undoes what the run stored, if its cancel asks for that."""
+        spec, redis = self.claim.spec, self.tools.redis
+        action = await runs.cancel_action(redis, spec.thread_id, spec.run_id)
+        self._undone = action is CancelAction.ROLLBACK
+        if self._undone:
+            await checkpoints.roll_back(redis, self.claim)
+        return self._undone
+
     def _newest_values(self) -> bytes | None:
         events = self._events
         if events is None or events.values is None:
@@ -183,6 +194,8 @@ class Attempt:
         settings = self.tools.settings
         words = await self._stream.close()
         for how in (ending.how, How.CANCELLED):
+            if how is How.CANCELLED and await self._roll_back():
+                ending = Ending(How.CANCELLED)
             result = outcome(
                 how, ending.error, timeout=settings.job_timeout, attempts=settings.max_attempts
             )
@@ -194,7 +207,7 @@ class Attempt:
                 result.cause,
                 fence=self.claim.fence,
                 stream_ttl=settings.stream_ttl,
-                thread=_thread_fields(result, ending, error),
+                thread=None if self._undone else _thread_fields(result, ending, error),
                 events=[*words, *last],
                 output=_output(result, ending, error),
                 error=error,
