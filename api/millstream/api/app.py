@@ -19,6 +19,8 @@ from millstream.api.schemas.run import (
     RunJoin,
     RunJoinStream,
     RunList,
+    RunsCancel,
+    RunsCancelQuery,
 )
 from millstream.api.schemas.thread import StateQuery, Thread, ThreadCreate, ThreadState
 from millstream.shared.assistants import GraphDirectory
@@ -38,6 +40,7 @@ ENDPOINTS = [
     Endpoint("GET", "/assistants/{assistant_id}", assistants.get, answer=Assistant),
     Endpoint("POST", "/threads", threads.create, body=ThreadCreate, answer=Thread),
     Endpoint("GET", "/threads/{thread_id}", threads.get, answer=Thread),
+    Endpoint("DELETE", "/threads/{thread_id}", threads.delete, status=204),
     Endpoint(
         "GET", "/threads/{thread_id}/state", threads.state, query=StateQuery, answer=ThreadState
     ),
@@ -48,6 +51,9 @@ ENDPOINTS = [
     Endpoint("POST", "/runs", runs.create_stateless, body=RunCreateStateless, answer=Run),
     Endpoint("POST", "/runs/stream", runs.stream_stateless, body=RunCreateStateless, streams=True),
     Endpoint("POST", "/runs/wait", runs.wait_stateless, body=RunCreateStateless),
+    Endpoint(
+        "POST", "/runs/cancel", runs.cancel_many, body=RunsCancel, query=RunsCancelQuery, status=204
+    ),
     *(
         endpoint
         for run in (f"{THREAD_RUNS}/{{run_id}}", "/runs/{run_id}")

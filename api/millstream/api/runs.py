@@ -1,5 +1,6 @@
 """Runs: create, stream, wait, read, join, cancel, delete."""
 
+import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -16,14 +17,17 @@ from millstream.api.schemas.run import (
     RunJoin,
     RunJoinStream,
     RunList,
+    RunsCancel,
+    RunsCancelQuery,
 )
 from millstream.api.shown import show_run
 from millstream.api.sse import EventStream, FinalOutput
 from millstream.api.submission import submission
 from millstream.shared import runs, threads
 from millstream.shared.assistants import GraphDirectory
-from millstream.shared.errors import InvalidError, NotFoundError
+from millstream.shared.errors import NotFoundError, UnavailableError
 from millstream.shared.lifecycle import TERMINAL
+from millstream.shared.multitask import CancelAction
 from millstream.shared.redis import Client
 from millstream.shared.runs import RunRecord
 from millstream.shared.stream import START, Entry, Position, Reader, StreamHub, parse_position
@@ -83,7 +87,8 @@ async def _admit(request: Request, body: RunCreate, run_id: str, thread_id: str)
     directory: GraphDirectory = request.app.state.graphs
     graph = await directory.resolve(body.assistant_id)
     submitted = submission(body, graph, run_id=run_id, thread_id=thread_id)
-    return await runs.submit(_redis(request), submitted)
+    ttl = settings_of(request).stream_ttl
+    return await runs.submit(_redis(request), submitted, stream_ttl=ttl)
 
 
 async def _create(request: Request, body: RunCreate, thread_id: str | None) -> Response:
@@ -139,11 +144,21 @@ def _place(run_id: str, thread_id: str | None) -> str:
 
 
 def _cancel(request: Request, thread_id: str, run_id: str) -> Callable[[], Awaitable[object]]:
-    redis, stream_ttl = _redis(request), settings_of(request).stream_ttl
+    """Returns what to do when the client has left: cancel the run, unless it comes back in time."""
+    redis, settings = _redis(request), settings_of(request)
 
-    async def cancel_run() -> object:
-        return await runs.cancel(
-            redis, thread_id, run_id, action="interrupt", stream_ttl=stream_ttl
+    async def cancel_run() -> None:
+        left = ""
+        if settings.disconnect_grace:
+            left = await runs.note_left(redis, thread_id, run_id)
+            await asyncio.sleep(settings.disconnect_grace)
+        await runs.cancel(
+            redis,
+            thread_id,
+            run_id,
+            action=CancelAction.INTERRUPT,
+            stream_ttl=settings.stream_ttl,
+            left=left,
         )
 
     return cancel_run
@@ -208,6 +223,7 @@ async def join_stream(request: Request) -> Response:
     thread_id, run_id = _ids(request)
     query = query_model(request, RunJoinStream)
     await runs.get_run(_redis(request), thread_id, run_id)
+    await runs.note_back(_redis(request), thread_id, run_id)
     stateless = "thread_id" not in request.path_params
     place = _place(run_id, None if stateless else thread_id)
     return EventStream(
@@ -267,17 +283,50 @@ async def delete(request: Request) -> Response:
     """`DELETE …/runs/{run_id}`: a run that has not ended is cancelled first."""
     thread_id, run_id = _ids(request)
     redis = _redis(request)
-    record = await runs.get_run(redis, thread_id, run_id)
-    if record.status not in TERMINAL:
-        await _cancel(request, thread_id, run_id)()
-        reader = await _hub(request).open(thread_id, run_id, START)
-        try:
-            while not reader.ended:
-                if not await reader.read():
-                    await reader.news.wait()
-                if reader.closing:
-                    raise InvalidError("The server is stopping; the run was cancelled.")
-        finally:
-            reader.close()
+    await runs.get_run(redis, thread_id, run_id)
+    await end_run(request, thread_id, run_id)
     await runs.delete_run(redis, thread_id, run_id)
+    return Response(status_code=204)
+
+
+async def end_run(request: Request, thread_id: str, run_id: str) -> None:
+    """Cancels the run if it has not ended, and returns when it has."""
+    status = await runs.cancel(
+        _redis(request), thread_id, run_id,
+        action=CancelAction.INTERRUPT, stream_ttl=settings_of(request).stream_ttl,
+    )  # fmt: skip
+    if status is None or status in TERMINAL:
+        return
+    reader = await _hub(request).open(thread_id, run_id, START)
+    try:
+        while not reader.ended:
+            if not await reader.read():
+                await reader.news.wait()
+            if reader.closing:
+                raise UnavailableError("The server is stopping; the run was cancelled.")
+    finally:
+        reader.close()
+
+
+async def cancel_many(request: Request) -> Response:
+    """`POST /runs/cancel`: runs by their status, or some of one thread."""
+    query = query_model(request, RunsCancelQuery)
+    body = await read_model(request, RunsCancel)
+    if body.thread_id is not None:
+        chosen = [(body.thread_id, run_id) for run_id in body.run_ids or ()]
+    else:
+        chosen = [
+            (record.spec.thread_id, record.spec.run_id)
+            for record in await runs.live_runs(_redis(request))
+            if body.status in ("all", record.status)
+        ]
+    statuses = [
+        await runs.cancel(
+            _redis(request), thread_id, run_id,
+            action=query.action, stream_ttl=settings_of(request).stream_ttl,
+        )
+        for thread_id, run_id in chosen
+    ]  # fmt: skip
+    if not any(status is not None and status not in TERMINAL for status in statuses):
+        raise NotFoundError("No runs found to cancel.")
     return Response(status_code=204)

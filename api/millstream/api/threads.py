@@ -4,6 +4,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from millstream.api.body import answer, path_uuid, query_model, read_model, settings_of
+from millstream.api.runs import end_run
 from millstream.api.schemas.thread import StateQuery, ThreadCreate
 from millstream.api.shown import EMPTY_STATE, show_thread
 from millstream.shared import calls, threads
@@ -22,6 +23,17 @@ async def get(request: Request) -> Response:
     """`GET /threads/{thread_id}`"""
     thread_id = path_uuid(request, "thread_id", "thread")
     return answer(show_thread(await threads.get_thread(request.app.state.redis, thread_id)))
+
+
+async def delete(request: Request) -> Response:
+    """`DELETE /threads/{thread_id}`: its runs are cancelled first; then all that belongs to it goes."""
+    thread_id = path_uuid(request, "thread_id", "thread")
+    redis = request.app.state.redis
+    while True:
+        for run_id in await threads.retire_thread(redis, thread_id):
+            await end_run(request, thread_id, run_id)
+        if await threads.delete_thread(redis, thread_id):
+            return Response(status_code=204)
 
 
 async def state(request: Request) -> Response:

@@ -28,14 +28,19 @@ async def newest_ids(redis: Client, place: Place, *, before: str | None, limit: 
     return [found.decode() for found in ids]
 
 
-async def delete_thread(redis: Client, thread_id: str) -> None:
-    """Deletes every checkpoint of the thread."""
+async def key_names(redis: Client, thread_id: str) -> list[str]:
+    """Returns the names of all keys that hold the thread's checkpoints."""
     names = [
         key(thread_id, namespace)
         for namespace in await namespaces(redis, thread_id)
         for key in FAMILY
     ]
-    await redis.unlink(keys.checkpoint_namespaces(thread_id), *names)
+    return [keys.checkpoint_namespaces(thread_id), *names]
+
+
+async def delete_thread(redis: Client, thread_id: str) -> None:
+    """Deletes every checkpoint of the thread."""
+    await redis.unlink(*await key_names(redis, thread_id))
 
 
 async def roll_back(redis: Client, claim: Claim) -> None:

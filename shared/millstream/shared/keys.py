@@ -13,7 +13,7 @@ PREFIX: Final = "ms"
 
 
 def thread(thread_id: str) -> str:
-    """hash, until deleted: status, settled, active, times (µs), metadata/values/… (JSON)."""
+    """hash, until deleted: status, settled, active (a `ticket()`), times (µs), JSON of values, …"""
     return f"{PREFIX}:{{{thread_id}}}:thread"
 
 
@@ -25,6 +25,11 @@ def runs(thread_id: str) -> str:
 def waiting(thread_id: str) -> str:
     """list, until empty: the thread's FIFO, one `ticket()` a run that waits for its turn."""
     return f"{PREFIX}:{{{thread_id}}}:waiting"
+
+
+def undone(thread_id: str) -> str:
+    """set, stream TTL: runs that were rolled back, whose events are still readable."""
+    return f"{PREFIX}:{{{thread_id}}}:undone"
 
 
 def run(thread_id: str, run_id: str) -> str:
@@ -102,6 +107,11 @@ def graphs() -> str:
     return f"{PREFIX}:graphs"
 
 
+def live() -> str:
+    """set, permanent: job ids of the runs that have not ended."""
+    return f"{PREFIX}:live"
+
+
 def garbage() -> str:
     """sorted set, permanent: ended temporary threads whose checkpoints are to be deleted."""
     return f"{PREFIX}:garbage"
@@ -116,7 +126,7 @@ def permanent(queue_names: list[str]) -> frozenset[str]:
     """Returns the named list: the keys that need no TTL though they belong to no thread."""
     per_queue = (queue, wake, calls, workers)
     return frozenset(
-        [graphs(), garbage(), *(key(name) for name in queue_names for key in per_queue)]
+        [graphs(), garbage(), live(), *(key(name) for name in queue_names for key in per_queue)]
     )
 
 
@@ -133,6 +143,8 @@ def parse_job_id(job: str) -> tuple[str, str]:
     return thread_id, run_id
 
 
-def ticket(job: str, queue_name: str) -> str:
-    """Returns what `waiting()` holds of a run: its job id, and the keys to release it with."""
-    return f"{job} {queue(queue_name)} {wake(queue_name)}"
+def ticket(thread_id: str, run_id: str, queue_name: str) -> str:
+    """Returns what a thread holds of a run that is active or waits: its job id, and the keys that
+    a script needs to release or to cancel it."""
+    job = job_id(thread_id, run_id)
+    return f"{job} {queue(queue_name)} {wake(queue_name)} {run(thread_id, run_id)}"

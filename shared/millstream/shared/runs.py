@@ -7,7 +7,7 @@ from typing import Final
 from millstream.shared import keys, scripts
 from millstream.shared.errors import MillstreamError, NotFoundError
 from millstream.shared.lifecycle import TERMINAL, Cause, RunStatus
-from millstream.shared.multitask import Strategy
+from millstream.shared.multitask import CancelAction, Strategy
 from millstream.shared.redis import Client
 from millstream.shared.wire import PROTOCOL, GraphInfo, RunKwargs, RunSpec, unpack_spec
 
@@ -47,7 +47,7 @@ class Submission:
     new_thread: dict[str, object] | None = None  # None: the thread must exist
 
 
-async def submit(redis: Client, submission: Submission) -> RunRecord:
+async def submit(redis: Client, submission: Submission, *, stream_ttl: int) -> RunRecord:
     """Admits the run and returns its record; raises what `scripts.admit` raises."""
     spec = RunSpec(
         protocol=PROTOCOL,
@@ -61,9 +61,11 @@ async def submit(redis: Client, submission: Submission) -> RunRecord:
         metadata=submission.metadata_json,
         kwargs=submission.kwargs_json,
     )
-    now = await scripts.admit(
+    now, displaced = await scripts.admit(
         redis, spec, delay_ms=submission.delay_ms, new_thread=submission.new_thread
     )
+    if displaced:
+        await _end_if_pending(redis, displaced, stream_ttl=stream_ttl)
     return RunRecord(spec, RunStatus.PENDING, 0, now, now)
 
 
@@ -117,21 +119,53 @@ async def list_runs(
 
 
 async def cancel(
-    redis: Client, thread_id: str, run_id: str, *, action: str, stream_ttl: int
+    redis: Client, thread_id: str, run_id: str, *, action: str, stream_ttl: int, left: str = ""
 ) -> RunStatus | None:
     """Asks for the end of a run; one that nobody holds has ended when this returns.
+
+    With `left` (see `note_left`) nothing happens if the client came back.
 
     Returns the status before the request, or None if there is no such run. A run that is held by
     a worker is ended by that worker, or by the one that claims it next.
     """
-    status = await scripts.cancel(redis, thread_id, run_id, action)
+    status = await scripts.cancel(redis, thread_id, run_id, action, left=left)
     if status is RunStatus.PENDING:
-        record = await find_run(redis, thread_id, run_id)
-        if record is not None:
-            await scripts.finish(
-                redis, record.spec, Cause.CANCELLED, fence=None, stream_ttl=stream_ttl
-            )
+        await _end_if_pending(redis, keys.job_id(thread_id, run_id), stream_ttl=stream_ttl)
     return status
+
+
+async def note_left(redis: Client, thread_id: str, run_id: str) -> str:
+    """Marks that the client of the run's creating stream has left; returns the mark."""
+    mark = uuid.uuid4().hex
+    await scripts.note_left(redis, thread_id, run_id, mark)
+    return mark
+
+
+async def note_back(redis: Client, thread_id: str, run_id: str) -> None:
+    """Takes the mark off: somebody follows the run's stream again."""
+    await redis.hdel(keys.run(thread_id, run_id), "left")  # type: ignore[misc]
+
+
+async def _end_if_pending(redis: Client, job: str, *, stream_ttl: int) -> None:
+    """Ends a cancelled run that nobody holds; one that is held is ended by its worker."""
+    record = await find_run(redis, *keys.parse_job_id(job))
+    if record is not None and record.status is RunStatus.PENDING:
+        await scripts.finish(redis, record.spec, Cause.CANCELLED, fence=None, stream_ttl=stream_ttl)
+
+
+async def live_runs(redis: Client) -> list[RunRecord]:
+    """Returns every run that has not ended."""
+    jobs = await redis.smembers(keys.live())  # type: ignore[misc]
+    pipe = redis.pipeline(transaction=False)
+    for job in jobs:
+        pipe.hmget(keys.run(*keys.parse_job_id(job.decode())), FIELDS)
+    return [record for record in map(_record, await pipe.execute()) if record is not None]
+
+
+async def cancel_action(redis: Client, thread_id: str, run_id: str) -> CancelAction | None:
+    """Returns the cancel that was asked for; the first one counts and is never taken back."""
+    word = await redis.hget(keys.run(thread_id, run_id), "cancel")  # type: ignore[misc]
+    return CancelAction(word.decode()) if word else None
 
 
 async def final_output(redis: Client, thread_id: str, run_id: str, output: bytes | None) -> bytes:

@@ -78,6 +78,13 @@ class Settings:
         "KEEPALIVE_INTERVAL_SECS", 5.0, "A stream or wait says something at least so often.",
         low=0.05, unit="s",
     )  # fmt: skip
+    disconnect_grace: float = _setting(
+        "DISCONNECT_GRACE_SECS",
+        0.0,
+        "A client that left (`on_disconnect=cancel`) may come back within this time.",
+        low=0,
+        unit="s",
+    )
     call_timeout: float = _setting(
         "CALL_TIMEOUT_SECS", 10.0, "A worker must answer a question about a graph within this time.",
         low=0.1, unit="s",

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from millstream.shared import keys, scripts
+from millstream.shared import checkpoints, keys, scripts
 from millstream.shared.errors import ConflictError, NotFoundError
 from millstream.shared.lifecycle import ThreadStatus
 from millstream.shared.redis import Client
@@ -55,7 +55,7 @@ async def create_thread(
 async def get_thread(redis: Client, thread_id: str) -> ThreadRecord:
     """Returns the record; raises NotFoundError."""
     fields = await redis.hgetall(keys.thread(thread_id))  # type: ignore[misc]
-    if not fields:
+    if not fields or b"retired" in fields:
         raise NotFoundError(f"Thread with ID {thread_id} not found")
     metadata = msgspec.json.decode(fields.get(b"metadata", b"{}"))
     graph_id = fields.get(b"graph_id")
@@ -76,6 +76,28 @@ async def get_thread(redis: Client, thread_id: str) -> ThreadRecord:
         interrupts=fields.get(b"interrupts", b"{}"),
         error=fields.get(b"error") or None,
     )
+
+
+async def retire_thread(redis: Client, thread_id: str) -> list[str]:
+    """Closes the thread to new runs; returns the ids of all its runs. Raises NotFoundError."""
+    if not await scripts.retire_thread(redis, thread_id):
+        raise NotFoundError(f"Thread with ID {thread_id} not found")
+    ids = await redis.zrange(keys.runs(thread_id), 0, -1)
+    return [run_id.decode() for run_id in ids]
+
+
+async def delete_thread(redis: Client, thread_id: str) -> bool:
+    """Deletes a retired thread, its runs, their events and its checkpoints.
+
+    Returns False, with nothing changed, while one of its runs is alive.
+    """
+    run_ids = [r.decode() for r in await redis.zrange(keys.runs(thread_id), 0, -1)]
+    undone = [r.decode() for r in await redis.smembers(keys.undone(thread_id))]  # type: ignore[misc]
+    names = [keys.runs(thread_id), keys.undone(thread_id)]
+    names += [keys.run(thread_id, run_id) for run_id in run_ids]
+    names += [keys.events(thread_id, run_id) for run_id in [*run_ids, *undone]]
+    names += await checkpoints.key_names(redis, thread_id)
+    return await scripts.delete_thread(redis, thread_id, names)
 
 
 async def require_thread(redis: Client, thread_id: str) -> None:

@@ -12,6 +12,7 @@ from millstream.shared import calls
 from millstream.shared.errors import InvalidError, NotFoundError
 from millstream.shared.redis import AWAY, Client
 from millstream.shared.wire import Call, Reply
+from millstream.worker.checkpoints.saver import FencedSaver
 from millstream.worker.encode import encode
 from millstream.worker.graphs import Graph, GraphRegistry
 
@@ -25,11 +26,17 @@ class CallLane:
     """The lane of one worker process."""
 
     def __init__(
-        self, redis: Client, blocking: Client, registry: GraphRegistry, queue: str
+        self,
+        redis: Client,
+        blocking: Client,
+        registry: GraphRegistry,
+        saver: FencedSaver,
+        queue: str,
     ) -> None:
         self._redis = redis
         self._blocking = blocking
         self._registry = registry
+        self._saver = saver
         self._queue = queue
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._answering: set[asyncio.Task[None]] = set()
@@ -64,7 +71,7 @@ class CallLane:
             if verb is None:
                 reply = Reply(error=f"This worker does not know the call {call.verb!r}.")
             else:
-                reply = Reply(body=await verb(self._registry, call))
+                reply = Reply(body=await verb(self._registry, self._saver, call))
         except NotFoundError as error:
             reply = Reply(error=str(error), kind="not_found")
         except InvalidError as error:
@@ -78,11 +85,11 @@ class CallLane:
             log.warning("an answer could not be sent, Redis is away: %s", error)
 
 
-async def _state(registry: GraphRegistry, call: Call) -> bytes:
+async def _state(registry: GraphRegistry, saver: FencedSaver, call: Call) -> bytes:
     """`state`: a thread's state. Arguments: thread_id, subgraphs."""
     thread_id = call.arguments["thread_id"]
     config: RunnableConfig = {"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}}
-    async with registry.open(call.graph_id, config) as graph:
+    async with registry.open(call.graph_id, config, saver) as graph:
         snapshot = await _snapshot(graph, config, subgraphs=bool(call.arguments["subgraphs"]))
         return encode(show_state(snapshot, thread_id))
 
@@ -91,7 +98,9 @@ async def _snapshot(graph: Graph, config: RunnableConfig, *, subgraphs: bool) ->
     return await graph.aget_state(config, subgraphs=subgraphs)
 
 
-VERBS: Final[dict[str, Callable[[GraphRegistry, Call], Awaitable[bytes]]]] = {"state": _state}
+VERBS: Final[dict[str, Callable[[GraphRegistry, FencedSaver, Call], Awaitable[bytes]]]] = {
+    "state": _state
+}
 
 
 def show_state(snapshot: StateSnapshot, thread_id: str) -> dict[str, Any]:

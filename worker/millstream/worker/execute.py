@@ -5,12 +5,14 @@ import logging
 from dataclasses import dataclass
 from typing import Any, Final
 
-from millstream.shared import scripts
+from millstream.shared import checkpoints, runs, scripts
 from millstream.shared.errors import FencedError
 from millstream.shared.lifecycle import Cause
+from millstream.shared.multitask import CancelAction
 from millstream.shared.redis import AWAY, Client
 from millstream.shared.scripts import Claim
 from millstream.shared.settings import Settings
+from millstream.worker.checkpoints.saver import FencedSaver
 from millstream.worker.encode import encode, error_of
 from millstream.worker.events import INTERRUPT, EventStream
 from millstream.worker.graphs import Graph, GraphRegistry
@@ -32,6 +34,7 @@ class Tools:
 
     redis: Client
     registry: GraphRegistry
+    saver: FencedSaver
     publisher: Publisher
     heartbeat: Heartbeat
     settings: Settings
@@ -59,6 +62,7 @@ class Attempt:
         self._reason: str | None = None  # 'lost', 'drain', or the action of a cancel
         self._stream: RunStream = tools.publisher.stream(claim, lambda: self.stop("lost"))
         self._events: EventStream | None = None
+        self._undone = False  # rolled back: its thread is as it was before
 
     def __repr__(self) -> str:
         return f"<Attempt {self.claim.attempt} of {self.claim.job}, fence {self.claim.fence}>"
@@ -135,8 +139,11 @@ class Attempt:
         """Runs the graph and publishes its events; exceptions of the graph are an Ending."""
         try:
             request = read_request(self.claim)
-            async with self.tools.registry.open(self.claim.spec.graph_id, request.config) as graph:
-                if self.claim.attempt > 1 and await _has_begun(graph, request, self.claim):
+            saver = self.tools.saver.under(self.claim)
+            async with self.tools.registry.open(
+                self.claim.spec.graph_id, request.config, saver
+            ) as graph:
+                if self.claim.attempt > 1 and await _has_begun(saver, self.claim):
                     request = resumed(request)
                 events = self._events = EventStream(
                     request.kwargs.stream_mode, subgraphs=request.kwargs.subgraphs
@@ -173,6 +180,15 @@ class Attempt:
             interrupts=encode(interrupts),
         )
 
+    async def _roll_back(self) -> bool:
+        """Undoes what the run stored, if its cancel asks for that."""
+        spec, redis = self.claim.spec, self.tools.redis
+        action = await runs.cancel_action(redis, spec.thread_id, spec.run_id)
+        self._undone = action is CancelAction.ROLLBACK
+        if self._undone:
+            await checkpoints.roll_back(redis, self.claim)
+        return self._undone
+
     def _newest_values(self) -> bytes | None:
         events = self._events
         if events is None or events.values is None:
@@ -186,6 +202,8 @@ class Attempt:
         settings = self.tools.settings
         words = await self._stream.close()
         for how in (ending.how, How.CANCELLED):
+            if how is How.CANCELLED and await self._roll_back():
+                ending = Ending(How.CANCELLED)
             result = outcome(
                 how, ending.error, timeout=settings.job_timeout, attempts=settings.max_attempts
             )
@@ -197,7 +215,7 @@ class Attempt:
                 result.cause,
                 fence=self.claim.fence,
                 stream_ttl=settings.stream_ttl,
-                thread=_thread_fields(result, ending, error),
+                thread=None if self._undone else _thread_fields(result, ending, error),
                 events=[*words, *last],
                 output=_output(result, ending, error),
                 error=error,
@@ -226,10 +244,9 @@ def _output(result: Outcome, ending: Ending, error: bytes) -> bytes:
     return ending.values or b""
 
 
-async def _has_begun(graph: Graph, request: Request, claim: Claim) -> bool:
+async def _has_begun(saver: FencedSaver, claim: Claim) -> bool:
     """Returns whether an earlier attempt left a checkpoint to go on from."""
-    checkpointer: Any = graph.checkpointer
-    newest = await checkpointer.aget_tuple(
+    newest = await saver.aget_tuple(
         {"configurable": {"thread_id": claim.spec.thread_id, "checkpoint_ns": ""}}
     )
     return newest is not None and newest.metadata.get("run_id") == claim.spec.run_id

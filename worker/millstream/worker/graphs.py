@@ -91,22 +91,19 @@ class GraphRegistry:
 
     def __init__(self, sources: list[GraphSource]) -> None:
         self._sources: Final = {source.graph_id: source for source in sources}
-        self._ready: dict[str, Graph] = {}
-        self._checkpointer: BaseCheckpointSaver[Any] | None = None
 
     @property
     def sources(self) -> list[GraphSource]:
         """The graphs in the order of the file."""
         return list(self._sources.values())
 
-    def attach(self, checkpointer: BaseCheckpointSaver[Any]) -> None:
-        """Has every graph keep its checkpoints there, whatever it was compiled with."""
-        self._checkpointer = checkpointer
-        self._ready.clear()
-
     @asynccontextmanager
-    async def open(self, graph_id: str, config: RunnableConfig) -> AsyncIterator[Graph]:
-        """Gives the graph for one run; a factory is called with the run's config.
+    async def open(
+        self, graph_id: str, config: RunnableConfig, checkpointer: BaseCheckpointSaver[Any]
+    ) -> AsyncIterator[Graph]:
+        """Gives the graph for one use; a factory is called with the config.
+
+        It keeps its checkpoints in `checkpointer`, whatever it was compiled with.
 
         Raises NotFoundError for a graph that this worker does not serve.
         """
@@ -114,19 +111,17 @@ class GraphRegistry:
         if source is None:
             raise NotFoundError(f"This worker does not serve graph {graph_id!r}.")
         if source.compiled is not None:
-            graph = self._ready.get(graph_id)
-            if graph is None:
-                graph = self._ready[graph_id] = self._bind(source.compiled, graph_id)
-            yield graph
+            yield _bind(source.compiled, graph_id, checkpointer)
         else:
             async with source.make(config) as graph:
-                yield self._bind(graph, graph_id)
+                yield _bind(graph, graph_id, checkpointer)
 
-    def _bind(self, graph: Graph, graph_id: str) -> Graph:
-        changes: dict[str, Any] = {"checkpointer": self._checkpointer}
-        if graph.name == "LangGraph":  # nobody named it
-            changes["name"] = graph_id
-        return graph.copy(update=changes)
+
+def _bind(graph: Graph, graph_id: str, checkpointer: BaseCheckpointSaver[Any]) -> Graph:
+    changes: dict[str, Any] = {"checkpointer": checkpointer}
+    if graph.name == "LangGraph":  # nobody named it
+        changes["name"] = graph_id
+    return graph.copy(update=changes)
 
 
 def read_config(path: Path) -> ConfigFile:

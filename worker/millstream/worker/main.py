@@ -23,7 +23,7 @@ from millstream.shared.settings import Settings
 from millstream.shared.wire import GraphInfo
 from millstream.worker import graphs
 from millstream.worker.calls import CallLane
-from millstream.worker.checkpoints.library import open_saver
+from millstream.worker.checkpoints.saver import FencedSaver
 from millstream.worker.dispatch import RunWorker
 from millstream.worker.execute import Tools
 from millstream.worker.heartbeat import Heartbeat
@@ -50,8 +50,7 @@ def main() -> None:
         logging.basicConfig(
             level=settings.log_level, format="%(levelname)-7s %(name)s: %(message)s"
         )
-        for library in ("arq", "redisvl", "langgraph.checkpoint"):
-            logging.getLogger(library).setLevel(logging.WARNING)
+        logging.getLogger("arq").setLevel(logging.WARNING)
         uvloop.run(work(registry, settings))
     except SettingError as error:
         sys.stderr.write(f"{error}\n")
@@ -72,11 +71,10 @@ async def work(registry: graphs.GraphRegistry, settings: Settings) -> None:
         raise SettingError(
             f"Redis can't be reached at {masked(settings.redis_url)}: {error}"
         ) from None
-    saver = await open_saver(redis)
-    registry.attach(saver)
+    saver = FencedSaver(redis)
     publisher = Publisher(redis, max_events=settings.stream_max_events)
     heartbeat = Heartbeat(settings.redis_url, worker_id, lease=settings.lease)
-    tools = Tools(redis, registry, publisher, heartbeat, settings)
+    tools = Tools(redis, registry, saver, publisher, heartbeat, settings)
     worker = RunWorker(redis, blocking, worker_id, tools, settings)
 
     publisher.start()
@@ -87,7 +85,7 @@ async def work(registry: graphs.GraphRegistry, settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     lanes = [
-        asyncio.create_task(CallLane(redis, blocking, registry, settings.queue).run()),
+        asyncio.create_task(CallLane(redis, blocking, registry, saver, settings.queue).run()),
         asyncio.create_task(_report_alive(redis, settings.queue, worker_id)),
         asyncio.create_task(_every(SWEEP, lambda: sweep.run_once(redis, saver))),
     ]

@@ -2,13 +2,14 @@
 
 import math
 import re
+import uuid
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
 
 from millstream.api.schemas.base import FARTHEST, Listed, QueryModel, RequestModel
 from millstream.shared.lifecycle import RunStatus
-from millstream.shared.multitask import Strategy
+from millstream.shared.multitask import CancelAction, Strategy
 
 StreamMode = Literal[
     "values", "updates", "messages", "messages-tuple", "custom", "events", "debug", "tasks",
@@ -41,20 +42,11 @@ def _without_duplicates(value: list[str]) -> list[str]:
     return list(dict.fromkeys(value))
 
 
-def _strategy(value: Any) -> Any:
-    if value in ("interrupt", "rollback"):
-        raise ValueError(f"{value!r} is not supported by this version; use 'enqueue' or 'reject'")
-    try:
-        return Strategy(value)
-    except ValueError:
-        raise ValueError("must be one of 'reject', 'enqueue'") from None
-
-
 RunMetadata = Annotated[dict[str, Any], AfterValidator(_check_metadata)]
 StreamModes = Annotated[
     list[StreamMode], BeforeValidator(_as_list), AfterValidator(_without_duplicates)
 ]
-MultitaskStrategy = Annotated[Strategy, BeforeValidator(_strategy)]
+MultitaskStrategy = Annotated[Strategy, Field(strict=False)]
 Breakpoints = Literal["*"] | list[str]
 
 
@@ -213,7 +205,39 @@ class RunCancel(QueryModel):
     """Query of `POST /threads/{thread_id}/runs/{run_id}/cancel`."""
 
     wait: bool = False
-    action: Literal["interrupt"] = "interrupt"
+    action: CancelAction = CancelAction.INTERRUPT
+
+
+class RunsCancelQuery(QueryModel):
+    """Query of `POST /runs/cancel`."""
+
+    action: CancelAction = CancelAction.INTERRUPT
+
+
+class RunsCancel(RequestModel):
+    """`POST /runs/cancel`: runs by their status, or runs of one thread."""
+
+    status: Literal["pending", "running", "all"] | None = None
+    thread_id: str | None = None
+    run_ids: list[str] | None = None
+
+    @model_validator(mode="after")
+    def _is_one_of_two(self) -> "RunsCancel":
+        named = self.thread_id is not None or self.run_ids is not None
+        if named == (self.status is not None):
+            raise ValueError("give either `status`, or `thread_id` and `run_ids`")
+        if named and (self.thread_id is None or not self.run_ids):
+            raise ValueError("`thread_id` and `run_ids` go together")
+        for field, value in (
+            ("thread_id", self.thread_id),
+            *(("run_ids", r) for r in self.run_ids or ()),
+        ):
+            if value is not None:
+                try:
+                    uuid.UUID(value)
+                except ValueError:
+                    raise ValueError(f"{field}: {value[:60]!r} is not a UUID") from None
+        return self
 
 
 class RunJoin(QueryModel):

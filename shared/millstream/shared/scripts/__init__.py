@@ -6,13 +6,16 @@ from millstream.shared.scripts.cancel import cancel
 from millstream.shared.scripts.claim import Claim, claim
 from millstream.shared.scripts.create_thread import create_thread
 from millstream.shared.scripts.delete_run import delete_run
+from millstream.shared.scripts.delete_thread import delete_thread
 from millstream.shared.scripts.drop_checkpoints import drop_checkpoints
 from millstream.shared.scripts.due import due
 from millstream.shared.scripts.finish import finish
 from millstream.shared.scripts.get_checkpoint import get_checkpoint
 from millstream.shared.scripts.hand_back import hand_back
+from millstream.shared.scripts.note_left import note_left
 from millstream.shared.scripts.put_checkpoint import put_checkpoint
 from millstream.shared.scripts.put_writes import put_writes
+from millstream.shared.scripts.retire_thread import retire_thread
 
 __all__ = [
     "Claim",
@@ -22,11 +25,14 @@ __all__ = [
     "claim",
     "create_thread",
     "delete_run",
+    "delete_thread",
     "drop_checkpoints",
     "due",
     "finish",
     "get_checkpoint",
     "hand_back",
+    "note_left",
     "put_checkpoint",
     "put_writes",
+    "retire_thread",
 ]

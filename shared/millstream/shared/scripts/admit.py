@@ -15,7 +15,7 @@ SCRIPT = Script("admit")
 
 async def admit(
     redis: Client, spec: RunSpec, *, delay_ms: int, new_thread: dict[str, Any] | None
-) -> int:
+) -> tuple[int, str]:
     """Writes the run, its place in its thread and in the queue, in one step or not at all.
 
     Args:
@@ -23,7 +23,8 @@ async def admit(
         delay_ms: how long after now it is due.
         new_thread: fields of the thread to create if it is missing; None refuses instead.
 
-    Returns the time of admission in µs.
+    Returns the time of admission in µs, and the job id of the run that the strategy cancelled, or
+    an empty one. A worker ends that run; if none holds it yet, the caller should.
 
     Raises:
         NotFoundError: there is no such thread, and it was not to be created.
@@ -40,6 +41,7 @@ async def admit(
             keys.run(thread, run),
             keys.queue(spec.queue),
             keys.wake(spec.queue),
+            keys.live(),
         ],
         [
             job,
@@ -51,7 +53,7 @@ async def admit(
             "refuse" if new_thread is None else "create",
             spec.graph_id,
             spec.assistant_id,
-            keys.ticket(job, spec.queue),
+            keys.ticket(thread, run, spec.queue),
             *pairs(new_thread or {}),
         ],
     )
@@ -62,4 +64,4 @@ async def admit(
             "Thread is already running a task. Wait for it to finish or choose a different "
             "multitask strategy."
         )
-    return int(reply[1])
+    return int(reply[1]), reply[2].decode()

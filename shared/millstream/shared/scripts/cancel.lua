@@ -3,13 +3,15 @@
 
   KEYS[1]  run  hash
   ARGV[1]  job id
-  ARGV[2]  action   'interrupt'
-  ARGV[3…] statuses in which a run can still be cancelled
+  ARGV[2]  action   'interrupt' or 'rollback'
+  ARGV[3]  left     '' or the mark of a client that left: nothing is done if it came back since
+  ARGV[4…] statuses in which a run can still be cancelled
 
   Returns the run's status ('' if there is no such run). The first action stays.
 ]]
-local run = redis.call('HMGET', KEYS[1], 'status', 'control')
-for i = 3, #ARGV do
+local run = redis.call('HMGET', KEYS[1], 'status', 'control', 'left')
+if ARGV[3] ~= '' and run[3] ~= ARGV[3] then return run[1] or '' end
+for i = 4, #ARGV do
   if run[1] == ARGV[i] then
     redis.call('HSETNX', KEYS[1], 'cancel', ARGV[2])
     if run[2] then redis.call('PUBLISH', run[2], ARGV[1]) end

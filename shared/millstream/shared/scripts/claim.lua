@@ -13,7 +13,7 @@
   ARGV[5]  most attempts
   ARGV[6]  events' TTL    s, while the run runs
   ARGV[7]  busy           the status of a thread whose run runs
-  ARGV[8]  ticket         what waits in the FIFO (keys.ticket)
+  ARGV[8]  ticket         what the thread holds of the run (keys.ticket)
   ARGV[9], ARGV[10]      from, to: the edge `claimed`
   ARGV[11], ARGV[12]      from, to: the edge `lapsed`, whose end is the start of `claimed`
 
@@ -40,7 +40,7 @@ if status ~= ARGV[9] or redis.call('EXISTS', KEYS[3]) == 0 then
 end
 
 local active = redis.call('HGET', KEYS[3], 'active')
-if active and active ~= ARGV[2] then
+if active and active ~= ARGV[8] then
   redis.call('ZREM', KEYS[1], ARGV[1])
   redis.call('RPUSH', KEYS[4], ARGV[8])
   return {'waits'}
@@ -51,7 +51,7 @@ local attempt = run[3] + 1
 redis.call('ZADD', KEYS[1], now_ms + tonumber(ARGV[4]), ARGV[1])
 redis.call('HSET', KEYS[2], 'status', ARGV[10], 'fence', fence, 'attempt', attempt, 'control', ARGV[3],
   'updated_at', now_us)
-redis.call('HSET', KEYS[3], 'active', ARGV[2], 'status', ARGV[7], 'updated_at', now_us)
+redis.call('HSET', KEYS[3], 'active', ARGV[8], 'status', ARGV[7], 'updated_at', now_us)
 if not run[5] and attempt <= tonumber(ARGV[5]) then
   redis.call('XADD', KEYS[5], '*', 'metadata', '{"run_id":"' .. ARGV[2] .. '","attempt":' .. attempt .. '}')
   redis.call('PUBLISH', KEYS[5], '')

@@ -60,7 +60,7 @@ async def claim(
             max_attempts,
             events_ttl,
             ThreadStatus.BUSY,
-            keys.ticket(job, queue),
+            keys.ticket(thread, run, queue),
             *edges(Cause.CLAIMED),
             *edges(Cause.LAPSED),
         ],

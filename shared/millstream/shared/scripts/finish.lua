@@ -8,11 +8,14 @@
   KEYS[5]  events   stream, and the name of its doorbell
   KEYS[6]  queue    sorted set
   KEYS[7]  garbage  sorted set
+  KEYS[8]  live     set
+  KEYS[9]  undone   set
   ARGV[1]  job id
   ARGV[2]  run id
-  ARGV[3]  ticket          what the run left in the FIFO if it never had its turn
+  ARGV[3]  ticket          what the thread holds of the run (keys.ticket)
   ARGV[4]  fence           '' when the caller holds no lease (it ends a pending run)
-  ARGV[5]  yields          '1' when a cancel that was asked for goes before this cause
+  ARGV[5]  yields          '1' when a cancel that was asked for goes before this cause; '' when this is
+                           the cancel: of a 'rollback' the record goes too
   ARGV[6]  events' TTL     s after the end
   ARGV[7]  temporary       '1' when the thread goes with its last run
   ARGV[8]  busy            the thread's status while another run waits
@@ -30,6 +33,8 @@ local run = redis.call('HMGET', KEYS[1], 'status', 'fence', 'cancel')
 if ARGV[4] ~= '' and run[1] and run[2] ~= ARGV[4] then return {'fenced'} end
 if run[1] ~= ARGV[10] then return {'refused', run[1] or ''} end
 if ARGV[5] == '1' and run[3] then return {'cancelled', run[3]} end
+local forget = ARGV[5] == '' and run[3] == 'rollback'
+if forget and ARGV[4] == '' and run[2] ~= '0' then return {'refused', run[1]} end -- a worker must undo it first
 
 local time = redis.call('TIME')
 local now_us = string.format('%.0f', time[1] * 1000000 + time[2])
@@ -44,8 +49,9 @@ redis.call('XADD', KEYS[5], '*', 'end', '{"status":"' .. status .. '"}', 'output
 redis.call('EXPIRE', KEYS[5], ARGV[6])
 redis.call('PUBLISH', KEYS[5], '')
 redis.call('ZREM', KEYS[6], ARGV[1])
+redis.call('SREM', KEYS[8], ARGV[1])
 
-if redis.call('HGET', KEYS[2], 'active') ~= ARGV[2] then
+if redis.call('HGET', KEYS[2], 'active') ~= ARGV[3] then
   redis.call('LREM', KEYS[4], 1, ARGV[3]) -- it never had its turn: nobody waits for it
 else
   if ARGV[13] ~= '0' then
@@ -53,14 +59,20 @@ else
   end
   local next = redis.call('LPOP', KEYS[4])
   if next then
-    local job, queue, wake = next:match('^(%S+) (%S+) (%S+)$')
-    redis.call('HSET', KEYS[2], 'active', job:match('/(.+)$'), 'status', ARGV[8])
+    local job, queue, wake = next:match('^(%S+) (%S+) (%S+)')
+    redis.call('HSET', KEYS[2], 'active', next, 'status', ARGV[8])
     redis.call('ZADD', queue, now_ms, job)
     redis.call('RPUSH', wake, job)
   else
     redis.call('HDEL', KEYS[2], 'active')
     redis.call('HSET', KEYS[2], 'status', redis.call('HGET', KEYS[2], 'settled'))
   end
+end
+if forget then
+  redis.call('ZREM', KEYS[3], ARGV[2])
+  redis.call('DEL', KEYS[1])
+  redis.call('SADD', KEYS[9], ARGV[2])
+  redis.call('EXPIRE', KEYS[9], ARGV[6])
 end
 if ARGV[7] == '1' then
   redis.call('EXPIRE', KEYS[1], ARGV[6])

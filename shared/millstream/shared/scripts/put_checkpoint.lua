@@ -18,8 +18,8 @@
   Returns 1, or 0 when the caller has been fenced off and nothing was written.
 ]]
 if ARGV[1] ~= '' then
-  local run = redis.call('HMGET', KEYS[6], 'fence', 'status')
-  if run[1] ~= ARGV[1] or run[2] ~= ARGV[2] then return 0 end
+  local run = redis.call('HMGET', KEYS[6], 'fence', 'status', 'cancel')
+  if run[1] ~= ARGV[1] or run[2] ~= ARGV[2] or run[3] == 'rollback' then return 0 end -- what is undone stays so
 end
 for i = 7, #ARGV, 2 do redis.call('HSET', KEYS[4], ARGV[i], ARGV[i + 1]) end
 redis.call('HSET', KEYS[2], ARGV[4], ARGV[5])

@@ -1,0 +1,238 @@
+"""The fenced saver: LangGraph's own conformance suite, lossless types, fences and rollback."""
+
+import uuid
+from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import Checkpoint, CheckpointTuple, empty_checkpoint
+from langgraph.checkpoint.conformance import checkpointer_test, validate
+from langgraph.checkpoint.memory import InMemorySaver
+
+from millstream.shared import checkpoints, keys
+from millstream.shared.errors import FencedError
+from millstream.shared.lifecycle import RunStatus
+from millstream.shared.redis import Client
+from millstream.shared.scripts import Claim
+from millstream.shared.wire import PROTOCOL, RunSpec
+from millstream.worker.checkpoints.saver import FencedSaver
+
+
+VALUES: dict[str, Any] = {
+    "datetime": datetime(2026, 11, 22, 12, 30, tzinfo=UTC),
+    "date": date(2026, 11, 22),
+    "timedelta": timedelta(seconds=1.5),
+    "uuid": uuid.UUID(int=7),
+    "decimal": Decimal("1.10"),
+    "set": {1, 2},
+    "frozenset": frozenset({3}),
+    "bytes": b"\x00\xff",
+    "int keys": {1: "a", 2: {3: "b"}},
+    "big": 2**62,
+    "infinity": float("inf"),
+    "none": None,
+    "nul": "a\0b",
+    "message": AIMessage(content="hi", id="1"),
+    "many": list(range(1000)),
+}
+
+
+async def claimed(redis: Client, thread_id: str) -> Claim:
+    """Returns a claim on a run whose record says that it is running."""
+    run_id = str(uuid.uuid4())
+    spec = RunSpec(
+        protocol=PROTOCOL, run_id=run_id, thread_id=thread_id, assistant_id="a", graph_id="g",
+        queue="default", strategy="enqueue", temporary=False, metadata=b"{}", kwargs=b"{}",
+    )  # fmt: skip
+    await redis.hset(  # type: ignore[misc]
+        keys.run(thread_id, run_id), mapping={"fence": 1, "status": RunStatus.RUNNING.value}
+    )
+    return Claim(spec, keys.job_id(thread_id, run_id), 1, 1, None, 0)
+
+
+async def put(
+    saver: Any, config: RunnableConfig, values: dict[str, Any], *, parent: Checkpoint | None = None
+) -> tuple[RunnableConfig, Checkpoint]:
+    """Stores a checkpoint in which all the values are new; returns its config and itself."""
+    checkpoint = empty_checkpoint()
+    versions = dict(parent["channel_versions"]) if parent else {}
+    new = {c: saver.get_next_version(versions.get(c), None) for c in values}
+    checkpoint["channel_values"] = {**(parent["channel_values"] if parent else {}), **values}
+    checkpoint["channel_versions"] = {**versions, **new}
+    at = await saver.aput(config, checkpoint, {"source": "loop", "step": 1, "parents": {}}, new)
+    return at, checkpoint
+
+
+def on(thread_id: str, namespace: str = "") -> RunnableConfig:
+    return {"configurable": {"thread_id": thread_id, "checkpoint_ns": namespace}}
+
+
+async def everything(redis: Client) -> dict[bytes, Any]:
+    """Returns a dump of all keys but run records."""
+    dump = {}
+    async for key in redis.scan_iter():
+        if b":run:" not in key:
+            dump[key] = await redis.dump(key)
+    return dump
+
+
+async def test_langgraphs_conformance_suite_passes(real_redis: Client) -> None:
+    @checkpointer_test(name="FencedSaver")
+    async def fenced() -> AsyncIterator[FencedSaver]:
+        await real_redis.flushdb()
+        yield FencedSaver(real_redis)
+
+    report = await validate(fenced)
+    assert report.passed_all_base(), report.to_dict()
+
+
+@pytest.mark.parametrize("name", VALUES)
+async def test_types_come_back_as_they_were(real_redis: Client, name: str) -> None:
+    saver = FencedSaver(real_redis)
+    at, _ = await put(saver, on("t"), {"value": VALUES[name]})
+    found = await saver.aget_tuple(at)
+    assert found is not None
+    value = found.checkpoint["channel_values"]["value"]
+    assert value == VALUES[name]
+    assert type(value) is type(VALUES[name])
+
+
+async def test_odd_thread_ids_and_namespaces_are_kept_apart(real_redis: Client) -> None:
+    saver = FencedSaver(real_redis)
+    threads = ["a", "a:b", "{x}", "a b", "ü|*", "a-b|c,d.e"]
+    spaces = ["", "child:1", "child:1|inner:2", "*"]
+    for thread in threads:
+        for space in spaces:
+            await put(saver, on(thread, space), {"v": f"{thread}/{space}"})
+    for thread in threads:
+        for space in spaces:
+            found = await saver.aget_tuple(on(thread, space))
+            assert found is not None
+            assert found.checkpoint["channel_values"] == {"v": f"{thread}/{space}"}
+    for thread in threads:
+        await saver.adelete_thread(thread)
+    assert await real_redis.dbsize() == 0
+
+
+async def test_a_version_is_stored_once(real_redis: Client) -> None:
+    saver = FencedSaver(real_redis)
+    at, first = await put(saver, on("t"), {"big": "x" * 10_000, "n": 0})
+    for n in range(5):
+        at, first = await put(saver, at, {"n": n}, parent=first)
+    assert await real_redis.hlen(keys.checkpoint_values("t", "")) == 7  # type: ignore[misc]
+    found = await saver.aget_tuple(at)
+    assert found is not None
+    assert found.checkpoint["channel_values"] == {"big": "x" * 10_000, "n": 4}
+
+
+async def test_a_late_write_of_an_older_checkpoint_does_not_move_the_head(
+    real_redis: Client,
+) -> None:
+    saver = FencedSaver(real_redis)
+    older = empty_checkpoint()
+    newest, _ = await put(saver, on("t"), {"v": 2})
+    await saver.aput(on("t"), older, {"source": "loop", "step": 0, "parents": {}}, {})
+    head = await saver.aget_tuple(on("t"))
+    assert head is not None
+    assert head.config == newest
+
+
+async def test_ten_thousand_checkpoints_list_and_read(real_redis: Client) -> None:
+    saver = FencedSaver(real_redis)
+    at: RunnableConfig = on("t")
+    last: Checkpoint | None = None
+    for n in range(1000):
+        at, last = await put(saver, at, {"n": n}, parent=last)
+    pipe = real_redis.pipeline()
+    for n in range(9000):  # older ones, by their index alone: a page costs what it holds
+        pipe.zadd(keys.checkpoint_index("t", ""), {f"0{n:07}": 0})
+    await pipe.execute()
+    found = [t.checkpoint["channel_values"]["n"] async for t in saver.alist(on("t"), limit=120)]
+    assert found == list(range(999, 879, -1))
+
+
+async def test_all_writes_under_an_old_fence_are_refused(real_redis: Client) -> None:
+    claim = await claimed(real_redis, "t")
+    saver = FencedSaver(real_redis).under(claim)
+    at, checkpoint = await put(saver, on("t"), {"v": 1})
+    await real_redis.hset(keys.run("t", claim.spec.run_id), "fence", "2")  # type: ignore[misc]
+    before = await everything(real_redis)
+    with pytest.raises(FencedError):
+        await put(saver, at, {"v": 2}, parent=checkpoint)
+    with pytest.raises(FencedError):
+        await saver.aput_writes(at, [("v", 3)], "task")
+    with pytest.raises(FencedError):
+        await checkpoints.roll_back(real_redis, claim)
+    assert await everything(real_redis) == before
+
+
+@pytest.mark.parametrize("status", [s for s in RunStatus if s is not RunStatus.RUNNING])
+async def test_a_run_that_has_ended_writes_no_more(real_redis: Client, status: RunStatus) -> None:
+    claim = await claimed(real_redis, "t")
+    saver = FencedSaver(real_redis).under(claim)
+    await real_redis.hset(keys.run("t", claim.spec.run_id), "status", status.value)  # type: ignore[misc]
+    with pytest.raises(FencedError):
+        await put(saver, on("t"), {"v": 2})
+
+
+async def test_a_rollback_leaves_byte_for_byte_what_was_there(real_redis: Client) -> None:
+    first = await claimed(real_redis, "t")
+    saver = FencedSaver(real_redis).under(first)
+    at, checkpoint = await put(saver, on("t"), {"v": 1, "kept": "x" * 100})
+    await put(saver, on("t", "child:1"), {"inner": 1})
+    await saver.aput_writes(at, [("v", "pending"), ("__interrupt__", "ask")], "task-1")
+    before = await everything(real_redis)
+
+    second = await claimed(real_redis, "t")
+    later = FencedSaver(real_redis).under(second)
+    await later.aput_writes(at, [("__resume__", "yes"), ("__interrupt__", "again")], "task-1")
+    await later.aput_writes(at, [("v", "other")], "task-2")
+    next_at, _ = await put(later, at, {"v": 2}, parent=checkpoint)
+    await later.aput_writes(next_at, [("v", 3)], "task-3")
+    await put(later, on("t", "child:1"), {"inner": 2})
+    await put(later, on("t", "child:2|deep:3"), {"deep": 2})
+    assert await everything(real_redis) != before
+
+    await checkpoints.roll_back(real_redis, second)
+    assert await everything(real_redis) == before
+    await checkpoints.roll_back(real_redis, second)
+    assert await everything(real_redis) == before
+
+
+async def test_once_a_rollback_is_asked_for_the_run_stores_nothing(real_redis: Client) -> None:
+    claim = await claimed(real_redis, "t")
+    saver = FencedSaver(real_redis).under(claim)
+    await real_redis.hset(keys.run("t", claim.spec.run_id), "cancel", "rollback")  # type: ignore[misc]
+    with pytest.raises(FencedError):
+        await put(saver, on("t"), {"v": 1})
+    with pytest.raises(FencedError):
+        await saver.aput_writes(
+            {"configurable": {**on("t")["configurable"], "checkpoint_id": "c"}}, [("v", 1)], "t"
+        )
+
+
+async def test_pending_writes_are_those_of_the_saver_in_memory(real_redis: Client) -> None:
+    fenced, memory = FencedSaver(real_redis), InMemorySaver()
+    checkpoint = empty_checkpoint()
+    found: list[CheckpointTuple | None] = []
+    savers: list[Any] = [fenced, memory]
+    for saver in savers:
+        at = await saver.aput(on("t"), checkpoint, {"source": "loop", "step": 1, "parents": {}}, {})
+        await saver.aput_writes(at, [("a", 1), ("b", 2)], "t2", "~1")
+        await saver.aput_writes(at, [("a", 3)], "t1", "~2")
+        await saver.aput_writes(at, [("a", 9), ("b", 9)], "t2", "~1")  # again: the first stay
+        await saver.aput_writes(at, [("__error__", "x")], "t1", "~2")
+        await saver.aput_writes(at, [("__error__", "y")], "t1", "~2")  # special: the last stays
+        found.append(await saver.aget_tuple(on("t")))
+    assert found[0] is not None
+    assert found[1] is not None
+    assert found[0].pending_writes == found[1].pending_writes
+
+
+async def test_synchronous_calls_in_the_loop_are_refused_with_advice(real_redis: Client) -> None:
+    with pytest.raises(RuntimeError, match="asynchronous"):
+        FencedSaver(real_redis).get_tuple(on("t"))
