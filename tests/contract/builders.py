@@ -168,8 +168,12 @@ async def record(redis: Client, spec: RunSpec) -> dict[str, str]:
 
 
 async def thread_of(redis: Client, spec: RunSpec) -> dict[str, str]:
+    """Returns the thread's record, with the id of its active run in place of the run's ticket."""
     fields = await redis.hgetall(keys.thread(spec.thread_id))  # type: ignore[misc]
-    return {k.decode(): v.decode() for k, v in fields.items()}
+    thread = {k.decode(): v.decode() for k, v in fields.items()}
+    if "active" in thread:
+        _, thread["active"] = keys.parse_job_id(thread["active"].partition(" ")[0])
+    return thread
 
 
 async def queued(redis: Client, queue: str = QUEUE) -> dict[str, float]:
@@ -201,6 +205,8 @@ async def dump(redis: Client) -> dict[str, Any]:
                 value = await client.zrange(key, 0, -1, withscores=True)
             case "list":
                 value = await client.lrange(key, 0, -1)
+            case "set":
+                value = sorted(await client.smembers(key))
             case "stream":
                 value = await client.xrange(key)
             case kind:

@@ -34,7 +34,7 @@ from millstream.shared.threads import new_thread_fields
 async def test_a_run_on_a_free_thread_is_queued_and_wakes_a_worker(any_redis: Client) -> None:
     spec = a_spec()
     await scripts.create_thread(any_redis, spec.thread_id, new_thread_fields({}))
-    now = await scripts.admit(any_redis, spec, delay_ms=0, new_thread=None)
+    now, _ = await scripts.admit(any_redis, spec, delay_ms=0, new_thread=None)
 
     assert await record(any_redis, spec) == {
         "status": "pending",
@@ -91,7 +91,7 @@ async def test_a_missing_thread_is_refused_and_nothing_is_written(
 
 async def test_a_missing_thread_is_created_with_the_fields_given(any_redis: Client) -> None:
     spec = a_spec(temporary=True)
-    now = await scripts.admit(
+    now, _ = await scripts.admit(
         any_redis, spec, delay_ms=0, new_thread=new_thread_fields({"owner": "me"})
     )
     thread = await thread_of(any_redis, spec)
@@ -143,7 +143,7 @@ async def test_a_deferred_run_takes_no_place_before_it_is_due(
 ) -> None:
     first = await admit(any_redis)
     spec = a_spec(first.thread_id, strategy=strategy)
-    now = await scripts.admit(any_redis, spec, delay_ms=60_000, new_thread=None)
+    now, _ = await scripts.admit(any_redis, spec, delay_ms=60_000, new_thread=None)
     assert (await queued(any_redis))[job(spec)] == now // 1000 + 60_000
     assert await waiting(any_redis, first.thread_id) == []
     assert await woken(any_redis) == [job(first)]
@@ -217,7 +217,7 @@ async def test_fifty_repeats_at_once_admit_one_run(any_redis: Client) -> None:
 
 async def test_submit_returns_the_record_that_is_found_afterwards(any_redis: Client) -> None:
     submission = a_submission(metadata_json=b'{"a":1}', kwargs_json=b'{"input":{"x":1}}')
-    returned = await submit(any_redis, submission)
+    returned = await submit(any_redis, submission, stream_ttl=60)
     assert returned.status is RunStatus.PENDING
     assert returned.spec.metadata == b'{"a":1}'
     assert await find_run(any_redis, submission.thread_id, submission.run_id) == returned

@@ -20,10 +20,10 @@ async def test_the_first_stream_after_a_long_silence(tmp_path: Path) -> None:
                 reader = await hub.open(str(uuid.uuid4()), str(uuid.uuid4()), START, fresh=True)
                 await asyncio.wait_for(reader._tail.subscribed.wait(), 5)
                 reader.close()
-                await until(lambda: not hub._pubsub.subscribed)
+                await until(lambda: not hub._doorbells._channels)
                 # As after 30 s: redis-py would ask the connection how it is, and read the answer
                 # while the hub's own task reads from it.
-                connection = hub._pubsub.connection
+                connection = hub._doorbells._connection
                 assert connection is not None
                 connection.next_health_check = -1.0
         finally:

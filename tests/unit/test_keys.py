@@ -56,9 +56,10 @@ def test_the_permanent_keys_are_those_that_say_so() -> None:
         if "permanent" in head:
             said.add(function(*["q"] * len(inspect.signature(function).parameters)))
     assert keys.permanent(["q"]) == said
-    assert keys.permanent([]) == {keys.graphs(), keys.garbage()}
+    assert keys.permanent([]) == {keys.graphs(), keys.garbage(), keys.live()}
     assert keys.permanent(["q"]) < keys.permanent(["q", "r"])
 
 
 def test_a_ticket_holds_the_job_and_the_keys_to_release_it_with() -> None:
-    assert keys.ticket("t/r", "q").split(" ") == ["t/r", keys.queue("q"), keys.wake("q")]
+    words = ["t/r", keys.queue("q"), keys.wake("q"), keys.run("t", "r")]
+    assert keys.ticket("t", "r", "q").split(" ") == words

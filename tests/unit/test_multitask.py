@@ -15,7 +15,12 @@ def test_the_words_of_the_api_mean_what_they_say(strategy: str, when_busy: WhenB
 def test_every_strategy_is_in_the_table_and_every_outcome_is_used() -> None:
     assert set(WHEN_BUSY) == set(Strategy)
     assert set(WHEN_BUSY.values()) == set(WhenBusy)
-    assert {outcome.value for outcome in WhenBusy} == {"refuse", "wait"}
+    assert {outcome.value for outcome in WhenBusy} == {
+        "refuse",
+        "wait",
+        "interrupt",
+        "rollback",
+    }
 
 
 def test_the_table_can_not_be_changed() -> None:
