@@ -16,7 +16,7 @@ from millstream.worker.graphs import load
 async def measure(graph_id: str, request: dict[str, Any], runs: int) -> dict[str, float]:
     """Runs the graph again and again on a saver in memory; returns figures a run."""
     registry = load(Path(__file__).parents[2] / "examples" / "langgraph.json")
-    registry.attach(InMemorySaver())
+    saver = InMemorySaver()
     events = 0
 
     async def once(number: int) -> None:
@@ -24,7 +24,7 @@ async def measure(graph_id: str, request: dict[str, Any], runs: int) -> dict[str
         config: RunnableConfig = {
             "configurable": {"thread_id": str(number), **request["config"]["configurable"]}
         }
-        async with registry.open(graph_id, config) as graph:
+        async with registry.open(graph_id, config, saver) as graph:
             async for _ in graph.astream(request["input"], config, stream_mode=request["mode"]):
                 events += 1
 
