@@ -21,7 +21,6 @@ from millstream.shared.scripts import Claim
 from millstream.shared.wire import PROTOCOL, RunSpec
 from millstream.worker.checkpoints.saver import FencedSaver
 
-
 VALUES: dict[str, Any] = {
     "datetime": datetime(2026, 11, 22, 12, 30, tzinfo=UTC),
     "date": date(2026, 11, 22),

@@ -1,7 +1,7 @@
 """JSON bodies in and out, ids in paths, and limits on both."""
 
-import json
 import logging
+import re
 import uuid
 from typing import Any, Final, TypeVar
 
@@ -15,6 +15,8 @@ from millstream.shared.errors import InvalidError
 from millstream.shared.settings import Settings
 
 log = logging.getLogger(__name__)
+
+LONG_NUMBER: Final = re.compile(rb"\d{19}")  # at least: 64 bits have 19 or 20 digits
 
 Model = TypeVar("Model", bound=BaseModel)
 _told: set[tuple[str, str]] = set()  # unknown fields that were logged already
@@ -58,19 +60,34 @@ async def read_model(request: Request, model: type[Model], *, empty: bool = Fals
 
 
 def decode(data: bytes) -> Any:
-    """Returns the JSON value: strictly RFC 8259, in UTF-8, whole numbers exact.
+    """Returns the JSON value: strictly RFC 8259, in UTF-8, whole numbers of up to 64 bits.
 
     Raises InvalidError for anything else: NaN, numbers out of range, lone surrogates, a value
     nested too deep.
     """
     try:
-        return msgspec.json.decode(data)
+        value = msgspec.json.decode(data)
+        if LONG_NUMBER.search(data):
+            _refuse_beyond_64_bits(value, "")
+        return value
     except msgspec.DecodeError as error:
         raise InvalidError(f"Invalid JSON in request body: {error}") from None
     except UnicodeDecodeError:
         raise InvalidError("Invalid JSON in request body: it is not UTF-8") from None
     except RecursionError:
         raise InvalidError(TOO_DEEP) from None
+
+
+def _refuse_beyond_64_bits(value: Any, field: str) -> None:
+    """Raises InvalidError, with the field's name, for a number that no checkpoint could keep."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _refuse_beyond_64_bits(item, f"{field}.{key}" if field else key)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _refuse_beyond_64_bits(item, f"{field}.{index}" if field else str(index))
+    elif isinstance(value, int) and not -(2**63) <= value < 2**64:
+        raise InvalidError(f"{field or 'body'}: whole numbers beyond 64 bits can't be kept exactly")
 
 
 def encode(value: Any) -> bytes:
@@ -80,24 +97,8 @@ def encode(value: Any) -> bytes:
     """
     try:
         return msgspec.json.encode(value)
-    except OverflowError:  # whole numbers beyond 64 bits
-        return _encode_exactly(value)
     except RecursionError:
         raise InvalidError(TOO_DEEP) from None
-
-
-def _encode_exactly(value: Any) -> bytes:
-    try:
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_show)
-    except RecursionError:
-        raise InvalidError(TOO_DEEP) from None
-    return text.encode()
-
-
-def _show(value: Any) -> Any:
-    if isinstance(value, msgspec.Raw):
-        return json.loads(bytes(value))
-    return msgspec.to_builtins(value)
 
 
 def answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

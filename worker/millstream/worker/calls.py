@@ -115,7 +115,7 @@ def show_state(snapshot: StateSnapshot, thread_id: str) -> dict[str, Any]:
                 "id": task.id,
                 "name": task.name,
                 "path": task.path,
-                "error": None if task.error is None else repr(task.error),
+                "error": _error(task.error),
                 "interrupts": [_interrupt(i) for i in task.interrupts],
                 "checkpoint": _task_place(task.state, thread_id),
                 "state": show_state(task.state, thread_id)
@@ -133,6 +133,11 @@ def show_state(snapshot: StateSnapshot, thread_id: str) -> dict[str, Any]:
         "checkpoint_id": checkpoint["checkpoint_id"] if checkpoint else None,
         "parent_checkpoint_id": parent["checkpoint_id"] if parent else None,
     }
+
+
+def _error(error: Any) -> str | None:
+    """Returns a task's error as text; what comes from a checkpoint is the repr already."""
+    return error if error is None or isinstance(error, str) else repr(error)
 
 
 def _interrupt(interrupt: Any) -> dict[str, Any]:

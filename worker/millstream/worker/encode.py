@@ -4,7 +4,7 @@ import base64
 import json
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import timedelta, tzinfo
 from decimal import Decimal
@@ -29,12 +29,12 @@ def encode(value: Any) -> bytes:
     try:
         return orjson.dumps(value, default=_default, option=OPTIONS)
     except Exception:  # orjson can't say which part it stumbled over: go through all, in Python
-        return json.dumps(_plain(value, 0), ensure_ascii=False, separators=(",", ":")).encode()
+        return json.dumps(_plain(value, ()), ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def error_of(error: BaseException) -> dict[str, str]:
     """Returns the error as clients see it in events and records."""
-    return {"error": type(error).__name__, "message": _text(str(error))}
+    return {"error": type(error).__name__, "message": _said(str, error)}
 
 
 def _default(value: Any) -> Any:
@@ -75,14 +75,24 @@ def _number(value: Decimal) -> int | float | None:
     return int(value) if value == value.to_integral_value() and abs(value) < 2**53 else float(value)
 
 
-def _plain(value: Any, depth: int) -> Any:
-    """Returns `value` as dicts, lists, strings and numbers that the json module takes."""
+def _plain(value: Any, above: tuple[int, ...]) -> Any:
+    """Returns `value` as dicts, lists, strings and numbers that the json module takes.
+
+    `above` holds the ids of what the value lies in: what lies in itself is shown as its repr.
+    """
     if value is None or isinstance(value, bool):
         return value
-    if depth > DEPTH:
+    if len(above) > DEPTH or id(value) in above:
         return _repr(value)
+    try:
+        return _opened(value, (*above, id(value)))
+    except Exception:
+        return _repr(value)
+
+
+def _opened(value: Any, above: tuple[int, ...]) -> Any:
     if isinstance(value, Enum):
-        return _plain(value.value, depth + 1)
+        return _plain(value.value, above)
     if isinstance(value, str):
         return _text(value)
     if isinstance(value, int):
@@ -90,16 +100,18 @@ def _plain(value: Any, depth: int) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {_key(k): _plain(v, depth + 1) for k, v in list(value.items())}
+        return {_key(k): _plain(v, above) for k, v in list(value.items())}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return _plain(value._asdict(), above)
     if isinstance(value, (list, tuple, set, frozenset, deque)):
-        return [_plain(item, depth + 1) for item in list(value)]
+        return [_plain(item, above) for item in list(value)]
     if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name, None), depth + 1) for f in fields(value)}
+        return {f.name: _plain(getattr(value, f.name, None), above) for f in fields(value)}
     try:
         # What orjson knows by itself (datetime, UUID, numpy …) it can still do alone.
         return orjson.loads(orjson.dumps(value, option=OPTIONS))
     except Exception:
-        return _plain(_default(value), depth + 1)
+        return _plain(_default(value), above)
 
 
 def _key(key: Any) -> str:
@@ -109,7 +121,7 @@ def _key(key: Any) -> str:
         [text] = orjson.loads(orjson.dumps({key: None}, option=OPTIONS))
         return str(text)
     except Exception:
-        return _text(str(key))
+        return _said(str, key)
 
 
 def _text(text: str) -> str:
@@ -118,7 +130,12 @@ def _text(text: str) -> str:
 
 
 def _repr(value: Any) -> str:
+    return _said(repr, value)[:10_000]
+
+
+def _said(say: Callable[[Any], str], value: Any) -> str:
+    """Returns what the value says of itself; some raise even then."""
     try:
-        return _text(repr(value))[:10_000]
+        return _text(say(value))
     except Exception:
         return f"<{type(value).__name__}>"

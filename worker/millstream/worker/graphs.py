@@ -137,7 +137,7 @@ def read_config(path: Path) -> ConfigFile:
         raise SettingError(f"{path} can't be read: {error.strerror}") from None
     try:
         config = msgspec.json.decode(data, type=ConfigFile)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise SettingError(f"{path} is not a valid langgraph.json: {error}") from None
     if not config.graphs:
         raise SettingError(f"{path} names no graph: `graphs` is empty.")

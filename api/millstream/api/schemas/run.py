@@ -38,6 +38,14 @@ def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _uuid(field: str, value: str) -> str:
+    """Returns the id in its usual form."""
+    try:
+        return str(uuid.UUID(value))
+    except ValueError:
+        raise ValueError(f"{field}: {value[:60]!r} is not a UUID") from None
+
+
 def _without_duplicates(value: list[str]) -> list[str]:
     return list(dict.fromkeys(value))
 
@@ -182,6 +190,7 @@ class Run(BaseModel):
     metadata: dict[str, Any]
     kwargs: dict[str, Any]
     multitask_strategy: Strategy
+    langsmith_session_name: str | None
 
 
 class RunList(QueryModel):
@@ -228,15 +237,9 @@ class RunsCancel(RequestModel):
             raise ValueError("give either `status`, or `thread_id` and `run_ids`")
         if named and (self.thread_id is None or not self.run_ids):
             raise ValueError("`thread_id` and `run_ids` go together")
-        for field, value in (
-            ("thread_id", self.thread_id),
-            *(("run_ids", r) for r in self.run_ids or ()),
-        ):
-            if value is not None:
-                try:
-                    uuid.UUID(value)
-                except ValueError:
-                    raise ValueError(f"{field}: {value[:60]!r} is not a UUID") from None
+        if self.thread_id is not None and self.run_ids is not None:
+            self.thread_id = _uuid("thread_id", self.thread_id)
+            self.run_ids = [_uuid("run_ids", run_id) for run_id in self.run_ids]
         return self
 
 

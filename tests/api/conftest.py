@@ -1,0 +1,43 @@
+"""What the tests of the API share."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import httpx
+import pytest
+
+from api.told import Running
+from graphs import serving
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_leaks(system: Running) -> Iterator[None]:
+    """After the tests of a file no key may be left over that nothing would ever delete."""
+    yield
+    asyncio.run(serving.check_leaks(system.fleet.redis_url))
+
+
+@pytest.fixture
+async def http(system: Running) -> AsyncIterator[httpx.AsyncClient]:
+    """A plain HTTP client; unlike the one for all tests it leaves the leaks to `no_leaks`."""
+    async with httpx.AsyncClient(base_url=system.url, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
+async def thread(http: httpx.AsyncClient) -> str:
+    """A new thread that no run has touched."""
+    return str((await http.post("/threads", json={})).json()["thread_id"])
+
+
+@pytest.fixture(scope="module")
+def fields_worker(system: Running, no_leaks: None) -> Iterator[None]:
+    """A worker for the graphs of tests/graphs/fields.py, beside the system's."""
+    with serving.fields_worker(system.fleet.redis_url):
+        yield
+
+
+@pytest.fixture
+def web(http: httpx.AsyncClient, fields_worker: None) -> httpx.AsyncClient:
+    """`http`, where the graphs of tests/graphs/fields.py are served too."""
+    return http

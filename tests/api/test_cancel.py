@@ -1,0 +1,140 @@
+"""The end of runs and threads before their time: cancel, of one and of many, and delete."""
+
+import re
+from typing import Any
+
+import httpx
+import pytest
+
+from api.told import NOBODY, STEPS, Running, detail, start, status
+from golden.normalise import parse_sse
+from millstream.shared import keys
+from millstream.shared.redis import connect
+
+
+async def test_cancel_at_once_and_with_wait(http: httpx.AsyncClient, thread: str) -> None:
+    path = await start(http, thread)
+    response = await http.post(f"{path}/cancel?wait=0&action=interrupt")
+    assert (response.status_code, response.content) == (202, b"")
+    await http.get(f"{path}/join")
+    assert await status(http, path) == "interrupted"
+    replay = await http.get(f"{path}/stream", headers={"last-event-id": "-1"})
+    events = parse_sse(replay.text)
+    assert events[-1] == ("end", {"status": "interrupted"})
+    assert "error" not in dict(events)
+
+    path = await start(http, thread)
+    response = await http.post(f"{path}/cancel", params={"wait": "true"})
+    assert (response.status_code, response.json()) == (200, {})
+    assert response.headers["content-location"] == path
+    assert response.headers["location"] == f"{path}/join"
+    assert await status(http, path) == "interrupted"
+
+
+async def test_a_pending_run_is_cancelled_at_once(http: httpx.AsyncClient, thread: str) -> None:
+    first = await start(http, thread)
+    body = {**STEPS, "config": {"configurable": {"n": 4}}}
+    second = (await http.post(f"/threads/{thread}/runs", json=body)).headers["content-location"]
+    later = await http.post("/runs", json={**STEPS, "after_seconds": 1000})
+    for path in (second, later.headers["content-location"]):
+        assert (await http.post(f"{path}/cancel")).status_code == 202
+        assert await status(http, path) == "interrupted"
+        stream = await http.get(f"{path}/stream", headers={"last-event-id": "-1"})
+        assert parse_sse(stream.text) == [("end", {"status": "interrupted"})]
+        assert (await http.get(f"{path}/join")).status_code == 200
+    assert await status(http, first) == "running"
+    await http.post(f"{first}/cancel?wait=1")
+    assert (await http.get(f"/threads/{thread}")).json()["status"] == "interrupted"
+
+
+async def test_what_can_not_be_cancelled(http: httpx.AsyncClient, thread: str) -> None:
+    done = (await http.post(f"/threads/{thread}/runs/wait", json=STEPS)).headers["content-location"]
+    for wait in (0, 1):
+        response = await http.post(f"{done}/cancel?wait={wait}")
+        assert response.status_code == 404
+        assert detail(response).startswith("No matching runs to cancel.")
+        for path in (f"/threads/{thread}/runs/{NOBODY}", f"/runs/{NOBODY}"):
+            response = await http.post(f"{path}/cancel?wait={wait}")
+            assert response.status_code == 404
+            assert detail(response) == "No runs found to cancel."
+
+
+async def test_delete(http: httpx.AsyncClient, thread: str, system: Running) -> None:
+    base = f"/threads/{thread}/runs"
+    done = (await http.post(f"{base}/wait", json=STEPS)).headers["content-location"]
+    running = await start(http, thread)
+    waiting = (await http.post(base, json=STEPS)).headers["content-location"]
+    for path in (done, waiting, running):
+        response = await http.delete(path)
+        assert (response.status_code, response.content) == (204, b"")
+        for tail in ("", "/join", "/stream"):
+            assert (await http.get(path + tail)).status_code == 404
+        assert (await http.delete(path)).status_code == 404
+    assert (await http.get(base)).json() == []
+    # The thread goes on with what it had.
+    answer = (await http.post(f"{base}/wait", json=STEPS)).json()
+    assert answer["items"][:3] == [0, 1, 2]
+    redis = connect(system.fleet.redis_url)
+    assert await redis.zcard(keys.runs(thread)) == 1
+    await redis.aclose()
+    assert (await http.delete(f"/threads/{thread}/runs/{NOBODY}")).status_code == 404
+
+
+async def test_cancel_of_many(http: httpx.AsyncClient, thread: str) -> None:
+    base = f"/threads/{thread}/runs"
+    paths = [await start(http, thread)]
+    for _ in range(3):
+        made = await http.post(base, json={**STEPS, "after_seconds": 1000})
+        paths.append(made.headers["content-location"])
+    ids = [path.rpartition("/")[2] for path in paths]
+
+    body: dict[str, Any] = {"thread_id": thread.upper(), "run_ids": [ids[1].upper(), NOBODY]}
+    response = await http.post("/runs/cancel", json=body)
+    assert (response.status_code, response.content) == (204, b"")
+    assert await status(http, paths[1]) == "interrupted"
+    assert [await status(http, path) for path in paths[2:]] == ["pending"] * 2
+    assert (await http.post("/runs/cancel", json={"status": "pending"})).status_code == 204
+    assert [await status(http, path) for path in paths[2:]] == ["interrupted"] * 2
+    assert await status(http, paths[0]) == "running"
+    assert (await http.post("/runs/cancel", json={"status": "all"})).status_code == 204
+    await http.get(f"{paths[0]}/join")
+    assert await status(http, paths[0]) == "interrupted"
+
+    gone: dict[str, Any] = {"thread_id": thread, "run_ids": ids}
+    for body in (gone, {"status": "all"}, {"thread_id": NOBODY, "run_ids": [NOBODY]}):
+        response = await http.post("/runs/cancel", json=body)
+        assert response.status_code == 404
+        assert detail(response) == "No runs found to cancel."
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {}, {"status": "all", "thread_id": NOBODY}, {"status": "all", "run_ids": [NOBODY]},
+        {"thread_id": NOBODY}, {"run_ids": [NOBODY]}, {"thread_id": NOBODY, "run_ids": []},
+        {"status": "success"}, {"status": None}, {"thread_id": "x", "run_ids": [NOBODY]},
+        {"thread_id": NOBODY, "run_ids": ["x"]}, {"thread_id": NOBODY, "run_ids": NOBODY},
+        {"thread_id": NOBODY, "run_ids": [7]},
+    ],
+)  # fmt: skip
+async def test_a_cancel_of_many_that_makes_no_sense(http: httpx.AsyncClient, body: Any) -> None:
+    response = await http.post("/runs/cancel", json=body)
+    assert response.status_code == 422
+    assert re.search("status|thread_id|run_ids", detail(response))
+
+
+async def test_delete_of_a_thread(http: httpx.AsyncClient, thread: str) -> None:
+    path = f"/threads/{thread}"
+    await http.post(f"{path}/runs/wait", json=STEPS)
+    run = await start(http, thread)
+    waiting = (await http.post(f"{path}/runs", json=STEPS)).headers["content-location"]
+    response = await http.delete(path)
+    assert (response.status_code, response.content) == (204, b"")
+    for gone in (path, f"{path}/state", f"{path}/runs", run, waiting, f"{run}/stream"):
+        assert (await http.get(gone)).status_code == 404, gone
+    assert (await http.delete(path)).status_code == 404
+    assert (await http.post(f"{path}/runs", json=STEPS)).status_code == 404
+    # The id is free again, and nothing of before is left.
+    body = {**STEPS, "if_not_exists": "create"}
+    assert (await http.post(f"{path}/runs/wait", json=body)).json() == {"items": [0, 1, 2]}
+    assert len((await http.get(f"{path}/runs")).json()) == 1

@@ -1,0 +1,283 @@
+"""What is refused, how, and that nothing which a client sends is a server's error."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from api.told import MODELS, NOBODY, STEPS, detail
+from golden.normalise import parse_sse
+
+ROWS: list[dict[str, Any]] = json.loads(
+    (Path(__file__).parents[1] / "golden/errors.json").read_text()
+)
+NOT_IN_THIS_VERSION = {  # their routes
+    "search_bad_limit",
+    "search_bad_status",
+    "search_big_limit",
+    "search_neg_limit",
+    "state_checkpoint_unknown",
+}
+
+
+def failure(response: httpx.Response) -> dict[str, str]:
+    """Returns the error of a run that failed, from its stream or from its final output."""
+    if "event-stream" in response.headers["content-type"]:
+        [error] = [data for name, data in parse_sse(response.text) if name == "error"]
+    else:
+        error = response.json()["__error__"]
+    assert isinstance(error, dict)
+    return error
+
+
+# ── The reference's rows ────────────────────────────────────────────────────────────────────
+
+
+def names(row: dict[str, Any]) -> tuple[str, ...]:
+    """Returns words that the detail of a row must have."""
+    kind, _, rest = row["detail_kind"].partition(":")
+    match kind:
+        case "schema":
+            return (rest.partition(":")[2] or "body",)
+        case "uuid_malformed":
+            return (rest, "UUID")
+        case "invalid_json":
+            return ("Invalid JSON in request body",)
+        case "thread_exists":
+            return ("already exists",)
+        case "thread_not_found" | "thread_or_assistant_not_found":
+            return ("not found",)
+        case "assistant_name_unknown":
+            return ("assistant", "nope")
+        case "run_not_found":
+            return ("Run", "not found")
+        case _ if row["name"].startswith("input_and_command"):
+            return ("input", "command")
+        case _:
+            return ()
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: str(row["name"]))
+async def test_answers_as_the_reference(http: httpx.AsyncClient, row: dict[str, Any]) -> None:
+    thread, empty = [
+        (await http.post("/threads", json={})).json()["thread_id"] for _ in ("with a run", "empty")
+    ]
+    await http.post(f"/threads/{thread}/runs/wait", json=STEPS)
+    if row["name"].startswith("resume_no_interrupt"):  # what the reference's thread had behind it
+        await http.post(f"/threads/{thread}/runs/wait", json={**STEPS, "input": "str"})
+
+    def fill(text: str) -> str:
+        return text.replace("{thread}", thread).replace("{empty_thread}", empty)
+
+    response = await http.request(
+        row["method"], fill(row["path"]), content=fill(row["body"]), headers=row.get("headers")
+    )
+    if row["name"] in NOT_IN_THIS_VERSION:
+        assert response.status_code == 404
+        assert detail(response) == "Not Found"
+        return
+    assert response.status_code == row.get("ours", row["status"]), response.text
+    if response.status_code >= 400:
+        text = detail(response)
+        assert [word for word in names(row) if word not in text] == [], text
+    elif row["detail_kind"].startswith("run_failed:"):
+        assert failure(response)["error"] == row["detail_kind"].partition(":")[2]
+
+
+# ── Where we differ on purpose ──────────────────────────────────────────────────────────────
+
+GOOD_METADATA: dict[str, dict[str, Any]] = {
+    "empty": {},
+    "32 keys": {f"k{n}": n for n in range(32)},
+    "every kind of value": {"s": "x", "i": 1, "f": 1.5, "b": True},
+    "longest key": {"k" * 64: 1},
+    "every kind of character": {"aZ09_-": 1},
+    "longest text": {"k": "x" * 512},
+    "longest text, of characters beyond 16 bits": {"k": "🦊" * 512},
+    "empty text": {"k": ""},
+}
+BAD_METADATA: dict[str, Any] = {
+    "33 keys": {f"k{n}": n for n in range(33)},
+    "key too long": {"k" * 65: 1},
+    "empty key": {"": 1},
+    "space in a key": {"a b": 1},
+    "dot in a key": {"a.b": 1},
+    "letter beyond ASCII in a key": {"ä": 1},
+    "digit beyond ASCII in a key": {"٣": 1},
+    "newline at the end of a key": {"a\n": 1},
+    "NUL in a key": {"a\0": 1},
+    "text too long": {"k": "x" * 513},
+    "null": {"k": None},
+    "list": {"k": []},
+    "object": {"k": {}},
+    "the second of two": {"a": 1, "k": []},
+    "a list in place of the object": [1],
+    "a text in place of the object": "x",
+}
+
+
+@pytest.mark.parametrize("name", GOOD_METADATA)
+async def test_metadata_within_the_limits(http: httpx.AsyncClient, name: str) -> None:
+    run = (await http.post("/runs", json={**STEPS, "metadata": GOOD_METADATA[name]})).json()
+    kept = {k: v for k, v in run["metadata"].items() if k in GOOD_METADATA[name]}
+    assert kept == GOOD_METADATA[name]
+
+
+@pytest.mark.parametrize("name", BAD_METADATA)
+async def test_metadata_beyond_the_limits(http: httpx.AsyncClient, thread: str, name: str) -> None:
+    body = {**STEPS, "metadata": BAD_METADATA[name]}
+    for path in ("/runs", "/runs/stream", "/runs/wait"):
+        for route in (path, f"/threads/{thread}{path}"):
+            response = await http.post(route, json=body)
+            assert response.status_code == 422, route
+            assert detail(response).startswith("metadata: ")
+    assert (await http.get(f"/threads/{thread}/runs")).json() == []
+
+
+@pytest.mark.parametrize("metadata", [{"deep": {"er": [None, 1.5]}}, {"a b": "x" * 1000}])
+async def test_the_limits_are_not_those_of_a_threads_metadata(
+    http: httpx.AsyncClient, metadata: dict[str, Any]
+) -> None:
+    made = await http.post("/threads", json={"metadata": metadata})
+    assert made.json()["metadata"] == metadata
+
+
+async def test_an_empty_input_beside_a_command_is_dropped(
+    http: httpx.AsyncClient, thread: str
+) -> None:
+    command = {"update": {"items": ["given"]}, "goto": "step"}
+    body = {"assistant_id": "steps", "input": {}, "command": command}
+    place = f"/threads/{thread}/runs"
+    response = await http.post(f"{place}/wait", json=body)
+    assert response.json()["items"][0] == "given"
+    run = (await http.post(place, json=body)).json()
+    assert run["kwargs"]["input"] is None
+    values: list[Any] = [[], "", 0, False, {"items": []}]
+    for value in values:
+        response = await http.post("/runs/wait", json={**body, "input": value})
+        assert response.status_code == 422, value
+        assert "input, command" in detail(response)
+
+
+@pytest.mark.parametrize("tail", ["join", "stream", ""])
+@pytest.mark.parametrize("stateless", [False, True])
+async def test_an_unknown_run_is_404(
+    http: httpx.AsyncClient, thread: str, tail: str, stateless: bool
+) -> None:
+    place = "" if stateless else f"/threads/{thread}"
+    response = await http.get(f"{place}/runs/{NOBODY}/{tail}".rstrip("/"))
+    assert response.status_code == 404
+    assert detail(response) == f"Run with ID {NOBODY} not found"
+
+
+async def test_a_run_is_not_found_on_another_thread(http: httpx.AsyncClient, thread: str) -> None:
+    other = (await http.post("/threads", json={})).json()["thread_id"]
+    run = (await http.post(f"/threads/{thread}/runs", json=STEPS)).json()["run_id"]
+    assert (await http.get(f"/threads/{thread}/runs/{run}")).status_code == 200
+    for path in (f"/threads/{other}/runs/{run}", f"/runs/{run}"):
+        for method, tail in [
+            ("GET", ""), ("GET", "/join"), ("GET", "/stream"), ("POST", "/cancel"), ("DELETE", ""),
+        ]:  # fmt: skip
+            assert (await http.request(method, path + tail)).status_code == 404, (method, tail)
+
+
+async def test_an_unknown_cancel_action_is_refused(http: httpx.AsyncClient, thread: str) -> None:
+    for action in ("bogus", "", "INTERRUPT"):
+        path = f"/threads/{thread}/runs/{NOBODY}/cancel?action={action}"
+        response = await http.post(path)
+        assert response.status_code == 422
+        assert detail(response).startswith("action: ")
+
+
+async def test_webhooks_are_refused_by_name(http: httpx.AsyncClient) -> None:
+    for value in ("http://example.com/", ""):
+        response = await http.post("/runs", json={**STEPS, "webhook": value})
+        assert response.status_code == 422
+        assert detail(response) == "webhook: webhooks are not delivered by this version"
+
+
+@pytest.mark.parametrize("strategy", ["bogus", "", "ENQUEUE"])
+async def test_an_unknown_strategy_is_refused(
+    http: httpx.AsyncClient, thread: str, strategy: str
+) -> None:
+    body = {**STEPS, "multitask_strategy": strategy}
+    for path in ("/runs", f"/threads/{thread}/runs"):
+        response = await http.post(path, json=body)
+        assert response.status_code == 422
+        text = detail(response)
+        assert text.startswith("multitask_strategy: ")
+        for known in ("reject", "enqueue", "interrupt", "rollback"):
+            assert known in text
+
+
+# ── null means not given ────────────────────────────────────────────────────────────────────
+
+OPTIONAL = [
+    (path, field)
+    for path, model in MODELS.items()
+    for field, info in model.model_fields.items()
+    if not info.is_required()
+]
+
+
+def blank(value: Any) -> str:
+    """Returns JSON without what differs from one thread or run to the next."""
+    drop = {"run_id", "thread_id", "created_at", "updated_at", "state_updated_at"}
+
+    def clean(part: Any) -> Any:
+        if isinstance(part, dict):
+            return {k: clean(v) for k, v in part.items() if k not in drop}
+        return [clean(item) for item in part] if isinstance(part, list) else part
+
+    return json.dumps(clean(value), sort_keys=True)
+
+
+@pytest.mark.parametrize(("path", "field"), OPTIONAL)
+async def test_null_is_not_given(
+    http: httpx.AsyncClient, thread: str, path: str, field: str
+) -> None:
+    body = STEPS if path.endswith("runs") else {}
+    if field == "input":
+        body = {"assistant_id": "steps"}
+    route = path.replace("{thread}", thread)
+    without, null = [await http.post(route, json=sent) for sent in (body, {**body, field: None})]
+    assert null.status_code == without.status_code == 200, null.text
+    assert blank(null.json()) == blank(without.json())
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("config", {"tags": None, "recursion_limit": None, "configurable": None, "metadata": None}),
+        ("checkpoint", {"thread_id": None, "checkpoint_ns": None, "checkpoint_id": None}),
+        ("checkpoint", {"checkpoint_map": None}),
+        ("langsmith_tracer", {"project_name": None, "example_id": None}),
+    ],
+)
+async def test_null_inside_an_object_is_not_given(
+    http: httpx.AsyncClient, thread: str, field: str, value: dict[str, None]
+) -> None:
+    body = {**STEPS, field: value}
+    without, null = [
+        (await http.post(f"/threads/{thread}/runs", json=sent)).json() for sent in (STEPS, body)
+    ]
+    assert blank(null) == blank(without)
+
+
+async def test_null_inside_a_command(http: httpx.AsyncClient, thread: str) -> None:
+    path = f"/threads/{thread}/runs"
+    command = {"update": None, "resume": None, "goto": {"node": "step", "input": None}}
+    response = await http.post(path, json={"assistant_id": "steps", "command": command})
+    assert response.json()["kwargs"]["command"] == {"goto": {"node": "step"}}
+    for empty in ({}, {"update": None}, {"resume": None, "goto": None}):
+        response = await http.post(path, json={"assistant_id": "steps", "command": empty})
+        assert response.status_code == 422
+        assert detail(response).startswith("command: at least one of")
+
+
+async def test_null_for_what_is_required(http: httpx.AsyncClient) -> None:
+    response = await http.post("/runs", json={**STEPS, "assistant_id": None})
+    assert response.status_code == 422
+    assert detail(response) == "assistant_id: Field required"

@@ -1,0 +1,227 @@
+"""Graphs that tell what a run request did to them, for tests of the request's fields.
+
+| graph | shows |
+|---|---|
+| `probe` | what its node was called with: config, context, and the checkpoints that existed by then |
+| `chain` | START → a → b → c → END, each node adds its name: where it went, where it stopped |
+| `odd` | state and custom events that JSON can't hold |
+"""
+
+import datetime as dt
+import decimal
+import enum
+import operator
+import pathlib
+import uuid
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Annotated, Any, TypedDict
+
+import numpy as np
+from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.config import get_stream_writer
+from langgraph.graph import END, START, StateGraph
+from langgraph.runtime import get_runtime
+from pydantic import BaseModel
+
+# ── probe ────────────────────────────────────────────────────────────────────
+
+
+@dataclass
+class Wants:
+    """The runtime context that `probe` knows."""
+
+    user: str = "nobody"
+    level: int = 0
+    extras: dict[str, Any] = field(default_factory=dict)
+
+
+class Seen(TypedDict, total=False):
+    """What the nodes saw."""
+
+    question: Any
+    seen: dict[str, Any]
+    checkpoints: int
+
+
+async def note(state: Seen, config: RunnableConfig) -> dict[str, Any]:
+    """Write down what this run was called with."""
+    runtime = get_runtime(Wants)
+    configurable = config.get("configurable", {})
+    return {
+        "seen": {
+            "configurable": {k: v for k, v in configurable.items() if not k.startswith("__")},
+            "metadata": dict(config.get("metadata", {})),
+            "tags": list(config.get("tags") or []),
+            "recursion_limit": config.get("recursion_limit"),
+            "user": runtime.context.user,
+            "level": runtime.context.level,
+        }
+    }
+
+
+async def count_checkpoints(state: Seen, config: RunnableConfig) -> dict[str, Any]:
+    """Count the checkpoints that the store holds of this thread while the run still runs."""
+    configurable = config.get("configurable", {})
+    saver = configurable["__pregel_checkpointer"]
+    place: RunnableConfig = {
+        "configurable": {"thread_id": configurable["thread_id"], "checkpoint_ns": ""}
+    }
+    return {"checkpoints": len([found async for found in saver.alist(place)])}
+
+
+probe = (
+    StateGraph(Seen, context_schema=Wants)
+    .add_node("note", note)
+    .add_node("count", count_checkpoints)
+    .add_edge(START, "note")
+    .add_edge("note", "count")
+    .add_edge("count", END)
+    .compile()
+)
+
+# ── chain ────────────────────────────────────────────────────────────────────
+
+
+class Path(TypedDict, total=False):
+    """The nodes that ran, and what a Send gave them."""
+
+    path: Annotated[list[Any], operator.add]
+    own: Any
+
+
+async def node_a(state: Path) -> dict[str, Any]:
+    """Add `a`."""
+    return {"path": ["a"]}
+
+
+async def node_b(state: Path) -> dict[str, Any]:
+    """Add `b`, or what a Send gave to this node alone."""
+    return {"path": [state.get("own", "b")]}
+
+
+async def node_c(state: Path) -> dict[str, Any]:
+    """Add `c`."""
+    return {"path": ["c"]}
+
+
+chain = (
+    StateGraph(Path)
+    .add_node("a", node_a)
+    .add_node("b", node_b)
+    .add_node("c", node_c)
+    .add_edge(START, "a")
+    .add_edge("a", "b")
+    .add_edge("b", "c")
+    .add_edge("c", END)
+    .compile()
+)
+
+# ── odd ──────────────────────────────────────────────────────────────────────
+
+
+class Colour(enum.Enum):
+    """An enum of strings."""
+
+    RED = "red"
+
+
+class Model(BaseModel):
+    """A pydantic model."""
+
+    when: dt.datetime
+    name: str = "x"
+
+
+class Unshowable:
+    """An object that raises whatever it is asked for."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no repr")
+
+    def model_dump(self) -> Any:
+        """Raise, as a broken model does."""
+        raise RuntimeError("no dump")
+
+
+WHEN = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
+
+
+def kept_values() -> dict[str, Any]:
+    """Values that a checkpoint can hold, though JSON can't."""
+    return {
+        "datetime": WHEN,
+        "date": WHEN.date(),
+        "timedelta": dt.timedelta(seconds=90),
+        "uuid": uuid.UUID(int=5),
+        "bytes": b"\xff\x00",
+        "set": {1},
+        "decimal": decimal.Decimal("1.5"),
+        "model": Model(when=WHEN),
+        "message": HumanMessage("hi", id="m1"),
+        "path": pathlib.Path("/tmp/x"),
+        "deque": deque([1, 2]),
+        "nul": "a\x00b",
+        "keys": {1: "one"},
+    }
+
+
+def passing_values() -> list[Any]:
+    """Values that are only ever streamed."""
+    loop: list[Any] = []
+    loop.append(loop)
+    deep: Any = 1
+    for _ in range(2000):
+        deep = [deep]
+    return [
+        float("nan"),
+        float("inf"),
+        "\ud800 alone",
+        "line\nbreak\r\n\u2028\u2029\x85 and \x00",
+        Colour.RED,
+        Unshowable(),
+        loop,
+        deep,
+        ValueError("bad"),
+        np.float32(0.5),
+        np.arange(3),
+        (n for n in range(3)),
+        Model,
+        {(1, 2): "tuple", None: "none", Colour.RED: "enum"},
+        decimal.Decimal("NaN"),
+        AIMessage("a", id="m2"),
+        2**80,
+        kept_values(),
+    ]
+
+
+class Odd(TypedDict, total=False):
+    """One field for each value that checkpoints can hold."""
+
+    kept: dict[str, Any]
+    done: bool
+
+
+async def emit(state: Odd) -> dict[str, Any]:
+    """Stream everything and keep what can be kept."""
+    write = get_stream_writer()
+    for value in passing_values():
+        write(value)
+    return {"kept": kept_values()}
+
+
+async def finish(state: Odd) -> dict[str, Any]:
+    """Show that the run went on."""
+    return {"done": True}
+
+
+odd = (
+    StateGraph(Odd)
+    .add_node("emit", emit)
+    .add_node("finish", finish)
+    .add_edge(START, "emit")
+    .add_edge("emit", "finish")
+    .add_edge("finish", END)
+    .compile()
+)

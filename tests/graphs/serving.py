@@ -1,0 +1,49 @@
+"""A worker for the graphs of `fields.json`, beside those of the running system."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from redis import Redis
+
+from harness.leaks import leaked
+from harness.processes import Fleet
+from harness.waiting import until
+from millstream.shared import keys
+from millstream.shared.redis import connect
+
+CONFIG = Path(__file__).with_name("fields.json")
+QUEUE = "fields"
+GRAPHS = ("probe", "chain", "odd")
+
+
+@contextlib.contextmanager
+def fields_worker(redis_url: str) -> Iterator[None]:
+    """Serves the graphs on a queue of their own; takes every trace of it away at the end."""
+    with Fleet(redis_url) as fleet:
+        worker = fleet.worker(CONFIG, queue=QUEUE).wait_ready()
+        try:
+            yield
+        finally:
+            worker.stop()
+            with Redis.from_url(redis_url) as redis:
+                redis.hdel(keys.graphs(), *GRAPHS)
+                redis.delete(*(key(QUEUE) for key in (keys.queue, keys.wake, keys.calls)))
+                redis.delete(keys.workers(QUEUE))
+
+
+async def check_leaks(redis_url: str) -> None:
+    """Fails if keys are left that nothing would ever delete."""
+    redis = connect(redis_url)
+    left: list[str] = []
+
+    async def clean() -> bool:
+        left[:] = await leaked(redis, ("default", QUEUE))
+        return not left
+
+    try:
+        with contextlib.suppress(AssertionError):
+            await until(clean, within=10)
+        assert left == []
+    finally:
+        await redis.aclose()

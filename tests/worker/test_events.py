@@ -1,0 +1,257 @@
+"""What LangGraph streams → the events of the wire."""
+
+import json
+import operator
+import uuid
+from typing import Annotated, Any, TypedDict
+
+import pytest
+from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.config import get_stream_writer
+from langgraph.graph import END, START, StateGraph
+from langgraph.types import interrupt
+
+from millstream.worker.events import EventStream
+from millstream.worker.graphs import Graph
+
+
+def told(stream: EventStream, *chunks: Any) -> list[tuple[str, Any]]:
+    """Returns the events of some chunks, decoded."""
+    return [(name, json.loads(data)) for chunk in chunks for name, data in stream.translate(chunk)]
+
+
+def chunk(text: str, key: str = "1") -> AIMessageChunk:
+    return AIMessageChunk(content=text, id=key)
+
+
+class State(TypedDict, total=False):
+    items: Annotated[list[Any], operator.add]
+
+
+def graph(*, asks: bool = False, saver: InMemorySaver | None = None) -> Graph:
+    """Returns a graph of one node that streams a word and, maybe, asks for one."""
+
+    def node(state: State) -> dict[str, Any]:
+        get_stream_writer()({"word": 1})
+        return {"items": [interrupt("why?") if asks else "done"]}
+
+    builder: Any = StateGraph(State)
+    builder.add_node("node", node)
+    builder.add_edge(START, "node")
+    builder.add_edge("node", END)
+    compiled: Graph = builder.compile(checkpointer=saver, name="g")
+    return compiled
+
+
+async def play(stream: EventStream, compiled: Graph) -> list[tuple[str, Any]]:
+    """Runs a graph through a stream; returns the events, decoded."""
+    config: Any = {"configurable": {"thread_id": "t"}, "run_id": uuid.UUID(int=7)}
+    return [
+        (name, json.loads(data))
+        async for name, data in stream.run(compiled, input={"items": ["in"]}, config=config)
+    ]
+
+
+# ── Which modes ─────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("modes", "asked"),
+    [
+        ([], {"values", "updates"}),
+        (["values"], {"values", "updates"}),
+        (["custom", "debug"], {"values", "updates", "custom", "debug"}),
+        (["messages"], {"values", "updates", "messages"}),
+        (["messages-tuple"], {"values", "updates", "messages"}),
+        (["events"], {"values", "updates"}),
+        (["tasks", "checkpoints"], {"values", "updates", "tasks", "checkpoints"}),
+    ],
+)
+def test_the_modes_that_langgraph_is_asked_for(modes: list[str], asked: set[str]) -> None:
+    assert set(EventStream(modes, subgraphs=False).library_modes()) == asked
+
+
+def test_only_what_was_asked_for_is_told() -> None:
+    stream = EventStream(["updates"], subgraphs=False)
+    assert told(stream, ((), "values", {"a": 1}), ((), "updates", {"n": {"a": 1}})) == [
+        ("updates", {"n": {"a": 1}})
+    ]
+    assert stream.values == {"a": 1}  # is noted all the same
+    assert stream.values_json is None
+
+
+def test_a_subgraphs_events_carry_its_namespace() -> None:
+    stream = EventStream(["values", "custom"], subgraphs=True)
+    place = ("a:1", "b:2")
+    assert told(stream, (place, "values", {"in": 1}), (place, "custom", "x")) == [
+        ("values|a:1|b:2", {"in": 1}),
+        ("custom|a:1|b:2", "x"),
+    ]
+    assert stream.values is None  # of the root graph
+    assert told(stream, (place, "updates", {"__interrupt__": []})) == []
+    assert stream.paused is False
+
+
+def test_the_newest_values_are_kept() -> None:
+    stream = EventStream(["values"], subgraphs=False)
+    told(stream, ((), "values", {"a": 1}), ((), "values", {"a": 2}))
+    assert stream.values == {"a": 2}
+    assert stream.values_json == b'{"a":2}'
+
+
+@pytest.mark.parametrize("mode", ["values", "updates"])
+@pytest.mark.parametrize("interrupts", [[], [{"value": 1}]])
+def test_a_pause_is_noticed(mode: str, interrupts: list[Any]) -> None:
+    stream = EventStream(["custom"], subgraphs=False)
+    told(stream, ((), mode, {"a": 1}))
+    assert stream.paused is False
+    told(stream, ((), mode, {"__interrupt__": interrupts}))
+    assert stream.paused is True
+
+
+def test_values_that_are_no_dict() -> None:
+    stream = EventStream(["values"], subgraphs=False)
+    assert told(stream, ((), "values", "__interrupt__"), ((), "values", ["__interrupt__"])) == [
+        ("values", "__interrupt__"),
+        ("values", ["__interrupt__"]),
+    ]
+    assert stream.paused is False
+
+
+# ── Messages ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_messages_as_tuples() -> None:
+    stream = EventStream(["messages-tuple"], subgraphs=False)
+    events = told(
+        stream, ((), "messages", (chunk("a"), {"k": 1})), ((), "messages", (chunk("b"), {}))
+    )
+    assert [name for name, _ in events] == ["messages", "messages"]
+    assert [data[0]["content"] for _, data in events] == ["a", "b"]
+    assert [data[0]["type"] for _, data in events] == ["AIMessageChunk"] * 2
+    assert events[0][1][1] == {"k": 1}
+
+
+def test_messages_that_grow() -> None:
+    stream = EventStream(["messages"], subgraphs=False)
+    events = told(
+        stream,
+        ((), "messages", (chunk("a"), {"k": 1})),
+        ((), "messages", (chunk("x", "2"), {"k": 2})),
+        ((), "messages", (chunk("b"), {"k": 3})),
+        ((), "messages", (chunk(""), {})),
+    )
+    assert [name for name, _ in events] == [
+        "messages/metadata", "messages/partial", "messages/metadata", "messages/partial",
+        "messages/partial", "messages/partial",
+    ]  # fmt: skip
+    assert events[0][1] == {"1": {"metadata": {"k": 1}}}
+    assert events[2][1] == {"2": {"metadata": {"k": 2}}}
+    shown = [data for name, data in events if name == "messages/partial"]
+    assert [[m["content"] for m in data] for data in shown] == [["a"], ["x"], ["ab"], ["ab"]]
+    assert {data[0]["type"] for data in shown} == {"ai"}
+
+
+def test_whole_messages() -> None:
+    stream = EventStream(["messages"], subgraphs=False)
+    events = told(
+        stream,
+        ((), "messages", (AIMessage("a", id="1"), {})),
+        ((), "messages", (AIMessage("b", id="1"), {})),
+        ((), "messages", (HumanMessage("c", id="2"), {})),
+    )
+    assert [name for name, _ in events] == [
+        "messages/metadata", "messages/complete", "messages/complete", "messages/metadata",
+        "messages/complete",
+    ]  # fmt: skip
+    assert [d[0]["content"] for n, d in events if n == "messages/complete"] == ["a", "b", "c"]
+
+
+def test_a_chunk_after_a_whole_message_of_its_id() -> None:
+    stream = EventStream(["messages"], subgraphs=False)
+    whole: Any = ((), "messages", (AIMessage("whole", id="1"), {}))
+    events = told(stream, whole, ((), "messages", (chunk("new"), {})))
+    assert events[-1] == ("messages/partial", events[-1][1])
+    assert events[-1][1][0]["content"] == "new"
+
+
+def test_messages_without_an_id() -> None:
+    stream = EventStream(["messages"], subgraphs=False)
+    events = told(stream, ((), "messages", (AIMessage("a"), {})))
+    assert events[0] == ("messages/metadata", {"": {"metadata": {}}})
+
+
+def test_tuples_go_before_growing_messages() -> None:
+    stream = EventStream(["messages", "messages-tuple"], subgraphs=True)
+    events = told(stream, (("in:1",), "messages", (chunk("a"), {})))
+    assert [name for name, _ in events] == ["messages|in:1"]
+    bare = EventStream(["messages"], subgraphs=True)
+    events = told(bare, (("in:1",), "messages", (chunk("a"), {})))
+    assert [name for name, _ in events] == ["messages/metadata", "messages/partial"]
+
+
+# ── debug ───────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_debug_checkpoint_has_its_places() -> None:
+    def config(checkpoint_id: str) -> dict[str, Any]:
+        ids = {"thread_id": "t", "checkpoint_ns": "", "checkpoint_id": checkpoint_id}
+        return {"configurable": {**ids, "mine": 1}}
+
+    payload: dict[str, Any] = {
+        "config": config("2"),
+        "parent_config": config("1"),
+        "tasks": [
+            {"id": "a", "state": {"configurable": {"checkpoint_ns": "a:1"}}},
+            {"id": "b", "state": None},
+        ],
+    }
+    given: dict[str, Any] = {"type": "checkpoint", "step": 1, "payload": payload}
+    [(name, data)] = told(EventStream(["debug"], subgraphs=False), ((), "debug", given))
+    assert name == "debug"
+    shown = data["payload"]
+    assert shown["checkpoint"] == {"checkpoint_id": "2", "thread_id": "t", "checkpoint_ns": ""}
+    assert shown["parent_checkpoint"]["checkpoint_id"] == "1"
+    assert shown["tasks"] == [
+        {"id": "a", "checkpoint": {"checkpoint_ns": "a:1"}},
+        {"id": "b", "state": None},
+    ]
+    assert "checkpoint" not in given["payload"]  # LangGraph's own is left as it was
+    payload["parent_config"] = None
+    [(_, data)] = told(EventStream(["debug"], subgraphs=False), ((), "debug", given))
+    assert data["payload"]["parent_checkpoint"] is None
+
+
+# ── With a graph ────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_run() -> None:
+    stream = EventStream(["values", "updates", "custom"], subgraphs=False)
+    assert await play(stream, graph()) == [
+        ("values", {"items": ["in"]}),
+        ("custom", {"word": 1}),
+        ("updates", {"node": {"items": ["done"]}}),
+        ("values", {"items": ["in", "done"]}),
+    ]
+    assert stream.values == {"items": ["in", "done"]}
+    assert stream.paused is False
+
+
+async def test_a_run_that_pauses() -> None:
+    stream = EventStream(["custom"], subgraphs=False)
+    assert await play(stream, graph(asks=True, saver=InMemorySaver())) == [("custom", {"word": 1})]
+    assert stream.paused is True
+    assert stream.values["items"] == ["in"]
+
+
+async def test_langchains_events() -> None:
+    stream = EventStream(["events", "updates"], subgraphs=False)
+    events = await play(stream, graph())
+    kinds = [(data["event"], data["name"]) for name, data in events if name == "events"]
+    assert kinds[0] == ("on_chain_start", "g")
+    assert kinds[-1] == ("on_chain_end", "g")
+    assert ("on_chain_stream", "g") not in kinds  # the root's chunks are the other modes
+    assert ("on_chain_stream", "node") in kinds
+    assert ("updates", {"node": {"items": ["done"]}}) in events
+    assert stream.values == {"items": ["in", "done"]}
