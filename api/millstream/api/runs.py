@@ -135,7 +135,7 @@ async def _admit_followed(
     except BaseException:
         reader.close()
         raise
-    on_leave = _cancel(request, thread, run_id) if body.on_disconnect == "cancel" else None
+    on_leave = _cancel(request, thread, run_id, 0) if body.on_disconnect == "cancel" else None
     return reader, on_leave
 
 
@@ -143,22 +143,25 @@ def _place(run_id: str, thread_id: str | None) -> str:
     return f"/threads/{thread_id}/runs/{run_id}" if thread_id else f"/runs/{run_id}"
 
 
-def _cancel(request: Request, thread_id: str, run_id: str) -> Callable[[], Awaitable[object]]:
-    """Returns what to do when the client has left: cancel the run, unless it comes back in time."""
+def _cancel(
+    request: Request, thread_id: str, run_id: str, number: int
+) -> Callable[[], Awaitable[object]]:
+    """Returns what to do when the client has left: cancel the run, unless it comes back in time.
+
+    With a grace, who follows the run after it counts as itself come back, also if it came before
+    the server noticed that the old connection was dead.
+    """
     redis, settings = _redis(request), settings_of(request)
 
     async def cancel_run() -> None:
-        left = ""
-        if settings.disconnect_grace:
-            left = await runs.note_left(redis, thread_id, run_id)
-            await asyncio.sleep(settings.disconnect_grace)
+        await asyncio.sleep(settings.disconnect_grace)
         await runs.cancel(
             redis,
             thread_id,
             run_id,
             action=CancelAction.INTERRUPT,
             stream_ttl=settings.stream_ttl,
-            left=left,
+            joined=number if settings.disconnect_grace else None,
         )
 
     return cancel_run
@@ -205,13 +208,16 @@ async def join(request: Request) -> Response:
     thread_id, run_id = _ids(request)
     query = query_model(request, RunJoin)
     await runs.get_run(_redis(request), thread_id, run_id)
+    number = await runs.note_joined(_redis(request), thread_id, run_id)
     place = _place(run_id, thread_id)
     return FinalOutput(
         await _hub(request).open(thread_id, run_id, START),
         _output(request, thread_id, run_id),
         headers={"content-location": place, "location": f"{place}/join"},
         keepalive=settings_of(request).keepalive,
-        on_leave=_cancel(request, thread_id, run_id) if query.cancel_on_disconnect else None,
+        on_leave=_cancel(request, thread_id, run_id, number)
+        if query.cancel_on_disconnect
+        else None,
     )
 
 
@@ -223,7 +229,7 @@ async def join_stream(request: Request) -> Response:
     thread_id, run_id = _ids(request)
     query = query_model(request, RunJoinStream)
     await runs.get_run(_redis(request), thread_id, run_id)
-    await runs.note_back(_redis(request), thread_id, run_id)
+    number = await runs.note_joined(_redis(request), thread_id, run_id)
     stateless = "thread_id" not in request.path_params
     place = _place(run_id, None if stateless else thread_id)
     return EventStream(
@@ -231,7 +237,9 @@ async def join_stream(request: Request) -> Response:
         headers={"content-location": place, "location": f"{place}/stream"},
         keepalive=settings_of(request).keepalive,
         modes=frozenset(query.stream_mode),
-        on_leave=_cancel(request, thread_id, run_id) if query.cancel_on_disconnect else None,
+        on_leave=_cancel(request, thread_id, run_id, number)
+        if query.cancel_on_disconnect
+        else None,
     )
 
 

@@ -7,7 +7,8 @@ from millstream.api.body import answer, path_uuid, query_model, read_model, sett
 from millstream.api.runs import end_run
 from millstream.api.schemas.thread import StateQuery, ThreadCreate
 from millstream.api.shown import EMPTY_STATE, show_thread
-from millstream.shared import calls, threads
+from millstream.shared import calls, runs, threads
+from millstream.shared.multitask import CancelAction
 
 
 async def create(request: Request) -> Response:
@@ -30,7 +31,13 @@ async def delete(request: Request) -> Response:
     thread_id = path_uuid(request, "thread_id", "thread")
     redis = request.app.state.redis
     while True:
-        for run_id in await threads.retire_thread(redis, thread_id):
+        run_ids = await threads.retire_thread(redis, thread_id)
+        for run_id in reversed(run_ids):  # those that wait go first, so that they never begin
+            await runs.cancel(
+                redis, thread_id, run_id,
+                action=CancelAction.INTERRUPT, stream_ttl=settings_of(request).stream_ttl,
+            )  # fmt: skip
+        for run_id in run_ids:
             await end_run(request, thread_id, run_id)
         if await threads.delete_thread(redis, thread_id):
             return Response(status_code=204)

@@ -20,13 +20,13 @@ PAUSE: Final = 0.2  # s before the connection is opened again
 
 
 class Doorbells:
-    """Listens to channels; `heard(channel, confirmed)` is called for each ring.
+    """Listens to channels; `heard(channel, confirmed, word)` is called for each ring.
 
     `confirmed` tells that Redis has just begun to listen for us: what rang before, also while the
-    connection was lost, was not heard.
+    connection was lost, was not heard. `word` is what was published.
     """
 
-    def __init__(self, blocking: Client, heard: Callable[[str, bool], None]) -> None:
+    def __init__(self, blocking: Client, heard: Callable[[str, bool, bytes], None]) -> None:
         self._blocking = blocking
         self._heard = heard
         self._channels: set[str] = set()
@@ -93,5 +93,9 @@ class Doorbells:
         if not isinstance(reply, list):
             return  # the answer to a ping while nothing is listened to
         kind, channel = reply[0], reply[1].decode()
-        if kind in (b"message", b"subscribe") and channel in self._channels:
-            self._heard(channel, kind == b"subscribe")
+        if channel not in self._channels:
+            return
+        if kind == b"subscribe":
+            self._heard(channel, True, b"")
+        elif kind == b"message":
+            self._heard(channel, False, reply[2])

@@ -1,6 +1,8 @@
 """How a process connects to Redis."""
 
+import asyncio
 import re
+from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -37,7 +39,27 @@ def connect(url: str, *, connections: int = 64, reply_timeout: float | None = 10
         retry=Retry(ExponentialBackoff(cap=0.5, base=0.02), 2),
         retry_on_error=[RedisConnectionError],
     )
+    pool.connection_class = _cancellable(pool.connection_class)
     return Redis.from_pool(pool)
+
+
+def _cancellable(kind: type[Any]) -> type[Any]:
+    """Returns the kind of connection, but one that never swallows the cancel of its task.
+
+    redis-py sends within `asyncio.wait_for`, which on Python 3.11 forgets a cancel that arrives
+    just as it is done: a worker would not stop, a cancelled graph would run on.
+    """
+
+    class Cancellable(kind):  # type: ignore[misc]
+        async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+            task = asyncio.current_task()
+            before = task.cancelling() if task else 0
+            await super().send_packed_command(command, check_health)
+            if task and task.cancelling() > before:
+                await self.disconnect(nowait=True)  # nobody will read the reply
+                raise asyncio.CancelledError
+
+    return Cancellable
 
 
 def masked(url: str) -> str:

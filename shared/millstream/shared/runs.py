@@ -119,31 +119,31 @@ async def list_runs(
 
 
 async def cancel(
-    redis: Client, thread_id: str, run_id: str, *, action: str, stream_ttl: int, left: str = ""
+    redis: Client,
+    thread_id: str,
+    run_id: str,
+    *,
+    action: str,
+    stream_ttl: int,
+    joined: int | None = None,
 ) -> RunStatus | None:
     """Asks for the end of a run; one that nobody holds has ended when this returns.
 
-    With `left` (see `note_left`) nothing happens if the client came back.
+    `joined` is the number of a client that left (see `note_joined`; 0 created the run): nothing
+    happens, and None is returned, if somebody has come since.
 
     Returns the status before the request, or None if there is no such run. A run that is held by
     a worker is ended by that worker, or by the one that claims it next.
     """
-    status = await scripts.cancel(redis, thread_id, run_id, action, left=left)
+    status = await scripts.cancel(redis, thread_id, run_id, action, joined=joined)
     if status is RunStatus.PENDING:
         await _end_if_pending(redis, keys.job_id(thread_id, run_id), stream_ttl=stream_ttl)
     return status
 
 
-async def note_left(redis: Client, thread_id: str, run_id: str) -> str:
-    """Marks that the client of the run's creating stream has left; returns the mark."""
-    mark = uuid.uuid4().hex
-    await scripts.note_left(redis, thread_id, run_id, mark)
-    return mark
-
-
-async def note_back(redis: Client, thread_id: str, run_id: str) -> None:
-    """Takes the mark off: somebody follows the run's stream again."""
-    await redis.hdel(keys.run(thread_id, run_id), "left")  # type: ignore[misc]
+async def note_joined(redis: Client, thread_id: str, run_id: str) -> int:
+    """Notes that a client has come to follow the run; returns its number, from 1 on."""
+    return await scripts.note_joined(redis, thread_id, run_id)
 
 
 async def _end_if_pending(redis: Client, job: str, *, stream_ttl: int) -> None:

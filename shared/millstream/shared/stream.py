@@ -1,11 +1,12 @@
 """Reading the events of runs: one reader a process, a cursor a client.
 
 A run's Redis Stream is the only source of its events, live and replayed. The scripts that write
-to it ring its doorbell (a publish without content). A process listens to the doorbells of the
-runs that its clients follow, on one connection; one loop then reads all streams that have rung,
-in one round trip, into a small window a run. A client whose cursor lies in the window reads from
-memory; one that is behind, because it joined late or is slow, reads its own page from Redis. So
-nothing is buffered for a slow client, and no client waits for another.
+to it ring its doorbell (a publish without content; those that delete it publish the run's status).
+A process listens to the doorbells of the runs that its clients follow, on one connection; one loop
+then reads all streams that have rung, in one round trip, into a small window a run. A client whose
+cursor lies in the window reads from memory; one that is behind, because it joined late or is slow,
+reads its own page from Redis. So nothing is buffered for a slow client, and no client waits for
+another.
 """
 
 import asyncio
@@ -81,7 +82,9 @@ def _entry(raw: tuple[bytes, dict[bytes, bytes]]) -> Entry:
 class _Tail:
     """What a process shares about one run that somebody follows."""
 
-    __slots__ = ("head", "key", "quiet", "readers", "rung", "size", "start", "subscribed", "window")
+    __slots__ = (
+        "gone", "head", "key", "quiet", "readers", "rung", "size", "start", "subscribed", "window",
+    )  # fmt: skip
 
     def __init__(self, key: str) -> None:
         self.key = key
@@ -93,6 +96,7 @@ class _Tail:
         self.head: Position | None = None  # and up to this one
         self.subscribed = asyncio.Event()
         self.quiet = True  # no doorbell since the last sweep
+        self.gone = b""  # the status of the run, once it has been deleted
 
     def extend(self, entries: list[Entry]) -> None:
         for entry in entries:
@@ -192,11 +196,14 @@ class StreamHub:
         if key in self._tails:  # somebody does by now, and was overtaken by the farewell
             await self._doorbells.listen(key)
 
-    def _heard(self, key: str, confirmed: bool) -> None:
+    def _heard(self, key: str, confirmed: bool, word: bytes) -> None:
         tail = self._tails.get(key)
         if tail is not None:
             if confirmed:
                 tail.subscribed.set()
+            if word:
+                tail.gone = word
+                tail.notify()
             self._ring(tail)
 
     def _ring(self, tail: _Tail) -> None:
@@ -254,7 +261,7 @@ class StreamHub:
                 if tail.quiet:
                     self._ring(tail)
                     for reader in tail.readers:
-                        reader.doubtful = reader._swept = True
+                        reader.doubtful = True
                     tail.notify()
                 tail.quiet = True
 
@@ -273,7 +280,6 @@ class Reader:
         self._run_key = run_key
         self._after = after
         self._cursor: Position | None = START if fresh else None
-        self._swept = False  # whether a sweep, and not the opening, raised the doubt
         self.news = asyncio.Event()
         self.news.set()
         self.doubtful = not fresh  # nothing tells that the stream will go on: ask the record
@@ -311,7 +317,7 @@ class Reader:
             self._cursor = entries[-1].position
             self.doubtful = False
             self.ended = entries[-1].event == b"end"
-        elif self.doubtful:
+        elif self.doubtful or tail.gone:
             entries = await self._settle()
         return entries
 
@@ -354,9 +360,9 @@ class Reader:
     async def _settle(self) -> list[Entry]:
         """Returns an `end` entry of our own if the run has ended and its events are gone."""
         self.doubtful = False
-        status = await self._hub._redis.hget(self._run_key, "status")  # type: ignore[misc]
-        if status is None and not self._swept:
-            return []  # a run that is just being admitted
+        status = self._tail.gone
+        if not status:
+            status = await self._hub._redis.hget(self._run_key, "status")  # type: ignore[misc]
         if status is not None and RunStatus(status.decode()) not in TERMINAL:
             return []
         assert self._cursor is not None

@@ -94,10 +94,8 @@ async def delete_thread(redis: Client, thread_id: str) -> bool:
     run_ids = [r.decode() for r in await redis.zrange(keys.runs(thread_id), 0, -1)]
     undone = [r.decode() for r in await redis.smembers(keys.undone(thread_id))]  # type: ignore[misc]
     names = [keys.runs(thread_id), keys.undone(thread_id)]
-    names += [keys.run(thread_id, run_id) for run_id in run_ids]
-    names += [keys.events(thread_id, run_id) for run_id in [*run_ids, *undone]]
     names += await checkpoints.key_names(redis, thread_id)
-    return await scripts.delete_thread(redis, thread_id, names)
+    return await scripts.delete_thread(redis, thread_id, [*run_ids, *undone], names)
 
 
 async def require_thread(redis: Client, thread_id: str) -> None:

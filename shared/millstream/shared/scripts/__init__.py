@@ -12,7 +12,7 @@ from millstream.shared.scripts.due import due
 from millstream.shared.scripts.finish import finish
 from millstream.shared.scripts.get_checkpoint import get_checkpoint
 from millstream.shared.scripts.hand_back import hand_back
-from millstream.shared.scripts.note_left import note_left
+from millstream.shared.scripts.note_joined import note_joined
 from millstream.shared.scripts.put_checkpoint import put_checkpoint
 from millstream.shared.scripts.put_writes import put_writes
 from millstream.shared.scripts.retire_thread import retire_thread
@@ -31,7 +31,7 @@ __all__ = [
     "finish",
     "get_checkpoint",
     "hand_back",
-    "note_left",
+    "note_joined",
     "put_checkpoint",
     "put_writes",
     "retire_thread",

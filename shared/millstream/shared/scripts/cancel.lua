@@ -4,13 +4,14 @@
   KEYS[1]  run  hash
   ARGV[1]  job id
   ARGV[2]  action   'interrupt' or 'rollback'
-  ARGV[3]  left     '' or the mark of a client that left: nothing is done if it came back since
+  ARGV[3]  joined   '' or how many had come to follow the run when a client that now left did so:
+                    nothing is done if others, or itself again, have come since
   ARGV[4…] statuses in which a run can still be cancelled
 
-  Returns the run's status ('' if there is no such run). The first action stays.
+  Returns the run's status ('' if there is no such run, or nothing is done). The first action stays.
 ]]
-local run = redis.call('HMGET', KEYS[1], 'status', 'control', 'left')
-if ARGV[3] ~= '' and run[3] ~= ARGV[3] then return run[1] or '' end
+local run = redis.call('HMGET', KEYS[1], 'status', 'control', 'joined')
+if ARGV[3] ~= '' and (run[3] or '0') ~= ARGV[3] then return '' end
 for i = 4, #ARGV do
   if run[1] == ARGV[i] then
     redis.call('HSETNX', KEYS[1], 'cancel', ARGV[2])

@@ -10,12 +10,14 @@ CANCELLABLE = sorted(frozenset(RunStatus) - TERMINAL)
 
 
 async def cancel(
-    redis: Client, thread_id: str, run_id: str, action: str, *, left: str = ""
+    redis: Client, thread_id: str, run_id: str, action: str, *, joined: int | None = None
 ) -> RunStatus | None:
     """Notes the cancel on the record and rings the worker; returns the run's status, None if unknown.
 
-    With `left`, the mark of a client that left, nothing is noted if it came back meanwhile.
+    With `joined`, what `note_joined` told a client that left (0: it created the run), nothing is
+    noted if somebody has come since, and None is returned.
     """
     job = keys.job_id(thread_id, run_id)
-    status = await SCRIPT(redis, [keys.run(thread_id, run_id)], [job, action, left, *CANCELLABLE])
+    seen = "" if joined is None else joined
+    status = await SCRIPT(redis, [keys.run(thread_id, run_id)], [job, action, seen, *CANCELLABLE])
     return RunStatus(status.decode()) if status else None

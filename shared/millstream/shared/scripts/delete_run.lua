@@ -1,8 +1,9 @@
 --[[
-  Delete an ended run: its record, its stream, its place in the thread's list.
+  Delete an ended run: its record, its stream, its place in the thread's list. Who follows it, and has
+  not read its end yet, is told its status by the doorbell.
 
   KEYS[1]  run     hash
-  KEYS[2]  events  stream
+  KEYS[2]  events  stream, and the name of its doorbell
   KEYS[3]  runs    sorted set
   ARGV[1]  run id
   ARGV[2…] statuses in which a run has ended
@@ -14,6 +15,7 @@ if not status then return 'missing' end
 for i = 2, #ARGV do
   if status == ARGV[i] then
     redis.call('UNLINK', KEYS[1], KEYS[2])
+    redis.call('PUBLISH', KEYS[2], status)
     redis.call('ZREM', KEYS[3], ARGV[1])
     return 'deleted'
   end

@@ -3,12 +3,21 @@
 from collections.abc import Sequence
 
 from millstream.shared import keys
+from millstream.shared.lifecycle import RunStatus
 from millstream.shared.redis import Client
 from millstream.shared.scripts.script import Script
 
 SCRIPT = Script("delete_thread")
 
 
-async def delete_thread(redis: Client, thread_id: str, others: Sequence[str]) -> bool:
-    """Deletes the thread and `others`, keys that belong to it; False if a run is still alive."""
-    return bool(await SCRIPT(redis, [keys.thread(thread_id), keys.waiting(thread_id), *others], []))
+async def delete_thread(
+    redis: Client, thread_id: str, run_ids: Sequence[str], others: Sequence[str]
+) -> bool:
+    """Deletes the thread, its runs and `others`, keys that belong to it; False if a run is alive."""
+    runs = [key(thread_id, run_id) for run_id in run_ids for key in (keys.run, keys.events)]
+    reply = await SCRIPT(
+        redis,
+        [keys.thread(thread_id), keys.waiting(thread_id), *runs, *others],
+        [len(runs), RunStatus.INTERRUPTED],
+    )
+    return bool(reply)

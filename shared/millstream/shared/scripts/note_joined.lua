@@ -1,0 +1,9 @@
+--[[
+  Count a client that has come to follow a run, so that the farewell of one before it is not its end.
+
+  KEYS[1]  run  hash
+
+  Returns how many have come by now, or 0 when there is no such run.
+]]
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+return redis.call('HINCRBY', KEYS[1], 'joined', 1)

@@ -1,0 +1,112 @@
+"""A system of their own for these tests: two APIs (one with a grace) and two workers."""
+
+import json
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from harness.leaks import leaked
+from harness.processes import Fleet, Process
+from harness.waiting import until
+from millstream.cli.embedded import EmbeddedRedis
+from millstream.shared.redis import Client as Redis
+from millstream.shared.redis import connect
+from strategies.client import Client, Log
+
+CONFIG = Path(__file__).parent / "langgraph.json"
+GRACE = 1.0  # s
+
+
+@dataclass(frozen=True)
+class Town:
+    """The processes that all tests share."""
+
+    fleet: Fleet
+    api: Process
+    patient: Process  # an API with a grace for clients that left
+
+
+@pytest.fixture(scope="session")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+    """The running system; tests leave it running."""
+    with (
+        EmbeddedRedis(tmp_path_factory.mktemp("town"), appendonly=False) as server,
+        Fleet(server.url, N_JOBS_PER_WORKER="20", KEEPALIVE_INTERVAL_SECS="0.2") as fleet,
+    ):
+        api, patient = fleet.api(), fleet.api(DISCONNECT_GRACE_SECS=str(GRACE))
+        for worker in [fleet.worker(CONFIG), fleet.worker(CONFIG)]:
+            worker.wait_ready()
+        yield Town(fleet, api.wait_ready(), patient.wait_ready())
+
+
+@pytest.fixture
+async def redis(town: Town) -> AsyncIterator[Redis]:
+    """A client on the town's database."""
+    client = connect(town.fleet.redis_url)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+async def client(town: Town, redis: Redis) -> AsyncIterator[Client]:
+    """A client of the first API; after the test no key may be left over."""
+    async with httpx.AsyncClient(base_url=town.api.url, timeout=30) as http:
+        yield Client(http)
+
+    async def clean() -> bool:
+        queues = [k.decode().split(":")[2] async for k in redis.scan_iter("ms:queue:*")]
+        return not await leaked(redis, tuple(queues))
+
+    await until(clean, within=10, what=f"no leaked keys, but {await leaked(redis)}")
+
+
+@pytest.fixture
+async def patient(town: Town) -> AsyncIterator[Client]:
+    """A client of the API that grants a grace."""
+    async with httpx.AsyncClient(base_url=town.patient.url, timeout=30) as http:
+        yield Client(http)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Log:
+    """Where graphs note what they do."""
+    return Log(tmp_path / "log")
+
+
+@dataclass(frozen=True)
+class Outpost:
+    """A queue of the test's own, with a graph `walk` of another name, and workers to kill."""
+
+    fleet: Fleet
+    config: Path
+    queue: str
+    graph: str
+
+    def worker(self, **env: str) -> Process:
+        """Starts a worker that serves the queue; call `wait_ready()` on it."""
+        return self.fleet.worker(self.config, self.queue, **{"LEASE_SECS": "1", **env})
+
+
+@pytest.fixture
+def outpost(town: Town, tmp_path: Path) -> Iterator[Callable[[str], Outpost]]:
+    """Makes outposts for graphs of `graphs.py`; their workers are ended after the test."""
+    fleets: list[Fleet] = []
+
+    def make(graph: str) -> Outpost:
+        name = f"{graph}_{uuid.uuid4().hex[:8]}"
+        config = tmp_path / f"{name}.json"
+        source = f"{CONFIG.parent / 'graphs.py'}:{graph}"
+        config.write_text(
+            json.dumps({"dependencies": [], "graphs": {name: source}}), encoding="utf-8"
+        )
+        fleet = Fleet(town.fleet.redis_url)
+        fleets.append(fleet)
+        return Outpost(fleet, config, name, name)
+
+    yield make
+    for fleet in fleets:
+        fleet.__exit__(None, None, None)

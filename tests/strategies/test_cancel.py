@@ -1,0 +1,269 @@
+"""Cancel and timeout on a running system: what is cancelled has ended, whatever its graph does."""
+
+import asyncio
+import signal
+import statistics
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from harness.waiting import until
+from millstream.shared import keys
+from millstream.shared.redis import Client as Redis
+from strategies.client import Client, Log
+from strategies.conftest import Outpost
+
+LONG: dict[str, Any] = {"left": 100, "delay": 0.1}
+SWALLOWED = 1.0  # s, about: a graph gets half a second to stop
+STUBBORN = ["stubborn", "blocking", "nested_stubborn", "nested_blocking"]
+
+
+def median(values: list[float]) -> float:
+    return round(statistics.median(values) * 1000, 1)
+
+
+async def test_cancel_answers_202_and_the_run_ends(client: Client, log: Log) -> None:
+    thread = await client.thread()
+    run = await client.stream(thread, "walk", **LONG, log=log.path)
+    await log.has("start")
+    answer = await client.cancel(thread, run.run_id)
+    assert (answer.status_code, answer.content) == (202, b"")
+    assert await run.ended(within=2) == "interrupted"
+    assert "error" not in run.names
+    shown = await client.shown(thread)
+    assert (shown["status"], shown["error"]["error"]) == ("interrupted", "UserInterrupt")
+    assert (await client.state(thread))["next"] == ["step"]
+
+
+async def test_cancel_with_wait_returns_when_the_graph_has_stopped(
+    client: Client, log: Log, record_property: Callable[[str, object], None]
+) -> None:
+    lags = []
+    for number in range(10):
+        thread = await client.thread()
+        tag = f"r{number}"
+        run = await client.create(thread, "walk", left=100, delay=5, tag=tag, log=log.path)
+        await log.has("start", tag)
+        answer = await client.cancel(thread, run, wait=True)
+        now = time.time()
+        assert (answer.status_code, answer.json()) == (200, {})
+        assert answer.headers["content-location"] == f"/threads/{thread}/runs/{run}"
+        [stopped] = log.times("stop", tag)
+        assert stopped <= now
+        lags.append(now - stopped)
+        assert await client.status(thread, run) == "interrupted"
+    record_property("stop_to_answer_ms_p50", median(lags))
+    print("stop of the graph to the answer of cancel?wait=1, p50 ms:", median(lags))  # noqa: T201
+
+
+async def test_how_long_a_cancel_takes(
+    client: Client, log: Log, record_property: Callable[[str, object], None]
+) -> None:
+    times = []
+    for number in range(30):
+        thread = await client.thread()
+        tag = f"r{number}"
+        run = await client.stream(thread, "walk", left=9, delay=5, tag=tag, log=log.path)
+        await log.has("start", tag)
+        begun = time.perf_counter()
+        await client.cancel(thread, run.run_id)
+        assert await run.ended() == "interrupted"
+        times.append(time.perf_counter() - begun)
+    record_property("cancel_to_end_ms_p50", median(times))
+    print("POST cancel to `end`, p50 / max ms:", median(times), round(max(times) * 1e3, 1))  # noqa: T201
+    assert statistics.median(times) < 1
+
+
+async def test_a_pending_run_is_cancelled_at_once(client: Client, log: Log) -> None:
+    thread = await client.thread()
+    first = await client.create(thread, "walk", **LONG, log=log.path)
+    await log.has("start")
+    queued = await client.stream(thread, "walk", tag="b", log=log.path)
+    answer = await client.cancel(thread, queued.run_id, wait=True)
+    assert answer.status_code == 200
+    assert await queued.ended(within=1) == "interrupted"
+    assert queued.names == ["end"]
+    assert await client.status(thread, first) == "running"
+
+    later = await client.create(thread, "walk", tag="b", log=log.path, after_seconds=600)
+    assert (await client.cancel(thread, later, action="rollback")).status_code == 202
+    assert await client.status(thread, later) == "gone"
+    await client.cancel(thread, first, wait=True)
+    assert not log.times("start", "b")
+    assert (await client.shown(thread))["status"] == "interrupted"
+
+
+@pytest.mark.parametrize("action", ["interrupt", "rollback"])
+async def test_a_run_that_has_ended_or_never_was_is_404(client: Client, action: str) -> None:
+    thread = await client.thread()
+    await client.wait(thread, "walk", left=1)
+    [run] = (await client.http.get(f"/threads/{thread}/runs")).json()
+    answer = await client.cancel(thread, run["run_id"], action=action)
+    assert answer.status_code == 404
+    assert "No matching runs to cancel." in answer.json()["detail"]
+    answer = await client.cancel(thread, str(uuid.uuid4()), action=action, wait=True)
+    assert (answer.status_code, answer.json()) == (404, {"detail": "No runs found to cancel."})
+    assert (await client.cancel(thread, run["run_id"], action="stop")).status_code == 422
+
+
+async def test_a_cancel_may_be_repeated(client: Client, log: Log) -> None:
+    """Ten at once, of both kinds, waiting or not: the first one's action counts, all answer."""
+    thread = await client.thread()
+    run = await client.stream(thread, "walk", **LONG, log=log.path)
+    await log.has("stop")
+    first = await client.cancel(thread, run.run_id)
+    answers = await asyncio.gather(
+        *(client.cancel(thread, run.run_id, wait=bool(n % 2), action="rollback") for n in range(10))
+    )
+    assert first.status_code == 202
+    assert {answer.status_code for answer in answers} <= {200, 202, 404}
+    assert await run.ended() == "interrupted"
+    assert await client.status(thread, run.run_id) == "interrupted"
+    assert await client.items(thread)
+
+
+async def test_many_by_status(client: Client, log: Log) -> None:
+    thread, other = await client.thread(), await client.thread()
+    running = [await client.create(t, "walk", **LONG, log=log.path) for t in (thread, other)]
+    await log.has("start", times=2)
+    queued = await client.create(thread, "walk", tag="b")
+    answer = await client.http.post("/runs/cancel", json={"status": "pending"})
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert await client.status(thread, queued) == "interrupted"
+    assert await client.status(thread, running[0]) == "running"
+    answer = await client.http.post("/runs/cancel?action=rollback", json={"status": "all"})
+    assert answer.status_code == 204
+    for t, run in zip((thread, other), running, strict=True):
+        await client.reaches(t, run, "gone")
+    answer = await client.http.post("/runs/cancel", json={"status": "all"})
+    assert (answer.status_code, answer.json()) == (404, {"detail": "No runs found to cancel."})
+
+
+async def test_many_of_a_thread(client: Client, log: Log) -> None:
+    thread = await client.thread()
+    runs = [await client.create(thread, "walk", **LONG, tag=tag, log=log.path) for tag in "abc"]
+    await log.has("start", "a")
+    body = {"thread_id": thread, "run_ids": [runs[0], runs[2], str(uuid.uuid4())]}
+    assert (await client.http.post("/runs/cancel", json=body)).status_code == 204
+    await client.reaches(thread, runs[0], "interrupted")
+    await client.reaches(thread, runs[2], "interrupted")
+    await log.has("start", "b")
+    await client.cancel(thread, runs[1], wait=True)
+    for wrong in (
+        {"status": "all", **body},
+        {"thread_id": thread},
+        {"run_ids": runs},
+        {"thread_id": thread, "run_ids": []},
+        {"thread_id": thread, "run_ids": ["x"]},
+        {"status": "success"},
+        {},
+    ):
+        assert (await client.http.post("/runs/cancel", json=wrong)).status_code == 422, wrong
+
+
+@pytest.mark.parametrize("action", ["interrupt", "rollback"])
+@pytest.mark.parametrize("graph", STUBBORN)
+async def test_a_graph_that_does_not_stop_is_ended_without_it(
+    client: Client, redis: Redis, log: Log, graph: str, action: str
+) -> None:
+    thread = await client.thread()
+    run = await client.stream(
+        thread, graph, delay=1.6, log=log.path, stream_mode=["values", "custom"]
+    )
+    await log.has("start")
+    begun = time.monotonic()
+    assert (await client.cancel(thread, run.run_id, wait=True, action=action)).status_code == 200
+    assert time.monotonic() - begun < SWALLOWED
+    assert await run.ended(within=0.5) == "interrupted"
+    assert not log.times("late")
+    before = await client.state(thread), await events(redis, thread, run.run_id)
+    await log.has("late")
+    assert await client.wait(await client.thread(), "walk", left=3)  # time for its late writes
+    after = await client.state(thread), await events(redis, thread, run.run_id)
+    assert after == before
+    assert "late" not in str(after)
+    assert await client.status(thread, run.run_id) == (
+        "interrupted" if action == "interrupt" else "gone"
+    )
+    if action == "rollback":
+        assert before[0]["values"] == {}
+
+
+async def events(redis: Redis, thread: str, run: str) -> list[object]:
+    found: list[object] = await redis.xrange(keys.events(thread, run))
+    return found
+
+
+async def test_a_graph_that_does_not_stop_lets_the_next_run_begin(client: Client, log: Log) -> None:
+    thread = await client.thread()
+    await client.create(thread, "stubborn", delay=1.6, log=log.path)
+    await log.has("start")
+    begun = time.monotonic()
+    await client.wait(thread, "walk", tag="b", multitask_strategy="rollback")
+    assert time.monotonic() - begun < SWALLOWED + 0.5
+    await log.has("late")
+    assert await client.items(thread) == ["b1"]
+
+
+async def test_a_cancel_survives_the_death_of_the_worker(
+    client: Client, outpost: Callable[[str], Outpost], log: Log
+) -> None:
+    """The worker stops (SIGSTOP), so it can't hear of the cancel; then it dies."""
+    post = outpost("walk")
+    first = post.worker().wait_ready()
+    thread = await client.thread()
+    run = await client.stream(thread, post.graph, **LONG, log=log.path)
+    await log.has("stop")
+    first.send(signal.SIGSTOP)
+    assert (await client.cancel(thread, run.run_id)).status_code == 202
+    first.kill()
+    steps = len(log.times("start"))
+    post.worker().wait_ready()
+    assert await run.ended(within=5) == "interrupted"
+    assert await client.status(thread, run.run_id) == "interrupted"
+    assert len(log.times("start")) == steps  # never retried into life
+    assert (await client.cancel(thread, run.run_id)).status_code == 404
+
+
+async def test_cancel_and_finish_have_one_winner(
+    client: Client, record_property: Callable[[str, object], None]
+) -> None:
+    """Sixty runs of some 10 ms, each cancelled a little later than the one before."""
+    seen: Counter[str] = Counter()
+
+    async def compete(number: int) -> None:
+        thread = await client.thread()
+        run = await client.stream(thread, "walk", left=2, delay=0.003)
+        for _ in range(number % 8):
+            await client.status(thread, run.run_id)
+        answer = await client.cancel(thread, run.run_id)
+        status = await run.ended()
+        assert status == {202: "interrupted", 404: "success"}[answer.status_code]
+        assert await client.status(thread, run.run_id) == status
+        seen[status] += 1
+
+    for start in range(0, 60, 3):
+        await asyncio.gather(*(compete(start + n) for n in range(3)))
+    record_property("winners", dict(seen))
+    print("cancel against finish:", dict(seen))  # noqa: T201
+    assert seen.total() == 60
+
+
+async def test_timeout(client: Client, outpost: Callable[[str], Outpost], log: Log) -> None:
+    post = outpost("walk")
+    post.worker(BG_JOB_TIMEOUT_SECS="0.4").wait_ready()
+    thread = await client.thread()
+    run = await client.stream(thread, post.graph, **LONG, log=log.path)
+    assert await run.ended(within=5) == "timeout"
+    assert run.names[-2:] == ["error", "end"]
+    error = run.events[-2][1]
+    assert error == {"error": "TimeoutError", "message": "The run took longer than 0.4 s."}
+    assert await client.status(thread, run.run_id) == "timeout"
+    shown = await client.shown(thread)
+    assert (shown["status"], shown["error"]) == ("error", error)
+    assert await client.wait(thread, post.graph, **LONG) == {"__error__": error}
+    await until(lambda: len(log.times("start")) == len(log.times("stop")))

@@ -1,0 +1,175 @@
+"""Runs and threads that are deleted while they run: nothing of them is left, nobody is kept waiting."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from harness.waiting import until
+from millstream.shared.redis import Client as Redis
+from strategies.client import Client, Following, Log
+from strategies.conftest import Outpost
+
+LONG: dict[str, Any] = {"left": 100, "delay": 0.1}
+
+
+async def keys_of(redis: Redis, thread: str) -> list[str]:
+    """Returns every key that names the thread."""
+    return sorted([key.decode() async for key in redis.scan_iter(f"*{thread}*", count=5000)])
+
+
+async def delete(client: Client, path: str) -> httpx.Response:
+    return await client.http.delete(path)
+
+
+async def test_a_run_is_cancelled_first(client: Client, redis: Redis, log: Log) -> None:
+    thread = await client.thread()
+    run = await client.stream(thread, "walk", **LONG, log=log.path)
+    await log.has("stop")
+    queued = await client.stream(thread, "walk", tag="b", left=1)
+    answer = await delete(client, f"/threads/{thread}/runs/{run.run_id}")
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert await run.ended(within=2) == "interrupted"
+    assert await client.status(thread, run.run_id) == "gone"
+    assert not [key for key in await keys_of(redis, thread) if run.run_id in key]
+    assert await queued.ended() == "success"
+    assert (await client.items(thread))[-1] == "b1"
+    again = await delete(client, f"/threads/{thread}/runs/{run.run_id}")
+    assert again.status_code == 404
+
+
+@pytest.mark.parametrize("round_", range(3))
+async def test_who_follows_a_deleted_run_elsewhere_is_told_its_end(
+    client: Client, patient: Client, log: Log, round_: int
+) -> None:
+    """The other API process may come to read the stream only when it has gone."""
+    for number in range(10):
+        thread, tag = await client.thread(), f"r{number}"
+        run = await client.create(thread, "walk", left=9, delay=5, tag=tag, log=log.path)
+        path = f"/threads/{thread}/runs/{run}"
+        followers = [
+            await (patient if n % 2 else client).follow("GET", f"{path}/stream") for n in range(4)
+        ]
+        joined = [await who.follow("GET", f"{path}/join") for who in (client, patient)]
+        await log.has("start", tag)
+        # One may find that another has deleted it already.
+        answers = await asyncio.gather(delete(client, path), delete(patient, path))
+        assert {answer.status_code for answer in answers} <= {204, 404}
+        for follower in followers:
+            assert await follower.ended(within=3) == "interrupted"
+        for join in joined:
+            assert isinstance(await join.answer(within=3), dict)
+
+
+async def test_a_thread_with_running_and_queued_runs(
+    client: Client, redis: Redis, log: Log
+) -> None:
+    thread = await client.thread()
+    await client.wait(thread, "nested", left=2)
+    run = await client.stream(thread, "nested", **LONG, log=log.path)
+    await log.has("start")
+    queued = [await client.stream(thread, "walk", tag="b", log=log.path) for _ in range(5)]
+    await client.create(thread, "walk", tag="b", log=log.path, after_seconds=600)
+    answer = await delete(client, f"/threads/{thread}")
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert await keys_of(redis, thread) == []
+    for follower in [run, *queued]:
+        assert await follower.ended(within=3) == "interrupted"
+    assert not log.times("start", "b")  # they never had their turn
+    assert await redis.zcard("ms:queue:default") == 0
+    for path in ("", "/runs", "/state", f"/runs/{run.run_id}", f"/runs/{run.run_id}/stream"):
+        assert (await client.http.get(f"/threads/{thread}{path}")).status_code == 404, path
+    assert (await delete(client, f"/threads/{thread}")).status_code == 404
+    await until(lambda: len(log.times("start")) == len(log.times("stop")))
+    assert await keys_of(redis, thread) == []
+
+
+@pytest.mark.parametrize("graph", ["stubborn", "blocking"])
+async def test_a_thread_whose_graph_does_not_stop(
+    client: Client, redis: Redis, log: Log, graph: str
+) -> None:
+    thread = await client.thread()
+    run = await client.stream(thread, graph, delay=1.6, log=log.path)
+    await log.has("start")
+    assert (await delete(client, f"/threads/{thread}")).status_code == 204
+    assert await keys_of(redis, thread) == []
+    await log.has("late")
+    await client.wait(await client.thread(), "walk", left=3)  # time for its late writes
+    assert await keys_of(redis, thread) == []
+    assert await run.ended() == "interrupted"
+
+
+async def test_runs_that_were_rolled_back_leave_nothing(
+    client: Client, redis: Redis, log: Log
+) -> None:
+    thread = await client.thread()
+    run = await client.stream(thread, "nested", **LONG, log=log.path)
+    await log.has("start")
+    await client.wait(thread, "walk", multitask_strategy="rollback")
+    assert await run.ended() == "interrupted"
+    assert (await delete(client, f"/threads/{thread}")).status_code == 204
+    assert await keys_of(redis, thread) == []
+
+
+async def test_a_run_that_is_created_meanwhile_gets_404(
+    client: Client, patient: Client, redis: Redis, log: Log
+) -> None:
+    thread = await client.thread()
+    await client.create(thread, "stubborn", delay=1.6, log=log.path)
+    await log.has("start")
+    deletion = asyncio.create_task(delete(client, f"/threads/{thread}"))
+
+    async def closed() -> bool:
+        return (await patient.http.get(f"/threads/{thread}")).status_code == 404
+
+    await until(closed)
+    assert not deletion.done()
+    body = client.body("walk") | {"if_not_exists": "create"}
+    for path in ("runs", "runs/stream", "runs/wait"):
+        answer = await patient.http.post(f"/threads/{thread}/{path}", json=body)
+        assert answer.status_code == 404, answer.text
+    assert (await deletion).status_code == 204
+    assert await keys_of(redis, thread) == []
+    await log.has("late")
+
+
+async def test_runs_that_race_with_the_deletion(
+    client: Client, patient: Client, redis: Redis
+) -> None:
+    """Each is either refused, or told its end; nothing is left of either."""
+    for _ in range(5):
+        thread = await client.thread()
+
+        async def start(number: int, thread: str = thread) -> Following:
+            who = (client, patient)[number % 2]
+            strategy = ("enqueue", "interrupt", "rollback")[number % 3]
+            body = who.body("walk", left=3, delay=0.01, multitask_strategy=strategy)
+            return await who.follow("POST", f"/threads/{thread}/runs/stream", body)
+
+        starts = [asyncio.create_task(start(number)) for number in range(12)]
+        await asyncio.wait(starts, return_when=asyncio.FIRST_COMPLETED)
+        assert (await delete(client, f"/threads/{thread}")).status_code == 204
+        for follower in await asyncio.gather(*starts):
+            if follower.status == 200:
+                assert await follower.ended(within=3) in ("success", "interrupted")
+            else:
+                assert follower.status == 404
+        assert await keys_of(redis, thread) == []
+
+
+async def test_a_thread_whose_worker_is_dead(
+    client: Client, outpost: Callable[[str], Outpost], redis: Redis, log: Log
+) -> None:
+    post = outpost("walk")
+    worker = post.worker().wait_ready()
+    thread = await client.thread()
+    run = await client.stream(thread, post.graph, **LONG, log=log.path)
+    await log.has("stop")
+    worker.kill()
+    deletion = asyncio.create_task(delete(client, f"/threads/{thread}"))
+    post.worker().wait_ready()
+    assert (await deletion).status_code == 204
+    assert await run.ended() == "interrupted"
+    assert await keys_of(redis, thread) == []

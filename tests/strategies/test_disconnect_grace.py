@@ -1,0 +1,186 @@
+"""Clients that leave: what it ends, what it does not, and how long they may stay away."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from harness.waiting import until
+from strategies.client import Client, Log
+from strategies.conftest import GRACE, Town
+
+LONG: dict[str, Any] = {"left": 100, "delay": 0.1}
+
+
+async def goes_on(client: Client, thread: str, run: str, log: Log, steps: int = 5) -> None:
+    """Waits until the run has done some more steps, and is running still."""
+    await log.has("stop", times=len(log.times("stop")) + steps)
+    assert await client.status(thread, run) == "running"
+    await client.cancel(thread, run, wait=True)
+
+
+@pytest.mark.parametrize("path", ["stream", "wait"])
+async def test_the_creator_leaves_and_the_run_is_cancelled(
+    client: Client, log: Log, path: str
+) -> None:
+    thread = await client.thread()
+    body = client.body("walk", **LONG, log=log.path)
+    run = await client.follow("POST", f"/threads/{thread}/runs/{path}", body)
+    await log.has("stop")
+    await run.leave()
+    await client.reaches(thread, run.run_id, "interrupted", within=2)
+    assert await client.items(thread)
+
+
+@pytest.mark.parametrize("path", ["stream", "wait"])
+async def test_the_creator_may_choose_to_leave(client: Client, log: Log, path: str) -> None:
+    thread = await client.thread()
+    body = client.body("walk", **LONG, log=log.path, on_disconnect="continue")
+    run = await client.follow("POST", f"/threads/{thread}/runs/{path}", body)
+    await log.has("stop")
+    await run.leave()
+    await goes_on(client, thread, run.run_id, log)
+
+
+@pytest.mark.parametrize("path", ["stream", "join"])
+@pytest.mark.parametrize("cancels", [True, False])
+async def test_one_that_joined_leaves(client: Client, log: Log, path: str, cancels: bool) -> None:
+    thread = await client.thread()
+    run = await client.create(thread, "walk", **LONG, log=log.path)
+    await log.has("stop")
+    place = f"/threads/{thread}/runs/{run}/{path}"
+    joined = await client.follow("GET", place, params={"cancel_on_disconnect": int(cancels)})
+    await joined.leave()
+    if cancels:
+        await client.reaches(thread, run, "interrupted", within=2)
+    else:
+        await goes_on(client, thread, run, log)
+
+
+async def test_a_client_that_leaves_while_its_run_is_queued(client: Client, log: Log) -> None:
+    thread = await client.thread()
+    first = await client.create(thread, "walk", **LONG, log=log.path)
+    await log.has("start")
+    queued = await client.stream(thread, "walk", tag="b", log=log.path)
+    await queued.leave()
+    await client.reaches(thread, queued.run_id, "interrupted", within=2)
+    await goes_on(client, thread, first, log, steps=1)
+    assert not log.times("start", "b")
+
+
+async def test_one_that_comes_back_in_time_saves_the_run(
+    client: Client, patient: Client, log: Log
+) -> None:
+    thread = await client.thread()
+    run = await patient.stream(thread, "walk", left=25, delay=0.1, log=log.path)
+    await log.has("stop")
+    await until(lambda: "values" in run.names)
+    await run.leave()
+    path = f"/threads/{thread}/runs/{run.run_id}/stream"
+    again = await client.follow("GET", path, headers={"last-event-id": run.last_id})
+    assert await again.ended() == "success"  # 2.5 s after its start: the grace is over by then
+    seen = [data["left"] for name, data in run.events + again.events if name == "values"]
+    assert seen == list(range(25, -1, -1))
+
+
+@pytest.mark.parametrize(("create", "again"), [("stream", "stream"), ("wait", "join")])
+async def test_one_that_comes_back_before_it_is_missed(
+    client: Client, patient: Client, log: Log, create: str, again: str
+) -> None:
+    """A connection may be dead for long before the server finds out."""
+    thread = await client.thread()
+    body = patient.body("walk", left=25, delay=0.1, log=log.path)
+    run = await patient.follow("POST", f"/threads/{thread}/runs/{create}", body)
+    await log.has("stop")
+    back = await client.follow("GET", f"/threads/{thread}/runs/{run.run_id}/{again}")
+    await run.leave()
+    await client.reaches(thread, run.run_id, "success", "interrupted")
+    assert await client.status(thread, run.run_id) == "success"
+    await until(lambda: back.over)
+
+
+async def test_one_that_comes_back_too_late_finds_it_cancelled(
+    client: Client, patient: Client, log: Log
+) -> None:
+    thread = await client.thread()
+    run = await patient.stream(thread, "walk", **LONG, log=log.path)
+    await log.has("stop")
+    await run.leave()
+    left = len(log.times("stop"))
+    await client.reaches(thread, run.run_id, "interrupted", within=GRACE + 2)
+    assert len(log.times("stop")) > left + 3  # it had its grace
+    path = f"/threads/{thread}/runs/{run.run_id}/stream"
+    again = await client.follow("GET", path, headers={"last-event-id": run.last_id})
+    assert await again.ended() == "interrupted"
+
+
+async def test_one_that_comes_back_to_a_queued_run(
+    client: Client, patient: Client, log: Log
+) -> None:
+    thread = await client.thread()
+    first = await client.create(thread, "walk", **LONG, log=log.path)
+    await log.has("start")
+    queued = await patient.stream(thread, "walk", tag="b")
+    await queued.leave()
+    again = await client.follow("GET", f"/threads/{thread}/runs/{queued.run_id}/stream")
+    steps = round((GRACE + 0.5) / 0.1)
+    await goes_on(client, thread, first, log, steps=steps)
+    assert await again.ended() == "success"
+
+
+async def test_leaving_twice(client: Client, patient: Client, log: Log) -> None:
+    """The grace of the first farewell does not end the second."""
+    thread = await client.thread()
+    run = await patient.stream(thread, "walk", **LONG, log=log.path)
+    await log.has("stop")
+    await run.leave()
+    path = f"/threads/{thread}/runs/{run.run_id}/stream"
+    again = await patient.follow("GET", path, params={"cancel_on_disconnect": 1})
+    await again.leave()
+    await client.reaches(thread, run.run_id, "interrupted", within=GRACE + 2)
+    assert len(log.times("stop")) >= GRACE / 0.1 - 2
+
+
+async def test_a_killed_api_cancels_nothing(town: Town, client: Client, log: Log) -> None:
+    api = town.fleet.api().wait_ready()
+    thread = await client.thread()
+    async with httpx.AsyncClient(base_url=api.url, timeout=30) as http:
+        doomed = Client(http)
+        run = await doomed.stream(thread, "walk", left=20, delay=0.1, log=log.path)
+        joined = await doomed.follow(
+            "GET", f"/threads/{thread}/runs/{run.run_id}/join", params={"cancel_on_disconnect": 1}
+        )
+        await log.has("stop")
+        api.kill()
+        for follower in (run, joined):
+            await follower.failed()
+    place = f"/threads/{thread}/runs/{run.run_id}/stream"
+    again = await client.follow("GET", place, headers={"last-event-id": run.last_id})
+    assert await again.ended() == "success"
+
+
+async def test_an_api_that_is_told_to_stop_cancels_nothing(
+    town: Town, client: Client, log: Log
+) -> None:
+    api = town.fleet.api().wait_ready()
+    thread = await client.thread()
+    async with httpx.AsyncClient(base_url=api.url, timeout=30) as http:
+        run = await Client(http).stream(thread, "walk", left=20, delay=0.1, log=log.path)
+        await log.has("stop")
+        api.stop()
+        await until(lambda: run.over)
+        assert "end" not in run.names
+        await run.failed()
+    await client.reaches(thread, run.run_id, "success")
+
+
+async def test_a_grace_that_outlasts_the_run(patient: Client, client: Client, log: Log) -> None:
+    thread = await client.thread()
+    run = await patient.stream(thread, "walk", left=3, delay=0.1, log=log.path)
+    await log.has("start")
+    await run.leave()
+    await client.reaches(thread, run.run_id, "success")
+    shown = await client.shown(thread)
+    await client.wait(await client.thread(), "walk", left=12, delay=0.1)  # the grace ends
+    assert await client.status(thread, run.run_id) == "success"
+    assert await client.shown(thread) == shown

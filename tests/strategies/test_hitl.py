@@ -1,0 +1,136 @@
+"""Human in the loop: questions, answers, commands and breakpoints, as a client has them."""
+
+from typing import Any
+
+import pytest
+
+from strategies.client import Client
+
+
+async def asked(client: Client, thread: str) -> dict[str, Any]:
+    """Returns the question of each interrupt that the thread shows: id → question."""
+    shown = await client.shown(thread)
+    assert shown["status"] == "interrupted"
+    listed = [i for found in shown["interrupts"].values() for i in found]
+    state = await client.state(thread)
+    assert {i["id"] for i in state["interrupts"]} == {i["id"] for i in listed}
+    return {i["id"]: i["value"]["question"] for i in listed}
+
+
+async def test_two_questions_at_once(client: Client) -> None:
+    thread = await client.thread()
+    run = await client.stream(thread, "questions", stream_mode=["values", "updates"])
+    assert await run.ended() == "success"
+    questions = await asked(client, thread)
+    assert sorted(questions.values()) == ["one", "two"]
+
+    [first, second] = questions
+    answer = await client.wait(thread, "questions", command={"resume": {first: "A"}})
+    assert [i["id"] for i in answer["__interrupt__"]] == [second]
+    assert list(await asked(client, thread)) == [second]
+
+    answer = await client.wait(thread, "questions", command={"resume": {second: "B"}})
+    expected = sorted(f"{questions[i]}={word}" for i, word in ((first, "A"), (second, "B")))
+    assert sorted(answer["items"][:2]) == expected
+    assert answer["items"][2:] == ["slowly"]
+    shown = await client.shown(thread)
+    assert (shown["status"], shown["interrupts"]) == ("idle", {})
+    listed = (await client.http.get(f"/threads/{thread}/runs")).json()
+    assert {r["status"] for r in listed} == {"success"}
+
+
+async def test_both_questions_answered_together(client: Client) -> None:
+    thread = await client.thread()
+    await client.wait(thread, "questions")
+    answers = {i: question.upper() for i, question in (await asked(client, thread)).items()}
+    answer = await client.wait(thread, "questions", command={"resume": answers})
+    assert answer["items"] == ["one=ONE", "two=TWO", "slowly"]
+
+
+async def test_a_question_inside_a_subgraph(client: Client) -> None:
+    thread = await client.thread()
+    run = await client.stream(thread, "inside", stream_subgraphs=True)
+    assert await run.ended() == "success"
+    assert list((await asked(client, thread)).values()) == ["inside"]
+    state = await client.state(thread)
+    [task] = state["tasks"]
+    assert task["name"] == "inner"
+    assert task["state"]["next"] == ["ask"]
+    answer = await client.wait(thread, "inside", command={"resume": "yes"})
+    assert answer["items"][-3:] == ["inside=yes", "slowly", "after"]
+    assert (await client.shown(thread))["status"] == "idle"
+
+
+async def test_a_new_input_instead_of_an_answer_begins_anew(client: Client) -> None:
+    thread = await client.thread()
+    await client.wait(thread, "questions")
+    old = await asked(client, thread)
+    await client.wait(thread, "questions", left=5)
+    new = await asked(client, thread)
+    assert set(new).isdisjoint(old) or sorted(new.values()) == ["one", "two"]
+    assert (await client.state(thread))["values"]["left"] == 5
+
+
+@pytest.mark.parametrize(
+    ("command", "items"),
+    [
+        ({"goto": "red"}, {"red1"}),
+        ({"goto": ["red", "blue"]}, {"red1", "blue1"}),
+        ({"goto": {"node": "blue", "input": {"left": 7}}}, {"blue7"}),
+        ({"goto": ["red", {"node": "blue", "input": {"left": 7}}]}, {"red1", "blue7"}),
+        ({"goto": "red", "update": {"left": 4}}, {"red4"}),
+        ({"goto": "red", "update": [["left", 5]]}, {"red5"}),
+        ({"goto": "red", "resume": None, "update": None}, {"red1"}),
+    ],
+)
+async def test_goto(client: Client, command: dict[str, Any], items: set[str]) -> None:
+    thread = await client.thread()
+    await client.wait(thread, "rooms", left=1)
+    answer = await client.wait(thread, "rooms", command=command)
+    assert answer["items"][0] == "hall1"
+    assert set(answer["items"][1:]) == items
+
+
+async def test_resume_and_update_together(client: Client) -> None:
+    thread = await client.thread()
+    await client.wait(thread, "questions", left=1)
+    resume = dict.fromkeys(await asked(client, thread), "yes")
+    command = {"resume": resume, "update": {"left": 9}}
+    answer = await client.wait(thread, "questions", command=command)
+    assert (answer["left"], answer["items"]) == (9, ["one=yes", "two=yes", "slowly"])
+
+
+@pytest.mark.parametrize("command", [{}, {"resume": "x", "input": {}}])
+async def test_a_command_has_to_say_something(client: Client, command: dict[str, Any]) -> None:
+    thread = await client.thread()
+    body = {"assistant_id": "rooms", "command": command}
+    answer = await client.http.post(f"/threads/{thread}/runs/wait", json=body)
+    assert answer.status_code == (422 if not command else 200)
+
+
+@pytest.mark.parametrize("where", ["interrupt_before", "interrupt_after"])
+async def test_a_breakpoint(client: Client, where: str) -> None:
+    thread = await client.thread()
+    run = await client.stream(thread, "nested", **{where: ["inner"]})
+    assert await run.ended() == "success"
+    shown = await client.shown(thread)
+    assert (shown["status"], shown["interrupts"]) == ("interrupted", {})
+    expected = ["inner"] if where == "interrupt_before" else ["after"]
+    assert (await client.state(thread))["next"] == expected
+    answer = await client.wait(thread, "nested", input=None)
+    assert answer["items"] == ["before", "before", "1", "after"]
+    assert (await client.shown(thread))["status"] == "idle"
+
+
+async def test_a_breakpoint_everywhere(client: Client) -> None:
+    """`*` stops before each node; null goes on to the next."""
+    thread = await client.thread()
+    await client.wait(thread, "nested", interrupt_before="*")
+    seen = []
+    while (state := await client.state(thread))["next"]:
+        seen.append(state["next"])
+        assert (await client.shown(thread))["status"] == "interrupted"
+        await client.wait(thread, "nested", input=None, interrupt_before="*")
+        assert len(seen) < 20
+    assert [names for names in seen if names != ["inner"]] == [["before"], ["after"]]
+    assert (await client.shown(thread))["status"] == "idle"

@@ -1,0 +1,119 @@
+"""Five hundred runs of twenty clients on ten threads, with every strategy, over 2 APIs and 3 workers."""
+
+import asyncio
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from millstream.shared import keys
+from millstream.shared.redis import Client as Redis
+from strategies.client import Client, Following
+from strategies.conftest import CONFIG, Town
+
+RUNS, CLIENTS, THREADS = 500, 20, 10
+STRATEGIES = ["enqueue"] * 6 + ["interrupt"] * 2 + ["rollback"] * 2 + ["reject"]
+WAYS = ["runs/stream", "runs/stream", "runs/wait", "runs"]
+
+
+class Crowd:
+    """The clients, and what became of their runs."""
+
+    def __init__(self, apis: list[Client], threads: list[str], folder: Path) -> None:
+        self.apis = apis
+        self.threads = threads
+        self.folder = folder
+        self.left = RUNS
+        self.rejected = 0
+        self.ended: list[tuple[str, str, str]] = []  # thread, run, status by `end`
+
+    async def come(self, seed: int) -> None:
+        """Plays one client, until all runs have been admitted."""
+        choose = random.Random(seed)
+        while self.left > 0:
+            self.left -= 1
+            if not await self._run(choose):
+                self.left += 1
+                self.rejected += 1
+
+    async def _run(self, choose: random.Random) -> bool:
+        """Has one run; returns False if it was rejected."""
+        api, thread = choose.choice(self.apis), choose.choice(self.threads)
+        way, strategy = choose.choice(WAYS), choose.choice(STRATEGIES)
+        body = api.body(
+            "locked", left=choose.randint(1, 3), delay=choose.uniform(0.002, 0.015),
+            folder=self.folder, multitask_strategy=strategy,
+        )  # fmt: skip
+        answer = await api.follow("POST", f"/threads/{thread}/{way}", body)
+        if answer.status == 409:
+            assert strategy == "reject"
+            await answer.answer()
+            return False
+        assert answer.status == 200, answer.text
+        run = answer.run_id
+        if way == "runs":
+            other = choose.choice(self.apis)
+            path = f"/threads/{thread}/runs/{run}/stream"
+            answer = await other.follow("GET", path, headers={"last-event-id": "0"})
+            if answer.status == 404:  # it was rolled back before we came to follow it
+                self.ended.append((thread, run, "interrupted"))
+                return True
+        status = ""
+        if isinstance(answer, Following) and way != "runs/wait":
+            status = await answer.ended(within=60)
+        else:
+            await answer.answer(within=60)
+        self.ended.append((thread, run, status))
+        return True
+
+
+@pytest.mark.timeout(180)
+async def test_mixed_load(
+    town: Town,
+    client: Client,
+    patient: Client,
+    redis: Redis,
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
+) -> None:
+    third = town.fleet.worker(CONFIG).wait_ready()
+    crowd = Crowd([client, patient], [await client.thread() for _ in range(THREADS)], tmp_path)
+    begun = time.perf_counter()
+    try:
+        await asyncio.gather(*(crowd.come(seed) for seed in range(CLIENTS)))
+        wall = time.perf_counter() - begun
+        assert len(crowd.ended) == RUNS
+        outcomes = await asyncio.gather(*(outcome(client, redis, *run) for run in crowd.ended))
+    finally:
+        third.stop()
+    counted = Counter(outcomes)
+    record_property("outcomes", dict(counted))
+    record_property("seconds", round(wall, 1))
+    print(f"{RUNS} runs in {wall:.1f} s, {crowd.rejected} rejected:", dict(counted))  # noqa: T201
+    assert set(counted) == {"success", "interrupted", "gone"}
+
+    assert os.listdir(tmp_path) == []  # no lock held, none broken
+    assert await redis.zcard(keys.queue("default")) == 0
+    assert await redis.scard(keys.live()) == 0  # type: ignore[misc]
+    for thread in crowd.threads:
+        assert not await redis.exists(keys.waiting(thread))
+        assert not await redis.hexists(keys.thread(thread), "active")  # type: ignore[misc]
+        assert (await client.shown(thread))["status"] in ("idle", "interrupted")
+
+
+async def outcome(client: Client, redis: Redis, thread: str, run: str, told: str) -> str:
+    """Returns what became of a run; it has exactly one end, and that is what its client was told."""
+    entries: list[Any] = await redis.xrange(keys.events(thread, run))
+    ends = [fields[b"end"] for _, fields in entries if b"end" in fields]
+    assert len(ends) == 1, (run, entries)
+    assert b"end" in entries[-1][1]
+    status = await client.status(thread, run)
+    shown = "interrupted" if status == "gone" else status
+    assert ends[0] == b'{"status":"%b"}' % shown.encode()
+    assert told in ("", shown)
+    return status

@@ -1,0 +1,224 @@
+"""What a client sees of the four strategies, on a running system."""
+
+import asyncio
+import uuid
+from collections.abc import Callable
+
+import pytest
+
+from harness.waiting import until
+from millstream.shared import keys
+from millstream.shared.redis import Client as Redis
+from strategies.client import Client, Following, Log
+from strategies.conftest import Outpost
+
+REFUSAL = (
+    "Thread is already running a task. Wait for it to finish or choose a different multitask "
+    "strategy."
+)
+HOW = ["runs", "runs/stream", "runs/wait"]
+
+
+async def running(client: Client, thread: str, log: Log, **more: object) -> Following:
+    """Starts a run that takes long, and returns when it has done one step of it."""
+    first = await client.stream(thread, "walk", left=100, delay=0.1, tag="a", log=log.path, **more)
+    await log.has("stop", "a")
+    return first
+
+
+async def second(client: Client, thread: str, how: str, log: Log, strategy: str) -> str:
+    """Starts a second run in one of three ways; returns its id."""
+    body = client.body("walk", left=2, tag="b", log=log.path, multitask_strategy=strategy)
+    answer = await client.follow("POST", f"/threads/{thread}/{how}", body)
+    assert answer.status == 200, answer.text
+    return answer.run_id
+
+
+@pytest.fixture(params=["kept", "stateless"])
+async def thread(client: Client, request: pytest.FixtureRequest) -> str:
+    """A thread that was created, and one that a stateless run has left."""
+    if request.param == "kept":
+        return await client.thread()
+    body = client.body("walk", left=0, tag="s", on_completion="keep")
+    run = (await client.http.post("/runs", json=body)).json()
+    await client.reaches(run["thread_id"], run["run_id"], "success")
+    return str(run["thread_id"])
+
+
+def after(thread_items: list[str]) -> list[str]:
+    """Leaves out what the stateless run that made the thread has written."""
+    return [item for item in thread_items if not item.startswith("s")]
+
+
+@pytest.mark.parametrize("how", HOW)
+async def test_reject(client: Client, thread: str, log: Log, how: str) -> None:
+    first = await running(client, thread, log)
+    body = client.body("walk", multitask_strategy="reject")
+    answer = await client.http.post(f"/threads/{thread}/{how}", json=body)
+    assert (answer.status_code, answer.json()) == (409, {"detail": REFUSAL})
+    await log.has("stop", "a", times=len(log.times("stop", "a")) + 1)  # it goes on
+    assert await client.status(thread, first.run_id) == "running"
+    listed = (await client.http.get(f"/threads/{thread}/runs")).json()
+    assert listed[0]["run_id"] == first.run_id
+    await client.cancel(thread, first.run_id)
+    assert await first.ended() == "interrupted"
+    assert await client.wait(thread, "walk", multitask_strategy="reject", tag="c")
+
+
+@pytest.mark.parametrize("how", HOW)
+async def test_interrupt(client: Client, thread: str, log: Log, how: str) -> None:
+    first = await running(client, thread, log)
+    run = await second(client, thread, how, log, "interrupt")
+    assert await first.ended(within=3) == "interrupted"
+    assert "error" not in first.names
+    assert await client.reaches(thread, run, "success") == "success"
+    assert await client.status(thread, first.run_id) == "interrupted"
+    items = after(await client.items(thread))
+    assert items[0] == "a100"  # its checkpoints stay
+    assert items[-2:] == ["b2", "b1"]
+    assert min(log.times("start", "b")) >= max(log.times("stop", "a"))
+    assert (await client.shown(thread))["status"] == "idle"
+
+
+@pytest.mark.parametrize("how", HOW)
+async def test_rollback(client: Client, thread: str, log: Log, how: str) -> None:
+    first = await running(client, thread, log)
+    run = await second(client, thread, how, log, "rollback")
+    assert await first.ended(within=3) == "interrupted"
+    assert await client.reaches(thread, run, "success") == "success"
+    assert await client.status(thread, first.run_id) == "gone"
+    assert after(await client.items(thread)) == ["b2", "b1"]
+    listed = (await client.http.get(f"/threads/{thread}/runs")).json()
+    assert first.run_id not in [r["run_id"] for r in listed]
+    assert min(log.times("start", "b")) >= max(log.times("stop", "a"))
+    assert (await client.shown(thread))["status"] == "idle"
+
+
+async def test_enqueue_is_first_in_first_out(client: Client, thread: str, log: Log) -> None:
+    """Eight runs over two workers, created in all ways: each starts where the one before ended."""
+    first = await client.stream(thread, "walk", left=4, delay=0.05, tag="a", log=log.path)
+    tags = [chr(ord("b") + number) for number in range(7)]
+    answers = []
+    for number, tag in enumerate(tags):
+        body = client.body("walk", left=2, delay=0.01, tag=tag, log=log.path)
+        path = f"/threads/{thread}/{HOW[number % 3]}"
+        answers.append(await client.follow("POST", path, body))
+    for answer in answers:
+        await client.reaches(thread, answer.run_id, "success")
+    assert await first.ended() == "success"
+    expected = ["a4", "a3", "a2", "a1"] + [f"{tag}{left}" for tag in tags for left in (2, 1)]
+    assert after(await client.items(thread)) == expected
+    for before, then in zip(["a", *tags], tags, strict=False):
+        assert max(log.times("stop", before)) <= min(log.times("start", then))
+
+
+async def test_a_queued_stream_has_headers_and_keepalives_at_once(client: Client, log: Log) -> None:
+    thread = await client.thread()
+    first = await running(client, thread, log)
+    queued = await client.stream(thread, "walk", left=1, tag="b")  # returns with the headers
+    body = client.body("walk", left=1, tag="c")
+    waits = await client.follow("POST", f"/threads/{thread}/runs/wait", body)
+    assert await client.status(thread, queued.run_id) == "pending"
+    await until(lambda: queued.text.count(": heartbeat\r\n") > 1 and len(waits.text) > 1)
+    assert queued.events == []
+    assert not first.over
+    await client.cancel(thread, first.run_id)
+    assert await queued.ended() == "success"
+    assert (await waits.answer())["items"][-1] == "c1"
+
+
+async def test_an_interrupting_run_goes_before_those_that_wait(client: Client, log: Log) -> None:
+    thread = await client.thread()
+    await running(client, thread, log)
+    queued = [await client.create(thread, "walk", tag=tag, log=log.path) for tag in "bc"]
+    urgent = await client.create(
+        thread, "walk", tag="u", log=log.path, multitask_strategy="interrupt"
+    )
+    for run in [urgent, *queued]:
+        await client.reaches(thread, run, "success")
+    assert (await client.items(thread))[-3:] == ["u1", "b1", "c1"]
+
+
+@pytest.mark.parametrize("strategy", ["interrupt", "rollback"])
+async def test_two_at_the_same_moment(client: Client, log: Log, strategy: str) -> None:
+    thread = await client.thread()
+    first = await running(client, thread, log)
+    two = await asyncio.gather(
+        *(client.create(thread, "walk", tag=t, multitask_strategy=strategy) for t in "bc")
+    )
+    assert await first.ended(within=3) == "interrupted"
+    ends = [await client.reaches(thread, run, "success", "interrupted", "gone") for run in two]
+    # Both were admitted while the first was being cancelled: both run. Or the later one found
+    # the earlier one at work.
+    assert "success" in ends
+    items = [item for item in await client.items(thread) if not item.startswith("a")]
+    assert len(items) >= ends.count("success")
+    assert (await client.shown(thread))["status"] == "idle"
+
+
+@pytest.mark.parametrize(("strategy", "left"), [("interrupt", "interrupted"), ("rollback", "gone")])
+async def test_against_a_run_that_nobody_has_claimed(
+    client: Client, outpost: Callable[[str], Outpost], redis: Redis, strategy: str, left: str
+) -> None:
+    post = outpost("walk")
+    worker = post.worker().wait_ready()
+    worker.stop()
+    thread = await client.thread()
+    first = await client.stream(thread, post.graph, tag="a")
+    assert await client.status(thread, first.run_id) == "pending"
+    then = await client.create(thread, post.graph, tag="b", multitask_strategy=strategy)
+    assert await first.ended(within=2) == "interrupted"
+    assert first.names == ["end"]
+    assert await client.status(thread, first.run_id) == left
+    post.worker().wait_ready()
+    await client.reaches(thread, then, "success")
+    assert await client.items(thread) == ["b1"]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "left", "outside"),
+    # What is there before the second run; its subgraph repeats all that it is given.
+    [("interrupt", "interrupted", ["before"]), ("rollback", "gone", [])],
+)
+async def test_against_a_run_whose_worker_is_dead(
+    client: Client,
+    outpost: Callable[[str], Outpost],
+    redis: Redis,
+    log: Log,
+    strategy: str,
+    left: str,
+    outside: list[str],
+) -> None:
+    post = outpost("nested")
+    worker, spare = post.worker(), post.worker()
+    worker.wait_ready(), spare.wait_ready()
+    thread = await client.thread()
+    first = await client.stream(thread, post.graph, left=50, delay=0.1, tag="a", log=log.path)
+    await log.has("stop", "a", times=2)
+    control = await redis.hget(keys.run(thread, first.run_id), "control")  # type: ignore[misc]
+    (worker if b"-%d-" % worker.pid in control else spare).kill()
+    then = await client.create(
+        thread, post.graph, left=1, tag="b", log=log.path, multitask_strategy=strategy
+    )
+    assert await first.ended(within=3.5) == "interrupted"  # lease 1 s, scan 1 s
+    await client.reaches(thread, then, "success")
+    assert await client.status(thread, first.run_id) == left
+    assert first.names.count("metadata") == 1  # it was not started again
+    given = [*outside, "before"]
+    assert await client.items(thread) == [*given, *given, "b1", "after"]
+
+
+async def test_an_unknown_strategy_is_refused(client: Client) -> None:
+    thread = await client.thread()
+    body = {"assistant_id": "walk", "multitask_strategy": "bogus"}
+    answer = await client.http.post(f"/threads/{thread}/runs", json=body)
+    assert answer.status_code == 422
+    assert "multitask_strategy" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("strategy", ["interrupt", "rollback"])
+async def test_a_run_on_a_thread_that_is_to_be_created(client: Client, strategy: str) -> None:
+    thread = str(uuid.uuid4())
+    body = client.body("walk", tag="a", multitask_strategy=strategy) | {"if_not_exists": "create"}
+    answer = await client.http.post(f"/threads/{thread}/runs/wait", json=body)
+    assert answer.json()["items"] == ["a1"]
