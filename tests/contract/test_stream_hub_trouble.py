@@ -180,6 +180,7 @@ async def test_an_empty_page_that_arrives_late_loses_no_events(
     spec = await admit(real_redis)
     early = await hub.open(spec.thread_id, spec.run_id, START)
     late = await hub.open(spec.thread_id, spec.run_id, START)
+    await asyncio.wait_for(late._tail.subscribed.wait(), 5)
     pages = hub._oldest_and_page
     has_read, may_go_on = asyncio.Event(), asyncio.Event()
 

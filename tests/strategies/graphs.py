@@ -163,7 +163,7 @@ def _questions() -> Graph:
     for name in ("one", "two"):
         graph.add_node(name, _ask(name))
         graph.add_edge(START, name)
-    graph.add_node("slowly", _slowly)
+    graph.add_node("slowly", _slowly)  # type: ignore[arg-type]
     graph.add_edge(["one", "two"], "slowly")
     graph.add_edge("slowly", END)
     return graph.compile()
@@ -173,7 +173,7 @@ def _inside() -> Graph:
     """One question in a subgraph, with a step after it there."""
     graph: StateGraph[State, None, State, State] = StateGraph(State)
     graph.add_node("ask", _ask("inside"))
-    graph.add_node("slowly", _slowly)
+    graph.add_node("slowly", _slowly)  # type: ignore[arg-type]
     graph.add_edge(START, "ask")
     graph.add_edge("ask", "slowly")
     graph.add_edge("slowly", END)

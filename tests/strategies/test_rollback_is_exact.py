@@ -101,7 +101,7 @@ async def test_of_an_answer(
     assert (await client.shown(thread))["status"] == "idle"
 
 
-async def test_of_a_part_of_the_answers(client: Client, redis: Redis, log: Log, graph: str) -> None:
+async def test_of_a_part_of_the_answers(client: Client, redis: Redis, log: Log) -> None:
     """A run that pauses again is a success, and is not undone with the one after it."""
     thread = await client.thread()
     await client.wait(thread, "questions")

@@ -20,7 +20,7 @@ from millstream.shared.errors import (
     NotFoundError,
     UnavailableError,
 )
-from millstream.shared.redis import AWAY
+from millstream.shared.redis import AWAY, REFUSING
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +82,11 @@ async def _away(request: Request, error: Any) -> Response:
     return problem(503, "Redis is not reachable. Try again shortly.", {"retry-after": "1"})
 
 
+async def _refusing(request: Request, error: Any) -> Response:
+    log.error("%s %s: Redis takes no writes: %s", request.method, request.url.path, error)
+    return problem(503, "Redis takes no writes now. Try again later.", {"retry-after": "5"})
+
+
 async def _unexpected(request: Request, error: Any) -> Response:
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return problem(500, "Internal Server Error")
@@ -92,5 +97,6 @@ HANDLERS: Final[dict[Any, Callable[[Request, Any], Awaitable[Response]]]] = {
     ValidationError: _invalid,
     HTTPException: _http,
     **dict.fromkeys(AWAY, _away),
+    **dict.fromkeys(REFUSING, _refusing),
     Exception: _unexpected,
 }

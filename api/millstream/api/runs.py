@@ -307,11 +307,17 @@ async def end_run(request: Request, thread_id: str, run_id: str) -> None:
         return
     reader = await _hub(request).open(thread_id, run_id, START)
     try:
-        while not reader.ended:
-            if not await reader.read():
-                await reader.news.wait()
-            if reader.closing:
-                raise UnavailableError("The server is stopping; the run was cancelled.")
+        # A worker that died is followed by another within a lease, if there is one.
+        async with asyncio.timeout(settings_of(request).lease + 10):
+            while not reader.ended:
+                if not await reader.read():
+                    await reader.news.wait()
+                if reader.closing:
+                    raise UnavailableError("The server is stopping; the run was cancelled.")
+    except TimeoutError:
+        raise UnavailableError(
+            f"Run {run_id} was cancelled, but no worker is there to end it. Try again."
+        ) from None
     finally:
         reader.close()
 

@@ -26,7 +26,7 @@ def submission(request: RunCreate, graph: GraphInfo, *, run_id: str, thread_id: 
         for key, value in request.config.configurable.items()
         if not key.startswith(INTERNAL) and key not in own
     }
-    context = request.context
+    context = {k: v for k, v in request.context.items() if not k.startswith(INTERNAL)}
     if not context:
         context = given
     elif not given:

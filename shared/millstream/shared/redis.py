@@ -8,11 +8,14 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 Client = Redis  # replies are bytes throughout: nothing is decoded before it has to be
 
 AWAY = (RedisConnectionError, RedisTimeoutError, OSError)
+# It is there, but takes no writes: out of memory, a replica, a disk that is full.
+REFUSING = (OutOfMemoryError, ReadOnlyError)
 _PASSWORD = re.compile(r"(?<=://)([^:@/]*):.*@", re.DOTALL)
 _PASSWORD_OPTION = re.compile(r"([?&]password=)[^&]*", re.IGNORECASE)
 

@@ -306,9 +306,9 @@ class Reader:
         tail = self._tail
         rung = tail.rung
         if self._cursor is None:
-            await tail.subscribed.wait()
-            rung = tail.rung
             await self._begin()
+        if not tail.subscribed.is_set() and tail.start is None:
+            return []  # nobody would hear of what comes; the doorbell's confirmation is news
         assert self._cursor is not None
         entries = tail.after(self._cursor)
         if entries is None:
@@ -323,13 +323,18 @@ class Reader:
 
     async def _begin(self) -> None:
         """Sets the cursor."""
-        if self._after is not None:
-            self._cursor = self._after
+        if self._after == START:
+            self._cursor = START
             return
-        newest = await self._hub._redis.xrevrange(self._tail.key, count=1)
-        self._cursor = START
-        if newest and b"end" not in newest[0][1]:  # of an ended run, what is kept is all there is
-            self._cursor = _entry(newest[0]).position
+        found = await self._hub._redis.xrevrange(self._tail.key, count=1)
+        newest = _entry(found[0]).position if found else START
+        if self._after is not None:
+            # An id from the future would open the shared window where nothing is yet.
+            self._cursor = min(self._after, newest)
+        elif found and b"end" in found[0][1]:
+            self._cursor = START  # of an ended run, what is kept is all there is
+        else:
+            self._cursor = newest
 
     async def _catch_up(self, rung: int) -> list[Entry]:
         """Reads a page from Redis; opens the shared window once a reader stands at the head."""

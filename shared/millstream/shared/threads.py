@@ -100,5 +100,6 @@ async def delete_thread(redis: Client, thread_id: str) -> bool:
 
 async def require_thread(redis: Client, thread_id: str) -> None:
     """Raises NotFoundError if there is no such thread."""
-    if not await redis.exists(keys.thread(thread_id)):
+    retired = await redis.hget(keys.thread(thread_id), "retired")  # type: ignore[misc]
+    if retired or not await redis.exists(keys.thread(thread_id)):
         raise NotFoundError(f"Thread with ID {thread_id} not found")

@@ -51,6 +51,10 @@ class CallLane:
                 log.warning("Redis is away, asking for calls again soon: %s", error)
                 await asyncio.sleep(0.2)
                 call = None
+            except Exception:
+                log.exception("the lane of calls stumbled and goes on")
+                await asyncio.sleep(0.2)
+                call = None
             except BaseException:
                 self._slots.release()
                 raise

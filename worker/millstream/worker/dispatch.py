@@ -63,8 +63,13 @@ class RunWorker(Worker):
                 log.warning("Redis is away, trying again: %s", error)
                 await asyncio.sleep(BACKOFF)
             except asyncio.CancelledError:
-                if not self._draining:
+                # Ours only if somebody cancels this task; else it leaked out of a user's code.
+                task = asyncio.current_task()
+                if not self._draining and task is not None and task.cancelling():
                     raise
+            except Exception:  # Redis refuses (out of memory, read-only), or something unforeseen
+                log.exception("the worker stumbled and goes on")
+                await asyncio.sleep(BACKOFF)
 
     async def drain(self) -> None:
         """Takes no more runs, and hands back those in flight, for another worker to go on with."""
@@ -101,8 +106,14 @@ class RunWorker(Worker):
         """Claims each job, and starts those that could be claimed."""
         settings = self._settings
         for job_id in job_ids:
-            job = job_id.decode()
+            job = job_id.decode(errors="replace")
             if job in self.tasks and not self.tasks[job].done():
+                continue
+            try:
+                keys.parse_job_id(job)
+            except ValueError:
+                log.error("the queue holds %r, which is no job of ours; it is taken out", job)
+                await self._redis.zrem(self.queue_name, job_id)
                 continue
             claim = await scripts.claim(
                 self._redis,

@@ -101,7 +101,7 @@ class EventStream:
         if not namespace:
             self._note(mode, payload, data)
         if data is not None:
-            yield ("|".join((mode, *namespace)), data)
+            yield _name(mode, namespace), data
 
     def _note(self, mode: str, payload: Any, data: bytes | None) -> None:
         if mode == "values":
@@ -113,7 +113,7 @@ class EventStream:
         self, namespace: Namespace, message: BaseMessage, metadata: dict[str, Any]
     ) -> Iterator[tuple[str, bytes]]:
         if "messages-tuple" in self._modes:
-            yield "|".join(("messages", *namespace)), encode([message, metadata])
+            yield _name("messages", namespace), encode([message, metadata])
             return
         key = message.id or ""
         seen = self._messages.get(key)
@@ -127,6 +127,11 @@ class EventStream:
         else:
             self._messages[key] = message
             yield "messages/complete", encode([message])
+
+
+def _name(mode: str, namespace: Namespace) -> str:
+    """Returns the event's name: one line, whatever a node is called."""
+    return "|".join((mode, *namespace)).translate({10: " ", 13: " "})
 
 
 def _with_places(checkpoint: dict[str, Any]) -> dict[str, Any]:

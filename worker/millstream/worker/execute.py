@@ -19,7 +19,7 @@ from millstream.worker.graphs import Graph, GraphRegistry
 from millstream.worker.heartbeat import Heartbeat
 from millstream.worker.outcome import How, Outcome, outcome
 from millstream.worker.publish import Publisher, RunStream
-from millstream.worker.request import Request, read_request, resumed
+from millstream.worker.request import CHECKPOINT_KEYS, Request, read_request, resumed
 
 log = logging.getLogger(__name__)
 
@@ -125,6 +125,9 @@ class Attempt:
             )
         finally:
             stopped.cancel()
+        if graph_run.cancelled():  # nobody cancelled it: a user's code let a CancelledError out
+            told = {"error": "CancelledError", "message": "The graph cancelled itself."}
+            return Ending(How.RAISED, error=told, values=self._newest_values())
         if graph_run.done():
             return graph_run.result()
         how = How.CANCELLED if self._stop.is_set() else How.TIMED_OUT
@@ -163,7 +166,7 @@ class Attempt:
         configurable = {
             key: value
             for key, value in request.config.get("configurable", {}).items()
-            if key not in ("checkpoint_id", "checkpoint_map")
+            if key not in CHECKPOINT_KEYS
         }
         state = await graph.aget_state({"configurable": configurable})
         interrupts = {

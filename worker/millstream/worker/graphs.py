@@ -36,6 +36,7 @@ class ConfigFile(msgspec.Struct):
     graphs: dict[str, str | GraphEntry]
     dependencies: list[str] = []
     env: str | dict[str, str] = {}
+    auth: dict[str, object] | None = None
 
 
 class GraphSource:
@@ -141,6 +142,11 @@ def read_config(path: Path) -> ConfigFile:
         raise SettingError(f"{path} is not a valid langgraph.json: {error}") from None
     if not config.graphs:
         raise SettingError(f"{path} names no graph: `graphs` is empty.")
+    if config.auth is not None:
+        raise SettingError(
+            f"{path} asks for `auth`, which this version does not enforce: the API would be open "
+            "to all. Put a proxy that authenticates before it, and take `auth` out."
+        )
     return config
 
 

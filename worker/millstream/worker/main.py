@@ -87,7 +87,7 @@ async def work(registry: graphs.GraphRegistry, settings: Settings) -> None:
     lanes = [
         asyncio.create_task(CallLane(redis, blocking, registry, saver, settings.queue).run()),
         asyncio.create_task(_report_alive(redis, settings.queue, worker_id)),
-        asyncio.create_task(_every(SWEEP, lambda: sweep.run_once(redis, saver))),
+        asyncio.create_task(_every(SWEEP, lambda: _sweep(redis, saver))),
     ]
     serving = asyncio.create_task(worker.serve())
     ready = {
@@ -98,9 +98,16 @@ async def work(registry: graphs.GraphRegistry, settings: Settings) -> None:
     }
     sys.stdout.write(f"millstream-ready {json.dumps(ready)}\n")
     sys.stdout.flush()
+    stopping = asyncio.create_task(stop.wait())
     try:
-        await stop.wait()
+        done, _ = await asyncio.wait(
+            {stopping, serving, *lanes}, return_when=asyncio.FIRST_COMPLETED
+        )
+        if stopping not in done:
+            log.error("a part of the worker has ended, so the worker ends: %s", done)
+            raise SettingError("The worker stopped by itself; see its log.")
     finally:
+        stopping.cancel()
         await worker.drain()
         for lane in lanes:
             lane.cancel()
@@ -121,6 +128,11 @@ def _announcements(registry: graphs.GraphRegistry, queue_name: str) -> list[Grap
 
 async def _report_alive(redis: Client, queue_name: str, worker_id: str) -> None:
     await _every(ALIVE, lambda: queue.report_alive(redis, queue_name, worker_id, ttl=3 * ALIVE))
+
+
+async def _sweep(redis: Client, saver: FencedSaver) -> None:
+    while await sweep.run_once(redis, saver) == sweep.BATCH:
+        pass  # a full batch: there may be more
 
 
 async def _every(seconds: float, service: Callable[[], Awaitable[object]]) -> None:

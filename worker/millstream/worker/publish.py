@@ -11,11 +11,12 @@ from collections.abc import Callable
 from typing import Final
 
 from millstream.shared import scripts
-from millstream.shared.redis import AWAY, Client
+from millstream.shared.redis import AWAY, REFUSING, Client
 from millstream.shared.scripts import Claim
 
 log = logging.getLogger(__name__)
 
+OVERHEAD: Final = 64  # bytes that an event costs beside its text
 HIGH_WATER: Final = 4 * 1024 * 1024  # bytes a run may have unsent before its graph has to wait
 
 
@@ -36,7 +37,7 @@ class RunStream:
         """Adds an event; after `close()` it is dropped, for it belongs to nobody any more."""
         if self.open:
             self.words += (event, data)
-            self.size += len(data)
+            self.size += len(event) + len(data) + OVERHEAD
             self._publisher.wake(self)
 
     async def room(self) -> None:
@@ -128,7 +129,7 @@ class Publisher:
         while True:
             try:
                 return await scripts.append(self._redis, batches, max_events=self._max_events)
-            except AWAY as error:
+            except (*AWAY, *REFUSING) as error:
                 # A batch keeps its number: it is written once, however often it is sent.
                 log.warning("Redis is away, %d batches wait: %s", len(batches), error)
                 await asyncio.sleep(0.2)

@@ -12,6 +12,8 @@ from millstream.shared.scripts import Claim
 from millstream.shared.wire import RunKwargs, unpack_kwargs
 from millstream.worker.graphs import Graph
 
+# What names a checkpoint in `configurable`; a run's own are always those of the root namespace.
+CHECKPOINT_KEYS: Final = ("checkpoint_id", "checkpoint_map", "checkpoint_ns")
 LANGGRAPH_VERSION: Final = version("langgraph")
 
 
@@ -70,7 +72,7 @@ def resumed(request: Request) -> Request:
     The client's own checkpoint, if it named one, was left behind by the first attempt.
     """
     configurable = dict(request.config.get("configurable", {}))
-    for key in ("checkpoint_id", "checkpoint_map"):
+    for key in CHECKPOINT_KEYS:
         configurable.pop(key, None)
     return Request(request.kwargs, {**request.config, "configurable": configurable}, None)
 

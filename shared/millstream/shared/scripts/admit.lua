@@ -61,5 +61,6 @@ else
   redis.call('HSET', KEYS[1], 'active', ARGV[10])
   redis.call('ZADD', KEYS[5], now_ms, ARGV[1])
   redis.call('RPUSH', KEYS[6], ARGV[1])
+  redis.call('LTRIM', KEYS[6], -1000, -1) -- saturated workers leave theirs; a scan finds what is cut
 end
 return {'admitted', now_us, ''}

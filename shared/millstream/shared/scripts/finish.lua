@@ -63,6 +63,7 @@ else
     redis.call('HSET', KEYS[2], 'active', next, 'status', ARGV[8])
     redis.call('ZADD', queue, now_ms, job)
     redis.call('RPUSH', wake, job)
+    redis.call('LTRIM', wake, -1000, -1)
   else
     redis.call('HDEL', KEYS[2], 'active')
     redis.call('HSET', KEYS[2], 'status', redis.call('HGET', KEYS[2], 'settled'))

@@ -17,4 +17,5 @@ local now_ms = math.floor(time[1] * 1000 + time[2] / 1000)
 redis.call('HSET', KEYS[1], 'status', ARGV[4], 'attempt', run[3] - 1)
 redis.call('ZADD', KEYS[2], now_ms, ARGV[1])
 redis.call('RPUSH', KEYS[3], ARGV[1])
+redis.call('LTRIM', KEYS[3], -1000, -1)
 return 1

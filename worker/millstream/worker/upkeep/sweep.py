@@ -28,7 +28,8 @@ async def run_once(redis: Client, checkpointer: BaseCheckpointSaver[Any]) -> int
     for job in jobs:
         thread_id, _ = keys.parse_job_id(job.decode())
         try:
-            await checkpointer.adelete_thread(thread_id)
+            if not await redis.exists(keys.thread(thread_id)):  # else somebody made it anew
+                await checkpointer.adelete_thread(thread_id)
         except AWAY:
             raise
         except Exception:  # the others behind it must not wait for ever
