@@ -54,7 +54,10 @@ def _cancellable(kind: type[Any]) -> type[Any]:
     """
 
     class Cancellable(kind):  # type: ignore[misc]
+        """A connection whose sending honours a cancel."""
+
         async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+            """Sends the command; raises the CancelledError that came meanwhile."""
             task = asyncio.current_task()
             before = task.cancelling() if task else 0
             await super().send_packed_command(command, check_health)
