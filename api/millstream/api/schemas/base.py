@@ -1,6 +1,6 @@
 """What all requests have in common."""
 
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 
@@ -33,4 +33,3 @@ def _listed(value: Any) -> Any:
 
 
 Listed = BeforeValidator(_listed)  # `a`, `a,b` or a repeated parameter
-Strings = Annotated[list[str], Listed]
