@@ -15,7 +15,7 @@ from harness.waiting import until
 
 pytestmark = pytest.mark.xdist_group("streams")
 
-GIVEN_UP = 1.0  # s within which a run whose client has left is ended
+GIVEN_UP = 8.0  # s within which a run whose client has left is ended
 
 
 class Followed:
@@ -72,7 +72,7 @@ async def test_cancel_ends_the_run_and_stops_the_graph(
     await getattr(run.wire, leave)()
     assert await run.thread.ended(run.run_id) == "interrupted"
     assert time.monotonic() - left < GIVEN_UP
-    await log.noted("stopped", within=1)
+    await log.noted("stopped", within=10)
     assert not log.notes("end")
 
 
@@ -124,7 +124,7 @@ async def test_leaving_a_joined_stream_cancels_if_asked_to(
     path = f"{thread.place}/{run_id}/{verb}?cancel_on_disconnect=true"
     await getattr(await Wire.open(thread.url, "GET", path), leave)()
     assert await thread.ended(run_id, within=GIVEN_UP) == "interrupted"
-    await log.noted("stopped", within=1)
+    await log.noted("stopped", within=10)
 
 
 async def test_leaving_after_the_end_changes_nothing(streams: Yard, leave: str) -> None:
@@ -167,8 +167,8 @@ async def test_a_stopped_api_process_lets_its_streams_go_and_cancels_nothing(
     begun = time.monotonic()
     api.send(signal.SIGTERM)
     bodies = await asyncio.gather(*(run.wire.rest() for run in runs))
-    await until(lambda: api.process.poll() is not None, within=5, what="the end of the process")
-    assert time.monotonic() - begun < 5
+    await until(lambda: api.process.poll() is not None, within=10, what="the end of the process")
+    assert time.monotonic() - begun < 10
     assert api.process.returncode in (0, -signal.SIGTERM)  # uvicorn ends by the signal it caught
     for run, body in zip(runs, bodies, strict=True):
         assert b"event: end" not in body

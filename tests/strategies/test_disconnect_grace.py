@@ -28,7 +28,7 @@ async def test_the_creator_leaves_and_the_run_is_cancelled(
     run = await client.follow("POST", f"/threads/{thread}/runs/{path}", body)
     await log.has("stop")
     await run.leave()
-    await client.reaches(thread, run.run_id, "interrupted", within=2)
+    await client.reaches(thread, run.run_id, "interrupted", within=10)
     assert await client.items(thread)
 
 
@@ -52,7 +52,7 @@ async def test_one_that_joined_leaves(client: Client, log: Log, path: str, cance
     joined = await client.follow("GET", place, params={"cancel_on_disconnect": int(cancels)})
     await joined.leave()
     if cancels:
-        await client.reaches(thread, run, "interrupted", within=2)
+        await client.reaches(thread, run, "interrupted", within=10)
     else:
         await goes_on(client, thread, run, log)
 
@@ -63,7 +63,7 @@ async def test_a_client_that_leaves_while_its_run_is_queued(client: Client, log:
     await log.has("start")
     queued = await client.stream(thread, "walk", tag="b", log=log.path)
     await queued.leave()
-    await client.reaches(thread, queued.run_id, "interrupted", within=2)
+    await client.reaches(thread, queued.run_id, "interrupted", within=10)
     await goes_on(client, thread, first, log, steps=1)
     assert not log.times("start", "b")
 

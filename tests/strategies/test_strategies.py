@@ -69,7 +69,7 @@ async def test_reject(client: Client, thread: str, log: Log, how: str) -> None:
 async def test_interrupt(client: Client, thread: str, log: Log, how: str) -> None:
     first = await running(client, thread, log)
     run = await second(client, thread, how, log, "interrupt")
-    assert await first.ended(within=3) == "interrupted"
+    assert await first.ended(within=10) == "interrupted"
     assert "error" not in first.names
     assert await client.reaches(thread, run, "success") == "success"
     assert await client.status(thread, first.run_id) == "interrupted"
@@ -84,7 +84,7 @@ async def test_interrupt(client: Client, thread: str, log: Log, how: str) -> Non
 async def test_rollback(client: Client, thread: str, log: Log, how: str) -> None:
     first = await running(client, thread, log)
     run = await second(client, thread, how, log, "rollback")
-    assert await first.ended(within=3) == "interrupted"
+    assert await first.ended(within=10) == "interrupted"
     assert await client.reaches(thread, run, "success") == "success"
     assert await client.status(thread, first.run_id) == "gone"
     assert after(await client.items(thread)) == ["b2", "b1"]
@@ -146,7 +146,7 @@ async def test_two_at_the_same_moment(client: Client, log: Log, strategy: str) -
     two = await asyncio.gather(
         *(client.create(thread, "walk", tag=t, multitask_strategy=strategy) for t in "bc")
     )
-    assert await first.ended(within=3) == "interrupted"
+    assert await first.ended(within=10) == "interrupted"
     ends = [await client.reaches(thread, run, "success", "interrupted", "gone") for run in two]
     # Both were admitted while the first was being cancelled: both run. Or the later one found
     # the earlier one at work.
@@ -167,7 +167,7 @@ async def test_against_a_run_that_nobody_has_claimed(
     first = await client.stream(thread, post.graph, tag="a")
     assert await client.status(thread, first.run_id) == "pending"
     then = await client.create(thread, post.graph, tag="b", multitask_strategy=strategy)
-    assert await first.ended(within=2) == "interrupted"
+    assert await first.ended(within=10) == "interrupted"
     assert first.names == ["end"]
     assert await client.status(thread, first.run_id) == left
     post.worker().wait_ready()
@@ -200,7 +200,7 @@ async def test_against_a_run_whose_worker_is_dead(
     then = await client.create(
         thread, post.graph, left=1, tag="b", log=log.path, multitask_strategy=strategy
     )
-    assert await first.ended(within=3.5) == "interrupted"  # lease 1 s, scan 1 s
+    assert await first.ended(within=10) == "interrupted"
     await client.reaches(thread, then, "success")
     assert await client.status(thread, first.run_id) == left
     assert first.names.count("metadata") == 1  # it was not started again

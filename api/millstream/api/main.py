@@ -18,6 +18,9 @@ from millstream.shared.errors import SettingError
 from millstream.shared.settings import Settings
 
 STOP_WITHIN: Final = 4  # s for open requests, once the process is told to stop
+# s. Longer than clients and load balancers keep an idle connection (5 to 60 s), so that it is
+# they who close it: a server that closes first breaks off the request that is just being sent.
+KEEP_IDLE_CONNECTIONS: Final = 75
 
 
 class _ExpectedBreaks(logging.Filter):
@@ -75,6 +78,7 @@ def main() -> None:
         log_level="warning",
         log_config=None,
         timeout_graceful_shutdown=STOP_WITHIN,
+        timeout_keep_alive=KEEP_IDLE_CONNECTIONS,
         server_header=False,
     )
     Server(config, app).run()
