@@ -78,7 +78,7 @@ async def test_a_blocked_event_loop_keeps_its_lease(works: Yard, thread: Thread,
     [_] = works.crew(1, most=1)
     other = await Thread.create(works.url)
     async with await other.stream("linger", configurable={"seconds": 3.2}) as quiet:
-        run_id = await thread.start("block", configurable={"log": str(log), "seconds": 5})
+        run_id = await thread.start("block", configurable={"log": str(log), "seconds": 3})
         await log.noted("begin")
         await quiet.until_events(1)
         beats = quiet.body.count(HEARTBEAT)
