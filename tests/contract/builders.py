@@ -73,12 +73,21 @@ async def admit(redis: Client, spec: RunSpec | None = None, *, delay_ms: int = 0
     return spec
 
 
-async def try_claim(redis: Client, spec: RunSpec, worker: str = "w1") -> Claim | None:
+async def try_claim(
+    redis: Client,
+    spec: RunSpec,
+    worker: str = "w1",
+    *,
+    token: str | None = None,
+    graphs: Sequence[str] | None = None,
+) -> Claim | None:
     return await scripts.claim(
         redis,
         job(spec),
         spec.queue,
         control=keys.control(worker),
+        token=token or uuid.uuid4().hex,
+        graphs=[spec.graph_id] if graphs is None else graphs,
         lease_ms=LEASE_MS,
         max_attempts=ATTEMPTS,
         events_ttl=EVENTS_TTL,

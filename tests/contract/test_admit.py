@@ -29,6 +29,7 @@ from millstream.shared.lifecycle import RunStatus
 from millstream.shared.redis import Client
 from millstream.shared.runs import find_run, submit
 from millstream.shared.threads import new_thread_fields
+from millstream.shared.wire import PROTOCOL
 
 
 async def test_a_run_on_a_free_thread_is_queued_and_wakes_a_worker(any_redis: Client) -> None:
@@ -42,6 +43,9 @@ async def test_a_run_on_a_free_thread_is_queued_and_wakes_a_worker(any_redis: Cl
         "attempt": "0",
         "created_at": str(now),
         "updated_at": str(now),
+        "graph": spec.graph_id,
+        "protocol": str(PROTOCOL),
+        "queue": spec.queue,
     }
     assert await queued(any_redis) == {job(spec): now // 1000}
     assert await woken(any_redis) == [job(spec)]

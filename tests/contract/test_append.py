@@ -11,6 +11,7 @@ from contract.builders import (
     events_of,
     overtaken,
     running,
+    take,
     write,
 )
 from harness.waiting import until
@@ -43,10 +44,7 @@ async def test_the_same_number_under_the_next_fence_is_another_batch(any_redis: 
     old = await running(any_redis)
     await write(any_redis, old, 1, "values", "1")
     await scripts.hand_back(any_redis, old)
-    new = await scripts.claim(
-        any_redis, old.job, "default", control="c", lease_ms=9000, max_attempts=3, events_ttl=60
-    )
-    assert new is not None
+    new = await take(any_redis, old.spec)
     assert await write(any_redis, new, 1, "values", "2")
     values = [data for name, data in await events_of(any_redis, old.spec) if name == "values"]
     assert values == [1, 2]

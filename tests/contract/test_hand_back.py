@@ -25,7 +25,7 @@ async def test_a_run_handed_back_is_due_and_wakes_a_worker(any_redis: Client) ->
     await any_redis.delete(keys.wake("default"))
     assert await scripts.hand_back(any_redis, claim)
     found = await record(any_redis, claim.spec)
-    assert (found["status"], found["attempt"], found["fence"]) == ("pending", "0", "1")
+    assert (found["status"], found["attempt"], found["fence"]) == ("pending", "0", str(claim.fence))
     assert await woken(any_redis) == [claim.job]
     assert (await scripts.due(any_redis, "default", 10))[0] == [claim.job]
     assert list(await queued(any_redis)) == [claim.job]

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from contract.builders import a_spec, admit, end, running, write
+from contract.builders import a_spec, admit, end, running, take, write
 from contract.following import (
     all_of,
     cut_off,
@@ -196,11 +196,7 @@ async def test_an_empty_page_that_arrives_late_loses_no_events(
         await has_read.wait()
     monkeypatch.setattr(hub, "_oldest_and_page", pages)
 
-    claim = await scripts.claim(
-        real_redis, keys.job_id(spec.thread_id, spec.run_id), spec.queue,
-        control="c", lease_ms=60_000, max_attempts=3, events_ttl=60,
-    )  # fmt: skip
-    assert claim is not None
+    claim = await take(real_redis, spec)
     await write_numbers(real_redis, claim, range(3))
     assert numbers_of(await read_some(early, 4)) == [0, 1, 2]
     may_go_on.set()

@@ -92,7 +92,12 @@ def streams(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
 @pytest.fixture(scope="session")
 def works(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
     """For tests of workers: short leases, two attempts, room for 150 runs on each."""
-    env = {"LEASE_SECS": "1", "RUN_MAX_ATTEMPTS": "2", "N_JOBS_PER_WORKER": "150"}
+    env = {
+        "LEASE_SECS": "1",
+        "RUN_MAX_ATTEMPTS": "2",
+        "N_JOBS_PER_WORKER": "150",
+        "BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS": "0",
+    }
     yield from _yard(tmp_path_factory.mktemp("works"), env)
 
 

@@ -262,7 +262,7 @@ async def test_a_fenced_off_worker_writes_nothing_after_a_cancel(
     assert stale is not None
     assert await runs.cancel(any_redis, thread, run, action=action, stream_ttl=TTL) == "running"
     fresh = await held(any_redis, thread, run)
-    assert (fresh.fence, fresh.cancel) == (stale.fence + 1, action.value)
+    assert (fresh.fence > stale.fence, fresh.cancel) == (True, action.value)
 
     for refused in (Cause.SUCCEEDED, Cause.CANCELLED, Cause.FAILED):
         with pytest.raises(FencedError):

@@ -37,11 +37,15 @@ def test_the_keys_of_a_thread_carry_its_id_as_hash_tag(key: str) -> None:
     assert key.startswith("ms:{t}:")
 
 
+def test_a_key_of_a_thread_names_it() -> None:
+    assert keys.thread_of(keys.thread("t-1")) == keys.thread_of(keys.events("t-1", "r")) == "t-1"
+
+
 def test_no_two_keys_are_the_same() -> None:
     functions: list[Callable[..., str]] = [
         function
         for name, function in inspect.getmembers(keys, inspect.isfunction)
-        if name not in ("permanent", "parse_job_id")
+        if name not in ("permanent", "parse_job_id", "thread_of")
     ]
     made = [
         function(*["x"] * len(inspect.signature(function).parameters)) for function in functions
@@ -56,7 +60,7 @@ def test_the_permanent_keys_are_those_that_say_so() -> None:
         if "permanent" in head:
             said.add(function(*["q"] * len(inspect.signature(function).parameters)))
     assert keys.permanent(["q"]) == said
-    assert keys.permanent([]) == {keys.graphs(), keys.garbage(), keys.live()}
+    assert keys.permanent([]) == {keys.graphs(), keys.garbage(), keys.live(), keys.retired()}
     assert keys.permanent(["q"]) < keys.permanent(["q", "r"])
 
 

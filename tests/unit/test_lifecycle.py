@@ -15,11 +15,12 @@ from millstream.shared.lifecycle import (
 )
 
 DRAWN = {
-    "pending": {"claimed": "running", "cancelled": "interrupted"},
+    "pending": {"claimed": "running", "cancelled": "interrupted", "stranded": "error"},
     "running": {
         "lapsed": "pending",
         "handed_back": "pending",
         "exhausted": "error",
+        "stranded": "error",
         "succeeded": "success",
         "failed": "error",
         "timed_out": "timeout",

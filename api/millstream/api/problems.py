@@ -18,6 +18,7 @@ from millstream.shared.errors import (
     InvalidError,
     MillstreamError,
     NotFoundError,
+    OverloadedError,
     UnavailableError,
 )
 from millstream.shared.redis import AWAY, REFUSING
@@ -28,6 +29,7 @@ STATUS: Final[dict[type[MillstreamError], int]] = {
     NotFoundError: 404,
     ConflictError: 409,
     InvalidError: 422,
+    OverloadedError: 429,
     UnavailableError: 503,
 }
 SHOWN: Final = 120  # characters of a refused value

@@ -87,8 +87,10 @@ async def _admit(request: Request, body: RunCreate, run_id: str, thread_id: str)
     directory: GraphDirectory = request.app.state.graphs
     graph = await directory.resolve(body.assistant_id)
     submitted = submission(body, graph, run_id=run_id, thread_id=thread_id)
-    ttl = settings_of(request).stream_ttl
-    return await runs.submit(_redis(request), submitted, stream_ttl=ttl)
+    settings = settings_of(request)
+    return await runs.submit(
+        _redis(request), submitted, stream_ttl=settings.stream_ttl, max_live=settings.max_live
+    )
 
 
 async def _create(request: Request, body: RunCreate, thread_id: str | None) -> Response:

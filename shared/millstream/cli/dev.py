@@ -54,8 +54,10 @@ def run(wishes: Wishes, environ: Mapping[str, str]) -> int:
         refuse_taken_port(wishes.host, wishes.port)
         plan = Plan(
             project=project,
-            # Unbuffered: what a graph prints is seen when it prints it.
-            environ=environment(environ, url) | {"PYTHONUNBUFFERED": "1"},
+            # Unbuffered: what a graph prints is seen when it prints it. No grace: who saves a file,
+            # or stops the command, does not want to wait for the runs.
+            environ=environment(environ, url)
+            | {"PYTHONUNBUFFERED": "1", "BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS": "0"},
             api=api_command(wishes.host, wishes.port),
             worker=worker_command(project.config, wishes.queue),
             workers=wishes.workers,

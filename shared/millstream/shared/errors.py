@@ -25,6 +25,10 @@ class UnavailableError(MillstreamError):
         self.retry_after = retry_after
 
 
+class OverloadedError(UnavailableError):
+    """There is no room for another run now. `retry_after` is in seconds."""
+
+
 class FencedError(MillstreamError):
     """A write by a worker whose lease has passed to another: it must stop, nothing was written."""
 

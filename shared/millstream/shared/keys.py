@@ -112,6 +112,16 @@ def live() -> str:
     return f"{PREFIX}:live"
 
 
+def retired() -> str:
+    """set, permanent: ids of the threads that are being deleted."""
+    return f"{PREFIX}:retired"
+
+
+def turn(service: str) -> str:
+    """string, TTL: an upkeep service has had its turn in this interval."""
+    return f"{PREFIX}:turn:{service}"
+
+
 def garbage() -> str:
     """sorted set, permanent: ended temporary threads whose checkpoints are to be deleted."""
     return f"{PREFIX}:garbage"
@@ -126,7 +136,13 @@ def permanent(queue_names: list[str]) -> frozenset[str]:
     """Returns the named list: the keys that need no TTL though they belong to no thread."""
     per_queue = (queue, wake, calls, workers)
     return frozenset(
-        [graphs(), garbage(), live(), *(key(name) for name in queue_names for key in per_queue)]
+        [
+            graphs(),
+            garbage(),
+            live(),
+            retired(),
+            *(key(name) for name in queue_names for key in per_queue),
+        ]
     )
 
 
@@ -141,6 +157,11 @@ def parse_job_id(job: str) -> tuple[str, str]:
     if not (thread_id and slash and run_id):
         raise ValueError(f"not a job id: {job!r}")
     return thread_id, run_id
+
+
+def thread_of(key: str) -> str:
+    """Returns the id of the thread that a key with a hash tag belongs to."""
+    return key[key.index("{") + 1 : key.index("}")]
 
 
 def ticket(thread_id: str, run_id: str, queue_name: str) -> str:

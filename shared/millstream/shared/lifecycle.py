@@ -37,6 +37,7 @@ class Cause(StrEnum):
     LAPSED = "lapsed"  # the lease ran out; the run waits for its next attempt
     HANDED_BACK = "handed_back"  # its worker stops and gives it up, which uses no attempt
     EXHAUSTED = "exhausted"  # the lease ran out and no attempt is left
+    STRANDED = "stranded"  # its thread is gone, and nobody holds it
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     TIMED_OUT = "timed_out"
@@ -48,9 +49,11 @@ TRANSITIONS: Final = MappingProxyType(
     {
         (S.PENDING, C.CLAIMED): S.RUNNING,
         (S.PENDING, C.CANCELLED): S.INTERRUPTED,
+        (S.PENDING, C.STRANDED): S.ERROR,
         (S.RUNNING, C.LAPSED): S.PENDING,
         (S.RUNNING, C.HANDED_BACK): S.PENDING,
         (S.RUNNING, C.EXHAUSTED): S.ERROR,
+        (S.RUNNING, C.STRANDED): S.ERROR,
         (S.RUNNING, C.SUCCEEDED): S.SUCCESS,
         (S.RUNNING, C.FAILED): S.ERROR,
         (S.RUNNING, C.TIMED_OUT): S.TIMEOUT,

@@ -47,7 +47,9 @@ class Submission:
     new_thread: dict[str, object] | None = None  # None: the thread must exist
 
 
-async def submit(redis: Client, submission: Submission, *, stream_ttl: int) -> RunRecord:
+async def submit(
+    redis: Client, submission: Submission, *, stream_ttl: int, max_live: int = 0
+) -> RunRecord:
     """Admits the run and returns its record; raises what `scripts.admit` raises."""
     spec = RunSpec(
         protocol=PROTOCOL,
@@ -62,7 +64,11 @@ async def submit(redis: Client, submission: Submission, *, stream_ttl: int) -> R
         kwargs=submission.kwargs_json,
     )
     now, displaced = await scripts.admit(
-        redis, spec, delay_ms=submission.delay_ms, new_thread=submission.new_thread
+        redis,
+        spec,
+        delay_ms=submission.delay_ms,
+        new_thread=submission.new_thread,
+        max_live=max_live,
     )
     if displaced:
         await _end_if_pending(redis, displaced, stream_ttl=stream_ttl)

@@ -17,6 +17,7 @@ def _setting(
     doc: str,
     *,
     low: float | None = None,
+    high: float = float("inf"),
     unit: str = "",
     words: str = "",
 ) -> Any:
@@ -30,6 +31,7 @@ def _setting(
             "names": names.split(),
             "doc": doc,
             "low": low,
+            "high": high,
             "unit": unit,
             "words": words.split(),
         },
@@ -61,6 +63,13 @@ class Settings:
         low=0.3,
         unit="s",
     )
+    drain_grace: float = _setting(
+        "BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS",
+        180.0,
+        "After SIGTERM a worker lets its runs go on for so long, then hands them back.",
+        low=0,
+        unit="s",
+    )
     max_attempts: int = _setting(
         "RUN_MAX_ATTEMPTS",
         3,
@@ -73,6 +82,20 @@ class Settings:
     )  # fmt: skip
     stream_max_events: int = _setting(
         "STREAM_MAX_EVENTS", 50_000, "Events kept of one run; older ones are trimmed.", low=100
+    )
+    max_event: int = _setting(
+        "STREAM_MAX_EVENT_BYTES",
+        32 * 1024 * 1024,
+        "A larger event is replaced by an `error` event; a larger state is not kept on the thread.",
+        low=1024,
+        high=128 * 1024 * 1024,
+        unit="bytes",
+    )
+    max_live: int = _setting(
+        "QUEUE_MAX_DEPTH",
+        100_000,
+        "Runs that may wait or run at a time; a further one gets 429. 0: no limit.",
+        low=0,
     )
     keepalive: float = _setting(
         "KEEPALIVE_INTERVAL_SECS", 5.0, "A stream or wait says something at least so often.",
@@ -133,9 +156,10 @@ def _parse(setting: Field[Any], name: str, text: str) -> Any:
         value = value.upper()
         if value not in words:
             raise SettingError(f"{name}={text!r} is none of {', '.join(words)}.")
-    low = setting.metadata["low"]
-    if low is not None and not low <= value < float("inf"):
-        raise SettingError(f"{name}={text} is out of range: it must be at least {low:g}.")
+    low, high = setting.metadata["low"], setting.metadata["high"]
+    if low is not None and not (low <= value <= high and value < float("inf")):
+        most = "" if high == float("inf") else f" and at most {high:.0f}"
+        raise SettingError(f"{name}={text} is out of range: it must be at least {low:g}{most}.")
     return value
 
 

@@ -42,6 +42,7 @@ class Entry:
     event: bytes
     data: bytes  # JSON
     output: bytes | None = None  # of the `end` entry: what wait and join answer with
+    first: bool = False  # the metadata of the first claim
 
     @property
     def id(self) -> bytes:
@@ -50,8 +51,8 @@ class Entry:
 
     @property
     def is_first(self) -> bool:
-        """Whether nothing can have stood before it: the first attempt's metadata, or a lone end."""
-        return self.event == b"end" or (self.event == b"metadata" and b'"attempt":1}' in self.data)
+        """Whether nothing can have stood before it: the first claim's metadata, or a lone end."""
+        return self.event == b"end" or self.first
 
     def before(self) -> Position:
         """The position right before this one."""
@@ -76,7 +77,9 @@ def parse_position(text: str) -> Position | None:
 def _entry(raw: tuple[bytes, dict[bytes, bytes]]) -> Entry:
     ms, _, seq = raw[0].partition(b"-")
     event, data = next(iter(raw[1].items()))
-    return Entry((int(ms), int(seq)), event, data, raw[1].get(b"output"))
+    fields = raw[1]
+    first = fields.get(b"first") == b"1"
+    return Entry((int(ms), int(seq)), event, data, fields.get(b"output"), first)
 
 
 class _Tail:

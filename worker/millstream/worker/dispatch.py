@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 SCAN: Final = 1.0  # s: the longest that a lost wake-up, or a lapsed lease, lies unseen
 BACKOFF: Final = 0.2  # s between attempts while Redis is away
+HAND_BACK: Final = 10.0  # s that handing back may take; after it, leases are left to run out
 FOREVER: Final = 10 * 365 * 86400  # s; runs have a time limit of their own
 
 
@@ -51,6 +52,7 @@ class RunWorker(Worker):
         self._claims: dict[str, Claim] = {}
         self._attempts: dict[str, Attempt] = {}
         self._draining = False
+        self._claimed = 0  # names each claim
         self._next_scan = 0.0
         self._slot_free = asyncio.Event()
 
@@ -62,6 +64,9 @@ class RunWorker(Worker):
             except AWAY as error:
                 log.warning("Redis is away, trying again: %s", error)
                 await asyncio.sleep(BACKOFF)
+                # Nobody could renew meanwhile. Who still holds a run speaks first when Redis is
+                # back, so that the outage costs no run an attempt.
+                self._next_scan = self.loop.time() + min(SCAN, self._settings.lease / 3)
             except asyncio.CancelledError:
                 # Ours only if somebody cancels this task; else it leaked out of a user's code.
                 task = asyncio.current_task()
@@ -71,13 +76,31 @@ class RunWorker(Worker):
                 log.exception("the worker stumbled and goes on")
                 await asyncio.sleep(BACKOFF)
 
-    async def drain(self) -> None:
-        """Takes no more runs, and hands back those in flight, for another worker to go on with."""
+    async def drain(self, hurry: asyncio.Event) -> None:
+        """Takes no more runs; those in flight may end within the grace, then are handed back for
+        another worker to go on with. `hurry` ends the grace."""
         self._draining = True
         if self.main_task is not None:
             self.main_task.cancel()
+        hurried = asyncio.create_task(hurry.wait())
+        grace = self._settings.drain_grace
+        if grace and self._running():
+            log.warning("%d runs go on for up to %g s, no more are taken", self._running(), grace)
+            ended = asyncio.create_task(self._wait_for_runs())
+            await asyncio.wait({hurried, ended}, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
+            ended.cancel()
+        hurried.cancel()
         for attempt in list(self._attempts.values()):
             attempt.stop("drain")
+        try:
+            await asyncio.wait_for(self._wait_for_runs(), HAND_BACK)
+        except TimeoutError:
+            log.warning("Redis does not answer: %d leases are left to run out", self._running())
+
+    def _running(self) -> int:
+        return sum(not task.done() for task in self.tasks.values())
+
+    async def _wait_for_runs(self) -> None:
         while running := [task for task in self.tasks.values() if not task.done()]:
             await asyncio.wait(running)
 
@@ -115,11 +138,14 @@ class RunWorker(Worker):
                 log.error("the queue holds %r, which is no job of ours; it is taken out", job)
                 await self._redis.zrem(self.queue_name, job_id)
                 continue
+            self._claimed += 1
             claim = await scripts.claim(
                 self._redis,
                 job,
                 settings.queue,
                 control=keys.control(self._worker_id),
+                token=f"{self._worker_id}-{self._claimed}",
+                graphs=self._tools.registry.graph_ids,
                 lease_ms=int(settings.lease * 1000),
                 max_attempts=settings.max_attempts,
                 events_ttl=int(settings.job_timeout) + settings.stream_ttl,

@@ -3,13 +3,14 @@
 import asyncio
 import logging
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from millstream.shared import checkpoints, runs, scripts
 from millstream.shared.errors import FencedError
 from millstream.shared.lifecycle import Cause
 from millstream.shared.multitask import CancelAction
-from millstream.shared.redis import AWAY, Client
+from millstream.shared.redis import Client
 from millstream.shared.scripts import Claim
 from millstream.shared.settings import Settings
 from millstream.worker.checkpoints.saver import FencedSaver
@@ -18,6 +19,7 @@ from millstream.worker.events import INTERRUPT, EventStream
 from millstream.worker.graphs import Graph, GraphRegistry
 from millstream.worker.heartbeat import Heartbeat
 from millstream.worker.outcome import How, Outcome, outcome
+from millstream.worker.patience import patiently
 from millstream.worker.publish import Publisher, RunStream
 from millstream.worker.request import CHECKPOINT_KEYS, Request, read_request, resumed
 
@@ -59,9 +61,10 @@ class Attempt:
         self.tools = tools
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
-        self._reason: str | None = None  # 'lost', 'drain', or the action of a cancel
+        self._reason: str | None = None  # 'lost', 'lapsed', 'drain', or the action of a cancel
         self._stream: RunStream = tools.publisher.stream(claim, lambda: self.stop("lost"))
         self._events: EventStream | None = None
+        self._unsent: list[str | bytes] = []  # events that no batch took with it
         self._undone = False  # rolled back: its thread is as it was before
 
     def __repr__(self) -> str:
@@ -89,15 +92,12 @@ class Attempt:
                 ending = await self._run_until_stopped()
             if self._reason == "lost":
                 log.warning("%r lost its lease and stops", self)
-            elif self._reason == "drain" and ending.how is How.CANCELLED:
-                await self._hand_back()
-                log.info("%r is handed back", self)
+            elif self._reason in ("drain", "lapsed") and ending.how is How.CANCELLED:
+                await patiently(repr(self), self._hand_back)
             else:
                 await self._finish(ending)
         except FencedError:
             log.warning("%r lost its lease; another worker ends the run", self)
-        except AWAY as error:
-            log.warning("%r could not write its end, Redis is away: %s", self, error)
         except Exception:
             log.exception("%r failed outside its graph", self)
         finally:
@@ -105,13 +105,17 @@ class Attempt:
             await self._stream.close()
 
     async def _hand_back(self) -> None:
-        """Gives the run up, with all the events that the graph has produced so far."""
-        words = await self._stream.close()
-        if words:
-            batch = (self.claim, self._stream.batches + 1, words)
+        """Gives the run up, with all the events that the graph has produced so far.
+
+        May be called again after it failed.
+        """
+        self._unsent += await self._stream.close()
+        if self._unsent:
+            batch = (self.claim, self._stream.batches + 1, self._unsent)
             most = self.tools.settings.stream_max_events
             await scripts.append(self.tools.redis, [batch], max_events=most)
-        await scripts.hand_back(self.tools.redis, self.claim)
+        if await scripts.hand_back(self.tools.redis, self.claim):
+            log.info("%r is handed back", self)
 
     async def _run_until_stopped(self) -> Ending:
         """Runs the graph until it ends, is stopped, or its time is up."""
@@ -146,7 +150,7 @@ class Attempt:
             async with self.tools.registry.open(
                 self.claim.spec.graph_id, request.config, saver
             ) as graph:
-                if self.claim.attempt > 1 and await _has_begun(saver, self.claim):
+                if not self.claim.is_first and await _has_begun(saver, self.claim):
                     request = resumed(request)
                 events = self._events = EventStream(
                     request.kwargs.stream_mode, subgraphs=request.kwargs.subgraphs
@@ -205,14 +209,15 @@ class Attempt:
         settings = self.tools.settings
         words = await self._stream.close()
         for how in (ending.how, How.CANCELLED):
-            if how is How.CANCELLED and await self._roll_back():
+            if how is How.CANCELLED and await patiently(repr(self), self._roll_back):
                 ending = Ending(How.CANCELLED)
             result = outcome(
                 how, ending.error, timeout=settings.job_timeout, attempts=settings.max_attempts
             )
             error = encode(result.error) if result.error else b""
             last: list[str | bytes] = ["error", error] if result.shown else []
-            status = await scripts.finish(
+            write = partial(
+                scripts.finish,
                 self.tools.redis,
                 self.claim.spec,
                 result.cause,
@@ -223,6 +228,7 @@ class Attempt:
                 output=_output(result, ending, error),
                 error=error,
             )
+            status = await patiently(repr(self), write)
             if status is not None or result.cause is Cause.CANCELLED:
                 return
 

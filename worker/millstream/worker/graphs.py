@@ -98,6 +98,11 @@ class GraphRegistry:
         """The graphs in the order of the file."""
         return list(self._sources.values())
 
+    @property
+    def graph_ids(self) -> list[str]:
+        """Their names."""
+        return list(self._sources)
+
     @asynccontextmanager
     async def open(
         self, graph_id: str, config: RunnableConfig, checkpointer: BaseCheckpointSaver[Any]

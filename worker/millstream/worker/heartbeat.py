@@ -19,7 +19,9 @@ from millstream.shared.scripts.renew import SCRIPT, arguments
 
 log = logging.getLogger(__name__)
 
-Word = Literal["lost"] | str  # 'lost', or the action of a cancel
+# 'lost': another worker has the run; 'lapsed': another may have it, as the lease could not be renewed
+# in time; or the action of a cancel.
+Word = Literal["lost", "lapsed"] | str
 Hear = Callable[[Word], object]
 PAUSE: Final = 0.2  # s between attempts while Redis is away
 
@@ -109,9 +111,9 @@ class Heartbeat:
                 hear(word)
 
     def _give_up_lapsed(self) -> None:
-        """Counts leases as lost that nobody could renew in time: another worker may have them."""
+        """Tells of the leases that nobody could renew in time."""
         now = time.monotonic()
         with self._lock:
             lapsed = [self._held[j] for j, at in self._renewed.items() if now - at > self._lease]
         for _, hear in lapsed:
-            hear("lost")
+            hear("lapsed")

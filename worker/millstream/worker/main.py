@@ -29,6 +29,7 @@ from millstream.worker.execute import Tools
 from millstream.worker.heartbeat import Heartbeat
 from millstream.worker.publish import Publisher
 from millstream.worker.upkeep import sweep
+from millstream.worker.upkeep.reaper import Reaper
 
 log = logging.getLogger("millstream.worker")
 
@@ -72,7 +73,9 @@ async def work(registry: graphs.GraphRegistry, settings: Settings) -> None:
             f"Redis can't be reached at {masked(settings.redis_url)}: {error}"
         ) from None
     saver = FencedSaver(redis)
-    publisher = Publisher(redis, max_events=settings.stream_max_events)
+    publisher = Publisher(
+        redis, max_events=settings.stream_max_events, max_event=settings.max_event
+    )
     heartbeat = Heartbeat(settings.redis_url, worker_id, lease=settings.lease)
     tools = Tools(redis, registry, saver, publisher, heartbeat, settings)
     worker = RunWorker(redis, blocking, worker_id, tools, settings)
@@ -81,13 +84,19 @@ async def work(registry: graphs.GraphRegistry, settings: Settings) -> None:
     heartbeat.start()
     await assistants.announce(redis, _announcements(registry, settings.queue))
     await queue.report_alive(redis, settings.queue, worker_id, ttl=3 * ALIVE)
-    stop = asyncio.Event()
+    stop, hurry = asyncio.Event(), asyncio.Event()
+
+    def told() -> None:
+        (hurry if stop.is_set() else stop).set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, told)
+    reaper = Reaper(redis, settings)
     lanes = [
         asyncio.create_task(CallLane(redis, blocking, registry, saver, settings.queue).run()),
         asyncio.create_task(_report_alive(redis, settings.queue, worker_id)),
         asyncio.create_task(_every(SWEEP, lambda: _sweep(redis, saver))),
+        asyncio.create_task(_every(settings.lease, reaper.run_once)),
     ]
     serving = asyncio.create_task(worker.serve())
     ready = {
@@ -108,7 +117,7 @@ async def work(registry: graphs.GraphRegistry, settings: Settings) -> None:
             raise SettingError("The worker stopped by itself; see its log.")
     finally:
         stopping.cancel()
-        await worker.drain()
+        await worker.drain(hurry)
         for lane in lanes:
             lane.cancel()
         await asyncio.gather(serving, *lanes, return_exceptions=True)

@@ -6,18 +6,20 @@ once.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable
 from typing import Final
 
 from millstream.shared import scripts
-from millstream.shared.redis import AWAY, REFUSING, Client
+from millstream.shared.redis import Client
 from millstream.shared.scripts import Claim
-
-log = logging.getLogger(__name__)
+from millstream.worker.encode import encode
+from millstream.worker.patience import patiently
 
 OVERHEAD: Final = 64  # bytes that an event costs beside its text
 HIGH_WATER: Final = 4 * 1024 * 1024  # bytes a run may have unsent before its graph has to wait
+# What one call of the script may carry: Redis serves nobody else meanwhile.
+BATCH_BYTES: Final = 1024 * 1024
+BATCH_EVENTS: Final = 1000
 
 
 class RunStream:
@@ -36,9 +38,25 @@ class RunStream:
     def emit(self, event: str, data: bytes) -> None:
         """Adds an event; after `close()` it is dropped, for it belongs to nobody any more."""
         if self.open:
+            if len(data) > self._publisher.max_event:
+                event, data = "error", _too_large(event, len(data), self._publisher.max_event)
             self.words += (event, data)
             self.size += len(event) + len(data) + OVERHEAD
             self._publisher.wake(self)
+
+    def take(self) -> list[str | bytes]:
+        """Returns the next batch of what is unsent, which is then on its way."""
+        words = self.words
+        if self.size <= BATCH_BYTES and len(words) <= 2 * BATCH_EVENTS:
+            self.words, self.size = [], 0
+            return words
+        taken, size = 0, 0
+        while taken < len(words) and taken < 2 * BATCH_EVENTS and size < BATCH_BYTES:
+            size += len(words[taken]) + len(words[taken + 1]) + OVERHEAD
+            taken += 2
+        self.words = words[taken:]
+        self.size -= size
+        return words[:taken]
 
     async def room(self) -> None:
         """Waits while more is unsent than the run may have."""
@@ -48,7 +66,8 @@ class RunStream:
     async def close(self) -> list[str | bytes]:
         """Returns the events that are still unsent, once those under way have arrived.
 
-        The caller appends them together with the end of the run.
+        The caller appends them together with the end of the run: `HIGH_WATER` bytes and one event
+        at the most.
         """
         self.open = False
         if self.sending is not None:
@@ -61,8 +80,9 @@ class RunStream:
 class Publisher:
     """The one flusher of a worker process."""
 
-    def __init__(self, redis: Client, *, max_events: int) -> None:
+    def __init__(self, redis: Client, *, max_events: int, max_event: int) -> None:
         self._redis = redis
+        self.max_event = max_event  # bytes
         self._max_events = max_events
         self._waiting: dict[RunStream, None] = {}
         self._wake = asyncio.Event()
@@ -110,8 +130,9 @@ class Publisher:
         for stream in streams:
             stream.batches += 1
             stream.sending = loop.create_future()
-            batches.append((stream.claim, stream.batches, stream.words))
-            stream.words, stream.size = [], 0
+            batches.append((stream.claim, stream.batches, stream.take()))
+            if stream.words:
+                self.wake(stream)
         try:
             written = await self._send(batches)
         finally:
@@ -126,10 +147,14 @@ class Publisher:
                 stream.on_fenced()
 
     async def _send(self, batches: list[tuple[Claim, int, list[str | bytes]]]) -> list[bool]:
-        while True:
-            try:
-                return await scripts.append(self._redis, batches, max_events=self._max_events)
-            except (*AWAY, *REFUSING) as error:
-                # A batch keeps its number: it is written once, however often it is sent.
-                log.warning("Redis is away, %d batches wait: %s", len(batches), error)
-                await asyncio.sleep(0.2)
+        # A batch keeps its number: it is written once, however often it is sent.
+        return await patiently(
+            f"the publisher, with {len(batches)} batches,",
+            lambda: scripts.append(self._redis, batches, max_events=self._max_events),
+        )
+
+
+def _too_large(event: str, size: int, most: int) -> bytes:
+    """Returns the data of the `error` event that stands for one that is too large to keep."""
+    message = f"An event {event!r} of {size} bytes was left out: STREAM_MAX_EVENT_BYTES is {most}."
+    return encode({"error": "EventTooLarge", "message": message})

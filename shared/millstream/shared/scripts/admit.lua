@@ -18,9 +18,12 @@
   ARGV[8]  graph id       noted on the thread, with
   ARGV[9]  assistant id
   ARGV[10] ticket         what the thread holds of the run (keys.ticket)
-  ARGV[11…] field, value, … of the thread to create
+  ARGV[11] protocol      the least that a worker has to understand
+  ARGV[12] most          runs that may be alive at a time; 0: no limit
+  ARGV[13] queue         its name
+  ARGV[14…] field, value, … of the thread to create
 
-  Returns {'admitted', now in µs, job id of the run that it displaced or ''}, {'missing'} or {'busy'}.
+  Returns {'admitted', now in µs, job id of the run that it displaced or ''}, {'missing'}, {'busy'} or {'full'}.
   A repeat with the same run id changes nothing and is 'admitted' again.
 ]]
 local time = redis.call('TIME')
@@ -35,13 +38,14 @@ local known = redis.call('EXISTS', KEYS[1]) == 1
 if not known and ARGV[7] == 'refuse' or redis.call('HEXISTS', KEYS[1], 'retired') == 1 then return {'missing'} end
 local active = known and redis.call('HGET', KEYS[1], 'active')
 if active and not deferred and ARGV[5] == 'refuse' then return {'busy'} end
+if tonumber(ARGV[12]) > 0 and redis.call('SCARD', KEYS[7]) >= tonumber(ARGV[12]) then return {'full'} end
 
 if not known then
-  redis.call('HSET', KEYS[1], 'created_at', now_us, 'state_updated_at', now_us, unpack(ARGV, 11))
+  redis.call('HSET', KEYS[1], 'created_at', now_us, 'state_updated_at', now_us, unpack(ARGV, 14))
 end
 redis.call('HSET', KEYS[1], 'updated_at', now_us, 'graph_id', ARGV[8], 'assistant_id', ARGV[9])
 redis.call('HSET', KEYS[4], 'spec', ARGV[3], 'status', ARGV[4], 'created_at', now_us, 'updated_at', now_us,
-  'fence', 0, 'attempt', 0)
+  'fence', 0, 'attempt', 0, 'graph', ARGV[8], 'protocol', ARGV[11], 'queue', ARGV[13])
 redis.call('ZADD', KEYS[2], now_us, ARGV[2])
 redis.call('SADD', KEYS[7], ARGV[1])
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from millstream.shared import keys
-from millstream.shared.errors import ConflictError, NotFoundError
+from millstream.shared.errors import ConflictError, NotFoundError, OverloadedError
 from millstream.shared.lifecycle import RunStatus
 from millstream.shared.multitask import WHEN_BUSY, Strategy
 from millstream.shared.redis import Client
@@ -14,7 +14,12 @@ SCRIPT = Script("admit")
 
 
 async def admit(
-    redis: Client, spec: RunSpec, *, delay_ms: int, new_thread: dict[str, Any] | None
+    redis: Client,
+    spec: RunSpec,
+    *,
+    delay_ms: int,
+    new_thread: dict[str, Any] | None,
+    max_live: int = 0,
 ) -> tuple[int, str]:
     """Writes the run, its place in its thread and in the queue, in one step or not at all.
 
@@ -22,6 +27,7 @@ async def admit(
         spec: the run; its id is the caller's, so that a repeat changes nothing.
         delay_ms: how long after now it is due.
         new_thread: fields of the thread to create if it is missing; None refuses instead.
+        max_live: runs that may be alive at a time; 0 for no limit.
 
     Returns the time of admission in µs, and the job id of the run that the strategy cancelled, or
     an empty one. A worker ends that run; if none holds it yet, the caller should.
@@ -29,6 +35,7 @@ async def admit(
     Raises:
         NotFoundError: there is no such thread, and it was not to be created.
         ConflictError: the thread is busy, and the strategy is reject.
+        OverloadedError: `max_live` runs are alive.
     """
     thread, run = spec.thread_id, spec.run_id
     job = keys.job_id(thread, run)
@@ -54,6 +61,9 @@ async def admit(
             spec.graph_id,
             spec.assistant_id,
             keys.ticket(thread, run, spec.queue),
+            spec.protocol,
+            max_live,
+            spec.queue,
             *pairs(new_thread or {}),
         ],
     )
@@ -63,5 +73,11 @@ async def admit(
         raise ConflictError(
             "Thread is already running a task. Wait for it to finish or choose a different "
             "multitask strategy."
+        )
+    if reply[0] == b"full":
+        raise OverloadedError(
+            f"{max_live} runs are waiting or running already, and that is the most "
+            "(QUEUE_MAX_DEPTH). Try again later.",
+            retry_after=5,
         )
     return int(reply[1]), reply[2].decode()

@@ -16,10 +16,15 @@
   ARGV[8]  ticket         what the thread holds of the run (keys.ticket)
   ARGV[9], ARGV[10]      from, to: the edge `claimed`
   ARGV[11], ARGV[12]      from, to: the edge `lapsed`, whose end is the start of `claimed`
+  ARGV[13] token         names this claim: sent again after a lost reply, it has the same answer
+  ARGV[14] protocol      the newest that the worker understands (shared/wire.py)
+  ARGV[15…] graph ids    those that the worker serves
 
-  Returns {'claimed', fence, attempt, spec, cancel or '', created_at}: the caller holds the lease, and
-          an attempt past the most, or one with a cancel, is to be ended and not executed;
+  Returns {'claimed', fence, attempt, spec, cancel or '', created_at, first}: the caller holds the lease, and
+          an attempt past the most, or one with a cancel, is to be ended and not executed; first is 1
+          for the first claim of the run;
           {'early', ms} for a job that is not due (it may be running elsewhere);
+          {'unserved', ms} for a run that this worker can't execute: left to others, looked at later;
           {'waits'} for a deferred run that has now joined its thread's FIFO;
           {'gone'} for a job that nobody needs to execute any more.
 ]]
@@ -29,14 +34,27 @@ local now_ms = math.floor(time[1] * 1000 + time[2] / 1000)
 
 local due = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if not due then return {'gone'} end
-if tonumber(due) > now_ms then return {'early', string.format('%.0f', tonumber(due) - now_ms)} end
+local run = redis.call('HMGET', KEYS[2], 'status', 'fence', 'attempt', 'spec', 'cancel', 'created_at',
+  'token', 'graph', 'protocol', 'first')
+if tonumber(due) > now_ms then
+  if run[7] == ARGV[13] then return {'claimed', run[2], run[3], run[4], run[5] or '', run[6], tonumber(run[10])} end
+  return {'early', string.format('%.0f', tonumber(due) - now_ms)}
+end
 
-local run = redis.call('HMGET', KEYS[2], 'status', 'fence', 'attempt', 'spec', 'cancel', 'created_at')
 local status = run[1]
 if status == ARGV[11] then status = ARGV[12] end -- its lease has lapsed
 if status ~= ARGV[9] or redis.call('EXISTS', KEYS[3]) == 0 then
   redis.call('ZREM', KEYS[1], ARGV[1])
   return {'gone'}
+end
+
+local served = run[5] or not run[8] -- a cancel needs no graph
+for i = 15, #ARGV do served = served or ARGV[i] == run[8] end
+if not served or tonumber(run[9] or 0) > tonumber(ARGV[14]) then
+  -- Fewer and fewer looks, so that runs nobody can execute don't keep the workers busy.
+  local pause = math.min(5000, 50 * 2 ^ math.min(10, redis.call('HINCRBY', KEYS[2], 'skips', 1)))
+  redis.call('ZADD', KEYS[1], now_ms + pause, ARGV[1])
+  return {'unserved', pause}
 end
 
 local active = redis.call('HGET', KEYS[3], 'active')
@@ -46,15 +64,19 @@ if active and active ~= ARGV[8] then
   return {'waits'}
 end
 
-local fence = run[2] + 1
+-- Of the clock, so that a claim which Redis forgot in a crash never shares its fence with a later one.
+local fence = string.format('%.0f', math.max(run[2] + 1, now_ms))
 local attempt = run[3] + 1
+local first = run[2] == '0' and 1 or 0
 redis.call('ZADD', KEYS[1], now_ms + tonumber(ARGV[4]), ARGV[1])
 redis.call('HSET', KEYS[2], 'status', ARGV[10], 'fence', fence, 'attempt', attempt, 'control', ARGV[3],
-  'updated_at', now_us)
+  'token', ARGV[13], 'first', first, 'updated_at', now_us)
 redis.call('HSET', KEYS[3], 'active', ARGV[8], 'status', ARGV[7], 'updated_at', now_us)
 if not run[5] and attempt <= tonumber(ARGV[5]) then
-  redis.call('XADD', KEYS[5], '*', 'metadata', '{"run_id":"' .. ARGV[2] .. '","attempt":' .. attempt .. '}')
+  -- The mark tells a reader that nothing was trimmed away before it.
+  redis.call('XADD', KEYS[5], '*', 'metadata', '{"run_id":"' .. ARGV[2] .. '","attempt":' .. attempt .. '}',
+    'first', first)
   redis.call('PUBLISH', KEYS[5], '')
 end
 redis.call('EXPIRE', KEYS[5], ARGV[6])
-return {'claimed', fence, attempt, run[4], run[5] or '', run[6]}
+return {'claimed', fence, attempt, run[4], run[5] or '', run[6], first}

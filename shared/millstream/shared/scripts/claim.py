@@ -1,12 +1,15 @@
 """Claim a due run: see claim.lua."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import msgspec
 
 from millstream.shared import keys
 from millstream.shared.lifecycle import Cause, ThreadStatus, edges
 from millstream.shared.redis import Client
 from millstream.shared.scripts.script import Script
-from millstream.shared.wire import RunSpec, unpack_spec
+from millstream.shared.wire import PROTOCOL, RunSpec, unpack_spec
 
 SCRIPT = Script("claim")
 
@@ -21,6 +24,7 @@ class Claim:
     attempt: int
     cancel: str | None  # a cancel that was asked for before this claim
     created_at: int  # µs
+    is_first: bool = True  # nobody has held the run before
 
 
 async def claim(
@@ -29,6 +33,8 @@ async def claim(
     queue: str,
     *,
     control: str,
+    token: str,
+    graphs: Sequence[str],
     lease_ms: int,
     max_attempts: int,
     events_ttl: int,
@@ -38,6 +44,8 @@ async def claim(
     Args:
         job: arq's job id (keys.job_id).
         control: the channel on which this worker hears of cancels.
+        token: names this claim among all; a repeat with it has the same answer.
+        graphs: those that this worker serves; a run of another is left to other workers.
         lease_ms: how long the run is ours without a renewal.
         max_attempts: an attempt past it gets no `metadata` event: the caller ends the run.
         events_ttl: seconds that the stream outlives a fleet of dead workers.
@@ -63,15 +71,38 @@ async def claim(
             keys.ticket(thread, run, queue),
             *edges(Cause.CLAIMED),
             *edges(Cause.LAPSED),
+            token,
+            PROTOCOL,
+            *graphs,
         ],
     )
     if reply[0] != b"claimed":
         return None
     return Claim(
-        spec=unpack_spec(reply[3]),
+        spec=_spec(reply[3], thread, run, queue),
         job=job,
         fence=int(reply[1]),
         attempt=int(reply[2]),
         cancel=reply[4].decode() or None,
         created_at=int(reply[5]),
+        is_first=reply[6] == 1,
     )
+
+
+def _spec(packed: bytes | None, thread: str, run: str, queue: str) -> RunSpec:
+    """Returns the spec; one that can't be read is replaced by one that says who is to be ended."""
+    try:
+        return unpack_spec(packed or b"")
+    except msgspec.MsgspecError:
+        return RunSpec(
+            protocol=PROTOCOL,
+            run_id=run,
+            thread_id=thread,
+            assistant_id="",
+            graph_id="",
+            queue=queue,
+            strategy="enqueue",
+            temporary=False,
+            metadata=b"{}",
+            kwargs=b"",  # no request: reading it is an error, and so the run ends as one
+        )

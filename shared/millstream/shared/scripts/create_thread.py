@@ -1,5 +1,6 @@
 """Create a thread: see create_thread.lua."""
 
+import uuid
 from typing import Any
 
 from millstream.shared import keys
@@ -11,4 +12,5 @@ SCRIPT = Script("create_thread")
 
 async def create_thread(redis: Client, thread_id: str, fields: dict[str, Any]) -> bool:
     """Writes the thread; returns False, with nothing changed, if it was there."""
-    return bool(await SCRIPT(redis, [keys.thread(thread_id)], pairs(fields)))
+    token = uuid.uuid4().hex
+    return bool(await SCRIPT(redis, [keys.thread(thread_id)], [token, *pairs(fields)]))

@@ -29,6 +29,7 @@
   Returns {'finished', status}, {'cancelled', action} (a cancel goes first; nothing was written),
           {'fenced'} (the lease is another's) or {'refused', status or ''} (the run is not where the edge starts).
 ]]
+-- with release
 local run = redis.call('HMGET', KEYS[1], 'status', 'fence', 'cancel')
 if ARGV[4] ~= '' and run[1] and run[2] ~= ARGV[4] then return {'fenced'} end
 if run[1] ~= ARGV[10] then return {'refused', run[1] or ''} end
@@ -40,6 +41,7 @@ local time = redis.call('TIME')
 local now_us = string.format('%.0f', time[1] * 1000000 + time[2])
 local now_ms = math.floor(time[1] * 1000 + time[2] / 1000)
 
+redis.call('ZREM', KEYS[6], ARGV[1]) -- first, so that it works without memory too (renew.lua)
 local status = ARGV[11]
 local first_event = 14 + ARGV[13]
 redis.call('HSET', KEYS[1], 'status', status, 'updated_at', now_us)
@@ -48,7 +50,6 @@ for i = first_event, #ARGV, 2 do redis.call('XADD', KEYS[5], '*', ARGV[i], ARGV[
 redis.call('XADD', KEYS[5], '*', 'end', '{"status":"' .. status .. '"}', 'output', ARGV[12])
 redis.call('EXPIRE', KEYS[5], ARGV[6])
 redis.call('PUBLISH', KEYS[5], '')
-redis.call('ZREM', KEYS[6], ARGV[1])
 redis.call('SREM', KEYS[8], ARGV[1])
 
 if redis.call('HGET', KEYS[2], 'active') ~= ARGV[3] then
@@ -57,17 +58,7 @@ else
   if ARGV[13] ~= '0' then
     redis.call('HSET', KEYS[2], 'updated_at', now_us, 'state_updated_at', now_us, unpack(ARGV, 14, first_event - 1))
   end
-  local next = redis.call('LPOP', KEYS[4])
-  if next then
-    local job, queue, wake = next:match('^(%S+) (%S+) (%S+)')
-    redis.call('HSET', KEYS[2], 'active', next, 'status', ARGV[8])
-    redis.call('ZADD', queue, now_ms, job)
-    redis.call('RPUSH', wake, job)
-    redis.call('LTRIM', wake, -1000, -1)
-  else
-    redis.call('HDEL', KEYS[2], 'active')
-    redis.call('HSET', KEYS[2], 'status', redis.call('HGET', KEYS[2], 'settled'))
-  end
+  release(KEYS[2], KEYS[4], ARGV[8], now_ms)
 end
 if forget then
   redis.call('ZREM', KEYS[3], ARGV[2])

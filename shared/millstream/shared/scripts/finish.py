@@ -44,7 +44,7 @@ async def finish(
     """
     start = RunStatus.PENDING if fence is None else RunStatus.RUNNING
     target = follow(start, cause)
-    if target is None:
+    if target is None or cause is Cause.STRANDED:  # that is repair_run's, which looks again
         raise ValueError(f"no edge from {start} by {cause}")
     thread_id, run_id = spec.thread_id, spec.run_id
     fields = pairs(thread or {})

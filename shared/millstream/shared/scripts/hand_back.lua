@@ -14,6 +14,7 @@ local run = redis.call('HMGET', KEYS[1], 'fence', 'status', 'attempt')
 if run[1] ~= ARGV[2] or run[2] ~= ARGV[3] then return 0 end
 local time = redis.call('TIME')
 local now_ms = math.floor(time[1] * 1000 + time[2] / 1000)
+redis.call('ZREM', KEYS[2], ARGV[1]) -- first, so that it works without memory too (renew.lua)
 redis.call('HSET', KEYS[1], 'status', ARGV[4], 'attempt', run[3] - 1)
 redis.call('ZADD', KEYS[2], now_ms, ARGV[1])
 redis.call('RPUSH', KEYS[3], ARGV[1])

@@ -1,6 +1,7 @@
 """How a script is loaded and called: by its hash, with the source only where Redis lacks it."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any, Final, cast
@@ -12,12 +13,19 @@ from millstream.shared.redis import Client
 Word = str | bytes | int | float
 
 
+PART: Final = re.compile(r"^-- with (\w+)$", re.MULTILINE)
+
+
+def _read(name: str) -> str:
+    return files(__package__).joinpath(f"{name}.lua").read_text("utf-8")
+
+
 class Script:
-    """One .lua file of this folder."""
+    """One .lua file of this folder; a line `-- with part` brings in another's functions."""
 
     def __init__(self, name: str) -> None:
         self.name: Final = name
-        self.source: Final = files(__package__).joinpath(f"{name}.lua").read_text("utf-8")
+        self.source: Final = PART.sub(lambda part: _read(part[1]), _read(name))
         self.sha: Final = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
     async def __call__(self, redis: Client, keys: Sequence[str], args: Sequence[Word]) -> Any:

@@ -7,7 +7,8 @@ checkpoint refers to the versions it holds. Values are LangGraph's own serialisa
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from functools import partial
 from typing import Any, Final, Self, TypeVar
 
 import msgspec
@@ -32,8 +33,11 @@ from millstream.shared.scripts import Claim
 from millstream.shared.scripts.get_checkpoint import StoredCheckpoint
 from millstream.shared.scripts.put_checkpoint import Place
 from millstream.shared.wire import frame, unframe
+from millstream.worker.patience import patiently
 
 PAGE: Final = 50  # checkpoints read at once while listing
+MOST_BYTES: Final = 256 * 1024 * 1024  # of one value; Redis takes no word over 512 MB
+NUL: Final = b"\0"
 Result = TypeVar("Result")
 Typed = tuple[str, bytes]  # what a serializer makes of a value
 
@@ -84,7 +88,8 @@ class FencedSaver(BaseCheckpointSaver[str]):
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Returns the checkpoint that the config names, or the newest of its namespace."""
         place = _place(config)
-        stored = await scripts.get_checkpoint(self._redis, place, get_checkpoint_id(config) or "")
+        wanted = get_checkpoint_id(config) or ""
+        stored = await self._persist(lambda: scripts.get_checkpoint(self._redis, place, wanted))
         return None if stored is None else self._tuple(place, stored)
 
     async def alist(
@@ -189,19 +194,24 @@ class FencedSaver(BaseCheckpointSaver[str]):
         )
         references = [self._run_id().encode()]
         references += [_field(c, v) for c, v in checkpoint["channel_versions"].items()]
-        await scripts.put_checkpoint(
+        stored = {
+            _field(channel, version): pack(dump(values[channel]))
+            for channel, version in new_versions.items()
+            if channel in values
+        }
+        for name, value in stored.items():
+            _fits(f"channel {name.partition(NUL)[0].decode()!r}", value)
+        write = partial(
+            scripts.put_checkpoint,
             self._redis,
             place,
             self._claim,
             checkpoint_id=checkpoint["id"],
             record=pack(record),
             references=frame(references),
-            values={
-                _field(channel, version): pack(dump(values[channel]))
-                for channel, version in new_versions.items()
-                if channel in values
-            },
+            values=stored,
         )
+        await self._persist(write)
         return _config(place, checkpoint["id"])
 
     async def aput_writes(
@@ -224,13 +234,17 @@ class FencedSaver(BaseCheckpointSaver[str]):
             for index, (channel, value) in enumerate(writes)
         ]
         if entries:
-            await scripts.put_writes(
+            framed = frame(word for entry in entries for word in (run_id, pack(entry)))
+            _fits(f"what task {task_id} wrote", framed)
+            write = partial(
+                scripts.put_writes,
                 self._redis,
                 _place(config),
                 self._claim,
                 checkpoint_id=config["configurable"]["checkpoint_id"],
-                entries=frame(word for entry in entries for word in (run_id, pack(entry))),
+                entries=framed,
             )
+            await self._persist(write)
 
     async def adelete_thread(self, thread_id: str) -> None:
         """Deletes every checkpoint of the thread."""
@@ -240,6 +254,12 @@ class FencedSaver(BaseCheckpointSaver[str]):
         """Returns a version after `current`; two forks of a thread never share one."""
         number = 0 if current is None else int(str(current).partition(".")[0])
         return f"{number + 1:032}.{random.random():016}"
+
+    async def _persist(self, call: Callable[[], Awaitable[Result]]) -> Result:
+        """Within a run, waits for a Redis that is away; who only asks, is told at once."""
+        if self._claim is None:
+            return await call()
+        return await patiently(f"a checkpoint of {self._claim.job}", call)
 
     def _run_id(self) -> str:
         return self._claim.spec.run_id if self._claim is not None else ""
@@ -298,6 +318,15 @@ class FencedSaver(BaseCheckpointSaver[str]):
         raise RuntimeError(
             f"A synchronous checkpoint call would block the event loop {running!r}: use the "
             "asynchronous methods of the graph (ainvoke, aget_state, …)."
+        )
+
+
+def _fits(what: str, value: bytes) -> None:
+    """Raises ValueError for what Redis could not keep, however often it is sent."""
+    if len(value) > MOST_BYTES:
+        raise ValueError(
+            f"{what} takes {len(value)} bytes in the checkpoint, and {MOST_BYTES} is the most: "
+            "keep large things elsewhere, and their address in the state"
         )
 
 

@@ -1,0 +1,113 @@
+"""Finding what is stuck, and putting it right: runs that nobody would move on, threads that are busy
+without a run, deletions that broke off.
+
+Scripts change a run and all that speaks of it in one step, so this finds nothing in ordinary life.
+It is for what no script can rule out: a Redis that came back without its last second, that evicted
+keys, or in which somebody deleted some; and an API that died between two of its steps.
+
+What is found here is a mere suspicion, made of several reads. The scripts look again, and leave a
+healthy run alone.
+"""
+
+from collections import Counter
+from typing import Final
+
+from millstream.shared import keys, runs, scripts, threads
+from millstream.shared.lifecycle import TERMINAL, RunStatus
+from millstream.shared.redis import Client
+
+BATCH: Final = 500  # runs looked at in one round trip
+SCANNED: Final = 1000  # keys, about, that one call looks through for threads
+
+
+async def take_turn(redis: Client, service: str, *, every: float) -> bool:
+    """Returns whether the caller is the one, of all processes, to do the service now.
+
+    `every` is the interval in seconds in which one of them does it.
+    """
+    return bool(await redis.set(keys.turn(service), 1, nx=True, px=int(every * 1000)))
+
+
+async def repair_runs(redis: Client, *, lease_ms: int, stream_ttl: int) -> Counter[str]:
+    """Looks at every run that has not ended; returns what was done (repair_run.lua), how often."""
+    done: Counter[str] = Counter()
+    jobs = sorted(job.decode() for job in await redis.smembers(keys.live()))  # type: ignore[misc]
+    for start in range(0, len(jobs), BATCH):
+        for job, queue in await _suspects(redis, jobs[start : start + BATCH]):
+            word = await scripts.repair_run(
+                redis, job, queue, lease_ms=lease_ms, stream_ttl=stream_ttl
+            )
+            if word == "cancel":
+                await runs.cancel(
+                    redis, *keys.parse_job_id(job), action="interrupt", stream_ttl=stream_ttl
+                )
+                word = "cancelled"
+            if word != "fine":
+                done[word] += 1
+    return done
+
+
+async def _suspects(redis: Client, jobs: list[str]) -> list[tuple[str, str]]:
+    """Returns the runs that may be stuck, each with its queue."""
+    pipe = redis.pipeline(transaction=False)
+    for job in jobs:
+        pipe.hmget(keys.run(*keys.parse_job_id(job)), ["status", "cancel", "queue"])
+    records = [[word and word.decode() for word in found] for found in await pipe.execute()]
+    for job, (_, _, queue) in zip(jobs, records, strict=True):
+        pipe.zscore(keys.queue(queue or "none"), job)
+    scores = await pipe.execute()
+
+    suspects, unqueued = [], []
+    for job, (status, cancel, queue), score in zip(jobs, records, scores, strict=True):
+        if status == RunStatus.PENDING and cancel is None and score is None:
+            unqueued.append((job, queue or ""))
+        elif status in (None, *TERMINAL) or score is None or cancel is not None:
+            suspects.append((job, queue or ""))
+    return suspects + await _misplaced(redis, unqueued)
+
+
+async def _misplaced(redis: Client, jobs: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Returns those that do not wait behind an active run, as a run does that is not queued."""
+    found = list(dict.fromkeys(keys.parse_job_id(job)[0] for job, _ in jobs))
+    pipe = redis.pipeline(transaction=False)
+    for thread_id in found:
+        pipe.hget(keys.thread(thread_id), "active")
+        pipe.lrange(keys.waiting(thread_id), 0, -1)
+    replies = await pipe.execute()
+    waiting = {
+        thread_id: {ticket.decode().partition(" ")[0] for ticket in tickets} if active else set()
+        for thread_id, active, tickets in zip(found, replies[::2], replies[1::2], strict=True)
+    }
+    return [(job, q) for job, q in jobs if job not in waiting[keys.parse_job_id(job)[0]]]
+
+
+async def repair_threads(redis: Client, cursor: int) -> tuple[int, Counter[str]]:
+    """Looks at some of the threads, from `cursor` on (0 begins); those it meets are put right.
+
+    Returns the cursor to go on from (0: all have been seen), and what was done
+    (repair_thread.lua), how often. Reads about `SCANNED` keys, so that Redis is never held up.
+    """
+    done: Counter[str] = Counter()
+    cursor, names = await redis.scan(cursor, match=keys.thread("*"), count=SCANNED)
+    for name in names:
+        thread_id = keys.thread_of(name.decode())
+        word = await scripts.repair_thread(redis, thread_id)
+        if word != "fine":
+            done[word] += 1
+    return cursor, done
+
+
+async def finish_deletions(redis: Client, *, stream_ttl: int) -> Counter[str]:
+    """Goes on with threads whose deletion broke off, once their runs have ended."""
+    done: Counter[str] = Counter()
+    for word in await redis.smembers(keys.retired()):  # type: ignore[misc]
+        thread_id = word.decode()
+        for run_id in await redis.zrange(keys.runs(thread_id), 0, -1):
+            await runs.cancel(
+                redis, thread_id, run_id.decode(), action="interrupt", stream_ttl=stream_ttl
+            )
+        if await threads.delete_thread(redis, thread_id):
+            done["deleted"] += 1
+        elif not await redis.exists(keys.thread(thread_id)):
+            await redis.srem(keys.retired(), thread_id)  # type: ignore[misc]
+    return done

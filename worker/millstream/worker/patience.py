@@ -1,0 +1,36 @@
+"""Waiting for a Redis that is away, or that takes no writes now.
+
+What a run has to store is not given up because Redis is restarted, fails over, or is out of memory:
+the call is repeated until it gets through. That is safe, since the scripts make a repeat harmless and
+refuse whoever has lost the lease meanwhile; and it ends, since a worker that can't renew its leases
+stops its graphs, which cancels the wait.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+from millstream.shared.redis import AWAY, REFUSING
+
+log = logging.getLogger(__name__)
+
+FIRST: Final = 0.05  # s before the first repeat; each pause is twice the one before
+LONGEST: Final = 1.0  # s
+
+Result = TypeVar("Result")
+
+
+async def patiently(what: str, call: Callable[[], Awaitable[Result]]) -> Result:
+    """Returns what the call returns, however often Redis is away before; other errors are raised.
+
+    `what` names it in the log.
+    """
+    pause = FIRST
+    while True:
+        try:
+            return await call()
+        except (*AWAY, *REFUSING) as error:
+            log.warning("%s waits for Redis: %s", what, error)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST)
