@@ -24,7 +24,7 @@ from contract.builders import (
     woken,
 )
 from millstream.shared import keys, scripts
-from millstream.shared.errors import ConflictError, NotFoundError
+from millstream.shared.errors import ConflictError, NotFoundError, OverloadedError
 from millstream.shared.lifecycle import RunStatus
 from millstream.shared.redis import Client
 from millstream.shared.runs import find_run, submit
@@ -225,3 +225,37 @@ async def test_submit_returns_the_record_that_is_found_afterwards(any_redis: Cli
     assert returned.status is RunStatus.PENDING
     assert returned.spec.metadata == b'{"a":1}'
     assert await find_run(any_redis, submission.thread_id, submission.run_id) == returned
+
+
+async def test_no_more_runs_are_admitted_than_may_be_alive(any_redis: Client) -> None:
+    first = await admit(any_redis)
+    refused = a_spec()
+    before = await dump(any_redis)
+    for thread in (None, new_thread_fields({})):
+        with pytest.raises(OverloadedError, match="QUEUE_MAX_DEPTH"):
+            await scripts.admit(
+                any_redis, a_spec(first.thread_id) if thread is None else refused,
+                delay_ms=0, new_thread=thread, max_live=1,
+            )  # fmt: skip
+    assert await dump(any_redis) == before
+    again = await scripts.admit(any_redis, first, delay_ms=0, new_thread=None, max_live=1)
+    assert again[1] == ""  # the repeat of one that was admitted is no further run
+    await end(any_redis, await take(any_redis, first))
+    await scripts.admit(
+        any_redis, refused, delay_ms=0, new_thread=new_thread_fields({}), max_live=1
+    )
+
+
+async def test_of_fifty_contenders_only_as_many_are_admitted_as_there_is_room_for(
+    any_redis: Client,
+) -> None:
+    fields = new_thread_fields({})
+    admitted = await asyncio.gather(
+        *(
+            scripts.admit(any_redis, a_spec(), delay_ms=0, new_thread=fields, max_live=20)
+            for _ in range(50)
+        ),
+        return_exceptions=True,
+    )
+    assert sum(isinstance(reply, OverloadedError) for reply in admitted) == 30
+    assert await any_redis.scard(keys.live()) == 20  # type: ignore[misc]

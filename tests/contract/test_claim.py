@@ -27,8 +27,10 @@ from contract.builders import (
     write,
 )
 from millstream.shared import keys, scripts
+from millstream.shared.lifecycle import Cause
 from millstream.shared.queue import redis_time
 from millstream.shared.redis import Client
+from millstream.shared.wire import PROTOCOL
 
 
 async def test_a_claim_leases_the_run_and_makes_its_thread_busy(any_redis: Client) -> None:
@@ -192,3 +194,85 @@ async def test_fifty_due_runs_of_one_thread_never_have_two_claimed(any_redis: Cl
     line = await waiting(any_redis, first.thread_id)
     assert sorted([winner.job, *line]) == sorted(map(job, specs))
     assert list(await queued(any_redis)) == [winner.job]
+
+
+async def test_a_claim_sent_again_after_a_lost_reply_has_the_same_answer(
+    any_redis: Client,
+) -> None:
+    spec = await admit(any_redis)
+    claim = await try_claim(any_redis, spec, token="t1")
+    before = await dump(any_redis)
+    assert await try_claim(any_redis, spec, token="t1") == claim
+    assert await try_claim(any_redis, spec, token="t2") is None
+    assert await dump(any_redis) == before
+    await make_due(any_redis, spec)
+    later = await try_claim(any_redis, spec, token="t1")  # lapsed: that is a claim of its own
+    assert later is not None
+    assert claim is not None
+    assert (later.attempt, later.fence > claim.fence) == (2, True)
+
+
+async def test_a_run_that_a_worker_can_not_execute_is_left_to_others(
+    any_redis: Client, replies: list[Any]
+) -> None:
+    spec = await admit(any_redis)
+    pauses = []
+    for _ in range(9):
+        await make_due(any_redis, spec)
+        assert await try_claim(any_redis, spec, graphs=["other"]) is None
+        word, pause = replies[-1]
+        assert word == b"unserved"
+        assert (await record(any_redis, spec))["status"] == "pending"
+        assert list(await queued(any_redis)) == [job(spec)]
+        pauses.append(pause)
+    assert pauses == sorted(pauses)
+    assert (pauses[0], pauses[-1]) == (100, 5000)
+    await make_due(any_redis, spec)
+    claim = await try_claim(any_redis, spec, graphs=["other", spec.graph_id])
+    assert claim is not None
+    assert (claim.attempt, claim.is_first) == (1, True)
+
+
+async def test_a_cancelled_run_is_ended_by_any_worker(any_redis: Client) -> None:
+    spec = await admit(any_redis)
+    await scripts.cancel(any_redis, spec.thread_id, spec.run_id, "interrupt")
+    claim = await try_claim(any_redis, spec, graphs=[])
+    assert claim is not None
+    assert claim.cancel == "interrupt"
+
+
+async def test_a_run_of_a_newer_protocol_is_left_to_newer_workers(any_redis: Client) -> None:
+    spec = await admit(any_redis, a_spec(protocol=PROTOCOL + 1))
+    assert await try_claim(any_redis, spec) is None
+    assert (await record(any_redis, spec))["status"] == "pending"
+    older = await admit(any_redis, a_spec(protocol=PROTOCOL - 1))
+    assert await try_claim(any_redis, older) is not None
+
+
+async def test_a_run_admitted_before_there_were_these_marks_is_claimed(any_redis: Client) -> None:
+    spec = await admit(any_redis)
+    run = keys.run(spec.thread_id, spec.run_id)
+    await any_redis.hdel(run, "graph", "protocol", "queue")  # type: ignore[misc]
+    assert await try_claim(any_redis, spec) is not None
+
+
+async def test_a_spec_that_can_not_be_read_is_claimed_to_be_ended(any_redis: Client) -> None:
+    spec = await admit(any_redis)
+    run = keys.run(spec.thread_id, spec.run_id)
+    await any_redis.hset(run, "spec", "\x01 broken")  # type: ignore[misc]
+    claim = await take(any_redis, spec)
+    assert (claim.spec.run_id, claim.spec.thread_id) == (spec.run_id, spec.thread_id)
+    assert await end(any_redis, claim, Cause.FAILED) == "error"
+
+
+async def test_fences_rise_though_redis_forgot_a_claim(any_redis: Client) -> None:
+    """After a crash Redis may be as it was before the claim; its holder must stay fenced off."""
+    spec = await admit(any_redis)
+    run = keys.run(spec.thread_id, spec.run_id)
+    before = await any_redis.hgetall(run)  # type: ignore[misc]
+    forgotten = await take(any_redis, spec)
+    await any_redis.delete(run)
+    await any_redis.hset(run, mapping=before)  # type: ignore[misc]
+    await make_due(any_redis, spec)
+    assert (await take(any_redis, spec, "w2")).fence > forgotten.fence
+    assert not await write(any_redis, forgotten, 1, "values", "{}")

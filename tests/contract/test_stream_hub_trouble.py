@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared import keys, scripts, stream
 from millstream.shared.redis import Client
 from millstream.shared.scripts import Claim
-from millstream.shared.stream import START, Entry, Position, Reader, StreamHub
+from millstream.shared.stream import START, Position, Reader, StreamHub
 
 
 @pytest.fixture
@@ -181,20 +182,20 @@ async def test_an_empty_page_that_arrives_late_loses_no_events(
     early = await hub.open(spec.thread_id, spec.run_id, START)
     late = await hub.open(spec.thread_id, spec.run_id, START)
     await asyncio.wait_for(late._tail.subscribed.wait(), 5)
-    pages = hub._oldest_and_page
+    pages = hub._pages
     has_read, may_go_on = asyncio.Event(), asyncio.Event()
 
-    async def held_up(key: str, position: Position) -> tuple[Entry | None, list[Entry]]:
-        found = await pages(key, position)
+    async def held_up(cursors: list[tuple[str, Position]], *, oldest: bool = False) -> Any:
+        found = await pages(cursors, oldest=oldest)
         has_read.set()
         await may_go_on.wait()
         return found
 
-    monkeypatch.setattr(hub, "_oldest_and_page", held_up)
+    monkeypatch.setattr(hub, "_pages", held_up)
     reading = asyncio.create_task(late.read())
     async with asyncio.timeout(5):
         await has_read.wait()
-    monkeypatch.setattr(hub, "_oldest_and_page", pages)
+    monkeypatch.setattr(hub, "_pages", pages)
 
     claim = await take(real_redis, spec)
     await write_numbers(real_redis, claim, range(3))
@@ -253,7 +254,7 @@ async def test_closing_ends_the_hub_though_a_cancel_was_swallowed_underneath(
         await read_nothing(reader)
         is_reading = asyncio.Event()
 
-        async def deaf(cursors: list[tuple[str, Position]]) -> list[list[Entry]]:
+        async def deaf(cursors: list[tuple[str, Position]]) -> list[Any]:
             is_reading.set()
             try:
                 await asyncio.Event().wait()

@@ -10,6 +10,7 @@ another.
 """
 
 import asyncio
+import itertools
 import logging
 from collections import deque
 from collections.abc import Coroutine
@@ -18,14 +19,17 @@ from typing import Any, Final
 
 import msgspec
 
-from millstream.shared import keys
+from millstream.shared import keys, scripts
 from millstream.shared.doorbells import Doorbells
 from millstream.shared.lifecycle import TERMINAL, RunStatus
 from millstream.shared.redis import AWAY, Client
+from millstream.shared.scripts.read_events import RawEntry
 
 log = logging.getLogger(__name__)
 
 PAGE: Final = 500  # entries a read
+PAGE_BYTES: Final = 1024 * 1024  # at which a page is closed
+AT_ONCE: Final = 64  # streams read in one round trip
 WINDOW: Final = 512  # entries kept in memory a run
 WINDOW_BYTES: Final = 512 * 1024
 SWEEP: Final = 15.0  # s: the longest that a lost doorbell can delay an event
@@ -74,12 +78,19 @@ def parse_position(text: str) -> Position | None:
     return int(ms), int(seq)
 
 
-def _entry(raw: tuple[bytes, dict[bytes, bytes]]) -> Entry:
+def _entry(raw: RawEntry) -> Entry:
     ms, _, seq = raw[0].partition(b"-")
     event, data = next(iter(raw[1].items()))
     fields = raw[1]
     first = fields.get(b"first") == b"1"
     return Entry((int(ms), int(seq)), event, data, fields.get(b"output"), first)
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    entries: list[Entry]
+    more: bool
+    oldest: Entry | None
 
 
 class _Tail:
@@ -222,7 +233,10 @@ class StreamHub:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            rung, self._dirty = list(self._dirty), set()  # clear first, then read
+            rung = list(itertools.islice(self._dirty, AT_ONCE))
+            self._dirty.difference_update(rung)  # clear first, then read
+            if self._dirty:
+                self._wake.set()
             try:
                 pages = await self._pages([(tail.key, tail.head or START) for tail in rung])
             except Exception as error:
@@ -235,25 +249,25 @@ class StreamHub:
                 self._wake.set()
                 continue
             for tail, page in zip(rung, pages, strict=True):
-                tail.extend(page)
-                if len(page) == PAGE:
+                tail.extend(page.entries)
+                if page.more:
                     self._ring(tail)
                 tail.notify()
 
-    async def _pages(self, cursors: list[tuple[str, Position]]) -> list[list[Entry]]:
-        pipe = self._redis.pipeline(transaction=False)
-        for key, position in cursors:
-            pipe.xrange(key, min=f"({_show(position)}", count=PAGE)
-        return [[_entry(raw) for raw in page] for page in await pipe.execute()]
-
-    async def _oldest_and_page(
-        self, key: str, position: Position
-    ) -> tuple[Entry | None, list[Entry]]:
-        pipe = self._redis.pipeline(transaction=False)
-        pipe.xrange(key, count=1)
-        pipe.xrange(key, min=f"({_show(position)}", count=PAGE)
-        oldest, page = await pipe.execute()
-        return (_entry(oldest[0]) if oldest else None), [_entry(raw) for raw in page]
+    async def _pages(
+        self, cursors: list[tuple[str, Position]], *, oldest: bool = False
+    ) -> list[_Page]:
+        pages = await scripts.read_events(
+            self._redis,
+            [(key, _show(position)) for key, position in cursors],
+            most=PAGE,
+            max_bytes=PAGE_BYTES,
+            oldest=oldest,
+        )
+        return [
+            _Page(list(map(_entry, p.entries)), p.more, _entry(p.oldest) if p.oldest else None)
+            for p in pages
+        ]
 
     async def _sweep(self) -> None:
         """Rings for the quiet, in case a doorbell was lost or a stream has gone."""
@@ -343,7 +357,8 @@ class Reader:
         """Reads a page from Redis; opens the shared window once a reader stands at the head."""
         assert self._cursor is not None
         tail, start = self._tail, self._tail.start
-        oldest, entries = await self._hub._oldest_and_page(tail.key, self._cursor)
+        [page] = await self._hub._pages([(tail.key, self._cursor)], oldest=True)
+        oldest, entries = page.oldest, page.entries
         if oldest is not None and self._cursor < oldest.position and not oldest.is_first:
             before = oldest.before()
             if self._cursor < before:
@@ -351,7 +366,7 @@ class Reader:
                 self._cursor = before
                 self.news.set()
                 return [Entry(before, b"gap", msgspec.json.encode(gap))]
-        if len(entries) == PAGE:
+        if page.more:
             self.news.set()
         elif tail.start is None:
             tail.start = tail.head = entries[-1].position if entries else self._cursor
@@ -374,7 +389,8 @@ class Reader:
         if status is not None and RunStatus(status.decode()) not in TERMINAL:
             return []
         assert self._cursor is not None
-        [late] = await self._hub._pages([(self._tail.key, self._cursor)])
+        [page] = await self._hub._pages([(self._tail.key, self._cursor)])
+        late = page.entries
         if late:
             self._cursor = late[-1].position
             self.ended = late[-1].event == b"end"

@@ -15,6 +15,7 @@ from millstream.shared.scripts.hand_back import hand_back
 from millstream.shared.scripts.note_joined import note_joined
 from millstream.shared.scripts.put_checkpoint import put_checkpoint
 from millstream.shared.scripts.put_writes import put_writes
+from millstream.shared.scripts.read_events import read_events
 from millstream.shared.scripts.repair_run import repair_run
 from millstream.shared.scripts.repair_thread import repair_thread
 from millstream.shared.scripts.retire_thread import retire_thread
@@ -36,6 +37,7 @@ __all__ = [
     "note_joined",
     "put_checkpoint",
     "put_writes",
+    "read_events",
     "repair_run",
     "repair_thread",
     "retire_thread",

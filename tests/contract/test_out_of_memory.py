@@ -1,0 +1,90 @@
+"""Redis has no memory left: nothing new begins, what has begun can end, and nothing is half-written."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from redis.exceptions import OutOfMemoryError
+
+from contract.builders import (
+    a_spec,
+    admit,
+    dump,
+    end,
+    end_pending,
+    record,
+    renew,
+    running,
+    try_claim,
+    write,
+)
+from millstream.cli.embedded import EmbeddedRedis
+from millstream.shared import runs, scripts, threads
+from millstream.shared.redis import Client, connect
+from millstream.shared.threads import new_thread_fields
+
+
+@pytest.fixture(scope="module")
+def small_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
+    folder: Path = tmp_path_factory.mktemp("small")
+    with EmbeddedRedis(folder, appendonly=False) as server:
+        yield server
+
+
+@pytest.fixture
+async def redis(small_server: EmbeddedRedis) -> AsyncIterator[Client]:
+    client = connect(small_server.url)
+    await client.config_set("maxmemory", 0)
+    await client.flushdb()
+    yield client
+    await client.aclose()
+
+
+async def fill(redis: Client) -> None:
+    """Leaves no memory."""
+    await redis.config_set("maxmemory-policy", "noeviction")
+    await redis.config_set("maxmemory", 1)
+
+
+async def test_nothing_new_begins_and_nothing_is_half_written(redis: Client) -> None:
+    spec = await admit(redis)
+    claim = await running(redis)
+    await fill(redis)
+    before = await dump(redis)
+    new = a_spec()
+    with pytest.raises(OutOfMemoryError):
+        await scripts.admit(redis, new, delay_ms=0, new_thread=new_thread_fields({}))
+    with pytest.raises(OutOfMemoryError):
+        await threads.create_thread(redis, None, {}, if_exists="raise")
+    with pytest.raises(OutOfMemoryError):
+        await try_claim(redis, spec)
+    with pytest.raises(OutOfMemoryError):
+        await write(redis, claim, 1, "values", "{}")
+    assert await dump(redis) == before
+    await redis.config_set("maxmemory", 0)
+    assert await try_claim(redis, spec) is not None
+    assert await write(redis, claim, 1, "values", "{}")
+
+
+async def test_leases_hold_and_runs_end(redis: Client) -> None:
+    claim = await running(redis)
+    cancelled = await running(redis)
+    handed = await running(redis)
+    pending = await admit(redis)
+    await fill(redis)
+    assert await renew(redis, claim) == "held"
+    assert await end(redis, claim, events=["values", "{}"], output=b"{}") == "success"
+    spec = cancelled.spec
+    await runs.cancel(redis, spec.thread_id, spec.run_id, action="interrupt", stream_ttl=60)
+    assert await renew(redis, cancelled) == "interrupt"
+    assert await scripts.hand_back(redis, handed)
+    assert (await record(redis, handed.spec))["status"] == "pending"
+    assert await end_pending(redis, pending) == "interrupted"
+
+
+async def test_threads_can_be_deleted_to_make_room(redis: Client) -> None:
+    claim = await running(redis)
+    await end(redis, claim)
+    await fill(redis)
+    await threads.retire_thread(redis, claim.spec.thread_id)
+    assert await threads.delete_thread(redis, claim.spec.thread_id)
