@@ -7,12 +7,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from millstream.api.body import answer
+from millstream.shared.errors import UnavailableError
 
 VERSION: Final = version("millstream")
 
 
 async def ok(request: Request) -> Response:
-    """`GET /ok`: 200 while Redis answers, 503 while it does not."""
+    """`GET /ok`: 200 while this process serves and Redis answers, else 503: to ask before requests
+    are sent here. To know whether the process lives, connect to it: an outage of Redis is no reason
+    to start it anew."""
+    if request.app.state.hub.closing:
+        raise UnavailableError("This process is stopping.")
     await request.app.state.redis.ping()
     return answer({"ok": True})
 

@@ -1,13 +1,15 @@
 """Questions that need a graph: the API asks, a worker answers, on a lane apart from the runs."""
 
 import uuid
-from typing import Any
+from typing import Any, Final
 
 from millstream.shared import keys
 from millstream.shared.errors import InvalidError, MillstreamError, NotFoundError, UnavailableError
 from millstream.shared.queue import live_workers, redis_time
 from millstream.shared.redis import Client
 from millstream.shared.wire import Call, Reply, pack, unpack_call, unpack_reply
+
+MOST: Final = 10_000  # questions that wait
 
 KINDS: dict[str | None, type[MillstreamError]] = {
     "not_found": NotFoundError,
@@ -50,7 +52,10 @@ async def ask(
         arguments=arguments,
         deadline=now + within,
     )
-    await redis.rpush(keys.calls(queue), pack(call))  # type: ignore[misc]
+    pipe = redis.pipeline(transaction=False)
+    pipe.rpush(keys.calls(queue), pack(call))
+    pipe.ltrim(keys.calls(queue), -MOST, -1)  # of frozen workers; who asked so long ago has gone
+    await pipe.execute()
     seconds: Any = within
     answer = await blocking.blpop([keys.reply(call.call_id)], timeout=seconds)  # type: ignore[misc]
     if answer is None:

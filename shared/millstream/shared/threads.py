@@ -72,7 +72,7 @@ async def get_thread(redis: Client, thread_id: str) -> ThreadRecord:
         status=ThreadStatus(fields[b"status"].decode()),
         metadata=metadata,
         graph_id=None if graph_id is None else graph_id.decode(),
-        values=fields.get(b"values"),
+        values=fields.get(b"values") or None,
         interrupts=fields.get(b"interrupts", b"{}"),
         error=fields.get(b"error") or None,
     )

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import orjson
 
+LONGEST: Final = 100_000  # characters of an error message that are told
 OPTIONS: Final = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
 DEPTH: Final = 100  # nested deeper than this, a value is shown as its repr
 
@@ -34,7 +35,10 @@ def encode(value: Any) -> bytes:
 
 def error_of(error: BaseException) -> dict[str, str]:
     """Returns the error as clients see it in events and records."""
-    return {"error": type(error).__name__, "message": _said(str, error)}
+    message = _said(str, error)
+    if len(message) > LONGEST:
+        message = f"{message[:LONGEST]}… ({len(message)} characters)"
+    return {"error": type(error).__name__, "message": message}
 
 
 def _default(value: Any) -> Any:

@@ -52,6 +52,17 @@ class Ending:
     pause: bytes | None = None  # JSON of the state with what it waits for: answer of wait
     interrupts: bytes = b"{}"  # JSON: task id → its interrupts
 
+    def bounded(self, most: int) -> "Ending":
+        """Returns what can be kept with records of at most `most` bytes: the checkpoint has all."""
+        size = max(len(part or b"") for part in (self.values, self.pause, self.interrupts))
+        if size <= most:
+            return self
+        message = (
+            f"The state takes {size} bytes and is not shown here: STREAM_MAX_EVENT_BYTES is {most}."
+        )
+        told = encode({"__error__": {"error": "StateTooLarge", "message": message}})
+        return Ending(self.how, self.error, values=b"", pause=told)
+
 
 class Attempt:
     """A claimed run while this worker holds it."""
@@ -207,6 +218,7 @@ class Attempt:
     async def _finish(self, ending: Ending) -> None:
         """Writes the end; a cancel that came first turns it into the end of a cancelled run."""
         settings = self.tools.settings
+        ending = ending.bounded(settings.max_event)
         words = await self._stream.close()
         for how in (ending.how, How.CANCELLED):
             if how is How.CANCELLED and await patiently(repr(self), self._roll_back):
@@ -248,7 +260,7 @@ def _output(result: Outcome, ending: Ending, error: bytes) -> bytes:
     """Returns the JSON that wait and join answer with."""
     if result.shown:
         return b'{"__error__":' + error + b"}"
-    if result.cause is Cause.SUCCEEDED and ending.pause is not None:
+    if ending.pause is not None and (result.cause is Cause.SUCCEEDED or not ending.values):
         return ending.pause
     return ending.values or b""
 
