@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from e2e.conftest import ENDED, Log, Thread, Yard, request
+from e2e.conftest import Log, Thread, Yard, request
 from e2e.wire import ask
 from harness.waiting import until
 
@@ -28,11 +28,12 @@ async def test_redis_killed_and_restarted(works: Yard, log: Log, away: float) ->
         works.redis.start()
         events = await wire.events()
     assert (await refused)[0] in (200, 503)
-    assert events[-1].name == "end"
-    assert await thread.ended(run_id) in ENDED
+    assert events[-1].data == {"status": "success"}
+    assert [event.data["step"] for event in events if event.name == "custom"][-1] == 7
+    assert (await thread.run(run_id))["status"] == "success"
+    assert {event.data["attempt"] for event in events if event.name == "metadata"} == {1}
     assert await thread.replay(run_id) == events
     assert await thread.status() != "busy"
-    print("the run in flight ended as", events[-1].data, events[-2].data)  # noqa: T201
 
     for _ in range(4):
         status, values = await ask(
