@@ -24,6 +24,7 @@ KEEPALIVE: Final = b": heartbeat\r\n"
 WHITE_SPACE: Final = b"\n"
 ALWAYS: Final = frozenset({b"metadata", b"error", b"end", b"gap"})
 PAUSE: Final = 0.2  # s between attempts while Redis is away
+READ_WITHIN: Final = 2.0  # s, at the least, before an answer of Redis is given up
 
 Leave = Callable[[], Awaitable[object]]
 
@@ -112,25 +113,30 @@ class _Following(Response):
                 return
             if reader.closing:
                 return  # without the last chunk: a clean end would tell the JS SDK that all is said
+            entries: list[Entry] = []
+            body, over = b"", False
             try:
-                entries = await reader.read()
+                # A Redis that is silent must not silence the keepalives too.
+                async with asyncio.timeout(max(self._keepalive, READ_WITHIN)):
+                    entries = [] if reader.ended else await reader.read()
+                    body = await self._body(entries)
+                    over = reader.ended
             except AWAY as error:
-                log.warning("Redis is away, a stream waits: %s", error)
-                entries = []
+                log.warning("Redis is away, a stream waits: %r", error)
                 await asyncio.sleep(PAUSE)
                 reader.news.set()
-            body = await self._body(entries)
             if self._tick:
                 self._tick = False
                 body = self.keepalive_text + body
             if entries:
                 reader.news.set()  # there may be more
-            if body or reader.ended:
-                await send(_chunk(body, more=not reader.ended))
-            if reader.ended:
+            if body or over:
+                await send(_chunk(body, more=not over))
+            if over:
                 return
 
     async def _body(self, entries: list[Entry]) -> bytes:
+        """Returns what to send; called again, without entries, if it raised after the end."""
         raise NotImplementedError
 
     async def _leave(self) -> None:
@@ -196,16 +202,12 @@ class FinalOutput(_Following):
             on_leave=on_leave,
         )
         self._output = output
+        self._end: Entry | None = None  # kept, for the answer may have to be asked for again
 
     async def _body(self, entries: list[Entry]) -> bytes:
-        if not self._reader.ended:
-            return b""
-        while True:
-            try:
-                return await self._output(entries[-1])
-            except AWAY as error:
-                log.warning("Redis is away, an answer waits: %s", error)
-                await asyncio.sleep(PAUSE)
+        if self._reader.ended and entries:
+            self._end = entries[-1]
+        return b"" if self._end is None else await self._output(self._end)
 
 
 def _chunk(body: bytes, *, more: bool) -> Message:

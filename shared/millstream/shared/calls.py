@@ -1,11 +1,12 @@
 """Questions that need a graph: the API asks, a worker answers, on a lane apart from the runs."""
 
+import asyncio
 import uuid
 from typing import Any, Final
 
 from millstream.shared import keys
 from millstream.shared.errors import InvalidError, MillstreamError, NotFoundError, UnavailableError
-from millstream.shared.queue import live_workers, redis_time
+from millstream.shared.queue import SILENCE, live_workers, redis_time
 from millstream.shared.redis import Client
 from millstream.shared.wire import Call, Reply, pack, unpack_call, unpack_reply
 
@@ -57,7 +58,8 @@ async def ask(
     pipe.ltrim(keys.calls(queue), -MOST, -1)  # of frozen workers; who asked so long ago has gone
     await pipe.execute()
     seconds: Any = within
-    answer = await blocking.blpop([keys.reply(call.call_id)], timeout=seconds)  # type: ignore[misc]
+    async with asyncio.timeout(within + SILENCE):
+        answer = await blocking.blpop([keys.reply(call.call_id)], timeout=seconds)  # type: ignore[misc]
     if answer is None:
         raise UnavailableError(
             f"No worker answered for graph {graph_id!r} within {within:g} s.", retry_after=5
@@ -71,7 +73,8 @@ async def ask(
 async def next_call(redis: Client, blocking: Client, queue: str, within: float) -> Call | None:
     """Returns the next question of the queue, or None after `within` seconds without one."""
     seconds: Any = within
-    popped = await blocking.blpop([keys.calls(queue)], timeout=seconds)  # type: ignore[misc]
+    async with asyncio.timeout(within + SILENCE):
+        popped = await blocking.blpop([keys.calls(queue)], timeout=seconds)  # type: ignore[misc]
     if popped is None:
         return None
     call = unpack_call(popped[1])

@@ -4,10 +4,13 @@ The queue is arq's: a sorted set of job ids scored by the time at which they are
 lies the wake list, so that an idle worker need not poll.
 """
 
-from typing import Any
+import asyncio
+from typing import Any, Final
 
 from millstream.shared import keys
 from millstream.shared.redis import Client
+
+SILENCE: Final = 3.0  # s after which a blocking call that should have returned counts as lost
 
 
 async def wait_for_wake(redis: Client, queue: str, within: float) -> str | None:
@@ -17,7 +20,9 @@ async def wait_for_wake(redis: Client, queue: str, within: float) -> str | None:
     """
     # 0 would mean "for ever".
     seconds: Any = max(0.01, within)
-    popped = await redis.blpop([keys.wake(queue)], timeout=seconds)  # type: ignore[misc]
+    # The answer may never come, if the other side vanished without a word.
+    async with asyncio.timeout(within + SILENCE):
+        popped = await redis.blpop([keys.wake(queue)], timeout=seconds)  # type: ignore[misc]
     return popped[1].decode() if popped else None
 
 
