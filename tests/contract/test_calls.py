@@ -35,7 +35,7 @@ async def put(redis: Client, blocking: Client, within: float = 5.0, verb: str = 
     return await ask(
         redis,
         blocking,
-        queue="default",
+        lane="default",
         graph_id="echo",
         verb=verb,
         arguments={"thread_id": "t1", "big": 2**60, "text": "\u00fc"},
@@ -44,13 +44,13 @@ async def put(redis: Client, blocking: Client, within: float = 5.0, verb: str = 
 
 
 async def take_call(redis: Client, blocking: Client) -> Call:
-    call = await next_call(redis, blocking, "default", 5.0)
+    call = await next_call(redis, blocking, ["default"], 5.0)
     assert call is not None
     return call
 
 
 async def test_the_answer_is_handed_over_unread(real_redis: Client, blocking: Client) -> None:
-    await report_alive(real_redis, "default", "w1", ttl=30)
+    await report_alive(real_redis, ["default"], "w1", ttl=30)
     asked = asyncio.create_task(put(real_redis, blocking))
     call = await take_call(real_redis, blocking)
     assert (call.verb, call.graph_id) == ("state", "echo")
@@ -73,7 +73,7 @@ async def test_the_answer_is_handed_over_unread(real_redis: Client, blocking: Cl
 async def test_an_error_reaches_the_asker_as_its_kind(
     real_redis: Client, blocking: Client, kind: str | None, expected: type[Exception]
 ) -> None:
-    await report_alive(real_redis, "default", "w1", ttl=30)
+    await report_alive(real_redis, ["default"], "w1", ttl=30)
     asked = asyncio.create_task(put(real_redis, blocking))
     call = await take_call(real_redis, blocking)
     await answer(real_redis, call, Reply(error="what went wrong", kind=kind))
@@ -87,12 +87,12 @@ async def test_without_a_live_worker_the_asker_is_told_at_once(
     real_redis: Client, blocking: Client, situation: str
 ) -> None:
     if situation == "gone":
-        await report_alive(real_redis, "default", "w1", ttl=30)
-        await report_gone(real_redis, "default", "w1")
+        await report_alive(real_redis, ["default"], "w1", ttl=30)
+        await report_gone(real_redis, ["default"], "w1")
     if situation == "silent":
-        await report_alive(real_redis, "default", "w1", ttl=-1)
+        await report_alive(real_redis, ["default"], "w1", ttl=-1)
     if situation == "of another queue":
-        await report_alive(real_redis, "other", "w1", ttl=30)
+        await report_alive(real_redis, ["other"], "w1", ttl=30)
     before = await dump(real_redis)
     async with asyncio.timeout(5):
         with pytest.raises(UnavailableError, match="'echo'") as raised:
@@ -103,7 +103,7 @@ async def test_without_a_live_worker_the_asker_is_told_at_once(
 
 
 async def test_an_asker_gives_up_after_its_time(real_redis: Client, blocking: Client) -> None:
-    await report_alive(real_redis, "default", "w1", ttl=30)
+    await report_alive(real_redis, ["default"], "w1", ttl=30)
     with pytest.raises(UnavailableError, match=r"within 0\.05 s"):
         await put(real_redis, blocking, within=SHORT)
 
@@ -115,21 +115,21 @@ async def test_a_question_whose_time_is_over_is_dropped(
     for n, deadline in enumerate([now - 1, now + 60]):
         call = Call(call_id=f"c{n}", verb="v", graph_id="g", arguments={}, deadline=deadline)
         await real_redis.rpush(keys.calls("default"), pack(call))  # type: ignore[misc]
-    assert await next_call(real_redis, blocking, "default", 5.0) is None
-    found = await next_call(real_redis, blocking, "default", 5.0)
+    assert await next_call(real_redis, blocking, ["default"], 5.0) is None
+    found = await next_call(real_redis, blocking, ["default"], 5.0)
     assert found is not None
     assert found.call_id == "c1"
     assert await real_redis.llen(keys.calls("default")) == 0  # type: ignore[misc]
 
 
 async def test_without_a_question_a_worker_is_told_so(real_redis: Client, blocking: Client) -> None:
-    assert await next_call(real_redis, blocking, "default", SHORT) is None
+    assert await next_call(real_redis, blocking, ["default"], SHORT) is None
 
 
 async def test_questions_are_answered_in_their_order_each_by_one_worker(
     real_redis: Client, blocking: Client
 ) -> None:
-    await report_alive(real_redis, "default", "w1", ttl=30)
+    await report_alive(real_redis, ["default"], "w1", ttl=30)
 
     async def serve() -> None:
         for _ in range(10):
@@ -151,9 +151,9 @@ async def test_an_answer_that_nobody_fetches_goes_away_by_itself(real_redis: Cli
 
 
 async def test_a_worker_counts_as_live_for_as_long_as_it_said(any_redis: Client) -> None:
-    await report_alive(any_redis, "default", "w1", ttl=30)
-    await report_alive(any_redis, "default", "w2", ttl=-1)
+    await report_alive(any_redis, ["default"], "w1", ttl=30)
+    await report_alive(any_redis, ["default"], "w2", ttl=-1)
     assert (await live_workers(any_redis, "default"))[0] == 1
-    await report_alive(any_redis, "default", "w1", ttl=-100)
-    await report_alive(any_redis, "default", "w3", ttl=30)
+    await report_alive(any_redis, ["default"], "w1", ttl=-100)
+    await report_alive(any_redis, ["default"], "w3", ttl=30)
     assert sorted(await any_redis.zrange(keys.workers("default"), 0, -1)) == [b"w2", b"w3"]

@@ -28,8 +28,9 @@ def fields_worker(redis_url: str) -> Iterator[None]:
             worker.stop()
             with Redis.from_url(redis_url) as redis:
                 redis.hdel(keys.graphs(), *GRAPHS)
-                redis.delete(*(key(QUEUE) for key in (keys.queue, keys.wake, keys.calls)))
-                redis.delete(keys.workers(QUEUE))
+                redis.delete(keys.queue(QUEUE), keys.wake(QUEUE))
+                lanes = map(keys.lane, GRAPHS)
+                redis.delete(*(key(lane) for lane in lanes for key in (keys.calls, keys.workers)))
 
 
 async def check_leaks(redis_url: str) -> None:

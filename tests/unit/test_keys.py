@@ -58,10 +58,11 @@ def test_the_permanent_keys_are_those_that_say_so() -> None:
     for _, function in inspect.getmembers(keys, inspect.isfunction):
         head = (function.__doc__ or "").partition(":")[0]
         if "permanent" in head:
-            said.add(function(*["q"] * len(inspect.signature(function).parameters)))
-    assert keys.permanent(["q"]) == said
-    assert keys.permanent([]) == {keys.graphs(), keys.garbage(), keys.live(), keys.retired()}
-    assert keys.permanent(["q"]) < keys.permanent(["q", "r"])
+            [*named] = inspect.signature(function).parameters
+            said.add(function(*(keys.lane("g") if "lane" in name else "q" for name in named)))
+    assert keys.permanent(["q"], ["g"]) == said
+    assert keys.permanent([], []) == {keys.graphs(), keys.garbage(), keys.live(), keys.retired()}
+    assert keys.permanent(["q"], []) < keys.permanent(["q", "r"], [])
 
 
 def test_a_ticket_holds_the_job_and_the_keys_to_release_it_with() -> None:

@@ -13,7 +13,8 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.pregel import Pregel
 
 from millstream.shared.errors import NotFoundError, SettingError
-from millstream.worker.graphs import GraphRegistry, load, load_object, read_config
+from millstream.worker.graphs import GraphRegistry, load
+from millstream.worker.project import load_object, read_config
 
 CONFIG: RunnableConfig = {"configurable": {"word": "given"}}
 SAVER = InMemorySaver()

@@ -7,7 +7,7 @@ from millstream.api.body import answer, path_uuid, query_model, read_model, sett
 from millstream.api.runs import end_run
 from millstream.api.schemas.thread import StateQuery, ThreadCreate
 from millstream.api.shown import EMPTY_STATE, show_thread
-from millstream.shared import calls, runs, threads
+from millstream.shared import calls, keys, runs, threads
 from millstream.shared.multitask import CancelAction
 
 
@@ -54,7 +54,7 @@ async def state(request: Request) -> Response:
     body = await calls.ask(
         request.app.state.redis,
         request.app.state.blocking,
-        queue=graph.queue,
+        lane=keys.lane(graph.graph_id),
         graph_id=graph.graph_id,
         verb="state",
         arguments={"thread_id": thread_id, "subgraphs": query.subgraphs},

@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from collections.abc import Sequence
 from typing import Any, Final
 
 from millstream.shared import keys
@@ -22,7 +23,7 @@ async def ask(
     redis: Client,
     blocking: Client,
     *,
-    queue: str,
+    lane: str,
     graph_id: str,
     verb: str,
     arguments: dict[str, Any],
@@ -32,7 +33,8 @@ async def ask(
 
     Args:
         blocking: a client whose connections may block; one is taken for the wait.
-        queue: the queue of the workers that serve the graph.
+        lane: where those listen who can answer: keys.lane(graph_id), say.
+        graph_id: the graph it is about.
         verb: a name in worker/calls.py.
         within: seconds; after it no worker starts on the question any more.
 
@@ -41,7 +43,7 @@ async def ask(
         NotFoundError, InvalidError: as the worker says.
         MillstreamError: the worker failed on the question.
     """
-    workers, now = await live_workers(redis, queue)
+    workers, now = await live_workers(redis, lane)
     if not workers:
         raise UnavailableError(
             f"No worker is running that serves graph {graph_id!r}.", retry_after=5
@@ -54,8 +56,8 @@ async def ask(
         deadline=now + within,
     )
     pipe = redis.pipeline(transaction=False)
-    pipe.rpush(keys.calls(queue), pack(call))
-    pipe.ltrim(keys.calls(queue), -MOST, -1)  # of frozen workers; who asked so long ago has gone
+    pipe.rpush(keys.calls(lane), pack(call))
+    pipe.ltrim(keys.calls(lane), -MOST, -1)  # of frozen workers; who asked so long ago has gone
     await pipe.execute()
     seconds: Any = within
     async with asyncio.timeout(within + SILENCE):
@@ -70,11 +72,13 @@ async def ask(
     return reply.body
 
 
-async def next_call(redis: Client, blocking: Client, queue: str, within: float) -> Call | None:
-    """Returns the next question of the queue, or None after `within` seconds without one."""
+async def next_call(
+    redis: Client, blocking: Client, lanes: Sequence[str], within: float
+) -> Call | None:
+    """Returns the next question of the lanes, or None after `within` seconds without one."""
     seconds: Any = within
     async with asyncio.timeout(within + SILENCE):
-        popped = await blocking.blpop([keys.calls(queue)], timeout=seconds)  # type: ignore[misc]
+        popped = await blocking.blpop([keys.calls(lane) for lane in lanes], timeout=seconds)  # type: ignore[misc]
     if popped is None:
         return None
     call = unpack_call(popped[1])

@@ -87,9 +87,14 @@ def health(name: str) -> str:
     return f"{PREFIX}:queue:{name}:health"
 
 
-def calls(name: str) -> str:
-    """list, permanent: questions for the workers of a queue (`wire.Call`)."""
-    return f"{PREFIX}:queue:{name}:calls"
+def lane(graph_id: str) -> str:
+    """Returns the name of the lane for questions about a graph."""
+    return f"graph:{graph_id}"
+
+
+def calls(lane_name: str) -> str:
+    """list, permanent: the questions of a lane (`wire.Call`)."""
+    return f"{PREFIX}:lane:{lane_name}:calls"
 
 
 def reply(call_id: str) -> str:
@@ -97,9 +102,9 @@ def reply(call_id: str) -> str:
     return f"{PREFIX}:reply:{call_id}"
 
 
-def workers(name: str) -> str:
-    """sorted set, permanent: live workers of a queue → when they count as gone (s)."""
-    return f"{PREFIX}:queue:{name}:workers"
+def workers(lane_name: str) -> str:
+    """sorted set, permanent: live workers that answer in a lane → when they count as gone (s)."""
+    return f"{PREFIX}:lane:{lane_name}:workers"
 
 
 def graphs() -> str:
@@ -132,9 +137,10 @@ def control(worker_id: str) -> str:
     return f"{PREFIX}:worker:{worker_id}:control"
 
 
-def permanent(queue_names: list[str]) -> frozenset[str]:
+def permanent(queue_names: list[str], graph_ids: list[str]) -> frozenset[str]:
     """Returns the named list: the keys that need no TTL though they belong to no thread."""
-    per_queue = (queue, wake, calls, workers)
+    per_queue, per_lane = (queue, wake), (calls, workers)
+    lanes = map(lane, graph_ids)
     return frozenset(
         [
             graphs(),
@@ -142,6 +148,7 @@ def permanent(queue_names: list[str]) -> frozenset[str]:
             live(),
             retired(),
             *(key(name) for name in queue_names for key in per_queue),
+            *(key(name) for name in lanes for key in per_lane),
         ]
     )
 

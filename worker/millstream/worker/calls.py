@@ -2,19 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Any, Final
-
-from langchain_core.runnables import RunnableConfig
-from langgraph.types import StateSnapshot
+from collections.abc import Sequence
+from typing import Final
 
 from millstream.shared import calls
 from millstream.shared.errors import InvalidError, NotFoundError
 from millstream.shared.redis import AWAY, Client
 from millstream.shared.wire import Call, Reply
-from millstream.worker.checkpoints.saver import FencedSaver
-from millstream.worker.encode import encode
-from millstream.worker.graphs import Graph, GraphRegistry
+from millstream.worker.answers import VERBS, Means
 
 log = logging.getLogger(__name__)
 
@@ -22,22 +17,20 @@ AT_ONCE: Final = 8  # questions that one worker answers at a time
 WAIT: Final = 5.0  # s that the lane's connection blocks
 
 
-class CallLane:
-    """The lane of one worker process."""
+class CallLanes:
+    """The lanes in which one worker process answers: one for each of its graphs."""
 
     def __init__(
         self,
         redis: Client,
         blocking: Client,
-        registry: GraphRegistry,
-        saver: FencedSaver,
-        queue: str,
+        means: Means,
+        lanes: Sequence[str],
     ) -> None:
         self._redis = redis
         self._blocking = blocking
-        self._registry = registry
-        self._saver = saver
-        self._queue = queue
+        self._means = means
+        self._lanes = lanes
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._answering: set[asyncio.Task[None]] = set()
 
@@ -46,13 +39,13 @@ class CallLane:
         while True:
             await self._slots.acquire()
             try:
-                call = await calls.next_call(self._redis, self._blocking, self._queue, WAIT)
+                call = await calls.next_call(self._redis, self._blocking, self._lanes, WAIT)
             except AWAY as error:
                 log.warning("Redis is away, asking for calls again soon: %s", error)
                 await asyncio.sleep(0.2)
                 call = None
             except Exception:
-                log.exception("the lane of calls stumbled and goes on")
+                log.exception("the lanes of calls stumbled and goes on")
                 await asyncio.sleep(0.2)
                 call = None
             except BaseException:
@@ -75,7 +68,7 @@ class CallLane:
             if verb is None:
                 reply = Reply(error=f"This worker does not know the call {call.verb!r}.")
             else:
-                reply = Reply(body=await verb(self._registry, self._saver, call))
+                reply = Reply(body=await verb(self._means, call))
         except NotFoundError as error:
             reply = Reply(error=str(error), kind="not_found")
         except InvalidError as error:
@@ -87,88 +80,3 @@ class CallLane:
             await calls.answer(self._redis, call, reply)
         except AWAY as error:
             log.warning("an answer could not be sent, Redis is away: %s", error)
-
-
-async def _state(registry: GraphRegistry, saver: FencedSaver, call: Call) -> bytes:
-    """`state`: a thread's state. Arguments: thread_id, subgraphs."""
-    thread_id = call.arguments["thread_id"]
-    config: RunnableConfig = {"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}}
-    async with registry.open(call.graph_id, config, saver) as graph:
-        snapshot = await _snapshot(graph, config, subgraphs=bool(call.arguments["subgraphs"]))
-        return encode(show_state(snapshot, thread_id))
-
-
-async def _snapshot(graph: Graph, config: RunnableConfig, *, subgraphs: bool) -> StateSnapshot:
-    return await graph.aget_state(config, subgraphs=subgraphs)
-
-
-VERBS: Final[dict[str, Callable[[GraphRegistry, FencedSaver, Call], Awaitable[bytes]]]] = {
-    "state": _state
-}
-
-
-def show_state(snapshot: StateSnapshot, thread_id: str) -> dict[str, Any]:
-    """Returns a `ThreadState` as the API shows it. Source: the reference server's answers."""
-    checkpoint = _place(snapshot.config, thread_id)
-    parent = _place(snapshot.parent_config, thread_id)
-    return {
-        "values": snapshot.values,
-        "next": snapshot.next,
-        "tasks": [
-            {
-                "id": task.id,
-                "name": task.name,
-                "path": task.path,
-                "error": _error(task.error),
-                "interrupts": [_interrupt(i) for i in task.interrupts],
-                "checkpoint": _task_place(task.state, thread_id),
-                "state": show_state(task.state, thread_id)
-                if isinstance(task.state, StateSnapshot)
-                else None,
-                "result": task.result,
-            }
-            for task in snapshot.tasks
-        ],
-        "metadata": snapshot.metadata,
-        "created_at": snapshot.created_at,
-        "checkpoint": checkpoint,
-        "parent_checkpoint": parent,
-        "interrupts": [_interrupt(i) for i in snapshot.interrupts],
-        "checkpoint_id": checkpoint["checkpoint_id"] if checkpoint else None,
-        "parent_checkpoint_id": parent["checkpoint_id"] if parent else None,
-    }
-
-
-def _error(error: Any) -> str | None:
-    """Returns a task's error as text; what comes from a checkpoint is the repr already."""
-    return error if error is None or isinstance(error, str) else repr(error)
-
-
-def _interrupt(interrupt: Any) -> dict[str, Any]:
-    return {"id": interrupt.id, "value": interrupt.value}
-
-
-def _place(config: Any, thread_id: str) -> dict[str, Any] | None:
-    """Returns which checkpoint a config names, None if it names none."""
-    configurable = (config or {}).get("configurable", {})
-    checkpoint_id = configurable.get("checkpoint_id")
-    if checkpoint_id is None:
-        return None
-    return {
-        "checkpoint_id": checkpoint_id,
-        "thread_id": thread_id,
-        "checkpoint_ns": configurable.get("checkpoint_ns", ""),
-    }
-
-
-def _task_place(state: Any, thread_id: str) -> dict[str, Any] | None:
-    """Returns where a subgraph's state lies: a task's state is a snapshot, or only its config."""
-    if state is None:
-        return None
-    if isinstance(state, StateSnapshot):
-        return _place(state.config, thread_id)
-    configurable = state.get("configurable", {})
-    return {
-        "thread_id": configurable.get("thread_id", thread_id),
-        "checkpoint_ns": configurable.get("checkpoint_ns", ""),
-    }

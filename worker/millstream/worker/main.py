@@ -16,13 +16,14 @@ from typing import Final
 
 import uvloop
 
-from millstream.shared import assistants, queue
+from millstream.shared import assistants, keys, queue
 from millstream.shared.errors import SettingError
 from millstream.shared.redis import AWAY, Client, connect, masked
 from millstream.shared.settings import Settings
 from millstream.shared.wire import GraphInfo
 from millstream.worker import graphs
-from millstream.worker.calls import CallLane
+from millstream.worker.answers import Means
+from millstream.worker.calls import CallLanes
 from millstream.worker.checkpoints.saver import FencedSaver
 from millstream.worker.dispatch import RunWorker
 from millstream.worker.execute import Tools
@@ -83,7 +84,8 @@ async def work(registry: graphs.GraphRegistry, settings: Settings) -> None:
     publisher.start()
     heartbeat.start()
     await assistants.announce(redis, _announcements(registry, settings.queue))
-    await queue.report_alive(redis, settings.queue, worker_id, ttl=3 * ALIVE)
+    lanes_of_calls = [keys.lane(graph_id) for graph_id in registry.graph_ids]
+    await queue.report_alive(redis, lanes_of_calls, worker_id, ttl=3 * ALIVE)
     stop, hurry = asyncio.Event(), asyncio.Event()
 
     def told() -> None:
@@ -93,8 +95,10 @@ async def work(registry: graphs.GraphRegistry, settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, told)
     reaper = Reaper(redis, settings)
     lanes = [
-        asyncio.create_task(CallLane(redis, blocking, registry, saver, settings.queue).run()),
-        asyncio.create_task(_report_alive(redis, settings.queue, worker_id)),
+        asyncio.create_task(
+            CallLanes(redis, blocking, Means(redis, registry, saver), lanes_of_calls).run()
+        ),
+        asyncio.create_task(_report_alive(redis, lanes_of_calls, worker_id)),
         asyncio.create_task(_every(SWEEP, lambda: _sweep(redis, saver))),
         asyncio.create_task(_every(settings.lease, reaper.run_once)),
     ]
@@ -123,7 +127,7 @@ async def work(registry: graphs.GraphRegistry, settings: Settings) -> None:
         await asyncio.gather(serving, *lanes, return_exceptions=True)
         heartbeat.stop()
         await publisher.stop()
-        await _leave(redis, settings.queue, worker_id)
+        await _leave(redis, lanes_of_calls, worker_id)
         await blocking.aclose()
         await redis.aclose()
 
@@ -135,8 +139,8 @@ def _announcements(registry: graphs.GraphRegistry, queue_name: str) -> list[Grap
     ]
 
 
-async def _report_alive(redis: Client, queue_name: str, worker_id: str) -> None:
-    await _every(ALIVE, lambda: queue.report_alive(redis, queue_name, worker_id, ttl=3 * ALIVE))
+async def _report_alive(redis: Client, lanes: list[str], worker_id: str) -> None:
+    await _every(ALIVE, lambda: queue.report_alive(redis, lanes, worker_id, ttl=3 * ALIVE))
 
 
 async def _sweep(redis: Client, saver: FencedSaver) -> None:
@@ -156,8 +160,8 @@ async def _every(seconds: float, service: Callable[[], Awaitable[object]]) -> No
             log.exception("an upkeep service failed")
 
 
-async def _leave(redis: Client, queue_name: str, worker_id: str) -> None:
+async def _leave(redis: Client, lanes: list[str], worker_id: str) -> None:
     try:
-        await queue.report_gone(redis, queue_name, worker_id)
+        await queue.report_gone(redis, lanes, worker_id)
     except AWAY as error:
         log.warning("Redis is away, the worker leaves without a farewell: %s", error)
