@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from redis.asyncio.connection import AbstractConnection
 
-from millstream.shared.redis import AWAY, Client, outdated
+from millstream.shared.redis import AWAY, Client
 
 log = logging.getLogger(__name__)
 
@@ -49,10 +49,6 @@ class Doorbells:
         connection = self._connection
         if connection is not None and self._pinged:
             log.warning("Redis has not answered for a while, listening on a new connection")
-            await connection.disconnect(nowait=True)
-            return
-        if connection is not None and await outdated(connection):
-            log.warning("the master of Redis has moved, listening there")
             await connection.disconnect(nowait=True)
             return
         self._pinged = True

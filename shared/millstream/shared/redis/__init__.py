@@ -2,7 +2,6 @@
 
 from millstream.shared.redis.clients import Client, connect, connect_sync
 from millstream.shared.redis.refusals import AWAY, REFUSING
-from millstream.shared.redis.sentinel import outdated
 from millstream.shared.redis.url import check_url, masked
 
 __all__ = [
@@ -13,5 +12,4 @@ __all__ = [
     "connect",
     "connect_sync",
     "masked",
-    "outdated",
 ]

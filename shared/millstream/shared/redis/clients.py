@@ -43,7 +43,7 @@ def connect(url: str, *, connections: int = 64, reply_timeout: float | None = 10
         max_connections=connections,
         timeout=20,
         socket_timeout=reply_timeout,
-        socket_connect_timeout=5,
+        socket_connect_timeout=5 if watched is None else 2,  # the next try may go elsewhere
         # A check reads its answer from the connection; one that blocks is being read from already.
         health_check_interval=0 if reply_timeout is None else 30,
         # One repeat heals a connection that the server closed while it lay idle. Scripts are

@@ -22,6 +22,9 @@ from millstream.shared.redis.url import Address, Watched
 
 PATIENCE: Final = 1.0  # s that one sentinel has for connecting, and again for its answer
 FRESH: Final = 0.1  # s for which an answer serves all: a failover moves hundreds of connections
+# s of silence, after which the sentinels are asked whether the master is another by now, and again
+# after as much. A server that vanished with its machine never says that it is gone.
+SILENCE: Final = 1.0
 
 
 class _Sentinels:
@@ -144,6 +147,7 @@ def following(kind: type[Any], sentinels: AsyncSentinels) -> type[Any]:
         """A connection to the master; READONLY and a master elsewhere make it connect anew."""
 
         _doubtful = False
+        _watching: asyncio.Task[None] | None = None
 
         async def connect(self) -> None:
             """Connects, unless it is connected to the master that is known."""
@@ -174,8 +178,9 @@ def following(kind: type[Any], sentinels: AsyncSentinels) -> type[Any]:
 
         async def read_response(self, *args: Any, **options: Any) -> Any:
             """Returns a reply; a refused write tells that the master may be another by now."""
+            watch = asyncio.get_running_loop().call_later(SILENCE, self._watch)
             try:
-                return await super().read_response(*args, **options)
+                return _written(await super().read_response(*args, **options))
             except ResponseError as error:
                 refusal = named(error)
                 if isinstance(refusal, (ReadOnlyError, RefusedWriteError)):
@@ -184,13 +189,26 @@ def following(kind: type[Any], sentinels: AsyncSentinels) -> type[Any]:
                     await self.disconnect(nowait=True)
                     raise _demoted(self.host, self.port) from None
                 raise
+            finally:
+                watch.cancel()
+                if self._watching is not None:
+                    self._watching.cancel()
+                    self._watching = None
 
-        async def outdated(self) -> bool:
-            """Tells whether the sentinels name another master; False if none answers."""
-            try:
-                return await sentinels.master() != (self.host, self.port)
-            except AWAY:
-                return False
+        def _watch(self) -> None:
+            self._watching = asyncio.create_task(self._break_off_if_outdated())
+
+        async def _break_off_if_outdated(self) -> None:
+            """Wakes who waits for a server that is the master no more: its connection breaks."""
+            while True:
+                try:
+                    if await sentinels.master() != (self.host, self.port):
+                        break
+                except AWAY:
+                    pass  # nobody knows better
+                await asyncio.sleep(SILENCE)
+            if self._writer is not None:
+                self._writer.transport.abort()
 
     return Following
 
@@ -233,7 +251,7 @@ def following_sync(kind: type[Any], sentinels: SyncSentinels) -> type[Any]:
         def read_response(self, *args: Any, **options: Any) -> Any:
             """Returns a reply; a refused write tells that the master may be another by now."""
             try:
-                return super().read_response(*args, **options)
+                return _written(super().read_response(*args, **options))
             except ResponseError as error:
                 refusal = named(error)
                 if isinstance(refusal, (ReadOnlyError, RefusedWriteError)):
@@ -246,19 +264,17 @@ def following_sync(kind: type[Any], sentinels: SyncSentinels) -> type[Any]:
     return Following
 
 
-async def outdated(connection: Any) -> bool:
-    """Tells whether a connection should be given up, as the sentinels name another master.
-
-    One that only listens would not notice; without sentinels the answer is no.
-    """
-    ask = getattr(connection, "outdated", None)
-    return ask is not None and await ask()
-
-
 def _is_replica(hello: Any) -> bool:
     """Reads the reply to HELLO: a map, or names and values by turns."""
     pairs = hello if isinstance(hello, dict) else dict(zip(hello[::2], hello[1::2], strict=False))
     return pairs.get(b"role") in (b"replica", b"slave")
+
+
+def _written(reply: Any) -> Any:
+    """Returns the reply; raises the READONLY that one command of a transaction got."""
+    if type(reply) is list and ReadOnlyError in map(type, reply):
+        raise next(item for item in reply if type(item) is ReadOnlyError)
+    return reply
 
 
 def _demoted(host: str, port: int) -> RedisConnectionError:
