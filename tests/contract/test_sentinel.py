@@ -1,6 +1,7 @@
 """Clients that follow the master, on two real servers and a sentinel that says what it is told."""
 
 import asyncio
+import hashlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from millstream.shared.redis import AWAY, REFUSING, Client, connect, connect_syn
 from millstream.shared.redis import sentinel as following
 
 WRITE = "return redis.call('INCR', KEYS[1])"
+HASH = hashlib.sha1(WRITE.encode()).hexdigest()
 
 
 @pytest.fixture
@@ -60,6 +62,7 @@ async def pair(servers: tuple[EmbeddedRedis, EmbeddedRedis]) -> AsyncIterator[Pa
         await client.replicaof("NO", "ONE")
         await client.config_set("min-replicas-to-write", 0)
         await client.flushall()
+        await client.script_load(WRITE)
     yield Pair(*servers, *clients)
     for client in clients:
         await client.aclose()
@@ -100,8 +103,8 @@ async def script(client: Client) -> Any:
     return await client.eval(WRITE, 1, "n")  # type: ignore[misc]
 
 
-async def registered_script(client: Client) -> Any:
-    return await client.register_script(WRITE)(keys=["n"])
+async def script_by_hash(client: Client) -> Any:
+    return await client.evalsha(HASH, 1, "n")  # type: ignore[misc]
 
 
 async def pipeline(client: Client) -> Any:
@@ -114,8 +117,7 @@ async def pipeline(client: Client) -> Any:
 async def pipeline_of_scripts(client: Client) -> Any:
     pipe = client.pipeline(transaction=False)
     pipe.get("other")
-    pipe.register_script(WRITE)
-    await client.register_script(WRITE)(keys=["n"], client=pipe)
+    pipe.evalsha(HASH, 1, "n")
     return (await pipe.execute())[-1]
 
 
@@ -128,14 +130,14 @@ async def transaction(client: Client) -> Any:
 
 async def transaction_of_scripts(client: Client) -> Any:
     pipe = client.pipeline(transaction=True)
-    pipe.eval(WRITE, 1, "n")
+    pipe.evalsha(HASH, 1, "n")
     return (await pipe.execute())[-1]
 
 
 WRITES = [
     plain,
     script,
-    registered_script,
+    script_by_hash,
     pipeline,
     pipeline_of_scripts,
     transaction,
