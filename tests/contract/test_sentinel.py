@@ -278,6 +278,20 @@ async def test_a_failover_of_many_connections_is_one_question(
     assert len(await pair.to_second.client_list()) > 30
 
 
+async def test_a_master_needs_no_sentinel_to_go_on(
+    client: Client, pair: Pair, oracle: Oracle
+) -> None:
+    oracle.master = None
+    await pair.to_first.client_kill_filter(_type="normal", skipme=True)
+    await asyncio.gather(*(client.incr("n") for _ in range(10)))
+    await pair.demote_first()
+    with pytest.raises(AWAY, match="replica"):
+        await client.incr("n")
+    oracle.master = pair.second
+    await patiently(lambda: client.incr("n"))
+    assert await pair.to_second.get("n") == b"1"
+
+
 async def test_without_a_master_redis_is_away(oracle: Oracle) -> None:
     for url in (f"{oracle.place}/main", f"{oracle.place}/other", f"{HOST}:1/main"):
         client = connect(f"redis+sentinel://:secret@{url}")

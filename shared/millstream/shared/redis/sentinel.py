@@ -69,7 +69,9 @@ class _Sentinels:
         self._asked = time.monotonic()
 
     def _answer(self) -> Address:
-        if self._silence or self.known is None:
+        # While no sentinel answers, the latest answer stands: a master needs none to go on, and
+        # whether it still is one is asked of itself.
+        if self.known is None:
             raise RedisConnectionError(
                 f"No sentinel tells where the master {self._watched.master!r} is: {self._silence}"
             )
@@ -84,7 +86,7 @@ class AsyncSentinels(_Sentinels):
         self._turn = asyncio.Lock()
 
     async def master(self) -> Address:
-        """Returns where the master is; raises redis-py's ConnectionError if no sentinel knows."""
+        """Returns where the master is; raises redis-py's ConnectionError if none ever told."""
         async with self._turn:
             if not self._is_fresh():
                 self._reasons = []
@@ -115,7 +117,7 @@ class SyncSentinels(_Sentinels):
     """The sentinels as asked from one thread."""
 
     def master(self) -> Address:
-        """Returns where the master is; raises redis-py's ConnectionError if no sentinel knows."""
+        """Returns where the master is; raises redis-py's ConnectionError if none ever told."""
         if not self._is_fresh():
             self._reasons = []
             for sentinel in tuple(self._order):
