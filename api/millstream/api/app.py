@@ -1,5 +1,6 @@
 """create_app(): the routes, what lives as long as the process, and who handles errors."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -24,7 +25,7 @@ from millstream.api.schemas.run import (
 )
 from millstream.api.schemas.thread import StateQuery, Thread, ThreadCreate, ThreadState
 from millstream.shared.assistants import GraphDirectory
-from millstream.shared.redis import connect
+from millstream.shared.redis import connect, findings
 from millstream.shared.settings import Settings
 from millstream.shared.stream import StreamHub
 
@@ -83,9 +84,12 @@ def create_app(settings: Settings) -> Starlette:
         app.state.graphs = GraphDirectory(redis)
         app.state.hub = StreamHub(redis, blocking)
         app.state.hub.start()
+        checking = asyncio.create_task(findings.report(redis))
         try:
             yield
         finally:
+            checking.cancel()
+            await asyncio.gather(checking, return_exceptions=True)
             await app.state.hub.close()
             await blocking.aclose()
             await redis.aclose()

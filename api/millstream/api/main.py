@@ -15,6 +15,7 @@ from starlette.applications import Starlette
 
 from millstream.api.app import create_app
 from millstream.shared.errors import SettingError
+from millstream.shared.redis import check_url
 from millstream.shared.settings import Settings
 
 STOP_WITHIN: Final = 4  # s for open requests, once the process is told to stop
@@ -64,6 +65,7 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         settings = Settings.from_env()
+        check_url(settings.redis_url)
     except SettingError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(1)

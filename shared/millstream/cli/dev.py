@@ -20,6 +20,7 @@ from millstream.cli.project import Project, read_project
 from millstream.cli.refusal import Failure, Refusal
 from millstream.cli.supervisor import Events, Plan, Stop, Supervisor, worker_names
 from millstream.cli.watch import can_watch
+from millstream.shared.errors import SettingError
 from millstream.shared.redis import AWAY, connect, masked
 
 DATA_FOLDER: Final = ".millstream"
@@ -164,8 +165,8 @@ def _data_folder(project: Project) -> Path:
 async def _refuse_silent_redis(url: str) -> None:
     try:
         redis = connect(url, connections=1, reply_timeout=5)
-    except ValueError as error:
-        raise Refusal(f"{masked(url)} is no Redis URL: {error}") from None
+    except SettingError as error:
+        raise Refusal(str(error)) from None
     try:
         await redis.ping()
     except AWAY as error:

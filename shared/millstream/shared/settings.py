@@ -43,7 +43,9 @@ class Settings:
     """What a process reads from its environment when it starts."""
 
     redis_url: str = _setting(
-        "REDIS_URL REDIS_URI", DEFAULT_REDIS_URL, "The Redis or Valkey that all processes share."
+        "REDIS_URL REDIS_URI",
+        DEFAULT_REDIS_URL,
+        "The Redis or Valkey that all processes share; also `redis+sentinel://`: see operations.md.",
     )
     queue: str = _setting("MILLSTREAM_QUEUE", "default", "The queue that a worker serves.")
     jobs_per_worker: int = _setting(

@@ -10,10 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, Literal
 
-import redis as sync_redis
-
 from millstream.shared import keys
-from millstream.shared.redis import AWAY
+from millstream.shared.redis import AWAY, connect_sync
 from millstream.shared.scripts import Claim
 from millstream.shared.scripts.renew import SCRIPT, arguments
 
@@ -30,9 +28,7 @@ class Heartbeat:
     """The leases that a worker process holds."""
 
     def __init__(self, url: str, worker_id: str, *, lease: float) -> None:
-        self._redis = sync_redis.Redis.from_url(
-            url, socket_timeout=max(0.3, lease / 3), socket_connect_timeout=2
-        )
+        self._redis = connect_sync(url, reply_timeout=max(0.3, lease / 3))
         self._control = keys.control(worker_id)
         self._lease = lease
         self._held: dict[str, tuple[Claim, Hear]] = {}

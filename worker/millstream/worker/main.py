@@ -18,7 +18,7 @@ import uvloop
 
 from millstream.shared import assistants, keys, queue
 from millstream.shared.errors import SettingError
-from millstream.shared.redis import AWAY, Client, connect, masked
+from millstream.shared.redis import AWAY, Client, connect, findings, masked
 from millstream.shared.settings import Settings
 from millstream.shared.wire import GraphInfo
 from millstream.worker import graphs
@@ -69,6 +69,7 @@ async def work(registry: graphs.GraphRegistry, settings: Settings) -> None:
     blocking = connect(settings.redis_url, reply_timeout=None)
     try:
         await redis.ping()
+        await findings.require(redis)
     except AWAY as error:
         raise SettingError(
             f"Redis can't be reached at {masked(settings.redis_url)}: {error}"

@@ -47,15 +47,18 @@ async def append(
     try:
         replies = await _send(redis, commands)
     except NoScriptError:
-        await redis.script_load(SCRIPT.source)
-        replies = await _send(redis, commands)
+        # With its source: a failover may lie between loading it and sending its hash again.
+        replies = await _send(redis, commands, source=True)
     return [reply == 1 for reply in replies]
 
 
-async def _send(redis: Client, commands: list[tuple[Any, ...]]) -> list[Any]:
+async def _send(
+    redis: Client, commands: list[tuple[Any, ...]], *, source: bool = False
+) -> list[Any]:
+    name, script = ("EVAL", SCRIPT.source) if source else ("EVALSHA", SCRIPT.sha)
     if len(commands) == 1:
-        return [await redis.evalsha(SCRIPT.sha, *commands[0])]  # type: ignore[misc]
+        return [await redis.execute_command(name, script, *commands[0])]  # type: ignore[no-untyped-call]
     pipe = redis.pipeline(transaction=False)
     for command in commands:
-        pipe.evalsha(SCRIPT.sha, *command)
+        pipe.execute_command(name, script, *command)
     return await pipe.execute()

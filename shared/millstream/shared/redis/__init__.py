@@ -1,0 +1,15 @@
+"""How a process connects to Redis: to one server, or to the master that sentinels name."""
+
+from millstream.shared.redis.clients import Client, connect, connect_sync
+from millstream.shared.redis.refusals import AWAY, REFUSING
+from millstream.shared.redis.url import check_url, masked
+
+__all__ = [
+    "AWAY",
+    "REFUSING",
+    "Client",
+    "check_url",
+    "connect",
+    "connect_sync",
+    "masked",
+]

@@ -1,0 +1,371 @@
+"""Clients that follow the master, on two real servers and a sentinel that says what it is told."""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from contract.oracle import Oracle
+from harness.waiting import until
+from millstream.cli.embedded import HOST, EmbeddedRedis
+from millstream.shared.doorbells import Doorbells
+from millstream.shared.redis import AWAY, REFUSING, Client, connect, connect_sync
+from millstream.shared.redis import sentinel as following
+
+WRITE = "return redis.call('INCR', KEYS[1])"
+HASH = hashlib.sha1(WRITE.encode()).hexdigest()
+
+
+@pytest.fixture
+def oracle() -> Iterator[Oracle]:
+    with Oracle() as oracle:
+        yield oracle
+
+
+@dataclass
+class Pair:
+    """Two servers, and a client of each that asks no sentinel."""
+
+    first: EmbeddedRedis
+    second: EmbeddedRedis
+    to_first: "Redis"
+    to_second: "Redis"
+
+    async def demote_first(self) -> None:
+        """Makes the first a replica; unlike a sentinel, leaves its clients connected."""
+        await self.to_first.replicaof(HOST, str(self.second.port))
+
+
+@pytest.fixture(scope="module")
+def servers(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[EmbeddedRedis, EmbeddedRedis]]:
+    folder = tmp_path_factory.mktemp("pair")
+    with (
+        EmbeddedRedis(folder / "first", appendonly=False, modules=False) as first,
+        EmbeddedRedis(folder / "second", appendonly=False, modules=False) as second,
+    ):
+        yield first, second
+
+
+@pytest.fixture
+async def pair(servers: tuple[EmbeddedRedis, EmbeddedRedis]) -> AsyncIterator[Pair]:
+    """Two empty masters."""
+    clients = [Redis(host=HOST, port=server.port) for server in servers]
+    for client in clients:
+        await client.replicaof("NO", "ONE")
+        await client.config_set("min-replicas-to-write", 0)
+        await client.flushall()
+        await client.script_load(WRITE)
+    yield Pair(*servers, *clients)
+    for client in clients:
+        await client.aclose()
+
+
+@pytest.fixture
+async def client(oracle: Oracle, pair: Pair) -> AsyncIterator[Client]:
+    """A client that is connected to the first server."""
+    oracle.master = pair.first
+    client = connect(f"redis+sentinel://{oracle.place}/main")
+    assert await client.incr("before") == 1
+    yield client
+    await client.aclose()
+
+
+async def patiently(write: Callable[[], Awaitable[Any]]) -> Any:
+    """Returns what a write returns, once Redis is not away any more."""
+
+    async def written() -> Any:
+        try:
+            return await write()
+        except AWAY:
+            return None
+
+    return await until(written)
+
+
+async def pop(client: Client, key: str, within: Any) -> Any:
+    """Blocks until there is something in the list; None after so many seconds."""
+    return await client.blpop([key], timeout=within)  # type: ignore[misc]
+
+
+async def plain(client: Client) -> Any:
+    return await client.incr("n")
+
+
+async def script(client: Client) -> Any:
+    return await client.eval(WRITE, 1, "n")  # type: ignore[misc]
+
+
+async def script_by_hash(client: Client) -> Any:
+    return await client.evalsha(HASH, 1, "n")  # type: ignore[misc]
+
+
+async def pipeline(client: Client) -> Any:
+    pipe = client.pipeline(transaction=False)
+    pipe.get("other")
+    pipe.incr("n")
+    return (await pipe.execute())[-1]
+
+
+async def pipeline_of_scripts(client: Client) -> Any:
+    pipe = client.pipeline(transaction=False)
+    pipe.get("other")
+    pipe.evalsha(HASH, 1, "n")
+    return (await pipe.execute())[-1]
+
+
+async def transaction(client: Client) -> Any:
+    pipe = client.pipeline(transaction=True)
+    pipe.get("other")
+    pipe.incr("n")
+    return (await pipe.execute())[-1]
+
+
+async def transaction_of_scripts(client: Client) -> Any:
+    pipe = client.pipeline(transaction=True)
+    pipe.evalsha(HASH, 1, "n")
+    return (await pipe.execute())[-1]
+
+
+WRITES = [
+    plain,
+    script,
+    script_by_hash,
+    pipeline,
+    pipeline_of_scripts,
+    transaction,
+    transaction_of_scripts,
+]
+
+
+@pytest.mark.parametrize("write", WRITES)
+async def test_a_write_that_meets_a_replica_goes_to_the_new_master(
+    write: Callable[[Client], Awaitable[Any]], client: Client, pair: Pair, oracle: Oracle
+) -> None:
+    await pair.demote_first()
+    oracle.master = pair.second
+    assert await patiently(lambda: write(client)) == 1
+    assert await pair.to_second.get("n") == b"1"
+    assert await write(client) == 2
+
+
+async def test_who_follows_from_a_thread_moves_too(pair: Pair, oracle: Oracle) -> None:
+    oracle.master = pair.first
+    client = connect_sync(f"redis+sentinel://{oracle.place}/main", reply_timeout=2)
+    pubsub: Any = client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
+    pubsub.subscribe("bell")
+
+    def write() -> Any:
+        pipe = client.pipeline(transaction=False)
+        pipe.register_script(WRITE)(keys=["n"], client=pipe)
+        return pipe.execute()
+
+    async def write_in_a_thread() -> Any:
+        return await asyncio.to_thread(write)
+
+    assert await write_in_a_thread() == [1]
+    await pair.to_first.set("n", 0)
+    await pair.demote_first()
+    oracle.master = pair.second
+    assert await patiently(write_in_a_thread) == [1]
+    assert await pair.to_second.get("n") == b"1"
+
+    # What Sentinel does to those who listen.
+    await pair.to_first.client_kill_filter(_type="pubsub")
+
+    async def heard() -> Any:
+        await pair.to_second.publish("bell", "ding")
+        try:
+            return await asyncio.to_thread(pubsub.get_message, timeout=0.05)
+        except AWAY:
+            return None
+
+    assert (await until(heard))["data"] == b"ding"
+    assert await pair.to_second.pubsub_numsub("bell") == [(b"bell", 1)]
+    pubsub.close()
+    client.close()
+
+
+async def test_a_replica_is_not_believed_to_be_the_master(pair: Pair, oracle: Oracle) -> None:
+    await pair.demote_first()
+    oracle.master = pair.first
+    client = connect(f"redis+sentinel://{oracle.place}/main")
+    with pytest.raises(AWAY, match="is a replica, no master"):
+        await client.get("n")
+    sync = connect_sync(f"redis+sentinel://{oracle.place}/main", reply_timeout=1)
+    with pytest.raises(AWAY, match="is a replica, no master"):
+        sync.get("n")
+    oracle.master = pair.second
+    await patiently(lambda: client.incr("n"))
+    await client.aclose()
+    sync.close()
+
+
+async def test_a_sentinel_of_yesterday_is_not_asked_again_first(pair: Pair, oracle: Oracle) -> None:
+    await pair.demote_first()
+    oracle.master = pair.first
+    with Oracle() as other:
+        other.master = pair.second
+        client = connect(f"redis+sentinel://{oracle.place},{other.place}/main")
+        await patiently(lambda: client.incr("n"))
+        assert await pair.to_second.get("n") == b"1"
+        await client.aclose()
+
+
+async def test_a_user_that_may_not_greet_is_let_in(pair: Pair, oracle: Oracle) -> None:
+    await pair.to_first.execute_command("ACL", "SETUSER", "bob", "on", ">pw", "~*", "+@all", "-hello")  # type: ignore[no-untyped-call]  # fmt: skip
+    oracle.master = pair.first
+    client = connect(f"redis+sentinel://bob:pw@{oracle.place}/main/1")
+    assert await client.incr("n") == 1
+    assert await pair.to_first.get("n") is None  # it is in database 1
+    await client.aclose()
+
+
+async def test_with_too_few_replicas_redis_refuses_and_the_sentinels_are_asked(
+    client: Client, pair: Pair, oracle: Oracle
+) -> None:
+    await pair.to_first.config_set("min-replicas-to-write", 1)
+    with pytest.raises(REFUSING):
+        await client.incr("n")
+    with pytest.raises(REFUSING):
+        await script(client)
+    with pytest.raises(REFUSING):
+        await pipeline(client)
+    oracle.master = pair.second
+    assert await until(lambda: accepted(client)) == 1
+
+
+async def accepted(client: Client) -> Any:
+    try:
+        return await client.incr("n")
+    except REFUSING:
+        return None
+
+
+async def test_the_sentinels_are_asked_in_turn(pair: Pair, oracle: Oracle) -> None:
+    with Oracle() as mute, Oracle() as ignorant:
+        mute.silent = True
+        oracle.master = pair.first
+        places = f"{HOST}:1,{mute.place},{ignorant.place},{oracle.place}"
+        client = connect(f"redis+sentinel://{places}/main")
+        assert await client.incr("n") == 1
+        assert (mute.asked, ignorant.asked, oracle.asked) == (1, 1, 1)
+        await asyncio.gather(*(client.incr("n") for _ in range(50)))
+        assert mute.asked == 1  # who answered last is asked first
+        await client.aclose()
+
+
+async def test_a_failover_of_many_connections_is_one_question(
+    client: Client, pair: Pair, oracle: Oracle
+) -> None:
+    async def at_once(connections: int) -> None:
+        await asyncio.gather(*(pop(client, "none", 0.1) for _ in range(connections)))
+
+    await at_once(40)
+    oracle.master = pair.second
+    before, began = oracle.asked, time.monotonic()
+    await pair.to_first.client_kill_filter(_type="normal", skipme=True)
+    await at_once(40)
+    most = (time.monotonic() - began) / following.FRESH + 2
+    assert oracle.asked - before <= most
+    assert len(await pair.to_second.client_list()) > 30
+
+
+async def test_a_master_needs_no_sentinel_to_go_on(
+    client: Client, pair: Pair, oracle: Oracle
+) -> None:
+    oracle.master = None
+    await pair.to_first.client_kill_filter(_type="normal", skipme=True)
+    await asyncio.gather(*(client.incr("n") for _ in range(10)))
+    await pair.demote_first()
+    with pytest.raises(AWAY, match="replica"):
+        await client.incr("n")
+    oracle.master = pair.second
+    await patiently(lambda: client.incr("n"))
+    assert await pair.to_second.get("n") == b"1"
+
+
+async def test_without_a_master_redis_is_away(oracle: Oracle) -> None:
+    for url in (f"{oracle.place}/main", f"{oracle.place}/other", f"{HOST}:1/main"):
+        client = connect(f"redis+sentinel://:secret@{url}")
+        with pytest.raises(AWAY, match="No sentinel tells where the master") as no:
+            await client.ping()
+        assert "secret" not in str(no.value)
+        await client.aclose()
+        sync = connect_sync(f"redis+sentinel://:secret@{url}", reply_timeout=1)
+        with pytest.raises(AWAY, match="No sentinel tells"):
+            sync.ping()
+        sync.close()
+
+
+async def test_a_sentinel_may_want_a_password(pair: Pair, oracle: Oracle) -> None:
+    oracle.master, oracle.password = pair.first, "s&m"
+    client = connect(f"redis+sentinel://{oracle.place}/main")
+    with pytest.raises(AWAY, match="Authentication required"):
+        await client.ping()
+    await client.aclose()
+    login = "sentinel_username=sam&sentinel_password=s%26m"
+    client = connect(f"redis+sentinel://{oracle.place}/main?{login}")
+    assert await client.ping()
+    await client.aclose()
+
+
+async def test_at_the_limit_callers_wait_and_then_redis_is_away(pair: Pair, oracle: Oracle) -> None:
+    oracle.master = pair.first
+    client = connect(f"redis+sentinel://{oracle.place}/main", connections=1, reply_timeout=None)
+    held = asyncio.create_task(pop(client, "none", 0.5))
+    await until(lambda: not client.connection_pool.can_get_connection())
+    assert await client.ping()  # after the one who holds the connection
+    assert await held is None
+    held = asyncio.create_task(pop(client, "none", 0.5))
+    await until(lambda: not client.connection_pool.can_get_connection())
+    pool: Any = client.connection_pool
+    pool.timeout = 0.05
+    with pytest.raises(AWAY, match="No connection available"):
+        await client.ping()
+    await held
+    await client.aclose()
+
+
+async def test_who_blocks_or_listens_on_a_lost_master_is_woken(pair: Pair, oracle: Oracle) -> None:
+    """The old master neither closes its connections nor answers, and is no replica either."""
+    oracle.master = pair.first
+    url = f"redis+sentinel://{oracle.place}/main"
+    client = connect(url, reply_timeout=None)
+    rung: list[bytes] = []
+    doorbells = Doorbells(client, lambda channel, confirmed, word: rung.append(word))
+    listening = asyncio.create_task(doorbells.run())
+    await doorbells.listen("bell")
+    popping = asyncio.create_task(pop(client, "list", 30))
+    await until(lambda: rung)
+    oracle.master = pair.second
+    await until(lambda: len(rung) > 1, what="that the doorbells listen again")
+    await pair.to_second.publish("bell", "ding")
+    await until(lambda: b"ding" in rung)
+    await pair.to_second.rpush("list", "word")  # type: ignore[misc]
+    assert await popping == (b"list", b"word")
+    listening.cancel()
+    await asyncio.gather(listening, return_exceptions=True)
+    await client.aclose()
+
+
+async def test_a_blocking_command_ends_on_a_server_that_hangs(
+    pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("millstream.shared.redis.clients.GRACE", 0.2)
+    client = connect(pair.first.url, reply_timeout=None)
+    await client.ping()
+    await pair.to_first.client_pause(1500)
+    began = time.monotonic()
+    with pytest.raises(AWAY, match="no answer within"):
+        await pop(client, "none", 0.1)
+    assert time.monotonic() - began < 1.4
+    await pair.to_first.client_unpause()
+    await client.aclose()

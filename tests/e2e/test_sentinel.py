@@ -1,0 +1,159 @@
+"""The master of Redis dies, or freezes, in the middle of a run; sentinels make another one."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from e2e.conftest import BEHAVIOUR, Log, Thread, request
+from e2e.wire import Wire, ask
+from harness.processes import Fleet
+from harness.sentinels import Town, client
+from harness.waiting import until
+from millstream.cli.embedded import EmbeddedRedis
+from millstream.shared.redis import AWAY
+
+pytestmark = [pytest.mark.xdist_group("sentinel"), pytest.mark.timeout(180)]
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+    with Town(tmp_path_factory.mktemp("town")) as town:
+        yield town
+
+
+@pytest.fixture(scope="module")
+def fleet(town: Town) -> Iterator[Fleet]:
+    """An API and a worker with a lease that a failover outlasts; none of them may err or end."""
+    with Fleet(town.url, KEEPALIVE_INTERVAL_SECS="0.1", LEASE_SECS="1") as fleet:
+        fleet.api().wait_ready()
+        fleet.worker(BEHAVIOUR).wait_ready()
+        yield fleet
+        for process in fleet.processes:
+            assert process.process.poll() is None, process.lines
+            errors = [line for line in process.lines if line.startswith("ERROR   ")]
+            errors = [line for line in errors if not line.startswith("ERROR   redisvl")]
+            assert not errors, "\n".join(process.lines)
+
+
+async def works(url: str) -> bool:
+    """Tells whether a run comes to its end; while Redis is away the refusal must say so."""
+    body = request("track", configurable={"n": 2})
+    async with await Wire.open(url, "POST", "/runs/wait", body) as wire:
+        await wire.rest()
+        assert wire.status in (200, 503), wire.body
+        if wire.status == 503:
+            assert wire.headers["retry-after"]
+        return wire.status == 200 and b'"items":[0,1]' in wire.body.replace(b" ", b"")
+
+
+async def connections(server: EmbeddedRedis) -> list[str]:
+    """Returns the names of the commands that connections of the product sent last."""
+    async with client(server) as redis:
+        try:
+            found = await redis.client_list()
+        except AWAY:
+            return ["unknown"]  # a master that is just demoted closes this connection too
+    return [
+        each["cmd"]
+        for each in found
+        if each["lib-name"] == "redis-py" and not each["cmd"].startswith("client")
+    ]
+
+
+async def all_are_connected_to(master: EmbeddedRedis, *, not_to: EmbeddedRedis) -> None:
+    """Waits until what listens, what blocks and what asks has moved to the master."""
+
+    async def moved() -> bool:
+        return not await connections(not_to) and {"subscribe", "blpop"} <= set(
+            await connections(master)
+        )
+
+    await until(moved, within=30, what="that all connections have moved")
+
+
+@pytest.mark.parametrize("how", ["killed", "frozen"])
+async def test_a_run_outlives_its_master(town: Town, fleet: Fleet, log: Log, how: str) -> None:
+    url = fleet.processes[0].url
+    old = await town.whole()
+    [replica] = [server for server in town.servers if server is not old]
+    thread = await Thread.create(url)
+    async with await thread.stream(
+        "gate", configurable={"log": str(log)}, stream_mode="custom"
+    ) as wire:
+        await wire.until_events(3, "custom")
+        _, run_id = wire.ids
+        await town.follows(replica)  # else what was written last is lost with the master
+        if how == "killed":
+            old.kill()
+        else:
+            os.kill(old.pid, signal.SIGSTOP)
+        began = time.monotonic()
+        new = await town.moved(old)
+        elected = time.monotonic()
+        assert new is replica
+        await until(lambda: works(url), within=60, what="a run on the new master")
+        served = time.monotonic()
+        log.open_gate()
+        events = await wire.events()
+        ended = time.monotonic()
+    print(  # noqa: T201
+        f"{how}: new master after {elected - began:.1f} s, runs after {served - began:.1f} s, "
+        f"the stream in flight ended after {ended - began:.1f} s"
+    )
+    assert [event.name for event in events][-1] == "end"
+    assert await thread.ended(run_id) == "success"
+    assert await thread.replay(run_id) == events
+
+    # The old one comes back, thinks that it is the master, and is told otherwise.
+    if how == "killed":
+        old.start()
+    else:
+        os.kill(old.pid, signal.SIGCONT)
+    assert await town.whole() is new
+    await until(lambda: works(url))
+
+    await all_are_connected_to(new, not_to=old)
+    status, state = await ask(url, "GET", f"/threads/{thread.id}/state")
+    assert (status, state["values"]["items"]) == (200, ["passed"])
+
+
+async def test_a_master_that_lives_on_as_a_replica_is_left(town: Town, fleet: Fleet) -> None:
+    """The sentinels are told to change masters, while a run streams."""
+    url = fleet.processes[0].url
+    old = await town.whole()
+    thread = await Thread.create(url)
+    knobs = {"n": 40, "delay": 0.05}
+    async with await thread.stream("track", configurable=knobs, stream_mode="custom") as wire:
+        await wire.until_events(2, "custom")
+        _, run_id = wire.ids
+        assert await town.sentinels[0].ask("FAILOVER")
+        new = await town.moved(old)
+        events = await wire.events()
+    assert events[-1].name == "end"
+    assert await thread.ended(run_id) == "success"
+    await all_are_connected_to(new, not_to=old)
+    assert await works(url)
+
+
+async def test_while_no_sentinel_answers_a_live_master_serves_and_a_dead_one_is_awaited(
+    town: Town, fleet: Fleet
+) -> None:
+    url = fleet.processes[0].url
+    old = await town.whole()
+    for sentinel in town.sentinels:
+        sentinel.kill()
+    assert await works(url)  # nobody needs a sentinel while the master stays
+    old.kill()
+    async with await Wire.open(url, "GET", "/ok") as wire:
+        await wire.rest()
+        assert wire.status == 503
+        assert wire.headers["retry-after"] == "1"
+    late = fleet.api().wait_ready()  # an API starts all the same
+    for sentinel in town.sentinels:
+        sentinel.start()
+    await town.moved(old)
+    await until(lambda: works(url), within=30)
+    await until(lambda: works(late.url), within=30)

@@ -1,0 +1,123 @@
+"""What processes say of their Redis when they start."""
+
+import contextlib
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from e2e.wire import ask
+from harness.processes import Fleet, Process
+from harness.waiting import until
+from millstream.cli.embedded import EmbeddedRedis
+
+EVICTS = "Redis may evict keys (maxmemory-policy is allkeys-lru)"
+FORGETS = "Redis keeps nothing on disk"
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Iterator[EmbeddedRedis]:
+    """A server that keeps nothing."""
+    with EmbeddedRedis(tmp_path / "redis", appendonly=False, modules=False) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def configured(server: EmbeddedRedis, **settings: Any) -> Iterator["Redis"]:
+    """Changes settings of the server; gives a client that may everything."""
+    with Redis.from_url(server.url) as client:
+        for name, value in settings.items():
+            client.config_set(name.replace("_", "-"), value)
+        yield client
+
+
+def said(process: Process, text: str) -> list[str]:
+    """Returns the lines of a process that hold a text."""
+    return [line for line in process.lines if text in line]
+
+
+async def test_eviction_and_forgetting_are_warned_of(bare: EmbeddedRedis) -> None:
+    with (
+        configured(bare, maxmemory="100mb", maxmemory_policy="allkeys-lru", save=""),
+        Fleet(bare.url) as fleet,
+    ):
+        for process in (fleet.api(), fleet.worker()):
+            process.wait_ready()
+            for text in (EVICTS, FORGETS):
+                [line] = await until(partial(said, process, text), what=text)
+                assert line.startswith("WARNING ")
+                assert "redis-cli CONFIG SET " in line
+            assert not said(process, "ERROR")
+
+
+async def test_of_a_redis_that_keeps_its_data_nothing_is_said(bare: EmbeddedRedis) -> None:
+    with configured(bare, appendonly="yes") as client, Fleet(bare.url) as fleet:
+        worker, api = fleet.worker().wait_ready(), fleet.api().wait_ready()
+        await until(lambda: asked(client))
+        assert not said(worker, "Redis ")
+        assert not said(api, "Redis ")
+
+
+async def test_a_redis_that_may_not_be_asked_is_taken_as_it_is(bare: EmbeddedRedis) -> None:
+    with configured(bare) as client:
+        client.acl_setuser("bob", enabled=True, passwords=["+pw"], keys="*", channels="*",
+                           categories=["+@all"], commands=["-config", "-info"])  # fmt: skip
+        with Fleet(bare.url.replace("redis://", "redis://bob:pw@")) as fleet:
+            worker, api = fleet.worker().wait_ready(), fleet.api().wait_ready()
+            assert (await ask(api.url, "GET", "/ok"))[0] == 200
+            await until(lambda: asked(client, "cmdstat_info", "rejected_calls", 2))
+            assert not said(worker, FORGETS)
+            assert not said(api, FORGETS)
+
+
+def asked(client: "Redis", command: str = "cmdstat_config|get", what: str = "calls",
+          times: int = 2) -> bool:  # fmt: skip
+    """Tells whether both processes have asked."""
+    stats: Any = client.info("commandstats")
+    return int(stats.get(command, {}).get(what, 0)) >= times
+
+
+async def test_an_api_that_starts_without_redis_says_it_later(bare: EmbeddedRedis) -> None:
+    bare.kill()
+    with Fleet(bare.url) as fleet:
+        api = fleet.api().wait_ready()
+        worker = fleet.worker()
+        assert worker.wait() == 1
+        assert said(worker, f"Redis can't be reached at {bare.url}: ")
+        assert (await ask(api.url, "GET", "/ok"))[0] == 503
+        assert not said(api, FORGETS)
+        bare.start()
+        await until(lambda: said(api, FORGETS))
+        assert (await ask(api.url, "GET", "/ok"))[0] == 200
+
+
+class Cluster(EmbeddedRedis):
+    """A server that is in cluster mode."""
+
+    def _options(self) -> list[str]:
+        return [*super()._options(), "--cluster-enabled", "yes"]
+
+
+async def test_a_cluster_is_refused(tmp_path: Path) -> None:
+    with Cluster(tmp_path / "cluster", modules=False) as server, Fleet(server.url) as fleet:
+        worker, api = fleet.worker(), fleet.api().wait_ready()
+        assert worker.wait() == 1
+        [line] = said(worker, "Cluster, which is not supported yet")
+        assert line.startswith("This Redis is a Cluster")  # a sentence, no traceback
+        assert not said(worker, "Traceback")
+        [line] = await until(lambda: said(api, "Cluster, which is not supported yet"))
+        assert line.startswith("ERROR ")
+
+
+@pytest.mark.parametrize("url", ["redis+sentinel://:secret@127.0.0.1:1", "http://:secret@x"])
+async def test_a_url_that_nobody_understands_ends_both_with_a_sentence(url: str) -> None:
+    with Fleet(url) as fleet:
+        for process in (fleet.api(), fleet.worker()):
+            assert process.wait() == 1
+            assert len(process.lines) == 1, process.lines
+            assert "is no Redis URL: " in process.lines[0]
+            assert "redis+sentinel://[user:password@]host:26379" in process.lines[0]
+            assert "secret" not in process.lines[0]

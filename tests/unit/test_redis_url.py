@@ -1,0 +1,177 @@
+"""What REDIS_URL may say, and what is shown of it."""
+
+import pytest
+from redis.connection import SSLConnection, parse_url
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
+
+from millstream.shared.errors import SettingError
+from millstream.shared.redis import REFUSING, check_url, connect, connect_sync, masked
+from millstream.shared.redis.refusals import RefusedWriteError, named
+from millstream.shared.redis.url import Watched, parse
+
+SIX = "Error running script (call to f_abc): @user_script:1: @user_script: 1:"  # of Redis 6
+
+
+def options(url: str) -> dict[str, object]:
+    return dict(parse_url(url))  # type: ignore[no-untyped-call]
+
+
+def watched(url: str) -> Watched:
+    found = parse(url)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["redis://localhost:6379/0", "rediss://bob:pw@host/1", "unix:///run/redis.sock?db=1"],
+)
+def test_a_url_of_redis_py_is_left_to_it(url: str) -> None:
+    assert parse(url) is None
+
+
+@pytest.mark.parametrize(
+    ("hosts", "sentinels"),
+    [
+        ("a", (("a", 26379),)),
+        ("a:5000", (("a", 5000),)),
+        ("a:5000,b,c:5002", (("a", 5000), ("b", 26379), ("c", 5002))),
+        ("[::1]:5000,[fe80::1],10.0.0.1", (("::1", 5000), ("fe80::1", 26379), ("10.0.0.1", 26379))),
+    ],
+)
+def test_sentinels_have_hosts_and_ports(hosts: str, sentinels: object) -> None:
+    found = watched(f"redis+sentinel://{hosts}/main")
+    assert (found.sentinels, found.master) == (sentinels, "main")
+    assert options(found.data_url) == {"db": 0}
+    assert "host" not in options(found.sentinel_url)
+
+
+@pytest.mark.parametrize(
+    ("login", "expected"),
+    [
+        ("", {}),
+        ("bob@", {"username": "bob"}),
+        (":pw@", {"password": "pw"}),
+        ("bob:pw@", {"username": "bob", "password": "pw"}),
+        ("b%40b:p%2Fw%3A%25@", {"username": "b@b", "password": "p/w:%"}),
+        (":p@w#d@", {"password": "p@w#d"}),
+    ],
+)
+def test_the_login_is_the_masters(login: str, expected: dict[str, str]) -> None:
+    found = watched(f"redis+sentinel://{login}a,b/main/3")
+    assert options(found.data_url) == {"db": 3, **expected}
+    assert options(found.sentinel_url) in ({}, {"db": 0})
+
+
+def test_the_sentinels_have_a_login_of_their_own() -> None:
+    found = watched(
+        "redis+sentinel://:pw@a/main?sentinel_username=sam&sentinel_password=s%26c&client_name=x"
+    )
+    assert options(found.data_url) == {"db": 0, "password": "pw", "client_name": "x"}
+    asked = options(found.sentinel_url)
+    assert (asked["username"], asked["password"]) == ("sam", "s&c")
+    assert "client_name" not in asked
+
+
+def test_tls_is_for_both() -> None:
+    found = watched("REDISS+Sentinel://a/main?ssl_ca_certs=/ca.pem&socket_timeout=3")
+    for url in (found.data_url, found.sentinel_url):
+        assert options(url)["connection_class"] is SSLConnection
+        assert options(url)["ssl_ca_certs"] == "/ca.pem"
+    assert options(found.data_url)["socket_timeout"] == 3.0
+
+
+def test_the_masters_name_may_be_percent_encoded_and_a_slash_may_follow() -> None:
+    assert watched("redis+sentinel://a/my%20main/").master == "my main"
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("localhost:6379", "must specify one of the following schemes"),
+        ("sentinel://a/main", "must specify one of the following schemes"),
+        ("redis://host:port/0", "Port could not be cast"),
+        ("redis://host?socket_timeout=soon", "Invalid value for 'socket_timeout'"),
+        ("redis+sentinel://", "it names no sentinel"),
+        ("redis+sentinel:///main", "it names no sentinel"),
+        ("redis+sentinel://bob:pw@/main", "it names no sentinel"),
+        ("redis+sentinel://a,b", "it names no master"),
+        ("redis+sentinel://a,b/", "it names no master"),
+        ("redis+sentinel://a//0", "it names no master"),
+        ("redis+sentinel://a,,b/main", "'' is no host:port"),
+        ("redis+sentinel://a:b/main", "'a:b' is no host:port"),
+        ("redis+sentinel://a:0/main", "'a:0' is no host:port"),
+        ("redis+sentinel://a:65536/main", "'a:65536' is no host:port"),
+        ("redis+sentinel://::1/main", "'::1' is no host:port"),
+        ("redis+sentinel://a/main/one", "'one' is none"),
+        ("redis+sentinel://a/main/0/1", "'0/1' is none"),
+        ("redis+sentinel://a/main?sentinel_pasword=x", "there is no option sentinel_pasword"),
+        ("redis+sentinel://a/main?socket_timeout=soon", "Invalid value for 'socket_timeout'"),
+    ],
+)
+def test_a_url_that_nobody_understands_is_refused_with_how_it_should_look(
+    url: str, reason: str
+) -> None:
+    with pytest.raises(SettingError) as refused:
+        check_url(url)
+    assert reason in str(refused.value)
+    assert "is no Redis URL: " in str(refused.value)
+    assert "redis+sentinel://[user:password@]host:26379,host:26379/master_name/0" in str(
+        refused.value
+    )
+    for client in (connect, lambda url: connect_sync(url, reply_timeout=1)):
+        with pytest.raises(SettingError):
+            client(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis+sentinel://a:1,b:2/main/0", "redis+sentinel://a:1,b:2/main/0"),
+        ("redis+sentinel://:secret@a:1,b:2/main", "redis+sentinel://:***@a:1,b:2/main"),
+        ("redis+sentinel://bob:se@c/ret@a:1,b:2/main", "redis+sentinel://bob:***@a:1,b:2/main"),
+        (
+            "rediss+sentinel://bob:secret@a/main?sentinel_username=sam&sentinel_password=secret&db=1",
+            "rediss+sentinel://bob:***@a/main?sentinel_username=sam&sentinel_password=***&db=1",
+        ),
+        ("redis+sentinel://a:1,b:2/main?sentinel_password=secret@x", "redis+sentinel://***"),
+        ("redis+sentinel://bob:x?password=secret@a:1/main", "redis+sentinel://***"),
+        ("redis://bob:sec?ret@host", "redis://***"),
+        ("redis://host?password=se/c:r@et", "redis://***"),
+    ],
+)
+def test_passwords_are_masked(url: str, shown: str) -> None:
+    assert masked(url) == shown
+
+
+def test_a_refusal_does_not_tell_the_password() -> None:
+    for url in (
+        "redis+sentinel://bob:sec/ret@a,b",
+        "redis+sentinel://bob:sec?ret@a/main",
+        "redis+sentinel://bob:secret@a:b/main",
+        "redis://bob:sec/ret@a",
+    ):
+        with pytest.raises(SettingError) as refused:
+            check_url(url)
+        assert "sec" not in str(refused.value)
+        assert "ret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("NOREPLICAS Not enough good replicas to write. script: abc, on @user_script:1.",
+         RefusedWriteError),
+        ("MISCONF Errors writing to the AOF file: No space left on device", RefusedWriteError),
+        (f"{SIX} -READONLY You can't write against a read only replica.", ReadOnlyError),
+        (f"{SIX} -OOM command not allowed when used memory > 'maxmemory'.", OutOfMemoryError),
+    ],
+)  # fmt: skip
+def test_refused_writes_are_told_apart(text: str, kind: type[Exception]) -> None:
+    assert type(named(ResponseError(text))) is kind
+    assert issubclass(kind, REFUSING)
+
+
+def test_other_errors_stay_what_they_are() -> None:
+    for error in (ResponseError("WRONGTYPE of READONLY things"), ReadOnlyError("You can't")):
+        assert named(error) is error
