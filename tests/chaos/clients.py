@@ -128,6 +128,8 @@ class Client:
             await self._stop(canceller)
 
     async def _join(self, run: Run) -> None:
+        if run.vanished:
+            return
         try:
             run.answer = await self._insist(lambda sdk: sdk.runs.join(run.thread_id, run.run_id))
             run.answered = True
@@ -257,6 +259,7 @@ class Client:
                 await asyncio.sleep(PAUSE)
 
     def _may_be_gone(self, run: Run, error: httpx.HTTPStatusError) -> None:
+        """Notes that there is no such run, as a rollback leaves it; else that is a surprise."""
         run.vanished = True
         if error.response.status_code != 404 or "rollback" not in run.cancels:
             self._around.ledger.fault("surprises", f"{run.token}, run {run.run_id}: {error}")
@@ -264,7 +267,8 @@ class Client:
     async def _look_for(self, run: Run, error: httpx.HTTPError) -> None:
         """Finds out whether a run was admitted, when the request broke off; else NotAdmitted."""
         if isinstance(error, httpx.HTTPStatusError) and error.response.status_code < 500:
-            self._around.ledger.fault("surprises", f"{run.token}: {error}")
+            self._may_be_gone(run, error)
+            return
         run.drops += 1
         if not run.run_id and run.thread_id:
             listed = await self._insist(lambda sdk: sdk.runs.list(run.thread_id, limit=100))

@@ -121,6 +121,7 @@ class Blow:
     at: int  # ms
     target: str = ""
     held: frozenset[str] = frozenset()  # runs that the worker held
+    left: int = 0  # workers that were ready and not hit
 
 
 @dataclass
@@ -287,7 +288,7 @@ def settle(
         for seconds, blow in recoveries(ledger.blows, history):
             if seconds > accounts.slowest:
                 accounts.slowest = seconds
-                accounts.slowest_of = f"{blow.kind}, {run.token}"
+                accounts.slowest_of = _meanwhile(ledger.blows, blow, seconds, run)
     for run in ledger.runs:
         accounts.sent += 1
         accounts.drops += run.drops
@@ -296,6 +297,17 @@ def settle(
             accounts.refused += not run.run_id
     accounts.admitted = accounts.sent - accounts.refused
     return accounts
+
+
+def _meanwhile(blows: Iterable[Blow], first: Blow, seconds: float, run: Run) -> str:
+    """Returns what hit a run, how many workers were left, and what else happened until it went on."""
+    others = [
+        f"{other.kind} +{(other.at - first.at) / 1000:.1f} s"
+        for other in blows
+        if first.at < other.at <= first.at + seconds * 1000
+    ]
+    hit = f"{run.token}: {first.kind}, {first.left} left"
+    return ", then ".join([hit, *others])
 
 
 def _count(accounts: Accounts, history: History) -> None:

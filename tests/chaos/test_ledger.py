@@ -206,7 +206,7 @@ def test_recovery_is_the_time_from_the_blow_to_the_next_attempt() -> None:
     ]
     assert [seconds for seconds, _ in recoveries(blows, RESUMED)] == [1.5]
     accounts = settle(Ledger([follower(RESUMED)], blows), [RESUMED], {})
-    assert (accounts.slowest, accounts.slowest_of) == (1.5, "kill worker, a")
+    assert (accounts.slowest, accounts.slowest_of) == (1.5, "a: kill worker, 0 left")
 
 
 def test_the_table_has_a_row_for_each_loss() -> None:

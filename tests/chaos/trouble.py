@@ -1,6 +1,7 @@
 """Trouble: what is done to the town, by the choices of a seed."""
 
 import asyncio
+import os
 import random
 import signal
 import time
@@ -20,7 +21,8 @@ class Trouble:
     def __init__(self, town: Town, ledger: Ledger, seed: int) -> None:
         self._town = town
         self._ledger = ledger
-        self._choose = random.Random(f"trouble {seed}")
+        self._seed = seed
+        self._choose = random.Random()  # of the trouble at hand
         self._lasting: set[asyncio.Task[None]] = set()
         self._kinds: list[tuple[str, int, Callable[[], Awaitable[object]]]] = [
             ("kill worker", 5, self._kill_worker),
@@ -30,6 +32,7 @@ class Trouble:
             ("freeze API", 1, self._freeze_api),
             ("stop API", 2, self._stop_api),
             ("kill Redis", 2, self._kill_redis),
+            ("freeze Redis", 1, self._freeze_redis),
             ("cut clients", 3, self._cut_clients),
             ("cut Redis", 2, self._cut_redis),
         ]
@@ -40,18 +43,22 @@ class Trouble:
         kinds = [do for _, _, do in self._kinds]
         weights = [weight for _, weight, _ in self._kinds]
         # Each kind comes once before chance rules, so that a short run has them all.
-        first = self._choose.sample(kinds, len(kinds))
+        order = random.Random(f"kinds {self._seed}")
+        first = order.sample(kinds, len(kinds))
         count = 0
         while (left := begun + seconds - time.monotonic()) > 0:
             count += 1
             await asyncio.sleep(min(left, begun + count * every - time.monotonic()))
-            do = first.pop() if first else self._choose.choices(kinds, weights)[0]
+            do = first.pop() if first else order.choices(kinds, weights)[0]
+            # Each has choices of its own: how many one made before must not matter.
+            self._choose = random.Random(f"trouble {count} {self._seed}")
             await do()
         while self._lasting:
             await asyncio.wait(self._lasting)
 
     def _note(self, kind: str, target: str = "", held: frozenset[str] = frozenset()) -> None:
-        self._ledger.blows.append(Blow(kind, int(time.time() * 1000), target, held))
+        left = sum(post.is_ready and post.name != target for post in self._town.workers)
+        self._ledger.blows.append(Blow(kind, int(time.time() * 1000), target, held, left))
 
     def _later(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
@@ -145,14 +152,31 @@ class Trouble:
     async def _kill_redis(self) -> None:
         if not self._town.redis_is_down:
             self._note("kill Redis")
+            seconds = self._choose.choice([0, 0.5, 1.5, 3])
             await self._town.kill_redis()
-            self._later(self._redis_again(self._choose.choice([0, 0.5, 1.5, 3])))
+            self._later(self._redis_again(seconds))
 
     async def _redis_again(self, seconds: float) -> None:
         try:
             await asyncio.sleep(seconds)
         finally:
             await self._town.start_redis()
+
+    async def _freeze_redis(self) -> None:
+        """Every lease lapses while nobody can renew or claim."""
+        if not self._town.redis_is_down:
+            self._note("freeze Redis")
+            self._town.redis_is_down = True
+            pid = self._town.redis.pid
+            os.kill(pid, signal.SIGSTOP)
+            self._later(self._thaw_redis(pid, self._choose.choice([0.5, 2]) * LEASE))
+
+    async def _thaw_redis(self, pid: int, seconds: float) -> None:
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+            self._town.redis_is_down = False
 
     async def _cut_clients(self) -> None:
         share = self._choose.choice([0.3, 1])
