@@ -16,7 +16,7 @@ from pathlib import Path
 from chaos import chain, evidence
 from chaos.clients import Client, Surroundings
 from chaos.ledger import Accounts, Ledger, settle
-from chaos.report import losses, say, table
+from chaos.report import losses, say, stories, table
 from chaos.town import Town, founded
 from chaos.trouble import Trouble
 from chaos.witness import noted
@@ -68,6 +68,8 @@ async def main(options: argparse.Namespace) -> bool:
     if accounts.faults:
         say(f"\nSomething was lost. Play it again with --seed {options.seed}.")
         say(losses(accounts))
+        if accounts.wronged:
+            say(f"What happened to those runs:\n{stories(ledger, accounts)}")
     else:
         say("\nNothing was lost.")
     return not accounts.faults

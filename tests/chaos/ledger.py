@@ -260,6 +260,7 @@ class Accounts:
     slowest: float = 0.0
     slowest_of: str = ""
     faults: list[Fault] = field(default_factory=list)
+    wronged: dict[str, History] = field(default_factory=dict)  # by what `_name` calls the run
 
     def count(self, kind: str) -> int:
         """Returns how many faults there are of a kind."""
@@ -283,7 +284,9 @@ def settle(
             accounts.faults.append(Fault("duplicated runs", f"{_name(run)} and {history.run_id}"))
             continue
         known.add(run.token)
-        accounts.faults += judge(run, history, witness.get(run.token, {}))
+        if found := judge(run, history, witness.get(run.token, {})):
+            accounts.faults += found
+            accounts.wronged[_name(run)] = history
         _count(accounts, history)
         for seconds, blow in recoveries(ledger.blows, history):
             if seconds > accounts.slowest:

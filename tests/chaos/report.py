@@ -4,6 +4,7 @@ import sys
 from collections import Counter
 
 from chaos.ledger import Accounts, Ledger
+from chaos.story import story
 
 # Each must be 0.
 LOSSES = {
@@ -50,6 +51,12 @@ def table(ledger: Ledger, accounts: Accounts, *, bold: bool) -> str:
     others = [f for f in accounts.faults if f.kind not in LOSSES]
     assert not others, others
     return "\n".join(lines)
+
+
+def stories(ledger: Ledger, accounts: Accounts, most: int = 10) -> str:
+    """Returns what happened to the runs that have faults."""
+    wronged = list(accounts.wronged.items())[:most]
+    return "\n".join(f"  {name}: {story(history, ledger.blows)}" for name, history in wronged)
 
 
 def _coloured(line: str, bold: bool, good: bool) -> str:
