@@ -122,6 +122,7 @@ class Blow:
     target: str = ""
     held: frozenset[str] = frozenset()  # runs that the worker held
     left: int = 0  # workers that were ready and not hit
+    until: int | None = None  # ms: when it was over by itself, and the worker may just go on
 
 
 @dataclass
@@ -326,6 +327,11 @@ def recoveries(blows: Iterable[Blow], history: History) -> Iterator[tuple[float,
     for blow in blows:
         if history.run_id in blow.held:
             after = [entry for entry in history.entries if entry.at > blow.at]
-            again = [entry for entry in after if entry.event in ("metadata", "end")]
+            again = [
+                entry
+                for entry in after
+                if entry.event in ("metadata", "end")
+                or (blow.until is not None and entry.at > blow.until)
+            ]
             if again:
                 yield (again[0].at - blow.at) / 1000, blow

@@ -205,6 +205,8 @@ def test_recovery_is_the_time_from_the_blow_to_the_next_attempt() -> None:
         Blow("freeze worker", 99_000, held=frozenset({"r"})),
     ]
     assert [seconds for seconds, _ in recoveries(blows, RESUMED)] == [1.5]
+    thawed = Blow("freeze worker", 1500, held=frozenset({"r"}), until=3500)
+    assert [seconds for seconds, _ in recoveries([thawed], RESUMED)] == [2.5]
     accounts = settle(Ledger([follower(RESUMED)], blows), [RESUMED], {})
     assert (accounts.slowest, accounts.slowest_of) == (1.5, "a: kill worker, 0 left")
 

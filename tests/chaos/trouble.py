@@ -56,9 +56,17 @@ class Trouble:
         while self._lasting:
             await asyncio.wait(self._lasting)
 
-    def _note(self, kind: str, target: str = "", held: frozenset[str] = frozenset()) -> None:
+    def _note(
+        self,
+        kind: str,
+        target: str = "",
+        held: frozenset[str] = frozenset(),
+        lasts: float | None = None,
+    ) -> None:
+        now = int(time.time() * 1000)
+        until = None if lasts is None else now + int(lasts * 1000)
         left = sum(post.is_ready and post.name != target for post in self._town.workers)
-        self._ledger.blows.append(Blow(kind, int(time.time() * 1000), target, held, left))
+        self._ledger.blows.append(Blow(kind, now, target, held, left, until))
 
     def _later(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
@@ -102,7 +110,7 @@ class Trouble:
     async def _freeze_worker(self) -> None:
         if post := self._one(self._town.workers):
             held = await self._held(post)
-            self._note("freeze worker", post.name, held)
+            self._note("freeze worker", post.name, held, FREEZE)
             self._later(self._freeze(post))
 
     async def _stop_worker(self) -> None:
