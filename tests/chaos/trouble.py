@@ -16,7 +16,7 @@ FREEZE = 3 * LEASE  # s
 
 
 class Trouble:
-    """Makes trouble until it is told to end, then puts right what it can."""
+    """Makes trouble of every kind; all that it stopped goes on in the end."""
 
     def __init__(self, town: Town, ledger: Ledger, seed: int) -> None:
         self._town = town
@@ -38,7 +38,17 @@ class Trouble:
         ]
 
     async def make(self, seconds: float, every: float) -> None:
-        """Does something every so often, for so long."""
+        """Does something every so often, for so long; then waits until what lasts is over."""
+        try:
+            await self._make(seconds, every)
+            while self._lasting:
+                await asyncio.wait(self._lasting)
+        finally:
+            for task in self._lasting:
+                task.cancel()
+            await asyncio.gather(*self._lasting, return_exceptions=True)
+
+    async def _make(self, seconds: float, every: float) -> None:
         begun = time.monotonic()
         kinds = [do for _, _, do in self._kinds]
         weights = [weight for _, weight, _ in self._kinds]
@@ -53,8 +63,6 @@ class Trouble:
             # Each has choices of its own: how many one made before must not matter.
             self._choose = random.Random(f"trouble {count} {self._seed}")
             await do()
-        while self._lasting:
-            await asyncio.wait(self._lasting)
 
     def _note(
         self,
@@ -165,10 +173,8 @@ class Trouble:
             self._later(self._redis_again(seconds))
 
     async def _redis_again(self, seconds: float) -> None:
-        try:
-            await asyncio.sleep(seconds)
-        finally:
-            await self._town.start_redis()
+        await asyncio.sleep(seconds)
+        await self._town.start_redis()
 
     async def _freeze_redis(self) -> None:
         """Every lease lapses while nobody can renew or claim."""
@@ -188,7 +194,8 @@ class Trouble:
 
     async def _cut_clients(self) -> None:
         share = self._choose.choice([0.3, 1])
-        posts = self._choose.sample(self._town.apis, self._choose.randint(1, 2))
+        apis = self._town.apis
+        posts = self._choose.sample(apis, self._choose.randint(1, len(apis)))
         count = sum(post.gate.cut(self._choose, share) for post in posts if post.gate)
         self._note("cut clients", f"{count} connections")
 
