@@ -18,7 +18,7 @@ SEED = 1
 def test_nothing_is_lost_in_a_minute_of_trouble() -> None:
     paths = [str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])]
     ran = subprocess.run(
-        [sys.executable, "-m", "chaos", "--minutes", "0.7", "--seed", str(SEED), "--clients", "8"],
+        [sys.executable, "-m", "chaos", "--minutes", "0.6", "--seed", str(SEED), "--clients", "8"],
         cwd=TESTS,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         capture_output=True,
