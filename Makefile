@@ -1,7 +1,7 @@
 # Everything a checkout needs: `make dev` and `make test` set themselves up on a fresh machine.
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev test lint bench lock clean
+.PHONY: help install dev test lint bench chaos lock clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
@@ -33,6 +33,9 @@ lint: $(INSTALLED)  ## Check style, formatting, types and the import rules
 
 bench: $(INSTALLED)  ## Measure latency, throughput and CPU per run
 	PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
+
+chaos: $(INSTALLED)  ## Kill, freeze and cut everything for 10 minutes; fails on any loss (ARGS="--seed 7")
+	PYTHONPATH=tests $(BIN)/python -m chaos $(ARGS)
 
 lock: $(BIN)/uv  ## Write the lock files anew (ARGS="--upgrade" for newer versions)
 	$(COMPILE) pyproject.toml --all-extras --group dev --output-file requirements.lock

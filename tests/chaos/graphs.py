@@ -1,0 +1,92 @@
+"""Graphs that check themselves: a step that is given a wrong state raises, and its run fails.
+
+Their input is `token` (names the run), `goal` (how many steps), and `at`: 0. Set in
+`config.configurable`: `delay` the seconds a step, `folder` where each attempt notes what it found.
+"""
+
+import asyncio
+import operator
+import time
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias, TypedDict
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.config import get_stream_writer
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+
+from chaos import chain
+from chaos.witness import note
+
+Graph: TypeAlias = CompiledStateGraph[Any, Any, Any, Any]
+
+
+class State(TypedDict, total=False):
+    """See chain.py."""
+
+    token: str
+    goal: int
+    at: int  # steps that the run has taken
+    steps: Annotated[list[str], operator.add]
+    seal: str
+
+
+class WrongStateError(Exception):
+    """A step was given what the steps before it can't have left."""
+
+
+def _enter(state: State, config: RunnableConfig) -> chain.Item:
+    """Checks all that the step is given; returns what it will leave."""
+    token, at = state["token"], state["at"]
+    attempt = int(config["metadata"]["run_attempt"])
+    if wrong := chain.flaw(state):
+        raise WrongStateError(wrong)
+    part = chain.own(state, token)
+    if len(part) != at:
+        raise WrongStateError(f"step {at} follows {chain.show(part)}")
+    if part and chain.items(state)[-at:] != part:
+        raise WrongStateError(f"step {at} of {token} comes after another run's")
+    if part and part[-1].attempt > attempt:
+        raise WrongStateError(f"attempt {attempt} goes on from {part[-1]}")
+    note(Path(config["configurable"]["folder"]), token, attempt, at)
+    return chain.Item(token, at, attempt)
+
+
+def _leave(state: State, item: chain.Item) -> State:
+    seal = chain.link(state.get("seal") or "", str(item))
+    return {"steps": [str(item)], "at": item.number + 1, "seal": seal}
+
+
+async def _step(state: State, config: RunnableConfig) -> State:
+    item = _enter(state, config)
+    writer = get_stream_writer()
+    for number in range(item.number * chain.EVENTS, (item.number + 1) * chain.EVENTS):
+        writer({"token": item.token, "number": number})
+        await asyncio.sleep(config["configurable"]["delay"] / chain.EVENTS)
+    return _leave(state, item)
+
+
+def _blocking_step(state: State, config: RunnableConfig) -> State:
+    """The same in a thread, which nobody can cancel."""
+    item = _enter(state, config)
+    writer = get_stream_writer()
+    for number in range(item.number * chain.EVENTS, (item.number + 1) * chain.EVENTS):
+        writer({"token": item.token, "number": number})
+        time.sleep(config["configurable"]["delay"] / chain.EVENTS)
+    return _leave(state, item)
+
+
+def _more(state: State) -> str:
+    return "step" if state["at"] < state["goal"] else END
+
+
+def _graph(step: Any) -> Graph:
+    graph: StateGraph[State, None, State, State] = StateGraph(State)
+    graph.add_node("step", step)
+    graph.add_edge(START, "step")
+    graph.add_conditional_edges("step", _more, ["step", END])
+    return graph.compile()
+
+
+walk = _graph(_step)
+trudge = _graph(_blocking_step)

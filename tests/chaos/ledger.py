@@ -1,0 +1,337 @@
+"""What was sent, what clients saw of it, and what Redis holds of it: is anything missing?
+
+Nothing here talks to anybody: a history that was made up is judged like a real one.
+"""
+
+import json
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from chaos import chain
+
+ENDED = frozenset({"success", "error", "timeout", "interrupted"})
+
+
+class Seen(NamedTuple):
+    """An event as a client saw it."""
+
+    id: str
+    event: str
+    mark: int
+
+
+class Entry(NamedTuple):
+    """An event as the run's Redis Stream holds it."""
+
+    id: str
+    event: str
+    data: Any
+
+    @property
+    def at(self) -> int:
+        """When it was written, in ms."""
+        return int(self.id.partition("-")[0])
+
+
+class Fault(NamedTuple):
+    """Something that must not be; `kind` is the row of the table that counts it."""
+
+    kind: str
+    what: str
+
+
+def mark(data: Any) -> int:
+    """Returns a short stand-in for an event's data."""
+    return zlib.crc32(json.dumps(data, sort_keys=True).encode())
+
+
+@dataclass
+class Run:
+    """A run as its client knows it."""
+
+    token: str
+    thread_id: str  # '' of a stateless run
+    graph: str
+    goal: int
+    way: str  # stream, wait, background
+    run_id: str = ""  # '' as long as nobody told that it was admitted
+    cancels: set[str] = field(default_factory=set)  # actions that may have hit it
+    leaves: bool = False  # its client may seem to have left, which cancels it
+    refused: bool = False  # the server said that it was not admitted
+    seen: list[Seen] = field(default_factory=list)
+    followed: bool = False  # its client saw the end
+    vanished: bool = False  # its client was told that it was rolled back
+    answered: bool = False  # its client has the answer of a wait
+    answer: Any = None
+    drops: int = 0  # times that its client had to come back by itself
+
+    @property
+    def last(self) -> str:
+        """The id to come back with."""
+        return self.seen[-1].id if self.seen else "-1"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its client needs to ask no more."""
+        return self.followed or self.vanished or self.answered or self.refused
+
+    def see(self, event: str, data: Any, event_id: str | None) -> None:
+        """Notes an event."""
+        self.seen.append(Seen(event_id or "", event, mark(data)))
+        self.followed = self.followed or event == "end"
+
+
+@dataclass
+class History:
+    """A run as Redis holds it when all is over."""
+
+    run_id: str
+    thread_id: str
+    status: str = ""  # '' when the record is gone
+    error: str = ""
+    token: str = ""
+    entries: Sequence[Entry] = ()
+
+    def attempts(self) -> Iterator[tuple[int, list[Entry]]]:
+        """Yields each attempt with its entries; one that was handed back counts anew."""
+        number, part = 0, list[Entry]()
+        for entry in self.entries:
+            if entry.event == "metadata":
+                if part:
+                    yield number, part
+                number, part = int(entry.data["attempt"]), []
+            part.append(entry)
+        if part:
+            yield number, part
+
+    @property
+    def starts(self) -> int:
+        """How often a worker began or went on with it."""
+        return sum(entry.event == "metadata" for entry in self.entries)
+
+
+@dataclass
+class Blow:
+    """A trouble that was made."""
+
+    kind: str
+    at: int  # ms
+    target: str = ""
+    held: frozenset[str] = frozenset()  # runs that the worker held
+    left: int = 0  # workers that were ready and not hit
+    until: int | None = None  # ms: when it was over by itself, and the worker may just go on
+
+
+@dataclass
+class Ledger:
+    """All that happened."""
+
+    runs: list[Run] = field(default_factory=list)
+    blows: list[Blow] = field(default_factory=list)
+    threads: set[str] = field(default_factory=set)
+    faults: list[Fault] = field(default_factory=list)  # those that were noticed on the way
+
+    def fault(self, kind: str, what: str) -> None:
+        self.faults.append(Fault(kind, what))
+
+
+# ── Judging one run ─────────────────────────────────────────────────────────────────────────
+
+
+def judge(run: Run, history: History | None, witness: Mapping[int, int]) -> list[Fault]:
+    """Returns what is wrong with a run; `witness` is what its attempts found (witness.py)."""
+    if history is None:
+        if not run.run_id:
+            return []  # it was never admitted
+        return [Fault("lost runs", f"{_name(run)} was admitted, and Redis holds nothing of it")]
+    faults = [
+        *_its_end(run, history),
+        *_its_numbers(run, history),
+        *_its_client(run, history),
+        *(_its_state(run, history, witness) if history.status == "success" else ()),
+    ]
+    return [Fault(kind, f"{_name(run)}: {what}") for kind, what in faults]
+
+
+def _name(run: Run) -> str:
+    return f"{run.token} ({run.way} of {run.graph}, run {run.run_id or 'unknown'})"
+
+
+def _its_end(run: Run, history: History) -> Iterator[tuple[str, str]]:
+    status = history.status
+    if status == "":
+        if "rollback" not in run.cancels:
+            yield "lost runs", "its record is gone, and nobody rolled it back"
+        status = "interrupted"
+    elif status not in ENDED:
+        yield "lost runs", f"it is still {status}"
+        return
+    elif status in ("error", "timeout"):
+        yield "failed runs", f"it ended as {status}: {history.error}"
+    elif status == "interrupted" and not (run.cancels or run.leaves):
+        yield "failed runs", "it was interrupted, and nobody cancelled it"
+    ends = [entry for entry in history.entries if entry.event == "end"]
+    if len(ends) != 1 or history.entries[-1] is not ends[0]:
+        names = [entry.event for entry in history.entries][-6:]
+        yield "wrong ends", f"it has {len(ends)} ends, and its stream closes with {names}"
+    elif ends[0].data != {"status": status}:
+        yield "wrong ends", f"its stream ends with {ends[0].data}, its record with {status}"
+
+
+def _its_numbers(run: Run, history: History) -> Iterator[tuple[str, str]]:
+    """Checks the numbers of its custom events: none twice in an attempt, none left out at all."""
+    due, before = 0, 0
+    for attempt, part in history.attempts():
+        if attempt < before:
+            yield "wrong ends", f"attempt {attempt} comes after attempt {before}"
+        before = attempt
+        told = [entry.data for entry in part if entry.event == "custom"]
+        if any(data["token"] != run.token for data in told):
+            yield "wrong states", f"it has events of another run: {told}"
+        numbers = [data["number"] for data in told]
+        if len(set(numbers)) < len(numbers):
+            yield "duplicated events", f"attempt {attempt} shows {numbers}"
+        elif numbers != sorted(numbers):
+            yield "wrong states", f"attempt {attempt} shows {numbers}, out of order"
+        for number in numbers:
+            if number > due:
+                yield "lost events", f"attempt {attempt} shows {number}, and {due} never came"
+            due = max(due, number + 1)
+    tells = run.way != "wait"  # a wait has no say in what is streamed
+    if tells and history.status == "success" and due != run.goal * chain.EVENTS:
+        yield "lost events", f"it shows {due} of {run.goal * chain.EVENTS} events"
+
+
+def _its_client(run: Run, history: History) -> Iterator[tuple[str, str]]:
+    """Compares what its client saw with what the stream holds."""
+    held = [Seen(entry.id, entry.event, mark(entry.data)) for entry in history.entries]
+    if any(seen.event == "gap" for seen in run.seen):
+        yield "lost events", "its client was told of a gap"
+    ids = [seen.id for seen in run.seen]
+    twice = [name for name, count in Counter(ids).items() if count > 1]
+    if twice:
+        yield "duplicated events", f"its client saw {twice[:3]} more than once"
+    elif run.seen != held[: len(run.seen)]:
+        missed = [entry for entry in held if entry not in set(run.seen)]
+        kind = "lost events" if missed else "wrong states"
+        yield kind, f"its client missed {[tuple(entry[:2]) for entry in missed[:4]]} …"
+    elif run.followed and len(run.seen) < len(held):
+        yield "lost events", f"its client saw {len(run.seen)} of {len(held)} events"
+    if run.run_id and not run.is_over:
+        yield "stuck clients", f"its client saw {len(run.seen)} of {len(held)} events, not the end"
+
+
+def _its_state(run: Run, history: History, witness: Mapping[int, int]) -> Iterator[tuple[str, str]]:
+    states = [entry.data for entry in history.entries if entry.event == "values"]
+    if not states:
+        yield "wrong states", "it succeeded, and its stream shows no state"
+        return
+    if wrong := chain.incomplete(states[-1], run.token, run.goal):
+        yield "wrong states", wrong
+    if run.answered and run.answer != states[-1]:
+        yield "wrong states", f"its client was answered {str(run.answer)[:200]}"
+    left = [item.attempt for item in chain.own(states[-1], run.token)]
+    for attempt, found in witness.items():
+        older = sum(number < attempt for number in left)
+        if older != found:
+            yield (
+                "wrong states",
+                f"attempt {attempt} found {found} steps; in the end, older ones had written {older}",
+            )
+
+
+# ── Counting ────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass
+class Accounts:
+    """The figures of the table."""
+
+    sent: int = 0
+    admitted: int = 0
+    refused: int = 0
+    ended: Counter[str] = field(default_factory=Counter)
+    resumed: int = 0
+    repeated: int = 0  # events that a later attempt showed again, as it may
+    events: int = 0
+    drops: int = 0
+    slowest: float = 0.0
+    slowest_of: str = ""
+    faults: list[Fault] = field(default_factory=list)
+    wronged: dict[str, History] = field(default_factory=dict)  # by what `_name` calls the run
+
+    def count(self, kind: str) -> int:
+        """Returns how many faults there are of a kind."""
+        return sum(fault.kind == kind for fault in self.faults)
+
+
+def settle(
+    ledger: Ledger, histories: Iterable[History], witness: Mapping[str, Mapping[int, int]]
+) -> Accounts:
+    """Returns the accounts of all runs that clients know of or that Redis holds."""
+    accounts = Accounts(faults=list(ledger.faults))
+    by_id = {run.run_id: run for run in ledger.runs if run.run_id}
+    by_token = {run.token: run for run in ledger.runs}
+    known: set[str] = set()
+    for history in histories:
+        run = by_id.get(history.run_id) or by_token.get(history.token)
+        if run is None:
+            accounts.faults.append(Fault("lost runs", f"run {history.run_id}: nobody sent it"))
+            continue
+        if run.token in known or (history.token and history.token != run.token):
+            accounts.faults.append(Fault("duplicated runs", f"{_name(run)} and {history.run_id}"))
+            continue
+        known.add(run.token)
+        if found := judge(run, history, witness.get(run.token, {})):
+            accounts.faults += found
+            accounts.wronged[_name(run)] = history
+        _count(accounts, history)
+        for seconds, blow in recoveries(ledger.blows, history):
+            if seconds > accounts.slowest:
+                accounts.slowest = seconds
+                accounts.slowest_of = _meanwhile(ledger.blows, blow, seconds, run)
+    for run in ledger.runs:
+        accounts.sent += 1
+        accounts.drops += run.drops
+        if run.token not in known:
+            accounts.faults += judge(run, None, {})
+            accounts.refused += not run.run_id
+    accounts.admitted = accounts.sent - accounts.refused
+    return accounts
+
+
+def _meanwhile(blows: Iterable[Blow], first: Blow, seconds: float, run: Run) -> str:
+    """Returns what hit a run, how many workers were left, and what else happened until it went on."""
+    others = [
+        f"{other.kind} +{(other.at - first.at) / 1000:.1f} s"
+        for other in blows
+        if first.at < other.at <= first.at + seconds * 1000
+    ]
+    hit = f"{run.token}: {first.kind}, {first.left} left"
+    return ", then ".join([hit, *others])
+
+
+def _count(accounts: Accounts, history: History) -> None:
+    accounts.ended[history.status or "rolled back"] += 1
+    accounts.resumed += history.starts > 1
+    accounts.events += len(history.entries)
+    numbers = [entry.data["number"] for entry in history.entries if entry.event == "custom"]
+    accounts.repeated += len(numbers) - len(set(numbers))
+
+
+def recoveries(blows: Iterable[Blow], history: History) -> Iterator[tuple[float, Blow]]:
+    """Yields how long the run stood still after each blow that hit its worker, in seconds."""
+    for blow in blows:
+        if history.run_id in blow.held:
+            after = [entry for entry in history.entries if entry.at > blow.at]
+            again = [
+                entry
+                for entry in after
+                if entry.event in ("metadata", "end")
+                or (blow.until is not None and entry.at > blow.until)
+            ]
+            if again:
+                yield (again[0].at - blow.at) / 1000, blow

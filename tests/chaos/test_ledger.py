@@ -1,0 +1,223 @@
+"""The ledger finds what is missing: histories that were made up, each with one thing wrong."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from chaos import chain
+from chaos.ledger import Blow, Entry, Fault, History, Ledger, Run, judge, recoveries, settle
+from chaos.report import LOSSES, table
+
+GOAL = 2
+
+
+def state(*steps: str) -> dict[str, Any]:
+    seal = ""
+    for step in steps:
+        seal = chain.link(seal, step)
+    return {"steps": list(steps), "seal": seal}
+
+
+def history(*events: tuple[str, Any], status: str = "success") -> History:
+    entries = [Entry(f"{1000 * n}-0", event, data) for n, (event, data) in enumerate(events, 1)]
+    return History("r", "t", status, token="a", entries=entries)
+
+
+def custom(number: int) -> tuple[str, Any]:
+    return "custom", {"token": "a", "number": number}
+
+
+def metadata(attempt: int) -> tuple[str, Any]:
+    return "metadata", {"run_id": "r", "attempt": attempt}
+
+
+END = ("end", {"status": "success"})
+NUMBERS = [custom(number) for number in range(GOAL * chain.EVENTS)]
+VALUES = ("values", state("a/0/1", "a/1/1"))
+WHOLE = history(metadata(1), *NUMBERS, VALUES, END)
+# A worker died in the second step, which was then taken again.
+RESUMED = history(
+    metadata(1), *NUMBERS[:5], metadata(2), *NUMBERS[3:], ("values", state("a/0/1", "a/1/2")), END
+)
+
+
+def follower(seen: History | None, **given: Any) -> Run:
+    """A run whose client saw a history."""
+    run = Run("a", "t", "walk", GOAL, "stream", run_id="r", **given)
+    for entry in seen.entries if seen else ():
+        run.see(entry.event, entry.data, entry.id)
+    return run
+
+
+def kinds(faults: list[Fault]) -> set[str]:
+    return {fault.kind for fault in faults}
+
+
+def without(whole: History, *gone: int) -> History:
+    made = copy.deepcopy(whole)
+    made.entries = [entry for n, entry in enumerate(made.entries) if n not in gone]
+    return made
+
+
+@pytest.mark.parametrize("whole", [WHOLE, RESUMED])
+def test_a_run_that_is_whole_has_no_fault(whole: History) -> None:
+    assert judge(follower(whole), whole, {1: 0}) == []
+
+
+def test_a_later_attempt_may_show_events_again() -> None:
+    accounts = settle(Ledger([follower(RESUMED)]), [RESUMED], {"a": {1: 0, 2: 1}})
+    assert accounts.faults == []
+    assert (accounts.resumed, accounts.repeated, accounts.admitted) == (1, 2, 1)
+    assert accounts.ended == {"success": 1}
+
+
+WRONG: dict[str, tuple[str, Callable[[], tuple[Run, History | None]]]] = {
+    "Redis holds nothing": ("lost runs", lambda: (follower(WHOLE), None)),
+    "it is still running": (
+        "lost runs",
+        lambda: (follower(None), history(metadata(1), status="running")),
+    ),
+    "its record is gone": ("lost runs", lambda: (follower(WHOLE), history(*NUMBERS, status=""))),
+    "it failed": (
+        "failed runs",
+        lambda: (follower(None, refused=True), history(("end", {"status": "error"}), status="error")),
+    ),
+    "nobody cancelled it": (
+        "failed runs",
+        lambda: (follower(None), history(("end", {"status": "interrupted"}), status="interrupted")),
+    ),
+    "two ends": ("wrong ends", lambda: (follower(WHOLE), history(metadata(1), *NUMBERS, VALUES, END, END))),
+    "no end": ("wrong ends", lambda: (follower(WHOLE), without(WHOLE, 8))),
+    "something after the end": (
+        "wrong ends",
+        lambda: (follower(WHOLE), history(metadata(1), *NUMBERS, VALUES, END, VALUES)),
+    ),
+    "an end of another kind": (
+        "wrong ends",
+        lambda: (follower(WHOLE), history(metadata(1), *NUMBERS, VALUES, ("end", {"status": "error"}))),
+    ),
+    "an older attempt afterwards": (
+        "wrong ends",
+        lambda: (follower(None), history(metadata(2), metadata(1), *NUMBERS, VALUES, END)),
+    ),
+    "a number twice in an attempt": (
+        "duplicated events",
+        lambda: (follower(None), history(metadata(1), *NUMBERS, NUMBERS[-1], VALUES, END)),
+    ),
+    "a number never came": ("lost events", lambda: (follower(None), without(WHOLE, 3))),
+    "the last number never came": ("lost events", lambda: (follower(None), without(WHOLE, 6))),
+    "lost between two attempts": ("lost events", lambda: (follower(None), without(RESUMED, 4, 5, 7))),
+    "its client missed one": ("lost events", lambda: (follower(without(WHOLE, 3)), WHOLE)),
+    "its client missed the first": ("lost events", lambda: (follower(without(WHOLE, 0)), WHOLE)),
+    "its client saw no end": ("stuck clients", lambda: (follower(without(WHOLE, 8)), WHOLE)),
+    "its client saw one twice": (
+        "duplicated events",
+        lambda: (follower(history()), WHOLE),
+    ),
+    "its client saw other data": (
+        "lost events",
+        lambda: (follower(history(metadata(1), custom(7), *NUMBERS[1:], VALUES, END)), WHOLE),
+    ),
+    "a step is missing": (
+        "wrong states",
+        lambda: (follower(None), history(metadata(1), *NUMBERS, ("values", state("a/0/1")), END)),
+    ),
+    "a step is there twice": (
+        "wrong states",
+        lambda: (
+            follower(None),
+            history(metadata(1), *NUMBERS, ("values", state("a/0/1", "a/0/1", "a/1/1")), END),
+        ),
+    ),
+    "the seal is broken": (
+        "wrong states",
+        lambda: (
+            follower(None),
+            history(metadata(1), *NUMBERS, ("values", {**state("a/0/1", "a/1/1"), "seal": "0"}), END),
+        ),
+    ),
+    "an older attempt wrote last": (
+        "wrong states",
+        lambda: (
+            follower(None),
+            history(metadata(1), *NUMBERS, ("values", state("a/0/2", "a/1/1")), END),
+        ),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_run_is_found_out(name: str) -> None:
+    kind, make = WRONG[name]
+    run, held = make()
+    if name == "its client saw one twice":
+        for entry in [*WHOLE.entries[:4], *WHOLE.entries[3:]]:
+            run.see(entry.event, entry.data, entry.id)
+    assert kind in kinds(judge(run, held, {}))
+
+
+def test_an_older_attempt_that_wrote_after_a_newer_one_had_begun() -> None:
+    assert judge(follower(RESUMED), RESUMED, {1: 0, 2: 1}) == []
+    assert kinds(judge(follower(RESUMED), RESUMED, {1: 0, 2: 0})) == {"wrong states"}
+
+
+def test_a_wait_that_is_answered_with_another_state() -> None:
+    run = Run("a", "t", "walk", GOAL, "wait", run_id="r", answered=True, answer=VALUES[1])
+    assert judge(run, WHOLE, {}) == []
+    run.answer = state("a/0/1")
+    assert kinds(judge(run, WHOLE, {})) == {"wrong states"}
+
+
+def test_a_run_that_was_rolled_back_may_be_gone() -> None:
+    held = history(metadata(1), *NUMBERS[:3], ("end", {"status": "interrupted"}), status="")
+    run = follower(without(held, 4), cancels={"rollback"}, vanished=True)
+    assert judge(run, held, {}) == []
+
+
+def test_a_request_that_left_nothing_is_no_loss() -> None:
+    accounts = settle(Ledger([Run("a", "t", "walk", GOAL, "stream", refused=True)]), [], {})
+    assert (accounts.faults, accounts.sent, accounts.admitted) == ([], 1, 0)
+
+
+def test_a_run_that_its_client_never_heard_of_is_judged_too() -> None:
+    unknown = Run("a", "t", "walk", GOAL, "stream", refused=True)
+    assert settle(Ledger([unknown]), [WHOLE], {}).faults == []
+    assert kinds(settle(Ledger([unknown]), [without(WHOLE, 8)], {}).faults) == {"wrong ends"}
+
+
+def test_one_request_that_became_two_runs() -> None:
+    other = copy.deepcopy(WHOLE)
+    other.run_id = "r2"
+    accounts = settle(Ledger([follower(WHOLE)]), [WHOLE, other], {})
+    assert kinds(accounts.faults) == {"duplicated runs"}
+
+
+def test_a_run_that_nobody_sent() -> None:
+    assert kinds(settle(Ledger(), [WHOLE], {}).faults) == {"lost runs"}
+
+
+def test_recovery_is_the_time_from_the_blow_to_the_next_attempt() -> None:
+    blows = [
+        Blow("kill worker", 5500, held=frozenset({"r"})),
+        Blow("kill worker", 5500, held=frozenset({"another"})),
+        Blow("freeze worker", 99_000, held=frozenset({"r"})),
+    ]
+    assert [seconds for seconds, _ in recoveries(blows, RESUMED)] == [1.5]
+    thawed = Blow("freeze worker", 1500, held=frozenset({"r"}), until=3500)
+    assert [seconds for seconds, _ in recoveries([thawed], RESUMED)] == [2.5]
+    accounts = settle(Ledger([follower(RESUMED)], blows), [RESUMED], {})
+    assert (accounts.slowest, accounts.slowest_of) == (1.5, "a: kill worker, 0 left")
+
+
+def test_the_table_has_a_row_for_each_loss() -> None:
+    ledger = Ledger([follower(WHOLE)])
+    ledger.fault("stuck threads", "thread t: busy")
+    ledger.fault("leaked keys", "ms:{t}:thread")
+    text = table(ledger, settle(ledger, [without(WHOLE, 3)], {}), bold=False)
+    counts = {row[2:20].strip(): (row[20:].split() or [""])[0] for row in text.splitlines()}
+    assert LOSSES.keys() <= counts.keys()
+    for kind in ("stuck threads", "leaked keys", "lost events"):
+        assert int(counts[kind]) >= 1
+    assert counts["lost runs"] == "0"
