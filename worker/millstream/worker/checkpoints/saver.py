@@ -9,7 +9,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from functools import partial
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Protocol, Self, TypeVar
 
 import msgspec
 from langchain_core.runnables import RunnableConfig
@@ -67,6 +67,16 @@ _write = msgspec.msgpack.Decoder(_Write)
 _typed = msgspec.msgpack.Decoder(Typed)
 
 
+class Guard(Protocol):
+    """Whoever executes the run that a saver writes for."""
+
+    def check(self) -> None:
+        """Raises FencedError if the run is being given up."""
+
+    async def before_write(self) -> None:
+        """Returns when a checkpoint may be stored; raises FencedError as `check` does."""
+
+
 class FencedSaver(BaseCheckpointSaver[str]):
     """LangGraph's checkpointer. `under(claim)` gives the one that a run writes through."""
 
@@ -74,13 +84,16 @@ class FencedSaver(BaseCheckpointSaver[str]):
         super().__init__(serde=serde)
         self._redis = redis
         self._claim: Claim | None = None
+        self._guard: Guard | None = None
         self._loop = asyncio.get_running_loop()
 
-    def under(self, claim: Claim) -> Self:
-        """Returns a saver whose writes are refused (FencedError) once the claim's lease is lost."""
+    def under(self, claim: Claim, guard: Guard | None = None) -> Self:
+        """Returns a saver whose writes are refused (FencedError) once the claim's lease is lost, or
+        its guard says so."""
         bound = self.__class__.__new__(self.__class__)
         bound.__dict__.update(self.__dict__)
         bound._claim = claim
+        bound._guard = guard
         return bound
 
     # ── Reading ─────────────────────────────────────────────────────────────────────────────
@@ -211,7 +224,7 @@ class FencedSaver(BaseCheckpointSaver[str]):
             references=frame(references),
             values=stored,
         )
-        await self._persist(write)
+        await self._write(write)
         return _config(place, checkpoint["id"])
 
     async def aput_writes(
@@ -244,7 +257,7 @@ class FencedSaver(BaseCheckpointSaver[str]):
                 checkpoint_id=config["configurable"]["checkpoint_id"],
                 entries=framed,
             )
-            await self._persist(write)
+            await self._write(write)
 
     async def adelete_thread(self, thread_id: str) -> None:
         """Deletes every checkpoint of the thread."""
@@ -255,11 +268,17 @@ class FencedSaver(BaseCheckpointSaver[str]):
         number = 0 if current is None else int(str(current).partition(".")[0])
         return f"{number + 1:032}.{random.random():016}"
 
+    async def _write(self, call: Callable[[], Awaitable[None]]) -> None:
+        if self._guard is not None:
+            await self._guard.before_write()
+        await self._persist(call)
+
     async def _persist(self, call: Callable[[], Awaitable[Result]]) -> Result:
         """Within a run, waits for a Redis that is away; who only asks, is told at once."""
         if self._claim is None:
             return await call()
-        return await patiently(f"a checkpoint of {self._claim.job}", call)
+        check = self._guard.check if self._guard is not None else None
+        return await patiently(f"a checkpoint of {self._claim.job}", call, check=check)
 
     def _run_id(self) -> str:
         return self._claim.spec.run_id if self._claim is not None else ""
