@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from e2e import node
 from e2e.wire import Event, Wire, ask
 from harness.leaks import leaked
 from harness.processes import Fleet, Process
@@ -46,6 +47,10 @@ class Yard:
 
     def _worker(self) -> Process:
         return self.fleet.worker(BEHAVIOUR, **self._worker_env)
+
+    def hire(self, **env: str) -> Process:
+        """Starts a worker that is not of the crew: who hires it ends it."""
+        return self.fleet.worker(BEHAVIOUR, **{**self._worker_env, **env})
 
     def worker(self, pid: int) -> Process:
         """Returns the worker of the crew with that process id."""
@@ -99,6 +104,14 @@ def works(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
         "BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS": "0",
     }
     yield from _yard(tmp_path_factory.mktemp("works"), env)
+
+
+@pytest.fixture(scope="session")
+def modules() -> None:
+    """What the scripts of tests/js need; skips where there is no Node."""
+    if node.MISSING:
+        pytest.skip(f"{' and '.join(node.MISSING)} not installed")
+    node.install()
 
 
 class Thread:
