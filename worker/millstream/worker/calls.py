@@ -10,7 +10,7 @@ from langgraph.types import StateSnapshot
 
 from millstream.shared import calls
 from millstream.shared.errors import InvalidError, NotFoundError
-from millstream.shared.redis import AWAY, Client
+from millstream.shared.redis import AWAY, REFUSING, Client
 from millstream.shared.wire import Call, Reply
 from millstream.worker.checkpoints.saver import FencedSaver
 from millstream.worker.encode import encode
@@ -47,8 +47,8 @@ class CallLane:
             await self._slots.acquire()
             try:
                 call = await calls.next_call(self._redis, self._blocking, self._queue, WAIT)
-            except AWAY as error:
-                log.warning("Redis is away, asking for calls again soon: %s", error)
+            except (*AWAY, *REFUSING) as error:
+                log.warning("Redis gives no calls, asking again soon: %s", error)
                 await asyncio.sleep(0.2)
                 call = None
             except Exception:
@@ -85,8 +85,8 @@ class CallLane:
             reply = Reply(error=f"{type(error).__name__}: {error}", kind="failed")
         try:
             await calls.answer(self._redis, call, reply)
-        except AWAY as error:
-            log.warning("an answer could not be sent, Redis is away: %s", error)
+        except (*AWAY, *REFUSING) as error:
+            log.warning("an answer could not be sent: %s", error)
 
 
 async def _state(registry: GraphRegistry, saver: FencedSaver, call: Call) -> bytes:

@@ -13,7 +13,7 @@ from arq.connections import ArqRedis
 from arq.worker import Worker, func
 
 from millstream.shared import keys, queue, scripts
-from millstream.shared.redis import AWAY, Client
+from millstream.shared.redis import AWAY, REFUSING, Client
 from millstream.shared.scripts import Claim
 from millstream.shared.settings import Settings
 from millstream.worker.execute import Attempt, Tools
@@ -61,8 +61,8 @@ class RunWorker(Worker):
         while not self._draining:
             try:
                 await self.async_run()
-            except AWAY as error:
-                log.warning("Redis is away, trying again: %s", error)
+            except (*AWAY, *REFUSING) as error:
+                log.warning("Redis is away or takes no writes, trying again: %s", error)
                 await asyncio.sleep(BACKOFF)
                 # Nobody could renew meanwhile. Who still holds a run speaks first when Redis is
                 # back, so that the outage costs no run an attempt.
@@ -72,7 +72,7 @@ class RunWorker(Worker):
                 task = asyncio.current_task()
                 if not self._draining and task is not None and task.cancelling():
                     raise
-            except Exception:  # Redis refuses (out of memory, read-only), or something unforeseen
+            except Exception:
                 log.exception("the worker stumbled and goes on")
                 await asyncio.sleep(BACKOFF)
 
