@@ -54,6 +54,7 @@ class RunWorker(Worker):
         self._draining = False
         self._claimed = 0  # names each claim
         self._next_scan = 0.0
+        self._put_off = False  # the next scan, because Redis stood still
         self._slot_free = asyncio.Event()
 
     async def serve(self) -> None:
@@ -64,9 +65,7 @@ class RunWorker(Worker):
             except (*AWAY, *REFUSING) as error:
                 log.warning("Redis is away or takes no writes, trying again: %s", error)
                 await asyncio.sleep(BACKOFF)
-                # Nobody could renew meanwhile. Who still holds a run speaks first when Redis is
-                # back, so that the outage costs no run an attempt.
-                self._next_scan = self.loop.time() + min(SCAN, self._settings.lease / 3)
+                self._speak_last()
             except asyncio.CancelledError:
                 # Ours only if somebody cancels this task; else it leaked out of a user's code.
                 task = asyncio.current_task()
@@ -75,6 +74,20 @@ class RunWorker(Worker):
             except Exception:
                 log.exception("the worker stumbled and goes on")
                 await asyncio.sleep(BACKOFF)
+
+    def _late(self, expected: float) -> bool:
+        """Returns whether an answer came so late that Redis stood still: then leases have lapsed
+        whose holders are alive. A scan is put off once: it may be this process that is slow."""
+        if self._put_off or self.loop.time() - expected <= self._settings.lease / 3:
+            return False
+        self._put_off = True
+        self._speak_last()
+        return True
+
+    def _speak_last(self) -> None:
+        """Puts the next scan off, after a time in which nobody could renew: who still holds a run
+        speaks first, so that an outage costs no run an attempt."""
+        self._next_scan = self.loop.time() + min(SCAN, self._settings.lease / 3)
 
     async def drain(self, hurry: asyncio.Event) -> None:
         """Takes no more runs; those in flight may end within the grace, then are handed back for
@@ -117,6 +130,9 @@ class RunWorker(Worker):
         if now >= self._next_scan:
             free = self.max_jobs - self.job_counter
             due, later = await scripts.due(self._redis, self._settings.queue, free)
+            if self._late(now):
+                return
+            self._put_off = False
             await self.start_jobs([job.encode() for job in due])
             wait = 0.0 if len(due) == free else SCAN if later is None else min(SCAN, later)
             self._next_scan = self.loop.time() + wait
@@ -124,6 +140,8 @@ class RunWorker(Worker):
         job = await queue.wait_for_wake(self._blocking, self._settings.queue, self._next_scan - now)
         if job is not None:
             await self.start_jobs([job.encode()])
+        else:
+            self._late(self._next_scan)
 
     async def start_jobs(self, job_ids: list[bytes]) -> None:
         """Claims each job, and starts those that could be claimed."""
