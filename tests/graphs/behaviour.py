@@ -9,6 +9,7 @@ process and attempt, and what happened. What a server tells of a run is compared
 | `linger` | one long node, silent or with an event every 10 ms | `seconds` (30), `busy` (0) |
 | `gate` | writes `n` events, waits for the file `<log>.go`, writes one more | `n` (3) |
 | `flood` | writes `n` events as fast as it can | `n` (3000) |
+| `bulk` | writes an event of each size, its state holds a text | `sizes` ([]), `state` (0) |
 | `block` | holds up its event loop | `seconds` (3) |
 | `die` | ends the process it runs in | |
 | `swallow` | takes no notice of being cancelled | `seconds` (5) |
@@ -92,7 +93,7 @@ _track.add_conditional_edges("step", more, ["step", END])
 track = _track.compile(name="track")
 
 
-# ── linger, gate, flood ──────────────────────────────────────────────────────
+# ── linger, gate, flood, bulk ────────────────────────────────────────────────
 
 
 async def lingering(state: Items, config: RunnableConfig) -> dict[str, Any]:
@@ -135,9 +136,19 @@ async def flooding(state: Items, config: RunnableConfig) -> dict[str, Any]:
     return {"items": ["flooded"]}
 
 
+async def heaving(state: Items, config: RunnableConfig) -> dict[str, Any]:
+    """Says which event it was, beside the bulk."""
+    write = get_stream_writer()
+    for number, size in enumerate(config.get("configurable", {}).get("sizes", [])):
+        write({"number": number, "text": "x" * size})
+        await asyncio.sleep(0)
+    return {"items": ["y" * int(knob(config, "state", 0))]}
+
+
 linger = alone("linger", lingering)
 gate = alone("gate", waiting)
 flood = alone("flood", flooding)
+bulk = alone("bulk", heaving)
 
 
 # ── block, die, swallow, broken ──────────────────────────────────────────────
