@@ -80,6 +80,11 @@ class CallLane:
             reply = Reply(error=str(error), kind="not_found")
         except InvalidError as error:
             reply = Reply(error=str(error), kind="invalid")
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            reply = Reply(error="The graph cancelled itself.", kind="failed")
         except Exception as error:
             log.exception("call %s failed", call.verb)
             reply = Reply(error=f"{type(error).__name__}: {error}", kind="failed")
