@@ -4,6 +4,7 @@ The queue is arq's: a sorted set of job ids scored by the time at which they are
 lies the wake list, so that an idle worker need not poll.
 """
 
+import os
 from typing import Any
 
 from millstream.shared import keys
@@ -13,12 +14,13 @@ from millstream.shared.redis import Client
 async def wait_for_wake(redis: Client, queue: str, within: float) -> str | None:
     """Blocks for at most `within` seconds; returns the id of a job that became due, or None.
 
-    A job id that is taken here and then lost with its worker is found again by `scripts.due`.
+    A job id that is taken here and then lost with its worker is found again by `scripts.due`. What is
+    no UTF-8 is none of ours; `os.fsencode` gives its bytes back.
     """
     # 0 would mean "for ever".
     seconds: Any = max(0.01, within)
     popped = await redis.blpop([keys.wake(queue)], timeout=seconds)  # type: ignore[misc]
-    return popped[1].decode() if popped else None
+    return os.fsdecode(popped[1]) if popped else None
 
 
 async def report_alive(redis: Client, queue: str, worker_id: str, *, ttl: float) -> None:

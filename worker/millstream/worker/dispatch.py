@@ -7,6 +7,7 @@ machine's clock; what is due is asked of Redis instead.
 
 import asyncio
 import logging
+import os
 from typing import Any, Final
 
 from arq.connections import ArqRedis
@@ -133,13 +134,13 @@ class RunWorker(Worker):
             if self._late(now):
                 return
             self._put_off = False
-            await self.start_jobs([job.encode() for job in due])
+            await self.start_jobs([os.fsencode(job) for job in due])
             wait = 0.0 if len(due) == free else SCAN if later is None else min(SCAN, later)
             self._next_scan = self.loop.time() + wait
             return
         job = await queue.wait_for_wake(self._blocking, self._settings.queue, self._next_scan - now)
         if job is not None:
-            await self.start_jobs([job.encode()])
+            await self.start_jobs([os.fsencode(job)])
         else:
             self._late(self._next_scan)
 
@@ -147,14 +148,12 @@ class RunWorker(Worker):
         """Claims each job, and starts those that could be claimed."""
         settings = self._settings
         for job_id in job_ids:
-            job = job_id.decode(errors="replace")
-            if job in self.tasks and not self.tasks[job].done():
-                continue
-            try:
-                keys.parse_job_id(job)
-            except ValueError:
-                log.error("the queue holds %r, which is no job of ours; it is taken out", job)
+            job = keys.job_of(job_id)
+            if job is None:
+                log.error("the queue holds %r, which is no job of ours; it is taken out", job_id)
                 await self._redis.zrem(self.queue_name, job_id)
+                continue
+            if job in self.tasks and not self.tasks[job].done():
                 continue
             self._claimed += 1
             claim = await scripts.claim(
