@@ -29,7 +29,7 @@ class Yard:
     ) -> None:
         self.redis = redis
         self.fleet = fleet
-        self.excused = ("ERROR   redisvl", *excused)  # how errors begin that the tests provoke
+        self.excused = ("ERROR   redisvl", *excused)  # what errors say that the tests provoke
         self.api = fleet.api()
         self._worker_env = worker_env
         self._crew: list[Process] = []
@@ -67,7 +67,7 @@ class Yard:
             await client.aclose()
         for process in self.fleet.processes:
             errors = [line for line in process.lines if line.startswith("ERROR   ")]
-            errors = [line for line in errors if not line.startswith(self.excused)]
+            errors = [line for line in errors if not any(said in line for said in self.excused)]
             assert not errors, "\n".join(process.lines)
 
 
@@ -102,17 +102,18 @@ def works(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
         "N_JOBS_PER_WORKER": "150",
         "BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS": "0",
     }
-    yield from _yard(tmp_path_factory.mktemp("works"), env)
+    yield from _yard(tmp_path_factory.mktemp("works"), env, ("The graph cancelled itself",))
 
 
 @pytest.fixture(scope="session")
 def rough(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    """For tests in which Redis refuses writes or stalls: short leases, and of that errors in the logs."""
+    """For tests in which Redis refuses, stalls or holds junk: short leases, and of that errors logged."""
     excused = (
-        "ERROR   millstream.api.problems: ",
-        # Redis breaks off what blocks when it becomes a replica.
-        "ERROR   millstream.worker.dispatch: the worker stumbled",
-        "ERROR   millstream.worker.calls: the lane of calls stumbled",
+        "Redis takes no writes",
+        "which is no job of ours",
+        # Redis breaks off what blocks when it becomes a replica; and a question may be no question.
+        "the worker stumbled",
+        "the lane of calls stumbled",
     )
     env = {"LEASE_SECS": "1", "BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS": "0"}
     yield from _yard(tmp_path_factory.mktemp("rough"), {}, excused, **env)

@@ -15,6 +15,8 @@ process and attempt, and what happened. What a server tells of a run is compared
 | `swallow` | takes no notice of being cancelled | `seconds` (5) |
 | `broken` | raises | |
 | `builder`, `made…` | not compiled; made by functions of every kind | `word` of `made_for` |
+| `uncalled`, `undone` | let a CancelledError out that nobody asked for: the factory, the node | |
+| `lines` | has a graph in a node whose name has two lines | |
 """
 
 import asyncio
@@ -235,3 +237,28 @@ async def made_within(config: RunnableConfig) -> AsyncIterator[Any]:
         yield saying("made_within").compile()
     finally:
         note(config, "closed")
+
+
+# ── uncalled, undone, lines ──────────────────────────────────────────────────
+
+
+async def uncalled() -> Any:
+    """A factory that awaits what somebody else has cancelled."""
+    other = asyncio.get_running_loop().create_future()
+    other.cancel()
+    await other
+
+
+async def undoing(state: Items) -> dict[str, Any]:
+    """The same in a node."""
+    await uncalled()
+    return {}
+
+
+undone = alone("undone", undoing)
+
+_lines = StateGraph(Items)
+_lines.add_node("two\r\nlines", alone("inner", heaving))
+_lines.add_edge(START, "two\r\nlines")
+_lines.add_edge("two\r\nlines", END)
+lines = _lines.compile(name="lines")
