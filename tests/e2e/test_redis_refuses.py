@@ -99,6 +99,10 @@ async def test_out_of_memory_in_the_middle_of_a_run(rough: Yard, redis: Client, 
         await nothing_new_begins(rough, redis, idle)
         for _ in range(12):  # more than a lease
             await wire.until_heartbeat()
+        # Who lost its connection comes back, to all that is kept.
+        async with await thread.join(run_id, "-1") as again:
+            assert again.status == 200
+            await again.until_events(2, "custom")
         # What frees memory works.
         assert (await ask(rough.url, "POST", f"{silent.place}/{lingering}/cancel"))[0] == 202
         assert await silent.ended(lingering) == "interrupted"
