@@ -8,8 +8,10 @@ import os
 import signal
 import socket
 import sys
+import threading
 import uuid
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -29,13 +31,13 @@ from millstream.worker.dispatch import RunWorker
 from millstream.worker.execute import Tools
 from millstream.worker.heartbeat import Heartbeat
 from millstream.worker.publish import Publisher
-from millstream.worker.upkeep import sweep
-from millstream.worker.upkeep.reaper import Reaper
+from millstream.worker.upkeep import reaper, sweep
 
 log = logging.getLogger("millstream.worker")
 
 ALIVE: Final = 2.0  # s between reports that the worker is alive
 SWEEP: Final = 1.0  # s between sweeps
+IDLE_THREAD: Final = 0.5  # s in which the threads that have nothing to do end
 
 
 def main() -> None:
@@ -74,6 +76,10 @@ async def work(registry: graphs.GraphRegistry, settings: Settings) -> None:
         raise SettingError(
             f"Redis can't be reached at {masked(settings.redis_url)}: {error}"
         ) from None
+    # Nodes that are no coroutines run in its threads. One that is left behind by its run, because it
+    # does not stop, keeps its thread: there must be some for others.
+    threads = ThreadPoolExecutor(max(32, 4 * settings.jobs_per_worker), thread_name_prefix="node")
+    asyncio.get_running_loop().set_default_executor(threads)
     saver = FencedSaver(redis)
     publisher = Publisher(
         redis, max_events=settings.stream_max_events, max_event=settings.max_event
@@ -82,7 +88,7 @@ async def work(registry: graphs.GraphRegistry, settings: Settings) -> None:
     tools = Tools(redis, registry, saver, publisher, heartbeat, settings)
     worker = RunWorker(redis, blocking, worker_id, tools, settings)
 
-    publisher.start()
+    flushing = publisher.start()
     heartbeat.start()
     await assistants.announce(redis, _announcements(registry, settings.queue))
     lanes_of_calls = [keys.lane(graph_id) for graph_id in registry.graph_ids]
@@ -94,14 +100,13 @@ async def work(registry: graphs.GraphRegistry, settings: Settings) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told)
-    reaper = Reaper(redis, settings)
     lanes = [
         asyncio.create_task(
             CallLanes(redis, blocking, Means(redis, registry, saver), lanes_of_calls).run()
         ),
         asyncio.create_task(_report_alive(redis, lanes_of_calls, worker_id)),
         asyncio.create_task(_every(SWEEP, lambda: _sweep(redis, saver))),
-        asyncio.create_task(_every(settings.lease, reaper.run_once)),
+        asyncio.create_task(_every(settings.lease, lambda: reaper.run_once(redis, settings))),
     ]
     serving = asyncio.create_task(worker.serve())
     ready = {
@@ -115,7 +120,7 @@ async def work(registry: graphs.GraphRegistry, settings: Settings) -> None:
     stopping = asyncio.create_task(stop.wait())
     try:
         done, _ = await asyncio.wait(
-            {stopping, serving, *lanes}, return_when=asyncio.FIRST_COMPLETED
+            {stopping, serving, flushing, *lanes}, return_when=asyncio.FIRST_COMPLETED
         )
         if stopping not in done:
             log.error("a part of the worker has ended, so the worker ends: %s", done)
@@ -131,6 +136,15 @@ async def work(registry: graphs.GraphRegistry, settings: Settings) -> None:
         await _leave(redis, lanes_of_calls, worker_id)
         await blocking.aclose()
         await redis.aclose()
+        threads.shutdown(wait=False, cancel_futures=True)
+        await asyncio.sleep(0)
+        left = [t for t in threading.enumerate() if t.name.startswith("node_")]
+        for thread in left:
+            thread.join(timeout=IDLE_THREAD / len(left))
+        if any(thread.is_alive() for thread in left):
+            log.warning("a node of an ended run still does not stop; the worker ends without it")
+            logging.shutdown()
+            os._exit(0)
 
 
 def _announcements(registry: graphs.GraphRegistry, queue_name: str) -> list[GraphInfo]:
