@@ -69,6 +69,18 @@ def show_assistant(info: GraphInfo) -> dict[str, Any]:
     }
 
 
+def show_empty_state(
+    thread_id: str, checkpoint_id: str | None, select: list[str]
+) -> dict[str, Any]:
+    """Returns the `ThreadState` of a thread that has none, or the selected fields of it."""
+    state = dict(EMPTY_STATE)
+    if checkpoint_id is not None:
+        place = {"checkpoint_id": checkpoint_id, "thread_id": thread_id, "checkpoint_ns": ""}
+        state |= {"checkpoint": place, "checkpoint_id": checkpoint_id}
+    fields = {name.partition(".")[0] for name in select} or state.keys()
+    return {name: value for name, value in state.items() if name in fields}
+
+
 EMPTY_STATE: dict[str, Any] = {
     "values": {},
     "next": [],

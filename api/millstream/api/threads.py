@@ -1,13 +1,13 @@
-"""Threads: create, read, and their state, which a worker is asked for."""
+"""Threads: create, read, delete."""
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from millstream.api.body import answer, path_uuid, query_model, read_model, settings_of
+from millstream.api.body import answer, path_uuid, read_model, settings_of
 from millstream.api.runs import end_run
-from millstream.api.schemas.thread import StateQuery, ThreadCreate
-from millstream.api.shown import EMPTY_STATE, show_thread
-from millstream.shared import calls, keys, runs, threads
+from millstream.api.schemas.thread import ThreadCreate
+from millstream.api.shown import show_thread
+from millstream.shared import runs, threads
 from millstream.shared.multitask import CancelAction
 
 
@@ -41,23 +41,3 @@ async def delete(request: Request) -> Response:
             await end_run(request, thread_id, run_id)
         if await threads.delete_thread(redis, thread_id):
             return Response(status_code=204)
-
-
-async def state(request: Request) -> Response:
-    """`GET /threads/{thread_id}/state`: answered by a worker; 503 if none serves the graph."""
-    thread_id = path_uuid(request, "thread_id", "thread")
-    query = query_model(request, StateQuery)
-    record = await threads.get_thread(request.app.state.redis, thread_id)
-    if record.graph_id is None:
-        return answer(EMPTY_STATE)
-    graph = await request.app.state.graphs.resolve(record.graph_id)
-    body = await calls.ask(
-        request.app.state.redis,
-        request.app.state.blocking,
-        lane=keys.lane(graph.graph_id),
-        graph_id=graph.graph_id,
-        verb="state",
-        arguments={"thread_id": thread_id, "subgraphs": query.subgraphs},
-        within=settings_of(request).call_timeout,
-    )
-    return Response(body, media_type="application/json")

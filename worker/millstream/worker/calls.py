@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from millstream.shared import calls
-from millstream.shared.errors import InvalidError, NotFoundError
-from millstream.shared.redis import AWAY, Client
+from millstream.shared.errors import MillstreamError
+from millstream.shared.redis import AWAY, REFUSING, Client
 from millstream.shared.wire import Call, Reply
 from millstream.worker.answers import VERBS, Means
 
@@ -69,10 +69,11 @@ class CallLanes:
                 reply = Reply(error=f"This worker does not know the call {call.verb!r}.")
             else:
                 reply = Reply(body=await verb(self._means, call))
-        except NotFoundError as error:
-            reply = Reply(error=str(error), kind="not_found")
-        except InvalidError as error:
-            reply = Reply(error=str(error), kind="invalid")
+        except MillstreamError as error:
+            reply = _refusal(error)
+        except (*AWAY, *REFUSING) as error:
+            log.warning("call %s: Redis is away or takes no writes: %s", call.verb, error)
+            reply = Reply(error="Redis takes no writes now. Try again later.", kind="unavailable")
         except Exception as error:
             log.exception("call %s failed", call.verb)
             reply = Reply(error=f"{type(error).__name__}: {error}", kind="failed")
@@ -80,3 +81,8 @@ class CallLanes:
             await calls.answer(self._redis, call, reply)
         except AWAY as error:
             log.warning("an answer could not be sent, Redis is away: %s", error)
+
+
+def _refusal(error: MillstreamError) -> Reply:
+    kinds = (kind for kind, refusal in calls.KINDS.items() if isinstance(error, refusal))
+    return Reply(error=str(error), kind=next(kinds, "failed"))

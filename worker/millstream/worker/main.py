@@ -97,7 +97,9 @@ async def work(registry: graphs.GraphRegistry, settings: Settings) -> None:
     reaper = Reaper(redis, settings)
     lanes = [
         asyncio.create_task(
-            CallLanes(redis, blocking, Means(redis, registry, saver), lanes_of_calls).run()
+            CallLanes(
+                redis, blocking, Means(redis, registry, saver, settings), lanes_of_calls
+            ).run()
         ),
         asyncio.create_task(_report_alive(redis, lanes_of_calls, worker_id)),
         asyncio.create_task(_every(SWEEP, lambda: _sweep(redis, saver))),

@@ -1,11 +1,11 @@
-"""Threads and their state. Source: the LangGraph Platform API."""
+"""Threads. Source: the LangGraph Platform API."""
 
 import uuid
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel
 
-from millstream.api.schemas.base import QueryModel, RequestModel
+from millstream.api.schemas.base import RequestModel
 from millstream.shared.lifecycle import ThreadStatus
 
 
@@ -37,24 +37,3 @@ class Thread(BaseModel):
     values: dict[str, Any] | None
     interrupts: dict[str, list[Any]]
     error: dict[str, str] | None
-
-
-class StateQuery(QueryModel):
-    """Query of `GET /threads/{thread_id}/state`."""
-
-    subgraphs: bool = False
-
-
-class ThreadState(BaseModel):
-    """The state of a thread at one checkpoint."""
-
-    values: dict[str, Any] | list[Any]
-    next: list[str]
-    tasks: list[dict[str, Any]]
-    metadata: dict[str, Any] | None
-    created_at: str | None
-    checkpoint: dict[str, Any] | None
-    parent_checkpoint: dict[str, Any] | None
-    interrupts: list[dict[str, Any]]
-    checkpoint_id: str | None
-    parent_checkpoint_id: str | None
