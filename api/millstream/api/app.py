@@ -28,6 +28,8 @@ from millstream.api.schemas.state import (
     HistoryRequest,
     StateAtCheckpoint,
     StateQuery,
+    StateUpdate,
+    StateUpdated,
     ThreadState,
 )
 from millstream.api.schemas.thread import Thread, ThreadCreate
@@ -52,6 +54,7 @@ ENDPOINTS = [
     Endpoint("GET", "/threads/{thread_id}", threads.get, answer=Thread),
     Endpoint("DELETE", "/threads/{thread_id}", threads.delete, status=204),
     Endpoint("GET", STATE, state.get, query=StateQuery, answer=ThreadState),
+    Endpoint("POST", STATE, state.update, body=StateUpdate, answer=StateUpdated),
     Endpoint(
         "POST",
         f"{STATE}/checkpoint",

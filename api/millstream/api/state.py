@@ -13,10 +13,12 @@ from millstream.api.schemas.state import (
     HistoryRequest,
     StateAtCheckpoint,
     StateQuery,
+    StateUpdate,
 )
 from millstream.api.shown import show_empty_state
 from millstream.shared import calls, keys, threads
-from millstream.shared.errors import InvalidError, UnavailableError
+from millstream.shared.assistants import default_assistant_id
+from millstream.shared.errors import ConflictError, InvalidError, RefusedError, UnavailableError
 
 # ── Read ────────────────────────────────────────────────────────────────────────────────────
 
@@ -79,6 +81,35 @@ async def _history(request: Request, body: HistoryRequest) -> Response:
     return forwarded(await ask(request, record.graph_id, "history", arguments))
 
 
+# ── Write ───────────────────────────────────────────────────────────────────────────────────
+
+
+async def update(request: Request) -> Response:
+    """`POST /threads/{thread_id}/state`: writes a state, behind the newest or behind a checkpoint.
+
+    409 while a run is active on the thread.
+    """
+    thread_id = path_uuid(request, "thread_id", "thread")
+    body = await read_model(request, StateUpdate)
+    place = place_on(thread_id, body.checkpoint)
+    record = await threads.get_thread(request.app.state.redis, thread_id)
+    if record.active:
+        raise ConflictError(threads.busy(thread_id))
+    graph_id = record.graph_id or record.metadata.get("graph_id")
+    if not isinstance(graph_id, str):
+        raise RefusedError(
+            f"Thread {thread_id} has no graph yet: start a run on it first, or create it with the "
+            "name of a graph as metadata.graph_id"
+        )
+    arguments = {
+        "thread_id": thread_id,
+        "checkpoint": place,
+        "values": body.values,
+        "as_node": body.as_node,
+    }
+    return forwarded(await ask(request, graph_id, "update", arguments))
+
+
 # ── Asking a worker ─────────────────────────────────────────────────────────────────────────
 
 
@@ -99,7 +130,7 @@ async def ask(request: Request, graph_id: str, verb: str, arguments: Mapping[str
         lane=keys.lane(graph.graph_id),
         graph_id=graph.graph_id,
         verb=verb,
-        arguments=dict(arguments),
+        arguments={**arguments, "assistant_id": default_assistant_id(graph.graph_id)},
         within=settings_of(request).call_timeout,
     )
 

@@ -132,6 +132,11 @@ def garbage() -> str:
     return f"{PREFIX}:garbage"
 
 
+def expiring() -> str:
+    """sorted set, permanent: ids of the threads that have a `ttl` → when they are due (ms)."""
+    return f"{PREFIX}:expiring"
+
+
 def control(worker_id: str) -> str:
     """channel: job ids that this worker should look at now, because a cancel was asked for."""
     return f"{PREFIX}:worker:{worker_id}:control"
@@ -143,6 +148,7 @@ def permanent(queue_names: list[str], graph_ids: list[str]) -> frozenset[str]:
     lanes = map(lane, graph_ids)
     return frozenset(
         [
+            expiring(),
             graphs(),
             garbage(),
             live(),

@@ -26,6 +26,7 @@ class ThreadRecord:
     values: bytes | None
     interrupts: bytes
     error: bytes | None
+    active: bool  # a run is, or will be as soon as a worker takes it
 
 
 def new_thread_fields(metadata: dict[str, Any]) -> dict[str, Any]:
@@ -75,7 +76,29 @@ async def get_thread(redis: Client, thread_id: str) -> ThreadRecord:
         values=fields.get(b"values") or None,
         interrupts=fields.get(b"interrupts", b"{}"),
         error=fields.get(b"error") or None,
+        active=b"active" in fields,
     )
+
+
+def busy(thread_id: str) -> str:
+    """Returns what is said of a thread that can't be written because a run is active on it."""
+    return f"Thread {thread_id} is busy: a run is active on it. Wait for it to end, or cancel it."
+
+
+async def idle_epoch(redis: Client, thread_id: str) -> int:
+    """Returns the thread's epoch, for an update of its state (scripts.store_state).
+
+    Raises:
+        NotFoundError: there is no such thread.
+        ConflictError: a run is active on it.
+    """
+    fields = ["created_at", "retired", "active", "epoch"]
+    created, retired, active, epoch = await redis.hmget(keys.thread(thread_id), fields)  # type: ignore[misc]
+    if not created or retired:
+        raise NotFoundError(f"Thread with ID {thread_id} not found")
+    if active:
+        raise ConflictError(busy(thread_id))
+    return int(epoch or 0)
 
 
 async def retire_thread(redis: Client, thread_id: str) -> list[str]:

@@ -6,7 +6,7 @@ Source: the LangGraph Platform API.
 import uuid
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
 
 from millstream.api.schemas.base import Listed, QueryModel, RequestModel
 
@@ -70,6 +70,34 @@ class StateAtCheckpoint(RequestModel):
     checkpoint: CheckpointPlace
     subgraphs: bool = False
     select: Select = []
+
+
+class StateUpdate(RequestModel):
+    """`POST /threads/{thread_id}/state`"""
+
+    values: dict[str, Any] | list[Any] | None = None
+    as_node: str | None = None
+    checkpoint: CheckpointPlace = CheckpointPlace()
+    checkpoint_id: CheckpointId | None = None
+
+    @model_validator(mode="after")
+    def _agrees(self) -> "StateUpdate":
+        named = self.checkpoint.checkpoint_id
+        if self.checkpoint_id is not None:
+            if named not in (None, self.checkpoint_id):
+                raise ValueError("checkpoint, checkpoint_id: they name two different checkpoints")
+            self.checkpoint = self.checkpoint.model_copy(
+                update={"checkpoint_id": self.checkpoint_id}
+            )
+        return self
+
+
+class StateUpdated(BaseModel):
+    """Where an update was written: the same three times, as clients of different age read it."""
+
+    checkpoint: dict[str, Any]
+    configurable: dict[str, Any]
+    checkpoint_id: str
 
 
 class HistoryQuery(QueryModel):

@@ -19,6 +19,7 @@ from millstream.shared.scripts.read_events import read_events
 from millstream.shared.scripts.repair_run import repair_run
 from millstream.shared.scripts.repair_thread import repair_thread
 from millstream.shared.scripts.retire_thread import retire_thread
+from millstream.shared.scripts.store_state import store_state
 
 __all__ = [
     "Claim",
@@ -41,4 +42,5 @@ __all__ = [
     "repair_run",
     "repair_thread",
     "retire_thread",
+    "store_state",
 ]

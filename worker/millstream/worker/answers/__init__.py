@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from millstream.shared.wire import Call
-from millstream.worker.answers import state
+from millstream.worker.answers import state, update
 from millstream.worker.answers.means import Means
 
 __all__ = ["VERBS", "Means"]
@@ -13,4 +13,6 @@ __all__ = ["VERBS", "Means"]
 VERBS: Final[dict[str, Callable[[Means, Call], Awaitable[bytes]]]] = {
     "state": state.get,
     "history": state.history,
+    "update": update.update,
+    "seed": update.seed,
 }

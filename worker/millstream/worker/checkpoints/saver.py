@@ -7,7 +7,15 @@ checkpoint refers to the versions it holds. Values are LangGraph's own serialisa
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from functools import partial
 from typing import Any, Final, Self, TypeVar
 
@@ -89,8 +97,12 @@ class FencedSaver(BaseCheckpointSaver[str]):
         """Returns the checkpoint that the config names, or the newest of its namespace."""
         place = _place(config)
         wanted = get_checkpoint_id(config) or ""
-        stored = await self._persist(lambda: scripts.get_checkpoint(self._redis, place, wanted))
+        stored = await self._persist(lambda: self._read(place, wanted))
         return None if stored is None else self._tuple(place, stored)
+
+    async def _read(self, place: Place, wanted: str) -> StoredCheckpoint | None:
+        """Returns the checkpoint of that id, or the newest for ''."""
+        return await scripts.get_checkpoint(self._redis, place, wanted)
 
     async def alist(
         self,
@@ -201,17 +213,7 @@ class FencedSaver(BaseCheckpointSaver[str]):
         }
         for name, value in stored.items():
             _fits(f"channel {name.partition(NUL)[0].decode()!r}", value)
-        write = partial(
-            scripts.put_checkpoint,
-            self._redis,
-            place,
-            self._claim,
-            checkpoint_id=checkpoint["id"],
-            record=pack(record),
-            references=frame(references),
-            values=stored,
-        )
-        await self._persist(write)
+        await self._store(place, checkpoint["id"], pack(record), frame(references), stored)
         return _config(place, checkpoint["id"])
 
     async def aput_writes(
@@ -236,15 +238,40 @@ class FencedSaver(BaseCheckpointSaver[str]):
         if entries:
             framed = frame(word for entry in entries for word in (run_id, pack(entry)))
             _fits(f"what task {task_id} wrote", framed)
-            write = partial(
-                scripts.put_writes,
-                self._redis,
-                _place(config),
-                self._claim,
-                checkpoint_id=config["configurable"]["checkpoint_id"],
-                entries=framed,
+            await self._store_writes(
+                _place(config), config["configurable"]["checkpoint_id"], framed
             )
-            await self._persist(write)
+
+    async def _store(
+        self,
+        place: Place,
+        checkpoint_id: str,
+        record: bytes,
+        references: bytes,
+        values: Mapping[bytes, bytes],
+    ) -> None:
+        write = partial(
+            scripts.put_checkpoint,
+            self._redis,
+            place,
+            self._claim,
+            checkpoint_id=checkpoint_id,
+            record=record,
+            references=references,
+            values=values,
+        )
+        await self._persist(write)
+
+    async def _store_writes(self, place: Place, checkpoint_id: str, entries: bytes) -> None:
+        write = partial(
+            scripts.put_writes,
+            self._redis,
+            place,
+            self._claim,
+            checkpoint_id=checkpoint_id,
+            entries=entries,
+        )
+        await self._persist(write)
 
     async def adelete_thread(self, thread_id: str) -> None:
         """Deletes every checkpoint of the thread."""
