@@ -62,8 +62,13 @@ def test_the_permanent_keys_are_those_that_say_so() -> None:
             said.add(function(*(keys.lane("g") if "lane" in name else "q" for name in named)))
     assert keys.permanent(["q"], ["g"]) == said
     assert keys.permanent([], []) == {
-        keys.expiring(), keys.graphs(), keys.garbage(), keys.live(), keys.retired(),
-    }  # fmt: skip
+        keys.expiring(),
+        keys.graphs(),
+        keys.garbage(),
+        keys.live(),
+        keys.ran(),
+        keys.retired(),
+    }
     assert keys.permanent(["q"], []) < keys.permanent(["q", "r"], [])
 
 

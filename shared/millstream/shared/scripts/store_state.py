@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from millstream.shared import keys
 from millstream.shared.redis import Client
-from millstream.shared.scripts.put_checkpoint import Place
+from millstream.shared.scripts.place import Place, families
 from millstream.shared.scripts.script import Script, Word, pairs
 
 SCRIPT = Script("store_state")
@@ -63,17 +63,7 @@ async def store_state(
             keys.thread(thread_id),
             keys.checkpoint_namespaces(thread_id),
             keys.expiring(),
-            *(
-                key(thread_id, place.namespace)
-                for place in staged
-                for key in (
-                    keys.checkpoint_index,
-                    keys.checkpoint_records,
-                    keys.checkpoint_references,
-                    keys.checkpoint_values,
-                    keys.checkpoint_writes,
-                )
-            ),
+            *families(thread_id, [place.namespace for place in staged]),
         ],
         [
             uuid.uuid4().hex,
