@@ -188,7 +188,7 @@ async def test_an_update_is_a_checkpoint(http: httpx.AsyncClient, stepped: str) 
     assert after["checkpoint_id"] == there
     assert after["parent_checkpoint_id"] == before["checkpoint_id"]
     assert after["values"] == {"items": [0, 1, 2, "u"]}
-    assert set(after["metadata"]) == {"graph_id", "thread_id", "source", "step", "parents"}
+    assert set(after["metadata"]) == {"graph_id", "source", "step", "parents"}
     assert after["metadata"] | {"source": "update", "graph_id": "steps"} == after["metadata"]
     assert after["metadata"]["step"] == before["metadata"]["step"] + 1
     shown = (await http.get(f"/threads/{stepped}")).json()
@@ -276,7 +276,7 @@ async def test_while_a_run_is_active(http: httpx.AsyncClient, thread: str) -> No
     assert (await history(http, thread))[-len(before) :] == before
     for one in (run, waiting):
         await http.post(f"/threads/{thread}/runs/{one}/cancel?wait=1")
-    await update(http, thread, values={"items": ["x"]}, as_node="sleepy")
+    await update(http, thread, values={"items": ["x"]}, as_node="step")
 
 
 async def test_many_updates_at_once_all_count(http: httpx.AsyncClient, stepped: str) -> None:

@@ -69,6 +69,7 @@ def test_every_public_function_says_what_it_does() -> None:
 
 
 PARTS = {  # brought in by scripts, with their keys
+    "copy_family.lua",
     "expiry.lua",
     "forget_runs.lua",
     "held.lua",

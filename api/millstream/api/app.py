@@ -32,7 +32,13 @@ from millstream.api.schemas.state import (
     StateUpdated,
     ThreadState,
 )
-from millstream.api.schemas.thread import Thread, ThreadCreate
+from millstream.api.schemas.thread import (
+    Thread,
+    ThreadCreate,
+    ThreadQuery,
+    ThreadsPrune,
+    ThreadsPruned,
+)
 from millstream.shared.assistants import GraphDirectory
 from millstream.shared.redis import connect, findings
 from millstream.shared.settings import Settings
@@ -51,7 +57,9 @@ ENDPOINTS = [
     ),
     Endpoint("GET", "/assistants/{assistant_id}", assistants.get, answer=Assistant),
     Endpoint("POST", "/threads", threads.create, body=ThreadCreate, answer=Thread),
-    Endpoint("GET", "/threads/{thread_id}", threads.get, answer=Thread),
+    Endpoint("POST", "/threads/prune", threads.prune, body=ThreadsPrune, answer=ThreadsPruned),
+    Endpoint("GET", "/threads/{thread_id}", threads.get, query=ThreadQuery, answer=Thread),
+    Endpoint("POST", "/threads/{thread_id}/copy", threads.copy, answer=Thread),
     Endpoint("DELETE", "/threads/{thread_id}", threads.delete, status=204),
     Endpoint("GET", STATE, state.get, query=StateQuery, answer=ThreadState),
     Endpoint("POST", STATE, state.update, body=StateUpdate, answer=StateUpdated),

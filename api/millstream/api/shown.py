@@ -52,6 +52,17 @@ def show_thread(record: ThreadRecord) -> dict[str, Any]:
     }
 
 
+def show_ttl(record: ThreadRecord, expires_at: int | None) -> dict[str, Any] | None:
+    """Returns how long the thread lives, and until when (µs) if it is not used again."""
+    if record.ttl is None:
+        return None
+    return {
+        "strategy": record.ttl.strategy,
+        "ttl_minutes": record.ttl.milliseconds / 60_000,
+        "expires_at": None if expires_at is None else when(expires_at),
+    }
+
+
 def show_assistant(info: GraphInfo) -> dict[str, Any]:
     """Returns the default assistant of a graph."""
     announced = when(info.announced_at)

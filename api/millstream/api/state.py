@@ -6,7 +6,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from millstream.api.body import answer, path_uuid, query_model, read_model, settings_of
+from millstream.api.body import TOO_DEEP, answer, path_uuid, query_model, read_model, settings_of
 from millstream.api.schemas.state import (
     CheckpointPlace,
     HistoryQuery,
@@ -124,15 +124,18 @@ async def ask(request: Request, graph_id: str, verb: str, arguments: Mapping[str
         raise UnavailableError(
             f"No worker is running that serves graph {graph_id!r}.", retry_after=5
         ) from None
-    return await calls.ask(
-        request.app.state.redis,
-        request.app.state.blocking,
-        lane=keys.lane(graph.graph_id),
-        graph_id=graph.graph_id,
-        verb=verb,
-        arguments={**arguments, "assistant_id": default_assistant_id(graph.graph_id)},
-        within=settings_of(request).call_timeout,
-    )
+    try:
+        return await calls.ask(
+            request.app.state.redis,
+            request.app.state.blocking,
+            lane=keys.lane(graph.graph_id),
+            graph_id=graph.graph_id,
+            verb=verb,
+            arguments={**arguments, "assistant_id": default_assistant_id(graph.graph_id)},
+            within=settings_of(request).call_timeout,
+        )
+    except RecursionError:  # what was just read may be too deep to write
+        raise InvalidError(TOO_DEEP) from None
 
 
 def forwarded(body: bytes) -> Response:

@@ -29,7 +29,7 @@ from millstream.worker.dispatch import RunWorker
 from millstream.worker.execute import Tools
 from millstream.worker.heartbeat import Heartbeat
 from millstream.worker.publish import Publisher
-from millstream.worker.upkeep import sweep
+from millstream.worker.upkeep import expiry, sweep
 from millstream.worker.upkeep.reaper import Reaper
 
 log = logging.getLogger("millstream.worker")
@@ -104,6 +104,7 @@ async def work(registry: graphs.GraphRegistry, settings: Settings) -> None:
         asyncio.create_task(_report_alive(redis, lanes_of_calls, worker_id)),
         asyncio.create_task(_every(SWEEP, lambda: _sweep(redis, saver))),
         asyncio.create_task(_every(settings.lease, reaper.run_once)),
+        asyncio.create_task(_every(expiry.EVERY, lambda: expiry.run_once(redis))),
     ]
     serving = asyncio.create_task(worker.serve())
     ready = {

@@ -5,12 +5,14 @@ from millstream.shared.scripts.append import append
 from millstream.shared.scripts.cancel import cancel
 from millstream.shared.scripts.claim import Claim, claim
 from millstream.shared.scripts.copy_checkpoints import copy_checkpoints
+from millstream.shared.scripts.copy_thread import copy_thread
 from millstream.shared.scripts.create_thread import create_thread
 from millstream.shared.scripts.delete_run import delete_run
 from millstream.shared.scripts.delete_thread import delete_thread
 from millstream.shared.scripts.drop_checkpoints import drop_checkpoints
 from millstream.shared.scripts.due import due
 from millstream.shared.scripts.finish import finish
+from millstream.shared.scripts.forget_expiry import forget_expiry
 from millstream.shared.scripts.get_checkpoint import get_checkpoint
 from millstream.shared.scripts.hand_back import hand_back
 from millstream.shared.scripts.list_checkpoints import list_checkpoints
@@ -31,12 +33,14 @@ __all__ = [
     "cancel",
     "claim",
     "copy_checkpoints",
+    "copy_thread",
     "create_thread",
     "delete_run",
     "delete_thread",
     "drop_checkpoints",
     "due",
     "finish",
+    "forget_expiry",
     "get_checkpoint",
     "hand_back",
     "list_checkpoints",

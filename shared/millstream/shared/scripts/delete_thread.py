@@ -23,6 +23,7 @@ async def delete_thread(
             keys.retired(),
             keys.ran(),
             keys.checkpoint_runs(thread_id),
+            keys.expiring(),
             *runs,
             *others,
         ],

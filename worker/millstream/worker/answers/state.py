@@ -83,7 +83,6 @@ def config_of(call: Call, place: dict[str, Any]) -> RunnableConfig:
             "thread_id": call.arguments["thread_id"],
             "graph_id": call.graph_id,
         },
-        "metadata": {"graph_id": call.graph_id, "thread_id": call.arguments["thread_id"]},
     }
 
 

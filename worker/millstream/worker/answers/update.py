@@ -172,7 +172,7 @@ async def _stored(
         case "busy":
             raise ConflictError(threads.busy(thread_id))
         case "exists":
-            raise ConflictError(f"Thread with ID {thread_id} already exists")
+            raise ConflictError(threads.already_exists(thread_id))
         case "late":
             raise UnavailableError("The update took too long; nothing was written.", retry_after=5)
     return word == "stored"
