@@ -47,7 +47,7 @@ async def test_a_thread_that_begins_with_a_state(
     web: httpx.AsyncClient, named: dict[str, Any]
 ) -> None:
     supersteps = [
-        step({"values": {"path": ["in"]}, "as_node": "__input__"}),
+        step({"values": {"path": ["in"]}, "as_node": "__start__"}),
         step({"values": {"path": ["A"]}, "as_node": "a"}),
         step(
             {"values": {"path": ["B"]}, "as_node": "b"},
