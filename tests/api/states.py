@@ -1,10 +1,25 @@
 """How tests of the API read and write a thread's state."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import httpx
+from pydantic import BaseModel
 
 NO_CHECKPOINT = "1ef00000-0000-6000-8000-000000000000"
+
+Test = TypeVar("Test", bound=Callable[..., Any])
+SHOWN: dict[type[BaseModel], set[str]] = {}  # the fields whose effect some test shows
+
+
+def shows(model: type[BaseModel], *fields: str) -> Callable[[Test], Test]:
+    """Notes that a test shows the effect of these fields of a request."""
+
+    def note(test: Test) -> Test:
+        SHOWN.setdefault(model, set()).update(fields)
+        return test
+
+    return note
 
 
 async def state(http: httpx.AsyncClient, thread: str, tail: str = "", **query: Any) -> Any:

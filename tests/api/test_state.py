@@ -6,12 +6,20 @@ from typing import Any
 import httpx
 
 from api.fields import busy
-from api.states import NO_CHECKPOINT, history, state, update
+from api.states import NO_CHECKPOINT, SHOWN, history, shows, state, update
 from api.told import STEPS, detail
+from millstream.api.schemas.state import (
+    HistoryQuery,
+    HistoryRequest,
+    StateAtCheckpoint,
+    StateQuery,
+    StateUpdate,
+)
 
 # ── Read ────────────────────────────────────────────────────────────────────────────────────
 
 
+@shows(StateAtCheckpoint, "checkpoint")
 async def test_the_state_at_each_checkpoint(http: httpx.AsyncClient, stepped: str) -> None:
     states = await history(http, stepped)
     assert [s["values"]["items"] for s in states] == [[0, 1, 2], [0, 1], [0], [], []]
@@ -50,6 +58,10 @@ async def test_what_is_not_there_is_empty(http: httpx.AsyncClient, stepped: str)
     assert (await http.get(f"/threads/{empty}/history")).json() == []
 
 
+@shows(StateQuery, "select")
+@shows(StateAtCheckpoint, "select")
+@shows(HistoryRequest, "select")
+@shows(HistoryQuery, "select")
 async def test_select(http: httpx.AsyncClient, stepped: str) -> None:
     whole = await state(http, stepped)
     empty = (await http.post("/threads", json={})).json()["thread_id"]
@@ -59,6 +71,8 @@ async def test_select(http: httpx.AsyncClient, stepped: str) -> None:
         assert await state(http, stepped, select=select) == wanted
         assert set(await state(http, empty, select=select)) == set(select)
         assert (await history(http, stepped, limit=1, select=select)) == [wanted]
+        page = await http.get(f"/threads/{stepped}/history", params={"select": select, "limit": 1})
+        assert page.json() == [wanted]
         body = {"checkpoint": whole["checkpoint"], "select": select}
         response = await http.post(f"/threads/{stepped}/state/checkpoint", json=body)
         assert response.json() == wanted
@@ -69,6 +83,8 @@ async def test_select(http: httpx.AsyncClient, stepped: str) -> None:
     assert await state(http, empty, select="values.items") == {"values": {}}
 
 
+@shows(StateQuery, "subgraphs")
+@shows(StateAtCheckpoint, "subgraphs")
 async def test_subgraphs(http: httpx.AsyncClient, thread: str) -> None:
     body = {"assistant_id": "nested", "input": {"text": "x"}}
     await http.post(f"/threads/{thread}/runs/wait", json=body)
@@ -110,6 +126,8 @@ async def test_subgraphs(http: httpx.AsyncClient, thread: str) -> None:
 # ── History ─────────────────────────────────────────────────────────────────────────────────
 
 
+@shows(HistoryQuery, "limit", "before")
+@shows(HistoryRequest, "limit", "before", "metadata", "checkpoint")
 async def test_a_history_is_paged(http: httpx.AsyncClient, thread: str) -> None:
     body = {**STEPS, "config": {"configurable": {"n": 30}, "recursion_limit": 100}}
     await http.post(f"/threads/{thread}/runs/wait", json=body)
@@ -142,6 +160,7 @@ async def test_a_history_is_paged(http: httpx.AsyncClient, thread: str) -> None:
 # ── Write ───────────────────────────────────────────────────────────────────────────────────
 
 
+@shows(StateUpdate, "values")
 async def test_an_update_is_a_checkpoint(http: httpx.AsyncClient, stepped: str) -> None:
     before = await state(http, stepped)
     record = (await http.get(f"/threads/{stepped}")).json()
@@ -166,6 +185,7 @@ async def test_an_update_is_a_checkpoint(http: httpx.AsyncClient, stepped: str) 
     assert run.json()["items"][:5] == [0, 1, 2, "u", "v"]
 
 
+@shows(StateUpdate, "as_node")
 async def test_an_update_as_a_node_says_what_is_next(web: httpx.AsyncClient, thread: str) -> None:
     await web.post(f"/threads/{thread}/runs/wait", json={"assistant_id": "chain", "input": {}})
     for node, following in {"a": ["b"], "b": ["c"], "c": []}.items():
@@ -198,6 +218,7 @@ async def test_an_answered_question_is_gone(http: httpx.AsyncClient, thread: str
     ] == "by hand"
 
 
+@shows(StateUpdate, "checkpoint", "checkpoint_id")
 async def test_forks(http: httpx.AsyncClient, stepped: str) -> None:
     states = await history(http, stepped)
     old = next(s for s in states if s["values"].get("items") == [0])
@@ -285,3 +306,8 @@ async def test_a_graph_named_by_the_thread(http: httpx.AsyncClient) -> None:
     assert shown["values"] == {"items": ["first"]}
     assert shown["metadata"]["graph_id"] == "steps"
     assert len(await history(http, thread)) == 1
+
+
+def test_every_field_has_an_effect() -> None:
+    for model in (StateQuery, StateAtCheckpoint, StateUpdate, HistoryQuery, HistoryRequest):
+        assert SHOWN[model] == set(model.model_fields), model

@@ -9,8 +9,10 @@ import httpx
 import pytest
 
 from api.fields import busy
+from api.states import SHOWN, shows
 from api.told import NOBODY, STEPS, detail
 from harness.waiting import until
+from millstream.api.schemas.thread import ThreadCreate, ThreadQuery, ThreadsPrune
 
 
 async def create(http: httpx.AsyncClient, **body: Any) -> dict[str, Any]:
@@ -42,6 +44,7 @@ async def stepped(http: httpx.AsyncClient) -> str:
 # ── Supersteps ──────────────────────────────────────────────────────────────────────────────
 
 
+@shows(ThreadCreate, "graph_id", "metadata", "supersteps")
 @pytest.mark.parametrize("named", [{"metadata": {"graph_id": "chain"}}, {"graph_id": "chain"}])
 async def test_a_thread_that_begins_with_a_state(
     web: httpx.AsyncClient, named: dict[str, Any]
@@ -68,6 +71,7 @@ async def test_a_thread_that_begins_with_a_state(
     assert answer.json()["path"][-1] == "c"
 
 
+@shows(ThreadCreate, "thread_id", "if_exists")
 async def test_a_seeded_thread_is_made_once(http: httpx.AsyncClient) -> None:
     thread_id = str(uuid.uuid4())
     body: dict[str, Any] = {
@@ -173,6 +177,7 @@ async def test_what_can_not_be_copied(http: httpx.AsyncClient, thread: str) -> N
 # ── Pruning ─────────────────────────────────────────────────────────────────────────────────
 
 
+@shows(ThreadsPrune, "thread_ids", "strategy")
 async def test_pruned_threads_are_gone(http: httpx.AsyncClient, stepped: str, thread: str) -> None:
     body: dict[str, Any] = {"thread_ids": [stepped, thread, stepped, NOBODY]}
     assert (await http.post("/threads/prune", json=body)).json() == {"pruned_count": 2}
@@ -229,6 +234,8 @@ async def test_refused_prunes(http: httpx.AsyncClient, body: dict[str, Any], wor
 # ── Ttl ─────────────────────────────────────────────────────────────────────────────────────
 
 
+@shows(ThreadCreate, "ttl")
+@shows(ThreadQuery, "include")
 async def test_a_ttl_is_shown_and_pushed_by_each_use(http: httpx.AsyncClient) -> None:
     thread = (await create(http, ttl={"ttl": 90, "strategy": "keep_latest"}))["thread_id"]
     path = f"/threads/{thread}"
@@ -279,3 +286,8 @@ async def test_only_the_ttl_can_be_included(http: httpx.AsyncClient, thread: str
     response = await http.get(f"/threads/{thread}", params={"include": "everything"})
     assert response.status_code == 422
     assert "include" in detail(response)
+
+
+def test_every_field_has_an_effect() -> None:
+    for model in (ThreadCreate, ThreadQuery, ThreadsPrune):
+        assert SHOWN[model] == set(model.model_fields), model
