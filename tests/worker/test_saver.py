@@ -19,7 +19,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, StateGraph
 
 from millstream.cli.embedded import EmbeddedRedis
-from millstream.shared import checkpoints, keys
+from millstream.shared import checkpoints, keys, scripts
 from millstream.shared.errors import FencedError
 from millstream.shared.lifecycle import RunStatus
 from millstream.shared.redis import Client, connect
@@ -323,3 +323,57 @@ async def test_pending_writes_are_those_of_the_saver_in_memory(real_redis: Clien
 async def test_synchronous_calls_in_the_loop_are_refused_with_advice(real_redis: Client) -> None:
     with pytest.raises(RuntimeError, match="asynchronous"):
         FencedSaver(real_redis).get_tuple(on("t"))
+
+
+class Order:
+    """A guard that notes when it was asked, and lets through until the run is given up."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.given_up = False
+
+    def check(self) -> None:
+        if self.given_up:
+            raise FencedError("given up")
+
+    async def before_write(self) -> None:
+        self.asked += 1
+        self.check()
+
+
+async def test_nothing_is_stored_once_the_run_is_given_up(real_redis: Client) -> None:
+    """What a graph stores while it is being stopped would look like work that was done."""
+    claim = await claimed(real_redis, "t")
+    guard = Order()
+    saver = FencedSaver(real_redis).under(claim, guard)
+    config = await saver.aput(on("t"), empty_checkpoint(), {"step": 1}, {})
+    await saver.aput_writes(config, [("a", 1)], "task")
+    assert guard.asked == 2
+    guard.given_up = True
+    with pytest.raises(FencedError):
+        await saver.aput(config, empty_checkpoint(), {"step": 2}, {})
+    with pytest.raises(FencedError):
+        await saver.aput_writes(config, [("a", 2)], "other")
+    found = await FencedSaver(real_redis).aget_tuple(on("t"))
+    assert found is not None
+    assert (found.config, found.pending_writes) == (config, [("task", "a", 1)])
+
+
+async def test_a_write_that_waits_for_redis_ends_when_the_run_is_given_up(
+    real_redis: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = await claimed(real_redis, "t")
+    guard = Order()
+    saver = FencedSaver(real_redis).under(claim, guard)
+    tried = asyncio.Event()
+
+    async def away(*_: Any, **__: Any) -> None:
+        tried.set()
+        raise ConnectionError("away")
+
+    monkeypatch.setattr(scripts, "put_checkpoint", away)
+    writing = asyncio.create_task(saver.aput(on("t"), empty_checkpoint(), {"step": 1}, {}))
+    await asyncio.wait_for(tried.wait(), 10)
+    guard.given_up = True
+    with pytest.raises(FencedError):
+        await asyncio.wait_for(writing, 10)

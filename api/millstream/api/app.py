@@ -44,6 +44,7 @@ from millstream.shared.redis import connect, findings
 from millstream.shared.settings import Settings
 from millstream.shared.stream import StreamHub
 
+REPLY_TIMEOUT = 5.0  # s: a client is told that Redis is away before it gives up itself
 THREAD_RUNS = "/threads/{thread_id}/runs"
 STATE = "/threads/{thread_id}/state"
 HISTORY = "/threads/{thread_id}/history"
@@ -104,7 +105,11 @@ def create_app(settings: Settings) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        redis = connect(settings.redis_url, connections=settings.redis_max_connections)
+        redis = connect(
+            settings.redis_url,
+            connections=settings.redis_max_connections,
+            reply_timeout=REPLY_TIMEOUT,
+        )
         blocking = connect(settings.redis_url, connections=128, reply_timeout=None)
         app.state.settings = settings
         app.state.redis = redis

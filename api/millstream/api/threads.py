@@ -101,8 +101,15 @@ async def delete(request: Request) -> Response:
     """`DELETE /threads/{thread_id}`: its runs are cancelled first; then all that belongs to it goes."""
     thread_id = path_uuid(request, "thread_id", "thread")
     redis = request.app.state.redis
+    retired = False
     while True:
-        run_ids = await threads.retire_thread(redis, thread_id)
+        try:
+            run_ids = await threads.retire_thread(redis, thread_id)
+        except NotFoundError:
+            if retired:  # the reaper has gone on with what we began
+                return Response(status_code=204)
+            raise
+        retired = True
         for run_id in reversed(run_ids):  # those that wait go first, so that they never begin
             await runs.cancel(
                 redis, thread_id, run_id,

@@ -31,7 +31,11 @@ async def take_turn(redis: Client, service: str, *, every: float) -> bool:
 async def repair_runs(redis: Client, *, lease_ms: int, stream_ttl: int) -> Counter[str]:
     """Looks at every run that has not ended; returns what was done (repair_run.lua), how often."""
     done: Counter[str] = Counter()
-    jobs = sorted(job.decode() for job in await redis.smembers(keys.live()))  # type: ignore[misc]
+    found = {word: keys.job_of(word) for word in await redis.smembers(keys.live())}  # type: ignore[misc]
+    junk = [word for word, job in found.items() if job is None]
+    if junk:
+        done["dropped"] = await redis.srem(keys.live(), *junk)  # type: ignore[misc]
+    jobs = sorted(job for job in found.values() if job is not None)
     for start in range(0, len(jobs), BATCH):
         for job, queue in await _suspects(redis, jobs[start : start + BATCH]):
             word = await scripts.repair_run(
@@ -101,7 +105,7 @@ async def finish_deletions(redis: Client, *, stream_ttl: int) -> Counter[str]:
     """Goes on with threads whose deletion broke off, once their runs have ended."""
     done: Counter[str] = Counter()
     for word in await redis.smembers(keys.retired()):  # type: ignore[misc]
-        thread_id = word.decode()
+        thread_id = word.decode(errors="replace")
         for run_id in await redis.zrange(keys.runs(thread_id), 0, -1):
             await runs.cancel(
                 redis, thread_id, run_id.decode(), action="interrupt", stream_ttl=stream_ttl
@@ -109,5 +113,5 @@ async def finish_deletions(redis: Client, *, stream_ttl: int) -> Counter[str]:
         if await threads.delete_thread(redis, thread_id):
             done["deleted"] += 1
         elif not await redis.exists(keys.thread(thread_id)):
-            await redis.srem(keys.retired(), thread_id)  # type: ignore[misc]
+            await redis.srem(keys.retired(), word)  # type: ignore[misc]
     return done

@@ -161,10 +161,10 @@ async def _end_if_pending(redis: Client, job: str, *, stream_ttl: int) -> None:
 
 async def live_runs(redis: Client) -> list[RunRecord]:
     """Returns every run that has not ended."""
-    jobs = await redis.smembers(keys.live())  # type: ignore[misc]
+    words = await redis.smembers(keys.live())  # type: ignore[misc]
     pipe = redis.pipeline(transaction=False)
-    for job in jobs:
-        pipe.hmget(keys.run(*keys.parse_job_id(job.decode())), FIELDS)
+    for job in filter(None, map(keys.job_of, words)):
+        pipe.hmget(keys.run(*keys.parse_job_id(job)), FIELDS)
     return [record for record in map(_record, await pipe.execute()) if record is not None]
 
 

@@ -74,13 +74,18 @@ class CallLanes:
         except (*AWAY, *REFUSING) as error:
             log.warning("call %s: Redis is away or takes no writes: %s", call.verb, error)
             reply = Reply(error="Redis takes no writes now. Try again later.", kind="unavailable")
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            reply = Reply(error="The graph cancelled itself.", kind="failed")
         except Exception as error:
             log.exception("call %s failed", call.verb)
             reply = Reply(error=f"{type(error).__name__}: {error}", kind="failed")
         try:
             await calls.answer(self._redis, call, reply)
-        except AWAY as error:
-            log.warning("an answer could not be sent, Redis is away: %s", error)
+        except (*AWAY, *REFUSING) as error:
+            log.warning("an answer could not be sent: %s", error)
 
 
 def _refusal(error: MillstreamError) -> Reply:

@@ -7,13 +7,14 @@ machine's clock; what is due is asked of Redis instead.
 
 import asyncio
 import logging
+import os
 from typing import Any, Final
 
 from arq.connections import ArqRedis
 from arq.worker import Worker, func
 
 from millstream.shared import keys, queue, scripts
-from millstream.shared.redis import AWAY, Client
+from millstream.shared.redis import AWAY, REFUSING, Client
 from millstream.shared.scripts import Claim
 from millstream.shared.settings import Settings
 from millstream.worker.execute import Attempt, Tools
@@ -54,6 +55,7 @@ class RunWorker(Worker):
         self._draining = False
         self._claimed = 0  # names each claim
         self._next_scan = 0.0
+        self._put_off = False  # the next scan, because Redis stood still
         self._slot_free = asyncio.Event()
 
     async def serve(self) -> None:
@@ -61,20 +63,32 @@ class RunWorker(Worker):
         while not self._draining:
             try:
                 await self.async_run()
-            except AWAY as error:
-                log.warning("Redis is away, trying again: %s", error)
+            except (*AWAY, *REFUSING) as error:
+                log.warning("Redis is away or takes no writes, trying again: %s", error)
                 await asyncio.sleep(BACKOFF)
-                # Nobody could renew meanwhile. Who still holds a run speaks first when Redis is
-                # back, so that the outage costs no run an attempt.
-                self._next_scan = self.loop.time() + min(SCAN, self._settings.lease / 3)
+                self._speak_last()
             except asyncio.CancelledError:
                 # Ours only if somebody cancels this task; else it leaked out of a user's code.
                 task = asyncio.current_task()
                 if not self._draining and task is not None and task.cancelling():
                     raise
-            except Exception:  # Redis refuses (out of memory, read-only), or something unforeseen
+            except Exception:
                 log.exception("the worker stumbled and goes on")
                 await asyncio.sleep(BACKOFF)
+
+    def _late(self, expected: float) -> bool:
+        """Returns whether an answer came so late that Redis stood still: then leases have lapsed
+        whose holders are alive. A scan is put off once: it may be this process that is slow."""
+        if self._put_off or self.loop.time() - expected <= self._settings.lease / 3:
+            return False
+        self._put_off = True
+        self._speak_last()
+        return True
+
+    def _speak_last(self) -> None:
+        """Puts the next scan off, after a time in which nobody could renew: who still holds a run
+        speaks first, so that an outage costs no run an attempt."""
+        self._next_scan = self.loop.time() + min(SCAN, self._settings.lease / 3)
 
     async def drain(self, hurry: asyncio.Event) -> None:
         """Takes no more runs; those in flight may end within the grace, then are handed back for
@@ -117,26 +131,29 @@ class RunWorker(Worker):
         if now >= self._next_scan:
             free = self.max_jobs - self.job_counter
             due, later = await scripts.due(self._redis, self._settings.queue, free)
-            await self.start_jobs([job.encode() for job in due])
+            if self._late(now):
+                return
+            self._put_off = False
+            await self.start_jobs([os.fsencode(job) for job in due])
             wait = 0.0 if len(due) == free else SCAN if later is None else min(SCAN, later)
             self._next_scan = self.loop.time() + wait
             return
         job = await queue.wait_for_wake(self._blocking, self._settings.queue, self._next_scan - now)
         if job is not None:
-            await self.start_jobs([job.encode()])
+            await self.start_jobs([os.fsencode(job)])
+        else:
+            self._late(self._next_scan)
 
     async def start_jobs(self, job_ids: list[bytes]) -> None:
         """Claims each job, and starts those that could be claimed."""
         settings = self._settings
         for job_id in job_ids:
-            job = job_id.decode(errors="replace")
-            if job in self.tasks and not self.tasks[job].done():
-                continue
-            try:
-                keys.parse_job_id(job)
-            except ValueError:
-                log.error("the queue holds %r, which is no job of ours; it is taken out", job)
+            job = keys.job_of(job_id)
+            if job is None:
+                log.error("the queue holds %r, which is no job of ours; it is taken out", job_id)
                 await self._redis.zrem(self.queue_name, job_id)
+                continue
+            if job in self.tasks and not self.tasks[job].done():
                 continue
             self._claimed += 1
             claim = await scripts.claim(

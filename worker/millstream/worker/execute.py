@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 # s that a cancelled graph may take to stop; after it the run is ended without it, and whatever
 # the graph still writes is refused.
 STOP_GRACE: Final = 0.5
+# Reasons for which the run goes on elsewhere: the lease is another's, may be, or is handed back.
+GIVEN_UP: Final = ("lost", "lapsed", "drain")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,17 @@ class Attempt:
         if self._reason is None or reason == "lost":
             self._reason = reason
         self._stop.set()
+        self._stream.stir()
+
+    def check(self) -> None:
+        """Raises FencedError once the run is being given up: its graph is stopped then, and what it
+        stores while it falls apart would look like work that was done."""
+        if self._reason in GIVEN_UP:
+            raise FencedError(f"{self.claim.job} is being given up: {self._reason}")
+
+    async def before_write(self) -> None:
+        """Waits until the events of what is about to be stored are in Redis."""
+        await self._stream.written(self.check)
 
     async def execute(self) -> None:
         """Executes the run and writes its end; never raises.
@@ -103,7 +116,7 @@ class Attempt:
                 ending = await self._run_until_stopped()
             if self._reason == "lost":
                 log.warning("%r lost its lease and stops", self)
-            elif self._reason in ("drain", "lapsed") and ending.how is How.CANCELLED:
+            elif self._reason in GIVEN_UP and ending.how is How.CANCELLED:
                 await patiently(repr(self), self._hand_back)
             else:
                 await self._finish(ending)
@@ -140,6 +153,11 @@ class Attempt:
             )
         finally:
             stopped.cancel()
+        if graph_run.done() and self._reason in GIVEN_UP:
+            ended = None if graph_run.cancelled() else graph_run.result()
+            if ended is not None and ended.how in (How.COMPLETED, How.PAUSED):
+                return ended
+            return Ending(How.CANCELLED)  # it fell over what it could not store any more
         if graph_run.cancelled():  # nobody cancelled it: a user's code let a CancelledError out
             told = {"error": "CancelledError", "message": "The graph cancelled itself."}
             return Ending(How.RAISED, error=told, values=self._newest_values())
@@ -157,7 +175,7 @@ class Attempt:
         """Runs the graph and publishes its events; exceptions of the graph are an Ending."""
         try:
             request = read_request(self.claim)
-            saver = self.tools.saver.under(self.claim)
+            saver = self.tools.saver.under(self.claim, self)
             async with self.tools.registry.open(
                 self.claim.spec.graph_id, request.config, saver
             ) as graph:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final, Literal
 
 from millstream.shared import keys
-from millstream.shared.redis import AWAY, connect_sync
+from millstream.shared.redis import AWAY, REFUSING, connect_sync
 from millstream.shared.scripts import Claim
 from millstream.shared.scripts.renew import SCRIPT, arguments
 
@@ -76,8 +76,8 @@ class Heartbeat:
                 message = pubsub.get_message(timeout=max(0.01, min(0.5, due - time.monotonic())))
                 if message is not None:
                     self._renew(message["data"].decode())
-            except AWAY as error:
-                log.warning("Redis is away, leases can't be renewed: %s", error)
+            except (*AWAY, *REFUSING) as error:
+                log.warning("Leases can't be renewed: %s", error)
                 pubsub = None
                 self._give_up_lapsed()
                 self._stopping.wait(PAUSE)

@@ -18,7 +18,7 @@ import uvloop
 
 from millstream.shared import assistants, keys, queue
 from millstream.shared.errors import SettingError
-from millstream.shared.redis import AWAY, Client, connect, findings, masked
+from millstream.shared.redis import AWAY, REFUSING, Client, connect, findings, masked
 from millstream.shared.settings import Settings
 from millstream.shared.wire import GraphInfo
 from millstream.worker import graphs
@@ -158,8 +158,8 @@ async def _every(seconds: float, service: Callable[[], Awaitable[object]]) -> No
         await asyncio.sleep(seconds)
         try:
             await service()
-        except AWAY as error:
-            log.warning("Redis is away: %s", error)
+        except (*AWAY, *REFUSING) as error:
+            log.warning("Redis is away or takes no writes: %s", error)
         except Exception:
             log.exception("an upkeep service failed")
 
@@ -167,5 +167,5 @@ async def _every(seconds: float, service: Callable[[], Awaitable[object]]) -> No
 async def _leave(redis: Client, lanes: list[str], worker_id: str) -> None:
     try:
         await queue.report_gone(redis, lanes, worker_id)
-    except AWAY as error:
+    except (*AWAY, *REFUSING) as error:
         log.warning("Redis is away, the worker leaves without a farewell: %s", error)

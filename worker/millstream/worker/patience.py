@@ -21,13 +21,17 @@ LONGEST: Final = 1.0  # s
 Result = TypeVar("Result")
 
 
-async def patiently(what: str, call: Callable[[], Awaitable[Result]]) -> Result:
+async def patiently(
+    what: str, call: Callable[[], Awaitable[Result]], *, check: Callable[[], None] | None = None
+) -> Result:
     """Returns what the call returns, however often Redis is away before; other errors are raised.
 
-    `what` names it in the log.
+    `what` names it in the log. `check` is called before each attempt: what it raises ends the wait.
     """
     pause = FIRST
     while True:
+        if check is not None:
+            check()
         try:
             return await call()
         except (*AWAY, *REFUSING) as error:

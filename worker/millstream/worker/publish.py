@@ -20,6 +20,7 @@ HIGH_WATER: Final = 4 * 1024 * 1024  # bytes a run may have unsent before its gr
 # What one call of the script may carry: Redis serves nobody else meanwhile.
 BATCH_BYTES: Final = 1024 * 1024
 BATCH_EVENTS: Final = 1000
+TURNS: Final = 4  # of the event loop, in which what a graph has streamed reaches its stream
 
 
 class RunStream:
@@ -32,6 +33,9 @@ class RunStream:
         self.words: list[str | bytes] = []  # event name, JSON data, …: not sent yet
         self.size = 0
         self.batches = 0
+        self.emitted = 0  # events that were added, and of those
+        self.appended = 0  # how many are in Redis
+        self._full = False  # the graph waits for room
         self.sending: asyncio.Future[None] | None = None
         self.open = True
 
@@ -40,6 +44,7 @@ class RunStream:
         if self.open:
             if len(data) > self._publisher.max_event:
                 event, data = "error", _too_large(event, len(data), self._publisher.max_event)
+            self.emitted += 1
             self.words += (event, data)
             self.size += len(event) + len(data) + OVERHEAD
             self._publisher.wake(self)
@@ -61,7 +66,28 @@ class RunStream:
     async def room(self) -> None:
         """Waits while more is unsent than the run may have."""
         while self.open and self.size > HIGH_WATER:
+            self._full = True
             await self._publisher.flushed()
+        self._full = False
+
+    async def written(self, check: Callable[[], None]) -> None:
+        """Waits until Redis has all that the graph has streamed so far; `check` may end the wait by
+        raising, see `stir`.
+
+        A checkpoint says that what lies before it need not be done again: it must not overtake
+        the events of it.
+        """
+        while True:
+            for _ in range(TURNS):  # what the graph has just streamed is taken up meanwhile
+                await asyncio.sleep(0)
+            check()
+            if not self._full:
+                break
+            await self._publisher.flushed()
+        all_of_it = self.emitted
+        while self.open and self.appended < all_of_it:
+            await self._publisher.flushed()
+            check()
 
     async def close(self) -> list[str | bytes]:
         """Returns the events that are still unsent, once those under way have arrived.
@@ -74,7 +100,12 @@ class RunStream:
             await asyncio.wait([self.sending])
         words, self.words, self.size = self.words, [], 0
         self._publisher.forget(self)
+        self.stir()
         return words
+
+    def stir(self) -> None:
+        """Has all who wait for something look again."""
+        self._publisher.stir()
 
 
 class Publisher:
@@ -116,6 +147,11 @@ class Publisher:
         """Waits for the end of a round trip."""
         await self._flushed.wait()
 
+    def stir(self) -> None:
+        """Wakes those who wait for the end of a round trip."""
+        self._flushed.set()
+        self._flushed.clear()
+
     async def _run(self) -> None:
         while True:
             await self._wake.wait()
@@ -135,13 +171,14 @@ class Publisher:
                 self.wake(stream)
         try:
             written = await self._send(batches)
+            for (_, _, words), stream, held in zip(batches, streams, written, strict=True):
+                stream.appended += held and len(words) // 2
         finally:
             for stream in streams:
                 if stream.sending is not None:
                     stream.sending.set_result(None)
                     stream.sending = None
-            self._flushed.set()
-            self._flushed.clear()
+            self.stir()
         for stream, held in zip(streams, written, strict=True):
             if not held and stream.open:
                 stream.on_fenced()

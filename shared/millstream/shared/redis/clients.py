@@ -47,8 +47,8 @@ def connect(url: str, *, connections: int = 64, reply_timeout: float | None = 10
         # A check reads its answer from the connection; one that blocks is being read from already.
         health_check_interval=0 if reply_timeout is None else 30,
         # One repeat heals a connection that the server closed while it lay idle. Scripts are
-        # written so that a repeat does no harm: at the worst a claim waits one lease.
-        retry=Retry(ExponentialBackoff(cap=0.5, base=0.02), 2),
+        # written so that a repeat does no harm. Silence is not asked twice: the caller waits.
+        retry=Retry(ExponentialBackoff(cap=0.5, base=0.02), 2, (RedisConnectionError,)),
         retry_on_error=[RedisConnectionError],
     )
     kind: type[Any] = pool.connection_class

@@ -9,7 +9,7 @@ import copy
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Protocol, Self, TypeVar
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -49,6 +49,16 @@ PAGE: Final = 20  # checkpoints read at once while listing
 Result = TypeVar("Result")
 
 
+class Guard(Protocol):
+    """Whoever executes the run that a saver writes for."""
+
+    def check(self) -> None:
+        """Raises FencedError if the run is being given up."""
+
+    async def before_write(self) -> None:
+        """Returns when a checkpoint may be stored; raises FencedError as `check` does."""
+
+
 class FencedSaver(BlockingCalls):
     """LangGraph's checkpointer. `under(claim)` gives the one that a run writes through."""
 
@@ -56,11 +66,14 @@ class FencedSaver(BlockingCalls):
         super().__init__(serde=serde)
         self._redis = redis
         self._claim: Claim | None = None
+        self._guard: Guard | None = None
 
-    def under(self, claim: Claim) -> Self:
-        """Returns a saver whose writes are refused (FencedError) once the claim's lease is lost."""
+    def under(self, claim: Claim, guard: Guard | None = None) -> Self:
+        """Returns a saver whose writes are refused (FencedError) once the claim's lease is lost, or
+        its guard says so."""
         bound = copy.copy(self)
         bound._claim = claim
+        bound._guard = guard
         return bound
 
     # ── Reading ─────────────────────────────────────────────────────────────────────────────
@@ -221,7 +234,7 @@ class FencedSaver(BlockingCalls):
             values=values,
             built=built,
         )
-        await self._persist(write)
+        await self._write(write)
 
     async def _store_writes(
         self, place: Place, checkpoint_id: str, run_id: str, entries: bytes
@@ -235,7 +248,7 @@ class FencedSaver(BlockingCalls):
             run_id=run_id,
             entries=entries,
         )
-        await self._persist(write)
+        await self._write(write)
 
     def get_next_version(self, current: str | None, channel: None) -> str:
         """Returns a version after `current`; two forks of a thread never share one."""
@@ -282,11 +295,17 @@ class FencedSaver(BlockingCalls):
             )
             await self._persist(prune)
 
+    async def _write(self, call: Callable[[], Awaitable[None]]) -> None:
+        if self._guard is not None:
+            await self._guard.before_write()
+        await self._persist(call)
+
     async def _persist(self, call: Callable[[], Awaitable[Result]]) -> Result:
         """Within a run, waits for a Redis that is away; who only asks, is told at once."""
         if self._claim is None:
             return await call()
-        return await patiently(f"a checkpoint of {self._claim.job}", call)
+        check = self._guard.check if self._guard is not None else None
+        return await patiently(f"a checkpoint of {self._claim.job}", call, check=check)
 
     def _run_id(self) -> str:
         return self._claim.spec.run_id if self._claim is not None else ""

@@ -27,7 +27,7 @@ class StagedSaver(FencedSaver):
         """Returns one that reads through the connection of `saver`."""
         made = cls.__new__(cls)
         made.__dict__.update(saver.__dict__)
-        made._claim = None
+        made._claim = made._guard = None
         made.staged = {}
         made._values = {}
         return made

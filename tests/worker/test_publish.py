@@ -1,0 +1,201 @@
+"""The flusher: order, bounds, and what must not overtake what."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from harness.waiting import until
+from millstream.shared import scripts
+from millstream.shared.errors import FencedError
+from millstream.shared.redis import Client
+from millstream.shared.scripts import Claim
+from millstream.shared.wire import RunSpec
+from millstream.worker import publish
+from millstream.worker.publish import Publisher, RunStream
+
+
+class Sink:
+    """Stands for Redis: takes batches when its gate is open, or says that the lease is lost."""
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.away = 0  # how many calls fail
+        self.held = True
+        self.batches: list[tuple[int, list[Any]]] = []
+
+    async def append(
+        self, _: Client, batches: list[tuple[Claim, int, list[Any]]], *, max_events: int
+    ) -> list[bool]:
+        await self.gate.wait()
+        if self.away:
+            self.away -= 1
+            raise ConnectionError("away")
+        self.batches += [(number, list(words)) for _, number, words in batches]
+        return [self.held for _ in batches]
+
+    @property
+    def events(self) -> list[Any]:
+        words = [word for _, batch in self.batches for word in batch]
+        return list(zip(words[::2], words[1::2], strict=True))
+
+
+@pytest.fixture
+def sink(monkeypatch: pytest.MonkeyPatch) -> Sink:
+    sink = Sink()
+    monkeypatch.setattr(scripts, "append", sink.append)
+    return sink
+
+
+@pytest.fixture
+async def publisher(sink: Sink) -> AsyncIterator[Publisher]:
+    made: Any = None  # no Redis is spoken to
+    publisher = Publisher(made, max_events=100, max_event=1000)
+    publisher.start()
+    yield publisher
+    await publisher.stop()
+
+
+def a_claim() -> Claim:
+    spec = RunSpec(
+        protocol=1, run_id="r", thread_id="t", assistant_id="a", graph_id="g", queue="q",
+        strategy="enqueue", temporary=False, metadata=b"{}", kwargs=b"{}",
+    )  # fmt: skip
+    return Claim(spec=spec, job="t/r", fence=1, attempt=1, cancel=None, created_at=0)
+
+
+@pytest.fixture
+def stream(publisher: Publisher) -> RunStream:
+    return publisher.stream(a_claim(), lambda: None)
+
+
+def fine() -> None:
+    """The run is not being given up."""
+
+
+async def test_a_checkpoint_waits_for_the_events_before_it(sink: Sink, stream: RunStream) -> None:
+    sink.gate.clear()
+    stream.emit("custom", b"1")
+    waiting = asyncio.create_task(stream.written(fine))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    sink.gate.set()
+    await asyncio.wait_for(waiting, 10)
+    assert sink.events == [("custom", b"1")]
+    await asyncio.wait_for(stream.written(fine), 10)  # and for nothing else
+
+
+async def test_a_checkpoint_does_not_wait_for_later_events(sink: Sink, stream: RunStream) -> None:
+    stream.emit("custom", b"1")
+    await asyncio.wait_for(stream.written(fine), 10)
+    waiting = asyncio.create_task(stream.written(fine))
+    await asyncio.sleep(0)
+    await asyncio.wait_for(waiting, 10)
+    sink.gate.clear()
+    stream.emit("custom", b"2")
+    assert len(sink.events) == 1
+
+
+async def test_it_waits_for_what_the_graph_could_not_hand_over_yet(
+    sink: Sink, stream: RunStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publish, "HIGH_WATER", 100)
+    sink.gate.clear()
+
+    async def graph() -> None:
+        for number in range(5):
+            stream.emit("custom", b"%d" % number + b" " * 90)
+            await stream.room()
+
+    streaming = asyncio.create_task(graph())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    waiting = asyncio.create_task(stream.written(fine))
+    sink.gate.set()
+    await asyncio.wait_for(waiting, 10)
+    await streaming
+    assert len(sink.events) == 5
+
+
+@pytest.mark.parametrize("full", [False, True])
+async def test_a_run_that_is_given_up_waits_no_more(
+    sink: Sink, stream: RunStream, full: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publish, "HIGH_WATER", 1 if full else 10_000)
+    given_up = False
+
+    def check() -> None:
+        if given_up:
+            raise FencedError("given up")
+
+    sink.gate.clear()
+    stream.emit("custom", b"1")
+    room = asyncio.create_task(stream.room())
+    waiting = asyncio.create_task(stream.written(check))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    given_up = True
+    stream.stir()
+    with pytest.raises(FencedError):
+        await asyncio.wait_for(waiting, 10)
+    sink.gate.set()
+    await asyncio.wait_for(room, 10)
+
+
+async def test_a_closed_stream_holds_nobody_up(sink: Sink, stream: RunStream) -> None:
+    sink.held = False
+    stream.emit("custom", b"1")
+    await until(lambda: sink.events)
+    waiting = asyncio.create_task(stream.written(fine))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not waiting.done()  # it was refused: the event never arrived
+    await stream.close()
+    await asyncio.wait_for(waiting, 10)
+
+
+async def test_batches_are_bounded_and_lose_nothing(
+    sink: Sink, stream: RunStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publish, "BATCH_EVENTS", 10)
+    monkeypatch.setattr(publish, "BATCH_BYTES", 2000)
+    sink.gate.clear()
+    sizes = [1, 900, 900, 900, 5, *[1] * 40, 900]
+    for number, size in enumerate(sizes):
+        stream.emit(f"e{number}", b"x" * size)
+    sink.gate.set()
+    await asyncio.wait_for(stream.written(fine), 10)
+    assert [(name, len(data)) for name, data in sink.events] == [
+        (f"e{number}", size) for number, size in enumerate(sizes)
+    ]
+    assert [number for number, _ in sink.batches] == list(range(1, len(sink.batches) + 1))
+    # One event may go past the bound, so that a large one is sent at all.
+    assert all(len(words) <= 20 for _, words in sink.batches)
+    assert max(sum(map(len, words[1::2])) for _, words in sink.batches) <= 2900
+
+
+async def test_a_batch_is_sent_again_until_it_arrives(sink: Sink, stream: RunStream) -> None:
+    sink.away = 3
+    for number in range(4):
+        stream.emit("custom", b"%d" % number)
+        await asyncio.sleep(0)
+    await asyncio.wait_for(stream.written(fine), 10)
+    assert [data for _, data in sink.events] == [b"0", b"1", b"2", b"3"]
+
+
+async def test_an_event_that_is_too_large_is_told_of_in_its_place(
+    sink: Sink, stream: RunStream
+) -> None:
+    stream.emit("custom", b"1")
+    stream.emit("values", b"x" * 1001)
+    stream.emit("custom", b"2")
+    await asyncio.wait_for(stream.written(fine), 10)
+    (_, first), (name, told), (_, last) = sink.events
+    assert (first, name, last) == (b"1", "error", b"2")
+    assert json.loads(told)["error"] == "EventTooLarge"
+    assert "'values' of 1001 bytes" in json.loads(told)["message"]
