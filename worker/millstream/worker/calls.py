@@ -40,8 +40,8 @@ class CallLanes:
             await self._slots.acquire()
             try:
                 call = await calls.next_call(self._redis, self._blocking, self._lanes, WAIT)
-            except AWAY as error:
-                log.warning("Redis is away, asking for calls again soon: %s", error)
+            except (*AWAY, *REFUSING) as error:
+                log.warning("Redis gives no calls, asking again soon: %s", error)
                 await asyncio.sleep(0.2)
                 call = None
             except Exception:
