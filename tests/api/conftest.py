@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 import httpx
 import pytest
 
-from api.told import Running
+from api.told import STEPS, Running
 from graphs import serving
 
 
@@ -28,6 +28,13 @@ async def http(system: Running) -> AsyncIterator[httpx.AsyncClient]:
 async def thread(http: httpx.AsyncClient) -> str:
     """A new thread that no run has touched."""
     return str((await http.post("/threads", json={})).json()["thread_id"])
+
+
+@pytest.fixture
+async def stepped(http: httpx.AsyncClient, thread: str) -> str:
+    """A thread on which `steps` has run: items [0, 1, 2]."""
+    await http.post(f"/threads/{thread}/runs/wait", json=STEPS)
+    return thread
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from api.told import MODELS, NOBODY, Running
+from api.told import DESCRIBED, NOBODY, Running
 from harness.processes import EXAMPLES
 from millstream.api.app import ENDPOINTS, create_app
 from millstream.shared.assistants import default_assistant_id
@@ -174,7 +174,7 @@ async def test_openapi_holds_together(http: httpx.AsyncClient) -> None:
 async def test_openapi_has_every_field(http: httpx.AsyncClient) -> None:
     document = (await http.get("/openapi.json")).json()
     schemas = document["components"]["schemas"]
-    for path, model in MODELS.items():
+    for path, model in DESCRIBED.items():
         operation = document["paths"][path.replace("{thread}", "{thread_id}")]["post"]
         schema = operation["requestBody"]["content"]["application/json"]["schema"]
         name = schema["$ref"].rpartition("/")[2]
@@ -200,6 +200,7 @@ async def test_openapi_describes_what_is_answered(http: httpx.AsyncClient, threa
         "/threads/{thread_id}/runs/{run_id}": run,
         "/threads/{thread_id}": base,
         "/threads/{thread_id}/state": f"{base}/state",
+        "/threads/{thread_id}/state/{checkpoint_id}": f"{base}/state/{NOBODY}",
         "/assistants/{assistant_id}": f"/assistants/{chat['assistant_id']}",
     }.items():
         content = document["paths"][template]["get"]["responses"]["200"]["content"]
@@ -220,6 +221,6 @@ async def test_docs_need_nothing_from_elsewhere(http: httpx.AsyncClient) -> None
     assert "<script" not in page
     for endpoint in ENDPOINTS:
         assert f"<code>{endpoint.path}</code>" in page
-    for model in MODELS.values():
+    for model in DESCRIBED.values():
         for field in model.model_fields:
             assert f"<code>{field}</code>" in page

@@ -18,7 +18,6 @@ NOT_IN_THIS_VERSION = {  # their routes
     "search_bad_status",
     "search_big_limit",
     "search_neg_limit",
-    "state_checkpoint_unknown",
 }
 
 

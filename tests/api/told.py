@@ -9,7 +9,8 @@ from harness.processes import Fleet
 from harness.waiting import until
 from millstream.api.schemas.assistant import AssistantSearch
 from millstream.api.schemas.run import RunCreateStateful, RunCreateStateless
-from millstream.api.schemas.thread import ThreadCreate
+from millstream.api.schemas.state import HistoryRequest, StateAtCheckpoint, StateUpdate
+from millstream.api.schemas.thread import ThreadCreate, ThreadsPrune
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
 STEPS: dict[str, Any] = {"assistant_id": "steps", "input": {"items": []}}
@@ -18,6 +19,13 @@ MODELS: dict[str, type[BaseModel]] = {
     "/runs": RunCreateStateless,
     "/threads": ThreadCreate,
     "/assistants/search": AssistantSearch,
+}
+DESCRIBED: dict[str, type[BaseModel]] = {  # with those whose fields are shown in test_state.py
+    **MODELS,
+    "/threads/{thread}/state": StateUpdate,
+    "/threads/{thread}/state/checkpoint": StateAtCheckpoint,
+    "/threads/{thread}/history": HistoryRequest,
+    "/threads/prune": ThreadsPrune,
 }
 
 

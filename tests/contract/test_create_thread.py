@@ -9,8 +9,7 @@ from millstream.shared import keys, scripts
 from millstream.shared.errors import ConflictError, NotFoundError
 from millstream.shared.lifecycle import ThreadStatus
 from millstream.shared.redis import Client
-from millstream.shared.scripts.create_thread import SCRIPT
-from millstream.shared.scripts.script import pairs
+from millstream.shared.scripts.create_thread import SCRIPT, arguments
 from millstream.shared.threads import (
     create_thread,
     get_thread,
@@ -62,9 +61,9 @@ async def test_a_missing_thread_is_not_found(any_redis: Client) -> None:
 
 async def test_a_creation_sent_again_after_a_lost_reply_is_the_same(any_redis: Client) -> None:
     thread = new_id()
-    words = ["t1", *pairs(new_thread_fields({"a": 1}))]
-    assert await SCRIPT(any_redis, [keys.thread(thread)], words) == 1
+    fields = new_thread_fields({"a": 1})
+    assert await SCRIPT(any_redis, *arguments(thread, "t1", fields)) == 1
     before = await dump(any_redis)
-    assert await SCRIPT(any_redis, [keys.thread(thread)], words) == 1
-    assert await SCRIPT(any_redis, [keys.thread(thread)], ["t2", *words[1:]]) == 0
+    assert await SCRIPT(any_redis, *arguments(thread, "t1", fields)) == 1
+    assert await SCRIPT(any_redis, *arguments(thread, "t2", fields)) == 0
     assert await dump(any_redis) == before

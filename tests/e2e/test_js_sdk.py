@@ -106,3 +106,29 @@ async def test_a_cut_connection_is_resumed(streams: Yard, state: str) -> None:
         thread = Thread(streams.url, seen["thread"])
         events = await thread.replay(seen["heard"][0]["run_id"])
         assert [part["id"] for part in parts] == [event.id for event in events]
+
+
+@pytest.mark.usefixtures("modules")
+async def test_state_history_and_forks(streams: Yard) -> None:
+    seen = await node("state.mjs", streams.url)
+    assert seen["seeded"]["values"]["topic"] == "lunch"
+    assert seen["seeded"]["metadata"]["graph_id"] == "approval"
+    assert seen["paused"]["status"] == "interrupted"
+    [[asked]] = seen["paused"]["interrupts"].values()
+    assert asked["value"] == {"question": "approve lunch?"}
+    assert [asked["id"]] == [one["id"] for one in seen["asked"]["__interrupt__"]]
+    assert seen["state"]["next"] == ["ask"]
+    assert seen["deep"]["checkpoint"] == seen["history"][0]["checkpoint"]
+    assert seen["atCheckpoint"] == seen["byId"] == seen["history"][1]
+    rest = [s for s in seen["history"][1:] if s["metadata"]["source"] == "loop"]
+    assert seen["before"] == rest
+
+    assert seen["after"]["values"]["answer"] == "js"
+    assert seen["after"]["checkpoint"] == seen["updated"]["checkpoint"]
+    assert seen["fork"]["checkpoint"] == seen["forked"]["checkpoint"]
+    assert seen["fork"]["values"]["topic"] == "dinner"
+    assert seen["fork"]["parent_checkpoint"] == seen["history"][1]["checkpoint"]
+    assert seen["untouched"]["values"] == seen["state"]["values"]
+    assert seen["copy"]["interrupts"] == seen["paused"]["interrupts"]
+    statuses = {what: error["status"] for what, error in seen["errors"].items()}
+    assert statuses == {"node": 400, "thread": 404, "checkpoint": 422}

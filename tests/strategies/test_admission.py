@@ -15,7 +15,7 @@ from millstream.shared.lifecycle import Cause, RunStatus
 from millstream.shared.multitask import CancelAction, Strategy
 from millstream.shared.redis import Client
 from millstream.shared.scripts import Claim
-from millstream.shared.scripts.put_checkpoint import Place
+from millstream.shared.scripts.place import Place
 from strategies.simulated import (
     TTL,
     Pool,
@@ -42,7 +42,7 @@ async def put(redis: Client, claimed: Claim, checkpoint_id: str) -> None:
     """Stores a checkpoint under a claim."""
     await scripts.put_checkpoint(
         redis, Place(claimed.spec.thread_id, ""), claimed, checkpoint_id=checkpoint_id,
-        record=b"r", references=b"", values={},
+        parent_id="", run_id=claimed.spec.run_id, record=b"r", fields=[], values={},
     )  # fmt: skip
 
 

@@ -67,7 +67,14 @@ def test_the_permanent_keys_are_those_that_say_so() -> None:
             [*named] = inspect.signature(function).parameters
             said.add(function(*(keys.lane("g") if "lane" in name else "q" for name in named)))
     assert keys.permanent(["q"], ["g"]) == said
-    assert keys.permanent([], []) == {keys.graphs(), keys.garbage(), keys.live(), keys.retired()}
+    assert keys.permanent([], []) == {
+        keys.expiring(),
+        keys.graphs(),
+        keys.garbage(),
+        keys.live(),
+        keys.ran(),
+        keys.retired(),
+    }
     assert keys.permanent(["q"], []) < keys.permanent(["q", "r"], [])
 
 

@@ -9,7 +9,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
-from millstream.api import assistants, health, openapi, problems, runs, threads
+from millstream.api import assistants, health, openapi, problems, runs, state, threads
 from millstream.api.openapi import Endpoint
 from millstream.api.schemas.assistant import Assistant, AssistantSearch
 from millstream.api.schemas.run import (
@@ -23,7 +23,22 @@ from millstream.api.schemas.run import (
     RunsCancel,
     RunsCancelQuery,
 )
-from millstream.api.schemas.thread import StateQuery, Thread, ThreadCreate, ThreadState
+from millstream.api.schemas.state import (
+    HistoryQuery,
+    HistoryRequest,
+    StateAtCheckpoint,
+    StateQuery,
+    StateUpdate,
+    StateUpdated,
+    ThreadState,
+)
+from millstream.api.schemas.thread import (
+    Thread,
+    ThreadCreate,
+    ThreadQuery,
+    ThreadsPrune,
+    ThreadsPruned,
+)
 from millstream.shared.assistants import GraphDirectory
 from millstream.shared.redis import connect, findings
 from millstream.shared.settings import Settings
@@ -31,6 +46,8 @@ from millstream.shared.stream import StreamHub
 
 REPLY_TIMEOUT = 5.0  # s: a client is told that Redis is away before it gives up itself
 THREAD_RUNS = "/threads/{thread_id}/runs"
+STATE = "/threads/{thread_id}/state"
+HISTORY = "/threads/{thread_id}/history"
 ENDPOINTS = [
     Endpoint(
         "POST",
@@ -41,11 +58,22 @@ ENDPOINTS = [
     ),
     Endpoint("GET", "/assistants/{assistant_id}", assistants.get, answer=Assistant),
     Endpoint("POST", "/threads", threads.create, body=ThreadCreate, answer=Thread),
-    Endpoint("GET", "/threads/{thread_id}", threads.get, answer=Thread),
+    Endpoint("POST", "/threads/prune", threads.prune, body=ThreadsPrune, answer=ThreadsPruned),
+    Endpoint("GET", "/threads/{thread_id}", threads.get, query=ThreadQuery, answer=Thread),
+    Endpoint("POST", "/threads/{thread_id}/copy", threads.copy, answer=Thread),
     Endpoint("DELETE", "/threads/{thread_id}", threads.delete, status=204),
+    Endpoint("GET", STATE, state.get, query=StateQuery, answer=ThreadState),
+    Endpoint("POST", STATE, state.update, body=StateUpdate, answer=StateUpdated),
     Endpoint(
-        "GET", "/threads/{thread_id}/state", threads.state, query=StateQuery, answer=ThreadState
+        "POST",
+        f"{STATE}/checkpoint",
+        state.at_checkpoint,
+        body=StateAtCheckpoint,
+        answer=ThreadState,
     ),
+    Endpoint("GET", f"{STATE}/{{checkpoint_id}}", state.get, query=StateQuery, answer=ThreadState),
+    Endpoint("GET", HISTORY, state.history_page, query=HistoryQuery, answer=list[ThreadState]),
+    Endpoint("POST", HISTORY, state.history, body=HistoryRequest, answer=list[ThreadState]),
     Endpoint("GET", THREAD_RUNS, runs.list_runs, query=RunList, answer=list[Run]),
     Endpoint("POST", THREAD_RUNS, runs.create, body=RunCreateStateful, answer=Run),
     Endpoint("POST", f"{THREAD_RUNS}/stream", runs.stream, body=RunCreateStateful, streams=True),

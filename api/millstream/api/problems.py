@@ -19,6 +19,8 @@ from millstream.shared.errors import (
     MillstreamError,
     NotFoundError,
     OverloadedError,
+    RefusedError,
+    TooLargeError,
     UnavailableError,
 )
 from millstream.shared.redis import AWAY, REFUSING
@@ -26,8 +28,10 @@ from millstream.shared.redis import AWAY, REFUSING
 log = logging.getLogger(__name__)
 
 STATUS: Final[dict[type[MillstreamError], int]] = {
+    RefusedError: 400,
     NotFoundError: 404,
     ConflictError: 409,
+    TooLargeError: 413,
     InvalidError: 422,
     OverloadedError: 429,
     UnavailableError: 503,

@@ -52,6 +52,17 @@ def show_thread(record: ThreadRecord) -> dict[str, Any]:
     }
 
 
+def show_ttl(record: ThreadRecord, expires_at: int | None) -> dict[str, Any] | None:
+    """Returns how long the thread lives, and until when (µs) if it is not used again."""
+    if record.ttl is None:
+        return None
+    return {
+        "strategy": record.ttl.strategy,
+        "ttl_minutes": record.ttl.milliseconds / 60_000,
+        "expires_at": None if expires_at is None else when(expires_at),
+    }
+
+
 def show_assistant(info: GraphInfo) -> dict[str, Any]:
     """Returns the default assistant of a graph."""
     announced = when(info.announced_at)
@@ -67,6 +78,18 @@ def show_assistant(info: GraphInfo) -> dict[str, Any]:
         "version": 1,
         "description": info.description,
     }
+
+
+def show_empty_state(
+    thread_id: str, checkpoint_id: str | None, select: list[str]
+) -> dict[str, Any]:
+    """Returns the `ThreadState` of a thread that has none, or the selected fields of it."""
+    state = dict(EMPTY_STATE)
+    if checkpoint_id is not None:
+        place = {"checkpoint_id": checkpoint_id, "thread_id": thread_id, "checkpoint_ns": ""}
+        state |= {"checkpoint": place, "checkpoint_id": checkpoint_id}
+    fields = {name.partition(".")[0] for name in select} or state.keys()
+    return {name: value for name, value in state.items() if name in fields}
 
 
 EMPTY_STATE: dict[str, Any] = {

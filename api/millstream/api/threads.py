@@ -1,36 +1,105 @@
-"""Threads: create, read, and their state, which a worker is asked for."""
+"""Threads: create, read, copy, prune, delete."""
 
 import asyncio
 import time
+import uuid
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from millstream.api.body import answer, path_uuid, query_model, read_model, settings_of
 from millstream.api.runs import end_run
-from millstream.api.schemas.thread import StateQuery, ThreadCreate
-from millstream.api.shown import EMPTY_STATE, show_thread
-from millstream.shared import calls, keys, runs, scripts, threads
-from millstream.shared.errors import NotFoundError, UnavailableError
+from millstream.api.schemas.thread import ThreadCreate, ThreadQuery, ThreadsPrune, ThreadTtl
+from millstream.api.shown import show_thread, show_ttl
+from millstream.api.state import ask
+from millstream.shared import runs, scripts, threads
+from millstream.shared.errors import ConflictError, NotFoundError, UnavailableError
 from millstream.shared.multitask import CancelAction
+from millstream.shared.threads import ThreadRecord, Ttl
 
 DELETION = 10.0  # s beyond a lease that the end of a thread's runs may take
 PAUSE = 0.1  # s between looks
 
 
 async def create(request: Request) -> Response:
-    """`POST /threads`"""
+    """`POST /threads`: a thread; with `supersteps` it has a state from the start."""
     body = await read_model(request, ThreadCreate, empty=True)
+    if body.supersteps:
+        return answer(show_thread(await _seed(request, body)))
     record = await threads.create_thread(
-        request.app.state.redis, body.thread_id, body.metadata, if_exists=body.if_exists
+        request.app.state.redis,
+        body.thread_id,
+        body.metadata,
+        if_exists=body.if_exists,
+        ttl=_ttl(body.ttl),
     )
     return answer(show_thread(record))
+
+
+async def _seed(request: Request, body: ThreadCreate) -> ThreadRecord:
+    """Creates a thread with its first states, which a worker makes and stores; or finds it there."""
+    redis = request.app.state.redis
+    thread_id = body.thread_id or str(uuid.uuid4())
+    try:
+        found = await threads.get_thread(redis, thread_id)
+    except NotFoundError:
+        arguments = {
+            "thread_id": thread_id,
+            "supersteps": [
+                [u.model_dump(exclude_unset=True) for u in step.updates] for step in body.supersteps
+            ],
+            "fields": threads.new_thread_fields(body.metadata, _ttl(body.ttl)),
+        }
+        done = await ask(request, body.metadata["graph_id"], "seed", arguments)
+        found = await threads.get_thread(redis, thread_id)
+        if msgspec.json.decode(done)["created"]:
+            return found
+    if body.if_exists != "do_nothing":
+        raise ConflictError(threads.already_exists(thread_id))
+    return found
+
+
+def _ttl(given: ThreadTtl | None) -> Ttl | None:
+    return None if given is None else Ttl(round(given.ttl * 60_000), given.strategy)
 
 
 async def get(request: Request) -> Response:
     """`GET /threads/{thread_id}`"""
     thread_id = path_uuid(request, "thread_id", "thread")
-    return answer(show_thread(await threads.get_thread(request.app.state.redis, thread_id)))
+    query = query_model(request, ThreadQuery)
+    redis = request.app.state.redis
+    record = await threads.get_thread(redis, thread_id)
+    shown = show_thread(record)
+    if "ttl" in query.include:
+        shown["ttl"] = show_ttl(record, await threads.expires_at(redis, thread_id))
+    return answer(shown)
+
+
+async def copy(request: Request) -> Response:
+    """`POST /threads/{thread_id}/copy`: a new thread with the same state and metadata.
+
+    409 while a run is active on the thread.
+    """
+    thread_id = path_uuid(request, "thread_id", "thread")
+    return answer(show_thread(await threads.copy_thread(request.app.state.redis, thread_id)))
+
+
+async def prune(request: Request) -> Response:
+    """`POST /threads/prune`: deletes threads, or all their checkpoints but the newest.
+
+    Ids of no thread are passed over. 409, with nothing changed, while a run is active on one of them.
+    """
+    body = await read_model(request, ThreadsPrune)
+    redis = request.app.state.redis
+    thread_ids = list(dict.fromkeys(body.thread_ids))
+    busy = await threads.busy_among(redis, thread_ids)
+    if busy:
+        raise ConflictError(f"thread_ids: a run is active on {', '.join(busy[:10])}")
+    pruned = 0
+    for thread_id in thread_ids:
+        pruned += await threads.prune(redis, thread_id, body.strategy)
+    return answer({"pruned_count": pruned})
 
 
 async def delete(request: Request) -> Response:
@@ -61,23 +130,3 @@ async def delete(request: Request) -> Response:
         if time.monotonic() > deadline:
             raise UnavailableError("The thread's runs do not end; it is deleted once they have.")
         await asyncio.sleep(PAUSE)
-
-
-async def state(request: Request) -> Response:
-    """`GET /threads/{thread_id}/state`: answered by a worker; 503 if none serves the graph."""
-    thread_id = path_uuid(request, "thread_id", "thread")
-    query = query_model(request, StateQuery)
-    record = await threads.get_thread(request.app.state.redis, thread_id)
-    if record.graph_id is None:
-        return answer(EMPTY_STATE)
-    graph = await request.app.state.graphs.resolve(record.graph_id)
-    body = await calls.ask(
-        request.app.state.redis,
-        request.app.state.blocking,
-        lane=keys.lane(graph.graph_id),
-        graph_id=graph.graph_id,
-        verb="state",
-        arguments={"thread_id": thread_id, "subgraphs": query.subgraphs},
-        within=settings_of(request).call_timeout,
-    )
-    return Response(body, media_type="application/json")

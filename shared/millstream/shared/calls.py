@@ -6,16 +6,29 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from millstream.shared import keys
-from millstream.shared.errors import InvalidError, MillstreamError, NotFoundError, UnavailableError
+from millstream.shared.errors import (
+    ConflictError,
+    InvalidError,
+    MillstreamError,
+    NotFoundError,
+    RefusedError,
+    TooLargeError,
+    UnavailableError,
+)
 from millstream.shared.queue import SILENCE, live_workers, redis_time
 from millstream.shared.redis import Client
 from millstream.shared.wire import Call, Reply, pack, unpack_call, unpack_reply
 
 MOST: Final = 10_000  # questions that wait
 
-KINDS: dict[str | None, type[MillstreamError]] = {
-    "not_found": NotFoundError,
+# What a worker may refuse a question with, by the word that crosses Redis.
+KINDS: Final[dict[str | None, type[MillstreamError]]] = {
+    "conflict": ConflictError,
     "invalid": InvalidError,
+    "not_found": NotFoundError,
+    "refused": RefusedError,
+    "too_large": TooLargeError,
+    "unavailable": UnavailableError,
 }
 
 
@@ -40,7 +53,7 @@ async def ask(
 
     Raises:
         UnavailableError: no live worker serves the graph, or none answered in time.
-        NotFoundError, InvalidError: as the worker says.
+        ConflictError, InvalidError, NotFoundError, RefusedError, TooLargeError: as the worker says.
         MillstreamError: the worker failed on the question.
     """
     workers, now = await live_workers(redis, lane)

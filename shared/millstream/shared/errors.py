@@ -17,6 +17,14 @@ class InvalidError(MillstreamError):
     """A value that can't be accepted; the sentence names the field."""
 
 
+class RefusedError(MillstreamError):
+    """A request that is well formed, and that the graph can't carry out."""
+
+
+class TooLargeError(MillstreamError):
+    """An answer larger than what is sent; the sentence says how to ask for less."""
+
+
 class UnavailableError(MillstreamError):
     """Nobody can answer now: no live worker, or Redis is away. `retry_after` is in seconds."""
 

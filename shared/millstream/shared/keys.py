@@ -58,7 +58,7 @@ def checkpoint_records(thread_id: str, namespace: str) -> str:
 
 
 def checkpoint_references(thread_id: str, namespace: str) -> str:
-    """hash, until deleted: checkpoint id → its run, and the fields of its values (msgpack)."""
+    """hash, until deleted: checkpoint id → its run, its parent, the fields of its values."""
     return f"{PREFIX}:{{{thread_id}}}:checkpoints:references:{namespace}"
 
 
@@ -68,8 +68,26 @@ def checkpoint_values(thread_id: str, namespace: str) -> str:
 
 
 def checkpoint_writes(thread_id: str, namespace: str) -> str:
-    """hash, until deleted: checkpoint id → what tasks wrote after it (msgpack, appended)."""
+    """hash, until deleted: checkpoint id → what tasks wrote after it (appended)."""
     return f"{PREFIX}:{{{thread_id}}}:checkpoints:writes:{namespace}"
+
+
+def checkpoint_runs(thread_id: str) -> str:
+    """set, until deleted: ids of the runs that stored checkpoints or writes in the thread."""
+    return f"{PREFIX}:{{{thread_id}}}:checkpoints:runs"
+
+
+def ran() -> str:
+    """sorted set, permanent: a run's id, NUL, a thread in which it stored checkpoints (score 0).
+
+    A member goes with the thread, or with what the run stored in it, in the same script.
+    """
+    return f"{PREFIX}:ran"
+
+
+def ran_in(run_id: str, thread_id: str) -> str:
+    """Returns the member of `ran()` that says so."""
+    return f"{run_id}\0{thread_id}"
 
 
 def queue(name: str) -> str:
@@ -132,6 +150,11 @@ def garbage() -> str:
     return f"{PREFIX}:garbage"
 
 
+def expiring() -> str:
+    """sorted set, permanent: ids of the threads that have a `ttl` → when they are due (ms)."""
+    return f"{PREFIX}:expiring"
+
+
 def control(worker_id: str) -> str:
     """channel: job ids that this worker should look at now, because a cancel was asked for."""
     return f"{PREFIX}:worker:{worker_id}:control"
@@ -143,9 +166,11 @@ def permanent(queue_names: list[str], graph_ids: list[str]) -> frozenset[str]:
     lanes = map(lane, graph_ids)
     return frozenset(
         [
+            expiring(),
             graphs(),
             garbage(),
             live(),
+            ran(),
             retired(),
             *(key(name) for name in queue_names for key in per_queue),
             *(key(name) for name in lanes for key in per_lane),

@@ -1,8 +1,9 @@
 """Thread records: created, read, and shown to the worker's callers."""
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -10,6 +11,18 @@ from millstream.shared import checkpoints, keys, scripts
 from millstream.shared.errors import ConflictError, NotFoundError
 from millstream.shared.lifecycle import ThreadStatus
 from millstream.shared.redis import Client
+
+AGAIN: Final = (
+    60_000  # ms after which a thread is looked at again whose time was over while it was busy
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ttl:
+    """How long a thread lives after its last use, and what becomes of it then."""
+
+    milliseconds: int
+    strategy: str = "delete"  # or "keep_latest": the newest checkpoints stay
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,19 +39,29 @@ class ThreadRecord:
     values: bytes | None
     interrupts: bytes
     error: bytes | None
+    active: bool  # a run is, or will be as soon as a worker takes it
+    ttl: Ttl | None
 
 
-def new_thread_fields(metadata: dict[str, Any]) -> dict[str, Any]:
+def new_thread_fields(metadata: dict[str, Any], ttl: Ttl | None = None) -> dict[str, Any]:
     """Returns the fields of a thread that has had no run."""
-    return {
+    fields: dict[str, Any] = {
         "status": ThreadStatus.IDLE.value,
         "settled": ThreadStatus.IDLE.value,
         "metadata": msgspec.json.encode(metadata),
     }
+    if ttl is not None:
+        fields |= {"ttl": ttl.milliseconds, "ttl_strategy": ttl.strategy}
+    return fields
 
 
 async def create_thread(
-    redis: Client, thread_id: str | None, metadata: dict[str, Any], *, if_exists: str
+    redis: Client,
+    thread_id: str | None,
+    metadata: dict[str, Any],
+    *,
+    if_exists: str,
+    ttl: Ttl | None = None,
 ) -> ThreadRecord:
     """Creates a thread and returns it; `if_exists='do_nothing'` returns the one that is there.
 
@@ -46,9 +69,9 @@ async def create_thread(
         ConflictError: it exists and `if_exists` is `raise`.
     """
     chosen = thread_id or str(uuid.uuid4())
-    created = await scripts.create_thread(redis, chosen, new_thread_fields(metadata))
+    created = await scripts.create_thread(redis, chosen, new_thread_fields(metadata, ttl))
     if not created and if_exists != "do_nothing":
-        raise ConflictError(f"Thread with ID {chosen} already exists")
+        raise ConflictError(already_exists(chosen))
     return await get_thread(redis, chosen)
 
 
@@ -75,12 +98,52 @@ async def get_thread(redis: Client, thread_id: str) -> ThreadRecord:
         values=fields.get(b"values") or None,
         interrupts=fields.get(b"interrupts", b"{}"),
         error=fields.get(b"error") or None,
+        active=b"active" in fields,
+        ttl=_ttl(fields),
     )
+
+
+def _ttl(fields: dict[bytes, bytes]) -> Ttl | None:
+    if b"ttl" not in fields:
+        return None
+    return Ttl(int(fields[b"ttl"]), fields[b"ttl_strategy"].decode())
+
+
+async def expires_at(redis: Client, thread_id: str) -> int | None:
+    """Returns when the thread's time is over (µs), None if it has no such time."""
+    due = await redis.zscore(keys.expiring(), thread_id)
+    return None if due is None else int(due * 1000)
+
+
+def already_exists(thread_id: str) -> str:
+    """Returns what is said of a thread that is there though it was to be new."""
+    return f"Thread with ID {thread_id} already exists"
+
+
+def busy(thread_id: str) -> str:
+    """Returns what is said of a thread that can't be written because a run is active on it."""
+    return f"Thread {thread_id} is busy: a run is active on it. Wait for it to end, or cancel it."
+
+
+async def idle_epoch(redis: Client, thread_id: str) -> int:
+    """Returns the thread's epoch, for an update of its state (scripts.store_state).
+
+    Raises:
+        NotFoundError: there is no such thread.
+        ConflictError: a run is active on it.
+    """
+    fields = ["created_at", "retired", "active", "epoch"]
+    created, retired, active, epoch = await redis.hmget(keys.thread(thread_id), fields)  # type: ignore[misc]
+    if not created or retired:
+        raise NotFoundError(f"Thread with ID {thread_id} not found")
+    if active:
+        raise ConflictError(busy(thread_id))
+    return int(epoch or 0)
 
 
 async def retire_thread(redis: Client, thread_id: str) -> list[str]:
     """Closes the thread to new runs; returns the ids of all its runs. Raises NotFoundError."""
-    if not await scripts.retire_thread(redis, thread_id):
+    if await scripts.retire_thread(redis, thread_id) == "missing":
         raise NotFoundError(f"Thread with ID {thread_id} not found")
     ids = await redis.zrange(keys.runs(thread_id), 0, -1)
     return [run_id.decode() for run_id in ids]
@@ -103,3 +166,84 @@ async def require_thread(redis: Client, thread_id: str) -> None:
     retired = await redis.hget(keys.thread(thread_id), "retired")  # type: ignore[misc]
     if retired or not await redis.exists(keys.thread(thread_id)):
         raise NotFoundError(f"Thread with ID {thread_id} not found")
+
+
+async def copy_thread(redis: Client, thread_id: str) -> ThreadRecord:
+    """Returns a new thread with the state, the metadata and the `ttl` of another.
+
+    Raises:
+        NotFoundError: there is no such thread.
+        ConflictError: a run is active on it, so its state is about to change.
+    """
+    target_id = str(uuid.uuid4())
+    word = "changed"
+    while word == "changed":  # a namespace came or went meanwhile
+        found = await checkpoints.namespaces(redis, thread_id)
+        word = await scripts.copy_thread(redis, thread_id, target_id, found)
+    if word == "missing":
+        raise NotFoundError(f"Thread with ID {thread_id} not found")
+    if word == "busy":
+        raise ConflictError(busy(thread_id))
+    return await get_thread(redis, target_id)
+
+
+async def prune(redis: Client, thread_id: str, strategy: str) -> bool:
+    """Deletes the thread, or with `keep_latest` all its checkpoints but the newest.
+
+    Returns False if there is no such thread; raises ConflictError while one of its runs is alive.
+    """
+    if strategy == "keep_latest":
+        if not await redis.exists(keys.thread(thread_id)):
+            return False
+        await checkpoints.prune(redis, thread_id, keep_latest=True)
+        return True
+    word = await scripts.retire_thread(redis, thread_id, "idle")
+    if word == "busy":
+        raise ConflictError(busy(thread_id))
+    return word == "retired" and await delete_thread(redis, thread_id)
+
+
+async def busy_among(redis: Client, thread_ids: Sequence[str]) -> list[str]:
+    """Returns those of the threads on which a run is active."""
+    pipe = redis.pipeline(transaction=False)
+    for thread_id in thread_ids:
+        pipe.hexists(keys.thread(thread_id), "active")
+    found = await pipe.execute()
+    return [thread_id for thread_id, active in zip(thread_ids, found, strict=True) if active]
+
+
+async def expire(redis: Client, *, most: int) -> int:
+    """Deletes or prunes the threads whose time is over, oldest first; returns how many it was.
+
+    One with a live run is left as it is; the end of that run gives it new time.
+    """
+    seconds, micros = await redis.time()
+    now_ms = seconds * 1000 + micros / 1000
+    due = await redis.zrangebyscore(
+        keys.expiring(), "-inf", now_ms, start=0, num=most, withscores=True
+    )
+    done = 0
+    for word, due_ms in due:
+        done += await _expire(redis, word.decode(), due_ms, now_ms)
+    return done
+
+
+async def _expire(redis: Client, thread_id: str, due_ms: float, now_ms: float) -> bool:
+    strategy = await redis.hget(keys.thread(thread_id), "ttl_strategy")  # type: ignore[misc]
+    if strategy is None:  # the thread is gone, or has no time any more
+        await scripts.forget_expiry(redis, thread_id, due_ms)
+        return False
+    if strategy == b"keep_latest":
+        try:
+            await checkpoints.prune(redis, thread_id, keep_latest=True)
+        except ConflictError:
+            word = "busy"
+        else:
+            return await scripts.forget_expiry(redis, thread_id, due_ms)
+    else:
+        word = await scripts.retire_thread(redis, thread_id, "due")
+    if word == "retired":
+        return await delete_thread(redis, thread_id)
+    if word == "busy":  # behind those that can be dealt with now
+        await redis.zadd(keys.expiring(), {thread_id: now_ms + AGAIN}, xx=True, gt=True)
+    return False

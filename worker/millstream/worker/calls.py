@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from millstream.shared import calls
-from millstream.shared.errors import InvalidError, NotFoundError
+from millstream.shared.errors import MillstreamError
 from millstream.shared.redis import AWAY, REFUSING, Client
 from millstream.shared.wire import Call, Reply
 from millstream.worker.answers import VERBS, Means
@@ -69,10 +69,11 @@ class CallLanes:
                 reply = Reply(error=f"This worker does not know the call {call.verb!r}.")
             else:
                 reply = Reply(body=await verb(self._means, call))
-        except NotFoundError as error:
-            reply = Reply(error=str(error), kind="not_found")
-        except InvalidError as error:
-            reply = Reply(error=str(error), kind="invalid")
+        except MillstreamError as error:
+            reply = _refusal(error)
+        except (*AWAY, *REFUSING) as error:
+            log.warning("call %s: Redis is away or takes no writes: %s", call.verb, error)
+            reply = Reply(error="Redis takes no writes now. Try again later.", kind="unavailable")
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
@@ -85,3 +86,8 @@ class CallLanes:
             await calls.answer(self._redis, call, reply)
         except (*AWAY, *REFUSING) as error:
             log.warning("an answer could not be sent: %s", error)
+
+
+def _refusal(error: MillstreamError) -> Reply:
+    kinds = (kind for kind, refusal in calls.KINDS.items() if isinstance(error, refusal))
+    return Reply(error=str(error), kind=next(kinds, "failed"))

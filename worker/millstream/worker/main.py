@@ -31,7 +31,7 @@ from millstream.worker.dispatch import RunWorker
 from millstream.worker.execute import Tools
 from millstream.worker.heartbeat import Heartbeat
 from millstream.worker.publish import Publisher
-from millstream.worker.upkeep import reaper, sweep
+from millstream.worker.upkeep import expiry, reaper, sweep
 
 log = logging.getLogger("millstream.worker")
 
@@ -102,11 +102,14 @@ async def work(registry: graphs.GraphRegistry, settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, told)
     lanes = [
         asyncio.create_task(
-            CallLanes(redis, blocking, Means(redis, registry, saver), lanes_of_calls).run()
+            CallLanes(
+                redis, blocking, Means(redis, registry, saver, settings), lanes_of_calls
+            ).run()
         ),
         asyncio.create_task(_report_alive(redis, lanes_of_calls, worker_id)),
         asyncio.create_task(_every(SWEEP, lambda: _sweep(redis, saver))),
         asyncio.create_task(_every(settings.lease, lambda: reaper.run_once(redis, settings))),
+        asyncio.create_task(_every(expiry.EVERY, lambda: expiry.run_once(redis))),
     ]
     serving = asyncio.create_task(worker.serve())
     ready = {

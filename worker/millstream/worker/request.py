@@ -62,7 +62,7 @@ def read_request(claim: Claim) -> Request:
         config["tags"] = given["tags"]
     if "recursion_limit" in given:
         config["recursion_limit"] = given["recursion_limit"]
-    run_input = kwargs.input if kwargs.command is None else _command(kwargs.command)
+    run_input = kwargs.input if kwargs.command is None else read_command(kwargs.command)
     return Request(kwargs, config, run_input)
 
 
@@ -77,8 +77,8 @@ def resumed(request: Request) -> Request:
     return Request(request.kwargs, {**request.config, "configurable": configurable}, None)
 
 
-def _command(given: dict[str, Any]) -> Command[Any]:
-    """Returns the Command; a `null` part counts as not given."""
+def read_command(given: dict[str, Any]) -> Command[Any]:
+    """Returns a client's command as LangGraph's; a `null` part counts as not given."""
     parts: dict[str, Any] = {}
     if given.get("resume") is not None:
         parts["resume"] = given["resume"]

@@ -1,12 +1,18 @@
-"""Threads and their state. Source: the LangGraph Platform API."""
+"""Threads. Source: the LangGraph Platform API."""
 
 import uuid
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
 
-from millstream.api.schemas.base import QueryModel, RequestModel
+from millstream.api.schemas.base import Listed, QueryModel, RequestModel
+from millstream.api.schemas.run import Command
 from millstream.shared.lifecycle import ThreadStatus
+
+LONGEST_TTL: Final = 100 * 365 * 24 * 60  # minutes
+SHORTEST_TTL: Final = 0.001  # minutes
+MOST_UPDATES: Final = 1000  # in all supersteps of one request
+MOST_PRUNED: Final = 1000  # threads of one request
 
 
 def _uuid(value: str) -> str:
@@ -16,12 +22,91 @@ def _uuid(value: str) -> str:
         raise ValueError("Invalid thread ID: must be a UUID") from None
 
 
+def _minutes_alone(value: Any) -> Any:
+    """A bare number is the minutes after which the thread is deleted."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return {"ttl": value}
+    return value
+
+
+ThreadId = Annotated[str, AfterValidator(_uuid)]
+
+
+class ThreadTtl(RequestModel):
+    """How long a thread lives after its last use."""
+
+    strategy: Literal["delete", "keep_latest"] = "delete"
+    ttl: int | float = Field(
+        ge=SHORTEST_TTL, le=LONGEST_TTL, description="Minutes after the last use of the thread."
+    )
+
+
+class SuperstepUpdate(RequestModel):
+    """What a node would have written."""
+
+    values: dict[str, Any] | list[Any] | None = None
+    command: Command | None = None
+    as_node: str | None = None
+
+    @model_validator(mode="after")
+    def _is_one_of_two(self) -> "SuperstepUpdate":
+        if self.command is not None and self.values is not None:
+            raise ValueError("values, command: give one of them, not both")
+        return self
+
+
+class Superstep(RequestModel):
+    """Updates that are applied together."""
+
+    updates: list[SuperstepUpdate] = Field(min_length=1)
+
+
 class ThreadCreate(RequestModel):
     """`POST /threads`"""
 
-    thread_id: Annotated[str, AfterValidator(_uuid)] | None = None
+    thread_id: ThreadId | None = None
     metadata: dict[str, Any] = {}
+    graph_id: str | None = Field(
+        default=None, min_length=1, description="The same as `metadata.graph_id`."
+    )
     if_exists: Literal["raise", "do_nothing"] = "raise"
+    ttl: Annotated[ThreadTtl, BeforeValidator(_minutes_alone)] | None = None
+    supersteps: list[Superstep] = Field(
+        default=[], description="The thread's first states; they need the name of its graph."
+    )
+
+    @model_validator(mode="after")
+    def _agrees(self) -> "ThreadCreate":
+        named = self.metadata.get("graph_id")
+        if self.graph_id is not None:
+            if named not in (None, self.graph_id):
+                raise ValueError("graph_id, metadata.graph_id: they name two different graphs")
+            self.metadata = {**self.metadata, "graph_id": self.graph_id}
+        elif self.supersteps and not isinstance(named, str):
+            raise ValueError("supersteps: metadata.graph_id must name the graph that they are for")
+        updates = sum(len(step.updates) for step in self.supersteps)
+        if updates > MOST_UPDATES:
+            raise ValueError(f"supersteps: at most {MOST_UPDATES} updates are taken, not {updates}")
+        return self
+
+
+class ThreadQuery(QueryModel):
+    """Query of `GET /threads/{thread_id}`."""
+
+    include: Annotated[list[Literal["ttl"]], Listed] = []
+
+
+class ThreadsPrune(RequestModel):
+    """`POST /threads/prune`"""
+
+    thread_ids: list[ThreadId] = Field(max_length=MOST_PRUNED)
+    strategy: Literal["delete", "keep_latest"] = "delete"
+
+
+class ThreadsPruned(BaseModel):
+    """How many of the threads were there, and are pruned now."""
+
+    pruned_count: int
 
 
 class Thread(BaseModel):
@@ -37,24 +122,4 @@ class Thread(BaseModel):
     values: dict[str, Any] | None
     interrupts: dict[str, list[Any]]
     error: dict[str, str] | None
-
-
-class StateQuery(QueryModel):
-    """Query of `GET /threads/{thread_id}/state`."""
-
-    subgraphs: bool = False
-
-
-class ThreadState(BaseModel):
-    """The state of a thread at one checkpoint."""
-
-    values: dict[str, Any] | list[Any]
-    next: list[str]
-    tasks: list[dict[str, Any]]
-    metadata: dict[str, Any] | None
-    created_at: str | None
-    checkpoint: dict[str, Any] | None
-    parent_checkpoint: dict[str, Any] | None
-    interrupts: list[dict[str, Any]]
-    checkpoint_id: str | None
-    parent_checkpoint_id: str | None
+    ttl: dict[str, Any] | None = Field(default=None, description="With `include=ttl`.")

@@ -4,21 +4,27 @@ from millstream.shared.scripts.admit import admit
 from millstream.shared.scripts.append import append
 from millstream.shared.scripts.cancel import cancel
 from millstream.shared.scripts.claim import Claim, claim
+from millstream.shared.scripts.copy_checkpoints import copy_checkpoints
+from millstream.shared.scripts.copy_thread import copy_thread
 from millstream.shared.scripts.create_thread import create_thread
 from millstream.shared.scripts.delete_run import delete_run
 from millstream.shared.scripts.delete_thread import delete_thread
 from millstream.shared.scripts.drop_checkpoints import drop_checkpoints
 from millstream.shared.scripts.due import due
 from millstream.shared.scripts.finish import finish
+from millstream.shared.scripts.forget_expiry import forget_expiry
 from millstream.shared.scripts.get_checkpoint import get_checkpoint
 from millstream.shared.scripts.hand_back import hand_back
+from millstream.shared.scripts.list_checkpoints import list_checkpoints
 from millstream.shared.scripts.note_joined import note_joined
+from millstream.shared.scripts.prune_checkpoints import prune_checkpoints
 from millstream.shared.scripts.put_checkpoint import put_checkpoint
 from millstream.shared.scripts.put_writes import put_writes
 from millstream.shared.scripts.read_events import read_events
 from millstream.shared.scripts.repair_run import repair_run
 from millstream.shared.scripts.repair_thread import repair_thread
 from millstream.shared.scripts.retire_thread import retire_thread
+from millstream.shared.scripts.store_state import store_state
 
 __all__ = [
     "Claim",
@@ -26,19 +32,25 @@ __all__ = [
     "append",
     "cancel",
     "claim",
+    "copy_checkpoints",
+    "copy_thread",
     "create_thread",
     "delete_run",
     "delete_thread",
     "drop_checkpoints",
     "due",
     "finish",
+    "forget_expiry",
     "get_checkpoint",
     "hand_back",
+    "list_checkpoints",
     "note_joined",
+    "prune_checkpoints",
     "put_checkpoint",
     "put_writes",
     "read_events",
     "repair_run",
     "repair_thread",
     "retire_thread",
+    "store_state",
 ]

@@ -8,6 +8,7 @@
   KEYS[5]  queue    sorted set
   KEYS[6]  wake     list
   KEYS[7]  live     set
+  KEYS[8]  expiring sorted set
   ARGV[1]  job id
   ARGV[2]  run id
   ARGV[3]  spec           msgpack of wire.RunSpec
@@ -26,6 +27,7 @@
   Returns {'admitted', now in µs, job id of the run that it displaced or ''}, {'missing'}, {'busy'} or {'full'}.
   A repeat with the same run id changes nothing and is 'admitted' again.
 ]]
+-- with expiry
 local time = redis.call('TIME')
 local now_us = string.format('%.0f', time[1] * 1000000 + time[2])
 local now_ms = math.floor(time[1] * 1000 + time[2] / 1000)
@@ -48,6 +50,7 @@ redis.call('HSET', KEYS[4], 'spec', ARGV[3], 'status', ARGV[4], 'created_at', no
   'fence', 0, 'attempt', 0, 'graph', ARGV[8], 'protocol', ARGV[11], 'queue', ARGV[13])
 redis.call('ZADD', KEYS[2], now_us, ARGV[2])
 redis.call('SADD', KEYS[7], ARGV[1])
+push_expiry(KEYS[1], KEYS[8], ARGV[1]:match('^[^/]+'), now_ms + tonumber(ARGV[6]))
 
 if deferred then
   -- It takes no place in the thread's FIFO before it is due: the claim gives it one.

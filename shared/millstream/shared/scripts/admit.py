@@ -49,6 +49,7 @@ async def admit(
             keys.queue(spec.queue),
             keys.wake(spec.queue),
             keys.live(),
+            keys.expiring(),
         ],
         [
             job,

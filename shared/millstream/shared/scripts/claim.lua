@@ -75,6 +75,7 @@ redis.call('ZADD', KEYS[1], now_ms + tonumber(ARGV[4]), ARGV[1])
 redis.call('HSET', KEYS[2], 'status', ARGV[10], 'fence', fence, 'attempt', attempt, 'control', ARGV[3],
   'token', ARGV[13], 'first', first, 'updated_at', now_us)
 redis.call('HSET', KEYS[3], 'active', ARGV[8], 'status', ARGV[7], 'updated_at', now_us)
+redis.call('HINCRBY', KEYS[3], 'epoch', 1) -- whatever was read of the thread's state before is old now
 if not run[5] and attempt <= tonumber(ARGV[5]) then
   -- The mark tells a reader that nothing was trimmed away before it.
   redis.call('XADD', KEYS[5], '*', 'metadata', '{"run_id":"' .. ARGV[2] .. '","attempt":' .. attempt .. '}',

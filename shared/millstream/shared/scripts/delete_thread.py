@@ -17,7 +17,16 @@ async def delete_thread(
     runs = [key(thread_id, run_id) for run_id in run_ids for key in (keys.run, keys.events)]
     reply = await SCRIPT(
         redis,
-        [keys.thread(thread_id), keys.waiting(thread_id), keys.retired(), *runs, *others],
+        [
+            keys.thread(thread_id),
+            keys.waiting(thread_id),
+            keys.retired(),
+            keys.ran(),
+            keys.checkpoint_runs(thread_id),
+            keys.expiring(),
+            *runs,
+            *others,
+        ],
         [len(runs), RunStatus.INTERRUPTED, thread_id],
     )
     return bool(reply)

@@ -1,38 +1,44 @@
-"""Undo what a run stored: see drop_checkpoints.lua."""
+"""Undo what runs stored: see drop_checkpoints.lua."""
+
+from collections.abc import Sequence
 
 from millstream.shared import keys
 from millstream.shared.errors import FencedError
 from millstream.shared.lifecycle import RunStatus
 from millstream.shared.redis import Client
 from millstream.shared.scripts.claim import Claim
-from millstream.shared.scripts.put_checkpoint import Place, guard
+from millstream.shared.scripts.place import FENCED, OTHER_NAMESPACES, families, guard
 from millstream.shared.scripts.script import Script
 
 SCRIPT = Script("drop_checkpoints")
 
 
-async def drop_checkpoints(redis: Client, place: Place, claim: Claim) -> int:
-    """Deletes the checkpoints and writes of the claimed run in one namespace; returns how many
-    checkpoints it were.
+async def drop_checkpoints(
+    redis: Client,
+    thread_id: str,
+    namespaces: Sequence[str],
+    run_ids: Sequence[str],
+    claim: Claim | None,
+) -> int | None:
+    """Deletes the checkpoints and writes of the runs; returns how many checkpoints it were.
+
+    Returns None, with nothing changed, if the thread has other namespaces than `namespaces`.
 
     Raises:
         FencedError: the lease is another's, or the run has ended.
     """
-    thread, namespace = place.thread_id, place.namespace
-    run, fence = guard(place, claim)
+    run, fence = guard(thread_id, claim)
     dropped = await SCRIPT(
         redis,
         [
-            keys.checkpoint_index(thread, namespace),
-            keys.checkpoint_records(thread, namespace),
-            keys.checkpoint_references(thread, namespace),
-            keys.checkpoint_values(thread, namespace),
-            keys.checkpoint_writes(thread, namespace),
-            keys.checkpoint_namespaces(thread),
+            keys.checkpoint_namespaces(thread_id),
+            keys.checkpoint_runs(thread_id),
+            keys.ran(),
             run,
+            *families(thread_id, namespaces),
         ],
-        [fence, RunStatus.RUNNING, namespace, claim.spec.run_id],
+        [fence, RunStatus.RUNNING, thread_id, len(run_ids), *run_ids, *namespaces],
     )
-    if dropped < 0:
+    if dropped == FENCED:
         raise FencedError("a rollback was refused: another worker holds the run, or it has ended")
-    return int(dropped)
+    return None if dropped == OTHER_NAMESPACES else int(dropped)

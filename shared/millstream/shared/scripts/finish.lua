@@ -10,6 +10,7 @@
   KEYS[7]  garbage  sorted set
   KEYS[8]  live     set
   KEYS[9]  undone   set
+  KEYS[10] expiring sorted set
   ARGV[1]  job id
   ARGV[2]  run id
   ARGV[3]  ticket          what the thread holds of the run (keys.ticket)
@@ -30,6 +31,7 @@
           {'fenced'} (the lease is another's) or {'refused', status or ''} (the run is not where the edge starts).
 ]]
 -- with release
+-- with expiry
 local run = redis.call('HMGET', KEYS[1], 'status', 'fence', 'cancel')
 if ARGV[4] ~= '' and run[1] and run[2] ~= ARGV[4] then return {'fenced'} end
 if run[1] ~= ARGV[10] then return {'refused', run[1] or ''} end
@@ -66,11 +68,13 @@ if forget then
   redis.call('SADD', KEYS[9], ARGV[2])
   redis.call('EXPIRE', KEYS[9], ARGV[6])
 end
+push_expiry(KEYS[2], KEYS[10], ARGV[1]:match('^[^/]+'), now_ms)
 if ARGV[7] == '1' then
   redis.call('EXPIRE', KEYS[1], ARGV[6])
   redis.call('ZREM', KEYS[3], ARGV[2])
   if redis.call('EXISTS', KEYS[3]) == 0 then
     redis.call('DEL', KEYS[2], KEYS[4])
+    redis.call('ZREM', KEYS[10], ARGV[1]:match('^[^/]+'))
     redis.call('ZADD', KEYS[7], now_ms, ARGV[1])
   end
 end

@@ -61,6 +61,7 @@ async def finish(
             keys.garbage(),
             keys.live(),
             keys.undone(thread_id),
+            keys.expiring(),
         ],
         [
             job,

@@ -10,15 +10,17 @@
 
   Returns {id, record, references, writes or '', value or nil of each reference}, or nil if there is none.
 ]]
+-- with words
 local id = ARGV[1]
 if id == '' then id = redis.call('ZREVRANGE', KEYS[1], 0, 0)[1] end
 local record = id and redis.call('HGET', KEYS[2], id)
 if not record then return nil end
 local framed = redis.call('HGET', KEYS[3], id)
 local reply = {id, record, framed, redis.call('HGET', KEYS[5], id) or ''}
-local at = 5 + struct.unpack('>I4', framed, 1) -- behind the run's id
+local at = 1
+for _ = 1, 3 do at = at + 4 + size_at(framed, at) end -- behind its run, its parent, …
 while at <= #framed do
-  local size = struct.unpack('>I4', framed, at)
+  local size = size_at(framed, at)
   reply[#reply + 1] = redis.call('HGET', KEYS[4], framed:sub(at + 4, at + 3 + size))
   at = at + 4 + size
 end

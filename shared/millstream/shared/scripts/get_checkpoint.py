@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from millstream.shared import keys
 from millstream.shared.redis import Client
-from millstream.shared.scripts.put_checkpoint import Place
+from millstream.shared.scripts.place import Place, family
 from millstream.shared.scripts.script import Script
 from millstream.shared.wire import unframe
 
@@ -16,6 +15,7 @@ class StoredCheckpoint:
     """A checkpoint as Redis holds it."""
 
     checkpoint_id: str
+    parent_id: str  # '' for none
     record: bytes
     writes: bytes  # as put_writes was given them, one after the other
     values: dict[bytes, bytes]  # field → msgpack
@@ -25,23 +25,16 @@ async def get_checkpoint(
     redis: Client, place: Place, checkpoint_id: str
 ) -> StoredCheckpoint | None:
     """Returns the checkpoint, or the newest of its namespace for ''; None if there is none."""
-    thread, namespace = place.thread_id, place.namespace
-    reply = await SCRIPT(
-        redis,
-        [
-            keys.checkpoint_index(thread, namespace),
-            keys.checkpoint_records(thread, namespace),
-            keys.checkpoint_references(thread, namespace),
-            keys.checkpoint_values(thread, namespace),
-            keys.checkpoint_writes(thread, namespace),
-        ],
-        [checkpoint_id],
-    )
+    reply = await SCRIPT(redis, family(place.thread_id, place.namespace), [checkpoint_id])
     if reply is None:
         return None
     found, record, references, writes, *values = reply
-    _, *fields = unframe(references)
+    _, parent, _, *fields = unframe(references)
     stored = zip(fields, values, strict=True)
     return StoredCheckpoint(
-        found.decode(), record, writes, {field: v for field, v in stored if v is not None}
+        checkpoint_id=found.decode(),
+        parent_id=parent.decode(),
+        record=record,
+        writes=writes,
+        values={field: value for field, value in stored if value is not None},
     )

@@ -1,31 +1,24 @@
 """Store a checkpoint: see put_checkpoint.lua."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 
 from millstream.shared import keys
 from millstream.shared.errors import FencedError
 from millstream.shared.lifecycle import RunStatus
 from millstream.shared.redis import Client
 from millstream.shared.scripts.claim import Claim
+from millstream.shared.scripts.place import Place, guard
 from millstream.shared.scripts.script import Script
+from millstream.shared.wire import frame
 
 SCRIPT = Script("put_checkpoint")
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A namespace of a thread's checkpoints."""
-
-    thread_id: str
-    namespace: str
-
-
-def guard(place: Place, claim: Claim | None) -> tuple[str, str | int]:
-    """Returns the run's key and the fence under which a write is made; '' for none."""
-    if claim is None:
-        return keys.thread(place.thread_id), ""
-    return keys.run(claim.spec.thread_id, claim.spec.run_id), claim.fence
+def references_of(
+    run_id: str, parent_id: str, fields: Iterable[bytes], built: Iterable[bytes]
+) -> bytes:
+    """Returns what a checkpoint refers to, framed (wire.py); see `put_checkpoint`."""
+    return frame([run_id.encode(), parent_id.encode(), frame(built), *fields])
 
 
 async def put_checkpoint(
@@ -34,22 +27,29 @@ async def put_checkpoint(
     claim: Claim | None,
     *,
     checkpoint_id: str,
+    parent_id: str,
+    run_id: str,
     record: bytes,
-    references: bytes,
+    fields: Iterable[bytes],
     values: Mapping[bytes, bytes],
+    built: Iterable[bytes] = (),
 ) -> None:
     """Writes the checkpoint and its new values in one step; the same again changes nothing.
 
     Args:
         claim: the lease of the run that writes; None for an update from outside of runs.
-        references: the run's id and the field of each value, framed (wire.py).
+        parent_id: '' for none.
+        run_id: whose checkpoint it is; '' for nobody's.
+        fields: of each value that the checkpoint refers to.
         values: field → msgpack, of the values that are not stored yet.
+        built: the prefix of the field of each channel that may have to be built from ancestors.
 
     Raises:
         FencedError: the lease is another's, or the run has ended.
     """
     thread, namespace = place.thread_id, place.namespace
-    run, fence = guard(place, claim)
+    run, fence = guard(thread, claim)
+    references = references_of(run_id, parent_id, fields, built)
     written = await SCRIPT(
         redis,
         [
@@ -59,6 +59,8 @@ async def put_checkpoint(
             keys.checkpoint_values(thread, namespace),
             keys.checkpoint_namespaces(thread),
             run,
+            keys.checkpoint_runs(thread),
+            keys.ran(),
         ],
         [
             fence,
@@ -67,6 +69,8 @@ async def put_checkpoint(
             checkpoint_id,
             record,
             references,
+            run_id,
+            keys.ran_in(run_id, thread),
             *(word for value in values.items() for word in value),
         ],
     )

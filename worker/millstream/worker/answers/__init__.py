@@ -1,26 +1,18 @@
 """What the API may ask: one file a subject, each verb once in the table."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Final
 
-from millstream.shared.redis import Client
 from millstream.shared.wire import Call
-from millstream.worker.answers import state
-from millstream.worker.checkpoints.saver import FencedSaver
-from millstream.worker.graphs import GraphRegistry
+from millstream.worker.answers import state, update
+from millstream.worker.answers.means import Means
 
+__all__ = ["VERBS", "Means"]
 
-@dataclass(frozen=True, slots=True)
-class Means:
-    """What an answer is made with; one set a worker process."""
-
-    redis: Client
-    registry: GraphRegistry
-    saver: FencedSaver  # under no lease: it reads, or writes what a client asked for
-
-
-# Each returns JSON; it raises NotFoundError or InvalidError for what the caller should be told.
+# Each returns JSON; what it refuses is one of the errors in `shared.calls.KINDS`.
 VERBS: Final[dict[str, Callable[[Means, Call], Awaitable[bytes]]]] = {
-    "state": lambda means, call: state.get(means.registry, means.saver, call),
+    "state": state.get,
+    "history": state.history,
+    "update": update.update,
+    "seed": update.seed,
 }

@@ -1,23 +1,103 @@
-"""A thread's state, as LangGraph has it and as the API shows it."""
+"""A thread's state and its history, as LangGraph has them and as the API shows them."""
 
-from typing import Any
+from typing import Any, Final
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import StateSnapshot
 
+from millstream.shared.errors import TooLargeError
 from millstream.shared.wire import Call
-from millstream.worker.checkpoints.saver import FencedSaver
+from millstream.worker.answers.means import Means
 from millstream.worker.encode import encode
-from millstream.worker.graphs import GraphRegistry
+from millstream.worker.graphs import Graph
+
+MOST_BYTES: Final = 64 * 1024 * 1024  # of an answer, which goes through Redis
+PAGE: Final = 20  # states that are held at once while a history is read
 
 
-async def get(registry: GraphRegistry, saver: FencedSaver, call: Call) -> bytes:
-    """`state`: a thread's state. Arguments: thread_id, subgraphs."""
-    thread_id = call.arguments["thread_id"]
-    config: RunnableConfig = {"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}}
-    async with registry.open(call.graph_id, config, saver) as graph:
-        snapshot = await graph.aget_state(config, subgraphs=bool(call.arguments["subgraphs"]))
-        return encode(show_state(snapshot, thread_id))
+async def get(means: Means, call: Call) -> bytes:
+    """`state`: a thread's state. Arguments: thread_id, checkpoint, subgraphs, select.
+
+    A checkpoint that is not there has an empty state, as the reference has it.
+
+    Raises TooLargeError.
+    """
+    given = call.arguments
+    config = config_of(call, given["checkpoint"])
+    async with means.registry.open(call.graph_id, config, means.saver) as graph:
+        snapshot = await graph.aget_state(config, subgraphs=bool(given["subgraphs"]))
+        body = encode(_selected(show_state(snapshot, given["thread_id"]), given["select"]))
+    if len(body) > MOST_BYTES:
+        raise TooLargeError(
+            f"select: the state takes {len(body)} bytes, and an answer may take {MOST_BYTES}; "
+            "ask for some of its fields"
+        )
+    return body
+
+
+async def history(means: Means, call: Call) -> bytes:
+    """`history`: states of a thread, newest first. Arguments: thread_id, checkpoint, limit,
+    before (a checkpoint's id or None), metadata (what a checkpoint's must have), select.
+
+    Raises TooLargeError.
+    """
+    given = call.arguments
+    config = config_of(call, given["checkpoint"])
+    shown: list[bytes] = []
+    size = 2
+    async with means.registry.open(call.graph_id, config, means.saver) as graph:
+        before = given["before"]
+        while len(shown) < given["limit"]:
+            wanted = min(PAGE, given["limit"] - len(shown))
+            page = await _page(graph, config, before, wanted, given["metadata"])
+            for snapshot in page:
+                state = show_state(snapshot, given["thread_id"])
+                before = state["checkpoint_id"]
+                shown.append(encode(_selected(state, given["select"])))
+                size += 1 + len(shown[-1])
+            if size > MOST_BYTES:
+                raise TooLargeError(
+                    f"limit: the first {len(shown)} states take {size} bytes, and an answer may "
+                    f"take {MOST_BYTES}; ask for fewer of them, or select some of their fields"
+                )
+            if len(page) < wanted:
+                break
+    return b"[" + b",".join(shown) + b"]"
+
+
+async def _page(
+    graph: Graph, config: RunnableConfig, before: str | None, limit: int, metadata: dict[str, Any]
+) -> list[StateSnapshot]:
+    last: RunnableConfig | None = {"configurable": {"checkpoint_id": before}} if before else None
+    states = graph.aget_state_history(config, filter=metadata or None, before=last, limit=limit)
+    return [snapshot async for snapshot in states]
+
+
+def config_of(call: Call, place: dict[str, Any]) -> RunnableConfig:
+    """Returns LangGraph's name for a place on the call's thread (checkpoint_ns, checkpoint_id,
+    checkpoint_map)."""
+    return {
+        "configurable": {
+            "checkpoint_ns": "",
+            **place,
+            "thread_id": call.arguments["thread_id"],
+            "graph_id": call.graph_id,
+        },
+    }
+
+
+def _selected(state: dict[str, Any], select: list[str]) -> dict[str, Any]:
+    """Returns the named fields; `values.<key>` is one key of the values. All, if none is named."""
+    if not select:
+        return state
+    chosen = {name: state[name] for name in select if name in state}
+    keys = [name.removeprefix("values.") for name in select if name not in state]
+    if keys and "values" not in chosen:
+        values = state["values"]
+        chosen["values"] = (
+            {key: values[key] for key in keys if key in values} if isinstance(values, dict) else {}
+        )
+    return chosen
 
 
 def show_state(snapshot: StateSnapshot, thread_id: str) -> dict[str, Any]:
@@ -67,11 +147,14 @@ def _place(config: Any, thread_id: str) -> dict[str, Any] | None:
     checkpoint_id = configurable.get("checkpoint_id")
     if checkpoint_id is None:
         return None
-    return {
+    place = {
         "checkpoint_id": checkpoint_id,
         "thread_id": thread_id,
         "checkpoint_ns": configurable.get("checkpoint_ns", ""),
     }
+    if "checkpoint_map" in configurable:  # of a subgraph: which checkpoints of its parents it is of
+        place["checkpoint_map"] = configurable["checkpoint_map"]
+    return place
 
 
 def _task_place(state: Any, thread_id: str) -> dict[str, Any] | None:

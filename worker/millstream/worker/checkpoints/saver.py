@@ -5,25 +5,21 @@ checkpoint refers to the versions it holds. Values are LangGraph's own serialisa
 (`JsonPlusSerializer`), so types come back as they were.
 """
 
-import asyncio
+import copy
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Protocol, Self, TypeVar
 
-import msgspec
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
     WRITES_IDX_MAP,
-    BaseCheckpointSaver,
     ChannelVersions,
     Checkpoint,
     CheckpointMetadata,
     CheckpointTuple,
-    PendingWrite,
     get_checkpoint_id,
     get_checkpoint_metadata,
-    writes_sort_key,
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
@@ -31,40 +27,26 @@ from millstream.shared import checkpoints, scripts
 from millstream.shared.redis import Client
 from millstream.shared.scripts import Claim
 from millstream.shared.scripts.get_checkpoint import StoredCheckpoint
-from millstream.shared.scripts.put_checkpoint import Place
-from millstream.shared.wire import frame, unframe
+from millstream.shared.scripts.place import Place
+from millstream.shared.wire import frame
+from millstream.worker.checkpoints.blocking import BlockingCalls
+from millstream.worker.checkpoints.records import (
+    NUL,
+    Record,
+    Write,
+    config_of,
+    field_of,
+    pack,
+    place_of,
+    prefix_of,
+    read_metadata,
+    read_tuple,
+    require_fit,
+)
 from millstream.worker.patience import patiently
 
-PAGE: Final = 50  # checkpoints read at once while listing
-MOST_BYTES: Final = 256 * 1024 * 1024  # of one value; Redis takes no word over 512 MB
-NUL: Final = b"\0"
+PAGE: Final = 20  # checkpoints read at once while listing
 Result = TypeVar("Result")
-Typed = tuple[str, bytes]  # what a serializer makes of a value
-
-pack = msgspec.msgpack.Encoder().encode
-
-
-class _Record(msgspec.Struct, array_like=True):
-    """A checkpoint without its channel values."""
-
-    checkpoint: Typed
-    metadata: Typed
-    parent_id: str | None
-
-
-class _Write(msgspec.Struct, array_like=True):
-    """One pending write."""
-
-    task_id: str
-    index: int
-    channel: str
-    value: Typed
-    task_path: str
-
-
-_record = msgspec.msgpack.Decoder(_Record)
-_write = msgspec.msgpack.Decoder(_Write)
-_typed = msgspec.msgpack.Decoder(Typed)
 
 
 class Guard(Protocol):
@@ -77,7 +59,7 @@ class Guard(Protocol):
         """Returns when a checkpoint may be stored; raises FencedError as `check` does."""
 
 
-class FencedSaver(BaseCheckpointSaver[str]):
+class FencedSaver(BlockingCalls):
     """LangGraph's checkpointer. `under(claim)` gives the one that a run writes through."""
 
     def __init__(self, redis: Client, *, serde: SerializerProtocol | None = None) -> None:
@@ -85,13 +67,11 @@ class FencedSaver(BaseCheckpointSaver[str]):
         self._redis = redis
         self._claim: Claim | None = None
         self._guard: Guard | None = None
-        self._loop = asyncio.get_running_loop()
 
     def under(self, claim: Claim, guard: Guard | None = None) -> Self:
         """Returns a saver whose writes are refused (FencedError) once the claim's lease is lost, or
         its guard says so."""
-        bound = self.__class__.__new__(self.__class__)
-        bound.__dict__.update(self.__dict__)
+        bound = copy.copy(self)
         bound._claim = claim
         bound._guard = guard
         return bound
@@ -100,10 +80,14 @@ class FencedSaver(BaseCheckpointSaver[str]):
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Returns the checkpoint that the config names, or the newest of its namespace."""
-        place = _place(config)
+        place = place_of(config)
         wanted = get_checkpoint_id(config) or ""
-        stored = await self._persist(lambda: scripts.get_checkpoint(self._redis, place, wanted))
-        return None if stored is None else self._tuple(place, stored)
+        stored = await self._persist(lambda: self._read(place, wanted))
+        return None if stored is None else read_tuple(self.serde, place, stored)
+
+    async def _read(self, place: Place, wanted: str) -> StoredCheckpoint | None:
+        """Returns the checkpoint of that id, or the newest for ''."""
+        return await scripts.get_checkpoint(self._redis, place, wanted)
 
     async def alist(
         self,
@@ -121,72 +105,47 @@ class FencedSaver(BaseCheckpointSaver[str]):
         if config is None:
             raise ValueError("listing needs a config with a thread_id")
         left = limit
+        if left is not None and left <= 0:
+            return
+        count = PAGE if left is None or filter else min(PAGE, left)
         for place in await self._places(config):
-            async for found in self._list_namespace(place, config, before):
-                if left is not None and left <= 0:
-                    return
-                if filter and not all(found.metadata.get(k) == v for k, v in filter.items()):
-                    continue
+            async for stored in self._stored(place, config, before, count):
+                if filter:
+                    metadata = read_metadata(self.serde, stored)
+                    if not all(metadata.get(k) == v for k, v in filter.items()):
+                        continue
+                yield read_tuple(self.serde, place, stored)
                 if left is not None:
                     left -= 1
-                yield found
+                    if left == 0:
+                        return
 
     async def _places(self, config: RunnableConfig) -> list[Place]:
         if config["configurable"].get("checkpoint_ns") is not None:
-            return [_place(config)]
+            return [place_of(config)]
         thread_id = str(config["configurable"]["thread_id"])
         return [Place(thread_id, ns) for ns in await checkpoints.namespaces(self._redis, thread_id)]
 
-    async def _list_namespace(
-        self, place: Place, config: RunnableConfig, before: RunnableConfig | None
-    ) -> AsyncIterator[CheckpointTuple]:
+    async def _stored(
+        self, place: Place, config: RunnableConfig, before: RunnableConfig | None, count: int
+    ) -> AsyncIterator[StoredCheckpoint]:
         wanted = get_checkpoint_id(config)
         last = get_checkpoint_id(before) if before else None
-        while True:
-            if wanted is not None:
-                ids = [wanted] if last is None or wanted < last else []
-            else:
-                ids = await checkpoints.newest_ids(self._redis, place, before=last, limit=PAGE)
-            for checkpoint_id in ids:
-                stored = await scripts.get_checkpoint(self._redis, place, checkpoint_id)
+        if wanted:
+            if not last or wanted < last:
+                stored = await scripts.get_checkpoint(self._redis, place, wanted)
                 if stored is not None:
-                    yield self._tuple(place, stored)
-            if wanted is not None or len(ids) < PAGE:
+                    yield stored
+            return
+        position = last or None
+        while True:
+            page, position = await scripts.list_checkpoints(
+                self._redis, place, before=position, count=count
+            )
+            for stored in page:
+                yield stored
+            if position is None:
                 return
-            last = ids[-1]
-
-    def _tuple(self, place: Place, stored: StoredCheckpoint) -> CheckpointTuple:
-        load = self.serde.loads_typed
-        record = _record.decode(stored.record)
-        values = {}
-        for field, value in stored.values.items():
-            channel, _, _ = field.rpartition(b"\0")
-            values[channel.decode()] = load(_typed.decode(value))
-        checkpoint: Checkpoint = {**load(record.checkpoint), "channel_values": values}  # type: ignore[typeddict-item]
-        return CheckpointTuple(
-            config=_config(place, stored.checkpoint_id),
-            checkpoint=checkpoint,
-            metadata=load(record.metadata),
-            parent_config=_config(place, record.parent_id) if record.parent_id else None,
-            pending_writes=self._pending(stored.writes),
-        )
-
-    def _pending(self, framed: bytes) -> list[PendingWrite]:
-        """Returns the writes in the order in which LangGraph applies them.
-
-        A task's ordinary write is kept when it is stored again; its special ones (error,
-        interrupt, resume) are replaced.
-        """
-        kept: dict[tuple[str, int], _Write] = {}
-        for packed in unframe(framed)[1::2]:  # each behind its run's id
-            write = _write.decode(packed)
-            place = (write.task_id, write.index)
-            if write.index < 0 or place not in kept:
-                kept[place] = write
-        ordered = sorted(
-            kept.values(), key=lambda w: writes_sort_key(w.task_path, w.task_id, w.index)
-        )
-        return [(w.task_id, w.channel, self.serde.loads_typed(w.value)) for w in ordered]
 
     # ── Writing ─────────────────────────────────────────────────────────────────────────────
 
@@ -198,34 +157,32 @@ class FencedSaver(BaseCheckpointSaver[str]):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         """Stores a checkpoint and the values that are new in it; raises FencedError."""
-        place, dump = _place(config), self.serde.dumps_typed
-        values = checkpoint["channel_values"]
-        record = _Record(
+        place, dump = place_of(config), self.serde.dumps_typed
+        values, versions = checkpoint["channel_values"], checkpoint["channel_versions"]
+        metadata = get_checkpoint_metadata(config, metadata)
+        record = Record(
             checkpoint=dump({k: v for k, v in checkpoint.items() if k != "channel_values"}),
-            metadata=dump(get_checkpoint_metadata(config, metadata)),
-            parent_id=get_checkpoint_id(config),
+            metadata=dump(metadata),
         )
-        references = [self._run_id().encode()]
-        references += [_field(c, v) for c, v in checkpoint["channel_versions"].items()]
         stored = {
-            _field(channel, version): pack(dump(values[channel]))
+            field_of(channel, version): pack(dump(values[channel]))
             for channel, version in new_versions.items()
-            if channel in values
+            # A version that the checkpoint does not name could never be read.
+            if channel in values and versions.get(channel) == version
         }
-        for name, value in stored.items():
-            _fits(f"channel {name.partition(NUL)[0].decode()!r}", value)
-        write = partial(
-            scripts.put_checkpoint,
-            self._redis,
+        for field, value in stored.items():
+            require_fit(f"channel {field.partition(NUL)[0].decode()!r}", value)
+        await self._store(
             place,
-            self._claim,
-            checkpoint_id=checkpoint["id"],
+            checkpoint["id"],
+            parent_id=get_checkpoint_id(config) or "",
+            run_id=self._run_id() or str(metadata.get("run_id") or ""),
             record=pack(record),
-            references=frame(references),
+            fields=[field_of(channel, version) for channel, version in versions.items()],
             values=stored,
+            built=[prefix_of(c) for c in metadata.get("counters_since_delta_snapshot") or ()],
         )
-        await self._write(write)
-        return _config(place, checkpoint["id"])
+        return config_of(place, checkpoint["id"])
 
     async def aput_writes(
         self,
@@ -235,9 +192,9 @@ class FencedSaver(BaseCheckpointSaver[str]):
         task_path: str = "",
     ) -> None:
         """Stores what a task wrote before the next checkpoint; raises FencedError."""
-        run_id = self._run_id().encode()
+        run_id = self._run_id()
         entries = [
-            _Write(
+            Write(
                 task_id=task_id,
                 index=WRITES_IDX_MAP.get(channel, index),
                 channel=channel,
@@ -247,26 +204,96 @@ class FencedSaver(BaseCheckpointSaver[str]):
             for index, (channel, value) in enumerate(writes)
         ]
         if entries:
-            framed = frame(word for entry in entries for word in (run_id, pack(entry)))
-            _fits(f"what task {task_id} wrote", framed)
-            write = partial(
-                scripts.put_writes,
-                self._redis,
-                _place(config),
-                self._claim,
-                checkpoint_id=config["configurable"]["checkpoint_id"],
-                entries=framed,
-            )
-            await self._write(write)
+            framed = frame(word for entry in entries for word in (run_id.encode(), pack(entry)))
+            require_fit(f"what task {task_id} wrote", framed)
+            checkpoint_id = config["configurable"]["checkpoint_id"]
+            await self._store_writes(place_of(config), checkpoint_id, run_id, framed)
 
-    async def adelete_thread(self, thread_id: str) -> None:
-        """Deletes every checkpoint of the thread."""
-        await checkpoints.delete_thread(self._redis, thread_id)
+    async def _store(
+        self,
+        place: Place,
+        checkpoint_id: str,
+        *,
+        parent_id: str,
+        run_id: str,
+        record: bytes,
+        fields: Sequence[bytes],
+        values: Mapping[bytes, bytes],
+        built: Sequence[bytes],
+    ) -> None:
+        write = partial(
+            scripts.put_checkpoint,
+            self._redis,
+            place,
+            self._claim,
+            checkpoint_id=checkpoint_id,
+            parent_id=parent_id,
+            run_id=run_id,
+            record=record,
+            fields=fields,
+            values=values,
+            built=built,
+        )
+        await self._write(write)
+
+    async def _store_writes(
+        self, place: Place, checkpoint_id: str, run_id: str, entries: bytes
+    ) -> None:
+        write = partial(
+            scripts.put_writes,
+            self._redis,
+            place,
+            self._claim,
+            checkpoint_id=checkpoint_id,
+            run_id=run_id,
+            entries=entries,
+        )
+        await self._write(write)
 
     def get_next_version(self, current: str | None, channel: None) -> str:
         """Returns a version after `current`; two forks of a thread never share one."""
         number = 0 if current is None else int(str(current).partition(".")[0])
         return f"{number + 1:032}.{random.random():016}"
+
+    # ── Whole threads ───────────────────────────────────────────────────────────────────────
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        """Deletes every checkpoint of the thread; raises FencedError."""
+        await self._persist(
+            lambda: checkpoints.delete_thread(self._redis, str(thread_id), self._claim)
+        )
+
+    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """Deletes all that the runs stored, in whichever threads; raises FencedError."""
+        ids = [str(run_id) for run_id in run_ids]
+        await self._persist(lambda: checkpoints.delete_for_runs(self._redis, ids, self._claim))
+
+    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Copies every checkpoint of a thread to another; raises FencedError."""
+        source, target = str(source_thread_id), str(target_thread_id)
+        await self._persist(
+            lambda: checkpoints.copy_thread(self._redis, source, target, self._claim)
+        )
+
+    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """Deletes the threads' checkpoints (`delete`), or all but the newest (`keep_latest`).
+
+        Raises:
+            ValueError: another strategy.
+            ConflictError: a run is active on a thread, and it is not this saver's own.
+            FencedError: the lease is lost.
+        """
+        if strategy not in ("delete", "keep_latest"):
+            raise ValueError(f"strategy is {strategy!r}: it must be 'delete' or 'keep_latest'")
+        for thread_id in thread_ids:
+            prune = partial(
+                checkpoints.prune,
+                self._redis,
+                str(thread_id),
+                keep_latest=strategy == "keep_latest",
+                claim=self._claim,
+            )
+            await self._persist(prune)
 
     async def _write(self, call: Callable[[], Awaitable[None]]) -> None:
         if self._guard is not None:
@@ -282,88 +309,3 @@ class FencedSaver(BaseCheckpointSaver[str]):
 
     def _run_id(self) -> str:
         return self._claim.spec.run_id if self._claim is not None else ""
-
-    # ── For graphs that run in threads ──────────────────────────────────────────────────────
-
-    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        """`aget_tuple` from a thread other than the event loop's."""
-        return self._blocking(self.aget_tuple(config))
-
-    def list(
-        self,
-        config: RunnableConfig | None,
-        *,
-        filter: dict[str, Any] | None = None,
-        before: RunnableConfig | None = None,
-        limit: int | None = None,
-    ) -> Iterator[CheckpointTuple]:
-        """`alist` from a thread other than the event loop's; read as a whole."""
-
-        async def collect() -> Sequence[CheckpointTuple]:
-            return [t async for t in self.alist(config, filter=filter, before=before, limit=limit)]
-
-        yield from self._blocking(collect())
-
-    def put(
-        self,
-        config: RunnableConfig,
-        checkpoint: Checkpoint,
-        metadata: CheckpointMetadata,
-        new_versions: ChannelVersions,
-    ) -> RunnableConfig:
-        """`aput` from a thread other than the event loop's."""
-        return self._blocking(self.aput(config, checkpoint, metadata, new_versions))
-
-    def put_writes(
-        self,
-        config: RunnableConfig,
-        writes: Sequence[tuple[str, Any]],
-        task_id: str,
-        task_path: str = "",
-    ) -> None:
-        """`aput_writes` from a thread other than the event loop's."""
-        self._blocking(self.aput_writes(config, writes, task_id, task_path))
-
-    def delete_thread(self, thread_id: str) -> None:
-        """`adelete_thread` from a thread other than the event loop's."""
-        self._blocking(self.adelete_thread(thread_id))
-
-    def _blocking(self, work: Coroutine[Any, Any, Result]) -> Result:
-        try:
-            running = asyncio.get_running_loop()
-        except RuntimeError:
-            return asyncio.run_coroutine_threadsafe(work, self._loop).result()
-        work.close()
-        raise RuntimeError(
-            f"A synchronous checkpoint call would block the event loop {running!r}: use the "
-            "asynchronous methods of the graph (ainvoke, aget_state, …)."
-        )
-
-
-def _fits(what: str, value: bytes) -> None:
-    """Raises ValueError for what Redis could not keep, however often it is sent."""
-    if len(value) > MOST_BYTES:
-        raise ValueError(
-            f"{what} takes {len(value)} bytes in the checkpoint, and {MOST_BYTES} is the most: "
-            "keep large things elsewhere, and their address in the state"
-        )
-
-
-def _place(config: RunnableConfig) -> Place:
-    configurable = config["configurable"]
-    return Place(str(configurable["thread_id"]), configurable.get("checkpoint_ns") or "")
-
-
-def _config(place: Place, checkpoint_id: str) -> RunnableConfig:
-    return {
-        "configurable": {
-            "thread_id": place.thread_id,
-            "checkpoint_ns": place.namespace,
-            "checkpoint_id": checkpoint_id,
-        }
-    }
-
-
-def _field(channel: str, version: object) -> bytes:
-    """Returns where a version of a channel's value is stored."""
-    return f"{channel}\0{version}".encode()

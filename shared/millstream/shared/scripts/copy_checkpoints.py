@@ -1,0 +1,47 @@
+"""Copy a thread's checkpoints to another thread: see copy_checkpoints.lua."""
+
+from collections.abc import Sequence
+
+from millstream.shared import keys
+from millstream.shared.errors import FencedError
+from millstream.shared.lifecycle import RunStatus
+from millstream.shared.redis import Client
+from millstream.shared.scripts.claim import Claim
+from millstream.shared.scripts.place import FENCED, OTHER_NAMESPACES, families, guard
+from millstream.shared.scripts.script import Script
+
+SCRIPT = Script("copy_checkpoints")
+
+
+async def copy_checkpoints(
+    redis: Client,
+    source_id: str,
+    target_id: str,
+    namespaces: Sequence[str],
+    claim: Claim | None,
+) -> int | None:
+    """Copies every checkpoint; returns how many. The same again changes nothing.
+
+    Returns None, with nothing changed, if the source has other namespaces than `namespaces`.
+
+    Raises:
+        FencedError: the lease is another's, or the run has ended.
+    """
+    run, fence = guard(target_id, claim)
+    pairs = zip(families(source_id, namespaces), families(target_id, namespaces), strict=True)
+    copied = await SCRIPT(
+        redis,
+        [
+            keys.checkpoint_namespaces(source_id),
+            keys.checkpoint_namespaces(target_id),
+            keys.checkpoint_runs(source_id),
+            keys.checkpoint_runs(target_id),
+            keys.ran(),
+            run,
+            *(key for pair in pairs for key in pair),
+        ],
+        [fence, RunStatus.RUNNING, target_id, *namespaces],
+    )
+    if copied == FENCED:
+        raise FencedError("a copy was refused: another worker holds the run, or it has ended")
+    return None if copied == OTHER_NAMESPACES else int(copied)

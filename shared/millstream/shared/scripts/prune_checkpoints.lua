@@ -1,0 +1,119 @@
+--[[
+  Delete a thread's checkpoints: all of them, or all but the newest of each namespace and what that one
+  builds on.
+
+  KEYS[1]  namespaces  set
+  KEYS[2]  runs        set, of those that stored something in the thread
+  KEYS[3]  ran         sorted set
+  KEYS[4]  thread      hash
+  KEYS[5]  run         hash
+  KEYS[6…] index, records, references, values, writes of each namespace
+  ARGV[1]  fence       of the run that does it; '' when no run does
+  ARGV[2]  running     the status of a run that somebody holds
+  ARGV[3]  thread id
+  ARGV[4]  keep        1 to keep the newest
+  ARGV[5]  idle        1 to refuse while another run of the thread is active: what it has read may go
+  ARGV[6…] the namespaces in the order of their keys
+
+  Returns how many checkpoints it deleted, -1 when the caller has been fenced off, -2 when the thread
+  has other namespaces than the caller named, -3 when it is busy; then nothing was changed.
+]]
+-- with held
+-- with words
+-- with same_namespaces
+-- with forget_runs
+if not held(KEYS[5], ARGV[1], ARGV[2]) then return -1 end
+if ARGV[5] == '1' and redis.call('HEXISTS', KEYS[4], 'active') == 1 then return -3 end
+if not same_namespaces(KEYS[1], 6) then return -2 end
+-- An update that has read the thread's state must read it again (store_state.lua).
+if redis.call('EXISTS', KEYS[4]) == 1 then redis.call('HINCRBY', KEYS[4], 'epoch', 1) end
+
+local kept_runs = {}
+
+local function note_runs(framed_writes)
+  local entries = words(framed_writes)
+  for i = 1, #entries, 2 do kept_runs[entries[i]] = true end
+end
+
+-- Takes out of `wanted` the prefixes for which one of the fields has a value.
+local function found_among(fields, values, wanted)
+  for prefix in pairs(wanted) do
+    for i = 4, #fields do
+      local field = fields[i]
+      if field:sub(1, #prefix) == prefix and not field:find('\0', #prefix + 1, true)
+        and redis.call('HEXISTS', values, field) == 1 then
+        wanted[prefix] = nil
+        break
+      end
+    end
+  end
+end
+
+-- Returns the checkpoints that stay, the newest first: those behind it hold what its channels that
+-- keep only changes (DeltaChannel) are built from, down to the nearest whole value of each.
+local function lineage(head, references, values)
+  local chain, seen, wanted, id = {}, {}, nil, head
+  while id ~= '' and not seen[id] do
+    local framed = redis.call('HGET', references, id)
+    if not framed then break end
+    local fields = words(framed)
+    seen[id] = true
+    chain[#chain + 1] = {id, framed, fields}
+    if not wanted then
+      wanted = {}
+      for _, prefix in ipairs(words(fields[3])) do wanted[prefix] = true end
+    end
+    found_among(fields, values, wanted)
+    if next(wanted) == nil then break end
+    id = fields[2]
+  end
+  return chain
+end
+
+-- Keeps little, so it takes that little out, deletes all at once, and puts it back.
+local function keep_latest(index, records, references, values, writes)
+  local head = redis.call('ZREVRANGE', index, 0, 0)[1]
+  local chain = head and lineage(head, references, values) or {}
+  for _, link in ipairs(chain) do kept_runs[link[3][1]] = true end
+  local dropped = redis.call('ZCARD', index) - #chain
+  local staying = {} -- key, field, value, …
+  for _, id in ipairs(redis.call('HKEYS', writes)) do
+    local stays = dropped == 0 or not head or id > head -- of a checkpoint that is still to come
+    for _, link in ipairs(chain) do stays = stays or link[1] == id end
+    if stays then
+      local framed = redis.call('HGET', writes, id)
+      note_runs(framed)
+      for _, word in ipairs({writes, id, framed}) do staying[#staying + 1] = word end
+    end
+  end
+  if dropped == 0 then return 0 end
+  for _, link in ipairs(chain) do
+    for _, word in ipairs({records, link[1], redis.call('HGET', records, link[1])}) do
+      staying[#staying + 1] = word
+    end
+    for _, word in ipairs({references, link[1], link[2]}) do staying[#staying + 1] = word end
+    for i = 4, #link[3] do
+      local value = redis.call('HGET', values, link[3][i])
+      if value then
+        for _, word in ipairs({values, link[3][i], value}) do staying[#staying + 1] = word end
+      end
+    end
+  end
+  redis.call('UNLINK', index, records, references, values, writes)
+  for i = 1, #staying, 3 do redis.call('HSET', staying[i], staying[i + 1], staying[i + 2]) end
+  for _, link in ipairs(chain) do redis.call('ZADD', index, 0, link[1]) end
+  return dropped
+end
+
+local dropped = 0
+for at = 6, #KEYS, 5 do
+  if ARGV[4] == '1' then
+    dropped = dropped + keep_latest(KEYS[at], KEYS[at + 1], KEYS[at + 2], KEYS[at + 3], KEYS[at + 4])
+  else
+    dropped = dropped + redis.call('ZCARD', KEYS[at])
+    redis.call('UNLINK', KEYS[at], KEYS[at + 1], KEYS[at + 2], KEYS[at + 3], KEYS[at + 4])
+  end
+end
+if ARGV[4] ~= '1' then redis.call('UNLINK', KEYS[1]) end
+forget_runs(KEYS[2], KEYS[3], ARGV[3], kept_runs)
+return dropped

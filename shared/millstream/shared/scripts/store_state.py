@@ -1,0 +1,80 @@
+"""Store an update of a thread's state: see store_state.lua."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from millstream.shared import keys
+from millstream.shared.redis import Client
+from millstream.shared.scripts.place import Place, families
+from millstream.shared.scripts.script import Script, Word, pairs
+
+SCRIPT = Script("store_state")
+FIRST: Final = 4  # the number of the first namespace's first key
+PER_NAMESPACE: Final = 5
+
+
+@dataclass(slots=True)
+class StagedNamespace:
+    """What is to be stored in one namespace of a thread's checkpoints."""
+
+    checkpoints: dict[str, tuple[bytes, bytes]] = field(default_factory=dict)  # record, references
+    values: dict[bytes, bytes] = field(default_factory=dict)
+    writes: dict[str, bytes] = field(default_factory=dict)  # checkpoint id → framed entries
+
+    def words(self, first: int) -> list[Word]:
+        """Returns key, field, value, …; `first` is the number of the namespace's first key."""
+        _, records, references, values, writes = range(first, first + PER_NAMESPACE)
+        found: list[Word] = []
+        for checkpoint_id, (record, refers) in self.checkpoints.items():
+            found += [records, checkpoint_id, record, references, checkpoint_id, refers]
+        for name, value in self.values.items():
+            found += [values, name, value]
+        for checkpoint_id, entries in self.writes.items():
+            found += [writes, checkpoint_id, entries]
+        return found
+
+
+async def store_state(
+    redis: Client,
+    thread_id: str,
+    staged: Mapping[Place, StagedNamespace],
+    *,
+    epoch: int | None,
+    deadline_ms: int,
+    fields: dict[str, Any],
+) -> str:
+    """Stores all of it in one step or nothing; returns the script's word for what happened.
+
+    Args:
+        staged: what is new in each namespace of the thread.
+        epoch: that of the thread when its state was read; None for a thread that is to be new.
+        deadline_ms: by the clock of Redis; after it nothing is stored.
+        fields: of the thread's record.
+    """
+    own = pairs(fields)
+    stored: list[Word] = []
+    for number, namespace in enumerate(staged.values()):
+        stored += namespace.words(FIRST + PER_NAMESPACE * number)
+    reply = await SCRIPT(
+        redis,
+        [
+            keys.thread(thread_id),
+            keys.checkpoint_namespaces(thread_id),
+            keys.expiring(),
+            *families(thread_id, [place.namespace for place in staged]),
+        ],
+        [
+            uuid.uuid4().hex,
+            "" if epoch is None else epoch,
+            deadline_ms,
+            thread_id,
+            len(own),
+            *own,
+            len(staged),
+            *(place.namespace for place in staged),
+            *stored,
+        ],
+    )
+    return str(reply.decode())

@@ -1,0 +1,313 @@
+"""A thread's state over HTTP: read at any checkpoint, paged through, written, forked."""
+
+import asyncio
+from typing import Any
+
+import httpx
+
+from api.fields import busy
+from api.states import NO_CHECKPOINT, SHOWN, history, shows, state, update
+from api.told import STEPS, detail
+from millstream.api.schemas.state import (
+    HistoryQuery,
+    HistoryRequest,
+    StateAtCheckpoint,
+    StateQuery,
+    StateUpdate,
+)
+
+# ── Read ────────────────────────────────────────────────────────────────────────────────────
+
+
+@shows(StateAtCheckpoint, "checkpoint")
+async def test_the_state_at_each_checkpoint(http: httpx.AsyncClient, stepped: str) -> None:
+    states = await history(http, stepped)
+    assert [s["values"]["items"] for s in states] == [[0, 1, 2], [0, 1], [0], [], []]
+    newest = await state(http, stepped)
+    assert newest == states[0]
+    for shown in states:
+        there = shown["checkpoint_id"]
+        assert await state(http, stepped, f"/{there}") == shown
+        for checkpoint in (
+            shown["checkpoint"],
+            {"checkpoint_id": there},
+            {"checkpoint_id": there.upper(), "checkpoint_ns": "", "checkpoint_map": None},
+        ):
+            response = await http.post(
+                f"/threads/{stepped}/state/checkpoint", json={"checkpoint": checkpoint}
+            )
+            assert response.json() == shown
+        parent = shown["parent_checkpoint"]
+        assert (parent and parent["checkpoint_id"]) == shown["parent_checkpoint_id"]
+    assert [s["parent_checkpoint_id"] for s in states[:-1]] == [
+        s["checkpoint_id"] for s in states[1:]
+    ]
+
+
+async def test_what_is_not_there_is_empty(http: httpx.AsyncClient, stepped: str) -> None:
+    empty = (await http.post("/threads", json={})).json()["thread_id"]
+    for thread in (empty, stepped):
+        shown = await state(http, thread, f"/{NO_CHECKPOINT}")
+        assert (shown["values"], shown["next"], shown["tasks"]) == ({}, [], [])
+        assert shown["checkpoint_id"] == shown["checkpoint"]["checkpoint_id"] == NO_CHECKPOINT
+        assert shown["metadata"] is shown["created_at"] is shown["parent_checkpoint"] is None
+        assert await history(http, thread, before=NO_CHECKPOINT) == []
+        assert await history(http, thread, checkpoint={"checkpoint_ns": "no:such"}) == []
+    assert (await state(http, empty))["checkpoint"] is None
+    assert await history(http, empty) == []
+    assert (await http.get(f"/threads/{empty}/history")).json() == []
+
+
+@shows(StateQuery, "select")
+@shows(StateAtCheckpoint, "select")
+@shows(HistoryRequest, "select")
+@shows(HistoryQuery, "select")
+async def test_select(http: httpx.AsyncClient, stepped: str) -> None:
+    whole = await state(http, stepped)
+    empty = (await http.post("/threads", json={})).json()["thread_id"]
+    for select in (["values"], ["next", "metadata"], ["checkpoint_id", "created_at", "tasks"]):
+        wanted = {field: whole[field] for field in select}
+        assert await state(http, stepped, select=",".join(select)) == wanted
+        assert await state(http, stepped, select=select) == wanted
+        assert set(await state(http, empty, select=select)) == set(select)
+        assert (await history(http, stepped, limit=1, select=select)) == [wanted]
+        page = await http.get(f"/threads/{stepped}/history", params={"select": select, "limit": 1})
+        assert page.json() == [wanted]
+        body = {"checkpoint": whole["checkpoint"], "select": select}
+        response = await http.post(f"/threads/{stepped}/state/checkpoint", json=body)
+        assert response.json() == wanted
+    assert await state(http, stepped, select="values.items,next") == {
+        "values": {"items": [0, 1, 2]}, "next": [],
+    }  # fmt: skip
+    assert await state(http, stepped, select="values.nothing") == {"values": {}}
+    assert await state(http, empty, select="values.items") == {"values": {}}
+
+
+@shows(StateQuery, "subgraphs")
+@shows(StateAtCheckpoint, "subgraphs")
+async def test_subgraphs(http: httpx.AsyncClient, thread: str) -> None:
+    body = {"assistant_id": "nested", "input": {"text": "x"}}
+    await http.post(f"/threads/{thread}/runs/wait", json=body)
+    there = next(s for s in await history(http, thread) if s["next"] == ["child"])["checkpoint_id"]
+    flat = await state(http, thread, f"/{there}")
+    deep = await state(http, thread, f"/{there}", subgraphs=True)
+    [task], [inner] = flat["tasks"], deep["tasks"]
+    assert task["state"] is None
+    assert task["checkpoint"]["checkpoint_ns"].startswith(f"{task['name']}:")
+    assert inner["state"]["checkpoint"]["checkpoint_ns"] == task["checkpoint"]["checkpoint_ns"]
+
+    response = await http.post(
+        f"/threads/{thread}/state/checkpoint", json={"checkpoint": task["checkpoint"]}
+    )
+    assert response.json()["values"] == inner["state"]["values"]
+    assert response.json()["next"] == inner["state"]["next"]
+    at = {"checkpoint": flat["checkpoint"], "subgraphs": True}
+    response = await http.post(f"/threads/{thread}/state/checkpoint", json=at)
+    assert response.json()["tasks"][0]["state"]["values"] == inner["state"]["values"]
+    states = await history(http, thread, checkpoint=task["checkpoint"])
+    assert {s["checkpoint"]["checkpoint_ns"] for s in states} == {
+        task["checkpoint"]["checkpoint_ns"]
+    }
+    assert states[0]["values"] == inner["state"]["values"]
+
+    # A subgraph's state is written like the thread's own.
+    written = await http.post(
+        f"/threads/{thread}/state",
+        json={"values": {"trail": ["written"]}, "checkpoint": task["checkpoint"]},
+    )
+    assert written.status_code == 200, written.text
+    place = written.json()["checkpoint"]
+    assert place["checkpoint_ns"] == task["checkpoint"]["checkpoint_ns"]
+    again = await state(http, thread, f"/{there}", subgraphs=True)
+    assert again["tasks"][0]["state"]["values"]["trail"] == ["c1", "c2", "written"]
+    assert (await http.get(f"/threads/{thread}")).json()["values"] == {"text": "x+pre+c1+c2+post"}
+
+
+# ── History ─────────────────────────────────────────────────────────────────────────────────
+
+
+@shows(HistoryQuery, "limit", "before")
+@shows(HistoryRequest, "limit", "before", "metadata", "checkpoint")
+async def test_a_history_is_paged(http: httpx.AsyncClient, thread: str) -> None:
+    body = {**STEPS, "config": {"configurable": {"n": 30}, "recursion_limit": 100}}
+    await http.post(f"/threads/{thread}/runs/wait", json=body)
+    states = await history(http, thread)
+    ids = [s["checkpoint_id"] for s in states]
+    assert len(ids) > 30
+    assert ids == sorted(ids, reverse=True)
+    path = f"/threads/{thread}/history"
+    assert (await http.get(path)).json() == states[:10]
+    assert (await http.get(path, params={"limit": 3})).json() == states[:3]
+    assert (await http.post(path, json={})).json() == states[:1]
+    assert (await http.post(path)).json() == states[:1]
+    for before in (
+        ids[4],
+        states[4]["checkpoint"],
+        {"configurable": states[4]["checkpoint"]},
+        {"configurable": {"checkpoint_id": ids[4]}},
+    ):
+        assert await history(http, thread, before=before, limit=25) == states[5:30]
+    assert (await http.get(path, params={"before": ids[4], "limit": 2})).json() == states[5:7]
+    assert await history(http, thread, checkpoint=states[3]["checkpoint"]) == [states[3]]
+    loops = [s for s in states if s["metadata"]["source"] == "loop"]
+    assert await history(http, thread, metadata={"source": "loop"}) == loops
+    assert await history(http, thread, metadata={"source": "loop", "step": 3}) == [
+        s for s in loops if s["metadata"]["step"] == 3
+    ]
+    assert await history(http, thread, metadata={"no": "such"}) == []
+
+
+# ── Write ───────────────────────────────────────────────────────────────────────────────────
+
+
+@shows(StateUpdate, "values")
+async def test_an_update_is_a_checkpoint(http: httpx.AsyncClient, stepped: str) -> None:
+    before = await state(http, stepped)
+    record = (await http.get(f"/threads/{stepped}")).json()
+    there = await update(http, stepped, values={"items": ["u"]})
+    after = await state(http, stepped)
+    assert after["checkpoint_id"] == there
+    assert after["parent_checkpoint_id"] == before["checkpoint_id"]
+    assert after["values"] == {"items": [0, 1, 2, "u"]}
+    assert set(after["metadata"]) == {"graph_id", "source", "step", "parents"}
+    assert after["metadata"] | {"source": "update", "graph_id": "steps"} == after["metadata"]
+    assert after["metadata"]["step"] == before["metadata"]["step"] + 1
+    shown = (await http.get(f"/threads/{stepped}")).json()
+    assert shown["values"] == after["values"]
+    assert (shown["status"], shown["interrupts"], shown["error"]) == ("idle", {}, None)
+    assert shown["state_updated_at"] == shown["updated_at"] > record["updated_at"]
+    assert shown["metadata"] == record["metadata"]
+
+    second = await update(http, stepped, values={"items": ["v"]}, as_node="step")
+    assert (await state(http, stepped))["parent_checkpoint_id"] == there
+    assert len({there, second}) == 2
+    run = await http.post(f"/threads/{stepped}/runs/wait", json=STEPS)
+    assert run.json()["items"][:5] == [0, 1, 2, "u", "v"]
+
+
+@shows(StateUpdate, "as_node")
+async def test_an_update_as_a_node_says_what_is_next(web: httpx.AsyncClient, thread: str) -> None:
+    await web.post(f"/threads/{thread}/runs/wait", json={"assistant_id": "chain", "input": {}})
+    for node, following in {"a": ["b"], "b": ["c"], "c": []}.items():
+        await update(web, thread, values={"path": [f"as {node}"]}, as_node=node)
+        shown = await state(web, thread)
+        assert shown["next"] == following
+        record = (await web.get(f"/threads/{thread}")).json()
+        assert record["status"] == ("interrupted" if following else "idle")
+        assert record["values"] == shown["values"]
+    await update(web, thread, values={"path": ["as a"]}, as_node="a")
+    body: dict[str, Any] = {"assistant_id": "chain", "input": None}
+    went_on = (await web.post(f"/threads/{thread}/runs/wait", json=body)).json()
+    assert went_on["path"][-3:] == ["as a", "b", "c"]
+    await update(web, thread, values={"path": ["as a"]}, as_node="a")
+    await update(web, thread, values=None, as_node="__end__")  # nothing is next any more
+    assert (await state(web, thread))["next"] == []
+
+
+async def test_an_answered_question_is_gone(http: httpx.AsyncClient, thread: str) -> None:
+    body: dict[str, Any] = {"assistant_id": "approval", "input": {"topic": "t"}}
+    await http.post(f"/threads/{thread}/runs/wait", json=body)
+    asked = (await http.get(f"/threads/{thread}")).json()
+    assert asked["status"] == "interrupted"
+    assert len(asked["interrupts"]) == 1
+    await update(http, thread, values={"answer": "by hand"}, as_node="ask")
+    shown = (await http.get(f"/threads/{thread}")).json()
+    assert (shown["status"], shown["interrupts"]) == ("interrupted", {})
+    assert (await state(http, thread))["next"] == ["after"] or shown["values"][
+        "answer"
+    ] == "by hand"
+
+
+@shows(StateUpdate, "checkpoint", "checkpoint_id")
+async def test_forks(http: httpx.AsyncClient, stepped: str) -> None:
+    states = await history(http, stepped)
+    old = next(s for s in states if s["values"].get("items") == [0])
+    for place in (
+        {"checkpoint": old["checkpoint"]},
+        {"checkpoint_id": old["checkpoint_id"]},
+        {"checkpoint": {"checkpoint_ns": ""}, "checkpoint_id": old["checkpoint_id"]},
+    ):
+        there = await update(http, stepped, values={"items": ["fork"]}, **place)
+        shown = await state(http, stepped)
+        assert (shown["checkpoint_id"], shown["values"]) == (there, {"items": [0, "fork"]})
+        assert shown["parent_checkpoint_id"] == old["checkpoint_id"]
+    kept = await history(http, stepped)
+    assert kept[3:] == states  # nothing of what was there has changed
+    assert (await http.get(f"/threads/{stepped}")).json()["values"] == {"items": [0, "fork"]}
+
+
+async def test_a_run_travels_in_time(http: httpx.AsyncClient, stepped: str) -> None:
+    states = await history(http, stepped)
+    old = next(s for s in states if s["values"].get("items") == [0])
+    path = f"/threads/{stepped}/runs/wait"
+    for place in ({"checkpoint_id": old["checkpoint_id"]}, {"checkpoint": old["checkpoint"]}):
+        answer = await http.post(path, json={"assistant_id": "steps", "input": None, **place})
+        assert answer.json() == {"items": [0, 1, 2]}
+        answer = await http.post(path, json={**STEPS, "input": {"items": ["in"]}, **place})
+        assert answer.json()["items"][:2] == [0, "in"]
+    assert (await history(http, stepped))[-len(states) :] == states
+
+
+async def test_while_a_run_is_active(http: httpx.AsyncClient, thread: str) -> None:
+    run = await busy(http, thread)
+    waiting = (await http.post(f"/threads/{thread}/runs", json=STEPS)).json()["run_id"]
+    before = await history(http, thread)
+    response = await http.post(f"/threads/{thread}/state", json={"values": {"items": ["x"]}})
+    assert response.status_code == 409
+    assert thread in detail(response)
+    assert "busy" in detail(response)
+    assert (await history(http, thread))[-len(before) :] == before
+    for one in (run, waiting):
+        await http.post(f"/threads/{thread}/runs/{one}/cancel?wait=1")
+    await update(http, thread, values={"items": ["x"]}, as_node="step")
+
+
+async def test_many_updates_at_once_all_count(http: httpx.AsyncClient, stepped: str) -> None:
+    async def one(number: int) -> str:
+        return await update(http, stepped, values={"items": [f"u{number}"]})
+
+    ids = await asyncio.gather(*(one(n) for n in range(50)))
+    assert len(set(ids)) == 50
+    states = await history(http, stepped)
+    items = states[0]["values"]["items"]
+    assert items[:3] == [0, 1, 2]
+    assert sorted(items[3:]) == sorted(f"u{n}" for n in range(50))
+    assert [s["parent_checkpoint_id"] for s in states[:50]] == [
+        s["checkpoint_id"] for s in states[1:51]
+    ]
+    assert {s["checkpoint_id"] for s in states[:50]} == set(ids)
+
+
+async def test_updates_and_runs_at_once(http: httpx.AsyncClient, stepped: str) -> None:
+    path = f"/threads/{stepped}"
+
+    async def write(number: int) -> int:
+        body = {"values": {"items": [f"u{number}"]}}
+        return (await http.post(f"{path}/state", json=body)).status_code
+
+    async def run() -> int:
+        return (await http.post(f"{path}/runs/wait", json=STEPS)).status_code
+
+    answers = await asyncio.gather(*(write(n) if n % 3 else run() for n in range(45)))
+    assert set(answers) <= {200, 409}
+    items = (await state(http, stepped))["values"]["items"]
+    written = [n for n, status in enumerate(answers) if n % 3 and status == 200]
+    assert sorted(i for i in items if isinstance(i, str)) == sorted(f"u{n}" for n in written)
+    assert [a for n, a in enumerate(answers) if n % 3 == 0] == [200] * 15
+    assert (await http.get(path)).json()["values"]["items"] == items
+
+
+async def test_a_graph_named_by_the_thread(http: httpx.AsyncClient) -> None:
+    body = {"metadata": {"graph_id": "steps", "mine": 1}}
+    thread = (await http.post("/threads", json=body)).json()["thread_id"]
+    assert (await state(http, thread))["checkpoint"] is None
+    await update(http, thread, values={"items": ["first"]}, as_node="step")
+    shown = (await http.get(f"/threads/{thread}")).json()
+    assert shown["values"] == {"items": ["first"]}
+    assert shown["metadata"]["graph_id"] == "steps"
+    assert len(await history(http, thread)) == 1
+
+
+def test_every_field_has_an_effect() -> None:
+    for model in (StateQuery, StateAtCheckpoint, StateUpdate, HistoryQuery, HistoryRequest):
+        assert SHOWN[model] == set(model.model_fields), model

@@ -1,0 +1,199 @@
+"""A thread with a `ttl` is due so long after its last use, and then deleted or pruned."""
+
+from typing import Any
+
+import pytest
+
+from contract.builders import (
+    LONG_AGO,
+    a_spec,
+    admit,
+    dump,
+    end,
+    end_pending,
+    new_id,
+    running,
+    take,
+)  # fmt: skip
+from contract.test_store_state import staged, store
+from millstream.shared import checkpoints, keys, scripts, threads
+from millstream.shared.errors import ConflictError, NotFoundError
+from millstream.shared.redis import Client
+from millstream.shared.scripts.place import Place
+from millstream.shared.threads import Ttl
+from millstream.worker.upkeep import expiry
+
+HOUR = 3_600_000  # ms
+
+
+async def a_thread(redis: Client, strategy: str = "delete") -> str:
+    record = await threads.create_thread(
+        redis, None, {}, if_exists="raise", ttl=Ttl(HOUR, strategy)
+    )
+    return record.thread_id
+
+
+async def due(redis: Client, thread: str) -> float | None:
+    found = await redis.zscore(keys.expiring(), thread)
+    return None if found is None else float(found)
+
+
+async def let_expire(redis: Client, thread: str) -> None:
+    await redis.zadd(keys.expiring(), {thread: LONG_AGO})
+
+
+async def test_every_use_pushes_the_time(any_redis: Client) -> None:
+    thread = await a_thread(any_redis)
+    created = await threads.get_thread(any_redis, thread)
+    assert created.ttl == Ttl(HOUR, "delete")
+    assert await due(any_redis, thread) == pytest.approx(created.created_at / 1000 + HOUR, abs=1)
+
+    async def pushed() -> bool:
+        moved = await due(any_redis, thread) != LONG_AGO
+        await let_expire(any_redis, thread)
+        return moved
+
+    await let_expire(any_redis, thread)
+    spec = await admit(any_redis, a_spec(thread))
+    assert await pushed()
+    claim = await take(any_redis, spec)
+    await end(any_redis, claim)
+    assert await pushed()
+    assert await store(any_redis, thread, await threads.idle_epoch(any_redis, thread)) == "stored"
+    assert await pushed()
+    await end_pending(any_redis, await admit(any_redis, a_spec(thread)))
+    assert await pushed()
+    later = await admit(any_redis, a_spec(thread), delay_ms=HOUR)
+    seconds, _ = await any_redis.time()
+    assert (await due(any_redis, thread) or 0) > seconds * 1000 + 1.9 * HOUR
+    await end_pending(any_redis, later)
+
+
+async def test_a_thread_without_a_ttl_is_never_due(any_redis: Client) -> None:
+    claim = await running(any_redis)
+    await end(any_redis, claim)
+    assert await any_redis.zcard(keys.expiring()) == 0
+
+
+async def test_a_thread_that_is_over_goes_with_all_it_had(any_redis: Client) -> None:
+    thread = await a_thread(any_redis)
+    await end(any_redis, await running(any_redis, a_spec(thread)))
+    assert await store(any_redis, thread, 1) == "stored"
+    await let_expire(any_redis, thread)
+    other = await a_thread(any_redis)
+    assert await threads.expire(any_redis, most=10) == 1
+    with pytest.raises(NotFoundError):
+        await threads.get_thread(any_redis, thread)
+    assert not [key for key in await dump(any_redis) if thread in key]
+    assert await due(any_redis, thread) is None
+    assert (await threads.get_thread(any_redis, other)).thread_id == other
+
+
+async def test_keep_latest_prunes_and_waits_for_the_next_use(any_redis: Client) -> None:
+    thread = await a_thread(any_redis, "keep_latest")
+    for epoch, name in enumerate(("c1", "c2")):
+        assert await store(any_redis, thread, epoch, staged=staged(thread, name)) == "stored"
+    await let_expire(any_redis, thread)
+    assert await threads.expire(any_redis, most=10) == 1
+    page, _ = await scripts.list_checkpoints(any_redis, Place(thread, ""), before=None, count=9)
+    assert [found.checkpoint_id for found in page] == ["c2"]
+    assert await due(any_redis, thread) is None
+    assert (await threads.get_thread(any_redis, thread)).values == b'{"n":1}'
+    await admit(any_redis, a_spec(thread))
+    assert await due(any_redis, thread) is not None
+
+
+@pytest.mark.parametrize("strategy", ["delete", "keep_latest"])
+async def test_a_busy_thread_is_left_for_later(any_redis: Client, strategy: str) -> None:
+    thread = await a_thread(any_redis, strategy)
+    claim = await running(any_redis, a_spec(thread))
+    await let_expire(any_redis, thread)
+    assert await threads.expire(any_redis, most=10) == 0
+    assert await threads.expire(any_redis, most=10) == 0
+    assert (await due(any_redis, thread) or 0) > LONG_AGO
+    await end(any_redis, claim)
+    await let_expire(any_redis, thread)
+    assert await threads.expire(any_redis, most=10) == 1
+
+
+async def test_a_run_that_is_due_later_keeps_its_thread(any_redis: Client) -> None:
+    thread = await a_thread(any_redis)
+    spec = await admit(any_redis, a_spec(thread), delay_ms=HOUR)
+    await let_expire(any_redis, thread)
+    assert await threads.expire(any_redis, most=10) == 0
+    with pytest.raises(ConflictError):
+        await threads.prune(any_redis, thread, "delete")
+    await end_pending(any_redis, spec)
+    await let_expire(any_redis, thread)
+    assert await threads.expire(any_redis, most=10) == 1
+
+
+async def test_a_thread_used_at_the_last_moment_stays(any_redis: Client) -> None:
+    thread = await a_thread(any_redis)
+    assert await scripts.retire_thread(any_redis, thread, "due") == "early"
+    assert not await scripts.forget_expiry(any_redis, thread, LONG_AGO)
+    assert await scripts.forget_expiry(any_redis, thread, await due(any_redis, thread) or 0)
+    assert await scripts.retire_thread(any_redis, thread, "due") == "early"
+    assert await scripts.retire_thread(any_redis, new_id(), "idle") == "missing"
+
+
+async def test_an_entry_of_no_thread_is_dropped(any_redis: Client) -> None:
+    await let_expire(any_redis, new_id())
+    assert await threads.expire(any_redis, most=10) == 0
+    assert await any_redis.zcard(keys.expiring()) == 0
+
+
+async def test_deleting_a_thread_takes_its_entry(any_redis: Client) -> None:
+    thread = await a_thread(any_redis)
+    await threads.retire_thread(any_redis, thread)
+    assert await threads.delete_thread(any_redis, thread)
+    assert await dump(any_redis) == {}
+
+
+async def test_of_all_workers_one_has_its_turn(any_redis: Client) -> None:
+    for _ in range(3):
+        await let_expire(any_redis, await a_thread(any_redis))
+    turns = [await expiry.run_once(any_redis, every=60) for _ in range(3)]
+    assert turns == [3, 0, 0]
+
+
+# ── Copies ──────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_copy_is_a_thread_of_its_own(any_redis: Client) -> None:
+    thread = await a_thread(any_redis)
+    await end(any_redis, await running(any_redis, a_spec(thread)))
+    assert await store(any_redis, thread, 1) == "stored"
+    source: Any = await any_redis.hgetall(keys.thread(thread))  # type: ignore[misc]
+    before = {key: held for key, held in (await dump(any_redis)).items() if thread in key}
+    copy = await threads.copy_thread(any_redis, thread)
+    found: Any = await any_redis.hgetall(keys.thread(copy.thread_id))  # type: ignore[misc]
+    own = {b"created_at", b"updated_at", b"state_updated_at", b"token", b"epoch"}
+    assert {k: v for k, v in found.items() if k not in own} == {
+        k: v for k, v in source.items() if k not in own
+    }
+    assert copy.created_at > int(source[b"updated_at"])
+    assert await due(any_redis, copy.thread_id) is not None
+    for namespace in await checkpoints.namespaces(any_redis, thread):
+        one = await scripts.get_checkpoint(any_redis, Place(thread, namespace), "")
+        other = await scripts.get_checkpoint(any_redis, Place(copy.thread_id, namespace), "")
+        assert one == other is not None
+    after = {key: held for key, held in (await dump(any_redis)).items() if thread in key}
+    assert after == before
+
+
+async def test_what_can_not_be_copied(any_redis: Client) -> None:
+    with pytest.raises(NotFoundError):
+        await threads.copy_thread(any_redis, new_id())
+    active = (await running(any_redis)).spec.thread_id
+    thread = await a_thread(any_redis)
+    await store(any_redis, thread, 0)
+    before = await dump(any_redis)
+    with pytest.raises(ConflictError):
+        await threads.copy_thread(any_redis, active)
+    assert await scripts.copy_thread(any_redis, thread, new_id(), [""]) == "changed"
+    await threads.retire_thread(any_redis, thread)
+    with pytest.raises(NotFoundError):
+        await threads.copy_thread(any_redis, thread)
+    del before[keys.thread(thread)]
+    assert before.items() <= (await dump(any_redis)).items()

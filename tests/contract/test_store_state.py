@@ -1,0 +1,180 @@
+"""An update of a thread's state is stored whole, or refused with nothing changed."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from contract.builders import (
+    a_spec,
+    admit,
+    dump,
+    end,
+    make_due,
+    new_id,
+    running,
+    take,
+    thread_of,
+    try_claim,
+)  # fmt: skip
+from millstream.shared import checkpoints, keys, scripts, threads
+from millstream.shared.errors import ConflictError, NotFoundError
+from millstream.shared.redis import Client
+from millstream.shared.scripts.place import Place
+from millstream.shared.scripts.put_checkpoint import references_of
+from millstream.shared.scripts.script import Script
+from millstream.shared.scripts.store_state import StagedNamespace, store_state
+
+FOREVER = 2**52  # ms
+FIELDS = {"settled": "idle", "status": "idle", "values": b'{"n":1}'}
+
+
+def staged(thread: str, checkpoint: str = "c1") -> dict[Place, StagedNamespace]:
+    """Returns a checkpoint with one value and one write in two namespaces."""
+    return {
+        Place(thread, namespace): StagedNamespace(
+            {checkpoint: (b"record", references_of("", "c0", [b"ch\0v"], []))},
+            {b"ch\0v": b"value"},
+            {"c0": b"\0\0\0\1w"},
+        )
+        for namespace in ("", "child:1")
+    }
+
+
+async def a_thread(redis: Client) -> str:
+    thread = new_id()
+    await scripts.create_thread(redis, thread, threads.new_thread_fields({}))
+    return thread
+
+
+async def store(redis: Client, thread: str, epoch: int | None, **changes: Any) -> str:
+    given: dict[str, Any] = {"deadline_ms": FOREVER, "fields": FIELDS, "staged": staged(thread)}
+    given |= changes
+    what = given.pop("staged")
+    return await store_state(redis, thread, what, epoch=epoch, **given)
+
+
+async def test_everything_is_stored(any_redis: Client) -> None:
+    thread = await a_thread(any_redis)
+    before = await threads.get_thread(any_redis, thread)
+    epoch = await threads.idle_epoch(any_redis, thread)
+    assert await store(any_redis, thread, epoch) == "stored"
+    for place in staged(thread):
+        found = await scripts.get_checkpoint(any_redis, place, "")
+        assert found is not None
+        assert (found.checkpoint_id, found.parent_id, found.record) == ("c1", "c0", b"record")
+        assert found.values == {b"ch\0v": b"value"}
+        writes = keys.checkpoint_writes(thread, place.namespace)
+        assert await any_redis.hgetall(writes) == {b"c0": b"\0\0\0\1w"}  # type: ignore[misc]
+    assert await checkpoints.namespaces(any_redis, thread) == ["", "child:1"]
+    after = await threads.get_thread(any_redis, thread)
+    assert after.values == b'{"n":1}'
+    assert after.updated_at == after.state_updated_at > before.updated_at
+    assert after.created_at == before.created_at
+    assert await threads.idle_epoch(any_redis, thread) == epoch + 1
+
+
+async def test_writes_are_added_to_those_that_are_there(any_redis: Client) -> None:
+    thread = await a_thread(any_redis)
+    for epoch in (0, 1):
+        assert await store(any_redis, thread, epoch) == "stored"
+    writes = await any_redis.hget(keys.checkpoint_writes(thread, ""), "c0")  # type: ignore[misc]
+    assert writes == b"\0\0\0\1w" * 2
+
+
+async def test_a_new_thread_begins_with_its_state(any_redis: Client) -> None:
+    thread = new_id()
+    fields = {**threads.new_thread_fields({"a": 1}), **FIELDS}
+    assert await store(any_redis, thread, None, fields=fields) == "stored"
+    found = await threads.get_thread(any_redis, thread)
+    assert (found.metadata, found.values) == ({"a": 1}, b'{"n":1}')
+    before = await dump(any_redis)
+    assert await store(any_redis, thread, None, fields=fields) == "exists"
+    assert await dump(any_redis) == before
+
+
+async def test_what_is_refused_changes_nothing(any_redis: Client) -> None:
+    nobody, thread = new_id(), await a_thread(any_redis)
+    gone = await a_thread(any_redis)
+    await threads.retire_thread(any_redis, gone)
+    active = (await running(any_redis)).spec.thread_id
+    admitted = (await admit(any_redis)).thread_id
+    before = await dump(any_redis)
+    for refused, epoch, word in (
+        (nobody, 0, "missing"),
+        (gone, 0, "missing"),
+        (active, 1, "busy"),
+        (admitted, 0, "busy"),
+        (thread, 1, "changed"),
+        (thread, None, "exists"),
+    ):
+        assert await store(any_redis, refused, epoch) == word
+    assert await store(any_redis, thread, 0, deadline_ms=1) == "late"
+    assert await store(any_redis, nobody, None, deadline_ms=1) == "late"
+    assert await dump(any_redis) == before
+    for refused in (nobody, gone):
+        with pytest.raises(NotFoundError, match=refused):
+            await threads.idle_epoch(any_redis, refused)
+    for refused in (active, admitted):
+        with pytest.raises(ConflictError, match=refused):
+            await threads.idle_epoch(any_redis, refused)
+
+
+async def test_of_fifty_updates_of_one_state_exactly_one_is_stored(any_redis: Client) -> None:
+    thread = await a_thread(any_redis)
+    words = await asyncio.gather(
+        *(store(any_redis, thread, 0, staged=staged(thread, f"c{n}")) for n in range(50))
+    )
+    assert sorted(words) == ["changed"] * 49 + ["stored"]
+    page, _ = await scripts.list_checkpoints(any_redis, Place(thread, ""), before=None, count=99)
+    assert [found.checkpoint_id for found in page] == [f"c{words.index('stored')}"]
+
+
+async def test_an_update_between_runs_sees_that_one_ran(any_redis: Client) -> None:
+    claim = await running(any_redis)
+    thread = claim.spec.thread_id
+    await end(any_redis, claim)
+    epoch = await threads.idle_epoch(any_redis, thread)
+    second = await take(any_redis, await admit(any_redis, a_spec(thread)))
+    assert await store(any_redis, thread, epoch) == "busy"
+    await end(any_redis, second)
+    before = await dump(any_redis)
+    assert await store(any_redis, thread, epoch) == "changed"  # also if the run left no trace
+    assert await dump(any_redis) == before
+
+
+async def test_a_run_that_is_due_later_keeps_no_update_waiting(any_redis: Client) -> None:
+    spec = await admit(any_redis, delay_ms=60_000)
+    assert await store(any_redis, spec.thread_id, 0) == "stored"
+    await make_due(any_redis, spec)
+    assert await try_claim(any_redis, spec) is not None
+    assert (await thread_of(any_redis, spec))["epoch"] == "2"
+
+
+async def test_pruning_begins_an_epoch(any_redis: Client) -> None:
+    thread = await a_thread(any_redis)
+    assert await store(any_redis, thread, 0) == "stored"
+    await checkpoints.prune(any_redis, thread, keep_latest=True)
+    assert await store(any_redis, thread, 1) == "changed"
+    nobody = new_id()
+    await checkpoints.prune(any_redis, nobody, keep_latest=True)
+    assert not await any_redis.exists(keys.thread(nobody))
+
+
+async def test_an_update_sent_again_after_a_lost_reply_is_the_same(
+    any_redis: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thread = await a_thread(any_redis)
+    call = Script.__call__
+    states = []
+
+    async def twice(self: Script, *args: Any) -> Any:
+        await call(self, *args)
+        states.append(await dump(any_redis))
+        again = await call(self, *args)
+        states.append(await dump(any_redis))
+        return again
+
+    monkeypatch.setattr(Script, "__call__", twice)
+    assert await store(any_redis, thread, 0) == "stored"
+    assert states[0] == states[1]

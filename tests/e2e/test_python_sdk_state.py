@@ -1,0 +1,129 @@
+"""langgraph_sdk's calls about a thread's state, as its users have them."""
+
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from langgraph_sdk import get_client, get_sync_client
+from langgraph_sdk.client import LangGraphClient
+from langgraph_sdk.errors import BadRequestError, ConflictError, NotFoundError
+
+from conftest import System
+from harness.waiting import until
+
+
+@pytest.fixture
+async def client(system: System, http: httpx.AsyncClient) -> AsyncIterator[LangGraphClient]:
+    async with get_client(url=system.url) as client:
+        yield client
+
+
+@pytest.fixture
+async def thread(client: LangGraphClient) -> str:
+    """A thread on which `steps` has run: items [0, 1, 2]."""
+    thread_id = (await client.threads.create())["thread_id"]
+    await client.runs.wait(thread_id, "steps", input={"items": []})
+    return thread_id
+
+
+async def test_state_and_history(client: LangGraphClient, thread: str) -> None:
+    history = await client.threads.get_history(thread)
+    assert [s["values"] for s in history][:2] == [{"items": [0, 1, 2]}, {"items": [0, 1]}]
+    assert await client.threads.get_state(thread) == history[0]
+    assert await client.threads.get_state(thread, subgraphs=True) == history[0]
+    for state in history:
+        place = state["checkpoint"]
+        assert await client.threads.get_state(thread, checkpoint=place) == state
+        there = place["checkpoint_id"]
+        assert await client.threads.get_state(thread, checkpoint_id=there) == state
+    second = history[1]["checkpoint"]
+    for before in (second, second["checkpoint_id"]):
+        assert await client.threads.get_history(thread, before=before) == history[2:]
+    assert await client.threads.get_history(thread, limit=2) == history[:2]
+    inputs = await client.threads.get_history(thread, metadata={"source": "input"})
+    assert inputs == history[-1:]
+    only = await client.threads.get_state(thread, select=["values.items", "next"])
+    assert dict(only) == {"values": {"items": [0, 1, 2]}, "next": []}
+    chosen = await client.threads.get_history(thread, limit=1, select=["checkpoint"])
+    assert [dict(s) for s in chosen] == [{"checkpoint": history[0]["checkpoint"]}]
+
+
+async def test_update_and_fork(client: LangGraphClient, thread: str) -> None:
+    history = await client.threads.get_history(thread)
+    made: Any = await client.threads.update_state(thread, {"items": ["u"]}, as_node="step")
+    state = await client.threads.get_state(thread)
+    assert state["checkpoint"] == made["checkpoint"]
+    assert state["values"] == {"items": [0, 1, 2, "u"]}
+    old = history[2]["checkpoint"]
+    await client.threads.update_state(thread, {"items": ["fork"]}, checkpoint=old)
+    assert (await client.threads.get_state(thread))["values"] == {"items": [0, "fork"]}
+    for place in ({"checkpoint": old}, {"checkpoint_id": old["checkpoint_id"]}):
+        given: Any = {"input": {"items": ["in"]}, **place}
+        out: Any = await client.runs.wait(thread, "steps", **given)
+        assert out["items"][:2] == [0, "in"]
+    shown: Any = await client.threads.get(thread)
+    assert shown["values"]["items"][:2] == [0, "in"]
+
+
+async def test_refusals(client: LangGraphClient, thread: str) -> None:
+    with pytest.raises(BadRequestError, match="nope"):
+        await client.threads.update_state(thread, {}, as_node="nope")
+    with pytest.raises(NotFoundError):
+        await client.threads.get_history(str(uuid.uuid4()))
+    run = await client.runs.create(thread, "slow", input={"items": []})
+    with pytest.raises(ConflictError, match="busy"):
+        await client.threads.update_state(thread, {"items": []})
+    with pytest.raises(ConflictError):
+        await client.threads.prune([thread])
+    await client.runs.cancel(thread, run["run_id"], wait=True)
+
+
+async def test_supersteps_copy_and_prune(client: LangGraphClient) -> None:
+    made: Any = await client.threads.create(
+        graph_id="steps",
+        supersteps=[
+            {"updates": [{"values": {"items": [1]}, "as_node": "__start__"}]},
+            {"updates": [{"values": {"items": [2]}, "as_node": "step"}]},
+        ],
+        ttl=30,
+    )
+    thread = made["thread_id"]
+    assert made["values"] == {"items": [1, 2]}
+    assert len(await client.threads.get_history(thread)) == 2
+    with_ttl: Any = await client.threads.get(thread, include=["ttl"])
+    assert (with_ttl["ttl"]["strategy"], with_ttl["ttl"]["ttl_minutes"]) == ("delete", 30)
+    copying: Any = client.threads.copy  # annotated as answering with nothing
+    copy = await copying(thread)
+    assert copy["values"] == made["values"]
+    pruned = await client.threads.prune([thread], strategy="keep_latest")
+    assert pruned == {"pruned_count": 1}
+    assert len(await client.threads.get_history(thread)) == 1
+    assert len(await client.threads.get_history(copy["thread_id"])) == 2
+    assert await client.threads.prune([thread, copy["thread_id"]]) == {"pruned_count": 2}
+    with pytest.raises(NotFoundError):
+        await client.threads.get(thread)
+
+
+async def test_a_thread_that_expires(client: LangGraphClient) -> None:
+    thread = (await client.threads.create(ttl={"ttl": 0.002, "strategy": "delete"}))["thread_id"]
+
+    async def gone() -> bool:
+        try:
+            await client.threads.get(thread)
+        except NotFoundError:
+            return True
+        return False
+
+    await until(gone, within=30)
+
+
+def test_the_synchronous_client(system: System) -> None:
+    with get_sync_client(url=system.url) as client:
+        thread = client.threads.create(graph_id="steps")["thread_id"]
+        client.threads.update_state(thread, {"items": ["s"]}, as_node="step")
+        state = client.threads.get_state(thread)
+        assert state["values"] == {"items": ["s"]}
+        assert client.threads.get_history(thread) == [state]
+        client.threads.delete(thread)

@@ -1,0 +1,167 @@
+"""What a worker answers about a thread's state, asked without an API between."""
+
+import json
+import operator
+from typing import Annotated, Any, TypedDict
+
+import pytest
+from langgraph.graph import END, START, StateGraph
+
+from millstream.shared import keys, scripts, threads
+from millstream.shared.errors import (
+    ConflictError,
+    InvalidError,
+    NotFoundError,
+    TooLargeError,
+    UnavailableError,
+)  # fmt: skip
+from millstream.shared.redis import Client
+from millstream.shared.scripts.place import Place
+from millstream.shared.settings import Settings
+from millstream.shared.wire import Call
+from millstream.worker.answers import VERBS, Means, state
+from millstream.worker.checkpoints.saver import FencedSaver
+from millstream.worker.checkpoints.staged import StagedSaver
+from millstream.worker.graphs import GraphRegistry, GraphSource
+
+THREAD = "7c1d3c6e-0000-4000-8000-000000000001"
+NEVER = 2.0**40  # s
+
+
+class Items(TypedDict, total=False):
+    items: Annotated[list[Any], operator.add]
+
+
+def route(found: Items) -> str:
+    if "raise" in found["items"]:
+        raise KeyError("no way from here")
+    return END
+
+
+graph = (
+    StateGraph(Items)
+    .add_node("a", lambda found: {"items": ["a"]})
+    .add_edge(START, "a")
+    .add_conditional_edges("a", route)
+    .compile()
+)
+
+
+@pytest.fixture
+async def means(real_redis: Client) -> Means:
+    registry = GraphRegistry([GraphSource("g", graph, None)])
+    return Means(real_redis, registry, FencedSaver(real_redis), Settings(max_event=10_000))
+
+
+async def ask(means: Means, verb: str, *, deadline: float = NEVER, **arguments: Any) -> Any:
+    defaults: dict[str, dict[str, Any]] = {
+        "state": {"checkpoint": {"checkpoint_ns": ""}, "subgraphs": False, "select": []},
+        "history": {
+            "checkpoint": {"checkpoint_ns": ""}, "limit": 100, "before": None, "metadata": {},
+            "select": [],
+        },
+        "update": {"checkpoint": {"checkpoint_ns": ""}, "values": None, "as_node": "a"},
+        "seed": {"fields": threads.new_thread_fields({})},
+    }  # fmt: skip
+    given = {"thread_id": THREAD, "assistant_id": "a1", **defaults[verb], **arguments}
+    call = Call(call_id="c", verb=verb, graph_id="g", arguments=given, deadline=deadline)
+    return json.loads(await VERBS[verb](means, call))
+
+
+async def seeded(means: Means, *items: Any) -> None:
+    steps = [[{"values": {"items": [item]}, "as_node": "a"}] for item in items]
+    assert await ask(means, "seed", supersteps=steps) == {"created": True}
+
+
+async def test_a_seeded_thread_and_its_updates(means: Means) -> None:
+    await seeded(means, 1, 2)
+    assert await ask(means, "seed", supersteps=[[{"values": {}, "as_node": "a"}]]) == {
+        "created": False
+    }
+    await ask(means, "update", values={"items": [3]})
+    states = await ask(means, "history")
+    assert [s["values"]["items"] for s in states] == [[1, 2, 3], [1, 2], [1]]
+    record = await threads.get_thread(means.redis, THREAD)
+    assert json.loads(record.values or b"") == {"items": [1, 2, 3]}
+
+
+async def test_a_staged_update_is_seen_by_nobody_else(means: Means) -> None:
+    await seeded(means, 1)
+    before = await ask(means, "history")
+    saver = StagedSaver.over(means.saver)
+    async with means.registry.open("g", {}, saver) as opened:
+        config: Any = {"configurable": {"thread_id": THREAD, "checkpoint_ns": ""}}
+        for number in (2, 3):
+            await opened.aupdate_state(config, {"items": [number]}, as_node="a")
+        assert (await opened.aget_state(config)).values == {"items": [1, 2, 3]}
+        there = (await opened.aget_state(config)).parent_config
+        assert there is not None
+        assert (await opened.aget_state(there)).values == {"items": [1, 2]}
+    assert await ask(means, "history") == before
+    [namespace] = saver.staged.values()
+    assert len(namespace.checkpoints) == 2
+
+
+async def test_bounds(means: Means, monkeypatch: pytest.MonkeyPatch) -> None:
+    await seeded(means, *("x" * 1000 for _ in range(30)))
+    monkeypatch.setattr(state, "MOST_BYTES", 40_000)
+    with pytest.raises(TooLargeError, match=r"^limit: "):
+        await ask(means, "history")
+    assert len(await ask(means, "history", limit=1)) == 1
+    assert len(await ask(means, "history", select=["checkpoint_id"])) == 30
+    monkeypatch.setattr(state, "MOST_BYTES", 20_000)
+    with pytest.raises(TooLargeError, match=r"^select: "):
+        await ask(means, "state")
+    # Larger than records may be: the thread does not show it, the checkpoint has it.
+    record = await threads.get_thread(means.redis, THREAD)
+    assert record.values is None
+
+
+async def test_a_late_update_changes_nothing(means: Means) -> None:
+    await seeded(means, 1)
+    before = await ask(means, "history")
+    with pytest.raises(UnavailableError, match="nothing was written"):
+        await ask(means, "update", values={"items": [2]}, deadline=1.0)
+    with pytest.raises(UnavailableError):
+        await ask(means, "seed", thread_id="t2", supersteps=[[{"values": {}, "as_node": "a"}]],
+                  deadline=1.0)  # fmt: skip
+    assert await ask(means, "history") == before
+    assert not await means.redis.exists(keys.thread("t2"))
+
+
+async def test_a_run_that_came_between_goes_first(
+    means: Means, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await seeded(means, 1)
+    stored = scripts.store_state
+    tried: list[str] = []
+
+    async def late(*given: Any, **more: Any) -> str:
+        if not tried:  # as if a run had been claimed, and had ended
+            await means.redis.hincrby(keys.thread(THREAD), "epoch", 1)  # type: ignore[misc]
+        tried.append(await stored(*given, **more))
+        return str(tried[-1])
+
+    monkeypatch.setattr(scripts, "store_state", late)
+    await ask(means, "update", values={"items": [2]})
+    assert tried == ["changed", "stored"]
+    assert (await ask(means, "state"))["values"] == {"items": [1, 2]}
+
+
+async def test_what_the_graph_raises_is_told_and_changes_nothing(means: Means) -> None:
+    await seeded(means, 1)
+    before = await ask(means, "history")
+    with pytest.raises(InvalidError, match=r"^values: .*KeyError.*no way from here"):
+        await ask(means, "update", values={"items": ["raise"]})
+    with pytest.raises(NotFoundError, match="missing"):
+        await ask(means, "update", values={},
+                  checkpoint={"checkpoint_ns": "", "checkpoint_id": "missing"})  # fmt: skip
+    with pytest.raises(NotFoundError, match="nobody"):
+        await ask(means, "update", values={}, thread_id="nobody")
+    await means.redis.hset(keys.thread(THREAD), "active", "x")  # type: ignore[misc]
+    with pytest.raises(ConflictError, match="busy"):
+        await ask(means, "update", values={})
+    assert await ask(means, "history") == before
+    found = await scripts.get_checkpoint(means.redis, Place(THREAD, ""), "")
+    assert found is not None
+    assert found.writes == b""

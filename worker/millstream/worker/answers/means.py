@@ -1,0 +1,18 @@
+"""What every answer is made with."""
+
+from dataclasses import dataclass
+
+from millstream.shared.redis import Client
+from millstream.shared.settings import Settings
+from millstream.worker.checkpoints.saver import FencedSaver
+from millstream.worker.graphs import GraphRegistry
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """One set a worker process."""
+
+    redis: Client
+    registry: GraphRegistry
+    saver: FencedSaver  # under no lease: for reading
+    settings: Settings

@@ -1,0 +1,184 @@
+"""A thread's state written from outside of runs: an update, a fork, or the first states of a thread.
+
+LangGraph works on a copy (`StagedSaver`); then one script stores the checkpoints and the thread's
+record, if the thread is still as it was read: see store_state.lua. No run waits for an update, and a
+worker that is late or dies has changed nothing.
+"""
+
+import logging
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.errors import InvalidUpdateError
+from langgraph.types import StateSnapshot, StateUpdate
+
+from millstream.shared import scripts, threads
+from millstream.shared.errors import (
+    ConflictError,
+    InvalidError,
+    MillstreamError,
+    NotFoundError,
+    RefusedError,
+    UnavailableError,
+)
+from millstream.shared.lifecycle import ThreadStatus
+from millstream.shared.redis import AWAY, REFUSING
+from millstream.shared.wire import Call
+from millstream.worker.answers.means import Means
+from millstream.worker.answers.state import config_of
+from millstream.worker.checkpoints.staged import StagedSaver
+from millstream.worker.encode import encode
+from millstream.worker.graphs import Graph
+from millstream.worker.request import read_command
+
+log = logging.getLogger(__name__)
+
+OF_THE_NODE: Final = re.compile(r"Node |Ambiguous update|as_node ")  # LangGraph's words
+
+
+async def update(means: Means, call: Call) -> bytes:
+    """`update`: writes a state behind the newest one, or behind a checkpoint, which forks the thread.
+
+    Arguments: thread_id, assistant_id, checkpoint, values, as_node (None: the node that wrote last).
+
+    Raises NotFoundError (the thread, the checkpoint), ConflictError (a run is active), RefusedError
+    (as_node), InvalidError (values), UnavailableError (it took too long).
+    """
+    given = call.arguments
+    thread_id, place = given["thread_id"], given["checkpoint"]
+    while True:
+        epoch = await threads.idle_epoch(means.redis, thread_id)
+        saver = StagedSaver.over(means.saver)
+        config = config_of(call, place)
+        async with means.registry.open(call.graph_id, config, saver) as graph:
+            if "checkpoint_id" in place and await saver.aget_tuple(config) is None:
+                raise NotFoundError(
+                    f"checkpoint: thread {thread_id} has no checkpoint {place['checkpoint_id']}"
+                    + (f" in {place['checkpoint_ns']!r}" if place["checkpoint_ns"] else "")
+                )
+            step = [StateUpdate(given["values"], given["as_node"])]
+            written = await _applied(graph, config, [step])
+            fields = await _record(means, call, graph)
+        if await _stored(means, call, saver, epoch, fields):
+            checkpoint = {
+                key: written["configurable"][key]
+                for key in ("thread_id", "checkpoint_ns", "checkpoint_id", "checkpoint_map")
+                if key in written["configurable"]
+            }
+            return encode(
+                {
+                    "checkpoint": checkpoint,
+                    "configurable": checkpoint,
+                    "checkpoint_id": checkpoint["checkpoint_id"],
+                }
+            )
+
+
+async def seed(means: Means, call: Call) -> bytes:
+    """`seed`: creates a thread with the states that supersteps make, or nothing at all.
+
+    Arguments: thread_id, assistant_id, supersteps ([[{values, command, as_node}, …], …]), fields (of
+    the new thread's record). Answers `{"created": false}` if the thread is there already.
+
+    Raises RefusedError, InvalidError, UnavailableError as `update` does.
+    """
+    supersteps = [[_state_update(u) for u in step] for step in call.arguments["supersteps"]]
+    saver = StagedSaver.over(means.saver)
+    config = config_of(call, {})
+    async with means.registry.open(call.graph_id, config, saver) as graph:
+        await _applied(graph, config, supersteps)
+        fields = call.arguments["fields"] | await _record(means, call, graph)
+    try:
+        await _stored(means, call, saver, None, fields)
+    except ConflictError:
+        return encode({"created": False})
+    return encode({"created": True})
+
+
+async def _applied(
+    graph: Graph, config: RunnableConfig, supersteps: Sequence[Sequence[StateUpdate]]
+) -> RunnableConfig:
+    """Applies the updates; says which field is to blame for what the graph does not take."""
+    try:
+        return await graph.abulk_update_state(config, supersteps)
+    except InvalidUpdateError as error:
+        said = str(error).partition("\n")[0]
+        if OF_THE_NODE.match(said):
+            raise RefusedError(f"as_node: {said}") from None
+        raise InvalidError(f"values: {said}") from None
+    except (MillstreamError, *AWAY, *REFUSING):
+        raise
+    except Exception as error:  # a reducer, a conditional edge: the graph's own code
+        if isinstance(error, ValueError) and str(error).startswith("Subgraph "):
+            raise InvalidError(f"checkpoint.checkpoint_ns: {error}") from None
+        log.info("an update of graph %r raised", graph.name, exc_info=error)
+        raise InvalidError(
+            f"values: the graph does not take them: {type(error).__name__}: {str(error)[:500]}"
+        ) from None
+
+
+async def _record(means: Means, call: Call, graph: Graph) -> dict[str, str | bytes]:
+    """Returns what the thread's record says of its newest state, as at the end of a run."""
+    state = await graph.aget_state(config_of(call, {}))
+    status = ThreadStatus.INTERRUPTED if state.next else ThreadStatus.IDLE
+    values, interrupts = encode(_mapping(state)), encode(_interrupts(state))
+    if max(len(values), len(interrupts)) > means.settings.max_event:
+        values, interrupts = b"", b"{}"  # too large to be shown: the checkpoint has it
+    return {
+        "status": status.value,
+        "settled": status.value,
+        "graph_id": call.graph_id,
+        "assistant_id": call.arguments["assistant_id"],
+        "values": values,
+        "interrupts": interrupts,
+        "error": b"",
+    }
+
+
+def _mapping(state: StateSnapshot) -> dict[str, Any]:
+    return state.values if isinstance(state.values, dict) else {"__root__": state.values}
+
+
+def _interrupts(state: StateSnapshot) -> dict[str, list[dict[str, Any]]]:
+    return {
+        task.id: [{"id": i.id, "value": i.value} for i in task.interrupts]
+        for task in state.tasks
+        if task.interrupts
+    }
+
+
+async def _stored(
+    means: Means,
+    call: Call,
+    saver: StagedSaver,
+    epoch: int | None,
+    fields: dict[str, Any],
+) -> bool:
+    """Stores what was staged; returns False if the state is to be read again."""
+    thread_id = call.arguments["thread_id"]
+    word = await scripts.store_state(
+        means.redis,
+        thread_id,
+        saver.staged,
+        epoch=epoch,
+        deadline_ms=int(call.deadline * 1000),
+        fields=fields,
+    )
+    match word:
+        case "missing":
+            raise NotFoundError(f"Thread with ID {thread_id} not found")
+        case "busy":
+            raise ConflictError(threads.busy(thread_id))
+        case "exists":
+            raise ConflictError(threads.already_exists(thread_id))
+        case "late":
+            raise UnavailableError("The update took too long; nothing was written.", retry_after=5)
+    return word == "stored"
+
+
+def _state_update(given: dict[str, Any]) -> StateUpdate:
+    command = given.get("command")
+    values: Any = given.get("values") if command is None else read_command(command)
+    return StateUpdate(values, given.get("as_node"))

@@ -1,0 +1,86 @@
+"""A saver that stores nothing yet: what is written through it is kept aside, and seen by who reads
+through it, until one script stores all of it or none.
+
+An update of a thread's state is several writes (what a node wrote, then a checkpoint; with
+supersteps many of both). Stored one by one, a worker that dies would leave half of them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Self
+
+from millstream.shared.scripts.get_checkpoint import StoredCheckpoint
+from millstream.shared.scripts.place import Place
+from millstream.shared.scripts.put_checkpoint import references_of
+from millstream.shared.scripts.store_state import StagedNamespace
+from millstream.shared.wire import unframe
+from millstream.worker.checkpoints.saver import FencedSaver
+
+
+class StagedSaver(FencedSaver):
+    """Reads what Redis holds and what was written through itself."""
+
+    staged: dict[Place, StagedNamespace]  # in the order of the writes
+
+    @classmethod
+    def over(cls, saver: FencedSaver) -> Self:
+        """Returns one that reads through the connection of `saver`."""
+        made = cls.__new__(cls)
+        made.__dict__.update(saver.__dict__)
+        made._claim = made._guard = None
+        made.staged = {}
+        made._values = {}
+        return made
+
+    _values: dict[Place, dict[bytes, bytes]]  # those that were read: new checkpoints refer to them
+
+    async def _read(self, place: Place, wanted: str) -> StoredCheckpoint | None:
+        own = self.staged.get(place, StagedNamespace())
+        found = None
+        if wanted not in own.checkpoints:
+            found = await super()._read(place, wanted)
+            if found is not None:
+                self._values.setdefault(place, {}).update(found.values)
+        newest = max(own.checkpoints, default="")
+        if wanted in own.checkpoints or (
+            not wanted and newest > (found.checkpoint_id if found else "")
+        ):
+            return self._own(place, own, wanted or newest)
+        if found is None:
+            return None
+        return replace(found, writes=found.writes + own.writes.get(found.checkpoint_id, b""))
+
+    def _own(self, place: Place, own: StagedNamespace, checkpoint_id: str) -> StoredCheckpoint:
+        record, references = own.checkpoints[checkpoint_id]
+        known = {**self._values.get(place, {}), **own.values}
+        _, parent_id, _, *fields = unframe(references)
+        return StoredCheckpoint(
+            checkpoint_id=checkpoint_id,
+            parent_id=parent_id.decode(),
+            record=record,
+            writes=own.writes.get(checkpoint_id, b""),
+            values={field: known[field] for field in fields if field in known},
+        )
+
+    async def _store(
+        self,
+        place: Place,
+        checkpoint_id: str,
+        *,
+        parent_id: str,
+        run_id: str,
+        record: bytes,
+        fields: Sequence[bytes],
+        values: Mapping[bytes, bytes],
+        built: Sequence[bytes],
+    ) -> None:
+        own = self.staged.setdefault(place, StagedNamespace())
+        references = references_of(run_id, parent_id, fields, built)
+        own.checkpoints[checkpoint_id] = (record, references)
+        own.values.update(values)
+
+    async def _store_writes(
+        self, place: Place, checkpoint_id: str, run_id: str, entries: bytes
+    ) -> None:
+        own = self.staged.setdefault(place, StagedNamespace())
+        own.writes[checkpoint_id] = own.writes.get(checkpoint_id, b"") + entries
