@@ -23,9 +23,10 @@ async def delete_thread(
             keys.retired(),
             keys.ran(),
             keys.checkpoint_runs(thread_id),
+            keys.garbage(),
             *runs,
             *others,
         ],
-        [len(runs), RunStatus.INTERRUPTED, thread_id],
+        [len(runs), RunStatus.INTERRUPTED, thread_id, keys.job_id(thread_id, "deleted")],
     )
     return bool(reply)

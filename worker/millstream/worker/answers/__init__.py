@@ -2,12 +2,13 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from millstream.shared.redis import Client
 from millstream.shared.wire import Call
 from millstream.worker.answers import state
-from millstream.worker.checkpoints.saver import FencedSaver
 from millstream.worker.graphs import GraphRegistry
 
 
@@ -17,7 +18,7 @@ class Means:
 
     redis: Client
     registry: GraphRegistry
-    saver: FencedSaver  # under no lease: it reads, or writes what a client asked for
+    saver: BaseCheckpointSaver[Any]  # under no lease: it reads, or writes what a client asked for
 
 
 # Each returns JSON; it raises NotFoundError or InvalidError for what the caller should be told.

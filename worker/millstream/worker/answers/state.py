@@ -3,15 +3,15 @@
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import StateSnapshot
 
 from millstream.shared.wire import Call
-from millstream.worker.checkpoints.saver import FencedSaver
 from millstream.worker.encode import encode
 from millstream.worker.graphs import GraphRegistry
 
 
-async def get(registry: GraphRegistry, saver: FencedSaver, call: Call) -> bytes:
+async def get(registry: GraphRegistry, saver: BaseCheckpointSaver[Any], call: Call) -> bytes:
     """`state`: a thread's state. Arguments: thread_id, subgraphs."""
     thread_id = call.arguments["thread_id"]
     config: RunnableConfig = {"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}}
