@@ -1,7 +1,7 @@
 # Everything a checkout needs: `make dev` and `make test` set themselves up on a fresh machine.
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev test lint bench chaos lock clean
+.PHONY: help install dev test property lint bench chaos lock clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
@@ -25,6 +25,9 @@ dev: $(INSTALLED)  ## Run the example graphs: Redis, API and worker (ARGS="--por
 test: $(INSTALLED)  ## Run all tests (ARGS="-k name")
 	$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
 
+property: $(INSTALLED)  ## Compare the checkpointer with LangGraph's own over 10,000 random examples
+	CHECKPOINT_EXAMPLES=10000 $(BIN)/pytest tests/worker/test_saver_property.py $(ARGS)
+
 lint: $(INSTALLED)  ## Check style, formatting, types and the import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -41,7 +44,7 @@ lock: $(BIN)/uv  ## Write the lock files anew (ARGS="--upgrade" for newer versio
 	$(COMPILE) pyproject.toml --all-extras --group dev --output-file requirements.lock
 	$(COMPILE) pyproject.toml --extra api --constraints requirements.lock \
 		--output-file deploy/api.lock
-	$(COMPILE) pyproject.toml --extra worker --constraints requirements.lock \
+	$(COMPILE) pyproject.toml --extra worker --extra encryption --constraints requirements.lock \
 		--output-file deploy/worker.lock
 	printf 'hatchling\n' | $(COMPILE) - --constraints requirements.lock \
 		--output-file deploy/build.lock

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench import savers
 from bench.client import Client, Load, Timing
 from harness.processes import Fleet
 from millstream.cli.embedded import EmbeddedRedis
@@ -113,6 +114,8 @@ async def main() -> None:
         for work in WORKS:
             work.runs = max(work.clients, int(work.runs * options.scale))
             await throughput(client, work, pids)
+    print("\ncheckpointers: a loop of 10 steps that adds messages of 300 bytes, durability sync")
+    await savers.measure(max(1, int(15 * options.scale)))
 
 
 async def latency(client: Client, runs: int) -> None:

@@ -19,5 +19,13 @@ def test_the_bench_prints_every_work_beside_the_floor() -> None:
         timeout=100,
     )
     assert ran.returncode == 0, ran.stderr
-    for word in ("first graph event", "floor", "1 node", "5 nodes", "200 tokens"):
+    for word in (
+        "first graph event",
+        "floor",
+        "1 node",
+        "5 nodes",
+        "200 tokens",
+        "ms a superstep",
+        "millstream",
+    ):
         assert word in ran.stdout

@@ -1,6 +1,7 @@
 """The fenced saver: LangGraph's own conformance suite, lossless types, fences and rollback."""
 
 import asyncio
+import math
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -26,6 +27,7 @@ from millstream.shared.redis import Client, connect
 from millstream.shared.scripts import Claim
 from millstream.shared.wire import PROTOCOL, RunSpec
 from millstream.worker.checkpoints.saver import FencedSaver
+from worker.kinds import KNOWN
 
 VALUES: dict[str, Any] = {
     "datetime": datetime(2026, 11, 22, 12, 30, tzinfo=UTC),
@@ -43,6 +45,7 @@ VALUES: dict[str, Any] = {
     "nul": "a\0b",
     "message": AIMessage(content="hi", id="1"),
     "many": list(range(1000)),
+    **KNOWN,
 }
 
 
@@ -186,6 +189,14 @@ async def test_types_come_back_as_they_were(real_redis: Client, name: str) -> No
     value = found.checkpoint["channel_values"]["value"]
     assert value == VALUES[name]
     assert type(value) is type(VALUES[name])
+
+
+async def test_not_a_number_stays_one(real_redis: Client) -> None:
+    saver = FencedSaver(real_redis)
+    at, _ = await put(saver, on("t"), {"value": float("nan")})
+    found = await saver.aget_tuple(at)
+    assert found is not None
+    assert math.isnan(found.checkpoint["channel_values"]["value"])
 
 
 async def test_odd_thread_ids_and_namespaces_are_kept_apart(real_redis: Client) -> None:

@@ -146,7 +146,7 @@ def turn(service: str) -> str:
 
 
 def garbage() -> str:
-    """sorted set, permanent: ended temporary threads whose checkpoints are to be deleted."""
+    """sorted set, permanent: threads that are gone and whose checkpoints are to be deleted."""
     return f"{PREFIX}:garbage"
 
 

@@ -20,13 +20,15 @@ def _setting(
     high: float = float("inf"),
     unit: str = "",
     words: str = "",
+    secret: bool = False,
 ) -> Any:
     """Declares a setting: its variable (and aliases, first wins), default, least value, meaning.
 
-    `words` are the only values allowed, in capitals.
+    `words` are the only values allowed, however they are capitalised. A secret is never shown.
     """
     return field(
         default=default,
+        repr=not secret,
         metadata={
             "names": names.split(),
             "doc": doc,
@@ -121,6 +123,15 @@ class Settings:
     redis_max_connections: int = _setting(
         "REDIS_MAX_CONNECTIONS", 2000, "Connections that one process may open to Redis.", low=8
     )
+    checkpointer: str = _setting(
+        "CHECKPOINTER",
+        "millstream",
+        "Where checkpoints are kept: `millstream` or `langgraph-redis` (docs/checkpoints.md).",
+        words="millstream langgraph-redis",
+    )
+    aes_key: str = _setting(
+        "LANGGRAPH_AES_KEY", "", "Encrypts checkpoints (AES): 16, 24 or 32 bytes.", secret=True
+    )
     log_level: str = _setting(
         "LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR.", words="DEBUG INFO WARNING ERROR"
     )
@@ -130,6 +141,10 @@ class Settings:
         if not re.fullmatch(r"[\w.:-]+", self.queue):
             raise SettingError(
                 f"MILLSTREAM_QUEUE={self.queue!r} is no name: use letters, digits and . : _ -"
+            )
+        if self.aes_key and (size := len(self.aes_key.encode())) not in (16, 24, 32):
+            raise SettingError(
+                f"LANGGRAPH_AES_KEY is {size} bytes long: it must be 16, 24 or 32 bytes."
             )
 
     @classmethod
@@ -155,8 +170,9 @@ def _parse(setting: Field[Any], name: str, text: str) -> Any:
         raise SettingError(f"{name}={text!r} is not {noun}.") from None
     words = setting.metadata["words"]
     if words:
-        value = value.upper()
-        if value not in words:
+        meant = {word.upper(): word for word in words}
+        value = meant.get(value.upper())
+        if value is None:
             raise SettingError(f"{name}={text!r} is none of {', '.join(words)}.")
     low, high = setting.metadata["low"], setting.metadata["high"]
     if low is not None and not (low <= value <= high and value < float("inf")):

@@ -2,18 +2,20 @@
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
-from millstream.shared import checkpoints, runs, scripts
+from langgraph.checkpoint.base import BaseCheckpointSaver
+
+from millstream.shared import runs, scripts
 from millstream.shared.errors import FencedError
 from millstream.shared.lifecycle import Cause
 from millstream.shared.multitask import CancelAction
 from millstream.shared.redis import Client
 from millstream.shared.scripts import Claim
 from millstream.shared.settings import Settings
-from millstream.worker.checkpoints.saver import FencedSaver
+from millstream.worker.checkpoints.choice import Checkpointing, RollbackUnsupportedError
 from millstream.worker.encode import encode, error_of
 from millstream.worker.events import INTERRUPT, EventStream
 from millstream.worker.graphs import Graph, GraphRegistry
@@ -39,7 +41,7 @@ class Tools:
 
     redis: Client
     registry: GraphRegistry
-    saver: FencedSaver
+    checkpointing: Checkpointing
     publisher: Publisher
     heartbeat: Heartbeat
     settings: Settings
@@ -182,7 +184,7 @@ class Attempt:
         """Runs the graph and publishes its events; exceptions of the graph are an Ending."""
         try:
             request = read_request(self.claim)
-            saver = self.tools.saver.under(self.claim, self)
+            saver = self.tools.checkpointing.under(self.claim, self)
             async with self.tools.registry.open(
                 self.claim.spec.graph_id, request.config, saver
             ) as graph:
@@ -224,12 +226,15 @@ class Attempt:
         )
 
     async def _roll_back(self) -> bool:
-        """Undoes what the run stored, if its cancel asks for that."""
+        """Undoes what the run stored, if its cancel asks for that.
+
+        Raises RollbackUnsupportedError if the checkpointer can't.
+        """
         spec, redis = self.claim.spec, self.tools.redis
         action = await runs.cancel_action(redis, spec.thread_id, spec.run_id)
-        self._undone = action is CancelAction.ROLLBACK
-        if self._undone:
-            await checkpoints.roll_back(redis, self.claim)
+        if action is CancelAction.ROLLBACK:
+            await self.tools.checkpointing.roll_back(self.claim)
+            self._undone = True
         return self._undone
 
     def _newest_values(self) -> bytes | None:
@@ -246,11 +251,18 @@ class Attempt:
         ending = ending.bounded(settings.max_event)
         words = await self._stream.close()
         for how in (ending.how, How.CANCELLED):
-            if how is How.CANCELLED and await patiently(repr(self), self._roll_back):
-                ending = Ending(How.CANCELLED)
+            refusal = None
+            try:
+                if how is How.CANCELLED and await patiently(repr(self), self._roll_back):
+                    ending = Ending(How.CANCELLED)
+            except RollbackUnsupportedError as reason:
+                log.error("%r can't be rolled back: %s", self, reason)
+                refusal = error_of(reason)
             result = outcome(
                 how, ending.error, timeout=settings.job_timeout, attempts=settings.max_attempts
             )
+            if refusal is not None:  # who asked for it must not believe that it was done
+                result = replace(result, error=refusal, shown=True)
             error = encode(result.error) if result.error else b""
             last: list[str | bytes] = ["error", error] if result.shown else []
             write = partial(
@@ -290,7 +302,7 @@ def _output(result: Outcome, ending: Ending, error: bytes) -> bytes:
     return ending.values or b""
 
 
-async def _has_begun(saver: FencedSaver, claim: Claim) -> bool:
+async def _has_begun(saver: BaseCheckpointSaver[Any], claim: Claim) -> bool:
     """Returns whether an earlier attempt left a checkpoint to go on from."""
     newest = await saver.aget_tuple(
         {"configurable": {"thread_id": claim.spec.thread_id, "checkpoint_ns": ""}}

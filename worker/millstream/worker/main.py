@@ -12,11 +12,13 @@ import threading
 import uuid
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import uvloop
+from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from millstream.shared import assistants, keys, queue
 from millstream.shared.errors import SettingError
@@ -26,10 +28,11 @@ from millstream.shared.wire import GraphInfo
 from millstream.worker import graphs
 from millstream.worker.answers import Means
 from millstream.worker.calls import CallLanes
-from millstream.worker.checkpoints.saver import FencedSaver
+from millstream.worker.checkpoints.choice import open_checkpointing
 from millstream.worker.dispatch import RunWorker
 from millstream.worker.execute import Tools
 from millstream.worker.heartbeat import Heartbeat
+from millstream.worker.project import CheckpointerConfig, read_config
 from millstream.worker.publish import Publisher
 from millstream.worker.upkeep import expiry, reaper, sweep
 
@@ -55,16 +58,19 @@ def main() -> None:
             level=settings.log_level, format="%(levelname)-7s %(name)s: %(message)s"
         )
         logging.getLogger("arq").setLevel(logging.WARNING)
-        uvloop.run(work(registry, settings))
+        config = read_config(arguments.config).checkpointer or CheckpointerConfig()
+        uvloop.run(work(registry, settings, config, arguments.config.resolve().parent))
     except SettingError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(1)
 
 
-async def work(registry: graphs.GraphRegistry, settings: Settings) -> None:
-    """Works until SIGTERM or SIGINT.
+async def work(
+    registry: graphs.GraphRegistry, settings: Settings, config: CheckpointerConfig, folder: Path
+) -> None:
+    """Works until SIGTERM or SIGINT; `folder` is langgraph.json's.
 
-    Raises SettingError if Redis can't be used.
+    Raises SettingError if Redis or the checkpointer can't be used.
     """
     worker_id = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     redis = connect(settings.redis_url)
@@ -80,12 +86,16 @@ async def work(registry: graphs.GraphRegistry, settings: Settings) -> None:
     # does not stop, keeps its thread: there must be some for others.
     threads = ThreadPoolExecutor(max(32, 4 * settings.jobs_per_worker), thread_name_prefix="node")
     asyncio.get_running_loop().set_default_executor(threads)
-    saver = FencedSaver(redis)
+    opened = AsyncExitStack()
+    checkpointing = await opened.enter_async_context(
+        open_checkpointing(redis, settings, config, folder)
+    )
+    saver = checkpointing.saver
     publisher = Publisher(
         redis, max_events=settings.stream_max_events, max_event=settings.max_event
     )
     heartbeat = Heartbeat(settings.redis_url, worker_id, lease=settings.lease)
-    tools = Tools(redis, registry, saver, publisher, heartbeat, settings)
+    tools = Tools(redis, registry, checkpointing, publisher, heartbeat, settings)
     worker = RunWorker(redis, blocking, worker_id, tools, settings)
 
     flushing = publisher.start()
@@ -137,6 +147,7 @@ async def work(registry: graphs.GraphRegistry, settings: Settings) -> None:
         heartbeat.stop()
         await publisher.stop()
         await _leave(redis, lanes_of_calls, worker_id)
+        await opened.aclose()
         await blocking.aclose()
         await redis.aclose()
         threads.shutdown(wait=False, cancel_futures=True)
@@ -161,7 +172,7 @@ async def _report_alive(redis: Client, lanes: list[str], worker_id: str) -> None
     await _every(ALIVE, lambda: queue.report_alive(redis, lanes, worker_id, ttl=3 * ALIVE))
 
 
-async def _sweep(redis: Client, saver: FencedSaver) -> None:
+async def _sweep(redis: Client, saver: BaseCheckpointSaver[Any]) -> None:
     while await sweep.run_once(redis, saver) == sweep.BATCH:
         pass  # a full batch: there may be more
 

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from dotenv import dotenv_values
@@ -22,6 +22,26 @@ class GraphEntry(msgspec.Struct, frozen=True):
     description: str | None = None
 
 
+class CheckpointerTtl(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`checkpointer.ttl` of langgraph.json: what becomes of threads that nobody uses."""
+
+    strategy: Literal["delete", "keep_latest"] = "delete"
+    # minutes between two sweeps
+    sweep_interval_minutes: Annotated[float, msgspec.Meta(gt=0)] = 5
+    # minutes after its last use; None: only threads with a `ttl` of their own
+    default_ttl: Annotated[float, msgspec.Meta(gt=0)] | None = None
+
+
+class CheckpointerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`checkpointer` of langgraph.json.
+
+    Keys that are not known are refused: a line that does nothing would look as if it did.
+    """
+
+    ttl: CheckpointerTtl | None = None
+    path: str | None = None  # './file.py:name' of a checkpointer of the user's own
+
+
 class ConfigFile(msgspec.Struct):
     """The keys of langgraph.json that a worker reads; others are for the API or for image builds."""
 
@@ -29,6 +49,7 @@ class ConfigFile(msgspec.Struct):
     dependencies: list[str] = []
     env: str | dict[str, str] = {}
     auth: dict[str, object] | None = None
+    checkpointer: CheckpointerConfig | None = None
 
 
 def read_config(path: Path) -> ConfigFile:

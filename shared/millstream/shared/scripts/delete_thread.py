@@ -24,9 +24,10 @@ async def delete_thread(
             keys.ran(),
             keys.checkpoint_runs(thread_id),
             keys.expiring(),
+            keys.garbage(),
             *runs,
             *others,
         ],
-        [len(runs), RunStatus.INTERRUPTED, thread_id],
+        [len(runs), RunStatus.INTERRUPTED, thread_id, keys.job_id(thread_id, "deleted")],
     )
     return bool(reply)

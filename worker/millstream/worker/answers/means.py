@@ -1,10 +1,12 @@
 """What every answer is made with."""
 
 from dataclasses import dataclass
+from typing import Any
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from millstream.shared.redis import Client
 from millstream.shared.settings import Settings
-from millstream.worker.checkpoints.saver import FencedSaver
 from millstream.worker.graphs import GraphRegistry
 
 
@@ -14,5 +16,5 @@ class Means:
 
     redis: Client
     registry: GraphRegistry
-    saver: FencedSaver  # under no lease: for reading
+    saver: BaseCheckpointSaver[Any]  # under no lease: for reading
     settings: Settings

@@ -28,6 +28,7 @@ from millstream.shared.redis import AWAY, REFUSING
 from millstream.shared.wire import Call
 from millstream.worker.answers.means import Means
 from millstream.worker.answers.state import config_of
+from millstream.worker.checkpoints.saver import FencedSaver
 from millstream.worker.checkpoints.staged import StagedSaver
 from millstream.worker.encode import encode
 from millstream.worker.graphs import Graph
@@ -50,7 +51,7 @@ async def update(means: Means, call: Call) -> bytes:
     thread_id, place = given["thread_id"], given["checkpoint"]
     while True:
         epoch = await threads.idle_epoch(means.redis, thread_id)
-        saver = StagedSaver.over(means.saver)
+        saver = StagedSaver.over(_ours(means))
         config = config_of(call, place)
         async with means.registry.open(call.graph_id, config, saver) as graph:
             if "checkpoint_id" in place and await saver.aget_tuple(config) is None:
@@ -85,7 +86,7 @@ async def seed(means: Means, call: Call) -> bytes:
     Raises RefusedError, InvalidError, UnavailableError as `update` does.
     """
     supersteps = [[_state_update(u) for u in step] for step in call.arguments["supersteps"]]
-    saver = StagedSaver.over(means.saver)
+    saver = StagedSaver.over(_ours(means))
     config = config_of(call, {})
     async with means.registry.open(call.graph_id, config, saver) as graph:
         await _applied(graph, config, supersteps)
@@ -182,3 +183,13 @@ def _state_update(given: dict[str, Any]) -> StateUpdate:
     command = given.get("command")
     values: Any = given.get("values") if command is None else read_command(command)
     return StateUpdate(values, given.get("as_node"))
+
+
+def _ours(means: Means) -> FencedSaver:
+    """Returns the saver whose checkpoints one script can store; raises RefusedError for another."""
+    if isinstance(means.saver, FencedSaver):
+        return means.saver
+    raise RefusedError(
+        "The state can't be written over HTTP here: checkpoints are kept by a checkpointer of the "
+        "project's own, which can't store them in one step with the thread's record."
+    )

@@ -1,4 +1,4 @@
-"""Deletes the checkpoints of temporary threads whose last run has ended.
+"""Deletes the checkpoints of temporary threads whose last run has ended, and of deleted threads.
 
 The end of the run noted the thread in one step with its status, so a worker that dies between
 the two leaves nothing behind: any other sweeps it.

@@ -1,0 +1,335 @@
+"""Which checkpointer a worker takes, what each is told at the start, and encryption."""
+
+import asyncio
+import json
+import textwrap
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import empty_checkpoint
+from langgraph.checkpoint.memory import InMemorySaver
+
+from millstream.cli.embedded import EmbeddedRedis
+from millstream.shared import keys
+from millstream.shared.errors import SettingError
+from millstream.shared.lifecycle import RunStatus
+from millstream.shared.redis import Client, connect
+from millstream.shared.scripts import Claim
+from millstream.shared.settings import Settings
+from millstream.shared.wire import PROTOCOL, RunSpec
+from millstream.worker.checkpoints.choice import (
+    Checkpointing,
+    ForeignCheckpoints,
+    RollbackUnsupportedError,
+    open_checkpointing,
+)
+from millstream.worker.checkpoints.foreign import ShieldedSaver
+from millstream.worker.checkpoints.saver import FencedSaver
+from millstream.worker.project import CheckpointerConfig, CheckpointerTtl, read_config
+
+KEY = "a key of thirty-two bytes, here."
+LIBRARY = Settings(checkpointer="langgraph-redis")
+
+
+def on(thread_id: str) -> RunnableConfig:
+    return {"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}}
+
+
+def a_claim(thread_id: str) -> Claim:
+    spec = RunSpec(
+        protocol=PROTOCOL, run_id=str(uuid.uuid4()), thread_id=thread_id, assistant_id="a",
+        graph_id="g", queue="default", strategy="enqueue", temporary=False, metadata=b"{}",
+        kwargs=b"{}",
+    )  # fmt: skip
+    return Claim(spec, keys.job_id(thread_id, spec.run_id), 1, 1, None, 0)
+
+
+async def put(saver: Any, thread_id: str, value: Any) -> RunnableConfig:
+    """Stores a checkpoint with one value, and a pending write of the same."""
+    checkpoint = empty_checkpoint()
+    version = saver.get_next_version(None, None)
+    checkpoint["channel_values"] = {"v": value}
+    checkpoint["channel_versions"] = {"v": version}
+    at: RunnableConfig = await saver.aput(
+        on(thread_id), checkpoint, {"source": "loop", "step": 1, "parents": {}}, {"v": version}
+    )
+    await saver.aput_writes(at, [("v", value)], str(uuid.uuid4()))
+    return at
+
+
+async def value_in(saver: Any, thread_id: str) -> Any:
+    found = await saver.aget_tuple(on(thread_id))
+    return None if found is None else found.checkpoint["channel_values"]["v"]
+
+
+@pytest.fixture
+async def plain_redis(tmp_path: Path) -> AsyncIterator[Client]:
+    """A client on a server without modules."""
+    with EmbeddedRedis(tmp_path / "plain", appendonly=False, modules=False) as server:
+        client = connect(server.url)
+        try:
+            yield client
+        finally:
+            await client.aclose()
+
+
+def opened(redis: Client, settings: Settings, folder: Path, **config: Any) -> Any:
+    return open_checkpointing(redis, settings, CheckpointerConfig(**config), folder)
+
+
+# ── langgraph.json ──────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("checkpointer", "named"),
+    [
+        ({"ttl": {"strategy": "shred"}}, "strategy"),
+        ({"ttl": {"default_ttl": 0}}, "default_ttl"),
+        ({"ttl": {"default_ttl": "soon"}}, "default_ttl"),
+        ({"ttl": {"sweep_interval_minutes": -1}}, "sweep_interval_minutes"),
+        ({"ttl": {"refresh": True}}, "refresh"),
+        ({"path": 7}, "path"),
+        ({"backend": "x"}, "backend"),
+    ],
+)
+def test_a_wrong_line_is_named(tmp_path: Path, checkpointer: Any, named: str) -> None:
+    file = tmp_path / "langgraph.json"
+    file.write_text(json.dumps({"graphs": {"g": "./g.py:g"}, "checkpointer": checkpointer}))
+    with pytest.raises(SettingError, match=named):
+        read_config(file)
+
+
+def test_the_lines_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "langgraph.json"
+    ttl = {"strategy": "keep_latest", "sweep_interval_minutes": 10, "default_ttl": 43200}
+    checkpointer = {"path": "./s.py:s", "ttl": ttl}
+    file.write_text(json.dumps({"graphs": {"g": "./g.py:g"}, "checkpointer": checkpointer}))
+    assert read_config(file).checkpointer == CheckpointerConfig(
+        ttl=CheckpointerTtl("keep_latest", 10, 43200), path="./s.py:s"
+    )
+
+
+# ── Encryption ──────────────────────────────────────────────────────────────────────────────
+
+
+async def test_with_a_key_redis_holds_no_plain_text(real_redis: Client, tmp_path: Path) -> None:
+    secret = "the secret that nobody may read"
+    async with opened(real_redis, Settings(aes_key=KEY), tmp_path) as checkpointing:
+        at = await put(checkpointing.saver, "t", {"deep": [secret]})
+        await checkpointing.saver.aput(at, empty_checkpoint(), {"author": secret}, {})
+        for key in [key async for key in real_redis.scan_iter()]:
+            assert secret.encode() not in await real_redis.dump(key)
+        found = await checkpointing.saver.aget_tuple(at)
+        assert found.checkpoint["channel_values"] == {"v": {"deep": [secret]}}
+        assert found.pending_writes[0][2] == {"deep": [secret]}
+    async with opened(real_redis, Settings(aes_key=KEY[::-1]), tmp_path) as other:
+        with pytest.raises(ValueError, match="MAC"):
+            await other.saver.aget_tuple(at)
+
+
+async def test_what_was_stored_before_the_key_is_still_read(
+    real_redis: Client, tmp_path: Path
+) -> None:
+    await put(FencedSaver(real_redis), "t", "plain")
+    async with opened(real_redis, Settings(aes_key=KEY), tmp_path) as checkpointing:
+        assert await value_in(checkpointing.saver, "t") == "plain"
+
+
+def test_a_key_of_a_wrong_length_is_refused_and_never_shown() -> None:
+    with pytest.raises(SettingError, match="LANGGRAPH_AES_KEY is 5 bytes") as refused:
+        Settings.from_env({"LANGGRAPH_AES_KEY": "short"})
+    assert "short" not in str(refused.value)
+    assert KEY not in repr(Settings(aes_key=KEY))
+
+
+async def test_a_key_without_the_package_is_refused(
+    real_redis: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(SettingError, match="millstream\\[encryption\\]"):
+        async with opened(real_redis, Settings(aes_key=KEY), tmp_path):
+            pass
+
+
+# ── The library's ───────────────────────────────────────────────────────────────────────────
+
+
+async def test_the_librarys_saver_is_set_up_by_many_workers_at_once(
+    real_redis: Client, tmp_path: Path
+) -> None:
+    base = await real_redis.config_get("databases")
+    assert base
+    client = connect(_database_0(real_redis))  # indexes exist in database 0 alone
+    thread_id = str(uuid.uuid4())
+
+    async def one() -> Any:
+        async with opened(client, LIBRARY, tmp_path) as checkpointing:
+            return checkpointing.saver
+
+    try:
+        savers = await asyncio.gather(*(one() for _ in range(8)))
+        await put(savers[0], thread_id, 1)
+        assert await value_in(savers[7], thread_id) == 1
+        await savers[3].adelete_thread(thread_id)
+        assert await value_in(savers[7], thread_id) is None
+        assert not await client.exists(keys.turn("set-up"))
+    finally:
+        await client.aclose()
+
+
+def _database_0(redis: Client) -> str:
+    found = redis.connection_pool.connection_kwargs
+    return f"redis://{found['host']}:{found['port']}/0"
+
+
+async def test_the_librarys_saver_without_modules_is_refused(
+    plain_redis: Client, tmp_path: Path
+) -> None:
+    with pytest.raises(SettingError, match="RediSearch and RedisJSON"):
+        async with opened(plain_redis, LIBRARY, tmp_path):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("settings", "config", "said"),
+    [
+        (Settings(checkpointer="langgraph-redis", aes_key=KEY), {}, "plain text"),
+        (LIBRARY, {"path": "./s.py:s"}, "two checkpointers"),
+        (LIBRARY, {"ttl": CheckpointerTtl()}, "ttl"),
+        (Settings(), {"path": "./s.py:s", "ttl": CheckpointerTtl()}, "ttl"),
+    ],
+)
+async def test_what_contradicts_itself_is_refused(
+    real_redis: Client, tmp_path: Path, settings: Settings, config: Any, said: str
+) -> None:
+    with pytest.raises(SettingError, match=said):
+        async with opened(real_redis, settings, tmp_path, **config):
+            pass
+
+
+# ── The user's own ──────────────────────────────────────────────────────────────────────────
+
+OWN = """
+    from contextlib import asynccontextmanager, contextmanager
+    from langgraph.checkpoint.memory import InMemorySaver
+
+    closed = []
+    saver = InMemorySaver()
+
+    def factory():
+        return InMemorySaver()
+
+    async def coroutine():
+        return InMemorySaver()
+
+    @asynccontextmanager
+    async def opened():
+        yield InMemorySaver()
+        closed.append("opened")
+
+    @contextmanager
+    def held():
+        yield InMemorySaver()
+        closed.append("held")
+
+    def number():
+        return 7
+
+    def broken():
+        raise OSError("no route")
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> str:
+    name = f"own_{uuid.uuid4().hex}"
+    (tmp_path / f"{name}.py").write_text(textwrap.dedent(OWN))
+    return f"./{name}.py"
+
+
+class NoGuard:
+    """Lets everything through."""
+
+    def check(self) -> None:
+        """The run is not being given up."""
+
+    async def before_write(self) -> None:
+        """Nothing is to be waited for."""
+
+
+@pytest.mark.parametrize(
+    "name", ["saver", "InMemorySaver", "factory", "coroutine", "opened", "held"]
+)
+async def test_a_users_own_saver_is_taken(
+    real_redis: Client, tmp_path: Path, own: str, name: str
+) -> None:
+    path = f"{own}:{name}"
+    checkpointing: Checkpointing
+    async with opened(real_redis, Settings(), tmp_path, path=path) as checkpointing:
+        saver = checkpointing.under(a_claim("t"), NoGuard())
+        assert isinstance(saver, ShieldedSaver)
+        await put(saver, "t", 1)
+        assert await value_in(checkpointing.saver, "t") == 1
+        assert saver.get_tuple(on("t")) is not None
+        assert await real_redis.dbsize() == 0
+        with pytest.raises(RollbackUnsupportedError, match="InMemorySaver"):
+            await checkpointing.roll_back(a_claim("t"))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("number", "a int"), ("broken", "no route"), ("missing", "missing")]
+)
+async def test_what_is_no_saver_is_refused(
+    real_redis: Client, tmp_path: Path, own: str, name: str, said: str
+) -> None:
+    with pytest.raises(SettingError, match=said):
+        async with opened(real_redis, Settings(), tmp_path, path=f"{own}:{name}"):
+            pass
+
+
+class Slow(InMemorySaver):
+    """Takes its time to write, in two halves."""
+
+    halves: int = 0
+
+    async def aput(self, *args: Any) -> RunnableConfig:
+        self.halves += 1
+        await asyncio.sleep(0.05)
+        self.halves += 1
+        return await super().aput(*args)
+
+    async def adelete_for_runs(self, run_ids: Any) -> None:
+        self.halves = -1
+
+
+async def test_a_write_that_has_begun_ends_before_the_cancel_goes_on() -> None:
+    slow = Slow()
+    writing = asyncio.create_task(put(ForeignCheckpoints(slow).saver, "t", 1))
+    await asyncio.sleep(0.01)
+    writing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    assert slow.halves == 2
+    assert await value_in(slow, "t") == 1
+
+
+async def test_a_saver_that_deletes_by_run_rolls_back() -> None:
+    slow = Slow()
+    await ForeignCheckpoints(slow).roll_back(a_claim("t"))
+    assert slow.halves == -1
+
+
+async def test_millstreams_own_is_the_default_and_fenced(
+    real_redis: Client, tmp_path: Path
+) -> None:
+    async with opened(real_redis, Settings(), tmp_path) as checkpointing:
+        claim = a_claim("t")
+        run = keys.run("t", claim.spec.run_id)
+        await real_redis.hset(run, mapping={"fence": 1, "status": RunStatus.RUNNING.value})  # type: ignore[misc]
+        await put(checkpointing.under(claim), "t", 1)
+        await checkpointing.roll_back(claim)
+        assert await value_in(checkpointing.saver, "t") is None
