@@ -88,6 +88,7 @@ async def test_a_seeded_thread_and_its_updates(means: Means) -> None:
 async def test_a_staged_update_is_seen_by_nobody_else(means: Means) -> None:
     await seeded(means, 1)
     before = await ask(means, "history")
+    assert isinstance(means.saver, FencedSaver)
     saver = StagedSaver.over(means.saver)
     async with means.registry.open("g", {}, saver) as opened:
         config: Any = {"configurable": {"thread_id": THREAD, "checkpoint_ns": ""}}
