@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from millstream.shared import calls
-from millstream.shared.errors import InvalidError, NotFoundError
+from millstream.shared.errors import InvalidError, NotFoundError, UnavailableError
 from millstream.shared.redis import AWAY, Client
 from millstream.shared.wire import Call, Reply
 from millstream.worker.answers import VERBS, Means
@@ -18,7 +18,7 @@ WAIT: Final = 5.0  # s that the lane's connection blocks
 
 
 class CallLanes:
-    """The lanes in which one worker process answers: one for each of its graphs."""
+    """The lanes in which one worker process answers: one for each of its graphs, and the store's."""
 
     def __init__(
         self,
@@ -73,6 +73,8 @@ class CallLanes:
             reply = Reply(error=str(error), kind="not_found")
         except InvalidError as error:
             reply = Reply(error=str(error), kind="invalid")
+        except UnavailableError as error:
+            reply = Reply(error=str(error), kind="unavailable")
         except Exception as error:
             log.exception("call %s failed", call.verb)
             reply = Reply(error=f"{type(error).__name__}: {error}", kind="failed")

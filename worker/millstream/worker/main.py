@@ -74,6 +74,7 @@ async def work(registry: graphs.GraphRegistry, settings: Settings) -> None:
         raise SettingError(
             f"Redis can't be reached at {masked(settings.redis_url)}: {error}"
         ) from None
+    registry.store.connect(redis)
     saver = FencedSaver(redis)
     publisher = Publisher(
         redis, max_events=settings.stream_max_events, max_event=settings.max_event
@@ -85,7 +86,7 @@ async def work(registry: graphs.GraphRegistry, settings: Settings) -> None:
     publisher.start()
     heartbeat.start()
     await assistants.announce(redis, _announcements(registry, settings.queue))
-    lanes_of_calls = [keys.lane(graph_id) for graph_id in registry.graph_ids]
+    lanes_of_calls = [keys.STORE, *map(keys.lane, registry.graph_ids)]
     await queue.report_alive(redis, lanes_of_calls, worker_id, ttl=3 * ALIVE)
     stop, hurry = asyncio.Event(), asyncio.Event()
 
@@ -112,6 +113,7 @@ async def work(registry: graphs.GraphRegistry, settings: Settings) -> None:
     }
     sys.stdout.write(f"millstream-ready {json.dumps(ready)}\n")
     sys.stdout.flush()
+    warming = asyncio.create_task(registry.store.warm())
     stopping = asyncio.create_task(stop.wait())
     try:
         done, _ = await asyncio.wait(
@@ -122,12 +124,14 @@ async def work(registry: graphs.GraphRegistry, settings: Settings) -> None:
             raise SettingError("The worker stopped by itself; see its log.")
     finally:
         stopping.cancel()
+        warming.cancel()
         await worker.drain(hurry)
         for lane in lanes:
             lane.cancel()
         await asyncio.gather(serving, *lanes, return_exceptions=True)
         heartbeat.stop()
         await publisher.stop()
+        await registry.store.aclose()
         await _leave(redis, lanes_of_calls, worker_id)
         await blocking.aclose()
         await redis.aclose()

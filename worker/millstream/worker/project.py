@@ -13,6 +13,7 @@ import msgspec
 from dotenv import dotenv_values
 
 from millstream.shared.errors import SettingError
+from millstream.worker.store.settings import StoreSettings
 
 
 class GraphEntry(msgspec.Struct, frozen=True):
@@ -29,6 +30,7 @@ class ConfigFile(msgspec.Struct):
     dependencies: list[str] = []
     env: str | dict[str, str] = {}
     auth: dict[str, object] | None = None
+    store: StoreSettings | None = None
 
 
 def read_config(path: Path) -> ConfigFile:

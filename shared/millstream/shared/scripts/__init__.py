@@ -11,9 +11,11 @@ from millstream.shared.scripts.drop_checkpoints import drop_checkpoints
 from millstream.shared.scripts.due import due
 from millstream.shared.scripts.finish import finish
 from millstream.shared.scripts.get_checkpoint import get_checkpoint
+from millstream.shared.scripts.get_items import get_items
 from millstream.shared.scripts.hand_back import hand_back
 from millstream.shared.scripts.note_joined import note_joined
 from millstream.shared.scripts.put_checkpoint import put_checkpoint
+from millstream.shared.scripts.put_item import NewItem, put_item
 from millstream.shared.scripts.put_writes import put_writes
 from millstream.shared.scripts.read_events import read_events
 from millstream.shared.scripts.repair_run import repair_run
@@ -22,6 +24,7 @@ from millstream.shared.scripts.retire_thread import retire_thread
 
 __all__ = [
     "Claim",
+    "NewItem",
     "admit",
     "append",
     "cancel",
@@ -33,9 +36,11 @@ __all__ = [
     "due",
     "finish",
     "get_checkpoint",
+    "get_items",
     "hand_back",
     "note_joined",
     "put_checkpoint",
+    "put_item",
     "put_writes",
     "read_events",
     "repair_run",
