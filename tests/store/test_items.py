@@ -194,11 +194,14 @@ async def test_a_ttl_ends_an_item(http: httpx.AsyncClient, redis: Client) -> Non
     assert await redis.pttl(name) == -1
 
 
+NOWHERE: list[Any] = [
+    [], [""], ["a", ""], ["a.b"], ["langgraph"], ["a\0"], "a", [1], [None], {},
+]  # fmt: skip
 BAD: list[tuple[str, str, dict[str, Any], str]] = [
     *(
         (method, "/store/items", {**rest, "namespace": namespace}, "namespace")
         for method, rest in (("PUT", {"key": "k", "value": {}}), ("DELETE", {"key": "k"}))
-        for namespace in ([], [""], ["a", ""], ["a.b"], ["langgraph"], ["a\0"], "a", [1], [None], {})
+        for namespace in NOWHERE
     ),
     *(
         ("PUT", "/store/items", {"namespace": ["a"], "key": "k", "value": {}, **bad}, name)

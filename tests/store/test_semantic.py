@@ -18,6 +18,9 @@ async def test_the_nearest_come_first(http: httpx.AsyncClient) -> None:
     assert await found_keys(http, place, query="ab", filter={"n": {"$ne": 2}}, limit=2) != ["abs"]
     assert await found_keys(http, place, query="z", filter={"n": {"$lt": 2}}) == ["as"]
     assert await found_keys(http, [*place, "y"], query="aaa") == ["abs"]
+    for far in (5, 999_999, 2**53):
+        assert await search(http, place, query="a", offset=far) == []
+        assert await search(http, place, query="a", offset=far, filter={"n": {"$gt": 0}}) == []
 
 
 async def test_what_is_indexed(http: httpx.AsyncClient) -> None:

@@ -135,8 +135,10 @@ class ProjectStore(BaseStore):
         store: RedisStore = module.RedisStore(
             self._redis, self.settings.index, self._embeddings, self.ttl_config
         )
-        self._open_things.push_async_exit(store)
-        await store.setup()
+        async with AsyncExitStack() as opened:
+            opened.push_async_exit(store)
+            await store.setup()
+            self._open_things = opened.pop_all()
         return store
 
     async def _make_custom(self) -> BaseStore:

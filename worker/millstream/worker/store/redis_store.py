@@ -223,7 +223,8 @@ class RedisStore(AsyncRedisStore):
         while True:
             near = await items.nearest(self._client, place, vector, limit=size)
             kept = await self._load(op, [name for name, _ in near], dict(near))
-            if not op.filter or len(kept) >= count or len(near) < min(size, items.MOST):
+            enough = not op.filter or len(kept) >= count
+            if enough or len(near) < size or size >= items.MOST:
                 return await self._page(op, kept)
             size *= 10
 
