@@ -1,6 +1,6 @@
 """The store of a project: what graphs are given when they start, opened when one first uses it.
 
-The library behind it takes seconds to import, so a worker whose graphs keep nothing long never does.
+So a worker needs neither the library nor the modules of Redis while none of its graphs keeps anything.
 """
 
 import asyncio

@@ -7,7 +7,7 @@ search under `("use",)` finds what is under `("users",)`. It filters a page afte
 at ten items to list namespaces, and forgets when an item was made. Here items are found by hashes (see
 `shared/items.py`), and filters are applied before pages are.
 
-Importing this module takes seconds: `lazy.py` does it when a store is first used.
+Only `lazy.py` imports this module, when a store is first used: the library is an extra.
 """
 
 import asyncio
