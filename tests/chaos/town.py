@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from chaos.gate import Gate
 from chaos.ledger import Ledger
+from harness.gate import Gate
 from harness.processes import Process
 from harness.waiting import until
 from millstream.cli.embedded import EmbeddedRedis

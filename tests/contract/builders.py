@@ -208,6 +208,8 @@ async def dump(redis: Client) -> dict[str, Any]:
     client: Any = redis
     async for key in client.scan_iter(count=1000):
         match (await client.type(key)).decode():
+            case "string":
+                continue  # whose turn it is
             case "hash":
                 value = await client.hgetall(key)
             case "zset":

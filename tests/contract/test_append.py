@@ -128,3 +128,12 @@ async def test_fifty_runs_at_once_keep_apart(any_redis: Client) -> None:
     )
     for n, claim in enumerate(claims):
         assert (await events_of(any_redis, claim.spec))[1:] == [("values", n)]
+
+
+async def test_a_batch_that_arrives_late_changes_nothing(any_redis: Client) -> None:
+    """A copy of a batch may reach Redis after the one behind it: its connection was slow."""
+    claim = await running(any_redis)
+    for number in (1, 2, 1, 2, 3, 1):
+        assert await write(any_redis, claim, number, "values", str(number))
+    values = [data for name, data in await events_of(any_redis, claim.spec) if name == "values"]
+    assert values == [1, 2, 3]

@@ -43,10 +43,9 @@ async def repair_run(redis: Client, spec: RunSpec) -> str:
 async def repair_all(redis: Client) -> Counter[str]:
     """One whole pass of the reaper."""
     done = await repair.repair_runs(redis, lease_ms=LEASE_MS, stream_ttl=STREAM_TTL)
-    cursor = -1
-    while cursor:
-        cursor, threads_done = await repair.repair_threads(redis, max(0, cursor))
-        done += threads_done
+    done += await repair.repair_threads(redis)
+    while await redis.get(keys.turn("threads")) != b"0":
+        done += await repair.repair_threads(redis)
     return done + await repair.finish_deletions(redis, stream_ttl=STREAM_TTL)
 
 
@@ -196,6 +195,10 @@ async def test_a_run_whose_thread_is_gone_ends_as_an_error(any_redis: Client, he
     await make_due(any_redis, spec)
     await any_redis.delete(keys.thread(spec.thread_id), keys.runs(spec.thread_id))
     assert await try_claim(any_redis, spec, "w2") is None  # there is nothing to claim
+    if held:
+        assert await repair_all(any_redis) == {"queued": 1}  # its worker may be alive, for a lease
+        await make_due(any_redis, spec)
+        assert await try_claim(any_redis, spec, "w2") is None
     assert await repair_all(any_redis) == {"stranded": 1}
     found = await record(any_redis, spec)
     assert found["status"] == "error"
@@ -286,3 +289,22 @@ async def test_a_repair_and_the_end_of_the_run_do_not_meet(any_redis: Client) ->
 async def test_one_of_fifty_has_the_turn(any_redis: Client) -> None:
     turns = [repair.take_turn(any_redis, "reaper", every=60) for _ in range(50)]
     assert sum(await asyncio.gather(*turns)) == 1
+
+
+async def test_what_is_no_ticket_holds_no_thread(any_redis: Client) -> None:
+    claim = await running(any_redis)
+    await end(any_redis, claim)
+    thread = keys.thread(claim.spec.thread_id)
+    await any_redis.hset(thread, "active", "junk")  # type: ignore[misc]
+    assert await repair_all(any_redis) == {"released": 1}
+    assert (await thread_of(any_redis, claim.spec))["status"] == "idle"
+
+
+async def test_a_stranded_run_leaves_its_checkpoints_to_the_sweep(any_redis: Client) -> None:
+    spec = await admit(any_redis)
+    await any_redis.delete(keys.thread(spec.thread_id), keys.queue(spec.queue))
+    assert await repair_all(any_redis) == {"stranded": 1}
+    assert not await any_redis.exists(keys.runs(spec.thread_id))
+    assert await any_redis.zrange(keys.garbage(), 0, -1) == [job(spec).encode()]
+    [(_, fields), *_] = await any_redis.xrange(keys.events(spec.thread_id, spec.run_id))
+    assert fields[b"first"] == b"1"  # nothing was trimmed away before it

@@ -4,54 +4,15 @@ The scripts are in tests/js; each prints what the SDK made of the answers. The A
 every 0.1 s, so every stream here has keepalives in it.
 """
 
-import asyncio
-import fcntl
-import hashlib
-import json
-import shutil
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from e2e.conftest import Thread, Yard
+from e2e.node import node
 from e2e.proxy import CuttingProxy
 
-JS = Path(__file__).parents[1] / "js"
-MISSING = [program for program in ("node", "npm") if shutil.which(program) is None]
-
-pytestmark = [
-    pytest.mark.xdist_group("streams"),
-    pytest.mark.skipif(bool(MISSING), reason=f"{' and '.join(MISSING)} not installed"),
-]
-
-
-@pytest.fixture(scope="session")
-def modules() -> None:
-    """Installs what the lock file names, unless it is there; one process at a time."""
-    lock_file = JS / "package-lock.json"
-    stamp = JS / "node_modules" / ".installed"
-    with lock_file.open("rb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        wanted = hashlib.sha256(lock.read()).hexdigest()
-        if not stamp.exists() or stamp.read_text() != wanted:
-            done = subprocess.run(
-                ["npm", "ci"], cwd=JS, capture_output=True, text=True, check=False
-            )
-            assert done.returncode == 0, done.stdout + done.stderr
-            stamp.write_text(wanted)
-
-
-async def node(script: str, *arguments: str) -> Any:
-    """Runs a script; returns the JSON that it prints."""
-    process = await asyncio.create_subprocess_exec(
-        "node", script, *arguments, cwd=JS, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    async with asyncio.timeout(40):
-        out, errors = await process.communicate()
-    assert process.returncode == 0, errors.decode()
-    return json.loads(out)
+pytestmark = pytest.mark.xdist_group("streams")
 
 
 def names(parts: list[Any]) -> list[str]:

@@ -83,6 +83,9 @@ class Wire:
 
     async def more(self) -> bool:
         """Reads the next piece of the body; False when there is none."""
+        if self.status == 204:
+            self.ended = True
+            return False
         async with asyncio.timeout(WITHIN):
             if "transfer-encoding" not in self.headers:
                 self.body += await self._reader.readexactly(int(self.headers["content-length"]))

@@ -9,11 +9,14 @@ process and attempt, and what happened. What a server tells of a run is compared
 | `linger` | one long node, silent or with an event every 10 ms | `seconds` (30), `busy` (0) |
 | `gate` | writes `n` events, waits for the file `<log>.go`, writes one more | `n` (3) |
 | `flood` | writes `n` events as fast as it can | `n` (3000) |
+| `bulk` | writes an event of each size, its state holds a text | `sizes` ([]), `state` (0) |
 | `block` | holds up its event loop | `seconds` (3) |
 | `die` | ends the process it runs in | |
 | `swallow` | takes no notice of being cancelled | `seconds` (5) |
 | `broken` | raises | |
 | `builder`, `made…` | not compiled; made by functions of every kind | `word` of `made_for` |
+| `uncalled`, `undone` | let a CancelledError out that nobody asked for: the factory, the node | |
+| `lines` | has a graph in a node whose name has two lines | |
 """
 
 import asyncio
@@ -92,7 +95,7 @@ _track.add_conditional_edges("step", more, ["step", END])
 track = _track.compile(name="track")
 
 
-# ── linger, gate, flood ──────────────────────────────────────────────────────
+# ── linger, gate, flood, bulk ────────────────────────────────────────────────
 
 
 async def lingering(state: Items, config: RunnableConfig) -> dict[str, Any]:
@@ -135,9 +138,19 @@ async def flooding(state: Items, config: RunnableConfig) -> dict[str, Any]:
     return {"items": ["flooded"]}
 
 
+async def heaving(state: Items, config: RunnableConfig) -> dict[str, Any]:
+    """Says which event it was, beside the bulk."""
+    write = get_stream_writer()
+    for number, size in enumerate(config.get("configurable", {}).get("sizes", [])):
+        write({"number": number, "text": "x" * size})
+        await asyncio.sleep(0)
+    return {"items": ["y" * int(knob(config, "state", 0))]}
+
+
 linger = alone("linger", lingering)
 gate = alone("gate", waiting)
 flood = alone("flood", flooding)
+bulk = alone("bulk", heaving)
 
 
 # ── block, die, swallow, broken ──────────────────────────────────────────────
@@ -224,3 +237,28 @@ async def made_within(config: RunnableConfig) -> AsyncIterator[Any]:
         yield saying("made_within").compile()
     finally:
         note(config, "closed")
+
+
+# ── uncalled, undone, lines ──────────────────────────────────────────────────
+
+
+async def uncalled() -> Any:
+    """A factory that awaits what somebody else has cancelled."""
+    other = asyncio.get_running_loop().create_future()
+    other.cancel()
+    await other
+
+
+async def undoing(state: Items) -> dict[str, Any]:
+    """The same in a node."""
+    await uncalled()
+    return {}
+
+
+undone = alone("undone", undoing)
+
+_lines = StateGraph(Items)
+_lines.add_node("two\r\nlines", alone("inner", heaving))
+_lines.add_edge(START, "two\r\nlines")
+_lines.add_edge("two\r\nlines", END)
+lines = _lines.compile(name="lines")

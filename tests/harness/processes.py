@@ -12,15 +12,21 @@ from typing import Any, Self
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "langgraph.json"
 GRAPHS = Path(__file__).parents[1] / "graphs" / "langgraph.json"
-START_SECONDS = 30.0
+NEWER = Path(__file__).with_name("newer.py")
+START_SECONDS = 90.0  # of a machine that does much else
 STOP_SECONDS = 15.0
 
 
 class Process:
-    """One process of the product: started, ready, and ended by the test that started it."""
+    """One process of the product: started, ready, and ended by the test that started it.
 
-    def __init__(self, module: str, arguments: list[str], env: dict[str, str]) -> None:
-        self._arguments = [sys.executable, "-m", module, *arguments]
+    `newer` makes it one of the next version, with a wire protocol of its own.
+    """
+
+    def __init__(
+        self, module: str, arguments: list[str], env: dict[str, str], *, newer: bool = False
+    ) -> None:
+        self._arguments = [sys.executable, str(NEWER) if newer else "-m", module, *arguments]
         self._env = {**os.environ, "LOG_LEVEL": "WARNING", **env}
         self.ready: dict[str, Any] = {}
         self.lines: list[str] = []
@@ -110,13 +116,24 @@ class Fleet:
 
     def api(self, **env: str) -> Process:
         """Starts an API process on a free port; call `wait_ready()` on it."""
-        process = Process("millstream.api", ["--port", "0"], {**self.env, **env})
-        self.processes.append(process)
-        return process
+        return self._start("millstream.api", ["--port", "0"], env)
+
+    def newer_api(self, **env: str) -> Process:
+        """Starts an API process of the next version; call `wait_ready()` on it."""
+        return self._start("millstream.api", ["--port", "0"], env, newer=True)
 
     def worker(self, config: Path = EXAMPLES, queue: str = "default", **env: str) -> Process:
         """Starts a worker process; call `wait_ready()` on it."""
         arguments = ["--config", str(config), "--queue", queue]
-        process = Process("millstream.worker", arguments, {**self.env, **env})
+        return self._start("millstream.worker", arguments, env)
+
+    def newer_worker(self, config: Path, **env: str) -> Process:
+        """Starts a worker process of the next version; call `wait_ready()` on it."""
+        return self._start("millstream.worker", ["--config", str(config)], env, newer=True)
+
+    def _start(
+        self, module: str, arguments: list[str], env: dict[str, str], *, newer: bool = False
+    ) -> Process:
+        process = Process(module, arguments, {**self.env, **env}, newer=newer)
         self.processes.append(process)
         return process

@@ -2,7 +2,7 @@
 
 import { Client } from "@langchain/langgraph-sdk";
 
-const [url, state] = process.argv.slice(2);
+const [url, state, tokens = "20"] = process.argv.slice(2);
 const client = new Client({ apiUrl: url });
 const thread = state === "stateful" ? (await client.threads.create()).thread_id : null;
 
@@ -10,7 +10,7 @@ const heard = [];
 const parts = [];
 const stream = client.runs.stream(thread, "chat", {
   input: { messages: [{ role: "user", content: "hello" }] },
-  config: { configurable: { tokens: 20, delay: 0.03 } },
+  config: { configurable: { tokens: Number(tokens), delay: 0.03 } },
   streamMode: ["values", "messages-tuple"],
   onDisconnect: "continue",
   onRunCreated: (ids) => heard.push(ids),

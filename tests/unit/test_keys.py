@@ -37,6 +37,12 @@ def test_the_keys_of_a_thread_carry_its_id_as_hash_tag(key: str) -> None:
     assert key.startswith("ms:{t}:")
 
 
+@pytest.mark.parametrize("word", [b"", b"junk", b"/", b"a/", b"/a", b"\xff/\xff"])
+def test_a_word_that_is_no_job_id(word: bytes) -> None:
+    assert keys.job_of(word) is None
+    assert keys.job_of(b"t/r") == "t/r"
+
+
 def test_a_key_of_a_thread_names_it() -> None:
     assert keys.thread_of(keys.thread("t-1")) == keys.thread_of(keys.events("t-1", "r")) == "t-1"
 
@@ -45,7 +51,7 @@ def test_no_two_keys_are_the_same() -> None:
     functions: list[Callable[..., str]] = [
         function
         for name, function in inspect.getmembers(keys, inspect.isfunction)
-        if name not in ("permanent", "parse_job_id", "thread_of")
+        if name not in ("permanent", "parse_job_id", "job_of", "thread_of")
     ]
     made = [
         function(*["x"] * len(inspect.signature(function).parameters)) for function in functions

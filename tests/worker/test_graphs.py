@@ -268,6 +268,9 @@ def test_no_file(tmp_path: Path) -> None:
         ('{"graphs": {"a": "./a.py:g"}, "env": 5}', "env"),
         ('{"graphs": {"a": "./a.py:g"}, "env": {"A": 5}}', "env"),
         ('{"graphs": {"a": "./a.py:g"}, "dependencies": "."}', "dependencies"),
+        # An API that somebody thinks is closed must not be open.
+        ('{"graphs": {"a": "./a.py:g"}, "auth": {"path": "./auth.py:auth"}}', "`auth`"),
+        ('{"graphs": {"a": "./a.py:g"}, "auth": {}}', "does not enforce"),
         pytest.param(
             b'{"graphs": {"\xff": "./a.py:g"}}',
             "is not a valid langgraph.json",

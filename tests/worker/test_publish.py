@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from redis.exceptions import ResponseError
 
 from harness.waiting import until
 from millstream.shared import scripts
@@ -199,3 +200,40 @@ async def test_an_event_that_is_too_large_is_told_of_in_its_place(
     assert (first, name, last) == (b"1", "error", b"2")
     assert json.loads(told)["error"] == "EventTooLarge"
     assert "'values' of 1001 bytes" in json.loads(told)["message"]
+
+
+async def test_a_run_whose_events_redis_will_not_take_loses_its_lease_alone(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[Any] = []
+
+    async def append(_: Client, batches: list[Any], *, max_events: int) -> list[bool]:
+        if any(b"bad" in words for _, _, words in batches):
+            raise ResponseError("WRONGTYPE")
+        written.extend(words for _, _, words in batches)
+        return [True for _ in batches]
+
+    monkeypatch.setattr(scripts, "append", append)
+    fenced: list[str] = []
+    good = publisher.stream(a_claim(), lambda: fenced.append("good"))
+    bad = publisher.stream(a_claim(), lambda: fenced.append("bad"))
+    good.emit("custom", b"1")
+    bad.emit("custom", b"bad")
+    await until(lambda: fenced and written)
+    good.emit("custom", b"2")
+    await asyncio.wait_for(good.written(fine), 10)
+    assert (fenced, written) == (["bad"], [["custom", b"1"], ["custom", b"2"]])
+
+
+async def test_a_graph_that_is_cancelled_for_want_of_room_holds_no_checkpoint_up(
+    sink: Sink, stream: RunStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publish, "HIGH_WATER", 1)
+    sink.gate.clear()
+    stream.emit("custom", b"1")
+    graph = asyncio.create_task(stream.room())
+    await asyncio.sleep(0)
+    waiting = asyncio.create_task(stream.written(fine))
+    graph.cancel()
+    sink.gate.set()
+    await asyncio.wait_for(waiting, 10)

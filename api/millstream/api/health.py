@@ -18,6 +18,8 @@ async def ok(request: Request) -> Response:
     to start it anew."""
     if request.app.state.hub.closing:
         raise UnavailableError("This process is stopping.")
+    if not request.app.state.hub.alive:
+        raise UnavailableError("This process can't read events any more: start it anew.")
     await request.app.state.redis.ping()
     return answer({"ok": True})
 

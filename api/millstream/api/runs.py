@@ -332,9 +332,9 @@ async def cancel_many(request: Request) -> Response:
         chosen = [(body.thread_id, run_id) for run_id in body.run_ids or ()]
     else:
         chosen = [
-            (record.spec.thread_id, record.spec.run_id)
-            for record in await runs.live_runs(_redis(request))
-            if body.status in ("all", record.status)
+            (thread_id, run_id)
+            for thread_id, run_id, status in await runs.live_runs(_redis(request))
+            if body.status in ("all", status)
         ]
     statuses = [
         await runs.cancel(

@@ -1,5 +1,8 @@
 """Threads: create, read, and their state, which a worker is asked for."""
 
+import asyncio
+import time
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -7,9 +10,12 @@ from millstream.api.body import answer, path_uuid, query_model, read_model, sett
 from millstream.api.runs import end_run
 from millstream.api.schemas.thread import StateQuery, ThreadCreate
 from millstream.api.shown import EMPTY_STATE, show_thread
-from millstream.shared import calls, keys, runs, threads
-from millstream.shared.errors import NotFoundError
+from millstream.shared import calls, keys, runs, scripts, threads
+from millstream.shared.errors import NotFoundError, UnavailableError
 from millstream.shared.multitask import CancelAction
+
+DELETION = 10.0  # s beyond a lease that the end of a thread's runs may take
+PAUSE = 0.1  # s between looks
 
 
 async def create(request: Request) -> Response:
@@ -32,6 +38,7 @@ async def delete(request: Request) -> Response:
     thread_id = path_uuid(request, "thread_id", "thread")
     redis = request.app.state.redis
     retired = False
+    deadline = time.monotonic() + settings_of(request).lease + DELETION
     while True:
         try:
             run_ids = await threads.retire_thread(redis, thread_id)
@@ -49,6 +56,11 @@ async def delete(request: Request) -> Response:
             await end_run(request, thread_id, run_id)
         if await threads.delete_thread(redis, thread_id):
             return Response(status_code=204)
+        # A run was admitted meanwhile, or the thread waits for one that is gone.
+        await scripts.repair_thread(redis, thread_id)
+        if time.monotonic() > deadline:
+            raise UnavailableError("The thread's runs do not end; it is deleted once they have.")
+        await asyncio.sleep(PAUSE)
 
 
 async def state(request: Request) -> Response:

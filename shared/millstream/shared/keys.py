@@ -182,6 +182,16 @@ def parse_job_id(job: str) -> tuple[str, str]:
     return thread_id, run_id
 
 
+def job_of(word: bytes) -> str | None:
+    """Returns the job id that a word in Redis is, or None if it is no job id of ours."""
+    try:
+        job = word.decode()
+        parse_job_id(job)
+    except ValueError:  # not UTF-8 either
+        return None
+    return job
+
+
 def thread_of(key: str) -> str:
     """Returns the id of the thread that a key with a hash tag belongs to."""
     return key[key.index("{") + 1 : key.index("}")]

@@ -5,6 +5,7 @@ lies the wake list, so that an idle worker need not poll.
 """
 
 import asyncio
+import os
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -17,14 +18,15 @@ SILENCE: Final = 3.0  # s after which a blocking call that should have returned 
 async def wait_for_wake(redis: Client, queue: str, within: float) -> str | None:
     """Blocks for at most `within` seconds; returns the id of a job that became due, or None.
 
-    A job id that is taken here and then lost with its worker is found again by `scripts.due`.
+    A job id that is taken here and then lost with its worker is found again by `scripts.due`. What is
+    no UTF-8 is none of ours; `os.fsencode` gives its bytes back.
     """
     # 0 would mean "for ever".
     seconds: Any = max(0.01, within)
     # The answer may never come, if the other side vanished without a word.
     async with asyncio.timeout(within + SILENCE):
         popped = await redis.blpop([keys.wake(queue)], timeout=seconds)  # type: ignore[misc]
-    return popped[1].decode() if popped else None
+    return os.fsdecode(popped[1]) if popped else None
 
 
 async def report_alive(redis: Client, lanes: Sequence[str], worker_id: str, *, ttl: float) -> None:

@@ -17,6 +17,7 @@ from millstream.shared.lifecycle import TERMINAL, RunStatus
 from millstream.shared.redis import Client
 
 BATCH: Final = 500  # runs looked at in one round trip
+CURSOR_TTL: Final = 3600  # s
 SCANNED: Final = 1000  # keys, about, that one call looks through for threads
 
 
@@ -28,41 +29,49 @@ async def take_turn(redis: Client, service: str, *, every: float) -> bool:
     return bool(await redis.set(keys.turn(service), 1, nx=True, px=int(every * 1000)))
 
 
+async def put_off_turn(redis: Client, service: str, *, by: float) -> None:
+    """Has nobody do the service for `by` seconds, as doing it takes long."""
+    await redis.pexpire(keys.turn(service), int(by * 1000))
+
+
 async def repair_runs(redis: Client, *, lease_ms: int, stream_ttl: int) -> Counter[str]:
     """Looks at every run that has not ended; returns what was done (repair_run.lua), how often."""
     done: Counter[str] = Counter()
-    jobs = sorted(job.decode() for job in await redis.smembers(keys.live()))  # type: ignore[misc]
-    for start in range(0, len(jobs), BATCH):
-        for job, queue in await _suspects(redis, jobs[start : start + BATCH]):
-            word = await scripts.repair_run(
-                redis, job, queue, lease_ms=lease_ms, stream_ttl=stream_ttl
-            )
-            if word == "cancel":
-                await runs.cancel(
-                    redis, *keys.parse_job_id(job), action="interrupt", stream_ttl=stream_ttl
-                )
-                word = "cancelled"
-            if word != "fine":
-                done[word] += 1
+    found = {word: keys.job_of(word) for word in await redis.smembers(keys.live())}  # type: ignore[misc]
+    junk = [word for word, job in found.items() if job is None]
+    if junk:
+        done["dropped"] = await redis.srem(keys.live(), *junk)  # type: ignore[misc]
+    for job, queue in await _suspects(redis, [job for job in found.values() if job is not None]):
+        thread_id, run_id = keys.parse_job_id(job)
+        word = await scripts.repair_run(redis, job, queue, lease_ms=lease_ms, stream_ttl=stream_ttl)
+        if word == "cancel":
+            await runs.cancel(redis, thread_id, run_id, action="interrupt", stream_ttl=stream_ttl)
+            word = "cancelled"
+        if word != "fine":
+            done[word] += 1
+        word = await scripts.repair_thread(redis, thread_id)
+        if word != "fine":
+            done[word] += 1
     return done
 
 
 async def _suspects(redis: Client, jobs: list[str]) -> list[tuple[str, str]]:
     """Returns the runs that may be stuck, each with its queue."""
-    pipe = redis.pipeline(transaction=False)
-    for job in jobs:
-        pipe.hmget(keys.run(*keys.parse_job_id(job)), ["status", "cancel", "queue"])
-    records = [[word and word.decode() for word in found] for found in await pipe.execute()]
-    for job, (_, _, queue) in zip(jobs, records, strict=True):
-        pipe.zscore(keys.queue(queue or "none"), job)
-    scores = await pipe.execute()
-
     suspects, unqueued = [], []
-    for job, (status, cancel, queue), score in zip(jobs, records, scores, strict=True):
-        if status == RunStatus.PENDING and cancel is None and score is None:
-            unqueued.append((job, queue or ""))
-        elif status in (None, *TERMINAL) or score is None or cancel is not None:
-            suspects.append((job, queue or ""))
+    for start in range(0, len(jobs), BATCH):
+        batch = jobs[start : start + BATCH]
+        pipe = redis.pipeline(transaction=False)
+        for job in batch:
+            pipe.hmget(keys.run(*keys.parse_job_id(job)), ["status", "cancel", "queue"])
+        records = [[word and word.decode() for word in found] for found in await pipe.execute()]
+        for job, (_, _, queue) in zip(batch, records, strict=True):
+            pipe.zscore(keys.queue(queue or "none"), job)
+        scores = await pipe.execute()
+        for job, (status, cancel, queue), score in zip(batch, records, scores, strict=True):
+            if status == RunStatus.PENDING and cancel is None and score is None:
+                unqueued.append((job, queue or ""))
+            elif status in (None, *TERMINAL) or score is None or cancel is not None:
+                suspects.append((job, queue or ""))
     return suspects + await _misplaced(redis, unqueued)
 
 
@@ -81,27 +90,31 @@ async def _misplaced(redis: Client, jobs: list[tuple[str, str]]) -> list[tuple[s
     return [(job, q) for job, q in jobs if job not in waiting[keys.parse_job_id(job)[0]]]
 
 
-async def repair_threads(redis: Client, cursor: int) -> tuple[int, Counter[str]]:
-    """Looks at some of the threads, from `cursor` on (0 begins); those it meets are put right.
+async def repair_threads(redis: Client) -> Counter[str]:
+    """Looks at some of the threads, from where the last call of any process stopped.
 
-    Returns the cursor to go on from (0: all have been seen), and what was done
-    (repair_thread.lua), how often. Reads about `SCANNED` keys, so that Redis is never held up.
+    Returns what was done (repair_thread.lua), how often. Reads about `SCANNED` keys a call, so
+    that Redis is not held up by it.
     """
     done: Counter[str] = Counter()
-    cursor, names = await redis.scan(cursor, match=keys.thread("*"), count=SCANNED)
+    place = keys.turn("threads")
+    cursor, names = await redis.scan(
+        int(await redis.get(place) or 0), match=keys.thread("*"), count=SCANNED
+    )
+    await redis.set(place, cursor, ex=CURSOR_TTL)
     for name in names:
         thread_id = keys.thread_of(name.decode())
         word = await scripts.repair_thread(redis, thread_id)
         if word != "fine":
             done[word] += 1
-    return cursor, done
+    return done
 
 
 async def finish_deletions(redis: Client, *, stream_ttl: int) -> Counter[str]:
     """Goes on with threads whose deletion broke off, once their runs have ended."""
     done: Counter[str] = Counter()
     for word in await redis.smembers(keys.retired()):  # type: ignore[misc]
-        thread_id = word.decode()
+        thread_id = word.decode(errors="replace")
         for run_id in await redis.zrange(keys.runs(thread_id), 0, -1):
             await runs.cancel(
                 redis, thread_id, run_id.decode(), action="interrupt", stream_ttl=stream_ttl
@@ -109,5 +122,5 @@ async def finish_deletions(redis: Client, *, stream_ttl: int) -> Counter[str]:
         if await threads.delete_thread(redis, thread_id):
             done["deleted"] += 1
         elif not await redis.exists(keys.thread(thread_id)):
-            await redis.srem(keys.retired(), thread_id)  # type: ignore[misc]
+            await redis.srem(keys.retired(), word)  # type: ignore[misc]
     return done

@@ -159,13 +159,18 @@ async def _end_if_pending(redis: Client, job: str, *, stream_ttl: int) -> None:
         await scripts.finish(redis, record.spec, Cause.CANCELLED, fence=None, stream_ttl=stream_ttl)
 
 
-async def live_runs(redis: Client) -> list[RunRecord]:
-    """Returns every run that has not ended."""
-    jobs = await redis.smembers(keys.live())  # type: ignore[misc]
+async def live_runs(redis: Client) -> list[tuple[str, str, RunStatus]]:
+    """Returns every run that has not ended: thread id, run id, status."""
+    words = await redis.smembers(keys.live())  # type: ignore[misc]
+    ids = [keys.parse_job_id(job) for job in map(keys.job_of, words) if job is not None]
     pipe = redis.pipeline(transaction=False)
-    for job in jobs:
-        pipe.hmget(keys.run(*keys.parse_job_id(job.decode())), FIELDS)
-    return [record for record in map(_record, await pipe.execute()) if record is not None]
+    for thread_id, run_id in ids:
+        pipe.hget(keys.run(thread_id, run_id), "status")
+    return [
+        (thread_id, run_id, RunStatus(status.decode()))
+        for (thread_id, run_id), status in zip(ids, await pipe.execute(), strict=True)
+        if status is not None
+    ]
 
 
 async def cancel_action(redis: Client, thread_id: str, run_id: str) -> CancelAction | None:

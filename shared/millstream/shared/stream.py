@@ -10,6 +10,7 @@ another.
 """
 
 import asyncio
+import contextlib
 import itertools
 import logging
 from collections import deque
@@ -145,13 +146,19 @@ class StreamHub:
         self._dirty: set[_Tail] = set()
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._loops: list[asyncio.Task[None]] = []
         self._closed = False
         self.closing = False
 
     def start(self) -> None:
         """Starts to listen and to read."""
         for loop in (self._doorbells.run, self._read_rung, self._sweep):
-            self._begin(loop())
+            self._loops.append(self._begin(loop()))
+
+    @property
+    def alive(self) -> bool:
+        """Whether all that it consists of is at work."""
+        return not any(task.done() for task in self._loops)
 
     def shut_down(self) -> None:
         """Tells all readers that the process stops: `Reader.closing` is set, and they have news."""
@@ -192,10 +199,11 @@ class StreamHub:
             await self._doorbells.listen(key)
         return reader
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+    def _begin(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def _drop(self, reader: "Reader", tail: _Tail) -> None:
         tail.readers.discard(reader)
@@ -273,7 +281,9 @@ class StreamHub:
         """Rings for the quiet, in case a doorbell was lost or a stream has gone."""
         while True:
             await asyncio.sleep(SWEEP)
-            await self._doorbells.check()
+            with contextlib.suppress(TimeoutError):  # who blocks it is found out next time
+                async with asyncio.timeout(SWEEP):
+                    await self._doorbells.check()
             for tail in list(self._tails.values()):
                 if tail.quiet:
                     self._ring(tail)
@@ -382,10 +392,10 @@ class Reader:
 
     async def _settle(self) -> list[Entry]:
         """Returns an `end` entry of our own if the run has ended and its events are gone."""
-        self.doubtful = False
         status = self._tail.gone
         if not status:
             status = await self._hub._redis.hget(self._run_key, "status")  # type: ignore[misc]
+        self.doubtful = False
         if status is not None and RunStatus(status.decode()) not in TERMINAL:
             return []
         assert self._cursor is not None

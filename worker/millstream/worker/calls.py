@@ -7,7 +7,7 @@ from typing import Final
 
 from millstream.shared import calls
 from millstream.shared.errors import InvalidError, NotFoundError, UnavailableError
-from millstream.shared.redis import AWAY, Client
+from millstream.shared.redis import AWAY, REFUSING, Client
 from millstream.shared.wire import Call, Reply
 from millstream.worker.answers import VERBS, Means
 
@@ -40,8 +40,8 @@ class CallLanes:
             await self._slots.acquire()
             try:
                 call = await calls.next_call(self._redis, self._blocking, self._lanes, WAIT)
-            except AWAY as error:
-                log.warning("Redis is away, asking for calls again soon: %s", error)
+            except (*AWAY, *REFUSING) as error:
+                log.warning("Redis gives no calls, asking again soon: %s", error)
                 await asyncio.sleep(0.2)
                 call = None
             except Exception:
@@ -75,10 +75,15 @@ class CallLanes:
             reply = Reply(error=str(error), kind="invalid")
         except UnavailableError as error:
             reply = Reply(error=str(error), kind="unavailable")
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            reply = Reply(error="The graph cancelled itself.", kind="failed")
         except Exception as error:
             log.exception("call %s failed", call.verb)
             reply = Reply(error=f"{type(error).__name__}: {error}", kind="failed")
         try:
             await calls.answer(self._redis, call, reply)
-        except AWAY as error:
-            log.warning("an answer could not be sent, Redis is away: %s", error)
+        except (*AWAY, *REFUSING) as error:
+            log.warning("an answer could not be sent: %s", error)

@@ -7,13 +7,15 @@ machine's clock; what is due is asked of Redis instead.
 
 import asyncio
 import logging
+import os
+import time
 from typing import Any, Final
 
 from arq.connections import ArqRedis
 from arq.worker import Worker, func
 
 from millstream.shared import keys, queue, scripts
-from millstream.shared.redis import AWAY, Client
+from millstream.shared.redis import AWAY, REFUSING, Client
 from millstream.shared.scripts import Claim
 from millstream.shared.settings import Settings
 from millstream.worker.execute import Attempt, Tools
@@ -49,11 +51,15 @@ class RunWorker(Worker):
         self._worker_id: Final = worker_id
         self._tools = tools
         self._settings = settings
-        self._claims: dict[str, Claim] = {}
+        self._claims: dict[str, tuple[Claim, float]] = {}  # and when it was asked for
+        self._claiming: set[asyncio.Task[None]] = set()
+        self._unanswered: dict[str, str] = {}  # job → token of a claim whose answer did not come
+        self._handing_back = False
         self._attempts: dict[str, Attempt] = {}
         self._draining = False
         self._claimed = 0  # names each claim
         self._next_scan = 0.0
+        self._put_off = False  # the next scan, because Redis stood still
         self._slot_free = asyncio.Event()
 
     async def serve(self) -> None:
@@ -61,20 +67,32 @@ class RunWorker(Worker):
         while not self._draining:
             try:
                 await self.async_run()
-            except AWAY as error:
-                log.warning("Redis is away, trying again: %s", error)
+            except (*AWAY, *REFUSING) as error:
+                log.warning("Redis is away or takes no writes, trying again: %s", error)
                 await asyncio.sleep(BACKOFF)
-                # Nobody could renew meanwhile. Who still holds a run speaks first when Redis is
-                # back, so that the outage costs no run an attempt.
-                self._next_scan = self.loop.time() + min(SCAN, self._settings.lease / 3)
+                self._speak_last()
             except asyncio.CancelledError:
                 # Ours only if somebody cancels this task; else it leaked out of a user's code.
                 task = asyncio.current_task()
                 if not self._draining and task is not None and task.cancelling():
                     raise
-            except Exception:  # Redis refuses (out of memory, read-only), or something unforeseen
+            except Exception:
                 log.exception("the worker stumbled and goes on")
                 await asyncio.sleep(BACKOFF)
+
+    def _late(self, expected: float) -> bool:
+        """Returns whether an answer came so late that Redis stood still: then leases have lapsed
+        whose holders are alive. A scan is put off once: it may be this process that is slow."""
+        if self._put_off or self.loop.time() - expected <= self._settings.lease / 3:
+            return False
+        self._put_off = True
+        self._speak_last()
+        return True
+
+    def _speak_last(self) -> None:
+        """Puts the next scan off, after a time in which nobody could renew: who still holds a run
+        speaks first, so that an outage costs no run an attempt."""
+        self._next_scan = self.loop.time() + min(SCAN, self._settings.lease / 3)
 
     async def drain(self, hurry: asyncio.Event) -> None:
         """Takes no more runs; those in flight may end within the grace, then are handed back for
@@ -82,6 +100,8 @@ class RunWorker(Worker):
         self._draining = True
         if self.main_task is not None:
             self.main_task.cancel()
+        if self._claiming:  # what is asked for is ours by the time the answer is here
+            await asyncio.wait(self._claiming, timeout=HAND_BACK)
         hurried = asyncio.create_task(hurry.wait())
         grace = self._settings.drain_grace
         if grace and self._running():
@@ -90,6 +110,7 @@ class RunWorker(Worker):
             await asyncio.wait({hurried, ended}, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
             ended.cancel()
         hurried.cancel()
+        self._handing_back = True
         for attempt in list(self._attempts.values()):
             attempt.stop("drain")
         try:
@@ -113,56 +134,81 @@ class RunWorker(Worker):
             await self._slot_free.wait()
             self._next_scan = 0.0
             return
+        if self._unanswered:
+            await self.start_jobs([os.fsencode(job) for job in list(self._unanswered)])
         now = self.loop.time()
         if now >= self._next_scan:
             free = self.max_jobs - self.job_counter
             due, later = await scripts.due(self._redis, self._settings.queue, free)
-            await self.start_jobs([job.encode() for job in due])
-            wait = 0.0 if len(due) == free else SCAN if later is None else min(SCAN, later)
+            if self._late(now):
+                return
+            self._put_off = False
+            others = [job for job in due if job not in self.tasks or self.tasks[job].done()]
+            await self.start_jobs([os.fsencode(job) for job in others])
+            wait = 0.0 if len(others) == free else SCAN if later is None else min(SCAN, later)
             self._next_scan = self.loop.time() + wait
             return
         job = await queue.wait_for_wake(self._blocking, self._settings.queue, self._next_scan - now)
         if job is not None:
-            await self.start_jobs([job.encode()])
+            await self.start_jobs([os.fsencode(job)])
+        else:
+            self._late(self._next_scan)
 
     async def start_jobs(self, job_ids: list[bytes]) -> None:
         """Claims each job, and starts those that could be claimed."""
-        settings = self._settings
         for job_id in job_ids:
-            job = job_id.decode(errors="replace")
-            if job in self.tasks and not self.tasks[job].done():
-                continue
-            try:
-                keys.parse_job_id(job)
-            except ValueError:
-                log.error("the queue holds %r, which is no job of ours; it is taken out", job)
+            if self._draining or self.job_counter >= self.max_jobs:
+                return
+            job = keys.job_of(job_id)
+            if job is None:
+                log.error("the queue holds %r, which is no job of ours; it is taken out", job_id)
                 await self._redis.zrem(self.queue_name, job_id)
                 continue
-            self._claimed += 1
+            if job in self.tasks and not self.tasks[job].done():
+                continue
+            # Of its own, so that a stop does not fall between a claim and its answer.
+            claiming = self.loop.create_task(self._claim(job))
+            self._claiming.add(claiming)
+            claiming.add_done_callback(self._claiming.discard)
+            await asyncio.shield(claiming)
+
+    async def _claim(self, job: str) -> None:
+        """Claims the run, and starts it if it could be claimed."""
+        settings = self._settings
+        self._claimed += 1
+        token = self._unanswered.pop(job, f"{self._worker_id}-{self._claimed}")
+        since = time.monotonic()
+        try:
             claim = await scripts.claim(
                 self._redis,
                 job,
                 settings.queue,
                 control=keys.control(self._worker_id),
-                token=f"{self._worker_id}-{self._claimed}",
+                token=token,
                 graphs=self._tools.registry.graph_ids,
                 lease_ms=int(settings.lease * 1000),
                 max_attempts=settings.max_attempts,
                 events_ttl=int(settings.job_timeout) + settings.stream_ttl,
             )
-            if claim is None:
-                continue
-            await self.sem.acquire()
-            self.job_counter += 1
-            self._claims[job] = claim
-            task = self.loop.create_task(self.run_job(job, 0))
-            task.add_done_callback(self._job_done)
-            self.tasks[job] = task
+        except AWAY:
+            self._unanswered[job] = token  # Redis may have heard it: asked again, it is the same
+            raise
+        if claim is None:
+            return
+        await self.sem.acquire()
+        self.job_counter += 1
+        self._claims[job] = claim, since
+        task = self.loop.create_task(self.run_job(job, 0))
+        task.add_done_callback(self._job_done)
+        self.tasks[job] = task
 
     async def run_job(self, job_id: str, score: int) -> None:
         """Executes a claimed run. arq's own would read a second record of the job and count its
         tries beside ours."""
-        attempt = self._attempts[job_id] = Attempt(self._claims.pop(job_id), self._tools)
+        claim, since = self._claims.pop(job_id)
+        attempt = self._attempts[job_id] = Attempt(claim, self._tools, since=since)
+        if self._handing_back:
+            attempt.stop("drain")
         try:
             await attempt.execute()
         finally:

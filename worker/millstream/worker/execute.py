@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 # s that a cancelled graph may take to stop; after it the run is ended without it, and whatever
 # the graph still writes is refused.
 STOP_GRACE: Final = 0.5
+OVERTIME: Final = 30.0  # s beyond its time limit in which a run must have been ended by its worker
 # Reasons for which the run goes on elsewhere: the lease is another's, may be, or is handed back.
 GIVEN_UP: Final = ("lost", "lapsed", "drain")
 
@@ -69,8 +70,9 @@ class Ending:
 class Attempt:
     """A claimed run while this worker holds it."""
 
-    def __init__(self, claim: Claim, tools: Tools) -> None:
+    def __init__(self, claim: Claim, tools: Tools, *, since: float) -> None:
         self.claim = claim
+        self._since = since  # monotonic time, right before the claim was sent
         self.tools = tools
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
@@ -106,7 +108,12 @@ class Attempt:
         Nothing is written when the lease is lost: the run is another's by then.
         """
         claim, heartbeat = self.claim, self.tools.heartbeat
-        heartbeat.hold(claim, lambda word: self._loop.call_soon_threadsafe(self.stop, word))
+        heartbeat.hold(
+            claim,
+            lambda word: self._loop.call_soon_threadsafe(self.stop, word),
+            since=self._since,
+            at_most=self.tools.settings.job_timeout + OVERTIME,
+        )
         try:
             if claim.cancel is not None:
                 ending = Ending(How.CANCELLED)

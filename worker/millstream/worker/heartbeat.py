@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final, Literal
 
 from millstream.shared import keys
-from millstream.shared.redis import AWAY, connect_sync
+from millstream.shared.redis import AWAY, REFUSING, connect_sync
 from millstream.shared.scripts import Claim
 from millstream.shared.scripts.renew import SCRIPT, arguments
 
@@ -33,6 +33,7 @@ class Heartbeat:
         self._lease = lease
         self._held: dict[str, tuple[Claim, Hear]] = {}
         self._renewed: dict[str, float] = {}  # job → monotonic time of the last renewal
+        self._until: dict[str, float] = {}  # job → monotonic time of the end of all renewals
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -47,19 +48,26 @@ class Heartbeat:
         self._thread.join(timeout=2)
         self._redis.close()
 
-    def hold(self, claim: Claim, hear: Hear) -> None:
+    def hold(self, claim: Claim, hear: Hear, *, since: float, at_most: float) -> None:
         """Renews the lease from now on. `hear` is called in this thread: when it is lost, or when
-        a cancel was asked for (once or more)."""
+        a cancel was asked for (once or more).
+
+        Args:
+            since: monotonic time before which the lease can't have begun.
+            at_most: seconds for which it is renewed. Code that blocks the event loop stops
+                everything but this thread: without an end it would hold all runs for ever.
+        """
         with self._lock:
             self._held[claim.job] = (claim, hear)
-            self._renewed[claim.job] = time.monotonic()
+            self._renewed[claim.job] = since
+            self._until[claim.job] = since + at_most
 
     def release(self, claim: Claim) -> None:
         """Renews the lease no more."""
         with self._lock:
             held = self._held.get(claim.job)
             if held is not None and held[0].fence == claim.fence:
-                del self._held[claim.job], self._renewed[claim.job]
+                del self._held[claim.job], self._renewed[claim.job], self._until[claim.job]
 
     def _run(self) -> None:
         pubsub: Any = None
@@ -76,19 +84,22 @@ class Heartbeat:
                 message = pubsub.get_message(timeout=max(0.01, min(0.5, due - time.monotonic())))
                 if message is not None:
                     self._renew(message["data"].decode())
-            except AWAY as error:
-                log.warning("Redis is away, leases can't be renewed: %s", error)
+            except (*AWAY, *REFUSING) as error:
+                log.warning("Leases can't be renewed: %s", error)
                 pubsub = None
                 self._give_up_lapsed()
                 self._stopping.wait(PAUSE)
             except Exception:
                 log.exception("the heartbeat stumbled and goes on")
+                pubsub = None
+                self._give_up_lapsed()
                 self._stopping.wait(PAUSE)
 
     def _renew(self, job: str | None) -> None:
         """Renews one lease, or all."""
+        now = time.monotonic()
         with self._lock:
-            held = [h for j, h in self._held.items() if job is None or j == job]
+            held = [h for j, h in self._held.items() if job in (None, j) and now < self._until[j]]
         if not held:
             return
         asked = time.monotonic()

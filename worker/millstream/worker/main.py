@@ -8,8 +8,10 @@ import os
 import signal
 import socket
 import sys
+import threading
 import uuid
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -18,7 +20,7 @@ import uvloop
 
 from millstream.shared import assistants, keys, queue
 from millstream.shared.errors import SettingError
-from millstream.shared.redis import AWAY, Client, connect, findings, masked
+from millstream.shared.redis import AWAY, REFUSING, Client, connect, findings, masked
 from millstream.shared.settings import Settings
 from millstream.shared.wire import GraphInfo
 from millstream.worker import graphs
@@ -29,13 +31,13 @@ from millstream.worker.dispatch import RunWorker
 from millstream.worker.execute import Tools
 from millstream.worker.heartbeat import Heartbeat
 from millstream.worker.publish import Publisher
-from millstream.worker.upkeep import sweep
-from millstream.worker.upkeep.reaper import Reaper
+from millstream.worker.upkeep import reaper, sweep
 
 log = logging.getLogger("millstream.worker")
 
 ALIVE: Final = 2.0  # s between reports that the worker is alive
 SWEEP: Final = 1.0  # s between sweeps
+IDLE_THREAD: Final = 0.5  # s in which the threads that have nothing to do end
 
 
 def main() -> None:
@@ -75,6 +77,10 @@ async def work(registry: graphs.GraphRegistry, settings: Settings) -> None:
             f"Redis can't be reached at {masked(settings.redis_url)}: {error}"
         ) from None
     registry.store.connect(redis)
+    # Nodes that are no coroutines run in its threads. One that is left behind by its run, because it
+    # does not stop, keeps its thread: there must be some for others.
+    threads = ThreadPoolExecutor(max(32, 4 * settings.jobs_per_worker), thread_name_prefix="node")
+    asyncio.get_running_loop().set_default_executor(threads)
     saver = FencedSaver(redis)
     publisher = Publisher(
         redis, max_events=settings.stream_max_events, max_event=settings.max_event
@@ -83,7 +89,7 @@ async def work(registry: graphs.GraphRegistry, settings: Settings) -> None:
     tools = Tools(redis, registry, saver, publisher, heartbeat, settings)
     worker = RunWorker(redis, blocking, worker_id, tools, settings)
 
-    publisher.start()
+    flushing = publisher.start()
     heartbeat.start()
     await assistants.announce(redis, _announcements(registry, settings.queue))
     lanes_of_calls = [keys.STORE, *map(keys.lane, registry.graph_ids)]
@@ -95,14 +101,13 @@ async def work(registry: graphs.GraphRegistry, settings: Settings) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told)
-    reaper = Reaper(redis, settings)
     lanes = [
         asyncio.create_task(
             CallLanes(redis, blocking, Means(redis, registry, saver), lanes_of_calls).run()
         ),
         asyncio.create_task(_report_alive(redis, lanes_of_calls, worker_id)),
         asyncio.create_task(_every(SWEEP, lambda: _sweep(redis, saver))),
-        asyncio.create_task(_every(settings.lease, reaper.run_once)),
+        asyncio.create_task(_every(settings.lease, lambda: reaper.run_once(redis, settings))),
     ]
     serving = asyncio.create_task(worker.serve())
     ready = {
@@ -117,7 +122,7 @@ async def work(registry: graphs.GraphRegistry, settings: Settings) -> None:
     stopping = asyncio.create_task(stop.wait())
     try:
         done, _ = await asyncio.wait(
-            {stopping, serving, *lanes}, return_when=asyncio.FIRST_COMPLETED
+            {stopping, serving, flushing, *lanes}, return_when=asyncio.FIRST_COMPLETED
         )
         if stopping not in done:
             log.error("a part of the worker has ended, so the worker ends: %s", done)
@@ -135,6 +140,15 @@ async def work(registry: graphs.GraphRegistry, settings: Settings) -> None:
         await _leave(redis, lanes_of_calls, worker_id)
         await blocking.aclose()
         await redis.aclose()
+        threads.shutdown(wait=False, cancel_futures=True)
+        await asyncio.sleep(0)
+        left = [t for t in threading.enumerate() if t.name.startswith("node_")]
+        for thread in left:
+            thread.join(timeout=IDLE_THREAD / len(left))
+        if any(thread.is_alive() for thread in left):
+            log.warning("a node of an ended run still does not stop; the worker ends without it")
+            logging.shutdown()
+            os._exit(0)
 
 
 def _announcements(registry: graphs.GraphRegistry, queue_name: str) -> list[GraphInfo]:
@@ -159,8 +173,8 @@ async def _every(seconds: float, service: Callable[[], Awaitable[object]]) -> No
         await asyncio.sleep(seconds)
         try:
             await service()
-        except AWAY as error:
-            log.warning("Redis is away: %s", error)
+        except (*AWAY, *REFUSING) as error:
+            log.warning("Redis is away or takes no writes: %s", error)
         except Exception:
             log.exception("an upkeep service failed")
 
@@ -168,5 +182,5 @@ async def _every(seconds: float, service: Callable[[], Awaitable[object]]) -> No
 async def _leave(redis: Client, lanes: list[str], worker_id: str) -> None:
     try:
         await queue.report_gone(redis, lanes, worker_id)
-    except AWAY as error:
+    except (*AWAY, *REFUSING) as error:
         log.warning("Redis is away, the worker leaves without a farewell: %s", error)

@@ -6,6 +6,7 @@ once.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Final
 
@@ -16,6 +17,8 @@ from millstream.worker.encode import encode
 from millstream.worker.patience import patiently
 
 OVERHEAD: Final = 64  # bytes that an event costs beside its text
+log = logging.getLogger(__name__)
+
 HIGH_WATER: Final = 4 * 1024 * 1024  # bytes a run may have unsent before its graph has to wait
 # What one call of the script may carry: Redis serves nobody else meanwhile.
 BATCH_BYTES: Final = 1024 * 1024
@@ -65,10 +68,12 @@ class RunStream:
 
     async def room(self) -> None:
         """Waits while more is unsent than the run may have."""
-        while self.open and self.size > HIGH_WATER:
-            self._full = True
-            await self._publisher.flushed()
-        self._full = False
+        try:
+            while self.open and self.size > HIGH_WATER:
+                self._full = True
+                await self._publisher.flushed()
+        finally:
+            self._full = False
 
     async def written(self, check: Callable[[], None]) -> None:
         """Waits until Redis has all that the graph has streamed so far; `check` may end the wait by
@@ -81,7 +86,7 @@ class RunStream:
             for _ in range(TURNS):  # what the graph has just streamed is taken up meanwhile
                 await asyncio.sleep(0)
             check()
-            if not self._full:
+            if not (self._full and self.open):
                 break
             await self._publisher.flushed()
         all_of_it = self.emitted
@@ -92,8 +97,7 @@ class RunStream:
     async def close(self) -> list[str | bytes]:
         """Returns the events that are still unsent, once those under way have arrived.
 
-        The caller appends them together with the end of the run: `HIGH_WATER` bytes and one event
-        at the most.
+        The caller appends them together with the end of the run.
         """
         self.open = False
         if self.sending is not None:
@@ -118,17 +122,18 @@ class Publisher:
         self._waiting: dict[RunStream, None] = {}
         self._wake = asyncio.Event()
         self._flushed = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Starts the flusher."""
-        self._task = asyncio.create_task(self._run(), name="publisher")
+    def start(self) -> "asyncio.Task[None]":
+        """Starts the flusher; it runs until `stop()`."""
+        self.task = asyncio.create_task(self._run(), name="publisher")
+        return self.task
 
     async def stop(self) -> None:
         """Ends the flusher; what is unsent is lost, and its runs were handed back or ended."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        if self.task is not None:
+            self.task.cancel()
+            await asyncio.gather(self.task, return_exceptions=True)
 
     def stream(self, claim: Claim, on_fenced: Callable[[], None]) -> RunStream:
         """Returns the stream of an attempt; `on_fenced` is called if its lease proves lost."""
@@ -170,7 +175,7 @@ class Publisher:
             if stream.words:
                 self.wake(stream)
         try:
-            written = await self._send(batches)
+            written = await self._send_all(batches)
             for (_, _, words), stream, held in zip(batches, streams, written, strict=True):
                 stream.appended += held and len(words) // 2
         finally:
@@ -182,6 +187,22 @@ class Publisher:
         for stream, held in zip(streams, written, strict=True):
             if not held and stream.open:
                 stream.on_fenced()
+
+    async def _send_all(self, batches: list[tuple[Claim, int, list[str | bytes]]]) -> list[bool]:
+        """Sends the batches together, or, if Redis takes offence at one, each by itself: only the
+        run whose batch can't be written loses its lease for it."""
+        try:
+            return await self._send(batches)
+        except Exception:
+            log.exception("events could not be appended; each run's are tried by themselves")
+        written = []
+        for batch in batches:
+            try:
+                written += await self._send([batch])
+            except Exception:
+                log.exception("the events of %s can't be appended", batch[0].job)
+                written.append(False)
+        return written
 
     async def _send(self, batches: list[tuple[Claim, int, list[str | bytes]]]) -> list[bool]:
         # A batch keeps its number: it is written once, however often it is sent.

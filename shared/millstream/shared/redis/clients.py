@@ -10,7 +10,7 @@ from redis.asyncio.connection import UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
+from redis.exceptions import ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from millstream.shared.redis import sentinel
@@ -136,6 +136,10 @@ def _careful(kind: type[Any]) -> type[Any]:
             try:
                 async with asyncio.timeout(within):
                     return await super().read_response(*args, **options)
+            except ReadOnlyError:
+                # It was the master: the name may lead to another by now.
+                await self.disconnect(nowait=True)
+                raise
             except ResponseError as error:
                 raise named(error) from None
             except TimeoutError:

@@ -6,14 +6,15 @@
   ARGV[1]  fence
   ARGV[2]  running   the status of a run that somebody holds
   ARGV[3]  most      entries kept, about
-  ARGV[4]  batch     names this batch: sent again after a lost reply, it changes nothing
+  ARGV[4]  batch     fence and number, which rises: a batch that comes again, or late, changes nothing
   ARGV[5…] event name, JSON data, event name, …
 
   Returns 1, or 0 when the caller has been fenced off and nothing was written.
 ]]
 local run = redis.call('HMGET', KEYS[1], 'fence', 'status', 'batch')
 if run[1] ~= ARGV[1] or run[2] ~= ARGV[2] then return 0 end
-if run[3] == ARGV[4] then return 1 end
+local fence, number = (run[3] or ''):match('^(%d+):(%d+)$')
+if fence == ARGV[1] and tonumber(ARGV[4]:match('%d+$')) <= tonumber(number) then return 1 end
 redis.call('HSET', KEYS[1], 'batch', ARGV[4])
 for i = 5, #ARGV, 2 do
   redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[3], '*', ARGV[i], ARGV[i + 1])

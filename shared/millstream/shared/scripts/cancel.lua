@@ -14,7 +14,7 @@ local run = redis.call('HMGET', KEYS[1], 'status', 'control', 'joined')
 if ARGV[3] ~= '' and (run[3] or '0') ~= ARGV[3] then return '' end
 for i = 4, #ARGV do
   if run[1] == ARGV[i] then
-    redis.call('HDEL', KEYS[1], 'skips') -- first, so that it works without memory too (renew.lua)
+    redis.call('HDEL', KEYS[1], 'unserved') -- first, so that it works without memory too (renew.lua)
     redis.call('HSETNX', KEYS[1], 'cancel', ARGV[2])
     if run[2] then redis.call('PUBLISH', run[2], ARGV[1]) end
   end

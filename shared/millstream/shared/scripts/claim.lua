@@ -51,8 +51,11 @@ end
 local served = run[5] or not run[8] -- a cancel needs no graph
 for i = 15, #ARGV do served = served or ARGV[i] == run[8] end
 if not served or tonumber(run[9] or 0) > tonumber(ARGV[14]) then
-  -- Fewer and fewer looks, so that runs nobody can execute don't keep the workers busy.
-  local pause = math.min(5000, 50 * 2 ^ math.min(10, redis.call('HINCRBY', KEYS[2], 'skips', 1)))
+  -- Looked at often at first, for a deploy may be under way; a run that nobody can execute is looked
+  -- at ever less, so that it does not keep the workers from others.
+  redis.call('HSETNX', KEYS[2], 'unserved', now_ms)
+  local pause = math.floor((now_ms - redis.call('HGET', KEYS[2], 'unserved')) / 10)
+  pause = math.max(100, math.min(60000, pause))
   redis.call('ZADD', KEYS[1], now_ms + pause, ARGV[1])
   return {'unserved', pause}
 end

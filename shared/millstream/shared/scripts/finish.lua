@@ -53,7 +53,7 @@ redis.call('PUBLISH', KEYS[5], '')
 redis.call('SREM', KEYS[8], ARGV[1])
 
 if redis.call('HGET', KEYS[2], 'active') ~= ARGV[3] then
-  redis.call('LREM', KEYS[4], 1, ARGV[3]) -- it never had its turn: nobody waits for it
+  redis.call('LREM', KEYS[4], -1, ARGV[3]) -- it never had its turn: nobody waits for it
 else
   if ARGV[13] ~= '0' then
     redis.call('HSET', KEYS[2], 'updated_at', now_us, 'state_updated_at', now_us, unpack(ARGV, 14, first_event - 1))

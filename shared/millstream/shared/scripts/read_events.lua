@@ -15,10 +15,11 @@ local page, size, after, step = {}, 0, ARGV[1], 4
 local most, bytes = tonumber(ARGV[2]), tonumber(ARGV[3])
 while #page < most and size < bytes do
   local asked = math.min(step, most - #page)
+  if #page > 0 then asked = math.min(asked, math.floor((bytes - size) * #page / size) + 1) end
   local entries = redis.call('XRANGE', KEYS[1], after, '+', 'COUNT', asked)
   for _, entry in ipairs(entries) do
     page[#page + 1] = entry
-    for _, word in ipairs(entry[2]) do size = size + #word end
+    for _, word in ipairs(entry[2]) do size = size + #word + 1 end
     if size >= bytes then break end
   end
   if #entries < asked then break end

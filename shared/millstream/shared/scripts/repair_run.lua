@@ -9,6 +9,8 @@
   KEYS[5]  queue    sorted set
   KEYS[6]  wake     list
   KEYS[7]  live     set
+  KEYS[8]  runs     sorted set
+  KEYS[9]  garbage  sorted set
   ARGV[1]  job id
   ARGV[2]  ticket      what the thread holds of the run (keys.ticket)
   ARGV[3]  pending     a status
@@ -61,15 +63,21 @@ if status ~= ARGV[3] and status ~= ARGV[4] then
 end
 
 redis.call('SADD', KEYS[7], ARGV[1])
-if redis.call('EXISTS', KEYS[2]) == 0 and (not due or tonumber(due) <= now_ms) then
+local held = status == ARGV[4] and due and tonumber(due) > now_ms
+if redis.call('EXISTS', KEYS[2]) == 0 and not held then
+  if status == ARGV[4] and not due and redis.call('HSETNX', KEYS[1], 'missed', 1) == 1 then
+    redis.call('ZADD', KEYS[5], now_ms + tonumber(ARGV[6]), ARGV[1]) -- a lease: its worker may be alive
+    return 'queued'
+  end
   for i = 9, #ARGV, 2 do
     if status == ARGV[i] then
       redis.call('HSET', KEYS[1], 'status', ARGV[i + 1], 'error', ARGV[8], 'updated_at', now_us)
       redis.call('EXPIRE', KEYS[1], ARGV[7])
       redis.call('ZREM', KEYS[5], ARGV[1])
       redis.call('SREM', KEYS[7], ARGV[1])
-      redis.call('DEL', KEYS[3])
-      redis.call('XADD', KEYS[4], '*', 'error', ARGV[8])
+      redis.call('DEL', KEYS[3], KEYS[8])
+      redis.call('ZADD', KEYS[9], now_ms, ARGV[1]) -- its checkpoints
+      redis.call('XADD', KEYS[4], '*', 'error', ARGV[8], 'first', run[2] == '0' and 1 or '')
       write_end(ARGV[i + 1])
       return 'stranded'
     end

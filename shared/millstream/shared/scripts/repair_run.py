@@ -33,6 +33,8 @@ async def repair_run(redis: Client, job: str, queue: str, *, lease_ms: int, stre
             keys.queue(queue),
             keys.wake(queue),
             keys.live(),
+            keys.runs(thread),
+            keys.garbage(),
         ],
         [
             job,

@@ -22,11 +22,11 @@ if not thread[1] then
   return 'released'
 end
 local job, run = thread[1]:match('^(%S+) %S+ %S+ (%S+)$')
-local status = redis.call('HGET', run, 'status')
-local ended = not status
+local status = run and redis.call('HGET', run, 'status')
+local ended = not status -- or it holds what is no ticket
 for i = 2, #ARGV do ended = ended or ARGV[i] == status end
 if ended then
-  redis.call('SREM', KEYS[3], job)
+  if job then redis.call('SREM', KEYS[3], job) end
   release(KEYS[1], KEYS[2], ARGV[1], now_ms)
   return 'released'
 end

@@ -5,35 +5,48 @@ worker finds in the queue. This is for what no claim would ever find (see shared
 """
 
 import logging
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Final
 
 from millstream.shared import repair
-from millstream.shared.redis import Client
+from millstream.shared.redis import AWAY, REFUSING, Client
 from millstream.shared.settings import Settings
 
 log = logging.getLogger(__name__)
 
 
-class Reaper:
-    """Looks at all live runs in each turn, and at all threads little by little."""
+SHARE: Final = 0.05  # of the time, at the most, in which a reaper is at work
 
-    def __init__(self, redis: Client, settings: Settings) -> None:
-        self._redis = redis
-        self._settings = settings
-        self._cursor = 0
 
-    async def run_once(self) -> int:
-        """Has its turn, if no other worker has it; returns how much was put right."""
-        redis, settings = self._redis, self._settings
-        if not await repair.take_turn(redis, "reaper", every=settings.lease):
-            return 0
-        ttl = settings.stream_ttl
-        lease_ms = int(settings.lease * 1000)
-        done = await repair.repair_runs(redis, lease_ms=lease_ms, stream_ttl=ttl)
-        self._cursor, threads = await repair.repair_threads(redis, self._cursor)
-        done += threads
-        done += await repair.finish_deletions(redis, stream_ttl=ttl)
-        if done:
-            log.warning(
-                "put right what was stuck: %s", ", ".join(f"{n} {word}" for word, n in done.items())
-            )
-        return done.total()
+async def run_once(redis: Client, settings: Settings) -> int:
+    """Has the turn, if no other worker has it; returns how much was put right.
+
+    It looks at all live runs, and at all threads little by little.
+    """
+    if not await repair.take_turn(redis, "reaper", every=settings.lease):
+        return 0
+    begun = time.monotonic()
+    ttl = settings.stream_ttl
+    done: Counter[str] = Counter()
+    services: list[Callable[[], Awaitable[Counter[str]]]] = [
+        lambda: repair.repair_runs(redis, lease_ms=int(settings.lease * 1000), stream_ttl=ttl),
+        lambda: repair.repair_threads(redis),
+        lambda: repair.finish_deletions(redis, stream_ttl=ttl),
+    ]
+    for service in services:
+        try:
+            done += await service()
+        except (*AWAY, *REFUSING):
+            raise
+        except Exception:  # the others must not wait for it
+            log.exception("a part of the reaper failed")
+    took = time.monotonic() - begun
+    if took > SHARE * settings.lease:
+        await repair.put_off_turn(redis, "reaper", by=took / SHARE)
+    if done:
+        log.warning(
+            "put right what was stuck: %s", ", ".join(f"{n} {word}" for word, n in done.items())
+        )
+    return done.total()

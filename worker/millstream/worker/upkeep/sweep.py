@@ -25,8 +25,13 @@ async def run_once(redis: Client, checkpointer: BaseCheckpointSaver[Any]) -> int
     """
     jobs = await redis.zrange(keys.garbage(), 0, BATCH - 1)
     swept = 0
-    for job in jobs:
-        thread_id, _ = keys.parse_job_id(job.decode())
+    for word in jobs:
+        job = keys.job_of(word)
+        if job is None:
+            log.error("the garbage holds %r, which is no job of ours; it is taken out", word)
+            await redis.zrem(keys.garbage(), word)
+            continue
+        thread_id, _ = keys.parse_job_id(job)
         try:
             if not await redis.exists(keys.thread(thread_id)):  # else somebody made it anew
                 await checkpointer.adelete_thread(thread_id)

@@ -1,0 +1,39 @@
+"""Running the scripts of tests/js in Node."""
+
+import asyncio
+import fcntl
+import hashlib
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+JS = Path(__file__).parents[1] / "js"
+MISSING = [program for program in ("node", "npm") if shutil.which(program) is None]
+
+
+def install() -> None:
+    """Installs what the lock file names, unless it is there; one process at a time."""
+    lock_file = JS / "package-lock.json"
+    stamp = JS / "node_modules" / ".installed"
+    with lock_file.open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        wanted = hashlib.sha256(lock.read()).hexdigest()
+        if not stamp.exists() or stamp.read_text() != wanted:
+            done = subprocess.run(
+                ["npm", "ci"], cwd=JS, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+            stamp.write_text(wanted)
+
+
+async def node(script: str, *arguments: str) -> Any:
+    """Runs a script; returns the JSON that it prints."""
+    process = await asyncio.create_subprocess_exec(
+        "node", script, *arguments, cwd=JS, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    async with asyncio.timeout(90):
+        out, errors = await process.communicate()
+    assert process.returncode == 0, errors.decode()
+    return json.loads(out)

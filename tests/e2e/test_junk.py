@@ -1,0 +1,78 @@
+"""Words in Redis that are none of ours: they are taken out, and hold up nobody."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from e2e.conftest import Thread, Yard, request
+from e2e.wire import ask
+from harness.processes import Process
+from harness.waiting import until
+from millstream.shared import keys
+from millstream.shared.redis import Client
+
+pytestmark = pytest.mark.xdist_group("rough")
+
+JUNK = [b"", b"junk", b"/", b"a/", b"\xff\xfe/\xff", b"\xff", b"a/b", b"a b c/d", b"{}/\x00", b"/x"]
+
+
+@pytest.fixture
+def worker(rough: Yard) -> Iterator[Process]:
+    """The only worker: the same one lives on."""
+    [worker] = rough.crew(1, most=1)
+    yield worker
+    assert worker.process.poll() is None
+
+
+async def both_ways(yard: Yard) -> None:
+    """Runs are executed that wake a worker, and runs that it has to look for."""
+    thread = await Thread.create(yard.url)
+    woken, later = await thread.start("track"), await thread.start("track", after_seconds=0.2)
+    assert await thread.ended(woken, within=20) == "success"
+    assert await thread.ended(later, within=20) == "success"
+
+
+async def test_in_the_wake_list(rough: Yard, rough_redis: Client, worker: Process) -> None:
+    await rough_redis.rpush(keys.wake("default"), *JUNK)  # type: ignore[misc]
+    await both_ways(rough)
+    await until_empty(rough_redis, keys.wake("default"))
+
+
+async def test_in_the_queue(rough: Yard, rough_redis: Client, worker: Process) -> None:
+    await rough_redis.zadd(keys.queue("default"), dict.fromkeys(JUNK, 0))
+    await both_ways(rough)
+    await until_empty(rough_redis, keys.queue("default"))
+
+
+async def test_among_the_live_runs_and_the_threads_to_delete(
+    rough: Yard, rough_redis: Client, worker: Process
+) -> None:
+    await rough_redis.sadd(keys.live(), *JUNK)  # type: ignore[misc]
+    await rough_redis.sadd(keys.retired(), *JUNK)  # type: ignore[misc]
+    await rough_redis.zadd(keys.garbage(), dict.fromkeys(JUNK, 0))
+    # A cancel of all runs goes through what is alive.
+    thread = await Thread.create(rough.url)
+    run = await thread.start("linger")
+    assert (await ask(rough.url, "POST", "/runs/cancel", {"status": "all"}))[0] == 204
+    assert await thread.ended(run) == "interrupted"
+    await both_ways(rough)
+    for name in (keys.live(), keys.retired(), keys.garbage()):
+        await until_empty(rough_redis, name)
+    # The upkeep goes on: a temporary thread leaves nothing, a queue that was lost is made anew.
+    assert (await ask(rough.url, "POST", "/runs/wait", request("track")))[0] == 200
+    await both_ways(rough)
+
+
+async def test_among_the_questions(rough: Yard, rough_redis: Client, worker: Process) -> None:
+    thread = await Thread.create(rough.url)
+    await thread.ended(await thread.start("track"))
+    await rough_redis.rpush(keys.calls("default"), *JUNK)  # type: ignore[misc]
+    status, state = await ask(rough.url, "GET", f"/threads/{thread.id}/state")
+    assert (status, state["values"]) == (200, {"items": [0, 1, 2]})
+
+
+async def until_empty(redis: Client, name: str) -> None:
+    async def empty() -> bool:
+        return not await redis.exists(name)
+
+    await until(empty, within=20, what=f"that {name} is empty")

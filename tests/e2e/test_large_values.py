@@ -1,0 +1,159 @@
+"""Large events and states: what is too large is left out in words, what is not arrives whole."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from e2e.conftest import BEHAVIOUR, Thread, Yard
+from e2e.wire import Wire, ask, parse
+
+pytestmark = pytest.mark.xdist_group("works")
+
+MOST = 20_000  # STREAM_MAX_EVENT_BYTES of the worker of `small`
+MEGABYTE = 1_000_000
+COUNT = 40
+
+
+@pytest.fixture(scope="module")
+def small(works: Yard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
+    """With a worker of its own queue that keeps no event or state over `MOST` bytes."""
+    config = tmp_path_factory.mktemp("small") / "langgraph.json"
+    source = BEHAVIOUR.with_name("behaviour.py")
+    config.write_text(json.dumps({"graphs": {"small": f"{source}:bulk"}}))
+    worker = works.fleet.worker(config, "limited", STREAM_MAX_EVENT_BYTES=str(MOST)).wait_ready()
+    yield works
+    worker.stop()
+
+
+async def test_an_event_over_the_limit_is_left_out_and_the_run_goes_on(small: Yard) -> None:
+    thread = await Thread.create(small.url)
+    given: dict[str, Any] = {"configurable": {"sizes": [10, MOST, 10]}, "stream_mode": "custom"}
+    async with await thread.stream("small", **given) as wire:
+        _, run_id = wire.ids
+        events = await wire.events()
+    assert [event.name for event in events] == ["metadata", "custom", "error", "custom", "end"]
+    _, before, error, after, end = (event.data for event in events)
+    assert (before["number"], after["number"]) == (0, 2)
+    assert error["error"] == "EventTooLarge"
+    size = len(json.dumps({"number": 1, "text": "x" * MOST}, separators=(",", ":")))
+    assert "'custom'" in error["message"]
+    assert str(size) in error["message"]
+    assert f"STREAM_MAX_EVENT_BYTES is {MOST}" in error["message"]
+    assert end == {"status": "success"}
+    assert await thread.replay(run_id) == events
+    assert await ask(small.url, "GET", f"{thread.place}/{run_id}/join") == (200, {"items": [""]})
+    assert await thread.status() == "idle"
+
+
+async def test_an_event_of_just_the_limit_is_kept(small: Yard) -> None:
+    thread = await Thread.create(small.url)
+    size = MOST - len('{"number":0,"text":""}')
+    given: dict[str, Any] = {"configurable": {"sizes": [size, size + 1]}, "stream_mode": "custom"}
+    async with await thread.stream("small", **given) as wire:
+        events = await wire.events()
+    assert [event.name for event in events] == ["metadata", "custom", "error", "end"]
+    assert events[1].data == {"number": 0, "text": "x" * size}
+
+
+async def test_a_state_over_the_limit_stays_in_its_checkpoint(small: Yard) -> None:
+    thread = await Thread.create(small.url)
+    body = {"assistant_id": "small", "config": {"configurable": {"state": MOST}}, "input": {}}
+    async with await Wire.open(small.url, "POST", f"{thread.place}/wait", body) as wire:
+        answer = json.loads(await wire.rest())
+        run_id = wire.headers["content-location"].rpartition("/")[2]
+    assert answer["__error__"]["error"] == "StateTooLarge"
+    assert f"STREAM_MAX_EVENT_BYTES is {MOST}" in answer["__error__"]["message"]
+    assert await ask(small.url, "GET", f"{thread.place}/{run_id}/join") == (200, answer)
+    assert (await thread.run(run_id))["status"] == "success"
+    status, shown = await ask(small.url, "GET", f"/threads/{thread.id}")
+    assert (status, shown["status"], shown["values"]) == (200, "idle", None)
+    status, state = await ask(small.url, "GET", f"/threads/{thread.id}/state")
+    assert (status, state["values"], state["next"]) == (200, {"items": ["y" * MOST]}, [])
+    # The event of the state was left out too.
+    names = [event.name for event in await thread.replay(run_id)]
+    assert names == ["metadata", "error", "end"]
+    # The state stays whole for the next run.
+    await thread.ended(await thread.start("small"))
+    status, state = await ask(small.url, "GET", f"/threads/{thread.id}/state")
+    assert [len(item) for item in state["values"]["items"]] == [MOST, 0]
+
+
+def memory(pid: int) -> int:
+    """Returns the bytes that a process has in memory."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    [kilobytes] = [line.split()[1] for line in lines if line.startswith("VmRSS:")]
+    return int(kilobytes) * 1024
+
+
+async def read_slowly(url: str, path: str, first: asyncio.Event, hurry: asyncio.Event) -> bytes:
+    """Replays a stream some bytes at a time until it may hurry; returns the body."""
+    place = urlsplit(url)
+    reader, writer = await asyncio.open_connection(place.hostname, place.port, limit=4096)
+    head = f"GET {path} HTTP/1.1\r\nconnection: close\r\nhost: {place.netloc}\r\nlast-event-id: -1\r\n\r\n"
+    writer.write(head.encode())
+    taken = bytearray()
+    try:
+        async with asyncio.timeout(60):
+            while piece := await reader.read(1 << 20 if hurry.is_set() else 50):
+                taken += piece
+                first.set()
+                if not hurry.is_set():
+                    await asyncio.sleep(0.01)
+    finally:
+        writer.close()
+        await writer.wait_closed()
+    head_end = taken.index(b"\r\n\r\n") + 4
+    assert b" 200 " in taken[:head_end]
+    return unchunked(bytes(taken[head_end:]))
+
+
+def unchunked(raw: bytes) -> bytes:
+    """Returns a body that came in chunks; fails if its last one is missing."""
+    parts, at, size = [], 0, 1
+    while size:
+        line_end = raw.index(b"\r\n", at)
+        size = int(raw[at:line_end], 16)
+        parts.append(raw[line_end + 2 : line_end + 2 + size])
+        at = line_end + 2 + size + 2
+    assert at == len(raw)
+    return b"".join(parts)
+
+
+def whole(raw: bytes) -> None:
+    """Fails unless all the events are there, each once."""
+    events = parse(raw)
+    assert [event.name for event in events] == ["metadata", *["custom"] * COUNT, "end"]
+    assert [event.data["number"] for event in events[1:-1]] == list(range(COUNT))
+    assert {event.data["text"] for event in events[1:-1]} == {"x" * MEGABYTE}
+
+
+async def test_many_large_events_reach_fast_and_slow_clients(works: Yard) -> None:
+    works.crew(1)
+    thread = await Thread.create(works.url)
+    before = memory(works.api.pid)
+    first, hurry = asyncio.Event(), asyncio.Event()
+    knobs: dict[str, Any] = {"sizes": [MEGABYTE] * COUNT}
+    async with await thread.stream("bulk", configurable=knobs, stream_mode="custom") as wire:
+        _, run_id = wire.ids
+        place = f"{thread.place}/{run_id}/stream"
+        slow = [asyncio.create_task(read_slowly(works.url, place, first, hurry)) for _ in range(3)]
+        await first.wait()
+        followed = await wire.rest()
+    whole(followed)
+    async with await thread.join(run_id, "-1") as again:
+        assert await again.events() == parse(followed)
+    # The slow ones stand near their beginning: what they have not read waits in Redis.
+    assert not any(task.done() for task in slow)
+    grown = memory(works.api.pid) - before
+    print("grown by MB:", grown / 1e6)  # noqa: T201
+    assert grown < 200e6
+    hurry.set()
+    for body in await asyncio.gather(*slow):
+        whole(body)
+    assert memory(works.api.pid) - before < 200e6
+    assert (await ask(works.url, "DELETE", f"/threads/{thread.id}"))[0] == 204

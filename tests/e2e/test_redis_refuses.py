@@ -1,0 +1,168 @@
+"""Redis is there, but takes no writes: it has no memory left, or has become a replica."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from e2e.conftest import Log, Thread, Yard, request
+from e2e.wire import Event, Wire, ask
+from harness.waiting import until
+from millstream.shared import keys
+from millstream.shared.redis import Client
+
+pytestmark = pytest.mark.xdist_group("rough")
+
+STEPS = 8
+
+
+@pytest.fixture
+async def redis(rough: Yard, rough_redis: Client) -> AsyncIterator[Client]:
+    """The Redis of `rough`; it takes writes again after the test, whatever became of it."""
+    rough.crew(1)
+    yield rough_redis
+    await rough_redis.replicaof("NO", "ONE")
+    await rough_redis.config_set("maxmemory", 0)
+
+
+async def fill(redis: Client) -> None:
+    """Leaves no memory; the policy is the server's own, noeviction."""
+    await redis.config_set("maxmemory", 1)
+
+
+async def names(redis: Client) -> set[str]:
+    """Returns the keys, but for those that live seconds and belong to no run."""
+    found = {name.decode() async for name in redis.scan_iter(count=5000)}
+    return {n for n in found if n != keys.turn("reaper") and n != keys.health("default")}
+
+
+async def refused(url: str, path: str, body: dict[str, Any]) -> None:
+    async with await Wire.open(url, "POST", path, body) as wire:
+        told = await wire.rest()
+        assert wire.status == 503, (path, told)
+        assert int(wire.headers["retry-after"]) > 0
+        assert b"takes no writes" in told
+
+
+async def nothing_new_begins(yard: Yard, redis: Client, thread: Thread) -> None:
+    """Every way to begin something is refused, and leaves no trace."""
+    before = await names(redis)
+    live = await redis.smembers(keys.live())  # type: ignore[misc]
+    url = yard.url
+    for path in (thread.place, "/runs"):
+        for how in ("", "/stream", "/wait"):
+            await refused(url, path + how, request("track"))
+    await refused(url, "/threads", {})
+    fresh = "/threads/6c9ff0b5-27d5-4c7e-8a3c-9a3c3f6d0f01/runs"
+    await refused(url, fresh, request("track", if_not_exists="create"))
+    assert await names(redis) <= before
+    assert await redis.smembers(keys.live()) == live  # type: ignore[misc]
+    assert (await ask(url, "GET", thread.place))[1] == []
+
+
+def tracked(log: Log) -> dict[str, Any]:
+    """A run of some seconds whose steps are kept before the next one begins."""
+    return {
+        "configurable": {"log": str(log), "n": STEPS, "delay": 0.2},
+        "stream_mode": ["custom", "values"],
+        "durability": "sync",
+    }
+
+
+def is_whole(events: list[Event], log: Log) -> None:
+    """One attempt, each step once, and the end."""
+    assert [e.data["attempt"] for e in events if e.name == "metadata"] == [1]
+    assert [e.data["step"] for e in events if e.name == "custom"] == list(range(STEPS))
+    assert [note["step"] for note in log.notes("end")] == list(range(STEPS))
+    assert events[-2].data == {"items": list(range(STEPS))}
+    assert events[-1].data == {"status": "success"}
+
+
+async def nothing_has_exited(yard: Yard) -> None:
+    assert all(process.process.poll() is None for process in (yard.api, *yard.crew(1)))
+    status, _ = await ask(yard.url, "POST", "/runs/wait", request("track"))
+    assert status == 200
+
+
+async def test_out_of_memory_in_the_middle_of_a_run(rough: Yard, redis: Client, log: Log) -> None:
+    thread, idle, silent, later = [await Thread.create(rough.url) for _ in range(4)]
+    ended = await Thread.create(rough.url)
+    assert await ended.ended(await ended.start("track")) == "success"
+    lingering = await silent.start("linger", configurable={"log": str(log)})
+    await log.noted("begin")
+    log.path.unlink()
+    async with await thread.stream("track", **tracked(log)) as wire:
+        _, run_id = wire.ids
+        await wire.until_events(2, "custom")
+        deferred = await later.start("track", after_seconds=0.5)
+        await fill(redis)
+        await nothing_new_begins(rough, redis, idle)
+        for _ in range(12):  # more than a lease
+            await wire.until_heartbeat()
+        # Who lost its connection comes back, to all that is kept.
+        async with await thread.join(run_id, "-1") as again:
+            assert again.status == 200
+            await again.until_events(2, "custom")
+        # What frees memory works.
+        assert (await ask(rough.url, "POST", f"{silent.place}/{lingering}/cancel"))[0] == 202
+        assert await silent.ended(lingering) == "interrupted"
+        assert (await ask(rough.url, "DELETE", f"/threads/{ended.id}"))[0] == 204
+        assert not await redis.keys(f"*{ended.id}*")
+        assert (await thread.run(run_id))["status"] == "running"
+        assert (await later.run(deferred))["status"] == "pending"
+        await redis.config_set("maxmemory", 0)
+        is_whole(await wire.events(), log)
+    assert await thread.ended(run_id) == "success"
+    assert await thread.status() == "idle"
+    assert await later.ended(deferred) == "success"
+    await nothing_has_exited(rough)
+
+
+async def test_runs_that_fill_their_streams_end_by_a_cancel_without_memory(
+    rough: Yard, redis: Client, log: Log
+) -> None:
+    knobs = {"log": str(log), "busy": 1}
+    thread = await Thread.create(rough.url)
+    async with await thread.stream("linger", configurable=knobs, stream_mode="custom") as wire:
+        _, run_id = wire.ids
+        await wire.until_events(3, "custom")
+        await fill(redis)
+        for _ in range(5):
+            await wire.until_heartbeat()
+        assert (await ask(rough.url, "POST", f"{thread.place}/{run_id}/cancel"))[0] == 202
+        await log.noted("stopped")
+        await redis.config_set("maxmemory", 0)
+        events = await wire.events()
+    assert events[-1].data == {"status": "interrupted"}
+    left = [event.data["left"] for event in events if event.name == "custom"]
+    assert left == sorted(set(left), reverse=True)
+    assert await thread.replay(run_id) == events
+
+
+async def test_a_redis_that_became_a_replica(rough: Yard, redis: Client, log: Log) -> None:
+    thread, idle = await Thread.create(rough.url), await Thread.create(rough.url)
+    async with await thread.stream("track", **tracked(log)) as wire:
+        _, run_id = wire.ids
+        await wire.until_events(2, "custom")
+        behind = await thread.start("track", configurable={"n": 1})
+        await redis.replicaof("127.0.0.1", "1")  # nobody is there: it keeps what it has
+        await nothing_new_begins(rough, redis, idle)
+        for _ in range(20):  # more than a lease: nobody can renew it, so the graph is stopped
+            await wire.until_heartbeat()
+        assert (await ask(rough.url, "GET", f"{thread.place}/{run_id}"))[0] == 200
+        await redis.replicaof("NO", "ONE")
+        events = await wire.events()
+    assert {event.data["attempt"] for event in events if event.name == "metadata"} == {1}
+    seen = [event.data["step"] for event in events if event.name == "custom"]
+    assert seen == sorted(seen)
+    assert set(seen) == set(range(STEPS))
+    assert events[-2].data == {"items": list(range(STEPS))}
+    assert events[-1].data == {"status": "success"}
+    assert await thread.replay(run_id) == events
+    assert await thread.ended(behind) == "success"
+    await until(lambda: thread_is_idle(thread))
+    await nothing_has_exited(rough)
+
+
+async def thread_is_idle(thread: Thread) -> bool:
+    return await thread.status() == "idle"

@@ -1,0 +1,87 @@
+"""A deploy: every worker and the API are replaced while clients of both SDKs follow their runs."""
+
+import asyncio
+import signal
+from typing import Any
+
+import pytest
+from langgraph_sdk import get_client
+
+from e2e.conftest import Thread, Yard
+from e2e.node import node
+from harness.gate import Gate
+from harness.waiting import until
+
+pytestmark = pytest.mark.xdist_group("works")
+
+TOKENS = 120
+KNOBS = {"tokens": TOKENS, "delay": 0.03}
+MODES = ["values", "messages-tuple"]
+
+
+async def followed(url: str, thread: str | None) -> list[Any]:
+    """One run of the Python SDK; returns what it yields."""
+    async with get_client(url=url) as client:
+        runs: Any = client.runs  # its overloads know either a thread or none
+        return [
+            part
+            async for part in runs.stream(
+                thread,
+                "chat",
+                input={"messages": [{"role": "user", "content": "hello"}]},
+                config={"configurable": KNOBS},
+                stream_mode=["values", "messages-tuple"],
+                on_disconnect="continue",
+            )
+        ]
+
+
+def check(parts: list[tuple[str, Any]]) -> None:
+    """Fails unless every token came, and the run ended well."""
+    last = [data for event, data in parts if event == "values"][-1]["messages"][-1]["content"]
+    starts = [at for at, (event, _) in enumerate(parts) if event == "metadata"]
+    # After a hand-over the node that was running streams anew, behind a `metadata` event.
+    tokens = [data[0]["content"] for event, data in parts[starts[-1] :] if event == "messages"]
+    assert "".join(tokens) == last
+    assert parts[-1] == ("end", {"status": "success"})
+    assert all(event != "error" for event, _ in parts)
+
+
+@pytest.mark.usefixtures("modules")
+@pytest.mark.parametrize("grace", ["0", "60"], ids=["handed-over", "within-the-grace"])
+async def test_a_rolling_restart_is_no_event_for_clients(works: Yard, grace: str) -> None:
+    env = {"N_JOBS_PER_WORKER": "150", "BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS": grace}
+    works.crew(0, most=0)
+    old_api, new_api = works.fleet.api(), works.fleet.api()
+    old = [works.hire(**env), works.hire(**env)]
+    for process in (*old, old_api, new_api):
+        process.wait_ready()
+    threads = [await Thread.create(works.url) for _ in range(4)]
+    async with Gate() as gate:
+        gate.lead_to(old_api.url)
+        python = [
+            asyncio.create_task(followed(gate.url, thread))
+            for thread in (*(thread.id for thread in threads), None)
+        ]
+        script = [
+            asyncio.create_task(node("reconnect.mjs", gate.url, state, str(TOKENS)))
+            for state in ("stateful", "stateless")
+        ]
+
+        async def all_run() -> bool:
+            return all([await thread.status() == "busy" for thread in threads])
+
+        await until(all_run)
+        new = [works.hire(**env).wait_ready(), works.hire(**env).wait_ready()]
+        gate.lead_to(new_api.url)
+        for process in (old_api, *old):
+            process.send(signal.SIGTERM)
+        for parts in await asyncio.gather(*python):
+            check([(part.event, part.data) for part in parts])
+        for seen in await asyncio.gather(*script):
+            check([(part["event"], part["data"]) for part in seen["parts"]])
+        for process in (old_api, *old):
+            await asyncio.to_thread(process.wait)
+    for process in (new_api, *new):
+        assert process.process.poll() is None
+        await asyncio.to_thread(process.stop)
