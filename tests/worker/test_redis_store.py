@@ -5,6 +5,7 @@ import importlib.util
 import random
 import sys
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -105,6 +106,15 @@ async def test_a_call_that_would_stop_the_loop_is_refused(store: ProjectStore) -
     with pytest.raises(asyncio.InvalidStateError, match="async methods"):
         store.get(("a",), "k")
     assert await asyncio.to_thread(store.get, ("a",), "k") is None
+
+
+async def test_nodes_in_all_threads_may_wait_for_it(store: ProjectStore) -> None:
+    with ThreadPoolExecutor(1) as threads:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(threads)
+        async with asyncio.timeout(30):
+            await asyncio.to_thread(store.put, ("a",), "k", {"text": "a"})
+            assert len(await asyncio.to_thread(store.search, ("a",), query="a")) == 1
 
 
 async def test_vectors_that_do_not_fit_are_told(own_redis: Client) -> None:

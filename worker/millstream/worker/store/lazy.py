@@ -20,7 +20,7 @@ from millstream.shared.errors import SettingError, UnavailableError
 from millstream.shared.redis import AWAY, Client
 from millstream.worker.patience import patiently
 from millstream.worker.project import load_object
-from millstream.worker.store.embedding import load_embeddings
+from millstream.worker.store.embedding import THREADS, load_embeddings
 from millstream.worker.store.settings import StoreSettings
 
 if TYPE_CHECKING:
@@ -131,7 +131,8 @@ class ProjectStore(BaseStore):
             raise StoreUnavailableError(lacking, retry_after=60)
         if importlib.util.find_spec("langgraph.store.redis") is None:
             raise StoreUnavailableError(NOT_INSTALLED, retry_after=60)
-        module = await asyncio.to_thread(importlib.import_module, f"{__package__}.redis_store")
+        loop, name = asyncio.get_running_loop(), f"{__package__}.redis_store"
+        module = await loop.run_in_executor(THREADS, importlib.import_module, name)
         store: RedisStore = module.RedisStore(
             self._redis, self.settings.index, self._embeddings, self.ttl_config
         )

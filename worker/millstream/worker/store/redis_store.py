@@ -41,6 +41,7 @@ from millstream.shared import items, keys
 from millstream.shared.errors import UnavailableError
 from millstream.shared.redis import AWAY, REFUSING, Client
 from millstream.shared.scripts import NewItem, get_items, put_item
+from millstream.worker.store.embedding import embed
 from millstream.worker.store.matching import matches, namespace_matches
 from millstream.worker.store.settings import IndexSettings
 
@@ -300,7 +301,7 @@ class RedisStore(AsyncRedisStore):
         try:
             vectors = [
                 [float(number) for number in vector]
-                for vector in await self.embeddings.aembed_documents(texts)
+                for vector in await embed(self.embeddings, texts)
             ]
         except Exception as error:
             raise UnavailableError(
