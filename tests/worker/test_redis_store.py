@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from langgraph.store.memory import InMemoryStore
 
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared.errors import UnavailableError
-from millstream.shared.redis import Client, connect
+from millstream.shared.redis import AWAY, Client, connect
 from millstream.worker.store.lazy import ProjectStore, StoreUnavailableError
 from millstream.worker.store.settings import IndexSettings, StoreSettings
 
@@ -69,6 +70,25 @@ async def test_it_goes_on_after_redis_lost_everything(
     await own_redis.flushall()
     await store.aput(("a",), "k", {"text": "a"})
     assert len(await store.asearch(("a",), query="a")) == 1
+
+
+async def test_what_a_graph_puts_waits_while_redis_is_away(tmp_path: Path) -> None:
+    with EmbeddedRedis(tmp_path / "away", appendonly=False) as server:
+        redis = connect(server.url)
+        store = ProjectStore()
+        store.connect(redis)
+        await store.aput(("a",), "before", {})
+        await asyncio.to_thread(server.kill)
+        with pytest.raises(AWAY):  # who asks over HTTP is told
+            await store.at_once([PutOp(("a",), "k", {"x": 1})])
+        waiting = asyncio.create_task(store.aput(("a",), "k", {"x": 1}))
+        await asyncio.to_thread(server.start)
+        async with asyncio.timeout(30):
+            await waiting
+        found = await store.asearch(("a",))  # in an index that is there again
+        assert [item.key for item in found] == ["k"]
+        await store.aclose()
+        await redis.aclose()
 
 
 async def test_an_index_finds_what_was_there_before(store: ProjectStore, own_redis: Client) -> None:
