@@ -44,7 +44,7 @@ lock: $(BIN)/uv  ## Write the lock files anew (ARGS="--upgrade" for newer versio
 	$(COMPILE) pyproject.toml --all-extras --group dev --output-file requirements.lock
 	$(COMPILE) pyproject.toml --extra api --constraints requirements.lock \
 		--output-file deploy/api.lock
-	$(COMPILE) pyproject.toml --extra worker --extra encryption --constraints requirements.lock \
+	$(COMPILE) pyproject.toml --extra worker --extra store --extra encryption --constraints requirements.lock \
 		--output-file deploy/worker.lock
 	printf 'hatchling\n' | $(COMPILE) - --constraints requirements.lock \
 		--output-file deploy/build.lock

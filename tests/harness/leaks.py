@@ -12,6 +12,9 @@ CHECKPOINT = re.compile(
 TAGGED = re.compile(r"ms:\{(?P<thread>[^}]+)\}:")
 
 
+# Users' data, which stays until a user deletes it.
+ITEMS = keys.item("")
+
 # The lane of tests that ask without a graph.
 MADE_UP = {keys.calls("default"), keys.workers("default")}
 
@@ -27,7 +30,7 @@ async def leaked(redis: Any, queues: tuple[str, ...] = ("default",)) -> list[str
     lasting = [
         name
         for name, ttl in zip(names, await pipe.execute(), strict=True)
-        if ttl == -1 and name not in permanent
+        if ttl == -1 and name not in permanent and not name.startswith(ITEMS)
     ]
     threads = {name: _thread_of(name) for name in lasting}
     for thread in set(threads.values()):

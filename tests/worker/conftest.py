@@ -1,6 +1,7 @@
 """What the tests of the worker share."""
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Protocol
 
 import httpx
@@ -8,6 +9,8 @@ import pytest
 
 from graphs import serving
 from harness.processes import Fleet
+from millstream.cli.embedded import EmbeddedRedis
+from millstream.shared.redis import Client, connect
 
 
 class Running(Protocol):
@@ -32,3 +35,19 @@ async def web(system: Running, fields_worker: None) -> AsyncIterator[httpx.Async
     async with httpx.AsyncClient(base_url=system.url, timeout=30) as client:
         yield client
     await serving.check_leaks(system.fleet.redis_url)
+
+
+@pytest.fixture(scope="module")
+def store_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
+    """A real server with modules that no running system uses."""
+    with EmbeddedRedis(tmp_path_factory.mktemp("store"), appendonly=False) as server:
+        yield server
+
+
+@pytest.fixture
+async def bare_redis(tmp_path: Path) -> AsyncIterator[Client]:
+    """A client of a real server without modules."""
+    with EmbeddedRedis(tmp_path / "bare", appendonly=False, modules=False) as server:
+        client = connect(server.url)
+        yield client
+        await client.aclose()

@@ -9,7 +9,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
-from millstream.api import assistants, health, openapi, problems, runs, state, threads
+from millstream.api import assistants, health, openapi, problems, runs, state, store, threads
 from millstream.api.openapi import Endpoint
 from millstream.api.schemas.assistant import Assistant, AssistantSearch
 from millstream.api.schemas.run import (
@@ -31,6 +31,16 @@ from millstream.api.schemas.state import (
     StateUpdate,
     StateUpdated,
     ThreadState,
+)
+from millstream.api.schemas.store import (
+    FoundItems,
+    FoundNamespaces,
+    Item,
+    ItemDelete,
+    ItemGet,
+    ItemPut,
+    ItemSearch,
+    NamespaceSearch,
 )
 from millstream.api.schemas.thread import (
     Thread,
@@ -94,6 +104,13 @@ ENDPOINTS = [
             Endpoint("GET", f"{run}/stream", runs.join_stream, query=RunJoinStream, streams=True),
             Endpoint("POST", f"{run}/cancel", runs.cancel, query=RunCancel, status=202),
         )
+    ),
+    Endpoint("PUT", "/store/items", store.put, body=ItemPut, status=204),
+    Endpoint("GET", "/store/items", store.get, query=ItemGet, answer=Item | None),
+    Endpoint("DELETE", "/store/items", store.delete, body=ItemDelete, status=204),
+    Endpoint("POST", "/store/items/search", store.search, body=ItemSearch, answer=FoundItems),
+    Endpoint(
+        "POST", "/store/namespaces", store.namespaces, body=NamespaceSearch, answer=FoundNamespaces
     ),
     Endpoint("GET", "/ok", health.ok),
     Endpoint("GET", "/info", health.info),

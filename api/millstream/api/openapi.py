@@ -121,7 +121,8 @@ def _query(endpoint: Endpoint, schemas: dict[str, Any], template: str) -> list[d
         schema = endpoint.query.model_json_schema(ref_template=template)
         schemas.update(schema.pop("$defs", {}))
         for name, field in schema.get("properties", {}).items():
-            parameters.append({"name": name, "in": "query", "required": False, "schema": field})
+            required = name in schema.get("required", [])
+            parameters.append({"name": name, "in": "query", "required": required, "schema": field})
     if endpoint.streams and endpoint.method == "GET":
         parameters.append(
             {

@@ -47,20 +47,19 @@ async def ask(
     Args:
         blocking: a client whose connections may block; one is taken for the wait.
         lane: where those listen who can answer: keys.lane(graph_id), say.
-        graph_id: the graph it is about.
+        graph_id: the graph it is about; empty for a lane that is no graph's.
         verb: a name in worker/calls.py.
         within: seconds; after it no worker starts on the question any more.
 
     Raises:
-        UnavailableError: no live worker serves the graph, or none answered in time.
+        UnavailableError: no live worker listens, none answered in time, or what it needs is away.
         ConflictError, InvalidError, NotFoundError, RefusedError, TooLargeError: as the worker says.
         MillstreamError: the worker failed on the question.
     """
+    subject = f"graph {graph_id!r}" if graph_id else f"the {lane}"
     workers, now = await live_workers(redis, lane)
     if not workers:
-        raise UnavailableError(
-            f"No worker is running that serves graph {graph_id!r}.", retry_after=5
-        )
+        raise UnavailableError(f"No worker is running that serves {subject}.", retry_after=5)
     call = Call(
         call_id=uuid.uuid4().hex,
         verb=verb,
@@ -77,7 +76,7 @@ async def ask(
         answer = await blocking.blpop([keys.reply(call.call_id)], timeout=seconds)  # type: ignore[misc]
     if answer is None:
         raise UnavailableError(
-            f"No worker answered for graph {graph_id!r} within {within:g} s.", retry_after=5
+            f"No worker answered for {subject} within {within:g} s.", retry_after=5
         )
     reply = unpack_reply(answer[1])
     if reply.error is not None:

@@ -10,6 +10,7 @@ Lives: *until deleted* keys are removed by the script that deletes their thread 
 from typing import Final
 
 PREFIX: Final = "ms"
+STORE: Final = "store"  # the lane for questions about the long-term store
 
 
 def thread(thread_id: str) -> str:
@@ -125,6 +126,21 @@ def workers(lane_name: str) -> str:
     return f"{PREFIX}:lane:{lane_name}:workers"
 
 
+def item(name: str) -> str:
+    """JSON, users' data: an item of the store, until it is deleted or its own TTL ends."""
+    return f"{PREFIX}:item:{name}"
+
+
+def items_index() -> str:
+    """search index: all items by namespace and time of update."""
+    return f"{PREFIX}:items"
+
+
+def vectors_index(dims: int) -> str:
+    """search index: the items that have embeddings of so many numbers."""
+    return f"{PREFIX}:items:vectors:{dims}"
+
+
 def graphs() -> str:
     """hash, permanent: graph id → `wire.GraphInfo`, announced by the workers that serve it."""
     return f"{PREFIX}:graphs"
@@ -163,7 +179,7 @@ def control(worker_id: str) -> str:
 def permanent(queue_names: list[str], graph_ids: list[str]) -> frozenset[str]:
     """Returns the named list: the keys that need no TTL though they belong to no thread."""
     per_queue, per_lane = (queue, wake), (calls, workers)
-    lanes = map(lane, graph_ids)
+    lanes = [STORE, *map(lane, graph_ids)]
     return frozenset(
         [
             expiring(),

@@ -69,7 +69,7 @@ class Reply(msgspec.Struct, kw_only=True, frozen=True):
 
     body: bytes = b""
     error: str | None = None
-    kind: str | None = None  # "not_found", "invalid" or "failed"
+    kind: str | None = None  # "not_found", "invalid", "unavailable" or "failed"
 
 
 def frame(words: Iterable[bytes]) -> bytes:

@@ -18,7 +18,7 @@ WAIT: Final = 5.0  # s that the lane's connection blocks
 
 
 class CallLanes:
-    """The lanes in which one worker process answers: one for each of its graphs."""
+    """The lanes in which one worker process answers: one for each of its graphs, and the store's."""
 
     def __init__(
         self,

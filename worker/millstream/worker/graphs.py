@@ -19,6 +19,7 @@ from millstream.worker.project import (
     load_object,
     read_config,
 )
+from millstream.worker.store.lazy import ProjectStore, load_store
 
 Graph = Pregel[Any, Any, Any, Any]
 
@@ -72,10 +73,11 @@ class GraphSource:
 
 
 class GraphRegistry:
-    """The graphs of one langgraph.json."""
+    """The graphs of one langgraph.json, and the store that they share."""
 
-    def __init__(self, sources: list[GraphSource]) -> None:
+    def __init__(self, sources: list[GraphSource], store: ProjectStore | None = None) -> None:
         self._sources: Final = {source.graph_id: source for source in sources}
+        self.store: Final = store or ProjectStore()
 
     @property
     def sources(self) -> list[GraphSource]:
@@ -93,7 +95,8 @@ class GraphRegistry:
     ) -> AsyncIterator[Graph]:
         """Gives the graph for one use; a factory is called with the config.
 
-        It keeps its checkpoints in `checkpointer`, whatever it was compiled with.
+        It keeps its checkpoints in `checkpointer` and its items in the project's store, whatever
+        it was compiled with.
 
         Raises NotFoundError for a graph that this worker does not serve.
         """
@@ -101,14 +104,16 @@ class GraphRegistry:
         if source is None:
             raise NotFoundError(f"This worker does not serve graph {graph_id!r}.")
         if source.compiled is not None:
-            yield _bind(source.compiled, graph_id, checkpointer)
+            yield _bind(source.compiled, graph_id, checkpointer, self.store)
         else:
             async with source.make(config) as graph:
-                yield _bind(graph, graph_id, checkpointer)
+                yield _bind(graph, graph_id, checkpointer, self.store)
 
 
-def _bind(graph: Graph, graph_id: str, checkpointer: BaseCheckpointSaver[Any]) -> Graph:
-    changes: dict[str, Any] = {"checkpointer": checkpointer}
+def _bind(
+    graph: Graph, graph_id: str, checkpointer: BaseCheckpointSaver[Any], store: ProjectStore
+) -> Graph:
+    changes: dict[str, Any] = {"checkpointer": checkpointer, "store": store}
     if graph.name == "LangGraph":  # nobody named it
         changes["name"] = graph_id
     return graph.copy(update=changes)
@@ -118,7 +123,7 @@ def load(path: Path) -> GraphRegistry:
     """Loads every graph of a langgraph.json, with its `env` and `dependencies` in place.
 
     Raises:
-        SettingError: the file, a dependency or a graph can't be used; it says which and why.
+        SettingError: the file, a dependency, a graph or the store can't be used; it says which and why.
     """
     config = read_config(path)
     folder = path.resolve().parent
@@ -129,7 +134,7 @@ def load(path: Path) -> GraphRegistry:
         long = GraphEntry(entry) if isinstance(entry, str) else entry
         value = load_object(long.path, folder, f"graph {graph_id!r}")
         sources.append(GraphSource(graph_id, value, long.description))
-    return GraphRegistry(sources)
+    return GraphRegistry(sources, load_store(config.store, folder))
 
 
 def _takes_config(graph_id: str, factory: Any) -> bool:

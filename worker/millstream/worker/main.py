@@ -82,6 +82,7 @@ async def work(
         raise SettingError(
             f"Redis can't be reached at {masked(settings.redis_url)}: {error}"
         ) from None
+    registry.store.connect(redis)
     # Nodes that are no coroutines run in its threads. One that is left behind by its run, because it
     # does not stop, keeps its thread: there must be some for others.
     threads = ThreadPoolExecutor(max(32, 4 * settings.jobs_per_worker), thread_name_prefix="node")
@@ -101,7 +102,7 @@ async def work(
     flushing = publisher.start()
     heartbeat.start()
     await assistants.announce(redis, _announcements(registry, settings.queue))
-    lanes_of_calls = [keys.lane(graph_id) for graph_id in registry.graph_ids]
+    lanes_of_calls = [keys.STORE, *map(keys.lane, registry.graph_ids)]
     await queue.report_alive(redis, lanes_of_calls, worker_id, ttl=3 * ALIVE)
     stop, hurry = asyncio.Event(), asyncio.Event()
 
@@ -130,6 +131,7 @@ async def work(
     }
     sys.stdout.write(f"millstream-ready {json.dumps(ready)}\n")
     sys.stdout.flush()
+    warming = asyncio.create_task(registry.store.warm())
     stopping = asyncio.create_task(stop.wait())
     try:
         done, _ = await asyncio.wait(
@@ -140,12 +142,14 @@ async def work(
             raise SettingError("The worker stopped by itself; see its log.")
     finally:
         stopping.cancel()
+        warming.cancel()
         await worker.drain(hurry)
         for lane in lanes:
             lane.cancel()
         await asyncio.gather(serving, *lanes, return_exceptions=True)
         heartbeat.stop()
         await publisher.stop()
+        await registry.store.aclose()
         await _leave(redis, lanes_of_calls, worker_id)
         await opened.aclose()
         await blocking.aclose()

@@ -13,6 +13,7 @@ import msgspec
 from dotenv import dotenv_values
 
 from millstream.shared.errors import SettingError
+from millstream.worker.store.settings import StoreSettings
 
 
 class GraphEntry(msgspec.Struct, frozen=True):
@@ -50,6 +51,7 @@ class ConfigFile(msgspec.Struct):
     env: str | dict[str, str] = {}
     auth: dict[str, object] | None = None
     checkpointer: CheckpointerConfig | None = None
+    store: StoreSettings | None = None
 
 
 def read_config(path: Path) -> ConfigFile:

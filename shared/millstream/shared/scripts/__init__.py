@@ -14,11 +14,13 @@ from millstream.shared.scripts.due import due
 from millstream.shared.scripts.finish import finish
 from millstream.shared.scripts.forget_expiry import forget_expiry
 from millstream.shared.scripts.get_checkpoint import get_checkpoint
+from millstream.shared.scripts.get_items import get_items
 from millstream.shared.scripts.hand_back import hand_back
 from millstream.shared.scripts.list_checkpoints import list_checkpoints
 from millstream.shared.scripts.note_joined import note_joined
 from millstream.shared.scripts.prune_checkpoints import prune_checkpoints
 from millstream.shared.scripts.put_checkpoint import put_checkpoint
+from millstream.shared.scripts.put_item import NewItem, put_item
 from millstream.shared.scripts.put_writes import put_writes
 from millstream.shared.scripts.read_events import read_events
 from millstream.shared.scripts.repair_run import repair_run
@@ -28,6 +30,7 @@ from millstream.shared.scripts.store_state import store_state
 
 __all__ = [
     "Claim",
+    "NewItem",
     "admit",
     "append",
     "cancel",
@@ -42,11 +45,13 @@ __all__ = [
     "finish",
     "forget_expiry",
     "get_checkpoint",
+    "get_items",
     "hand_back",
     "list_checkpoints",
     "note_joined",
     "prune_checkpoints",
     "put_checkpoint",
+    "put_item",
     "put_writes",
     "read_events",
     "repair_run",

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from millstream.shared.wire import Call
-from millstream.worker.answers import state, update
+from millstream.worker.answers import state, store, update
 from millstream.worker.answers.means import Means
 
 __all__ = ["VERBS", "Means"]
@@ -15,4 +15,9 @@ VERBS: Final[dict[str, Callable[[Means, Call], Awaitable[bytes]]]] = {
     "history": state.history,
     "update": update.update,
     "seed": update.seed,
+    "store_put": lambda means, call: store.put(means.registry.store, call),
+    "store_get": lambda means, call: store.get(means.registry.store, call),
+    "store_delete": lambda means, call: store.delete(means.registry.store, call),
+    "store_search": lambda means, call: store.search(means.registry.store, call),
+    "store_namespaces": lambda means, call: store.namespaces(means.registry.store, call),
 }

@@ -144,7 +144,7 @@ async def _library_saver(redis: Client, settings: Settings) -> BaseCheckpointSav
     except ImportError:
         raise SettingError(
             "CHECKPOINTER=langgraph-redis needs a package that is missing: "
-            'pip install "millstream[langgraph-redis]"'
+            'pip install "millstream[store]"'
         ) from None
     client: Any = redis
     if None in await client.execute_command("COMMAND INFO", "FT.CREATE", "JSON.SET"):

@@ -1,0 +1,72 @@
+"""A system with a store, and one whose Redis can hold none."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from harness.leaks import leaked
+from harness.processes import Fleet
+from harness.waiting import until
+from millstream.cli.embedded import EmbeddedRedis
+from millstream.shared.redis import Client, connect
+
+GRAPHS = Path(__file__).parents[1] / "graphs"
+
+
+def check_leaks(redis_url: str) -> None:
+    async def check() -> None:
+        redis = connect(redis_url)
+        try:
+            await until(lambda: _clean(redis), within=10, what=f"no leaks: {await leaked(redis)}")
+        finally:
+            await redis.aclose()
+
+    asyncio.run(check())
+
+
+async def _clean(redis: Client) -> bool:
+    return not await leaked(redis)
+
+
+@pytest.fixture(scope="session")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """The URLs of an API and of its Redis; two workers share the store."""
+    with (
+        EmbeddedRedis(tmp_path_factory.mktemp("store"), appendonly=False) as server,
+        Fleet(server.url) as fleet,
+    ):
+        api = fleet.api()
+        for worker in [fleet.worker(GRAPHS / "store.json") for _ in range(2)]:
+            worker.wait_ready()
+        api.wait_ready()
+        yield api.url, server.url
+        check_leaks(server.url)
+
+
+@pytest.fixture(scope="session")
+def storeless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of an API whose Redis has no modules."""
+    folder = tmp_path_factory.mktemp("storeless")
+    with (
+        EmbeddedRedis(folder, appendonly=False, modules=False) as server,
+        Fleet(server.url) as fleet,
+    ):
+        api, worker = fleet.api(), fleet.worker(GRAPHS / "storeless.json")
+        worker.wait_ready()
+        yield api.wait_ready().url
+
+
+@pytest.fixture
+async def http(stored: tuple[str, str]) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=stored[0], timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
+async def redis(stored: tuple[str, str]) -> AsyncIterator[Client]:
+    client = connect(stored[1])
+    yield client
+    await client.aclose()

@@ -1,0 +1,60 @@
+"""The store through both SDKs."""
+
+import asyncio
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from langgraph_sdk import get_client
+from langgraph_sdk.errors import UnprocessableEntityError
+
+from store.store_calls import new_place
+
+JS = Path(__file__).parents[1] / "js"
+
+
+async def test_python(stored: tuple[str, str]) -> None:
+    async with get_client(url=stored[0]) as client:
+        store, place = client.store, new_place()
+        await store.put_item([place, "a"], "one", {"text": "aaa", "n": 1})
+        await store.put_item([place, "b"], "two", {"text": "bbb", "n": 2}, index=False, ttl=5)
+        one = await store.get_item([place, "a"], "one", refresh_ttl=True)
+        assert one["namespace"] == [place, "a"]
+        assert one["value"] == {"text": "aaa", "n": 1}
+        assert await store.get_item([place, "a"], "none") is None
+        found = await store.search_items([place], filter={"n": {"$gt": 1}}, limit=5)
+        assert [item["key"] for item in found["items"]] == ["two"]
+        near = await store.search_items([place], query="aa", refresh_ttl=False)
+        assert [(item["key"], item["score"]) for item in near["items"]] == [("one", 1.0)]
+        places = await store.list_namespaces(prefix=[place], suffix=["b"], max_depth=3)
+        assert places["namespaces"] == [[place, "b"]]
+        await store.delete_item([place, "a"], "one")
+        assert await store.get_item([place, "a"], "one") is None
+        with pytest.raises(UnprocessableEntityError, match="namespace"):
+            await store.put_item([""], "k", {})
+
+
+@pytest.mark.skipif(
+    shutil.which("node") is None or not (JS / "node_modules" / ".installed").exists(),
+    reason="node or the SDK is not installed",
+)
+async def test_javascript(stored: tuple[str, str]) -> None:
+    place = new_place()
+    process = await asyncio.create_subprocess_exec(
+        "node", "store.mjs", stored[0], place, cwd=JS,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    async with asyncio.timeout(40):
+        out, errors = await process.communicate()
+    assert process.returncode == 0, errors.decode()
+    seen = json.loads(out)
+    assert seen["one"]["value"] == {"text": "aaa", "n": 1}
+    assert seen["one"]["createdAt"] == seen["one"]["updatedAt"]
+    assert seen["none"] is None
+    assert [item["key"] for item in seen["all"]["items"]] == ["two", "one"]
+    assert [item["key"] for item in seen["some"]["items"]] == ["two"]
+    assert [item["key"] for item in seen["near"]["items"]] == ["one"]
+    assert seen["places"]["namespaces"] == [[place, "a"], [place, "b"]]
+    assert seen["gone"] is None

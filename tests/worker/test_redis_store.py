@@ -1,0 +1,210 @@
+"""The store in Redis by itself: set-up, loss, refusals, and its likeness to the one in memory."""
+
+import asyncio
+import importlib.util
+import random
+import sys
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.embeddings import Embeddings
+from langgraph.store.base import PutOp, ensure_embeddings
+from langgraph.store.memory import InMemoryStore
+
+from millstream.cli.embedded import EmbeddedRedis
+from millstream.shared.errors import UnavailableError
+from millstream.shared.redis import AWAY, Client, connect
+from millstream.worker.store.lazy import ProjectStore, StoreUnavailableError
+from millstream.worker.store.settings import IndexSettings, StoreSettings
+
+
+def counted(texts: Sequence[str]) -> list[list[float]]:
+    return [[float(text.count(letter)) for letter in "abc"] for text in texts]
+
+
+EMBEDDINGS: Embeddings = ensure_embeddings(counted)
+SETTINGS = StoreSettings(index=IndexSettings(embed="counted", dims=3, fields=["text"]))
+
+
+@pytest.fixture
+async def own_redis(store_server: EmbeddedRedis) -> AsyncIterator[Client]:
+    """A client on database 0, the only one that can be searched, of a server for this file."""
+    client = connect(store_server.url)
+    await client.flushall()
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+async def store(own_redis: Client) -> AsyncIterator[ProjectStore]:
+    store = ProjectStore(SETTINGS, embeddings=EMBEDDINGS)
+    store.connect(own_redis)
+    yield store
+    await store.aclose()
+
+
+async def test_many_open_it_at_once(own_redis: Client) -> None:
+    stores = [ProjectStore(SETTINGS, embeddings=EMBEDDINGS) for _ in range(8)]
+    for store in stores:
+        store.connect(own_redis)
+    await asyncio.gather(*(store.warm() for store in stores))
+    await stores[0].aput(("a",), "k", {"text": "a"})
+    for store in stores:
+        assert len(await store.asearch(("a",), query="a")) == 1
+        await store.aclose()
+
+
+async def test_it_goes_on_after_redis_lost_everything(
+    store: ProjectStore, own_redis: Client
+) -> None:
+    await store.aput(("a",), "k", {"text": "a"})
+    await own_redis.flushall()
+    assert await store.asearch(("a",)) == []
+    await own_redis.flushall()
+    assert await store.alist_namespaces() == []
+    await own_redis.flushall()
+    await store.aput(("a",), "k", {"text": "a"})
+    assert len(await store.asearch(("a",), query="a")) == 1
+
+
+async def test_what_a_graph_puts_waits_while_redis_is_away(tmp_path: Path) -> None:
+    with EmbeddedRedis(tmp_path / "away", appendonly=False) as server:
+        redis = connect(server.url)
+        store = ProjectStore()
+        store.connect(redis)
+        await store.aput(("a",), "before", {})
+        await asyncio.to_thread(server.kill)
+        with pytest.raises(AWAY):  # who asks over HTTP is told
+            await store.at_once([PutOp(("a",), "k", {"x": 1})])
+        waiting = asyncio.create_task(store.aput(("a",), "k", {"x": 1}))
+        await asyncio.to_thread(server.start)
+        async with asyncio.timeout(30):
+            await waiting
+        found = await store.asearch(("a",))  # in an index that is there again
+        assert [item.key for item in found] == ["k"]
+        await store.aclose()
+        await redis.aclose()
+
+
+async def test_an_index_finds_what_was_there_before(store: ProjectStore, own_redis: Client) -> None:
+    plain = ProjectStore()
+    plain.connect(own_redis)
+    for n in range(300):
+        await plain.aput(("a",), str(n), {"text": "a"})
+    await store.aput(("a",), "new", {"text": "a"})
+    assert len(await store.asearch(("a",), limit=1000)) == 301
+    # What was put without embeddings has none: it is found by everything but its meaning.
+    assert [item.key for item in await store.asearch(("a",), query="a")] == ["new"]
+    await plain.aclose()
+
+
+async def test_types_come_back(store: ProjectStore) -> None:
+    value: dict[str, Any] = {
+        "decimal": Decimal("1.5"), "delta": timedelta(seconds=3), "set": {1, 2}, "bytes": b"\xff",
+    }  # fmt: skip
+    await store.aput(("a",), "k", value, index=False)
+    found = await store.aget(("a",), "k")
+    assert found is not None
+    assert found.value == value
+    assert [item.key for item in await store.asearch(("a",), filter={"bytes": b"\xff"})] == ["k"]
+
+
+async def test_one_batch(store: ProjectStore) -> None:
+    await store.abatch([PutOp(("a",), "k", {"n": n}) for n in range(3)])
+    found = await store.aget(("a",), "k")
+    assert found is not None
+    assert found.value == {"n": 2}
+    assert await store.asearch(("a",), limit=0) == []
+
+
+async def test_a_call_that_would_stop_the_loop_is_refused(store: ProjectStore) -> None:
+    with pytest.raises(asyncio.InvalidStateError, match="async methods"):
+        store.get(("a",), "k")
+    assert await asyncio.to_thread(store.get, ("a",), "k") is None
+
+
+async def test_nodes_in_all_threads_may_wait_for_it(store: ProjectStore) -> None:
+    with ThreadPoolExecutor(1) as threads:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(threads)
+        async with asyncio.timeout(30):
+            await asyncio.to_thread(store.put, ("a",), "k", {"text": "a"})
+            assert len(await asyncio.to_thread(store.search, ("a",), query="a")) == 1
+
+
+async def test_vectors_that_do_not_fit_are_told(own_redis: Client) -> None:
+    settings = StoreSettings(index=IndexSettings(embed="counted", dims=4))
+    store = ProjectStore(settings, embeddings=EMBEDDINGS)
+    store.connect(own_redis)
+    with pytest.raises(UnavailableError, match=r"gave 3 numbers, where store\.index\.dims"):
+        await store.aput(("a",), "k", {"text": "a"})
+    assert await store.aget(("a",), "k") is None
+    await store.aclose()
+
+
+async def test_other_databases_and_missing_packages(
+    store_server: EmbeddedRedis, own_redis: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = connect(store_server.url.rpartition("/")[0] + "/1")
+    store = ProjectStore()
+    store.connect(other)
+    with pytest.raises(StoreUnavailableError, match="names database 1"):
+        await store.aget(("a",), "k")
+    await other.aclose()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    store.connect(own_redis)
+    with pytest.raises(StoreUnavailableError, match=r'pip install "millstream\[store\]"'):
+        await store.aget(("a",), "k")
+    monkeypatch.undo()
+    assert await store.aget(("a",), "k") is None  # once it is there, it is used
+    await store.aclose()
+
+
+async def test_modules_are_missed(bare_redis: Client) -> None:
+    store = ProjectStore(StoreSettings())
+    store.connect(bare_redis)
+    await store.warm()  # says so in the log, and that is all
+    for call in (store.aget(("a",), "k"), store.aput(("a",), "k", {}), store.asearch(("a",))):
+        with pytest.raises(StoreUnavailableError, match="RediSearch and RedisJSON"):
+            await call
+
+
+async def test_workers_start_without_the_library() -> None:
+    code = "import sys, millstream.worker.main; print('redisvl' in sys.modules)"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await process.communicate()
+    assert out.strip() == b"False"
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_it_does_what_the_one_in_memory_does(store: ProjectStore, seed: int) -> None:
+    dice = random.Random(seed)
+    memory = InMemoryStore()
+    places = [("a",), ("a", "B"), ("a", "b"), ("ab",), ("a", "b", "the"), ("*",)]
+    for _ in range(60):
+        place, key = dice.choice(places), dice.choice("xyz")
+        if dice.random() < 0.2:
+            await store.adelete(place, key)
+            memory.delete(place, key)
+        else:
+            value = {"n": dice.randrange(3), "text": dice.choice(["", "abc"])}
+            await store.aput(place, key, value)
+            memory.put(place, key, value)
+    for place in [(), *places]:
+        for wanted in (None, {"n": 1}, {"n": {"$gte": 1}}, {"text": ""}):
+            ours = await store.asearch(place, filter=wanted, limit=100)
+            theirs = memory.search(place, filter=wanted, limit=100)
+            assert {(i.namespace, i.key, i.value["n"]) for i in ours} == {
+                (i.namespace, i.key, i.value["n"]) for i in theirs
+            }
+    kept = {i.namespace for i in memory.search((), limit=1000)}  # it lists emptied ones too
+    for depth in (None, 1, 2):
+        expected = sorted({place[:depth] for place in kept if place[0] == "a"})
+        assert await store.alist_namespaces(prefix=("a",), max_depth=depth) == expected

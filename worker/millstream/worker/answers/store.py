@@ -1,0 +1,122 @@
+"""The items of the long-term store, for the API's `/store`."""
+
+import json
+from typing import Any
+
+import orjson
+from langgraph.store.base import (
+    GetOp,
+    InvalidNamespaceError,
+    Item,
+    ListNamespacesOp,
+    MatchCondition,
+    Op,
+    PutOp,
+)
+from langgraph.store.base import SearchOp as Search
+
+from millstream.shared.errors import InvalidError, UnavailableError
+from millstream.shared.redis import REFUSING
+from millstream.shared.wire import Call
+from millstream.worker.encode import encode
+from millstream.worker.store.lazy import ProjectStore
+
+
+async def put(store: ProjectStore, call: Call) -> bytes:
+    """`store_put`. Arguments: namespace, key, value (JSON), index, ttl (minutes)."""
+    given = call.arguments
+    ttl = given["ttl"]
+    if ttl is None and store.ttl_config is not None:
+        ttl = store.ttl_config.get("default_ttl")
+    value = _readable(given["value"])
+    await _execute(
+        store, PutOp(tuple(given["namespace"]), given["key"], value, given["index"], ttl)
+    )
+    return b"null"
+
+
+async def get(store: ProjectStore, call: Call) -> bytes:
+    """`store_get`: the item, or null. Arguments: namespace, key, refresh_ttl."""
+    given = call.arguments
+    refresh = _refresh(store, given["refresh_ttl"])
+    item = await _execute(store, GetOp(tuple(given["namespace"]), given["key"], refresh))
+    return encode(None if item is None else show_item(item))
+
+
+async def delete(store: ProjectStore, call: Call) -> bytes:
+    """`store_delete`. Arguments: namespace, key."""
+    await _execute(store, PutOp(tuple(call.arguments["namespace"]), call.arguments["key"], None))
+    return b"null"
+
+
+async def search(store: ProjectStore, call: Call) -> bytes:
+    """`store_search`. Arguments: namespace_prefix, filter, limit, offset, query, refresh_ttl."""
+    given = call.arguments
+    op = Search(
+        tuple(given["namespace_prefix"]),
+        filter=_filter(given["filter"]),
+        limit=given["limit"],
+        offset=given["offset"],
+        query=given["query"],
+        refresh_ttl=_refresh(store, given["refresh_ttl"]),
+    )
+    found = await _execute(store, op)
+    return encode({"items": [{**show_item(item), "score": item.score} for item in found]})
+
+
+async def namespaces(store: ProjectStore, call: Call) -> bytes:
+    """`store_namespaces`. Arguments: prefix, suffix, max_depth, limit, offset."""
+    given = call.arguments
+    conditions = tuple(
+        MatchCondition(match_type=kind, path=tuple(given[kind]))
+        for kind in ("prefix", "suffix")
+        if given[kind]
+    )
+    op = ListNamespacesOp(conditions or None, given["max_depth"], given["limit"], given["offset"])
+    return encode({"namespaces": await _execute(store, op)})
+
+
+def show_item(item: Item) -> dict[str, Any]:
+    """Returns an `Item` as the API shows it. Source: the reference server's answers."""
+    return {
+        "namespace": item.namespace,
+        "key": item.key,
+        "value": item.value,
+        "created_at": item.created_at.isoformat(timespec="microseconds"),
+        "updated_at": item.updated_at.isoformat(timespec="microseconds"),
+    }
+
+
+async def _execute(store: ProjectStore, op: Op) -> Any:
+    """Executes one operation; what Redis or the store refuses is told as that."""
+    try:
+        [result] = await store.at_once([op])
+    except (InvalidNamespaceError, ValueError, RecursionError) as error:
+        raise InvalidError(str(error)) from error
+    except REFUSING as error:
+        raise UnavailableError(f"Redis takes no writes now: {error}", retry_after=5) from error
+    return result
+
+
+def _filter(data: bytes) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(data)
+    except RecursionError:
+        raise InvalidError("filter: nested too deep") from None
+    return found
+
+
+def _readable(data: bytes) -> Any:
+    """Returns the value, if it can be shown again as it is."""
+    try:
+        value = json.loads(data)
+        orjson.dumps({"items": [{"value": value}]})
+    except (RecursionError, orjson.JSONEncodeError):
+        raise InvalidError("value: nested too deep") from None
+    return value
+
+
+def _refresh(store: ProjectStore, given: bool | None) -> bool:
+    if given is not None or store.ttl_config is None:
+        return given is not False
+    return store.ttl_config.get("refresh_on_read", True)

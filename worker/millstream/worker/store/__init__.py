@@ -1,0 +1,1 @@
+"""The long-term store that graphs and the API's `/store` share."""

@@ -1,0 +1,55 @@
+"""What turns texts into vectors: `store.index.embed` of langgraph.json."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+
+from langchain_core.embeddings import Embeddings
+from langgraph.store.base import ensure_embeddings
+from langgraph.store.base.embed import EmbeddingsLambda
+
+from millstream.shared.errors import SettingError
+from millstream.worker.project import load_object
+
+WHAT: Final = "store.index.embed"
+# Apart from the threads of nodes: these may all be waiting for the store.
+THREADS: Final = ThreadPoolExecutor(8, thread_name_prefix="store")
+
+
+def load_embeddings(spec: str, folder: Path) -> Embeddings:
+    """Returns the embeddings that `provider:model` or `./path.py:name` stands for.
+
+    The name may be a function from texts to vectors, sync or async, or an Embeddings object.
+
+    Raises SettingError if there is no such thing, or its package is missing.
+    """
+    where = spec.rpartition(":")[0]
+    if where.endswith(".py") or "/" in where:
+        found = load_object(spec, folder, WHAT)
+        if not (isinstance(found, Embeddings) or callable(found)) or isinstance(found, type):
+            raise SettingError(
+                f"{WHAT}: {spec} is a {type(found).__name__}: it must be a function from texts to "
+                "vectors, or an Embeddings object."
+            )
+        return ensure_embeddings(found)
+    if not where:
+        raise SettingError(f"{WHAT}: {spec!r} is neither 'provider:model' nor './path.py:name'.")
+    try:
+        return ensure_embeddings(spec)
+    except Exception as error:  # a package that is missing, an unknown provider, a key not set
+        raise SettingError(f"{WHAT}: {spec!r} can't be used: {error}") from error
+
+
+async def embed(embeddings: Embeddings, texts: list[str]) -> list[Any]:
+    """Returns a vector for each text; raises whatever the embeddings raise."""
+    if _is_async(embeddings):
+        return await embeddings.aembed_documents(texts)
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(THREADS, embeddings.embed_documents, texts)
+
+
+def _is_async(embeddings: Embeddings) -> bool:
+    if isinstance(embeddings, EmbeddingsLambda):
+        return hasattr(embeddings, "afunc")
+    return type(embeddings).aembed_documents is not Embeddings.aembed_documents
