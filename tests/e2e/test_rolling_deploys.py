@@ -47,9 +47,9 @@ async def attempts(thread: Thread, run_id: str) -> list[int]:
     return [event.data["attempt"] for event in events if event.name == "metadata"]
 
 
-async def skips(redis: Client, thread: Thread, run_id: str) -> int:
-    """Returns how often a worker has left the run to others."""
-    return int(await redis.hget(keys.run(thread.id, run_id), "skips") or 0)  # type: ignore[misc]
+async def left_to_others(redis: Client, thread: Thread, run_id: str) -> bool:
+    """Tells whether a worker has left the run to others."""
+    return bool(await redis.hexists(keys.run(thread.id, run_id), "unserved"))  # type: ignore[misc]
 
 
 async def test_only_some_workers_serve_the_graph(works: Yard, start: Start, log: Log) -> None:
@@ -81,15 +81,15 @@ async def test_an_older_worker_leaves_the_runs_of_a_newer_api_to_newer_workers(
             _, run_id = wire.ids
             record = keys.run(thread.id, run_id)
             ours = await works_redis.hgetall(record)  # type: ignore[misc]
-            ours.pop(b"skips", None)
+            ours.pop(b"unserved", None)
 
             async def looked_at() -> bool:
-                return await skips(works_redis, thread, run_id) >= 4
+                return await left_to_others(works_redis, thread, run_id)
 
             await until(looked_at, within=20)
             await wire.until_heartbeat()
             left = await works_redis.hgetall(record)  # type: ignore[misc]
-            assert int(left.pop(b"skips")) >= 4
+            assert int(left.pop(b"unserved")) > 0
             assert left == ours
             assert (await thread.run(run_id))["status"] == "pending"
             assert not log.notes()
@@ -147,7 +147,7 @@ async def test_a_run_that_nobody_serves_any_more_can_be_cancelled(
 
     async def left() -> bool:
         runs = ((begun, first), (waits, second))
-        return all([await skips(works_redis, thread, run) >= 2 for thread, run in runs])
+        return all([await left_to_others(works_redis, thread, run) for thread, run in runs])
 
     await until(left, within=20)
     for thread, run, action in ((begun, first, "rollback"), (waits, second, "interrupt")):

@@ -330,6 +330,6 @@ async def test_millstreams_own_is_the_default_and_fenced(
         claim = a_claim("t")
         run = keys.run("t", claim.spec.run_id)
         await real_redis.hset(run, mapping={"fence": 1, "status": RunStatus.RUNNING.value})  # type: ignore[misc]
-        await put(checkpointing.under(claim), "t", 1)
+        await put(checkpointing.under(claim, NoGuard()), "t", 1)
         await checkpointing.roll_back(claim)
         assert await value_in(checkpointing.saver, "t") is None

@@ -136,12 +136,12 @@ def _careful(kind: type[Any]) -> type[Any]:
             try:
                 async with asyncio.timeout(within):
                     return await super().read_response(*args, **options)
-            except ReadOnlyError:
-                # It was the master: the name may lead to another by now.
-                await self.disconnect(nowait=True)
-                raise
             except ResponseError as error:
-                raise named(error) from None
+                told = named(error)
+                if isinstance(told, ReadOnlyError):
+                    # It was the master: the name may lead to another by now.
+                    await self.disconnect(nowait=True)
+                raise told from None
             except TimeoutError:
                 raise RedisTimeoutError(f"no answer within {within:g} s") from None
 

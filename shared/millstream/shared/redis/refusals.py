@@ -17,9 +17,10 @@ AWAY = (RedisConnectionError, RedisTimeoutError, OSError)
 REFUSING = (OutOfMemoryError, ReadOnlyError, RefusedWriteError)
 
 # Redis 6 wraps what went wrong inside a script: "Error running script (…): …: -READONLY You …".
-_CODE: Final = re.compile(r"(?:^|: -)(READONLY|OOM|NOREPLICAS|MISCONF) ")
+_CODE: Final = re.compile(r"(?:^|: -)(READONLY|UNBLOCKED|OOM|NOREPLICAS|MISCONF) ")
 _KINDS: Final[dict[str, type[ResponseError]]] = {
     "READONLY": ReadOnlyError,
+    "UNBLOCKED": ReadOnlyError,  # of a blocking call, as the master became a replica
     "OOM": OutOfMemoryError,
     "NOREPLICAS": RefusedWriteError,
     "MISCONF": RefusedWriteError,
