@@ -118,7 +118,7 @@ def rough(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
         "which is no job of ours",
         # Redis breaks off what blocks when it becomes a replica; and a question may be no question.
         "the worker stumbled",
-        "the lane of calls stumbled",
+        "the lanes of calls stumbled",
     )
     env = {"LEASE_SECS": "1", "BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS": "0"}
     yield from _yard(tmp_path_factory.mktemp("rough"), {}, excused, **env)
