@@ -93,7 +93,18 @@ async def main() -> None:
     parser.add_argument("--latency-runs", type=int, default=200)
     parser.add_argument("--scale", type=float, default=1.0, help="of the number of runs")
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--part", choices=["all", "runs", "checkpointers"], default="all")
     options = parser.parse_args()
+    if options.part != "checkpointers":
+        await whole_runs(options)
+    if options.part != "runs":
+        print(
+            "\ncheckpointers: a loop of 10 steps that adds messages of 300 bytes, durability sync"
+        )
+        await savers.measure(max(1, int(15 * options.scale)))
+
+
+async def whole_runs(options: argparse.Namespace) -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
         EmbeddedRedis(Path(folder), appendonly=False) as redis,
@@ -114,8 +125,6 @@ async def main() -> None:
         for work in WORKS:
             work.runs = max(work.clients, int(work.runs * options.scale))
             await throughput(client, work, pids)
-    print("\ncheckpointers: a loop of 10 steps that adds messages of 300 bytes, durability sync")
-    await savers.measure(max(1, int(15 * options.scale)))
 
 
 async def latency(client: Client, runs: int) -> None:

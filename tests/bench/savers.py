@@ -156,7 +156,7 @@ async def _turns(savers: dict[str, Saver], size: int, rounds: int) -> dict[str, 
     """Returns the medians of each saver."""
     graphs = {name: a_graph(saver) for name, saver in savers.items()}
     took: dict[str, list[Cell]] = {name: [] for name in savers}
-    for number in range(-2, rounds):  # two to warm up
+    for number in range(-2 if rounds > 1 else 0, rounds):  # two to warm up
         for name, saver in savers.items():
             cell = await once(graphs[name], saver, size)
             if number >= 0:
