@@ -1,6 +1,5 @@
 """A worker with a checkpointer of the user's own: it works, and what it can't do is said."""
 
-import asyncio
 import json
 import textwrap
 from pathlib import Path
@@ -64,7 +63,12 @@ async def test_runs_use_it_and_a_rollback_that_it_cannot_do_is_an_error(tmp_path
             answer = await post("/wait", input={"n": 1, "slow": False})
             assert answer.json()["n"] == 2
             run = (await post("", input={"n": 5, "slow": True})).json()["run_id"]
-            await asyncio.sleep(1)
+
+            async def has_added() -> bool:
+                state = (await http.get(f"/threads/{thread}/state")).json()
+                return bool(state["values"]["n"] == 6)
+
+            await until(has_added, within=30)
             asked = await http.post(
                 f"/threads/{thread}/runs/{run}/cancel", params={"action": "rollback"}
             )

@@ -237,3 +237,17 @@ async def test_a_graph_that_is_cancelled_for_want_of_room_holds_no_checkpoint_up
     graph.cancel()
     sink.gate.set()
     await asyncio.wait_for(waiting, 10)
+
+
+async def test_a_batch_that_is_refused_while_the_run_ends_is_not_hidden_by_its_end(
+    sink: Sink, stream: RunStream
+) -> None:
+    sink.gate.clear()
+    stream.emit("custom", b"1")
+    await until(lambda: stream.sending is not None)
+    closing = asyncio.create_task(stream.close())
+    await asyncio.sleep(0)
+    sink.held = False
+    sink.gate.set()
+    assert await asyncio.wait_for(closing, 10) == []
+    assert stream.refused

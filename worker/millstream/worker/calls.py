@@ -45,7 +45,7 @@ class CallLanes:
                 await asyncio.sleep(0.2)
                 call = None
             except Exception:
-                log.exception("the lanes of calls stumbled and goes on")
+                log.exception("the lanes of calls stumbled and go on")
                 await asyncio.sleep(0.2)
                 call = None
             except BaseException:

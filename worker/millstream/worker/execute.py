@@ -137,12 +137,20 @@ class Attempt:
             heartbeat.release(claim)
             await self._stream.close()
 
+    async def _close_stream(self) -> list[str | bytes]:
+        """Returns the events that are still unsent; raises FencedError if a batch of them was
+        refused, for an end behind it would hide the gap."""
+        words = await self._stream.close()
+        if self._stream.refused:
+            raise FencedError(f"events of {self.claim.job} were refused")
+        return words
+
     async def _hand_back(self) -> None:
         """Gives the run up, with all the events that the graph has produced so far.
 
         May be called again after it failed.
         """
-        self._unsent += await self._stream.close()
+        self._unsent += await self._close_stream()
         if self._unsent:
             batch = (self.claim, self._stream.batches + 1, self._unsent)
             most = self.tools.settings.stream_max_events
@@ -249,7 +257,7 @@ class Attempt:
         """Writes the end; a cancel that came first turns it into the end of a cancelled run."""
         settings = self.tools.settings
         ending = ending.bounded(settings.max_event)
-        words = await self._stream.close()
+        words = await self._close_stream()
         for how in (ending.how, How.CANCELLED):
             refusal = None
             try:

@@ -37,6 +37,7 @@ class RunStream:
         self.size = 0
         self.batches = 0
         self.emitted = 0  # events that were added, and of those
+        self.refused = False  # a batch was not taken: what comes after it must not be either
         self.appended = 0  # how many are in Redis
         self._full = False  # the graph waits for room
         self.sending: asyncio.Future[None] | None = None
@@ -178,6 +179,7 @@ class Publisher:
             written = await self._send_all(batches)
             for (_, _, words), stream, held in zip(batches, streams, written, strict=True):
                 stream.appended += held and len(words) // 2
+                stream.refused |= not held
         finally:
             for stream in streams:
                 if stream.sending is not None:
