@@ -1,0 +1,110 @@
+"""The example page on `useStream`, used by a person in a real browser.
+
+`PICTURES=docs/pictures` keeps the screenshots that the docs show.
+"""
+
+import asyncio
+import fcntl
+import functools
+import hashlib
+import http.server
+import json
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from conftest import System
+from harness.waiting import until
+
+PAGE = Path(__file__).parents[2] / "examples" / "chat"
+DRIVE = Path(__file__).with_name("drive.mjs")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+FOX = (
+    "The quick brown fox jumps over the lazy dog, while twenty small tokens stream out one by one."
+)
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None or shutil.which("npm") is None, reason="chromium or npm is not installed"
+)
+
+
+def build() -> None:
+    """Installs what the lock file names, unless it is there, and bundles the page."""
+    lock_file = PAGE / "package-lock.json"
+    stamp = PAGE / "node_modules" / ".installed"
+    with lock_file.open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        wanted = hashlib.sha256(lock.read()).hexdigest()
+        steps = [["npm", "run", "build"]]
+        if not stamp.exists() or stamp.read_text() != wanted:
+            steps.insert(0, ["npm", "ci"])
+        for step in steps:
+            done = subprocess.run(step, cwd=PAGE, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stdout + done.stderr
+        stamp.write_text(wanted)
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[str]:
+    """The address of the page, served as any web server would."""
+    build()
+    serve = functools.partial(_Quiet, directory=str(PAGE))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/index.html"
+        server.shutdown()
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> str:
+    """The folder that keeps the screenshots."""
+    return str(Path(os.environ.get("PICTURES", tmp_path)).resolve())
+
+
+async def test_a_person_chats(system: System, page: str, pictures: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        "node", str(DRIVE), f"{page}?api={system.url}", str(CHROMIUM), pictures,
+        cwd=PAGE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    async with asyncio.timeout(100):
+        out, errors = await process.communicate()
+    assert process.returncode == 0, errors.decode()
+    seen = json.loads(out)
+
+    assert seen["troubles"] == []
+    # Tokens appear, and a reload in the middle of the run goes on where it was.
+    assert FOX.startswith(seen["early"])
+    assert len(seen["early"]) < len(seen["resumed"]) <= len(FOX)
+    assert seen["after_reload"] == ["Tell me about the fox", FOX]
+    # A second tab joins the run of the first.
+    assert len(seen["second_early"]) < len(FOX)
+    assert seen["tabs"][0] == seen["tabs"][1] == ["Tell me about the fox", FOX, "Once more", FOX]
+    # Two that ask at once take turns.
+    first, second = seen["both"]
+    assert first == second
+    assert sorted(first[4::2]) == ["From the first", "From the second"]
+    assert first[5::2] == [FOX, FOX]
+    # The run waits for a person, also over a reload, and goes on with the answer.
+    assert seen["question"] == "Send the mail to all customers?"
+    assert (seen["approved"], seen["asked_again"]) == ("The mail is on its way.", 0)
+    # Stop ends the run itself, not only the stream.
+    thread = seen["stopped_thread"]
+    async with httpx.AsyncClient(base_url=system.url) as client:
+
+        async def interrupted() -> bool:
+            [run] = (await client.get(f"/threads/{thread}/runs")).json()
+            return bool(run["status"] == "interrupted")
+
+        await until(interrupted, within=5, what="the stopped run's end")
