@@ -85,6 +85,25 @@ async def test_resume_by_the_interrupts_id(http: httpx.AsyncClient, thread: str)
     assert (await http.post(path, json=body)).json()["answer"] == "mine"
 
 
+@shows("strict_resume")
+async def test_a_strict_resume_answers_what_waits_or_changes_nothing(
+    http: httpx.AsyncClient, thread: str
+) -> None:
+    path = f"/threads/{thread}/runs/wait"
+    body: dict[str, Any] = {"assistant_id": "approval", "input": {"topic": "t"}}
+    [asked] = (await http.post(path, json=body)).json()["__interrupt__"]
+    before = (await http.get(f"/threads/{thread}")).json()
+    body = {"assistant_id": "approval", "command": {"resume": {"f" * 32: "yes"}}}
+    strict = {**body, "strict_resume": True}
+    refused = (await http.post(path, json=strict)).json()
+    assert refused["__error__"]["error"] == "UnknownInterruptError"
+    after = (await http.get(f"/threads/{thread}")).json()
+    assert {**after, "updated_at": ""} == {**before, "updated_at": ""}
+    assert (await http.post(path, json=body)).json()["__interrupt__"] == [asked]  # ignored
+    strict["command"] = {"resume": {asked["id"]: "yes"}}
+    assert (await http.post(path, json=strict)).json()["answer"] == "yes"
+
+
 @shows("command")
 @pytest.mark.parametrize(
     "update", [{"path": ["u"]}, [["path", ["u"]]], [["path", []], ["path", ["u"]]]]

@@ -29,7 +29,12 @@ async def info(_: Request) -> Response:
     return answer(
         {
             "version": VERSION,
-            "flags": {"assistants": True, "crons": False, "langsmith": False},
+            "flags": {
+                "assistants": True,
+                "crons": False,
+                "langsmith": False,
+                "strict_resume": True,
+            },
             "host": {"kind": "self-hosted"},
             "metadata": {},
         }

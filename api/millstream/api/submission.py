@@ -54,6 +54,7 @@ def submission(request: RunCreate, graph: GraphInfo, *, run_id: str, thread_id: 
         resumable=request.stream_resumable,
         checkpoint_during=request.durability != "exit",
         durability=request.durability or "async",
+        strict_resume=request.strict_resume,
     )
     create = stateless or (
         isinstance(request, RunCreateStateful) and request.if_not_exists == "create"

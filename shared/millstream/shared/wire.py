@@ -28,6 +28,7 @@ class RunKwargs(msgspec.Struct, kw_only=True, omit_defaults=False):
     resumable: bool = False
     checkpoint_during: bool = True
     durability: str = "async"
+    strict_resume: bool = False
 
 
 class RunSpec(msgspec.Struct, kw_only=True, frozen=True, array_like=True):

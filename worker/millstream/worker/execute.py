@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Final
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.errors import UnknownInterruptError
 
 from millstream.shared import runs, scripts
 from millstream.shared.errors import FencedError
@@ -56,6 +57,7 @@ class Ending:
     values: bytes | None = None  # JSON of the state, None if it is not known to have changed
     pause: bytes | None = None  # JSON of the state with what it waits for: answer of wait
     interrupts: bytes = b"{}"  # JSON: task id → its interrupts
+    refused: bool = False  # before anything was done: the thread is as it was
 
     def bounded(self, most: int) -> "Ending":
         """Returns what can be kept with records of at most `most` bytes: the checkpoint has all."""
@@ -207,6 +209,8 @@ class Attempt:
                 if events.paused:
                     return await self._paused(graph, request, events)
                 return Ending(How.COMPLETED, values=self._newest_values())
+        except UnknownInterruptError as error:
+            return Ending(How.RAISED, error=error_of(error), refused=True)
         except Exception as error:
             log.info("%r raised %s", self, type(error).__name__, exc_info=error)
             return Ending(How.RAISED, error=error_of(error), values=self._newest_values())
@@ -280,7 +284,9 @@ class Attempt:
                 result.cause,
                 fence=self.claim.fence,
                 stream_ttl=settings.stream_ttl,
-                thread=None if self._undone else _thread_fields(result, ending, error),
+                thread=None
+                if self._undone or ending.refused
+                else _thread_fields(result, ending, error),
                 events=[*words, *last],
                 output=_output(result, ending, error),
                 error=error,

@@ -14,6 +14,7 @@ from millstream.worker.graphs import Graph
 
 # What names a checkpoint in `configurable`; a run's own are always those of the root namespace.
 CHECKPOINT_KEYS: Final = ("checkpoint_id", "checkpoint_map", "checkpoint_ns")
+STRICT_RESUME: Final = "__pregel_strict_resume"  # how LangGraph is asked for it
 LANGGRAPH_VERSION: Final = version("langgraph")
 
 
@@ -58,6 +59,8 @@ def read_request(claim: Claim) -> Request:
         },
         "run_id": uuid.UUID(claim.spec.run_id),
     }
+    if kwargs.strict_resume:
+        config["configurable"][STRICT_RESUME] = True
     if "tags" in given:
         config["tags"] = given["tags"]
     if "recursion_limit" in given:

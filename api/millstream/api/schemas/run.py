@@ -136,6 +136,11 @@ class RunCreate(RequestModel):
     durability: Literal["sync", "async", "exit"] | None = None
     checkpoint_during: bool | None = None
     langsmith_tracer: LangsmithTracer | None = None
+    strict_resume: bool = Field(
+        default=False,
+        description="A resume that answers an interrupt which is not waiting fails the run, and "
+        "leaves the thread as it was.",
+    )
 
     @model_validator(mode="after")
     def _agrees(self) -> "RunCreate":
