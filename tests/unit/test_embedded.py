@@ -133,6 +133,7 @@ def test_the_server_on_path_is_used_if_it_is_new_enough(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embedded, "_packaged_server", lambda: None)
+    monkeypatch.delenv(embedded.CHOSEN, raising=False)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/usr/bin{os.pathsep}/bin")
     fake = tmp_path / "redis-server"
     for version, serves in (("6.2.6", False), ("7.0.0", True)):
@@ -144,6 +145,19 @@ def test_the_server_on_path_is_used_if_it_is_new_enough(
         else:
             with pytest.raises(Failure, match=r"millstream\[embedded\]"):
                 find_server()
+
+
+def test_the_chosen_server_goes_before_all_and_gets_no_modules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = tmp_path / "valkey-server"
+    fake.write_text("#!/bin/sh\necho Valkey server v=8.1.0 sha=0\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv(embedded.CHOSEN, str(fake))
+    assert find_server() == Server(fake, (), (8, 1, 0))
+    monkeypatch.setenv(embedded.CHOSEN, str(tmp_path / "nowhere"))
+    with pytest.raises(Failure, match=r"MILLSTREAM_REDIS_SERVER=.*7\.0\.0 or newer"):
+        find_server()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ties a child to its parent")

