@@ -15,6 +15,9 @@ TAGGED = re.compile(r"ms:\{(?P<thread>[^}]+)\}:")
 # Users' data, which stays until a user deletes it.
 ITEMS = keys.item("")
 
+# Sets of threads by their metadata, which go with their last thread.
+LEAVES = keys.leaf("")
+
 # The lane of tests that ask without a graph.
 MADE_UP = {keys.calls("default"), keys.workers("default")}
 
@@ -30,7 +33,7 @@ async def leaked(redis: Any, queues: tuple[str, ...] = ("default",)) -> list[str
     lasting = [
         name
         for name, ttl in zip(names, await pipe.execute(), strict=True)
-        if ttl == -1 and name not in permanent and not name.startswith(ITEMS)
+        if ttl == -1 and name not in permanent and not name.startswith((ITEMS, LEAVES))
     ]
     threads = {name: _thread_of(name) for name in lasting}
     for thread in set(threads.values()):

@@ -45,7 +45,10 @@ from millstream.api.schemas.store import (
 from millstream.api.schemas.thread import (
     Thread,
     ThreadCreate,
+    ThreadFilter,
+    ThreadPatch,
     ThreadQuery,
+    ThreadSearch,
     ThreadsPrune,
     ThreadsPruned,
 )
@@ -68,8 +71,11 @@ ENDPOINTS = [
     ),
     Endpoint("GET", "/assistants/{assistant_id}", assistants.get, answer=Assistant),
     Endpoint("POST", "/threads", threads.create, body=ThreadCreate, answer=Thread),
+    Endpoint("POST", "/threads/search", threads.search, body=ThreadSearch, answer=list[Thread]),
+    Endpoint("POST", "/threads/count", threads.count, body=ThreadFilter, answer=int),
     Endpoint("POST", "/threads/prune", threads.prune, body=ThreadsPrune, answer=ThreadsPruned),
     Endpoint("GET", "/threads/{thread_id}", threads.get, query=ThreadQuery, answer=Thread),
+    Endpoint("PATCH", "/threads/{thread_id}", threads.patch, body=ThreadPatch, answer=Thread),
     Endpoint("POST", "/threads/{thread_id}/copy", threads.copy, answer=Thread),
     Endpoint("DELETE", "/threads/{thread_id}", threads.delete, status=204),
     Endpoint("GET", STATE, state.get, query=StateQuery, answer=ThreadState),

@@ -1,21 +1,34 @@
-"""Threads: create, read, copy, prune, delete."""
+"""Threads: create, read, search, patch, copy, prune, delete."""
 
 import asyncio
+import re
 import time
 import uuid
+from typing import Any
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from millstream.api.body import answer, path_uuid, query_model, read_model, settings_of
+from millstream.api.extract import extracted, parse_path
+from millstream.api.pages import page_headers
 from millstream.api.runs import end_run
-from millstream.api.schemas.thread import ThreadCreate, ThreadQuery, ThreadsPrune, ThreadTtl
+from millstream.api.schemas.thread import (
+    ThreadCreate,
+    ThreadFilter,
+    ThreadPatch,
+    ThreadQuery,
+    ThreadSearch,
+    ThreadsPrune,
+    ThreadTtl,
+)
 from millstream.api.shown import show_thread, show_ttl
 from millstream.api.state import ask
-from millstream.shared import runs, scripts, threads
+from millstream.shared import runs, scripts, thread_search, threads
 from millstream.shared.errors import ConflictError, NotFoundError, UnavailableError
 from millstream.shared.multitask import CancelAction
+from millstream.shared.thread_search import Wanted
 from millstream.shared.threads import ThreadRecord, Ttl
 
 DELETION = 10.0  # s beyond a lease that the end of a thread's runs may take
@@ -74,6 +87,56 @@ async def get(request: Request) -> Response:
     if "ttl" in query.include:
         shown["ttl"] = show_ttl(record, await threads.expires_at(redis, thread_id))
     return answer(shown)
+
+
+async def search(request: Request) -> Response:
+    """`POST /threads/search`: threads that fit, a page at a time; newest first."""
+    body = await read_model(request, ThreadSearch, empty=True)
+    paths = {name: parse_path(path) for name, path in body.extract.items()}
+    needed = {*body.select, *(str(path[0]) for path in paths.values())}
+    page = await thread_search.search(
+        request.app.state.redis,
+        _wanted(body, ids=body.ids, sort_by=body.sort_by, descending=body.sort_order == "desc"),
+        limit=body.limit,
+        offset=body.offset,
+        with_state=not body.select or not needed.isdisjoint(thread_search.STATE),
+    )
+    found = []
+    for record in page.records:
+        whole = show_thread(record)
+        shown = {name: whole[name] for name in body.select} if body.select else whole
+        if paths:
+            shown["extracted"] = extracted(whole, paths)
+        found.append(shown)
+    return answer(
+        found,
+        headers=page_headers(page.total, offset=body.offset, limit=body.limit, more=page.more),
+    )
+
+
+async def count(request: Request) -> Response:
+    """`POST /threads/count`: how many threads fit."""
+    body = await read_model(request, ThreadFilter, empty=True)
+    return answer(await thread_search.count(request.app.state.redis, _wanted(body)))
+
+
+def _wanted(body: ThreadFilter, **more: Any) -> Wanted:
+    return Wanted(metadata=body.metadata, values=body.values, status=body.status, **more)
+
+
+async def patch(request: Request) -> Response:
+    """`PATCH /threads/{thread_id}`: merges metadata, sets the `ttl`.
+
+    204 without a body for `Prefer: return=minimal`.
+    """
+    thread_id = path_uuid(request, "thread_id", "thread")
+    body = await read_model(request, ThreadPatch)
+    redis = request.app.state.redis
+    await threads.patch_thread(redis, thread_id, body.metadata, _ttl(body.ttl))
+    preferred = request.headers.get("prefer", "").replace(" ", "").lower()
+    if "return=minimal" in re.split("[,;]", preferred):
+        return Response(status_code=204)
+    return answer(show_thread(await threads.get_thread(redis, thread_id)))
 
 
 async def copy(request: Request) -> Response:

@@ -9,6 +9,8 @@ Lives: *until deleted* keys are removed by the script that deletes their thread 
 
 from typing import Final
 
+from millstream.shared.lifecycle import ThreadStatus
+
 PREFIX: Final = "ms"
 STORE: Final = "store"  # the lane for questions about the long-term store
 
@@ -171,6 +173,36 @@ def expiring() -> str:
     return f"{PREFIX}:expiring"
 
 
+def threads_by(field: str) -> str:
+    """sorted set, permanent: ids of the listed threads → a time on their records (µs), or 0.
+
+    The fields are thread_id (all of score 0, so in the order of their names), created_at,
+    updated_at and state_updated_at.
+    """
+    return f"{PREFIX}:threads:{field}"
+
+
+def threads_of(status: str) -> str:
+    """set, permanent: ids of the listed threads of that status."""
+    return f"{PREFIX}:threads:status:{status}"
+
+
+def leaf(digest: str) -> str:
+    """set, until its last thread goes: ids of the listed threads whose metadata has that leaf."""
+    return f"{PREFIX}:leaf:{digest}"
+
+
+def unfiled() -> str:
+    """set, permanent: ids of the listed threads whose metadata is too large for sets of leaves."""
+    return f"{PREFIX}:threads:unfiled"
+
+
+def threads_index() -> list[str]:
+    """Returns the keys that `thread_index.lua` takes, in its order: they end the KEYS of a script."""
+    orders = ("thread_id", "created_at", "updated_at", "state_updated_at")
+    return [*map(threads_by, orders), *map(threads_of, ThreadStatus)]
+
+
 def control(worker_id: str) -> str:
     """channel: job ids that this worker should look at now, because a cancel was asked for."""
     return f"{PREFIX}:worker:{worker_id}:control"
@@ -188,6 +220,8 @@ def permanent(queue_names: list[str], graph_ids: list[str]) -> frozenset[str]:
             live(),
             ran(),
             retired(),
+            unfiled(),
+            *threads_index(),
             *(key(name) for name in queue_names for key in per_queue),
             *(key(name) for name in lanes for key in per_lane),
         ]

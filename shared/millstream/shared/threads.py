@@ -8,10 +8,12 @@ from typing import Any, Final
 import msgspec
 
 from millstream.shared import checkpoints, keys, scripts
-from millstream.shared.errors import ConflictError, NotFoundError
+from millstream.shared.errors import ConflictError, NotFoundError, TooLargeError
+from millstream.shared.leaves import filed_under
 from millstream.shared.lifecycle import ThreadStatus
 from millstream.shared.redis import Client
 
+MOST_METADATA: Final = 1024 * 1024  # bytes of JSON to which patches may add up
 AGAIN: Final = (
     60_000  # ms after which a thread is looked at again whose time was over while it was busy
 )
@@ -49,10 +51,15 @@ def new_thread_fields(metadata: dict[str, Any], ttl: Ttl | None = None) -> dict[
         "status": ThreadStatus.IDLE.value,
         "settled": ThreadStatus.IDLE.value,
         "metadata": msgspec.json.encode(metadata),
+        **filed_under(metadata),
     }
     if ttl is not None:
-        fields |= {"ttl": ttl.milliseconds, "ttl_strategy": ttl.strategy}
+        fields |= _ttl_fields(ttl)
     return fields
+
+
+def _ttl_fields(ttl: Ttl) -> dict[str, Any]:
+    return {"ttl": ttl.milliseconds, "ttl_strategy": ttl.strategy}
 
 
 async def create_thread(
@@ -78,22 +85,26 @@ async def create_thread(
 async def get_thread(redis: Client, thread_id: str) -> ThreadRecord:
     """Returns the record; raises NotFoundError."""
     fields = await redis.hgetall(keys.thread(thread_id))  # type: ignore[misc]
-    if not fields or b"retired" in fields:
+    record = record_of(thread_id, fields)
+    if record is None:
         raise NotFoundError(f"Thread with ID {thread_id} not found")
-    metadata = msgspec.json.decode(fields.get(b"metadata", b"{}"))
+    return record
+
+
+def record_of(thread_id: str, fields: dict[bytes, bytes]) -> ThreadRecord | None:
+    """Returns the thread as these fields of its record have it; None if it is gone, or going."""
+    if b"created_at" not in fields or b"retired" in fields:
+        return None
     graph_id = fields.get(b"graph_id")
-    if graph_id is not None:
-        metadata |= {
-            "graph_id": graph_id.decode(),
-            "assistant_id": fields[b"assistant_id"].decode(),
-        }
     return ThreadRecord(
         thread_id=thread_id,
         created_at=int(fields[b"created_at"]),
         updated_at=int(fields[b"updated_at"]),
         state_updated_at=int(fields[b"state_updated_at"]),
         status=ThreadStatus(fields[b"status"].decode()),
-        metadata=metadata,
+        metadata=shown_metadata(
+            fields.get(b"metadata"), graph_id, fields.get(b"assistant_id", b"")
+        ),
         graph_id=None if graph_id is None else graph_id.decode(),
         values=fields.get(b"values") or None,
         interrupts=fields.get(b"interrupts", b"{}"),
@@ -101,6 +112,47 @@ async def get_thread(redis: Client, thread_id: str) -> ThreadRecord:
         active=b"active" in fields,
         ttl=_ttl(fields),
     )
+
+
+def shown_metadata(
+    stored: bytes | None, graph_id: bytes | None, assistant_id: bytes
+) -> dict[str, Any]:
+    """Returns the client's metadata with what its newest run names; that wins."""
+    metadata: dict[str, Any] = msgspec.json.decode(stored or b"{}")
+    if graph_id is not None:
+        metadata |= {"graph_id": graph_id.decode(), "assistant_id": assistant_id.decode()}
+    return metadata
+
+
+async def patch_thread(
+    redis: Client, thread_id: str, metadata: dict[str, Any], ttl: Ttl | None
+) -> None:
+    """Merges the metadata into the thread's (the first level of it) and sets its `ttl`, if given.
+
+    Raises:
+        NotFoundError: there is no such thread.
+        TooLargeError: the metadata would be larger than `MOST_METADATA`.
+    """
+    word = "changed"
+    while word == "changed":  # by somebody else; so somebody gets on
+        found = await redis.hmget(keys.thread(thread_id), ["metadata", "graph_id"])  # type: ignore[misc]
+        read, graph_id = found[0] or b"{}", found[1]
+        fields = {} if ttl is None else _ttl_fields(ttl)
+        if metadata:
+            merged = msgspec.json.decode(read) | metadata
+            encoded = msgspec.json.encode(merged)
+            if len(encoded) > max(MOST_METADATA, len(read)):
+                raise TooLargeError(
+                    f"metadata: with what the thread has, more than {MOST_METADATA} bytes"
+                )
+            fields |= {"metadata": encoded, **filed_under(merged)}
+            if graph_id is not None:
+                fields.pop("named")
+        word = await scripts.patch_thread(
+            redis, thread_id, read, had_run=graph_id is not None, fields=fields
+        )
+    if word == "missing":
+        raise NotFoundError(f"Thread with ID {thread_id} not found")
 
 
 def _ttl(fields: dict[bytes, bytes]) -> Ttl | None:

@@ -3,16 +3,27 @@
 import uuid
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    field_validator,
+    model_validator,
+)
 
-from millstream.api.schemas.base import Listed, QueryModel, RequestModel
+from millstream.api.extract import parse_path
+from millstream.api.schemas.base import FARTHEST, Listed, QueryModel, RequestModel
 from millstream.api.schemas.run import Command
+from millstream.shared.leaves import DEEPEST, depth
 from millstream.shared.lifecycle import ThreadStatus
 
 LONGEST_TTL: Final = 100 * 365 * 24 * 60  # minutes
 SHORTEST_TTL: Final = 0.001  # minutes
 MOST_UPDATES: Final = 1000  # in all supersteps of one request
 MOST_PRUNED: Final = 1000  # threads of one request
+MOST_IDS: Final = 1000  # of one search
+MOST_PATHS: Final = 10  # that one search extracts
 
 
 def _uuid(value: str) -> str:
@@ -96,6 +107,59 @@ class ThreadQuery(QueryModel):
     include: Annotated[list[Literal["ttl"]], Listed] = []
 
 
+def _not_too_deep(value: dict[str, Any]) -> dict[str, Any]:
+    if depth(value) > DEEPEST:
+        raise ValueError(f"a filter may be nested {DEEPEST} levels deep at most")
+    return value
+
+
+Filter = Annotated[dict[str, Any], AfterValidator(_not_too_deep)]
+ThreadField = Literal[
+    "thread_id", "created_at", "updated_at", "state_updated_at", "metadata", "config", "status",
+    "values", "interrupts", "error",
+]  # fmt: skip
+
+
+class ThreadFilter(RequestModel):
+    """`POST /threads/count`: threads that fit all of it."""
+
+    metadata: Filter = Field(default={}, description="What the thread's metadata contains.")
+    values: Filter = Field(default={}, description="What the thread's values contain.")
+    status: Annotated[ThreadStatus, Field(strict=False)] | None = None
+
+
+class ThreadSearch(ThreadFilter):
+    """`POST /threads/search`"""
+
+    ids: list[ThreadId] | None = Field(default=None, max_length=MOST_IDS)
+    limit: int = Field(default=10, ge=1, le=1000)
+    offset: int = Field(default=0, ge=0, le=FARTHEST)
+    sort_by: Literal["thread_id", "status", "created_at", "updated_at", "state_updated_at"] = (
+        "created_at"
+    )
+    sort_order: Literal["asc", "desc"] = "desc"
+    select: list[ThreadField] = []
+    extract: dict[str, str] = Field(
+        default={},
+        max_length=MOST_PATHS,
+        description="Name → path into the thread, such as `values.messages[-1].content`.",
+    )
+
+    @field_validator("extract")
+    @classmethod
+    def _are_paths(cls, value: dict[str, str]) -> dict[str, str]:
+        for path in value.values():
+            parse_path(path)
+        return value
+
+
+class ThreadPatch(RequestModel):
+    """`PATCH /threads/{thread_id}`"""
+
+    metadata: dict[str, Any] = Field(default={}, description="Merged into the thread's.")
+    ttl: Annotated[ThreadTtl, BeforeValidator(_minutes_alone)] | None = None
+
+
 class ThreadsPrune(RequestModel):
     """`POST /threads/prune`"""
 
@@ -123,3 +187,4 @@ class Thread(BaseModel):
     interrupts: dict[str, list[Any]]
     error: dict[str, str] | None
     ttl: dict[str, Any] | None = Field(default=None, description="With `include=ttl`.")
+    extracted: dict[str, Any] | None = Field(default=None, description="With `extract`.")

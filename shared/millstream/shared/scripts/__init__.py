@@ -11,6 +11,7 @@ from millstream.shared.scripts.delete_run import delete_run
 from millstream.shared.scripts.delete_thread import delete_thread
 from millstream.shared.scripts.drop_checkpoints import drop_checkpoints
 from millstream.shared.scripts.due import due
+from millstream.shared.scripts.find_threads import Found, find_threads
 from millstream.shared.scripts.finish import finish
 from millstream.shared.scripts.forget_expiry import forget_expiry
 from millstream.shared.scripts.get_checkpoint import get_checkpoint
@@ -18,6 +19,7 @@ from millstream.shared.scripts.get_items import get_items
 from millstream.shared.scripts.hand_back import hand_back
 from millstream.shared.scripts.list_checkpoints import list_checkpoints
 from millstream.shared.scripts.note_joined import note_joined
+from millstream.shared.scripts.patch_thread import patch_thread
 from millstream.shared.scripts.prune_checkpoints import prune_checkpoints
 from millstream.shared.scripts.put_checkpoint import put_checkpoint
 from millstream.shared.scripts.put_item import NewItem, put_item
@@ -30,6 +32,7 @@ from millstream.shared.scripts.store_state import store_state
 
 __all__ = [
     "Claim",
+    "Found",
     "NewItem",
     "admit",
     "append",
@@ -42,6 +45,7 @@ __all__ = [
     "delete_thread",
     "drop_checkpoints",
     "due",
+    "find_threads",
     "finish",
     "forget_expiry",
     "get_checkpoint",
@@ -49,6 +53,7 @@ __all__ = [
     "hand_back",
     "list_checkpoints",
     "note_joined",
+    "patch_thread",
     "prune_checkpoints",
     "put_checkpoint",
     "put_item",

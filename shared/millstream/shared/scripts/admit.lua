@@ -9,6 +9,7 @@
   KEYS[6]  wake     list
   KEYS[7]  live     set
   KEYS[8]  expiring sorted set
+  KEYS[9…] the index of threads (thread_index.lua)
   ARGV[1]  job id
   ARGV[2]  run id
   ARGV[3]  spec           msgpack of wire.RunSpec
@@ -22,12 +23,14 @@
   ARGV[11] protocol      the least that a worker has to understand
   ARGV[12] most          runs that may be alive at a time; 0: no limit
   ARGV[13] queue         its name
-  ARGV[14…] field, value, … of the thread to create
+  ARGV[14] named         the sets of leaves of these two (leaves.named_by)
+  ARGV[15…] field, value, … of the thread to create
 
   Returns {'admitted', now in µs, job id of the run that it displaced or ''}, {'missing'}, {'busy'} or {'full'}.
   A repeat with the same run id changes nothing and is 'admitted' again.
 ]]
 -- with expiry
+-- with thread_index
 local time = redis.call('TIME')
 local now_us = string.format('%.0f', time[1] * 1000000 + time[2])
 local now_ms = math.floor(time[1] * 1000 + time[2] / 1000)
@@ -43,9 +46,11 @@ if active and not deferred and ARGV[5] == 'refuse' then return {'busy'} end
 if tonumber(ARGV[12]) > 0 and redis.call('SCARD', KEYS[7]) >= tonumber(ARGV[12]) then return {'full'} end
 
 if not known then
-  redis.call('HSET', KEYS[1], 'created_at', now_us, 'state_updated_at', now_us, unpack(ARGV, 14))
+  redis.call('HSET', KEYS[1], 'created_at', now_us, 'state_updated_at', now_us, unpack(ARGV, 15))
 end
-redis.call('HSET', KEYS[1], 'updated_at', now_us, 'graph_id', ARGV[8], 'assistant_id', ARGV[9])
+redis.call('HSET', KEYS[1], 'updated_at', now_us, 'graph_id', ARGV[8], 'assistant_id', ARGV[9],
+  'named', ARGV[14])
+file_thread(KEYS[1], ARGV[1]:match('^[^/]+'))
 redis.call('HSET', KEYS[4], 'spec', ARGV[3], 'status', ARGV[4], 'created_at', now_us, 'updated_at', now_us,
   'fence', 0, 'attempt', 0, 'graph', ARGV[8], 'protocol', ARGV[11], 'queue', ARGV[13])
 redis.call('ZADD', KEYS[2], now_us, ARGV[2])

@@ -4,6 +4,7 @@ from typing import Any
 
 from millstream.shared import keys
 from millstream.shared.errors import ConflictError, NotFoundError, OverloadedError
+from millstream.shared.leaves import FILED, named_by
 from millstream.shared.lifecycle import RunStatus
 from millstream.shared.multitask import WHEN_BUSY, Strategy
 from millstream.shared.redis import Client
@@ -39,6 +40,9 @@ async def admit(
     """
     thread, run = spec.thread_id, spec.run_id
     job = keys.job_id(thread, run)
+    created = new_thread or {}
+    if spec.temporary:  # nobody looks for a thread that goes with its run: it is not listed
+        created = {name: word for name, word in created.items() if name not in FILED}
     reply = await SCRIPT(
         redis,
         [
@@ -50,6 +54,7 @@ async def admit(
             keys.wake(spec.queue),
             keys.live(),
             keys.expiring(),
+            *keys.threads_index(),
         ],
         [
             job,
@@ -65,7 +70,8 @@ async def admit(
             spec.protocol,
             max_live,
             spec.queue,
-            *pairs(new_thread or {}),
+            named_by(spec.graph_id, spec.assistant_id),
+            *pairs(created),
         ],
     )
     if reply[0] == b"missing":

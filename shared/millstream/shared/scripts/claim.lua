@@ -6,6 +6,7 @@
   KEYS[3]  thread   hash
   KEYS[4]  waiting  list
   KEYS[5]  events   stream, and the name of its doorbell
+  KEYS[6…] the index of threads (thread_index.lua)
   ARGV[1]  job id
   ARGV[2]  run id
   ARGV[3]  control        the worker's channel, for cancels
@@ -28,6 +29,7 @@
           {'waits'} for a deferred run that has now joined its thread's FIFO;
           {'gone'} for a job that nobody needs to execute any more.
 ]]
+-- with thread_index
 local time = redis.call('TIME')
 local now_us = string.format('%.0f', time[1] * 1000000 + time[2])
 local now_ms = math.floor(time[1] * 1000 + time[2] / 1000)
@@ -75,6 +77,7 @@ redis.call('ZADD', KEYS[1], now_ms + tonumber(ARGV[4]), ARGV[1])
 redis.call('HSET', KEYS[2], 'status', ARGV[10], 'fence', fence, 'attempt', attempt, 'control', ARGV[3],
   'token', ARGV[13], 'first', first, 'updated_at', now_us)
 redis.call('HSET', KEYS[3], 'active', ARGV[8], 'status', ARGV[7], 'updated_at', now_us)
+file_thread(KEYS[3], ARGV[1]:match('^[^/]+'))
 redis.call('HINCRBY', KEYS[3], 'epoch', 1) -- whatever was read of the thread's state before is old now
 if not run[5] and attempt <= tonumber(ARGV[5]) then
   -- The mark tells a reader that nothing was trimmed away before it.

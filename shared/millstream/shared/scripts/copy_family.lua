@@ -1,14 +1,14 @@
--- Copy the checkpoints of namespaces, KEYS[first], …: of each its five keys, one of the source, then the
--- target's. Returns how many checkpoints the source has.
+-- Copy the checkpoints of namespaces, KEYS[first], … (to KEYS[last], or all): of each its five keys, one
+-- of the source, then the target's. Returns how many checkpoints the source has.
 local function copy_hash(source, target)
   if redis.call('EXISTS', target) == 0 then return redis.call('COPY', source, target) end
   local words = redis.call('HGETALL', source)
   for i = 1, #words, 2 do redis.call('HSET', target, words[i], words[i + 1]) end
 end
 
-local function copy_families(first)
+local function copy_families(first, last)
   local copied = 0
-  for at = first, #KEYS, 10 do
+  for at = first, last or #KEYS, 10 do
     local ids = redis.call('ZRANGE', KEYS[at], 0, -1)
     for _, id in ipairs(ids) do redis.call('ZADD', KEYS[at + 1], 0, id) end
     copied = copied + #ids

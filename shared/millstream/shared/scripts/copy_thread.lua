@@ -10,7 +10,7 @@
   KEYS[7]  ran         sorted set
   KEYS[8]  expiring    sorted set
   KEYS[9…] index, records, references, values, writes of each namespace: a key of the source, then
-           the target's
+           the target's; then the index of threads (thread_index.lua)
   ARGV[1]  thread id   of the target; sent again after a lost reply, it has the same answer
   ARGV[2…] the namespaces in the order of their keys
 
@@ -20,6 +20,7 @@
 -- with copy_family
 -- with expiry
 -- with same_namespaces
+-- with thread_index
 if redis.call('EXISTS', KEYS[2]) == 1 then return 'copied' end
 if redis.call('EXISTS', KEYS[1]) == 0 or redis.call('HEXISTS', KEYS[1], 'retired') == 1 then return 'missing' end
 if redis.call('HEXISTS', KEYS[1], 'active') == 1 then return 'busy' end
@@ -27,15 +28,16 @@ if not same_namespaces(KEYS[3], 2) then return 'changed' end
 
 local time = redis.call('TIME')
 local now_us = string.format('%.0f', time[1] * 1000000 + time[2])
-local its_own = {token = true, epoch = true}
+local its_own = {token = true, epoch = true, filed = true}
 local words = redis.call('HGETALL', KEYS[1])
 for i = 1, #words, 2 do
   if not its_own[words[i]] then redis.call('HSET', KEYS[2], words[i], words[i + 1]) end
 end
 redis.call('HSET', KEYS[2], 'created_at', now_us, 'updated_at', now_us, 'state_updated_at', now_us)
 
-copy_families(9)
+copy_families(9, #KEYS - 8)
 for i = 2, #ARGV do redis.call('SADD', KEYS[4], ARGV[i]) end
 copy_runs(KEYS[5], KEYS[6], KEYS[7], ARGV[1])
 push_expiry(KEYS[2], KEYS[8], ARGV[1], math.floor(time[1] * 1000 + time[2] / 1000))
+file_thread(KEYS[2], ARGV[1])
 return 'copied'

@@ -27,6 +27,7 @@ async def copy_thread(
             keys.ran(),
             keys.expiring(),
             *(key for pair in pairs for key in pair),
+            *keys.threads_index(),
         ],
         [target_id, *namespaces],
     )

@@ -12,7 +12,8 @@ SCRIPT = Script("create_thread")
 
 def arguments(thread_id: str, token: str, fields: dict[str, Any]) -> tuple[list[str], list[Any]]:
     """Returns the keys and words of one call of the script."""
-    return [keys.thread(thread_id), keys.expiring()], [token, thread_id, *pairs(fields)]
+    where = [keys.thread(thread_id), keys.expiring(), *keys.threads_index()]
+    return where, [token, thread_id, *pairs(fields)]
 
 
 async def create_thread(redis: Client, thread_id: str, fields: dict[str, Any]) -> bool:

@@ -11,6 +11,7 @@
   KEYS[8]  live     set
   KEYS[9]  undone   set
   KEYS[10] expiring sorted set
+  KEYS[11…] the index of threads (thread_index.lua)
   ARGV[1]  job id
   ARGV[2]  run id
   ARGV[3]  ticket          what the thread holds of the run (keys.ticket)
@@ -32,6 +33,7 @@
 ]]
 -- with release
 -- with expiry
+-- with thread_index
 local run = redis.call('HMGET', KEYS[1], 'status', 'fence', 'cancel')
 if ARGV[4] ~= '' and run[1] and run[2] ~= ARGV[4] then return {'fenced'} end
 if run[1] ~= ARGV[10] then return {'refused', run[1] or ''} end
@@ -61,6 +63,7 @@ else
     redis.call('HSET', KEYS[2], 'updated_at', now_us, 'state_updated_at', now_us, unpack(ARGV, 14, first_event - 1))
   end
   release(KEYS[2], KEYS[4], ARGV[8], now_ms)
+  file_thread(KEYS[2], ARGV[1]:match('^[^/]+'))
 end
 if forget then
   redis.call('ZREM', KEYS[3], ARGV[2])

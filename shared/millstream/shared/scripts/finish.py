@@ -62,6 +62,7 @@ async def finish(
             keys.live(),
             keys.undone(thread_id),
             keys.expiring(),
+            *keys.threads_index(),
         ],
         [
             job,

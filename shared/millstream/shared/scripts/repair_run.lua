@@ -11,6 +11,7 @@
   KEYS[7]  live     set
   KEYS[8]  runs     sorted set
   KEYS[9]  garbage  sorted set
+  KEYS[10…] the index of threads (thread_index.lua)
   ARGV[1]  job id
   ARGV[2]  ticket      what the thread holds of the run (keys.ticket)
   ARGV[3]  pending     a status
@@ -26,6 +27,7 @@
   'queued' (it has its place again), 'released' (the thread's next run has its turn).
 ]]
 -- with release
+-- with thread_index
 local time = redis.call('TIME')
 local now_us = string.format('%.0f', time[1] * 1000000 + time[2])
 local now_ms = math.floor(time[1] * 1000 + time[2] / 1000)
@@ -35,6 +37,8 @@ local function write_end(status)
   redis.call('EXPIRE', KEYS[4], ARGV[7])
   redis.call('PUBLISH', KEYS[4], '')
 end
+
+local thread_id = ARGV[1]:match('^[^/]+')
 
 local function enqueue()
   redis.call('ZADD', KEYS[5], now_ms, ARGV[1])
@@ -56,6 +60,7 @@ if status ~= ARGV[3] and status ~= ARGV[4] then
   if open then write_end(status) end
   if active == ARGV[2] then
     release(KEYS[2], KEYS[3], ARGV[5], now_ms)
+    file_thread(KEYS[2], thread_id)
   elseif alive == 0 and not due and not open then
     return 'fine'
   end
@@ -94,6 +99,7 @@ if due then return 'fine' end
 local waits = redis.call('LPOS', KEYS[3], ARGV[2])
 if active == ARGV[2] or not active and not waits then
   redis.call('HSET', KEYS[2], 'active', ARGV[2], 'status', ARGV[5])
+  file_thread(KEYS[2], thread_id)
   enqueue()
   return 'queued'
 end
@@ -103,4 +109,5 @@ if not waits then
 end
 if active then return 'fine' end
 release(KEYS[2], KEYS[3], ARGV[5], now_ms)
+file_thread(KEYS[2], thread_id)
 return 'released'

@@ -35,6 +35,7 @@ async def repair_run(redis: Client, job: str, queue: str, *, lease_ms: int, stre
             keys.live(),
             keys.runs(thread),
             keys.garbage(),
+            *keys.threads_index(),
         ],
         [
             job,

@@ -12,7 +12,12 @@ async def repair_thread(redis: Client, thread_id: str) -> str:
     """Returns what was done: see repair_thread.lua. Of a healthy thread nothing is changed."""
     reply = await SCRIPT(
         redis,
-        [keys.thread(thread_id), keys.waiting(thread_id), keys.live()],
-        [ThreadStatus.BUSY, *sorted(TERMINAL)],
+        [
+            keys.thread(thread_id),
+            keys.waiting(thread_id),
+            keys.live(),
+            *keys.threads_index(),
+        ],
+        [ThreadStatus.BUSY, thread_id, *sorted(TERMINAL)],
     )
     return str(reply.decode())

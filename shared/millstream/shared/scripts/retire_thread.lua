@@ -6,11 +6,13 @@
   KEYS[3]  runs      sorted set
   KEYS[4]  live      set
   KEYS[5]  expiring  sorted set
+  KEYS[6…] the index of threads (thread_index.lua): it is found no more
   ARGV[1]  thread id
   ARGV[2]  when      'now'; 'idle': only if none of its runs is alive; 'due': if its time is over, too
 
   Returns 'retired', or with nothing changed: 'missing', 'busy' or 'early'.
 ]]
+-- with thread_index
 if redis.call('EXISTS', KEYS[1]) == 0 then return 'missing' end
 if ARGV[2] ~= 'now' then
   if ARGV[2] == 'due' then
@@ -24,6 +26,7 @@ if ARGV[2] ~= 'now' then
   end
 end
 redis.call('HDEL', KEYS[1], 'token') -- first, so that it works without memory too (renew.lua)
+unlist_thread(KEYS[1], ARGV[1])
 redis.call('HSET', KEYS[1], 'retired', 1)
 redis.call('SADD', KEYS[2], ARGV[1])
 return 'retired'

@@ -24,6 +24,7 @@ async def retire_thread(
             keys.runs(thread_id),
             keys.live(),
             keys.expiring(),
+            *keys.threads_index(),
         ],
         [thread_id, when],
     )

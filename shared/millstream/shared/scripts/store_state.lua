@@ -8,7 +8,8 @@
   KEYS[1]  thread      hash
   KEYS[2]  namespaces  set
   KEYS[3]  expiring    sorted set
-  KEYS[4…] of each namespace: index, records, references, values, writes
+  KEYS[4…] of each namespace: index, records, references, values, writes; then the index of threads
+           (thread_index.lua)
   ARGV[1]  token       names this update: sent again after a lost reply, it has the same answer
   ARGV[2]  epoch       of the thread when its state was read; '' for a thread that is to be new
   ARGV[3]  deadline    ms, by the clock of Redis: after it nobody waits for the answer any more
@@ -22,6 +23,7 @@
   'late', 'missing' (there is no such thread) or 'exists' (it was to be new).
 ]]
 -- with expiry
+-- with thread_index
 local time = redis.call('TIME')
 local now_us = string.format('%.0f', time[1] * 1000000 + time[2])
 local now_ms = math.floor(time[1] * 1000 + time[2] / 1000)
@@ -53,4 +55,5 @@ for i = names + 1, #ARGV, 3 do
   redis.call('HSET', KEYS[key], ARGV[i + 1], value)
 end
 push_expiry(KEYS[1], KEYS[3], ARGV[4], now_ms)
+file_thread(KEYS[1], ARGV[4])
 return 'stored'

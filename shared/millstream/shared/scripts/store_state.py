@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from millstream.shared import keys
+from millstream.shared.leaves import named_by
 from millstream.shared.redis import Client
 from millstream.shared.scripts.place import Place, families
 from millstream.shared.scripts.script import Script, Word, pairs
@@ -53,6 +54,8 @@ async def store_state(
         deadline_ms: by the clock of Redis; after it nothing is stored.
         fields: of the thread's record.
     """
+    if "graph_id" in fields:
+        fields = {**fields, "named": named_by(fields["graph_id"], fields["assistant_id"])}
     own = pairs(fields)
     stored: list[Word] = []
     for number, namespace in enumerate(staged.values()):
@@ -64,6 +67,7 @@ async def store_state(
             keys.checkpoint_namespaces(thread_id),
             keys.expiring(),
             *families(thread_id, [place.namespace for place in staged]),
+            *keys.threads_index(),
         ],
         [
             uuid.uuid4().hex,
