@@ -160,7 +160,7 @@ async def test_openapi_holds_together(http: httpx.AsyncClient) -> None:
     names = [operation["operationId"] for _, _, operation in operations]
     assert len(names) == len(set(names))
     for path, method, operation in operations:
-        assert method in ("get", "post", "put", "delete")
+        assert method in ("get", "post", "put", "patch", "delete")
         assert operation["summary"]
         places = {p["name"] for p in operation["parameters"] if p["in"] == "path"}
         assert places == set(re.findall(r"{(\w+)}", path))
@@ -171,7 +171,10 @@ async def test_openapi_holds_together(http: httpx.AsyncClient) -> None:
         assert all(set(p) >= {"name", "in", "schema"} for p in operation["parameters"])
         assert {"404", "409", "422", "503"} < operation["responses"].keys()
         assert all(answer["description"] for answer in operation["responses"].values())
-        takes_body = method in ("post", "put") or (method, path) == ("delete", "/store/items")
+        takes_body = method in ("post", "put", "patch") or (method, path) == (
+            "delete",
+            "/store/items",
+        )
         assert takes_body >= ("requestBody" in operation)
 
 

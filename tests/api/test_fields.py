@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from api.fields import SHOWN, events, kinds, shows
+from api.told import NOBODY
 from millstream.api.schemas.run import RunCreateStateful, RunCreateStateless
 from millstream.shared.assistants import default_assistant_id
 
@@ -373,8 +374,15 @@ async def test_feedback_keys_are_recorded(http: httpx.AsyncClient) -> None:
 @shows("langsmith_tracer")
 async def test_langsmith_tracer_is_checked(http: httpx.AsyncClient) -> None:
     body: dict[str, Any] = {"assistant_id": "steps", "input": {"items": []}}
-    body["langsmith_tracer"] = {"project_name": "p", "example_id": "e", "later": 1}
+    body["langsmith_tracer"] = {"project_name": "p", "example_id": NOBODY, "later": 1}
     assert (await http.post("/runs/wait", json=body)).json() == {"items": [0, 1, 2]}
+    run = (await http.post("/runs", json=body)).json()
+    assert run["kwargs"]["langsmith_tracer"] == {"project_name": "p", "example_id": NOBODY}
+    assert run["langsmith_session_name"] == "p"
+    body["langsmith_tracer"] = {"example_id": "e"}
+    response = await http.post("/runs/wait", json=body)
+    assert response.status_code == 422
+    assert response.json()["detail"].startswith("langsmith_tracer.example_id: ")
     body["langsmith_tracer"] = {"project_name": 1}
     response = await http.post("/runs/wait", json=body)
     assert response.status_code == 422

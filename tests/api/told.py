@@ -10,7 +10,7 @@ from harness.waiting import until
 from millstream.api.schemas.assistant import AssistantSearch
 from millstream.api.schemas.run import RunCreateStateful, RunCreateStateless
 from millstream.api.schemas.state import HistoryRequest, StateAtCheckpoint, StateUpdate
-from millstream.api.schemas.thread import ThreadCreate, ThreadsPrune
+from millstream.api.schemas.thread import ThreadCreate, ThreadFilter, ThreadSearch, ThreadsPrune
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
 STEPS: dict[str, Any] = {"assistant_id": "steps", "input": {"items": []}}
@@ -26,6 +26,8 @@ DESCRIBED: dict[str, type[BaseModel]] = {  # with those whose fields are shown i
     "/threads/{thread}/state/checkpoint": StateAtCheckpoint,
     "/threads/{thread}/history": HistoryRequest,
     "/threads/prune": ThreadsPrune,
+    "/threads/search": ThreadSearch,
+    "/threads/count": ThreadFilter,
 }
 
 

@@ -6,8 +6,10 @@ from typing import Any, TypedDict
 
 import msgspec
 import pytest
+from langchain_core.tracers.langchain import LangChainTracer
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, Send
+from langsmith import Client, tracing_context
 from pydantic import BaseModel
 
 from millstream.shared.scripts import Claim
@@ -33,6 +35,20 @@ def claim(attempt: int = 1, **kwargs: Any) -> Claim:
     )
     job = f"{THREAD}/{RUN}"
     return Claim(spec=spec, job=job, fence=1, attempt=attempt, cancel=None, created_at=0)
+
+
+def test_a_trace_goes_where_the_client_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Client(api_url="http://127.0.0.1:9", auto_batch_tracing=False)
+    monkeypatch.setattr("langsmith.run_trees._CLIENT", client)
+    given = claim(langsmith_tracer={"project_name": "p", "example_id": RUN})
+    assert "callbacks" not in read_request(given).config  # this worker sends no traces
+    with tracing_context(enabled=True):
+        assert "callbacks" not in read_request(claim()).config  # the environment's project
+        callbacks = read_request(given).config["callbacks"]
+    assert isinstance(callbacks, list)
+    [tracer] = callbacks
+    assert isinstance(tracer, LangChainTracer)
+    assert (tracer.project_name, tracer.example_id) == ("p", uuid.UUID(RUN))
 
 
 class State(TypedDict, total=False):

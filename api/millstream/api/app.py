@@ -14,6 +14,7 @@ from millstream.api.openapi import Endpoint
 from millstream.api.schemas.assistant import Assistant, AssistantSearch
 from millstream.api.schemas.run import (
     Run,
+    RunBatch,
     RunCancel,
     RunCreateStateful,
     RunCreateStateless,
@@ -97,6 +98,7 @@ ENDPOINTS = [
     Endpoint("POST", "/runs", runs.create_stateless, body=RunCreateStateless, answer=Run),
     Endpoint("POST", "/runs/stream", runs.stream_stateless, body=RunCreateStateless, streams=True),
     Endpoint("POST", "/runs/wait", runs.wait_stateless, body=RunCreateStateless),
+    Endpoint("POST", "/runs/batch", runs.create_batch, body=RunBatch, answer=list[Run]),
     Endpoint(
         "POST", "/runs/cancel", runs.cancel_many, body=RunsCancel, query=RunsCancelQuery, status=204
     ),

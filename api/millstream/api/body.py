@@ -59,6 +59,20 @@ async def read_model(request: Request, model: type[Model], *, empty: bool = Fals
     return parsed
 
 
+async def read_list(request: Request, model: type[Model], item: type[BaseModel]) -> Model:
+    """Returns the body, a list of items, as a model; an error begins with the item's number.
+
+    Raises InvalidError or pydantic's ValidationError.
+    """
+    value = decode(await read_body(request))
+    if not isinstance(value, list):
+        raise InvalidError("body: Input should be a list")
+    parsed = model.model_validate(value)
+    for part in value:
+        _note_unknown(item, part)
+    return parsed
+
+
 def decode(data: bytes) -> Any:
     """Returns the JSON value: strictly RFC 8259, in UTF-8, whole numbers of up to 64 bits.
 

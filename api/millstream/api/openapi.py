@@ -167,7 +167,7 @@ def page(document: dict[str, Any]) -> str:
             )
             model = document["components"]["schemas"].get(schema.get("$ref", "").rpartition("/")[2])
             if model:
-                rows += "".join(_row(n, "body", f) for n, f in model["properties"].items())
+                rows += "".join(_row(n, "body", f) for n, f in model.get("properties", {}).items())
             table = (
                 f"<table><tr><th>name<th>in<th>type<th>default</tr>{rows}</table>" if rows else ""
             )

@@ -8,8 +8,9 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from millstream.api.body import answer, path_uuid, query_model, read_model, settings_of
+from millstream.api.body import answer, path_uuid, query_model, read_list, read_model, settings_of
 from millstream.api.schemas.run import (
+    RunBatch,
     RunCancel,
     RunCreate,
     RunCreateStateful,
@@ -25,11 +26,11 @@ from millstream.api.sse import EventStream, FinalOutput
 from millstream.api.submission import submission
 from millstream.shared import runs, threads
 from millstream.shared.assistants import GraphDirectory
-from millstream.shared.errors import NotFoundError, UnavailableError
+from millstream.shared.errors import MillstreamError, NotFoundError, UnavailableError
 from millstream.shared.lifecycle import TERMINAL
 from millstream.shared.multitask import CancelAction
 from millstream.shared.redis import Client
-from millstream.shared.runs import RunRecord
+from millstream.shared.runs import RunRecord, Submission
 from millstream.shared.stream import START, Entry, Position, Reader, StreamHub, parse_position
 
 FROM_THE_START: Final = ("-1", "0", "0-0", "-")
@@ -83,10 +84,44 @@ async def wait_stateless(request: Request) -> Response:
     return await _wait(request, await read_model(request, RunCreateStateless), None)
 
 
+async def create_batch(request: Request) -> Response:
+    """`POST /runs/batch`: background runs, each on a thread of its own; all of them, or none."""
+    batch = await read_list(request, RunBatch, RunCreateStateless)
+    submissions = []
+    for number, body in enumerate(batch.root):
+        run_id = str(uuid.uuid4())
+        try:
+            submissions.append(
+                await _submission(request, body, run_id, runs.stateless_thread_id(run_id))
+            )
+        except MillstreamError as error:
+            raise type(error)(f"{number}: {error}") from None
+    records: list[RunRecord] = []
+    try:
+        for submitted in submissions:
+            record = await _submit(request, submitted)
+            records.append(record)
+    except BaseException:
+        for record in records:
+            await runs.cancel(
+                _redis(request), record.spec.thread_id, record.spec.run_id,
+                action=CancelAction.INTERRUPT, stream_ttl=settings_of(request).stream_ttl,
+            )  # fmt: skip
+        raise
+    return answer([show_run(record) for record in records])
+
+
 async def _admit(request: Request, body: RunCreate, run_id: str, thread_id: str) -> RunRecord:
+    return await _submit(request, await _submission(request, body, run_id, thread_id))
+
+
+async def _submission(request: Request, body: RunCreate, run_id: str, thread_id: str) -> Submission:
     directory: GraphDirectory = request.app.state.graphs
     graph = await directory.resolve(body.assistant_id)
-    submitted = submission(body, graph, run_id=run_id, thread_id=thread_id)
+    return submission(body, graph, run_id=run_id, thread_id=thread_id)
+
+
+async def _submit(request: Request, submitted: Submission) -> RunRecord:
     settings = settings_of(request)
     return await runs.submit(
         _redis(request), submitted, stream_ttl=settings.stream_ttl, max_live=settings.max_live

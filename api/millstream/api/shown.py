@@ -31,9 +31,22 @@ def show_run(record: RunRecord, select: list[str] | None = None) -> dict[str, An
         "multitask_strategy": spec.strategy,
         "created_at": when(record.created_at),
         "updated_at": when(record.updated_at),
-        "langsmith_session_name": None,
+        "langsmith_session_name": _project(spec.kwargs),
     }
     return {field: run[field] for field in select} if select else run
+
+
+class _Traced(msgspec.Struct):
+    """The one part of a request that is looked at when its run is shown."""
+
+    langsmith_tracer: dict[str, str] | None = None
+
+
+def _project(kwargs: bytes) -> str | None:
+    if b'"langsmith_tracer":{' not in kwargs:  # so that inputs are not read for nothing
+        return None
+    tracer = msgspec.json.decode(kwargs, type=_Traced).langsmith_tracer
+    return tracer.get("project_name") if tracer else None
 
 
 def show_thread(record: ThreadRecord) -> dict[str, Any]:

@@ -55,6 +55,9 @@ def submission(request: RunCreate, graph: GraphInfo, *, run_id: str, thread_id: 
         checkpoint_during=request.durability != "exit",
         durability=request.durability or "async",
         strict_resume=request.strict_resume,
+        langsmith_tracer=None
+        if request.langsmith_tracer is None
+        else request.langsmith_tracer.model_dump(exclude_none=True) or None,
     )
     create = stateless or (
         isinstance(request, RunCreateStateful) and request.if_not_exists == "create"

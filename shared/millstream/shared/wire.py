@@ -29,6 +29,7 @@ class RunKwargs(msgspec.Struct, kw_only=True, omit_defaults=False):
     checkpoint_during: bool = True
     durability: str = "async"
     strict_resume: bool = False
+    langsmith_tracer: dict[str, Any] | None = None
 
 
 class RunSpec(msgspec.Struct, kw_only=True, frozen=True, array_like=True):

@@ -1,16 +1,22 @@
 """A run's record → what its graph is called with."""
 
+import logging
 import uuid
 from dataclasses import dataclass, fields, is_dataclass
 from importlib.metadata import version
 from typing import Any, Final
 
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.runnables import RunnableConfig
+from langchain_core.tracers.langchain import LangChainTracer
 from langgraph.types import Command, Send
+from langsmith.utils import tracing_is_enabled
 
 from millstream.shared.scripts import Claim
 from millstream.shared.wire import RunKwargs, unpack_kwargs
 from millstream.worker.graphs import Graph
+
+log = logging.getLogger(__name__)
 
 # What names a checkpoint in `configurable`; a run's own are always those of the root namespace.
 CHECKPOINT_KEYS: Final = ("checkpoint_id", "checkpoint_map", "checkpoint_ns")
@@ -65,8 +71,19 @@ def read_request(claim: Claim) -> Request:
         config["tags"] = given["tags"]
     if "recursion_limit" in given:
         config["recursion_limit"] = given["recursion_limit"]
+    if kwargs.langsmith_tracer and tracing_is_enabled():
+        config["callbacks"] = _tracers(kwargs.langsmith_tracer)
     run_input = kwargs.input if kwargs.command is None else read_command(kwargs.command)
     return Request(kwargs, config, run_input)
+
+
+def _tracers(given: dict[str, Any]) -> list[BaseCallbackHandler]:
+    """Returns what sends the run's trace where the client said, in place of the default."""
+    try:
+        return [LangChainTracer(given.get("example_id"), given.get("project_name"))]
+    except Exception as error:  # as with the default one: a run does not fail for its trace
+        log.warning("a run is not traced as it asked to be: %s", error)
+        return []
 
 
 def resumed(request: Request) -> Request:

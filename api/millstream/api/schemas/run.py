@@ -5,7 +5,7 @@ import re
 import uuid
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, RootModel, model_validator
 
 from millstream.api.schemas.base import FARTHEST, Listed, QueryModel, RequestModel
 from millstream.shared.lifecycle import RunStatus
@@ -18,6 +18,7 @@ StreamMode = Literal[
 METADATA_KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 METADATA_KEYS: Final = 32
 METADATA_TEXT: Final = 512  # characters
+MOST_RUNS: Final = 500  # of one batch
 LONGEST_DELAY: Final = 10 * 365 * 86400  # s
 
 
@@ -110,7 +111,9 @@ class LangsmithTracer(RequestModel):
     """Where LangSmith keeps the trace, for workers that send traces there."""
 
     project_name: str | None = None
-    example_id: str | None = None
+    example_id: Annotated[str, AfterValidator(lambda value: _uuid("example_id", value))] | None = (
+        None
+    )
 
 
 class RunCreate(RequestModel):
@@ -180,6 +183,26 @@ class RunCreateStateless(RunCreate):
         for field in ("checkpoint", "checkpoint_id"):
             if getattr(self, field) is not None:
                 raise ValueError(f"{field}: a stateless run has no thread to start from")
+        return self
+
+
+class RunBatch(RootModel[list[RunCreateStateless]]):
+    """`POST /runs/batch`: background runs, each on a thread of its own."""
+
+    root: list[RunCreateStateless] = Field(min_length=1, max_length=MOST_RUNS)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _some(cls, data: Any) -> Any:
+        if isinstance(data, list) and not 1 <= len(data) <= MOST_RUNS:
+            raise ValueError(f"body: 1 to {MOST_RUNS} runs make a batch, not {len(data)}")
+        return data
+
+    @model_validator(mode="after")
+    def _all_in_the_background(self) -> "RunBatch":
+        for number, run in enumerate(self.root):
+            if run.stream:
+                raise ValueError(f"{number}.stream: the runs of a batch have no stream")
         return self
 
 
