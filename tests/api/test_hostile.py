@@ -26,6 +26,7 @@ ACCEPTS = {  # field → the kinds above that it takes; the others are 422
     "stream_subgraphs": {"boolean"},
     "stream_resumable": {"boolean"},
     "checkpoint_during": {"boolean"},
+    "strict_resume": {"boolean"},
     "langsmith_tracer": {"object"},
     "checkpoint": {"object"},
     "checkpoint_id": {"string"},

@@ -24,7 +24,7 @@ RUN = {
 KWARGS = {
     "input", "command", "config", "context", "stream_mode", "interrupt_before", "interrupt_after",
     "webhook", "feedback_keys", "temporary", "subgraphs", "resumable", "checkpoint_during",
-    "durability",
+    "durability", "strict_resume", "langsmith_tracer",
 }  # fmt: skip
 THREAD = {  # a thread without a run has no `error` and no `interrupts` there; here always
     "thread_id", "created_at", "updated_at", "state_updated_at", "metadata", "status", "config",
@@ -161,6 +161,8 @@ async def test_a_run_as_json(http: httpx.AsyncClient, thread: str) -> None:
         "resumable": False,
         "checkpoint_during": True,
         "durability": "async",
+        "strict_resume": False,
+        "langsmith_tracer": None,
     }
     assert (made["status"], got["status"]) == ("pending", "success")
     assert made["created_at"] == made["updated_at"] == got["created_at"] < got["updated_at"]

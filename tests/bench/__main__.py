@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench import savers
+from bench import savers, threads
 from bench.client import Client, Load, Timing
 from harness.processes import Fleet
 from millstream.cli.embedded import EmbeddedRedis
@@ -93,11 +93,16 @@ async def main() -> None:
     parser.add_argument("--latency-runs", type=int, default=200)
     parser.add_argument("--scale", type=float, default=1.0, help="of the number of runs")
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--part", choices=["all", "runs", "checkpointers"], default="all")
+    parser.add_argument(
+        "--part", choices=["all", "runs", "checkpointers", "threads"], default="all"
+    )
     options = parser.parse_args()
-    if options.part != "checkpointers":
+    if options.part in ("all", "runs"):
         await whole_runs(options)
-    if options.part != "runs":
+    if options.part in ("all", "threads"):
+        print("\nthreads: common searches")
+        await threads.measure(max(200, int(100_000 * options.scale)))
+    if options.part in ("all", "checkpointers"):
         print(
             "\ncheckpointers: a loop of 10 steps that adds messages of 300 bytes, durability sync"
         )

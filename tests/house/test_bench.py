@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 WORDS = {
     "runs": ["first graph event", "floor", "1 node", "5 nodes", "200 tokens"],
+    "threads": ["ratio", "the newest 10", "of one user", "count of all"],
     "checkpointers": ["ms a superstep", "ms a read", "millstream", "InMemorySaver"],
 }
 

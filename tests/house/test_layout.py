@@ -73,6 +73,7 @@ PARTS = {  # brought in by scripts, with their keys
     "expiry.lua",
     "forget_runs.lua",
     "held.lua",
+    "thread_index.lua",
     "release.lua",
     "same_namespaces.lua",
     "words.lua",

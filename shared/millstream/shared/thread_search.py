@@ -117,6 +117,8 @@ async def _matching(
         while start is not None:
             # Of candidates that have to be looked at, many may not fit.
             needed = max(wanted, 1) if decided else max(wanted, CANDIDATES)
+            if wanted == ALL and decided and not seen:
+                needed = 1  # the sets may know how many there are
             found: Found = await scripts.find_threads(
                 redis, order, sets, descending=query.descending, start=start, wanted=needed
             )

@@ -81,8 +81,8 @@ def _tracers(given: dict[str, Any]) -> list[BaseCallbackHandler]:
     """Returns what sends the run's trace where the client said, in place of the default."""
     try:
         return [LangChainTracer(given.get("example_id"), given.get("project_name"))]
-    except Exception as error:  # as with the default one: a run does not fail for its trace
-        log.warning("a run is not traced as it asked to be: %s", error)
+    except Exception:  # as with the default one: a run does not fail for its trace
+        log.warning("a run is not traced as it asked to be", exc_info=True)
         return []
 
 

@@ -65,8 +65,9 @@ if size and size + loose <= tonumber(ARGV[4]) then
     if a[1] == b[1] then return a[2] < b[2] end
     return a[1] < b[1]
   end)
-  local reply = {-1, #ranked, loose == 0 and '1' or ''}
-  for i = tonumber(ARGV[2]) + 1, #ranked do reply[#reply + 1] = ranked[i][2] end
+  local stop = math.min(#ranked, tonumber(ARGV[2]) + tonumber(ARGV[3]))
+  local reply = {stop < #ranked and stop or -1, #ranked, loose == 0 and '1' or ''}
+  for i = tonumber(ARGV[2]) + 1, stop do reply[#reply + 1] = ranked[i][2] end
   return reply
 end
 
