@@ -40,6 +40,10 @@ async def found(redis: Client, **query: Any) -> list[str]:
     return [record.thread_id for record in page.records]
 
 
+async def show_values(redis: Client, thread: str, values: bytes) -> None:
+    await redis.hset(keys.thread(thread), mapping={"values": values})  # type: ignore[misc]
+
+
 def in_steps(monkeypatch: pytest.MonkeyPatch, few: int, chunk: int, most: int) -> None:
     """Has the script look at so many members at a time."""
     module = sys.modules["millstream.shared.scripts.find_threads"]
@@ -244,7 +248,7 @@ async def test_pages_are_slices_of_what_fits(
         for n in range(40)
     ]
     for n, thread in enumerate(dice.sample(made, 12)):
-        await any_redis.hset(keys.thread(thread), "values", b'{"v":[%d]}' % (n % 2))  # type: ignore[misc]
+        await show_values(any_redis, thread, b'{"v":[%d]}' % (n % 2))
         claim = await running(any_redis, a_spec(thread))
         if n % 3:
             await end(any_redis, claim, settled=["idle", "interrupted", "error"][n % 3])
@@ -288,7 +292,7 @@ async def test_a_page_whose_values_are_too_large(
 ) -> None:
     monkeypatch.setattr("millstream.shared.thread_search.LARGEST", 100)
     thread = await a_thread(any_redis, {})
-    await any_redis.hset(keys.thread(thread), "values", b'"%s"' % (b"x" * 100))  # type: ignore[misc]
+    await show_values(any_redis, thread, b'"%s"' % (b"x" * 100))
     with pytest.raises(TooLargeError, match="select"):
         await found(any_redis)
     page = await thread_search.search(any_redis, Wanted(), limit=1, offset=0, with_state=False)

@@ -130,5 +130,16 @@ async def test_state_history_and_forks(streams: Yard) -> None:
     assert seen["fork"]["parent_checkpoint"] == seen["history"][1]["checkpoint"]
     assert seen["untouched"]["values"] == seen["state"]["values"]
     assert seen["copy"]["interrupts"] == seen["paused"]["interrupts"]
+
+    thread, copy = seen["seeded"]["thread_id"], seen["copy"]["thread_id"]
+    assert [found["thread_id"] for found in seen["found"]] == [thread, copy]
+    assert seen["found"][0]["metadata"]["more"] is True
+    assert [found["extracted"]["topic"] for found in seen["found"]] == ["lunch", "lunch"]
+    assert set(seen["found"][0]) == {"thread_id", "metadata", "extracted"}
+    assert seen["patched"]["metadata"]["who"] == "js"
+    assert seen.get("minimal") is None
+    assert seen["count"] == 1
+    assert [run["metadata"].get("n") for run in seen["batch"]] == [None, 1]
+    assert seen["runs"] == [{"status": "success"}]
     statuses = {what: error["status"] for what, error in seen["errors"].items()}
     assert statuses == {"node": 400, "thread": 404, "checkpoint": 422}

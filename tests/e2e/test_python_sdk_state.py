@@ -127,3 +127,34 @@ def test_the_synchronous_client(system: System) -> None:
         assert state["values"] == {"items": ["s"]}
         assert client.threads.get_history(thread) == [state]
         client.threads.delete(thread)
+
+
+async def test_search_count_and_update(client: LangGraphClient, thread: str) -> None:
+    mark: dict[str, Any] = {"mark": {"of": str(uuid.uuid4())}}
+    other = await client.threads.create(metadata=mark)
+    patched = await client.threads.update(thread, metadata=mark, ttl=30)
+    assert patched["metadata"]["mark"] == mark["mark"]
+    assert patched["metadata"]["graph_id"] == "steps"
+    assert await client.threads.update(thread, metadata={"n": 1}, return_minimal=True) is None
+    found = await client.threads.search(
+        metadata=mark, sort_by="updated_at", sort_order="desc", limit=5
+    )
+    assert [t["thread_id"] for t in found] == [thread, other["thread_id"]]
+    assert await client.threads.count(metadata=mark, status="idle") == 2
+    assert await client.threads.count(metadata=mark, values={"items": [2]}) == 1
+    [only] = await client.threads.search(
+        ids=[thread], metadata={"n": 1}, values={"items": [0]}, status="idle", offset=0,
+        select=["thread_id"], extract={"last": "values.items[-1]"},
+    )  # fmt: skip
+    assert dict(only) == {"thread_id": thread, "extracted": {"last": 2}}
+    runs = await client.runs.list(thread, status="success", select=["status"], limit=1)
+    assert [dict(run) for run in runs] == [{"status": "success"}]
+
+
+async def test_a_batch_of_runs(client: LangGraphClient) -> None:
+    payload: Any = {"assistant_id": "steps", "input": {"items": []}, "on_completion": "keep"}
+    made = await client.runs.create_batch([payload, payload])
+    for run in made:
+        joined: Any = await client.runs.join(run["thread_id"], run["run_id"])
+        assert joined == {"items": [0, 1, 2]}
+    assert await client.threads.count(metadata={"graph_id": "steps"}) >= 2

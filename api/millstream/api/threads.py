@@ -104,7 +104,9 @@ async def search(request: Request) -> Response:
     found = []
     for record in page.records:
         whole = show_thread(record)
-        shown = {name: whole[name] for name in body.select} if body.select else whole
+        shown: dict[str, Any] = {**whole}
+        if body.select:
+            shown = {name: whole[name] for name in body.select}
         if paths:
             shown["extracted"] = extracted(whole, paths)
         found.append(shown)
