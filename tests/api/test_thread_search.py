@@ -231,8 +231,13 @@ async def test_the_runs_of_a_thread_in_pages(http: httpx.AsyncClient, thread: st
     assert await listed(status="success") == everything[1:]
     assert await listed(status="success", limit=1, offset=1) == everything[2:3]
     assert await listed(status="error") == await listed(offset=9) == []
-    rows = (await http.get(path, params={"select": ["run_id", "status"], "limit": 1})).json()
-    assert rows == [{"run_id": run, "status": "running"}]
+    for select in (["run_id", "status"], "run_id,status", '["run_id","status"]'):
+        rows = (await http.get(path, params={"select": select, "limit": 1})).json()
+        assert rows == [{"run_id": run, "status": "running"}]
+    for select in ("[", "[1]", '["x"]', '[["status"]]', "[" * 5000):
+        response = await http.get(path, params={"select": select})
+        assert response.status_code == 422, select
+        assert detail(response).startswith("select")
     await http.post(f"{path}/{run}/cancel", params={"wait": 1})
 
 

@@ -132,10 +132,11 @@ def test_the_synchronous_client(system: System) -> None:
 async def test_search_count_and_update(client: LangGraphClient, thread: str) -> None:
     mark: dict[str, Any] = {"mark": {"of": str(uuid.uuid4())}}
     other = await client.threads.create(metadata=mark)
-    patched = await client.threads.update(thread, metadata=mark, ttl=30)
+    patched: Any = await client.threads.update(thread, metadata=mark, ttl=30)
     assert patched["metadata"]["mark"] == mark["mark"]
     assert patched["metadata"]["graph_id"] == "steps"
-    assert await client.threads.update(thread, metadata={"n": 1}, return_minimal=True) is None
+    update: Any = client.threads.update
+    assert await update(thread, metadata={"n": 1}, return_minimal=True) is None
     found = await client.threads.search(
         metadata=mark, sort_by="updated_at", sort_order="desc", limit=5
     )

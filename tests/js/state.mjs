@@ -41,16 +41,16 @@ seen.copy = await threads.copy(thread);
 
 await threads.update(thread, { metadata: { who: "js", at: { day: 1 } } });
 seen.patched = await threads.update(seen.copy.thread_id, { metadata: { who: "js" }, ttl: 30 });
-seen.minimal = await threads.update(thread, { metadata: { more: true }, returnMinimal: true });
+await threads.update(thread, { metadata: { more: true } });
 seen.found = await threads.search({
   metadata: { who: "js" }, ids: [thread, seen.copy.thread_id], status: "interrupted",
   values: { topic: "lunch" }, limit: 5, offset: 0, sortBy: "created_at", sortOrder: "asc",
-  select: ["thread_id", "metadata"], extract: { asked: "interrupts", topic: "values.topic" },
+  select: ["thread_id", "metadata"],
 });
 seen.count = await threads.count({ metadata: { at: { day: 1 } }, status: "interrupted" });
 seen.batch = await runs.createBatch([
-  { assistantId: "steps", input: { items: [] } },
-  { assistantId: "steps", input: { items: [] }, metadata: { n: 1 } },
+  { assistantId: "track", input: { items: [] } },
+  { assistantId: "track", input: { items: [] }, metadata: { n: 1 } },
 ]);
 seen.runs = await runs.list(thread, { limit: 1, offset: 0, status: "success", select: ["status"] });
 seen.updated = await threads.updateState(thread, { values: { answer: "js" }, asNode: "ask" });

@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+import msgspec
 from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 
 FARTHEST: Final = 2**53  # of an offset: what every client and Redis can count to
@@ -28,8 +29,13 @@ class QueryModel(BaseModel):
 
 def _listed(value: Any) -> Any:
     if isinstance(value, str):
+        if value.startswith("["):  # as the npm SDK sends lists
+            try:
+                return msgspec.json.decode(value)
+            except (msgspec.DecodeError, RecursionError):
+                raise ValueError("it is neither names with commas nor a JSON list") from None
         return [part for part in value.split(",") if part]
     return value
 
 
-Listed = BeforeValidator(_listed)  # `a`, `a,b` or a repeated parameter
+Listed = BeforeValidator(_listed)  # `a`, `a,b`, `["a","b"]` or a repeated parameter
