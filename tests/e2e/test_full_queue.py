@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import httpx
 import pytest
 
 from e2e.conftest import Thread, request
@@ -112,3 +113,15 @@ async def test_the_deletion_of_a_thread_makes_room_for_its_runs(url: str, redis:
     for _ in range(MOST):
         await other.start("track")
     await refused(url, other.place)
+
+
+async def test_a_batch_that_does_not_fit_leaves_no_run_alive(url: str, redis: Client) -> None:
+    async with httpx.AsyncClient(base_url=url) as http:
+        response = await http.post("/runs/batch", json=[{"assistant_id": "track"}] * (MOST + 1))
+        assert response.status_code == 429, response.text
+        assert int(response.headers["retry-after"]) > 0
+        assert await redis.scard(keys.live()) == 0  # type: ignore[misc]
+        assert await redis.zcard(keys.queue("default")) == 0
+        assert await redis.keys("*:thread") == []
+        response = await http.post("/runs/batch", json=[{"assistant_id": "track"}] * MOST)
+        assert response.status_code == 200, response.text
