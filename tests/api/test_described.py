@@ -129,7 +129,7 @@ async def test_ok_and_info(http: httpx.AsyncClient) -> None:
     info = (await http.get("/info")).json()
     assert re.fullmatch(r"\d+\.\d+\.\d+\S*", info["version"])
     assert info["flags"]["assistants"] is True
-    assert info["flags"]["crons"] is False  # until there are any
+    assert info["flags"]["crons"] is True
 
 
 # ── openapi.json ────────────────────────────────────────────────────────────────────────────

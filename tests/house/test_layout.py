@@ -69,8 +69,10 @@ def test_every_public_function_says_what_it_does() -> None:
 
 
 PARTS = {  # brought in by scripts, with their keys
+    "admission.lua",
     "copy_family.lua",
     "expiry.lua",
+    "forget_cron.lua",
     "forget_runs.lua",
     "held.lua",
     "thread_index.lua",

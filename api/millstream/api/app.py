@@ -9,9 +9,17 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
-from millstream.api import assistants, health, openapi, problems, runs, state, store, threads
+from millstream.api import assistants, crons, health, openapi, problems, runs, state, store, threads
 from millstream.api.openapi import Endpoint
 from millstream.api.schemas.assistant import Assistant, AssistantSearch
+from millstream.api.schemas.cron import (
+    Cron,
+    CronCreateStateful,
+    CronCreateStateless,
+    CronFilter,
+    CronPatch,
+    CronSearch,
+)
 from millstream.api.schemas.run import (
     Run,
     RunBatch,
@@ -60,6 +68,7 @@ from millstream.shared.stream import StreamHub
 
 REPLY_TIMEOUT = 5.0  # s: a client is told that Redis is away before it gives up itself
 THREAD_RUNS = "/threads/{thread_id}/runs"
+CRON = "/runs/crons/{cron_id}"
 STATE = "/threads/{thread_id}/state"
 HISTORY = "/threads/{thread_id}/history"
 ENDPOINTS = [
@@ -91,6 +100,19 @@ ENDPOINTS = [
     Endpoint("GET", f"{STATE}/{{checkpoint_id}}", state.get, query=StateQuery, answer=ThreadState),
     Endpoint("GET", HISTORY, state.history_page, query=HistoryQuery, answer=list[ThreadState]),
     Endpoint("POST", HISTORY, state.history, body=HistoryRequest, answer=list[ThreadState]),
+    Endpoint(
+        "POST",
+        f"{THREAD_RUNS}/crons",
+        crons.create_for_thread,
+        body=CronCreateStateful,
+        answer=Cron,
+    ),
+    Endpoint("POST", "/runs/crons", crons.create, body=CronCreateStateless, answer=Cron),
+    Endpoint("POST", "/runs/crons/search", crons.search, body=CronSearch, answer=list[Cron]),
+    Endpoint("POST", "/runs/crons/count", crons.count, body=CronFilter, answer=int),
+    Endpoint("GET", CRON, crons.get, answer=Cron),
+    Endpoint("PATCH", CRON, crons.patch, body=CronPatch, answer=Cron),
+    Endpoint("DELETE", CRON, crons.delete, status=204),
     Endpoint("GET", THREAD_RUNS, runs.list_runs, query=RunList, answer=list[Run]),
     Endpoint("POST", THREAD_RUNS, runs.create, body=RunCreateStateful, answer=Run),
     Endpoint("POST", f"{THREAD_RUNS}/stream", runs.stream, body=RunCreateStateful, streams=True),

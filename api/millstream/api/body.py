@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from millstream.shared.errors import InvalidError
 from millstream.shared.settings import Settings
+from millstream.shared.wire import TOO_DEEP, to_json
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +22,6 @@ LONG_NUMBER: Final = re.compile(rb"\d{19}")  # at least: 64 bits have 19 or 20 d
 Model = TypeVar("Model", bound=BaseModel)
 _told: set[tuple[str, str]] = set()  # unknown fields that were logged already
 TOLD_AT_MOST: Final = 1000
-TOO_DEEP: Final = "Invalid JSON in request body: nested too deep"
 
 
 def settings_of(request: Request) -> Settings:
@@ -104,20 +104,9 @@ def _refuse_beyond_64_bits(value: Any, field: str) -> None:
         raise InvalidError(f"{field or 'body'}: whole numbers beyond 64 bits can't be kept exactly")
 
 
-def encode(value: Any) -> bytes:
-    """Returns the value as JSON; msgspec.Raw parts go through unread.
-
-    Raises InvalidError for a value nested too deep: what was just read may be too deep to write.
-    """
-    try:
-        return msgspec.json.encode(value)
-    except RecursionError:
-        raise InvalidError(TOO_DEEP) from None
-
-
 def answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """Returns the value as a JSON response."""
-    return Response(encode(value), status, headers, media_type="application/json")
+    return Response(to_json(value), status, headers, media_type="application/json")
 
 
 def path_uuid(request: Request, name: str, noun: str, *, malformed: int = 422) -> str:

@@ -31,7 +31,7 @@ async def info(_: Request) -> Response:
             "version": VERSION,
             "flags": {
                 "assistants": True,
-                "crons": False,
+                "crons": True,
                 "langsmith": False,
                 "strict_resume": True,
             },

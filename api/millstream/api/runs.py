@@ -8,6 +8,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
+from millstream.api.asked import run_request
 from millstream.api.body import answer, path_uuid, query_model, read_list, read_model, settings_of
 from millstream.api.schemas.run import (
     RunBatch,
@@ -23,7 +24,6 @@ from millstream.api.schemas.run import (
 )
 from millstream.api.shown import show_run
 from millstream.api.sse import EventStream, FinalOutput
-from millstream.api.submission import submission
 from millstream.shared import runs, threads
 from millstream.shared.assistants import GraphDirectory
 from millstream.shared.errors import MillstreamError, NotFoundError, UnavailableError
@@ -32,6 +32,7 @@ from millstream.shared.multitask import CancelAction
 from millstream.shared.redis import Client
 from millstream.shared.runs import RunRecord, Submission
 from millstream.shared.stream import START, Entry, Position, Reader, StreamHub, parse_position
+from millstream.shared.submission import submission
 
 FROM_THE_START: Final = ("-1", "0", "0-0", "-")
 
@@ -118,7 +119,7 @@ async def _admit(request: Request, body: RunCreate, run_id: str, thread_id: str)
 async def _submission(request: Request, body: RunCreate, run_id: str, thread_id: str) -> Submission:
     directory: GraphDirectory = request.app.state.graphs
     graph = await directory.resolve(body.assistant_id)
-    return submission(body, graph, run_id=run_id, thread_id=thread_id)
+    return submission(run_request(body), graph, run_id=run_id, thread_id=thread_id)
 
 
 async def _submit(request: Request, submitted: Submission) -> RunRecord:

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from millstream.shared.assistants import default_assistant_id
+from millstream.shared.crons import CronRecord
 from millstream.shared.runs import RunRecord
 from millstream.shared.threads import ThreadRecord
 from millstream.shared.wire import GraphInfo
@@ -91,6 +92,31 @@ def show_assistant(info: GraphInfo) -> dict[str, Any]:
         "version": 1,
         "description": info.description,
     }
+
+
+def show_cron(record: CronRecord, select: list[str] | None = None) -> dict[str, Any]:
+    """Returns a `Cron`, or the selected fields of it."""
+    cron = record.cron
+    shown = {
+        "cron_id": cron.cron_id,
+        "assistant_id": cron.assistant_id,
+        "thread_id": cron.thread_id,
+        "on_run_completed": cron.on_run_completed,
+        "end_time": None if cron.end_time is None else when(cron.end_time),
+        "schedule": cron.schedule,
+        "timezone": cron.timezone,
+        "created_at": when(record.created_at),
+        "updated_at": when(record.updated_at),
+        "user_id": "",  # nobody's, as long as nobody signs in
+        "payload": msgspec.Raw(record.payload),
+        "next_run_date": None if record.next_ms is None else when(record.next_ms * 1000),
+        "metadata": msgspec.Raw(cron.metadata),
+        "enabled": record.enabled,
+    }
+    if not select:
+        return shown
+    shown["now"] = when(round(record.read_at * 1_000_000))
+    return {field: shown[field] for field in select}
 
 
 def show_empty_state(

@@ -6,7 +6,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from millstream.api.body import TOO_DEEP, answer, path_uuid, query_model, read_model, settings_of
+from millstream.api.body import answer, path_uuid, query_model, read_model, settings_of
 from millstream.api.schemas.state import (
     CheckpointPlace,
     HistoryQuery,
@@ -19,6 +19,7 @@ from millstream.api.shown import show_empty_state
 from millstream.shared import calls, keys, threads
 from millstream.shared.assistants import default_assistant_id
 from millstream.shared.errors import ConflictError, InvalidError, RefusedError, UnavailableError
+from millstream.shared.wire import TOO_DEEP
 
 # ── Read ────────────────────────────────────────────────────────────────────────────────────
 

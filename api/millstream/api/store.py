@@ -5,16 +5,17 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from millstream.api.body import encode, query_model, read_model, settings_of
+from millstream.api.body import query_model, read_model, settings_of
 from millstream.api.schemas.store import ItemDelete, ItemGet, ItemPut, ItemSearch, NamespaceSearch
 from millstream.shared import calls, keys
+from millstream.shared.wire import to_json
 
 
 async def put(request: Request) -> Response:
     """`PUT /store/items`: creates the item, or replaces its value."""
     body = await read_model(request, ItemPut)
     given = body.model_dump()
-    given["value"] = encode(body.value)  # as it is: JSON carries what msgpack would not
+    given["value"] = to_json(body.value)  # as it is: JSON carries what msgpack would not
     await _ask(request, "store_put", given)
     return Response(status_code=204)
 
@@ -36,7 +37,7 @@ async def search(request: Request) -> Response:
     """`POST /store/items/search`: nearest first with a query, else those that were updated last."""
     body = await read_model(request, ItemSearch, empty=True)
     given = body.model_dump()
-    given["filter"] = encode(body.filter)
+    given["filter"] = to_json(body.filter)
     return _json(await _ask(request, "store_search", given))
 
 

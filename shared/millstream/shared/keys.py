@@ -203,6 +203,21 @@ def threads_index() -> list[str]:
     return [*map(threads_by, orders), *map(threads_of, ThreadStatus)]
 
 
+def cron(cron_id: str) -> str:
+    """hash, until deleted: cron (`wire.Cron`), payload, request, version, times (µs)."""
+    return f"{PREFIX}:cron:{cron_id}"
+
+
+def crons() -> str:
+    """sorted set, permanent: every cron's id → when it is due (ms); +inf: it is not."""
+    return f"{PREFIX}:crons"
+
+
+def crons_of(thread_id: str) -> str:
+    """set, until deleted: ids of the crons that run on the thread."""
+    return f"{PREFIX}:{{{thread_id}}}:crons"
+
+
 def control(worker_id: str) -> str:
     """channel: job ids that this worker should look at now, because a cancel was asked for."""
     return f"{PREFIX}:worker:{worker_id}:control"
@@ -214,6 +229,7 @@ def permanent(queue_names: list[str], graph_ids: list[str]) -> frozenset[str]:
     lanes = [STORE, *map(lane, graph_ids)]
     return frozenset(
         [
+            crons(),
             expiring(),
             graphs(),
             garbage(),

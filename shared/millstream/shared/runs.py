@@ -51,7 +51,22 @@ async def submit(
     redis: Client, submission: Submission, *, stream_ttl: int, max_live: int = 0
 ) -> RunRecord:
     """Admits the run and returns its record; raises what `scripts.admit` raises."""
-    spec = RunSpec(
+    spec = spec_of(submission)
+    now, displaced = await scripts.admit(
+        redis,
+        spec,
+        delay_ms=submission.delay_ms,
+        new_thread=submission.new_thread,
+        max_live=max_live,
+    )
+    if displaced:
+        await end_if_pending(redis, displaced, stream_ttl=stream_ttl)
+    return RunRecord(spec, RunStatus.PENDING, 0, now, now)
+
+
+def spec_of(submission: Submission) -> RunSpec:
+    """Returns what admission fixes of the run."""
+    return RunSpec(
         protocol=PROTOCOL,
         run_id=submission.run_id,
         thread_id=submission.thread_id,
@@ -63,16 +78,6 @@ async def submit(
         metadata=submission.metadata_json,
         kwargs=submission.kwargs_json,
     )
-    now, displaced = await scripts.admit(
-        redis,
-        spec,
-        delay_ms=submission.delay_ms,
-        new_thread=submission.new_thread,
-        max_live=max_live,
-    )
-    if displaced:
-        await _end_if_pending(redis, displaced, stream_ttl=stream_ttl)
-    return RunRecord(spec, RunStatus.PENDING, 0, now, now)
 
 
 PAGE: Final = 500  # runs whose status is read in one round trip
@@ -160,7 +165,7 @@ async def cancel(
     """
     status = await scripts.cancel(redis, thread_id, run_id, action, joined=joined)
     if status is RunStatus.PENDING:
-        await _end_if_pending(redis, keys.job_id(thread_id, run_id), stream_ttl=stream_ttl)
+        await end_if_pending(redis, keys.job_id(thread_id, run_id), stream_ttl=stream_ttl)
     return status
 
 
@@ -169,7 +174,7 @@ async def note_joined(redis: Client, thread_id: str, run_id: str) -> int:
     return await scripts.note_joined(redis, thread_id, run_id)
 
 
-async def _end_if_pending(redis: Client, job: str, *, stream_ttl: int) -> None:
+async def end_if_pending(redis: Client, job: str, *, stream_ttl: int) -> None:
     """Ends a cancelled run that nobody holds; one that is held is ended by its worker."""
     record = await find_run(redis, *keys.parse_job_id(job))
     if record is not None and record.status is RunStatus.PENDING:

@@ -202,7 +202,7 @@ async def retire_thread(redis: Client, thread_id: str) -> list[str]:
 
 
 async def delete_thread(redis: Client, thread_id: str) -> bool:
-    """Deletes a retired thread, its runs, their events and its checkpoints.
+    """Deletes a retired thread, its runs, their events, its crons and its checkpoints.
 
     Returns False, with nothing changed, while one of its runs is alive.
     """
@@ -210,7 +210,8 @@ async def delete_thread(redis: Client, thread_id: str) -> bool:
     undone = [r.decode() for r in await redis.smembers(keys.undone(thread_id))]  # type: ignore[misc]
     names = [keys.runs(thread_id), keys.undone(thread_id)]
     names += await checkpoints.key_names(redis, thread_id)
-    return await scripts.delete_thread(redis, thread_id, [*run_ids, *undone], names)
+    crons = [c.decode() for c in await redis.smembers(keys.crons_of(thread_id))]  # type: ignore[misc]
+    return await scripts.delete_thread(redis, thread_id, [*run_ids, *undone], names, crons)
 
 
 async def require_thread(redis: Client, thread_id: str) -> None:

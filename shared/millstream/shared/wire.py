@@ -5,6 +5,9 @@ from typing import Any, Final
 
 import msgspec
 
+from millstream.shared.errors import InvalidError
+
+TOO_DEEP: Final = "Invalid JSON in request body: nested too deep"
 PROTOCOL: Final = 1  # raised when an older worker could not execute a newer API's run
 
 
@@ -32,6 +35,39 @@ class RunKwargs(msgspec.Struct, kw_only=True, omit_defaults=False):
     langsmith_tracer: dict[str, Any] | None = None
 
 
+class RunRequest(msgspec.Struct, kw_only=True, frozen=True):
+    """A client's valid request for a run, before the run has ids: what `submission` makes one of,
+    at once or, for a cron, each time it is due. Append fields with defaults only.
+
+    Field names are those of the request; `configurable`, `tags`, … are parts of its `config`.
+    """
+
+    assistant_id: str
+    input: Any = None
+    command: dict[str, Any] | None = None
+    metadata: dict[str, Any] = {}
+    configurable: dict[str, Any] = {}
+    config_metadata: dict[str, Any] = {}
+    tags: list[str] | None = None
+    recursion_limit: int | None = None
+    context: dict[str, Any] = {}
+    stream_mode: list[str] = msgspec.field(default_factory=lambda: ["values"])
+    interrupt_before: list[str] | str | None = None
+    interrupt_after: list[str] | str | None = None
+    feedback_keys: list[str] | None = None
+    webhook: str | None = None
+    stream_subgraphs: bool = False
+    stream_resumable: bool = False
+    durability: str = "async"
+    strict_resume: bool = False
+    multitask_strategy: str = "enqueue"
+    place: dict[str, Any] = {}  # the checkpoint to start from, as `configurable` names it
+    temporary: bool = False  # its thread goes with it
+    creates_thread: bool = False  # if there is none of the id
+    after_seconds: float = 0
+    langsmith_tracer: dict[str, Any] | None = None
+
+
 class RunSpec(msgspec.Struct, kw_only=True, frozen=True, array_like=True):
     """What admission fixes of a run, once. Append fields only: older entries lack them."""
 
@@ -45,6 +81,20 @@ class RunSpec(msgspec.Struct, kw_only=True, frozen=True, array_like=True):
     temporary: bool
     metadata: bytes  # JSON object
     kwargs: bytes  # JSON of RunKwargs
+
+
+class Cron(msgspec.Struct, kw_only=True, frozen=True):
+    """What a search for crons looks at; the payload is kept beside it. Append fields only."""
+
+    cron_id: str
+    assistant_id: str
+    thread_id: str | None  # None: each run gets a thread of its own
+    schedule: str
+    timezone: str | None  # IANA; None is UTC
+    end_time: int | None  # µs
+    enabled: bool
+    on_run_completed: str | None  # "delete" or "keep" that thread; None on a thread that stays
+    metadata: bytes  # JSON object
 
 
 class GraphInfo(msgspec.Struct, kw_only=True, frozen=True):
@@ -94,13 +144,26 @@ def unframe(framed: bytes) -> list[bytes]:
 
 _encode = msgspec.msgpack.Encoder().encode
 _spec = msgspec.msgpack.Decoder(RunSpec)
+_request = msgspec.msgpack.Decoder(RunRequest)
+_cron = msgspec.msgpack.Decoder(Cron)
 _graph = msgspec.msgpack.Decoder(GraphInfo)
 _call = msgspec.msgpack.Decoder(Call)
 _reply = msgspec.msgpack.Decoder(Reply)
 _kwargs = msgspec.json.Decoder(RunKwargs)
 
 
-def pack(struct: RunSpec | GraphInfo | Call | Reply) -> bytes:
+def to_json(value: Any) -> bytes:
+    """Returns the value as JSON; msgspec.Raw parts go through unread.
+
+    Raises InvalidError for a value nested too deep: what was just read may be too deep to write.
+    """
+    try:
+        return msgspec.json.encode(value)
+    except RecursionError:
+        raise InvalidError(TOO_DEEP) from None
+
+
+def pack(struct: RunSpec | RunRequest | Cron | GraphInfo | Call | Reply) -> bytes:
     """Returns the struct as msgpack."""
     return _encode(struct)
 
@@ -108,6 +171,16 @@ def pack(struct: RunSpec | GraphInfo | Call | Reply) -> bytes:
 def unpack_spec(data: bytes) -> RunSpec:
     """Returns the spec; raises msgspec.DecodeError for bytes that are none."""
     return _spec.decode(data)
+
+
+def unpack_request(data: bytes) -> RunRequest:
+    """Returns the request; raises msgspec.DecodeError for bytes that are none."""
+    return _request.decode(data)
+
+
+def unpack_cron(data: bytes) -> Cron:
+    """Returns the cron; raises msgspec.DecodeError for bytes that are none."""
+    return _cron.decode(data)
 
 
 def unpack_graph(data: bytes) -> GraphInfo:

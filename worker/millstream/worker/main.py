@@ -34,7 +34,7 @@ from millstream.worker.execute import Tools
 from millstream.worker.heartbeat import Heartbeat
 from millstream.worker.project import CheckpointerConfig, read_config
 from millstream.worker.publish import Publisher
-from millstream.worker.upkeep import expiry, reaper, sweep
+from millstream.worker.upkeep import crons, expiry, reaper, sweep
 
 log = logging.getLogger("millstream.worker")
 
@@ -122,6 +122,9 @@ async def work(
         asyncio.create_task(_every(settings.lease, lambda: reaper.run_once(redis, settings))),
         asyncio.create_task(_every(expiry.EVERY, lambda: expiry.run_once(redis))),
     ]
+    directory = assistants.GraphDirectory(redis)
+    firing = _every(crons.EVERY, lambda: crons.run_once(redis, directory, settings))
+    lanes.append(asyncio.create_task(firing))
     serving = asyncio.create_task(worker.serve())
     ready = {
         "graphs": [source.graph_id for source in registry.sources],

@@ -1,6 +1,6 @@
 """What all requests have in common."""
 
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
@@ -12,12 +12,17 @@ class RequestModel(BaseModel):
     """A JSON body. `null` means not given; a field that is not known is ignored."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
+    nullable: ClassVar[frozenset[str]] = frozenset()  # fields of which `null` says something
 
     @model_validator(mode="before")
     @classmethod
     def _null_is_not_given(cls, data: Any) -> Any:
         if isinstance(data, dict):
-            return {name: value for name, value in data.items() if value is not None}
+            return {
+                name: value
+                for name, value in data.items()
+                if value is not None or name in cls.nullable
+            }
         return data
 
 

@@ -26,13 +26,26 @@ def _check_metadata(value: dict[str, Any]) -> dict[str, Any]:
     if len(value) > METADATA_KEYS:
         raise ValueError(f"at most {METADATA_KEYS} keys are allowed, not {len(value)}")
     for key, item in value.items():
-        if not METADATA_KEY.fullmatch(key):
-            raise ValueError(f"key {key[:70]!r} is not 1 to 64 of the characters A-Z a-z 0-9 _ -")
-        if not isinstance(item, (str, int, float, bool)):
-            raise ValueError(f"the value of {key!r} must be a string, number or boolean")
-        if isinstance(item, str) and len(item) > METADATA_TEXT:
-            raise ValueError(f"the value of {key!r} is longer than {METADATA_TEXT} characters")
+        wrong = _what_is_wrong(key, item)
+        if wrong:
+            raise ValueError(wrong)
     return value
+
+
+def _what_is_wrong(key: str, item: Any) -> str:
+    if not METADATA_KEY.fullmatch(key):
+        return f"key {key[:70]!r} is not 1 to 64 of the characters A-Z a-z 0-9 _ -"
+    if not isinstance(item, (str, int, float, bool)):
+        return f"the value of {key!r} must be a string, number or boolean"
+    if isinstance(item, str) and len(item) > METADATA_TEXT:
+        return f"the value of {key!r} is longer than {METADATA_TEXT} characters"
+    return ""
+
+
+def fit_for_runs(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Returns what of somebody's metadata a run can have: the first entries of the right form."""
+    fit = {key: item for key, item in metadata.items() if not _what_is_wrong(key, item)}
+    return dict(list(fit.items())[:METADATA_KEYS])
 
 
 def _as_list(value: Any) -> Any:

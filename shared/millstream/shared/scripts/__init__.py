@@ -6,13 +6,16 @@ from millstream.shared.scripts.cancel import cancel
 from millstream.shared.scripts.claim import Claim, claim
 from millstream.shared.scripts.copy_checkpoints import copy_checkpoints
 from millstream.shared.scripts.copy_thread import copy_thread
+from millstream.shared.scripts.create_cron import create_cron
 from millstream.shared.scripts.create_thread import create_thread
+from millstream.shared.scripts.delete_cron import delete_cron
 from millstream.shared.scripts.delete_run import delete_run
 from millstream.shared.scripts.delete_thread import delete_thread
 from millstream.shared.scripts.drop_checkpoints import drop_checkpoints
 from millstream.shared.scripts.due import due
 from millstream.shared.scripts.find_threads import Found, find_threads
 from millstream.shared.scripts.finish import finish
+from millstream.shared.scripts.fire_cron import fire_cron
 from millstream.shared.scripts.forget_expiry import forget_expiry
 from millstream.shared.scripts.get_checkpoint import get_checkpoint
 from millstream.shared.scripts.get_items import get_items
@@ -29,6 +32,7 @@ from millstream.shared.scripts.repair_run import repair_run
 from millstream.shared.scripts.repair_thread import repair_thread
 from millstream.shared.scripts.retire_thread import retire_thread
 from millstream.shared.scripts.store_state import store_state
+from millstream.shared.scripts.update_cron import update_cron
 
 __all__ = [
     "Claim",
@@ -40,13 +44,16 @@ __all__ = [
     "claim",
     "copy_checkpoints",
     "copy_thread",
+    "create_cron",
     "create_thread",
+    "delete_cron",
     "delete_run",
     "delete_thread",
     "drop_checkpoints",
     "due",
     "find_threads",
     "finish",
+    "fire_cron",
     "forget_expiry",
     "get_checkpoint",
     "get_items",
@@ -63,4 +70,5 @@ __all__ = [
     "repair_thread",
     "retire_thread",
     "store_state",
+    "update_cron",
 ]

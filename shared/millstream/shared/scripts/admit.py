@@ -14,37 +14,16 @@ from millstream.shared.wire import RunSpec, pack
 SCRIPT = Script("admit")
 
 
-async def admit(
-    redis: Client,
-    spec: RunSpec,
-    *,
-    delay_ms: int,
-    new_thread: dict[str, Any] | None,
-    max_live: int = 0,
-) -> tuple[int, str]:
-    """Writes the run, its place in its thread and in the queue, in one step or not at all.
-
-    Args:
-        spec: the run; its id is the caller's, so that a repeat changes nothing.
-        delay_ms: how long after now it is due.
-        new_thread: fields of the thread to create if it is missing; None refuses instead.
-        max_live: runs that may be alive at a time; 0 for no limit.
-
-    Returns the time of admission in µs, and the job id of the run that the strategy cancelled, or
-    an empty one. A worker ends that run; if none holds it yet, the caller should.
-
-    Raises:
-        NotFoundError: there is no such thread, and it was not to be created.
-        ConflictError: the thread is busy, and the strategy is reject.
-        OverloadedError: `max_live` runs are alive.
-    """
+def arguments(
+    spec: RunSpec, delay_ms: int, new_thread: dict[str, Any] | None, max_live: int
+) -> tuple[list[str], list[Any]]:
+    """Returns the keys and words of one admission; see `admit`."""
     thread, run = spec.thread_id, spec.run_id
     job = keys.job_id(thread, run)
     created = new_thread or {}
     if spec.temporary:  # nobody looks for a thread that goes with its run: it is not listed
         created = {name: word for name, word in created.items() if name not in FILED}
-    reply = await SCRIPT(
-        redis,
+    return (
         [
             keys.thread(thread),
             keys.runs(thread),
@@ -74,6 +53,33 @@ async def admit(
             *pairs(created),
         ],
     )
+
+
+async def admit(
+    redis: Client,
+    spec: RunSpec,
+    *,
+    delay_ms: int,
+    new_thread: dict[str, Any] | None,
+    max_live: int = 0,
+) -> tuple[int, str]:
+    """Writes the run, its place in its thread and in the queue, in one step or not at all.
+
+    Args:
+        spec: the run; its id is the caller's, so that a repeat changes nothing.
+        delay_ms: how long after now it is due.
+        new_thread: fields of the thread to create if it is missing; None refuses instead.
+        max_live: runs that may be alive at a time; 0 for no limit.
+
+    Returns the time of admission in µs, and the job id of the run that the strategy cancelled, or
+    an empty one. A worker ends that run; if none holds it yet, the caller should.
+
+    Raises:
+        NotFoundError: there is no such thread, and it was not to be created.
+        ConflictError: the thread is busy, and the strategy is reject.
+        OverloadedError: `max_live` runs are alive.
+    """
+    reply = await SCRIPT(redis, *arguments(spec, delay_ms, new_thread, max_live))
     if reply[0] == b"missing":
         raise NotFoundError("Thread or assistant not found.")
     if reply[0] == b"busy":

@@ -11,9 +11,16 @@ SCRIPT = Script("delete_thread")
 
 
 async def delete_thread(
-    redis: Client, thread_id: str, run_ids: Sequence[str], others: Sequence[str]
+    redis: Client,
+    thread_id: str,
+    run_ids: Sequence[str],
+    others: Sequence[str],
+    cron_ids: Sequence[str] = (),
 ) -> bool:
-    """Deletes the thread, its runs and `others`, keys that belong to it; False if a run is alive."""
+    """Deletes the thread, its runs and crons, and `others`, keys that belong to it.
+
+    Returns False, with nothing changed, while a run is alive.
+    """
     runs = [key(thread_id, run_id) for run_id in run_ids for key in (keys.run, keys.events)]
     reply = await SCRIPT(
         redis,
@@ -25,9 +32,18 @@ async def delete_thread(
             keys.checkpoint_runs(thread_id),
             keys.expiring(),
             keys.garbage(),
+            keys.crons(),
             *runs,
             *others,
+            keys.crons_of(thread_id),
+            *map(keys.cron, cron_ids),
         ],
-        [len(runs), RunStatus.INTERRUPTED, thread_id, keys.job_id(thread_id, "deleted")],
+        [
+            len(runs),
+            RunStatus.INTERRUPTED,
+            thread_id,
+            keys.job_id(thread_id, "deleted"),
+            *cron_ids,
+        ],
     )
     return bool(reply)

@@ -1,0 +1,39 @@
+"""Create a cron: see create_cron.lua."""
+
+from typing import Any, Final
+
+from millstream.shared import keys
+from millstream.shared.errors import NotFoundError
+from millstream.shared.redis import Client
+from millstream.shared.scripts.script import Script, pairs
+from millstream.shared.wire import Cron, pack
+
+SCRIPT = Script("create_cron")
+NEVER: Final = "+inf"
+
+
+def when_due(due_ms: int | None) -> int | str:
+    """Returns the score of a cron that is due then, or of one that is not due."""
+    return NEVER if due_ms is None else due_ms
+
+
+async def create_cron(
+    redis: Client, cron: Cron, *, payload: bytes, request: bytes, due_ms: int | None
+) -> int:
+    """Writes the cron; returns its time of creation in µs.
+
+    `payload` is JSON, `request` a packed `wire.RunRequest`. Raises NotFoundError if its thread is
+    not there.
+    """
+    of_thread: list[str] = []
+    if cron.thread_id is not None:
+        of_thread = [keys.thread(cron.thread_id), keys.crons_of(cron.thread_id)]
+    fields: dict[str, Any] = {"cron": pack(cron), "payload": payload, "request": request}
+    created = await SCRIPT(
+        redis,
+        [keys.cron(cron.cron_id), keys.crons(), *of_thread],
+        [cron.cron_id, when_due(due_ms), *pairs(fields)],
+    )
+    if not created:
+        raise NotFoundError("Thread or assistant not found.")
+    return int(created)

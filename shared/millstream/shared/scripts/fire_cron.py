@@ -1,0 +1,44 @@
+"""Fire a cron: see fire_cron.lua."""
+
+from typing import Any
+
+from millstream.shared import keys
+from millstream.shared.redis import Client
+from millstream.shared.scripts.admit import arguments
+from millstream.shared.scripts.create_cron import when_due
+from millstream.shared.scripts.script import Script
+from millstream.shared.wire import Cron, RunSpec
+
+SCRIPT = Script("fire_cron")
+
+
+async def fire_cron(
+    redis: Client,
+    cron: Cron,
+    version: int,
+    *,
+    due_ms: float,
+    next_ms: int | None,
+    spec: RunSpec,
+    new_thread: dict[str, Any] | None,
+    max_live: int,
+) -> tuple[str, str]:
+    """Admits the run of one due time, once, whoever else tries; moves the cron on.
+
+    Args:
+        version: of the record that `cron` and `spec` were made of.
+        due_ms: the time that is claimed, as it was read.
+        next_ms: when the cron is due after it; None if it is not.
+        new_thread: fields of the thread to create; None for a cron that has a thread.
+        max_live: runs that may be alive at a time; 0 for no limit.
+
+    Returns the script's word for what happened, and the job id of the run that the strategy
+    cancelled, or an empty one (see `admit`).
+    """
+    run_keys, run_words = arguments(spec, 0, new_thread, max_live)
+    word, *more = await SCRIPT(
+        redis,
+        [keys.cron(cron.cron_id), keys.crons(), keys.crons_of(spec.thread_id), *run_keys],
+        [cron.cron_id, due_ms, version, when_due(next_ms), *run_words],
+    )
+    return word.decode(), more[1].decode() if more else ""

@@ -1,0 +1,45 @@
+"""Fires the crons that are due. Of all workers, one has its turn at a time.
+
+The turn only saves work: a script fires each due time once, over any number of workers
+(fire_cron.lua). Who dies in the middle leaves the rest to the next turn.
+"""
+
+import logging
+from typing import Final
+
+from millstream.shared import crons, repair
+from millstream.shared.assistants import GraphDirectory
+from millstream.shared.crons import Firing
+from millstream.shared.redis import Client
+from millstream.shared.settings import Settings
+
+log = logging.getLogger(__name__)
+
+EVERY: Final = 1.0  # s between turns
+BATCH: Final = 200  # crons fired in one go
+AT_ONCE: Final = 20  # of them at the same time
+STRAYS: Final = 60.0  # s between looks for crons whose thread is gone
+GONE_ON: Final = ("admitted", "busy", "over", "disabled", "missing")  # what is not due any more
+
+
+async def run_once(
+    redis: Client, directory: GraphDirectory, settings: Settings, *, every: float = EVERY
+) -> int:
+    """Has its turn, if no other worker has it; returns how many runs it admitted."""
+    if not await repair.take_turn(redis, "crons", every=every):
+        return 0
+    firing = Firing(redis, directory, settings.max_live, settings.stream_ttl)
+    fired = 0
+    while True:
+        done = await crons.fire_due(firing, most=BATCH, at_once=AT_ONCE)
+        fired += done["admitted"]
+        if done["full"]:
+            log.warning("crons wait: QUEUE_MAX_DEPTH runs are alive")
+        # A full batch: there may be more. One in which nothing moved on would be the same again.
+        if done.total() < BATCH or done["full"] or not any(done[word] for word in GONE_ON):
+            break
+    if await repair.take_turn(redis, "strays", every=STRAYS):
+        dropped = await crons.drop_strays(redis)
+        if dropped:
+            log.info("%d crons went with their threads", dropped)
+    return fired
