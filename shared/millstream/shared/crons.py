@@ -16,7 +16,7 @@ import msgspec
 
 from millstream.shared import keys, runs, scripts
 from millstream.shared.assistants import GraphDirectory
-from millstream.shared.errors import ConflictError, InvalidError, MillstreamError, NotFoundError
+from millstream.shared.errors import ConflictError, InvalidError, NotFoundError
 from millstream.shared.queue import redis_time
 from millstream.shared.redis import AWAY, REFUSING, Client
 from millstream.shared.schedule import next_due
@@ -191,7 +191,7 @@ async def _ids(redis: Client, thread_id: str | None) -> AsyncIterator[list[str]]
         yield [c.decode() for c in await redis.smembers(keys.crons_of(thread_id))]  # type: ignore[misc]
         return
     # All at once: between two pages of it crons would change their places.
-    ids = [word.decode() for word in await redis.zrange(keys.crons(), 0, -1)]
+    ids = [word.decode(errors="replace") for word in await redis.zrange(keys.crons(), 0, -1)]
     for start in range(0, len(ids), PAGE):
         yield ids[start : start + PAGE]
 
@@ -207,10 +207,13 @@ async def _read(
         pipe.zscore(keys.crons(), cron_id)
     (seconds, micros), *replies = await pipe.execute()
     found = []
-    for words, score in zip(replies[::2], replies[1::2], strict=True):
+    for cron_id, words, score in zip(cron_ids, replies[::2], replies[1::2], strict=True):
         held = dict(zip(fields, words, strict=True))
-        if held["cron"] is not None:
-            found.append(_record(held, score, seconds + micros / 1e6))
+        try:
+            if held["cron"] is not None:
+                found.append(_record(held, score, seconds + micros / 1e6))
+        except (msgspec.MsgspecError, TypeError, ValueError):
+            log.exception("a cron can't be read and is not shown: %s", cron_id)
     return found
 
 
@@ -263,10 +266,11 @@ async def fire_due(firing: Firing, *, most: int, at_once: int) -> Counter[str]:
 
 async def _fire(firing: Firing, word: bytes, due_ms: float, now: float) -> str:
     try:
-        cron_id = word.decode()
+        cron_id = word.decode(errors="replace")
         record = await firing.redis.hmget(keys.cron(cron_id), ["cron", "request", "version"])  # type: ignore[misc]
         if record[0] is None:
-            await scripts.delete_cron(firing.redis, cron_id, None, "stray")
+            if await firing.redis.zrem(keys.crons(), word):  # else it was deleted right now
+                log.error("the crons hold %r, which is none of ours; it is taken out", word)
             return "missing"
         return await _fire_read(firing, unpack_cron(record[0]), record, due_ms, now)
     except (*AWAY, *REFUSING):
@@ -290,7 +294,7 @@ async def _fire_read(
         request = unpack_request(record[1])
         graph = await firing.directory.resolve(request.assistant_id)
         submitted = submission(request, graph, run_id=run_id, thread_id=thread_id)
-    except (MillstreamError, msgspec.MsgspecError, RecursionError) as error:
+    except (NotFoundError, InvalidError, msgspec.MsgspecError, RecursionError) as error:
         await _disable(firing.redis, cron, version, str(error))
         return "disabled"
     word, displaced = await scripts.fire_cron(
