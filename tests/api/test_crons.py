@@ -131,7 +131,7 @@ async def test_the_cron_fields(http: httpx.AsyncClient, thread: str) -> None:
 ASKED: dict[str, Any] = {
     "input": {"question": "cron"},
     "config": {"tags": ["t"], "recursion_limit": 7, "configurable": {"key": "v"}},
-    "context": {"who": "me"},
+    "context": {"user": "me"},
     "interrupt_before": ["nowhere"],
     "interrupt_after": "*",
     "stream_mode": ["updates", "custom"],
@@ -203,14 +203,23 @@ async def test_each_run_has_a_thread_that_is_kept_or_goes(
     async def all_fired() -> bool:
         async for key in redis.scan_iter("ms:{*}:run:*", count=5000):
             spec = b"" if key.endswith(b":events") else await redis.hget(key, "spec")  # type: ignore[misc]
-            found.update({c["cron_id"]: key.decode() for c in crons if c["cron_id"].encode() in (spec or b"")})
+            found.update(
+                {
+                    c["cron_id"]: key.decode()
+                    for c in crons
+                    if c["cron_id"].encode() in (spec or b"")
+                }
+            )
         return len(found) == len(crons)
 
     for cron in crons:
         await fire(redis, cron)
     await until(all_fired)
     for cron in crons:
-        thread, run_id = keys.thread_of(found[cron["cron_id"]]), found[cron["cron_id"]].rpartition(":")[2]
+        thread, run_id = (
+            keys.thread_of(found[cron["cron_id"]]),
+            found[cron["cron_id"]].rpartition(":")[2],
+        )
         assert (await http.get(f"/runs/{run_id}/join")).json() == {"items": [0, 1, 2]}
         kept = (await http.get(f"/threads/{thread}")).status_code == 200
         assert kept == (cron["on_run_completed"] == "keep")
@@ -278,9 +287,8 @@ async def test_what_is_not_there(http: httpx.AsyncClient, thread: str) -> None:
     response = await http.post("/runs/crons", content=b"[]")
     assert (response.status_code, detail(response)[:4]) == (422, "body")
     deep = b'{"assistant_id":"steps","schedule":"0 0 1 1 *","input":%s1%s}'
-    for depth in (800, 30_000):
-        response = await http.post("/runs/crons", content=deep % (b"[" * depth, b"]" * depth))
-        assert response.status_code == 422
+    response = await http.post("/runs/crons", content=deep % (b"[" * 30_000, b"]" * 30_000))
+    assert response.status_code == 422
     assert (await http.post("/runs/crons/count", json={})).json() == 0
 
 

@@ -277,8 +277,9 @@ async def test_a_cron_of_an_assistant_that_is_gone_is_disabled_and_says_why(
 
 async def test_one_that_can_not_be_read_holds_nobody_up(any_redis: Client) -> None:
     broken, sound = await a_cron(any_redis), await a_cron(any_redis)
-    await any_redis.hset(keys.cron(broken.cron.cron_id), "cron", b"\xc1")  # type: ignore[misc]
-    await any_redis.zadd(keys.crons(), {b"\xff": LONG_AGO, "nobody": LONG_AGO})
+    await any_redis.hset(keys.cron(broken.cron.cron_id), "cron", b"\xc1")  # type: ignore[misc,arg-type]
+    strays: dict[bytes, float] = {b"\xff": LONG_AGO, b"nobody": LONG_AGO}
+    await any_redis.zadd(keys.crons(), strays)
     for record in (broken, sound):
         await make_due(any_redis, record, LONG_AGO + 1)
     assert await fire(any_redis) == {"admitted": 1, "failed": 1, "missing": 2}
@@ -420,7 +421,8 @@ async def test_find(any_redis: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     assert await found(enabled=True) == everything - {threaded.cron.cron_id}
     for part in ({"team": {"name": "a"}}, {"tags": ["x"]}, {"team": {"size": 3}, "tags": ["x"]}):
         assert await found(metadata=part) == {tagged.cron.cron_id}
-    for part in ({"team": "a"}, {"tags": "x"}, {"team": {"size": True}}, {"none": None}):
+    others: list[Any] = [{"team": "a"}, {"tags": "x"}, {"team": {"size": True}}, {"none": None}]
+    for part in others:
         assert await found(metadata=part) == set()
     for cron_id in everything:
         await crons.delete(any_redis, cron_id)

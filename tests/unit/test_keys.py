@@ -51,7 +51,7 @@ def test_no_two_keys_are_the_same() -> None:
     functions: list[Callable[..., str]] = [
         function
         for name, function in inspect.getmembers(keys, inspect.isfunction)
-        if name not in ("permanent", "parse_job_id", "job_of", "thread_of")
+        if name not in ("permanent", "parse_job_id", "job_of", "thread_of", "threads_index")
     ]
     made = [
         function(*["x"] * len(inspect.signature(function).parameters)) for function in functions
@@ -60,12 +60,12 @@ def test_no_two_keys_are_the_same() -> None:
 
 
 def test_the_permanent_keys_are_those_that_say_so() -> None:
-    said = set()
-    for _, function in inspect.getmembers(keys, inspect.isfunction):
+    said = set(keys.threads_index())
+    for name, function in inspect.getmembers(keys, inspect.isfunction):
         head = (function.__doc__ or "").partition(":")[0]
-        if "permanent" in head:
+        if "permanent" in head and name not in ("threads_by", "threads_of"):
             [*named] = inspect.signature(function).parameters
-            said.add(function(*(keys.lane("g") if "lane" in name else "q" for name in named)))
+            said.add(function(*(keys.lane("g") if "lane" in word else "q" for word in named)))
     store = {keys.calls(keys.STORE), keys.workers(keys.STORE)}
     assert keys.permanent(["q"], ["g"]) == said | store
     always = {
@@ -76,6 +76,8 @@ def test_the_permanent_keys_are_those_that_say_so() -> None:
         keys.live(),
         keys.ran(),
         keys.retired(),
+        keys.unfiled(),
+        *keys.threads_index(),
     }
     assert keys.permanent([], []) == always | store
     assert keys.permanent(["q"], []) < keys.permanent(["q", "r"], [])
