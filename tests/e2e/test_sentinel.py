@@ -59,7 +59,9 @@ async def connections(server: EmbeddedRedis) -> list[str]:
     return [
         each["cmd"]
         for each in found
-        if each["lib-name"] == "redis-py" and not each["cmd"].startswith("client")
+        if each["flags"] not in ("M", "S")
+        and not each["name"].startswith("sentinel-")
+        and not each["cmd"].startswith("client")
     ]
 
 

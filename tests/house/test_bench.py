@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.modules import need_modules
+
 ROOT = Path(__file__).parents[2]
 WORDS = {
     "runs": ["first graph event", "floor", "1 node", "5 nodes", "200 tokens"],
@@ -17,6 +19,8 @@ WORDS = {
 
 @pytest.mark.parametrize("part", WORDS)
 def test_the_bench_prints_every_work_beside_what_it_is_compared_with(part: str) -> None:
+    if part == "checkpointers":
+        need_modules()  # of the library's checkpointer
     arguments = ["--part", part, "--scale", "0.02", "--latency-runs", "3"]
     ran = subprocess.run(
         [sys.executable, "-m", "bench", *arguments],

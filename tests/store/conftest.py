@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from harness.leaks import leaked
+from harness.modules import need_modules
 from harness.processes import Fleet
 from harness.waiting import until
 from millstream.cli.embedded import EmbeddedRedis
@@ -34,6 +35,7 @@ async def _clean(redis: Client) -> bool:
 @pytest.fixture(scope="session")
 def stored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """The URLs of an API and of its Redis; two workers share the store."""
+    need_modules()
     with (
         EmbeddedRedis(tmp_path_factory.mktemp("store"), appendonly=False) as server,
         Fleet(server.url) as fleet,

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from graphs import serving
+from harness.modules import need_modules
 from harness.processes import Fleet
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared.redis import Client, connect
@@ -40,6 +41,7 @@ async def web(system: Running, fields_worker: None) -> AsyncIterator[httpx.Async
 @pytest.fixture(scope="module")
 def store_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
     """A real server with modules that no running system uses."""
+    need_modules()
     with EmbeddedRedis(tmp_path_factory.mktemp("store"), appendonly=False) as server:
         yield server
 
