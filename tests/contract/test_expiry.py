@@ -16,11 +16,14 @@ from contract.builders import (
     take,
 )  # fmt: skip
 from contract.test_store_state import staged, store
-from millstream.shared import checkpoints, keys, scripts, threads
+from millstream.shared import checkpoints, keys, runs, scripts, threads
+from millstream.shared.assistants import GraphDirectory, announce
 from millstream.shared.errors import ConflictError, NotFoundError
 from millstream.shared.redis import Client
 from millstream.shared.scripts.place import Place
+from millstream.shared.submission import submission
 from millstream.shared.threads import Ttl
+from millstream.shared.wire import GraphInfo, Project, RunRequest
 from millstream.worker.upkeep import expiry
 
 HOUR = 3_600_000  # ms
@@ -155,6 +158,34 @@ async def test_of_all_workers_one_has_its_turn(any_redis: Client) -> None:
         await let_expire(any_redis, await a_thread(any_redis))
     turns = [await expiry.run_once(any_redis, every=60) for _ in range(3)]
     assert turns == [3, 0, 0]
+
+
+async def test_a_turn_deals_with_so_many_and_no_more(
+    any_redis: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(expiry, "BATCH", 2)
+    for _ in range(7):
+        await let_expire(any_redis, await a_thread(any_redis))
+    assert await expiry.run_once(any_redis, every=0.001, most=5) == 5
+    assert await any_redis.zcard(keys.expiring()) == 2
+
+
+async def test_what_a_project_announces_is_the_lifetime_of_new_threads(any_redis: Client) -> None:
+    directory = GraphDirectory(any_redis)
+    assert threads.default_ttl(await directory.project()) is None
+    project = Project(thread_ttl=0.5, thread_ttl_strategy="keep_latest")
+    await announce(any_redis, [GraphInfo(graph_id="g", queue="default")], project)
+    directory = GraphDirectory(any_redis)
+    ttl = threads.default_ttl(await directory.project())
+    assert ttl == Ttl(30_000, "keep_latest")
+    graph = await directory.resolve("g")
+    for temporary, expected in ((False, b"30000"), (True, None)):
+        request = RunRequest(assistant_id="g", creates_thread=True, temporary=temporary)
+        submitted = submission(request, graph, run_id=new_id(), thread_id=new_id(), ttl=ttl)
+        record = await runs.submit(any_redis, submitted, stream_ttl=60)
+        thread = keys.thread(submitted.thread_id)
+        assert await any_redis.hget(thread, "ttl") == expected  # type: ignore[misc]
+        await end_pending(any_redis, record.spec)
 
 
 # ── Copies ──────────────────────────────────────────────────────────────────────────────────

@@ -74,6 +74,7 @@ def test_the_permanent_keys_are_those_that_say_so() -> None:
         keys.graphs(),
         keys.garbage(),
         keys.live(),
+        keys.project(),
         keys.ran(),
         keys.retired(),
         keys.unfiled(),

@@ -92,6 +92,7 @@ def opened(redis: Client, settings: Settings, folder: Path, **config: Any) -> An
         ({"ttl": {"default_ttl": 0}}, "default_ttl"),
         ({"ttl": {"default_ttl": "soon"}}, "default_ttl"),
         ({"ttl": {"sweep_interval_minutes": -1}}, "sweep_interval_minutes"),
+        ({"ttl": {"sweep_limit": 0}}, "sweep_limit"),
         ({"ttl": {"refresh": True}}, "refresh"),
         ({"path": 7}, "path"),
         ({"backend": "x"}, "backend"),
@@ -106,11 +107,12 @@ def test_a_wrong_line_is_named(tmp_path: Path, checkpointer: Any, named: str) ->
 
 def test_the_lines_are_read(tmp_path: Path) -> None:
     file = tmp_path / "langgraph.json"
-    ttl = {"strategy": "keep_latest", "sweep_interval_minutes": 10, "default_ttl": 43200}
+    ttl: dict[str, Any] = {"strategy": "keep_latest", "default_ttl": 43200}
+    ttl |= {"sweep_interval_minutes": 10, "sweep_limit": 50}
     checkpointer = {"path": "./s.py:s", "ttl": ttl}
     file.write_text(json.dumps({"graphs": {"g": "./g.py:g"}, "checkpointer": checkpointer}))
     assert read_config(file).checkpointer == CheckpointerConfig(
-        ttl=CheckpointerTtl("keep_latest", 10, 43200), path="./s.py:s"
+        ttl=CheckpointerTtl("keep_latest", 10, 43200, 50), path="./s.py:s"
     )
 
 

@@ -45,7 +45,7 @@ async def create(request: Request) -> Response:
         body.thread_id,
         body.metadata,
         if_exists=body.if_exists,
-        ttl=_ttl(body.ttl),
+        ttl=await _ttl_of(request, body.ttl),
     )
     return answer(show_thread(record))
 
@@ -62,7 +62,7 @@ async def _seed(request: Request, body: ThreadCreate) -> ThreadRecord:
             "supersteps": [
                 [u.model_dump(exclude_unset=True) for u in step.updates] for step in body.supersteps
             ],
-            "fields": threads.new_thread_fields(body.metadata, _ttl(body.ttl)),
+            "fields": threads.new_thread_fields(body.metadata, await _ttl_of(request, body.ttl)),
         }
         done = await ask(request, body.metadata["graph_id"], "seed", arguments)
         found = await threads.get_thread(redis, thread_id)
@@ -71,6 +71,11 @@ async def _seed(request: Request, body: ThreadCreate) -> ThreadRecord:
     if body.if_exists != "do_nothing":
         raise ConflictError(threads.already_exists(thread_id))
     return found
+
+
+async def _ttl_of(request: Request, given: ThreadTtl | None) -> Ttl | None:
+    """Returns the lifetime of a new thread: the request's, or else the project's."""
+    return _ttl(given) or threads.default_ttl(await request.app.state.graphs.project())
 
 
 def _ttl(given: ThreadTtl | None) -> Ttl | None:

@@ -7,7 +7,7 @@ from typing import Final
 from millstream.shared import keys
 from millstream.shared.errors import InvalidError, NotFoundError
 from millstream.shared.redis import Client
-from millstream.shared.wire import GraphInfo, pack, unpack_graph
+from millstream.shared.wire import GraphInfo, Project, pack, unpack_graph, unpack_project
 
 # The namespace that every server of this API derives the ids of default assistants from.
 NAMESPACE: Final = uuid.UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8")
@@ -19,8 +19,13 @@ def default_assistant_id(graph_id: str) -> str:
     return str(uuid.uuid5(NAMESPACE, graph_id))
 
 
-async def announce(redis: Client, graphs: list[GraphInfo]) -> None:
-    """Publishes the graphs that a worker serves; the first announcement's time is kept."""
+async def announce(redis: Client, graphs: list[GraphInfo], project: Project | None = None) -> None:
+    """Publishes the graphs that a worker serves, and what else the API needs of its project.
+
+    The first announcement's time is kept of a graph; of projects the newest counts.
+    """
+    if project is not None:
+        await redis.set(keys.project(), pack(project))
     known = {info.graph_id: info for info in await list_graphs(redis)}
     now = time.time_ns() // 1000
     fields = {}
@@ -49,17 +54,26 @@ class GraphDirectory:
     def __init__(self, redis: Client) -> None:
         self._redis = redis
         self._by_name: dict[str, GraphInfo] = {}
+        self._project = Project()
         self._read_at = float("-inf")
 
     async def all(self) -> list[GraphInfo]:
         """Returns every announced graph, oldest first."""
         graphs = await list_graphs(self._redis)
+        announced = await self._redis.get(keys.project())
+        self._project = unpack_project(announced) if announced else Project()
         self._by_name = {}
         for info in graphs:
             self._by_name[info.graph_id] = info
             self._by_name[default_assistant_id(info.graph_id)] = info
         self._read_at = time.monotonic()
         return graphs
+
+    async def project(self) -> Project:
+        """Returns what the workers announced beside their graphs."""
+        if time.monotonic() - self._read_at > FRESH:
+            await self.all()
+        return self._project
 
     async def resolve(self, assistant_id: str) -> GraphInfo:
         """Returns the graph behind an assistant's id or a graph's name.

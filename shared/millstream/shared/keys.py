@@ -148,6 +148,11 @@ def graphs() -> str:
     return f"{PREFIX}:graphs"
 
 
+def project() -> str:
+    """string, permanent: `wire.Project`, announced by the workers with their graphs."""
+    return f"{PREFIX}:project"
+
+
 def live() -> str:
     """set, permanent: job ids of the runs that have not ended."""
     return f"{PREFIX}:live"
@@ -234,6 +239,7 @@ def permanent(queue_names: list[str], graph_ids: list[str]) -> frozenset[str]:
             graphs(),
             garbage(),
             live(),
+            project(),
             ran(),
             retired(),
             unfiled(),

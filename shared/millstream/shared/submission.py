@@ -9,14 +9,19 @@ from typing import Any, Final
 from millstream.shared.assistants import default_assistant_id
 from millstream.shared.multitask import Strategy
 from millstream.shared.runs import Submission
-from millstream.shared.threads import new_thread_fields
+from millstream.shared.threads import Ttl, new_thread_fields
 from millstream.shared.wire import GraphInfo, RunKwargs, RunRequest, to_json
 
 INTERNAL: Final = "__pregel_"  # LangGraph's own entries in `configurable`: not for clients
 
 
-def submission(request: RunRequest, graph: GraphInfo, *, run_id: str, thread_id: str) -> Submission:
-    """Returns what `runs.submit` admits; raises InvalidError for what can't be kept."""
+def submission(
+    request: RunRequest, graph: GraphInfo, *, run_id: str, thread_id: str, ttl: Ttl | None = None
+) -> Submission:
+    """Returns what `runs.submit` admits; `ttl` is that of a thread that the run brings with it.
+
+    Raises InvalidError for what can't be kept.
+    """
     assistant_id = default_assistant_id(graph.graph_id)
     ids = {"graph_id": graph.graph_id, "assistant_id": assistant_id}
     metadata = {"created_by": "system", **ids, **request.metadata}
@@ -69,5 +74,7 @@ def submission(request: RunRequest, graph: GraphInfo, *, run_id: str, thread_id:
         kwargs_json=to_json(kwargs),
         metadata_json=to_json(metadata),
         delay_ms=round(request.after_seconds * 1000),
-        new_thread=new_thread_fields({}) if request.creates_thread else None,
+        new_thread=new_thread_fields({}, None if request.temporary else ttl)
+        if request.creates_thread
+        else None,
     )

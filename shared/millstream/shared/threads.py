@@ -12,6 +12,7 @@ from millstream.shared.errors import ConflictError, NotFoundError, TooLargeError
 from millstream.shared.leaves import filed_under
 from millstream.shared.lifecycle import ThreadStatus
 from millstream.shared.redis import Client
+from millstream.shared.wire import Project
 
 MOST_METADATA: Final = 1024 * 1024  # bytes of JSON to which patches may add up
 AGAIN: Final = (
@@ -43,6 +44,13 @@ class ThreadRecord:
     error: bytes | None
     active: bool  # a run is, or will be as soon as a worker takes it
     ttl: Ttl | None
+
+
+def default_ttl(project: Project) -> Ttl | None:
+    """Returns the lifetime of a thread that is created without one (`checkpointer.ttl`)."""
+    if project.thread_ttl is None:
+        return None
+    return Ttl(max(1, round(project.thread_ttl * 60_000)), project.thread_ttl_strategy)
 
 
 def new_thread_fields(metadata: dict[str, Any], ttl: Ttl | None = None) -> dict[str, Any]:

@@ -106,6 +106,13 @@ class GraphInfo(msgspec.Struct, kw_only=True, frozen=True):
     announced_at: int = 0  # µs
 
 
+class Project(msgspec.Struct, kw_only=True, frozen=True):
+    """What a worker announces of its langgraph.json beside the graphs, for the API to act on."""
+
+    thread_ttl: float | None = None  # minutes, of threads that are created without one
+    thread_ttl_strategy: str = "delete"
+
+
 class Call(msgspec.Struct, kw_only=True, frozen=True):
     """A question that needs a graph."""
 
@@ -147,6 +154,7 @@ _spec = msgspec.msgpack.Decoder(RunSpec)
 _request = msgspec.msgpack.Decoder(RunRequest)
 _cron = msgspec.msgpack.Decoder(Cron)
 _graph = msgspec.msgpack.Decoder(GraphInfo)
+_project = msgspec.msgpack.Decoder(Project)
 _call = msgspec.msgpack.Decoder(Call)
 _reply = msgspec.msgpack.Decoder(Reply)
 _kwargs = msgspec.json.Decoder(RunKwargs)
@@ -163,7 +171,7 @@ def to_json(value: Any) -> bytes:
         raise InvalidError(TOO_DEEP) from None
 
 
-def pack(struct: RunSpec | RunRequest | Cron | GraphInfo | Call | Reply) -> bytes:
+def pack(struct: RunSpec | RunRequest | Cron | GraphInfo | Project | Call | Reply) -> bytes:
     """Returns the struct as msgpack."""
     return _encode(struct)
 
@@ -186,6 +194,11 @@ def unpack_cron(data: bytes) -> Cron:
 def unpack_graph(data: bytes) -> GraphInfo:
     """Returns the announcement; raises msgspec.DecodeError for bytes that are none."""
     return _graph.decode(data)
+
+
+def unpack_project(data: bytes) -> Project:
+    """Returns the announcement; raises msgspec.DecodeError for bytes that are none."""
+    return _project.decode(data)
 
 
 def unpack_call(data: bytes) -> Call:

@@ -24,7 +24,7 @@ from millstream.shared import assistants, keys, queue
 from millstream.shared.errors import SettingError
 from millstream.shared.redis import AWAY, REFUSING, Client, connect, findings, masked
 from millstream.shared.settings import Settings
-from millstream.shared.wire import GraphInfo
+from millstream.shared.wire import GraphInfo, Project
 from millstream.worker import graphs
 from millstream.worker.answers import Means
 from millstream.worker.calls import CallLanes
@@ -32,7 +32,7 @@ from millstream.worker.checkpoints.choice import open_checkpointing
 from millstream.worker.dispatch import RunWorker
 from millstream.worker.execute import Tools
 from millstream.worker.heartbeat import Heartbeat
-from millstream.worker.project import CheckpointerConfig, read_config
+from millstream.worker.project import CheckpointerConfig, CheckpointerTtl, read_config
 from millstream.worker.publish import Publisher
 from millstream.worker.upkeep import crons, expiry, reaper, sweep
 
@@ -101,7 +101,7 @@ async def work(
 
     flushing = publisher.start()
     heartbeat.start()
-    await assistants.announce(redis, _announcements(registry, settings.queue))
+    await assistants.announce(redis, _announcements(registry, settings.queue), _project(config))
     lanes_of_calls = [keys.STORE, *map(keys.lane, registry.graph_ids)]
     await queue.report_alive(redis, lanes_of_calls, worker_id, ttl=3 * ALIVE)
     stop, hurry = asyncio.Event(), asyncio.Event()
@@ -120,7 +120,7 @@ async def work(
         asyncio.create_task(_report_alive(redis, lanes_of_calls, worker_id)),
         asyncio.create_task(_every(SWEEP, lambda: _sweep(redis, saver))),
         asyncio.create_task(_every(settings.lease, lambda: reaper.run_once(redis, settings))),
-        asyncio.create_task(_every(expiry.EVERY, lambda: expiry.run_once(redis))),
+        asyncio.create_task(_expire(redis, config.ttl)),
     ]
     directory = assistants.GraphDirectory(redis)
     firing = _every(crons.EVERY, lambda: crons.run_once(redis, directory, settings))
@@ -175,6 +175,11 @@ def _announcements(registry: graphs.GraphRegistry, queue_name: str) -> list[Grap
     ]
 
 
+def _project(config: CheckpointerConfig) -> Project:
+    ttl = config.ttl or CheckpointerTtl()
+    return Project(thread_ttl=ttl.default_ttl, thread_ttl_strategy=ttl.strategy)
+
+
 async def _report_alive(redis: Client, lanes: list[str], worker_id: str) -> None:
     await _every(ALIVE, lambda: queue.report_alive(redis, lanes, worker_id, ttl=3 * ALIVE))
 
@@ -182,6 +187,14 @@ async def _report_alive(redis: Client, lanes: list[str], worker_id: str) -> None
 async def _sweep(redis: Client, saver: BaseCheckpointSaver[Any]) -> None:
     while await sweep.run_once(redis, saver) == sweep.BATCH:
         pass  # a full batch: there may be more
+
+
+async def _expire(redis: Client, ttl: CheckpointerTtl | None) -> None:
+    every, most = expiry.EVERY, expiry.MOST
+    if ttl is not None:
+        every, most = 60 * ttl.sweep_interval_minutes, ttl.sweep_limit
+    # A worker that was just started must not wait for long to see whether a turn is due.
+    await _every(min(every, expiry.EVERY), lambda: expiry.run_once(redis, every=every, most=most))
 
 
 async def _every(seconds: float, service: Callable[[], Awaitable[object]]) -> None:

@@ -31,6 +31,8 @@ class CheckpointerTtl(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sweep_interval_minutes: Annotated[float, msgspec.Meta(gt=0)] = 5
     # minutes after its last use; None: only threads with a `ttl` of their own
     default_ttl: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    # threads dealt with in one sweep
+    sweep_limit: Annotated[int, msgspec.Meta(gt=0)] = 1000
 
 
 class CheckpointerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
