@@ -1,0 +1,109 @@
+"""A thousand crons due at the same second, three workers, and the one that fires them is killed."""
+
+import asyncio
+import signal
+import time
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+
+import msgspec
+import pytest
+
+from e2e.conftest import Yard
+from harness.waiting import until
+from millstream.shared import crons, keys
+from millstream.shared.assistants import default_assistant_id
+from millstream.shared.crons import Wanted
+from millstream.shared.queue import redis_time
+from millstream.shared.redis import Client, connect
+from millstream.shared.wire import Cron, RunRequest, unpack_spec
+
+pytestmark = pytest.mark.xdist_group("works")
+
+CRONS = 1000
+YEARLY = "0 0 1 1 *"
+ASSISTANT = default_assistant_id("track")
+
+
+@pytest.fixture
+async def redis(works: Yard) -> AsyncIterator[Client]:
+    client = connect(works.redis.url)
+    yield client
+    for record in await crons.find(client, Wanted()):
+        await crons.delete(client, record.cron.cron_id)
+    await client.aclose()
+
+
+async def create(redis: Client) -> str:
+    cron = Cron(
+        cron_id=str(uuid.uuid4()),
+        assistant_id=ASSISTANT,
+        thread_id=None,
+        schedule=YEARLY,
+        timezone=None,
+        end_time=None,
+        enabled=True,
+        on_run_completed="keep",
+        metadata=b"{}",
+    )
+    request = RunRequest(
+        assistant_id=ASSISTANT,
+        input={},
+        configurable={"n": 1},
+        metadata={"cron_id": cron.cron_id},
+        creates_thread=True,
+    )
+    await crons.create(redis, cron, b"{}", request)
+    return cron.cron_id
+
+
+async def fired(redis: Client, known: set[str]) -> list[tuple[str, str]]:
+    """Returns (cron's id, status) of every run of those crons."""
+    every = [name async for name in redis.scan_iter("ms:{*}:run:*", count=10_000, _type="HASH")]
+    names = [name for name in every if name.count(b":") == 3]
+    pipe = redis.pipeline(transaction=False)
+    for name in names:
+        pipe.hmget(name, ["spec", "status"])
+    found = []
+    for spec, status in await pipe.execute():
+        cron_id = msgspec.json.decode(unpack_spec(spec).metadata).get("cron_id")
+        if cron_id in known:
+            found.append((cron_id, status.decode()))
+    return found
+
+
+async def test_each_of_a_thousand_is_fired_once_though_the_one_that_fires_is_killed(
+    works: Yard, redis: Client, record_property: Callable[[str, object], None]
+) -> None:
+    first, *others = works.crew(3, most=3)
+    known = set(await asyncio.gather(*(create(redis) for _ in range(CRONS))))
+    second = float(int(await redis_time(redis) + 1) * 1000)
+
+    async def due() -> int:
+        return int(await redis.zcount(keys.crons(), "-inf", second))
+
+    async def firing() -> bool:
+        return 0 < await due() <= CRONS - 100
+
+    for other in others:
+        other.send(signal.SIGSTOP)  # so that it is the first one that fires
+    try:
+        await redis.zadd(keys.crons(), dict.fromkeys(known, second), xx=True)
+        await until(firing, what="the first worker is in the middle of it")
+    finally:
+        first.kill()
+        for other in others:
+            other.send(signal.SIGCONT)
+    left = await due()
+    began = time.monotonic()
+
+    async def all_have_run() -> bool:
+        done = await fired(redis, known)
+        return len(done) >= CRONS and all(status == "success" for _, status in done)
+
+    await until(all_have_run, within=90, what="all have run")
+    record_property("crons_left_by_the_dead", left)
+    print(f"{left} of {CRONS} were left to the others: {time.monotonic() - began:.1f} s")  # noqa: T201
+    assert Counter(cron_id for cron_id, _ in await fired(redis, known)) == dict.fromkeys(known, 1)
+    assert await due() == 0
