@@ -182,6 +182,8 @@ async def test_patch(http: httpx.AsyncClient, mine: dict[str, str]) -> None:
     patched = await http.patch(path, json={"metadata": {"a": {"c": 2}, "d": [1]}})
     assert patched.json()["metadata"] == {**mine, "a": {"c": 2}, "d": [1]}
     assert patched.json() == (await http.get(path)).json()
+    by_state = await http.patch(f"{path}/state", json={"metadata": {"d": [1]}})  # the npm SDK's way
+    assert by_state.json()["metadata"] == patched.json()["metadata"]
     assert await ids(http, metadata={**mine, "a": {"b": 1}}) == []
     assert await ids(http, metadata={**mine, "a": {"c": 2}}) == [thread]
     for prefer in ("return=minimal", "respond-async, Return = Minimal; x=1"):

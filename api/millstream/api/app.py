@@ -90,6 +90,8 @@ ENDPOINTS = [
     Endpoint("DELETE", "/threads/{thread_id}", threads.delete, status=204),
     Endpoint("GET", STATE, state.get, query=StateQuery, answer=ThreadState),
     Endpoint("POST", STATE, state.update, body=StateUpdate, answer=StateUpdated),
+    # What the npm SDK's threads.patchState calls, by which it means the thread's metadata.
+    Endpoint("PATCH", STATE, threads.patch, body=ThreadPatch, answer=Thread),
     Endpoint(
         "POST",
         f"{STATE}/checkpoint",
