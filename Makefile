@@ -23,7 +23,7 @@ dev: $(INSTALLED)  ## Run the example graphs: Redis, API and worker (ARGS="--por
 	@$(BIN)/millstream dev --config examples/langgraph.json $(ARGS)
 
 test: $(INSTALLED)  ## Run all tests (ARGS="-k name")
-	$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
+	$(BIN)/pytest -n 3 --dist loadgroup $(ARGS)
 
 property: $(INSTALLED)  ## Compare the checkpointer with LangGraph's own over 10,000 random examples
 	CHECKPOINT_EXAMPLES=10000 $(BIN)/pytest tests/worker/test_saver_property.py $(ARGS)

@@ -1,4 +1,4 @@
-"""The key-leak check: each key has a TTL, belongs to a thread or cron that is there, or is listed."""
+"""The key-leak check: each key has a TTL, belongs to a thread, cron or assistant, or is listed."""
 
 import re
 from typing import Any
@@ -35,8 +35,10 @@ async def leaked(redis: Any, queues: tuple[str, ...] = ("default",)) -> list[str
         for name, ttl in zip(names, await pipe.execute(), strict=True)
         if ttl == -1 and name not in permanent and not name.startswith((ITEMS, LEAVES))
     ]
-    crons = {keys.cron(word.decode()) for word in await redis.zrange(keys.crons(), 0, -1)}
-    lasting = [name for name in lasting if name not in crons]
+    kept = set()
+    for every, key in ((keys.crons(), keys.cron), (keys.assistants(), keys.assistant)):
+        kept |= {key(word.decode()) for word in await redis.zrange(every, 0, -1)}
+    lasting = [name for name in lasting if name not in kept]
     threads = {name: _thread_of(name) for name in lasting}
     for thread in set(threads.values()):
         pipe.exists(keys.thread(thread))

@@ -69,6 +69,7 @@ def test_the_permanent_keys_are_those_that_say_so() -> None:
     store = {keys.calls(keys.STORE), keys.workers(keys.STORE)}
     assert keys.permanent(["q"], ["g"]) == said | store
     always = {
+        keys.assistants(),
         keys.crons(),
         keys.expiring(),
         keys.graphs(),

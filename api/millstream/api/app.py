@@ -9,9 +9,33 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
-from millstream.api import assistants, crons, health, openapi, problems, runs, state, store, threads
+from millstream.api import (
+    assistant_graphs,
+    assistants,
+    crons,
+    health,
+    openapi,
+    problems,
+    runs,
+    state,
+    store,
+    threads,
+)
 from millstream.api.openapi import Endpoint
-from millstream.api.schemas.assistant import Assistant, AssistantSearch
+from millstream.api.schemas.assistant import (
+    Assistant,
+    AssistantCreate,
+    AssistantDelete,
+    AssistantFilter,
+    AssistantPatch,
+    AssistantSearch,
+    AssistantVersion,
+    DrawnQuery,
+    GraphSchemas,
+    SubgraphsQuery,
+    VersionChoice,
+    VersionSearch,
+)
 from millstream.api.schemas.cron import (
     Cron,
     CronCreateStateful,
@@ -67,11 +91,13 @@ from millstream.shared.settings import Settings
 from millstream.shared.stream import StreamHub
 
 REPLY_TIMEOUT = 5.0  # s: a client is told that Redis is away before it gives up itself
+ASSISTANT = "/assistants/{assistant_id}"
 THREAD_RUNS = "/threads/{thread_id}/runs"
 CRON = "/runs/crons/{cron_id}"
 STATE = "/threads/{thread_id}/state"
 HISTORY = "/threads/{thread_id}/history"
 ENDPOINTS = [
+    Endpoint("POST", "/assistants", assistants.create, body=AssistantCreate, answer=Assistant),
     Endpoint(
         "POST",
         "/assistants/search",
@@ -79,7 +105,29 @@ ENDPOINTS = [
         body=AssistantSearch,
         answer=list[Assistant],
     ),
-    Endpoint("GET", "/assistants/{assistant_id}", assistants.get, answer=Assistant),
+    Endpoint("POST", "/assistants/count", assistants.count, body=AssistantFilter, answer=int),
+    Endpoint("GET", ASSISTANT, assistants.get, answer=Assistant),
+    Endpoint("PATCH", ASSISTANT, assistants.patch, body=AssistantPatch, answer=Assistant),
+    Endpoint("DELETE", ASSISTANT, assistants.delete, query=AssistantDelete, status=204),
+    Endpoint(
+        "POST",
+        f"{ASSISTANT}/versions",
+        assistants.versions,
+        body=VersionSearch,
+        answer=list[AssistantVersion],
+    ),
+    Endpoint(
+        "POST", f"{ASSISTANT}/latest", assistants.latest, body=VersionChoice, answer=Assistant
+    ),
+    Endpoint("GET", f"{ASSISTANT}/schemas", assistant_graphs.schemas, answer=GraphSchemas),
+    Endpoint("GET", f"{ASSISTANT}/graph", assistant_graphs.drawn, query=DrawnQuery),
+    Endpoint("GET", f"{ASSISTANT}/subgraphs", assistant_graphs.subgraphs, query=SubgraphsQuery),
+    Endpoint(
+        "GET",
+        f"{ASSISTANT}/subgraphs/{{namespace}}",
+        assistant_graphs.subgraphs,
+        query=SubgraphsQuery,
+    ),
     Endpoint("POST", "/threads", threads.create, body=ThreadCreate, answer=Thread),
     Endpoint("POST", "/threads/search", threads.search, body=ThreadSearch, answer=list[Thread]),
     Endpoint("POST", "/threads/count", threads.count, body=ThreadFilter, answer=int),

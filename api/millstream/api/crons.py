@@ -20,13 +20,14 @@ from millstream.api.schemas.cron import (
     CronRun,
     CronSearch,
 )
-from millstream.api.schemas.run import RunCreateStateful, RunCreateStateless, fit_for_runs
+from millstream.api.schemas.run import RunCreateStateful, RunCreateStateless
 from millstream.api.shown import show_cron, when
 from millstream.shared import crons, queue
-from millstream.shared.assistants import GraphDirectory, default_assistant_id
+from millstream.shared.assistants import GraphDirectory
 from millstream.shared.crons import DISABLED_BECAUSE, CronRecord, Wanted
 from millstream.shared.errors import InvalidError, NotFoundError
 from millstream.shared.redis import Client
+from millstream.shared.run_metadata import fit_for_runs
 from millstream.shared.wire import Cron, RunRequest, to_json
 
 LARGEST_PAYLOAD: Final = 64 * 1024  # bytes of JSON
@@ -51,10 +52,10 @@ async def create_for_thread(request: Request) -> Response:
 async def _create(
     request: Request, body: CronCreate, thread_id: str | None, on_run_completed: str | None
 ) -> Response:
-    graph = await _directory(request).resolve(body.assistant_id)
+    resolved = await _directory(request).resolve(body.assistant_id)
     cron = Cron(
         cron_id=str(uuid.uuid4()),
-        assistant_id=default_assistant_id(graph.graph_id),
+        assistant_id=resolved.assistant.assistant_id,
         thread_id=thread_id,
         schedule=body.schedule,
         timezone=body.timezone,
@@ -233,7 +234,7 @@ async def _find(request: Request, body: CronFilter) -> list[CronRecord]:
 async def _assistant(request: Request, given: str) -> str:
     """Returns the id of the assistant, also of one that is gone: its crons may be there."""
     try:
-        return default_assistant_id((await _directory(request).resolve(given)).graph_id)
+        return (await _directory(request).resolve(given)).assistant.assistant_id
     except (NotFoundError, InvalidError):
         return given
 

@@ -84,7 +84,7 @@ def describe(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
             "operationId": f"{endpoint.method.lower()}_{re.sub(r'[^a-z_]+', '_', endpoint.path)}",
             "parameters": [
                 {"name": name, "in": "path", "required": True,
-                 "schema": {"type": "string", "format": "uuid"}}
+                 "schema": {"type": "string", **({"format": "uuid"} if name[-3:] == "_id" else {})}}
                 for name in re.findall(r"{(\w+)}", endpoint.path)
             ] + _query(endpoint, schemas, template),
             "responses": {str(endpoint.status): _success(endpoint, schemas, template)},

@@ -118,9 +118,9 @@ async def _admit(request: Request, body: RunCreate, run_id: str, thread_id: str)
 
 async def _submission(request: Request, body: RunCreate, run_id: str, thread_id: str) -> Submission:
     directory: GraphDirectory = request.app.state.graphs
-    graph = await directory.resolve(body.assistant_id)
+    resolved = await directory.resolve(body.assistant_id)
     ttl = threads.default_ttl(await directory.project())
-    return submission(run_request(body), graph, run_id=run_id, thread_id=thread_id, ttl=ttl)
+    return submission(run_request(body), resolved, run_id=run_id, thread_id=thread_id, ttl=ttl)
 
 
 async def _submit(request: Request, submitted: Submission) -> RunRecord:

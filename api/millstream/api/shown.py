@@ -5,11 +5,10 @@ from typing import Any
 
 import msgspec
 
-from millstream.shared.assistants import default_assistant_id
+from millstream.shared.assistant_records import AssistantRecord
 from millstream.shared.crons import CronRecord
 from millstream.shared.runs import RunRecord
 from millstream.shared.threads import ThreadRecord
-from millstream.shared.wire import GraphInfo
 
 NULL = msgspec.Raw(b"null")
 
@@ -77,21 +76,29 @@ def show_ttl(record: ThreadRecord, expires_at: int | None) -> dict[str, Any] | N
     }
 
 
-def show_assistant(info: GraphInfo) -> dict[str, Any]:
-    """Returns the default assistant of a graph."""
-    announced = when(info.announced_at)
-    return {
-        "assistant_id": default_assistant_id(info.graph_id),
-        "graph_id": info.graph_id,
-        "config": {},
-        "context": {},
-        "metadata": {"created_by": "system"},
-        "name": info.graph_id,
-        "created_at": announced,
-        "updated_at": announced,
-        "version": 1,
-        "description": info.description,
+def show_assistant(record: AssistantRecord, select: list[str] | None = None) -> dict[str, Any]:
+    """Returns an `Assistant`, or the selected fields of it."""
+    assistant = record.assistant
+    shown = {
+        "assistant_id": assistant.assistant_id,
+        "graph_id": assistant.graph_id,
+        "config": msgspec.Raw(assistant.config),
+        "context": msgspec.Raw(assistant.context),
+        "metadata": msgspec.Raw(assistant.metadata),
+        "name": assistant.name,
+        "created_at": when(record.created_at),
+        "updated_at": when(record.updated_at),
+        "version": record.version,
+        "description": assistant.description,
     }
+    return {field: shown[field] for field in select} if select else shown
+
+
+def show_version(record: AssistantRecord) -> dict[str, Any]:
+    """Returns an `AssistantVersion`: an `Assistant` without the time of its last change."""
+    shown = show_assistant(record)
+    del shown["updated_at"]
+    return shown
 
 
 def show_cron(record: CronRecord, select: list[str] | None = None) -> dict[str, Any]:

@@ -120,7 +120,7 @@ async def ask(request: Request, graph_id: str, verb: str, arguments: Mapping[str
     A graph that no worker has ever announced is one that none serves: UnavailableError.
     """
     try:
-        graph = await request.app.state.graphs.resolve(graph_id)
+        graph = await request.app.state.graphs.graph(graph_id)
     except InvalidError:
         raise UnavailableError(
             f"No worker is running that serves graph {graph_id!r}.", retry_after=5

@@ -174,7 +174,17 @@ async def prune(request: Request) -> Response:
 
 async def delete(request: Request) -> Response:
     """`DELETE /threads/{thread_id}`: its runs are cancelled first; then all that belongs to it goes."""
-    thread_id = path_uuid(request, "thread_id", "thread")
+    await delete_thread(request, path_uuid(request, "thread_id", "thread"))
+    return Response(status_code=204)
+
+
+async def delete_thread(request: Request, thread_id: str) -> None:
+    """Cancels the thread's runs and deletes it with all that belongs to it.
+
+    Raises:
+        NotFoundError: there is no such thread.
+        UnavailableError: its runs do not end; it is deleted once they have.
+    """
     redis = request.app.state.redis
     retired = False
     deadline = time.monotonic() + settings_of(request).lease + DELETION
@@ -183,7 +193,7 @@ async def delete(request: Request) -> Response:
             run_ids = await threads.retire_thread(redis, thread_id)
         except NotFoundError:
             if retired:  # the reaper has gone on with what we began
-                return Response(status_code=204)
+                return
             raise
         retired = True
         for run_id in reversed(run_ids):  # those that wait go first, so that they never begin
@@ -194,7 +204,7 @@ async def delete(request: Request) -> Response:
         for run_id in run_ids:
             await end_run(request, thread_id, run_id)
         if await threads.delete_thread(redis, thread_id):
-            return Response(status_code=204)
+            return
         # A run was admitted meanwhile, or the thread waits for one that is gone.
         await scripts.repair_thread(redis, thread_id)
         if time.monotonic() > deadline:

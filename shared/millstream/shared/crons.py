@@ -16,7 +16,7 @@ import msgspec
 
 from millstream.shared import keys, runs, scripts, threads
 from millstream.shared.assistants import GraphDirectory
-from millstream.shared.errors import ConflictError, InvalidError, NotFoundError
+from millstream.shared.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
 from millstream.shared.queue import redis_time
 from millstream.shared.redis import AWAY, REFUSING, Client
 from millstream.shared.schedule import next_due
@@ -275,6 +275,10 @@ async def _fire(firing: Firing, word: bytes, due_ms: float, now: float) -> str:
         return await _fire_read(firing, unpack_cron(record[0]), record, due_ms, now)
     except (*AWAY, *REFUSING):
         raise
+    except UnavailableError as error:  # its graph may come back
+        log.warning("cron %s waits: %s", cron_id, error)
+        await firing.redis.zadd(keys.crons(), {word: now * 1000 + PUT_OFF}, xx=True, gt=True)
+        return "failed"
     except Exception:  # the others must not wait for it
         log.exception("cron %r can't be fired, later again", word)
         await firing.redis.zadd(keys.crons(), {word: now * 1000 + PUT_OFF}, xx=True, gt=True)
@@ -292,9 +296,9 @@ async def _fire_read(
     thread_id = cron.thread_id or runs.stateless_thread_id(run_id)
     try:
         request = unpack_request(record[1])
-        graph = await firing.directory.resolve(request.assistant_id)
+        resolved = await firing.directory.resolve(request.assistant_id)
         ttl = threads.default_ttl(await firing.directory.project())
-        submitted = submission(request, graph, run_id=run_id, thread_id=thread_id, ttl=ttl)
+        submitted = submission(request, resolved, run_id=run_id, thread_id=thread_id, ttl=ttl)
     except (NotFoundError, InvalidError, msgspec.MsgspecError, RecursionError) as error:
         await _disable(firing.redis, cron, version, str(error))
         return "disabled"

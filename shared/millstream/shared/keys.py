@@ -208,6 +208,17 @@ def threads_index() -> list[str]:
     return [*map(threads_by, orders), *map(threads_of, ThreadStatus)]
 
 
+def assistant(assistant_id: str) -> str:
+    """hash, until deleted: head (`wire.Assistant`), version, newest, revision, times (µs); of each
+    version N `v:N` (`wire.Assistant`) and `t:N` (µs)."""
+    return f"{PREFIX}:assistant:{assistant_id}"
+
+
+def assistants() -> str:
+    """sorted set, permanent: id of every assistant with a record → when it was created (µs)."""
+    return f"{PREFIX}:assistants"
+
+
 def cron(cron_id: str) -> str:
     """hash, until deleted: cron (`wire.Cron`), payload, request, version, times (µs)."""
     return f"{PREFIX}:cron:{cron_id}"
@@ -234,6 +245,7 @@ def permanent(queue_names: list[str], graph_ids: list[str]) -> frozenset[str]:
     lanes = [STORE, *map(lane, graph_ids)]
     return frozenset(
         [
+            assistants(),
             crons(),
             expiring(),
             graphs(),

@@ -40,10 +40,11 @@ async def report_alive(redis: Client, lanes: Sequence[str], worker_id: str, *, t
 
 
 async def report_gone(redis: Client, lanes: Sequence[str], worker_id: str) -> None:
-    """Takes the worker out of the live ones."""
+    """Takes the worker out of the live ones; that it was the last of a lane stays to be seen."""
+    now = await redis_time(redis)
     pipe = redis.pipeline(transaction=False)
     for lane in lanes:
-        pipe.zrem(keys.workers(lane), worker_id)
+        pipe.zadd(keys.workers(lane), {worker_id: now}, xx=True)
     await pipe.execute()
 
 

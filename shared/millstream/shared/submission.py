@@ -6,45 +6,53 @@ assistant as it is then.
 
 from typing import Any, Final
 
-from millstream.shared.assistants import default_assistant_id
+import msgspec
+
+from millstream.shared.assistants import Resolved
 from millstream.shared.multitask import Strategy
+from millstream.shared.run_metadata import fit_for_runs
 from millstream.shared.runs import Submission
 from millstream.shared.threads import Ttl, new_thread_fields
-from millstream.shared.wire import GraphInfo, RunKwargs, RunRequest, to_json
+from millstream.shared.wire import Assistant, RunKwargs, RunRequest, to_json
 
 INTERNAL: Final = "__pregel_"  # LangGraph's own entries in `configurable`: not for clients
 
 
 def submission(
-    request: RunRequest, graph: GraphInfo, *, run_id: str, thread_id: str, ttl: Ttl | None = None
+    request: RunRequest, resolved: Resolved, *, run_id: str, thread_id: str, ttl: Ttl | None = None
 ) -> Submission:
     """Returns what `runs.submit` admits; `ttl` is that of a thread that the run brings with it.
 
-    Raises InvalidError for what can't be kept.
+    Of config and context, the assistant's come first and the request's over them, name by name.
+
+    Raises:
+        InvalidError: something can't be kept.
+        UnavailableError: the assistant's graph was taken out of the deployment.
     """
-    assistant_id = default_assistant_id(graph.graph_id)
-    ids = {"graph_id": graph.graph_id, "assistant_id": assistant_id}
-    metadata = {"created_by": "system", **ids, **request.metadata}
+    assistant, graph = resolved.for_a_run().assistant, resolved.graph
+    kept = _config(assistant)
+    ids = {"graph_id": assistant.graph_id, "assistant_id": assistant.assistant_id}
+    metadata = {**fit_for_runs(msgspec.json.decode(assistant.metadata)), **ids, **request.metadata}
 
     own = {**request.place, "run_id": run_id, "thread_id": thread_id, **ids}
-    given = {
-        key: value
-        for key, value in request.configurable.items()
-        if not key.startswith(INTERNAL) and key not in own
-    }
-    context = {k: v for k, v in request.context.items() if not k.startswith(INTERNAL)}
-    if not context:
-        context = given
-    elif not given:
-        given = context
+    given, context = (
+        {**of_assistant, **of_request}
+        for of_assistant, of_request in zip(
+            _both(kept.get("configurable", {}), msgspec.json.decode(assistant.context), own),
+            _both(request.configurable, request.context, own),
+            strict=True,
+        )
+    )
     config: dict[str, Any] = {
         "configurable": {**given, **own},
-        "metadata": {**request.config_metadata, **metadata},
+        "metadata": {**kept.get("metadata", {}), **request.config_metadata, **metadata},
     }
-    if request.tags is not None:
-        config["tags"] = request.tags
-    if request.recursion_limit is not None:
-        config["recursion_limit"] = request.recursion_limit
+    tags = kept.get("tags") if request.tags is None else request.tags
+    if tags is not None:
+        config["tags"] = tags
+    limit = request.recursion_limit or kept.get("recursion_limit")
+    if limit is not None:
+        config["recursion_limit"] = limit
 
     kwargs = RunKwargs(
         input=request.input,
@@ -67,7 +75,7 @@ def submission(
     return Submission(
         run_id=run_id,
         thread_id=thread_id,
-        assistant_id=assistant_id,
+        assistant_id=assistant.assistant_id,
         graph=graph,
         strategy=Strategy(request.multitask_strategy),
         kwargs=kwargs,
@@ -78,3 +86,19 @@ def submission(
         if request.creates_thread
         else None,
     )
+
+
+def _config(assistant: Assistant) -> dict[str, Any]:
+    config: dict[str, Any] = msgspec.json.decode(assistant.config)
+    return config
+
+
+def _both(
+    configurable: dict[str, Any], context: dict[str, Any], own: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns what clients may set of both; who gives only one of them means both."""
+    configurable = {
+        k: v for k, v in configurable.items() if not k.startswith(INTERNAL) and k not in own
+    }
+    context = {k: v for k, v in context.items() if not k.startswith(INTERNAL)}
+    return configurable or context, context or configurable

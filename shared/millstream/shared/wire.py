@@ -106,6 +106,18 @@ class GraphInfo(msgspec.Struct, kw_only=True, frozen=True):
     announced_at: int = 0  # µs
 
 
+class Assistant(msgspec.Struct, kw_only=True, frozen=True):
+    """One version of an assistant, without its number and its time. Append fields with defaults only."""
+
+    assistant_id: str
+    graph_id: str
+    name: str
+    description: str | None = None
+    config: bytes = b"{}"  # JSON object
+    context: bytes = b"{}"  # JSON object
+    metadata: bytes = b"{}"  # JSON object
+
+
 class Project(msgspec.Struct, kw_only=True, frozen=True):
     """What a worker announces of its langgraph.json beside the graphs, for the API to act on."""
 
@@ -154,6 +166,7 @@ _spec = msgspec.msgpack.Decoder(RunSpec)
 _request = msgspec.msgpack.Decoder(RunRequest)
 _cron = msgspec.msgpack.Decoder(Cron)
 _graph = msgspec.msgpack.Decoder(GraphInfo)
+_assistant = msgspec.msgpack.Decoder(Assistant)
 _project = msgspec.msgpack.Decoder(Project)
 _call = msgspec.msgpack.Decoder(Call)
 _reply = msgspec.msgpack.Decoder(Reply)
@@ -171,7 +184,9 @@ def to_json(value: Any) -> bytes:
         raise InvalidError(TOO_DEEP) from None
 
 
-def pack(struct: RunSpec | RunRequest | Cron | GraphInfo | Project | Call | Reply) -> bytes:
+def pack(
+    struct: RunSpec | RunRequest | Cron | Assistant | GraphInfo | Project | Call | Reply,
+) -> bytes:
     """Returns the struct as msgpack."""
     return _encode(struct)
 
@@ -194,6 +209,11 @@ def unpack_cron(data: bytes) -> Cron:
 def unpack_graph(data: bytes) -> GraphInfo:
     """Returns the announcement; raises msgspec.DecodeError for bytes that are none."""
     return _graph.decode(data)
+
+
+def unpack_assistant(data: bytes) -> Assistant:
+    """Returns the version; raises msgspec.DecodeError for bytes that are none."""
+    return _assistant.decode(data)
 
 
 def unpack_project(data: bytes) -> Project:

@@ -1,7 +1,6 @@
 """Requests for runs, and the Run that answers them. Source: the LangGraph Platform API."""
 
 import math
-import re
 import uuid
 from typing import Annotated, Any, Final, Literal
 
@@ -10,42 +9,21 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, RootMode
 from millstream.api.schemas.base import FARTHEST, Listed, QueryModel, RequestModel
 from millstream.shared.lifecycle import RunStatus
 from millstream.shared.multitask import CancelAction, Strategy
+from millstream.shared.run_metadata import what_is_wrong
 
 StreamMode = Literal[
     "values", "updates", "messages", "messages-tuple", "custom", "events", "debug", "tasks",
     "checkpoints",
 ]  # fmt: skip
-METADATA_KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
-METADATA_KEYS: Final = 32
-METADATA_TEXT: Final = 512  # characters
 MOST_RUNS: Final = 500  # of one batch
 LONGEST_DELAY: Final = 10 * 365 * 86400  # s
 
 
 def _check_metadata(value: dict[str, Any]) -> dict[str, Any]:
-    if len(value) > METADATA_KEYS:
-        raise ValueError(f"at most {METADATA_KEYS} keys are allowed, not {len(value)}")
-    for key, item in value.items():
-        wrong = _what_is_wrong(key, item)
-        if wrong:
-            raise ValueError(wrong)
+    wrong = what_is_wrong(value)
+    if wrong:
+        raise ValueError(wrong)
     return value
-
-
-def _what_is_wrong(key: str, item: Any) -> str:
-    if not METADATA_KEY.fullmatch(key):
-        return f"key {key[:70]!r} is not 1 to 64 of the characters A-Z a-z 0-9 _ -"
-    if not isinstance(item, (str, int, float, bool)):
-        return f"the value of {key!r} must be a string, number or boolean"
-    if isinstance(item, str) and len(item) > METADATA_TEXT:
-        return f"the value of {key!r} is longer than {METADATA_TEXT} characters"
-    return ""
-
-
-def fit_for_runs(metadata: dict[str, Any]) -> dict[str, Any]:
-    """Returns what of somebody's metadata a run can have: the first entries of the right form."""
-    fit = {key: item for key, item in metadata.items() if not _what_is_wrong(key, item)}
-    return dict(list(fit.items())[:METADATA_KEYS])
 
 
 def _as_list(value: Any) -> Any:

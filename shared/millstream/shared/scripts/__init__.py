@@ -3,11 +3,14 @@
 from millstream.shared.scripts.admit import admit
 from millstream.shared.scripts.append import append
 from millstream.shared.scripts.cancel import cancel
+from millstream.shared.scripts.choose_version import choose_version
 from millstream.shared.scripts.claim import Claim, claim
 from millstream.shared.scripts.copy_checkpoints import copy_checkpoints
 from millstream.shared.scripts.copy_thread import copy_thread
+from millstream.shared.scripts.create_assistant import create_assistant
 from millstream.shared.scripts.create_cron import create_cron
 from millstream.shared.scripts.create_thread import create_thread
+from millstream.shared.scripts.delete_assistant import delete_assistant
 from millstream.shared.scripts.delete_cron import delete_cron
 from millstream.shared.scripts.delete_run import delete_run
 from millstream.shared.scripts.delete_thread import delete_thread
@@ -32,6 +35,7 @@ from millstream.shared.scripts.repair_run import repair_run
 from millstream.shared.scripts.repair_thread import repair_thread
 from millstream.shared.scripts.retire_thread import retire_thread
 from millstream.shared.scripts.store_state import store_state
+from millstream.shared.scripts.update_assistant import update_assistant
 from millstream.shared.scripts.update_cron import update_cron
 
 __all__ = [
@@ -41,11 +45,14 @@ __all__ = [
     "admit",
     "append",
     "cancel",
+    "choose_version",
     "claim",
     "copy_checkpoints",
     "copy_thread",
+    "create_assistant",
     "create_cron",
     "create_thread",
+    "delete_assistant",
     "delete_cron",
     "delete_run",
     "delete_thread",
@@ -70,5 +77,6 @@ __all__ = [
     "repair_thread",
     "retire_thread",
     "store_state",
+    "update_assistant",
     "update_cron",
 ]

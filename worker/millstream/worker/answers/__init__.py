@@ -4,13 +4,16 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from millstream.shared.wire import Call
-from millstream.worker.answers import state, store, update
+from millstream.worker.answers import shape, state, store, update
 from millstream.worker.answers.means import Means
 
 __all__ = ["VERBS", "Means"]
 
 # Each returns JSON; what it refuses is one of the errors in `shared.calls.KINDS`.
 VERBS: Final[dict[str, Callable[[Means, Call], Awaitable[bytes]]]] = {
+    "schemas": shape.schemas,
+    "graph": shape.drawn,
+    "subgraphs": shape.subgraphs,
     "state": state.get,
     "history": state.history,
     "update": update.update,

@@ -1,0 +1,37 @@
+"""What an assistant's graph looks like: its schemas, its picture, its subgraphs. A worker answers."""
+
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from millstream.api.body import path_uuid, query_model
+from millstream.api.schemas.assistant import DrawnQuery, SubgraphsQuery
+from millstream.api.state import ask, forwarded
+from millstream.shared.assistants import GraphDirectory
+
+
+async def schemas(request: Request) -> Response:
+    """`GET /assistants/{assistant_id}/schemas`: JSON schemas of what goes in, comes out, is kept."""
+    return await _asked(request, "schemas", {})
+
+
+async def drawn(request: Request) -> Response:
+    """`GET /assistants/{assistant_id}/graph`: nodes and edges; `xray` draws subgraphs in their nodes."""
+    return await _asked(request, "graph", {"xray": query_model(request, DrawnQuery).xray})
+
+
+async def subgraphs(request: Request) -> Response:
+    """`GET /assistants/{assistant_id}/subgraphs`: the schemas of each, by its namespace."""
+    query = query_model(request, SubgraphsQuery)
+    namespace = request.path_params.get("namespace")
+    return await _asked(request, "subgraphs", {"namespace": namespace, "recurse": query.recurse})
+
+
+async def _asked(request: Request, verb: str, arguments: dict[str, Any]) -> Response:
+    directory: GraphDirectory = request.app.state.graphs
+    resolved = await directory.resolve(path_uuid(request, "assistant_id", "assistant"))
+    config = msgspec.json.decode(resolved.assistant.config)  # a graph's factory may look at it
+    body = await ask(request, resolved.graph.graph_id, verb, {**arguments, "config": config})
+    return forwarded(body)
