@@ -4,6 +4,7 @@ import asyncio
 import re
 import time
 import uuid
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -152,7 +153,22 @@ async def copy(request: Request) -> Response:
     409 while a run is active on the thread.
     """
     thread_id = path_uuid(request, "thread_id", "thread")
-    return answer(show_thread(await threads.copy_thread(request.app.state.redis, thread_id)))
+    redis = request.app.state.redis
+    graph_id = await _kept_elsewhere(request, thread_id)
+    if graph_id is None:
+        return answer(show_thread(await threads.copy_thread(redis, thread_id)))
+    done = msgspec.json.decode(await ask(request, graph_id, "copy", {"thread_id": thread_id}))
+    return answer(show_thread(await threads.get_thread(redis, done["thread_id"])))
+
+
+async def _kept_elsewhere(request: Request, thread_id: str) -> str | None:
+    """Returns the graph whose workers keep the thread's checkpoints, None if they lie in Redis.
+
+    Raises NotFoundError if there is no such thread.
+    """
+    record = await threads.get_thread(request.app.state.redis, thread_id)
+    project = await request.app.state.graphs.project()
+    return record.graph_id if project.foreign else None
 
 
 async def prune(request: Request) -> Response:
@@ -168,6 +184,12 @@ async def prune(request: Request) -> Response:
         raise ConflictError(f"thread_ids: a run is active on {', '.join(busy[:10])}")
     pruned = 0
     for thread_id in thread_ids:
+        graph_id = None
+        if body.strategy == "keep_latest":
+            with suppress(NotFoundError):
+                graph_id = await _kept_elsewhere(request, thread_id)
+        if graph_id is not None:
+            await ask(request, graph_id, "prune", {"thread_id": thread_id})
         pruned += await threads.prune(redis, thread_id, body.strategy)
     return answer({"pruned_count": pruned})
 

@@ -1,7 +1,7 @@
 """Thread records: created, read, and shown to the worker's callers."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from millstream.shared.lifecycle import ThreadStatus
 from millstream.shared.redis import Client
 from millstream.shared.wire import Project
 
+Pruner = Callable[[str], Awaitable[None]]
 MOST_METADATA: Final = 1024 * 1024  # bytes of JSON to which patches may add up
 AGAIN: Final = (
     60_000  # ms after which a thread is looked at again whose time was over while it was busy
@@ -222,6 +223,11 @@ async def delete_thread(redis: Client, thread_id: str) -> bool:
     return await scripts.delete_thread(redis, thread_id, [*run_ids, *undone], names, crons)
 
 
+async def exists(redis: Client, thread_id: str) -> bool:
+    """Returns whether there is a record of that id."""
+    return bool(await redis.exists(keys.thread(thread_id)))
+
+
 async def require_thread(redis: Client, thread_id: str) -> None:
     """Raises NotFoundError if there is no such thread."""
     retired = await redis.hget(keys.thread(thread_id), "retired")  # type: ignore[misc]
@@ -229,14 +235,14 @@ async def require_thread(redis: Client, thread_id: str) -> None:
         raise NotFoundError(f"Thread with ID {thread_id} not found")
 
 
-async def copy_thread(redis: Client, thread_id: str) -> ThreadRecord:
-    """Returns a new thread with the state, the metadata and the `ttl` of another.
+async def copy_thread(redis: Client, thread_id: str, target_id: str | None = None) -> ThreadRecord:
+    """Returns a new thread (`target_id`) with the state, the metadata and the `ttl` of another.
 
     Raises:
         NotFoundError: there is no such thread.
         ConflictError: a run is active on it, so its state is about to change.
     """
-    target_id = str(uuid.uuid4())
+    target_id = target_id or str(uuid.uuid4())
     word = "changed"
     while word == "changed":  # a namespace came or went meanwhile
         found = await checkpoints.namespaces(redis, thread_id)
@@ -273,10 +279,10 @@ async def busy_among(redis: Client, thread_ids: Sequence[str]) -> list[str]:
     return [thread_id for thread_id, active in zip(thread_ids, found, strict=True) if active]
 
 
-async def expire(redis: Client, *, most: int) -> int:
+async def expire(redis: Client, *, most: int, prune: Pruner | None = None) -> int:
     """Deletes or prunes the threads whose time is over, oldest first; returns how many it was.
 
-    One with a live run is left as it is; the end of that run gives it new time.
+    `prune` keeps the newest checkpoints of a thread, where those of ours are not the ones. One with a live run is left as it is; the end of that run gives it new time.
     """
     seconds, micros = await redis.time()
     now_ms = seconds * 1000 + micros / 1000
@@ -285,18 +291,24 @@ async def expire(redis: Client, *, most: int) -> int:
     )
     done = 0
     for word, due_ms in due:
-        done += await _expire(redis, word.decode(), due_ms, now_ms)
+        done += await _expire(redis, word.decode(), due_ms, now_ms, prune)
     return done
 
 
-async def _expire(redis: Client, thread_id: str, due_ms: float, now_ms: float) -> bool:
+async def _expire(
+    redis: Client, thread_id: str, due_ms: float, now_ms: float, prune: Pruner | None
+) -> bool:
     strategy = await redis.hget(keys.thread(thread_id), "ttl_strategy")  # type: ignore[misc]
     if strategy is None:  # the thread is gone, or has no time any more
         await scripts.forget_expiry(redis, thread_id, due_ms)
         return False
     if strategy == b"keep_latest":
         try:
-            await checkpoints.prune(redis, thread_id, keep_latest=True)
+            if prune is None:
+                await checkpoints.prune(redis, thread_id, keep_latest=True)
+            else:
+                await idle_epoch(redis, thread_id)
+                await prune(thread_id)
         except ConflictError:
             word = "busy"
         else:

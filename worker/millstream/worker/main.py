@@ -29,6 +29,7 @@ from millstream.worker import graphs
 from millstream.worker.answers import Means
 from millstream.worker.calls import CallLanes
 from millstream.worker.checkpoints.choice import open_checkpointing
+from millstream.worker.checkpoints.saver import FencedSaver
 from millstream.worker.dispatch import RunWorker
 from millstream.worker.execute import Tools
 from millstream.worker.heartbeat import Heartbeat
@@ -101,7 +102,7 @@ async def work(
 
     flushing = publisher.start()
     heartbeat.start()
-    await assistants.announce(redis, _announcements(registry, settings.queue), _project(config))
+    await assistants.announce(redis, _announcements(registry, settings.queue), _project(config, saver))
     lanes_of_calls = [keys.STORE, *map(keys.lane, registry.graph_ids)]
     await queue.report_alive(redis, lanes_of_calls, worker_id, ttl=3 * ALIVE)
     stop, hurry = asyncio.Event(), asyncio.Event()
@@ -120,7 +121,7 @@ async def work(
         asyncio.create_task(_report_alive(redis, lanes_of_calls, worker_id)),
         asyncio.create_task(_every(SWEEP, lambda: _sweep(redis, saver))),
         asyncio.create_task(_every(settings.lease, lambda: reaper.run_once(redis, settings))),
-        asyncio.create_task(_expire(redis, config.ttl)),
+        asyncio.create_task(_expire(redis, config.ttl, saver)),
     ]
     directory = assistants.GraphDirectory(redis)
     firing = _every(crons.EVERY, lambda: crons.run_once(redis, directory, settings))
@@ -175,9 +176,13 @@ def _announcements(registry: graphs.GraphRegistry, queue_name: str) -> list[Grap
     ]
 
 
-def _project(config: CheckpointerConfig) -> Project:
+def _project(config: CheckpointerConfig, saver: BaseCheckpointSaver[Any]) -> Project:
     ttl = config.ttl or CheckpointerTtl()
-    return Project(thread_ttl=ttl.default_ttl, thread_ttl_strategy=ttl.strategy)
+    return Project(
+        thread_ttl=ttl.default_ttl,
+        thread_ttl_strategy=ttl.strategy,
+        foreign=not isinstance(saver, FencedSaver),
+    )
 
 
 async def _report_alive(redis: Client, lanes: list[str], worker_id: str) -> None:
@@ -189,12 +194,16 @@ async def _sweep(redis: Client, saver: BaseCheckpointSaver[Any]) -> None:
         pass  # a full batch: there may be more
 
 
-async def _expire(redis: Client, ttl: CheckpointerTtl | None) -> None:
+async def _expire(
+    redis: Client, ttl: CheckpointerTtl | None, saver: BaseCheckpointSaver[Any]
+) -> None:
     every, most = expiry.EVERY, expiry.MOST
     if ttl is not None:
         every, most = 60 * ttl.sweep_interval_minutes, ttl.sweep_limit
     # A worker that was just started must not wait for long to see whether a turn is due.
-    await _every(min(every, expiry.EVERY), lambda: expiry.run_once(redis, every=every, most=most))
+    await _every(
+        min(every, expiry.EVERY), lambda: expiry.run_once(redis, saver, every=every, most=most)
+    )
 
 
 async def _every(seconds: float, service: Callable[[], Awaitable[object]]) -> None:

@@ -4,13 +4,15 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from millstream.shared.wire import Call
-from millstream.worker.answers import shape, state, store, update
+from millstream.worker.answers import foreign, shape, state, store, update
 from millstream.worker.answers.means import Means
 
 __all__ = ["VERBS", "Means"]
 
 # Each returns JSON; what it refuses is one of the errors in `shared.calls.KINDS`.
 VERBS: Final[dict[str, Callable[[Means, Call], Awaitable[bytes]]]] = {
+    "copy": foreign.copy,
+    "prune": foreign.prune,
     "schemas": shape.schemas,
     "graph": shape.drawn,
     "subgraphs": shape.subgraphs,

@@ -3,6 +3,9 @@
 LangGraph works on a copy (`StagedSaver`); then one script stores the checkpoints and the thread's
 record, if the thread is still as it was read: see store_state.lua. No run waits for an update, and a
 worker that is late or dies has changed nothing.
+
+Another checkpointer than Millstream's is written at once. The thread is looked at before and after: a
+run that began meanwhile is told of, and can't be kept from going on behind the older state.
 """
 
 import logging
@@ -11,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.errors import InvalidUpdateError
 from langgraph.types import StateSnapshot, StateUpdate
 
@@ -51,7 +55,7 @@ async def update(means: Means, call: Call) -> bytes:
     thread_id, place = given["thread_id"], given["checkpoint"]
     while True:
         epoch = await threads.idle_epoch(means.redis, thread_id)
-        saver = StagedSaver.over(_ours(means))
+        saver = _writable(means)
         config = config_of(call, place)
         async with means.registry.open(call.graph_id, config, saver) as graph:
             if "checkpoint_id" in place and await saver.aget_tuple(config) is None:
@@ -86,15 +90,22 @@ async def seed(means: Means, call: Call) -> bytes:
     Raises RefusedError, InvalidError, UnavailableError as `update` does.
     """
     supersteps = [[_state_update(u) for u in step] for step in call.arguments["supersteps"]]
-    saver = StagedSaver.over(_ours(means))
+    thread_id = call.arguments["thread_id"]
+    saver = _writable(means)
+    if not isinstance(saver, StagedSaver) and await threads.exists(means.redis, thread_id):
+        return encode({"created": False})
     config = config_of(call, {})
-    async with means.registry.open(call.graph_id, config, saver) as graph:
-        await _applied(graph, config, supersteps)
-        fields = call.arguments["fields"] | await _record(means, call, graph)
     try:
+        async with means.registry.open(call.graph_id, config, saver) as graph:
+            await _applied(graph, config, supersteps)
+            fields = call.arguments["fields"] | await _record(means, call, graph)
         await _stored(means, call, saver, None, fields)
     except ConflictError:
         return encode({"created": False})
+    except BaseException:
+        if not isinstance(saver, StagedSaver):
+            await means.saver.adelete_thread(thread_id)
+        raise
     return encode({"created": True})
 
 
@@ -153,20 +164,26 @@ def _interrupts(state: StateSnapshot) -> dict[str, list[dict[str, Any]]]:
 async def _stored(
     means: Means,
     call: Call,
-    saver: StagedSaver,
+    saver: BaseCheckpointSaver[Any],
     epoch: int | None,
     fields: dict[str, Any],
 ) -> bool:
     """Stores what was staged; returns False if the state is to be read again."""
     thread_id = call.arguments["thread_id"]
+    staged = saver.staged if isinstance(saver, StagedSaver) else None
     word = await scripts.store_state(
         means.redis,
         thread_id,
-        saver.staged,
+        staged or {},
         epoch=epoch,
         deadline_ms=int(call.deadline * 1000),
         fields=fields,
     )
+    if staged is None and epoch is not None and word in ("busy", "changed"):
+        raise ConflictError(
+            f"Thread {thread_id} was in use while its state was written: the state is stored, and what "
+            "began meanwhile may go on from the one before it. Read the state."
+        )
     match word:
         case "missing":
             raise NotFoundError(f"Thread with ID {thread_id} not found")
@@ -185,11 +202,8 @@ def _state_update(given: dict[str, Any]) -> StateUpdate:
     return StateUpdate(values, given.get("as_node"))
 
 
-def _ours(means: Means) -> FencedSaver:
-    """Returns the saver whose checkpoints one script can store; raises RefusedError for another."""
+def _writable(means: Means) -> BaseCheckpointSaver[Any]:
+    """Returns what an update is written through: a copy of ours, or the project's own as it is."""
     if isinstance(means.saver, FencedSaver):
-        return means.saver
-    raise RefusedError(
-        "The state can't be written over HTTP here: checkpoints are kept by a checkpointer of the "
-        "project's own, which can't store them in one step with the thread's record."
-    )
+        return StagedSaver.over(means.saver)
+    return means.saver
