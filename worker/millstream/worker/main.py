@@ -102,7 +102,9 @@ async def work(
 
     flushing = publisher.start()
     heartbeat.start()
-    await assistants.announce(redis, _announcements(registry, settings.queue), _project(config, saver))
+    await assistants.announce(
+        redis, _announcements(registry, settings.queue), _project(config, saver)
+    )
     lanes_of_calls = [keys.STORE, *map(keys.lane, registry.graph_ids)]
     await queue.report_alive(redis, lanes_of_calls, worker_id, ttl=3 * ALIVE)
     stop, hurry = asyncio.Event(), asyncio.Event()

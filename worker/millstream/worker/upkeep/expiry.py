@@ -53,6 +53,8 @@ def _pruner(saver: BaseCheckpointSaver[Any] | None) -> threads.Pruner | None:
         try:
             await saver.aprune([thread_id], strategy="keep_latest")
         except NotImplementedError:
-            log.warning("thread %s keeps all its checkpoints: its checkpointer can't prune", thread_id)
+            log.warning(
+                "thread %s keeps all its checkpoints: its checkpointer can't prune", thread_id
+            )
 
     return prune
