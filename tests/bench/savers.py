@@ -5,7 +5,6 @@ A loop of ten steps, each of which adds a message of 300 bytes to those that are
 BENCH_POSTGRES_URL names a server; the library's saver for Redis if it can be imported.
 """
 
-import asyncio
 import os
 import statistics
 import tempfile
