@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from api.states import SHOWN, shows
-from api.told import NOBODY, detail
+from api.told import NOBODY, Running, detail
 from millstream.api.schemas.assistant import (
     AssistantCreate,
     AssistantDelete,
@@ -21,7 +21,9 @@ from millstream.api.schemas.assistant import (
     VersionChoice,
     VersionSearch,
 )
+from millstream.shared import assistant_records
 from millstream.shared.assistants import default_assistant_id
+from millstream.shared.redis import connect
 
 DEEP: dict[str, Any] = reduce(lambda inner, _: {"a": inner}, range(40), {})
 STEPS_ID = default_assistant_id("steps")
@@ -150,7 +152,9 @@ async def test_patch(http: httpx.AsyncClient, mark: dict[str, str]) -> None:
     assert (merged["metadata"], merged["name"]) == ({**mark, "more": [1]}, "second")
 
 
-async def test_a_default_assistant_is_changed_but_not_deleted(http: httpx.AsyncClient) -> None:
+async def test_a_default_assistant_is_changed_but_not_deleted(
+    http: httpx.AsyncClient, system: Running
+) -> None:
     path = f"/assistants/{default_assistant_id('custom')}"
     before = (await http.get(path)).json()
     patched = (await http.patch(path, json={"config": knobs(n=1), "metadata": {"x": 1}})).json()
@@ -167,6 +171,9 @@ async def test_a_default_assistant_is_changed_but_not_deleted(http: httpx.AsyncC
         assert (refused.status_code, "default" in detail(refused)) == (409, True)
     back = await http.post(f"{path}/latest", json={"version": 1})
     assert {**back.json(), "updated_at": ""} == {**before, "updated_at": ""}
+    redis = connect(system.fleet.redis_url)
+    await assistant_records.delete(redis, before["assistant_id"])  # for the other tests
+    await redis.aclose()
 
 
 @shows(VersionSearch, "metadata", "limit", "offset")

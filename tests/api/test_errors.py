@@ -180,11 +180,19 @@ async def test_an_unknown_cancel_action_is_refused(http: httpx.AsyncClient, thre
         assert detail(response).startswith("action: ")
 
 
-async def test_webhooks_are_refused_by_name(http: httpx.AsyncClient) -> None:
-    for value in ("http://example.com/", ""):
-        response = await http.post("/runs", json={**STEPS, "webhook": value})
+@pytest.mark.parametrize(
+    "value", ["", "x", "/path", "ftp://example.com", "http://127.0.0.1/", "http://localhost/", 5]
+)
+async def test_a_webhook_that_is_not_called_is_refused_by_name(
+    http: httpx.AsyncClient, thread: str, value: Any
+) -> None:
+    for path in ("/runs", f"/threads/{thread}/runs/stream", f"/threads/{thread}/runs/wait"):
+        response = await http.post(path, json={**STEPS, "webhook": value})
         assert response.status_code == 422
-        assert detail(response) == "webhook: webhooks are not delivered by this version"
+        assert detail(response).startswith("webhook: ")
+    cron = {"assistant_id": "steps", "schedule": "0 0 1 1 *", "webhook": value}
+    response = await http.post("/runs/crons", json=cron)
+    assert (response.status_code, detail(response)[:8]) == (422, "webhook:")
 
 
 @pytest.mark.parametrize("strategy", ["bogus", "", "ENQUEUE"])

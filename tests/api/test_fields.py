@@ -389,19 +389,7 @@ async def test_langsmith_tracer_is_checked(http: httpx.AsyncClient) -> None:
     assert response.json()["detail"].startswith("langsmith_tracer.project_name: ")
 
 
-@shows("webhook")
-async def test_a_webhook_is_refused_rather_than_dropped(http: httpx.AsyncClient) -> None:
-    body: dict[str, Any] = {
-        "assistant_id": "steps",
-        "input": {"items": []},
-        "webhook": "https://example.com",
-    }
-    for path in ("/runs", "/runs/stream", "/runs/wait"):
-        response = await http.post(path, json=body)
-        assert response.status_code == 422
-        assert "webhook" in response.json()["detail"]
-
-
 def test_every_field_has_a_test() -> None:
     importlib.import_module("api.test_fields_life")
+    importlib.import_module("e2e.test_webhooks")
     assert set(SHOWN) == {*RunCreateStateful.model_fields, *RunCreateStateless.model_fields}

@@ -26,7 +26,7 @@ from millstream.shared.errors import (
 from millstream.shared.queue import redis_time, report_alive, report_gone
 from millstream.shared.redis import Client
 from millstream.shared.submission import submission
-from millstream.shared.wire import Assistant, GraphInfo, RunRequest
+from millstream.shared.wire import Assistant, GraphInfo, Project, RunRequest
 
 CONTENDERS = 50
 
@@ -194,7 +194,9 @@ async def test_a_graph_that_live_workers_have_not_served_for_long_is_taken_out(
     assert await served() == (True, False)
     old_one = await graphs.resolve("old")
     with pytest.raises(UnavailableError, match=r"'old'.*not served"):
-        submission(RunRequest(assistant_id="old"), old_one, run_id=new_id(), thread_id=new_id())
+        submission(
+            RunRequest(assistant_id="old"), old_one, Project(), run_id=new_id(), thread_id=new_id()
+        )
     await report_alive(any_redis, [old], "w1", ttl=30)
     assert await served() == (True, True)
     await report_gone(any_redis, [old], "w1")
@@ -234,7 +236,7 @@ async def test_what_an_assistant_says_comes_under_what_a_run_asks(
     resolved = await (await directory(any_redis)).resolve(record.assistant.assistant_id)
     request = RunRequest(assistant_id="x", metadata={"k": 2}, config_metadata={"n": 2}, **asked)
     ids: dict[str, Any] = {"run_id": new_id(), "thread_id": new_id()}
-    made = submission(request, resolved, **ids)
+    made = submission(request, resolved, Project(), **ids)
     own = {"graph_id": "echo", "assistant_id": record.assistant.assistant_id}
     assert made.assistant_id == record.assistant.assistant_id
     assert msgspec.json.decode(made.metadata_json) == {"team": "a", "k": 2, **own}
@@ -246,6 +248,6 @@ async def test_what_an_assistant_says_comes_under_what_a_run_asks(
         "recursion_limit": 7,
     }
     over = RunRequest(assistant_id="x", tags=[], recursion_limit=3)
-    made = submission(over, resolved, **ids)
+    made = submission(over, resolved, Project(), **ids)
     assert (made.kwargs.config["tags"], made.kwargs.config["recursion_limit"]) == ([], 3)
     await assistant_records.delete(any_redis, record.assistant.assistant_id)

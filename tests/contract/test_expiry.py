@@ -181,7 +181,7 @@ async def test_what_a_project_announces_is_the_lifetime_of_new_threads(any_redis
     graph = await directory.resolve("g")
     for temporary, expected in ((False, b"30000"), (True, None)):
         request = RunRequest(assistant_id="g", creates_thread=True, temporary=temporary)
-        submitted = submission(request, graph, run_id=new_id(), thread_id=new_id(), ttl=ttl)
+        submitted = submission(request, graph, project, run_id=new_id(), thread_id=new_id())
         record = await runs.submit(any_redis, submitted, stream_ttl=60)
         thread = keys.thread(submitted.thread_id)
         assert await any_redis.hget(thread, "ttl") == expected  # type: ignore[misc]

@@ -74,6 +74,7 @@ PARTS = {  # brought in by scripts, with their keys
     "expiry.lua",
     "forget_cron.lua",
     "forget_runs.lua",
+    "outbox.lua",
     "held.lua",
     "thread_index.lua",
     "release.lua",

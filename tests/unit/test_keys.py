@@ -71,6 +71,7 @@ def test_the_permanent_keys_are_those_that_say_so() -> None:
     always = {
         keys.assistants(),
         keys.crons(),
+        keys.deliveries(),
         keys.expiring(),
         keys.graphs(),
         keys.garbage(),

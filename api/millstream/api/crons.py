@@ -21,13 +21,15 @@ from millstream.api.schemas.cron import (
     CronSearch,
 )
 from millstream.api.schemas.run import RunCreateStateful, RunCreateStateless
-from millstream.api.shown import show_cron, when
+from millstream.api.shown import show_cron
 from millstream.shared import crons, queue
 from millstream.shared.assistants import GraphDirectory
 from millstream.shared.crons import DISABLED_BECAUSE, CronRecord, Wanted
 from millstream.shared.errors import InvalidError, NotFoundError
 from millstream.shared.redis import Client
+from millstream.shared.run_json import when
 from millstream.shared.run_metadata import fit_for_runs
+from millstream.shared.submission import check_webhook
 from millstream.shared.wire import Cron, RunRequest, to_json
 
 LARGEST_PAYLOAD: Final = 64 * 1024  # bytes of JSON
@@ -65,6 +67,7 @@ async def _create(
         metadata=to_json(body.metadata),
     )
     await _check_end(request, cron)
+    check_webhook(body.webhook, await _directory(request).project())
     payload, asked = _payload(cron, _given(body))
     return answer(show_cron(await crons.create(_redis(request), cron, payload, asked)))
 
@@ -127,6 +130,7 @@ async def patch(request: Request) -> Response:
     cron_id = path_uuid(request, "cron_id", "cron")
     body = await read_model(request, CronPatch)
     redis = _redis(request)
+    check_webhook(body.webhook, await _directory(request).project())
     for _ in range(crons.TRIES):
         record = await crons.get(redis, cron_id)
         cron = _patched(record, body)

@@ -22,7 +22,6 @@ from millstream.api.schemas.run import (
     RunsCancel,
     RunsCancelQuery,
 )
-from millstream.api.shown import show_run
 from millstream.api.sse import EventStream, FinalOutput
 from millstream.shared import runs, threads
 from millstream.shared.assistants import GraphDirectory
@@ -30,6 +29,7 @@ from millstream.shared.errors import MillstreamError, NotFoundError, Unavailable
 from millstream.shared.lifecycle import TERMINAL
 from millstream.shared.multitask import CancelAction
 from millstream.shared.redis import Client
+from millstream.shared.run_json import show_run
 from millstream.shared.runs import RunRecord, Submission
 from millstream.shared.stream import START, Entry, Position, Reader, StreamHub, parse_position
 from millstream.shared.submission import submission
@@ -119,8 +119,8 @@ async def _admit(request: Request, body: RunCreate, run_id: str, thread_id: str)
 async def _submission(request: Request, body: RunCreate, run_id: str, thread_id: str) -> Submission:
     directory: GraphDirectory = request.app.state.graphs
     resolved = await directory.resolve(body.assistant_id)
-    ttl = threads.default_ttl(await directory.project())
-    return submission(run_request(body), resolved, run_id=run_id, thread_id=thread_id, ttl=ttl)
+    project = await directory.project()
+    return submission(run_request(body), resolved, project, run_id=run_id, thread_id=thread_id)
 
 
 async def _submit(request: Request, submitted: Submission) -> RunRecord:

@@ -1,52 +1,15 @@
 """Records → the JSON that clients see."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from millstream.shared.assistant_records import AssistantRecord
 from millstream.shared.crons import CronRecord
-from millstream.shared.runs import RunRecord
+from millstream.shared.run_json import when
 from millstream.shared.threads import ThreadRecord
 
 NULL = msgspec.Raw(b"null")
-
-
-def when(micros: int) -> str:
-    """Returns a time in µs as ISO 8601 with microseconds, in UTC."""
-    return datetime.fromtimestamp(micros / 1_000_000, UTC).isoformat(timespec="microseconds")
-
-
-def show_run(record: RunRecord, select: list[str] | None = None) -> dict[str, Any]:
-    """Returns a `Run`, or the selected fields of it."""
-    spec = record.spec
-    run = {
-        "run_id": spec.run_id,
-        "thread_id": spec.thread_id,
-        "assistant_id": spec.assistant_id,
-        "metadata": msgspec.Raw(spec.metadata),
-        "status": record.status.value,
-        "kwargs": msgspec.Raw(spec.kwargs),
-        "multitask_strategy": spec.strategy,
-        "created_at": when(record.created_at),
-        "updated_at": when(record.updated_at),
-        "langsmith_session_name": _project(spec.kwargs),
-    }
-    return {field: run[field] for field in select} if select else run
-
-
-class _Traced(msgspec.Struct):
-    """The one part of a request that is looked at when its run is shown."""
-
-    langsmith_tracer: dict[str, str] | None = None
-
-
-def _project(kwargs: bytes) -> str | None:
-    if b'"langsmith_tracer":{' not in kwargs:  # so that inputs are not read for nothing
-        return None
-    tracer = msgspec.json.decode(kwargs, type=_Traced).langsmith_tracer
-    return tracer.get("project_name") if tracer else None
 
 
 def show_thread(record: ThreadRecord) -> dict[str, Any]:

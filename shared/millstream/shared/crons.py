@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from millstream.shared import keys, runs, scripts, threads
+from millstream.shared import keys, runs, scripts
 from millstream.shared.assistants import GraphDirectory
 from millstream.shared.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
 from millstream.shared.queue import redis_time
@@ -297,8 +297,8 @@ async def _fire_read(
     try:
         request = unpack_request(record[1])
         resolved = await firing.directory.resolve(request.assistant_id)
-        ttl = threads.default_ttl(await firing.directory.project())
-        submitted = submission(request, resolved, run_id=run_id, thread_id=thread_id, ttl=ttl)
+        project = await firing.directory.project()
+        submitted = submission(request, resolved, project, run_id=run_id, thread_id=thread_id)
     except (NotFoundError, InvalidError, msgspec.MsgspecError, RecursionError) as error:
         await _disable(firing.redis, cron, version, str(error))
         return "disabled"

@@ -234,6 +234,16 @@ def crons_of(thread_id: str) -> str:
     return f"{PREFIX}:{{{thread_id}}}:crons"
 
 
+def deliveries() -> str:
+    """sorted set, permanent: job ids of ended runs with a webhook → when its call is due (ms)."""
+    return f"{PREFIX}:deliveries"
+
+
+def delivery(thread_id: str, run_id: str) -> str:
+    """hash, TTL: what a webhook is told of a run's end, and how often that was tried."""
+    return f"{PREFIX}:{{{thread_id}}}:delivery:{run_id}"
+
+
 def control(worker_id: str) -> str:
     """channel: job ids that this worker should look at now, because a cancel was asked for."""
     return f"{PREFIX}:worker:{worker_id}:control"
@@ -247,6 +257,7 @@ def permanent(queue_names: list[str], graph_ids: list[str]) -> frozenset[str]:
         [
             assistants(),
             crons(),
+            deliveries(),
             expiring(),
             graphs(),
             garbage(),

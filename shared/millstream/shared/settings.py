@@ -132,6 +132,38 @@ class Settings:
     aes_key: str = _setting(
         "LANGGRAPH_AES_KEY", "", "Encrypts checkpoints (AES): 16, 24 or 32 bytes.", secret=True
     )
+    webhook_secret: str = _setting(
+        "WEBHOOK_SECRET",
+        "",
+        "Signs what webhooks are told (docs/webhooks.md); several, with commas, while one replaces "
+        "the other.",
+        secret=True,
+    )
+    webhook_networks: str = _setting(
+        "WEBHOOK_NETWORKS",
+        "",
+        "Private networks that webhooks may reach all the same: `10.1.0.0/16,192.168.7.9/32`.",
+    )
+    webhook_base_url: str = _setting(
+        "WEBHOOK_BASE_URL", "", "Where webhooks lead that are a path alone: `https://app.example`."
+    )
+    webhook_timeout: float = _setting(
+        "WEBHOOK_TIMEOUT_SECS", 10.0, "A receiver must have answered within this time.",
+        low=0.1, high=300, unit="s",
+    )  # fmt: skip
+    webhook_retry: float = _setting(
+        "WEBHOOK_RETRY_SECS",
+        5.0,
+        "After the first try in vain a webhook is called again so much later, then twice as late "
+        "each time, up to an hour.",
+        low=0.05,
+        high=3600,
+        unit="s",
+    )
+    webhook_give_up: float = _setting(
+        "WEBHOOK_GIVE_UP_SECS", 86400.0, "So long after the run's end a webhook is given up.",
+        low=1, high=3 * 86400, unit="s",
+    )  # fmt: skip
     log_level: str = _setting(
         "LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR.", words="DEBUG INFO WARNING ERROR"
     )

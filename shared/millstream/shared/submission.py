@@ -9,19 +9,21 @@ from typing import Any, Final
 import msgspec
 
 from millstream.shared.assistants import Resolved
+from millstream.shared.errors import InvalidError
 from millstream.shared.multitask import Strategy
 from millstream.shared.run_metadata import fit_for_runs
 from millstream.shared.runs import Submission
-from millstream.shared.threads import Ttl, new_thread_fields
-from millstream.shared.wire import Assistant, RunKwargs, RunRequest, to_json
+from millstream.shared.threads import default_ttl, new_thread_fields
+from millstream.shared.webhook_url import what_is_wrong
+from millstream.shared.wire import Assistant, Project, RunKwargs, RunRequest, to_json
 
 INTERNAL: Final = "__pregel_"  # LangGraph's own entries in `configurable`: not for clients
 
 
 def submission(
-    request: RunRequest, resolved: Resolved, *, run_id: str, thread_id: str, ttl: Ttl | None = None
+    request: RunRequest, resolved: Resolved, project: Project, *, run_id: str, thread_id: str
 ) -> Submission:
-    """Returns what `runs.submit` admits; `ttl` is that of a thread that the run brings with it.
+    """Returns what `runs.submit` admits, by the rules that the project's workers announced.
 
     Of config and context, the assistant's come first and the request's over them, name by name.
 
@@ -29,6 +31,7 @@ def submission(
         InvalidError: something can't be kept.
         UnavailableError: the assistant's graph was taken out of the deployment.
     """
+    check_webhook(request.webhook, project)
     assistant, graph = resolved.for_a_run().assistant, resolved.graph
     kept = _config(assistant)
     ids = {"graph_id": assistant.graph_id, "assistant_id": assistant.assistant_id}
@@ -82,10 +85,17 @@ def submission(
         kwargs_json=to_json(kwargs),
         metadata_json=to_json(metadata),
         delay_ms=round(request.after_seconds * 1000),
-        new_thread=new_thread_fields({}, None if request.temporary else ttl)
+        new_thread=new_thread_fields({}, None if request.temporary else default_ttl(project))
         if request.creates_thread
         else None,
     )
+
+
+def check_webhook(url: str | None, project: Project) -> None:
+    """Raises InvalidError for a URL that the project does not call."""
+    wrong = "" if url is None else what_is_wrong(url, project.webhooks)
+    if wrong:
+        raise InvalidError(f"webhook: {wrong}")
 
 
 def _config(assistant: Assistant) -> dict[str, Any]:

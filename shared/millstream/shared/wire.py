@@ -118,11 +118,24 @@ class Assistant(msgspec.Struct, kw_only=True, frozen=True):
     metadata: bytes = b"{}"  # JSON object
 
 
+class WebhookPolicy(msgspec.Struct, kw_only=True, frozen=True):
+    """Which URLs webhooks may have. Source of the names: `webhooks.url` of langgraph.json."""
+
+    require_https: bool = False
+    allowed_domains: list[str] = []  # `example.com`, `*.example.com`; none: any
+    allowed_ports: list[int] = []  # none: any
+    max_url_length: int = 65536  # characters
+    disable_loopback: bool = True
+    networks: list[str] = []  # private ones that may be called all the same, as 10.1.0.0/16
+    relative: bool = False  # whether a path alone may be given
+
+
 class Project(msgspec.Struct, kw_only=True, frozen=True):
     """What a worker announces of its langgraph.json beside the graphs, for the API to act on."""
 
     thread_ttl: float | None = None  # minutes, of threads that are created without one
     thread_ttl_strategy: str = "delete"
+    webhooks: WebhookPolicy = WebhookPolicy()
     foreign: bool = False  # checkpoints lie where only its workers reach them
 
 

@@ -24,8 +24,8 @@ from millstream.shared import assistants, keys, queue
 from millstream.shared.errors import SettingError
 from millstream.shared.redis import AWAY, REFUSING, Client, connect, findings, masked
 from millstream.shared.settings import Settings
-from millstream.shared.wire import GraphInfo, Project
-from millstream.worker import graphs
+from millstream.shared.wire import GraphInfo, Project, WebhookPolicy
+from millstream.worker import graphs, webhooks
 from millstream.worker.answers import Means
 from millstream.worker.calls import CallLanes
 from millstream.worker.checkpoints.choice import open_checkpointing
@@ -33,7 +33,7 @@ from millstream.worker.checkpoints.saver import FencedSaver
 from millstream.worker.dispatch import RunWorker
 from millstream.worker.execute import Tools
 from millstream.worker.heartbeat import Heartbeat
-from millstream.worker.project import CheckpointerConfig, CheckpointerTtl, read_config
+from millstream.worker.project import CheckpointerConfig, CheckpointerTtl, ConfigFile, read_config
 from millstream.worker.publish import Publisher
 from millstream.worker.upkeep import crons, expiry, reaper, sweep
 
@@ -59,7 +59,7 @@ def main() -> None:
             level=settings.log_level, format="%(levelname)-7s %(name)s: %(message)s"
         )
         logging.getLogger("arq").setLevel(logging.WARNING)
-        config = read_config(arguments.config).checkpointer or CheckpointerConfig()
+        config = read_config(arguments.config)
         uvloop.run(work(registry, settings, config, arguments.config.resolve().parent))
     except SettingError as error:
         sys.stderr.write(f"{error}\n")
@@ -67,12 +67,14 @@ def main() -> None:
 
 
 async def work(
-    registry: graphs.GraphRegistry, settings: Settings, config: CheckpointerConfig, folder: Path
+    registry: graphs.GraphRegistry, settings: Settings, config: ConfigFile, folder: Path
 ) -> None:
     """Works until SIGTERM or SIGINT; `folder` is langgraph.json's.
 
     Raises SettingError if Redis or the checkpointer can't be used.
     """
+    kept = config.checkpointer or CheckpointerConfig()
+    caller = webhooks.open_caller(config.webhooks, settings)
     worker_id = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     redis = connect(settings.redis_url)
     blocking = connect(settings.redis_url, reply_timeout=None)
@@ -90,7 +92,7 @@ async def work(
     asyncio.get_running_loop().set_default_executor(threads)
     opened = AsyncExitStack()
     checkpointing = await opened.enter_async_context(
-        open_checkpointing(redis, settings, config, folder)
+        open_checkpointing(redis, settings, kept, folder)
     )
     saver = checkpointing.saver
     publisher = Publisher(
@@ -103,7 +105,7 @@ async def work(
     flushing = publisher.start()
     heartbeat.start()
     await assistants.announce(
-        redis, _announcements(registry, settings.queue), _project(config, saver)
+        redis, _announcements(registry, settings.queue), _project(kept, saver, caller.policy)
     )
     lanes_of_calls = [keys.STORE, *map(keys.lane, registry.graph_ids)]
     await queue.report_alive(redis, lanes_of_calls, worker_id, ttl=3 * ALIVE)
@@ -123,11 +125,13 @@ async def work(
         asyncio.create_task(_report_alive(redis, lanes_of_calls, worker_id)),
         asyncio.create_task(_every(SWEEP, lambda: _sweep(redis, saver))),
         asyncio.create_task(_every(settings.lease, lambda: reaper.run_once(redis, settings))),
-        asyncio.create_task(_expire(redis, config.ttl, saver)),
+        asyncio.create_task(_expire(redis, kept.ttl, saver)),
     ]
     directory = assistants.GraphDirectory(redis)
     firing = _every(crons.EVERY, lambda: crons.run_once(redis, directory, settings))
     lanes.append(asyncio.create_task(firing))
+    deliverer = webhooks.Deliverer(redis, caller, settings)
+    lanes.append(asyncio.create_task(_every(webhooks.EVERY, deliverer.run_once)))
     serving = asyncio.create_task(worker.serve())
     ready = {
         "graphs": [source.graph_id for source in registry.sources],
@@ -153,6 +157,8 @@ async def work(
         for lane in lanes:
             lane.cancel()
         await asyncio.gather(serving, *lanes, return_exceptions=True)
+        await deliverer.drain()
+        await caller.aclose()
         heartbeat.stop()
         await publisher.stop()
         await registry.store.aclose()
@@ -178,11 +184,14 @@ def _announcements(registry: graphs.GraphRegistry, queue_name: str) -> list[Grap
     ]
 
 
-def _project(config: CheckpointerConfig, saver: BaseCheckpointSaver[Any]) -> Project:
-    ttl = config.ttl or CheckpointerTtl()
+def _project(
+    kept: CheckpointerConfig, saver: BaseCheckpointSaver[Any], policy: WebhookPolicy
+) -> Project:
+    ttl = kept.ttl or CheckpointerTtl()
     return Project(
         thread_ttl=ttl.default_ttl,
         thread_ttl_strategy=ttl.strategy,
+        webhooks=policy,
         foreign=not isinstance(saver, FencedSaver),
     )
 

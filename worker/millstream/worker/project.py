@@ -45,6 +45,24 @@ class CheckpointerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     path: str | None = None  # './file.py:name' of a checkpointer of the user's own
 
 
+class WebhookUrls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`webhooks.url` of langgraph.json: which URLs a run may have called."""
+
+    require_https: bool = False
+    allowed_domains: list[str] = []
+    allowed_ports: list[int] = []
+    max_url_length: Annotated[int, msgspec.Meta(gt=0)] = 65536
+    disable_loopback: bool = True
+
+
+class WebhooksConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`webhooks` of langgraph.json."""
+
+    env_prefix: str = "LG_WEBHOOK_"  # of the variables that headers may name
+    url: WebhookUrls = WebhookUrls()
+    headers: dict[str, str] = {}  # `${{ env.LG_WEBHOOK_TOKEN }}` stands for a variable
+
+
 class ConfigFile(msgspec.Struct):
     """The keys of langgraph.json that a worker reads; others are for the API or for image builds."""
 
@@ -54,6 +72,7 @@ class ConfigFile(msgspec.Struct):
     auth: dict[str, object] | None = None
     checkpointer: CheckpointerConfig | None = None
     store: StoreSettings | None = None
+    webhooks: WebhooksConfig = WebhooksConfig()
 
 
 def read_config(path: Path) -> ConfigFile:

@@ -61,7 +61,7 @@ class CronRun(RequestModel):
     input: Any = Field(default=None, description="The graph's input, the same each time.")
     config: Config | None = None
     context: dict[str, Any] | None = None
-    webhook: str | None = None
+    webhook: str | None = Field(default=None, min_length=1, max_length=65536)
     interrupt_before: Breakpoints | None = None
     interrupt_after: Breakpoints | None = None
     stream_mode: StreamModes | None = None

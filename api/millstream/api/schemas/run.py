@@ -116,7 +116,9 @@ class RunCreate(RequestModel):
     metadata: RunMetadata = {}
     config: Config = Config()
     context: dict[str, Any] = {}
-    webhook: str | None = None
+    webhook: str | None = Field(
+        default=None, min_length=1, max_length=65536, description="Called once the run has ended."
+    )
     interrupt_before: Breakpoints | None = None
     interrupt_after: Breakpoints | None = None
     stream: bool = False
@@ -138,8 +140,6 @@ class RunCreate(RequestModel):
 
     @model_validator(mode="after")
     def _agrees(self) -> "RunCreate":
-        if self.webhook is not None:
-            raise ValueError("webhook: webhooks are not delivered by this version")
         if self.command is not None and self.input == {}:
             self.input = None
         if self.command is not None and self.input is not None:

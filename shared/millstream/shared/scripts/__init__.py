@@ -34,7 +34,9 @@ from millstream.shared.scripts.read_events import read_events
 from millstream.shared.scripts.repair_run import repair_run
 from millstream.shared.scripts.repair_thread import repair_thread
 from millstream.shared.scripts.retire_thread import retire_thread
+from millstream.shared.scripts.settle_delivery import settle_delivery
 from millstream.shared.scripts.store_state import store_state
+from millstream.shared.scripts.take_deliveries import take_deliveries
 from millstream.shared.scripts.update_assistant import update_assistant
 from millstream.shared.scripts.update_cron import update_cron
 
@@ -76,7 +78,9 @@ __all__ = [
     "repair_run",
     "repair_thread",
     "retire_thread",
+    "settle_delivery",
     "store_state",
+    "take_deliveries",
     "update_assistant",
     "update_cron",
 ]

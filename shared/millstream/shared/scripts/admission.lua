@@ -16,13 +16,14 @@ local function admission(KEYS, ARGV)
   if tonumber(ARGV[12]) > 0 and redis.call('SCARD', KEYS[7]) >= tonumber(ARGV[12]) then return {'full'} end
 
   if not known then
-    redis.call('HSET', KEYS[1], 'created_at', now_us, 'state_updated_at', now_us, unpack(ARGV, 15))
+    redis.call('HSET', KEYS[1], 'created_at', now_us, 'state_updated_at', now_us, unpack(ARGV, 16))
   end
   redis.call('HSET', KEYS[1], 'updated_at', now_us, 'graph_id', ARGV[8], 'assistant_id', ARGV[9],
     'named', ARGV[14])
   file_thread(KEYS[1], ARGV[1]:match('^[^/]+'))
   redis.call('HSET', KEYS[4], 'spec', ARGV[3], 'status', ARGV[4], 'created_at', now_us, 'updated_at', now_us,
     'fence', 0, 'attempt', 0, 'graph', ARGV[8], 'protocol', ARGV[11], 'queue', ARGV[13])
+  if ARGV[15] ~= '' then redis.call('HSET', KEYS[4], 'webhook', ARGV[15]) end
   redis.call('ZADD', KEYS[2], now_us, ARGV[2])
   redis.call('SADD', KEYS[7], ARGV[1])
   push_expiry(KEYS[1], KEYS[8], ARGV[1]:match('^[^/]+'), now_ms + tonumber(ARGV[6]))

@@ -24,7 +24,8 @@
   ARGV[12] most          runs that may be alive at a time; 0: no limit
   ARGV[13] queue         its name
   ARGV[14] named         the sets of leaves of these two (leaves.named_by)
-  ARGV[15…] field, value, … of the thread to create
+  ARGV[15] webhook       what is called when it has ended, '' for none
+  ARGV[16…] field, value, … of the thread to create
 
   Returns {'admitted', now in µs, job id of the run that it displaced or ''}, {'missing'}, {'busy'} or {'full'}.
   A repeat with the same run id changes nothing and is 'admitted' again.

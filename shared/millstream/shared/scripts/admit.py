@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import msgspec
+
 from millstream.shared import keys
 from millstream.shared.errors import ConflictError, NotFoundError, OverloadedError
 from millstream.shared.leaves import FILED, named_by
@@ -50,9 +52,22 @@ def arguments(
             max_live,
             spec.queue,
             named_by(spec.graph_id, spec.assistant_id),
+            _webhook(spec),
             *pairs(created),
         ],
     )
+
+
+class _Told(msgspec.Struct):
+    """The one part of a request that is looked at here."""
+
+    webhook: str | None = None
+
+
+def _webhook(spec: RunSpec) -> str:
+    if b'"webhook":"' not in spec.kwargs:  # so that inputs are not read for nothing
+        return ""
+    return msgspec.json.decode(spec.kwargs, type=_Told).webhook or ""
 
 
 async def admit(

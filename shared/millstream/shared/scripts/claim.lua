@@ -74,6 +74,7 @@ local fence = string.format('%.0f', math.max(run[2] + 1, now_ms))
 local attempt = run[3] + 1
 local first = run[2] == '0' and 1 or 0
 redis.call('ZADD', KEYS[1], now_ms + tonumber(ARGV[4]), ARGV[1])
+redis.call('HSETNX', KEYS[2], 'started_at', now_us)
 redis.call('HSET', KEYS[2], 'status', ARGV[10], 'fence', fence, 'attempt', attempt, 'control', ARGV[3],
   'token', ARGV[13], 'first', first, 'updated_at', now_us)
 redis.call('HSET', KEYS[3], 'active', ARGV[8], 'status', ARGV[7], 'updated_at', now_us)

@@ -11,7 +11,9 @@
   KEYS[8]  live     set
   KEYS[9]  undone   set
   KEYS[10] expiring sorted set
-  KEYS[11…] the index of threads (thread_index.lua)
+  KEYS[11] deliveries sorted set
+  KEYS[12] delivery   hash
+  KEYS[13…] the index of threads (thread_index.lua)
   ARGV[1]  job id
   ARGV[2]  run id
   ARGV[3]  ticket          what the thread holds of the run (keys.ticket)
@@ -24,14 +26,16 @@
   ARGV[9]  error           JSON of the error for the record, '' if none
   ARGV[10], ARGV[11]       from, to: the edge of this cause (shared/lifecycle.py)
   ARGV[12] output          JSON that wait and join answer with, kept with the end event
-  ARGV[13] n               how many of the words that follow are the thread's
-  ARGV[14…] field, value, …      of the thread: settled (its status when no run is left), values, interrupts, error
-  ARGV[14 + n…] event name, JSON data, …   appended before the end
+  ARGV[13] delivery's TTL  s
+  ARGV[14] n               how many of the words that follow are the thread's
+  ARGV[15…] field, value, …      of the thread: settled (its status when no run is left), values, interrupts, error
+  ARGV[15 + n…] event name, JSON data, …   appended before the end
 
   Returns {'finished', status}, {'cancelled', action} (a cancel goes first; nothing was written),
           {'fenced'} (the lease is another's) or {'refused', status or ''} (the run is not where the edge starts).
 ]]
 -- with release
+-- with outbox
 -- with expiry
 -- with thread_index
 local run = redis.call('HMGET', KEYS[1], 'status', 'fence', 'cancel')
@@ -47,7 +51,7 @@ local now_ms = math.floor(time[1] * 1000 + time[2] / 1000)
 
 redis.call('ZREM', KEYS[6], ARGV[1]) -- first, so that it works without memory too (renew.lua)
 local status = ARGV[11]
-local first_event = 14 + ARGV[13]
+local first_event = 15 + ARGV[14]
 redis.call('HSET', KEYS[1], 'status', status, 'updated_at', now_us)
 if ARGV[9] ~= '' then redis.call('HSET', KEYS[1], 'error', ARGV[9]) end
 for i = first_event, #ARGV, 2 do redis.call('XADD', KEYS[5], '*', ARGV[i], ARGV[i + 1]) end
@@ -59,12 +63,14 @@ redis.call('SREM', KEYS[8], ARGV[1])
 if redis.call('HGET', KEYS[2], 'active') ~= ARGV[3] then
   redis.call('LREM', KEYS[4], -1, ARGV[3]) -- it never had its turn: nobody waits for it
 else
-  if ARGV[13] ~= '0' then
-    redis.call('HSET', KEYS[2], 'updated_at', now_us, 'state_updated_at', now_us, unpack(ARGV, 14, first_event - 1))
+  if ARGV[14] ~= '0' then
+    redis.call('HSET', KEYS[2], 'updated_at', now_us, 'state_updated_at', now_us, unpack(ARGV, 15, first_event - 1))
   end
   release(KEYS[2], KEYS[4], ARGV[8], now_ms)
   file_thread(KEYS[2], ARGV[1]:match('^[^/]+'))
 end
+note_delivery(KEYS[1], KEYS[2], KEYS[11], KEYS[12], ARGV[1], now_us, now_ms, ARGV[13],
+  ARGV[9] == '' and ARGV[12] or '')
 if forget then
   redis.call('ZREM', KEYS[3], ARGV[2])
   redis.call('DEL', KEYS[1])

@@ -1,6 +1,7 @@
 """End a run: see finish.lua."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from millstream.shared import keys
 from millstream.shared.errors import FencedError
@@ -10,6 +11,7 @@ from millstream.shared.scripts.script import Script, pairs
 from millstream.shared.wire import RunSpec
 
 SCRIPT = Script("finish")
+DELIVERY_TTL: Final = 4 * 86400  # s: longer than any call of a webhook is tried
 
 
 async def finish(
@@ -62,6 +64,8 @@ async def finish(
             keys.live(),
             keys.undone(thread_id),
             keys.expiring(),
+            keys.deliveries(),
+            keys.delivery(thread_id, run_id),
             *keys.threads_index(),
         ],
         [
@@ -77,6 +81,7 @@ async def finish(
             start,
             target,
             output,
+            DELIVERY_TTL,
             len(fields),
             *fields,
             *events,

@@ -11,7 +11,9 @@
   KEYS[7]  live     set
   KEYS[8]  runs     sorted set
   KEYS[9]  garbage  sorted set
-  KEYS[10…] the index of threads (thread_index.lua)
+  KEYS[10] deliveries sorted set
+  KEYS[11] delivery hash
+  KEYS[12…] the index of threads (thread_index.lua)
   ARGV[1]  job id
   ARGV[2]  ticket      what the thread holds of the run (keys.ticket)
   ARGV[3]  pending     a status
@@ -20,13 +22,15 @@
   ARGV[6]  lease       ms in which a worker that holds the run will have renewed
   ARGV[7]  events' TTL s after the end
   ARGV[8]  error       JSON of the error of a run whose thread is gone
-  ARGV[9…] from, to, … the edges `stranded`
+  ARGV[9]  delivery's TTL  s
+  ARGV[10…] from, to, … the edges `stranded`
 
   Returns 'fine'; 'cancel' for a pending run that the caller is to end as cancelled; or what was done:
   'ended' (it had ended: what still spoke of it is gone), 'stranded' (ended, for its thread is gone),
   'queued' (it has its place again), 'released' (the thread's next run has its turn).
 ]]
 -- with release
+-- with outbox
 -- with thread_index
 local time = redis.call('TIME')
 local now_us = string.format('%.0f', time[1] * 1000000 + time[2])
@@ -74,9 +78,10 @@ if redis.call('EXISTS', KEYS[2]) == 0 and not held then
     redis.call('ZADD', KEYS[5], now_ms + tonumber(ARGV[6]), ARGV[1]) -- a lease: its worker may be alive
     return 'queued'
   end
-  for i = 9, #ARGV, 2 do
+  for i = 10, #ARGV, 2 do
     if status == ARGV[i] then
       redis.call('HSET', KEYS[1], 'status', ARGV[i + 1], 'error', ARGV[8], 'updated_at', now_us)
+      note_delivery(KEYS[1], KEYS[2], KEYS[10], KEYS[11], ARGV[1], now_us, now_ms, ARGV[9])
       redis.call('EXPIRE', KEYS[1], ARGV[7])
       redis.call('ZREM', KEYS[5], ARGV[1])
       redis.call('SREM', KEYS[7], ARGV[1])

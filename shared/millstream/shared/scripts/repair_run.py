@@ -5,6 +5,7 @@ from typing import Final
 from millstream.shared import keys
 from millstream.shared.lifecycle import Cause, RunStatus, ThreadStatus, edges
 from millstream.shared.redis import Client
+from millstream.shared.scripts.finish import DELIVERY_TTL
 from millstream.shared.scripts.script import Script
 
 SCRIPT = Script("repair_run")
@@ -35,6 +36,8 @@ async def repair_run(redis: Client, job: str, queue: str, *, lease_ms: int, stre
             keys.live(),
             keys.runs(thread),
             keys.garbage(),
+            keys.deliveries(),
+            keys.delivery(thread, run),
             *keys.threads_index(),
         ],
         [
@@ -46,6 +49,7 @@ async def repair_run(redis: Client, job: str, queue: str, *, lease_ms: int, stre
             lease_ms,
             stream_ttl,
             STRANDED,
+            DELIVERY_TTL,
             *edges(Cause.STRANDED),
         ],
     )

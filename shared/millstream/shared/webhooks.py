@@ -1,0 +1,102 @@
+"""What is to be told of runs that have ended: taken by a worker, tried, settled.
+
+The script that ends a run notes it (outbox.lua). A worker takes what is due for a while; if it dies,
+another takes it then. So each is told at least once, always under the same id, that of the run.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from millstream.shared import keys, scripts
+from millstream.shared.lifecycle import RunStatus
+from millstream.shared.redis import Client
+from millstream.shared.run_json import show_run, when
+from millstream.shared.runs import RunRecord
+from millstream.shared.wire import unpack_spec
+
+NULL: Final = b"null"
+FIELDS: Final = [
+    "webhook", "spec", "status", "error", "created_at", "started_at", "ended_at", "attempt",
+    "values", "tries",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A webhook's call that is due, and the caller's until the lease it was taken with ends."""
+
+    job: str
+    taking: int
+    url: str
+    record: RunRecord
+    started_at: int | None  # µs
+    ended_at: int  # µs
+    values: bytes  # JSON
+    error: bytes  # JSON
+    tries: int  # that were in vain
+
+    @property
+    def webhook_id(self) -> str:
+        """The same for every try, so that a receiver can tell what it knows already."""
+        return self.record.spec.run_id
+
+    def told(self, sent_at: int) -> dict[str, Any]:
+        """Returns what the receiver is told, at `sent_at` (µs). Source: the LangGraph Platform API."""
+        return {
+            **show_run(self.record),
+            "run_started_at": None if self.started_at is None else when(self.started_at),
+            "run_ended_at": when(self.ended_at),
+            "webhook_sent_at": when(sent_at),
+            "values": msgspec.Raw(self.values or NULL),
+            "error": msgspec.Raw(self.error or NULL),
+        }
+
+
+async def take(redis: Client, *, most: int, lease_ms: int) -> list[Delivery]:
+    """Takes calls that are due; drops what nobody can read any more."""
+    found = []
+    for word, taking in await scripts.take_deliveries(redis, most=most, lease_ms=lease_ms):
+        job = keys.job_of(word)
+        delivery = None
+        if job is not None:
+            place = keys.delivery(*keys.parse_job_id(job))
+            delivery = _delivery(job, taking, await redis.hmget(place, FIELDS))  # type: ignore[misc]
+        if delivery is None:
+            await redis.zrem(keys.deliveries(), word)
+        else:
+            found.append(delivery)
+    return found
+
+
+def _delivery(job: str, taking: int, words: list[bytes | None]) -> Delivery | None:
+    url, spec, status, error, created, started, ended, attempt, values, tries = words
+    if url is None or spec is None or status is None or ended is None:
+        return None
+    record = RunRecord(
+        unpack_spec(spec),
+        RunStatus(status.decode()),
+        int(attempt or 0),
+        int(created or 0),
+        int(ended),
+    )
+    return Delivery(
+        job=job,
+        taking=taking,
+        url=url.decode(),
+        record=record,
+        started_at=int(started) if started else None,
+        ended_at=int(ended),
+        values=values or b"",
+        error=error or b"",
+        tries=int(tries or 0),
+    )
+
+
+async def settle(redis: Client, delivery: Delivery, *, after_ms: int | None) -> bool:
+    """Has the call due again after so many ms, or done with (None).
+
+    Returns False if somebody else has taken it since.
+    """
+    return await scripts.settle_delivery(redis, delivery.job, delivery.taking, after_ms=after_ms)

@@ -1,0 +1,122 @@
+"""Webhooks of real runs: the receiver is down, a worker is killed in the middle, and all are told."""
+
+import json
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from api.fields import shows
+from e2e.conftest import BEHAVIOUR
+from harness.processes import Fleet
+from harness.receiver import Receiver, Reply, Told
+from harness.waiting import until
+from millstream.cli.embedded import EmbeddedRedis
+
+RUNS = 30
+
+
+class Site:
+    """A fleet whose webhooks lead to a receiver."""
+
+    def __init__(
+        self, fleet: Fleet, config: Path, receiver: Receiver, http: httpx.AsyncClient
+    ) -> None:
+        self.fleet = fleet
+        self.config = config
+        self.receiver = receiver
+        self.http = http
+
+    async def run(self, **body: Any) -> str:
+        """Starts a run of `track` on a thread of its own; returns its id."""
+        given = {"assistant_id": "track", "config": {"configurable": {"n": 2}}, "input": {}, **body}
+        response = await self.http.post("/runs", json=given)
+        assert response.status_code == 200, response.text
+        return str(response.json()["run_id"])
+
+    async def told(self, run_id: str) -> Told:
+        """Waits for what the receiver is told of a run."""
+        await until(lambda: any(told.json["run_id"] == run_id for told in self.receiver.told))
+        return next(told for told in self.receiver.told if told.json["run_id"] == run_id)
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    config = tmp_path / "langgraph.json"
+    graphs = {"track": f"{BEHAVIOUR.with_name('behaviour.py')}:track"}
+    webhooks = {
+        "url": {"disable_loopback": False},
+        "headers": {"X-From": "${{ env.LG_WEBHOOK_X }}"},
+    }
+    config.write_text(json.dumps({"graphs": graphs, "webhooks": webhooks}))
+    env = {
+        "LG_WEBHOOK_X": "tests",
+        "WEBHOOK_RETRY_SECS": "0.3",
+        "WEBHOOK_TIMEOUT_SECS": "1",
+        "WEBHOOK_SECRET": "s",
+        "LEASE_SECS": "1",
+    }
+    with (
+        Receiver() as receiver,
+        EmbeddedRedis(tmp_path / "redis", appendonly=False) as server,
+        Fleet(server.url, WEBHOOK_BASE_URL=receiver.url, **env) as fleet,
+    ):
+        api = fleet.api()
+        fleet.worker(config).wait_ready()
+        async with httpx.AsyncClient(base_url=api.wait_ready().url, timeout=30) as http:
+            yield Site(fleet, config, receiver, http)
+
+
+@shows("webhook")
+async def test_each_is_told_though_the_receiver_is_down_and_a_worker_is_killed(site: Site) -> None:
+    # Of a run that succeeds, and of one that is cancelled, at a path alone.
+    hook = f"{site.receiver.url}/hook"
+    told = await site.told(await site.run(webhook=hook))
+    assert (told.json["status"], told.json["values"]["items"]) == ("success", [0, 1])
+    assert (told.headers["x-from"], "webhook-signature" in told.headers) == ("tests", True)
+    cancelled = await site.run(webhook="/relative", after_seconds=600)
+    await site.http.post(f"/runs/{cancelled}/cancel")
+    told = await site.told(cancelled)
+    assert (told.path, told.json["status"]) == ("/relative", "interrupted")
+    for bad in ("http://10.0.0.1/", "ftp://x"):
+        body = {"assistant_id": "track", "webhook": bad}
+        response = await site.http.post("/runs/wait", json=body)
+        assert (response.status_code, response.json()["detail"][:8]) == (422, "webhook:")
+
+    # Nobody answers while the runs end.
+    site.receiver.stop()
+    runs = {await site.run(webhook=hook) for _ in range(RUNS)}
+
+    async def have_ended() -> bool:
+        found = await site.http.get("/runs/" + next(iter(runs)))
+        return found.is_success and found.json()["status"] == "success"
+
+    await until(have_ended)
+
+    # The first worker gets no answers, and is killed while it waits for them.
+    silent = threading.Event()
+
+    def answer(told: Told) -> Reply:
+        silent.wait(5)
+        return 200, {}
+
+    site.receiver.told.clear()
+    site.receiver.answer = answer
+    site.receiver.start()
+    await until(lambda: len(site.receiver.told) >= 5, what="calls are under way")
+    site.fleet.processes[1].kill()
+    site.receiver.answer = lambda told: (200, {})
+    silent.set()
+    lost = len(site.receiver.told)
+    site.fleet.worker(site.config).wait_ready()
+
+    def all_told() -> bool:
+        return {told.json["run_id"] for told in site.receiver.told[lost:]} >= seen_before
+
+    seen_before = {told.json["run_id"] for told in site.receiver.told[:lost]}
+    await until(all_told, within=30, what="those that the dead worker had are told again")
+    await until(lambda: {t.json["run_id"] for t in site.receiver.told} >= runs, within=30)
+    assert all(told.headers["webhook-id"] == told.json["run_id"] for told in site.receiver.told)

@@ -1,0 +1,88 @@
+"""A receiver of webhooks: a real HTTP server that notes what it is told and answers as it is bid."""
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+
+Reply = tuple[int, dict[str, str]]  # status, headers
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One request that came."""
+
+    path: str
+    headers: dict[str, str]  # names in small letters
+    body: bytes
+    at: float  # monotonic s
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The body."""
+        found: dict[str, Any] = json.loads(self.body)
+        return found
+
+
+class Receiver:
+    """Listens on a port of its own, which stays the same when it is stopped and started."""
+
+    def __init__(self, answer: Callable[[Told], Reply] | None = None) -> None:
+        self.told: list[Told] = []
+        self.answer = answer or (lambda told: (200, {}))
+        self._port = 0
+        self._server: ThreadingHTTPServer | None = None
+        self.start()
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self._port}"
+
+    def start(self) -> None:
+        """Listens."""
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                size = int(self.headers["content-length"])
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                told = Told(self.path, headers, self.rfile.read(size), time.monotonic())
+                receiver.told.append(told)
+                status, more = receiver.answer(told)
+                self.send_response(status)
+                for name, value in {"content-length": "0", **more}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+
+            def log_message(self, *words: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", self._port), Handler)
+        self._server.daemon_threads = True
+        self._port = self._server.server_address[1]
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def stop(self) -> None:
+        """Nobody answers any more: connections are refused."""
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
