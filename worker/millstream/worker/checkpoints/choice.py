@@ -23,6 +23,7 @@ from millstream.shared.scripts import Claim
 from millstream.shared.settings import Settings
 from millstream.worker.checkpoints.foreign import ShieldedSaver
 from millstream.worker.checkpoints.saver import FencedSaver, Guard
+from millstream.worker.checkpoints.serializer import MessageSerializer
 from millstream.worker.project import CheckpointerConfig, load_object
 
 SETUP_SECONDS: Final = 60.0  # that one worker may take to create the library's indexes
@@ -121,7 +122,7 @@ async def open_checkpointing(
 
 
 def serializer(settings: Settings) -> SerializerProtocol | None:
-    """Returns the serializer that encrypts, or None for LangGraph's own where no key is set."""
+    """Returns the serializer that encrypts, or None where no key is set."""
     if not settings.aes_key:
         return None
     if importlib.util.find_spec("Crypto") is None:
@@ -129,7 +130,9 @@ def serializer(settings: Settings) -> SerializerProtocol | None:
             "LANGGRAPH_AES_KEY is set, and the package that encrypts is missing: "
             'pip install "millstream[encryption]"'
         )
-    return EncryptedSerializer.from_pycryptodome_aes(key=settings.aes_key.encode())
+    return EncryptedSerializer.from_pycryptodome_aes(
+        MessageSerializer(), key=settings.aes_key.encode()
+    )
 
 
 async def _library_saver(redis: Client, settings: Settings) -> BaseCheckpointSaver[Any]:

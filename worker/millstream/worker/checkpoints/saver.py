@@ -43,6 +43,7 @@ from millstream.worker.checkpoints.records import (
     read_tuple,
     require_fit,
 )
+from millstream.worker.checkpoints.serializer import MessageSerializer
 from millstream.worker.patience import patiently
 
 PAGE: Final = 20  # checkpoints read at once while listing
@@ -63,7 +64,7 @@ class FencedSaver(BlockingCalls):
     """LangGraph's checkpointer. `under(claim)` gives the one that a run writes through."""
 
     def __init__(self, redis: Client, *, serde: SerializerProtocol | None = None) -> None:
-        super().__init__(serde=serde)
+        super().__init__(serde=serde or MessageSerializer())
         self._redis = redis
         self._claim: Claim | None = None
         self._guard: Guard | None = None

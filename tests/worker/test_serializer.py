@@ -1,0 +1,129 @@
+"""The quick serializer stores and gives back what LangGraph's own does, under the same allow-list."""
+
+from typing import Any
+
+import ormsgpack
+import pytest
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    HumanMessage,
+    RemoveMessage,
+    SystemMessage,
+    ToolMessage,
+)
+from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
+from langgraph.checkpoint.serde.jsonplus import EXT_PYDANTIC_V2, JsonPlusSerializer
+
+from millstream.worker.checkpoints.serializer import MESSAGES, MessageSerializer
+from worker.kinds import Address
+
+CALL: Any = {"name": "f", "args": {"n": 1}, "id": "c", "type": "tool_call"}
+USAGE: Any = {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}
+WITHIN = HumanMessage("within", id="w")
+
+GIVEN: list[Any] = [
+    HumanMessage("é", id="1", name="n", additional_kwargs={"a": [WITHIN]}, extra={"b": 1}),
+    HumanMessage([{"type": "image_url", "image_url": {"url": "u"}}, "t"]),
+    HumanMessage(content_blocks=[{"type": "text", "text": "t"}]),
+    SystemMessage("s" * 70_000),
+    AIMessage("a", tool_calls=[CALL], usage_metadata=USAGE, response_metadata={"m": {1, 2}}),
+    AIMessage("", additional_kwargs={"tool_calls": [{"id": "c", "function": {"name": "f"}}]}),
+    ToolMessage("t", tool_call_id="c", artifact=Address(street="s"), status="error"),
+    ToolMessage(["t", {"type": "text", "text": "u"}], tool_call_id="c", artifact=[WITHIN]),
+    AIMessageChunk(content="chunk"),
+    RemoveMessage("1"),
+    Address(street="s", number=1),
+]
+
+
+def extension(*words: Any) -> bytes:
+    return ormsgpack.packb(ormsgpack.Ext(EXT_PYDANTIC_V2, ormsgpack.packb(words)))
+
+
+def human(fields: Any, *behind: Any) -> bytes:
+    words = behind or ("model_validate_json",)
+    return extension(HumanMessage.__module__, "HumanMessage", fields, *words)
+
+
+# What no LangGraph has stored, or one of another version.
+ODD = [
+    human({}),
+    human({"content": None}),
+    human({"content": 7, "id": "x"}),
+    human({"content": "a", "content_blocks": [{"type": "text", "text": "b"}]}),
+    human({"content": "a", "self": 1}),
+    human({"content": "a", "type": "ai"}),
+    human("content"),
+    human(["content"]),
+    human({"content": "a"}, "model_validate"),
+    human({"content": "a"}, "more", "model_validate_json"),
+    human({"content": "a"}, 1),
+    extension(HumanMessage.__module__, "NoMessage", {"content": "a"}, "model_validate_json"),
+    extension("m" * 300, "n", {}, "model_validate_json"),
+    extension("m", "n" * 40, {}, "model_validate_json"),
+    extension("model_validate_json"),
+    extension(),
+    ormsgpack.packb(ormsgpack.Ext(EXT_PYDANTIC_V2, b"\x94\xd9")),
+    ormsgpack.packb(ormsgpack.Ext(EXT_PYDANTIC_V2, b"")),
+]
+
+
+def shown(value: Any) -> Any:
+    """Returns all that can be told of a value, fields that were set included."""
+    kept = getattr(value, "__dict__", None)
+    sets = getattr(value, "model_fields_set", None), getattr(value, "model_extra", None)
+    return type(value), repr(value), repr(kept), sets
+
+
+def told(serde: JsonPlusSerializer, packed: bytes) -> Any:
+    """Returns what is loaded, or which error is raised."""
+    try:
+        return shown(serde.loads_typed(("msgpack", packed)))
+    except Exception as error:  # noqa: BLE001
+        return type(error)
+
+
+def test_the_messages_of_conversations_are_known() -> None:
+    assert set(MESSAGES.values()) == {HumanMessage, AIMessage, SystemMessage, ToolMessage}
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_what_comes_back_is_what_langgraphs_own_gives(strict: bool) -> None:
+    allowed: Any = None if strict else True
+    ours = MessageSerializer(allowed_msgpack_modules=allowed)
+    theirs = JsonPlusSerializer(allowed_msgpack_modules=allowed)
+    for value in [*GIVEN, GIVEN, {"m": tuple(GIVEN)}, None, b"b", bytearray(b"c")]:
+        stored = ours.dumps_typed(value)
+        assert stored == theirs.dumps_typed(value)
+        assert shown(ours.loads_typed(stored)) == shown(theirs.loads_typed(stored))
+    for packed in ODD:
+        assert told(ours, packed) == told(theirs, packed)
+
+
+def test_the_allow_list_is_kept_also_when_it_grows_and_within_messages() -> None:
+    strict = MessageSerializer(allowed_msgpack_modules=None)
+    stored = strict.dumps_typed(ToolMessage("t", tool_call_id="c", artifact=Address(street="s")))
+    bare = strict.dumps_typed(Address(street="s"))
+    assert isinstance(strict.loads_typed(bare), dict)
+    wider = strict.with_msgpack_allowlist([Address])
+    assert isinstance(wider, MessageSerializer)
+    assert wider.loads_typed(bare) == Address(street="s")
+    assert isinstance(strict.loads_typed(bare), dict)
+    assert isinstance(wider.loads_typed(stored), ToolMessage)
+
+
+def test_messages_share_nothing_with_those_loaded_before() -> None:
+    serde = MessageSerializer()
+    stored = serde.dumps_typed([HumanMessage("a", additional_kwargs={"k": []})])
+    first, second = serde.loads_typed(stored)[0], serde.loads_typed(stored)[0]
+    first.additional_kwargs["k"].append(1)
+    assert second.additional_kwargs == {"k": []}
+
+
+def test_encrypted_messages_are_read() -> None:
+    serde = EncryptedSerializer.from_pycryptodome_aes(MessageSerializer(), key=b"k" * 32)
+    stored = serde.dumps_typed(GIVEN)
+    assert b"within" not in stored[1]
+    plain = JsonPlusSerializer()
+    assert repr(serde.loads_typed(stored)) == repr(plain.loads_typed(plain.dumps_typed(GIVEN)))

@@ -1,0 +1,86 @@
+"""LangGraph's serializer, quicker where most of a conversation's time goes: rebuilding its messages.
+
+What is stored, and what comes back, is `JsonPlusSerializer`'s. See docs/decisions/0012.
+"""
+
+from importlib import import_module
+from typing import Any, Final
+
+import ormsgpack
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
+from langgraph.checkpoint.serde._msgpack import SAFE_MSGPACK_TYPES
+from langgraph.checkpoint.serde.jsonplus import EXT_PYDANTIC_V2, JsonPlusSerializer
+
+OPTION: Final = ormsgpack.OPT_NON_STR_KEYS
+STR8: Final = 0xD9  # msgpack: a text of 32 to 255 bytes, its size in one byte
+# Behind a model's fields LangGraph names how they could be validated, and does not look at it again.
+BEHIND: Final = ormsgpack.packb("model_validate_json")
+CONSTRUCTORS: Final = frozenset(
+    {"self", "content_blocks"}
+)  # which they would not hand on as fields
+
+
+class MessageSerializer(JsonPlusSerializer):
+    """Dumps and loads what `JsonPlusSerializer` does, under the same allow-list."""
+
+    def loads_typed(self, data: tuple[str, bytes]) -> Any:
+        """Returns the value; raises what `JsonPlusSerializer.loads_typed` raises."""
+        kind, packed = data
+        if kind != "msgpack":
+            return super().loads_typed(data)
+        return ormsgpack.unpackb(packed, ext_hook=self._load, option=OPTION)
+
+    def _load(self, code: int, packed: bytes) -> Any:
+        """Returns what an extension of msgpack stands for."""
+        if code == EXT_PYDANTIC_V2 and packed.endswith(BEHIND):
+            head = _head_of(packed)
+            model = MESSAGES.get(head)
+            if model is not None:
+                try:
+                    fields = ormsgpack.unpackb(
+                        packed[len(head) : -len(BEHIND)], ext_hook=self._load, option=OPTION
+                    )
+                    if "content" in fields and CONSTRUCTORS.isdisjoint(fields):
+                        return _validated(model, fields)
+                except Exception:  # noqa: BLE001, S110 - LangGraph's own way knows what to make of it
+                    pass
+        return self._unpack_ext_hook(code, packed)
+
+
+def _validated(model: type[BaseMessage], fields: dict[str, Any]) -> BaseMessage:
+    """Returns what `model(**fields)` does, without the four constructors on the way to pydantic.
+
+    They hand the fields on as they are, but for those of their own (CONSTRUCTORS).
+    """
+    made = model.__new__(model)
+    model.__pydantic_validator__.validate_python(fields, self_instance=made)
+    return made
+
+
+def _head_of(packed: bytes) -> bytes:
+    """Returns the bytes of a packed model that come before its fields: module and name."""
+    if len(packed) < 3 or packed[0] != 0x94:  # four words
+        return b""
+    at = 3 + packed[2] if packed[1] == STR8 else 2 + (packed[1] & 31)
+    return packed[: at + 1 + (packed[at] & 31)] if at < len(packed) else b""
+
+
+def _known(*models: type[BaseMessage]) -> dict[bytes, type[BaseMessage]]:
+    """Returns the models by what comes before their fields: those which every allow-list allows, and
+    for which a constructor does what `_validated` relies on."""
+    known = {}
+    for model in models:
+        name = (model.__module__, model.__qualname__)
+        fields: dict[str, Any] = {"content": "a", "id": "b", "extra": 1}
+        if model is ToolMessage:
+            fields["tool_call_id"] = "c"
+        found = getattr(import_module(name[0]), name[1], None)
+        if name in SAFE_MSGPACK_TYPES and found is model:
+            made, built = _validated(model, {**fields}), model(**fields)
+            if made == built and made.model_fields_set == built.model_fields_set:
+                packed = ormsgpack.packb((*name, {}, ""))
+                known[_head_of(packed)] = model
+    return known
+
+
+MESSAGES: Final = _known(HumanMessage, AIMessage, SystemMessage, ToolMessage)
