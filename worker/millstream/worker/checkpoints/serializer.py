@@ -1,4 +1,5 @@
-"""LangGraph's serializer, quicker where most of a conversation's time goes: rebuilding its messages.
+"""LangGraph's serializer, quicker where most of a conversation's time goes: messages taken apart and
+put together.
 
 What is stored, and what comes back, is `JsonPlusSerializer`'s. See docs/decisions/0012.
 """
@@ -9,7 +10,12 @@ from typing import Any, Final
 import ormsgpack
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langgraph.checkpoint.serde._msgpack import SAFE_MSGPACK_TYPES
-from langgraph.checkpoint.serde.jsonplus import EXT_PYDANTIC_V2, JsonPlusSerializer
+from langgraph.checkpoint.serde.jsonplus import (
+    EXT_PYDANTIC_V2,
+    JsonPlusSerializer,
+    _msgpack_default,
+    _option,
+)
 
 OPTION: Final = ormsgpack.OPT_NON_STR_KEYS
 STR8: Final = 0xD9  # msgpack: a text of 32 to 255 bytes, its size in one byte
@@ -22,6 +28,15 @@ CONSTRUCTORS: Final = frozenset(
 
 class MessageSerializer(JsonPlusSerializer):
     """Dumps and loads what `JsonPlusSerializer` does, under the same allow-list."""
+
+    def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
+        """Returns the value's kind and bytes; raises what `JsonPlusSerializer.dumps_typed` raises."""
+        if obj is None or isinstance(obj, (bytes, bytearray)):
+            return super().dumps_typed(obj)
+        try:
+            return "msgpack", ormsgpack.packb(obj, default=_apart, option=_option)
+        except ormsgpack.MsgpackEncodeError:  # LangGraph may know another way
+            return super().dumps_typed(obj)
 
     def loads_typed(self, data: tuple[str, bytes]) -> Any:
         """Returns the value; raises what `JsonPlusSerializer.loads_typed` raises."""
@@ -45,6 +60,16 @@ class MessageSerializer(JsonPlusSerializer):
                 except Exception:  # noqa: BLE001, S110 - LangGraph's own way knows what to make of it
                     pass
         return self._unpack_ext_hook(code, packed)
+
+
+def _apart(value: Any) -> Any:
+    """Returns what msgpack takes for a value that it does not know."""
+    model = type(value)
+    if model not in TAKEN_APART:
+        return _msgpack_default(value)
+    fields = model.__pydantic_serializer__.to_python(value)
+    words = (model.__module__, model.__name__, fields, "model_validate_json")
+    return ormsgpack.Ext(EXT_PYDANTIC_V2, ormsgpack.packb(words, default=_apart, option=_option))
 
 
 def _validated(model: type[BaseMessage], fields: dict[str, Any]) -> BaseMessage:
@@ -84,3 +109,4 @@ def _known(*models: type[BaseMessage]) -> dict[bytes, type[BaseMessage]]:
 
 
 MESSAGES: Final = _known(HumanMessage, AIMessage, SystemMessage, ToolMessage)
+TAKEN_APART: Final = frozenset(MESSAGES.values())
