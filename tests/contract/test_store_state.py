@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from contract.builders import (
+    STREAM_TTL,
     a_spec,
     admit,
     dump,
@@ -51,7 +52,7 @@ async def store(redis: Client, thread: str, epoch: int | None, **changes: Any) -
     given: dict[str, Any] = {"deadline_ms": FOREVER, "fields": FIELDS, "staged": staged(thread)}
     given |= changes
     what = given.pop("staged")
-    return await store_state(redis, thread, what, epoch=epoch, **given)
+    return await store_state(redis, thread, what, epoch=epoch, stream_ttl=STREAM_TTL, **given)
 
 
 async def test_everything_is_stored(any_redis: Client) -> None:

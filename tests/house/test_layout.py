@@ -79,6 +79,7 @@ PARTS = {  # brought in by scripts, with their keys
     "thread_index.lua",
     "release.lua",
     "same_namespaces.lua",
+    "turn.lua",
     "words.lua",
 }
 

@@ -84,6 +84,7 @@ from millstream.api.schemas.thread import (
     ThreadSearch,
     ThreadsPrune,
     ThreadsPruned,
+    ThreadStreamQuery,
 )
 from millstream.shared.assistants import GraphDirectory
 from millstream.shared.redis import connect, findings
@@ -136,6 +137,13 @@ ENDPOINTS = [
     Endpoint("PATCH", "/threads/{thread_id}", threads.patch, body=ThreadPatch, answer=Thread),
     Endpoint("POST", "/threads/{thread_id}/copy", threads.copy, answer=Thread),
     Endpoint("DELETE", "/threads/{thread_id}", threads.delete, status=204),
+    Endpoint(
+        "GET",
+        "/threads/{thread_id}/stream",
+        threads.stream,
+        query=ThreadStreamQuery,
+        streams=True,
+    ),
     Endpoint("GET", STATE, state.get, query=StateQuery, answer=ThreadState),
     Endpoint("POST", STATE, state.update, body=StateUpdate, answer=StateUpdated),
     # What the npm SDK's threads.patchState calls, by which it means the thread's metadata.

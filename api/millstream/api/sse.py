@@ -16,6 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from millstream.shared.redis import AWAY
 from millstream.shared.stream import Entry, Reader
+from millstream.shared.thread_stream import ThreadReader
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,7 @@ ALWAYS: Final = frozenset({b"metadata", b"error", b"end", b"gap"})
 PAUSE: Final = 0.2  # s between attempts while Redis is away
 READ_WITHIN: Final = 2.0  # s, at the least, before an answer of Redis is given up
 
+Followed = Reader | ThreadReader
 Leave = Callable[[], Awaitable[object]]
 
 
@@ -53,7 +55,7 @@ class _Following(Response):
 
     def __init__(
         self,
-        reader: Reader,
+        reader: Followed,
         *,
         headers: dict[str, str],
         media_type: str,
@@ -154,7 +156,7 @@ class EventStream(_Following):
 
     def __init__(
         self,
-        reader: Reader,
+        reader: Followed,
         *,
         headers: dict[str, str],
         keepalive: float,

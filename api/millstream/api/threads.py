@@ -22,14 +22,17 @@ from millstream.api.schemas.thread import (
     ThreadQuery,
     ThreadSearch,
     ThreadsPrune,
+    ThreadStreamQuery,
     ThreadTtl,
 )
 from millstream.api.shown import show_thread, show_ttl
+from millstream.api.sse import EventStream
 from millstream.api.state import ask
 from millstream.shared import runs, scripts, thread_search, threads
 from millstream.shared.errors import ConflictError, NotFoundError, UnavailableError
 from millstream.shared.multitask import CancelAction
 from millstream.shared.thread_search import Wanted
+from millstream.shared.thread_stream import ThreadReader
 from millstream.shared.threads import ThreadRecord, Ttl
 
 DELETION = 10.0  # s beyond a lease that the end of a thread's runs may take
@@ -192,6 +195,25 @@ async def prune(request: Request) -> Response:
             await ask(request, graph_id, "prune", {"thread_id": thread_id})
         pruned += await threads.prune(redis, thread_id, body.strategy)
     return answer({"pruned_count": pruned})
+
+
+async def stream(request: Request) -> Response:
+    """`GET /threads/{thread_id}/stream`: what runs and updates tell, until the client leaves.
+
+    `Last-Event-ID` is the last event that the client has, or `-` for all that is kept; without it, from
+    now on. An event's id holds for this stream alone.
+    """
+    thread_id = path_uuid(request, "thread_id", "thread")
+    query = query_model(request, ThreadStreamQuery)
+    redis = request.app.state.redis
+    await threads.require_thread(redis, thread_id)
+    reader = ThreadReader(request.app.state.hub, redis, thread_id, frozenset(query.stream_mode))
+    try:
+        await reader.begin(request.headers.get("last-event-id", "").strip() or None)
+    except BaseException:
+        reader.close()
+        raise
+    return EventStream(reader, headers={}, keepalive=settings_of(request).keepalive)
 
 
 async def delete(request: Request) -> Response:

@@ -30,6 +30,11 @@ def waiting(thread_id: str) -> str:
     return f"{PREFIX}:{{{thread_id}}}:waiting"
 
 
+def turns(thread_id: str) -> str:
+    """sorted set, until deleted: runs and updates → when they had the thread (µs); and a doorbell."""
+    return f"{PREFIX}:{{{thread_id}}}:turns"
+
+
 def undone(thread_id: str) -> str:
     """set, stream TTL: runs that were rolled back, whose events are still readable."""
     return f"{PREFIX}:{{{thread_id}}}:undone"

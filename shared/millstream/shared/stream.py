@@ -143,6 +143,7 @@ class StreamHub:
         self._redis = redis
         self._doorbells = Doorbells(blocking, self._heard)
         self._tails: dict[str, _Tail] = {}
+        self._watches: dict[str, set[asyncio.Event]] = {}  # of doorbells that are no stream's
         self._dirty: set[_Tail] = set()
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -165,6 +166,7 @@ class StreamHub:
         self.closing = True
         for tail in self._tails.values():
             tail.notify()
+        self._ring_watches()
 
     async def close(self) -> None:
         """Ends the reading; open readers see no more news."""
@@ -199,6 +201,23 @@ class StreamHub:
             await self._doorbells.listen(key)
         return reader
 
+    async def watch(self, doorbell: str, news: asyncio.Event) -> None:
+        """Sets `news` whenever the doorbell rings, or may have, from now on."""
+        self._watches.setdefault(doorbell, set()).add(news)
+        await self._doorbells.listen(doorbell)
+
+    def unwatch(self, doorbell: str, news: asyncio.Event) -> None:
+        """Stops that."""
+        watching = self._watches.get(doorbell, set())
+        watching.discard(news)
+        if not watching and self._watches.pop(doorbell, None) is not None and not self._closed:
+            self._begin(self._forget(doorbell))
+
+    def _ring_watches(self) -> None:
+        for watching in self._watches.values():
+            for news in watching:
+                news.set()
+
     def _begin(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = asyncio.create_task(work)
         self._tasks.add(task)
@@ -213,12 +232,17 @@ class StreamHub:
                 self._begin(self._forget(tail.key))
 
     async def _forget(self, key: str) -> None:
-        if key not in self._tails:  # nobody follows it again
+        if not self._is_followed(key):
             await self._doorbells.forget(key)
-        if key in self._tails:  # somebody does by now, and was overtaken by the farewell
+        if self._is_followed(key):  # somebody does by now, and was overtaken by the farewell
             await self._doorbells.listen(key)
 
+    def _is_followed(self, key: str) -> bool:
+        return key in self._tails or key in self._watches
+
     def _heard(self, key: str, confirmed: bool, word: bytes) -> None:
+        for news in self._watches.get(key, ()):
+            news.set()
         tail = self._tails.get(key)
         if tail is not None:
             if confirmed:
@@ -284,6 +308,7 @@ class StreamHub:
             with contextlib.suppress(TimeoutError):  # who blocks it is found out next time
                 async with asyncio.timeout(SWEEP):
                     await self._doorbells.check()
+            self._ring_watches()
             for tail in list(self._tails.values()):
                 if tail.quiet:
                     self._ring(tail)

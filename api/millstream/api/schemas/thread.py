@@ -107,6 +107,15 @@ class ThreadQuery(QueryModel):
     include: Annotated[list[Literal["ttl"]], Listed] = []
 
 
+class ThreadStreamQuery(QueryModel):
+    """Query of `GET /threads/{thread_id}/stream`."""
+
+    stream_mode: Annotated[list[Literal["run_modes", "lifecycle", "state_update"]], Listed] = Field(
+        default=["run_modes"],
+        description="All that runs tell; when they begin and end; states written from outside.",
+    )
+
+
 def _not_too_deep(value: dict[str, Any]) -> dict[str, Any]:
     if depth(value) > DEEPEST:
         raise ValueError(f"a filter may be nested {DEEPEST} levels deep at most")

@@ -6,7 +6,8 @@
   KEYS[3]  thread   hash
   KEYS[4]  waiting  list
   KEYS[5]  events   stream, and the name of its doorbell
-  KEYS[6…] the index of threads (thread_index.lua)
+  KEYS[6]  turns    sorted set, and the name of the thread's doorbell
+  KEYS[7…] the index of threads (thread_index.lua)
   ARGV[1]  job id
   ARGV[2]  run id
   ARGV[3]  control        the worker's channel, for cancels
@@ -30,6 +31,7 @@
           {'gone'} for a job that nobody needs to execute any more.
 ]]
 -- with thread_index
+-- with turn
 local time = redis.call('TIME')
 local now_us = string.format('%.0f', time[1] * 1000000 + time[2])
 local now_ms = math.floor(time[1] * 1000 + time[2] / 1000)
@@ -87,4 +89,5 @@ if not run[5] and attempt <= tonumber(ARGV[5]) then
   redis.call('PUBLISH', KEYS[5], '')
 end
 redis.call('EXPIRE', KEYS[5], ARGV[6])
+take_turn(KEYS[6], ARGV[2], now_us)
 return {'claimed', fence, attempt, run[4], run[5] or '', run[6], first}

@@ -59,6 +59,7 @@ async def claim(
             keys.thread(thread),
             keys.waiting(thread),
             keys.events(thread, run),
+            keys.turns(thread),
             *keys.threads_index(),
         ],
         [

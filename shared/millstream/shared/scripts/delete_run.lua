@@ -5,6 +5,7 @@
   KEYS[1]  run     hash
   KEYS[2]  events  stream, and the name of its doorbell
   KEYS[3]  runs    sorted set
+  KEYS[4]  turns   sorted set
   ARGV[1]  run id
   ARGV[2…] statuses in which a run has ended
 
@@ -17,6 +18,7 @@ for i = 2, #ARGV do
     redis.call('UNLINK', KEYS[1], KEYS[2])
     redis.call('PUBLISH', KEYS[2], status)
     redis.call('ZREM', KEYS[3], ARGV[1])
+    redis.call('ZREM', KEYS[4], ARGV[1])
     return 'deleted'
   end
 end

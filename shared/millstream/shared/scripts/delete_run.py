@@ -12,7 +12,12 @@ async def delete_run(redis: Client, thread_id: str, run_id: str) -> str:
     """Returns 'deleted', 'missing', or the status of a run that has not ended and so stays."""
     reply = await SCRIPT(
         redis,
-        [keys.run(thread_id, run_id), keys.events(thread_id, run_id), keys.runs(thread_id)],
+        [
+            keys.run(thread_id, run_id),
+            keys.events(thread_id, run_id),
+            keys.runs(thread_id),
+            keys.turns(thread_id),
+        ],
         [run_id, *sorted(TERMINAL)],
     )
     return str(reply.decode())

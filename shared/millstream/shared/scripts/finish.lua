@@ -13,7 +13,8 @@
   KEYS[10] expiring sorted set
   KEYS[11] deliveries sorted set
   KEYS[12] delivery   hash
-  KEYS[13…] the index of threads (thread_index.lua)
+  KEYS[13] turns      sorted set, and the name of the thread's doorbell
+  KEYS[14…] the index of threads (thread_index.lua)
   ARGV[1]  job id
   ARGV[2]  run id
   ARGV[3]  ticket          what the thread holds of the run (keys.ticket)
@@ -36,6 +37,7 @@
 ]]
 -- with release
 -- with outbox
+-- with turn
 -- with expiry
 -- with thread_index
 local run = redis.call('HMGET', KEYS[1], 'status', 'fence', 'cancel')
@@ -69,6 +71,11 @@ else
   release(KEYS[2], KEYS[4], ARGV[8], now_ms)
   file_thread(KEYS[2], ARGV[1]:match('^[^/]+'))
 end
+if redis.call('EXISTS', KEYS[2]) == 1 then
+  take_turn(KEYS[13], ARGV[2], now_us) -- of one that never began
+else
+  redis.call('DEL', KEYS[13]) -- its thread was lost
+end
 note_delivery(KEYS[1], KEYS[2], KEYS[11], KEYS[12], ARGV[1], now_us, now_ms, ARGV[13],
   ARGV[9] == '' and ARGV[12] or '')
 if forget then
@@ -82,7 +89,7 @@ if ARGV[7] == '1' then
   redis.call('EXPIRE', KEYS[1], ARGV[6])
   redis.call('ZREM', KEYS[3], ARGV[2])
   if redis.call('EXISTS', KEYS[3]) == 0 then
-    redis.call('DEL', KEYS[2], KEYS[4])
+    redis.call('DEL', KEYS[2], KEYS[4], KEYS[13])
     redis.call('ZREM', KEYS[10], ARGV[1]:match('^[^/]+'))
     redis.call('ZADD', KEYS[7], now_ms, ARGV[1])
   end

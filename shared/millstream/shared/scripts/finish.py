@@ -66,6 +66,7 @@ async def finish(
             keys.expiring(),
             keys.deliveries(),
             keys.delivery(thread_id, run_id),
+            keys.turns(thread_id),
             *keys.threads_index(),
         ],
         [

@@ -13,7 +13,8 @@
   KEYS[9]  garbage  sorted set
   KEYS[10] deliveries sorted set
   KEYS[11] delivery hash
-  KEYS[12…] the index of threads (thread_index.lua)
+  KEYS[12] turns   sorted set
+  KEYS[13…] the index of threads (thread_index.lua)
   ARGV[1]  job id
   ARGV[2]  ticket      what the thread holds of the run (keys.ticket)
   ARGV[3]  pending     a status
@@ -85,7 +86,7 @@ if redis.call('EXISTS', KEYS[2]) == 0 and not held then
       redis.call('EXPIRE', KEYS[1], ARGV[7])
       redis.call('ZREM', KEYS[5], ARGV[1])
       redis.call('SREM', KEYS[7], ARGV[1])
-      redis.call('DEL', KEYS[3], KEYS[8])
+      redis.call('DEL', KEYS[3], KEYS[8], KEYS[12])
       redis.call('ZADD', KEYS[9], now_ms, ARGV[1]) -- its checkpoints
       redis.call('XADD', KEYS[4], '*', 'error', ARGV[8], 'first', run[2] == '0' and 1 or '')
       write_end(ARGV[i + 1])

@@ -38,6 +38,7 @@ async def repair_run(redis: Client, job: str, queue: str, *, lease_ms: int, stre
             keys.garbage(),
             keys.deliveries(),
             keys.delivery(thread, run),
+            keys.turns(thread),
             *keys.threads_index(),
         ],
         [

@@ -12,8 +12,9 @@ from millstream.shared.scripts.place import Place, families
 from millstream.shared.scripts.script import Script, Word, pairs
 
 SCRIPT = Script("store_state")
-FIRST: Final = 4  # the number of the first namespace's first key
+FIRST: Final = 6  # the number of the first namespace's first key
 PER_NAMESPACE: Final = 5
+UPDATE: Final = "update-"  # begins the name of an update among the turns of a thread
 
 
 @dataclass(slots=True)
@@ -45,6 +46,8 @@ async def store_state(
     epoch: int | None,
     deadline_ms: int,
     fields: dict[str, Any],
+    told: bytes = b"{}",
+    stream_ttl: int,
 ) -> str:
     """Stores all of it in one step or nothing; returns the script's word for what happened.
 
@@ -53,10 +56,14 @@ async def store_state(
         epoch: that of the thread when its state was read; None for a thread that is to be new.
         deadline_ms: by the clock of Redis; after it nothing is stored.
         fields: of the thread's record.
+        told: JSON that the thread's stream shows of it.
+        stream_ttl: seconds for which that can be read.
     """
     if "graph_id" in fields:
         fields = {**fields, "named": named_by(fields["graph_id"], fields["assistant_id"])}
     own = pairs(fields)
+    token = uuid.uuid4().hex
+    turn = f"{UPDATE}{token}"
     stored: list[Word] = []
     for number, namespace in enumerate(staged.values()):
         stored += namespace.words(FIRST + PER_NAMESPACE * number)
@@ -66,14 +73,19 @@ async def store_state(
             keys.thread(thread_id),
             keys.checkpoint_namespaces(thread_id),
             keys.expiring(),
+            keys.turns(thread_id),
+            keys.events(thread_id, turn),
             *families(thread_id, [place.namespace for place in staged]),
             *keys.threads_index(),
         ],
         [
-            uuid.uuid4().hex,
+            token,
             "" if epoch is None else epoch,
             deadline_ms,
             thread_id,
+            turn,
+            told,
+            stream_ttl,
             len(own),
             *own,
             len(staged),

@@ -13,6 +13,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
+import orjson
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.errors import InvalidUpdateError
@@ -149,6 +150,16 @@ async def _record(means: Means, call: Call, graph: Graph) -> dict[str, str | byt
     }
 
 
+def told(thread_id: str, fields: dict[str, Any]) -> bytes:
+    """Returns what the thread's stream shows of an update."""
+    state = {
+        "values": orjson.Fragment(fields["values"] or b"null"),
+        "interrupts": orjson.Fragment(fields["interrupts"]),
+        "status": fields["status"],
+    }
+    return orjson.dumps({"thread_id": thread_id, "state": state})
+
+
 def _mapping(state: StateSnapshot) -> dict[str, Any]:
     return state.values if isinstance(state.values, dict) else {"__root__": state.values}
 
@@ -178,6 +189,8 @@ async def _stored(
         epoch=epoch,
         deadline_ms=int(call.deadline * 1000),
         fields=fields,
+        told=told(thread_id, fields),
+        stream_ttl=means.settings.stream_ttl,
     )
     if staged is None and epoch is not None and word in ("busy", "changed"):
         raise ConflictError(

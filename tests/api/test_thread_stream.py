@@ -1,0 +1,196 @@
+"""The stream of a thread: what its runs and updates tell, in one order, each once, for ever."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from api.states import SHOWN, shows, update
+from api.told import NOBODY, STEPS, detail
+from harness.waiting import until
+from millstream.api.schemas.thread import ThreadStreamQuery
+
+Event = tuple[str, Any, str]  # name, data, id
+
+
+class Following:
+    """A client of a thread's stream, and what it has been sent."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.beats = 0
+
+    async def listen(self, response: httpx.Response) -> None:
+        name = data = ""
+        async for line in response.aiter_lines():
+            field, _, value = line.partition(": ")
+            if field == "event":
+                name = value
+            elif field == "data":
+                data = value
+            elif field == "id":
+                self.events.append((name, json.loads(data), value))
+            elif line.startswith(": "):
+                self.beats += 1
+
+    async def got(self, count: int) -> list[Event]:
+        await until(lambda: len(self.events) >= count, what=f"{count} events in {self.events}")
+        return self.events
+
+    @property
+    def done(self) -> list[str]:
+        """The runs that were told to their end."""
+        return [
+            data["run_id"] for _, data, _ in self.events if "status" in data and "run_id" in data
+        ]
+
+
+@asynccontextmanager
+async def follow(
+    http: httpx.AsyncClient, thread: str, after: str | None = None, **query: Any
+) -> AsyncIterator[Following]:
+    headers = {} if after is None else {"last-event-id": after}
+    path = f"/threads/{thread}/stream"
+    async with http.stream("GET", path, headers=headers, params=query) as response:
+        assert response.status_code == 200
+        assert response.headers["content-type"].startswith("text/event-stream")
+        following = Following()
+        listening = asyncio.create_task(following.listen(response))
+        try:
+            yield following
+        finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+
+
+async def run(http: httpx.AsyncClient, thread: str, **body: Any) -> str:
+    """Has `steps` run to its end; returns the run's id."""
+    response = await http.post(f"/threads/{thread}/runs/wait", json={**STEPS, **body})
+    assert response.status_code == 200
+    return response.headers["content-location"].rpartition("/")[2]
+
+
+def names(events: list[Event]) -> list[str]:
+    return [name for name, _, _ in events]
+
+
+async def test_runs_are_told_one_after_the_other(http: httpx.AsyncClient, thread: str) -> None:
+    async with follow(http, thread) as following:
+        one = await run(http, thread)
+        await following.got(6)
+        two = await run(http, thread, stream_mode="updates")
+        await following.got(9)
+        other = (await http.post("/threads", json={})).json()["thread_id"]
+        await run(http, other)  # of another thread nothing is told
+    events = following.events
+    first = ["metadata", *["values"] * 4, "metadata"]
+    assert names(events) == [*first, "metadata", "updates", "metadata"]
+    assert events[0][1] == {"run_id": one, "attempt": 1}
+    assert events[5][1] == {"status": "run_done", "run_id": one}
+    assert events[-1][1] == {"status": "run_done", "run_id": two}
+    assert len({event_id for *_, event_id in events}) == len(events)
+
+
+async def test_every_event_in_order_once_from_wherever_it_goes_on(
+    http: httpx.AsyncClient, thread: str
+) -> None:
+    runs = [await run(http, thread) for _ in range(2)]
+    waits = {**STEPS, "after_seconds": 600}
+    pending = (await http.post(f"/threads/{thread}/runs", json=waits)).json()["run_id"]
+    await http.post(f"/threads/{thread}/runs/{pending}/cancel")
+    await update(http, thread, values={"items": [9]}, as_node="step")
+    async with follow(http, thread, "-", stream_mode="run_modes,state_update") as following:
+        whole = list(await following.got(12))
+        assert following.done == [*runs, pending]
+    assert names(whole)[-2:] == ["metadata", "state_update"]
+    for count, (*_, event_id) in enumerate(whole[:-1], start=1):
+        async with follow(
+            http, thread, event_id, stream_mode=["run_modes", "state_update"]
+        ) as rest:
+            assert await rest.got(len(whole) - count) == whole[count:]
+    async with follow(http, thread, whole[-1][2], stream_mode="run_modes") as rest:
+        last = await run(http, thread)
+        await until(lambda: rest.done == [last])
+        assert names(rest.events) == ["metadata", *["values"] * 2, "metadata"]
+
+
+async def test_who_comes_in_the_middle_is_told_from_now_on(
+    http: httpx.AsyncClient, thread: str
+) -> None:
+    await run(http, thread)
+    body = {
+        "assistant_id": "steps",
+        "input": {},
+        "config": {"configurable": {"n": 6, "delay": 0.2}},
+    }
+    slow = (await http.post(f"/threads/{thread}/runs", json=body)).json()["run_id"]
+
+    async def counts() -> bool:
+        return bool(
+            (await http.get(f"/threads/{thread}/runs/{slow}")).json()["status"] == "running"
+        )
+
+    await until(counts)
+    async with follow(http, thread) as following:
+        await until(lambda: following.done == [slow])
+    assert {name for name, *_ in following.events} <= {"values", "metadata"}
+    assert len(following.events) < 8
+
+
+@shows(ThreadStreamQuery, "stream_mode")
+async def test_modes(http: httpx.AsyncClient, thread: str) -> None:
+    async with (
+        follow(http, thread, stream_mode="lifecycle") as lifecycle,
+        follow(http, thread, stream_mode="state_update") as updates,
+        follow(http, thread, stream_mode='["lifecycle","state_update"]') as both,
+    ):
+        one = await run(http, thread)
+        await update(http, thread, values={"items": [7]}, as_node="step")
+        begun, ended = await lifecycle.got(2)
+        [(name, data, _)] = await updates.got(1)
+        assert names(await both.got(3)) == ["metadata", "metadata", "state_update"]
+    assert (begun[1], ended[1]["status"]) == ({"run_id": one, "attempt": 1}, "run_done")
+    assert (name, data["thread_id"]) == ("state_update", thread)
+    assert data["state"]["values"]["items"][-1] == 7
+    assert len(lifecycle.events) == 2
+
+
+async def test_it_stays_open_and_ends_with_the_thread(http: httpx.AsyncClient, thread: str) -> None:
+    async with follow(http, thread) as following:
+        one = await run(http, thread)
+        await until(lambda: following.done == [one])
+        assert (await http.delete(f"/threads/{thread}")).status_code == 204
+    assert (await http.get(f"/threads/{thread}/stream")).status_code == 404
+
+
+@pytest.mark.parametrize("after", ["-1", "0", "nonsense", f"{NOBODY}@1-0", "@", "a@done"])
+async def test_an_id_that_is_not_known_begins_at_the_beginning(
+    http: httpx.AsyncClient, thread: str, after: str
+) -> None:
+    one = await run(http, thread)
+    async with follow(http, thread, after) as following:
+        await until(lambda: following.done == [one])
+    assert len(following.events) == 6
+
+
+async def test_what_is_refused(http: httpx.AsyncClient, thread: str) -> None:
+    assert (await http.get(f"/threads/{NOBODY}/stream")).status_code == 404
+    assert (await http.get("/threads/x/stream")).status_code == 422
+    response = await http.get(f"/threads/{thread}/stream", params={"stream_mode": "loud"})
+    assert (response.status_code, "stream_mode" in detail(response)) == (422, True)
+
+
+async def test_a_deleted_run_is_passed_over(http: httpx.AsyncClient, thread: str) -> None:
+    one, two = await run(http, thread), await run(http, thread)
+    await http.delete(f"/threads/{thread}/runs/{one}")
+    async with follow(http, thread, "-") as following:
+        await until(lambda: following.done == [two])
+    assert names(following.events) == ["metadata", *["values"] * 2, "metadata"]
+
+
+def test_every_field_has_a_test() -> None:
+    assert SHOWN[ThreadStreamQuery] == set(ThreadStreamQuery.model_fields)

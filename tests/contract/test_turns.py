@@ -1,0 +1,70 @@
+"""A thread's turns: each run and update once, in the order in which they had the thread."""
+
+import asyncio
+
+from contract.builders import (
+    a_spec,
+    admit,
+    end,
+    end_pending,
+    new_id,
+    overtaken,
+    running,
+    take,
+    try_claim,
+)  # fmt: skip
+from contract.test_store_state import a_thread, store
+from millstream.shared import keys, scripts, threads
+from millstream.shared.redis import Client
+
+CONTENDERS = 50
+
+
+async def turns(redis: Client, thread: str) -> list[str]:
+    return [word.decode() for word in await redis.zrange(keys.turns(thread), 0, -1)]
+
+
+async def test_runs_have_their_turns_in_the_order_of_their_claims(any_redis: Client) -> None:
+    thread = await a_thread(any_redis)
+    first, second, third = [await admit(any_redis, a_spec(thread)) for _ in range(3)]
+    assert await turns(any_redis, thread) == []
+    claims = await asyncio.gather(
+        *(try_claim(any_redis, first, f"w{number}") for number in range(CONTENDERS))
+    )
+    [claim] = [claim for claim in claims if claim is not None]
+    assert await turns(any_redis, thread) == [first.run_id]
+    await scripts.cancel(any_redis, thread, third.run_id, "interrupt")
+    await asyncio.gather(*(end_pending(any_redis, third) for _ in range(CONTENDERS)))
+    await end(any_redis, claim)
+    await end(any_redis, await take(any_redis, second))
+    assert await store(any_redis, thread, 2) == "stored"
+    assert (await turns(any_redis, thread))[:3] == [first.run_id, third.run_id, second.run_id]
+    [update] = (await turns(any_redis, thread))[3:]
+    shown = await any_redis.xrange(keys.events(thread, update))
+    assert [next(iter(fields)) for _, fields in shown] == [b"state_update", b"end"]
+    await scripts.delete_run(any_redis, thread, third.run_id)
+    assert (await turns(any_redis, thread)) == [first.run_id, second.run_id, update]
+
+
+async def test_a_run_that_is_claimed_again_keeps_its_turn(any_redis: Client) -> None:
+    stale, held = await overtaken(any_redis)
+    thread = held.spec.thread_id
+    before = await any_redis.zrange(keys.turns(thread), 0, -1, withscores=True)
+    assert [word.decode() for word, _ in before] == [stale.spec.run_id]
+    await end(any_redis, held)
+    assert await any_redis.zrange(keys.turns(thread), 0, -1, withscores=True) == before
+
+
+async def test_they_go_with_the_thread(any_redis: Client) -> None:
+    kept = await running(any_redis)
+    await end(any_redis, kept)
+    await threads.retire_thread(any_redis, kept.spec.thread_id)
+    assert await threads.delete_thread(any_redis, kept.spec.thread_id)
+    temporary = await running(any_redis, await admit(any_redis, a_spec(temporary=True)))
+    await end(any_redis, temporary)
+    lost = await running(any_redis, await admit(any_redis, a_spec(new_id())))
+    await any_redis.delete(keys.thread(lost.spec.thread_id), keys.runs(lost.spec.thread_id))
+    await end(any_redis, lost)
+    for claim in (kept, temporary, lost):
+        assert await turns(any_redis, claim.spec.thread_id) == []
+    await any_redis.delete(keys.run(lost.spec.thread_id, lost.spec.run_id))
