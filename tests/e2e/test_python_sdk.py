@@ -314,6 +314,34 @@ async def test_a_cut_connection_is_resumed(
         assert parts == await collect(client.runs.join_stream(thread, heard[0]["run_id"]))
 
 
+async def test_a_cut_stream_of_a_thread_is_resumed(
+    client: LangGraphClient, thread: str, system: System
+) -> None:
+    async with (
+        CuttingProxy(system.url, after=8) as proxy,
+        get_client(url=proxy.url) as cut,
+    ):
+        for _ in range(2):
+            await client.runs.create(
+                thread, "chat", input=HELLO, config=knobs(tokens=10, delay=0.03),
+                stream_mode=cast("Any", ["values", "messages-tuple"]),
+            )  # fmt: skip
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # it warns if it can't resume
+            stream: Any = await cut.threads.join_stream(thread, last_event_id="-")
+            parts, done = [], 0
+            async for part in stream:
+                parts.append(part)
+                done += part.event == "metadata" and "status" in part.data
+                if done == 2:
+                    break
+            await stream.aclose()
+        assert proxy.cuts == 1
+    whole: Any = await client.threads.join_stream(thread, last_event_id="-")
+    assert parts == [await anext(whole) for _ in parts]
+    await whole.aclose()
+
+
 def test_sync_client(system: System) -> None:
     with get_sync_client(url=system.url) as client:
         thread = client.threads.create()["thread_id"]

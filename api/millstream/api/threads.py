@@ -213,7 +213,11 @@ async def stream(request: Request) -> Response:
     except BaseException:
         reader.close()
         raise
-    return EventStream(reader, headers={}, keepalive=settings_of(request).keepalive)
+    # A client whose connection breaks comes back here, by itself, with the last id that it has.
+    place = f"/threads/{thread_id}/stream?{request.url.query}".rstrip("?")
+    return EventStream(
+        reader, headers={"location": place}, keepalive=settings_of(request).keepalive
+    )
 
 
 async def delete(request: Request) -> Response:
