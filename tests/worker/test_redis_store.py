@@ -18,10 +18,11 @@ from langgraph.store.memory import InMemoryStore
 
 from harness.modules import need_modules
 from millstream.cli.embedded import EmbeddedRedis
+from millstream.shared import items, keys
 from millstream.shared.errors import UnavailableError
 from millstream.shared.redis import AWAY, Client, connect
 from millstream.worker.store.lazy import ProjectStore, StoreUnavailableError
-from millstream.worker.store.settings import IndexSettings, StoreSettings
+from millstream.worker.store.settings import IndexSettings, StoreSettings, TTLSettings
 
 
 def counted(texts: Sequence[str]) -> list[list[float]]:
@@ -58,6 +59,24 @@ async def test_many_open_it_at_once(own_redis: Client) -> None:
     for store in stores:
         assert len(await store.asearch(("a",), query="a")) == 1
         await store.aclose()
+
+
+async def test_a_page_of_the_nearest_refreshes_what_it_holds_and_nothing_else(
+    own_redis: Client,
+) -> None:
+    settings = StoreSettings(index=SETTINGS.index, ttl=TTLSettings(default_ttl=10))
+    store = ProjectStore(settings, embeddings=EMBEDDINGS)
+    store.connect(own_redis)
+    for key, text in (("x", "aaa"), ("y", "aab"), ("z", "abb")):
+        await store.aput(("a",), key, {"text": text})
+    names = {key: keys.item(items.name_of(("a",), key)) for key in "xyz"}
+    for name in names.values():
+        await own_redis.pexpire(name, 60_000)
+    found = await store.asearch(("a",), query="a", offset=1, limit=1)
+    assert [item.key for item in found] == ["y"]
+    left = {key: await own_redis.pttl(name) > 60_000 for key, name in names.items()}
+    assert left == {"x": False, "y": True, "z": False}
+    await store.aclose()
 
 
 async def test_it_goes_on_after_redis_lost_everything(

@@ -220,12 +220,14 @@ class RedisStore(AsyncRedisStore):
 
     async def _nearest(self, op: SearchOp, vector: list[float]) -> list[SearchItem]:
         place, count = _place(op.namespace_prefix), op.offset + op.limit
-        size = count if not op.filter else max(count, PAGES[0])
+        if not op.filter:
+            near = (await items.nearest(self._client, place, vector, limit=count))[op.offset :]
+            return [item for _, item in await self._load(op, [n for n, _ in near], dict(near))]
+        size = max(count, PAGES[0])
         while True:
             near = await items.nearest(self._client, place, vector, limit=size)
             kept = await self._load(op, [name for name, _ in near], dict(near))
-            enough = not op.filter or len(kept) >= count
-            if enough or len(near) < size or size >= items.MOST:
+            if len(kept) >= count or len(near) < size or size >= items.MOST:
                 return await self._page(op, kept)
             size *= 10
 
