@@ -72,6 +72,7 @@ class ConfigFile(msgspec.Struct):
     auth: dict[str, object] | None = None
     checkpointer: CheckpointerConfig | None = None
     store: StoreSettings | None = None
+    http: dict[str, object] = {}  # not read yet: who sets something there is told so
     webhooks: WebhooksConfig = WebhooksConfig()
 
 
