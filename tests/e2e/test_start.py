@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import os
+import socket
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -103,8 +105,18 @@ class Cluster(EmbeddedRedis):
         return [*super()._options(), "--cluster-enabled", "yes"]
 
 
+def low_port() -> int:
+    """Returns a free port above which, 10,000 further, a cluster can have its other one."""
+    for port in range(21_000 + os.getpid() % 20_000, 55_000):
+        with contextlib.suppress(OSError), socket.socket() as free:
+            free.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
+
+
 async def test_a_cluster_is_refused(tmp_path: Path) -> None:
-    with Cluster(tmp_path / "cluster", modules=False) as server, Fleet(server.url) as fleet:
+    cluster = Cluster(tmp_path / "cluster", modules=False, port=low_port())
+    with cluster as server, Fleet(server.url) as fleet:
         worker, api = fleet.worker(), fleet.api().wait_ready()
         assert worker.wait() == 1
         [line] = said(worker, "Cluster, which is not supported yet")
