@@ -106,10 +106,14 @@ class Cluster(EmbeddedRedis):
 
 
 def low_port() -> int:
-    """Returns a free port above which, 10,000 further, a cluster can have its other one."""
-    for port in range(21_000 + os.getpid() % 20_000, 55_000):
-        with contextlib.suppress(OSError), socket.socket() as free:
-            free.bind(("127.0.0.1", port))
+    """Returns a free port with another 10,000 above it, where a cluster has its second one.
+
+    Both lie below those that systems give to connections.
+    """
+    for port in range(11_000 + os.getpid() % 5_000, 22_000):
+        with contextlib.suppress(OSError), socket.socket() as one, socket.socket() as other:
+            one.bind(("127.0.0.1", port))
+            other.bind(("127.0.0.1", port + 10_000))
             return port
     raise AssertionError("no port is free")
 

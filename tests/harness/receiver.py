@@ -53,7 +53,11 @@ class Receiver:
             def do_POST(self) -> None:
                 size = int(self.headers["content-length"])
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                told = Told(self.path, headers, self.rfile.read(size), time.monotonic())
+                body = self.rfile.read(size)
+                if len(body) < size:  # who was telling it has died
+                    self.close_connection = True
+                    return
+                told = Told(self.path, headers, body, time.monotonic())
                 receiver.told.append(told)
                 status, more = receiver.answer(told)
                 self.send_response(status)
