@@ -44,6 +44,23 @@ async def follow(hub: StreamHub, claim: Claim) -> Reader:
     return await hub.open(claim.spec.thread_id, claim.spec.run_id, START)
 
 
+async def test_who_gives_up_while_it_opens_a_reader_leaves_nothing_behind(
+    hub: StreamHub, real_redis: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def listen(channel: str) -> None:
+        raise TimeoutError
+
+    claim = await running(real_redis)
+    monkeypatch.setattr(hub._doorbells, "listen", listen)
+    with pytest.raises(TimeoutError):
+        await follow(hub, claim)
+    assert repr(hub) == "<StreamHub 0 runs, 0 readers>"
+    monkeypatch.undo()
+    reader = await follow(hub, claim)
+    await read_some(reader, 1)
+    reader.close()
+
+
 async def test_a_lost_doorbell_delays_an_event_until_the_next_sweep(
     url: str, real_redis: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -127,9 +127,7 @@ def rough(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
 @pytest.fixture(scope="session")
 def modules() -> None:
     """What the scripts of tests/js need; skips where there is no Node."""
-    if node.MISSING:
-        pytest.skip(f"{' and '.join(node.MISSING)} not installed")
-    node.install()
+    node.require()
 
 
 class Thread:

@@ -9,8 +9,17 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 JS = Path(__file__).parents[1] / "js"
 MISSING = [program for program in ("node", "npm") if shutil.which(program) is None]
+
+
+def require() -> None:
+    """Has the scripts' modules in place; skips the test where there is no Node."""
+    if MISSING:
+        pytest.skip(f"{' and '.join(MISSING)} not installed")
+    install()
 
 
 def install() -> None:

@@ -1,18 +1,11 @@
 """The store through both SDKs."""
 
-import asyncio
-import json
-import shutil
-import subprocess
-from pathlib import Path
-
 import pytest
 from langgraph_sdk import get_client
 from langgraph_sdk.errors import UnprocessableEntityError
 
+from e2e import node
 from store.store_calls import new_place
-
-JS = Path(__file__).parents[1] / "js"
 
 
 async def test_python(stored: tuple[str, str]) -> None:
@@ -36,20 +29,10 @@ async def test_python(stored: tuple[str, str]) -> None:
             await store.put_item([""], "k", {})
 
 
-@pytest.mark.skipif(
-    shutil.which("node") is None or not (JS / "node_modules" / ".installed").exists(),
-    reason="node or the SDK is not installed",
-)
 async def test_javascript(stored: tuple[str, str]) -> None:
+    node.require()
     place = new_place()
-    process = await asyncio.create_subprocess_exec(
-        "node", "store.mjs", stored[0], place, cwd=JS,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    async with asyncio.timeout(40):
-        out, errors = await process.communicate()
-    assert process.returncode == 0, errors.decode()
-    seen = json.loads(out)
+    seen = await node.node("store.mjs", stored[0], place)
     assert seen["one"]["value"] == {"text": "aaa", "n": 1}
     assert seen["one"]["createdAt"] == seen["one"]["updatedAt"]
     assert seen["none"] is None

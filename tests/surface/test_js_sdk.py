@@ -1,7 +1,5 @@
 """Every method of @langchain/langgraph-sdk works: a newer SDK's new one fails here, with its name."""
 
-import pytest
-
 from conftest import System
 from e2e import node
 from harness.modules import need_modules
@@ -9,9 +7,7 @@ from harness.modules import need_modules
 
 async def test_every_method(system: System) -> None:
     need_modules()
-    if node.MISSING:
-        pytest.skip(f"not installed: {', '.join(node.MISSING)}")
-    node.install()
+    node.require()
     seen = await node.node("surface.mjs", system.url)
     print(f"\n@langchain/langgraph-sdk: {len(seen['methods'])} methods")  # noqa: T201
     for name in seen["methods"]:

@@ -26,7 +26,8 @@ def test_what_may_be_called(url: str) -> None:
     [
         "", "x", "example.com/x", "ftp://example.com", "file:///etc/passwd", "https://", "//example.com/x",
         "https://example.com:99999/", "https://u:p@example.com/", "https://example.com/a b",
-        "https://example.com/\n", "http://[::1", "/relative",
+        "https://example.com/\n", "https://exämple.com/", "https://example.com/ü", "https://example.com/\x7f",
+        "http://[::1", "/relative",
         "http://localhost/", "http://LOCALHOST.:80/", "http://a.localhost/", "http://127.0.0.1/",
         "http://127.9.9.9/", "http://[::1]/", "http://[::ffff:127.0.0.1]/", "http://10.0.0.8/",
         "http://192.168.1.1/", "http://172.16.0.1/", "http://169.254.169.254/latest/meta-data",

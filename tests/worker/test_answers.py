@@ -63,7 +63,7 @@ async def ask(means: Means, verb: str, *, deadline: float = NEVER, **arguments: 
         "update": {"checkpoint": {"checkpoint_ns": ""}, "values": None, "as_node": "a"},
         "seed": {"fields": threads.new_thread_fields({})},
     }  # fmt: skip
-    given = {"thread_id": THREAD, "assistant_id": "a1", **defaults[verb], **arguments}
+    given = {"thread_id": THREAD, "assistant_id": "a1", **defaults.get(verb, {}), **arguments}
     call = Call(call_id="c", verb=verb, graph_id="g", arguments=given, deadline=deadline)
     return json.loads(await VERBS[verb](means, call))
 

@@ -11,11 +11,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from contract.builders import a_spec, admit, end, running
 from harness.receiver import Receiver, Reply, Told
 from harness.waiting import until
-from millstream.shared import keys
+from millstream.shared import keys, webhooks
 from millstream.shared.errors import SettingError
 from millstream.shared.redis import Client
 from millstream.shared.settings import Settings
@@ -175,6 +176,27 @@ async def test_an_address_inside_is_not_called_whatever_its_name(
         await settled(real_redis, deliverer(WebhooksConfig()))
     assert receiver.told == []
     assert "is not called" in caplog.text
+
+
+async def test_a_redis_that_is_away_costs_nothing_but_another_call(
+    real_redis: Client,
+    receiver: Receiver,
+    deliverer: Callable[..., Deliverer],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def settle(*_: Any, **__: Any) -> bool:
+        raise RedisConnectionError("away")
+
+    run_id = await ended(real_redis, receiver.url)
+    one = deliverer()
+    with monkeypatch.context() as away:
+        away.setattr(webhooks, "settle", settle)
+        await one.run_once()
+        await one.drain()
+    [word] = await real_redis.zrange(keys.deliveries(), 0, -1)
+    await real_redis.zadd(keys.deliveries(), {word: 1})  # as when the lease is over
+    await settled(real_redis, one)
+    assert [told.headers["webhook-id"] for told in receiver.told] == [run_id, run_id]
 
 
 async def test_a_path_alone_leads_to_the_deployment(

@@ -167,11 +167,11 @@ async def copy(request: Request) -> Response:
 async def _kept_elsewhere(request: Request, thread_id: str) -> str | None:
     """Returns the graph whose workers keep the thread's checkpoints, None if they lie in Redis.
 
-    Raises NotFoundError if there is no such thread.
+    Raises NotFoundError if they do not, and there is no such thread.
     """
-    record = await threads.get_thread(request.app.state.redis, thread_id)
-    project = await request.app.state.graphs.project()
-    return record.graph_id if project.foreign else None
+    if not (await request.app.state.graphs.project()).foreign:
+        return None
+    return (await threads.get_thread(request.app.state.redis, thread_id)).graph_id
 
 
 async def prune(request: Request) -> Response:

@@ -17,6 +17,7 @@ import msgspec
 from millstream.shared import keys, runs, scripts
 from millstream.shared.assistants import GraphDirectory
 from millstream.shared.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
+from millstream.shared.leaves import contains
 from millstream.shared.queue import redis_time
 from millstream.shared.redis import AWAY, REFUSING, Client
 from millstream.shared.schedule import next_due
@@ -83,15 +84,6 @@ class Wanted:
         if not self.metadata:
             return True
         return contains(msgspec.json.decode(cron.metadata), self.metadata)
-
-
-def contains(value: Any, part: Any) -> bool:
-    """Returns whether a JSON value has all that the part says: objects may have more."""
-    if isinstance(part, dict):
-        return isinstance(value, dict) and all(
-            name in value and contains(value[name], item) for name, item in part.items()
-        )
-    return type(value) is type(part) and bool(value == part)
 
 
 def due_after(cron: Cron, now: float) -> int | None:

@@ -198,7 +198,11 @@ class StreamHub:
         reader = Reader(self, tail, keys.run(thread_id, run_id), after, fresh=fresh)
         tail.readers.add(reader)
         if new:
-            await self._doorbells.listen(key)
+            try:
+                await self._doorbells.listen(key)
+            except BaseException:  # whoever opened it has given up
+                reader.close()
+                raise
         return reader
 
     async def watch(self, doorbell: str, news: asyncio.Event) -> None:

@@ -19,8 +19,8 @@ def what_is_wrong(url: str, policy: WebhookPolicy) -> str:
     """Returns why the URL of a webhook is refused, '' if it is not."""
     if len(url) > policy.max_url_length:
         return f"it is longer than {policy.max_url_length} characters"
-    if any(ord(c) <= 32 or ord(c) == 127 for c in url):
-        return "it has spaces or control characters in it"
+    if not url.isascii() or not url.isprintable() or " " in url:
+        return "it has characters in it that a URL writes as %XX, or in a host as xn--…"
     if is_relative(url):
         if policy.relative:
             return ""

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from millstream.api.schemas.base import FARTHEST, RequestModel
 from millstream.api.schemas.run import Breakpoints, Config, MultitaskStrategy, StreamModes
-from millstream.api.schemas.thread import ThreadId
+from millstream.api.schemas.thread import Filter, ThreadId
 from millstream.shared.schedule import check_schedule, check_timezone
 
 PAYLOAD: Final = frozenset(  # what a cron's runs are asked for with
@@ -118,7 +118,7 @@ class CronFilter(RequestModel):
     )
     thread_id: ThreadId | None = None
     enabled: bool | None = None
-    metadata: dict[str, Any] = Field(default={}, description="What the cron's metadata contains.")
+    metadata: Filter = Field(default={}, description="What the cron's metadata contains.")
 
 
 class CronSearch(CronFilter):

@@ -23,11 +23,10 @@ async def copy(means: Means, call: Call) -> bytes:
     await threads.idle_epoch(means.redis, source)
     try:
         await means.saver.acopy_thread(source, target)
+        await threads.copy_thread(means.redis, source, target)
     except NotImplementedError:
         raise _cannot(means, "copy a thread (acopy_thread)") from None
-    try:
-        await threads.copy_thread(means.redis, source, target)
-    except BaseException:
+    except BaseException:  # half a copy, or one that is no thread
         await means.saver.adelete_thread(target)
         raise
     return encode({"thread_id": target})

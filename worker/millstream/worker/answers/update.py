@@ -104,7 +104,8 @@ async def seed(means: Means, call: Call) -> bytes:
     except ConflictError:
         return encode({"created": False})
     except BaseException:
-        if not isinstance(saver, StagedSaver):
+        # Unless the id is somebody else's by now: what they have must not go with what is ours.
+        if not isinstance(saver, StagedSaver) and not await threads.exists(means.redis, thread_id):
             await means.saver.adelete_thread(thread_id)
         raise
     return encode({"created": True})
@@ -192,11 +193,14 @@ async def _stored(
         told=told(thread_id, fields),
         stream_ttl=means.settings.stream_ttl,
     )
-    if staged is None and epoch is not None and word in ("busy", "changed"):
+    if staged is None and epoch is not None and word in ("busy", "changed", "late"):
+        why = "took too long" if word == "late" else "was in use meanwhile"
         raise ConflictError(
-            f"Thread {thread_id} was in use while its state was written: the state is stored, and what "
-            "began meanwhile may go on from the one before it. Read the state."
+            f"Thread {thread_id}: the state is stored, but the update {why}: what the thread shows may "
+            "be older, and a run that began may go on from the state before it. Read the state."
         )
+    if staged is None and word == "missing":  # it was deleted: nothing of it may stay behind
+        await means.saver.adelete_thread(thread_id)
     match word:
         case "missing":
             raise NotFoundError(f"Thread with ID {thread_id} not found")

@@ -1,0 +1,120 @@
+"""State written through another checkpointer: what is left when a thread changes hands, or a step fails."""
+
+from typing import Any
+
+import pytest
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.memory import InMemorySaver
+
+from millstream.shared import keys, scripts, threads
+from millstream.shared.errors import ConflictError, InvalidError, NotFoundError, RefusedError
+from millstream.shared.redis import Client
+from millstream.shared.settings import Settings
+from millstream.worker.answers import Means
+from millstream.worker.checkpoints.foreign import ShieldedSaver
+from millstream.worker.graphs import GraphRegistry, GraphSource
+from worker.test_answers import THREAD, ask, graph
+
+BROKEN = [[{"values": {"items": ["a"]}, "as_node": "a"}], [{"values": 7, "as_node": "a"}]]
+
+
+class Keeper(InMemorySaver):
+    """One that copies a thread, and fails in the middle of it."""
+
+    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        self.storage[target_thread_id] = self.storage[source_thread_id]
+        raise ConnectionError("the database is away")
+
+
+@pytest.fixture
+async def means(real_redis: Client) -> Means:
+    registry = GraphRegistry([GraphSource("g", graph, None)])
+    return Means(real_redis, registry, ShieldedSaver(Keeper()), Settings())
+
+
+def config(thread: str = THREAD) -> RunnableConfig:
+    return {"configurable": {"thread_id": thread, "checkpoint_ns": ""}}
+
+
+async def items(means: Means) -> Any:
+    found = await means.saver.aget_tuple(config())
+    return None if found is None else found.checkpoint["channel_values"].get("items")
+
+
+async def a_thread(means: Means) -> None:
+    steps = [[{"values": {"items": ["first"]}, "as_node": "a"}]]
+    assert await ask(means, "seed", supersteps=steps) == {"created": True}
+
+
+async def test_first_states_that_fail_leave_nothing(means: Means) -> None:
+    with pytest.raises(InvalidError):
+        await ask(means, "seed", supersteps=BROKEN)
+    assert await items(means) is None
+    assert not await threads.exists(means.redis, THREAD)
+
+
+async def test_first_states_that_fail_take_nothing_from_who_was_quicker(
+    means: Means, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await a_thread(means)
+    looks = iter([False, True])  # the id was taken right after the first look
+
+    async def exists(redis: Client, thread_id: str) -> bool:
+        return next(looks)
+
+    monkeypatch.setattr(threads, "exists", exists)
+    with pytest.raises(InvalidError):
+        await ask(means, "seed", supersteps=BROKEN)
+    assert (await items(means))[:1] == ["first"]
+
+
+async def test_an_update_that_took_too_long_is_told_to_be_there(means: Means) -> None:
+    await a_thread(means)
+    with pytest.raises(ConflictError, match=r"is stored, but the update took too long"):
+        await ask(means, "update", values={"items": ["late"]}, deadline=0)
+    assert await items(means) == ["first", "late"]
+
+
+@pytest.mark.parametrize("meanwhile", ["run", "update"])
+async def test_an_update_in_whose_midst_the_thread_was_used(
+    means: Means, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    await a_thread(means)
+    before = await threads.idle_epoch(means.redis, THREAD)
+    if meanwhile == "run":
+        await means.redis.hset(keys.thread(THREAD), "active", "somebody")  # type: ignore[misc]
+    else:
+        await ask(means, "update", values={"items": ["other"]})
+
+    async def idle_epoch(redis: Client, thread_id: str) -> int:
+        return before
+
+    monkeypatch.setattr(threads, "idle_epoch", idle_epoch)
+    with pytest.raises(ConflictError, match="was in use meanwhile"):
+        await ask(means, "update", values={"items": ["mine"]})
+    assert (await items(means))[-1] == "mine"
+
+
+async def test_an_update_of_a_thread_that_goes_leaves_nothing(
+    means: Means, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def idle_epoch(redis: Client, thread_id: str) -> int:
+        return 1
+
+    monkeypatch.setattr(threads, "idle_epoch", idle_epoch)
+    with pytest.raises(NotFoundError):
+        await ask(means, "update", values={"items": ["orphan"]})
+    assert await items(means) is None
+
+
+async def test_half_a_copy_is_deleted(means: Means) -> None:
+    await a_thread(means)
+    with pytest.raises(ConnectionError):
+        await ask(means, "copy")
+    assert isinstance(means.saver, ShieldedSaver)
+    assert list(means.saver.inner.storage) == [THREAD]  # type: ignore[attr-defined]
+    with pytest.raises(RefusedError, match="Keeper, can't prune"):
+        await ask(means, "prune")
+    await scripts.retire_thread(means.redis, THREAD)
+    with pytest.raises(NotFoundError):
+        await ask(means, "copy")
