@@ -31,10 +31,11 @@ from contract.following import (
 from harness.waiting import until
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared import keys, scripts, stream
+from millstream.shared.entries import START, Position, parse_position
 from millstream.shared.lifecycle import Cause
 from millstream.shared.redis import Client
 from millstream.shared.scripts import Claim
-from millstream.shared.stream import START, Position, Reader, StreamHub, parse_position
+from millstream.shared.stream import Reader, StreamHub
 
 
 @pytest.fixture

@@ -22,9 +22,10 @@ from contract.following import (
 from harness.waiting import until
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared import keys, scripts, stream
+from millstream.shared.entries import START, Position
 from millstream.shared.redis import Client
 from millstream.shared.scripts import Claim
-from millstream.shared.stream import START, Position, Reader, StreamHub
+from millstream.shared.stream import Reader, StreamHub
 
 
 @pytest.fixture

@@ -42,6 +42,12 @@ async def test_runs_have_their_turns_in_the_order_of_their_claims(any_redis: Cli
     [update] = (await turns(any_redis, thread))[3:]
     shown = await any_redis.xrange(keys.events(thread, update))
     assert [next(iter(fields)) for _, fields in shown] == [b"state_update", b"end"]
+    numbers = await any_redis.zrange(keys.turns(thread), 0, -1, withscores=True)
+    assert [number for _, number in numbers] == [1, 2, 3, 4]
+    for turn, number in numbers:
+        ids = [i for i, _ in await any_redis.xrange(keys.events(thread, turn.decode()))]
+        assert ids == [b"%d-%d" % (number, index) for index in range(len(ids))]
+        assert ids
     await scripts.delete_run(any_redis, thread, third.run_id)
     assert (await turns(any_redis, thread)) == [first.run_id, second.run_id, update]
 
@@ -51,8 +57,14 @@ async def test_a_run_that_is_claimed_again_keeps_its_turn(any_redis: Client) -> 
     thread = held.spec.thread_id
     before = await any_redis.zrange(keys.turns(thread), 0, -1, withscores=True)
     assert [word.decode() for word, _ in before] == [stale.spec.run_id]
+    await scripts.append(any_redis, [(stale, 1, ["late", b"{}"])], max_events=100)
+    await scripts.append(any_redis, [(held, 1, ["values", b"{}"])], max_events=100)
     await end(any_redis, held)
     assert await any_redis.zrange(keys.turns(thread), 0, -1, withscores=True) == before
+    told = await any_redis.xrange(keys.events(thread, stale.spec.run_id))
+    assert [(i, next(iter(fields))) for i, fields in told] == [
+        (b"1-0", b"metadata"), (b"1-1", b"metadata"), (b"1-2", b"values"), (b"1-3", b"end"),
+    ]  # fmt: skip
 
 
 async def test_they_go_with_the_thread(any_redis: Client) -> None:

@@ -25,13 +25,14 @@ from millstream.api.schemas.run import (
 from millstream.api.sse import EventStream, FinalOutput
 from millstream.shared import runs, threads
 from millstream.shared.assistants import GraphDirectory
+from millstream.shared.entries import START, Entry, Position, parse_position
 from millstream.shared.errors import MillstreamError, NotFoundError, UnavailableError
 from millstream.shared.lifecycle import TERMINAL
 from millstream.shared.multitask import CancelAction
 from millstream.shared.redis import Client
 from millstream.shared.run_json import show_run
 from millstream.shared.runs import RunRecord, Submission
-from millstream.shared.stream import START, Entry, Position, Reader, StreamHub, parse_position
+from millstream.shared.stream import Reader, StreamHub
 from millstream.shared.submission import submission
 
 FROM_THE_START: Final = ("-1", "0", "0-0", "-")

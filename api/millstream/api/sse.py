@@ -14,8 +14,9 @@ from starlette.background import BackgroundTask
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
+from millstream.shared.entries import Entry
 from millstream.shared.redis import AWAY
-from millstream.shared.stream import Entry, Reader
+from millstream.shared.stream import Reader
 from millstream.shared.thread_stream import ThreadReader
 
 log = logging.getLogger(__name__)

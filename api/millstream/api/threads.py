@@ -29,10 +29,11 @@ from millstream.api.shown import show_thread, show_ttl
 from millstream.api.sse import EventStream
 from millstream.api.state import ask
 from millstream.shared import runs, scripts, thread_search, threads
+from millstream.shared.entries import START, parse_position
 from millstream.shared.errors import ConflictError, NotFoundError, UnavailableError
 from millstream.shared.multitask import CancelAction
 from millstream.shared.thread_search import Wanted
-from millstream.shared.thread_stream import ThreadReader
+from millstream.shared.thread_stream import ThreadReader, telling
 from millstream.shared.threads import ThreadRecord, Ttl
 
 DELETION = 10.0  # s beyond a lease that the end of a thread's runs may take
@@ -207,9 +208,12 @@ async def stream(request: Request) -> Response:
     query = query_model(request, ThreadStreamQuery)
     redis = request.app.state.redis
     await threads.require_thread(redis, thread_id)
-    reader = ThreadReader(request.app.state.hub, redis, thread_id, frozenset(query.stream_mode))
+    reader = ThreadReader(
+        request.app.state.hub, redis, thread_id, telling(frozenset(query.stream_mode))
+    )
     try:
-        await reader.begin(request.headers.get("last-event-id", "").strip() or None)
+        last = request.headers.get("last-event-id", "").strip()
+        await reader.begin((parse_position(last) or START) if last else None)
     except BaseException:
         reader.close()
         raise

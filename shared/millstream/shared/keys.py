@@ -31,7 +31,7 @@ def waiting(thread_id: str) -> str:
 
 
 def turns(thread_id: str) -> str:
-    """sorted set, until deleted: runs and updates → when they had the thread (µs); and a doorbell."""
+    """sorted set, until deleted: runs and updates → the number of their turn; and a doorbell."""
     return f"{PREFIX}:{{{thread_id}}}:turns"
 
 

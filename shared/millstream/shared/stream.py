@@ -22,9 +22,9 @@ import msgspec
 
 from millstream.shared import keys, scripts
 from millstream.shared.doorbells import Doorbells
+from millstream.shared.entries import START, Entry, Position, entry_of, show_position
 from millstream.shared.lifecycle import TERMINAL, RunStatus
 from millstream.shared.redis import AWAY, Client
-from millstream.shared.scripts.read_events import RawEntry
 
 log = logging.getLogger(__name__)
 
@@ -34,57 +34,6 @@ AT_ONCE: Final = 64  # streams read in one round trip
 WINDOW: Final = 512  # entries kept in memory a run
 WINDOW_BYTES: Final = 512 * 1024
 SWEEP: Final = 15.0  # s: the longest that a lost doorbell can delay an event
-
-Position = tuple[int, int]  # an entry's id: ms, sequence
-START: Final[Position] = (0, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One event as the stream holds it."""
-
-    position: Position
-    event: bytes
-    data: bytes  # JSON
-    output: bytes | None = None  # of the `end` entry: what wait and join answer with
-    first: bool = False  # the metadata of the first claim
-
-    @property
-    def id(self) -> bytes:
-        """The event's id on the wire."""
-        return b"%d-%d" % self.position
-
-    @property
-    def is_first(self) -> bool:
-        """Whether nothing can have stood before it: the first claim's metadata, or a lone end."""
-        return self.event == b"end" or self.first
-
-    def before(self) -> Position:
-        """The position right before this one."""
-        ms, sequence = self.position
-        return (ms, sequence - 1) if sequence else (ms - 1, 2**64 - 1)
-
-
-def _show(position: Position) -> str:
-    return f"{position[0]}-{position[1]}"
-
-
-def parse_position(text: str) -> Position | None:
-    """Returns the position that an event id names, or None for a malformed one."""
-    ms, dash, seq = text.strip().partition("-")
-    if not (dash and ms.isascii() and seq.isascii() and ms.isdigit() and seq.isdigit()):
-        return None
-    if len(ms) > 19 or len(seq) > 19:
-        return None
-    return int(ms), int(seq)
-
-
-def _entry(raw: RawEntry) -> Entry:
-    ms, _, seq = raw[0].partition(b"-")
-    event, data = next(iter(raw[1].items()))
-    fields = raw[1]
-    first = fields.get(b"first") == b"1"
-    return Entry((int(ms), int(seq)), event, data, fields.get(b"output"), first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,13 +244,13 @@ class StreamHub:
     ) -> list[_Page]:
         pages = await scripts.read_events(
             self._redis,
-            [(key, _show(position)) for key, position in cursors],
+            [(key, show_position(position)) for key, position in cursors],
             most=PAGE,
             max_bytes=PAGE_BYTES,
             oldest=oldest,
         )
         return [
-            _Page(list(map(_entry, p.entries)), p.more, _entry(p.oldest) if p.oldest else None)
+            _Page(list(map(entry_of, p.entries)), p.more, entry_of(p.oldest) if p.oldest else None)
             for p in pages
         ]
 
@@ -383,7 +332,7 @@ class Reader:
             self._cursor = START
             return
         found = await self._hub._redis.xrevrange(self._tail.key, count=1)
-        newest = _entry(found[0]).position if found else START
+        newest = entry_of(found[0]).position if found else START
         if self._after is not None:
             # An id from the future would open the shared window where nothing is yet.
             self._cursor = min(self._after, newest)
@@ -401,7 +350,10 @@ class Reader:
         if oldest is not None and self._cursor < oldest.position and not oldest.is_first:
             before = oldest.before()
             if self._cursor < before:
-                gap = {"requested": _show(self._cursor), "first": _show(oldest.position)}
+                gap = {
+                    "requested": show_position(self._cursor),
+                    "first": show_position(oldest.position),
+                }
                 self._cursor = before
                 self.news.set()
                 return [Entry(before, b"gap", msgspec.json.encode(gap))]

@@ -1,59 +1,63 @@
 """The stream of a thread: what its runs and updates tell, one after the other, for as long as one listens.
 
-Scripts note in which order runs and updates have the thread (turn.lua) and ring its doorbell. Each has an
-event stream of its own, which is followed to its end before the next. So the order is the same for every
-reader and after every resume, and nothing is stored twice.
+Scripts number the runs and updates in the order in which they have the thread (turn.lua) and ring its doorbell.
+Each has an event stream of its own, whose ids begin with that number, and it is followed to its end before the
+next. So the order is the same for every reader and after every resume, and nothing is stored twice.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from millstream.shared import keys
+from millstream.shared.entries import START, Entry, Position, entry_of
 from millstream.shared.lifecycle import TERMINAL, RunStatus
 from millstream.shared.redis import Client
 from millstream.shared.scripts.store_state import UPDATE
-from millstream.shared.stream import START, Entry, Position, Reader, StreamHub, parse_position
+from millstream.shared.stream import Reader, StreamHub
 
 Mode = Literal["run_modes", "lifecycle", "state_update"]
 PAGE: Final = 50  # turns read in one round trip
-DONE: Final = "done"  # in the place of a position: the turn was told to its end
 LIVE: Final = frozenset(status.encode() for status in RunStatus if status not in TERMINAL)
 
 
 @dataclass(frozen=True, slots=True)
-class TurnEntry(Entry):
-    """One event of a thread's stream."""
+class Turn:
+    """A run, or an update of the state, that has or had the thread."""
 
-    turn: str = ""
-    done: bool = False
+    number: int
+    word: str  # the id of the run, or the name of the update
+    graph_id: str = ""  # of a run, while its record is kept
+    began_at: int = 0  # ms since the epoch, of a run, while its record is kept
 
     @property
-    def id(self) -> bytes:
-        """The turn and the place in it: two turns may have entries of the same moment."""
-        place = DONE if self.done else "-".join(map(str, self.position))
-        return f"{self.turn}@{place}".encode()
+    def is_update(self) -> bool:
+        """Whether it is no run."""
+        return self.word.startswith(UPDATE)
+
+
+Tell = Callable[[Turn, Entry], Iterable[Entry]]  # what the client is told of an entry of a turn
 
 
 class ThreadReader:
     """One client's cursor in a thread: `read()` when there is `news`, as with a `Reader` of a run.
 
-    `ended` is set only when the thread is gone.
+    `ended` is set only when the thread is gone; one that is yet to be created is waited for.
     """
 
-    def __init__(
-        self, hub: StreamHub, redis: Client, thread_id: str, modes: frozenset[str]
-    ) -> None:
+    def __init__(self, hub: StreamHub, redis: Client, thread_id: str, tell: Tell) -> None:
         self._hub = hub
         self._redis = redis
         self._thread_id = thread_id
-        self._modes = modes
+        self._tell = tell
         self._doorbell = keys.turns(thread_id)
-        self._cursor: tuple[float, str] = (float("-inf"), "")  # of turns: the last that was begun
-        self._resume: tuple[str, Position | None] | None = None  # a turn that is begun in its midst
-        self._turn = ""
+        self._begun = 0  # the number of the last turn that was begun
+        # A turn that is begun in its midst: its number, and where (None: from now on).
+        self._resume: tuple[int, Position | None] = (0, START)
+        self._turn: Turn | None = None
         self._reader: Reader | None = None
+        self._existed = False
         self.news = asyncio.Event()
         self.news.set()
         self.ended = False
@@ -63,36 +67,33 @@ class ThreadReader:
         """Whether the process is about to stop."""
         return self._hub.closing
 
-    async def begin(self, after: str | None) -> None:
-        """Sets the cursor: behind an event's id, at the beginning ('-'), or None: from now on.
+    async def begin(self, after: Position | None) -> None:
+        """Sets the cursor: behind an event, at the beginning (START), or None: from now on.
 
-        An id that is not known any more, as all after it is kept no longer, begins at the beginning.
+        A position that the thread has not reached yet, for it was deleted meanwhile and created anew, begins
+        at the beginning.
         """
         await self._hub.watch(self._doorbell, self.news)
-        if after is None:
-            await self._begin_now()
-            return
-        turn, _, place = after.rpartition("@")
-        score = await self._redis.zscore(self._doorbell, turn) if turn else None
-        if score is None:
-            return
-        if place == DONE:
-            self._cursor = (score, turn)
-        else:
-            self._resume = (turn, parse_position(place) or START)
-            self._cursor = (score, "")
-
-    async def _begin_now(self) -> None:
         newest = await self._redis.zrevrange(self._doorbell, 0, 0, withscores=True)
         if not newest:
             return
-        turn, score = newest[0][0].decode(), newest[0][1]
-        status = await self._redis.hget(keys.run(self._thread_id, turn), "status")  # type: ignore[misc]
-        if status in LIVE:
-            self._resume = (turn, None)
-            self._cursor = (score, "")
-        else:
-            self._cursor = (score, turn)
+        word, number = newest[0][0].decode(), int(newest[0][1])
+        if after is None:
+            status = await self._redis.hget(keys.run(self._thread_id, word), "status")  # type: ignore[misc]
+            self._begun = number - 1 if status in LIVE else number
+            self._resume = (number, None)
+        elif after[0] <= number:
+            self._begun = after[0] if await self._was_told(after) else after[0] - 1
+            self._resume = (after[0], after)
+
+    async def _was_told(self, after: Position) -> bool:
+        """Returns whether the position is the last that its turn will ever have."""
+        for word in await self._redis.zrangebyscore(self._doorbell, after[0], after[0]):
+            newest = await self._redis.xrevrange(
+                keys.events(self._thread_id, word.decode()), count=1
+            )
+            return bool(newest) and b"end" in newest[0][1] and entry_of(newest[0]).position <= after
+        return True
 
     def close(self) -> None:
         """Stops following the thread."""
@@ -110,65 +111,65 @@ class ThreadReader:
             if self._reader is None and not await self._next():
                 return []
             assert self._reader is not None
+            assert self._turn is not None
             entries = await self._reader.read()
             if not entries and not self._reader.ended:
                 return []
-            shown = [told for entry in entries for told in self._shown(entry)]
+            told = [event for entry in entries for event in self._tell(self._turn, entry)]
             if self._reader.ended:
                 self._reader.close()
                 self._reader = None
-            if shown:
-                return shown
+            if told:
+                return told
 
     async def _next(self) -> bool:
         """Begins the next turn; returns False if there is none."""
         while True:
             pipe = self._redis.pipeline(transaction=False)
             pipe.zrangebyscore(
-                self._doorbell, self._cursor[0], "+inf", start=0, num=PAGE, withscores=True
+                self._doorbell, f"({self._begun}", "+inf", start=0, num=PAGE, withscores=True
             )
             pipe.exists(keys.thread(self._thread_id))
             found, exists = await pipe.execute()
-            turns = [(score, word.decode()) for word, score in found]
-            after = [each for each in turns if each > self._cursor]
-            if not after:
-                self.ended = not exists
+            self._existed |= bool(exists)
+            if not found:
+                self.ended = self._existed and not exists
                 return False
-            for cursor in after:
-                turn = cursor[1]
-                if await self._is_kept(turn):
-                    start = self._resume[1] if self._resume and self._resume[0] == turn else START
-                    reader = await self._hub.open(self._thread_id, turn, start)
+            for word, score in found:
+                number = int(score)
+                turn = await self._kept(number, word.decode())
+                if turn is not None:
+                    start = self._resume[1] if self._resume[0] == number else START
+                    reader = await self._hub.open(self._thread_id, turn.word, start)
                     reader.news = self.news
-                    self._cursor, self._turn, self._reader, self._resume = (
-                        cursor,
-                        turn,
-                        reader,
-                        None,
-                    )
+                    self._begun, self._turn, self._reader = number, turn, reader
                     return True
-                self._cursor = cursor
+                self._begun = number
 
-    async def _is_kept(self, turn: str) -> bool:
-        """Returns whether there is, or will be, something to tell of the turn."""
+    async def _kept(self, number: int, word: str) -> Turn | None:
+        """Returns the turn if there is, or will be, something to tell of it."""
         pipe = self._redis.pipeline(transaction=False)
-        pipe.exists(keys.events(self._thread_id, turn))
-        pipe.hget(keys.run(self._thread_id, turn), "status")
-        exists, status = await pipe.execute()
-        return bool(exists) or status in LIVE
+        pipe.exists(keys.events(self._thread_id, word))
+        pipe.hmget(keys.run(self._thread_id, word), ["status", "graph", "started_at"])
+        exists, (status, graph, started) = await pipe.execute()
+        if not exists and status not in LIVE:
+            return None
+        return Turn(number, word, (graph or b"").decode(), int(started or 0) // 1000)
 
-    def _shown(self, entry: Entry) -> Iterator[Entry]:
-        """Yields what of a turn's event the client asked for."""
-        is_update = self._turn.startswith(UPDATE)
+
+def telling(modes: frozenset[str]) -> Tell:
+    """Returns what `GET /threads/{thread_id}/stream` tells to a client that asked for these modes."""
+
+    def tell(turn: Turn, entry: Entry) -> Iterable[Entry]:
         event, data, done = entry.event, entry.data, entry.event == b"end"
-        if done and not is_update:
-            event = b"metadata"
-            data = b'{"status":"run_done","run_id":"%b"}' % self._turn.encode()
-        if is_update:
-            wanted = "state_update" in self._modes and not done
+        if turn.is_update:
+            wanted = "state_update" in modes and not done
         else:
-            wanted = "run_modes" in self._modes or (
-                "lifecycle" in self._modes and event == b"metadata"
-            )
+            if done:
+                event = b"metadata"
+                data = b'{"status":"run_done","run_id":"%b"}' % turn.word.encode()
+            wanted = "run_modes" in modes or ("lifecycle" in modes and event == b"metadata")
         if wanted:
-            yield TurnEntry(entry.position, event, data, turn=self._turn, done=done)
+            yield Entry(entry.position, event, data)
+
+    return tell

@@ -28,7 +28,7 @@ if not same_namespaces(KEYS[3], 2) then return 'changed' end
 
 local time = redis.call('TIME')
 local now_us = string.format('%.0f', time[1] * 1000000 + time[2])
-local its_own = {token = true, epoch = true, filed = true}
+local its_own = {token = true, epoch = true, filed = true, turns = true}
 local words = redis.call('HGETALL', KEYS[1])
 for i = 1, #words, 2 do
   if not its_own[words[i]] then redis.call('HSET', KEYS[2], words[i], words[i + 1]) end

@@ -56,8 +56,9 @@ local status = ARGV[11]
 local first_event = 15 + ARGV[14]
 redis.call('HSET', KEYS[1], 'status', status, 'updated_at', now_us)
 if ARGV[9] ~= '' then redis.call('HSET', KEYS[1], 'error', ARGV[9]) end
-for i = first_event, #ARGV, 2 do redis.call('XADD', KEYS[5], '*', ARGV[i], ARGV[i + 1]) end
-redis.call('XADD', KEYS[5], '*', 'end', '{"status":"' .. status .. '"}', 'output', ARGV[12])
+local id = turn_of(KEYS[1], KEYS[2], KEYS[13], ARGV[2])
+for i = first_event, #ARGV, 2 do redis.call('XADD', KEYS[5], id, ARGV[i], ARGV[i + 1]) end
+redis.call('XADD', KEYS[5], id, 'end', '{"status":"' .. status .. '"}', 'output', ARGV[12], 'at', now_ms)
 redis.call('EXPIRE', KEYS[5], ARGV[6])
 redis.call('PUBLISH', KEYS[5], '')
 redis.call('SREM', KEYS[8], ARGV[1])
@@ -71,11 +72,7 @@ else
   release(KEYS[2], KEYS[4], ARGV[8], now_ms)
   file_thread(KEYS[2], ARGV[1]:match('^[^/]+'))
 end
-if redis.call('EXISTS', KEYS[2]) == 1 then
-  take_turn(KEYS[13], ARGV[2], now_us) -- of one that never began
-else
-  redis.call('DEL', KEYS[13]) -- its thread was lost
-end
+if redis.call('EXISTS', KEYS[2]) == 0 then redis.call('DEL', KEYS[13]) end -- its thread was lost
 note_delivery(KEYS[1], KEYS[2], KEYS[11], KEYS[12], ARGV[1], now_us, now_ms, ARGV[13],
   ARGV[9] == '' and ARGV[12] or '')
 if forget then

@@ -1,8 +1,21 @@
--- Part of the scripts that say `with turn`: runs and updates have a thread one after the other, and in that
--- order the thread's stream shows them. The first word counts: a run that is claimed again has its turn.
-local function take_turn(turns, id, now_us)
-  if redis.call('ZADD', turns, 'NX', now_us, id) == 1 then
-    redis.call('ZREMRANGEBYRANK', turns, 0, -1001)
-    redis.call('PUBLISH', turns, '')
+-- Part of the scripts that say `with turn`: runs and updates have a thread one after the other, and each is
+-- given the thread's next number. Its events are named by it, `<turn>-<index>`: so those of a thread have one
+-- order, and a place in it tells where to go on.
+local function next_turn(thread, turns, id)
+  local turn = redis.call('HINCRBY', thread, 'turns', 1)
+  redis.call('ZADD', turns, turn, id)
+  redis.call('ZREMRANGEBYRANK', turns, 0, -1001)
+  redis.call('PUBLISH', turns, '')
+  return turn
+end
+
+-- Returns what XADD takes as the id of the run's next event. The run keeps the turn that it was given first;
+-- one whose thread is lost, and which never had a turn, tells its end as that of turn 0.
+local function turn_of(run, thread, turns, id)
+  local turn = redis.call('HGET', run, 'turn')
+  if not turn and redis.call('EXISTS', thread) == 1 then
+    turn = next_turn(thread, turns, id)
+    redis.call('HSET', run, 'turn', turn)
   end
+  return string.format('%s-*', turn or 0)
 end
