@@ -283,10 +283,23 @@ async def test_what_is_not_there(http: httpx.AsyncClient) -> None:
         ("POST", "/latest", {"version": 1}), ("GET", "/schemas", {}), ("GET", "/graph", {}),
         ("GET", "/subgraphs", {}), ("GET", "/subgraphs/child", {}),
     ]  # fmt: skip
-    for name, status in ((NOBODY, 404), ("steps", 422)):
+    for name, status in ((NOBODY, 404), ("nope", 422)):
         for method, tail, body in calls:
             response = await http.request(method, f"/assistants/{name}{tail}", json=body)
             assert (response.status_code, "assistant" in detail(response).lower()) == (status, True)
+    for method, tail, body in calls[:5]:
+        response = await http.request(method, f"/assistants/steps{tail}", json=body)
+        assert (response.status_code, "assistant" in detail(response).lower()) == (422, True)
+
+
+async def test_a_graph_is_drawn_by_its_name_too(http: httpx.AsyncClient) -> None:
+    [nested] = (await http.post("/assistants/search", json={"graph_id": "nested"})).json()[:1]
+    for tail in ("/schemas", "/graph?xray=1", "/subgraphs", "/subgraphs/child"):
+        by_name, by_id = [
+            await http.get(f"/assistants/{name}{tail}") for name in ("nested", nested["assistant_id"])
+        ]
+        assert by_name.status_code == 200
+        assert by_name.json() == by_id.json()
 
 
 # ── Found ───────────────────────────────────────────────────────────────────────────────────

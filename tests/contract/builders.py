@@ -135,18 +135,22 @@ async def end(
     cause: Cause = Cause.SUCCEEDED,
     *,
     settled: str = "idle",
+    interrupts: bytes | None = None,
     events: Sequence[str | bytes] = (),
     output: bytes = b"",
     error: bytes = b"",
 ) -> RunStatus | None:
     """Ends a run as the worker that holds it."""
+    thread: dict[str, str | bytes] = {"settled": settled}
+    if interrupts is not None:
+        thread["interrupts"] = interrupts
     return await scripts.finish(
         redis,
         claim.spec,
         cause,
         fence=claim.fence,
         stream_ttl=STREAM_TTL,
-        thread={"settled": settled},
+        thread=thread,
         events=events,
         output=output,
         error=error,

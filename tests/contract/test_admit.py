@@ -29,7 +29,7 @@ from millstream.shared.lifecycle import RunStatus
 from millstream.shared.redis import Client
 from millstream.shared.runs import find_run, submit
 from millstream.shared.threads import new_thread_fields
-from millstream.shared.wire import PROTOCOL
+from millstream.shared.wire import PROTOCOL, RunSpec
 
 
 async def test_a_run_on_a_free_thread_is_queued_and_wakes_a_worker(any_redis: Client) -> None:
@@ -259,3 +259,31 @@ async def test_of_fifty_contenders_only_as_many_are_admitted_as_there_is_room_fo
     )
     assert sum(isinstance(reply, OverloadedError) for reply in admitted) == 30
     assert await any_redis.scard(keys.live()) == 20  # type: ignore[misc]
+
+
+async def test_of_many_answers_to_an_interrupt_one_is_admitted(any_redis: Client) -> None:
+    paused = await running(any_redis)
+    thread, asked = paused.spec.thread_id, b'{"task":[{"id":"i","value":"why?"}]}'
+    await end(any_redis, paused, settled="interrupted", interrupts=asked)
+
+    async def answer(seen: bytes) -> RunSpec | None:
+        spec = a_spec(thread, strategy="reject")
+        try:
+            await scripts.admit(any_redis, spec, delay_ms=0, new_thread=None, answers=seen)
+        except ConflictError:
+            return None
+        return spec
+
+    assert await answer(b"{}") is None
+    assert await queued(any_redis) == {}
+    answers = await asyncio.gather(*(answer(asked) for _ in range(50)))
+    [admitted] = [spec for spec in answers if spec is not None]
+    assert list(await queued(any_redis)) == [job(admitted)]
+    claim = await take(any_redis, admitted)
+    assert await answer(asked) is None  # who looked before it was answered comes too late
+    await end(any_redis, claim, interrupts=b"{}")
+    assert await answer(asked) is None
+    again = a_spec(thread, strategy="reject")
+    await scripts.admit(
+        any_redis, again, delay_ms=0, new_thread=None
+    )  # who answers nothing need not know

@@ -5,6 +5,8 @@
 | `probe` | what its node was called with: config, context, and the checkpoints that existed by then |
 | `chain` | START → a → b → c → END, each node adds its name: where it went, where it stopped |
 | `odd` | state and custom events that JSON can't hold |
+| `tooled` | the events of a tool |
+| `counted` | events of a projection of its own, `custom:progress` |
 """
 
 import datetime as dt
@@ -20,9 +22,12 @@ from typing import Annotated, Any, TypedDict
 import numpy as np
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import tool
 from langgraph.config import get_stream_writer
-from langgraph.graph import END, START, StateGraph
+from langgraph.graph import END, START, MessagesState, StateGraph
+from langgraph.prebuilt import ToolNode
 from langgraph.runtime import get_runtime
+from langgraph.stream import StreamChannel, StreamTransformer
 from pydantic import BaseModel
 
 # ── probe ────────────────────────────────────────────────────────────────────
@@ -225,3 +230,64 @@ odd = (
     .add_edge("finish", END)
     .compile()
 )
+
+
+# ── tooled, counted ──────────────────────────────────────────────────────────
+
+
+@tool
+def double(number: int) -> int:
+    """Double it."""
+    return number * 2
+
+
+def call_tool(_: MessagesState) -> dict[str, Any]:
+    """Call the tool as a model would."""
+    calls = [{"name": "double", "args": {"number": 4}, "id": "call-1"}]
+    return {"messages": [AIMessage("", tool_calls=calls)]}
+
+
+_tooled: Any = StateGraph(MessagesState)
+_tooled.add_node("call", call_tool)
+_tooled.add_node("tools", ToolNode([double]))
+_tooled.add_edge(START, "call")
+_tooled.add_edge("call", "tools")
+_tooled.add_edge("tools", END)
+tooled = _tooled.compile(name="tooled")
+
+
+class Progress(StreamTransformer):
+    """Numbers the updates, for clients that ask for `custom:progress`."""
+
+    required_stream_modes = ("updates",)
+
+    def init(self) -> dict[str, Any]:
+        """Make the channel."""
+        self.channel: StreamChannel[int] = StreamChannel("progress")
+        self.seen = 0
+        return {"progress": self.channel}
+
+    def process(self, event: Any) -> bool:
+        """Count one."""
+        if event["method"] == "updates":
+            self.seen += 1
+            self.channel.push(self.seen)
+        return True
+
+
+class Counted(TypedDict, total=False):
+    """What was counted."""
+
+    items: Annotated[list[int], operator.add]
+
+
+def count_one(_: Counted) -> Counted:
+    """Count one."""
+    return {"items": [1]}
+
+
+_counted: Any = StateGraph(Counted)
+_counted.add_node("count", count_one)
+_counted.add_edge(START, "count")
+_counted.add_edge("count", END)
+counted = _counted.compile(name="counted", transformers=[Progress])

@@ -11,6 +11,7 @@ from surface.recorder import Recorder
 
 NOWHERE: Final = "https://nobody.invalid/hook"  # that name is reserved: it never resolves
 HELLO: Final[Any] = {"messages": [{"role": "user", "content": "hello"}]}
+APPROVE: Final = {"question": "approve t?"}
 YEARLY: Final = "0 0 1 1 *"
 
 
@@ -29,6 +30,7 @@ async def everything(client: Recorder) -> None:
     await state(client)
     await runs(client)
     await streams(client)
+    await protocol(client)
     await crons(client)
     await store(client)
 
@@ -279,6 +281,36 @@ def all_of_a_cron(**more: Any) -> dict[str, Any]:
         "durability": "sync",
         **more,
     }
+
+
+async def protocol(client: Recorder) -> None:
+    """A thread followed by the event streaming protocol, over both transports: paused, answered, ended."""
+    for transport in ("sse", "websocket"):
+        thread = str(uuid.uuid4())
+        opened = await client.threads.stream(
+            thread, assistant_id="approval", run_start_timeout=10, transport=transport
+        )
+        if hasattr(opened, "__aenter__"):
+            async with opened as stream:
+                await stream.run.start(input={"topic": "t"})
+                seen = [values async for values in stream.values]
+                assert [asked["value"] for asked in stream.interrupts] == [APPROVE]
+                await stream.run.respond("yes")
+                ended = await stream.output
+        else:
+            seen, ended = await asyncio.to_thread(_approved, opened)
+        assert seen[-1]["log"] == ["before"]
+        assert (ended["answer"], ended["log"]) == ("yes", ["before", "ask", "after"])
+        await client.threads.delete(thread)
+
+
+def _approved(opened: Any) -> tuple[list[Any], Any]:
+    with opened as stream:
+        stream.run.start(input={"topic": "t"})
+        seen = list(stream.values)
+        assert [asked["value"] for asked in stream.interrupts] == [APPROVE]
+        stream.run.respond("yes")
+        return seen, stream.output
 
 
 async def crons(client: Recorder) -> None:

@@ -10,9 +10,6 @@ from harness.modules import need_modules
 from surface.recorder import Recorder, methods
 from surface.scenario import everything
 
-# The event streaming protocol (`/threads/{t}/commands`, `/threads/{t}/stream/events`) is not spoken yet.
-NOT_YET = {"threads.stream"}
-
 
 def show(kind: str, seen: dict[str, set[str]], all_of_it: dict[str, set[str]]) -> None:
     """Prints the table: the methods, and what was called of them."""
@@ -42,6 +39,6 @@ async def check(client: Any, kind: str) -> None:
         await everything(recorder)
     finally:
         show(f"langgraph_sdk, {kind}", recorder.seen, expected)
-    assert set(recorder.seen) == set(expected) - NOT_YET
+    assert set(recorder.seen) == set(expected)
     missing = {name: expected[name] - recorder.seen[name] for name in recorder.seen}
     assert not {name: left for name, left in missing.items() if left}

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 
 from millstream.api import (
     assistant_graphs,
@@ -16,6 +16,8 @@ from millstream.api import (
     health,
     openapi,
     problems,
+    protocol,
+    protocol_socket,
     runs,
     state,
     store,
@@ -44,6 +46,7 @@ from millstream.api.schemas.cron import (
     CronPatch,
     CronSearch,
 )
+from millstream.api.schemas.protocol import Command, EventStreamRequest
 from millstream.api.schemas.run import (
     Run,
     RunBatch,
@@ -144,6 +147,14 @@ ENDPOINTS = [
         query=ThreadStreamQuery,
         streams=True,
     ),
+    Endpoint("POST", "/threads/{thread_id}/commands", protocol.commands, body=Command),
+    Endpoint(
+        "POST",
+        "/threads/{thread_id}/stream/events",
+        protocol.events,
+        body=EventStreamRequest,
+        streams=True,
+    ),
     Endpoint("GET", STATE, state.get, query=StateQuery, answer=ThreadState),
     Endpoint("POST", STATE, state.update, body=StateUpdate, answer=StateUpdated),
     # What the npm SDK's threads.patchState calls, by which it means the thread's metadata.
@@ -241,7 +252,11 @@ def create_app(settings: Settings) -> Starlette:
     )
     routes = [Route(e.path, e.handler, methods=[e.method]) for e in ENDPOINTS]
     return Starlette(
-        routes=[*routes, *openapi.routes(ENDPOINTS)],
+        routes=[
+            *routes,
+            WebSocketRoute("/threads/{thread_id}/stream/events", protocol_socket.connect),
+            *openapi.routes(ENDPOINTS),
+        ],
         middleware=[cors],
         exception_handlers=problems.HANDLERS,
         lifespan=lifespan,

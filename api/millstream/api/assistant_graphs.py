@@ -1,4 +1,7 @@
-"""What an assistant's graph looks like: its schemas, its picture, its subgraphs. A worker answers."""
+"""What an assistant's graph looks like: its schemas, its picture, its subgraphs. A worker answers.
+
+The assistant may be named by its graph, as RemoteGraph and the streams of the Python SDK do.
+"""
 
 from typing import Any
 
@@ -6,7 +9,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from millstream.api.body import path_uuid, query_model
+from millstream.api.body import query_model
 from millstream.api.schemas.assistant import DrawnQuery, SubgraphsQuery
 from millstream.api.state import ask, forwarded
 from millstream.shared.assistants import GraphDirectory
@@ -31,7 +34,7 @@ async def subgraphs(request: Request) -> Response:
 
 async def _asked(request: Request, verb: str, arguments: dict[str, Any]) -> Response:
     directory: GraphDirectory = request.app.state.graphs
-    resolved = await directory.resolve(path_uuid(request, "assistant_id", "assistant"))
+    resolved = await directory.resolve(request.path_params["assistant_id"])
     config = msgspec.json.decode(resolved.assistant.config)  # a graph's factory may look at it
     body = await ask(request, resolved.graph.graph_id, verb, {**arguments, "config": config})
     return forwarded(body)

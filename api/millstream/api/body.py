@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
 from millstream.shared.errors import InvalidError
@@ -24,7 +24,7 @@ _told: set[tuple[str, str]] = set()  # unknown fields that were logged already
 TOLD_AT_MOST: Final = 1000
 
 
-def settings_of(request: Request) -> Settings:
+def settings_of(request: HTTPConnection) -> Settings:
     """Returns the settings of the process."""
     settings: Settings = request.app.state.settings
     return settings
@@ -111,10 +111,18 @@ def answer(value: Any, status: int = 200, headers: dict[str, str] | None = None)
 
 def path_uuid(request: Request, name: str, noun: str, *, malformed: int = 422) -> str:
     """Returns the UUID in the path in its usual form; answers `malformed` if it is none."""
+    found = canonical_uuid(request.path_params[name])
+    if found is None:
+        raise HTTPException(malformed, f"Invalid {noun} ID: must be a UUID")
+    return found
+
+
+def canonical_uuid(text: str) -> str | None:
+    """Returns the UUID in its usual form, None for what is none."""
     try:
-        return str(uuid.UUID(request.path_params[name]))
+        return str(uuid.UUID(text))
     except ValueError:
-        raise HTTPException(malformed, f"Invalid {noun} ID: must be a UUID") from None
+        return None
 
 
 def query_model(request: Request, model: type[Model]) -> Model:

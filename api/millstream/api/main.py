@@ -82,5 +82,7 @@ def main() -> None:
         timeout_graceful_shutdown=STOP_WITHIN,
         timeout_keep_alive=KEEP_IDLE_CONNECTIONS,
         server_header=False,
+        ws="websockets-sansio",
+        ws_max_size=settings.max_body,
     )
     Server(config, app).run()

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
 from millstream.api.asked import run_request
@@ -34,6 +34,7 @@ from millstream.shared.run_json import show_run
 from millstream.shared.runs import RunRecord, Submission
 from millstream.shared.stream import Reader, StreamHub
 from millstream.shared.submission import submission
+from millstream.shared.wire import RunRequest
 
 FROM_THE_START: Final = ("-1", "0", "0-0", "-")
 
@@ -94,14 +95,16 @@ async def create_batch(request: Request) -> Response:
         run_id = str(uuid.uuid4())
         try:
             submissions.append(
-                await _submission(request, body, run_id, runs.stateless_thread_id(run_id))
+                await submission_of(
+                    request, run_request(body), run_id, runs.stateless_thread_id(run_id)
+                )
             )
         except MillstreamError as error:
             raise type(error)(f"{number}: {error}") from None
     records: list[RunRecord] = []
     try:
         for submitted in submissions:
-            record = await _submit(request, submitted)
+            record = await submit(request, submitted)
             records.append(record)
     except BaseException:
         for record in records:
@@ -114,20 +117,27 @@ async def create_batch(request: Request) -> Response:
 
 
 async def _admit(request: Request, body: RunCreate, run_id: str, thread_id: str) -> RunRecord:
-    return await _submit(request, await _submission(request, body, run_id, thread_id))
+    return await submit(request, await submission_of(request, run_request(body), run_id, thread_id))
 
 
-async def _submission(request: Request, body: RunCreate, run_id: str, thread_id: str) -> Submission:
+async def submission_of(
+    request: HTTPConnection, asked: RunRequest, run_id: str, thread_id: str
+) -> Submission:
+    """Returns what is to be admitted, by the assistant and the project as they are now."""
     directory: GraphDirectory = request.app.state.graphs
-    resolved = await directory.resolve(body.assistant_id)
+    resolved = await directory.resolve(asked.assistant_id)
     project = await directory.project()
-    return submission(run_request(body), resolved, project, run_id=run_id, thread_id=thread_id)
+    return submission(asked, resolved, project, run_id=run_id, thread_id=thread_id)
 
 
-async def _submit(request: Request, submitted: Submission) -> RunRecord:
+async def submit(request: HTTPConnection, submitted: Submission) -> RunRecord:
+    """Admits it, within the limits of the settings; raises what `scripts.admit` raises."""
     settings = settings_of(request)
     return await runs.submit(
-        _redis(request), submitted, stream_ttl=settings.stream_ttl, max_live=settings.max_live
+        request.app.state.redis,
+        submitted,
+        stream_ttl=settings.stream_ttl,
+        max_live=settings.max_live,
     )
 
 

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from millstream.shared.entries import Entry
+from millstream.shared.protocol import plain
 from millstream.shared.redis import AWAY
 from millstream.shared.stream import Reader
 from millstream.shared.thread_stream import ThreadReader
@@ -180,7 +181,11 @@ class EventStream(_Following):
         self._modes = modes
 
     async def _body(self, entries: list[Entry]) -> bytes:
-        return b"".join(frame(entry) for entry in entries if shown(entry.event, self._modes))
+        return b"".join(
+            frame(entry)
+            for entry in map(plain, entries)
+            if entry is not None and shown(entry.event, self._modes)
+        )
 
 
 class FinalOutput(_Following):

@@ -45,6 +45,7 @@ class Submission:
     metadata_json: bytes
     delay_ms: int = 0
     new_thread: dict[str, object] | None = None  # None: the thread must exist
+    answers: bytes | None = None  # JSON of the interrupts that the thread must still wait on
 
 
 async def submit(
@@ -58,6 +59,7 @@ async def submit(
         delay_ms=submission.delay_ms,
         new_thread=submission.new_thread,
         max_live=max_live,
+        answers=submission.answers,
     )
     if displaced:
         await end_if_pending(redis, displaced, stream_ttl=stream_ttl)

@@ -154,6 +154,17 @@ class StreamHub:
                 raise
         return reader
 
+    async def kept(self, thread_id: str, run_id: str) -> list[Entry]:
+        """Returns all entries of the run that there are now."""
+        found: list[Entry] = []
+        more, cursor = True, START
+        while more:
+            [page] = await self._pages([(keys.events(thread_id, run_id), cursor)])
+            found += page.entries
+            more = page.more
+            cursor = found[-1].position if found else START
+        return found
+
     async def watch(self, doorbell: str, news: asyncio.Event) -> None:
         """Sets `news` whenever the doorbell rings, or may have, from now on."""
         self._watches.setdefault(doorbell, set()).add(news)

@@ -67,16 +67,16 @@ class ThreadReader:
         """Whether the process is about to stop."""
         return self._hub.closing
 
-    async def begin(self, after: Position | None) -> None:
+    async def begin(self, after: Position | None) -> Position | None:
         """Sets the cursor: behind an event, at the beginning (START), or None: from now on.
 
         A position that the thread has not reached yet, for it was deleted meanwhile and created anew, begins
-        at the beginning.
+        at the beginning. Returns the position at which it begins.
         """
         await self._hub.watch(self._doorbell, self.news)
         newest = await self._redis.zrevrange(self._doorbell, 0, 0, withscores=True)
         if not newest:
-            return
+            return START
         word, number = newest[0][0].decode(), int(newest[0][1])
         if after is None:
             status = await self._redis.hget(keys.run(self._thread_id, word), "status")  # type: ignore[misc]
@@ -85,6 +85,9 @@ class ThreadReader:
         elif after[0] <= number:
             self._begun = after[0] if await self._was_told(after) else after[0] - 1
             self._resume = (after[0], after)
+        else:
+            return START
+        return after
 
     async def _was_told(self, after: Position) -> bool:
         """Returns whether the position is the last that its turn will ever have."""

@@ -46,6 +46,10 @@ class EventStream:
         async for event in chunks:
             yield event
 
+    def namespace_of(self, interrupt_id: str) -> Namespace:
+        """Returns where it was asked: these events do not tell, the root answers for all."""
+        return ()
+
     def library_modes(self) -> list[StreamMode]:
         """Returns the modes to ask LangGraph for.
 

@@ -13,6 +13,7 @@ from millstream.shared import runs, scripts
 from millstream.shared.errors import FencedError
 from millstream.shared.lifecycle import Cause
 from millstream.shared.multitask import CancelAction
+from millstream.shared.protocol import is_protocol
 from millstream.shared.redis import Client
 from millstream.shared.scripts import Claim
 from millstream.shared.settings import Settings
@@ -23,6 +24,7 @@ from millstream.worker.graphs import Graph, GraphRegistry
 from millstream.worker.heartbeat import Heartbeat
 from millstream.worker.outcome import How, Outcome, outcome
 from millstream.worker.patience import patiently
+from millstream.worker.protocol_stream import ProtocolStream, input_requested
 from millstream.worker.publish import Publisher, RunStream
 from millstream.worker.request import CHECKPOINT_KEYS, Request, read_request, resumed
 
@@ -67,7 +69,10 @@ class Ending:
         message = (
             f"The state takes {size} bytes and is not shown here: STREAM_MAX_EVENT_BYTES is {most}."
         )
-        told = encode({"__error__": {"error": "StateTooLarge", "message": message}})
+        shown: dict[str, Any] = {"__error__": {"error": "StateTooLarge", "message": message}}
+        if self.how is How.PAUSED:
+            shown[INTERRUPT] = []
+        told = encode(shown)
         return Ending(self.how, self.error, values=b"", pause=told)
 
 
@@ -82,7 +87,7 @@ class Attempt:
         self._stop = asyncio.Event()
         self._reason: str | None = None  # 'lost', 'lapsed', 'drain', or the action of a cancel
         self._stream: RunStream = tools.publisher.stream(claim, lambda: self.stop("lost"))
-        self._events: EventStream | None = None
+        self._events: EventStream | ProtocolStream | None = None
         self._unsent: list[str | bytes] = []  # events that no batch took with it
         self._undone = False  # rolled back: its thread is as it was before
 
@@ -200,9 +205,7 @@ class Attempt:
             ) as graph:
                 if not self.claim.is_first and await _has_begun(saver, self.claim):
                     request = resumed(request)
-                events = self._events = EventStream(
-                    request.kwargs.stream_mode, subgraphs=request.kwargs.subgraphs
-                )
+                events = self._events = _stream_of(request)
                 async for event, data in events.run(graph, **request.arguments(graph)):
                     self._stream.emit(event, data)
                     await self._stream.room()
@@ -215,8 +218,10 @@ class Attempt:
             log.info("%r raised %s", self, type(error).__name__, exc_info=error)
             return Ending(How.RAISED, error=error_of(error), values=self._newest_values())
 
-    async def _paused(self, graph: Graph, request: Request, events: EventStream) -> Ending:
-        """Asks the checkpoint what the thread waits for."""
+    async def _paused(
+        self, graph: Graph, request: Request, events: EventStream | ProtocolStream
+    ) -> Ending:
+        """Asks the checkpoint what the thread waits for, and tells it to those who follow the thread."""
         configurable = {
             key: value
             for key, value in request.config.get("configurable", {}).items()
@@ -230,6 +235,9 @@ class Attempt:
         }
         values = {k: v for k, v in _mapping(state.values).items() if k != INTERRUPT}
         shown = [interrupt for task in state.tasks for interrupt in task.interrupts]
+        for asked in shown:
+            namespace = events.namespace_of(asked.id)
+            self._stream.emit(*input_requested(namespace, asked.id, asked.value))
         return Ending(
             How.PAUSED if state.next else How.COMPLETED,
             values=encode(values),
@@ -322,6 +330,13 @@ async def _has_begun(saver: BaseCheckpointSaver[Any], claim: Claim) -> bool:
         {"configurable": {"thread_id": claim.spec.thread_id, "checkpoint_ns": ""}}
     )
     return newest is not None and newest.metadata.get("run_id") == claim.spec.run_id
+
+
+def _stream_of(request: Request) -> EventStream | ProtocolStream:
+    modes = request.kwargs.stream_mode
+    if is_protocol(modes):
+        return ProtocolStream()
+    return EventStream(modes, subgraphs=request.kwargs.subgraphs)
 
 
 def _mapping(values: Any) -> dict[str, Any]:

@@ -13,10 +13,11 @@ local function admission(KEYS, ARGV)
   if not known and ARGV[7] == 'refuse' or redis.call('HEXISTS', KEYS[1], 'retired') == 1 then return {'missing'} end
   local active = known and redis.call('HGET', KEYS[1], 'active')
   if active and not deferred and ARGV[5] == 'refuse' then return {'busy'} end
+  if ARGV[16] ~= '' and redis.call('HGET', KEYS[1], 'interrupts') ~= ARGV[16] then return {'changed'} end
   if tonumber(ARGV[12]) > 0 and redis.call('SCARD', KEYS[7]) >= tonumber(ARGV[12]) then return {'full'} end
 
   if not known then
-    redis.call('HSET', KEYS[1], 'created_at', now_us, 'state_updated_at', now_us, unpack(ARGV, 16))
+    redis.call('HSET', KEYS[1], 'created_at', now_us, 'state_updated_at', now_us, unpack(ARGV, 17))
   end
   redis.call('HSET', KEYS[1], 'updated_at', now_us, 'graph_id', ARGV[8], 'assistant_id', ARGV[9],
     'named', ARGV[14])

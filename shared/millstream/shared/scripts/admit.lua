@@ -25,9 +25,11 @@
   ARGV[13] queue         its name
   ARGV[14] named         the sets of leaves of these two (leaves.named_by)
   ARGV[15] webhook       what is called when it has ended, '' for none
-  ARGV[16…] field, value, … of the thread to create
+  ARGV[16] answers       the interrupts (JSON) on which the thread must still wait, '' if it need not
+  ARGV[17…] field, value, … of the thread to create
 
-  Returns {'admitted', now in µs, job id of the run that it displaced or ''}, {'missing'}, {'busy'} or {'full'}.
+  Returns {'admitted', now in µs, job id of the run that it displaced or ''}, {'missing'}, {'busy'}, {'changed'} or
+          {'full'}.
   A repeat with the same run id changes nothing and is 'admitted' again.
 ]]
 -- with expiry

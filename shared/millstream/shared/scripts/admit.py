@@ -17,7 +17,11 @@ SCRIPT = Script("admit")
 
 
 def arguments(
-    spec: RunSpec, delay_ms: int, new_thread: dict[str, Any] | None, max_live: int
+    spec: RunSpec,
+    delay_ms: int,
+    new_thread: dict[str, Any] | None,
+    max_live: int,
+    answers: bytes | None = None,
 ) -> tuple[list[str], list[Any]]:
     """Returns the keys and words of one admission; see `admit`."""
     thread, run = spec.thread_id, spec.run_id
@@ -53,6 +57,7 @@ def arguments(
             spec.queue,
             named_by(spec.graph_id, spec.assistant_id),
             _webhook(spec),
+            answers or "",
             *pairs(created),
         ],
     )
@@ -77,6 +82,7 @@ async def admit(
     delay_ms: int,
     new_thread: dict[str, Any] | None,
     max_live: int = 0,
+    answers: bytes | None = None,
 ) -> tuple[int, str]:
     """Writes the run, its place in its thread and in the queue, in one step or not at all.
 
@@ -85,16 +91,18 @@ async def admit(
         delay_ms: how long after now it is due.
         new_thread: fields of the thread to create if it is missing; None refuses instead.
         max_live: runs that may be alive at a time; 0 for no limit.
+        answers: JSON of the thread's interrupts, as they were read, if the run answers them.
 
     Returns the time of admission in µs, and the job id of the run that the strategy cancelled, or
     an empty one. A worker ends that run; if none holds it yet, the caller should.
 
     Raises:
         NotFoundError: there is no such thread, and it was not to be created.
-        ConflictError: the thread is busy, and the strategy is reject.
+        ConflictError: the thread is busy, and the strategy is reject; or it does not wait on what
+            is answered any more.
         OverloadedError: `max_live` runs are alive.
     """
-    reply = await SCRIPT(redis, *arguments(spec, delay_ms, new_thread, max_live))
+    reply = await SCRIPT(redis, *arguments(spec, delay_ms, new_thread, max_live, answers))
     if reply[0] == b"missing":
         raise NotFoundError("Thread or assistant not found.")
     if reply[0] == b"busy":
@@ -102,6 +110,8 @@ async def admit(
             "Thread is already running a task. Wait for it to finish or choose a different "
             "multitask strategy."
         )
+    if reply[0] == b"changed":
+        raise ConflictError("The thread does not wait for these answers any more.")
     if reply[0] == b"full":
         raise OverloadedError(
             f"{max_live} runs are waiting or running already, and that is the most "

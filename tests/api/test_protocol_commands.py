@@ -1,0 +1,266 @@
+"""The commands of the event streaming protocol: what each does, and how it is refused."""
+
+import asyncio
+import uuid
+from typing import Any
+
+import httpx
+import pytest
+
+from api.states import shows, state
+from api.told import NOBODY
+from harness.following import command, follow, send, start
+from millstream.api.schemas.protocol import Command, InputRespond
+
+ASKS = {"input": {"topic": "deploy"}}
+
+
+async def paused(http: httpx.AsyncClient, thread: str, **params: Any) -> str:
+    """Has `approval` run until it asks; returns the interrupt's id."""
+    async with follow(http, thread, ["lifecycle", "input"]) as following:
+        await start(http, thread, "approval", **ASKS, **params)
+        await following.ended()
+        assert following.said[-1] == "interrupted"
+        [asked] = following.of("input.requested")[-1:]
+    assert asked == {
+        "interrupt_id": asked["interrupt_id"],
+        "payload": {"question": "approve deploy?"},
+        "value": {"question": "approve deploy?"},
+    }
+    return str(asked["interrupt_id"])
+
+
+async def goes_on(http: httpx.AsyncClient, thread: str, **params: Any) -> dict[str, Any]:
+    """Answers, and waits for the end; returns the thread's values."""
+    run = (await command(http, thread, "input.respond", **params))["run_id"]
+    await http.get(f"/threads/{thread}/runs/{run}/join")
+    return dict((await state(http, thread))["values"])
+
+
+# ── run.start ───────────────────────────────────────────────────────────────────────────────
+
+
+@shows(Command, "id", "method", "params")
+async def test_a_run_on_a_thread_that_is_made_for_it(http: httpx.AsyncClient) -> None:
+    thread = str(uuid.uuid4())
+    run = await start(http, thread, "steps", config={"configurable": {"n": 1}}, metadata={"a": 1})
+    assert (await http.get(f"/threads/{thread}/runs/{run}/join")).json() == {"items": [0]}
+    shown = (await http.get(f"/threads/{thread}/runs/{run}")).json()
+    assert shown["metadata"]["a"] == 1
+    assert shown["kwargs"]["stream_mode"] == [
+        "values", "updates", "messages", "tools", "lifecycle", "custom", "tasks", "checkpoints",
+    ]  # fmt: skip
+    assert (shown["kwargs"]["subgraphs"], shown["kwargs"]["resumable"]) == (True, True)
+
+
+async def test_a_run_on_a_busy_thread_waits_or_does_as_it_is_told(
+    http: httpx.AsyncClient, thread: str
+) -> None:
+    async with follow(http, thread, ["lifecycle"]) as following:
+        await start(http, thread, "slow")
+        await start(http, thread, "steps")
+        refused = {"assistant_id": "steps", "multitask_strategy": "reject"}
+        reply = await send(http, thread, {"id": 1, "method": "run.start", "params": refused})
+        assert (reply["type"], reply["error"]) == ("error", "invalid_argument")
+        assert "already running" in reply["message"]
+        await start(http, thread, "steps", multitask_strategy="interrupt")
+        await following.ended(3)
+    assert sorted(following.ends) == ["completed", "completed", "failed"]
+
+
+async def test_what_is_asked_of_its_stream_is_not_up_to_the_client(
+    http: httpx.AsyncClient, thread: str
+) -> None:
+    run = await start(http, thread, "steps", stream_mode="nonsense", stream=True)
+    assert (await http.get(f"/threads/{thread}/runs/{run}/join")).json() == {"items": [0, 1, 2]}
+
+
+@pytest.mark.parametrize(
+    ("params", "code", "word"),
+    [
+        ({"input": {}}, "invalid_argument", "requires an assistant_id"),
+        ({"assistant_id": ""}, "invalid_argument", "requires an assistant_id"),
+        ({"assistant_id": 7}, "invalid_argument", "assistant_id"),
+        ({"assistant_id": "nope"}, "invalid_argument", "nope"),
+        ({"assistant_id": NOBODY}, "unknown_error", "not found"),
+        ({"assistant_id": "steps", "config": []}, "invalid_argument", "config"),
+        ({"assistant_id": "steps", "metadata": "x"}, "invalid_argument", "metadata"),
+        ({"assistant_id": "steps", "langsmith_tracer": {"example_id": "x"}}, "invalid_argument", "example_id"),
+        ({"assistant_id": "steps", "webhook": "ftp://x"}, "invalid_argument", "webhook"),
+    ],
+)  # fmt: skip
+async def test_a_run_that_can_not_be_started(
+    http: httpx.AsyncClient, params: dict[str, Any], code: str, word: str
+) -> None:
+    thread = str(uuid.uuid4())
+    reply = await send(http, thread, {"id": 3, "method": "run.start", "params": params})
+    assert (reply["type"], reply["id"], reply["error"]) == ("error", 3, code)
+    assert word in reply["message"]
+    assert (await http.get(f"/threads/{thread}")).status_code == 404
+
+
+# ── input.respond ───────────────────────────────────────────────────────────────────────────
+
+
+@shows(InputRespond, "interrupt_id", "response", "namespace")
+async def test_an_answer_has_the_run_go_on(http: httpx.AsyncClient, thread: str) -> None:
+    asked = await paused(http, thread)
+    values = await goes_on(
+        http, thread, interrupt_id=asked, namespace=[], response={"approved": True}
+    )
+    assert values["log"] == ["before", "ask", "after"]
+    assert values["answer"] == {"approved": True}
+    again = {"interrupt_id": asked, "response": 1, "namespace": []}
+    reply = await send(http, thread, {"id": 1, "method": "input.respond", "params": again})
+    assert reply == {
+        "type": "error", "id": 1, "error": "no_such_interrupt",
+        "message": f"Unknown or already-consumed interrupt: {asked}",
+    }  # fmt: skip
+
+
+@shows(InputRespond, "responses", "update", "goto", "config", "metadata")
+async def test_answers_with_what_to_do_beside(http: httpx.AsyncClient, thread: str) -> None:
+    asked = await paused(http, thread)
+    answers: list[Any] = [{"interrupt_id": asked, "namespace": [], "response": None}]
+    run = (
+        await command(
+            http, thread, "input.respond",
+            responses=answers, update={"log": ["beside"]}, goto={"node": "after"},
+            config={"tags": ["t"]}, metadata={"m": 1},
+        )
+    )["run_id"]  # fmt: skip
+    await http.get(f"/threads/{thread}/runs/{run}/join")
+    values = (await state(http, thread))["values"]
+    assert values["answer"] is None
+    assert "beside" in values["log"]
+    shown = (await http.get(f"/threads/{thread}/runs/{run}")).json()
+    assert shown["metadata"]["m"] == 1
+    assert shown["kwargs"]["config"]["tags"] == ["t"]
+    assert shown["kwargs"]["command"]["goto"] == {"node": "after"}
+
+
+async def test_the_run_goes_on_as_it_was_configured(http: httpx.AsyncClient, thread: str) -> None:
+    config = {"configurable": {"model": "x", "level": 1}, "recursion_limit": 7}
+    asked = await paused(http, thread, config=config, metadata={"first": True})
+    run = (
+        await command(
+            http, thread, "input.respond",
+            interrupt_id=asked, response=1, config={"configurable": {"level": 2}},
+        )
+    )["run_id"]  # fmt: skip
+    shown = (await http.get(f"/threads/{thread}/runs/{run}")).json()
+    configurable = shown["kwargs"]["config"]["configurable"]
+    assert (configurable["model"], configurable["level"]) == ("x", 2)
+    assert configurable["run_id"] == run
+    assert shown["kwargs"]["config"]["recursion_limit"] == 7
+    assert "first" not in shown["metadata"]
+
+
+async def test_of_50_answers_one_counts(http: httpx.AsyncClient, thread: str) -> None:
+    asked = await paused(http, thread)
+    body = {"id": 1, "method": "input.respond"}
+    replies = await asyncio.gather(
+        *(
+            send(http, thread, body | {"params": {"interrupt_id": asked, "response": number}})
+            for number in range(50)
+        )
+    )
+    [won] = [reply for reply in replies if reply["type"] == "success"]
+    assert {reply["error"] for reply in replies if reply is not won} == {"no_such_interrupt"}
+    await http.get(f"/threads/{thread}/runs/{won['result']['run_id']}/join")
+    assert (await state(http, thread))["values"]["answer"] == replies.index(won)
+    assert len((await http.get(f"/threads/{thread}/runs")).json()) == 2
+
+
+@pytest.mark.parametrize(
+    ("params", "code", "word"),
+    [
+        ({"interrupt_id": "x", "response": 1}, "no_such_interrupt", "x"),
+        ({"response": 1}, "invalid_argument", "interrupt_id"),
+        ({"interrupt_id": "", "response": 1}, "invalid_argument", "interrupt_id"),
+        ({"interrupt_id": "x"}, "invalid_argument", "response"),
+        ({"interrupt_id": "x", "response": 1, "namespace": "x"}, "invalid_argument", "namespace"),
+        ({"responses": []}, "invalid_argument", "responses"),
+        ({"responses": [{"interrupt_id": "x", "response": 1}] * 2}, "invalid_argument", "twice"),
+        ({"interrupt_id": "x", "response": 1, "goto": 7}, "invalid_argument", "goto"),
+        ({"interrupt_id": "x", "response": 1, "update": []}, "invalid_argument", "update"),
+    ],
+)
+async def test_answers_that_are_none(
+    http: httpx.AsyncClient, thread: str, params: dict[str, Any], code: str, word: str
+) -> None:
+    for place in (thread, str(uuid.uuid4())):
+        reply = await send(http, place, {"id": 3, "method": "input.respond", "params": params})
+        assert (reply["type"], reply["error"]) == ("error", code)
+        assert word in reply["message"]
+
+
+# ── agent.getTree ───────────────────────────────────────────────────────────────────────────
+
+
+async def test_the_graphs_of_a_run(http: httpx.AsyncClient, thread: str) -> None:
+    async with follow(http, thread, ["lifecycle"]) as following:
+        first = await start(http, thread, "nested", input={"text": "x"})
+        await start(http, thread, "boom")
+        await following.ended(2)
+    tree = (await command(http, thread, "agent.getTree", run_id=first))["tree"]
+    [child] = tree.pop("children")
+    assert tree == {"namespace": [], "status": "completed", "graph_name": "nested"}
+    [segment] = child.pop("namespace")
+    assert segment.startswith("child:")
+    assert child == {"status": "completed", "graph_name": "child"}
+    newest = (await command(http, thread, "agent.getTree"))["tree"]
+    assert newest == {"namespace": [], "status": "failed", "graph_name": "boom"}
+    waits = (
+        await http.post(
+            f"/threads/{thread}/runs", json={"assistant_id": "steps", "after_seconds": 99}
+        )
+    ).json()
+    assert (await command(http, thread, "agent.getTree"))["tree"]["status"] == "started"
+    await http.post(f"/threads/{thread}/runs/{waits['run_id']}/cancel")
+    for place, params in ((thread, {"run_id": NOBODY}), (NOBODY, {})):
+        reply = await send(http, place, {"id": 3, "method": "agent.getTree", "params": params})
+        assert (reply["type"], reply["error"]) == ("error", "no_such_run")
+
+
+# ── Envelopes ───────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"method": "run.start"}, {"id": 1}, {"id": "a", "method": "run.start"}, {"id": True, "method": "x"},
+        {"id": -1, "method": "x"}, {"id": 1, "method": 7}, {"id": 1, "method": "x", "params": []}, [], "x",
+        {"id": 1.5, "method": "x"},
+    ],
+)  # fmt: skip
+async def test_what_is_no_command(http: httpx.AsyncClient, thread: str, body: Any) -> None:
+    reply = await send(http, thread, body, 400)
+    assert reply == {
+        "type": "error",
+        "id": body.get("id") if isinstance(body, dict) else None,
+        "error": "invalid_argument",
+        "message": "Protocol commands must include an integer id and string method.",
+    }
+
+
+async def test_unknown_commands_and_those_that_are_not_supported(
+    http: httpx.AsyncClient, thread: str
+) -> None:
+    for method, code in (
+        ("nope", "unknown_command"), ("run.cancel", "unknown_command"), ("", "unknown_command"),
+        ("subscription.subscribe", "unknown_command"),
+        ("state.get", "not_supported"), ("state.fork", "not_supported"),
+        ("state.listCheckpoints", "not_supported"), ("input.inject", "not_supported"),
+    ):  # fmt: skip
+        reply = await send(http, thread, {"id": 9, "method": method, "params": {}})
+        assert (reply["type"], reply["id"], reply["error"]) == ("error", 9, code)
+        assert method in reply["message"]
+
+
+async def test_a_body_that_is_no_json_and_a_thread_that_is_none(http: httpx.AsyncClient) -> None:
+    response = await http.post(f"/threads/{NOBODY}/commands", content=b"{")
+    assert response.status_code == 400
+    assert response.json()["detail"].startswith("Invalid JSON body")
+    response = await http.post("/threads/zzz/commands", json={"id": 1, "method": "run.start"})
+    assert response.status_code == 422

@@ -1,0 +1,271 @@
+"""The events of a thread by the protocol: every channel, one order, the same for all who follow."""
+
+import asyncio
+import uuid
+from itertools import pairwise
+from typing import Any
+
+import httpx
+import pytest
+
+from api.states import shows, update
+from api.told import STEPS, detail
+from harness.following import ALL, Following, command, follow, start
+from harness.waiting import until
+from millstream.api.schemas.protocol import EventStreamRequest
+
+
+def names(following: Following) -> list[tuple[str, ...]]:
+    return [
+        tuple(part.partition(":")[0] for part in event["params"]["namespace"])
+        for event in following.events
+    ]
+
+
+async def test_the_envelope_and_the_frame(http: httpx.AsyncClient) -> None:
+    thread = str(uuid.uuid4())
+    async with follow(http, thread) as following:  # of a thread that is yet to be
+        await start(http, thread, "steps")
+        events = await following.ended()
+    assert [(name, int(key)) for name, key in following.frames] == [
+        (event["method"], event["seq"]) for event in events
+    ]
+    for event in events:
+        assert set(event) == {"type", "event_id", "seq", "method", "params"}
+        assert event["type"] == "event"
+        assert set(event["params"]) == {"namespace", "timestamp", "data"}
+        assert event["params"]["timestamp"] > 1e12
+    assert all(one["seq"] < after["seq"] for one, after in pairwise(events))
+    assert len({event["event_id"] for event in events}) == len(events)
+    assert max(event["seq"] for event in events) < 2**53
+    assert following.said == ["running", "completed"]
+    assert following.of("lifecycle") == [
+        {"event": "running", "graph_name": "steps"}, {"event": "completed", "graph_name": "steps"},
+    ]  # fmt: skip
+    assert following.of("values") == [{"items": list(range(n))} for n in range(4)]
+    assert {event["method"] for event in events} == {
+        "lifecycle", "values", "updates", "tasks", "checkpoints",
+    }  # fmt: skip
+
+
+@shows(EventStreamRequest, "since")
+async def test_all_who_follow_are_told_the_same_from_wherever_they_go_on(
+    http: httpx.AsyncClient, thread: str
+) -> None:
+    async with follow(http, thread) as live:
+        await start(http, thread, "nested", input={"text": "x"})
+        await start(http, thread, "approval", input={"topic": "t"})
+        await start(http, thread, "custom")
+        whole = list(await live.ended(3))
+    async with follow(http, thread) as late, follow(http, thread, since=0) as later:
+        assert await late.got(len(whole)) == whole == await later.got(len(whole))
+    for cut in range(0, len(whole), 7):
+        last = whole[cut]["seq"]
+        async with (
+            follow(http, thread, since=last) as rest,
+            follow(http, thread, last=last) as same,
+        ):
+            if cut + 1 < len(whole):
+                assert await rest.got(len(whole) - cut - 1) == whole[cut + 1 :]
+                assert await same.got(len(whole) - cut - 1) == whole[cut + 1 :]
+    async with follow(http, thread, since=whole[-1]["seq"]) as rest:
+        await start(http, thread, "steps")
+        await rest.ended()
+        assert rest.said == ["running", "completed"]  # the end before is not told again
+
+
+async def test_a_place_that_the_thread_has_not_come_to_begins_at_the_beginning(
+    http: httpx.AsyncClient, thread: str
+) -> None:
+    await start(http, thread, "steps")
+    async with follow(http, thread, ["lifecycle"], since=2**52) as following:
+        await start(http, thread, "steps")
+        await until(lambda: following.said[-1:] == ["completed"])
+
+
+# ── Filters ─────────────────────────────────────────────────────────────────────────────────
+
+
+@shows(EventStreamRequest, "channels")
+@pytest.mark.parametrize("channel", [*ALL, "custom:progress"])
+async def test_each_channel_alone(web: httpx.AsyncClient, thread: str, channel: str) -> None:
+    for graph, given in (
+        ("custom", {}), ("nested_chat", {"messages": [{"role": "user", "content": "hi"}]}),
+        ("approval", {"topic": "t"}), ("tooled", {"messages": []}), ("counted", {"items": []}),
+    ):  # fmt: skip
+        await start(web, thread, graph, input=given)
+    async with follow(web, thread) as following, follow(web, thread, [channel]) as one:
+        await following.ended(5)
+        expected = [event for event in following.events if _belongs(event, channel)]
+        assert expected
+        assert await one.got(len(expected)) == expected
+
+
+def _belongs(event: dict[str, Any], channel: str) -> bool:
+    if channel == "input":
+        return bool(event["method"] == "input.requested")
+    if channel.startswith("custom:"):
+        return bool(event["params"]["data"].get("name") == channel.removeprefix("custom:"))
+    return bool(event["method"] == channel)
+
+
+@shows(EventStreamRequest, "namespaces", "depth")
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({}, {(), ("child",)}),
+        ({"namespaces": [["child"]]}, {("child",)}),
+        ({"namespaces": [[]]}, {(), ("child",)}),
+        ({"namespaces": [[]], "depth": 0}, {()}),
+        ({"depth": 0}, {()}),
+        ({"depth": 1}, {(), ("child",)}),
+        ({"namespaces": [["nobody"]]}, set()),
+        ({"namespaces": [["child:nobody"], ["child", "deeper"]]}, set()),
+        ({"namespaces": [["child"], []], "depth": 0}, {(), ("child",)}),
+    ],
+)
+async def test_graphs_within_graphs(
+    http: httpx.AsyncClient, thread: str, asked: dict[str, Any], told: set[tuple[str, ...]]
+) -> None:
+    await start(http, thread, "nested", input={"text": "x"})
+    async with follow(http, thread) as following, follow(http, thread, **asked) as some:
+        await following.ended()
+        whole = list(zip(names(following), following.events, strict=True))
+        expected = [event for place, event in whole if place in told]
+        assert await some.got(len(expected)) == expected
+        [exact] = {tuple(e["params"]["namespace"]) for place, e in whole if place == ("child",)}
+        async with follow(http, thread, namespaces=[list(exact)]) as child:
+            within = [event for place, event in whole if place == ("child",)]
+            assert await child.got(len(within)) == within
+
+
+# ── Ends ────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_how_runs_end(http: httpx.AsyncClient, thread: str) -> None:
+    async with follow(http, thread, ["lifecycle", "input"]) as following:
+        await start(http, thread, "boom")
+        await following.ended()
+        assert following.of("lifecycle")[-1] == {
+            "event": "failed", "graph_name": "boom", "error": "boom",
+        }  # fmt: skip
+        run = await start(http, thread, "slow")
+        await until(lambda: following.said[-1] == "running")
+        await http.post(f"/threads/{thread}/runs/{run}/cancel")
+        await following.ended(2)
+        assert following.of("lifecycle")[-1]["error"] == "The run was cancelled."
+        run = await start(http, thread, "slow")
+        await until(lambda: following.said[-1] == "running")
+        await http.post(f"/threads/{thread}/runs/{run}/cancel?action=rollback")
+        await following.ended(3)
+        assert following.of("lifecycle")[-1]["event"] == "failed"
+        await start(http, thread, "approval", input={"topic": "t"}, interrupt_before=["after"])
+        await following.ended(4)
+        [asked] = following.of("input.requested")
+        await command(http, thread, "input.respond", interrupt_id=asked["interrupt_id"], response=1)
+        await following.ended(5)
+        assert following.ends[3:] == ["interrupted", "completed"]
+
+
+async def test_runs_that_no_command_started_are_told_too(
+    http: httpx.AsyncClient, thread: str
+) -> None:
+    async with follow(http, thread) as following:
+        body = {**STEPS, "stream_mode": ["values", "updates", "messages-tuple", "debug"]}
+        await http.post(f"/threads/{thread}/runs/wait", json=body)
+        await update(http, thread, values={"items": [9]}, as_node="step")
+        nested = {"assistant_id": "nested", "input": {"text": "x"}, "stream_subgraphs": True}
+        await http.post(f"/threads/{thread}/runs/wait", json=nested)
+        await http.post(
+            f"/threads/{thread}/runs/wait",
+            json={"assistant_id": "custom", "input": {}, "stream_mode": "custom"},
+        )
+        paused = {"assistant_id": "approval", "input": {"topic": "t"}}
+        await http.post(f"/threads/{thread}/runs/wait", json=paused)
+        await following.ended(4)
+    assert following.ends == ["completed", "completed", "completed", "interrupted"]
+    assert {"node": "step", "values": {"items": [0]}} in following.of("updates")
+    assert following.of("custom")[0] == {"payload": {"progress": 1, "of": 3}}
+    assert ("child",) in names(following)
+    [asked] = following.of("input.requested")
+    assert asked["value"] == asked["payload"] == {"question": "approve t?"}
+    assert {event["method"] for event in following.events} <= {
+        "lifecycle", "values", "updates", "custom", "input.requested",
+    }  # fmt: skip
+    assert all(event["params"]["timestamp"] > 1e12 for event in following.events)
+
+
+async def test_a_run_of_a_command_in_the_streams_of_runs(
+    http: httpx.AsyncClient, thread: str
+) -> None:
+    run = await start(http, thread, "nested", input={"text": "x"})
+    response = await http.get(
+        f"/threads/{thread}/runs/{run}/stream", headers={"last-event-id": "-"}
+    )
+    events = [
+        line.removeprefix("event: ") for line in response.text.splitlines() if line[:6] == "event:"
+    ]
+    kinds = {name.partition("|")[0] for name in events}
+    assert kinds == {"metadata", "values", "updates", "tasks", "checkpoints", "end"}
+    assert any(name.startswith("values|child:") for name in events)
+    assert 'data: {"pre":{"text":"x+pre"}}' in response.text
+
+
+async def test_it_stays_open_and_says_so(http: httpx.AsyncClient, thread: str) -> None:
+    async with follow(http, thread) as following:
+        await start(http, thread, "steps")
+        await following.ended()
+        await until(lambda: following.beats >= 2)
+        assert not following.over
+        await http.delete(f"/threads/{thread}")
+        await until(lambda: following.over, what="the end of the stream of a deleted thread")
+
+
+# ── Refused ─────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("body", "word"),
+    [
+        ({}, "channels is required and must be a non-empty array"),
+        ({"channels": []}, "channels is required and must be a non-empty array"),
+        ({"channels": "values"}, "channels is required and must be a non-empty array"),
+        ({"channels": ["bogus"]}, "channels contains unsupported entries: bogus. Allowed: values"),
+        ({"channels": ["custom:"]}, "unsupported entries: custom:"),
+        ({"channels": [7]}, "channels"),
+        ({"channels": ["values"], "namespaces": "x"}, "namespaces"),
+        ({"channels": ["values"], "namespaces": ["x"]}, "namespaces"),
+        ({"channels": ["values"], "depth": -1}, "depth"),
+        ({"channels": ["values"], "depth": "1"}, "depth"),
+        ({"channels": ["values"], "since": -1}, "since"),
+        ({"channels": ["values"], "since": 2**60}, "since"),
+        ({"channels": ["values"], "since": "1-0"}, "since"),
+        ([], "dictionary"),
+    ],
+)
+async def test_what_is_no_request(
+    http: httpx.AsyncClient, thread: str, body: Any, word: str
+) -> None:
+    response = await http.post(f"/threads/{thread}/stream/events", json=body)
+    assert response.status_code == 400
+    assert word in detail(response)
+
+
+async def test_no_json_and_no_thread(http: httpx.AsyncClient, thread: str) -> None:
+    response = await http.post(f"/threads/{thread}/stream/events", content=b"{")
+    assert response.status_code == 400
+    assert detail(response).startswith("Invalid JSON body")
+    response = await http.post("/threads/zzz/stream/events", json={"channels": ["values"]})
+    assert response.status_code == 422
+
+
+async def test_many_follow_at_a_time(http: httpx.AsyncClient, thread: str) -> None:
+    async def one() -> list[dict[str, Any]]:
+        async with follow(http, thread) as following:
+            return list(await following.ended(3))
+
+    clients = [asyncio.create_task(one()) for _ in range(20)]
+    for _ in range(3):
+        await start(http, thread, "steps")
+    first, *others = await asyncio.gather(*clients)
+    assert all(other == first for other in others)

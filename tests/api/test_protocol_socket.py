@@ -1,0 +1,172 @@
+"""The event streaming protocol over a WebSocket: the same commands, the same events."""
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from api.told import Running
+from harness.following import ALL, follow, start
+from harness.waiting import until
+
+
+class Socket:
+    """One connection: what is sent, what was answered, what was told."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self.connection = connection
+        self.events: list[dict[str, Any]] = []
+        self.replies: dict[Any, dict[str, Any]] = {}
+        self.code: int | None = None
+
+    async def listen(self) -> None:
+        try:
+            async for frame in self.connection:
+                told = json.loads(frame)
+                if told["type"] == "event":
+                    self.events.append(told)
+                else:
+                    self.replies[told["id"]] = told
+        except ConnectionClosed:
+            pass
+        self.code = self.connection.close_code
+
+    async def send(self, number: int, method: str, **params: Any) -> dict[str, Any]:
+        await self.connection.send(json.dumps({"id": number, "method": method, "params": params}))
+        await until(lambda: number in self.replies)
+        return self.replies[number]
+
+    async def subscribe(self, number: int, *channels: str, **more: Any) -> str:
+        reply = await self.send(number, "subscription.subscribe", channels=list(channels), **more)
+        assert reply["type"] == "success", reply
+        return str(reply["result"]["subscription_id"])
+
+    async def got(self, count: int) -> list[dict[str, Any]]:
+        await until(lambda: len(self.events) >= count, what=f"{count} events in {self.events}")
+        return self.events
+
+
+@asynccontextmanager
+async def socket(system: Running, thread: str) -> AsyncIterator[Socket]:
+    url = f"{system.url.replace('http', 'ws')}/threads/{thread}/stream/events"
+    async with connect(url) as connection:
+        opened = Socket(connection)
+        listening = asyncio.create_task(opened.listen())
+        try:
+            yield opened
+        finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+
+
+async def test_commands_and_events_on_one_connection(
+    system: Running, http: httpx.AsyncClient
+) -> None:
+    thread = str(uuid.uuid4())
+    async with socket(system, thread) as client, follow(http, thread) as following:
+        await client.subscribe(1, *ALL)
+        reply = await client.send(2, "run.start", assistant_id="approval", input={"topic": "t"})
+        assert reply["meta"] == {"applied_through_seq": 0}
+        whole = list(await following.ended())
+        assert await client.got(len(whole)) == whole
+        [asked] = following.of("input.requested")
+        reply = await client.send(
+            3, "input.respond", interrupt_id=asked["interrupt_id"], response=1
+        )
+        assert set(reply["result"]) == {"run_id"}
+        whole = list(await following.ended(2))
+        assert await client.got(len(whole)) == whole
+        assert (await client.send(4, "agent.getTree"))["result"]["tree"]["status"] == "completed"
+
+
+async def test_subscriptions_add_up_and_nothing_is_told_twice(
+    system: Running, http: httpx.AsyncClient, thread: str
+) -> None:
+    async with socket(system, thread) as client, follow(http, thread) as following:
+        lifecycle = await client.subscribe(1, "lifecycle")
+        await start(http, thread, "steps")
+        whole = list(await following.ended())
+        assert [event["method"] for event in await client.got(2)] == ["lifecycle"] * 2
+        await client.subscribe(2, "values", "lifecycle")
+        values = [event for event in whole if event["method"] == "values"]
+        assert (await client.got(2 + len(values)))[2:] == values  # of the past, what it lacked
+        await client.subscribe(3, "updates", since=whole[-1]["seq"])  # nothing of the past
+        await client.send(4, "subscription.unsubscribe", subscription_id=lifecycle)
+        await start(http, thread, "steps")
+        after = (await following.ended(2))[len(whole) :]
+        expected = [e for e in after if e["method"] in ("values", "lifecycle", "updates")]
+        assert (await client.got(6 + len(expected)))[6:] == expected
+        reply = await client.send(5, "subscription.unsubscribe", subscription_id=lifecycle)
+        assert reply["error"] == "no_such_subscription"
+
+
+async def test_a_client_goes_on_where_it_was(
+    system: Running, http: httpx.AsyncClient, thread: str
+) -> None:
+    async with follow(http, thread) as following:
+        await start(http, thread, "nested", input={"text": "x"})
+        whole = list(await following.ended())
+    for cut in (0, len(whole) // 2, len(whole) - 2):
+        async with socket(system, thread) as client:
+            await client.subscribe(1, *ALL, since=whole[cut]["seq"])
+            assert await client.got(len(whole) - cut - 1) == whole[cut + 1 :]
+    async with socket(system, thread) as client:
+        await client.subscribe(1, *ALL, since=2**52)
+        assert await client.got(len(whole)) == whole
+
+
+@pytest.mark.parametrize(
+    ("frame", "number", "code", "word"),
+    [
+        ("{", None, "invalid_argument", "JSON"),
+        ("[]", None, "invalid_argument", "integer id"),
+        ('{"id":"a","method":"x"}', "a", "invalid_argument", "integer id"),
+        ('{"id":1,"method":"subscription.subscribe"}', 1, "invalid_argument", "channels"),
+        (
+            '{"id":1,"method":"subscription.subscribe","params":{"channels":["x"]}}',
+            1,
+            "invalid_argument",
+            "unsupported entries",
+        ),
+        ('{"id":1,"method":"subscription.unsubscribe"}', 1, "invalid_argument", "subscription_id"),
+        ('{"id":1,"method":"subscription.reconnect"}', 1, "not_supported", "reconnect"),
+        ('{"id":1,"method":"nope"}', 1, "unknown_command", "nope"),
+        ('{"id":1,"method":"run.start"}', 1, "invalid_argument", "assistant_id"),
+    ],
+)
+async def test_refusals_leave_the_connection_open(
+    system: Running, thread: str, frame: str, number: Any, code: str, word: str
+) -> None:
+    async with socket(system, thread) as client:
+        await client.connection.send(frame)
+        await until(lambda: number in client.replies)
+        reply = client.replies.pop(number)
+        assert (reply["type"], reply["error"]) == ("error", code)
+        assert word in reply["message"]
+        await client.subscribe(2, "values")
+
+
+async def test_threads_that_are_none_or_go(
+    system: Running, http: httpx.AsyncClient, thread: str
+) -> None:
+    async with socket(system, "zzz") as client:
+        await until(lambda: client.code == 4422)
+    async with socket(system, thread) as client:
+        await client.subscribe(1, "values")
+        await http.delete(f"/threads/{thread}")
+        await until(lambda: client.code == 4404)
+
+
+async def test_too_many_subscriptions(system: Running, thread: str) -> None:
+    async with socket(system, thread) as client:
+        for number in range(100):
+            await client.subscribe(number, "lifecycle")
+        reply = await client.send(100, "subscription.subscribe", channels=["lifecycle"])
+        assert reply["error"] == "invalid_argument"
