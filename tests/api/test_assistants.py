@@ -296,7 +296,8 @@ async def test_a_graph_is_drawn_by_its_name_too(http: httpx.AsyncClient) -> None
     [nested] = (await http.post("/assistants/search", json={"graph_id": "nested"})).json()[:1]
     for tail in ("/schemas", "/graph?xray=1", "/subgraphs", "/subgraphs/child"):
         by_name, by_id = [
-            await http.get(f"/assistants/{name}{tail}") for name in ("nested", nested["assistant_id"])
+            await http.get(f"/assistants/{name}{tail}")
+            for name in ("nested", nested["assistant_id"])
         ]
         assert by_name.status_code == 200
         assert by_name.json() == by_id.json()

@@ -1,7 +1,6 @@
 """What processes say of their Redis, and of langgraph.json, when they start."""
 
 import contextlib
-import json
 import os
 import socket
 from collections.abc import Iterator
@@ -12,7 +11,6 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from e2e.conftest import BEHAVIOUR
 from e2e.wire import ask
 from harness.processes import Fleet, Process
 from harness.waiting import until
@@ -139,15 +137,3 @@ async def test_a_url_that_nobody_understands_ends_both_with_a_sentence(url: str)
             assert "is no Redis URL: " in process.lines[0]
             assert "redis+sentinel://[user:password@]host:26379" in process.lines[0]
             assert "secret" not in process.lines[0]
-
-
-async def test_what_is_not_read_of_langgraph_json_is_said(
-    bare: EmbeddedRedis, tmp_path: Path
-) -> None:
-    config = tmp_path / "langgraph.json"
-    graph = f"{BEHAVIOUR.with_name('behaviour.py')}:track"
-    http = {"app": "./app.py:app", "cors": {}}
-    config.write_text(json.dumps({"graphs": {"track": graph}, "http": http}))
-    with Fleet(bare.url) as fleet:
-        worker = fleet.worker(config).wait_ready()
-        assert any("http.app, http.cors: this version" in line for line in worker.lines)

@@ -1,6 +1,7 @@
 """A worker for the graphs of `fields.json`, beside those of the running system."""
 
 import contextlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from millstream.shared.redis import connect
 
 CONFIG = Path(__file__).with_name("fields.json")
 QUEUE = "fields"
-GRAPHS = ("probe", "chain", "odd")
+GRAPHS = tuple(json.loads(CONFIG.read_text())["graphs"])
 
 
 @contextlib.contextmanager

@@ -114,9 +114,10 @@ class Fleet:
             if process.process.poll() is None:
                 process.kill()
 
-    def api(self, **env: str) -> Process:
+    def api(self, config: Path | None = None, **env: str) -> Process:
         """Starts an API process on a free port; call `wait_ready()` on it."""
-        return self._start("millstream.api", ["--port", "0"], env)
+        arguments = [] if config is None else ["--config", str(config)]
+        return self._start("millstream.api", ["--port", "0", *arguments], env)
 
     def newer_api(self, **env: str) -> Process:
         """Starts an API process of the next version; call `wait_ready()` on it."""

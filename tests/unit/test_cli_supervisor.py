@@ -188,6 +188,19 @@ def test_a_change_restarts_the_worker_and_nothing_else(plan: Plan, graph: Path) 
     assert run.screen.text.count("hello from the API") == 1
 
 
+def test_with_http_in_the_file_a_change_restarts_the_api_too(plan: Plan, graph: Path) -> None:
+    graphs = {"chat": "./graph.py:graph"}
+    plan.project.config.write_text(json.dumps({"graphs": graphs, "http": {"app": "./app.py:app"}}))
+    with running(replace(plan, project=read_project(plan.project.config)), graph) as run:
+        run.screen.wait_for("is ready")
+        first = run.screen.pid("api")
+        run.change("other")
+        run.screen.wait_for("api is ready again: http://")
+        run.screen.wait_for("worker is ready again: other")
+        assert gone(first)
+    assert "graph.py changed: restarting the API and the worker\n" in run.screen.text
+
+
 def test_a_worker_that_fails_waits_for_the_next_change(plan: Plan, graph: Path) -> None:
     graph.write_text("broken")
     with running(plan, graph) as run:

@@ -13,8 +13,9 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.pregel import Pregel
 
 from millstream.shared.errors import NotFoundError, SettingError
+from millstream.shared.project import load_object
 from millstream.worker.graphs import GraphRegistry, load
-from millstream.worker.project import load_object, read_config
+from millstream.worker.project import read_config
 
 CONFIG: RunnableConfig = {"configurable": {"word": "given"}}
 SAVER = InMemorySaver()

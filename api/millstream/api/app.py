@@ -5,219 +5,25 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 
-from millstream.api import (
-    assistant_graphs,
-    assistants,
-    crons,
-    health,
-    openapi,
-    problems,
-    protocol,
-    protocol_socket,
-    runs,
-    state,
-    store,
-    threads,
-)
-from millstream.api.openapi import Endpoint
-from millstream.api.schemas.assistant import (
-    Assistant,
-    AssistantCreate,
-    AssistantDelete,
-    AssistantFilter,
-    AssistantPatch,
-    AssistantSearch,
-    AssistantVersion,
-    DrawnQuery,
-    GraphSchemas,
-    SubgraphsQuery,
-    VersionChoice,
-    VersionSearch,
-)
-from millstream.api.schemas.cron import (
-    Cron,
-    CronCreateStateful,
-    CronCreateStateless,
-    CronFilter,
-    CronPatch,
-    CronSearch,
-)
-from millstream.api.schemas.protocol import Command, EventStreamRequest
-from millstream.api.schemas.run import (
-    Run,
-    RunBatch,
-    RunCancel,
-    RunCreateStateful,
-    RunCreateStateless,
-    RunJoin,
-    RunJoinStream,
-    RunList,
-    RunsCancel,
-    RunsCancelQuery,
-)
-from millstream.api.schemas.state import (
-    HistoryQuery,
-    HistoryRequest,
-    StateAtCheckpoint,
-    StateQuery,
-    StateUpdate,
-    StateUpdated,
-    ThreadState,
-)
-from millstream.api.schemas.store import (
-    FoundItems,
-    FoundNamespaces,
-    Item,
-    ItemDelete,
-    ItemGet,
-    ItemPut,
-    ItemSearch,
-    NamespaceSearch,
-)
-from millstream.api.schemas.thread import (
-    Thread,
-    ThreadCreate,
-    ThreadFilter,
-    ThreadPatch,
-    ThreadQuery,
-    ThreadSearch,
-    ThreadsPrune,
-    ThreadsPruned,
-    ThreadStreamQuery,
-)
+from millstream.api import openapi, problems, protocol_socket
+from millstream.api.endpoints import served
+from millstream.api.http_settings import HttpSettings
 from millstream.shared.assistants import GraphDirectory
 from millstream.shared.redis import connect, findings
 from millstream.shared.settings import Settings
 from millstream.shared.stream import StreamHub
 
 REPLY_TIMEOUT = 5.0  # s: a client is told that Redis is away before it gives up itself
-ASSISTANT = "/assistants/{assistant_id}"
-THREAD_RUNS = "/threads/{thread_id}/runs"
-CRON = "/runs/crons/{cron_id}"
-STATE = "/threads/{thread_id}/state"
-HISTORY = "/threads/{thread_id}/history"
-ENDPOINTS = [
-    Endpoint("POST", "/assistants", assistants.create, body=AssistantCreate, answer=Assistant),
-    Endpoint(
-        "POST",
-        "/assistants/search",
-        assistants.search,
-        body=AssistantSearch,
-        answer=list[Assistant],
-    ),
-    Endpoint("POST", "/assistants/count", assistants.count, body=AssistantFilter, answer=int),
-    Endpoint("GET", ASSISTANT, assistants.get, answer=Assistant),
-    Endpoint("PATCH", ASSISTANT, assistants.patch, body=AssistantPatch, answer=Assistant),
-    Endpoint("DELETE", ASSISTANT, assistants.delete, query=AssistantDelete, status=204),
-    Endpoint(
-        "POST",
-        f"{ASSISTANT}/versions",
-        assistants.versions,
-        body=VersionSearch,
-        answer=list[AssistantVersion],
-    ),
-    Endpoint(
-        "POST", f"{ASSISTANT}/latest", assistants.latest, body=VersionChoice, answer=Assistant
-    ),
-    Endpoint("GET", f"{ASSISTANT}/schemas", assistant_graphs.schemas, answer=GraphSchemas),
-    Endpoint("GET", f"{ASSISTANT}/graph", assistant_graphs.drawn, query=DrawnQuery),
-    Endpoint("GET", f"{ASSISTANT}/subgraphs", assistant_graphs.subgraphs, query=SubgraphsQuery),
-    Endpoint(
-        "GET",
-        f"{ASSISTANT}/subgraphs/{{namespace}}",
-        assistant_graphs.subgraphs,
-        query=SubgraphsQuery,
-    ),
-    Endpoint("POST", "/threads", threads.create, body=ThreadCreate, answer=Thread),
-    Endpoint("POST", "/threads/search", threads.search, body=ThreadSearch, answer=list[Thread]),
-    Endpoint("POST", "/threads/count", threads.count, body=ThreadFilter, answer=int),
-    Endpoint("POST", "/threads/prune", threads.prune, body=ThreadsPrune, answer=ThreadsPruned),
-    Endpoint("GET", "/threads/{thread_id}", threads.get, query=ThreadQuery, answer=Thread),
-    Endpoint("PATCH", "/threads/{thread_id}", threads.patch, body=ThreadPatch, answer=Thread),
-    Endpoint("POST", "/threads/{thread_id}/copy", threads.copy, answer=Thread),
-    Endpoint("DELETE", "/threads/{thread_id}", threads.delete, status=204),
-    Endpoint(
-        "GET",
-        "/threads/{thread_id}/stream",
-        threads.stream,
-        query=ThreadStreamQuery,
-        streams=True,
-    ),
-    Endpoint("POST", "/threads/{thread_id}/commands", protocol.commands, body=Command),
-    Endpoint(
-        "POST",
-        "/threads/{thread_id}/stream/events",
-        protocol.events,
-        body=EventStreamRequest,
-        streams=True,
-    ),
-    Endpoint("GET", STATE, state.get, query=StateQuery, answer=ThreadState),
-    Endpoint("POST", STATE, state.update, body=StateUpdate, answer=StateUpdated),
-    # What the npm SDK's threads.patchState calls, by which it means the thread's metadata.
-    Endpoint("PATCH", STATE, threads.patch, body=ThreadPatch, answer=Thread),
-    Endpoint(
-        "POST",
-        f"{STATE}/checkpoint",
-        state.at_checkpoint,
-        body=StateAtCheckpoint,
-        answer=ThreadState,
-    ),
-    Endpoint("GET", f"{STATE}/{{checkpoint_id}}", state.get, query=StateQuery, answer=ThreadState),
-    Endpoint("GET", HISTORY, state.history_page, query=HistoryQuery, answer=list[ThreadState]),
-    Endpoint("POST", HISTORY, state.history, body=HistoryRequest, answer=list[ThreadState]),
-    Endpoint(
-        "POST",
-        f"{THREAD_RUNS}/crons",
-        crons.create_for_thread,
-        body=CronCreateStateful,
-        answer=Cron,
-    ),
-    Endpoint("POST", "/runs/crons", crons.create, body=CronCreateStateless, answer=Cron),
-    Endpoint("POST", "/runs/crons/search", crons.search, body=CronSearch, answer=list[Cron]),
-    Endpoint("POST", "/runs/crons/count", crons.count, body=CronFilter, answer=int),
-    Endpoint("GET", CRON, crons.get, answer=Cron),
-    Endpoint("PATCH", CRON, crons.patch, body=CronPatch, answer=Cron),
-    Endpoint("DELETE", CRON, crons.delete, status=204),
-    Endpoint("GET", THREAD_RUNS, runs.list_runs, query=RunList, answer=list[Run]),
-    Endpoint("POST", THREAD_RUNS, runs.create, body=RunCreateStateful, answer=Run),
-    Endpoint("POST", f"{THREAD_RUNS}/stream", runs.stream, body=RunCreateStateful, streams=True),
-    Endpoint("POST", f"{THREAD_RUNS}/wait", runs.wait, body=RunCreateStateful),
-    Endpoint("POST", "/runs", runs.create_stateless, body=RunCreateStateless, answer=Run),
-    Endpoint("POST", "/runs/stream", runs.stream_stateless, body=RunCreateStateless, streams=True),
-    Endpoint("POST", "/runs/wait", runs.wait_stateless, body=RunCreateStateless),
-    Endpoint("POST", "/runs/batch", runs.create_batch, body=RunBatch, answer=list[Run]),
-    Endpoint(
-        "POST", "/runs/cancel", runs.cancel_many, body=RunsCancel, query=RunsCancelQuery, status=204
-    ),
-    *(
-        endpoint
-        for run in (f"{THREAD_RUNS}/{{run_id}}", "/runs/{run_id}")
-        for endpoint in (
-            Endpoint("GET", run, runs.get, answer=Run),
-            Endpoint("DELETE", run, runs.delete, status=204),
-            Endpoint("GET", f"{run}/join", runs.join, query=RunJoin),
-            Endpoint("GET", f"{run}/stream", runs.join_stream, query=RunJoinStream, streams=True),
-            Endpoint("POST", f"{run}/cancel", runs.cancel, query=RunCancel, status=202),
-        )
-    ),
-    Endpoint("PUT", "/store/items", store.put, body=ItemPut, status=204),
-    Endpoint("GET", "/store/items", store.get, query=ItemGet, answer=Item | None),
-    Endpoint("DELETE", "/store/items", store.delete, body=ItemDelete, status=204),
-    Endpoint("POST", "/store/items/search", store.search, body=ItemSearch, answer=FoundItems),
-    Endpoint(
-        "POST", "/store/namespaces", store.namespaces, body=NamespaceSearch, answer=FoundNamespaces
-    ),
-    Endpoint("GET", "/ok", health.ok),
-    Endpoint("GET", "/info", health.info),
-]
 
 
-def create_app(settings: Settings) -> Starlette:
-    """Returns the application; it connects to Redis when it starts."""
+def create_app(settings: Settings, http: HttpSettings | None = None) -> Starlette:
+    """Returns the application; it connects to Redis when it starts.
+
+    What surrounds it, CORS, a prefix and a project's own routes, is in surroundings.py.
+    """
+    http = http or HttpSettings()
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -228,6 +34,7 @@ def create_app(settings: Settings) -> Starlette:
         )
         blocking = connect(settings.redis_url, connections=128, reply_timeout=None)
         app.state.settings = settings
+        app.state.http = http
         app.state.redis = redis
         app.state.blocking = blocking
         app.state.graphs = GraphDirectory(redis)
@@ -243,21 +50,11 @@ def create_app(settings: Settings) -> Starlette:
             await blocking.aclose()
             await redis.aclose()
 
-    cors = Middleware(
-        CORSMiddleware,
-        allow_origins=["*"],
-        allow_methods=["*"],
-        allow_headers=["*"],
-        expose_headers=["Content-Location", "Location", "X-Pagination-Total", "X-Pagination-Next"],
-    )
-    routes = [Route(e.path, e.handler, methods=[e.method]) for e in ENDPOINTS]
-    return Starlette(
-        routes=[
-            *routes,
-            WebSocketRoute("/threads/{thread_id}/stream/events", protocol_socket.connect),
-            *openapi.routes(ENDPOINTS),
-        ],
-        middleware=[cors],
-        exception_handlers=problems.HANDLERS,
-        lifespan=lifespan,
-    )
+    endpoints = served(http)
+    routes: list[BaseRoute] = [Route(e.path, e.handler, methods=[e.method]) for e in endpoints]
+    if not http.disable_runs:
+        events = "/threads/{thread_id}/stream/events"
+        routes.append(WebSocketRoute(events, protocol_socket.connect))
+    if not http.disable_meta:
+        routes += openapi.routes(endpoints)
+    return Starlette(routes=routes, exception_handlers=problems.HANDLERS, lifespan=lifespan)

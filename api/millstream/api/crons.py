@@ -10,6 +10,7 @@ from starlette.responses import Response
 from millstream.api.asked import run_request
 from millstream.api.body import answer, path_uuid, read_model
 from millstream.api.pages import page_headers
+from millstream.api.runs import refuse_webhook
 from millstream.api.schemas.cron import (
     PAYLOAD,
     CronCreate,
@@ -67,6 +68,7 @@ async def _create(
         metadata=to_json(body.metadata),
     )
     await _check_end(request, cron)
+    refuse_webhook(request.app.state.http, body.webhook)
     check_webhook(body.webhook, await _directory(request).project())
     payload, asked = _payload(cron, _given(body))
     return answer(show_cron(await crons.create(_redis(request), cron, payload, asked)))
@@ -130,6 +132,7 @@ async def patch(request: Request) -> Response:
     cron_id = path_uuid(request, "cron_id", "cron")
     body = await read_model(request, CronPatch)
     redis = _redis(request)
+    refuse_webhook(request.app.state.http, body.webhook)
     check_webhook(body.webhook, await _directory(request).project())
     for _ in range(crons.TRIES):
         record = await crons.get(redis, cron_id)

@@ -7,12 +7,14 @@ import os
 import signal
 import socket
 import sys
+from pathlib import Path
 from types import FrameType
 from typing import Final
 
 import uvicorn
 from starlette.applications import Starlette
 
+from millstream.api import surroundings
 from millstream.api.app import create_app
 from millstream.shared.errors import SettingError
 from millstream.shared.redis import check_url
@@ -34,9 +36,10 @@ class _ExpectedBreaks(logging.Filter):
 class Server(uvicorn.Server):
     """Tells the open streams when it is told to stop, and says when it accepts connections."""
 
-    def __init__(self, config: uvicorn.Config, app: Starlette) -> None:
+    def __init__(self, config: uvicorn.Config, app: Starlette, prefix: str) -> None:
         super().__init__(config)
         self._app = app
+        self._prefix = prefix
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Starts to listen; prints one line for whoever started the process."""
@@ -44,7 +47,7 @@ class Server(uvicorn.Server):
         if self.started:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             shown = f"[{host}]" if ":" in host else host
-            ready = {"url": f"http://{shown}:{port}", "pid": os.getpid()}
+            ready = {"url": f"http://{shown}:{port}{self._prefix}", "pid": os.getpid()}
             sys.stdout.write(f"millstream-ready {json.dumps(ready)}\n")
             sys.stdout.flush()
 
@@ -62,18 +65,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="millstream api")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=2024)
+    parser.add_argument("--config", type=Path, help="a langgraph.json, of which `http` is read")
     arguments = parser.parse_args()
     try:
         settings = Settings.from_env()
         check_url(settings.redis_url)
+        http, own = surroundings.load(arguments.config)
     except SettingError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(1)
     level = settings.log_level
     logging.basicConfig(level=level, format="%(levelname)-7s %(name)s: %(message)s")
-    app = create_app(settings)
+    app = create_app(settings, http)
     config = uvicorn.Config(
-        app,
+        surroundings.surround(app, http, own),
         host=arguments.host,
         port=arguments.port,
         access_log=False,
@@ -85,4 +90,4 @@ def main() -> None:
         ws="websockets-sansio",
         ws_max_size=settings.max_body,
     )
-    Server(config, app).run()
+    Server(config, app, http.prefix).run()

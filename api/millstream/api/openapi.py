@@ -51,21 +51,35 @@ class Endpoint:
 
 
 def routes(endpoints: Sequence[Endpoint]) -> list[Route]:
-    """Returns the routes of `/openapi.json` and `/docs`."""
+    """Returns the routes of `/openapi.json` and `/docs`.
+
+    With `app.state.described`, a function that returns an OpenAPI document, its paths are told too.
+    """
     made: list[dict[str, Any]] = []
 
-    def document() -> dict[str, Any]:
+    def document(request: Request) -> dict[str, Any]:
         if not made:
             made.append(describe(endpoints))
+            other = getattr(request.app.state, "described", None)
+            if other is not None:
+                _join(made[0], other())
         return made[0]
 
-    async def openapi_json(_: Request) -> Response:
-        return answer(document())
+    async def openapi_json(request: Request) -> Response:
+        return answer(document(request))
 
-    async def docs(_: Request) -> Response:
-        return HTMLResponse(page(document()))
+    async def docs(request: Request) -> Response:
+        return HTMLResponse(page(document(request)))
 
     return [Route("/openapi.json", openapi_json), Route("/docs", docs)]
+
+
+def _join(document: dict[str, Any], other: dict[str, Any]) -> None:
+    """Adds what another document tells of; where both tell of a path, the other's route is served."""
+    document["paths"] |= other.get("paths", {})
+    for kind, named in other.get("components", {}).items():
+        known = document["components"].setdefault(kind, {})
+        known |= {name: schema for name, schema in named.items() if name not in known}
 
 
 def describe(endpoints: Sequence[Endpoint]) -> dict[str, Any]:

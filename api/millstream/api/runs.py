@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from millstream.api.asked import run_request
 from millstream.api.body import answer, path_uuid, query_model, read_list, read_model, settings_of
+from millstream.api.http_settings import HttpSettings
 from millstream.api.schemas.run import (
     RunBatch,
     RunCancel,
@@ -26,7 +27,7 @@ from millstream.api.sse import EventStream, FinalOutput
 from millstream.shared import runs, threads
 from millstream.shared.assistants import GraphDirectory
 from millstream.shared.entries import START, Entry, Position, parse_position
-from millstream.shared.errors import MillstreamError, NotFoundError, UnavailableError
+from millstream.shared.errors import InvalidError, MillstreamError, NotFoundError, UnavailableError
 from millstream.shared.lifecycle import TERMINAL
 from millstream.shared.multitask import CancelAction
 from millstream.shared.redis import Client
@@ -127,7 +128,22 @@ async def submission_of(
     directory: GraphDirectory = request.app.state.graphs
     resolved = await directory.resolve(asked.assistant_id)
     project = await directory.project()
-    return submission(asked, resolved, project, run_id=run_id, thread_id=thread_id)
+    http: HttpSettings = request.app.state.http
+    refuse_webhook(http, asked.webhook)
+    return submission(
+        asked,
+        resolved,
+        project,
+        run_id=run_id,
+        thread_id=thread_id,
+        headers=http.headers_for_runs(request.headers.items()),
+    )
+
+
+def refuse_webhook(http: HttpSettings, url: str | None) -> None:
+    """Raises InvalidError for a webhook where langgraph.json has disabled them."""
+    if url is not None and http.disable_webhooks:
+        raise InvalidError("webhook: webhooks are disabled here (http.disable_webhooks)")
 
 
 async def submit(request: HTTPConnection, submitted: Submission) -> RunRecord:

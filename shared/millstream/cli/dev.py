@@ -59,7 +59,7 @@ def run(wishes: Wishes, environ: Mapping[str, str]) -> int:
             # or stops the command, does not want to wait for the runs.
             environ=environment(environ, url)
             | {"PYTHONUNBUFFERED": "1", "BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS": "0"},
-            api=api_command(wishes.host, wishes.port),
+            api=api_command(wishes.host, wishes.port, project.config),
             worker=worker_command(project.config, wishes.queue),
             workers=wishes.workers,
             reload=reload,

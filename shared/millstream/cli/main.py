@@ -85,10 +85,16 @@ def dev(
 @_host
 @_port
 @_redis_url
-def api(host: str, port: int, redis_url: str | None) -> None:
+@click.option(
+    "--config",
+    type=_CONFIG,
+    help="A langgraph.json, or its folder: its `http` section is read, and nothing else.",
+)
+def api(host: str, port: int, redis_url: str | None, config: Path | None) -> None:
     """Run one API process: HTTP in, events out. It never runs a graph."""
     require_extra("api")
-    _become(api_command(host, port), redis_url)
+    file = None if config is None else read_project(config).config
+    _become(api_command(host, port, file), redis_url)
 
 
 @main.command()

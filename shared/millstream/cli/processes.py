@@ -19,9 +19,10 @@ _REDIS_NAMES: Final[tuple[str, ...]] = next(
 )
 
 
-def api_command(host: str, port: int) -> list[str]:
-    """Returns the command of an API process."""
-    return [*_python("millstream.api"), "--host", host, "--port", str(port)]
+def api_command(host: str, port: int, config: Path | None) -> list[str]:
+    """Returns the command of an API process; `config` is a langgraph.json whose `http` it reads."""
+    command = [*_python("millstream.api"), "--host", host, "--port", str(port)]
+    return command if config is None else [*command, "--config", str(config)]
 
 
 def worker_command(config: Path, queue: str) -> list[str]:

@@ -23,6 +23,8 @@ class Project:
     folders: tuple[Path, ...]
     """The folder of the file first, then local dependencies that lie outside of it."""
     env_file: Path | None
+    has_http: bool = False
+    """Whether it says something of the API."""
 
     @property
     def folder(self) -> Path:
@@ -44,6 +46,7 @@ def read_project(path: Path) -> Project:
         config=path,
         folders=_folders(path.parent, content.get("dependencies")),
         env_file=path.parent / env if isinstance(env, str) else None,
+        has_http=bool(content.get("http")),
     )
 
 

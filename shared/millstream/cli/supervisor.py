@@ -124,7 +124,7 @@ class Supervisor:
                 case Ready(child, facts):
                     self._note_ready(child, facts)
                 case Changed(paths):
-                    self._restart_workers(paths)
+                    self._restart(paths)
                 case RedisEnded(status):
                     log = "" if self._redis is None else self._redis.last_log_lines()
                     self._say(f"Redis ended by itself with status {status}:\n{log}", err=True)
@@ -135,7 +135,9 @@ class Supervisor:
                     if child in self._restarting:
                         self._restarting.discard(child)
                         self._start(child)
-                    elif child is self._api or not self._plan.reload:
+                    elif not self._plan.reload or (
+                        child is self._api and not self._project.has_http
+                    ):
                         self._say(f"{child.name} ended with status {status}: stopping.", err=True)
                         return status or 1
                     else:
@@ -144,8 +146,8 @@ class Supervisor:
     def _note_ready(self, child: Child, facts: dict[str, Any]) -> None:
         self._ready[child] = facts
         if self._announced:
-            graphs = ", ".join(facts.get("graphs", ()))
-            self._say(f"{child.name} is ready again: {graphs}")
+            shown = facts.get("url") or ", ".join(facts.get("graphs", ()))
+            self._say(f"{child.name} is ready again: {shown}")
         elif not self._missing():
             self._announced = True
             self._console.block(banner(self._facts()))
@@ -166,19 +168,23 @@ class Supervisor:
     def _missing(self) -> list[str]:
         return [child.name for child in (self._api, *self._workers) if child not in self._ready]
 
-    def _restart_workers(self, paths: AbstractSet[str]) -> None:
-        self._say(f"{described(self._project, paths)} changed: restarting the worker")
+    def _restart(self, paths: AbstractSet[str]) -> None:
+        """Starts the workers anew, and the API if it reads something of the project too."""
+        had_http = self._project.has_http
         if str(self._project.config) in paths:
             # Its env file or its folders may be others now; if it is broken, the worker says so.
             with contextlib.suppress(Refusal):
                 self._project = read_project(self._project.config)
                 self._start_to_watch()
-        for worker in self._workers:
-            if worker in self._running:  # even if it has just died: its Exited is on the way
-                self._restarting.add(worker)
-                worker.terminate(RESTART_SECONDS)
+        with_api = had_http or self._project.has_http
+        what = "the API and the worker" if with_api else "the worker"
+        self._say(f"{described(self._project, paths)} changed: restarting {what}")
+        for child in ((self._api,) if with_api else ()) + tuple(self._workers):
+            if child in self._running:  # even if it has just died: its Exited is on the way
+                self._restarting.add(child)
+                child.terminate(RESTART_SECONDS)
             else:
-                self._start(worker)
+                self._start(child)
 
     def _start(self, child: Child) -> None:
         self._running.add(child)
@@ -187,7 +193,7 @@ class Supervisor:
     def _invitation(self, child: Child, status: int) -> str:
         return (
             f"{child.name} ended with status {status}, its reason is above. Correct the file and "
-            f"save it: the worker starts again with the next change in {self._project.folder}"
+            f"save it: the {child.name.rstrip('0123456789')} starts again with the next change in {self._project.folder}"
         )
 
     def _start_to_watch(self) -> None:

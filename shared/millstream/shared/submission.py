@@ -21,11 +21,18 @@ INTERNAL: Final = "__pregel_"  # LangGraph's own entries in `configurable`: not 
 
 
 def submission(
-    request: RunRequest, resolved: Resolved, project: Project, *, run_id: str, thread_id: str
+    request: RunRequest,
+    resolved: Resolved,
+    project: Project,
+    *,
+    run_id: str,
+    thread_id: str,
+    headers: dict[str, str] | None = None,
 ) -> Submission:
     """Returns what `runs.submit` admits, by the rules that the project's workers announced.
 
-    Of config and context, the assistant's come first and the request's over them, name by name.
+    Of config and context, the assistant's come first and the request's over them, name by name. `headers`, of
+    the HTTP request, go over both in `configurable`: whoever set them stands closer to the server.
 
     Raises:
         InvalidError: something can't be kept.
@@ -47,7 +54,7 @@ def submission(
         )
     )
     config: dict[str, Any] = {
-        "configurable": {**given, **own},
+        "configurable": {**given, **(headers or {}), **own},
         "metadata": {**kept.get("metadata", {}), **request.config_metadata, **metadata},
     }
     tags = kept.get("tags") if request.tags is None else request.tags

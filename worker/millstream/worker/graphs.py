@@ -12,13 +12,8 @@ from langgraph.graph import StateGraph
 from langgraph.pregel import Pregel
 
 from millstream.shared.errors import NotFoundError, SettingError
-from millstream.worker.project import (
-    GraphEntry,
-    apply_dependencies,
-    apply_env,
-    load_object,
-    read_config,
-)
+from millstream.shared.project import apply_dependencies, apply_env, load_object
+from millstream.worker.project import GraphEntry, read_config
 from millstream.worker.store.lazy import ProjectStore, load_store
 
 Graph = Pregel[Any, Any, Any, Any]

@@ -60,11 +60,6 @@ def main() -> None:
         )
         logging.getLogger("arq").setLevel(logging.WARNING)
         config = read_config(arguments.config)
-        if config.http:
-            log.warning(
-                "langgraph.json: http.%s: this version does not read it, so it has no effect",
-                ", http.".join(config.http),
-            )
         uvloop.run(work(registry, settings, config, arguments.config.resolve().parent))
     except SettingError as error:
         sys.stderr.write(f"{error}\n")

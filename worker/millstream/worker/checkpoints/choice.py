@@ -18,13 +18,14 @@ from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 
 from millstream.shared import checkpoints, keys
 from millstream.shared.errors import SettingError
+from millstream.shared.project import load_object
 from millstream.shared.redis import Client, masked
 from millstream.shared.scripts import Claim
 from millstream.shared.settings import Settings
 from millstream.worker.checkpoints.foreign import ShieldedSaver
 from millstream.worker.checkpoints.saver import FencedSaver, Guard
 from millstream.worker.checkpoints.serializer import MessageSerializer
-from millstream.worker.project import CheckpointerConfig, load_object
+from millstream.worker.project import CheckpointerConfig
 
 SETUP_SECONDS: Final = 60.0  # that one worker may take to create the library's indexes
 

@@ -17,9 +17,9 @@ from langgraph.store.base import BaseStore, Op, Result, TTLConfig
 
 from millstream.shared import items
 from millstream.shared.errors import SettingError, UnavailableError
+from millstream.shared.project import load_object
 from millstream.shared.redis import AWAY, Client
 from millstream.worker.patience import patiently
-from millstream.worker.project import load_object
 from millstream.worker.store.embedding import THREADS, load_embeddings
 from millstream.worker.store.settings import StoreSettings
 

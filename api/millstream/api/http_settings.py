@@ -1,0 +1,110 @@
+"""`http` of langgraph.json: what an API process serves, to whom, and what of a request it passes on.
+
+Source of the names: the LangGraph CLI's configuration file.
+"""
+
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from millstream.shared.errors import SettingError
+from millstream.shared.project import read_file
+
+# Secrets that are for the server, not for graphs or logs: passed on only where they are named in full.
+SECRET: Final = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
+
+
+class Cors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`http.cors`: which pages of other origins may call the API."""
+
+    allow_origins: list[str] | None = None  # None: all, or what the pattern allows if there is one
+    allow_methods: list[str] = msgspec.field(default_factory=lambda: ["*"])
+    allow_headers: list[str] = msgspec.field(default_factory=lambda: ["*"])
+    allow_credentials: bool = False
+    allow_origin_regex: str | None = None
+    expose_headers: list[str] = []  # beside those that the SDKs need
+    max_age: int = 600  # s
+
+
+class HeaderFilter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Names of headers, in which `*` stands for anything; case does not matter."""
+
+    includes: list[str] = []
+    excludes: list[str] = []
+
+    def chosen(self, headers: list[tuple[str, str]]) -> dict[str, str]:
+        """Returns those of a request's headers that are meant; of a repeated one, the last counts."""
+        includes = [name.lower() for name in self.includes]
+        excludes = [name.lower() for name in self.excludes]
+        return {
+            name: value
+            for name, value in headers
+            if _fits(name, includes if name not in SECRET else [i for i in includes if i == name])
+            and not _fits(name, excludes)
+        }
+
+
+def _fits(name: str, patterns: list[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`http` of langgraph.json; a key that is not known is refused, for it would do nothing."""
+
+    app: str | None = None  # './file.py:name' of a Starlette or FastAPI application
+    cors: Cors = Cors()
+    configurable_headers: HeaderFilter | None = None  # which become entries of `configurable`
+    logging_headers: HeaderFilter | None = None  # which are shown in the log, a line a request
+    mount_prefix: Annotated[str, msgspec.Meta(pattern="^(/[^/?#{}]+)*/?$")] = ""
+    disable_assistants: bool = False
+    disable_threads: bool = False
+    disable_runs: bool = False
+    disable_store: bool = False
+    disable_mcp: bool = False
+    disable_a2a: bool = False
+    disable_meta: bool = False
+    disable_ui: bool = False  # there is none
+    disable_webhooks: bool = False
+    enable_custom_route_auth: bool = False
+    middleware_order: Literal["middleware_first", "auth_first"] = "middleware_first"
+
+    @property
+    def prefix(self) -> str:
+        """The path under which all routes lie: '', or '/…' without a slash at its end."""
+        return self.mount_prefix.rstrip("/")
+
+    def headers_for_runs(self, headers: list[tuple[str, str]]) -> dict[str, str]:
+        """Returns what a run's `configurable` takes from the request that asks for it."""
+        return self.configurable_headers.chosen(headers) if self.configurable_headers else {}
+
+
+class _File(msgspec.Struct):
+    http: HttpSettings = HttpSettings()
+    env: str | dict[str, str] = {}
+    dependencies: list[str] = []
+
+
+def read_http(path: Path) -> tuple[HttpSettings, "_File"]:
+    """Reads the file's `http`, and what its application is imported with.
+
+    Raises SettingError that says what is wrong and where.
+    """
+    file = read_file(path, _File)
+    http = file.http
+    if http.enable_custom_route_auth or http.middleware_order == "auth_first":
+        raise SettingError(
+            f"{path}: http.enable_custom_route_auth and http.middleware_order speak of `auth`, which this "
+            "version does not enforce: put a proxy that authenticates before it, and take them out."
+        )
+    if (
+        http.cors.allow_credentials
+        and http.cors.allow_origins in (None, ["*"])
+        and not http.cors.allow_origin_regex
+    ):
+        raise SettingError(
+            f"{path}: http.cors.allow_credentials would let every page act as its visitor: name the pages in "
+            "http.cors.allow_origins."
+        )
+    return http, file

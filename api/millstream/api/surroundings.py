@@ -1,0 +1,146 @@
+"""What surrounds the API, as `http` of langgraph.json says: CORS, a line in the log a request, a prefix, and the
+routes of a project's own application.
+
+From outside in: the prefix, the log, CORS, the project's middleware, its routes, and then the API's.
+"""
+
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from starlette.applications import Starlette
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import HTTPConnection
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from millstream.api import health
+from millstream.api.http_settings import Cors, HeaderFilter, HttpSettings, read_http
+from millstream.shared.errors import SettingError
+from millstream.shared.project import apply_dependencies, apply_env, load_object
+
+log = logging.getLogger(__name__)
+
+EXPOSED: Final = ("Content-Location", "Location", "X-Pagination-Total", "X-Pagination-Next")
+DESCRIPTIONS: Final = ("/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc")  # FastAPI's own
+
+
+def load(config: Path | None) -> tuple[HttpSettings, Starlette | None]:
+    """Returns `http` of the project, and its application; of no project, what holds without one.
+
+    Raises SettingError that says what is wrong and where.
+    """
+    if config is None:
+        return HttpSettings(), None
+    http, file = read_http(config)
+    if http.app is None:
+        return http, None
+    folder = config.resolve().parent
+    apply_dependencies(file.dependencies, folder)
+    apply_env(file.env, folder)
+    app = load_object(http.app, folder, "http.app")
+    if not isinstance(app, Starlette):  # FastAPI is one
+        raise SettingError(
+            f"http.app: {http.app!r} is a {type(app).__name__}, not a Starlette or FastAPI application."
+        )
+    return http, app
+
+
+def surround(api: Starlette, http: HttpSettings, own: Starlette | None) -> ASGIApp:
+    """Returns the application that the process serves."""
+    app: ASGIApp = api if own is None else _joined(own, api)
+    app = _cors(app, http.cors)
+    if http.logging_headers is not None:
+        app = RequestLog(app, http.logging_headers)
+    if http.prefix:
+        app = _under(http.prefix, app, api, lives=api if own is None else own)
+    return app
+
+
+def _joined(own: Starlette, api: Starlette) -> Starlette:
+    """Returns the project's application with the API behind its own routes.
+
+    Its middleware is asked for all requests, its error handlers for its own routes only. Both live as long.
+    """
+    describe = getattr(
+        own, "openapi", None
+    )  # FastAPI describes itself; here the API does it for both
+    if describe is not None:
+        own.router.routes[:] = [
+            route for route in own.router.routes if getattr(route, "path", "") not in DESCRIPTIONS
+        ]
+        api.state.described = describe
+    theirs = own.router.lifespan_context
+
+    @asynccontextmanager
+    async def both(app: Starlette) -> AsyncIterator[Any]:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(api.router.lifespan_context(api))
+            yield await stack.enter_async_context(theirs(app))
+
+    own.router.lifespan_context = both
+    own.router.routes.append(Mount("", app=api))
+    return own
+
+
+def _under(prefix: str, app: ASGIApp, api: Starlette, *, lives: Starlette) -> Starlette:
+    """Returns the application under a prefix; `/ok` stays where it is too, for probes.
+
+    The places that answers name stay without it: the SDKs take them as relative to their own URL, which has it.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[Any]:
+        async with lives.router.lifespan_context(lives) as state:
+            yield state
+
+    outer = Starlette(routes=[Mount(prefix, app=app), Route("/ok", health.ok)], lifespan=lifespan)
+    outer.state = api.state
+    return outer
+
+
+def _cors(app: ASGIApp, cors: Cors) -> ASGIApp:
+    origins = cors.allow_origins
+    if origins is None:
+        origins = ["*"] if cors.allow_origin_regex is None else []
+    return CORSMiddleware(
+        app,
+        allow_origins=origins,
+        allow_methods=cors.allow_methods,
+        allow_headers=cors.allow_headers,
+        allow_credentials=cors.allow_credentials,
+        allow_origin_regex=cors.allow_origin_regex,
+        expose_headers=[*EXPOSED, *(name for name in cors.expose_headers if name not in EXPOSED)],
+        max_age=cors.max_age,
+    )
+
+
+class RequestLog:
+    """Says of each request, once its answer has begun, what it was, and the headers that were asked for."""
+
+    def __init__(self, app: ASGIApp, headers: HeaderFilter) -> None:
+        self._app = app
+        self._headers = headers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes the request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun = time.monotonic()
+
+        async def noting(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                chosen = self._headers.chosen(HTTPConnection(scope).headers.items())
+                shown = "".join(f" {name}={value!r}" for name, value in chosen.items())
+                took = round((time.monotonic() - begun) * 1000)
+                log.info(
+                    "%s %s %s in %s ms%s",
+                    scope["method"], scope["path"], message["status"], took, shown,
+                )  # fmt: skip
+            await send(message)
+
+        await self._app(scope, receive, noting)

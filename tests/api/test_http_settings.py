@@ -1,0 +1,290 @@
+"""`http` of langgraph.json: a project's own routes, CORS, headers for graphs and logs, a prefix, what is disabled."""
+
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from langgraph_sdk import get_client
+from websockets.asyncio.client import connect
+
+from api.told import NOBODY, STEPS, Running, detail
+from graphs import serving
+from harness.following import follow, start
+from harness.processes import Fleet, Process
+from harness.waiting import until
+
+FOLDER = Path(serving.__file__).parent
+Served = Callable[..., Any]
+
+
+@pytest.fixture
+def starting(system: Running, tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    """Starts APIs with an `http` of the test's own, on the system's Redis."""
+    with Fleet(system.fleet.redis_url, KEEPALIVE_INTERVAL_SECS="0.2") as fleet:
+
+        def begin(http: dict[str, Any], **more: Any) -> Process:
+            config = tmp_path / "langgraph.json"
+            graphs = {"steps": "./nowhere.py:graph"}  # the API reads no graphs
+            config.write_text(json.dumps({"graphs": graphs, "http": http, **more}))
+            return fleet.api(config, LOG_LEVEL="INFO")
+
+        yield begin
+
+
+@pytest.fixture
+def serve(starting: Callable[..., Process]) -> Served:
+    @asynccontextmanager
+    async def served(http: dict[str, Any], **more: Any) -> AsyncIterator[httpx.AsyncClient]:
+        api = starting(http, **more).wait_ready()
+        async with httpx.AsyncClient(base_url=api.url, timeout=30) as client:
+            yield client
+
+    return served
+
+
+# ── A project's own application ─────────────────────────────────────────────────────────────
+
+
+async def test_its_routes_middleware_and_lifespan(serve: Served) -> None:
+    app = {"app": f"{FOLDER / 'webapp.py'}:app"}
+    async with serve(app, env={"WEBAPP_WORD": "set"}) as http:
+        response = await http.get("/hello")
+        assert response.json() == {"seen": ["began"], "word": "from the lifespan", "env": "set"}
+        assert (await http.get("/info")).text == "mine"
+        assert (await http.get("/broken")).text == "caught ZeroDivisionError"
+        response = await http.post("/runs/wait", json=STEPS)
+        assert response.json() == {"items": [0, 1, 2]}
+        assert response.headers["x-stamp"] == "theirs"
+        assert response.headers["content-location"].startswith("/threads/")
+        response = await http.get(f"/threads/{NOBODY}")
+        assert response.status_code == 404
+        assert "not found" in detail(response)
+        assert (await http.get("/nowhere")).status_code == 404
+        thread = (await http.post("/threads", json={})).json()["thread_id"]
+        async with follow(http, thread, ["values"]) as following:
+            await start(http, thread, "steps")
+            await following.got(4)
+            await until(lambda: following.beats)
+        socket = str(http.base_url).replace("http", "ws")
+        async with connect(f"{socket}/threads/{thread}/stream/events") as connection:
+            await connection.send('{"id":1,"method":"nope"}')
+            assert json.loads(await connection.recv())["error"] == "unknown_command"
+
+
+async def test_fastapi(serve: Served) -> None:
+    async with serve({"app": f"{FOLDER / 'webapp.py'}:fast"}) as http:
+        assert (await http.post("/sum", json={"one": 1, "two": 2})).json() == 3
+        refused = await http.post("/sum", json={"one": "x"})
+        assert refused.status_code == 422
+        assert (await http.post("/runs/wait", json=STEPS)).json() == {"items": [0, 1, 2]}
+        document = (await http.get("/openapi.json")).json()
+        assert document["info"]["title"] == "Millstream"
+        assert document["paths"]["/sum"]["post"]["summary"] == "Add"
+        assert "Sum" in document["components"]["schemas"]
+        assert "/threads" in document["paths"]
+
+
+@pytest.mark.parametrize(
+    ("http", "more", "words"),
+    [
+        ({"app": "./none.py:app"}, {}, ("http.app", "no file")),
+        ({"app": "webapp"}, {}, ("http.app", "not of the form")),
+        ({"app": f"{FOLDER / 'webapp.py'}:nothing"}, {}, ("http.app", "int", "Starlette")),
+        ({"app": f"{FOLDER / 'webapp.py'}:gone"}, {}, ("http.app", "no 'gone'")),
+        ({"cors": {"allow_credentials": True}}, {}, ("allow_credentials", "allow_origins")),
+        ({"cors": {"origins": []}}, {}, ("origins",)),
+        ({"mount_prefix": "api"}, {}, ("mount_prefix",)),
+        ({"mount_prefix": "/a?b"}, {}, ("mount_prefix",)),
+        ({"enable_custom_route_auth": True}, {}, ("enable_custom_route_auth", "auth")),
+        ({"disable_everything": True}, {}, ("disable_everything",)),
+        ({"configurable_headers": {"includes": "x"}}, {}, ("configurable_headers",)),
+        ({"app": f"{FOLDER / 'webapp.py'}:app"}, {"env": "none.env"}, ("env", "none.env")),
+    ],
+)
+def test_what_can_not_be_used_ends_it_with_a_sentence(
+    starting: Callable[..., Process],
+    http: dict[str, Any],
+    more: dict[str, Any],
+    words: tuple[str, ...],
+) -> None:
+    process = starting(http, **more)
+    assert process.wait() == 1
+    [line] = process.lines
+    for word in words:
+        assert word in line
+
+
+# ── Headers ─────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.usefixtures("fields_worker")
+async def test_headers_become_configurable(serve: Served) -> None:
+    chosen = {"includes": ["x-user-*", "X-Tenant", "x-api-key"], "excludes": ["x-user-secret"]}
+    sent = {
+        "X-User-Id": "u1", "x-user-secret": "no", "X-Tenant": "t", "x-other": "no", "X-Api-Key": "k",
+        "authorization": "no",
+    }  # fmt: skip
+    async with serve({"configurable_headers": chosen}) as http:
+        thread = (await http.post("/threads", json={})).json()["thread_id"]
+        body = {
+            "assistant_id": "probe", "input": {}, "context": {"user": "c"},
+            "config": {"configurable": {"x-user-id": "forged", "x-user-secret": "mine", "a": 1}},
+        }  # fmt: skip
+        for path in (f"/threads/{thread}/runs/wait", "/runs/wait"):
+            seen = (await http.post(path, json=body, headers=sent)).json()["seen"]
+            configurable = seen["configurable"]
+            assert {key: configurable.get(key) for key in ("x-user-id", "x-tenant", "x-api-key")} == {
+                "x-user-id": "u1", "x-tenant": "t", "x-api-key": "k",
+            }  # fmt: skip
+            assert configurable["x-user-secret"] == "mine"
+            assert not configurable.keys() & {"x-other", "authorization"}
+            assert seen["user"] == "c"
+        http.headers.update(sent)
+        async with follow(http, thread, ["values", "lifecycle"]) as following:
+            await start(http, thread, "probe", input={})
+            await following.ended()
+            assert following.of("values")[-1]["seen"]["configurable"]["x-user-id"] == "u1"
+
+
+async def test_a_pattern_names_no_secrets(serve: Served) -> None:
+    async with serve({"configurable_headers": {"includes": ["*"]}}) as http:
+        sent = {"authorization": "a", "cookie": "c", "x-api-key": "k", "x-fine": "f"}
+        run = (
+            await http.post("/runs", json={**STEPS, "on_completion": "keep"}, headers=sent)
+        ).json()
+        configurable = run["kwargs"]["config"]["configurable"]
+        assert configurable["x-fine"] == "f"
+        assert not configurable.keys() & {"authorization", "cookie", "x-api-key"}
+        await http.get(f"/threads/{run['thread_id']}/runs/{run['run_id']}/join")
+
+
+async def test_without_a_word_no_header_is_passed_on(http: httpx.AsyncClient) -> None:
+    run = (await http.post("/runs", json=STEPS, headers={"x-user-id": "u"})).json()
+    assert "x-user-id" not in run["kwargs"]["config"]["configurable"]
+
+
+async def test_a_line_a_request(starting: Callable[..., Process]) -> None:
+    api = starting({"logging_headers": {"includes": ["x-request-id"]}}).wait_ready()
+    async with httpx.AsyncClient(base_url=api.url) as http:
+        await http.get("/info", headers={"x-request-id": "r1\n2"[:2], "x-other": "no"})
+        await http.get(f"/threads/{NOBODY}")
+
+    def logged() -> list[str]:
+        return [line for line in api.lines if "GET /" in line]
+
+    await until(lambda: len(logged()) == 2)
+    assert "GET /info 200 in " in logged()[0]
+    assert "x-request-id='r1'" in logged()[0]
+    assert "x-other" not in logged()[0]
+    assert f"GET /threads/{NOBODY} 404 in " in logged()[1]
+
+
+# ── CORS ────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_who_may_call_from_a_page(serve: Served) -> None:
+    cors = {
+        "allow_origins": ["https://app.example"], "allow_methods": ["POST"], "allow_credentials": True,
+        "allow_headers": ["x-mine"], "expose_headers": ["x-shown"], "max_age": 7,
+    }  # fmt: skip
+    async with serve({"cors": cors, "app": f"{FOLDER / 'webapp.py'}:app"}) as http:
+        for path in ("/threads/search", "/hello"):
+            asked = {"origin": "https://app.example", "access-control-request-method": "POST"}
+            allowed = await http.options(path, headers=asked)
+            assert allowed.headers["access-control-allow-origin"] == "https://app.example"
+            assert allowed.headers["access-control-allow-credentials"] == "true"
+            assert allowed.headers["access-control-max-age"] == "7"
+            assert "x-mine" in allowed.headers["access-control-allow-headers"]
+            refused = await http.options(path, headers={**asked, "origin": "https://evil.example"})
+            assert refused.status_code == 400
+        shown = await http.get("/hello", headers={"origin": "https://app.example"})
+        exposed = shown.headers["access-control-expose-headers"]
+        assert "Content-Location" in exposed
+        assert "x-shown" in exposed
+    async with serve({"cors": {"allow_origin_regex": r"https://.*\.example"}}) as http:
+        for origin, answered in (
+            ("https://a.example", "https://a.example"),
+            ("https://b.com", None),
+        ):
+            response = await http.get("/ok", headers={"origin": origin})
+            assert response.headers.get("access-control-allow-origin") == answered
+
+
+# ── A prefix ────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("app", [None, "app"])
+async def test_all_under_a_prefix(serve: Served, app: str | None) -> None:
+    http_settings: dict[str, Any] = {"mount_prefix": "/agents/v1/"}
+    if app:
+        http_settings["app"] = f"{FOLDER / 'webapp.py'}:{app}"
+    async with serve(http_settings) as http:
+        assert str(http.base_url).endswith("/agents/v1/")
+        root = str(http.base_url).replace("/agents/v1/", "")
+        assert (await http.get("/ok")).json() == {"ok": True}
+        assert (await http.get(f"{root}/ok")).json() == {"ok": True}
+        assert (await http.get(f"{root}/info")).status_code == 404
+        if app:
+            assert (await http.get("/hello")).status_code == 200
+        async with get_client(url=str(http.base_url).rstrip("/")) as client:
+            thread = await client.threads.create()
+            place: list[Any] = []
+            parts = [
+                part.event
+                async for part in client.runs.stream(
+                    thread["thread_id"], "steps", input={}, on_run_created=place.append
+                )
+            ]
+            assert parts.count("values") >= 3
+            assert place[0]["thread_id"] == thread["thread_id"]
+            async with client.threads.stream(assistant_id="steps") as stream:
+                await stream.run.start(input={"items": []})
+                assert await stream.output == {"items": [0, 1, 2]}
+
+
+# ── What is disabled ────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("what", "gone"),
+    [
+        ("assistants", ["POST /assistants/search", "GET /assistants/steps/graph"]),
+        ("threads", ["POST /threads", f"GET /threads/{NOBODY}/state"]),
+        ("runs", ["POST /runs", "POST /runs/crons", f"POST /threads/{NOBODY}/commands"]),
+        ("store", ["POST /store/items/search"]),
+        ("meta", ["GET /info", "GET /docs", "GET /openapi.json"]),
+        ("ui", []),
+    ],
+)
+async def test_what_is_disabled_is_not_found(serve: Served, what: str, gone: list[str]) -> None:
+    routes = [
+        "POST /assistants/search", "POST /threads/search", "GET /info", "GET /openapi.json",
+        "POST /runs/crons/search",
+    ]  # fmt: skip
+    async with serve({f"disable_{what}": True}) as http:
+        assert (await http.get("/ok")).status_code == 200
+        for route in {*routes, *gone}:
+            method, _, path = route.partition(" ")
+            response = await http.request(method, path, json={})
+            if route in gone or (what in route and what != "ui"):
+                assert (response.status_code, detail(response)) == (404, "Not Found"), route
+            else:
+                assert response.status_code == 200, route
+
+
+async def test_webhooks_are_disabled(serve: Served) -> None:
+    async with serve({"disable_webhooks": True}) as http:
+        body = {**STEPS, "webhook": "https://nobody.invalid/x"}
+        refused = [
+            await http.post("/runs", json=body),
+            await http.post("/runs/batch", json=[body]),
+            await http.post("/runs/crons", json={**body, "schedule": "0 0 1 1 *"}),
+        ]
+        for response in refused:
+            assert response.status_code == 422
+            assert "webhook" in detail(response)
+        assert (await http.post("/runs/wait", json=STEPS)).status_code == 200
