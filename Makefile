@@ -42,7 +42,7 @@ chaos: $(INSTALLED)  ## Kill, freeze and cut everything for 10 minutes; fails on
 
 lock: $(BIN)/uv  ## Write the lock files anew (ARGS="--upgrade" for newer versions)
 	$(COMPILE) pyproject.toml --all-extras --group dev --output-file requirements.lock
-	$(COMPILE) pyproject.toml --extra api --constraints requirements.lock \
+	$(COMPILE) pyproject.toml --extra api --extra mcp --extra a2a --constraints requirements.lock \
 		--output-file deploy/api.lock
 	$(COMPILE) pyproject.toml --extra worker --extra store --extra encryption --constraints requirements.lock \
 		--output-file deploy/worker.lock

@@ -10,6 +10,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from millstream.api import openapi, problems, protocol_socket
 from millstream.api.endpoints import served
 from millstream.api.http_settings import HttpSettings
+from millstream.api.mcp import McpHost
 from millstream.shared.assistants import GraphDirectory
 from millstream.shared.redis import connect, findings
 from millstream.shared.settings import Settings
@@ -40,12 +41,15 @@ def create_app(settings: Settings, http: HttpSettings | None = None) -> Starlett
         app.state.graphs = GraphDirectory(redis)
         app.state.hub = StreamHub(redis, blocking)
         app.state.hub.start()
+        app.state.mcp = McpHost()
+        app.state.input_schemas = {}
         checking = asyncio.create_task(findings.report(redis))
         try:
             yield
         finally:
             checking.cancel()
             await asyncio.gather(checking, return_exceptions=True)
+            await app.state.mcp.close()
             await app.state.hub.close()
             await blocking.aclose()
             await redis.aclose()

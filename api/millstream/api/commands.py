@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from starlette.requests import HTTPConnection
 
 from millstream.api.asked import run_request
+from millstream.api.invocation import config_of
 from millstream.api.problems import sentence
 from millstream.api.protocol_events import event_of
 from millstream.api.runs import submission_of, submit
@@ -19,17 +20,14 @@ from millstream.shared.errors import (
     ConflictError,
     InvalidError,
     MillstreamError,
-    NotFoundError,
     TooLargeError,
     UnavailableError,
 )
-from millstream.shared.lifecycle import ThreadStatus
 from millstream.shared.protocol import MODES, params_of
 from millstream.shared.redis import Client
 from millstream.shared.runs import RunRecord
 from millstream.shared.stream import StreamHub
 from millstream.shared.thread_stream import Turn
-from millstream.shared.wire import unpack_kwargs
 
 Reply = dict[str, Any]
 NOT_A_COMMAND: Final = "Protocol commands must include an integer id and string method."
@@ -121,7 +119,7 @@ async def _respond(request: HTTPConnection, thread_id: str, params: dict[str, An
     """
     redis: Client = request.app.state.redis
     given = InputRespond.model_validate(params)
-    asked = await _interrupts(redis, thread_id)
+    asked = await threads.interrupts_of(redis, thread_id)
     waiting = {
         interrupt["id"] for of_task in msgspec.json.decode(asked).values() for interrupt in of_task
     }
@@ -161,15 +159,6 @@ async def _admit(
     return run_id
 
 
-async def _interrupts(redis: Client, thread_id: str) -> bytes:
-    """Returns the interrupts on which the thread waits, `{}` if there are none."""
-    try:
-        record = await threads.get_thread(redis, thread_id)
-    except NotFoundError:
-        return b"{}"
-    return record.interrupts if record.status is ThreadStatus.INTERRUPTED else b"{}"
-
-
 def _no_such(interrupt_id: str) -> CommandError:
     message = f"Unknown or already-consumed interrupt: {interrupt_id[:100]}"
     return CommandError("no_such_interrupt", message)
@@ -178,39 +167,16 @@ def _no_such(interrupt_id: str) -> CommandError:
 async def _as_before(redis: Client, thread_id: str, given: InputRespond) -> dict[str, Any]:
     """Returns assistant, config and context of the thread's newest run, under the config that is given."""
     record = await _run_of(redis, thread_id, None)
-    kwargs = unpack_kwargs(record.spec.kwargs)
-    config = dict(kwargs.config)
+    before = config_of(record)
     own = given.config.model_dump(exclude_unset=True)
-    merged = {
-        **config,
-        **own,
-        "configurable": {**_without_place(config), **own.get("configurable", {})},
-        "metadata": own.get("metadata", {}),
-    }
+    config = {name: before[name] for name in ("tags", "recursion_limit")} | own
+    config["configurable"] = before["configurable"] | own.get("configurable", {})
     return {
         "assistant_id": record.spec.assistant_id,
-        "config": merged,
-        "context": {k: v for k, v in kwargs.context.items() if k not in OWN},
-        "durability": kwargs.durability,
+        "config": config,
+        "context": before["context"],
+        "durability": before["durability"],
     }
-
-
-# What a run's config names of itself: not for the next one.
-OWN: Final = frozenset(
-    {
-        "run_id",
-        "thread_id",
-        "graph_id",
-        "assistant_id",
-        "checkpoint_id",
-        "checkpoint_ns",
-        "checkpoint_map",
-    }
-)
-
-
-def _without_place(config: dict[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in config.get("configurable", {}).items() if k not in OWN}
 
 
 async def _run_of(redis: Client, thread_id: str, run_id: str | None) -> RunRecord:

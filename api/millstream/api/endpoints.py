@@ -1,10 +1,12 @@
 """Every route: method, path, handler, and the models of what it takes and answers."""
 
 from millstream.api import (
+    a2a,
     assistant_graphs,
     assistants,
     crons,
     health,
+    mcp,
     protocol,
     runs,
     state,
@@ -202,13 +204,27 @@ STORE = [
         "POST", "/store/namespaces", store.namespaces, body=NamespaceSearch, answer=FoundNamespaces
     ),
 ]
+MCP = [
+    endpoint
+    for path in ("/mcp", "/mcp/")
+    for endpoint in (
+        Endpoint("POST", path, mcp.post, streams=True),
+        Endpoint("GET", path, mcp.get),
+        Endpoint("DELETE", path, mcp.delete),
+    )
+]
+A2A = [
+    Endpoint("POST", "/a2a/{assistant_id}", a2a.post, streams=True),
+    Endpoint("GET", "/.well-known/agent-card.json", a2a.card, query=a2a.CardQuery),
+    Endpoint("GET", "/a2a/{assistant_id}/.well-known/agent-card.json", a2a.card_of),
+]
 META = [
     Endpoint("GET", "/info", health.info),
 ]
 ALWAYS = [  # whoever runs the process asks it
     Endpoint("GET", "/ok", health.ok),
 ]
-ENDPOINTS = [*ASSISTANTS, *THREADS, *RUNS, *STORE, *META, *ALWAYS]
+ENDPOINTS = [*ASSISTANTS, *THREADS, *RUNS, *STORE, *MCP, *A2A, *META, *ALWAYS]
 
 
 def served(http: HttpSettings) -> list[Endpoint]:
@@ -218,6 +234,8 @@ def served(http: HttpSettings) -> list[Endpoint]:
         (THREADS, http.disable_threads),
         (RUNS, http.disable_runs),
         (STORE, http.disable_store),
+        (MCP, http.disable_mcp),
+        (A2A, http.disable_a2a),
         (META, http.disable_meta),
         (ALWAYS, False),
     ]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
 from millstream.api.body import answer, path_uuid, query_model, read_model, settings_of
@@ -114,7 +114,9 @@ async def update(request: Request) -> Response:
 # ── Asking a worker ─────────────────────────────────────────────────────────────────────────
 
 
-async def ask(request: Request, graph_id: str, verb: str, arguments: Mapping[str, Any]) -> bytes:
+async def ask(
+    request: HTTPConnection, graph_id: str, verb: str, arguments: Mapping[str, Any]
+) -> bytes:
     """Returns a worker's answer about a graph; raises what `calls.ask` raises.
 
     A graph that no worker has ever announced is one that none serves: UnavailableError.

@@ -165,6 +165,11 @@ class StreamHub:
             cursor = found[-1].position if found else START
         return found
 
+    async def newest(self, thread_id: str, run_id: str) -> Entry | None:
+        """Returns the run's newest entry: `end`, once it has ended and while its events are kept."""
+        found = await self._redis.xrevrange(keys.events(thread_id, run_id), count=1)
+        return entry_of(found[0]) if found else None
+
     async def watch(self, doorbell: str, news: asyncio.Event) -> None:
         """Sets `news` whenever the doorbell rings, or may have, from now on."""
         self._watches.setdefault(doorbell, set()).add(news)

@@ -225,6 +225,15 @@ async def delete_thread(redis: Client, thread_id: str) -> bool:
     return await scripts.delete_thread(redis, thread_id, [*run_ids, *undone], names, crons)
 
 
+async def interrupts_of(redis: Client, thread_id: str) -> bytes:
+    """Returns the interrupts on which the thread waits, as JSON: task id → its interrupts; `{}` for none."""
+    try:
+        record = await get_thread(redis, thread_id)
+    except NotFoundError:
+        return b"{}"
+    return record.interrupts if record.status is ThreadStatus.INTERRUPTED else b"{}"
+
+
 async def exists(redis: Client, thread_id: str) -> bool:
     """Returns whether there is a record of that id."""
     return bool(await redis.exists(keys.thread(thread_id)))

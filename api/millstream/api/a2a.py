@@ -1,0 +1,67 @@
+"""`/a2a/{assistant_id}` and the cards of agents: the routes of A2A; its server is made with the first request."""
+
+import importlib.util
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Message
+
+from millstream.api.body import answer, query_model, read_body
+from millstream.api.problems import problem
+from millstream.api.schemas.base import QueryModel
+from millstream.shared.assistants import GraphDirectory, Resolved
+
+MISSING = 'A2A is not installed here: pip install "millstream[a2a]".'
+
+
+class CardQuery(QueryModel):
+    """Query of `GET /.well-known/agent-card.json`."""
+
+    assistant_id: str
+
+
+async def _resolved(request: Request, assistant_id: str) -> Resolved:
+    directory: GraphDirectory = request.app.state.graphs
+    return await directory.resolve(assistant_id)
+
+
+async def post(request: Request) -> Response:
+    """`POST /a2a/{assistant_id}`: a call of the Agent2Agent protocol, 1.0 or 0.3, as JSON-RPC."""
+    if importlib.util.find_spec("a2a") is None:
+        return problem(404, MISSING)
+    # It is imported here: a second, and memory, for those alone who use it.
+    from millstream.api.a2a_server import dispatcher
+
+    request.state.resolved = await _resolved(request, request.path_params["assistant_id"])
+    state = request.app.state
+    if getattr(state, "a2a", None) is None:
+        state.a2a = dispatcher()
+    body = await read_body(request)  # here, for its limit
+
+    async def again() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    response: Response = await state.a2a.handle_requests(Request(request.scope, again))
+    return response
+
+
+async def card(request: Request) -> Response:
+    """`GET /.well-known/agent-card.json`: who the agent `assistant_id` is, and where its messages go."""
+    return await _card(request, query_model(request, CardQuery).assistant_id)
+
+
+async def card_of(request: Request) -> Response:
+    """`GET /a2a/{assistant_id}/.well-known/agent-card.json`: the same, where clients look by themselves."""
+    return await _card(request, request.path_params["assistant_id"])
+
+
+async def _card(request: Request, assistant_id: str) -> Response:
+    if importlib.util.find_spec("a2a") is None:
+        return problem(404, MISSING)
+    from millstream.api.a2a_server import card as made
+
+    resolved = await _resolved(request, assistant_id)
+    url = f"{str(request.base_url).rstrip('/')}/a2a/{resolved.assistant.assistant_id}"
+    shown: dict[str, Any] = made(resolved, url)
+    return answer(shown)

@@ -1,0 +1,108 @@
+"""One run for a protocol that waits for it: admitted, followed, and its end. What MCP and A2A have in common."""
+
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import msgspec
+from starlette.requests import HTTPConnection
+
+from millstream.api.runs import submission_of, submit
+from millstream.api.state import ask
+from millstream.shared import runs
+from millstream.shared.assistants import Resolved
+from millstream.shared.entries import START, Entry
+from millstream.shared.errors import UnavailableError
+from millstream.shared.runs import RunRecord
+from millstream.shared.stream import Reader
+from millstream.shared.wire import RunRequest, unpack_kwargs
+
+KEPT: Final = 1000  # input schemas that a process keeps
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """A run that somebody follows."""
+
+    thread_id: str
+    run_id: str
+    reader: Reader
+
+    async def entries(self) -> AsyncGenerator[Entry, None]:
+        """Yields the run's entries to its end; raises UnavailableError if the process stops before."""
+        async for entry in entries_of(self.reader):
+            yield entry
+
+
+async def entries_of(reader: Reader) -> AsyncGenerator[Entry, None]:
+    """Yields what a reader reads, to the end of the run."""
+    while not reader.ended:
+        await reader.news.wait()
+        if reader.closing:
+            raise UnavailableError("The server is restarting; the run goes on.")
+        while entries := await reader.read():
+            for entry in entries:
+                yield entry
+
+
+@asynccontextmanager
+async def invoked(
+    request: HTTPConnection,
+    asked: RunRequest,
+    thread_id: str | None = None,
+    *,
+    answers: bytes | None = None,
+) -> AsyncIterator[Invocation]:
+    """Admits a run and gives it to be followed from its first event on; of no thread, on one of its own.
+
+    `answers` are the interrupts (JSON) on which the thread must still wait. Raises what admission raises.
+    """
+    run_id = str(uuid.uuid4())
+    thread = thread_id or runs.stateless_thread_id(run_id)
+    reader = await request.app.state.hub.open(thread, run_id, START, fresh=True)
+    try:
+        submitted = await submission_of(request, asked, run_id, thread)
+        await submit(request, replace(submitted, answers=answers))
+        yield Invocation(thread, run_id, reader)
+    finally:
+        reader.close()
+
+
+# What a run's config names of itself: not for the next one.
+OWN: Final = frozenset({
+    "run_id", "thread_id", "graph_id", "assistant_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map",
+})  # fmt: skip
+
+
+def config_of(record: RunRecord) -> dict[str, Any]:
+    """Returns what a run was configured with, as fields of a RunRequest: for the run that goes on with it."""
+    kwargs = unpack_kwargs(record.spec.kwargs)
+    config = kwargs.config
+    return {
+        "configurable": {k: v for k, v in config.get("configurable", {}).items() if k not in OWN},
+        "context": {k: v for k, v in kwargs.context.items() if k not in OWN},
+        "tags": config.get("tags"),
+        "recursion_limit": config.get("recursion_limit"),
+        "durability": kwargs.durability,
+    }
+
+
+async def input_schema(request: HTTPConnection, resolved: Resolved) -> dict[str, Any]:
+    """Returns the JSON schema of what the assistant's graph takes; a worker is asked once a version.
+
+    Raises what `ask` raises.
+    """
+    known: dict[tuple[str, int, int], dict[str, Any]] = request.app.state.input_schemas
+    record, graph = resolved.record, resolved.graph
+    key = (record.assistant.assistant_id, record.version, graph.announced_at)
+    if key not in known:
+        config = msgspec.json.decode(record.assistant.config)
+        told = msgspec.json.decode(
+            await ask(request, graph.graph_id, "schemas", {"config": config})
+        )
+        if len(known) >= KEPT:
+            known.clear()
+        known[key] = told["input_schema"] or {}
+    return known[key]

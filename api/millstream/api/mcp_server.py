@@ -1,0 +1,182 @@
+"""MCP over stateless streamable HTTP: every assistant is a tool, and a call of it is a run.
+
+The protocol is the official SDK's; here is what its tools are. Imported with the first request alone.
+Source: modelcontextprotocol.io; the LangGraph Platform API for the path and the refused methods.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any, Final
+
+import mcp_types as types
+import msgspec
+from mcp.server.lowlevel import Server
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp.shared.exceptions import MCPError
+from starlette.requests import Request
+from starlette.types import Receive, Scope, Send
+
+from millstream.api.health import VERSION
+from millstream.api.invocation import Invocation, input_schema, invoked
+from millstream.shared import runs
+from millstream.shared.assistant_records import AssistantRecord
+from millstream.shared.assistants import GraphDirectory
+from millstream.shared.errors import InvalidError, MillstreamError, UnavailableError
+from millstream.shared.multitask import CancelAction
+from millstream.shared.redis import AWAY
+from millstream.shared.wire import RunRequest
+
+PAGE: Final = 100  # tools
+NAME: Final = re.compile(r"[^A-Za-z0-9_.-]+")  # what the name of a tool may not have
+LONGEST_NAME: Final = 64
+ANYTHING: Final[dict[str, Any]] = {"type": "object"}
+INVALID_PARAMS: Final = -32602
+INTERNAL_ERROR: Final = -32603
+Context = Any  # ServerRequestContext[None, Request]
+
+
+def named(records: list[AssistantRecord]) -> dict[str, AssistantRecord]:
+    """Returns the assistants by the names of their tools.
+
+    It is the assistant's own name as far as tools may have it; of several of one name, the oldest has it, and
+    the id tells the others apart.
+    """
+    found: dict[str, AssistantRecord] = {}
+    for record in sorted(records, key=lambda each: (each.created_at, each.assistant.assistant_id)):
+        name = NAME.sub("_", record.assistant.name).strip("_")[:LONGEST_NAME]
+        if not name or name in found:
+            name = f"{name or 'assistant'}-{record.assistant.assistant_id}"
+        found[name] = record
+    return found
+
+
+async def _tools(request: Request) -> dict[str, AssistantRecord]:
+    directory: GraphDirectory = request.app.state.graphs
+    return named(await directory.assistants())
+
+
+async def list_tools(
+    ctx: Context, params: types.PaginatedRequestParams | None
+) -> types.ListToolsResult:
+    """`tools/list`: the assistants whose graphs some worker serves."""
+    request: Request = ctx.request
+    cursor = (params and params.cursor) or "0"
+    if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 10):
+        raise MCPError(INVALID_PARAMS, "cursor: it is none of this server's")
+    with _told():
+        tools = list((await _tools(request)).items())
+        page = tools[int(cursor) : int(cursor) + PAGE]
+        shown = await asyncio.gather(*(_tool(request, name, record) for name, record in page))
+    after = int(cursor) + PAGE
+    return types.ListToolsResult(
+        tools=[tool for tool in shown if tool is not None],
+        next_cursor=str(after) if after < len(tools) else None,
+    )
+
+
+async def _tool(request: Request, name: str, record: AssistantRecord) -> types.Tool | None:
+    directory: GraphDirectory = request.app.state.graphs
+    assistant = record.assistant
+    try:
+        schema = await input_schema(request, await directory.resolve(assistant.assistant_id))
+    except UnavailableError:  # nobody could carry out a call of it either
+        return None
+    except MillstreamError:  # a graph that can't say what it takes may take it all the same
+        schema = ANYTHING
+    description = assistant.description or f"Runs the agent {assistant.name!r}."
+    # Its arguments are an object, whatever else the graph may take.
+    return types.Tool(
+        name=name,
+        title=assistant.name,
+        description=description,
+        input_schema=schema if schema.get("type") == "object" else ANYTHING,
+    )
+
+
+async def call_tool(ctx: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
+    """`tools/call`: a run on a thread of its own, and the state in which it ends.
+
+    The nodes that have ended are told as progress, to clients that ask for it. Who leaves has the run cancelled.
+    """
+    request: Request = ctx.request
+    with _told():
+        record = (await _tools(request)).get(params.name)
+        if record is None:
+            raise InvalidError(f"name: there is no tool {params.name!r}")
+        asked = RunRequest(
+            assistant_id=record.assistant.assistant_id,
+            input=params.arguments or {},
+            stream_mode=["updates"],
+            creates_thread=True,
+            temporary=True,
+        )
+        async with invoked(request, asked) as run:
+            try:
+                output = await _output(ctx, request, run)
+            except asyncio.CancelledError:
+                with suppress(*AWAY):
+                    await asyncio.shield(
+                        runs.cancel(
+                            request.app.state.redis, run.thread_id, run.run_id,
+                            action=CancelAction.INTERRUPT,
+                            stream_ttl=request.app.state.settings.stream_ttl,
+                        )
+                    )  # fmt: skip
+                raise
+    values = msgspec.json.decode(output)
+    is_object = isinstance(values, dict)
+    return types.CallToolResult(
+        content=[types.TextContent(text=output.decode())],
+        structured_content=values if is_object else {"result": values},
+        is_error=is_object and "__error__" in values,
+    )
+
+
+async def _output(ctx: Context, request: Request, run: Invocation) -> bytes:
+    ended, last = 0, None
+    async for entry in run.entries():
+        last = entry
+        if entry.event == b"updates":
+            ended += 1
+            nodes = ", ".join(msgspec.json.decode(entry.data, type=dict[str, msgspec.Raw]))
+            await ctx.session.report_progress(ended, message=nodes)
+    return await runs.final_output(
+        request.app.state.redis, run.thread_id, run.run_id, last.output if last else None
+    )
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turns what this server refuses, inside of the block, into errors of the protocol."""
+    try:
+        yield
+    except InvalidError as error:
+        raise MCPError(INVALID_PARAMS, str(error)) from None
+    except MillstreamError as error:
+        raise MCPError(INTERNAL_ERROR, str(error)) from None
+    except AWAY:
+        raise MCPError(INTERNAL_ERROR, "Redis is not reachable. Try again shortly.") from None
+
+
+class McpServer:
+    """The SDK's server, for as long as `running`."""
+
+    def __init__(self, max_body: int) -> None:
+        server: Server[Any] = Server(
+            "millstream", version=VERSION, on_list_tools=list_tools, on_call_tool=call_tool
+        )
+        self._manager = StreamableHTTPSessionManager(
+            server, stateless=True, max_request_body_size=max_body
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["McpServer"]:
+        """Serves inside of the block, which must be left by the task that entered it."""
+        async with self._manager.run():
+            yield self
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a POST."""
+        await self._manager.handle_request(scope, receive, send)

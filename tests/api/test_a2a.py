@@ -1,0 +1,245 @@
+"""Assistants as agents, by the official client of Agent2Agent (1.0), and as JSON-RPC of 0.3."""
+
+import asyncio
+import json
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from a2a.client.card_resolver import A2ACardResolver
+from a2a.client.client import Client, ClientConfig
+from a2a.client.client_factory import ClientFactory
+from a2a.types import a2a_pb2 as pb
+from a2a.utils.errors import A2AError
+from google.protobuf.json_format import ParseDict
+
+from api.told import NOBODY, Running, detail
+from harness.waiting import until
+
+DONE = pb.TASK_STATE_COMPLETED
+Agent = Callable[..., Any]
+
+
+@pytest.fixture
+async def agent(system: Running, http: httpx.AsyncClient) -> Agent:
+    async def agent_of(graph: str, *, streaming: bool = True, polling: bool = False) -> Client:
+        card = await A2ACardResolver(http, f"{system.url}/a2a/{graph}").get_agent_card()
+        config = ClientConfig(streaming=streaming, polling=polling, httpx_client=http)
+        return ClientFactory(config).create(card)
+
+    return agent_of
+
+
+def message(*parts: Any, task: str = "", context: str = "") -> pb.SendMessageRequest:
+    found = [pb.Part(text=part) if isinstance(part, str) else part for part in parts]
+    said = pb.Message(
+        message_id=str(uuid.uuid4()),
+        role=pb.ROLE_USER,
+        parts=found,
+        task_id=task,
+        context_id=context,
+    )
+    return pb.SendMessageRequest(message=said)
+
+
+async def events(client: Client, request: pb.SendMessageRequest) -> list[pb.StreamResponse]:
+    return [event async for event in client.send_message(request)]
+
+
+async def task_of(client: Client, request: pb.SendMessageRequest) -> pb.Task:
+    """Sends a message without a stream; returns the task."""
+    [event] = await events(client, request)
+    return event.task
+
+
+def text(parts: Any) -> str:
+    return "".join(part.text for part in parts)
+
+
+async def test_a_card(system: Running, http: httpx.AsyncClient) -> None:
+    [chat] = (await http.post("/assistants/search", json={"graph_id": "chat"})).json()
+    for path in (
+        "/a2a/chat/.well-known/agent-card.json",
+        f"/.well-known/agent-card.json?assistant_id={chat['assistant_id']}",
+    ):
+        card = (await http.get(path)).json()
+        assert card["name"] == "chat"
+        assert card["capabilities"]["streaming"] is True
+        url = f"{system.url}/a2a/{chat['assistant_id']}"
+        assert [(each["url"], each["protocolVersion"]) for each in card["supportedInterfaces"]] == [
+            (url, "1.0"), (url, "0.3"),
+        ]  # fmt: skip
+        assert (card["url"], card["protocolVersion"]) == (url, "0.3")  # for clients of the version
+    assert (await http.get("/.well-known/agent-card.json")).status_code == 422
+    assert (await http.get(f"/a2a/{NOBODY}/.well-known/agent-card.json")).status_code == 404
+    assert "nope" in detail(await http.post("/a2a/nope", json={}))
+
+
+async def test_a_message_and_its_answer(agent: Agent, http: httpx.AsyncClient) -> None:
+    chat = await agent("chat", streaming=False)
+    task = await task_of(chat, message("hello"))
+    assert task.status.state == DONE
+    [artifact] = task.artifacts
+    assert text(artifact.parts).startswith("The quick brown fox")
+    assert text(task.history[0].parts) == "hello"
+    state = (await http.get(f"/threads/{task.context_id}/state")).json()
+    assert state["values"]["messages"][0]["content"] == "hello"
+    again = await task_of(chat, message("and", "on", context=task.context_id))
+    assert again.context_id == task.context_id
+    assert again.id != task.id
+    assert text(again.history[2].parts) == "and\non"
+    found = await chat.get_task(pb.GetTaskRequest(id=task.id, history_length=1))
+    assert (found.status.state, len(found.history)) == (DONE, 1)
+    listed = await chat.list_tasks(pb.ListTasksRequest(context_id=task.context_id, page_size=1))
+    assert ([each.id for each in listed.tasks], listed.total_size) == ([again.id], 2)
+    rest = await chat.list_tasks(
+        pb.ListTasksRequest(context_id=task.context_id, page_token=listed.next_page_token)
+    )
+    assert [each.id for each in rest.tasks] == [task.id]
+
+
+async def test_tokens_as_they_come(agent: Agent) -> None:
+    told = await events(await agent("chat"), message("hello"))
+    kinds = [event.WhichOneof("payload") for event in told]
+    assert (kinds[0], kinds[-1]) == ("task", "status_update")
+    assert told[-1].status_update.status.state == DONE
+    parts = [event.artifact_update for event in told if event.HasField("artifact_update")]
+    assert len(parts) > 10
+    assert [part.append for part in parts] == [False, *[True] * (len(parts) - 1)]
+    assert "".join(text(part.artifact.parts) for part in parts).startswith("The quick brown fox")
+    assert len({part.artifact.artifact_id for part in parts}) == 1
+
+
+async def test_a_task_that_asks_goes_on_with_the_answer(agent: Agent) -> None:
+    desk = await agent("desk")
+    told = await events(desk, message("send the mail"))
+    last = told[-1].status_update
+    assert last.status.state == pb.TASK_STATE_INPUT_REQUIRED
+    assert text(last.status.message.parts) == "Send the mail to all customers?"
+    answers = await asyncio.gather(
+        *(
+            events(desk, message("approved", task=last.task_id, context=last.context_id))
+            for _ in range(5)
+        ),
+        return_exceptions=True,
+    )
+    [won] = [each for each in answers if not isinstance(each, BaseException)]
+    assert won[-1].status_update.status.state == DONE
+    assert won[-1].status_update.task_id == last.task_id
+    found = await desk.get_task(pb.GetTaskRequest(id=last.task_id))
+    assert text(found.artifacts[0].parts) == "The mail is on its way."
+    with pytest.raises(A2AError, match="it is completed"):
+        await events(desk, message("more", task=last.task_id))
+    with pytest.raises(A2AError, match="another context"):
+        await events(desk, message("more", task=last.task_id, context=NOBODY))
+
+
+async def test_at_once_then_followed_and_cancelled(agent: Agent, http: httpx.AsyncClient) -> None:
+    body = {"graph_id": "chat", "config": {"configurable": {"tokens": 100, "delay": 0.1}}}
+    assistant = (await http.post("/assistants", json=body)).json()["assistant_id"]
+    slow = await agent(assistant, streaming=False, polling=True)
+    task = await task_of(slow, message("hello"))
+    assert task.status.state in (pb.TASK_STATE_SUBMITTED, pb.TASK_STATE_WORKING)
+    following = (await agent(assistant)).subscribe(pb.SubscribeToTaskRequest(id=task.id))
+    told = [await anext(following) for _ in range(4)]
+    assert told[0].task.id == task.id
+    assert any(event.HasField("artifact_update") for event in told)
+    cancelled = await slow.cancel_task(pb.CancelTaskRequest(id=task.id))
+    assert cancelled.status.state == pb.TASK_STATE_CANCELED
+    rest = [event async for event in following]
+    assert rest[-1].status_update.status.state == pb.TASK_STATE_CANCELED
+    with pytest.raises(A2AError):
+        await slow.cancel_task(pb.CancelTaskRequest(id=task.id))
+    with pytest.raises(A2AError):
+        _ = [
+            event
+            async for event in (await agent(assistant)).subscribe(
+                pb.SubscribeToTaskRequest(id=task.id)
+            )
+        ]
+    await http.delete(f"/assistants/{assistant}")
+
+
+async def test_who_leaves_finds_the_task_again(agent: Agent) -> None:
+    chat = await agent("chat")
+    stream = chat.send_message(message("hello"))
+    task = (await anext(stream)).task
+    await stream.aclose()
+
+    async def done() -> bool:
+        return bool((await chat.get_task(pb.GetTaskRequest(id=task.id))).status.state == DONE)
+
+    await until(done)
+
+
+async def test_data_files_and_failures(agent: Agent, http: httpx.AsyncClient) -> None:
+    chat = await agent("chat", streaming=False)
+    parts = [
+        ParseDict({"data": {"a": 1}}, pb.Part()),
+        ParseDict({"url": "https://x.example/y.png", "mediaType": "image/png"}, pb.Part()),
+        ParseDict({"raw": "aGk=", "mediaType": "text/csv"}, pb.Part()),
+    ]
+    task = await task_of(chat, message("look", *parts))
+    state = (await http.get(f"/threads/{task.context_id}/state")).json()
+    assert state["values"]["messages"][0]["content"] == [
+        {"type": "text", "text": "look"},
+        {"type": "text", "text": '{"a":1.0}'},
+        {"type": "image", "mime_type": "image/png", "url": "https://x.example/y.png"},
+        {"type": "file", "mime_type": "text/csv", "base64": "aGk="},
+    ]
+    with pytest.raises(A2AError, match="has no `messages`"):
+        await task_of(await agent("steps", streaming=False), message("hello"))
+    with pytest.raises(A2AError, match="must be a UUID"):
+        await task_of(chat, message("hello", context="mine"))
+    for gone in ("nonsense", f"{NOBODY}:{NOBODY}"):
+        with pytest.raises(A2AError):
+            await chat.get_task(pb.GetTaskRequest(id=gone))
+    steps = await agent("nested_chat", streaming=False)
+    with pytest.raises(A2AError):  # a task of another agent
+        await steps.get_task(pb.GetTaskRequest(id=task.id))
+
+
+# ── 0.3, by hand ────────────────────────────────────────────────────────────────────────────
+
+
+async def rpc(http: httpx.AsyncClient, method: Any, **params: Any) -> Any:
+    body = {"jsonrpc": "2.0", "id": "1", "method": method, "params": params}
+    response = await http.post("/a2a/chat", json=body)
+    assert response.status_code == 200
+    return response.json()
+
+
+async def test_the_older_version(http: httpx.AsyncClient) -> None:
+    said = {
+        "role": "user",
+        "kind": "message",
+        "messageId": "m1",
+        "parts": [{"kind": "text", "text": "hello"}],
+    }
+    task = (await rpc(http, "message/send", message=said))["result"]
+    assert (task["kind"], task["status"]["state"]) == ("task", "completed")
+    assert task["artifacts"][0]["parts"][0]["text"].startswith("The quick brown fox")
+    found = (await rpc(http, "tasks/get", id=task["id"]))["result"]
+    assert found["contextId"] == task["contextId"]
+    body = {"jsonrpc": "2.0", "id": 1, "method": "message/stream", "params": {"message": said}}
+    response = await http.post("/a2a/chat", json=body)
+    told = [
+        json.loads(line[6:])["result"]
+        for line in response.text.splitlines()
+        if line[:6] == "data: "
+    ]
+    assert {each["kind"] for each in told} == {"task", "status-update", "artifact-update"}
+    assert told[-1]["final"] is True
+    ended = {**said, "taskId": task["id"]}
+    assert (await rpc(http, "message/send", message=ended))["error"]["code"] == -32004
+    assert (await rpc(http, "tasks/get", id="nonsense"))["error"]["code"] == -32001
+    assert (await rpc(http, "tasks/cancel", id=task["id"]))["error"]["code"] == -32002
+    assert (await rpc(http, "nope"))["error"]["code"] == -32601
+    config = {"taskId": task["id"], "pushNotificationConfig": {"url": "https://x.example"}}
+    assert (await rpc(http, "tasks/pushNotificationConfig/set", **config))["error"][
+        "code"
+    ] == -32003
+    broken = await http.post("/a2a/chat", content=b"{")
+    assert broken.json()["error"]["code"] == -32700

@@ -1,0 +1,120 @@
+"""RemoteGraph: a graph on the server, used like one in process, alone and as a subgraph of another."""
+
+import operator
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, Any, TypedDict
+
+import pytest
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import END, START, StateGraph
+from langgraph.pregel.remote import RemoteException, RemoteGraph
+from langgraph.types import Command
+from langgraph_sdk import get_client, get_sync_client
+
+from conftest import System
+
+Remote = Callable[[str], RemoteGraph]
+
+HELLO: Any = {"messages": [{"role": "user", "content": "hello"}]}
+
+
+@pytest.fixture
+async def remote(system: System) -> AsyncIterator[Remote]:
+    """Gives graphs of the server by their names."""
+    async with get_client(url=system.url) as client:
+        with get_sync_client(url=system.url) as sync_client:
+            yield lambda name: RemoteGraph(name, client=client, sync_client=sync_client)
+
+
+@pytest.fixture
+async def place(system: System) -> Any:
+    """The config of a new thread on the server."""
+    async with get_client(url=system.url) as client:
+        thread = await client.threads.create()
+    return {"configurable": {"thread_id": thread["thread_id"]}}
+
+
+async def test_it_runs_streams_and_keeps_state(remote: Remote, place: Any) -> None:
+    steps = remote("steps")
+    assert await steps.ainvoke({"items": []}) == {"items": [0, 1, 2]}
+    assert steps.invoke({"items": []}) == {"items": [0, 1, 2]}
+    streamed = [part async for part in steps.astream({"items": []}, place, stream_mode="updates")]
+    assert streamed == [{"step": {"items": [n]}} for n in range(3)]
+    both: list[Any] = [
+        part
+        async for part in steps.astream({"items": []}, place, stream_mode=["values", "updates"])
+    ]
+    assert {part[0] for part in both} == {"values", "updates"}
+    state = await steps.aget_state(place)
+    assert state.values["items"][:3] == [0, 1, 2]
+    await steps.aupdate_state(place, {"items": [9]}, as_node="step")
+    assert (await steps.aget_state(place)).values["items"][-1] == 9
+    past = [each async for each in steps.aget_state_history(place)]
+    assert past[0].values["items"][-1] == 9
+
+
+async def test_its_picture(remote: Remote, place: Any) -> None:
+    nested = remote("nested")
+    drawn = await nested.aget_graph(xray=True)
+    assert any(name.endswith("c1") for name in drawn.nodes)
+    assert {"pre", "child", "post"} <= set((await nested.aget_graph()).nodes)
+    assert nested.get_graph().draw_mermaid().startswith("---")
+
+
+async def test_tokens_subgraphs_and_failures(remote: Remote, place: Any) -> None:
+    chat = remote("chat")
+    tokens: list[Any] = [part async for part in chat.astream(HELLO, stream_mode="messages")]
+    assert "".join(str(message["content"]) for message, _ in tokens).startswith("The quick")
+    nested = remote("nested")
+    parts = [
+        part async for part in nested.astream({"text": "x"}, subgraphs=True, stream_mode="values")
+    ]
+    assert any(namespace and namespace[0].startswith("child:") for namespace, _ in parts)
+    with pytest.raises(RemoteException):
+        await remote("boom").ainvoke({"items": []})
+
+
+class Outer(TypedDict, total=False):
+    topic: str
+    answer: Any
+    log: Annotated[list[str], operator.add]
+
+
+async def test_as_a_subgraph_that_asks(remote: Remote, place: Any) -> None:
+    builder: Any = StateGraph(Outer)
+    builder.add_node("remote", remote("approval"))
+    builder.add_edge(START, "remote")
+    builder.add_edge("remote", END)
+    local = builder.compile(checkpointer=InMemorySaver())
+    paused = await local.ainvoke({"topic": "deploy"}, place)
+    [asked] = paused["__interrupt__"]
+    assert asked.value == {"question": "approve deploy?"}
+    # What a RemoteGraph within another graph asked is answered where it was asked.
+    ended = await remote("approval").ainvoke(Command(resume={"ok": True}), place)
+    assert ended["answer"] == {"ok": True}
+    assert ended["log"][-1] == "after"
+
+
+async def test_as_a_subgraph_its_events_come_through(remote: Remote, place: Any) -> None:
+    class Text(TypedDict):
+        text: str
+
+    builder: Any = StateGraph(Text)
+    builder.add_node("remote", remote("nested"))
+    builder.add_edge(START, "remote")
+    builder.add_edge("remote", END)
+    local = builder.compile()
+    parts = [
+        part async for part in local.astream({"text": "x"}, subgraphs=True, stream_mode="updates")
+    ]
+    assert parts[-1] == ((), {"remote": {"text": "x+pre+c1+c2+post"}})
+    assert any(namespace for namespace, _ in parts)
+
+
+async def test_it_pauses_and_goes_on(remote: Remote, place: Any) -> None:
+    approval = remote("approval")
+    paused = await approval.ainvoke({"topic": "t"}, place)
+    assert paused["__interrupt__"][0]["value"] == {"question": "approve t?"}
+    [asked] = (await approval.aget_state(place)).interrupts
+    resumed = await approval.ainvoke(Command(resume={asked.id: "yes"}), place)
+    assert resumed["answer"] == "yes"
