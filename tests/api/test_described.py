@@ -16,6 +16,11 @@ from millstream.shared.assistants import default_assistant_id
 from millstream.shared.settings import Settings
 
 GRAPHS = set(json.loads(EXAMPLES.read_text())["graphs"])
+# Of a query: what can't be left out.
+REQUIRED = {
+    "/store/items": {"namespace", "key"},
+    "/.well-known/agent-card.json": {"assistant_id"},
+}
 ASSISTANT = {
     "assistant_id", "graph_id", "config", "context", "metadata", "name", "created_at",
     "updated_at", "version", "description",
@@ -168,9 +173,7 @@ async def test_openapi_holds_together(http: httpx.AsyncClient) -> None:
         places = {p["name"] for p in operation["parameters"] if p["in"] == "path"}
         assert places == set(re.findall(r"{(\w+)}", path))
         required = {p["name"] for p in operation["parameters"] if p["required"]}
-        assert required == places | (
-            {"namespace", "key"} if path == "/store/items" and method == "get" else set()
-        )
+        assert required == places | (REQUIRED.get(path, set()) if method == "get" else set())
         assert all(set(p) >= {"name", "in", "schema"} for p in operation["parameters"])
         assert {"404", "409", "422", "503"} < operation["responses"].keys()
         assert all(answer["description"] for answer in operation["responses"].values())

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from api.fields import busy, shows, status
+from harness.following import follow
 from harness.waiting import until
 
 
@@ -146,10 +147,10 @@ async def test_a_run_that_starts_later(http: httpx.AsyncClient, thread: str) -> 
     answer = (await http.post(f"{path}/wait", json=body)).json()
     assert answer == {"items": [0, 1, 2]}
     assert await status(http, thread, later["run_id"]) == "pending"
-    replay = await http.get(f"{path}/{later['run_id']}/stream", headers={"last-event-id": "0"})
-    ids = [line[4:] for line in replay.text.splitlines() if line.startswith("id: ")]
+    async with follow(http, thread, ["lifecycle"]) as following:
+        events = await following.ended(2)
     admitted = (await http.get(f"{path}/{later['run_id']}")).json()["created_at"]
-    begun = int(ids[0].partition("-")[0]) / 1000
+    begun = events[2]["params"]["timestamp"] / 1000
     assert 0.499 <= begun - datetime.fromisoformat(admitted).timestamp() < 10
     assert await status(http, thread, later["run_id"]) == "success"
 

@@ -7,15 +7,33 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from langgraph_sdk import get_client
 from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 
 from api.told import NOBODY, STEPS, Running, detail
 from graphs import serving
 from harness.following import follow, start
 from harness.processes import Fleet, Process
 from harness.waiting import until
+from millstream.api.app import create_app
+from millstream.api.endpoints import (
+    A2A,
+    ASSISTANTS,
+    ENDPOINTS,
+    MCP,
+    META,
+    RUNS,
+    STORE,
+    THREADS,
+    served,
+)
+from millstream.api.http_settings import HttpSettings
+from millstream.api.surroundings import load
+from millstream.shared.errors import SettingError
+from millstream.shared.settings import Settings
 
 FOLDER = Path(serving.__file__).parent
 Served = Callable[..., Any]
@@ -105,17 +123,22 @@ async def test_fastapi(serve: Served) -> None:
         ({"app": f"{FOLDER / 'webapp.py'}:app"}, {"env": "none.env"}, ("env", "none.env")),
     ],
 )
-def test_what_can_not_be_used_ends_it_with_a_sentence(
-    starting: Callable[..., Process],
-    http: dict[str, Any],
-    more: dict[str, Any],
-    words: tuple[str, ...],
+def test_what_can_not_be_used_is_said(
+    tmp_path: Path, http: dict[str, Any], more: dict[str, Any], words: tuple[str, ...]
 ) -> None:
-    process = starting(http, **more)
+    config = tmp_path / "langgraph.json"
+    config.write_text(json.dumps({"graphs": {"steps": "./x.py:graph"}, "http": http, **more}))
+    with pytest.raises(SettingError) as refused:
+        load(config)
+    for word in words:
+        assert word in str(refused.value)
+
+
+def test_it_ends_the_process_with_a_sentence(starting: Callable[..., Process]) -> None:
+    process = starting({"disable_everything": True})
     assert process.wait() == 1
     [line] = process.lines
-    for word in words:
-        assert word in line
+    assert "disable_everything" in line
 
 
 # ── Headers ─────────────────────────────────────────────────────────────────────────────────
@@ -214,6 +237,24 @@ async def test_who_may_call_from_a_page(serve: Served) -> None:
             assert response.headers.get("access-control-allow-origin") == answered
 
 
+async def test_who_may_open_a_socket_from_a_page(serve: Served) -> None:
+    cors = {"allow_origins": ["https://app.example"], "allow_origin_regex": r"https://\w+\.test"}
+    async with serve({"cors": cors}) as http:
+        url = f"{http.base_url}/threads/{NOBODY}/stream/events".replace("http", "ws")
+        for origin, allowed in (
+            ("https://app.example", True), ("https://a.test", True), (None, True),
+            ("https://evil.example", False), ("https://a.test.evil.example", False),
+        ):  # fmt: skip
+            async with connect(url, origin=origin) as connection:  # type: ignore[arg-type]
+                if allowed:
+                    await connection.send('{"id":1,"method":"nope"}')
+                    assert json.loads(await connection.recv())["error"] == "unknown_command"
+                else:
+                    with pytest.raises(ConnectionClosed):
+                        await connection.recv()
+                    assert connection.close_code == 4403
+
+
 # ── A prefix ────────────────────────────────────────────────────────────────────────────────
 
 
@@ -248,32 +289,33 @@ async def test_all_under_a_prefix(serve: Served, app: str | None) -> None:
 
 # ── What is disabled ────────────────────────────────────────────────────────────────────────
 
+GROUPS = {
+    "assistants": ASSISTANTS, "threads": THREADS, "runs": RUNS, "store": STORE, "mcp": MCP, "a2a": A2A,
+    "meta": META, "ui": [],
+}  # fmt: skip
 
-@pytest.mark.parametrize(
-    ("what", "gone"),
-    [
-        ("assistants", ["POST /assistants/search", "GET /assistants/steps/graph"]),
-        ("threads", ["POST /threads", f"GET /threads/{NOBODY}/state"]),
-        ("runs", ["POST /runs", "POST /runs/crons", f"POST /threads/{NOBODY}/commands"]),
-        ("store", ["POST /store/items/search"]),
-        ("meta", ["GET /info", "GET /docs", "GET /openapi.json"]),
-        ("ui", []),
-    ],
-)
-async def test_what_is_disabled_is_not_found(serve: Served, what: str, gone: list[str]) -> None:
-    routes = [
-        "POST /assistants/search", "POST /threads/search", "GET /info", "GET /openapi.json",
-        "POST /runs/crons/search",
-    ]  # fmt: skip
-    async with serve({f"disable_{what}": True}) as http:
+
+@pytest.mark.parametrize("what", GROUPS)
+def test_each_group_can_be_disabled(what: str) -> None:
+    http = msgspec.convert({f"disable_{what}": True}, HttpSettings)
+    gone = [endpoint for endpoint in ENDPOINTS if endpoint not in served(http)]
+    assert gone == GROUPS[what]
+    paths = {getattr(route, "path", "") for route in create_app(Settings(), http).routes}
+    assert ("/threads/{thread_id}/stream/events" in paths) == (what != "runs")
+    assert ("/docs" in paths) == (what != "meta")
+
+
+async def test_what_is_disabled_is_not_found(serve: Served) -> None:
+    async with serve({f"disable_{what}": True for what in GROUPS}) as http:
         assert (await http.get("/ok")).status_code == 200
-        for route in {*routes, *gone}:
-            method, _, path = route.partition(" ")
+        for method, path in (
+            ("POST", "/assistants/search"), ("GET", f"/threads/{NOBODY}/state"), ("POST", "/runs"),
+            ("POST", f"/threads/{NOBODY}/commands"), ("POST", "/store/items/search"),
+            ("POST", "/mcp/"), ("POST", "/a2a/chat"), ("GET", "/info"), ("GET", "/docs"),
+            ("GET", "/openapi.json"), ("POST", "/runs/crons"),
+        ):  # fmt: skip
             response = await http.request(method, path, json={})
-            if route in gone or (what in route and what != "ui"):
-                assert (response.status_code, detail(response)) == (404, "Not Found"), route
-            else:
-                assert response.status_code == 200, route
+            assert (response.status_code, detail(response)) == (404, "Not Found"), path
 
 
 async def test_webhooks_are_disabled(serve: Served) -> None:

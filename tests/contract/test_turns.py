@@ -46,7 +46,7 @@ async def test_runs_have_their_turns_in_the_order_of_their_claims(any_redis: Cli
     assert [number for _, number in numbers] == [1, 2, 3, 4]
     for turn, number in numbers:
         ids = [i for i, _ in await any_redis.xrange(keys.events(thread, turn.decode()))]
-        assert ids == [b"%d-%d" % (number, index) for index in range(len(ids))]
+        assert ids == [b"%d-%d" % (number, index) for index in range(1, len(ids) + 1)]
         assert ids
     await scripts.delete_run(any_redis, thread, third.run_id)
     assert (await turns(any_redis, thread)) == [first.run_id, second.run_id, update]
@@ -63,7 +63,7 @@ async def test_a_run_that_is_claimed_again_keeps_its_turn(any_redis: Client) -> 
     assert await any_redis.zrange(keys.turns(thread), 0, -1, withscores=True) == before
     told = await any_redis.xrange(keys.events(thread, stale.spec.run_id))
     assert [(i, next(iter(fields))) for i, fields in told] == [
-        (b"1-0", b"metadata"), (b"1-1", b"metadata"), (b"1-2", b"values"), (b"1-3", b"end"),
+        (b"1-1", b"metadata"), (b"1-2", b"metadata"), (b"1-3", b"values"), (b"1-4", b"end"),
     ]  # fmt: skip
 
 

@@ -200,7 +200,7 @@ async def _get_tree(request: HTTPConnection, thread_id: str, params: dict[str, A
     root: Reply = {"namespace": [], "status": "started", "graph_name": graph_id}
     nodes: dict[tuple[str, ...], Reply] = {(): root}
     turn = Turn(0, run_id, graph_id)
-    for entry in await hub.kept(thread_id, run_id):
+    async for entry in hub.kept(thread_id, run_id):
         found = event_of(turn, entry)
         if found is None or found[0] != b"lifecycle":
             continue

@@ -3,6 +3,7 @@
 Source of the names: the LangGraph CLI's configuration file.
 """
 
+import re
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -26,6 +27,22 @@ class Cors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     allow_origin_regex: str | None = None
     expose_headers: list[str] = []  # beside those that the SDKs need
     max_age: int = 600  # s
+
+    @property
+    def origins(self) -> list[str]:
+        """The origins that are allowed beside those of the pattern; `*` is any."""
+        if self.allow_origins is None:
+            return ["*"] if self.allow_origin_regex is None else []
+        return self.allow_origins
+
+    def allows(self, origin: str) -> bool:
+        """Returns whether a page of that origin may open a WebSocket: browsers ask nobody before."""
+        pattern = self.allow_origin_regex
+        return (
+            "*" in self.origins
+            or origin in self.origins
+            or (pattern is not None and re.fullmatch(pattern, origin) is not None)
+        )
 
 
 class HeaderFilter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

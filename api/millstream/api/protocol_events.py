@@ -15,7 +15,7 @@ from millstream.shared.entries import Entry, Position
 from millstream.shared.lifecycle import RunStatus
 from millstream.shared.protocol import (
     INPUT_REQUESTED,
-    MARK,
+    MARKED,
     NAMED,
     Params,
     params_of,
@@ -148,8 +148,8 @@ def event_of(turn: Turn, entry: Entry) -> tuple[bytes, bytes] | None:
     """Returns the method and the params (JSON) of the entry, None if it is no event of the protocol."""
     if turn.is_update:
         return None
-    if entry.event.startswith(MARK.encode()):
-        return entry.event[len(MARK) :], entry.data
+    if entry.event.startswith(MARKED):
+        return entry.event[len(MARKED) :], entry.data
     at = entry.at or turn.began_at
     if entry.event == b"metadata":
         return b"lifecycle", _params((), at, _lifecycle(turn, "running"))

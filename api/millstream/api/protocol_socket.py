@@ -22,6 +22,7 @@ from millstream.api.commands import (
     refusal,
     success,
 )
+from millstream.api.http_settings import HttpSettings
 from millstream.api.problems import sentence
 from millstream.api.protocol_events import ProtocolEntry, Wanted, telling
 from millstream.api.schemas.protocol import Command, EventStreamRequest, Unsubscribe
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 
 # Close codes: 4000 + the status that HTTP would have, as the SDKs read them; 1012 asks to come back.
 INVALID: Final = 4422
+FORBIDDEN: Final = 4403
 GONE: Final = 4404
 RESTARTING: Final = 1012
 PAUSE: Final = 0.2  # s between attempts while Redis is away
@@ -208,10 +210,16 @@ def _frame(entry: Entry) -> str:
 
 
 async def connect(websocket: WebSocket) -> None:
-    """`WS /threads/{thread_id}/stream/events`"""
+    """`WS /threads/{thread_id}/stream/events`, for pages whose origin `http.cors` allows."""
+    http: HttpSettings = websocket.app.state.http
+    origin = websocket.headers.get("origin")
+    if origin is not None and not http.cors.allows(origin):
+        await websocket.accept()  # browsers can't read the status of a refused handshake
+        await websocket.close(FORBIDDEN, "This origin is not allowed.")
+        return
     thread_id = canonical_uuid(websocket.path_params["thread_id"])
     if thread_id is None:
-        await websocket.accept()  # browsers can't read the status of a refused handshake
+        await websocket.accept()
         await websocket.close(INVALID, "Invalid thread ID: must be a UUID")
         return
     await ProtocolSocket(websocket, thread_id).serve()

@@ -103,12 +103,9 @@ def _under(prefix: str, app: ASGIApp, api: Starlette, *, lives: Starlette) -> St
 
 
 def _cors(app: ASGIApp, cors: Cors) -> ASGIApp:
-    origins = cors.allow_origins
-    if origins is None:
-        origins = ["*"] if cors.allow_origin_regex is None else []
     return CORSMiddleware(
         app,
-        allow_origins=origins,
+        allow_origins=cors.origins,
         allow_methods=cors.allow_methods,
         allow_headers=cors.allow_headers,
         allow_credentials=cors.allow_credentials,
@@ -139,7 +136,8 @@ class RequestLog:
                 took = round((time.monotonic() - begun) * 1000)
                 log.info(
                     "%s %s %s in %s ms%s",
-                    scope["method"], scope["path"], message["status"], took, shown,
+                    scope["method"], scope["raw_path"].decode("ascii", "replace"),
+                    message["status"], took, shown,
                 )  # fmt: skip
             await send(message)
 

@@ -12,6 +12,7 @@ import msgspec
 from millstream.shared.entries import Entry, Position
 
 MARK: Final = "@"  # begins the name of an entry that is an event of the protocol
+MARKED: Final = MARK.encode()
 INPUT_REQUESTED: Final = "input.requested"
 # The stream modes of a run that a command started. No request of another kind can name `lifecycle`.
 MODES: Final = (
@@ -76,7 +77,7 @@ _custom = msgspec.json.Decoder(_Custom).decode
 
 def plain(entry: Entry) -> Entry | None:
     """Returns the entry as the streams of runs show it, where one of the protocol has such a form."""
-    if not entry.event.startswith(MARK.encode()):
+    if not entry.event.startswith(MARKED):
         return entry
     method = entry.event[len(MARK) :]
     params = params_of(entry.data)

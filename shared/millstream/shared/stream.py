@@ -14,7 +14,7 @@ import contextlib
 import itertools
 import logging
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -154,16 +154,15 @@ class StreamHub:
                 raise
         return reader
 
-    async def kept(self, thread_id: str, run_id: str) -> list[Entry]:
-        """Returns all entries of the run that there are now."""
-        found: list[Entry] = []
+    async def kept(self, thread_id: str, run_id: str) -> AsyncIterator[Entry]:
+        """Yields all entries of the run that there are now, read a page at a time."""
         more, cursor = True, START
         while more:
             [page] = await self._pages([(keys.events(thread_id, run_id), cursor)])
-            found += page.entries
+            for entry in page.entries:
+                cursor = entry.position
+                yield entry
             more = page.more
-            cursor = found[-1].position if found else START
-        return found
 
     async def newest(self, thread_id: str, run_id: str) -> Entry | None:
         """Returns the run's newest entry: `end`, once it has ended and while its events are kept."""

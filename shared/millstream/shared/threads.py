@@ -217,7 +217,7 @@ async def delete_thread(redis: Client, thread_id: str) -> bool:
     """
     run_ids = [r.decode() for r in await redis.zrange(keys.runs(thread_id), 0, -1)]
     undone = [r.decode() for r in await redis.smembers(keys.undone(thread_id))]  # type: ignore[misc]
-    names = [keys.runs(thread_id), keys.undone(thread_id), keys.turns(thread_id)]
+    names = [keys.runs(thread_id), keys.undone(thread_id)]
     names += await checkpoints.key_names(redis, thread_id)
     turns = [turn.decode() for turn in await redis.zrange(keys.turns(thread_id), 0, -1)]
     names += [keys.events(thread_id, turn) for turn in turns]  # of updates; those of runs go anyway

@@ -11,13 +11,15 @@
 
   Returns 1, or 0 when the caller has been fenced off and nothing was written.
 ]]
-local run = redis.call('HMGET', KEYS[1], 'fence', 'status', 'batch', 'turn')
+local run = redis.call('HMGET', KEYS[1], 'fence', 'status', 'batch', 'turn', 'index')
 if run[1] ~= ARGV[1] or run[2] ~= ARGV[2] then return 0 end
 local fence, number = (run[3] or ''):match('^(%d+):(%d+)$')
 if fence == ARGV[1] and tonumber(ARGV[4]:match('%d+$')) <= tonumber(number) then return 1 end
-redis.call('HSET', KEYS[1], 'batch', ARGV[4])
-local id = run[4] .. '-*' -- turn.lua
+local index = tonumber(run[5] or 0) -- of the run's newest event: turn.lua
+redis.call('HSET', KEYS[1], 'batch', ARGV[4], 'index', index + (#ARGV - 4) / 2)
 for i = 5, #ARGV, 2 do
+  index = index + 1
+  local id = string.format('%s-%d', run[4], index)
   redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[3], id, ARGV[i], ARGV[i + 1])
 end
 redis.call('PUBLISH', KEYS[2], '')

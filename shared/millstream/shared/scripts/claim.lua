@@ -82,10 +82,10 @@ redis.call('HSET', KEYS[2], 'status', ARGV[10], 'fence', fence, 'attempt', attem
 redis.call('HSET', KEYS[3], 'active', ARGV[8], 'status', ARGV[7], 'updated_at', now_us)
 file_thread(KEYS[3], ARGV[1]:match('^[^/]+'))
 redis.call('HINCRBY', KEYS[3], 'epoch', 1) -- whatever was read of the thread's state before is old now
-local id = turn_of(KEYS[2], KEYS[3], KEYS[6], ARGV[2])
+local next_id = ids_of(KEYS[2], KEYS[3], KEYS[6], ARGV[2])
 if not run[5] and attempt <= tonumber(ARGV[5]) then
   -- The mark tells a reader that nothing was trimmed away before it.
-  redis.call('XADD', KEYS[5], id, 'metadata', '{"run_id":"' .. ARGV[2] .. '","attempt":' .. attempt .. '}',
+  redis.call('XADD', KEYS[5], next_id(), 'metadata', '{"run_id":"' .. ARGV[2] .. '","attempt":' .. attempt .. '}',
     'first', first, 'at', now_ms)
   redis.call('PUBLISH', KEYS[5], '')
 end

@@ -33,6 +33,7 @@ async def delete_thread(
             keys.expiring(),
             keys.garbage(),
             keys.crons(),
+            keys.turns(thread_id),
             *runs,
             *others,
             keys.crons_of(thread_id),

@@ -56,9 +56,9 @@ local status = ARGV[11]
 local first_event = 15 + ARGV[14]
 redis.call('HSET', KEYS[1], 'status', status, 'updated_at', now_us)
 if ARGV[9] ~= '' then redis.call('HSET', KEYS[1], 'error', ARGV[9]) end
-local id = turn_of(KEYS[1], KEYS[2], KEYS[13], ARGV[2])
-for i = first_event, #ARGV, 2 do redis.call('XADD', KEYS[5], id, ARGV[i], ARGV[i + 1]) end
-redis.call('XADD', KEYS[5], id, 'end', '{"status":"' .. status .. '"}', 'output', ARGV[12], 'at', now_ms)
+local next_id = ids_of(KEYS[1], KEYS[2], KEYS[13], ARGV[2])
+for i = first_event, #ARGV, 2 do redis.call('XADD', KEYS[5], next_id(), ARGV[i], ARGV[i + 1]) end
+redis.call('XADD', KEYS[5], next_id(), 'end', '{"status":"' .. status .. '"}', 'output', ARGV[12], 'at', now_ms)
 redis.call('EXPIRE', KEYS[5], ARGV[6])
 redis.call('PUBLISH', KEYS[5], '')
 redis.call('SREM', KEYS[8], ARGV[1])
@@ -87,6 +87,7 @@ if ARGV[7] == '1' then
   redis.call('ZREM', KEYS[3], ARGV[2])
   if redis.call('EXISTS', KEYS[3]) == 0 then
     redis.call('DEL', KEYS[2], KEYS[4], KEYS[13])
+    redis.call('PUBLISH', KEYS[13], '')
     redis.call('ZREM', KEYS[10], ARGV[1]:match('^[^/]+'))
     redis.call('ZADD', KEYS[7], now_ms, ARGV[1])
   end

@@ -38,12 +38,12 @@ local time = redis.call('TIME')
 local now_us = string.format('%.0f', time[1] * 1000000 + time[2])
 local now_ms = math.floor(time[1] * 1000 + time[2] / 1000)
 
-local function turn()
-  return turn_of(KEYS[1], KEYS[2], KEYS[12], ARGV[1]:match('[^/]+$'))
+local function next_id()
+  return ids_of(KEYS[1], KEYS[2], KEYS[12], ARGV[1]:match('[^/]+$'))()
 end
 
 local function write_end(status)
-  redis.call('XADD', KEYS[4], turn(), 'end', '{"status":"' .. status .. '"}', 'at', now_ms)
+  redis.call('XADD', KEYS[4], next_id(), 'end', '{"status":"' .. status .. '"}', 'at', now_ms)
   redis.call('EXPIRE', KEYS[4], ARGV[7])
   redis.call('PUBLISH', KEYS[4], '')
 end
@@ -93,7 +93,7 @@ if redis.call('EXISTS', KEYS[2]) == 0 and not held then
       redis.call('SREM', KEYS[7], ARGV[1])
       redis.call('DEL', KEYS[3], KEYS[8], KEYS[12])
       redis.call('ZADD', KEYS[9], now_ms, ARGV[1]) -- its checkpoints
-      redis.call('XADD', KEYS[4], turn(), 'error', ARGV[8], 'first', run[2] == '0' and 1 or '')
+      redis.call('XADD', KEYS[4], next_id(), 'error', ARGV[8], 'first', run[2] == '0' and 1 or '')
       write_end(ARGV[i + 1])
       return 'stranded'
     end

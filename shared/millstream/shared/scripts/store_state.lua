@@ -60,9 +60,9 @@ for i = names + 1, #ARGV, 3 do
   if kind == 4 then value = (redis.call('HGET', KEYS[key], ARGV[i + 1]) or '') .. value end
   redis.call('HSET', KEYS[key], ARGV[i + 1], value)
 end
-local id = string.format('%d-*', next_turn(KEYS[1], KEYS[4], ARGV[5]))
-redis.call('XADD', KEYS[5], id, 'state_update', ARGV[6], 'first', 1, 'at', now_ms)
-redis.call('XADD', KEYS[5], id, 'end', '{}')
+local turn = string.format('%d', next_turn(KEYS[1], KEYS[4], ARGV[5]))
+redis.call('XADD', KEYS[5], turn .. '-1', 'state_update', ARGV[6], 'first', 1, 'at', now_ms)
+redis.call('XADD', KEYS[5], turn .. '-2', 'end', '{}')
 redis.call('EXPIRE', KEYS[5], ARGV[7])
 push_expiry(KEYS[1], KEYS[3], ARGV[4], now_ms)
 file_thread(KEYS[1], ARGV[4])

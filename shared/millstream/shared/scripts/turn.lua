@@ -9,13 +9,14 @@ local function next_turn(thread, turns, id)
   return turn
 end
 
--- Returns what XADD takes as the id of the run's next event. The run keeps the turn that it was given first;
--- one whose thread is lost, and which never had a turn, tells its end as that of turn 0.
-local function turn_of(run, thread, turns, id)
+-- Returns a function that gives the id of the run's next event (append.lua counts on by itself). The run keeps
+-- the turn that it was given first; one whose thread is lost, and which never had a turn, tells its end as that
+-- of turn 0.
+local function ids_of(run, thread, turns, id)
   local turn = redis.call('HGET', run, 'turn')
   if not turn and redis.call('EXISTS', thread) == 1 then
     turn = next_turn(thread, turns, id)
     redis.call('HSET', run, 'turn', turn)
   end
-  return string.format('%s-*', turn or 0)
+  return function() return string.format('%s-%d', turn or 0, redis.call('HINCRBY', run, 'index', 1)) end
 end
