@@ -131,13 +131,22 @@ async def test_who_leaves_has_the_run_cancelled(system: Running, http: httpx.Asy
         "params": {"name": mark, "arguments": arguments},
     }  # fmt: skip
     redis = connect(system.fleet.redis_url)
+
+    async def live() -> set[str]:
+        return {run_id for _, run_id, _ in await runs.live_runs(redis)}
+
     try:
+        before = await live()
         async with http.stream("POST", "/mcp/", json=request, headers=ACCEPT) as response:
             assert response.status_code == 200
-            [run] = await until(lambda: runs.live_runs(redis))
+
+            async def begun() -> set[str]:
+                return await live() - before
+
+            [run] = await until(begun)
 
         async def ended() -> bool:
-            return run[1] not in [run_id for _, run_id, _ in await runs.live_runs(redis)]
+            return run not in await live()
 
         await until(ended)  # long before its 30 s are over
     finally:

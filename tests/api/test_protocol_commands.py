@@ -7,10 +7,10 @@ from typing import Any
 import httpx
 import pytest
 
-from api.states import shows, state
+from api.states import SHOWN, shows, state
 from api.told import NOBODY
 from harness.following import command, follow, send, start
-from millstream.api.schemas.protocol import Command, InputRespond
+from millstream.api.schemas.protocol import Answer, GetTree, InputRespond, ProtocolCommand
 
 ASKS = {"input": {"topic": "deploy"}}
 
@@ -40,7 +40,7 @@ async def goes_on(http: httpx.AsyncClient, thread: str, **params: Any) -> dict[s
 # ── run.start ───────────────────────────────────────────────────────────────────────────────
 
 
-@shows(Command, "id", "method", "params")
+@shows(ProtocolCommand, "id", "method", "params")
 async def test_a_run_on_a_thread_that_is_made_for_it(http: httpx.AsyncClient) -> None:
     thread = str(uuid.uuid4())
     run = await start(http, thread, "steps", config={"configurable": {"n": 1}}, metadata={"a": 1})
@@ -102,7 +102,7 @@ async def test_a_run_that_can_not_be_started(
 # ── input.respond ───────────────────────────────────────────────────────────────────────────
 
 
-@shows(InputRespond, "interrupt_id", "response", "namespace")
+@shows(Answer, "interrupt_id", "response", "namespace")
 async def test_an_answer_has_the_run_go_on(http: httpx.AsyncClient, thread: str) -> None:
     asked = await paused(http, thread)
     values = await goes_on(
@@ -198,6 +198,7 @@ async def test_answers_that_are_none(
 # ── agent.getTree ───────────────────────────────────────────────────────────────────────────
 
 
+@shows(GetTree, "run_id")
 async def test_the_graphs_of_a_run(http: httpx.AsyncClient, thread: str) -> None:
     async with follow(http, thread, ["lifecycle"]) as following:
         first = await start(http, thread, "nested", input={"text": "x"})
@@ -264,3 +265,8 @@ async def test_a_body_that_is_no_json_and_a_thread_that_is_none(http: httpx.Asyn
     assert response.json()["detail"].startswith("Invalid JSON body")
     response = await http.post("/threads/zzz/commands", json={"id": 1, "method": "run.start"})
     assert response.status_code == 422
+
+
+def test_every_field_is_shown() -> None:
+    for model in (ProtocolCommand, Answer, InputRespond, GetTree):
+        assert SHOWN[model] == set(model.model_fields), model

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from api.states import shows, update
+from api.states import SHOWN, shows, update
 from api.told import STEPS, detail
 from harness.following import ALL, Following, command, follow, start
 from harness.waiting import until
@@ -269,3 +269,7 @@ async def test_many_follow_at_a_time(http: httpx.AsyncClient, thread: str) -> No
         await start(http, thread, "steps")
     first, *others = await asyncio.gather(*clients)
     assert all(other == first for other in others)
+
+
+def test_every_field_is_shown() -> None:
+    assert SHOWN[EventStreamRequest] == set(EventStreamRequest.model_fields)

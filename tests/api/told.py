@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from harness.processes import Fleet
 from harness.waiting import until
 from millstream.api.schemas.assistant import AssistantSearch
+from millstream.api.schemas.protocol import EventStreamRequest, ProtocolCommand
 from millstream.api.schemas.run import RunCreateStateful, RunCreateStateless
 from millstream.api.schemas.state import HistoryRequest, StateAtCheckpoint, StateUpdate
 from millstream.api.schemas.thread import ThreadCreate, ThreadFilter, ThreadSearch, ThreadsPrune
@@ -28,6 +29,8 @@ DESCRIBED: dict[str, type[BaseModel]] = {  # with those whose fields are shown i
     "/threads/prune": ThreadsPrune,
     "/threads/search": ThreadSearch,
     "/threads/count": ThreadFilter,
+    "/threads/{thread}/commands": ProtocolCommand,
+    "/threads/{thread}/stream/events": EventStreamRequest,
 }
 
 

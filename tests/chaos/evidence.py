@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx
@@ -31,13 +31,20 @@ async def histories(redis: Client) -> AsyncIterator[History]:
             status.decode(),
             error.decode(),
             metadata.get("token", ""),
-            [_entry(*entry) for entry in raw],
+            list(_entries(raw)),
         )
 
 
-def _entry(name: bytes, fields: dict[bytes, bytes]) -> Entry:
-    event, data = next(iter(fields.items()))
-    return Entry(name.decode(), event.decode(), json.loads(data))
+def _entries(raw: list[tuple[bytes, dict[bytes, bytes]]]) -> Iterator[Entry]:
+    """Yields entries with their times: those that begin or end a run have one, and custom ones by the graphs."""
+    at = 0
+    for name, fields in raw:
+        event, told = next(iter(fields.items()))
+        data = json.loads(told)
+        if event == b"custom":
+            at = data["at"]
+        at = int(fields.get(b"at", at))
+        yield Entry(name.decode(), event.decode(), data, at)
 
 
 async def at_rest(redis: Client) -> bool:

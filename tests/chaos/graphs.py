@@ -61,7 +61,7 @@ async def _step(state: State, config: RunnableConfig) -> State:
     item = _enter(state, config)
     writer = get_stream_writer()
     for number in range(item.number * chain.EVENTS, (item.number + 1) * chain.EVENTS):
-        writer({"token": item.token, "number": number})
+        writer({"token": item.token, "number": number, "at": round(time.time() * 1000)})
         await asyncio.sleep(config["configurable"]["delay"] / chain.EVENTS)
     return _leave(state, item)
 
@@ -71,7 +71,7 @@ def _blocking_step(state: State, config: RunnableConfig) -> State:
     item = _enter(state, config)
     writer = get_stream_writer()
     for number in range(item.number * chain.EVENTS, (item.number + 1) * chain.EVENTS):
-        writer({"token": item.token, "number": number})
+        writer({"token": item.token, "number": number, "at": round(time.time() * 1000)})
         time.sleep(config["configurable"]["delay"] / chain.EVENTS)
     return _leave(state, item)
 

@@ -29,11 +29,7 @@ class Entry(NamedTuple):
     id: str
     event: str
     data: Any
-
-    @property
-    def at(self) -> int:
-        """When it was written, in ms."""
-        return int(self.id.partition("-")[0])
+    at: int  # ms: when it was written, or the one before it that knows
 
 
 class Fault(NamedTuple):

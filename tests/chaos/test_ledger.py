@@ -21,7 +21,7 @@ def state(*steps: str) -> dict[str, Any]:
 
 
 def history(*events: tuple[str, Any], status: str = "success") -> History:
-    entries = [Entry(f"{1000 * n}-0", event, data) for n, (event, data) in enumerate(events, 1)]
+    entries = [Entry(f"1-{n}", event, data, 1000 * n) for n, (event, data) in enumerate(events, 1)]
     return History("r", "t", status, token="a", entries=entries)
 
 

@@ -13,7 +13,7 @@ from millstream.api.invocation import config_of
 from millstream.api.problems import sentence
 from millstream.api.protocol_events import event_of
 from millstream.api.runs import submission_of, submit
-from millstream.api.schemas.protocol import Command, GetTree, InputRespond
+from millstream.api.schemas.protocol import GetTree, InputRespond, ProtocolCommand
 from millstream.api.schemas.run import RunCreate, RunCreateStateful
 from millstream.shared import runs, threads
 from millstream.shared.errors import (
@@ -45,10 +45,10 @@ class CommandError(MillstreamError):
         self.code = code
 
 
-def read_command(value: Any) -> Command:
+def read_command(value: Any) -> ProtocolCommand:
     """Returns the command; raises CommandError for an envelope that is none."""
     try:
-        return Command.model_validate(value)
+        return ProtocolCommand.model_validate(value)
     except ValidationError:
         raise CommandError("invalid_argument", NOT_A_COMMAND) from None
 
@@ -75,7 +75,7 @@ def success(command_id: int, result: Reply) -> Reply:
     }
 
 
-async def carry_out(request: HTTPConnection, thread_id: str, command: Command) -> Reply:
+async def carry_out(request: HTTPConnection, thread_id: str, command: ProtocolCommand) -> Reply:
     """Carries the command out and returns its answer.
 
     Raises UnavailableError, and what redis-py raises: then it may help to send it again.

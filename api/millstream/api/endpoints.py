@@ -37,7 +37,7 @@ from millstream.api.schemas.cron import (
     CronPatch,
     CronSearch,
 )
-from millstream.api.schemas.protocol import Command, EventStreamRequest
+from millstream.api.schemas.protocol import EventStreamRequest, ProtocolCommand
 from millstream.api.schemas.run import (
     Run,
     RunBatch,
@@ -151,7 +151,7 @@ THREADS = [
     Endpoint("POST", HISTORY, state.history, body=HistoryRequest, answer=list[ThreadState]),
 ]
 RUNS = [
-    Endpoint("POST", "/threads/{thread_id}/commands", protocol.commands, body=Command),
+    Endpoint("POST", "/threads/{thread_id}/commands", protocol.commands, body=ProtocolCommand),
     Endpoint(
         "POST",
         "/threads/{thread_id}/stream/events",

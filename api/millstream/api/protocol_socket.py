@@ -25,7 +25,7 @@ from millstream.api.commands import (
 from millstream.api.http_settings import HttpSettings
 from millstream.api.problems import sentence
 from millstream.api.protocol_events import ProtocolEntry, Wanted, telling
-from millstream.api.schemas.protocol import Command, EventStreamRequest, Unsubscribe
+from millstream.api.schemas.protocol import EventStreamRequest, ProtocolCommand, Unsubscribe
 from millstream.shared.entries import START, Entry, Position
 from millstream.shared.errors import InvalidError, MillstreamError, UnavailableError
 from millstream.shared.protocol import position_of
@@ -126,7 +126,7 @@ class ProtocolSocket:
             refused = UnavailableError("Redis is not reachable. Try again shortly.")
         return refusal(value.get("id") if isinstance(value, dict) else None, refused)
 
-    async def _subscription(self, command: Command) -> Reply:
+    async def _subscription(self, command: ProtocolCommand) -> Reply:
         known = self._union.subscriptions
         if command.method == "subscription.subscribe":
             asked = EventStreamRequest.model_validate(command.params)

@@ -59,6 +59,9 @@ class Ending:
     values: bytes | None = None  # JSON of the state, None if it is not known to have changed
     pause: bytes | None = None  # JSON of the state with what it waits for: answer of wait
     interrupts: bytes = b"{}"  # JSON: task id → its interrupts
+    # Events that tell what is asked, written in the step that ends the run: who answers at once must not be
+    # too early.
+    asked: tuple[str | bytes, ...] = ()
     refused: bool = False  # before anything was done: the thread is as it was
 
     def bounded(self, most: int) -> "Ending":
@@ -73,7 +76,7 @@ class Ending:
         if self.how is How.PAUSED:
             shown[INTERRUPT] = []
         told = encode(shown)
-        return Ending(self.how, self.error, values=b"", pause=told)
+        return Ending(self.how, self.error, values=b"", pause=told, asked=self.asked)
 
 
 class Attempt:
@@ -235,14 +238,19 @@ class Attempt:
         }
         values = {k: v for k, v in _mapping(state.values).items() if k != INTERRUPT}
         shown = [interrupt for task in state.tasks for interrupt in task.interrupts]
-        for asked in shown:
-            namespace = events.namespace_of(asked.id)
-            self._stream.emit(*input_requested(namespace, asked.id, asked.value))
+        asked = [
+            word
+            for each in shown
+            for word in self._stream.fitting(
+                *input_requested(events.namespace_of(each.id), each.id, each.value)
+            )
+        ]
         return Ending(
             How.PAUSED if state.next else How.COMPLETED,
             values=encode(values),
             pause=encode({**values, INTERRUPT: shown}),
             interrupts=encode(interrupts),
+            asked=tuple(asked),
         )
 
     async def _roll_back(self) -> bool:
@@ -285,6 +293,8 @@ class Attempt:
                 result = replace(result, error=refusal, shown=True)
             error = encode(result.error) if result.error else b""
             last: list[str | bytes] = ["error", error] if result.shown else []
+            if how is How.PAUSED:
+                last += ending.asked
             write = partial(
                 scripts.finish,
                 self.tools.redis,

@@ -46,12 +46,18 @@ class RunStream:
     def emit(self, event: str, data: bytes) -> None:
         """Adds an event; after `close()` it is dropped, for it belongs to nobody any more."""
         if self.open:
-            if len(data) > self._publisher.max_event:
-                event, data = "error", _too_large(event, len(data), self._publisher.max_event)
+            event, data = self.fitting(event, data)
             self.emitted += 1
             self.words += (event, data)
             self.size += len(event) + len(data) + OVERHEAD
             self._publisher.wake(self)
+
+    def fitting(self, event: str, data: bytes) -> tuple[str, bytes]:
+        """Returns the event, or the one that stands for it if it is too large to keep."""
+        most = self._publisher.max_event
+        if len(data) > most:
+            return "error", _too_large(event, len(data), most)
+        return event, data
 
     def take(self) -> list[str | bytes]:
         """Returns the next batch of what is unsent, which is then on its way."""

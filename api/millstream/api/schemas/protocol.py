@@ -61,7 +61,7 @@ class EventStreamRequest(EventFilter):
     )
 
 
-class Command(RequestModel):
+class ProtocolCommand(RequestModel):
     """`POST /threads/{thread_id}/commands`"""
 
     id: int = Field(ge=0, description="The client's own; the answer has it too.")
