@@ -31,9 +31,10 @@ async def test_redis_killed_and_restarted(works: Yard, log: Log, away: float) ->
     assert events[-1].data == {"status": "success"}
     assert [event.data["step"] for event in events if event.name == "custom"][-1] == 7
     assert (await thread.run(run_id))["status"] == "success"
-    # A Redis that is back just when the lease is over may have the run claimed before its worker renews.
+    # The worker hands the run back and the outage costs no attempt, unless another one is back before it, on a
+    # busy machine, and claims what has lapsed.
     attempts = {event.data["attempt"] for event in events if event.name == "metadata"}
-    assert attempts == {1} or (not away and attempts == {1, 2})
+    assert attempts in ({1}, {1, 2})
     assert await thread.replay(run_id) == events
     assert await thread.status() != "busy"
 
