@@ -251,7 +251,7 @@ async def test_an_id_may_be_spelt_in_any_way(
           for name in ("limit", "offset")
           for value in ("-1", "x", "", "NaN", "1e3", "1.5", "9" * 400, str(2**63), "%00")),
         ("limit=0", "limit"), ("limit=1001", "limit"), ("limit=1&limit=2", "limit"),
-        ("status=bogus", "status"), ("status=", "status"), ("status=error&status=error", "status"),
+        ("status=bogus", "status"), ("status=", "status"), ("status=error&status=success", "status"),
         ("select=bogus", "select"), ("select=run_id,bogus", "select"),
     ],
 )  # fmt: skip
@@ -268,6 +268,8 @@ async def test_odd_queries_of_a_list(
     [
         ("join?cancel_on_disconnect=maybe", "cancel_on_disconnect"),
         ("stream?cancel_on_disconnect=2", "cancel_on_disconnect"),
+        ("stream?last_event_id=x", "last_event_id"),
+        ("stream?last_event_id=1-1&last_event_id=1-2", "last_event_id"),
         ("stream?stream_mode=bogus", "stream_mode"),
         ("stream?stream_mode=values,bogus", "stream_mode"),
     ],

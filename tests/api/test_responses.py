@@ -50,7 +50,8 @@ async def test_headers_of_a_stream(http: httpx.AsyncClient, thread: str, statele
     run = parse_sse(response.text)[0][1]
     assert isinstance(run, dict)
     assert place == f"{base}/{run['run_id']}"
-    assert response.headers["location"] == f"{place}/stream"
+    again = f"{place}/stream?cancel_on_disconnect=1&last_event_id=0-0"  # `cancel` is the default
+    assert response.headers["location"] == again
     assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
     assert response.headers["cache-control"] == "no-store"
     assert response.headers["x-accel-buffering"] == "no"
@@ -63,13 +64,33 @@ async def test_headers_of_a_stream(http: httpx.AsyncClient, thread: str, statele
     assert (await http.get(place)).json()["run_id"] == run["run_id"]
 
 
+async def test_a_location_repeats_what_was_asked_for(http: httpx.AsyncClient, thread: str) -> None:
+    body = {**STEPS, "on_disconnect": "continue"}
+    response = await http.post(f"/threads/{thread}/runs/stream", json=body)
+    place = response.headers["content-location"]
+    assert response.headers["location"] == f"{place}/stream?last_event_id=0-0"
+    ids = [line.removeprefix("id: ") for line in response.text.split("\r\n") if "id: " in line[:4]]
+    asked = "stream_mode=values&stream_mode=custom&cancel_on_disconnect=1"
+    # As the npm SDK comes back: the Location, and behind it its own query again.
+    again = f"{asked}&last_event_id={ids[1]}&{asked}"
+    response = await http.get(f"{place}/stream?{again}", headers={"last-event-id": ids[2]})
+    assert response.headers["location"] == f"{place}/stream?{asked}&last_event_id={ids[2]}"
+    events = [data for _, data in parse_sse(response.text)]
+    response = await http.get(f"{place}/stream?{again}")
+    assert response.headers["location"] == f"{place}/stream?{asked}&last_event_id={ids[1]}"
+    assert [data for _, data in parse_sse(response.text)][1:] == events
+    for verb in ("join", "stream"):
+        response = await http.get(f"{place}/{verb}")
+        assert "cancel" not in response.headers["location"]
+
+
 @pytest.mark.parametrize("stateless", [False, True])
 async def test_headers_of_a_wait(http: httpx.AsyncClient, thread: str, stateless: bool) -> None:
     base = "/runs" if stateless else f"/threads/{thread}/runs"
     response = await http.post(f"{base}/wait", json=STEPS)
     place = response.headers["content-location"]
     assert place.startswith("/threads/")  # of a stateless run too
-    assert response.headers["location"] == f"{place}/join"
+    assert response.headers["location"] == f"{place}/join?cancel_on_disconnect=1"
     assert response.headers["content-type"] == JSON_TYPE
     assert (await http.get(place)).json()["status"] == "success"
     joined = await http.get(response.headers["location"])

@@ -23,6 +23,7 @@ class Following:
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.beats = 0
+        self.location = ""
 
     async def listen(self, response: httpx.Response) -> None:
         name = data = ""
@@ -51,14 +52,20 @@ class Following:
 
 @asynccontextmanager
 async def follow(
-    http: httpx.AsyncClient, thread: str, after: str | None = None, **query: Any
+    http: httpx.AsyncClient,
+    thread: str = "",
+    after: str | None = None,
+    *,
+    place: str = "",
+    **query: Any,
 ) -> AsyncIterator[Following]:
     headers = {} if after is None else {"last-event-id": after}
-    path = f"/threads/{thread}/stream"
-    async with http.stream("GET", path, headers=headers, params=query) as response:
+    path = place or f"/threads/{thread}/stream"
+    async with http.stream("GET", path, headers=headers, params=query or None) as response:
         assert response.status_code == 200
         assert response.headers["content-type"].startswith("text/event-stream")
         following = Following()
+        following.location = response.headers["location"]
         listening = asyncio.create_task(following.listen(response))
         try:
             yield following
@@ -167,8 +174,8 @@ async def test_it_stays_open_and_ends_with_the_thread(http: httpx.AsyncClient, t
     assert (await http.get(f"/threads/{thread}/stream")).status_code == 404
 
 
-@pytest.mark.parametrize("after", ["-1", "0", "nonsense", f"{NOBODY}@1-0", "@", "a@done"])
-async def test_an_id_that_is_not_known_begins_at_the_beginning(
+@pytest.mark.parametrize("after", ["-1", "-", "0", "999-1"])
+async def test_an_id_that_the_thread_has_not_reached_begins_at_the_beginning(
     http: httpx.AsyncClient, thread: str, after: str
 ) -> None:
     one = await run(http, thread)
@@ -177,11 +184,41 @@ async def test_an_id_that_is_not_known_begins_at_the_beginning(
     assert len(following.events) == 6
 
 
+@pytest.mark.parametrize("after", ["nonsense", f"{NOBODY}@1-0", "@", "1-"])
+async def test_what_is_no_id_is_from_now_on(
+    http: httpx.AsyncClient, thread: str, after: str
+) -> None:
+    await run(http, thread)
+    async with follow(http, thread, after) as following:
+        two = await run(http, thread)
+        await until(lambda: following.done == [two])
+
+
+@shows(ThreadStreamQuery, "last_event_id")
+async def test_the_location_goes_on_from_where_the_stream_began(
+    http: httpx.AsyncClient, thread: str
+) -> None:
+    one = await run(http, thread)
+    async with follow(http, thread, stream_mode="lifecycle") as following:
+        back = following.location
+    two = await run(http, thread)
+    async with follow(http, place=back) as following:
+        [(_, begun, first), (_, ended, _)] = await following.got(2)
+        assert (begun["run_id"], ended["run_id"]) == (two, two)
+        again = following.location
+    async with follow(http, thread, first, place=again) as following:  # the header goes before it
+        assert [data for _, data, _ in await following.got(1)] == [ended]
+    async with follow(http, thread, last_event_id="-") as following:
+        await until(lambda: following.done == [one, two])
+
+
 async def test_what_is_refused(http: httpx.AsyncClient, thread: str) -> None:
     assert (await http.get(f"/threads/{NOBODY}/stream")).status_code == 404
     assert (await http.get("/threads/x/stream")).status_code == 422
     response = await http.get(f"/threads/{thread}/stream", params={"stream_mode": "loud"})
     assert (response.status_code, "stream_mode" in detail(response)) == (422, True)
+    response = await http.get(f"/threads/{thread}/stream", params={"last_event_id": "1-x"})
+    assert (response.status_code, "last_event_id" in detail(response)) == (422, True)
 
 
 async def test_a_deleted_run_is_passed_over(http: httpx.AsyncClient, thread: str) -> None:

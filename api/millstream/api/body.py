@@ -126,11 +126,16 @@ def canonical_uuid(text: str) -> str | None:
 
 
 def query_model(request: Request, model: type[Model]) -> Model:
-    """Returns the query parameters as a model; a repeated one is a list."""
-    values: dict[str, Any] = {}
+    """Returns the query parameters as a model; one that has several values is a list.
+
+    The npm SDK comes back to a `Location` with its query once more: the same value again says nothing new.
+    """
+    values: dict[str, dict[str, None]] = {}
     for name, value in request.query_params.multi_items():
-        values.setdefault(name.removesuffix("[]"), []).append(value)
-    return model.model_validate({k: v[0] if len(v) == 1 else v for k, v in values.items()})
+        values.setdefault(name.removesuffix("[]"), {})[value] = None
+    return model.model_validate(
+        {k: next(iter(v)) if len(v) == 1 else [*v] for k, v in values.items()}
+    )
 
 
 def _note_unknown(model: type[BaseModel], value: dict[str, Any]) -> None:

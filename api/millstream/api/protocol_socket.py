@@ -160,7 +160,7 @@ class ProtocolSocket:
         reader = ThreadReader(state.hub, state.redis, self._thread_id, telling(self._union.wants))
         try:
             if self._reader is None:
-                after = await reader.begin(after) or START
+                after = await reader.begin(after)
             else:
                 await reader.begin(min(after, self._cursor))
         except BaseException:

@@ -3,7 +3,6 @@
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
-from typing import Final
 
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
@@ -11,6 +10,7 @@ from starlette.responses import Response
 from millstream.api.asked import run_request
 from millstream.api.body import answer, path_uuid, query_model, read_list, read_model, settings_of
 from millstream.api.http_settings import HttpSettings
+from millstream.api.resume import comes_back, last_event
 from millstream.api.schemas.run import (
     RunBatch,
     RunCancel,
@@ -26,7 +26,7 @@ from millstream.api.schemas.run import (
 from millstream.api.sse import EventStream, FinalOutput
 from millstream.shared import runs, threads
 from millstream.shared.assistants import GraphDirectory
-from millstream.shared.entries import START, Entry, Position, parse_position
+from millstream.shared.entries import START, Entry
 from millstream.shared.errors import InvalidError, MillstreamError, NotFoundError, UnavailableError
 from millstream.shared.lifecycle import TERMINAL
 from millstream.shared.multitask import CancelAction
@@ -36,8 +36,6 @@ from millstream.shared.runs import RunRecord, Submission
 from millstream.shared.stream import Reader, StreamHub
 from millstream.shared.submission import submission
 from millstream.shared.wire import RunRequest
-
-FROM_THE_START: Final = ("-1", "0", "0-0", "-")
 
 
 def _redis(request: Request) -> Client:
@@ -167,9 +165,10 @@ async def _stream(request: Request, body: RunCreate, thread_id: str | None) -> R
     run_id = str(uuid.uuid4())
     reader, on_leave = await _admit_followed(request, body, run_id, thread_id)
     place = _place(run_id, thread_id)
+    back = comes_back(f"{place}/stream", START, cancel=on_leave is not None)
     return EventStream(
         reader,
-        headers={"content-location": place, "location": f"{place}/stream"},
+        headers={"content-location": place, "location": back},
         keepalive=settings_of(request).keepalive,
         on_leave=on_leave,
     )
@@ -181,10 +180,11 @@ async def _wait(request: Request, body: RunCreate, thread_id: str | None) -> Res
     # The reference names the thread here, of a stateless run too.
     thread = thread_id or runs.stateless_thread_id(run_id)
     place = _place(run_id, thread)
+    back = comes_back(f"{place}/join", cancel=on_leave is not None)
     return FinalOutput(
         reader,
         _output(request, thread, run_id),
-        headers={"content-location": place, "location": f"{place}/join"},
+        headers={"content-location": place, "location": back},
         keepalive=settings_of(request).keepalive,
         on_leave=on_leave,
     )
@@ -276,10 +276,11 @@ async def join(request: Request) -> Response:
     await runs.get_run(_redis(request), thread_id, run_id)
     number = await runs.note_joined(_redis(request), thread_id, run_id)
     place = _place(run_id, thread_id)
+    back = comes_back(f"{place}/join", cancel=query.cancel_on_disconnect)
     return FinalOutput(
         await _hub(request).open(thread_id, run_id, START),
         _output(request, thread_id, run_id),
-        headers={"content-location": place, "location": f"{place}/join"},
+        headers={"content-location": place, "location": back},
         keepalive=settings_of(request).keepalive,
         on_leave=_cancel(request, thread_id, run_id, number)
         if query.cancel_on_disconnect
@@ -298,21 +299,24 @@ async def join_stream(request: Request) -> Response:
     number = await runs.note_joined(_redis(request), thread_id, run_id)
     stateless = "thread_id" not in request.path_params
     place = _place(run_id, None if stateless else thread_id)
+    reader = await _hub(request).open(thread_id, run_id, last_event(request, query.last_event_id))
+    try:
+        begins = await reader.begin()
+    except BaseException:
+        reader.close()
+        raise
+    back = comes_back(
+        f"{place}/stream", begins, modes=query.stream_mode, cancel=query.cancel_on_disconnect
+    )
     return EventStream(
-        await _hub(request).open(thread_id, run_id, _after(request)),
-        headers={"content-location": place, "location": f"{place}/stream"},
+        reader,
+        headers={"content-location": place, "location": back},
         keepalive=settings_of(request).keepalive,
         modes=frozenset(query.stream_mode),
         on_leave=_cancel(request, thread_id, run_id, number)
         if query.cancel_on_disconnect
         else None,
     )
-
-
-def _after(request: Request) -> Position | None:
-    """Returns the position after which the client wants events; None means from now on."""
-    last = request.headers.get("last-event-id", "").strip()
-    return START if last in FROM_THE_START else parse_position(last)
 
 
 # ── End ─────────────────────────────────────────────────────────────────────────────────────

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from millstream.api.body import answer, path_uuid, query_model, read_model, settings_of
 from millstream.api.extract import extracted, parse_path
 from millstream.api.pages import page_headers
+from millstream.api.resume import comes_back, last_event
 from millstream.api.runs import end_run
 from millstream.api.schemas.thread import (
     ThreadCreate,
@@ -29,7 +30,6 @@ from millstream.api.shown import show_thread, show_ttl
 from millstream.api.sse import EventStream
 from millstream.api.state import ask
 from millstream.shared import runs, scripts, thread_search, threads
-from millstream.shared.entries import START, parse_position
 from millstream.shared.errors import ConflictError, NotFoundError, UnavailableError
 from millstream.shared.multitask import CancelAction
 from millstream.shared.thread_search import Wanted
@@ -212,16 +212,12 @@ async def stream(request: Request) -> Response:
         request.app.state.hub, redis, thread_id, telling(frozenset(query.stream_mode))
     )
     try:
-        last = request.headers.get("last-event-id", "").strip()
-        await reader.begin((parse_position(last) or START) if last else None)
+        begins = await reader.begin(last_event(request, query.last_event_id))
     except BaseException:
         reader.close()
         raise
-    # A client whose connection breaks comes back here, by itself, with the last id that it has.
-    place = f"/threads/{thread_id}/stream?{request.url.query}".rstrip("?")
-    return EventStream(
-        reader, headers={"location": place}, keepalive=settings_of(request).keepalive
-    )
+    back = comes_back(f"/threads/{thread_id}/stream", begins, modes=list(query.stream_mode))
+    return EventStream(reader, headers={"location": back}, keepalive=settings_of(request).keepalive)
 
 
 async def delete(request: Request) -> Response:

@@ -325,8 +325,7 @@ class Reader:
         self.news.clear()
         tail = self._tail
         rung = tail.rung
-        if self._cursor is None:
-            await self._begin()
+        await self.begin()
         if not tail.subscribed.is_set() and tail.start is None:
             return []  # nobody would hear of what comes; the doorbell's confirmation is news
         assert self._cursor is not None
@@ -341,20 +340,24 @@ class Reader:
             entries = await self._settle()
         return entries
 
-    async def _begin(self) -> None:
-        """Sets the cursor."""
-        if self._after == START:
-            self._cursor = START
-            return
+    async def begin(self) -> Position:
+        """Sets the cursor, once; returns it, and so the position behind which all is still to be read.
+
+        Raises a redis-py connection error while Redis is away.
+        """
+        if self._cursor is None:
+            self._cursor = START if self._after == START else await self._first_cursor()
+        return self._cursor
+
+    async def _first_cursor(self) -> Position:
         found = await self._hub._redis.xrevrange(self._tail.key, count=1)
         newest = entry_of(found[0]).position if found else START
         if self._after is not None:
             # An id from the future would open the shared window where nothing is yet.
-            self._cursor = min(self._after, newest)
-        elif found and b"end" in found[0][1]:
-            self._cursor = START  # of an ended run, what is kept is all there is
-        else:
-            self._cursor = newest
+            return min(self._after, newest)
+        if found and b"end" in found[0][1]:
+            return START  # of an ended run, what is kept is all there is
+        return newest
 
     async def _catch_up(self, rung: int) -> list[Entry]:
         """Reads a page from Redis; opens the shared window once a reader stands at the head."""

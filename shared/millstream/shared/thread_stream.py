@@ -53,8 +53,7 @@ class ThreadReader:
         self._tell = tell
         self._doorbell = keys.turns(thread_id)
         self._begun = 0  # the number of the last turn that was begun
-        # A turn that is begun in its midst: its number, and where (None: from now on).
-        self._resume: tuple[int, Position | None] = (0, START)
+        self._resume: Position = START  # of a turn that is begun in its midst
         self._turn: Turn | None = None
         self._reader: Reader | None = None
         self._existed = False
@@ -67,7 +66,7 @@ class ThreadReader:
         """Whether the process is about to stop."""
         return self._hub.closing
 
-    async def begin(self, after: Position | None) -> Position | None:
+    async def begin(self, after: Position | None) -> Position:
         """Sets the cursor: behind an event, at the beginning (START), or None: from now on.
 
         A position that the thread has not reached yet, for it was deleted meanwhile and created anew, begins
@@ -79,14 +78,12 @@ class ThreadReader:
             return START
         word, number = newest[0][0].decode(), int(newest[0][1])
         if after is None:
-            status = await self._redis.hget(keys.run(self._thread_id, word), "status")  # type: ignore[misc]
-            self._begun = number - 1 if status in LIVE else number
-            self._resume = (number, None)
-        elif after[0] <= number:
-            self._begun = after[0] if await self._was_told(after) else after[0] - 1
-            self._resume = (after[0], after)
-        else:
+            told = await self._redis.xrevrange(keys.events(self._thread_id, word), count=1)
+            after = entry_of(told[0]).position if told else (number, 0)
+        if after[0] > number:
             return START
+        self._begun = after[0] if await self._was_told(after) else after[0] - 1
+        self._resume = after
         return after
 
     async def _was_told(self, after: Position) -> bool:
@@ -142,7 +139,7 @@ class ThreadReader:
                 number = int(score)
                 turn = await self._kept(number, word.decode())
                 if turn is not None:
-                    start = self._resume[1] if self._resume[0] == number else START
+                    start = self._resume if self._resume[0] == number else START
                     reader = await self._hub.open(self._thread_id, turn.word, start)
                     reader.news = self.news
                     self._begun, self._turn, self._reader = number, turn, reader

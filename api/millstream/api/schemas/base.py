@@ -1,9 +1,9 @@
 """What all requests have in common."""
 
-from typing import Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final
 
 import msgspec
-from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 FARTHEST: Final = 2**53  # of an offset: what every client and Redis can count to
 
@@ -44,3 +44,10 @@ def _listed(value: Any) -> Any:
 
 
 Listed = BeforeValidator(_listed)  # `a`, `a,b`, `["a","b"]` or a repeated parameter
+LastEventId = Annotated[
+    str,
+    Field(
+        pattern=r"^(-1?|0|\d{1,19}-\d{1,19})?$",
+        description="For clients that can't send the header `Last-Event-ID`, which goes before it.",
+    ),
+]

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, RootModel, model_validator
 
-from millstream.api.schemas.base import FARTHEST, Listed, QueryModel, RequestModel
+from millstream.api.schemas.base import FARTHEST, LastEventId, Listed, QueryModel, RequestModel
 from millstream.shared.lifecycle import RunStatus
 from millstream.shared.multitask import CancelAction, Strategy
 from millstream.shared.run_metadata import what_is_wrong
@@ -272,3 +272,4 @@ class RunJoinStream(RunJoin):
     """Query of `GET …/stream`."""
 
     stream_mode: Annotated[list[StreamMode], Listed] = []
+    last_event_id: LastEventId = ""

@@ -13,7 +13,7 @@ from pydantic import (
 )
 
 from millstream.api.extract import parse_path
-from millstream.api.schemas.base import FARTHEST, Listed, QueryModel, RequestModel
+from millstream.api.schemas.base import FARTHEST, LastEventId, Listed, QueryModel, RequestModel
 from millstream.api.schemas.run import Command
 from millstream.shared.leaves import DEEPEST, depth
 from millstream.shared.lifecycle import ThreadStatus
@@ -114,6 +114,7 @@ class ThreadStreamQuery(QueryModel):
         default=["run_modes"],
         description="All that runs tell; when they begin and end; states written from outside.",
     )
+    last_event_id: LastEventId = ""
 
 
 def _not_too_deep(value: dict[str, Any]) -> dict[str, Any]:
