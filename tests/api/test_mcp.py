@@ -1,5 +1,6 @@
 """Assistants as tools, by the official client of the Model Context Protocol and by hand."""
 
+import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator
@@ -140,10 +141,14 @@ async def test_who_leaves_has_the_run_cancelled(system: Running, http: httpx.Asy
         async with http.stream("POST", "/mcp/", json=request, headers=ACCEPT) as response:
             assert response.status_code == 200
 
+            reading = asyncio.create_task(response.aread())
+
             async def begun() -> set[str]:
+                assert not reading.done(), response.text
                 return await live() - before
 
             [run] = await until(begun)
+            reading.cancel()
 
         async def ended() -> bool:
             return run not in await live()

@@ -50,8 +50,8 @@ async def test_headers_of_a_stream(http: httpx.AsyncClient, thread: str, statele
     run = parse_sse(response.text)[0][1]
     assert isinstance(run, dict)
     assert place == f"{base}/{run['run_id']}"
-    again = f"{place}/stream?cancel_on_disconnect=1&last_event_id=0-0"  # `cancel` is the default
-    assert response.headers["location"] == again
+    back = f"{place}/stream?cancel_on_disconnect=1&last_event_id=0-0"  # `cancel` is the default
+    assert response.headers["location"] == back
     assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
     assert response.headers["cache-control"] == "no-store"
     assert response.headers["x-accel-buffering"] == "no"

@@ -18,7 +18,7 @@ from typing import Any
 
 from bench import savers, threads
 from bench.client import Client, Load, Timing
-from harness.processes import Fleet
+from harness.processes import FreshFleet
 from millstream.cli.embedded import EmbeddedRedis
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -113,7 +113,7 @@ async def whole_runs(options: argparse.Namespace) -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
         EmbeddedRedis(Path(folder), appendonly=False) as redis,
-        Fleet(redis.url, N_JOBS_PER_WORKER="30") as fleet,
+        FreshFleet(redis.url, N_JOBS_PER_WORKER="30") as fleet,
     ):
         api = fleet.api().wait_ready()
         workers = [fleet.worker() for _ in range(options.workers)]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.client import Client
-from harness.processes import Fleet
+from harness.processes import FreshFleet
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared.redis import connect
 from millstream.shared.scripts.create_thread import SCRIPT, arguments
@@ -78,7 +78,7 @@ async def measure(number: int) -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
         EmbeddedRedis(Path(folder), appendonly=False) as redis,
-        Fleet(redis.url) as fleet,
+        FreshFleet(redis.url) as fleet,
     ):
         client = Client(fleet.api().wait_ready().url)
         await make(redis.url, few, 0)

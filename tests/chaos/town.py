@@ -113,6 +113,7 @@ class Town:
             "millstream.cli.leash",
             [str(int(signal.SIGKILL)), str(os.getpid()), sys.executable, "-m", module, *options],
             {"REDIS_URL": self.redis.url, "PYTHONPATH": path, **ENV},
+            fresh=True,
         )
 
     def replace(self, post: Post) -> None:

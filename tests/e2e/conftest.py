@@ -52,8 +52,9 @@ class Yard:
         return self.fleet.worker(BEHAVIOUR, **self._worker_env)
 
     def hire(self, **env: str) -> Process:
-        """Starts a worker that is not of the crew: who hires it ends it."""
-        return self.fleet.worker(BEHAVIOUR, **{**self._worker_env, **env})
+        """Starts a worker of the crew with settings of its own: who hires it ends it."""
+        self._crew.append(self.fleet.worker(BEHAVIOUR, **{**self._worker_env, **env}))
+        return self._crew[-1]
 
     def worker(self, pid: int) -> Process:
         """Returns the worker of the crew with that process id."""

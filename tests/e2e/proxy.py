@@ -1,6 +1,7 @@
 """A TCP proxy between a client and an API, which cuts one connection in mid-stream."""
 
 import asyncio
+import re
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
@@ -68,10 +69,11 @@ class CuttingProxy:
         async def down() -> None:
             seen = 0
             while data := await back.read(65536):
-                seen += data.count(b"event: ")
+                events = [found.start() for found in re.finditer(b"event: ", data)]
+                seen += len(events)
                 if not self.cuts and seen > self._after:
                     self.cuts += 1
-                    writer.write(data[: data.rindex(b"event: ") + 12])
+                    writer.write(data[: events[self._after - seen] + 12])
                     await writer.drain()
                     return
                 writer.write(data)

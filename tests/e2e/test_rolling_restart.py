@@ -53,8 +53,8 @@ async def test_a_rolling_restart_is_no_event_for_clients(works: Yard, grace: str
     env = {"N_JOBS_PER_WORKER": "150", "BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS": grace}
     works.crew(0, most=0)
     old_api, new_api = works.fleet.api(), works.fleet.api()
-    old = [works.hire(**env), works.hire(**env)]
-    for process in (*old, old_api, new_api):
+    old = works.hire(**env)
+    for process in (old, old_api, new_api):
         process.wait_ready()
     threads = [await Thread.create(works.url) for _ in range(4)]
     async with Gate() as gate:
@@ -72,16 +72,16 @@ async def test_a_rolling_restart_is_no_event_for_clients(works: Yard, grace: str
             return all([await thread.status() == "busy" for thread in threads])
 
         await until(all_run)
-        new = [works.hire(**env).wait_ready(), works.hire(**env).wait_ready()]
+        new = works.hire(**env).wait_ready()
         gate.lead_to(new_api.url)
-        for process in (old_api, *old):
+        for process in (old_api, old):
             process.send(signal.SIGTERM)
         for parts in await asyncio.gather(*python):
             check([(part.event, part.data) for part in parts])
         for seen in await asyncio.gather(*script):
             check([(part["event"], part["data"]) for part in seen["parts"]])
-        for process in (old_api, *old):
+        for process in (old_api, old):
             await asyncio.to_thread(process.wait)
-    for process in (new_api, *new):
+    for process in (new_api, new):
         assert process.process.poll() is None
         await asyncio.to_thread(process.stop)

@@ -12,7 +12,7 @@ import pytest
 from redis import Redis
 
 from e2e.wire import ask
-from harness.processes import Fleet, Process
+from harness.processes import FreshFleet, Process
 from harness.waiting import until
 from millstream.cli.embedded import EmbeddedRedis
 
@@ -44,7 +44,7 @@ def said(process: Process, text: str) -> list[str]:
 async def test_eviction_and_forgetting_are_warned_of(bare: EmbeddedRedis) -> None:
     with (
         configured(bare, maxmemory="100mb", maxmemory_policy="allkeys-lru", save=""),
-        Fleet(bare.url) as fleet,
+        FreshFleet(bare.url) as fleet,
     ):
         for process in (fleet.api(), fleet.worker()):
             process.wait_ready()
@@ -56,7 +56,7 @@ async def test_eviction_and_forgetting_are_warned_of(bare: EmbeddedRedis) -> Non
 
 
 async def test_of_a_redis_that_keeps_its_data_nothing_is_said(bare: EmbeddedRedis) -> None:
-    with configured(bare, appendonly="yes") as client, Fleet(bare.url) as fleet:
+    with configured(bare, appendonly="yes") as client, FreshFleet(bare.url) as fleet:
         worker, api = fleet.worker().wait_ready(), fleet.api().wait_ready()
         await until(lambda: asked(client))
         assert not said(worker, "Redis ")
@@ -67,7 +67,7 @@ async def test_a_redis_that_may_not_be_asked_is_taken_as_it_is(bare: EmbeddedRed
     with configured(bare) as client:
         client.acl_setuser("bob", enabled=True, passwords=["+pw"], keys="*", channels="*",
                            categories=["+@all"], commands=["-config", "-info"])  # fmt: skip
-        with Fleet(bare.url.replace("redis://", "redis://bob:pw@")) as fleet:
+        with FreshFleet(bare.url.replace("redis://", "redis://bob:pw@")) as fleet:
             worker, api = fleet.worker().wait_ready(), fleet.api().wait_ready()
             assert (await ask(api.url, "GET", "/ok"))[0] == 200
             await until(lambda: asked(client, "cmdstat_info", "rejected_calls", 2))
@@ -84,7 +84,7 @@ def asked(client: "Redis", command: str = "cmdstat_config|get", what: str = "cal
 
 async def test_an_api_that_starts_without_redis_says_it_later(bare: EmbeddedRedis) -> None:
     bare.kill()
-    with Fleet(bare.url) as fleet:
+    with FreshFleet(bare.url) as fleet:
         api = fleet.api().wait_ready()
         worker = fleet.worker()
         assert worker.wait() == 1
@@ -118,7 +118,7 @@ def low_port() -> int:
 
 async def test_a_cluster_is_refused(tmp_path: Path) -> None:
     cluster = Cluster(tmp_path / "cluster", modules=False, port=low_port())
-    with cluster as server, Fleet(server.url) as fleet:
+    with cluster as server, FreshFleet(server.url) as fleet:
         worker, api = fleet.worker(), fleet.api().wait_ready()
         assert worker.wait() == 1
         [line] = said(worker, "Cluster, which is not supported yet")
@@ -130,7 +130,7 @@ async def test_a_cluster_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("url", ["redis+sentinel://:secret@127.0.0.1:1", "http://:secret@x"])
 async def test_a_url_that_nobody_understands_ends_both_with_a_sentence(url: str) -> None:
-    with Fleet(url) as fleet:
+    with FreshFleet(url) as fleet:
         for process in (fleet.api(), fleet.worker()):
             assert process.wait() == 1
             assert len(process.lines) == 1, process.lines

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from harness.forked import Forked
+
 EXAMPLES = Path(__file__).parents[2] / "examples" / "langgraph.json"
 GRAPHS = Path(__file__).parents[1] / "graphs" / "langgraph.json"
 NEWER = Path(__file__).with_name("newer.py")
@@ -20,25 +22,35 @@ STOP_SECONDS = 15.0
 class Process:
     """One process of the product: started, ready, and ended by the test that started it.
 
+    `fresh` starts an interpreter for it, as users do; else it is forked from one that has imported the product.
     `newer` makes it one of the next version, with a wire protocol of its own.
     """
 
     def __init__(
-        self, module: str, arguments: list[str], env: dict[str, str], *, newer: bool = False
+        self,
+        module: str,
+        arguments: list[str],
+        env: dict[str, str],
+        *,
+        fresh: bool = False,
+        newer: bool = False,
     ) -> None:
-        self._arguments = [sys.executable, str(NEWER) if newer else "-m", module, *arguments]
-        self._env = {**os.environ, "LOG_LEVEL": "WARNING", **env}
+        whole = {**os.environ, "LOG_LEVEL": "WARNING", **env}
         self.ready: dict[str, Any] = {}
         self.lines: list[str] = []
         self._is_ready = threading.Event()
-        self.process = subprocess.Popen(
-            self._arguments,
-            env=self._env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+        self.process: Forked | subprocess.Popen[str]
+        if fresh or newer:
+            self.process = subprocess.Popen(
+                [sys.executable, str(NEWER) if newer else "-m", module, *arguments],
+                env=whole,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
+        else:
+            self.process = Forked(module, arguments, whole)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -96,6 +108,8 @@ class Process:
 class Fleet:
     """Processes that share one Redis; all are ended with the fleet."""
 
+    fresh = False
+
     def __init__(self, redis_url: str, **env: str) -> None:
         self.redis_url = redis_url
         self.env = {"REDIS_URL": redis_url, **env}
@@ -135,6 +149,12 @@ class Fleet:
     def _start(
         self, module: str, arguments: list[str], env: dict[str, str], *, newer: bool = False
     ) -> Process:
-        process = Process(module, arguments, {**self.env, **env}, newer=newer)
+        process = Process(module, arguments, {**self.env, **env}, fresh=self.fresh, newer=newer)
         self.processes.append(process)
         return process
+
+
+class FreshFleet(Fleet):
+    """Each process has an interpreter of its own from the start, as users have it."""
+
+    fresh = True

@@ -1,9 +1,12 @@
 """A receiver of webhooks: a real HTTP server that notes what it is told and answers as it is bid."""
 
 import json
+import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -28,6 +31,35 @@ class Told:
         return found
 
 
+class _Server(ThreadingHTTPServer):
+    """One that knows its connections."""
+
+    daemon_threads = True
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self._open: set[Any] = set()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Says nothing of connections that were broken off."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+    def break_off(self) -> None:
+        """Breaks the open connections off."""
+        for request in list(self._open):
+            with suppress(OSError):
+                request.shutdown(socket.SHUT_RDWR)
+
+
 class Receiver:
     """Listens on a port of its own, which stays the same when it is stopped and started."""
 
@@ -35,7 +67,7 @@ class Receiver:
         self.told: list[Told] = []
         self.answer = answer or (lambda told: (200, {}))
         self._port = 0
-        self._server: ThreadingHTTPServer | None = None
+        self._server: _Server | None = None
         self.start()
 
     @property
@@ -68,16 +100,16 @@ class Receiver:
             def log_message(self, *words: Any) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", self._port), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", self._port), Handler)
         self._port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def stop(self) -> None:
-        """Nobody answers any more: connections are refused."""
+        """Nobody answers any more: connections are refused, and those that are open are broken off."""
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
+            self._server.break_off()
             self._server = None
 
     def __enter__(self) -> Self:
