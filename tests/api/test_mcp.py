@@ -123,13 +123,12 @@ async def test_what_is_refused(system: Running, http: httpx.AsyncClient) -> None
 
 async def test_who_leaves_has_the_run_cancelled(system: Running, http: httpx.AsyncClient) -> None:
     mark = str(uuid.uuid4())
-    knobs = {"configurable": {"tokens": 100, "delay": 0.3}}
-    body = {"graph_id": "chat", "name": mark, "config": knobs}
+    knobs = {"configurable": {"n": 100, "delay": 0.3}}
+    body = {"graph_id": "steps", "name": mark, "config": knobs}
     assistant = (await http.post("/assistants", json=body)).json()["assistant_id"]
-    arguments = {"messages": [{"role": "user", "content": "hello"}]}
     request = {
         "jsonrpc": "2.0", "id": 1, "method": "tools/call",
-        "params": {"name": mark, "arguments": arguments},
+        "params": {"name": mark, "arguments": {}},
     }  # fmt: skip
     redis = connect(system.fleet.redis_url)
 
