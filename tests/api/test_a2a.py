@@ -2,20 +2,19 @@
 
 import asyncio
 import json
-import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import httpx
 import pytest
-from a2a.client.card_resolver import A2ACardResolver
-from a2a.client.client import Client, ClientConfig
-from a2a.client.client_factory import ClientFactory
+from a2a.client.client import Client
 from a2a.types import a2a_pb2 as pb
 from a2a.utils.errors import A2AError
 from google.protobuf.json_format import ParseDict
 
 from api.told import NOBODY, Running, detail
+from harness.agents import agent_at, message
 from harness.waiting import until
 
 DONE = pb.TASK_STATE_COMPLETED
@@ -24,24 +23,7 @@ Agent = Callable[..., Any]
 
 @pytest.fixture
 async def agent(system: Running, http: httpx.AsyncClient) -> Agent:
-    async def agent_of(graph: str, *, streaming: bool = True, polling: bool = False) -> Client:
-        card = await A2ACardResolver(http, f"{system.url}/a2a/{graph}").get_agent_card()
-        config = ClientConfig(streaming=streaming, polling=polling, httpx_client=http)
-        return ClientFactory(config).create(card)
-
-    return agent_of
-
-
-def message(*parts: Any, task: str = "", context: str = "") -> pb.SendMessageRequest:
-    found = [pb.Part(text=part) if isinstance(part, str) else part for part in parts]
-    said = pb.Message(
-        message_id=str(uuid.uuid4()),
-        role=pb.ROLE_USER,
-        parts=found,
-        task_id=task,
-        context_id=context,
-    )
-    return pb.SendMessageRequest(message=said)
+    return partial(agent_at, http, system.url)
 
 
 async def events(client: Client, request: pb.SendMessageRequest) -> list[pb.StreamResponse]:

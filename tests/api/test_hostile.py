@@ -269,6 +269,7 @@ async def test_odd_queries_of_a_list(
         ("join?cancel_on_disconnect=maybe", "cancel_on_disconnect"),
         ("stream?cancel_on_disconnect=2", "cancel_on_disconnect"),
         ("stream?last_event_id=x", "last_event_id"),
+        ("stream?last_event_id=\u0663-0", "last_event_id"),
         ("stream?last_event_id=1-1&last_event_id=1-2", "last_event_id"),
         ("stream?stream_mode=bogus", "stream_mode"),
         ("stream?stream_mode=values,bogus", "stream_mode"),

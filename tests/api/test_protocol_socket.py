@@ -1,76 +1,22 @@
 """The event streaming protocol over a WebSocket: the same commands, the same events."""
 
-import asyncio
-import json
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
 import pytest
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
 
 from api.told import Running
 from harness.following import ALL, follow, start
+from harness.sockets import socket
 from harness.waiting import until
-
-
-class Socket:
-    """One connection: what is sent, what was answered, what was told."""
-
-    def __init__(self, connection: ClientConnection) -> None:
-        self.connection = connection
-        self.events: list[dict[str, Any]] = []
-        self.replies: dict[Any, dict[str, Any]] = {}
-        self.code: int | None = None
-
-    async def listen(self) -> None:
-        try:
-            async for frame in self.connection:
-                told = json.loads(frame)
-                if told["type"] == "event":
-                    self.events.append(told)
-                else:
-                    self.replies[told["id"]] = told
-        except ConnectionClosed:
-            pass
-        self.code = self.connection.close_code
-
-    async def send(self, number: int, method: str, **params: Any) -> dict[str, Any]:
-        await self.connection.send(json.dumps({"id": number, "method": method, "params": params}))
-        await until(lambda: number in self.replies)
-        return self.replies[number]
-
-    async def subscribe(self, number: int, *channels: str, **more: Any) -> str:
-        reply = await self.send(number, "subscription.subscribe", channels=list(channels), **more)
-        assert reply["type"] == "success", reply
-        return str(reply["result"]["subscription_id"])
-
-    async def got(self, count: int) -> list[dict[str, Any]]:
-        await until(lambda: len(self.events) >= count, what=f"{count} events in {self.events}")
-        return self.events
-
-
-@asynccontextmanager
-async def socket(system: Running, thread: str) -> AsyncIterator[Socket]:
-    url = f"{system.url.replace('http', 'ws')}/threads/{thread}/stream/events"
-    async with connect(url) as connection:
-        opened = Socket(connection)
-        listening = asyncio.create_task(opened.listen())
-        try:
-            yield opened
-        finally:
-            listening.cancel()
-            await asyncio.gather(listening, return_exceptions=True)
 
 
 async def test_commands_and_events_on_one_connection(
     system: Running, http: httpx.AsyncClient
 ) -> None:
     thread = str(uuid.uuid4())
-    async with socket(system, thread) as client, follow(http, thread) as following:
+    async with socket(system.url, thread) as client, follow(http, thread) as following:
         await client.subscribe(1, *ALL)
         reply = await client.send(2, "run.start", assistant_id="approval", input={"topic": "t"})
         assert reply["meta"] == {"applied_through_seq": 0}
@@ -89,7 +35,7 @@ async def test_commands_and_events_on_one_connection(
 async def test_subscriptions_add_up_and_nothing_is_told_twice(
     system: Running, http: httpx.AsyncClient, thread: str
 ) -> None:
-    async with socket(system, thread) as client, follow(http, thread) as following:
+    async with socket(system.url, thread) as client, follow(http, thread) as following:
         lifecycle = await client.subscribe(1, "lifecycle")
         await start(http, thread, "steps")
         whole = list(await following.ended())
@@ -114,10 +60,10 @@ async def test_a_client_goes_on_where_it_was(
         await start(http, thread, "nested", input={"text": "x"})
         whole = list(await following.ended())
     for cut in (0, len(whole) // 2, len(whole) - 2):
-        async with socket(system, thread) as client:
+        async with socket(system.url, thread) as client:
             await client.subscribe(1, *ALL, since=whole[cut]["seq"])
             assert await client.got(len(whole) - cut - 1) == whole[cut + 1 :]
-    async with socket(system, thread) as client:
+    async with socket(system.url, thread) as client:
         await client.subscribe(1, *ALL, since=2**52)
         assert await client.got(len(whole)) == whole
 
@@ -144,7 +90,7 @@ async def test_a_client_goes_on_where_it_was(
 async def test_refusals_leave_the_connection_open(
     system: Running, thread: str, frame: str, number: Any, code: str, word: str
 ) -> None:
-    async with socket(system, thread) as client:
+    async with socket(system.url, thread) as client:
         await client.connection.send(frame)
         await until(lambda: number in client.replies)
         reply = client.replies.pop(number)
@@ -156,16 +102,16 @@ async def test_refusals_leave_the_connection_open(
 async def test_threads_that_are_none_or_go(
     system: Running, http: httpx.AsyncClient, thread: str
 ) -> None:
-    async with socket(system, "zzz") as client:
+    async with socket(system.url, "zzz") as client:
         await until(lambda: client.code == 4422)
-    async with socket(system, thread) as client:
+    async with socket(system.url, thread) as client:
         await client.subscribe(1, "values")
         await http.delete(f"/threads/{thread}")
         await until(lambda: client.code == 4404)
 
 
 async def test_too_many_subscriptions(system: Running, thread: str) -> None:
-    async with socket(system, thread) as client:
+    async with socket(system.url, thread) as client:
         for number in range(100):
             await client.subscribe(number, "lifecycle")
         reply = await client.send(100, "subscription.subscribe", channels=["lifecycle"])

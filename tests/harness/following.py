@@ -9,19 +9,10 @@ from typing import Any
 import httpx
 
 from harness.waiting import until
+from millstream.shared.protocol import CHANNELS
 
 Event = dict[str, Any]
-ALL = [
-    "values",
-    "updates",
-    "messages",
-    "tools",
-    "lifecycle",
-    "input",
-    "checkpoints",
-    "tasks",
-    "custom",
-]
+ALL = list(CHANNELS)
 
 
 class Following:

@@ -7,7 +7,7 @@ Source: a2a-protocol.org; the LangGraph Platform API for the path.
 
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -52,6 +52,7 @@ from millstream.shared.errors import (
 from millstream.shared.lifecycle import TERMINAL
 from millstream.shared.redis import AWAY
 from millstream.shared.runs import RunRecord
+from millstream.shared.stream import Reader
 from millstream.shared.wire import RunRequest
 
 VERSIONS: Final = ("1.0", "0.3")
@@ -146,15 +147,12 @@ class Agents(RequestHandler):
         """Sends a message; the task, and then what becomes of it."""
         request: Request = context.state["request"]
         with _told():
-            async with _sent(request, params) as (task, run):
-                yield await _now(request, task, 0)
-                telling = _Telling(task)
-                async with aclosing(run.entries()) as entries:
-                    async for entry in entries:
-                        for event in telling.of(entry):
-                            yield event
-            for event in telling.ended(await _now(request, task, 0)):
-                yield event
+            async with (
+                _sent(request, params) as (task, run),
+                aclosing(_tell(request, task, run.reader)) as events,
+            ):
+                async for event in events:
+                    yield event
 
     @validate_request_params
     async def on_subscribe_to_task(
@@ -168,17 +166,10 @@ class Agents(RequestHandler):
                 raise UnsupportedOperationError(message="The task has ended, or waits for input.")
             hub = request.app.state.hub
             reader = await hub.open(task.thread_id, record.spec.run_id, None)
-            try:
-                yield await _now(request, task, 0)
-                telling = _Telling(task)
-                async with aclosing(entries_of(reader)) as entries:
-                    async for entry in entries:
-                        for event in telling.of(entry):
-                            yield event
-            finally:
-                reader.close()
-            for event in telling.ended(await _now(request, task, 0)):
-                yield event
+            with closing(reader):
+                async with aclosing(_tell(request, task, reader)) as events:
+                    async for event in events:
+                        yield event
 
     @validate_request_params
     async def on_get_task(
@@ -353,6 +344,18 @@ async def _require_messages(request: Request) -> None:
         raise UnsupportedOperationError(
             message=f"Graph {resolved.graph.graph_id!r} has no `messages` in its state: A2A needs them."
         )
+
+
+async def _tell(request: Request, task: TaskId, reader: Reader) -> AsyncGenerator[Event, None]:
+    """The task as it is, and what becomes of it, to its end."""
+    yield await _now(request, task, 0)
+    telling = _Telling(task)
+    async with aclosing(entries_of(reader)) as entries:
+        async for entry in entries:
+            for event in telling.of(entry):
+                yield event
+    for event in telling.ended(await _now(request, task, 0)):
+        yield event
 
 
 def _history(given: Any) -> int | None:

@@ -47,7 +47,7 @@ Listed = BeforeValidator(_listed)  # `a`, `a,b`, `["a","b"]` or a repeated param
 LastEventId = Annotated[
     str,
     Field(
-        pattern=r"^(-1?|0|\d{1,19}-\d{1,19})?$",
+        pattern=r"^(-1?|0|[0-9]{1,19}-[0-9]{1,19})?$",
         description="For clients that can't send the header `Last-Event-ID`, which goes before it.",
     ),
 ]
