@@ -113,7 +113,11 @@ def _careful(kind: type[Any]) -> type[Any]:
             """Sends the command; raises the CancelledError that came meanwhile."""
             task = asyncio.current_task()
             before = task.cancelling() if task else 0
-            await super().send_packed_command(command, check_health)
+            try:
+                await super().send_packed_command(command, check_health)
+            except RuntimeError as error:
+                # uvloop's word for a connection that is closed, and that nobody has read from since.
+                raise RedisConnectionError(f"the connection is closed: {error}") from None
             if task and task.cancelling() > before:
                 await self.disconnect(nowait=True)  # nobody will read the reply
                 raise asyncio.CancelledError
