@@ -118,5 +118,5 @@ async def test_each_is_told_though_the_receiver_is_down_and_a_worker_is_killed(s
 
     seen_before = {told.json["run_id"] for told in site.receiver.told[:lost]}
     await until(all_told, within=60, what="those that the dead worker had are told again")
-    await until(lambda: {t.json["run_id"] for t in site.receiver.told} >= runs, within=100)
+    await until(lambda: {t.json["run_id"] for t in site.receiver.told} >= runs, within=60)
     assert all(told.headers["webhook-id"] == told.json["run_id"] for told in site.receiver.told)

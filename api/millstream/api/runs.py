@@ -296,12 +296,12 @@ async def join_stream(request: Request) -> Response:
     thread_id, run_id = _ids(request)
     query = query_model(request, RunJoinStream)
     await runs.get_run(_redis(request), thread_id, run_id)
-    number = await runs.note_joined(_redis(request), thread_id, run_id)
     stateless = "thread_id" not in request.path_params
     place = _place(run_id, None if stateless else thread_id)
     reader = await _hub(request).open(thread_id, run_id, last_event(request, query.last_event_id))
     try:
         begins = await reader.begin()
+        number = await runs.note_joined(_redis(request), thread_id, run_id)
     except BaseException:
         reader.close()
         raise

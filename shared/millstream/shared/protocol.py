@@ -30,10 +30,7 @@ CHANNELS: Final = (
     "custom",
 )
 NAMED: Final = "custom:"  # begins the channel of custom events of one name
-INDEX_BITS: Final = (
-    30  # of a seq: places in one turn; JavaScript counts to 2**53, which leaves 2**23 turns
-)
-
+INDEX_BITS: Final = 30  # of a seq: places in one turn; JavaScript counts to 2**53: 2**23 turns
 LAST_SEQ: Final = 2**53 - 1
 
 

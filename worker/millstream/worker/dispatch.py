@@ -92,7 +92,7 @@ class RunWorker(Worker):
     def _speak_last(self) -> None:
         """Puts the next scan off, after a time in which nobody could renew: who still holds a run
         speaks first, so that an outage costs no run an attempt."""
-        self._next_scan = self.loop.time() + min(SCAN, self._settings.lease / 3)
+        self._next_scan = self.loop.time() + min(SCAN, self._settings.lease)
 
     async def drain(self, hurry: asyncio.Event) -> None:
         """Takes no more runs; those in flight may end within the grace, then are handed back for
