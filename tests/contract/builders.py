@@ -11,9 +11,9 @@ from millstream.shared.lifecycle import Cause, RunStatus
 from millstream.shared.multitask import Strategy
 from millstream.shared.redis import Client
 from millstream.shared.runs import Submission
-from millstream.shared.scripts import Claim
+from millstream.shared.scripts import Batch, Claim
 from millstream.shared.scripts.renew import SCRIPT as RENEW
-from millstream.shared.scripts.renew import arguments
+from millstream.shared.scripts.renew import call
 from millstream.shared.threads import new_thread_fields
 from millstream.shared.wire import PROTOCOL, GraphInfo, RunKwargs, RunSpec
 
@@ -80,6 +80,7 @@ async def try_claim(
     *,
     token: str | None = None,
     graphs: Sequence[str] | None = None,
+    spare_ms: int = 0,
 ) -> Claim | None:
     return await scripts.claim(
         redis,
@@ -91,6 +92,7 @@ async def try_claim(
         lease_ms=LEASE_MS,
         max_attempts=ATTEMPTS,
         events_ttl=EVENTS_TTL,
+        spare_ms=spare_ms,
     )
 
 
@@ -120,12 +122,12 @@ async def overtaken(redis: Client, spec: RunSpec | None = None) -> tuple[Claim, 
 
 async def write(redis: Client, claim: Claim, number: int, *words: str | bytes) -> bool:
     """Appends one batch of events."""
-    [written] = await scripts.append(redis, [(claim, number, words)], max_events=50_000)
-    return written
+    [written] = await scripts.append(redis, [Batch(claim, number, words)], max_events=50_000)
+    return written is not None
 
 
 async def renew(redis: Client, claim: Claim, lease_ms: int = LEASE_MS) -> str:
-    reply = await RENEW(redis, *arguments(claim, lease_ms))
+    reply = await redis.eval(RENEW.source, *call(claim, lease_ms))  # type: ignore[misc, arg-type]
     return str(reply.decode())
 
 
@@ -137,6 +139,7 @@ async def end(
     settled: str = "idle",
     interrupts: bytes | None = None,
     events: Sequence[str | bytes] = (),
+    after: int = 0,
     output: bytes = b"",
     error: bytes = b"",
 ) -> RunStatus | None:
@@ -152,6 +155,7 @@ async def end(
         stream_ttl=STREAM_TTL,
         thread=thread,
         events=events,
+        after=after,
         output=output,
         error=error,
     )

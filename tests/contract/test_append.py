@@ -17,6 +17,7 @@ from contract.builders import (
 from harness.waiting import until
 from millstream.shared import keys, scripts
 from millstream.shared.redis import Client
+from millstream.shared.scripts import Batch
 
 
 async def test_events_are_kept_in_order_byte_by_byte(any_redis: Client) -> None:
@@ -60,7 +61,7 @@ async def test_an_append_keeps_the_streams_ttl(any_redis: Client) -> None:
 async def test_a_stream_is_trimmed_to_about_the_most(any_redis: Client) -> None:
     claim = await running(any_redis)
     words = [word for n in range(1000) for word in ("values", str(n))]
-    await scripts.append(any_redis, [(claim, 1, words)], max_events=200)
+    await scripts.append(any_redis, [Batch(claim, 1, words)], max_events=200)
     kept = [data for _, data in await events_of(any_redis, claim.spec)]
     assert 200 <= len(kept) <= 400
     assert kept == list(range(1000 - len(kept), 1000))
@@ -71,9 +72,9 @@ async def test_many_runs_are_written_in_one_call_and_each_is_answered_for(
 ) -> None:
     claims = [await running(any_redis) for _ in range(3)]
     lost, _ = await overtaken(any_redis)
-    batches = [(claim, 1, ["values", str(n)]) for n, claim in enumerate([*claims, lost])]
+    batches = [Batch(claim, 1, ["values", str(n)]) for n, claim in enumerate([*claims, lost])]
     await any_redis.script_flush()
-    assert await scripts.append(any_redis, batches, max_events=500) == [True, True, True, False]
+    assert await scripts.append(any_redis, batches, max_events=500) == [2, 2, 2, None]
     for n, claim in enumerate(claims):
         assert (await events_of(any_redis, claim.spec))[1:] == [("values", n)]
 
@@ -137,3 +138,34 @@ async def test_a_batch_that_arrives_late_changes_nothing(any_redis: Client) -> N
         assert await write(any_redis, claim, number, "values", str(number))
     values = [data for name, data in await events_of(any_redis, claim.spec) if name == "values"]
     assert values == [1, 2, 3]
+
+
+@pytest.mark.parametrize("told", ["nothing", "an event", "the end"])
+async def test_redis_gives_no_id_again_though_it_forgot_events(
+    real_redis: Client, told: str
+) -> None:
+    """Whoever has seen the forgotten ones goes on after them, and must miss nothing."""
+    claim = await running(real_redis)
+    run = keys.run(claim.spec.thread_id, claim.spec.run_id)
+    events = keys.events(claim.spec.thread_id, claim.spec.run_id)
+    assert claim.index == 1
+    await scripts.append(real_redis, [Batch(claim, 1, ["custom", "1"])], max_events=50)
+    kept = [(key, await real_redis.dump(key)) for key in (run, events)]
+    [seen] = await scripts.append(
+        real_redis, [Batch(claim, 2, ["custom", "2", "custom", "3"], 2)], max_events=50
+    )
+    assert seen == 4
+    for key, value in kept:
+        await real_redis.restore(key, 0, value, replace=True)
+
+    if told == "an event":
+        batch = Batch(claim, 3, ["custom", "4"], seen)
+        for _ in range(2):  # a repeat has the same answer
+            assert await scripts.append(real_redis, [batch], max_events=50) == [5]
+    if told == "the end":
+        await end(real_redis, claim, events=["custom", "4"], after=seen)
+    ids = [(i.decode(), next(iter(e.values()))) for i, e in await real_redis.xrange(events)]
+    assert ids[1] == ("1-2", b"1")
+    assert [i for i, _ in ids[2:]] == {
+        "nothing": [], "an event": ["1-5"], "the end": ["1-5", "1-6"],
+    }[told]  # fmt: skip

@@ -19,6 +19,7 @@ from contract.builders import (
     overtaken,
     queued,
     record,
+    renew,
     running,
     take,
     thread_of,
@@ -31,6 +32,8 @@ from millstream.shared.lifecycle import Cause
 from millstream.shared.queue import redis_time
 from millstream.shared.redis import Client
 from millstream.shared.wire import PROTOCOL
+
+SPARE_MS = 20_000
 
 
 async def test_a_claim_leases_the_run_and_makes_its_thread_busy(any_redis: Client) -> None:
@@ -79,6 +82,7 @@ async def test_a_lapsed_lease_is_taken_over_with_the_next_attempt_and_a_higher_f
 ) -> None:
     old, new = await overtaken(any_redis)
     assert (new.fence > old.fence, new.attempt, new.is_first) == (True, old.attempt + 1, False)
+    assert (old.index, new.index) == (1, 2)
     assert (new.spec, new.created_at) == (old.spec, old.created_at)
     found = await record(any_redis, new.spec)
     assert (found["status"], found["control"]) == ("running", keys.control("w2"))
@@ -205,11 +209,57 @@ async def test_a_claim_sent_again_after_a_lost_reply_has_the_same_answer(
     assert await try_claim(any_redis, spec, token="t1") == claim
     assert await try_claim(any_redis, spec, token="t2") is None
     assert await dump(any_redis) == before
+    record_before = await record(any_redis, spec)
     await make_due(any_redis, spec)
-    later = await try_claim(any_redis, spec, token="t1")  # lapsed: that is a claim of its own
-    assert later is not None
+    # The lease lapsed before the answer came: nobody has used it, so it begins anew.
+    assert await try_claim(any_redis, spec, token="t1", spare_ms=SPARE_MS) == claim
+    assert (await queued(any_redis))[job(spec)] > await redis_time(any_redis) * 1000
+    assert await record(any_redis, spec) == record_before
+
+
+async def test_after_an_outage_a_lapsed_lease_is_left_to_its_holder_for_a_while(
+    any_redis: Client, replies: list[Any]
+) -> None:
+    claim = await running(any_redis)
+    await make_due(any_redis, claim.spec)
+    before, now = await dump(any_redis), await redis_time(any_redis) * 1000
+    contenders = (try_claim(any_redis, claim.spec, spare_ms=SPARE_MS) for _ in range(50))
+    assert set(await asyncio.gather(*contenders)) == {None}
+    assert {reply[0] for reply in replies[-50:]} == {b"early"}
+    assert now + SPARE_MS - 1 <= (await queued(any_redis))[claim.job] <= now + SPARE_MS + 5_000
+    after = await dump(any_redis)
+    after[keys.queue("default")] = before[keys.queue("default")]
+    assert after == before
+
+    assert await renew(any_redis, claim) == "held"
+    assert await write(any_redis, claim, 1, "values", "{}")
+    assert (await queued(any_redis))[claim.job] > now + LEASE_MS - 1
+
+
+async def test_a_holder_that_is_spared_and_says_nothing_is_replaced_and_fenced_off(
+    any_redis: Client,
+) -> None:
+    old = await running(any_redis)
+    await make_due(any_redis, old.spec)
+    assert await try_claim(any_redis, old.spec, spare_ms=SPARE_MS) is None
+    await make_due(any_redis, old.spec)
+    claims = await asyncio.gather(*(try_claim(any_redis, old.spec) for _ in range(50)))
+    assert [c.attempt for c in claims if c is not None] == [2]
+    before = await dump(any_redis)
+    assert await renew(any_redis, old) == "lost"
+    assert not await write(any_redis, old, 1, "values", "{}")
+    assert not await scripts.hand_back(any_redis, old)
+    assert await dump(any_redis) == before
+
+
+async def test_after_an_outage_a_run_that_nobody_holds_is_claimed_at_once(
+    any_redis: Client,
+) -> None:
+    spec = await admit(any_redis)
+    claim = await try_claim(any_redis, spec, spare_ms=SPARE_MS)
     assert claim is not None
-    assert (later.attempt, later.fence > claim.fence) == (2, True)
+    assert await scripts.hand_back(any_redis, claim)
+    assert await try_claim(any_redis, spec, spare_ms=SPARE_MS) is not None
 
 
 async def test_a_run_that_a_worker_can_not_execute_is_left_to_others(

@@ -34,7 +34,7 @@ from millstream.shared import keys, scripts, stream
 from millstream.shared.entries import START, Position, parse_position
 from millstream.shared.lifecycle import Cause
 from millstream.shared.redis import Client
-from millstream.shared.scripts import Claim
+from millstream.shared.scripts import Batch, Claim
 from millstream.shared.stream import Reader, StreamHub
 
 
@@ -144,7 +144,7 @@ async def test_a_gap_comes_first_where_events_were_trimmed(
 ) -> None:
     claim = await running(real_redis)
     words: list[str | bytes] = [word for n in range(400) for word in ("values", str(n))]
-    await scripts.append(real_redis, [(claim, 1, words)], max_events=100)
+    await scripts.append(real_redis, [Batch(claim, 1, words)], max_events=100)
     await end(real_redis, claim)
     reader = await follow(hub, claim, after)
     gap, *entries = await read_to_end(reader)
@@ -161,7 +161,7 @@ async def test_no_gap_is_told_where_nothing_after_the_id_was_trimmed(
 ) -> None:
     claim = await running(real_redis)
     words: list[str | bytes] = [word for n in range(400) for word in ("values", str(n))]
-    await scripts.append(real_redis, [(claim, 1, words)], max_events=100)
+    await scripts.append(real_redis, [Batch(claim, 1, words)], max_events=100)
     key = keys.events(claim.spec.thread_id, claim.spec.run_id)
     [(oldest, _)] = await real_redis.xrange(key, count=1)
     await end(real_redis, claim)

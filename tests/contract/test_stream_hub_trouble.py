@@ -24,7 +24,7 @@ from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared import keys, scripts, stream
 from millstream.shared.entries import START, Position
 from millstream.shared.redis import Client
-from millstream.shared.scripts import Claim
+from millstream.shared.scripts import Batch, Claim
 from millstream.shared.stream import Reader, StreamHub
 
 
@@ -236,7 +236,7 @@ async def test_a_reader_that_falls_behind_the_trimming_goes_on_with_what_is_left
     fast_task = asyncio.create_task(read_to_end(fast))
     for n in range(20):
         words: list[str | bytes] = [w for i in range(100) for w in ("values", str(n * 100 + i))]
-        await scripts.append(real_redis, [(claim, n + 1, words)], max_events=200)
+        await scripts.append(real_redis, [Batch(claim, n + 1, words)], max_events=200)
     await end(real_redis, claim)
     numbers = numbers_of(await read_to_end(slow))
     assert numbers == list(range(2000 - len(numbers), 2000))

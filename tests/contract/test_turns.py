@@ -16,6 +16,7 @@ from contract.builders import (
 from contract.test_store_state import a_thread, store
 from millstream.shared import keys, scripts, threads
 from millstream.shared.redis import Client
+from millstream.shared.scripts import Batch
 
 CONTENDERS = 50
 
@@ -57,8 +58,8 @@ async def test_a_run_that_is_claimed_again_keeps_its_turn(any_redis: Client) -> 
     thread = held.spec.thread_id
     before = await any_redis.zrange(keys.turns(thread), 0, -1, withscores=True)
     assert [word.decode() for word, _ in before] == [stale.spec.run_id]
-    await scripts.append(any_redis, [(stale, 1, ["late", b"{}"])], max_events=100)
-    await scripts.append(any_redis, [(held, 1, ["values", b"{}"])], max_events=100)
+    await scripts.append(any_redis, [Batch(stale, 1, ["late", b"{}"])], max_events=100)
+    await scripts.append(any_redis, [Batch(held, 1, ["values", b"{}"])], max_events=100)
     await end(any_redis, held)
     assert await any_redis.zrange(keys.turns(thread), 0, -1, withscores=True) == before
     told = await any_redis.xrange(keys.events(thread, stale.spec.run_id))

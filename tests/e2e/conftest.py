@@ -81,7 +81,8 @@ def _yard(
     folder: Path, api_env: dict[str, str], excused: tuple[str, ...] = (), **worker_env: str
 ) -> Iterator[Yard]:
     with (
-        EmbeddedRedis(folder, appendonly=True) as redis,
+        # A killed process loses nothing that it wrote, and what waits for a slow disk is not written.
+        EmbeddedRedis(folder, appendonly=True, appendfsync="no") as redis,
         Fleet(redis.url, KEEPALIVE_INTERVAL_SECS="0.1", **api_env) as fleet,
     ):
         yard = Yard(redis, fleet, excused, **worker_env)

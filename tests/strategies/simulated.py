@@ -8,7 +8,7 @@ from millstream.shared import checkpoints, keys, runs, scripts
 from millstream.shared.lifecycle import Cause, RunStatus
 from millstream.shared.multitask import CancelAction, Strategy
 from millstream.shared.redis import Client
-from millstream.shared.scripts import Claim
+from millstream.shared.scripts import Batch, Claim
 from millstream.shared.threads import new_thread_fields
 from millstream.shared.wire import GraphInfo, RunKwargs
 
@@ -133,7 +133,7 @@ class Pool:
         self.most = max(self.most, self.at_once)
         if claimed.cancel is None:
             self.executed.append(claimed.spec.run_id)
-            await scripts.append(self.redis, [(claimed, 1, ["custom", "{}"])], max_events=100)
+            await scripts.append(self.redis, [Batch(claimed, 1, ["custom", "{}"])], max_events=100)
             cause = Cause.SUCCEEDED
         else:
             cause = Cause.CANCELLED

@@ -14,7 +14,7 @@ from millstream.shared.errors import ConflictError, FencedError
 from millstream.shared.lifecycle import Cause, RunStatus
 from millstream.shared.multitask import CancelAction, Strategy
 from millstream.shared.redis import Client
-from millstream.shared.scripts import Claim
+from millstream.shared.scripts import Batch, Claim
 from millstream.shared.scripts.place import Place
 from strategies.simulated import (
     TTL,
@@ -267,15 +267,18 @@ async def test_a_fenced_off_worker_writes_nothing_after_a_cancel(
     for refused in (Cause.SUCCEEDED, Cause.CANCELLED, Cause.FAILED):
         with pytest.raises(FencedError):
             await scripts.finish(any_redis, stale.spec, refused, fence=stale.fence, stream_ttl=TTL)
-    assert await scripts.append(any_redis, [(stale, 1, ["custom", "1"])], max_events=9) == [False]
+    late = Batch(stale, 1, ["custom", "1"])
+    assert await scripts.append(any_redis, [late], max_events=9) == [None]
     with pytest.raises(FencedError):
         await put(any_redis, stale, "late")
     assert not await scripts.hand_back(any_redis, stale)
 
     assert await finish(any_redis, fresh) is RunStatus.INTERRUPTED
     for claimed in (stale, fresh):  # nobody writes after the end, the one who wrote it included
-        written = await scripts.append(any_redis, [(claimed, 9, ["custom", "1"])], max_events=9)
-        assert written == [False]
+        written = await scripts.append(
+            any_redis, [Batch(claimed, 9, ["custom", "1"])], max_events=9
+        )
+        assert written == [None]
         with pytest.raises(FencedError):
             await put(any_redis, claimed, "late")
     assert await ends(any_redis, thread, run) == 1

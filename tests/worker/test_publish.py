@@ -12,7 +12,7 @@ from harness.waiting import until
 from millstream.shared import scripts
 from millstream.shared.errors import FencedError
 from millstream.shared.redis import Client
-from millstream.shared.scripts import Claim
+from millstream.shared.scripts import Batch, Claim
 from millstream.shared.wire import RunSpec
 from millstream.worker import publish
 from millstream.worker.publish import Publisher, RunStream
@@ -27,16 +27,18 @@ class Sink:
         self.away = 0  # how many calls fail
         self.held = True
         self.batches: list[tuple[int, list[Any]]] = []
+        self.known: list[int] = []  # what each batch was to come after
+        self.index = 1  # there is an event that tells of the claim
 
-    async def append(
-        self, _: Client, batches: list[tuple[Claim, int, list[Any]]], *, max_events: int
-    ) -> list[bool]:
+    async def append(self, _: Client, batches: list[Batch], *, max_events: int) -> list[int | None]:
         await self.gate.wait()
         if self.away:
             self.away -= 1
             raise ConnectionError("away")
-        self.batches += [(number, list(words)) for _, number, words in batches]
-        return [self.held for _ in batches]
+        self.batches += [(batch.number, list(batch.words)) for batch in batches]
+        self.known += [batch.after for batch in batches]
+        self.index += sum(len(batch.words) // 2 for batch in batches)
+        return [self.index if self.held else None for _ in batches]
 
     @property
     def events(self) -> list[Any]:
@@ -65,7 +67,7 @@ def a_claim() -> Claim:
         protocol=1, run_id="r", thread_id="t", assistant_id="a", graph_id="g", queue="q",
         strategy="enqueue", temporary=False, metadata=b"{}", kwargs=b"{}",
     )  # fmt: skip
-    return Claim(spec=spec, job="t/r", fence=1, attempt=1, cancel=None, created_at=0)
+    return Claim(spec=spec, job="t/r", fence=1, attempt=1, cancel=None, created_at=0, index=1)
 
 
 @pytest.fixture
@@ -207,11 +209,11 @@ async def test_a_run_whose_events_redis_will_not_take_loses_its_lease_alone(
 ) -> None:
     written: list[Any] = []
 
-    async def append(_: Client, batches: list[Any], *, max_events: int) -> list[bool]:
-        if any(b"bad" in words for _, _, words in batches):
+    async def append(_: Client, batches: list[Any], *, max_events: int) -> list[int]:
+        if any(b"bad" in batch.words for batch in batches):
             raise ResponseError("WRONGTYPE")
-        written.extend(words for _, _, words in batches)
-        return [True for _ in batches]
+        written.extend(batch.words for batch in batches)
+        return [1 for _ in batches]
 
     monkeypatch.setattr(scripts, "append", append)
     fenced: list[str] = []
@@ -223,6 +225,16 @@ async def test_a_run_whose_events_redis_will_not_take_loses_its_lease_alone(
     good.emit("custom", b"2")
     await asyncio.wait_for(good.written(fine), 10)
     assert (fenced, written) == (["bad"], [["custom", b"1"], ["custom", b"2"]])
+
+
+async def test_a_batch_comes_after_all_that_redis_has_had(sink: Sink, stream: RunStream) -> None:
+    for _ in range(3):
+        stream.emit("custom", b"1")
+        stream.emit("custom", b"2")
+        await asyncio.wait_for(stream.written(fine), 10)
+        sink.index = 0  # Redis came back without them
+    assert sink.known == [1, 3, 2]
+    assert stream.index == 2
 
 
 async def test_a_graph_that_is_cancelled_for_want_of_room_holds_no_checkpoint_up(

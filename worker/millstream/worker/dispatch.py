@@ -7,6 +7,7 @@ machine's clock; what is due is asked of Redis instead.
 
 import asyncio
 import logging
+import math
 import os
 import time
 from typing import Any, Final
@@ -59,7 +60,9 @@ class RunWorker(Worker):
         self._draining = False
         self._claimed = 0  # names each claim
         self._next_scan = 0.0
-        self._put_off = False  # the next scan, because Redis stood still
+        self._away = False  # Redis, since it was heard of last
+        self._back = -math.inf  # when it was heard of again
+        self._was_late = False  # its latest answer
         self._slot_free = asyncio.Event()
 
     async def serve(self) -> None:
@@ -69,8 +72,9 @@ class RunWorker(Worker):
                 await self.async_run()
             except (*AWAY, *REFUSING) as error:
                 log.warning("Redis is away or takes no writes, trying again: %s", error)
+                self._away = True
+                self._next_scan = 0.0  # a wake-up may have been lost
                 await asyncio.sleep(BACKOFF)
-                self._speak_last()
             except asyncio.CancelledError:
                 # Ours only if somebody cancels this task; else it leaked out of a user's code.
                 task = asyncio.current_task()
@@ -80,19 +84,20 @@ class RunWorker(Worker):
                 log.exception("the worker stumbled and goes on")
                 await asyncio.sleep(BACKOFF)
 
-    def _late(self, expected: float) -> bool:
-        """Returns whether an answer came so late that Redis stood still: then leases have lapsed
-        whose holders are alive. A scan is put off once: it may be this process that is slow."""
-        if self._put_off or self.loop.time() - expected <= self._settings.lease / 3:
-            return False
-        self._put_off = True
-        self._speak_last()
-        return True
+    def _heard(self, expected: float) -> None:
+        """Takes note of an answer of Redis. One that came late says that Redis stood still; but not the
+        next one that is late too: then it may be this process that is slow."""
+        now = self.loop.time()
+        late = now - expected > self._settings.lease / 3
+        if self._away or (late and not self._was_late):
+            self._back = now
+        self._away, self._was_late = False, late
 
-    def _speak_last(self) -> None:
-        """Puts the next scan off, after a time in which nobody could renew: who still holds a run
-        speaks first, so that an outage costs no run an attempt."""
-        self._next_scan = self.loop.time() + min(SCAN, self._settings.lease)
+    def _spare(self) -> float:
+        """Returns the seconds for which lapsed leases are left to their holders: after a time in which
+        nobody could renew, each lease begins anew, so that an outage costs no run an attempt."""
+        lease = self._settings.lease
+        return lease if self._away else max(0.0, self._back + lease - self.loop.time())
 
     async def drain(self, hurry: asyncio.Event) -> None:
         """Takes no more runs; those in flight may end within the grace, then are handed back for
@@ -140,19 +145,16 @@ class RunWorker(Worker):
         if now >= self._next_scan:
             free = self.max_jobs - self.job_counter
             due, later = await scripts.due(self._redis, self._settings.queue, free)
-            if self._late(now):
-                return
-            self._put_off = False
+            self._heard(now)
             others = [job for job in due if job not in self.tasks or self.tasks[job].done()]
             await self.start_jobs([os.fsencode(job) for job in others])
             wait = 0.0 if len(others) == free else SCAN if later is None else min(SCAN, later)
             self._next_scan = self.loop.time() + wait
             return
         job = await queue.wait_for_wake(self._blocking, self._settings.queue, self._next_scan - now)
+        self._heard(self._next_scan)
         if job is not None:
             await self.start_jobs([os.fsencode(job)])
-        else:
-            self._late(self._next_scan)
 
     async def start_jobs(self, job_ids: list[bytes]) -> None:
         """Claims each job, and starts those that could be claimed."""
@@ -189,6 +191,7 @@ class RunWorker(Worker):
                 lease_ms=int(settings.lease * 1000),
                 max_attempts=settings.max_attempts,
                 events_ttl=int(settings.job_timeout) + settings.stream_ttl,
+                spare_ms=math.ceil(1000 * self._spare()),
             )
         except AWAY:
             self._unanswered[job] = token  # Redis may have heard it: asked again, it is the same

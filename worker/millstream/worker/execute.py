@@ -15,7 +15,7 @@ from millstream.shared.lifecycle import Cause
 from millstream.shared.multitask import CancelAction
 from millstream.shared.protocol import is_protocol
 from millstream.shared.redis import Client
-from millstream.shared.scripts import Claim
+from millstream.shared.scripts import Batch, Claim
 from millstream.shared.settings import Settings
 from millstream.worker.checkpoints.choice import Checkpointing, RollbackUnsupportedError
 from millstream.worker.encode import encode, error_of
@@ -162,7 +162,7 @@ class Attempt:
         """
         self._unsent += await self._close_stream()
         if self._unsent:
-            batch = (self.claim, self._stream.batches + 1, self._unsent)
+            batch = Batch(self.claim, self._stream.batches + 1, self._unsent, self._stream.index)
             most = self.tools.settings.stream_max_events
             await scripts.append(self.tools.redis, [batch], max_events=most)
         if await scripts.hand_back(self.tools.redis, self.claim):
@@ -306,6 +306,7 @@ class Attempt:
                 if self._undone or ending.refused
                 else _thread_fields(result, ending, error),
                 events=[*words, *last],
+                after=self._stream.index,
                 output=_output(result, ending, error),
                 error=error,
             )

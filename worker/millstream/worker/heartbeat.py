@@ -10,10 +10,12 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, Literal
 
+from redis.exceptions import NoScriptError
+
 from millstream.shared import keys
 from millstream.shared.redis import AWAY, REFUSING, connect_sync
 from millstream.shared.scripts import Claim
-from millstream.shared.scripts.renew import SCRIPT, arguments
+from millstream.shared.scripts.renew import SCRIPT, call
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +77,9 @@ class Heartbeat:
         while not self._stopping.is_set():
             try:
                 if pubsub is None:
+                    self._renew(
+                        None
+                    )  # first of all: Redis may have been away for most of the lease
                     pubsub = self._redis.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
                     pubsub.subscribe(self._control)
                     due = time.monotonic()  # a cancel may have been published meanwhile
@@ -103,12 +108,12 @@ class Heartbeat:
         if not held:
             return
         asked = time.monotonic()
-        pipe = self._redis.pipeline(transaction=False)
-        script = pipe.register_script(SCRIPT.source)
-        for claim, _ in held:
-            names, args = arguments(claim, int(self._lease * 1000))
-            script(keys=names, args=args, client=pipe)
-        for (claim, hear), reply in zip(held, pipe.execute(), strict=True):
+        commands = [call(claim, int(self._lease * 1000)) for claim, _ in held]
+        try:
+            replies = self._send("EVALSHA", SCRIPT.sha, commands)
+        except NoScriptError:
+            replies = self._send("EVAL", SCRIPT.source, commands)
+        for (claim, hear), reply in zip(held, replies, strict=True):
             word = reply.decode()
             if word != "lost":
                 with self._lock:
@@ -116,6 +121,13 @@ class Heartbeat:
                         self._renewed[claim.job] = asked
             if word != "held":
                 hear(word)
+
+    def _send(self, name: str, script: str, commands: list[tuple[str | int, ...]]) -> list[bytes]:
+        pipe = self._redis.pipeline(transaction=False)
+        for words in commands:
+            pipe.execute_command(name, script, *words)  # type: ignore[no-untyped-call]
+        replies: list[bytes] = pipe.execute()
+        return replies
 
     def _give_up_lapsed(self) -> None:
         """Tells of the leases that nobody could renew in time."""

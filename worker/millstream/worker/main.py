@@ -77,7 +77,8 @@ async def work(
     caller = webhooks.open_caller(config.webhooks, settings)
     worker_id = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     redis = connect(settings.redis_url)
-    blocking = connect(settings.redis_url, reply_timeout=None)
+    # Every break is heard of: leases may have lapsed in it that nobody could renew.
+    blocking = connect(settings.redis_url, reply_timeout=None, repeats=0)
     try:
         await redis.ping()
         await findings.require(redis)

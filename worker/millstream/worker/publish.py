@@ -12,7 +12,7 @@ from typing import Final
 
 from millstream.shared import scripts
 from millstream.shared.redis import Client
-from millstream.shared.scripts import Claim
+from millstream.shared.scripts import Batch, Claim
 from millstream.worker.encode import encode
 from millstream.worker.patience import patiently
 
@@ -36,6 +36,7 @@ class RunStream:
         self.words: list[str | bytes] = []  # event name, JSON data, …: not sent yet
         self.size = 0
         self.batches = 0
+        self.index = claim.index  # of the newest event that Redis had
         self.emitted = 0  # events that were added, and of those
         self.refused = False  # a batch was not taken: what comes after it must not be either
         self.appended = 0  # how many are in Redis
@@ -178,41 +179,44 @@ class Publisher:
         for stream in streams:
             stream.batches += 1
             stream.sending = loop.create_future()
-            batches.append((stream.claim, stream.batches, stream.take()))
+            batches.append(Batch(stream.claim, stream.batches, stream.take(), stream.index))
             if stream.words:
                 self.wake(stream)
         try:
             written = await self._send_all(batches)
-            for (_, _, words), stream, held in zip(batches, streams, written, strict=True):
-                stream.appended += held and len(words) // 2
-                stream.refused |= not held
+            for batch, stream, index in zip(batches, streams, written, strict=True):
+                if index is None:
+                    stream.refused = True
+                else:
+                    stream.index = index
+                    stream.appended += len(batch.words) // 2
         finally:
             for stream in streams:
                 if stream.sending is not None:
                     stream.sending.set_result(None)
                     stream.sending = None
             self.stir()
-        for stream, held in zip(streams, written, strict=True):
-            if not held and stream.open:
+        for stream, index in zip(streams, written, strict=True):
+            if index is None and stream.open:
                 stream.on_fenced()
 
-    async def _send_all(self, batches: list[tuple[Claim, int, list[str | bytes]]]) -> list[bool]:
+    async def _send_all(self, batches: list[Batch]) -> list[int | None]:
         """Sends the batches together, or, if Redis takes offence at one, each by itself: only the
         run whose batch can't be written loses its lease for it."""
         try:
             return await self._send(batches)
         except Exception:
             log.exception("events could not be appended; each run's are tried by themselves")
-        written = []
+        written: list[int | None] = []
         for batch in batches:
             try:
                 written += await self._send([batch])
             except Exception:
-                log.exception("the events of %s can't be appended", batch[0].job)
-                written.append(False)
+                log.exception("the events of %s can't be appended", batch.claim.job)
+                written.append(None)
         return written
 
-    async def _send(self, batches: list[tuple[Claim, int, list[str | bytes]]]) -> list[bool]:
+    async def _send(self, batches: list[Batch]) -> list[int | None]:
         # A batch keeps its number: it is written once, however often it is sent.
         return await patiently(
             f"the publisher, with {len(batches)} batches,",

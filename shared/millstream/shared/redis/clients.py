@@ -24,7 +24,9 @@ GRACE: Final = 5.0  # s beyond its own timeout that a blocking command may take 
 _KEEPALIVE: Final = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3}
 
 
-def connect(url: str, *, connections: int = 64, reply_timeout: float | None = 10.0) -> Client:
+def connect(
+    url: str, *, connections: int = 64, reply_timeout: float | None = 10.0, repeats: int = 2
+) -> Client:
     """Returns a client with its own pool; nothing is sent yet.
 
     Through sentinels, each connection that it opens goes to the server that is the master then.
@@ -34,6 +36,8 @@ def connect(url: str, *, connections: int = 64, reply_timeout: float | None = 10
         connections: the most it opens; further callers wait for one, and after 20 s in vain hear
             what they would hear if Redis was away.
         reply_timeout: seconds to wait for a reply; None for connections that block on purpose.
+        repeats: how often a command is sent again, at once, if its connection breaks; with 0 the
+            caller hears of every break.
 
     Raises SettingError for a URL that can't be used.
     """
@@ -48,7 +52,7 @@ def connect(url: str, *, connections: int = 64, reply_timeout: float | None = 10
         health_check_interval=0 if reply_timeout is None else 30,
         # One repeat heals a connection that the server closed while it lay idle. Scripts are
         # written so that a repeat does no harm. Silence is not asked twice: the caller waits.
-        retry=Retry(ExponentialBackoff(cap=0.5, base=0.02), 2, (RedisConnectionError,)),
+        retry=Retry(ExponentialBackoff(cap=0.5, base=0.02), repeats, (RedisConnectionError,)),
         retry_on_error=[RedisConnectionError],
     )
     kind: type[Any] = pool.connection_class

@@ -1,7 +1,7 @@
 """Every change of run or thread state: one .lua file a verb, one typed function a file."""
 
 from millstream.shared.scripts.admit import admit
-from millstream.shared.scripts.append import append
+from millstream.shared.scripts.append import Batch, append
 from millstream.shared.scripts.cancel import cancel
 from millstream.shared.scripts.choose_version import choose_version
 from millstream.shared.scripts.claim import Claim, claim
@@ -41,6 +41,7 @@ from millstream.shared.scripts.update_assistant import update_assistant
 from millstream.shared.scripts.update_cron import update_cron
 
 __all__ = [
+    "Batch",
     "Claim",
     "Found",
     "NewItem",

@@ -1,7 +1,7 @@
 """Append events under a fence: see append.lua. The flusher sends many runs in one round trip."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis.exceptions import NoScriptError
 
@@ -14,23 +14,33 @@ from millstream.shared.scripts.script import Script
 SCRIPT = Script("append")
 
 
+class Batch(NamedTuple):
+    """Events of one run that are written together."""
+
+    claim: Claim
+    number: int  # rises with each batch of a claim: a repeat of the last one changes nothing
+    words: Sequence[str | bytes]  # event name, JSON data, …
+    after: int = (
+        0  # index of the newest event that is known: no event is given it, or one before it, again
+    )
+
+
 async def append(
     redis: Client,
-    batches: Iterable[tuple[Claim, int, Sequence[str | bytes]]],
+    batches: Iterable[Batch],
     *,
     max_events: int,
-) -> list[bool]:
+) -> list[int | None]:
     """Appends a batch to each of several runs in one round trip.
 
     Args:
-        batches: `(claim, number of the batch, [event name, JSON data, …])`, one a run. The
-            number rises with each batch of a claim: a repeat of the last one changes nothing.
+        batches: one a run.
         max_events: entries kept of a stream, about.
 
-    Returns for each run whether it was written; False means that its lease is lost.
+    Returns for each run the index of its newest event; None means that its lease is lost.
     """
     commands: list[tuple[Any, ...]] = []
-    for claim, number, words in batches:
+    for claim, number, words, after in batches:
         thread, run = claim.spec.thread_id, claim.spec.run_id
         commands.append(
             (
@@ -41,15 +51,15 @@ async def append(
                 RunStatus.RUNNING.value,
                 max_events,
                 f"{claim.fence}:{number}",
+                after,
                 *words,
             )
         )
     try:
-        replies = await _send(redis, commands)
+        return await _send(redis, commands)
     except NoScriptError:
         # With its source: a failover may lie between loading it and sending its hash again.
-        replies = await _send(redis, commands, source=True)
-    return [reply == 1 for reply in replies]
+        return await _send(redis, commands, source=True)
 
 
 async def _send(

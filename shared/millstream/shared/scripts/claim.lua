@@ -20,12 +20,14 @@
   ARGV[11], ARGV[12]      from, to: the edge `lapsed`, whose end is the start of `claimed`
   ARGV[13] token         names this claim: sent again after a lost reply, it has the same answer
   ARGV[14] protocol      the newest that the worker understands (shared/wire.py)
-  ARGV[15…] graph ids    those that the worker serves
+  ARGV[15] spare         ms; above 0 if Redis was away a short time ago: a lease that has lapsed is then
+                         left to its holder for so much longer, for nobody could renew it
+  ARGV[16…] graph ids    those that the worker serves
 
-  Returns {'claimed', fence, attempt, spec, cancel or '', created_at, first}: the caller holds the lease, and
-          an attempt past the most, or one with a cancel, is to be ended and not executed; first is 1
-          for the first claim of the run;
-          {'early', ms} for a job that is not due (it may be running elsewhere);
+  Returns {'claimed', fence, attempt, spec, cancel or '', created_at, first, index}: the caller holds the lease,
+          and an attempt past the most, or one with a cancel, is to be ended and not executed; first is 1
+          for the first claim of the run; index is that of its newest event (turn.lua);
+          {'early', ms} for a job that is not due (it may be running elsewhere), or whose holder is spared;
           {'unserved', ms} for a run that this worker can't execute: left to others, looked at later;
           {'waits'} for a deferred run that has now joined its thread's FIFO;
           {'gone'} for a job that nobody needs to execute any more.
@@ -39,13 +41,20 @@ local now_ms = math.floor(time[1] * 1000 + time[2] / 1000)
 local due = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if not due then return {'gone'} end
 local run = redis.call('HMGET', KEYS[2], 'status', 'fence', 'attempt', 'spec', 'cancel', 'created_at',
-  'token', 'graph', 'protocol', 'first')
-if tonumber(due) > now_ms then
-  if run[7] == ARGV[13] then return {'claimed', run[2], run[3], run[4], run[5] or '', run[6], tonumber(run[10])} end
-  return {'early', string.format('%.0f', tonumber(due) - now_ms)}
-end
-
+  'token', 'graph', 'protocol', 'first', 'index')
 local status = run[1]
+local left = tonumber(due) - now_ms
+if status == ARGV[11] and run[7] == ARGV[13] then
+  if left <= 0 then redis.call('ZADD', KEYS[1], now_ms + tonumber(ARGV[4]), ARGV[1]) end
+  return {'claimed', run[2], run[3], run[4], run[5] or '', run[6], tonumber(run[10]),
+    tonumber(run[11] or 0)}
+end
+if left <= 0 and status == ARGV[11] and tonumber(ARGV[15]) > 0 then
+  left = tonumber(ARGV[15])
+  redis.call('ZADD', KEYS[1], now_ms + left, ARGV[1])
+end
+if left > 0 then return {'early', string.format('%.0f', left)} end
+
 if status == ARGV[11] then status = ARGV[12] end -- its lease has lapsed
 if status ~= ARGV[9] or redis.call('EXISTS', KEYS[3]) == 0 then
   redis.call('ZREM', KEYS[1], ARGV[1])
@@ -53,7 +62,7 @@ if status ~= ARGV[9] or redis.call('EXISTS', KEYS[3]) == 0 then
 end
 
 local served = run[5] or not run[8] -- a cancel needs no graph
-for i = 15, #ARGV do served = served or ARGV[i] == run[8] end
+for i = 16, #ARGV do served = served or ARGV[i] == run[8] end
 if not served or tonumber(run[9] or 0) > tonumber(ARGV[14]) then
   -- Looked at often at first, for a deploy may be under way; a run that nobody can execute is looked
   -- at ever less, so that it does not keep the workers from others.
@@ -72,7 +81,7 @@ if active and active ~= ARGV[8] then
 end
 
 -- Of the clock, so that a claim which Redis forgot in a crash never shares its fence with a later one.
-local fence = string.format('%.0f', math.max(run[2] + 1, now_ms))
+local fence = string.format('%.0f', math.max(run[2] + 1, tonumber(now_us)))
 local attempt = run[3] + 1
 local first = run[2] == '0' and 1 or 0
 redis.call('ZADD', KEYS[1], now_ms + tonumber(ARGV[4]), ARGV[1])
@@ -90,4 +99,5 @@ if not run[5] and attempt <= tonumber(ARGV[5]) then
   redis.call('PUBLISH', KEYS[5], '')
 end
 redis.call('EXPIRE', KEYS[5], ARGV[6])
-return {'claimed', fence, attempt, run[4], run[5] or '', run[6], first}
+return {'claimed', fence, attempt, run[4], run[5] or '', run[6], first,
+  tonumber(redis.call('HGET', KEYS[2], 'index') or 0)}

@@ -25,6 +25,7 @@ class Claim:
     cancel: str | None  # a cancel that was asked for before this claim
     created_at: int  # µs
     is_first: bool = True  # nobody has held the run before
+    index: int = 0  # of the run's newest event
 
 
 async def claim(
@@ -38,6 +39,7 @@ async def claim(
     lease_ms: int,
     max_attempts: int,
     events_ttl: int,
+    spare_ms: int = 0,
 ) -> Claim | None:
     """Takes the run if it is due and its thread is free; returns None if there is nothing to do.
 
@@ -49,6 +51,8 @@ async def claim(
         lease_ms: how long the run is ours without a renewal.
         max_attempts: an attempt past it gets no `metadata` event: the caller ends the run.
         events_ttl: seconds that the stream outlives a fleet of dead workers.
+        spare_ms: if above 0, a lease that has lapsed is left to its holder for so much longer: Redis
+            was away, and nobody could renew.
     """
     thread, run = keys.parse_job_id(job)
     reply = await SCRIPT(
@@ -75,6 +79,7 @@ async def claim(
             *edges(Cause.LAPSED),
             token,
             PROTOCOL,
+            spare_ms,
             *graphs,
         ],
     )
@@ -88,6 +93,7 @@ async def claim(
         cancel=reply[4].decode() or None,
         created_at=int(reply[5]),
         is_first=reply[6] == 1,
+        index=reply[7],
     )
 
 

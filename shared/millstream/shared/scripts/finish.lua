@@ -28,9 +28,10 @@
   ARGV[10], ARGV[11]       from, to: the edge of this cause (shared/lifecycle.py)
   ARGV[12] output          JSON that wait and join answer with, kept with the end event
   ARGV[13] delivery's TTL  s
-  ARGV[14] n               how many of the words that follow are the thread's
-  ARGV[15…] field, value, …      of the thread: settled (its status when no run is left), values, interrupts, error
-  ARGV[15 + n…] event name, JSON data, …   appended before the end
+  ARGV[14] after           the index of the newest event that the caller knows of (append.lua)
+  ARGV[15] n               how many of the words that follow are the thread's
+  ARGV[16…] field, value, …      of the thread: settled (its status when no run is left), values, interrupts, error
+  ARGV[16 + n…] event name, JSON data, …   appended before the end
 
   Returns {'finished', status}, {'cancelled', action} (a cancel goes first; nothing was written),
           {'fenced'} (the lease is another's) or {'refused', status or ''} (the run is not where the edge starts).
@@ -53,10 +54,10 @@ local now_ms = math.floor(time[1] * 1000 + time[2] / 1000)
 
 redis.call('ZREM', KEYS[6], ARGV[1]) -- first, so that it works without memory too (renew.lua)
 local status = ARGV[11]
-local first_event = 15 + ARGV[14]
+local first_event = 16 + ARGV[15]
 redis.call('HSET', KEYS[1], 'status', status, 'updated_at', now_us)
 if ARGV[9] ~= '' then redis.call('HSET', KEYS[1], 'error', ARGV[9]) end
-local next_id = ids_of(KEYS[1], KEYS[2], KEYS[13], ARGV[2])
+local next_id = ids_of(KEYS[1], KEYS[2], KEYS[13], ARGV[2], ARGV[14])
 for i = first_event, #ARGV, 2 do redis.call('XADD', KEYS[5], next_id(), ARGV[i], ARGV[i + 1]) end
 redis.call('XADD', KEYS[5], next_id(), 'end', '{"status":"' .. status .. '"}', 'output', ARGV[12], 'at', now_ms)
 redis.call('EXPIRE', KEYS[5], ARGV[6])
@@ -66,8 +67,8 @@ redis.call('SREM', KEYS[8], ARGV[1])
 if redis.call('HGET', KEYS[2], 'active') ~= ARGV[3] then
   redis.call('LREM', KEYS[4], -1, ARGV[3]) -- it never had its turn: nobody waits for it
 else
-  if ARGV[14] ~= '0' then
-    redis.call('HSET', KEYS[2], 'updated_at', now_us, 'state_updated_at', now_us, unpack(ARGV, 15, first_event - 1))
+  if ARGV[15] ~= '0' then
+    redis.call('HSET', KEYS[2], 'updated_at', now_us, 'state_updated_at', now_us, unpack(ARGV, 16, first_event - 1))
   end
   release(KEYS[2], KEYS[4], ARGV[8], now_ms)
   file_thread(KEYS[2], ARGV[1]:match('^[^/]+'))

@@ -23,6 +23,7 @@ async def finish(
     stream_ttl: int,
     thread: dict[str, str | bytes] | None = None,
     events: Sequence[str | bytes] = (),
+    after: int = 0,
     output: bytes = b"",
     error: bytes = b"",
 ) -> RunStatus | None:
@@ -34,6 +35,7 @@ async def finish(
         thread: fields of the thread to set: settled (its status once no run is left), values,
             interrupts, error. A run that was never executed sets none.
         events: `[event name, JSON data, …]` to append before the `end` event.
+        after: index of the newest event that the caller knows of (append.Batch).
         output: JSON that wait and join answer with.
         error: JSON of the error, for the record.
 
@@ -83,6 +85,7 @@ async def finish(
             target,
             output,
             DELIVERY_TTL,
+            after,
             len(fields),
             *fields,
             *events,

@@ -3,15 +3,20 @@
 from millstream.shared import keys
 from millstream.shared.lifecycle import RunStatus
 from millstream.shared.scripts.claim import Claim
-from millstream.shared.scripts.script import Script, Word
+from millstream.shared.scripts.script import Script
 
 SCRIPT = Script("renew")
 
 
-def arguments(claim: Claim, lease_ms: int) -> tuple[list[str], list[Word]]:
-    """Returns the keys and arguments of one renewal."""
+def call(claim: Claim, lease_ms: int) -> tuple[str | int, ...]:
+    """Returns what follows the script in the call for one renewal: keys and arguments, counted."""
     spec = claim.spec
     return (
-        [keys.run(spec.thread_id, spec.run_id), keys.queue(spec.queue)],
-        [claim.job, claim.fence, lease_ms, RunStatus.RUNNING],
+        2,
+        keys.run(spec.thread_id, spec.run_id),
+        keys.queue(spec.queue),
+        claim.job,
+        claim.fence,
+        lease_ms,
+        RunStatus.RUNNING.value,
     )

@@ -11,9 +11,12 @@ end
 
 -- Returns a function that gives the id of the run's next event (append.lua counts on by itself). The run keeps
 -- the turn that it was given first; one whose thread is lost, and which never had a turn, tells its end as that
--- of turn 0.
-local function ids_of(run, thread, turns, id)
+-- of turn 0. `after` is the index of the newest event that the caller knows of, if it knows one: append.lua.
+local function ids_of(run, thread, turns, id, after)
   local turn = redis.call('HGET', run, 'turn')
+  if after and tonumber(after) > tonumber(redis.call('HGET', run, 'index') or 0) then
+    redis.call('HSET', run, 'index', after)
+  end
   if not turn and redis.call('EXISTS', thread) == 1 then
     turn = next_turn(thread, turns, id)
     redis.call('HSET', run, 'turn', turn)
