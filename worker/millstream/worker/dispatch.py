@@ -62,7 +62,6 @@ class RunWorker(Worker):
         self._next_scan = 0.0
         self._away = False  # Redis, since it was heard of last
         self._back = -math.inf  # when it was heard of again
-        self._was_late = False  # its latest answer
         self._slot_free = asyncio.Event()
 
     async def serve(self) -> None:
@@ -85,13 +84,11 @@ class RunWorker(Worker):
                 await asyncio.sleep(BACKOFF)
 
     def _heard(self, expected: float) -> None:
-        """Takes note of an answer of Redis. One that came late says that Redis stood still; but not the
-        next one that is late too: then it may be this process that is slow."""
+        """Takes note of an answer of Redis; one that comes late says that it stood still."""
         now = self.loop.time()
-        late = now - expected > self._settings.lease / 3
-        if self._away or (late and not self._was_late):
+        if self._away or now - expected > self._settings.lease / 3:
             self._back = now
-        self._away, self._was_late = False, late
+        self._away = False
 
     def _spare(self) -> float:
         """Returns the seconds for which lapsed leases are left to their holders: after a time in which

@@ -20,9 +20,7 @@ class Batch(NamedTuple):
     claim: Claim
     number: int  # rises with each batch of a claim: a repeat of the last one changes nothing
     words: Sequence[str | bytes]  # event name, JSON data, …
-    after: int = (
-        0  # index of the newest event that is known: no event is given it, or one before it, again
-    )
+    after: int = 0  # the index of the newest event that is known: these come after it
 
 
 async def append(

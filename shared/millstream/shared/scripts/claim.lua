@@ -21,7 +21,8 @@
   ARGV[13] token         names this claim: sent again after a lost reply, it has the same answer
   ARGV[14] protocol      the newest that the worker understands (shared/wire.py)
   ARGV[15] spare         ms; above 0 if Redis was away a short time ago: a lease that has lapsed is then
-                         left to its holder for so much longer, for nobody could renew it
+                         left to its holder for so much longer, as nobody could renew it; but once only,
+                         until the holder has renewed it (renew.lua)
   ARGV[16…] graph ids    those that the worker serves
 
   Returns {'claimed', fence, attempt, spec, cancel or '', created_at, first, index}: the caller holds the lease,
@@ -41,16 +42,17 @@ local now_ms = math.floor(time[1] * 1000 + time[2] / 1000)
 local due = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if not due then return {'gone'} end
 local run = redis.call('HMGET', KEYS[2], 'status', 'fence', 'attempt', 'spec', 'cancel', 'created_at',
-  'token', 'graph', 'protocol', 'first', 'index')
+  'token', 'graph', 'protocol', 'first', 'index', 'spared')
 local status = run[1]
 local left = tonumber(due) - now_ms
 if status == ARGV[11] and run[7] == ARGV[13] then
-  if left <= 0 then redis.call('ZADD', KEYS[1], now_ms + tonumber(ARGV[4]), ARGV[1]) end
+  redis.call('ZADD', KEYS[1], now_ms + tonumber(ARGV[4]), ARGV[1]) -- the worker counts from when it asked
   return {'claimed', run[2], run[3], run[4], run[5] or '', run[6], tonumber(run[10]),
     tonumber(run[11] or 0)}
 end
-if left <= 0 and status == ARGV[11] and tonumber(ARGV[15]) > 0 then
+if left <= 0 and status == ARGV[11] and tonumber(ARGV[15]) > 0 and run[12] ~= run[2] then
   left = tonumber(ARGV[15])
+  redis.call('HSET', KEYS[2], 'spared', run[2])
   redis.call('ZADD', KEYS[1], now_ms + left, ARGV[1])
 end
 if left > 0 then return {'early', string.format('%.0f', left)} end

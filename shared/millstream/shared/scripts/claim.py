@@ -51,8 +51,8 @@ async def claim(
         lease_ms: how long the run is ours without a renewal.
         max_attempts: an attempt past it gets no `metadata` event: the caller ends the run.
         events_ttl: seconds that the stream outlives a fleet of dead workers.
-        spare_ms: if above 0, a lease that has lapsed is left to its holder for so much longer: Redis
-            was away, and nobody could renew.
+        spare_ms: if above 0, a lease that has lapsed is left to its holder for so much longer, once:
+            Redis was away, and nobody could renew.
     """
     thread, run = keys.parse_job_id(job)
     reply = await SCRIPT(
