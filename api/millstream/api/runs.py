@@ -26,7 +26,7 @@ from millstream.api.schemas.run import (
 from millstream.api.sse import EventStream, FinalOutput
 from millstream.shared import runs, threads
 from millstream.shared.assistants import GraphDirectory
-from millstream.shared.entries import START, Entry
+from millstream.shared.entries import START, Entry, Position
 from millstream.shared.errors import InvalidError, MillstreamError, NotFoundError, UnavailableError
 from millstream.shared.lifecycle import TERMINAL
 from millstream.shared.multitask import CancelAction
@@ -274,11 +274,12 @@ async def join(request: Request) -> Response:
     thread_id, run_id = _ids(request)
     query = query_model(request, RunJoin)
     await runs.get_run(_redis(request), thread_id, run_id)
-    number = await runs.note_joined(_redis(request), thread_id, run_id)
+    reader = await _hub(request).open(thread_id, run_id, START)
+    _, number = await _begin(request, reader)
     place = _place(run_id, thread_id)
     back = comes_back(f"{place}/join", cancel=query.cancel_on_disconnect)
     return FinalOutput(
-        await _hub(request).open(thread_id, run_id, START),
+        reader,
         _output(request, thread_id, run_id),
         headers={"content-location": place, "location": back},
         keepalive=settings_of(request).keepalive,
@@ -299,12 +300,7 @@ async def join_stream(request: Request) -> Response:
     stateless = "thread_id" not in request.path_params
     place = _place(run_id, None if stateless else thread_id)
     reader = await _hub(request).open(thread_id, run_id, last_event(request, query.last_event_id))
-    try:
-        begins = await reader.begin()
-        number = await runs.note_joined(_redis(request), thread_id, run_id)
-    except BaseException:
-        reader.close()
-        raise
+    begins, number = await _begin(request, reader)
     back = comes_back(
         f"{place}/stream", begins, modes=query.stream_mode, cancel=query.cancel_on_disconnect
     )
@@ -317,6 +313,18 @@ async def join_stream(request: Request) -> Response:
         if query.cancel_on_disconnect
         else None,
     )
+
+
+async def _begin(request: Request, reader: Reader) -> tuple[Position, int]:
+    """Has the reader of one that joined begin; returns where, and the number of the one that joined.
+
+    It is counted once it has its place: one that an outage refuses has not come back.
+    """
+    try:
+        return await reader.begin(), await runs.note_joined(_redis(request), *_ids(request))
+    except BaseException:
+        reader.close()
+        raise
 
 
 # ── End ─────────────────────────────────────────────────────────────────────────────────────

@@ -1,0 +1,57 @@
+"""Who joins a run, and whom an outage keeps from it: only the first has come back."""
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from api.told import STEPS, Running
+from millstream.api.app import create_app
+from millstream.shared import keys
+from millstream.shared.doorbells import Doorbells
+from millstream.shared.redis import connect
+from millstream.shared.settings import Settings
+from millstream.shared.stream import Reader
+
+
+@pytest.fixture
+async def inside(system: Running) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of an API within the test's own process."""
+    app = create_app(Settings(redis_url=system.fleet.redis_url))
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://inside") as client,
+    ):
+        yield client
+
+
+@pytest.mark.parametrize("path", ["stream", "join"])
+@pytest.mark.parametrize("broken", [(Doorbells, "listen"), (Reader, "begin")])
+async def test_a_join_that_an_outage_refuses_is_not_counted(
+    inside: httpx.AsyncClient,
+    system: Running,
+    thread: str,
+    path: str,
+    broken: tuple[type, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = (await inside.post(f"/threads/{thread}/runs", json=STEPS)).json()["run_id"]
+    await inside.get(f"/threads/{thread}/runs/{run}/join")
+    redis = connect(system.fleet.redis_url)
+
+    async def joined() -> int:
+        return int(await redis.hget(keys.run(thread, run), "joined") or 0)  # type: ignore[misc]
+
+    async def away(*_: object) -> None:
+        raise RedisConnectionError("away")
+
+    before = await joined()
+    with monkeypatch.context() as patched:
+        patched.setattr(*broken, away)
+        refused = await inside.get(f"/threads/{thread}/runs/{run}/{path}")
+    assert refused.status_code == 503
+    assert await joined() == before
+    assert (await inside.get(f"/threads/{thread}/runs/{run}/{path}")).status_code == 200
+    assert await joined() == before + 1
+    await redis.aclose()
