@@ -4,6 +4,7 @@ Code in a graph that blocks the event loop can't lose a lease that way. The thre
 connections; it listens to the worker's control channel and renews every third of a lease.
 """
 
+import asyncio
 import logging
 import threading
 import time
@@ -38,6 +39,7 @@ class Heartbeat:
         self._until: dict[str, float] = {}  # job → monotonic time of the end of all renewals
         self._lock = threading.Lock()
         self._stopping = threading.Event()
+        self._beats = 0
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
@@ -48,7 +50,21 @@ class Heartbeat:
         """Ends the thread; leases that are still held run out."""
         self._stopping.set()
         self._thread.join(timeout=2)
-        self._redis.close()
+        if not self._thread.is_alive():  # else it may hold what closing needs
+            self._redis.close()
+
+    async def watch(self, every: float | None = None) -> None:
+        """Returns once the thread stands still: its worker would lose each run that it takes.
+
+        Args:
+            every: seconds in which a thread that lives does something; None for what it may wait for Redis.
+        """
+        beats, still = -1, 0
+        while still < 2:  # twice, as code that holds the interpreter's lock may have stopped both
+            await asyncio.sleep(self._lease + 5 if every is None else every)
+            still = still + 1 if self._beats == beats else 0
+            beats = self._beats
+        log.error("The heartbeat stands still, so no lease can be renewed.")
 
     def hold(self, claim: Claim, hear: Hear, *, since: float, at_most: float) -> None:
         """Renews the lease from now on. `hear` is called in this thread: when it is lost, or when
@@ -72,33 +88,35 @@ class Heartbeat:
                 del self._held[claim.job], self._renewed[claim.job], self._until[claim.job]
 
     def _run(self) -> None:
-        pubsub: Any = None
-        due = time.monotonic()
         while not self._stopping.is_set():
+            self._beats += 1
             try:
-                if pubsub is None:
-                    self._renew(
-                        None
-                    )  # first of all: Redis may have been away for most of the lease
-                    pubsub = self._redis.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
-                    pubsub.subscribe(self._control)
-                    due = time.monotonic()  # a cancel may have been published meanwhile
-                if time.monotonic() >= due:
-                    due = time.monotonic() + self._lease / 3
-                    self._renew(None)
-                message = pubsub.get_message(timeout=max(0.01, min(0.5, due - time.monotonic())))
-                if message is not None:
-                    self._renew(message["data"].decode())
+                self._renew(None)  # first of all: Redis may have been away for most of the lease
+                # Closed here, not when it is collected: redis-py takes the pool's lock for that, and if
+                # the collector comes while this thread holds it, the thread waits for itself.
+                with self._redis.pubsub(ignore_subscribe_messages=True) as pubsub:  # type: ignore[no-untyped-call]
+                    self._listen(pubsub)
             except (*AWAY, *REFUSING) as error:
                 log.warning("Leases can't be renewed: %s", error)
-                pubsub = None
                 self._give_up_lapsed()
                 self._stopping.wait(PAUSE)
             except Exception:
                 log.exception("the heartbeat stumbled and goes on")
-                pubsub = None
                 self._give_up_lapsed()
                 self._stopping.wait(PAUSE)
+
+    def _listen(self, pubsub: Any) -> None:
+        """Renews in time, and at once what somebody asks for on the worker's channel."""
+        pubsub.subscribe(self._control)
+        due = time.monotonic()  # a cancel may have been published meanwhile
+        while not self._stopping.is_set():
+            self._beats += 1
+            if time.monotonic() >= due:
+                due = time.monotonic() + self._lease / 3
+                self._renew(None)
+            message = pubsub.get_message(timeout=max(0.01, min(0.5, due - time.monotonic())))
+            if message is not None:
+                self._renew(message["data"].decode())
 
     def _renew(self, job: str | None) -> None:
         """Renews one lease, or all."""

@@ -131,6 +131,7 @@ async def work(
     directory = assistants.GraphDirectory(redis)
     firing = _every(crons.EVERY, lambda: crons.run_once(redis, directory, settings))
     lanes.append(asyncio.create_task(firing))
+    lanes.append(asyncio.create_task(heartbeat.watch()))
     deliverer = webhooks.Deliverer(redis, caller, settings)
     lanes.append(asyncio.create_task(_every(webhooks.EVERY, deliverer.run_once)))
     serving = asyncio.create_task(worker.serve())
