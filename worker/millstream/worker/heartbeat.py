@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 Word = Literal["lost", "lapsed"] | str
 Hear = Callable[[Word], object]
 PAUSE: Final = 0.2  # s between attempts while Redis is away
+# s beyond a lease that one attempt may take: names are looked up, sentinels asked, none of them answers.
+ATTEMPT: Final = 60.0
 
 
 class Heartbeat:
@@ -53,15 +55,15 @@ class Heartbeat:
         if not self._thread.is_alive():  # else it may hold what closing needs
             self._redis.close()
 
-    async def watch(self, every: float | None = None) -> None:
+    async def watch(self, attempt: float = ATTEMPT) -> None:
         """Returns once the thread stands still: its worker would lose each run that it takes.
 
         Args:
-            every: seconds in which a thread that lives does something; None for what it may wait for Redis.
+            attempt: seconds beyond a lease in which a thread that lives does something.
         """
         beats, still = -1, 0
         while still < 2:  # twice, as code that holds the interpreter's lock may have stopped both
-            await asyncio.sleep(self._lease + 5 if every is None else every)
+            await asyncio.sleep(self._lease + attempt)
             still = still + 1 if self._beats == beats else 0
             beats = self._beats
         log.error("The heartbeat stands still, so no lease can be renewed.")
