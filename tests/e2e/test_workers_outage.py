@@ -4,12 +4,13 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 
 import pytest
 
 from e2e.conftest import Log, Thread, Yard, request
-from e2e.wire import ask
+from e2e.wire import Event, Wire, ask
 from harness.processes import Process
 from harness.waiting import until
 
@@ -19,36 +20,55 @@ pytestmark = pytest.mark.xdist_group("works")
 LEASE = 3.0  # s; so long that a busy machine does not keep a holder from renewing
 
 
-@pytest.fixture
-def workers(works: Yard) -> Iterator[list[Process]]:
-    """Two workers, and no others."""
+@pytest.fixture(params=[{}])
+def workers(works: Yard, request: pytest.FixtureRequest) -> Iterator[list[Process]]:
+    """Two workers with the settings of the test, and no others; they outlive it."""
     works.crew(0, most=0)
-    hired = [works.hire(LEASE_SECS=str(LEASE)) for _ in range(2)]
-    yield [worker.wait_ready() for worker in hired]
-    works.crew(0, most=0)
+    hired = [works.hire(LEASE_SECS=str(LEASE), **request.param) for _ in range(2)]
+    try:
+        yield [worker.wait_ready() for worker in hired]
+        assert all(process.process.poll() is None for process in (works.api, *hired))
+    finally:
+        works.crew(0, most=0)
+
+
+@asynccontextmanager
+async def followed(works: Yard, log: Log) -> AsyncIterator[tuple[Thread, Wire]]:
+    """A thread, and the stream of its run of eight steps, two of which have begun."""
+    thread = await Thread.create(works.url)
+    knobs = {"log": str(log), "n": 8, "delay": 0.25}
+    async with await thread.stream("track", configurable=knobs, stream_mode="custom") as wire:
+        await wire.until_events(2, "custom")
+        yield thread, wire
+
+
+async def pause(seconds: float) -> None:
+    """Waits until so much time has passed."""
+    over = time.monotonic() + seconds
+    await until(lambda: time.monotonic() >= over, within=2 * seconds + 5)
+
+
+def attempts(events: list[Event]) -> set[int]:
+    return {event.data["attempt"] for event in events if event.name == "metadata"}
 
 
 @pytest.mark.parametrize("away", [0.0, LEASE + 0.5], ids=["short", "longer-than-a-lease"])
 async def test_redis_killed_and_restarted(
     works: Yard, workers: list[Process], log: Log, away: float
 ) -> None:
-    knobs = {"log": str(log), "n": 8, "delay": 0.25}
-    thread = await Thread.create(works.url)
-    async with await thread.stream("track", configurable=knobs, stream_mode="custom") as wire:
-        await wire.until_events(2, "custom")
+    async with followed(works, log) as (thread, wire):
         _, run_id = wire.ids
         works.redis.kill()
         # A request in the outage is refused in words, or waits for it to pass.
         refused = asyncio.create_task(ask(works.url, "GET", "/ok"))
-        back = time.monotonic() + away
-        await until(lambda: time.monotonic() >= back)
+        await pause(away)
         works.redis.start()
         events = await wire.events()
     assert (await refused)[0] in (200, 503)
     assert events[-1].data == {"status": "success"}
     assert [event.data["step"] for event in events if event.name == "custom"][-1] == 7
     assert (await thread.run(run_id))["status"] == "success"
-    assert {event.data["attempt"] for event in events if event.name == "metadata"} == {1}
+    assert attempts(events) == {1}
     assert await thread.replay(run_id) == events
     assert await thread.status() != "busy"
 
@@ -57,44 +77,47 @@ async def test_redis_killed_and_restarted(
             works.url, "POST", "/runs/wait", request("track", configurable={"n": 2})
         )
         assert (status, values) == (200, {"items": [0, 1]})
-    assert await thread.ended(await thread.start("track", configurable=knobs)) == "success"
+    once_more = await thread.start("track", configurable={"log": str(log), "n": 8})
+    assert await thread.ended(once_more) == "success"
     status, state = await ask(works.url, "GET", f"/threads/{thread.id}/state")
     assert (status, state["values"]["items"]) == (200, list(range(9)))
-    assert all(process.process.poll() is None for process in (works.api, *workers))
 
 
+@pytest.mark.parametrize(
+    "workers",
+    [{}, {"N_JOBS_PER_WORKER": "1"}],
+    indirect=True,
+    ids=["the-other-is-idle", "the-other-has-no-slot-free"],
+)
 async def test_a_holder_that_is_late_after_an_outage_keeps_its_run(
     works: Yard, workers: list[Process], log: Log
 ) -> None:
-    thread = await Thread.create(works.url)
-    knobs = {"log": str(log), "n": 8, "delay": 0.25}
-    async with await thread.stream("track", configurable=knobs, stream_mode="custom") as wire:
-        await wire.until_events(2, "custom")
+    async with followed(works, log) as (thread, wire):
         holder = works.worker(log.notes()[-1]["pid"])
         holder.send(signal.SIGSTOP)
+        beside = await Thread.create(works.url)
+        slow = {"log": str(log), "seconds": 0.5}
+        run_id = await beside.start("linger", configurable=slow)
+        await until(lambda: [n for n in log.notes("begin") if n["run"] == run_id])
         works.redis.kill()
-        back = time.monotonic() + LEASE + 0.5
-        await until(lambda: time.monotonic() >= back)
+        await pause(LEASE + 0.5)
         works.redis.start()
-        # By now the other worker has found the lapsed lease.
+        # By now the other worker has looked for what is due.
         assert (await ask(works.url, "POST", "/runs/wait", request("track")))[0] == 200
-        late = time.monotonic() + LEASE / 2
-        await until(lambda: time.monotonic() >= late)
+        assert await beside.ended(run_id) == "success"
+        await pause(LEASE / 4)
+        assert (await thread.run(wire.ids[1]))["status"] == "running"
         holder.send(signal.SIGCONT)
         events = await wire.events()
     assert events[-1].data == {"status": "success"}
-    assert {event.data["attempt"] for event in events if event.name == "metadata"} == {1}
-    assert all(process.process.poll() is None for process in (works.api, *workers))
+    assert attempts(events) == {1}
 
 
 async def test_what_redis_forgot_costs_a_live_client_nothing(
     works: Yard, workers: list[Process], log: Log
 ) -> None:
     """Killed before its file had the latest: what it confirmed is lost, but no event takes its place."""
-    thread = await Thread.create(works.url)
-    knobs = {"log": str(log), "n": 8, "delay": 0.25}
-    async with await thread.stream("track", configurable=knobs, stream_mode="custom") as wire:
-        await wire.until_events(2, "custom")
+    async with followed(works, log) as (thread, wire):
         _, run_id = wire.ids
         files = (works.redis.directory / "appendonlydir").glob("*.incr.aof")
         file = max(files, key=os.path.getmtime)
@@ -114,4 +137,3 @@ async def test_what_redis_forgot_costs_a_live_client_nothing(
     assert (await thread.run(run_id))["status"] == "success"
     status, state = await ask(works.url, "GET", f"/threads/{thread.id}/state")
     assert (status, state["values"]["items"]) == (200, list(range(8)))
-    assert all(process.process.poll() is None for process in (works.api, *workers))

@@ -60,8 +60,6 @@ class RunWorker(Worker):
         self._draining = False
         self._claimed = 0  # names each claim
         self._next_scan = 0.0
-        self._away = False  # Redis, since it was heard of last
-        self._back = -math.inf  # when it was heard of again
         self._slot_free = asyncio.Event()
 
     async def serve(self) -> None:
@@ -71,7 +69,7 @@ class RunWorker(Worker):
                 await self.async_run()
             except (*AWAY, *REFUSING) as error:
                 log.warning("Redis is away or takes no writes, trying again: %s", error)
-                self._away = True
+                self._tools.presence.missed()
                 self._next_scan = 0.0  # a wake-up may have been lost
                 await asyncio.sleep(BACKOFF)
             except asyncio.CancelledError:
@@ -85,16 +83,9 @@ class RunWorker(Worker):
 
     def _heard(self, expected: float) -> None:
         """Takes note of an answer of Redis; one that comes late says that it stood still."""
-        now = self.loop.time()
-        if self._away or now - expected > self._settings.lease / 3:
-            self._back = now
-        self._away = False
-
-    def _spare(self) -> float:
-        """Returns the seconds for which lapsed leases are left to their holders: after a time in which
-        nobody could renew, each lease begins anew, so that an outage costs no run an attempt."""
-        lease = self._settings.lease
-        return lease if self._away else max(0.0, self._back + lease - self.loop.time())
+        if self.loop.time() - expected > self._settings.lease / 3:
+            self._tools.presence.missed()
+        self._tools.presence.heard()
 
     async def drain(self, hurry: asyncio.Event) -> None:
         """Takes no more runs; those in flight may end within the grace, then are handed back for
@@ -188,7 +179,7 @@ class RunWorker(Worker):
                 lease_ms=int(settings.lease * 1000),
                 max_attempts=settings.max_attempts,
                 events_ttl=int(settings.job_timeout) + settings.stream_ttl,
-                spare_ms=math.ceil(1000 * self._spare()),
+                spare_ms=math.ceil(1000 * self._tools.presence.spare()),
             )
         except AWAY:
             self._unanswered[job] = token  # Redis may have heard it: asked again, it is the same

@@ -24,6 +24,7 @@ from millstream.worker.graphs import Graph, GraphRegistry
 from millstream.worker.heartbeat import Heartbeat
 from millstream.worker.outcome import How, Outcome, outcome
 from millstream.worker.patience import patiently
+from millstream.worker.presence import Presence
 from millstream.worker.protocol_stream import ProtocolStream, input_requested
 from millstream.worker.publish import Publisher, RunStream
 from millstream.worker.request import CHECKPOINT_KEYS, Request, read_request, resumed
@@ -47,6 +48,7 @@ class Tools:
     checkpointing: Checkpointing
     publisher: Publisher
     heartbeat: Heartbeat
+    presence: Presence
     settings: Settings
 
 

@@ -17,6 +17,7 @@ from millstream.shared import keys
 from millstream.shared.redis import AWAY, REFUSING, connect_sync
 from millstream.shared.scripts import Claim
 from millstream.shared.scripts.renew import SCRIPT, call
+from millstream.worker.presence import Presence
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +33,9 @@ ATTEMPT: Final = 60.0
 class Heartbeat:
     """The leases that a worker process holds."""
 
-    def __init__(self, url: str, worker_id: str, *, lease: float) -> None:
+    def __init__(self, url: str, worker_id: str, presence: Presence, *, lease: float) -> None:
         self._redis = connect_sync(url, reply_timeout=max(0.3, lease / 3))
+        self._presence = presence
         self._control = keys.control(worker_id)
         self._lease = lease
         self._held: dict[str, tuple[Claim, Hear]] = {}
@@ -100,10 +102,12 @@ class Heartbeat:
                     self._listen(pubsub)
             except (*AWAY, *REFUSING) as error:
                 log.warning("Leases can't be renewed: %s", error)
+                self._presence.missed()
                 self._give_up_lapsed()
                 self._stopping.wait(PAUSE)
             except Exception:
                 log.exception("the heartbeat stumbled and goes on")
+                self._presence.missed()
                 self._give_up_lapsed()
                 self._stopping.wait(PAUSE)
 
@@ -133,6 +137,7 @@ class Heartbeat:
             replies = self._send("EVALSHA", SCRIPT.sha, commands)
         except NoScriptError:
             replies = self._send("EVAL", SCRIPT.source, commands)
+        self._presence.heard()
         for (claim, hear), reply in zip(held, replies, strict=True):
             word = reply.decode()
             if word != "lost":

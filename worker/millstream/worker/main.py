@@ -33,6 +33,7 @@ from millstream.worker.checkpoints.saver import FencedSaver
 from millstream.worker.dispatch import RunWorker
 from millstream.worker.execute import Tools
 from millstream.worker.heartbeat import Heartbeat
+from millstream.worker.presence import Presence
 from millstream.worker.project import CheckpointerConfig, CheckpointerTtl, ConfigFile, read_config
 from millstream.worker.publish import Publisher
 from millstream.worker.upkeep import crons, expiry, reaper, sweep
@@ -99,8 +100,9 @@ async def work(
     publisher = Publisher(
         redis, max_events=settings.stream_max_events, max_event=settings.max_event
     )
-    heartbeat = Heartbeat(settings.redis_url, worker_id, lease=settings.lease)
-    tools = Tools(redis, registry, checkpointing, publisher, heartbeat, settings)
+    presence = Presence(lease=settings.lease)
+    heartbeat = Heartbeat(settings.redis_url, worker_id, presence, lease=settings.lease)
+    tools = Tools(redis, registry, checkpointing, publisher, heartbeat, presence, settings)
     worker = RunWorker(redis, blocking, worker_id, tools, settings)
 
     flushing = publisher.start()

@@ -1,0 +1,34 @@
+"""Whether Redis is there, and since when: what all parts of a worker notice of it, in one place.
+
+The dispatch hears nothing of an outage while it waits for a free slot, the heartbeat nothing while it holds no
+run. Together they miss none that lets leases lapse.
+"""
+
+import math
+import time
+
+
+class Presence:
+    """Of one worker process; the event loop and the heartbeat's thread tell it what they notice."""
+
+    def __init__(self, *, lease: float) -> None:
+        self._lease = lease  # s
+        self._away = False
+        self._back = -math.inf  # monotonic time
+
+    def missed(self) -> None:
+        """Redis is away, takes no writes, or stood still."""
+        self._away = True
+
+    def heard(self) -> None:
+        """Redis has answered."""
+        if self._away:
+            self._back = time.monotonic()
+            self._away = False
+
+    def spare(self) -> float:
+        """Returns the seconds for which lapsed leases are left to their holders: after a time in which
+        nobody could renew, each lease begins anew, so that an outage costs no run an attempt."""
+        if self._away:
+            return self._lease
+        return max(0.0, self._back + self._lease - time.monotonic())
