@@ -89,6 +89,7 @@ def _yard(
         yard.crew(1)
         yard.api.wait_ready()
         yield yard
+        yard.crew(1)  # the last test may have left none, and what is garbage is swept by a worker
         asyncio.run(yard.check())
 
 
