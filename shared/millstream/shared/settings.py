@@ -53,6 +53,12 @@ class Settings:
     jobs_per_worker: int = _setting(
         "N_JOBS_PER_WORKER", 10, "Runs that one worker executes at a time.", low=1
     )
+    worker_loop: str = _setting(
+        "WORKER_LOOP",
+        "uvloop",
+        "The event loop that graphs run on; `asyncio` for libraries that patch the loop (`nest_asyncio`).",
+        words="uvloop asyncio",
+    )
     job_timeout: float = _setting(
         "BG_JOB_TIMEOUT_SECS",
         3600.0,

@@ -79,7 +79,7 @@ class CallLanes:
             if task is not None and task.cancelling():
                 raise
             reply = Reply(error="The graph cancelled itself.", kind="failed")
-        except Exception as error:
+        except BaseException as error:  # a SystemExit of the project's code ends its own call alone
             log.exception("call %s failed", call.verb)
             reply = Reply(error=f"{type(error).__name__}: {error}", kind="failed")
         try:

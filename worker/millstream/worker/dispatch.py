@@ -175,7 +175,7 @@ class RunWorker(Worker):
                 settings.queue,
                 control=keys.control(self._worker_id),
                 token=token,
-                graphs=self._tools.registry.graph_ids,
+                graphs=self._tools.graphs.registry.graph_ids,
                 lease_ms=int(settings.lease * 1000),
                 max_attempts=settings.max_attempts,
                 events_ttl=int(settings.job_timeout) + settings.stream_ttl,

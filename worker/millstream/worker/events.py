@@ -17,9 +17,9 @@ from langchain_core.messages import BaseMessage, BaseMessageChunk, message_chunk
 from langgraph.types import StreamMode
 
 from millstream.worker.encode import encode
+from millstream.worker.ending import INTERRUPT
 from millstream.worker.graphs import Graph
 
-INTERRUPT: Final = "__interrupt__"
 LIBRARY_MODES: Final = frozenset({"values", "updates", "custom", "debug", "tasks", "checkpoints"})
 
 Namespace = tuple[str, ...]

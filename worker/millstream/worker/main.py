@@ -17,7 +17,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-import uvloop
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from millstream.shared import assistants, keys, queue
@@ -25,13 +24,14 @@ from millstream.shared.errors import SettingError
 from millstream.shared.redis import AWAY, REFUSING, Client, connect, findings, masked
 from millstream.shared.settings import Settings
 from millstream.shared.wire import GraphInfo, Project, WebhookPolicy
-from millstream.worker import graphs, webhooks
+from millstream.worker import graphs, loop, webhooks
 from millstream.worker.answers import Means
 from millstream.worker.calls import CallLanes
 from millstream.worker.checkpoints.choice import open_checkpointing
 from millstream.worker.checkpoints.saver import FencedSaver
 from millstream.worker.dispatch import RunWorker
 from millstream.worker.execute import Tools
+from millstream.worker.graph_run import GraphTools
 from millstream.worker.heartbeat import Heartbeat
 from millstream.worker.presence import Presence
 from millstream.worker.project import CheckpointerConfig, CheckpointerTtl, ConfigFile, read_config
@@ -61,7 +61,8 @@ def main() -> None:
         )
         logging.getLogger("arq").setLevel(logging.WARNING)
         config = read_config(arguments.config)
-        uvloop.run(work(registry, settings, config, arguments.config.resolve().parent))
+        folder = arguments.config.resolve().parent
+        loop.run(work(registry, settings, config, folder), settings.worker_loop)
     except SettingError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(1)
@@ -102,7 +103,8 @@ async def work(
     )
     presence = Presence(lease=settings.lease)
     heartbeat = Heartbeat(settings.redis_url, worker_id, presence, lease=settings.lease)
-    tools = Tools(redis, registry, checkpointing, publisher, heartbeat, presence, settings)
+    graph_tools = GraphTools(registry, checkpointing, publisher, settings.job_timeout)
+    tools = Tools(redis, graph_tools, heartbeat, presence, settings)
     worker = RunWorker(redis, blocking, worker_id, tools, settings)
 
     flushing = publisher.start()

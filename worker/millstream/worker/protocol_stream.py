@@ -17,7 +17,7 @@ from langgraph.stream import StreamChannel, StreamTransformer
 
 from millstream.shared.protocol import INPUT_REQUESTED, MARK, NAMED
 from millstream.worker.encode import encode
-from millstream.worker.events import INTERRUPT
+from millstream.worker.ending import INTERRUPT
 from millstream.worker.graphs import Graph
 
 # Known, and decided: no operator can do anything about it.

@@ -1,0 +1,36 @@
+"""The event loop of a process that executes the project's code."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+import uvloop
+
+log = logging.getLogger(__name__)
+
+LOOPS: Final[dict[str, Callable[[], asyncio.AbstractEventLoop]]] = {
+    "uvloop": uvloop.new_event_loop,
+    "asyncio": asyncio.new_event_loop,
+}
+
+
+def run(main: Coroutine[Any, Any, None], kind: str) -> None:
+    """Runs the coroutine to its end on a new loop of this kind (a key of LOOPS).
+
+    asyncio lets a SystemExit or KeyboardInterrupt of any task out through the loop, beside giving it
+    to the task that awaits it. Where a node called `sys.exit()`, that stops the loop once and leaves
+    it whole: it is started again, and nothing but the run of that node notices.
+
+    Raises what the coroutine raises.
+    """
+    with asyncio.Runner(loop_factory=LOOPS[kind]) as runner:
+        loop = runner.get_loop()
+        task = loop.create_task(main)
+        while not task.done():
+            try:
+                loop.run_until_complete(task)
+            except (SystemExit, KeyboardInterrupt) as error:
+                if not task.done():
+                    log.warning("Code of the project raised %r; the process goes on.", error)
+        task.result()
