@@ -17,10 +17,7 @@ from millstream.shared.settings import Settings
 
 GRAPHS = set(json.loads(EXAMPLES.read_text())["graphs"])
 # Of a query: what can't be left out.
-REQUIRED = {
-    "/store/items": {"namespace", "key"},
-    "/.well-known/agent-card.json": {"assistant_id"},
-}
+REQUIRED = {"/store/items": {"namespace", "key"}}
 ASSISTANT = {
     "assistant_id", "graph_id", "config", "context", "metadata", "name", "created_at",
     "updated_at", "version", "description",

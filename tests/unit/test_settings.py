@@ -93,3 +93,30 @@ def test_the_name_of_a_queue_has_no_white_space(name: str) -> None:
     """A ticket in a thread's FIFO separates its words by blanks: such a run could not be released."""
     with pytest.raises(SettingError, match="MILLSTREAM_QUEUE"):
         Settings.from_env({"MILLSTREAM_QUEUE": name})
+
+
+@pytest.mark.parametrize("text", ["*", "127.0.0.1,::1", "10.0.0.0/8, 192.168.7.9/32", "fd00::/8"])
+def test_proxies_are_named_by_addresses_and_networks(text: str) -> None:
+    assert Settings.from_env({"FORWARDED_ALLOW_IPS": text}).forwarded_allow_ips == text
+
+
+@pytest.mark.parametrize(
+    "text", ["nginx", "10.0.0.0/33", "10.0.0.1/8", "10.0.0.1,", "10.0.0.1 ::1"]
+)
+def test_a_proxy_that_nobody_could_be_is_refused(text: str) -> None:
+    with pytest.raises(SettingError, match=r"^FORWARDED_ALLOW_IPS: .* no address"):
+        Settings.from_env({"FORWARDED_ALLOW_IPS": text})
+
+
+@pytest.mark.parametrize("text", ["https://a.example", "http://[::1]:2024/api/"])
+def test_a_public_url_is_one_of_http(text: str) -> None:
+    assert Settings.from_env({"LANGGRAPH_API_URL": text}).public_url == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a.example", "/api", "ftp://a", "https://", "https://a?b", "https://a:x", "https://a b"],
+)
+def test_a_public_url_that_leads_nowhere_is_refused(text: str) -> None:
+    with pytest.raises(SettingError, match=r"^MILLSTREAM_PUBLIC_URL=.* is no URL"):
+        Settings.from_env({"MILLSTREAM_PUBLIC_URL": text})

@@ -7,10 +7,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message
 
-from millstream.api.body import answer, query_model, read_body
+from millstream.api.body import answer, query_model, read_body, settings_of
 from millstream.api.problems import problem
+from millstream.api.public import public_url
 from millstream.api.schemas.base import QueryModel
 from millstream.shared.assistants import GraphDirectory, Resolved
+from millstream.shared.errors import InvalidError
 
 MISSING = 'A2A is not installed here: pip install "millstream[a2a]".'
 
@@ -18,7 +20,7 @@ MISSING = 'A2A is not installed here: pip install "millstream[a2a]".'
 class CardQuery(QueryModel):
     """Query of `GET /.well-known/agent-card.json`."""
 
-    assistant_id: str
+    assistant_id: str | None = None  # None: the one of A2A_ASSISTANT, or of the only graph
 
 
 async def _resolved(request: Request, assistant_id: str) -> Resolved:
@@ -48,7 +50,22 @@ async def post(request: Request) -> Response:
 
 async def card(request: Request) -> Response:
     """`GET /.well-known/agent-card.json`: who the agent `assistant_id` is, and where its messages go."""
-    return await _card(request, query_model(request, CardQuery).assistant_id)
+    asked = query_model(request, CardQuery).assistant_id
+    return await _card(request, asked or await _default(request))
+
+
+async def _default(request: Request) -> str:
+    """Returns the assistant that stands for the whole server; raises InvalidError if there is none."""
+    configured = settings_of(request).a2a_assistant
+    if configured:
+        return configured
+    directory: GraphDirectory = request.app.state.graphs
+    graphs = await directory.all()
+    if len(graphs) == 1:
+        return graphs[0].graph_id
+    raise InvalidError(
+        f"assistant_id: Field required: there are {len(graphs)} graphs here, and A2A_ASSISTANT names none"
+    )
 
 
 async def card_of(request: Request) -> Response:
@@ -62,6 +79,6 @@ async def _card(request: Request, assistant_id: str) -> Response:
     from millstream.api.a2a_server import card as made
 
     resolved = await _resolved(request, assistant_id)
-    url = f"{str(request.base_url).rstrip('/')}/a2a/{resolved.assistant.assistant_id}"
+    url = f"{public_url(request)}/a2a/{resolved.assistant.assistant_id}"
     shown: dict[str, Any] = made(resolved, url)
     return answer(shown)

@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 
 from millstream.api import surroundings
 from millstream.api.app import create_app
+from millstream.api.public import ProxyHeaders
 from millstream.shared.errors import SettingError
 from millstream.shared.redis import check_url
 from millstream.shared.settings import Settings
@@ -78,7 +79,10 @@ def main() -> None:
     logging.basicConfig(level=level, format="%(levelname)-7s %(name)s: %(message)s")
     app = create_app(settings, http)
     config = uvicorn.Config(
-        surroundings.surround(app, http, own),
+        ProxyHeaders(
+            surroundings.surround(app, http, own), settings.forwarded_allow_ips, http.prefix
+        ),
+        proxy_headers=False,  # for those are done with more of them above
         host=arguments.host,
         port=arguments.port,
         access_log=False,

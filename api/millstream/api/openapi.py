@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from millstream.api.body import answer
 from millstream.api.health import VERSION
+from millstream.api.public import public_url
 
 Handler = Callable[[Request], Awaitable[Response]]
 PROBLEMS = {
@@ -63,7 +64,7 @@ def routes(endpoints: Sequence[Endpoint]) -> list[Route]:
             other = getattr(request.app.state, "described", None)
             if other is not None:
                 _join(made[0], other())
-        return made[0]
+        return {**made[0], "servers": [{"url": public_url(request)}]}
 
     async def openapi_json(request: Request) -> Response:
         return answer(document(request))

@@ -1,10 +1,12 @@
 """The environment: every variable once, with its default, its unit and what it changes."""
 
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from millstream.shared.errors import SettingError
 
@@ -126,6 +128,24 @@ class Settings:
         "HTTP_MAX_REQUEST_BODY_BYTES", 300 * 1024 * 1024, "Larger requests get 413.",
         low=1, unit="bytes",
     )  # fmt: skip
+    forwarded_allow_ips: str = _setting(
+        "FORWARDED_ALLOW_IPS",
+        "127.0.0.1,::1",
+        "Proxies whose `X-Forwarded-*` headers are believed (docs/operations.md): addresses and networks, "
+        "with commas; `*` is any.",
+    )
+    public_url: str = _setting(
+        "MILLSTREAM_PUBLIC_URL LANGGRAPH_API_URL",
+        "",
+        "Where clients reach the API, with its prefix: `https://agents.example/api`. Empty: as the request "
+        "and its proxies say.",
+    )
+    a2a_assistant: str = _setting(
+        "A2A_ASSISTANT",
+        "",
+        "The assistant (its id, or its graph's name) whose card is at `/.well-known/agent-card.json`. Empty: "
+        "that of the only graph, if there is one graph.",
+    )
     redis_max_connections: int = _setting(
         "REDIS_MAX_CONNECTIONS", 2000, "Connections that one process may open to Redis.", low=8
     )
@@ -184,6 +204,11 @@ class Settings:
             raise SettingError(
                 f"LANGGRAPH_AES_KEY is {size} bytes long: it must be 16, 24 or 32 bytes."
             )
+        if self.forwarded_allow_ips != "*":
+            for proxy in self.forwarded_allow_ips.split(","):
+                _check_network("FORWARDED_ALLOW_IPS", proxy.strip())
+        if self.public_url:
+            _check_url("MILLSTREAM_PUBLIC_URL", self.public_url)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> "Settings":
@@ -217,6 +242,25 @@ def _parse(setting: Field[Any], name: str, text: str) -> Any:
         most = "" if high == float("inf") else f" and at most {high:.0f}"
         raise SettingError(f"{name}={text} is out of range: it must be at least {low:g}{most}.")
     return value
+
+
+def _check_network(name: str, text: str) -> None:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError as error:
+        raise SettingError(f"{name}: {text!r} is no address and no network: {error}.") from None
+
+
+def _check_url(name: str, text: str) -> None:
+    try:
+        url = urlsplit(text)
+        usable = url.scheme in ("http", "https") and url.hostname and url.port != 0
+    except ValueError:
+        usable = False
+    if not usable or url.query or url.fragment or not text.isprintable() or " " in text:
+        raise SettingError(
+            f"{name}={text!r} is no URL of an API: use `https://host`, with a port and a path if need be."
+        )
 
 
 def table() -> str:
