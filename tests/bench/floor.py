@@ -10,7 +10,7 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 
-from millstream.worker.graphs import load
+from millstream.worker.graphs import Use, load
 
 
 async def measure(graph_id: str, request: dict[str, Any], runs: int) -> dict[str, float]:
@@ -24,7 +24,7 @@ async def measure(graph_id: str, request: dict[str, Any], runs: int) -> dict[str
         config: RunnableConfig = {
             "configurable": {"thread_id": str(number), **request["config"]["configurable"]}
         }
-        async with registry.open(graph_id, config, saver) as graph:
+        async with registry.open(graph_id, Use("threads.create_run", config), saver) as graph:
             async for _ in graph.astream(request["input"], config, stream_mode=request["mode"]):
                 events += 1
 

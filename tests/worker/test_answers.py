@@ -8,6 +8,7 @@ import pytest
 from langgraph.graph import END, START, StateGraph
 
 from millstream.shared import keys, scripts, threads
+from millstream.shared.assistants import GraphDirectory
 from millstream.shared.errors import (
     ConflictError,
     InvalidError,
@@ -22,7 +23,7 @@ from millstream.shared.wire import Call
 from millstream.worker.answers import VERBS, Means, state
 from millstream.worker.checkpoints.saver import FencedSaver
 from millstream.worker.checkpoints.staged import StagedSaver
-from millstream.worker.graphs import GraphRegistry, GraphSource
+from millstream.worker.graphs import GraphRegistry, GraphSource, Use
 
 THREAD = "7c1d3c6e-0000-4000-8000-000000000001"
 NEVER = 2.0**40  # s
@@ -50,7 +51,10 @@ graph = (
 @pytest.fixture
 async def means(real_redis: Client) -> Means:
     registry = GraphRegistry([GraphSource("g", graph, None)])
-    return Means(real_redis, registry, FencedSaver(real_redis), Settings(max_event=10_000))
+    directory = GraphDirectory(real_redis)
+    return Means(
+        real_redis, registry, FencedSaver(real_redis), Settings(max_event=10_000), directory
+    )
 
 
 async def ask(means: Means, verb: str, *, deadline: float = NEVER, **arguments: Any) -> Any:
@@ -90,7 +94,7 @@ async def test_a_staged_update_is_seen_by_nobody_else(means: Means) -> None:
     before = await ask(means, "history")
     assert isinstance(means.saver, FencedSaver)
     saver = StagedSaver.over(means.saver)
-    async with means.registry.open("g", {}, saver) as opened:
+    async with means.registry.open("g", Use("threads.update", {}), saver) as opened:
         config: Any = {"configurable": {"thread_id": THREAD, "checkpoint_ns": ""}}
         for number in (2, 3):
             await opened.aupdate_state(config, {"items": [number]}, as_node="a")

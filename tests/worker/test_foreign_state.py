@@ -7,6 +7,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 
 from millstream.shared import keys, scripts, threads
+from millstream.shared.assistants import GraphDirectory
 from millstream.shared.errors import ConflictError, InvalidError, NotFoundError, RefusedError
 from millstream.shared.redis import Client
 from millstream.shared.settings import Settings
@@ -29,7 +30,8 @@ class Keeper(InMemorySaver):
 @pytest.fixture
 async def means(real_redis: Client) -> Means:
     registry = GraphRegistry([GraphSource("g", graph, None)])
-    return Means(real_redis, registry, ShieldedSaver(Keeper()), Settings())
+    directory = GraphDirectory(real_redis)
+    return Means(real_redis, registry, ShieldedSaver(Keeper()), Settings(), directory)
 
 
 def config(thread: str = THREAD) -> RunnableConfig:

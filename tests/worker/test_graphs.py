@@ -14,10 +14,10 @@ from langgraph.pregel import Pregel
 
 from millstream.shared.errors import NotFoundError, SettingError
 from millstream.shared.project import load_object
-from millstream.worker.graphs import GraphRegistry, load
+from millstream.worker.graphs import GraphRegistry, Use, load
 from millstream.worker.project import read_config
 
-CONFIG: RunnableConfig = {"configurable": {"word": "given"}}
+USE = Use("threads.create_run", {"configurable": {"word": "given"}})
 SAVER = InMemorySaver()
 
 GRAPHS = """
@@ -158,7 +158,7 @@ def refusal(folder: Path, graphs: dict[str, Any], **rest: Any) -> str:
 )  # fmt: skip
 async def test_each_form(tmp_path: Path, name: str, word: str) -> None:
     registry = loaded(tmp_path, name)
-    async with registry.open(name, CONFIG, SAVER) as graph:
+    async with registry.open(name, USE, SAVER) as graph:
         assert isinstance(graph, Pregel)
         assert graph.checkpointer is SAVER
         config: RunnableConfig = {"configurable": {"thread_id": "t"}}
@@ -171,8 +171,8 @@ async def test_each_use_has_its_checkpointer(tmp_path: Path) -> None:
     other = InMemorySaver()
     for name in ("compiled", "factory"):
         async with (
-            registry.open(name, CONFIG, SAVER) as one,
-            registry.open(name, CONFIG, other) as two,
+            registry.open(name, USE, SAVER) as one,
+            registry.open(name, USE, other) as two,
         ):
             assert one.checkpointer is SAVER
             assert two.checkpointer is other
@@ -182,7 +182,7 @@ async def test_each_use_has_its_checkpointer(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "mark"), [("context", "context"), ("async_context", "async")])
 async def test_what_a_factory_opened_is_closed(tmp_path: Path, name: str, mark: str) -> None:
     registry = loaded(tmp_path, name)
-    async with registry.open(name, CONFIG, SAVER):
+    async with registry.open(name, USE, SAVER):
         assert [mark] == sys.modules["mine"].OPEN
     assert sys.modules["mine"].OPEN == []
 
@@ -190,7 +190,7 @@ async def test_what_a_factory_opened_is_closed(tmp_path: Path, name: str, mark: 
 async def test_what_a_factory_opened_is_closed_after_a_failure(tmp_path: Path) -> None:
     registry = loaded(tmp_path, "async_context")
     with pytest.raises(ZeroDivisionError):
-        async with registry.open("async_context", CONFIG, SAVER):
+        async with registry.open("async_context", USE, SAVER):
             raise ZeroDivisionError
     assert sys.modules["mine"].OPEN == []
 
@@ -198,17 +198,17 @@ async def test_what_a_factory_opened_is_closed_after_a_failure(tmp_path: Path) -
 async def test_a_factory_that_fails_fails_the_run(tmp_path: Path) -> None:
     registry = loaded(tmp_path, "failing", "nonsense")
     with pytest.raises(ValueError, match="not today"):
-        async with registry.open("failing", CONFIG, SAVER):
+        async with registry.open("failing", USE, SAVER):
             pass
     with pytest.raises(TypeError, match=r"factory of graph 'nonsense' returned a str, not a graph"):
-        async with registry.open("nonsense", CONFIG, SAVER):
+        async with registry.open("nonsense", USE, SAVER):
             pass
 
 
 async def test_an_unknown_graph(tmp_path: Path) -> None:
     registry = loaded(tmp_path, "compiled")
     with pytest.raises(NotFoundError, match="does not serve graph 'other'"):
-        async with registry.open("other", CONFIG, SAVER):
+        async with registry.open("other", USE, SAVER):
             pass
 
 

@@ -5,7 +5,6 @@ The assistant may be named by its graph, as RemoteGraph and the streams of the P
 
 from typing import Any
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -13,6 +12,7 @@ from millstream.api.body import query_model
 from millstream.api.schemas.assistant import DrawnQuery, SubgraphsQuery
 from millstream.api.state import ask, forwarded
 from millstream.shared.assistants import GraphDirectory
+from millstream.shared.submission import config_of_assistant
 
 
 async def schemas(request: Request) -> Response:
@@ -35,6 +35,6 @@ async def subgraphs(request: Request) -> Response:
 async def _asked(request: Request, verb: str, arguments: dict[str, Any]) -> Response:
     directory: GraphDirectory = request.app.state.graphs
     resolved = await directory.resolve(request.path_params["assistant_id"])
-    config = msgspec.json.decode(resolved.assistant.config)  # a graph's factory may look at it
+    config = config_of_assistant(resolved.assistant)  # a graph's factory may look at it
     body = await ask(request, resolved.graph.graph_id, verb, {**arguments, "config": config})
     return forwarded(body)

@@ -17,6 +17,7 @@ from millstream.shared.entries import START, Entry
 from millstream.shared.errors import UnavailableError
 from millstream.shared.runs import RunRecord
 from millstream.shared.stream import Reader
+from millstream.shared.submission import OWN, config_of_assistant
 from millstream.shared.wire import RunRequest, unpack_kwargs
 
 KEPT: Final = 1000  # input schemas that a process keeps
@@ -70,12 +71,6 @@ async def invoked(
         reader.close()
 
 
-# What a run's config names of itself: not for the next one.
-OWN: Final = frozenset({
-    "run_id", "thread_id", "graph_id", "assistant_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map",
-})  # fmt: skip
-
-
 def config_of(record: RunRecord) -> dict[str, Any]:
     """Returns what a run was configured with, as fields of a RunRequest: for the run that goes on with it."""
     kwargs = unpack_kwargs(record.spec.kwargs)
@@ -98,7 +93,7 @@ async def input_schema(request: HTTPConnection, resolved: Resolved) -> dict[str,
     record, graph = resolved.record, resolved.graph
     key = (record.assistant.assistant_id, record.version, graph.announced_at)
     if key not in known:
-        config = msgspec.json.decode(record.assistant.config)
+        config = config_of_assistant(record.assistant)
         told = msgspec.json.decode(
             await ask(request, graph.graph_id, "schemas", {"config": config})
         )

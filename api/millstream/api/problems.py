@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from millstream.shared.errors import (
     ConflictError,
+    GraphError,
     InvalidError,
     MillstreamError,
     NotFoundError,
@@ -33,6 +34,7 @@ STATUS: Final[dict[type[MillstreamError], int]] = {
     ConflictError: 409,
     TooLargeError: 413,
     InvalidError: 422,
+    GraphError: 424,  # the request is fine; what it depends on is not
     OverloadedError: 429,
     UnavailableError: 503,
 }

@@ -6,7 +6,14 @@ from typing import Any
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
-from millstream.api.body import answer, path_uuid, query_model, read_model, settings_of
+from millstream.api.body import (
+    answer,
+    canonical_uuid,
+    path_uuid,
+    query_model,
+    read_model,
+    settings_of,
+)
 from millstream.api.schemas.state import (
     CheckpointPlace,
     HistoryQuery,
@@ -43,7 +50,7 @@ async def _state(
     request: Request, place: CheckpointPlace, *, subgraphs: bool, select: list[str]
 ) -> Response:
     thread_id = path_uuid(request, "thread_id", "thread")
-    arguments = {
+    arguments: dict[str, Any] = {
         "thread_id": thread_id,
         "checkpoint": place_on(thread_id, place),
         "subgraphs": subgraphs,
@@ -52,6 +59,7 @@ async def _state(
     record = await threads.get_thread(request.app.state.redis, thread_id)
     if record.graph_id is None:
         return answer(show_empty_state(thread_id, place.checkpoint_id, select))
+    arguments |= assistant_of(record.metadata)
     return forwarded(await ask(request, record.graph_id, "state", arguments))
 
 
@@ -79,6 +87,7 @@ async def _history(request: Request, body: HistoryRequest) -> Response:
     record = await threads.get_thread(request.app.state.redis, thread_id)
     if record.graph_id is None:
         return answer([])
+    arguments |= assistant_of(record.metadata)
     return forwarded(await ask(request, record.graph_id, "history", arguments))
 
 
@@ -107,6 +116,7 @@ async def update(request: Request) -> Response:
         "checkpoint": place,
         "values": body.values,
         "as_node": body.as_node,
+        **assistant_of(record.metadata),
     }
     return forwarded(await ask(request, graph_id, "update", arguments))
 
@@ -118,6 +128,8 @@ async def ask(
     request: HTTPConnection, graph_id: str, verb: str, arguments: Mapping[str, Any]
 ) -> bytes:
     """Returns a worker's answer about a graph; raises what `calls.ask` raises.
+
+    The assistant is the graph's default one if the arguments name none.
 
     A graph that no worker has ever announced is one that none serves: UnavailableError.
     """
@@ -134,11 +146,17 @@ async def ask(
             lane=keys.lane(graph.graph_id),
             graph_id=graph.graph_id,
             verb=verb,
-            arguments={**arguments, "assistant_id": default_assistant_id(graph.graph_id)},
+            arguments={"assistant_id": default_assistant_id(graph.graph_id), **arguments},
             within=settings_of(request).call_timeout,
         )
     except RecursionError:  # what was just read may be too deep to write
         raise InvalidError(TOO_DEEP) from None
+
+
+def assistant_of(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the argument that names a thread's assistant, if its metadata does."""
+    assistant_id = canonical_uuid(str(metadata.get("assistant_id", "")))
+    return {} if assistant_id is None else {"assistant_id": assistant_id}
 
 
 def forwarded(body: bytes) -> Response:

@@ -28,7 +28,7 @@ from millstream.api.schemas.thread import (
 )
 from millstream.api.shown import show_thread, show_ttl
 from millstream.api.sse import EventStream
-from millstream.api.state import ask
+from millstream.api.state import ask, assistant_of
 from millstream.shared import runs, scripts, thread_search, threads
 from millstream.shared.errors import ConflictError, NotFoundError, UnavailableError
 from millstream.shared.multitask import CancelAction
@@ -68,6 +68,7 @@ async def _seed(request: Request, body: ThreadCreate) -> ThreadRecord:
                 [u.model_dump(exclude_unset=True) for u in step.updates] for step in body.supersteps
             ],
             "fields": threads.new_thread_fields(body.metadata, await _ttl_of(request, body.ttl)),
+            **assistant_of(body.metadata),
         }
         done = await ask(request, body.metadata["graph_id"], "seed", arguments)
         found = await threads.get_thread(redis, thread_id)

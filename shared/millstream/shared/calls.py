@@ -8,6 +8,7 @@ from typing import Any, Final
 from millstream.shared import keys
 from millstream.shared.errors import (
     ConflictError,
+    GraphError,
     InvalidError,
     MillstreamError,
     NotFoundError,
@@ -24,6 +25,7 @@ MOST: Final = 10_000  # questions that wait
 # What a worker may refuse a question with, by the word that crosses Redis.
 KINDS: Final[dict[str | None, type[MillstreamError]]] = {
     "conflict": ConflictError,
+    "graph": GraphError,
     "invalid": InvalidError,
     "not_found": NotFoundError,
     "refused": RefusedError,
@@ -53,7 +55,8 @@ async def ask(
 
     Raises:
         UnavailableError: no live worker listens, none answered in time, or what it needs is away.
-        ConflictError, InvalidError, NotFoundError, RefusedError, TooLargeError: as the worker says.
+        ConflictError, GraphError, InvalidError, NotFoundError, RefusedError, TooLargeError: as the
+            worker says.
         MillstreamError: the worker failed on the question.
     """
     subject = f"graph {graph_id!r}" if graph_id else f"the {lane}"

@@ -21,6 +21,10 @@ class RefusedError(MillstreamError):
     """A request that is well formed, and that the graph can't carry out."""
 
 
+class GraphError(MillstreamError):
+    """A factory of the project failed while a graph was opened for a question; the sentence has its error."""
+
+
 class TooLargeError(MillstreamError):
     """An answer larger than what is sent; the sentence says how to ask for less."""
 

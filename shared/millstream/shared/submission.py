@@ -17,6 +17,10 @@ from millstream.shared.threads import default_ttl, new_thread_fields
 from millstream.shared.webhook_url import what_is_wrong
 from millstream.shared.wire import Assistant, Project, RunKwargs, RunRequest, to_json
 
+# What a config names of its run: not part of what the run was configured with.
+OWN: Final = frozenset({
+    "run_id", "thread_id", "graph_id", "assistant_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map",
+})  # fmt: skip
 INTERNAL: Final = "__pregel_"  # LangGraph's own entries in `configurable`: not for clients
 
 
@@ -96,6 +100,15 @@ def submission(
         if request.creates_thread
         else None,
     )
+
+
+def config_of_assistant(assistant: Assistant) -> dict[str, Any]:
+    """Returns what a run of the assistant that brings no config of its own is configured with."""
+    kept = _config(assistant)
+    ids = {"graph_id": assistant.graph_id, "assistant_id": assistant.assistant_id}
+    context = msgspec.json.decode(assistant.context)
+    configurable, _ = _both(kept.get("configurable", {}), context, ids)
+    return {**kept, "configurable": {**configurable, **ids}}
 
 
 def check_webhook(url: str | None, project: Project) -> None:

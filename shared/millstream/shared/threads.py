@@ -202,6 +202,18 @@ async def idle_epoch(redis: Client, thread_id: str) -> int:
     return int(epoch or 0)
 
 
+async def config_of(redis: Client, thread_id: str) -> dict[str, Any] | None:
+    """Returns what the newest run was configured with whose graph a factory made (scripts.note_config).
+
+    None before such a run.
+    """
+    kept = await redis.hget(keys.thread(thread_id), "config")  # type: ignore[misc]
+    if kept is None:
+        return None
+    config: dict[str, Any] = msgspec.json.decode(kept)
+    return config
+
+
 async def retire_thread(redis: Client, thread_id: str) -> list[str]:
     """Closes the thread to new runs; returns the ids of all its runs. Raises NotFoundError."""
     if await scripts.retire_thread(redis, thread_id) == "missing":

@@ -3,13 +3,16 @@
 import asyncio
 import logging
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Protocol
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.errors import UnknownInterruptError
 
+from millstream.shared import scripts
 from millstream.shared.errors import FencedError
 from millstream.shared.protocol import is_protocol
+from millstream.shared.redis import Client
 from millstream.shared.scripts import Claim
 from millstream.worker.checkpoints.choice import Checkpointing
 from millstream.worker.encode import encode, error_of
@@ -17,6 +20,7 @@ from millstream.worker.ending import INTERRUPT, Ending
 from millstream.worker.events import EventStream
 from millstream.worker.graphs import Graph, GraphRegistry
 from millstream.worker.outcome import How
+from millstream.worker.patience import patiently
 from millstream.worker.protocol_stream import ProtocolStream, input_requested
 from millstream.worker.publish import Publisher, RunStream
 from millstream.worker.request import CHECKPOINT_KEYS, Request, read_request, resumed
@@ -59,6 +63,7 @@ class Execution(Protocol):
 class GraphTools:
     """What a graph is executed with; one set a process."""
 
+    redis: Client
     registry: GraphRegistry
     checkpointing: Checkpointing
     publisher: Publisher
@@ -139,9 +144,10 @@ class GraphRun:
         try:
             request = read_request(self.claim)
             saver = self._tools.checkpointing.under(self.claim, self)
-            async with self._tools.registry.open(
-                self.claim.spec.graph_id, request.config, saver
-            ) as graph:
+            graph_id = self.claim.spec.graph_id
+            if self._tools.registry.is_made(graph_id):
+                await self._note_config(request)
+            async with self._tools.registry.open(graph_id, request.use, saver) as graph:
                 if not self.claim.is_first and await _has_begun(saver, self.claim):
                     request = resumed(request)
                 events = self._events = _stream_of(request)
@@ -158,6 +164,12 @@ class GraphRun:
         except BaseException as error:  # SystemExit and its like too: they are this run's end alone
             log.info("%r raised %s", self, type(error).__name__, exc_info=error)
             return Ending(how=How.RAISED, error=error_of(error), values=self._newest_values())
+
+    async def _note_config(self, request: Request) -> None:
+        """Has the thread keep what a factory makes this run's graph of: reads of it need the same graph."""
+        noted = encode(request.noted_config())
+        note = partial(scripts.note_config, self._tools.redis, self.claim, noted)
+        await patiently(repr(self), note, check=self.check)
 
     async def _paused(
         self, graph: Graph, request: Request, events: EventStream | ProtocolStream

@@ -103,7 +103,7 @@ async def work(
     )
     presence = Presence(lease=settings.lease)
     heartbeat = Heartbeat(settings.redis_url, worker_id, presence, lease=settings.lease)
-    graph_tools = GraphTools(registry, checkpointing, publisher, settings.job_timeout)
+    graph_tools = GraphTools(redis, registry, checkpointing, publisher, settings.job_timeout)
     tools = Tools(redis, graph_tools, heartbeat, presence, settings)
     worker = RunWorker(redis, blocking, worker_id, tools, settings)
 
@@ -112,6 +112,7 @@ async def work(
     await assistants.announce(
         redis, _announcements(registry, settings.queue), _project(kept, saver, caller.policy)
     )
+    directory = assistants.GraphDirectory(redis)
     lanes_of_calls = [keys.STORE, *map(keys.lane, registry.graph_ids)]
     await queue.report_alive(redis, lanes_of_calls, worker_id, ttl=3 * ALIVE)
     stop, hurry = asyncio.Event(), asyncio.Event()
@@ -124,7 +125,7 @@ async def work(
     lanes = [
         asyncio.create_task(
             CallLanes(
-                redis, blocking, Means(redis, registry, saver, settings), lanes_of_calls
+                redis, blocking, Means(redis, registry, saver, settings, directory), lanes_of_calls
             ).run()
         ),
         asyncio.create_task(_report_alive(redis, lanes_of_calls, worker_id)),
@@ -132,7 +133,6 @@ async def work(
         asyncio.create_task(_every(settings.lease, lambda: reaper.run_once(redis, settings))),
         asyncio.create_task(_expire(redis, kept.ttl, saver)),
     ]
-    directory = assistants.GraphDirectory(redis)
     firing = _every(crons.EVERY, lambda: crons.run_once(redis, directory, settings))
     lanes.append(asyncio.create_task(firing))
     lanes.append(asyncio.create_task(heartbeat.watch()))

@@ -2,7 +2,7 @@
 
 import logging
 import uuid
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -13,8 +13,10 @@ from langgraph.types import Command, Send
 from langsmith.utils import tracing_is_enabled
 
 from millstream.shared.scripts import Claim
+from millstream.shared.submission import OWN
 from millstream.shared.wire import RunKwargs, unpack_kwargs
-from millstream.worker.graphs import Graph
+from millstream.worker.context import known_names
+from millstream.worker.graphs import Graph, Use
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +33,19 @@ class Request:
     kwargs: RunKwargs
     config: RunnableConfig
     input: Any  # the graph's input, a Command, or None to go on from the checkpoint
+
+    @property
+    def use(self) -> Use:
+        """What its graph is opened for."""
+        return Use("threads.create_run", self.config, self.kwargs.context)
+
+    def noted_config(self) -> dict[str, Any]:
+        """Returns what the thread keeps of the config, for its graph to be made again when it is read."""
+        config = self.kwargs.config
+        return {
+            **config,
+            "configurable": {k: v for k, v in config["configurable"].items() if k not in OWN},
+        }
 
     def arguments(self, graph: Graph) -> dict[str, Any]:
         """Returns the arguments of `Graph.astream`, apart from its modes."""
@@ -126,12 +141,4 @@ def _context(graph: Graph, kwargs: RunKwargs) -> Any:
     mirrored = context == {
         k: v for k, v in kwargs.config.get("configurable", {}).items() if k in context
     }
-    if not mirrored or schema is None:
-        return context
-    if is_dataclass(schema):
-        known = {field.name for field in fields(schema)}
-    elif hasattr(schema, "model_fields"):  # pydantic
-        known = set(schema.model_fields)
-    else:
-        return context
-    return {key: value for key, value in context.items() if key in known}
+    return known_names(context, schema) if mirrored else context

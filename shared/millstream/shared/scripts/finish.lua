@@ -20,7 +20,7 @@
   ARGV[3]  ticket          what the thread holds of the run (keys.ticket)
   ARGV[4]  fence           '' when the caller holds no lease (it ends a pending run)
   ARGV[5]  yields          '1' when a cancel that was asked for goes before this cause; '' when this is
-                           the cancel: of a 'rollback' the record goes too
+                           the cancel: of a 'rollback' the record goes too, and what it noted
   ARGV[6]  events' TTL     s after the end
   ARGV[7]  temporary       '1' when the thread goes with its last run
   ARGV[8]  busy            the thread's status while another run waits
@@ -41,7 +41,7 @@
 -- with turn
 -- with expiry
 -- with thread_index
-local run = redis.call('HMGET', KEYS[1], 'status', 'fence', 'cancel')
+local run = redis.call('HMGET', KEYS[1], 'status', 'fence', 'cancel', 'config_before')
 if ARGV[4] ~= '' and run[1] and run[2] ~= ARGV[4] then return {'fenced'} end
 if run[1] ~= ARGV[10] then return {'refused', run[1] or ''} end
 if ARGV[5] == '1' and run[3] then return {'cancelled', run[3]} end
@@ -77,6 +77,10 @@ if redis.call('EXISTS', KEYS[2]) == 0 then redis.call('DEL', KEYS[13]) end -- it
 note_delivery(KEYS[1], KEYS[2], KEYS[11], KEYS[12], ARGV[1], now_us, now_ms, ARGV[13],
   ARGV[9] == '' and ARGV[12] or '')
 if forget then
+  if run[4] == '' then redis.call('HDEL', KEYS[2], 'config') end -- what the run noted (note_config.lua)
+  if run[4] and run[4] ~= '' and redis.call('EXISTS', KEYS[2]) == 1 then
+    redis.call('HSET', KEYS[2], 'config', run[4])
+  end
   redis.call('ZREM', KEYS[3], ARGV[2])
   redis.call('DEL', KEYS[1])
   redis.call('SADD', KEYS[9], ARGV[2])

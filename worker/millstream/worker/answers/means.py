@@ -1,13 +1,27 @@
-"""What every answer is made with."""
+"""What every answer is made with: the process's tools, and the graph that a question is about."""
 
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph_sdk.runtime import AccessContext
 
+from millstream.shared import threads
+from millstream.shared.assistants import GraphDirectory
+from millstream.shared.errors import GraphError, InvalidError, MillstreamError, NotFoundError
 from millstream.shared.redis import Client
 from millstream.shared.settings import Settings
-from millstream.worker.graphs import GraphRegistry
+from millstream.shared.submission import config_of_assistant
+from millstream.shared.wire import Call
+from millstream.worker.encode import error_of
+from millstream.worker.graphs import Graph, GraphRegistry, Use
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,3 +32,80 @@ class Means:
     registry: GraphRegistry
     saver: BaseCheckpointSaver[Any]  # under no lease: for reading
     settings: Settings
+    directory: GraphDirectory
+
+    @asynccontextmanager
+    async def graph(
+        self,
+        call: Call,
+        access: AccessContext,
+        config: RunnableConfig,
+        saver: BaseCheckpointSaver[Any] | None = None,
+    ) -> AsyncIterator[Graph]:
+        """Opens the call's graph; `saver` keeps its checkpoints, if it is not the one for reading.
+
+        Raises GraphError if its factory fails, also after the answer was made.
+        """
+        made = self.registry.open(call.graph_id, Use(access, config), saver or self.saver)
+        async with AsyncExitStack() as opened:
+            with _blamed(call.graph_id):
+                graph = await opened.enter_async_context(made)
+            yield graph
+            with _blamed(call.graph_id):
+                await opened.aclose()
+
+    @asynccontextmanager
+    async def graph_of_thread(
+        self,
+        call: Call,
+        access: AccessContext,
+        config: RunnableConfig,
+        saver: BaseCheckpointSaver[Any] | None = None,
+    ) -> AsyncIterator[Graph]:
+        """Opens the graph of the call's thread, made with what its newest run was configured with.
+
+        Before the first run that is what the thread's assistant is configured with. The config that is
+        given names the thread, and goes before.
+
+        Raises GraphError if its factory fails.
+        """
+        if self.registry.is_made(call.graph_id):
+            config = _over(await self._config_of(call), config)
+        async with self.graph(call, access, config, saver) as graph:
+            yield graph
+
+    async def _config_of(self, call: Call) -> dict[str, Any]:
+        thread_id = call.arguments["thread_id"]
+        kept = await threads.config_of(self.redis, thread_id)
+        if kept is not None:
+            return kept
+        for name in (call.arguments["assistant_id"], call.graph_id):
+            with suppress(NotFoundError, InvalidError):  # it was deleted since
+                assistant = (await self.directory.resolve(name)).assistant
+                if assistant.graph_id == call.graph_id:
+                    return config_of_assistant(assistant)
+        return {}
+
+
+def _over(config: dict[str, Any], given: RunnableConfig) -> RunnableConfig:
+    """Returns the config with what is given; its `configurable` name by name."""
+    configurable = {**config.get("configurable", {}), **given.get("configurable", {})}
+    return cast("RunnableConfig", {**config, **given, "configurable": configurable})
+
+
+@contextmanager
+def _blamed(graph_id: str) -> Iterator[None]:
+    """Turns what a factory raises into the answer to the question."""
+    try:
+        yield
+    except MillstreamError:  # of the store, or of the registry
+        raise
+    except BaseException as error:
+        task = asyncio.current_task()
+        if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+            raise
+        log.info("the factory of graph %r raised", graph_id, exc_info=error)
+        told = error_of(error)
+        raise GraphError(
+            f"The factory of graph {graph_id!r} failed: {told['error']}: {told['message']}"
+        ) from error

@@ -22,7 +22,7 @@ UNSHOWABLE: Final = (RuntimeError, TypeError, NameError, ValueError, AttributeEr
 async def schemas(means: Means, call: Call) -> bytes:
     """`schemas`: the JSON schemas of the graph. Arguments: config."""
     config = _config(call)
-    async with means.registry.open(call.graph_id, config, means.saver) as graph:
+    async with means.graph(call, "assistants.read", config) as graph:
         return encode({"graph_id": call.graph_id, **schemas_of(graph)})
 
 
@@ -32,7 +32,7 @@ async def drawn(means: Means, call: Call) -> bytes:
     Raises RefusedError for a graph that can't be drawn.
     """
     config, xray = _config(call), call.arguments["xray"]
-    async with means.registry.open(call.graph_id, config, means.saver) as graph:
+    async with means.graph(call, "assistants.read", config) as graph:
         try:
             picture = await graph.aget_graph(config, xray=xray)
         except Exception as error:  # of the user's code: types that are no types, cycles, ...
@@ -47,7 +47,7 @@ async def subgraphs(means: Means, call: Call) -> bytes:
     """
     config, namespace = _config(call), call.arguments["namespace"]
     found = {}
-    async with means.registry.open(call.graph_id, config, means.saver) as graph:
+    async with means.graph(call, "assistants.read", config) as graph:
         parts = graph.aget_subgraphs(namespace=namespace, recurse=call.arguments["recurse"])
         async for name, part in parts:
             if isinstance(part, Pregel):
@@ -115,5 +115,5 @@ def _configurable(schema: Mapping[str, Any]) -> Schema | None:
 def _config(call: Call) -> RunnableConfig:
     config = cast("RunnableConfig", dict(call.arguments["config"]))
     ids = {"graph_id": call.graph_id, "assistant_id": call.arguments["assistant_id"]}
-    config["configurable"] = {**config.get("configurable", {}), **ids}
+    config["configurable"] = {**ids, **config.get("configurable", {})}
     return config

@@ -20,11 +20,11 @@ async def get(means: Means, call: Call) -> bytes:
 
     A checkpoint that is not there has an empty state, as the reference has it.
 
-    Raises TooLargeError.
+    Raises TooLargeError, GraphError.
     """
     given = call.arguments
     config = config_of(call, given["checkpoint"])
-    async with means.registry.open(call.graph_id, config, means.saver) as graph:
+    async with means.graph_of_thread(call, "threads.read", config) as graph:
         snapshot = await graph.aget_state(config, subgraphs=bool(given["subgraphs"]))
         body = encode(_selected(show_state(snapshot, given["thread_id"]), given["select"]))
     if len(body) > MOST_BYTES:
@@ -39,13 +39,13 @@ async def history(means: Means, call: Call) -> bytes:
     """`history`: states of a thread, newest first. Arguments: thread_id, checkpoint, limit,
     before (a checkpoint's id or None), metadata (what a checkpoint's must have), select.
 
-    Raises TooLargeError.
+    Raises TooLargeError, GraphError.
     """
     given = call.arguments
     config = config_of(call, given["checkpoint"])
     shown: list[bytes] = []
     size = 2
-    async with means.registry.open(call.graph_id, config, means.saver) as graph:
+    async with means.graph_of_thread(call, "threads.read", config) as graph:
         before = given["before"]
         while len(shown) < given["limit"]:
             wanted = min(PAGE, given["limit"] - len(shown))

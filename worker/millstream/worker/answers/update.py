@@ -50,7 +50,7 @@ async def update(means: Means, call: Call) -> bytes:
     Arguments: thread_id, assistant_id, checkpoint, values, as_node (None: the node that wrote last).
 
     Raises NotFoundError (the thread, the checkpoint), ConflictError (a run is active), RefusedError
-    (as_node), InvalidError (values), UnavailableError (it took too long).
+    (as_node), InvalidError (values), GraphError, UnavailableError (it took too long).
     """
     given = call.arguments
     thread_id, place = given["thread_id"], given["checkpoint"]
@@ -58,7 +58,7 @@ async def update(means: Means, call: Call) -> bytes:
         epoch = await threads.idle_epoch(means.redis, thread_id)
         saver = _writable(means)
         config = config_of(call, place)
-        async with means.registry.open(call.graph_id, config, saver) as graph:
+        async with means.graph_of_thread(call, "threads.update", config, saver) as graph:
             if "checkpoint_id" in place and await saver.aget_tuple(config) is None:
                 raise NotFoundError(
                     f"checkpoint: thread {thread_id} has no checkpoint {place['checkpoint_id']}"
@@ -88,7 +88,7 @@ async def seed(means: Means, call: Call) -> bytes:
     Arguments: thread_id, assistant_id, supersteps ([[{values, command, as_node}, …], …]), fields (of
     the new thread's record). Answers `{"created": false}` if the thread is there already.
 
-    Raises RefusedError, InvalidError, UnavailableError as `update` does.
+    Raises RefusedError, InvalidError, GraphError, UnavailableError as `update` does.
     """
     supersteps = [[_state_update(u) for u in step] for step in call.arguments["supersteps"]]
     thread_id = call.arguments["thread_id"]
@@ -97,7 +97,7 @@ async def seed(means: Means, call: Call) -> bytes:
         return encode({"created": False})
     config = config_of(call, {})
     try:
-        async with means.registry.open(call.graph_id, config, saver) as graph:
+        async with means.graph_of_thread(call, "threads.update", config, saver) as graph:
             await _applied(graph, config, supersteps)
             fields = call.arguments["fields"] | await _record(means, call, graph)
         await _stored(means, call, saver, None, fields)

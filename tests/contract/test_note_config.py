@@ -1,0 +1,134 @@
+"""What a run is configured with stands on its thread as long as its checkpoints do."""
+
+import asyncio
+import json
+
+import pytest
+
+from contract.builders import (
+    a_spec,
+    admit,
+    dump,
+    end,
+    end_pending,
+    make_due,
+    overtaken,
+    running,
+    take,
+)
+from millstream.shared import keys, scripts, threads
+from millstream.shared.errors import FencedError
+from millstream.shared.lifecycle import Cause
+from millstream.shared.redis import Client
+from millstream.shared.scripts import Claim
+
+
+def config(word: str) -> bytes:
+    return json.dumps({"configurable": {"mode": word}}).encode()
+
+
+async def mode_of(redis: Client, thread_id: str) -> str | None:
+    kept = await threads.config_of(redis, thread_id)
+    return None if kept is None else kept["configurable"]["mode"]
+
+
+async def roll_back(redis: Client, claim: Claim) -> None:
+    await scripts.cancel(redis, claim.spec.thread_id, claim.spec.run_id, "rollback")
+    await end(redis, claim, Cause.CANCELLED)
+
+
+async def test_the_newest_note_counts(any_redis: Client) -> None:
+    first = await running(any_redis)
+    thread = first.spec.thread_id
+    assert await mode_of(any_redis, thread) is None
+    await scripts.note_config(any_redis, first, config("first"))
+    await end(any_redis, first)
+    second = await running(any_redis, a_spec(thread))
+    assert await mode_of(any_redis, thread) == "first"
+    await scripts.note_config(any_redis, second, config("second"))
+    await end(any_redis, second, Cause.FAILED)
+    assert await mode_of(any_redis, thread) == "second"
+
+
+@pytest.mark.parametrize("before", [None, "before"])
+async def test_a_rollback_takes_the_note_back(any_redis: Client, before: str | None) -> None:
+    spec = await admit(any_redis)
+    claim = await take(any_redis, spec)
+    if before is not None:
+        await scripts.note_config(any_redis, claim, config(before))
+    await end(any_redis, claim)
+    undone = await running(any_redis, a_spec(spec.thread_id))
+    for word in ("one", "two"):  # each attempt notes it
+        await scripts.note_config(any_redis, undone, config(word))
+    await roll_back(any_redis, undone)
+    assert await mode_of(any_redis, spec.thread_id) == before
+
+
+async def test_a_rollback_of_a_run_that_noted_nothing_changes_no_note(any_redis: Client) -> None:
+    claim = await running(any_redis)
+    await scripts.note_config(any_redis, claim, config("kept"))
+    await end(any_redis, claim)
+    thread = claim.spec.thread_id
+    await roll_back(any_redis, await running(any_redis, a_spec(thread)))
+    waiting = await admit(any_redis, a_spec(thread))
+    await scripts.cancel(any_redis, thread, waiting.run_id, "rollback")
+    await end_pending(any_redis, waiting)
+    assert await mode_of(any_redis, thread) == "kept"
+
+
+async def test_a_copy_has_the_note(any_redis: Client) -> None:
+    claim = await running(any_redis)
+    await scripts.note_config(any_redis, claim, config("copied"))
+    await end(any_redis, claim)
+    copy = await threads.copy_thread(any_redis, claim.spec.thread_id)
+    assert await mode_of(any_redis, copy.thread_id) == "copied"
+
+
+@pytest.mark.parametrize("situation", ["overtaken", "ended", "handed back", "rolled back"])
+async def test_a_stale_worker_notes_nothing(any_redis: Client, situation: str) -> None:
+    if situation == "overtaken":
+        claim, holder = await overtaken(any_redis)
+        await scripts.note_config(any_redis, holder, config("holder"))
+    else:
+        claim = await running(any_redis)
+    if situation == "ended":
+        await end(any_redis, claim)
+    if situation == "handed back":
+        await scripts.hand_back(any_redis, claim)
+    if situation == "rolled back":
+        await scripts.cancel(any_redis, claim.spec.thread_id, claim.spec.run_id, "rollback")
+    before = await dump(any_redis)
+    with pytest.raises(FencedError):
+        await scripts.note_config(any_redis, claim, config("stale"))
+    assert await dump(any_redis) == before
+
+
+async def test_a_thread_that_was_lost_is_not_made_again(any_redis: Client) -> None:
+    claim = await running(any_redis)
+    await any_redis.delete(keys.thread(claim.spec.thread_id))
+    await scripts.note_config(any_redis, claim, config("lost"))
+    assert not await any_redis.exists(keys.thread(claim.spec.thread_id))
+    await any_redis.flushdb()
+
+
+async def test_fifty_workers_one_of_which_holds_the_run(real_redis: Client) -> None:
+    claims = [await running(real_redis)]
+    for number in range(49):
+        await make_due(real_redis, claims[0].spec)
+        claims.append(await take_again(real_redis, claims[0], f"w{number}"))
+    replies = await asyncio.gather(
+        *(
+            scripts.note_config(real_redis, claim, config(str(number)))
+            for number, claim in enumerate(claims)
+        ),
+        return_exceptions=True,
+    )
+    assert [type(reply) for reply in replies] == [FencedError] * 49 + [type(None)]
+    assert await mode_of(real_redis, claims[0].spec.thread_id) == "49"
+
+
+async def take_again(redis: Client, claim: Claim, worker: str) -> Claim:
+    await redis.hset(  # type: ignore[misc]
+        keys.run(claim.spec.thread_id, claim.spec.run_id), "attempt", "0"
+    )
+    return await take(redis, claim.spec, worker)
