@@ -51,7 +51,7 @@ def note(config: RunnableConfig, what: str, **more: Any) -> None:
     if "log" not in configurable:
         return
     line = {
-        "run": configurable["run_id"],
+        "run": configurable.get("run_id"),  # none when a thread is read
         "pid": os.getpid(),
         "attempt": config.get("metadata", {}).get("run_attempt"),
         "what": what,

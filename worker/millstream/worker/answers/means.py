@@ -78,7 +78,8 @@ class Means:
         thread_id = call.arguments["thread_id"]
         kept = await threads.config_of(self.redis, thread_id)
         if kept is not None:
-            return kept
+            ids = {"assistant_id": call.arguments["assistant_id"]}
+            return {**kept, "configurable": {**kept.get("configurable", {}), **ids}}
         for name in (call.arguments["assistant_id"], call.graph_id):
             with suppress(NotFoundError, InvalidError):  # it was deleted since
                 assistant = (await self.directory.resolve(name)).assistant
