@@ -40,7 +40,7 @@ async def stepped(http: httpx.AsyncClient, thread: str) -> str:
 @pytest.fixture(scope="module")
 def fields_worker(system: Running, no_leaks: None) -> Iterator[None]:
     """A worker for the graphs of tests/graphs/fields.py, beside the system's."""
-    with serving.fields_worker(system.fleet.redis_url):
+    with serving.beside(system.fleet.redis_url, "fields"):
         yield
 
 

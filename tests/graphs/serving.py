@@ -1,4 +1,4 @@
-"""A worker for the graphs of `fields.json`, beside those of the running system."""
+"""Workers for graphs of the tests, beside the one of the running system."""
 
 import contextlib
 import json
@@ -8,29 +8,30 @@ from pathlib import Path
 from redis import Redis
 
 from harness.leaks import leaked
-from harness.processes import Fleet
+from harness.processes import Fleet, Process
 from harness.waiting import until
 from millstream.shared import keys
 from millstream.shared.redis import connect
 
-CONFIG = Path(__file__).with_name("fields.json")
-QUEUE = "fields"
-GRAPHS = tuple(json.loads(CONFIG.read_text())["graphs"])
+HERE = Path(__file__).parent
+QUEUES = ("fields", "failing")  # each named after its langgraph.json
 
 
 @contextlib.contextmanager
-def fields_worker(redis_url: str) -> Iterator[None]:
-    """Serves the graphs on a queue of their own; takes every trace of it away at the end."""
-    with Fleet(redis_url) as fleet:
-        worker = fleet.worker(CONFIG, queue=QUEUE).wait_ready()
+def beside(redis_url: str, name: str, **env: str) -> Iterator[Process]:
+    """Serves the graphs of `<name>.json` on a queue of their own; takes every trace of it away at the end."""
+    config = HERE / f"{name}.json"
+    graphs = tuple(json.loads(config.read_text())["graphs"])
+    with Fleet(redis_url, **env) as fleet:
+        worker = fleet.worker(config, queue=name).wait_ready()
         try:
-            yield
+            yield worker
         finally:
             worker.stop()
             with Redis.from_url(redis_url) as redis:
-                redis.hdel(keys.graphs(), *GRAPHS)
-                redis.delete(keys.queue(QUEUE), keys.wake(QUEUE))
-                lanes = map(keys.lane, GRAPHS)
+                redis.hdel(keys.graphs(), *graphs)
+                redis.delete(keys.queue(name), keys.wake(name))
+                lanes = map(keys.lane, graphs)
                 redis.delete(*(key(lane) for lane in lanes for key in (keys.calls, keys.workers)))
 
 
@@ -40,7 +41,7 @@ async def check_leaks(redis_url: str) -> None:
     left: list[str] = []
 
     async def clean() -> bool:
-        left[:] = await leaked(redis, ("default", QUEUE))
+        left[:] = await leaked(redis, ("default", *QUEUES))
         return not left
 
     try:

@@ -9,7 +9,7 @@ import pytest
 
 from graphs import serving
 from harness.modules import need_modules
-from harness.processes import Fleet
+from harness.processes import Fleet, Process
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared.redis import Client, connect
 
@@ -26,7 +26,7 @@ class Running(Protocol):
 @pytest.fixture(scope="module")
 def fields_worker(system: Running) -> Iterator[None]:
     """A worker for the graphs of tests/graphs/fields.py, beside the system's."""
-    with serving.fields_worker(system.fleet.redis_url):
+    with serving.beside(system.fleet.redis_url, "fields"):
         yield
 
 
@@ -53,3 +53,18 @@ async def bare_redis(tmp_path: Path) -> AsyncIterator[Client]:
         client = connect(server.url)
         yield client
         await client.aclose()
+
+
+@pytest.fixture(scope="module")
+def failing_worker(system: Running) -> Iterator[Process]:
+    """A worker for the graphs of tests/graphs/failing.py, beside the system's."""
+    with serving.beside(system.fleet.redis_url, "failing") as worker:
+        yield worker
+
+
+@pytest.fixture
+async def failing(system: Running, failing_worker: Process) -> AsyncIterator[httpx.AsyncClient]:
+    """A plain HTTP client of the system that serves those graphs; afterwards no key is left."""
+    async with httpx.AsyncClient(base_url=system.url, timeout=30) as client:
+        yield client
+    await serving.check_leaks(system.fleet.redis_url)

@@ -30,6 +30,7 @@ from millstream.worker.checkpoints.choice import (
 )
 from millstream.worker.checkpoints.foreign import ShieldedSaver
 from millstream.worker.checkpoints.saver import FencedSaver
+from millstream.worker.checkpoints.unstorable import UnstorableError
 from millstream.worker.project import CheckpointerConfig, CheckpointerTtl, read_config
 
 KEY = "a key of thirty-two bytes, here."
@@ -260,6 +261,9 @@ class NoGuard:
 
     def check(self) -> None:
         """The run is not being given up."""
+
+    def refuse(self, error: UnstorableError) -> None:
+        """Nothing of these tests is."""
 
     async def before_write(self) -> None:
         """Nothing is to be waited for."""

@@ -27,6 +27,7 @@ from millstream.shared.redis import Client, connect
 from millstream.shared.scripts import Claim
 from millstream.shared.wire import PROTOCOL, RunSpec
 from millstream.worker.checkpoints.saver import FencedSaver
+from millstream.worker.checkpoints.unstorable import UnstorableError
 from worker.kinds import KNOWN
 
 VALUES: dict[str, Any] = {
@@ -346,6 +347,9 @@ class Order:
     def check(self) -> None:
         if self.given_up:
             raise FencedError("given up")
+
+    def refuse(self, error: UnstorableError) -> None:
+        """Nothing of these tests is."""
 
     async def before_write(self) -> None:
         self.asked += 1

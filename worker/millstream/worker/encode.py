@@ -4,7 +4,7 @@ import base64
 import json
 import math
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import timedelta, tzinfo
 from decimal import Decimal
@@ -14,7 +14,9 @@ from typing import Any, Final
 
 import orjson
 
-LONGEST: Final = 100_000  # characters of an error message that are told
+from millstream.worker.failure import error_of
+from millstream.worker.text import carried, said
+
 OPTIONS: Final = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
 DEPTH: Final = 100  # nested deeper than this, a value is shown as its repr
 
@@ -31,14 +33,6 @@ def encode(value: Any) -> bytes:
         return orjson.dumps(value, default=_default, option=OPTIONS)
     except Exception:  # orjson can't say which part it stumbled over: go through all, in Python
         return json.dumps(_plain(value, ()), ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def error_of(error: BaseException) -> dict[str, str]:
-    """Returns the error as clients see it in events and records."""
-    message = _said(str, error)
-    if len(message) > LONGEST:
-        message = f"{message[:LONGEST]}… ({len(message)} characters)"
-    return {"error": type(error).__name__, "message": message}
 
 
 def _default(value: Any) -> Any:
@@ -98,7 +92,7 @@ def _opened(value: Any, above: tuple[int, ...]) -> Any:
     if isinstance(value, Enum):
         return _plain(value.value, above)
     if isinstance(value, str):
-        return _text(value)
+        return carried(value)
     if isinstance(value, int):
         return int(value)
     if isinstance(value, float):
@@ -120,26 +114,13 @@ def _opened(value: Any, above: tuple[int, ...]) -> Any:
 
 def _key(key: Any) -> str:
     if isinstance(key, str):
-        return _text(key)
+        return carried(key)
     try:
         [text] = orjson.loads(orjson.dumps({key: None}, option=OPTIONS))
         return str(text)
     except Exception:
-        return _said(str, key)
-
-
-def _text(text: str) -> str:
-    """Returns the text with what UTF-8 can't carry replaced."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return said(str, key)
 
 
 def _repr(value: Any) -> str:
-    return _said(repr, value)[:10_000]
-
-
-def _said(say: Callable[[Any], str], value: Any) -> str:
-    """Returns what the value says of itself; some raise even then."""
-    try:
-        return _text(say(value))
-    except Exception:
-        return f"<{type(value).__name__}>"
+    return said(repr, value)[:10_000]

@@ -10,7 +10,8 @@ asked for its own modes; three modes of the API are made from them:
 - `events` are LangChain's stream events, of which the root graph's chunks are the other modes.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
 from typing import Any, Final, cast
 
 from langchain_core.messages import BaseMessage, BaseMessageChunk, message_chunk_to_message
@@ -37,14 +38,15 @@ class EventStream:
         self.values_json: bytes | None = None  # the same, if it was an event
         self.paused = False  # it stopped at an interrupt or a breakpoint
 
-    async def run(self, graph: Graph, **arguments: Any) -> AsyncIterator[tuple[str, bytes]]:
+    async def run(self, graph: Graph, **arguments: Any) -> AsyncGenerator[tuple[str, bytes], None]:
         """Runs the graph; yields `(event name, JSON)`. Takes the arguments of `Graph.astream`."""
         if "events" in self._modes:
             chunks = self._with_events(graph, arguments)
         else:
             chunks = self._plain(graph, arguments)
-        async for event in chunks:
-            yield event
+        async with aclosing(chunks):
+            async for event in chunks:
+                yield event
 
     def namespace_of(self, interrupt_id: str) -> Namespace:
         """Returns where it was asked: these events do not tell, the root answers for all."""
@@ -62,28 +64,32 @@ class EventStream:
 
     async def _plain(
         self, graph: Graph, arguments: dict[str, Any]
-    ) -> AsyncIterator[tuple[str, bytes]]:
-        async for chunk in graph.astream(
+    ) -> AsyncGenerator[tuple[str, bytes], None]:
+        stream = graph.astream(
             stream_mode=self.library_modes(), subgraphs=self._subgraphs, **arguments
-        ):
-            for event in self.translate(self._chunk(chunk)):
-                yield event
+        )
+        async with aclosing(cast("AsyncGenerator[Any, None]", stream)) as chunks:
+            async for chunk in chunks:
+                for event in self.translate(self._chunk(chunk)):
+                    yield event
 
     async def _with_events(
         self, graph: Graph, arguments: dict[str, Any]
-    ) -> AsyncIterator[tuple[str, bytes]]:
+    ) -> AsyncGenerator[tuple[str, bytes], None]:
         root = str(arguments["config"]["run_id"])
-        async for event in graph.astream_events(
+        stream = graph.astream_events(
             version="v2",
             stream_mode=self.library_modes(),
             subgraphs=self._subgraphs,
             **arguments,
-        ):
-            if event["event"] == "on_chain_stream" and str(event["run_id"]) == root:
-                for translated in self.translate(self._chunk(event["data"]["chunk"])):
-                    yield translated
-            elif event["event"] != "on_chain_stream" or event["parent_ids"]:
-                yield "events", encode(event)
+        )
+        async with aclosing(cast("AsyncGenerator[Any, None]", stream)) as events:
+            async for event in events:
+                if event["event"] == "on_chain_stream" and str(event["run_id"]) == root:
+                    for translated in self.translate(self._chunk(event["data"]["chunk"])):
+                        yield translated
+                elif event["event"] != "on_chain_stream" or event["parent_ids"]:
+                    yield "events", encode(event)
 
     def _chunk(self, chunk: Any) -> Chunk:
         if self._subgraphs:

@@ -14,8 +14,9 @@ from millstream.shared.redis import Client
 from millstream.shared.scripts import Batch, Claim
 from millstream.shared.settings import Settings
 from millstream.worker.checkpoints.choice import RollbackUnsupportedError
-from millstream.worker.encode import encode, error_of
+from millstream.worker.encode import encode
 from millstream.worker.ending import Ending
+from millstream.worker.failure import error_of
 from millstream.worker.graph_run import GIVEN_UP, Execution, GraphRun, GraphTools, Unsent
 from millstream.worker.heartbeat import Heartbeat
 from millstream.worker.outcome import How, Outcome, outcome

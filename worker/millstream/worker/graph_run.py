@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Protocol
@@ -15,9 +16,11 @@ from millstream.shared.protocol import is_protocol
 from millstream.shared.redis import Client
 from millstream.shared.scripts import Claim
 from millstream.worker.checkpoints.choice import Checkpointing
-from millstream.worker.encode import encode, error_of
+from millstream.worker.checkpoints.unstorable import UnstorableError
+from millstream.worker.encode import encode
 from millstream.worker.ending import INTERRUPT, Ending
 from millstream.worker.events import EventStream
+from millstream.worker.failure import error_of, summary, traceback_of
 from millstream.worker.graphs import Graph, GraphRegistry
 from millstream.worker.outcome import How
 from millstream.worker.patience import patiently
@@ -32,6 +35,11 @@ log = logging.getLogger(__name__)
 STOP_GRACE: Final = 0.5
 # Reasons for which the run goes on elsewhere: the lease is another's, may be, or is handed back.
 GIVEN_UP: Final = ("lost", "lapsed", "drain")
+
+SELF_CANCELLED: Final = (
+    "The graph cancelled itself: its code let an asyncio.CancelledError out that no client asked for. "
+    "Look for a task that is cancelled and then awaited."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +88,8 @@ class GraphRun:
         self._stop = asyncio.Event()
         self._stream: RunStream = tools.publisher.stream(claim, lambda: self.stop("lost"))
         self._events: EventStream | ProtocolStream | None = None
+        self._unstorable: UnstorableError | None = None  # what a checkpoint could not hold
+        self._logged = False  # its failure
 
     def __repr__(self) -> str:
         return f"<GraphRun {self.claim.attempt} of {self.claim.job}, fence {self.claim.fence}>"
@@ -88,6 +98,13 @@ class GraphRun:
         """Has the graph stopped; the first reason counts, but a lost lease goes before all."""
         if self.reason is None or reason == "lost":
             self.reason = reason
+        self._stop.set()
+        self._stream.stir()
+
+    def refuse(self, error: UnstorableError) -> None:
+        """Has the run fail with the error: see `saver.Guard`."""
+        if self._unstorable is None:
+            self._unstorable = error
         self._stop.set()
         self._stream.stir()
 
@@ -119,6 +136,8 @@ class GraphRun:
                 timeout=self._tools.job_timeout,
                 return_when=asyncio.FIRST_COMPLETED,
             )
+            if self._unstorable is not None:  # what came before it is still being stored
+                await asyncio.wait({graph_run}, timeout=STOP_GRACE)
         finally:
             stopped.cancel()
         if graph_run.done() and self.reason in GIVEN_UP:
@@ -127,7 +146,7 @@ class GraphRun:
                 return ended
             return Ending(how=How.CANCELLED)  # it fell over what it could not store any more
         if graph_run.cancelled():  # nobody cancelled it: a user's code let a CancelledError out
-            told = {"error": "CancelledError", "message": "The graph cancelled itself."}
+            told = {"error": "CancelledError", "message": SELF_CANCELLED}
             return Ending(how=How.RAISED, error=told, values=self._newest_values())
         if graph_run.done():
             return graph_run.result()
@@ -137,6 +156,8 @@ class GraphRun:
         if not graph_run.done():
             log.warning("%r does not stop; the run ends without it", self)
             graph_run.add_done_callback(_forget)
+        if self._unstorable is not None and self.reason is None:
+            return self._raised(self._unstorable)
         return Ending(how=how, values=self._newest_values())
 
     async def _run_graph(self) -> Ending:
@@ -151,9 +172,14 @@ class GraphRun:
                 if not self.claim.is_first and await _has_begun(saver, self.claim):
                     request = resumed(request)
                 events = self._events = _stream_of(request)
-                async for event, data in events.run(graph, **request.arguments(graph)):
-                    self._stream.emit(event, data)
-                    await self._stream.room()
+                async with aclosing(events.run(graph, **request.arguments(graph))) as told:
+                    async for event, data in told:
+                        self._stream.emit(event, data)
+                        await self._stream.room()
+                        if (
+                            self._unstorable is not None
+                        ):  # LangGraph would go on, and raise at the end
+                            raise self._unstorable
                 if events.paused:
                     return await self._paused(graph, request, events)
                 return Ending(how=How.COMPLETED, values=self._newest_values())
@@ -161,9 +187,26 @@ class GraphRun:
             return Ending(how=How.RAISED, error=error_of(error), refused=True)
         except asyncio.CancelledError:
             raise
-        except BaseException as error:  # SystemExit and its like too: they are this run's end alone
-            log.info("%r raised %s", self, type(error).__name__, exc_info=error)
-            return Ending(how=How.RAISED, error=error_of(error), values=self._newest_values())
+        except BaseException as error:  # noqa: BLE001 - SystemExit too: it is this run's end alone
+            return self._raised(error)
+
+    def _raised(self, error: BaseException) -> Ending:
+        """Returns the end of a run whose code raised; it is logged once, from the project's line on."""
+        error = self._unstorable or error
+        if self.reason not in GIVEN_UP and not self._logged:
+            self._logged = True
+            spec = self.claim.spec
+            log.warning(
+                "run %s of graph %r on thread %s failed (attempt %d): %s%s",
+                spec.run_id,
+                spec.graph_id,
+                spec.thread_id,
+                self.claim.attempt,
+                summary(error),
+                # Of what can't be stored the message says all, and no line of the project raised it.
+                "" if isinstance(error, UnstorableError) else f"\n{traceback_of(error)}",
+            )
+        return Ending(how=How.RAISED, error=error_of(error), values=self._newest_values())
 
     async def _note_config(self, request: Request) -> None:
         """Has the thread keep what a factory makes this run's graph of: reads of it need the same graph."""

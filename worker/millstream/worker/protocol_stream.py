@@ -7,7 +7,7 @@ Source: langchain_protocol; the reference server's events, of which it leaves fo
 
 import time
 import warnings
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from typing import Any, ClassVar, Final
 
 from langchain_core._api import LangChainBetaWarning
@@ -61,7 +61,7 @@ class ProtocolStream:
         self._names: dict[Namespace, str] = {}  # of subgraphs under way
         self._messages: dict[str, str] = {}  # run of a model → id of the message that it streams
 
-    async def run(self, graph: Graph, **arguments: Any) -> AsyncIterator[tuple[str, bytes]]:
+    async def run(self, graph: Graph, **arguments: Any) -> AsyncGenerator[tuple[str, bytes], None]:
         """Runs the graph; yields `(event name, JSON)`. Takes the arguments of `Graph.astream`."""
         run = await graph.astream_events(version="v3", transformers=[_Everything], **arguments)
         async with run:

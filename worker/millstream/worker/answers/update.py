@@ -35,6 +35,7 @@ from millstream.worker.answers.means import Means
 from millstream.worker.answers.state import config_of
 from millstream.worker.checkpoints.saver import FencedSaver
 from millstream.worker.checkpoints.staged import StagedSaver
+from millstream.worker.checkpoints.unstorable import UnstorableError
 from millstream.worker.encode import encode
 from millstream.worker.graphs import Graph
 from millstream.worker.request import read_command
@@ -124,6 +125,8 @@ async def _applied(
         raise InvalidError(f"values: {said}") from None
     except (MillstreamError, *AWAY, *REFUSING):
         raise
+    except UnstorableError as error:
+        raise InvalidError(f"values: {error}") from None
     except Exception as error:  # a reducer, a conditional edge: the graph's own code
         if isinstance(error, ValueError) and str(error).startswith("Subgraph "):
             raise InvalidError(f"checkpoint.checkpoint_ns: {error}") from None

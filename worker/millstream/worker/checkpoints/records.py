@@ -72,15 +72,6 @@ def field_of(channel: str, version: object) -> bytes:
     return prefix_of(channel) + str(version).encode()
 
 
-def require_fit(what: str, value: bytes) -> None:
-    """Raises ValueError for what Redis could not keep, however often it is sent."""
-    if len(value) > MOST_BYTES:
-        raise ValueError(
-            f"{what} takes {len(value)} bytes in the checkpoint, and {MOST_BYTES} is the most: "
-            "keep large things elsewhere, and their address in the state"
-        )
-
-
 def read_metadata(serde: SerializerProtocol, stored: StoredCheckpoint) -> Any:
     """Returns the metadata of a stored checkpoint."""
     return serde.loads_typed(_record.decode(stored.record).metadata)

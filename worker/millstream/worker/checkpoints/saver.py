@@ -22,6 +22,7 @@ from langgraph.checkpoint.base import (
     get_checkpoint_metadata,
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
+from langgraph.checkpoint.serde.types import ERROR
 
 from millstream.shared import checkpoints, scripts
 from millstream.shared.redis import Client
@@ -31,8 +32,9 @@ from millstream.shared.scripts.place import Place
 from millstream.shared.wire import frame
 from millstream.worker.checkpoints.blocking import BlockingCalls
 from millstream.worker.checkpoints.records import (
-    NUL,
+    MOST_BYTES,
     Record,
+    Typed,
     Write,
     config_of,
     field_of,
@@ -41,10 +43,17 @@ from millstream.worker.checkpoints.records import (
     prefix_of,
     read_metadata,
     read_tuple,
-    require_fit,
 )
 from millstream.worker.checkpoints.serializer import MessageSerializer
+from millstream.worker.checkpoints.unstorable import (
+    UnstorableError,
+    Writer,
+    too_large,
+    unstorable,
+)
+from millstream.worker.failure import LONGEST
 from millstream.worker.patience import patiently
+from millstream.worker.text import bounded, said
 
 PAGE: Final = 20  # checkpoints read at once while listing
 Result = TypeVar("Result")
@@ -55,6 +64,9 @@ class Guard(Protocol):
 
     def check(self) -> None:
         """Raises FencedError if the run is being given up."""
+
+    def refuse(self, error: UnstorableError) -> None:
+        """Has the run fail with the error: its graph would go on to its end and raise it then."""
 
     async def before_write(self) -> None:
         """Returns when a checkpoint may be stored; raises FencedError as `check` does."""
@@ -68,6 +80,8 @@ class FencedSaver(BlockingCalls):
         self._redis = redis
         self._claim: Claim | None = None
         self._guard: Guard | None = None
+        # Checkpoints that could not be stored: one that comes after would refer to what is missing.
+        self._gaps: dict[str, UnstorableError] = {}
 
     def under(self, claim: Claim, guard: Guard | None = None) -> Self:
         """Returns a saver whose writes are refused (FencedError) once the claim's lease is lost, or
@@ -75,6 +89,7 @@ class FencedSaver(BlockingCalls):
         bound = copy.copy(self)
         bound._claim = claim
         bound._guard = guard
+        bound._gaps = {}
         return bound
 
     # ── Reading ─────────────────────────────────────────────────────────────────────────────
@@ -157,8 +172,10 @@ class FencedSaver(BlockingCalls):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        """Stores a checkpoint and the values that are new in it; raises FencedError."""
+        """Stores a checkpoint and the values that are new in it; raises FencedError, UnstorableError."""
         place, dump = place_of(config), self.serde.dumps_typed
+        parent_id, writer = get_checkpoint_id(config) or "", Writer(namespace=place.namespace)
+        self._require(parent_id, before=checkpoint["id"])
         values, versions = checkpoint["channel_values"], checkpoint["channel_versions"]
         metadata = get_checkpoint_metadata(config, metadata)
         record = Record(
@@ -166,17 +183,17 @@ class FencedSaver(BlockingCalls):
             metadata=dump(metadata),
         )
         stored = {
-            field_of(channel, version): pack(dump(values[channel]))
+            field_of(channel, version): pack(
+                self._dumped(channel, values[channel], writer, checkpoint["id"])
+            )
             for channel, version in new_versions.items()
             # A version that the checkpoint does not name could never be read.
             if channel in values and versions.get(channel) == version
         }
-        for field, value in stored.items():
-            require_fit(f"channel {field.partition(NUL)[0].decode()!r}", value)
         await self._store(
             place,
             checkpoint["id"],
-            parent_id=get_checkpoint_id(config) or "",
+            parent_id=parent_id,
             run_id=self._run_id() or str(metadata.get("run_id") or ""),
             record=pack(record),
             fields=[field_of(channel, version) for channel, version in versions.items()],
@@ -192,23 +209,58 @@ class FencedSaver(BlockingCalls):
         task_id: str,
         task_path: str = "",
     ) -> None:
-        """Stores what a task wrote before the next checkpoint; raises FencedError."""
-        run_id = self._run_id()
+        """Stores what a task wrote before the next checkpoint; raises FencedError, UnstorableError."""
+        run_id, place = self._run_id(), place_of(config)
+        checkpoint_id = config["configurable"]["checkpoint_id"]
+        writer = Writer(task_path, place.namespace)
+        self._require(checkpoint_id)
         entries = [
             Write(
                 task_id=task_id,
                 index=WRITES_IDX_MAP.get(channel, index),
                 channel=channel,
-                value=self.serde.dumps_typed(value),
+                value=self._dumped(channel, value, writer),
                 task_path=task_path,
             )
             for index, (channel, value) in enumerate(writes)
         ]
         if entries:
             framed = frame(word for entry in entries for word in (run_id.encode(), pack(entry)))
-            require_fit(f"what task {task_id} wrote", framed)
-            checkpoint_id = config["configurable"]["checkpoint_id"]
-            await self._store_writes(place_of(config), checkpoint_id, run_id, framed)
+            if len(framed) > MOST_BYTES:
+                raise self._refused(too_large(f"What {writer or 'a task'} wrote", len(framed)))
+            await self._store_writes(place, checkpoint_id, run_id, framed)
+
+    def _dumped(self, channel: str, value: Any, writer: Writer, checkpoint_id: str = "") -> Typed:
+        """Returns the serialised value; raises UnstorableError, which then is the run's end, and that of
+        the checkpoint which the value belongs to."""
+        if channel == ERROR and isinstance(value, BaseException):
+            value = bounded(said(repr, value), LONGEST)  # as the serializer does, which may raise
+        try:
+            typed = self.serde.dumps_typed(value)
+        except Exception as reason:  # noqa: BLE001 - of a user's object, anything
+            error = unstorable(channel, value, reason, self.serde.dumps_typed, writer)
+        else:
+            if len(typed[1]) <= MOST_BYTES:
+                return typed
+            around = f" ({writer})" if str(writer) else ""
+            error = too_large(f"Channel {channel!r}{around}", len(typed[1]))
+        if checkpoint_id:
+            self._gaps[checkpoint_id] = error
+        raise self._refused(error)
+
+    def _require(self, checkpoint_id: str, *, before: str = "") -> None:
+        """Raises the UnstorableError of a checkpoint that was not stored, and then that of `before` too."""
+        error = self._gaps.get(checkpoint_id)
+        if error is not None:
+            if before:
+                self._gaps[before] = error
+            raise error
+
+    def _refused(self, error: UnstorableError) -> UnstorableError:
+        """Returns the error, of which the run is told."""
+        if self._guard is not None:
+            self._guard.refuse(error)
+        return error
 
     async def _store(
         self,

@@ -1,0 +1,251 @@
+"""What clients and the log are told of a run that fails: one row a kind of failure."""
+
+import re
+from typing import Any
+
+import httpx
+import pytest
+
+from golden.normalise import parse_sse
+from graphs.failing import UNSTORABLE
+from harness.processes import Process
+from harness.waiting import until
+
+LINE = r"line \d+ of failing\.py"
+AT = rf"\(node 'bad', {LINE}\)"
+
+# how → the type, and what the message is (a whole match)
+RAISED = {
+    "plain": ("ValueError", "broken"),
+    "empty": ("ValueError", rf"ValueError was raised without a message {AT}"),
+    "key": ("KeyError", rf"there is no key 'x' {AT}"),
+    "key_sentence": ("KeyError", "user not found"),
+    "assertion": ("AssertionError", rf"AssertionError was raised without a message {AT}"),
+    "timeout": ("TimeoutError", rf"TimeoutError was raised without a message {AT}"),
+    "speechless": ("Speechless", rf"Speechless was raised, and its message can't be read {AT}"),
+    "huge": ("ValueError", r"x{100000}… \(3000000 characters\)"),
+    "controls": ("ValueError", r"\\x1b\[31mred\\x00\\x07"),
+    "surrogate": ("ValueError", "a\ufffdb"),
+    "group": ("ValueError", "401 Unauthorized"),
+    "groups": ("ValueError", r"401 Unauthorized \(and another error: TypeError: b\)"),
+    "same_twice": ("ValueError", "same"),
+    "chained": ("RuntimeError", "the plan was not saved"),
+    "pydantic": (
+        "ValidationError",
+        r"2 validation errors for Person\nname\n  Field required [^\n]*\nage\n  Input should be [^\n]*",
+    ),
+    "particular": ("Particular", r"Error code: 401 - \{'error': \{'message': 'bad key'\}\}"),
+    "recursion": ("RecursionError", rf"maximum recursion depth exceeded.* {AT}"),
+    "memory": ("MemoryError", rf"MemoryError was raised without a message {AT}"),
+    "thread": ("ValueError", "from a thread"),
+    "exit": ("SystemExit", r"sys\.exit\(3\) was called \(.*failing\.py\)"),
+}
+
+
+async def run(
+    http: httpx.AsyncClient, graph: str, given: Any, **request: Any
+) -> tuple[str, list[tuple[str, Any]]]:
+    """Returns the thread of a run, and its events."""
+    thread = (await http.post("/threads", json={})).json()["thread_id"]
+    body = {"assistant_id": graph, "input": given, **request}
+    answer = await http.post(f"/threads/{thread}/runs/stream", json=body)
+    assert answer.status_code == 200, answer.text
+    return thread, parse_sse(answer.text)
+
+
+def errors(events: list[tuple[str, Any]]) -> list[dict[str, str]]:
+    return [data for name, data in events if name == "error"]
+
+
+@pytest.mark.parametrize("how", RAISED)
+async def test_what_a_node_raises(failing: httpx.AsyncClient, how: str) -> None:
+    kind, message = RAISED[how]
+    thread, events = await run(failing, "raises", {"how": how})
+    [told] = errors(events)
+    assert told.keys() == {"error", "message"}
+    assert told["error"] == kind
+    assert re.fullmatch(message, told["message"]), told["message"][:500]
+    record = (await failing.get(f"/threads/{thread}")).json()
+    assert record["status"] == "error"
+    assert record["error"] == told
+    state = await failing.get(f"/threads/{thread}/state")
+    assert state.status_code == 200
+    assert state.json()["next"] == ["bad"]
+
+
+async def test_wait_tells_the_same(failing: httpx.AsyncClient) -> None:
+    body = {"assistant_id": "raises", "input": {"how": "groups"}}
+    answer = (await failing.post("/runs/wait", json=body)).json()
+    message = "401 Unauthorized (and another error: TypeError: b)"
+    assert answer == {"__error__": {"error": "ValueError", "message": message}}
+
+
+async def test_a_subgraphs_node_is_named_with_its_graph(failing: httpx.AsyncClient) -> None:
+    _, events = await run(failing, "nested", {"how": "empty"})
+    assert "(node 'bad' of subgraph 'inner', line " in errors(events)[0]["message"]
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [("edge", "the edge is broken"), ("reducer", "the reducer is broken"), ("send", "broken")],
+)
+async def test_what_raises_outside_of_nodes(
+    failing: httpx.AsyncClient, where: str, message: str
+) -> None:
+    _, events = await run(failing, "wide", {"where": where, "reduced": "as it was"})
+    assert errors(events) == [{"error": "ValueError", "message": message}]
+
+
+async def test_the_recursion_limit_is_told_with_the_field_that_raises_it(
+    failing: httpx.AsyncClient,
+) -> None:
+    _, events = await run(failing, "endless", {}, config={"recursion_limit": 5})
+    [told] = errors(events)
+    assert told["error"] == "GraphRecursionError"
+    assert "limit of 5 reached" in told["message"]
+    assert "config.recursion_limit" in told["message"]
+
+
+async def test_a_factory_that_fails_is_told_with_its_line(failing: httpx.AsyncClient) -> None:
+    _, events = await run(failing, "unmade", {})
+    [told] = errors(events)
+    assert re.fullmatch(rf"there is no key 'model' \({LINE}\)", told["message"])
+
+
+@pytest.mark.parametrize(
+    "mode",
+    ["values", "updates", "messages-tuple", "custom", "tasks", "debug", "checkpoints", "events"],
+)
+async def test_what_was_tried_again_is_no_error(failing: httpx.AsyncClient, mode: str) -> None:
+    _, events = await run(failing, "tried", {}, stream_mode=[mode])
+    assert errors(events) == []
+    assert events[-1] == ("end", {"status": "success"})
+    assert "not yet" not in str(events) or mode == "events"  # which tells of each try
+
+
+# ── What a checkpoint can't hold ────────────────────────────────────────────────────────────
+
+# what → where it lies, and what it is
+UNSTORABLE_TOLD = {
+    "integer": ("v.balance (channel 'v', node 'bad')", "is an integer beyond 64 bits"),
+    "bare_integer": ("v (node 'bad')", "is an integer beyond 64 bits"),
+    "lambda": ("v.f[0] (channel 'v', node 'bad')", "is a function, which has no serialised form"),
+    "lock": ("v (node 'bad')", "is a _thread.lock, which has no serialised form"),
+    "generator": ("v.g (channel 'v', node 'bad')", "is a generator"),
+    "socket": ("v (node 'bad')", "is a socket.socket"),
+    "circular": ("v[0].again (channel 'v', node 'bad')", "contains itself"),
+    "deep": ("v.k.k.k", "is nested too deep"),
+    "key": ("v.keys (channel 'v', node 'bad')", "has a key that can't be kept"),
+    "object_key": ("v (node 'bad')", "has a key that can't be kept"),
+    "surrogate_key": ("v (node 'bad')", "has a key that can't be kept"),
+    "class": ("v.c (channel 'v', node 'bad')", "is a class"),
+    "in_a_model": ("v.age (channel 'v', node 'bad')", "is an integer beyond 64 bits"),
+    "in_a_set": ("v{…} (channel 'v', node 'bad')", "is an integer beyond 64 bits"),
+}
+
+
+async def check_kept(http: httpx.AsyncClient, thread: str, told: dict[str, str]) -> None:
+    """The thread is as its last checkpoint has it, and can be run again."""
+    record = (await http.get(f"/threads/{thread}")).json()
+    assert (record["status"], record["error"]) == ("error", told)
+    state = (await http.get(f"/threads/{thread}/state")).json()
+    assert state["next"] == ["bad"], state
+    assert state["values"]["log"] == ["good"]
+    assert "v" not in state["values"]
+    assert (await http.get(f"/threads/{thread}/history")).status_code == 200
+
+
+def test_each_kind_is_told() -> None:
+    assert UNSTORABLE_TOLD.keys() == UNSTORABLE.keys()
+
+
+@pytest.mark.parametrize("what", UNSTORABLE_TOLD)
+async def test_what_a_checkpoint_can_not_hold_is_named(
+    failing: httpx.AsyncClient, what: str
+) -> None:
+    place, kind = UNSTORABLE_TOLD[what]
+    thread, events = await run(failing, "keeps", {"what": what})
+    [told] = errors(events)
+    assert told["error"] == "UnstorableError"
+    assert told["message"].startswith(f"A checkpoint can't hold {place}")
+    assert kind in told["message"]
+    await check_kept(failing, thread, told)
+
+
+@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+async def test_the_field_is_named_whenever_it_is_stored(
+    failing: httpx.AsyncClient, durability: str
+) -> None:
+    thread, events = await run(failing, "keeps", {"what": "integer"}, durability=durability)
+    [told] = errors(events)
+    assert told["message"].startswith("A checkpoint can't hold v.balance (channel 'v'")
+    assert (await failing.get(f"/threads/{thread}/state")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("where", "place"),
+    [
+        ("interrupt", "the value of interrupt(), ask.balance (node 'bad')"),
+        ("send", "the argument of a Send to node 'after', task.balance (node 'bad')"),
+        ("command", "v.balance (channel 'v', node 'bad')"),
+    ],
+)
+async def test_the_way_is_named_on_which_it_was_to_be_kept(
+    failing: httpx.AsyncClient, where: str, place: str
+) -> None:
+    thread, events = await run(failing, "keeps", {"what": "integer", "where": where})
+    [told] = errors(events)
+    assert told["message"].startswith(f"A checkpoint can't hold {place}: 1000000000000000000000 is")
+    await check_kept(failing, thread, told)
+
+
+async def test_a_thread_goes_on_after_it(failing: httpx.AsyncClient) -> None:
+    thread, _ = await run(failing, "keeps", {"what": "integer"})
+    body = {"assistant_id": "tried", "input": {}}
+    answer = (await failing.post(f"/threads/{thread}/runs/wait", json=body)).json()
+    assert answer["log"] == ["good", "try 3"]
+
+
+# ── The log ─────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_the_log_has_ids_and_the_projects_traceback_once(
+    failing: httpx.AsyncClient, failing_worker: Process
+) -> None:
+    before = len(failing_worker.lines)
+    thread, events = await run(failing, "nested", {"how": "chained"})
+    run_id = events[0][1]["run_id"]
+    said = failing_worker.lines[before:]
+
+    def logged() -> list[str]:
+        said[:] = failing_worker.lines[before:]
+        return [line for line in said if line.startswith("RuntimeError: ")]
+
+    await until(logged)
+    [line] = [line for line in said if run_id in line]
+    assert line.startswith("WARNING ")
+    for words in (
+        thread,
+        "graph 'nested'",
+        "attempt 1",
+        "node 'bad' of subgraph 'inner'",
+        "failing.py",
+    ):
+        assert words in line
+    text = "\n".join(said)
+    assert text.count("RuntimeError: the plan was not saved") == 2  # the line, and the traceback
+    assert text.count("ConnectionError: the database is down") == 1
+    assert "langgraph/pregel" not in text
+    assert 'raise RuntimeError("the plan was not saved") from error' in text
+
+
+async def test_the_log_of_a_value_that_can_not_be_kept_is_one_line(
+    failing: httpx.AsyncClient, failing_worker: Process
+) -> None:
+    before = len(failing_worker.lines)
+    _, events = await run(failing, "keeps", {"what": "integer"})
+    run_id = events[0][1]["run_id"]
+    await until(lambda: any(run_id in line for line in failing_worker.lines[before:]))
+    [line] = failing_worker.lines[before:]
+    assert "v.balance" in line
+    assert "node 'bad'" in line
