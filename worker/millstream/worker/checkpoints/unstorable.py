@@ -194,7 +194,7 @@ def _kind(value: Any, reason: BaseException, depth: int) -> tuple[str, str]:
     words = f"is {'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
     for method in ("model_dump", "dict", "_asdict"):  # which LangGraph's serializer would call
         if callable(call := getattr(value, method, None)):
-            error = _raised(lambda _: call(), value)  # noqa: B023 - called at once
+            error = _raised(lambda _: call(), value)
             if error is not None:
                 why = f"{type(error).__name__}: {bounded(printable(said(str, error)), 300)}"
                 return f"{words}, whose {method}() raised {why}", "Mend it, or keep plain data."
