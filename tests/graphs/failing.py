@@ -3,7 +3,7 @@
 | graph | fails |
 |---|---|
 | `raises` | in its node `bad`, as the input's `how` says (a key of RAISED) |
-| `nested` | the same, in the node `bad` of its subgraph `inner` |
+| `raises_inside` | the same, in the node `bad` of its subgraph `inner` |
 | `wide` | the same, in a place that is no node: `where` is `edge`, `reducer`, `send` |
 | `keeps` | its node `bad` keeps what a checkpoint can't hold: `what` is a key of UNSTORABLE, `where` the way |
 | `tried` | twice, then succeeds: its node has a retry policy |
@@ -158,10 +158,10 @@ def _raising() -> Any:
 
 raises = _raising()
 
-_nested = StateGraph(State)
-_nested.add_node("inner", raises)
-_nested.add_edge(START, "inner")
-nested = _nested.compile()
+_inside = StateGraph(State)
+_inside.add_node("inner", raises)
+_inside.add_edge(START, "inner")
+raises_inside = _inside.compile()
 
 # ── wide ─────────────────────────────────────────────────────────────────────
 

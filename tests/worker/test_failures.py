@@ -81,7 +81,7 @@ async def test_wait_tells_the_same(failing: httpx.AsyncClient) -> None:
 
 
 async def test_a_subgraphs_node_is_named_with_its_graph(failing: httpx.AsyncClient) -> None:
-    _, events = await run(failing, "nested", {"how": "empty"})
+    _, events = await run(failing, "raises_inside", {"how": "empty"})
     assert "(node 'bad' of subgraph 'inner', line " in errors(events)[0]["message"]
 
 
@@ -213,7 +213,7 @@ async def test_the_log_has_ids_and_the_projects_traceback_once(
     failing: httpx.AsyncClient, failing_worker: Process
 ) -> None:
     before = len(failing_worker.lines)
-    thread, events = await run(failing, "nested", {"how": "chained"})
+    thread, events = await run(failing, "raises_inside", {"how": "chained"})
     run_id = events[0][1]["run_id"]
     said = failing_worker.lines[before:]
 
@@ -226,7 +226,7 @@ async def test_the_log_has_ids_and_the_projects_traceback_once(
     assert line.startswith("WARNING ")
     for words in (
         thread,
-        "graph 'nested'",
+        "graph 'raises_inside'",
         "attempt 1",
         "node 'bad' of subgraph 'inner'",
         "failing.py",
