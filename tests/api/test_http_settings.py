@@ -30,8 +30,8 @@ from millstream.api.endpoints import (
     THREADS,
     served,
 )
-from millstream.api.http_settings import HttpSettings
-from millstream.api.surroundings import load
+from millstream.api.http_settings import Cors, HttpSettings
+from millstream.api.surroundings import load, surround
 from millstream.shared.errors import SettingError
 from millstream.shared.settings import Settings
 
@@ -113,7 +113,7 @@ async def test_fastapi(serve: Served) -> None:
         ({"app": "webapp"}, {}, ("http.app", "not of the form")),
         ({"app": f"{FOLDER / 'webapp.py'}:nothing"}, {}, ("http.app", "int", "Starlette")),
         ({"app": f"{FOLDER / 'webapp.py'}:gone"}, {}, ("http.app", "no 'gone'")),
-        ({"cors": {"allow_credentials": True}}, {}, ("allow_credentials", "allow_origins")),
+        ({"cors": {"allow_origin_regex": "("}}, {}, ("allow_origin_regex", "unterminated")),
         ({"cors": {"origins": []}}, {}, ("origins",)),
         ({"mount_prefix": "api"}, {}, ("mount_prefix",)),
         ({"mount_prefix": "/a?b"}, {}, ("mount_prefix",)),
@@ -235,6 +235,99 @@ async def test_who_may_call_from_a_page(serve: Served) -> None:
         ):
             response = await http.get("/ok", headers={"origin": origin})
             assert response.headers.get("access-control-allow-origin") == answered
+
+
+@pytest.mark.parametrize(
+    "cors",
+    [
+        {}, {"allow_origins": ["*"]}, {"allow_origins": ["https://a.example", "*"]},
+        {"allow_origins": ["*"], "allow_origin_regex": "https://a"}, {"allow_origin_regex": ".*"},
+        {"allow_origin_regex": "https?://.+"},
+    ],
+)  # fmt: skip
+async def test_no_credentials_for_all_origins(cors: dict[str, Any]) -> None:
+    settings = msgspec.convert({"allow_credentials": True, **cors}, Cors)
+    app = surround(create_app(Settings()), HttpSettings(cors=settings), None)
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://api") as http:
+        page = {"origin": "https://any.example"}
+        preflight = {**page, "access-control-request-method": "GET"}
+        for response in (
+            await http.get("/nowhere", headers=page),
+            await http.options("/nowhere", headers=preflight),
+        ):
+            assert response.headers["access-control-allow-origin"] in ("*", "https://any.example")
+            assert "access-control-allow-credentials" not in response.headers
+
+
+async def test_a_page_may_call_into_a_private_network(http: httpx.AsyncClient) -> None:
+    asked = {
+        "origin": "https://page.example", "access-control-request-method": "POST",
+        "access-control-request-headers": "content-type,x-api-key",
+        "access-control-request-private-network": "true",
+    }  # fmt: skip
+    for path in ("/threads", f"/threads/{NOBODY}/runs/stream", "/nowhere"):
+        allowed = await http.options(path, headers=asked)
+        assert allowed.status_code == 200
+        assert allowed.headers["access-control-allow-private-network"] == "true"
+        assert allowed.headers["access-control-allow-headers"] == "content-type,x-api-key"
+    del asked["access-control-request-private-network"]
+    plain = await http.options("/threads", headers=asked)
+    assert "access-control-allow-private-network" not in plain.headers
+
+
+@pytest.mark.parametrize("prefix", ["", "/agents"])
+async def test_only_pages_that_may_call_learn_of_the_private_network(prefix: str) -> None:
+    cors = Cors(allow_origins=["https://app.example"], allow_credentials=True)
+    settings = HttpSettings(cors=cors, mount_prefix=prefix)
+    app = surround(create_app(Settings(), settings), settings, None)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api") as http:
+        for origin, status in (("https://app.example", 200), ("https://evil.example", 400)):
+            response = await http.options(
+                f"{prefix}/threads",
+                headers={
+                    "origin": origin, "access-control-request-method": "POST",
+                    "access-control-request-private-network": "true",
+                },
+            )  # fmt: skip
+            assert response.status_code == status
+            told = response.headers.get("access-control-allow-private-network")
+            assert told == ("true" if status == 200 else None)
+        for path in (f"{prefix}/nowhere", "/outside/of/it"):
+            refused = await http.get(path, headers={"origin": "https://app.example"})
+            assert refused.status_code == 404
+            assert refused.headers["access-control-allow-origin"] == "https://app.example"
+            assert refused.headers["access-control-allow-credentials"] == "true"
+
+
+async def test_a_page_is_told_of_every_answer(http: httpx.AsyncClient, thread: str) -> None:
+    page = {"origin": "https://page.example"}
+    runs = f"/threads/{thread}/runs"
+    for response, status in (
+        (await http.post(f"{runs}/stream", json=STEPS, headers=page), 200),
+        (await http.post(f"{runs}/wait", json=STEPS, headers=page), 200),
+        (await http.post("/threads/search", json={}, headers=page), 200),
+        (await http.get("/nowhere", headers=page), 404),
+        (await http.post("/runs/wait", content=b"{", headers=page), 422),
+        (await http.get("/threads/x/state", headers=page), 422),
+    ):
+        assert response.status_code == status
+        assert response.headers["access-control-allow-origin"] == "*"
+        exposed = response.headers["access-control-expose-headers"].lower().split(", ")
+        assert {"content-location", "location", "retry-after", "x-pagination-total",
+                "x-pagination-next"} == set(exposed)  # fmt: skip
+
+
+async def test_every_route_answers_a_preflight(http: httpx.AsyncClient) -> None:
+    for endpoint in ENDPOINTS:
+        asked = {
+            "origin": "https://page.example",
+            "access-control-request-method": endpoint.method,
+        }
+        path = endpoint.path.replace("{thread_id}", NOBODY)
+        response = await http.options(path, headers=asked)
+        assert response.status_code == 200, path
+        assert endpoint.method in response.headers["access-control-allow-methods"], path
 
 
 async def test_who_may_open_a_socket_from_a_page(serve: Served) -> None:

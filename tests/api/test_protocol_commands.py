@@ -12,6 +12,9 @@ from api.told import NOBODY
 from harness.following import command, follow, send, start
 from millstream.api.schemas.protocol import Answer, GetTree, InputRespond, ProtocolCommand
 
+FORK = (
+    "1ef00000-0000-6000-8000-000000000000"  # a checkpoint that is nowhere: a run begins anew there
+)
 ASKS = {"input": {"topic": "deploy"}}
 
 
@@ -68,11 +71,146 @@ async def test_a_run_on_a_busy_thread_waits_or_does_as_it_is_told(
     assert sorted(following.ends) == ["completed", "completed", "failed"]
 
 
-async def test_what_is_asked_of_its_stream_is_not_up_to_the_client(
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [
+        ("run.start", {"assistant_id": "steps", "input": {}}),
+        ("input.respond", {"interrupt_id": "x", "response": 1}),
+        ("input.respond", {"responses": [{"interrupt_id": "x", "response": 1}]}),
+        ("agent.getTree", {}),
+    ],
+)
+async def test_a_param_that_is_not_known_is_named(
+    http: httpx.AsyncClient, thread: str, method: str, params: dict[str, Any]
+) -> None:
+    for name in ("nonsense", "Input", "", "stream_mode", "streamMode", "on_disconnect"):
+        body = {"id": 2, "method": method, "params": {**params, name: "x"}}
+        reply = await send(http, thread, body)
+        assert (reply["type"], reply["error"]) == ("error", "invalid_argument")
+        assert reply["message"].startswith(f"{name}: there is no such param; known are ")
+    assert (await http.get(f"/threads/{thread}/runs")).json() == []
+
+
+@pytest.mark.parametrize(
+    ("params", "shown"),
+    [
+        ({"multitaskStrategy": "rollback"}, {"multitask_strategy": "rollback"}),
+        ({"multitask_strategy": "rollback", "multitaskStrategy": "rollback"}, {"multitask_strategy": "rollback"}),
+        ({"multitask_strategy": None, "multitaskStrategy": "rollback"}, {"multitask_strategy": "rollback"}),
+        ({"interruptBefore": ["step"]}, {"interrupt_before": ["step"]}),
+        ({"interrupt_after": "*"}, {"interrupt_after": "*"}),
+        ({"strictResume": True}, {"strict_resume": True}),
+        ({"feedbackKeys": ["k"]}, {"feedback_keys": ["k"]}),
+        ({"forkFrom": FORK}, {"checkpoint_id": FORK}),
+        ({"forkFrom": {"checkpointId": FORK}}, {"checkpoint_id": FORK}),
+        ({"forkFrom": None, "checkpointId": FORK}, {"checkpoint_id": FORK}),
+        ({"config": {"configurable": {"checkpoint_id": FORK}}}, {"checkpoint_id": FORK}),
+    ],
+)  # fmt: skip
+async def test_a_param_in_the_spelling_of_the_npm_sdk(
+    http: httpx.AsyncClient, thread: str, params: dict[str, Any], shown: dict[str, Any]
+) -> None:
+    run = await start(http, thread, "steps", **params)
+    record = (await http.get(f"/threads/{thread}/runs/{run}")).json()
+    kwargs = record["kwargs"]
+    found = {**kwargs, **kwargs["config"]["configurable"], **record}
+    assert {name: found[name] for name in shown} == shown
+    await http.get(f"/threads/{thread}/runs/{run}/join")
+
+
+@pytest.mark.parametrize(
+    ("params", "word"),
+    [
+        ({"multitask_strategy": "reject", "multitaskStrategy": "enqueue"}, "multitask_strategy, multitaskStrategy"),
+        ({"multitaskStrategy": "nonsense"}, "multitask_strategy"),
+        ({"forkFrom": 7}, "fork_from"),
+        ({"forkFrom": {}}, "fork_from"),
+        ({"forkFrom": ""}, "fork_from"),
+    ],
+)  # fmt: skip
+async def test_spellings_that_disagree_and_values_that_are_none(
+    http: httpx.AsyncClient, thread: str, params: dict[str, Any], word: str
+) -> None:
+    body = {"id": 2, "method": "run.start", "params": {"assistant_id": "steps", **params}}
+    reply = await send(http, thread, body)
+    assert (reply["type"], reply["error"]) == ("error", "invalid_argument")
+    assert word in reply["message"]
+
+
+async def test_a_thread_that_is_not_there_may_be_refused(http: httpx.AsyncClient) -> None:
+    thread = str(uuid.uuid4())
+    params = {"assistant_id": "steps", "ifNotExists": "reject"}
+    reply = await send(http, thread, {"id": 2, "method": "run.start", "params": params})
+    assert (reply["type"], reply["error"]) == ("error", "unknown_error")
+    assert "not found" in reply["message"]
+
+
+@pytest.mark.parametrize("answer", ["yes", 0, False, "", ["a"], {"decision": "approve"}])
+async def test_the_input_of_a_run_answers_the_one_question_that_waits(
+    http: httpx.AsyncClient, thread: str, answer: Any
+) -> None:
+    await paused(http, thread)
+    run = await start(http, thread, "approval", input=answer)
+    await http.get(f"/threads/{thread}/runs/{run}/join")
+    values = (await state(http, thread))["values"]
+    assert (values["answer"], values["log"]) == (answer, ["before", "ask", "after"])
+
+
+async def test_the_input_of_a_run_answers_by_ids(http: httpx.AsyncClient, thread: str) -> None:
+    asked = await paused(http, thread)
+    run = await start(http, thread, "approval", input={asked: {"a": 1}})
+    await http.get(f"/threads/{thread}/runs/{run}/join")
+    assert (await state(http, thread))["values"]["answer"] == {"a": 1}
+
+
+async def test_an_input_without_a_question_or_at_a_checkpoint_is_an_input(
     http: httpx.AsyncClient, thread: str
 ) -> None:
-    run = await start(http, thread, "steps", stream_mode="nonsense", stream=True)
-    assert (await http.get(f"/threads/{thread}/runs/{run}/join")).json() == {"items": [0, 1, 2]}
+    await paused(http, thread)
+    history = (await http.get(f"/threads/{thread}/history")).json()
+    first = history[-1]["checkpoint"]["checkpoint_id"]
+    for place in ({"forkFrom": first}, {"config": {"configurable": {"checkpoint_id": first}}}):
+        run = await start(http, thread, "approval", input={"topic": "other"}, **place)
+        await http.get(f"/threads/{thread}/runs/{run}/join")
+        shown = (await http.get(f"/threads/{thread}/runs/{run}")).json()
+        assert shown["kwargs"]["command"] is None
+        assert (await state(http, thread))["values"]["topic"] == "other"
+
+
+async def test_one_answer_for_several_questions_is_refused(
+    web: httpx.AsyncClient, thread: str
+) -> None:
+    async with follow(web, thread, ["lifecycle", "input"]) as following:
+        await start(web, thread, "questions", input={})
+        await following.ended()
+        asked = [each["interrupt_id"] for each in following.of("input.requested")]
+    assert len(asked) > 1
+    for value in ("yes", {"answer": 1}, {asked[0]: 1, "x": 2}):
+        params = {"assistant_id": "questions", "input": value}
+        reply = await send(web, thread, {"id": 2, "method": "run.start", "params": params})
+        assert (reply["type"], reply["error"]) == ("error", "invalid_argument")
+        assert f"waits for {len(asked)} answers" in reply["message"]
+    params = {"assistant_id": "questions", "input": {"0" * 32: 1}}
+    reply = await send(web, thread, {"id": 2, "method": "run.start", "params": params})
+    assert (reply["type"], reply["error"]) == ("error", "no_such_interrupt")
+    run = await start(web, thread, "questions", input={each: n for n, each in enumerate(asked)})
+    await web.get(f"/threads/{thread}/runs/{run}/join")
+    assert (await web.get(f"/threads/{thread}")).json()["status"] == "idle"
+
+
+async def test_of_50_inputs_that_answer_one_counts(http: httpx.AsyncClient, thread: str) -> None:
+    asked = await paused(http, thread)
+    replies = await asyncio.gather(
+        *(
+            send(http, thread, {"id": 1, "method": "run.start", "params": {
+                "assistant_id": "approval", "input": {asked: number}}})
+            for number in range(50)
+        )
+    )  # fmt: skip
+    [won] = [reply for reply in replies if reply["type"] == "success"]
+    assert {reply["error"] for reply in replies if reply is not won} == {"no_such_interrupt"}
+    await http.get(f"/threads/{thread}/runs/{won['result']['run_id']}/join")
+    assert (await state(http, thread))["values"]["answer"] == replies.index(won)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +256,7 @@ async def test_an_answer_has_the_run_go_on(http: httpx.AsyncClient, thread: str)
     }  # fmt: skip
 
 
-@shows(InputRespond, "responses", "update", "goto", "config", "metadata")
+@shows(InputRespond, "responses", "update", "goto", "config", "metadata", "strict_resume")
 async def test_answers_with_what_to_do_beside(http: httpx.AsyncClient, thread: str) -> None:
     asked = await paused(http, thread)
     answers: list[Any] = [{"interrupt_id": asked, "namespace": [], "response": None}]
@@ -126,7 +264,7 @@ async def test_answers_with_what_to_do_beside(http: httpx.AsyncClient, thread: s
         await command(
             http, thread, "input.respond",
             responses=answers, update={"log": ["beside"]}, goto={"node": "after"},
-            config={"tags": ["t"]}, metadata={"m": 1},
+            config={"tags": ["t"]}, metadata={"m": 1}, strict_resume=True,
         )
     )["run_id"]  # fmt: skip
     await http.get(f"/threads/{thread}/runs/{run}/join")
@@ -137,6 +275,7 @@ async def test_answers_with_what_to_do_beside(http: httpx.AsyncClient, thread: s
     assert shown["metadata"]["m"] == 1
     assert shown["kwargs"]["config"]["tags"] == ["t"]
     assert shown["kwargs"]["command"]["goto"] == {"node": "after"}
+    assert shown["kwargs"]["strict_resume"] is True
 
 
 async def test_the_run_goes_on_as_it_was_configured(http: httpx.AsyncClient, thread: str) -> None:
@@ -181,6 +320,16 @@ async def test_of_50_answers_one_counts(http: httpx.AsyncClient, thread: str) ->
         ({"interrupt_id": "x"}, "invalid_argument", "response"),
         ({"interrupt_id": "x", "response": 1, "namespace": "x"}, "invalid_argument", "namespace"),
         ({"responses": []}, "invalid_argument", "responses"),
+        (
+            {"responses": [{"interrupt_id": "x", "response": 1}], "response": 1},
+            "invalid_argument",
+            "responses, response",
+        ),
+        (
+            {"responses": [{"interrupt_id": "x", "response": 1, "x": 1}]},
+            "invalid_argument",
+            "x: there is no such param",
+        ),
         ({"responses": [{"interrupt_id": "x", "response": 1}] * 2}, "invalid_argument", "twice"),
         ({"interrupt_id": "x", "response": 1, "goto": 7}, "invalid_argument", "goto"),
         ({"interrupt_id": "x", "response": 1, "update": []}, "invalid_argument", "update"),

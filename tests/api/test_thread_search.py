@@ -264,7 +264,7 @@ async def test_a_batch(http: httpx.AsyncClient) -> None:
         ([STEPS, {}], "1.assistant_id: Field required"),
         ([STEPS, {**STEPS, "after_seconds": -1}], "1.after_seconds: "),
         ([STEPS, {**STEPS, "stream": True}], "1.stream: "),
-        ([STEPS, {**STEPS, "command": {"resume": 1}}], "1: input, command: "),
+        ([STEPS, {**STEPS, "command": {"goto": 1}}], "1.command.goto"),
         ([STEPS, {"assistant_id": "nobody"}], "1: "),
         ([STEPS] * 501, "body: "),
     ],

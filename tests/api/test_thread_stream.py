@@ -8,11 +8,15 @@ from typing import Any
 
 import httpx
 import pytest
+from redis import Redis
 
 from api.states import SHOWN, shows, update
-from api.told import NOBODY, STEPS, detail
+from api.told import NOBODY, STEPS, Running, detail
+from golden.normalise import parse_sse
+from harness.sockets import socket
 from harness.waiting import until
 from millstream.api.schemas.thread import ThreadStreamQuery
+from millstream.shared import keys
 
 Event = tuple[str, Any, str]  # name, data, id
 
@@ -148,18 +152,21 @@ async def test_who_comes_in_the_middle_is_told_from_now_on(
     assert len(following.events) < 8
 
 
-@shows(ThreadStreamQuery, "stream_mode")
+@shows(ThreadStreamQuery, "stream_mode", "stream_modes")
 async def test_modes(http: httpx.AsyncClient, thread: str) -> None:
     async with (
         follow(http, thread, stream_mode="lifecycle") as lifecycle,
         follow(http, thread, stream_mode="state_update") as updates,
         follow(http, thread, stream_mode='["lifecycle","state_update"]') as both,
+        follow(http, thread, stream_modes="lifecycle", stream_mode="state_update") as either,
     ):
         one = await run(http, thread)
         await update(http, thread, values={"items": [7]}, as_node="step")
         begun, ended = await lifecycle.got(2)
         [(name, data, _)] = await updates.got(1)
-        assert names(await both.got(3)) == ["metadata", "metadata", "state_update"]
+        for each in (both, either):
+            assert names(await each.got(3)) == ["metadata", "metadata", "state_update"]
+        assert "stream_mode=state_update&stream_mode=lifecycle" in either.location
     assert (begun[1], ended[1]["status"]) == ({"run_id": one, "attempt": 1}, "run_done")
     assert (name, data["thread_id"]) == ("state_update", thread)
     assert data["state"]["values"]["items"][-1] == 7
@@ -219,6 +226,36 @@ async def test_what_is_refused(http: httpx.AsyncClient, thread: str) -> None:
     assert (response.status_code, "stream_mode" in detail(response)) == (422, True)
     response = await http.get(f"/threads/{thread}/stream", params={"last_event_id": "1-x"})
     assert (response.status_code, "last_event_id" in detail(response)) == (422, True)
+
+
+async def test_a_stream_that_fails_ends_with_an_error(
+    system: Running, http: httpx.AsyncClient, thread: str
+) -> None:
+    made = await http.post(f"/threads/{thread}/runs", json=STEPS)
+    place = f"/threads/{thread}/runs/{made.json()['run_id']}"
+
+    async def has_ended() -> bool:  # nobody follows it: the API would keep its events in memory
+        return bool((await http.get(place)).json()["status"] == "success")
+
+    await until(has_ended)
+    with Redis.from_url(system.fleet.redis_url) as redis:
+        events = keys.events(thread, made.json()["run_id"])
+        redis.delete(events)
+        redis.xadd(events, {"@updates": "no JSON"}, id="1-1")
+        redis.expire(events, 60)
+    path = f"/threads/{thread}/stream"
+    wanted = {"channels": ["updates"], "namespaces": [["child"]]}
+    plain = await http.get(path, params={"last_event_id": "-"})
+    message = "The stream of the thread failed. Open it again."
+    failed = ("error", {"error": "StreamFailed", "message": message})
+    assert parse_sse(plain.text)[-1] == failed
+    protocol = await http.post(f"{path}/events", json=wanted)
+    told = {"type": "error", "id": None, "error": "unknown_error", "message": message}
+    assert parse_sse(protocol.text)[-1] == ("error", told)
+    async with socket(system.url, thread) as client:
+        await client.send(1, "subscription.subscribe", **wanted)
+        await until(lambda: client.code is not None)
+        assert (client.replies[None], client.code) == (told, 1011)
 
 
 async def test_a_deleted_run_is_passed_over(http: httpx.AsyncClient, thread: str) -> None:

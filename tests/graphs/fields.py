@@ -6,7 +6,9 @@
 | `chain` | START → a → b → c → END, each node adds its name: where it went, where it stopped |
 | `odd` | state and custom events that JSON can't hold |
 | `tooled` | the events of a tool |
+| `tooled_within` | the same, of a subgraph |
 | `counted` | events of a projection of its own, `custom:progress` |
+| `questions` | two nodes of one superstep that each wait for an answer |
 """
 
 import datetime as dt
@@ -28,6 +30,7 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
 from langgraph.runtime import get_runtime
 from langgraph.stream import StreamChannel, StreamTransformer
+from langgraph.types import interrupt
 from pydantic import BaseModel
 
 # ── probe ────────────────────────────────────────────────────────────────────
@@ -255,6 +258,12 @@ _tooled.add_edge("call", "tools")
 _tooled.add_edge("tools", END)
 tooled = _tooled.compile(name="tooled")
 
+_tooled_within: Any = StateGraph(MessagesState)
+_tooled_within.add_node("agent", tooled)
+_tooled_within.add_edge(START, "agent")
+_tooled_within.add_edge("agent", END)
+tooled_within = _tooled_within.compile(name="tooled_within")
+
 
 class Progress(StreamTransformer):
     """Numbers the updates, for clients that ask for `custom:progress`."""
@@ -291,3 +300,24 @@ _counted.add_node("count", count_one)
 _counted.add_edge(START, "count")
 _counted.add_edge("count", END)
 counted = _counted.compile(name="counted", transformers=[Progress])
+
+
+# ── questions ────────────────────────────────────────────────────────────────
+
+
+def ask_first(_: Path) -> dict[str, Any]:
+    """Wait for an answer."""
+    return {"path": [["first", interrupt("first?")]]}
+
+
+def ask_second(_: Path) -> dict[str, Any]:
+    """Wait for another."""
+    return {"path": [["second", interrupt("second?")]]}
+
+
+_questions: Any = StateGraph(Path)
+for _node in (ask_first, ask_second):
+    _questions.add_node(_node)
+    _questions.add_edge(START, _node.__name__)
+    _questions.add_edge(_node.__name__, END)
+questions = _questions.compile(name="questions")

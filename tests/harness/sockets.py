@@ -28,7 +28,7 @@ class Socket:
                 if told["type"] == "event":
                     self.events.append(told)
                 else:
-                    self.replies[told["id"]] = told
+                    self.replies[told.get("id")] = told  # a gap has none
         except ConnectionClosed:
             pass
         self.code = self.connection.close_code

@@ -41,12 +41,11 @@ def run_request(body: RunCreate) -> RunRequest:
 
 
 def _place(body: RunCreate) -> dict[str, Any]:
-    """Returns where on the thread to start, as LangGraph's `configurable` has it."""
+    """Returns where on the thread to start, as LangGraph's `configurable` has it; empty fields name nothing."""
     if not isinstance(body, RunCreateStateful):
         return {}
     place: dict[str, Any] = {}
-    if body.checkpoint_id is not None:
-        place["checkpoint_id"] = body.checkpoint_id
     if body.checkpoint is not None:
-        place |= body.checkpoint.model_dump(exclude_none=True, exclude={"thread_id"})
-    return place
+        place = body.checkpoint.model_dump(exclude={"thread_id"})
+    place["checkpoint_id"] = place.get("checkpoint_id") or body.checkpoint_id
+    return {name: value for name, value in place.items() if value}

@@ -13,8 +13,14 @@ from millstream.api.invocation import config_of
 from millstream.api.problems import sentence
 from millstream.api.protocol_events import event_of
 from millstream.api.runs import submission_of, submit
-from millstream.api.schemas.protocol import GetTree, InputRespond, ProtocolCommand
-from millstream.api.schemas.run import RunCreate, RunCreateStateful
+from millstream.api.schemas.protocol import (
+    INTERRUPT_ID,
+    GetTree,
+    InputRespond,
+    ProtocolCommand,
+    RunStart,
+)
+from millstream.api.schemas.run import Command, RunCreate
 from millstream.shared import runs, threads
 from millstream.shared.errors import (
     ConflictError,
@@ -23,6 +29,7 @@ from millstream.shared.errors import (
     TooLargeError,
     UnavailableError,
 )
+from millstream.shared.multitask import Strategy
 from millstream.shared.protocol import MODES, params_of
 from millstream.shared.redis import Client
 from millstream.shared.runs import RunRecord
@@ -104,12 +111,57 @@ async def carry_out(request: HTTPConnection, thread_id: str, command: ProtocolCo
 async def _start(request: HTTPConnection, thread_id: str, params: dict[str, Any]) -> Reply:
     """`run.start`: a run, on a thread that is created if there is none.
 
-    Takes what `POST /threads/{thread_id}/runs` takes, but for how its events are streamed.
+    On a thread that waits for answers, the input is the answer (source: langchain_protocol).
     """
-    if not params.get("assistant_id"):
+    if not (params.get("assistant_id") or params.get("assistantId")):
         raise CommandError("invalid_argument", "run.start requires an assistant_id.")
-    body = RunCreateStateful.model_validate(_as_protocol(params) | {"if_not_exists": "create"})
-    return {"run_id": await _admit(request, body, thread_id)}
+    body = RunStart.model_validate(params)
+    redis: Client = request.app.state.redis
+    asked = await threads.interrupts_of(redis, thread_id) if body.input is not None else b"{}"
+    waiting = _ids(asked)
+    if _forks(body) or not (waiting or _names_interrupts(body.input)):
+        return {"run_id": await _admit(request, body, thread_id)}
+    answers = _by_interrupt(body.input, waiting)
+    body.command, body.input = Command(resume=answers), None
+    if "multitask_strategy" not in body.model_fields_set:
+        body.multitask_strategy = Strategy.REJECT  # of many answers one counts
+    try:
+        return {"run_id": await _admit(request, body, thread_id, answers=asked)}
+    except ConflictError:
+        raise _no_such(next(iter(answers))) from None
+
+
+def _forks(body: RunStart) -> bool:
+    """Returns whether the run starts from a checkpoint, where nothing of now is asked."""
+    place = body.checkpoint is not None and body.checkpoint.names_a_place()
+    return bool(place or body.checkpoint_id or body.config.configurable.get("checkpoint_id"))
+
+
+def _ids(asked: bytes) -> set[str]:
+    """Returns the ids of interrupts, which are read as `threads.interrupts_of` returns them."""
+    return {
+        interrupt["id"] for of_task in msgspec.json.decode(asked).values() for interrupt in of_task
+    }
+
+
+def _names_interrupts(value: Any) -> bool:
+    return isinstance(value, dict) and bool(value) and all(map(INTERRUPT_ID.fullmatch, value))
+
+
+def _by_interrupt(value: Any, waiting: set[str]) -> dict[str, Any]:
+    """Returns the answers that a run's input gives, by the ids of the interrupts."""
+    if _names_interrupts(value):
+        for interrupt_id in value:
+            if interrupt_id not in waiting:
+                raise _no_such(interrupt_id)
+        return dict(value)
+    if len(waiting) > 1:
+        raise CommandError(
+            "invalid_argument",
+            f"input: the thread waits for {len(waiting)} answers, and one can't say which it is. "
+            "Answer with input.respond, or with an object of interrupt ids and answers.",
+        )
+    return {next(iter(waiting)): value}
 
 
 async def _respond(request: HTTPConnection, thread_id: str, params: dict[str, Any]) -> Reply:
@@ -120,17 +172,15 @@ async def _respond(request: HTTPConnection, thread_id: str, params: dict[str, An
     redis: Client = request.app.state.redis
     given = InputRespond.model_validate(params)
     asked = await threads.interrupts_of(redis, thread_id)
-    waiting = {
-        interrupt["id"] for of_task in msgspec.json.decode(asked).values() for interrupt in of_task
-    }
+    waiting = _ids(asked)
     for answer in given.responses:
         if answer.interrupt_id not in waiting:
             raise _no_such(answer.interrupt_id)
     command = given.model_dump(include={"update", "goto"}, exclude_unset=True)
     command["resume"] = {answer.interrupt_id: answer.response for answer in given.responses}
-    body = RunCreateStateful.model_validate(
+    body = RunStart.model_validate(
         await _as_before(redis, thread_id, given)
-        | _as_protocol({"command": command, "metadata": given.metadata})
+        | {"command": command, "metadata": given.metadata, "strict_resume": given.strict_resume}
         | {"multitask_strategy": "reject"}
     )
     try:
@@ -138,12 +188,6 @@ async def _respond(request: HTTPConnection, thread_id: str, params: dict[str, An
     except ConflictError:
         raise _no_such(given.responses[0].interrupt_id) from None
     return {"run_id": run_id}
-
-
-def _as_protocol(params: dict[str, Any]) -> dict[str, Any]:
-    """Returns the params without what a client may not choose: how the run's events are streamed."""
-    streaming = {"stream", "stream_mode", "stream_subgraphs", "stream_resumable"}
-    return {name: value for name, value in params.items() if name not in streaming}
 
 
 async def _admit(

@@ -17,6 +17,9 @@ from millstream.shared.project import read_file
 SECRET: Final = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
 
 
+ANY_PAGE: Final = "https://any.page.invalid"  # that name is reserved: nobody means it
+
+
 class Cors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`http.cors`: which pages of other origins may call the API."""
 
@@ -35,8 +38,13 @@ class Cors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return ["*"] if self.allow_origin_regex is None else []
         return self.allow_origins
 
+    @property
+    def allows_all(self) -> bool:
+        """Whether any page may call, by `*` or by a pattern that fits whatever there is."""
+        return self.allows(ANY_PAGE)
+
     def allows(self, origin: str) -> bool:
-        """Returns whether a page of that origin may open a WebSocket: browsers ask nobody before."""
+        """Returns whether a page of that origin may call; of WebSockets browsers ask nobody before."""
         pattern = self.allow_origin_regex
         return (
             "*" in self.origins
@@ -115,13 +123,8 @@ def read_http(path: Path) -> tuple[HttpSettings, "_File"]:
             f"{path}: http.enable_custom_route_auth and http.middleware_order speak of `auth`, which this "
             "version does not enforce: put a proxy that authenticates before it, and take them out."
         )
-    if (
-        http.cors.allow_credentials
-        and http.cors.allow_origins in (None, ["*"])
-        and not http.cors.allow_origin_regex
-    ):
-        raise SettingError(
-            f"{path}: http.cors.allow_credentials would let every page act as its visitor: name the pages in "
-            "http.cors.allow_origins."
-        )
+    try:
+        re.compile(http.cors.allow_origin_regex or "")
+    except re.error as error:
+        raise SettingError(f"{path}: http.cors.allow_origin_regex: {error}") from None
     return http, file

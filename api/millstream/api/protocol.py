@@ -11,7 +11,7 @@ from millstream.api.commands import CommandError, carry_out, read_command, refus
 from millstream.api.problems import sentence
 from millstream.api.protocol_events import Wanted, telling
 from millstream.api.schemas.protocol import EventStreamRequest
-from millstream.api.sse import EventStream
+from millstream.api.sse import ProtocolStream
 from millstream.shared.entries import START
 from millstream.shared.errors import InvalidError, RefusedError
 from millstream.shared.protocol import LAST_SEQ, position_of
@@ -56,7 +56,7 @@ async def events(request: Request) -> Response:
     except BaseException:
         reader.close()
         raise
-    return EventStream(reader, headers={}, keepalive=settings_of(request).keepalive)
+    return ProtocolStream(reader, headers={}, keepalive=settings_of(request).keepalive)
 
 
 async def _json(request: Request) -> Any:

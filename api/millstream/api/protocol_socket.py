@@ -25,7 +25,8 @@ from millstream.api.commands import (
 from millstream.api.http_settings import HttpSettings
 from millstream.api.problems import sentence
 from millstream.api.protocol_events import ProtocolEntry, Wanted, telling
-from millstream.api.schemas.protocol import EventStreamRequest, ProtocolCommand, Unsubscribe
+from millstream.api.schemas.protocol import ProtocolCommand, Subscribe, Unsubscribe
+from millstream.api.sse import FAILED
 from millstream.shared.entries import START, Entry, Position
 from millstream.shared.errors import InvalidError, MillstreamError, UnavailableError
 from millstream.shared.protocol import position_of
@@ -40,6 +41,7 @@ INVALID: Final = 4422
 FORBIDDEN: Final = 4403
 GONE: Final = 4404
 RESTARTING: Final = 1012
+FAILURE: Final = 1011
 PAUSE: Final = 0.2  # s between attempts while Redis is away
 MOST_SUBSCRIPTIONS: Final = 100
 
@@ -129,7 +131,7 @@ class ProtocolSocket:
     async def _subscription(self, command: ProtocolCommand) -> Reply:
         known = self._union.subscriptions
         if command.method == "subscription.subscribe":
-            asked = EventStreamRequest.model_validate(command.params)
+            asked = Subscribe.model_validate(command.params)
             if len(known) >= MOST_SUBSCRIPTIONS:
                 raise CommandError(
                     "invalid_argument", f"{MOST_SUBSCRIPTIONS} subscriptions are the most."
@@ -188,6 +190,15 @@ class ProtocolSocket:
                 log.warning("Redis is away, a connection waits: %r", error)
                 await asyncio.sleep(PAUSE)
                 reader.news.set()
+            except WebSocketDisconnect:
+                raise
+            except Exception:
+                log.exception("a connection failed")
+                await self._send(
+                    to_json(refusal(None, CommandError("unknown_error", FAILED))).decode()
+                )
+                await self._websocket.close(FAILURE, FAILED)
+                return
             if reader.ended:
                 await self._websocket.close(GONE, "The thread was deleted.")
                 return

@@ -19,6 +19,7 @@ from millstream.shared.protocol import plain
 from millstream.shared.redis import AWAY
 from millstream.shared.stream import Reader
 from millstream.shared.thread_stream import ThreadReader
+from millstream.shared.wire import to_json
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 KEEPALIVE: Final = b": heartbeat\r\n"
 WHITE_SPACE: Final = b"\n"
 ALWAYS: Final = frozenset({b"metadata", b"error", b"end", b"gap"})
+FAILED: Final = "The stream of the thread failed. Open it again."
 PAUSE: Final = 0.2  # s between attempts while Redis is away
 READ_WITHIN: Final = 2.0  # s, at the least, before an answer of Redis is given up
 
@@ -54,6 +56,7 @@ class _Following(Response):
     """A response that follows a run until its end."""
 
     keepalive_text: bytes
+    failed_text = b""  # what is said last if reading fails; none breaks the connection off
 
     def __init__(
         self,
@@ -129,6 +132,11 @@ class _Following(Response):
                 log.warning("Redis is away, a stream waits: %r", error)
                 await asyncio.sleep(PAUSE)
                 reader.news.set()
+            except Exception:
+                if not self.failed_text:
+                    raise  # the client comes back by `Location`
+                log.exception("a stream failed")
+                body, over = self.failed_text, True
             if self._tick:
                 self._tick = False
                 body = self.keepalive_text + body
@@ -186,6 +194,22 @@ class EventStream(_Following):
             for entry in map(plain, entries)
             if entry is not None and shown(entry.event, self._modes)
         )
+
+
+class ThreadStream(EventStream):
+    """The events of a thread, which end with an error only: nothing else would tell that they are over."""
+
+    failed_text = b"event: error\r\ndata: %b\r\n\r\n" % to_json(
+        {"error": "StreamFailed", "message": FAILED}
+    )
+
+
+class ProtocolStream(EventStream):
+    """The same, of the event streaming protocol."""
+
+    failed_text = b"event: error\r\ndata: %b\r\n\r\n" % to_json(
+        {"type": "error", "id": None, "error": "unknown_error", "message": FAILED}
+    )
 
 
 class FinalOutput(_Following):

@@ -1,7 +1,7 @@
 """What surrounds the API, as `http` of langgraph.json says: CORS, a line in the log a request, a prefix, and the
 routes of a project's own application.
 
-From outside in: the prefix, the log, CORS, the project's middleware, its routes, and then the API's.
+From outside in: the log, CORS, the prefix, the project's middleware, its routes, and then the API's.
 """
 
 import logging
@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import HTTPConnection
+from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -24,7 +26,9 @@ from millstream.shared.project import apply_dependencies, apply_env, load_object
 
 log = logging.getLogger(__name__)
 
-EXPOSED: Final = ("Content-Location", "Location", "X-Pagination-Total", "X-Pagination-Next")
+EXPOSED: Final = (
+    "Content-Location", "Location", "Retry-After", "X-Pagination-Total", "X-Pagination-Next",
+)  # fmt: skip
 DESCRIPTIONS: Final = ("/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc")  # FastAPI's own
 
 
@@ -52,11 +56,11 @@ def load(config: Path | None) -> tuple[HttpSettings, Starlette | None]:
 def surround(api: Starlette, http: HttpSettings, own: Starlette | None) -> ASGIApp:
     """Returns the application that the process serves."""
     app: ASGIApp = api if own is None else _joined(own, api)
+    if http.prefix:
+        app = _under(http.prefix, app, api, lives=api if own is None else own)
     app = _cors(app, http.cors)
     if http.logging_headers is not None:
         app = RequestLog(app, http.logging_headers)
-    if http.prefix:
-        app = _under(http.prefix, app, api, lives=api if own is None else own)
     return app
 
 
@@ -103,16 +107,36 @@ def _under(prefix: str, app: ASGIApp, api: Starlette, *, lives: Starlette) -> St
 
 
 def _cors(app: ASGIApp, cors: Cors) -> ASGIApp:
-    return CORSMiddleware(
+    if cors.allow_credentials and cors.allows_all:
+        log.warning(
+            "http.cors: allow_credentials is left out, for with all origins every page could act as its visitor. "
+            "Name the pages in allow_origins."
+        )
+    return PageAccess(
         app,
         allow_origins=cors.origins,
         allow_methods=cors.allow_methods,
         allow_headers=cors.allow_headers,
-        allow_credentials=cors.allow_credentials,
+        allow_credentials=cors.allow_credentials and not cors.allows_all,
         allow_origin_regex=cors.allow_origin_regex,
+        allow_private_network=True,
         expose_headers=[*EXPOSED, *(name for name in cors.expose_headers if name not in EXPOSED)],
         max_age=cors.max_age,
     )
+
+
+class PageAccess(CORSMiddleware):
+    """CORS. Pages that may call may also call from the internet into a private network.
+
+    Source: Private Network Access (WICG), which Chrome asks about before a public page calls this machine.
+    """
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        """Returns the answer to a preflight; a page that may not call is told nothing of the network."""
+        response = super().preflight_response(request_headers)
+        if not self.is_allowed_origin(request_headers["origin"]):
+            del response.headers["access-control-allow-private-network"]
+        return response
 
 
 class RequestLog:

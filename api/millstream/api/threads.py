@@ -27,7 +27,7 @@ from millstream.api.schemas.thread import (
     ThreadTtl,
 )
 from millstream.api.shown import show_thread, show_ttl
-from millstream.api.sse import EventStream
+from millstream.api.sse import ThreadStream
 from millstream.api.state import ask, assistant_of
 from millstream.shared import runs, scripts, thread_search, threads
 from millstream.shared.errors import ConflictError, NotFoundError, UnavailableError
@@ -209,16 +209,16 @@ async def stream(request: Request) -> Response:
     query = query_model(request, ThreadStreamQuery)
     redis = request.app.state.redis
     await threads.require_thread(redis, thread_id)
-    reader = ThreadReader(
-        request.app.state.hub, redis, thread_id, telling(frozenset(query.stream_mode))
-    )
+    reader = ThreadReader(request.app.state.hub, redis, thread_id, telling(frozenset(query.modes)))
     try:
         begins = await reader.begin(last_event(request, query.last_event_id))
     except BaseException:
         reader.close()
         raise
-    back = comes_back(f"/threads/{thread_id}/stream", begins, modes=list(query.stream_mode))
-    return EventStream(reader, headers={"location": back}, keepalive=settings_of(request).keepalive)
+    back = comes_back(f"/threads/{thread_id}/stream", begins, modes=query.modes)
+    return ThreadStream(
+        reader, headers={"location": back}, keepalive=settings_of(request).keepalive
+    )
 
 
 async def delete(request: Request) -> Response:

@@ -58,7 +58,7 @@ class SendTo(RequestModel):
 
 
 class Command(RequestModel):
-    """What to do on a thread instead of giving it an input."""
+    """What to do on a thread instead of giving it an input. One that says nothing counts as not given."""
 
     update: dict[str, Any] | list[tuple[str, Any]] | None = None
     resume: Any = None
@@ -67,17 +67,17 @@ class Command(RequestModel):
     @model_validator(mode="before")
     @classmethod
     def _pairs(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.keys() and not data.keys() & cls.model_fields.keys():
+            raise ValueError("at least one of `update`, `resume` and `goto` must be given")
         # JSON has no tuples.
         if isinstance(data, dict) and isinstance(data.get("update"), list):
             pairs = [tuple(p) if isinstance(p, list) else p for p in data["update"]]
             return {**data, "update": pairs}
         return data
 
-    @model_validator(mode="after")
-    def _says_something(self) -> "Command":
-        if not self.model_fields_set & {"update", "resume", "goto"}:
-            raise ValueError("at least one of `update`, `resume` and `goto` must be given")
-        return self
+    def or_none(self) -> "Command | None":
+        """Returns the command, None if it says nothing."""
+        return self if self.model_fields_set else None
 
 
 class Config(RequestModel):
@@ -97,6 +97,10 @@ class Checkpoint(RequestModel):
     checkpoint_id: str | None = None
     checkpoint_map: dict[str, Any] | None = None
 
+    def names_a_place(self) -> bool:
+        """Returns whether it names anything: clients send it with empty fields too."""
+        return any(self.model_dump().values())
+
 
 class LangsmithTracer(RequestModel):
     """Where LangSmith keeps the trace, for workers that send traces there."""
@@ -111,7 +115,10 @@ class RunCreate(RequestModel):
     """What stateful and stateless runs have in common."""
 
     assistant_id: str = Field(min_length=1, description="A graph's name, or an assistant's UUID.")
-    input: Any = Field(default=None, description="The graph's input; null goes on from the state.")
+    input: Any = Field(
+        default=None,
+        description="The graph's input; null goes on from the state. Beside a command it is ignored.",
+    )
     command: Command | None = None
     metadata: RunMetadata = {}
     config: Config = Config()
@@ -140,10 +147,10 @@ class RunCreate(RequestModel):
 
     @model_validator(mode="after")
     def _agrees(self) -> "RunCreate":
-        if self.command is not None and self.input == {}:
-            self.input = None
-        if self.command is not None and self.input is not None:
-            raise ValueError("input, command: give one of them, not both")
+        if self.command is not None:
+            self.command = self.command.or_none()
+        if self.command is not None:
+            self.input = None  # clients send the whole state beside it
         if not math.isfinite(self.after_seconds):
             raise ValueError("after_seconds: must be a finite number")
         if not self.stream_mode:
@@ -171,8 +178,9 @@ class RunCreateStateless(RunCreate):
 
     @model_validator(mode="after")
     def _has_no_past(self) -> "RunCreateStateless":
-        for field in ("checkpoint", "checkpoint_id"):
-            if getattr(self, field) is not None:
+        place = self.checkpoint is not None and self.checkpoint.names_a_place()
+        for field, given in (("checkpoint", place), ("checkpoint_id", self.checkpoint_id)):
+            if given:
                 raise ValueError(f"{field}: a stateless run has no thread to start from")
         return self
 

@@ -60,9 +60,11 @@ class SuperstepUpdate(RequestModel):
     as_node: str | None = None
 
     @model_validator(mode="after")
-    def _is_one_of_two(self) -> "SuperstepUpdate":
-        if self.command is not None and self.values is not None:
-            raise ValueError("values, command: give one of them, not both")
+    def _agrees(self) -> "SuperstepUpdate":
+        if self.command is not None:
+            self.command = self.command.or_none()
+        if self.command is not None:
+            self.values = None  # as with a run's input
         return self
 
 
@@ -107,14 +109,23 @@ class ThreadQuery(QueryModel):
     include: Annotated[list[Literal["ttl"]], Listed] = []
 
 
+ThreadStreamModes = Annotated[list[Literal["run_modes", "lifecycle", "state_update"]], Listed]
+
+
 class ThreadStreamQuery(QueryModel):
     """Query of `GET /threads/{thread_id}/stream`."""
 
-    stream_mode: Annotated[list[Literal["run_modes", "lifecycle", "state_update"]], Listed] = Field(
-        default=["run_modes"],
-        description="All that runs tell; when they begin and end; states written from outside.",
+    stream_mode: ThreadStreamModes = Field(
+        default=[],
+        description="All that runs tell (default); when they begin and end; states written from outside.",
     )
+    stream_modes: ThreadStreamModes = Field(default=[], description="The same as `stream_mode`.")
     last_event_id: LastEventId = ""
+
+    @property
+    def modes(self) -> list[str]:
+        """What is asked for under either name."""
+        return list(dict.fromkeys([*self.stream_mode, *self.stream_modes])) or ["run_modes"]
 
 
 def _not_too_deep(value: dict[str, Any]) -> dict[str, Any]:
