@@ -18,7 +18,7 @@ from millstream.shared.redis import Client
 from millstream.shared.settings import Settings
 from millstream.shared.submission import config_of_assistant
 from millstream.shared.wire import Call
-from millstream.worker.encode import error_of
+from millstream.worker.failure import error_of
 from millstream.worker.graphs import Graph, GraphRegistry, Use
 
 log = logging.getLogger(__name__)
