@@ -120,7 +120,6 @@ async def test_fastapi(serve: Served) -> None:
         ({"enable_custom_route_auth": True}, {}, ("enable_custom_route_auth", "auth")),
         ({"disable_everything": True}, {}, ("disable_everything",)),
         ({"configurable_headers": {"includes": "x"}}, {}, ("configurable_headers",)),
-        ({"app": f"{FOLDER / 'webapp.py'}:app"}, {"env": "none.env"}, ("env", "none.env")),
     ],
 )
 def test_what_can_not_be_used_is_said(

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from millstream.cli.main import main
-from millstream.cli.project import EXAMPLE
+from millstream.shared.project import EXAMPLE
 
 Started = list[tuple[list[str], Mapping[str, str]]]
 
@@ -112,7 +112,7 @@ def test_a_missing_project_is_told(command: str, folder: Path, started: Started)
     (folder / "langgraph.json").unlink()
     result = run(command)
     assert result.exit_code == 2
-    assert result.stderr.startswith(f"Error: No langgraph.json in {folder}.")
+    assert result.stderr.startswith(f"Error: There is no langgraph.json in {folder}.")
     assert EXAMPLE in result.stderr
     assert not started
 

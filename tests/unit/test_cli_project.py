@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from millstream.cli.project import EXAMPLE, read_project
+from millstream.cli.project import read_project
 from millstream.cli.refusal import Refusal
+from millstream.shared.project import EXAMPLE
 
 
 def write(folder: Path, content: object) -> Path:
@@ -43,7 +44,7 @@ def test_a_missing_file_shows_an_example_that_works(tmp_path: Path) -> None:
     with pytest.raises(Refusal) as refusal:
         read_project(tmp_path / "langgraph.json")
     text = str(refusal.value)
-    assert text.startswith(f"No langgraph.json in {tmp_path}.")
+    assert text.startswith(f"There is no langgraph.json in {tmp_path}.")
     assert "--config" in text
     assert EXAMPLE in text
     assert read_project(write(tmp_path, EXAMPLE)).folder == tmp_path
@@ -67,5 +68,5 @@ def test_a_broken_file_is_named_with_its_fault(tmp_path: Path, content: str, sai
 
 def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "langgraph.json").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(Refusal, match="can't be read"):
+    with pytest.raises(Refusal, match="is not valid JSON"):
         read_project(tmp_path)

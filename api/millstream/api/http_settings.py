@@ -107,17 +107,11 @@ class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class _File(msgspec.Struct):
     http: HttpSettings = HttpSettings()
-    env: str | dict[str, str] = {}
-    dependencies: list[str] = []
 
 
-def read_http(path: Path) -> tuple[HttpSettings, "_File"]:
-    """Reads the file's `http`, and what its application is imported with.
-
-    Raises SettingError that says what is wrong and where.
-    """
-    file = read_file(path, _File)
-    http = file.http
+def read_http(path: Path) -> HttpSettings:
+    """Reads the file's `http`; raises SettingError that says what is wrong and where."""
+    http = read_file(path, _File).http
     if http.enable_custom_route_auth or http.middleware_order == "auth_first":
         raise SettingError(
             f"{path}: http.enable_custom_route_auth and http.middleware_order speak of `auth`, which this "
@@ -127,4 +121,4 @@ def read_http(path: Path) -> tuple[HttpSettings, "_File"]:
         re.compile(http.cors.allow_origin_regex or "")
     except re.error as error:
         raise SettingError(f"{path}: http.cors.allow_origin_regex: {error}") from None
-    return http, file
+    return http

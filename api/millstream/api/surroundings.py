@@ -22,7 +22,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from millstream.api import health
 from millstream.api.http_settings import Cors, HeaderFilter, HttpSettings, read_http
 from millstream.shared.errors import SettingError
-from millstream.shared.project import apply_dependencies, apply_env, load_object
+from millstream.shared.importing import load_object
+from millstream.shared.project import enter, folder_of
 
 log = logging.getLogger(__name__)
 
@@ -39,13 +40,11 @@ def load(config: Path | None) -> tuple[HttpSettings, Starlette | None]:
     """
     if config is None:
         return HttpSettings(), None
-    http, file = read_http(config)
+    http = read_http(config)
     if http.app is None:
         return http, None
-    folder = config.resolve().parent
-    apply_dependencies(file.dependencies, folder)
-    apply_env(file.env, folder)
-    app = load_object(http.app, folder, "http.app")
+    enter(config)  # what is to be noted of the file, the workers say
+    app = load_object(http.app, folder_of(config), "http.app")
     if not isinstance(app, Starlette):  # FastAPI is one
         raise SettingError(
             f"http.app: {http.app!r} is a {type(app).__name__}, not a Starlette or FastAPI application."

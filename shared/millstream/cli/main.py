@@ -14,7 +14,8 @@ from millstream.cli.processes import (
     require_extra,
     worker_command,
 )
-from millstream.cli.project import CONFIG, read_project
+from millstream.cli.project import read_project
+from millstream.shared.project import CONFIG
 
 _PORT = click.IntRange(1, 65535)
 _CONFIG = click.Path(path_type=Path)

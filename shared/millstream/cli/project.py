@@ -1,18 +1,21 @@
 """What the command has to know of a project: its langgraph.json, its folders, its env file."""
 
-import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from millstream.cli.refusal import Refusal
-
-CONFIG: Final = "langgraph.json"
-EXAMPLE: Final = """\
-{
-  "dependencies": ["."],
-  "graphs": {"chat": "./chat.py:graph"}
-}"""
+from millstream.shared.errors import SettingError
+from millstream.shared.importing.objects import named_files
+from millstream.shared.importing.roots import root_folders
+from millstream.shared.project import (
+    CONFIG,
+    env_file,
+    local_dependencies,
+    read_content,
+    require_graphs,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,44 +40,25 @@ def read_project(path: Path) -> Project:
     path = path.absolute()
     if path.is_dir():
         path = path / CONFIG
-    content = _read(path)
-    graphs = content.get("graphs")
-    if not isinstance(graphs, dict) or not graphs:
-        raise Refusal(f"{path} names no graphs. It needs at least:\n\n{EXAMPLE}")
-    env = content.get("env")
+    try:
+        content = read_content(path)
+        require_graphs(path, content)
+    except SettingError as error:
+        raise Refusal(str(error)) from None
     return Project(
         config=path,
-        folders=_folders(path.parent, content.get("dependencies")),
-        env_file=path.parent / env if isinstance(env, str) else None,
+        folders=_folders(path.parent, content),
+        env_file=env_file(content, path.parent),
         has_http=bool(content.get("http")),
     )
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise Refusal(
-            f"No {path.name} in {path.parent}.\n"
-            f"Say where it is with --config PATH, or create one:\n\n{EXAMPLE}"
-        ) from None
-    except json.JSONDecodeError as error:
-        raise Refusal(
-            f"{path} is not valid JSON: line {error.lineno}, column {error.colno}: {error.msg}."
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise Refusal(f"{path} can't be read: {error}.") from None
-    if not isinstance(content, dict):
-        raise Refusal(f"{path} must hold a JSON object, such as:\n\n{EXAMPLE}")
-    return content
-
-
-def _folders(folder: Path, dependencies: object) -> tuple[Path, ...]:
+def _folders(folder: Path, content: dict[str, Any]) -> tuple[Path, ...]:
+    """Returns where the project's code lies: its folder, then what of it lies elsewhere."""
+    files = [Path(os.path.normpath(folder / file)) for file in named_files(content)]
+    places = [*root_folders(folder, local_dependencies(content)), *(file.parent for file in files)]
     found = [folder]
-    for entry in dependencies if isinstance(dependencies, list) else []:
-        if not isinstance(entry, str) or not entry.startswith((".", "/")):
-            continue  # a package by its name
-        path = (folder / entry).resolve()
-        if path.is_dir() and not any(path.is_relative_to(known.resolve()) for known in found):
-            found.append(path)
+    for place in map(Path.resolve, places):
+        if place.is_dir() and not any(place.is_relative_to(known.resolve()) for known in found):
+            found.append(place)
     return tuple(found)

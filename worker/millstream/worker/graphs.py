@@ -1,5 +1,7 @@
 """The graphs of a project, as they are opened for a run or a question."""
 
+import logging
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,12 +12,17 @@ from langgraph.graph import StateGraph
 from langgraph.pregel import Pregel
 
 from millstream.shared.errors import NotFoundError, SettingError
-from millstream.shared.project import apply_dependencies, apply_env, load_object
+from millstream.shared.importing import load_object
+from millstream.shared.project import enter, folder_of
 from millstream.worker.factories import Factory, Graph, Use
 from millstream.worker.project import GraphEntry, read_config
 from millstream.worker.store.lazy import ProjectStore, load_store
 
 __all__ = ["Graph", "GraphRegistry", "GraphSource", "Use", "load"]
+
+log = logging.getLogger(__name__)
+
+JAVASCRIPT: Final = re.compile(r"\.[cm]?[jt]sx?(:|$)")
 
 
 class GraphSource:
@@ -92,18 +99,41 @@ def _bind(
 
 
 def load(path: Path) -> GraphRegistry:
-    """Loads every graph of a langgraph.json, with its `env` and `dependencies` in place.
+    """Loads every Python graph of a langgraph.json, in the environment that it describes.
+
+    What of the file has no effect is logged, once.
 
     Raises:
-        SettingError: the file, a dependency, a graph or the store can't be used; it says which and why.
+        SettingError: the file, some graphs or the store can't be used; it says which, all of them, and why.
     """
     config = read_config(path)
-    folder = path.resolve().parent
-    apply_env(config.env, folder)
-    apply_dependencies(config.dependencies, folder)
-    sources = []
-    for graph_id, entry in config.graphs.items():
-        long = GraphEntry(entry) if isinstance(entry, str) else entry
-        value = load_object(long.path, folder, f"graph {graph_id!r}")
-        sources.append(GraphSource(graph_id, value, long.description))
+    notes = enter(path)
+    folder = folder_of(path)
+    entries = {
+        graph_id: GraphEntry(entry) if isinstance(entry, str) else entry
+        for graph_id, entry in config.graphs.items()
+    }
+    foreign = [graph_id for graph_id, entry in entries.items() if JAVASCRIPT.search(entry.path)]
+    if foreign:
+        notes.append(
+            f"Not served, for they are JavaScript: {', '.join(foreign)}. Only Python graphs are."
+        )
+    for note in notes:
+        log.warning("%s", note)
+    sources, wrong = [], []
+    for graph_id, entry in entries.items():
+        if graph_id in foreign:
+            continue
+        try:
+            value = load_object(entry.path, folder, f"graph {graph_id!r}")
+            sources.append(GraphSource(graph_id, value, entry.description))
+        except SettingError as error:
+            wrong.append(str(error))
+    if len(wrong) > 1:
+        lines = "\n".join(f"  {sentence}" for sentence in wrong)
+        raise SettingError(f"{len(wrong)} of {len(entries)} graphs can't be loaded:\n{lines}")
+    if wrong:
+        raise SettingError(wrong[0])
+    if not sources:
+        raise SettingError(f"{path} names no Python graph.")
     return GraphRegistry(sources, load_store(config.store, folder))

@@ -21,6 +21,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from millstream.shared import assistants, keys, queue
 from millstream.shared.errors import SettingError
+from millstream.shared.project import folder_of
 from millstream.shared.redis import AWAY, REFUSING, Client, connect, findings, masked
 from millstream.shared.settings import Settings
 from millstream.shared.wire import GraphInfo, Project, WebhookPolicy
@@ -61,7 +62,7 @@ def main() -> None:
         )
         logging.getLogger("arq").setLevel(logging.WARNING)
         config = read_config(arguments.config)
-        folder = arguments.config.resolve().parent
+        folder = folder_of(arguments.config)
         loop.run(work(registry, settings, config, folder), settings.worker_loop)
     except SettingError as error:
         sys.stderr.write(f"{error}\n")

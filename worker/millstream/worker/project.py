@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from millstream.shared.errors import SettingError
-from millstream.shared.project import read_file
+from millstream.shared.project import read_content, read_file, require_graphs
 from millstream.worker.store.settings import StoreSettings
 
 
@@ -58,11 +58,12 @@ class WebhooksConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ConfigFile(msgspec.Struct):
-    """The keys of langgraph.json that a worker reads; `http` is the API's (api/http_settings.py)."""
+    """The keys of langgraph.json that a worker reads.
+
+    `http` is the API's (api/http_settings.py), `env` and `dependencies` are any process's (shared/project.py).
+    """
 
     graphs: dict[str, str | GraphEntry]
-    dependencies: list[str] = []
-    env: str | dict[str, str] = {}
     auth: dict[str, object] | None = None
     checkpointer: CheckpointerConfig | None = None
     store: StoreSettings | None = None
@@ -71,9 +72,8 @@ class ConfigFile(msgspec.Struct):
 
 def read_config(path: Path) -> ConfigFile:
     """Reads langgraph.json; raises SettingError that says what is wrong and where."""
+    require_graphs(path, read_content(path))
     config = read_file(path, ConfigFile)
-    if not config.graphs:
-        raise SettingError(f"{path} names no graph: `graphs` is empty.")
     if config.auth is not None:
         raise SettingError(
             f"{path} asks for `auth`, which this version does not enforce: the API would be open "

@@ -18,7 +18,7 @@ from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 
 from millstream.shared import checkpoints, keys
 from millstream.shared.errors import SettingError
-from millstream.shared.project import load_object
+from millstream.shared.importing import load_object
 from millstream.shared.redis import Client, masked
 from millstream.shared.scripts import Claim
 from millstream.shared.settings import Settings

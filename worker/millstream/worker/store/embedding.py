@@ -10,7 +10,7 @@ from langgraph.store.base import ensure_embeddings
 from langgraph.store.base.embed import EmbeddingsLambda
 
 from millstream.shared.errors import SettingError
-from millstream.shared.project import load_object
+from millstream.shared.importing import load_object
 
 WHAT: Final = "store.index.embed"
 # Apart from the threads of nodes: these may all be waiting for the store.

@@ -17,7 +17,7 @@ from langgraph.store.base import BaseStore, Op, Result, TTLConfig
 
 from millstream.shared import items
 from millstream.shared.errors import SettingError, UnavailableError
-from millstream.shared.project import load_object
+from millstream.shared.importing import load_object
 from millstream.shared.redis import AWAY, Client
 from millstream.worker.patience import patiently
 from millstream.worker.store.embedding import THREADS, load_embeddings
