@@ -14,6 +14,7 @@ from millstream.api.schemas.cron import PAYLOAD, CronCreateStateless
 from millstream.shared import keys
 from millstream.shared.assistants import default_assistant_id
 from millstream.shared.redis import Client, connect
+from millstream.shared.wire import PLAIN
 
 YEARLY = "0 0 1 1 *"
 FIELDS = {
@@ -130,7 +131,13 @@ async def test_the_cron_fields(http: httpx.AsyncClient, thread: str) -> None:
 
 ASKED: dict[str, Any] = {
     "input": {"question": "cron"},
-    "config": {"tags": ["t"], "recursion_limit": 7, "configurable": {"key": "v"}},
+    "config": {
+        "tags": ["t"],
+        "recursion_limit": 7,
+        "max_concurrency": 2,
+        "run_name": "n",
+        "configurable": {"key": "v"},
+    },
     "context": {"user": "me"},
     "interrupt_before": ["nowhere"],
     "interrupt_after": "*",
@@ -170,8 +177,7 @@ async def test_every_field_reaches_the_run(
     assert run["metadata"] == named
     kwargs = run["kwargs"]
     assert kwargs["config"] == {
-        "tags": ["t"],
-        "recursion_limit": 7,
+        **{name: ASKED["config"][name] for name in PLAIN},
         "configurable": {
             "key": "v", "cron_id": cron_id, "run_id": run["run_id"], "thread_id": thread, **ids,
         },

@@ -11,6 +11,7 @@ from api.states import SHOWN, shows, state
 from api.told import NOBODY
 from harness.following import command, follow, send, start
 from millstream.api.schemas.protocol import Answer, GetTree, InputRespond, ProtocolCommand
+from millstream.shared.wire import PLAIN
 
 FORK = (
     "1ef00000-0000-6000-8000-000000000000"  # a checkpoint that is nowhere: a run begins anew there
@@ -279,7 +280,8 @@ async def test_answers_with_what_to_do_beside(http: httpx.AsyncClient, thread: s
 
 
 async def test_the_run_goes_on_as_it_was_configured(http: httpx.AsyncClient, thread: str) -> None:
-    config = {"configurable": {"model": "x", "level": 1}, "recursion_limit": 7}
+    plain = {"tags": ["t"], "recursion_limit": 7, "max_concurrency": 2, "run_name": "named"}
+    config = {"configurable": {"model": "x", "level": 1}, **plain}
     asked = await paused(http, thread, config=config, metadata={"first": True})
     run = (
         await command(
@@ -291,7 +293,7 @@ async def test_the_run_goes_on_as_it_was_configured(http: httpx.AsyncClient, thr
     configurable = shown["kwargs"]["config"]["configurable"]
     assert (configurable["model"], configurable["level"]) == ("x", 2)
     assert configurable["run_id"] == run
-    assert shown["kwargs"]["config"]["recursion_limit"] == 7
+    assert {name: shown["kwargs"]["config"][name] for name in PLAIN} == plain
     assert "first" not in shown["metadata"]
 
 

@@ -26,7 +26,7 @@ from millstream.shared.errors import (
 from millstream.shared.queue import redis_time, report_alive, report_gone
 from millstream.shared.redis import Client
 from millstream.shared.submission import submission
-from millstream.shared.wire import Assistant, GraphInfo, Project, RunRequest
+from millstream.shared.wire import PLAIN, Assistant, GraphInfo, Project, RunRequest
 
 CONTENDERS = 50
 
@@ -226,6 +226,7 @@ async def test_what_an_assistant_says_comes_under_what_a_run_asks(
     any_redis: Client, given: Any, asked: Any, configurable: Any, context: Any
 ) -> None:
     config = {"tags": ["of assistant"], "recursion_limit": 7, "metadata": {"m": 1, "n": 1}}
+    config |= {"max_concurrency": 4, "run_name": "of assistant"}
     config["configurable"] = given.get("config", {})
     record = await an_assistant(
         any_redis,
@@ -246,8 +247,16 @@ async def test_what_an_assistant_says_comes_under_what_a_run_asks(
         "metadata": {"m": 1, "n": 2, "team": "a", "k": 2, **own},
         "tags": ["of assistant"],
         "recursion_limit": 7,
+        "max_concurrency": 4,
+        "run_name": "of assistant",
     }
-    over = RunRequest(assistant_id="x", tags=[], recursion_limit=3)
+    plain: dict[str, Any] = {
+        "tags": [],
+        "recursion_limit": 3,
+        "max_concurrency": 0,
+        "run_name": "of run",
+    }
+    over = RunRequest(assistant_id="x", **plain)
     made = submission(over, resolved, Project(), **ids)
-    assert (made.kwargs.config["tags"], made.kwargs.config["recursion_limit"]) == ([], 3)
+    assert {name: made.kwargs.config[name] for name in PLAIN} == plain
     await assistant_records.delete(any_redis, record.assistant.assistant_id)

@@ -13,7 +13,7 @@ from langsmith import Client, tracing_context
 from pydantic import BaseModel
 
 from millstream.shared.scripts import Claim
-from millstream.shared.wire import PROTOCOL, RunKwargs, RunSpec
+from millstream.shared.wire import PLAIN, PROTOCOL, RunKwargs, RunSpec
 from millstream.worker.graphs import Graph
 from millstream.worker.request import read_request, resumed
 
@@ -84,6 +84,8 @@ def test_the_config() -> None:
         "metadata": {"k": "v", "run_id": "the client's"},
         "tags": ["t"],
         "recursion_limit": 7,
+        "max_concurrency": 3,
+        "run_name": "named",
     }
     request = read_request(claim(attempt=2, config=config))
     assert request.config["configurable"] == {"thread_id": THREAD, "mine": 1}
@@ -91,10 +93,11 @@ def test_the_config() -> None:
     metadata = request.config["metadata"]
     assert (metadata["k"], metadata["run_id"], metadata["run_attempt"]) == ("v", RUN, 2)
     assert metadata["langgraph_version"]
-    assert (request.config["tags"], request.config["recursion_limit"]) == (["t"], 7)
-    bare = read_request(claim()).config
-    assert "tags" not in bare
-    assert "recursion_limit" not in bare  # LangGraph's own default
+    for again in (request, resumed(request)):
+        assert {name: again.config[name] for name in PLAIN} == {
+            name: config[name] for name in PLAIN
+        }
+    assert not set(PLAIN) & set(read_request(claim()).config)  # LangGraph's own defaults
 
 
 @pytest.mark.parametrize("value", [{"x": 1}, {}, [], "text", 0, False, None, {"big": 2**80}])

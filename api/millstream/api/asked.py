@@ -18,6 +18,8 @@ def run_request(body: RunCreate) -> RunRequest:
         config_metadata=body.config.metadata,
         tags=body.config.tags,
         recursion_limit=body.config.recursion_limit,
+        max_concurrency=body.config.max_concurrency,
+        run_name=body.config.run_name,
         context=body.context,
         stream_mode=list(body.stream_mode),
         interrupt_before=body.interrupt_before,

@@ -35,6 +35,7 @@ from millstream.shared.redis import Client
 from millstream.shared.runs import RunRecord
 from millstream.shared.stream import StreamHub
 from millstream.shared.thread_stream import Turn
+from millstream.shared.wire import PLAIN
 
 Reply = dict[str, Any]
 NOT_A_COMMAND: Final = "Protocol commands must include an integer id and string method."
@@ -213,7 +214,7 @@ async def _as_before(redis: Client, thread_id: str, given: InputRespond) -> dict
     record = await _run_of(redis, thread_id, None)
     before = config_of(record)
     own = given.config.model_dump(exclude_unset=True)
-    config = {name: before[name] for name in ("tags", "recursion_limit")} | own
+    config = {name: before[name] for name in PLAIN} | own
     config["configurable"] = before["configurable"] | own.get("configurable", {})
     return {
         "assistant_id": record.spec.assistant_id,

@@ -18,7 +18,7 @@ from millstream.shared.errors import UnavailableError
 from millstream.shared.runs import RunRecord
 from millstream.shared.stream import Reader
 from millstream.shared.submission import OWN, config_of_assistant
-from millstream.shared.wire import RunRequest, unpack_kwargs
+from millstream.shared.wire import PLAIN, RunRequest, unpack_kwargs
 
 KEPT: Final = 1000  # input schemas that a process keeps
 
@@ -78,8 +78,7 @@ def config_of(record: RunRecord) -> dict[str, Any]:
     return {
         "configurable": {k: v for k, v in config.get("configurable", {}).items() if k not in OWN},
         "context": {k: v for k, v in kwargs.context.items() if k not in OWN},
-        "tags": config.get("tags"),
-        "recursion_limit": config.get("recursion_limit"),
+        **{name: config.get(name) for name in PLAIN},
         "durability": kwargs.durability,
     }
 

@@ -4,6 +4,7 @@ The API does it when a run is created, a worker when a cron is due: so a cron's 
 assistant as it is then.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -15,13 +16,15 @@ from millstream.shared.run_metadata import fit_for_runs
 from millstream.shared.runs import Submission
 from millstream.shared.threads import default_ttl, new_thread_fields
 from millstream.shared.webhook_url import what_is_wrong
-from millstream.shared.wire import Assistant, Project, RunKwargs, RunRequest, to_json
+from millstream.shared.wire import PLAIN, Assistant, Project, RunKwargs, RunRequest, to_json
 
 # What a config names of its run: not part of what the run was configured with.
 OWN: Final = frozenset({
     "run_id", "thread_id", "graph_id", "assistant_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map",
 })  # fmt: skip
-INTERNAL: Final = "__pregel_"  # LangGraph's own entries in `configurable`: not for clients
+# Entries of `configurable` that clients can't set: LangGraph's own, which RemoteGraph sends of the graph it is a
+# node of, and what a server says of who asks.
+INTERNAL: Final = ("__pregel_", "langgraph_auth_")
 
 
 def submission(
@@ -58,15 +61,14 @@ def submission(
         )
     )
     config: dict[str, Any] = {
-        "configurable": {**given, **(headers or {}), **own},
+        "configurable": {**given, **_allowed(headers or {}), **own},
         "metadata": {**kept.get("metadata", {}), **request.config_metadata, **metadata},
     }
-    tags = kept.get("tags") if request.tags is None else request.tags
-    if tags is not None:
-        config["tags"] = tags
-    limit = request.recursion_limit or kept.get("recursion_limit")
-    if limit is not None:
-        config["recursion_limit"] = limit
+    for name in PLAIN:
+        asked = getattr(request, name)
+        value = kept.get(name) if asked is None else asked
+        if value is not None:
+            config[name] = value
 
     kwargs = RunKwargs(
         input=request.input,
@@ -123,12 +125,14 @@ def _config(assistant: Assistant) -> dict[str, Any]:
     return config
 
 
+def _allowed(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if not name.startswith(INTERNAL)}
+
+
 def _both(
     configurable: dict[str, Any], context: dict[str, Any], own: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Returns what clients may set of both; who gives only one of them means both."""
-    configurable = {
-        k: v for k, v in configurable.items() if not k.startswith(INTERNAL) and k not in own
-    }
-    context = {k: v for k, v in context.items() if not k.startswith(INTERNAL)}
+    configurable = {k: v for k, v in _allowed(configurable).items() if k not in own}
+    context = _allowed(context)
     return configurable or context, context or configurable

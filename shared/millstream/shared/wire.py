@@ -8,6 +8,8 @@ import msgspec
 from millstream.shared.errors import InvalidError
 
 TOO_DEEP: Final = "Invalid JSON in request body: nested too deep"
+# The entries of a run's config that stand for themselves: the run's own, or else its assistant's.
+PLAIN: Final = ("tags", "recursion_limit", "max_concurrency", "run_name")
 PROTOCOL: Final = 1  # raised when an older worker could not execute a newer API's run
 
 
@@ -66,6 +68,8 @@ class RunRequest(msgspec.Struct, kw_only=True, frozen=True):
     creates_thread: bool = False  # if there is none of the id
     after_seconds: float = 0
     langsmith_tracer: dict[str, Any] | None = None
+    max_concurrency: int | None = None
+    run_name: str | None = None
 
 
 class RunSpec(msgspec.Struct, kw_only=True, frozen=True, array_like=True):

@@ -14,7 +14,7 @@ from langsmith.utils import tracing_is_enabled
 
 from millstream.shared.scripts import Claim
 from millstream.shared.submission import OWN
-from millstream.shared.wire import RunKwargs, unpack_kwargs
+from millstream.shared.wire import PLAIN, RunKwargs, unpack_kwargs
 from millstream.worker.context import known_names
 from millstream.worker.graphs import Graph, Use
 
@@ -82,10 +82,9 @@ def read_request(claim: Claim) -> Request:
     }
     if kwargs.strict_resume:
         config["configurable"][STRICT_RESUME] = True
-    if "tags" in given:
-        config["tags"] = given["tags"]
-    if "recursion_limit" in given:
-        config["recursion_limit"] = given["recursion_limit"]
+    for name in PLAIN:
+        if name in given:
+            config[name] = given[name]
     if kwargs.langsmith_tracer and tracing_is_enabled():
         config["callbacks"] = _tracers(kwargs.langsmith_tracer)
     run_input = kwargs.input if kwargs.command is None else read_command(kwargs.command)

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, Field
 
 from millstream.api.schemas.base import FARTHEST, QueryModel, RequestModel
-from millstream.api.schemas.run import Config
+from millstream.api.schemas.config import Config
 from millstream.api.schemas.thread import Filter, ThreadId
 from millstream.shared.leaves import DEEPEST, depth
 
@@ -64,7 +64,7 @@ class AssistantCreate(RequestModel):
     graph_id: str = Field(min_length=1, description="The name of a graph.")
     assistant_id: AssistantId | None = None
     config: AssistantConfig | None = Field(
-        default=None, description="Under each run's own: tags, recursion_limit, configurable."
+        default=None, description="Under each run's own, name by name."
     )
     context: Object = {}
     metadata: Object = Field(default={}, description="Merged under each run's, as far as it fits.")

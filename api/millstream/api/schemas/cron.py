@@ -6,7 +6,8 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from millstream.api.schemas.base import FARTHEST, RequestModel
-from millstream.api.schemas.run import Breakpoints, Config, MultitaskStrategy, StreamModes
+from millstream.api.schemas.config import Config
+from millstream.api.schemas.run import Breakpoints, MultitaskStrategy, StreamModes
 from millstream.api.schemas.thread import Filter, ThreadId
 from millstream.shared.schedule import check_schedule, check_timezone
 

@@ -7,7 +7,8 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 from millstream.api.schemas.base import RequestModel
-from millstream.api.schemas.run import Config, RunCreateStateful, RunMetadata, SendTo
+from millstream.api.schemas.config import Config
+from millstream.api.schemas.run import RunCreateStateful, RunMetadata, SendTo
 from millstream.shared.protocol import CHANNELS, LAST_SEQ, NAMED
 
 Namespace = list[str]

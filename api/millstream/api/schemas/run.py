@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, RootModel, model_validator
 
 from millstream.api.schemas.base import FARTHEST, LastEventId, Listed, QueryModel, RequestModel
+from millstream.api.schemas.config import Config
 from millstream.shared.lifecycle import RunStatus
 from millstream.shared.multitask import CancelAction, Strategy
 from millstream.shared.run_metadata import what_is_wrong
@@ -50,6 +51,12 @@ MultitaskStrategy = Annotated[Strategy, Field(strict=False)]
 Breakpoints = Literal["*"] | list[str]
 
 
+def _no_graph(value: Any) -> None:
+    raise ValueError(
+        "a command is for the graph of its run; only nodes can send one to a parent graph"
+    )
+
+
 class SendTo(RequestModel):
     """A node to run with an input of its own."""
 
@@ -63,6 +70,9 @@ class Command(RequestModel):
     update: dict[str, Any] | list[tuple[str, Any]] | None = None
     resume: Any = None
     goto: str | SendTo | list[str | SendTo] | None = None
+    graph: Annotated[None, BeforeValidator(_no_graph)] = Field(
+        default=None, exclude=True, description="Refused: a command is for the graph of its run."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -78,15 +88,6 @@ class Command(RequestModel):
     def or_none(self) -> "Command | None":
         """Returns the command, None if it says nothing."""
         return self if self.model_fields_set else None
-
-
-class Config(RequestModel):
-    """A RunnableConfig, as far as clients may set it."""
-
-    tags: list[str] | None = None
-    recursion_limit: int | None = Field(default=None, ge=1)
-    configurable: dict[str, Any] = {}
-    metadata: dict[str, Any] = {}
 
 
 class Checkpoint(RequestModel):
