@@ -129,7 +129,10 @@ async def test_select(http: httpx.AsyncClient) -> None:
 
 async def test_ok_and_info(http: httpx.AsyncClient) -> None:
     for path in ("/ok", "/ok?check_db=1"):
-        assert (await http.get(path)).json() == {"ok": True}
+        assert (await http.get(path)).json() == {
+            "ok": True,
+            "services": {"redis": "healthy", "workers": "healthy"},
+        }
     info = (await http.get("/info")).json()
     assert re.fullmatch(r"\d+\.\d+\.\d+\S*", info["version"])
     assert info["flags"]["assistants"] is True

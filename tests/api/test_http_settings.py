@@ -358,8 +358,8 @@ async def test_all_under_a_prefix(serve: Served, app: str | None) -> None:
     async with serve(http_settings) as http:
         assert str(http.base_url).endswith("/agents/v1/")
         root = str(http.base_url).replace("/agents/v1/", "")
-        assert (await http.get("/ok")).json() == {"ok": True}
-        assert (await http.get(f"{root}/ok")).json() == {"ok": True}
+        assert (await http.get("/ok")).json()["ok"] is True
+        assert (await http.get(f"{root}/ok")).json()["ok"] is True
         assert (await http.get(f"{root}/info")).status_code == 404
         if app:
             assert (await http.get("/hello")).status_code == 200

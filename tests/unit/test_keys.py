@@ -1,6 +1,7 @@
 """Keys: job ids name their run, threads keep to one slot, the permanent list is complete."""
 
 import inspect
+import re
 from collections.abc import Callable
 
 import pytest
@@ -9,6 +10,10 @@ from hypothesis import strategies as st
 
 from millstream.shared import keys
 
+NO_KEYS = {
+    "permanent", "parse_job_id", "job_of", "thread_of", "threads_index", "samples",
+    "sample_channels",
+}  # fmt: skip
 PLAIN = st.text(st.characters(exclude_characters="/"), min_size=1)
 
 
@@ -51,7 +56,7 @@ def test_no_two_keys_are_the_same() -> None:
     functions: list[Callable[..., str]] = [
         function
         for name, function in inspect.getmembers(keys, inspect.isfunction)
-        if name not in ("permanent", "parse_job_id", "job_of", "thread_of", "threads_index")
+        if name not in NO_KEYS
     ]
     made = [
         function(*["x"] * len(inspect.signature(function).parameters)) for function in functions
@@ -89,3 +94,15 @@ def test_the_permanent_keys_are_those_that_say_so() -> None:
 def test_a_ticket_holds_the_job_and_the_keys_to_release_it_with() -> None:
     words = ["t/r", keys.queue("q"), keys.wake("q"), keys.run("t", "r")]
     assert keys.ticket("t", "r", "q").split(" ") == words
+
+
+def test_there_is_a_sample_of_each_kind_of_key() -> None:
+    """A Redis user may be allowed some of `ms:queue:*`, `ms:{*`, …: all of them are tried."""
+    made = [
+        function(*["x"] * len(inspect.signature(function).parameters))
+        for name, function in inspect.getmembers(keys, inspect.isfunction)
+        if name not in NO_KEYS
+    ]
+    kinds = {re.split("[:{]", key)[1] for key in made if key.startswith("ms:")}
+    tried = {re.split("[:{]", key)[1] for key in (*keys.samples(), *keys.sample_channels())}
+    assert kinds == tried

@@ -12,6 +12,7 @@ from millstream.api.endpoints import served
 from millstream.api.http_settings import HttpSettings
 from millstream.api.mcp import McpHost
 from millstream.shared.assistants import GraphDirectory
+from millstream.shared.permissions import Access
 from millstream.shared.redis import connect, findings
 from millstream.shared.settings import Settings
 from millstream.shared.stream import StreamHub
@@ -43,7 +44,8 @@ def create_app(settings: Settings, http: HttpSettings | None = None) -> Starlett
         app.state.hub.start()
         app.state.mcp = McpHost()
         app.state.input_schemas = {}
-        checking = asyncio.create_task(findings.report(redis))
+        app.state.access = Access(redis)
+        checking = asyncio.gather(findings.report(redis), app.state.access.watch())
         try:
             yield
         finally:

@@ -24,7 +24,8 @@ from millstream.shared.errors import (
     TooLargeError,
     UnavailableError,
 )
-from millstream.shared.redis import AWAY, REFUSING
+from millstream.shared.permissions import LACKING
+from millstream.shared.redis import AWAY, REFUSING, Trouble
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,8 @@ STATUS: Final[dict[type[MillstreamError], int]] = {
     UnavailableError: 503,
 }
 SHOWN: Final = 120  # characters of a refused value
+_LATER: Final = {"retry-after": "5"}
+_TROUBLE: Final = Trouble(log, "A request")
 
 
 def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
@@ -90,9 +93,17 @@ async def _away(request: Request, error: Any) -> Response:
     return problem(503, "Redis is not reachable. Try again shortly.", {"retry-after": "1"})
 
 
+async def _not_allowed(request: Request, error: Any) -> Response:
+    request.app.state.access.doubt()
+    _TROUBLE.met(error)
+    return problem(
+        503, "The server's user of Redis lacks a permission: `GET /ok` says which.", _LATER
+    )
+
+
 async def _refusing(request: Request, error: Any) -> Response:
     log.error("%s %s: Redis takes no writes: %s", request.method, request.url.path, error)
-    return problem(503, "Redis takes no writes now. Try again later.", {"retry-after": "5"})
+    return problem(503, "Redis takes no writes now. Try again later.", _LATER)
 
 
 async def _unexpected(request: Request, error: Any) -> Response:
@@ -106,5 +117,6 @@ HANDLERS: Final[dict[Any, Callable[[Request, Any], Awaitable[Response]]]] = {
     HTTPException: _http,
     **dict.fromkeys(AWAY, _away),
     **dict.fromkeys(REFUSING, _refusing),
+    LACKING: _not_allowed,
     Exception: _unexpected,
 }

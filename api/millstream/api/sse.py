@@ -16,7 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from millstream.shared.entries import Entry
 from millstream.shared.protocol import plain
-from millstream.shared.redis import AWAY
+from millstream.shared.redis import AWAY, REFUSING, Trouble
 from millstream.shared.stream import Reader
 from millstream.shared.thread_stream import ThreadReader
 from millstream.shared.wire import to_json
@@ -28,6 +28,7 @@ KEEPALIVE: Final = b": heartbeat\r\n"
 WHITE_SPACE: Final = b"\n"
 ALWAYS: Final = frozenset({b"metadata", b"error", b"end", b"gap"})
 FAILED: Final = "The stream of the thread failed. Open it again."
+TROUBLE: Final = Trouble(log, "Open streams")
 PAUSE: Final = 0.2  # s between attempts while Redis is away
 READ_WITHIN: Final = 2.0  # s, at the least, before an answer of Redis is given up
 
@@ -128,8 +129,9 @@ class _Following(Response):
                     entries = [] if reader.ended else await reader.read()
                     body = await self._body(entries)
                     over = reader.ended
-            except AWAY as error:
-                log.warning("Redis is away, a stream waits: %r", error)
+                TROUBLE.over()
+            except (*AWAY, *REFUSING) as error:
+                TROUBLE.met(error)
                 await asyncio.sleep(PAUSE)
                 reader.news.set()
             except Exception:
@@ -155,8 +157,8 @@ class _Following(Response):
         assert self._on_leave is not None
         try:
             await self._on_leave()
-        except AWAY as error:
-            log.warning("a client left and Redis is away, its run goes on: %s", error)
+        except (*AWAY, *REFUSING) as error:
+            log.warning("a client left and Redis is away or refuses, its run goes on: %s", error)
 
 
 class EventStream(_Following):

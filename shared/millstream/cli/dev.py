@@ -20,6 +20,7 @@ from millstream.cli.project import Project, read_project
 from millstream.cli.refusal import Failure, Refusal
 from millstream.cli.supervisor import Events, Plan, Stop, Supervisor, worker_names
 from millstream.cli.watch import can_watch
+from millstream.shared import permissions
 from millstream.shared.errors import SettingError
 from millstream.shared.redis import AWAY, connect, masked
 
@@ -106,7 +107,7 @@ def _redis(
     signals = _Signals()
     with signals.caught():
         if url is not None:
-            asyncio.run(_refuse_silent_redis(url))
+            asyncio.run(_refuse_useless_redis(url))
             signals.interrupt = False
             yield url, None, masked(url), signals.events
             return
@@ -162,13 +163,16 @@ def _data_folder(project: Project) -> Path:
     return folder
 
 
-async def _refuse_silent_redis(url: str) -> None:
+async def _refuse_useless_redis(url: str) -> None:
+    """Raises Refusal if the Redis does not answer, or if its user may not do what is needed."""
     try:
-        redis = connect(url, connections=1, reply_timeout=5)
+        redis = connect(url, connections=2, reply_timeout=5)
     except SettingError as error:
         raise Refusal(str(error)) from None
     try:
-        await redis.ping()
+        await permissions.require(redis)
+    except SettingError as error:
+        raise Failure(str(error)) from None
     except AWAY as error:
         reason = str(error).replace(url, masked(url))
         raise Failure(f"No Redis answers at {masked(url)}: {reason}") from None

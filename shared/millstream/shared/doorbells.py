@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from redis.asyncio.connection import AbstractConnection
 
-from millstream.shared.redis import AWAY, Client
+from millstream.shared.redis import AWAY, Client, Trouble
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +33,7 @@ class Doorbells:
         self._connection: AbstractConnection | None = None  # while it is open and subscribed
         self._turn = asyncio.Lock()  # one command at a time is written
         self._pinged = False
+        self._trouble = Trouble(log, "Listening to the doorbells of streams")
 
     async def listen(self, channel: str) -> None:
         """Listens to the channel from now on, or from when Redis is back."""
@@ -65,12 +66,11 @@ class Doorbells:
                     if self._channels:
                         await connection.send_command("SUBSCRIBE", *self._channels)
                     self._connection, self._pinged = connection, False
+                self._trouble.over()
                 while True:
                     self._take(await connection.read_response())
-            except AWAY as error:
-                log.warning("Redis is away, listening again soon: %s", error)
-            except Exception:
-                log.exception("the doorbells stumbled and start again")
+            except Exception as error:  # noqa: BLE001 - it is logged
+                self._trouble.met(error)
             finally:
                 self._connection = None
                 await connection.disconnect(nowait=True)
@@ -84,7 +84,7 @@ class Doorbells:
             try:
                 await connection.send_command(*words)
             except AWAY as error:
-                log.warning("Redis is away, it will be told again: %s", error)
+                self._trouble.met(error)
                 self._connection = None
                 await connection.disconnect(nowait=True)
 

@@ -10,9 +10,9 @@ import struct
 from collections.abc import Sequence
 from typing import Any, Final
 
-from redis.exceptions import ResponseError
+from redis.exceptions import NoPermissionError, ResponseError
 
-from millstream.shared import keys
+from millstream.shared import keys, permissions
 from millstream.shared.redis import Client
 
 TIMEOUT: Final = 8_000  # ms that a search may take: the default, 500, cuts results off silently
@@ -22,6 +22,22 @@ NO_MODULES: Final = (
     "The store needs a Redis with RediSearch and RedisJSON, and this one has {what}. "
     "Redis 8 and Redis Stack have both; runs, threads and graphs that don't use the store "
     "need neither."
+)
+MODULES: Final = {"FT": "RediSearch", "JSON": "RedisJSON"}
+# What the store uses, with words that change nothing and find nothing.
+COMMANDS: Final[dict[str, tuple[str, ...]]] = {
+    "FT._LIST": (),
+    "FT.INFO": (keys.trial("store"),),
+    "FT.CREATE": (keys.trial("store"), "without a schema"),
+    "FT.SEARCH": (keys.trial("store"), "*"),
+    "FT.AGGREGATE": (keys.trial("store"), "*"),
+    "JSON.TYPE": (keys.trial("store"),),
+    "JSON.GET": (keys.trial("store"),),
+    "JSON.SET": (keys.trial("store"), "$.of.nothing", "1"),
+}
+FORBIDDEN: Final = (
+    "The store can't be used: the Redis user {user!r} may not use {commands}. "
+    "This allows it: ACL SETUSER {user} {rules}"
 )
 NOT_FIRST: Final = (
     "The store needs database 0 of Redis, and REDIS_URL names database {database}: "
@@ -51,16 +67,24 @@ def word_of(namespace: Sequence[str]) -> str:
 
 async def lacking(redis: Client) -> str | None:
     """Returns why this Redis can hold no store, in a sentence or two; None if it can."""
-    missing = []
-    for module, command in (("RediSearch", ["FT._LIST"]), ("RedisJSON", ["JSON.TYPE", "ms:"])):
+    missing, forbidden = [], []
+    for name, words in COMMANDS.items():
         try:
-            await redis.execute_command(*command)  # type: ignore[no-untyped-call]
+            await redis.execute_command(name, *words)  # type: ignore[no-untyped-call]
+        except NoPermissionError:
+            forbidden.append(name)
         except ResponseError as error:
-            if "unknown command" not in str(error).lower():
-                return f"The store can't be used: Redis says {str(error)!r} to {command[0]}."
-            missing.append(module)
+            if "unknown command" in str(error).lower():
+                missing.append(name.partition(".")[0])
     if missing:
-        return NO_MODULES.format(what="neither" if len(missing) == 2 else f"no {missing[0]}")
+        modules = sorted({MODULES[name] for name in missing})
+        return NO_MODULES.format(what="neither" if len(modules) == 2 else f"no {modules[0]}")
+    if forbidden:
+        return FORBIDDEN.format(
+            user=permissions.user_of(redis),
+            commands=", ".join(forbidden),
+            rules=" ".join(f"+{name.lower()}" for name in forbidden),
+        )
     database = redis.connection_pool.connection_kwargs.get("db") or 0
     return NOT_FIRST.format(database=database) if database else None
 

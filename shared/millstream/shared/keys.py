@@ -249,6 +249,11 @@ def delivery(thread_id: str, run_id: str) -> str:
     return f"{PREFIX}:{{{thread_id}}}:delivery:{run_id}"
 
 
+def trial(process: str) -> str:
+    """string, TTL: what a process tries on whether its user of Redis may do what it needs."""
+    return f"{PREFIX}:trial:{process}"
+
+
 def control(worker_id: str) -> str:
     """channel: job ids that this worker should look at now, because a cancel was asked for."""
     return f"{PREFIX}:worker:{worker_id}:control"
@@ -276,6 +281,26 @@ def permanent(queue_names: list[str], graph_ids: list[str]) -> frozenset[str]:
             *(key(name) for name in lanes for key in per_lane),
         ]
     )
+
+
+def samples() -> list[str]:
+    """Returns a key of each kind that may lie under a key pattern of its own: `ms:{…}:`, `ms:queue:`, …
+
+    They name nothing that there is.
+    """
+    word = "trial"
+    return [
+        assistant(word), assistants(), cron(word), crons(), deliveries(), expiring(), garbage(),
+        graphs(), item(word), items_index(), leaf(word), live(), project(), queue(word), ran(),
+        reply(word), retired(), thread(word), threads_of(word), trial(word), turn(word),
+        workers(word),
+    ]  # fmt: skip
+
+
+def sample_channels() -> list[str]:
+    """Returns a channel of each kind: the doorbells of a run and of a thread, a worker's control."""
+    word = "trial"
+    return [events(word, word), turns(word), control(word)]
 
 
 def job_id(thread_id: str, run_id: str) -> str:

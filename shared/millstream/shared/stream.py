@@ -24,7 +24,7 @@ from millstream.shared import keys, scripts
 from millstream.shared.doorbells import Doorbells
 from millstream.shared.entries import START, Entry, Position, entry_of, show_position
 from millstream.shared.lifecycle import TERMINAL, RunStatus
-from millstream.shared.redis import AWAY, Client
+from millstream.shared.redis import Client, Trouble
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +98,7 @@ class StreamHub:
         self._tasks: set[asyncio.Task[None]] = set()
         self._loops: list[asyncio.Task[None]] = []
         self._closed = False
+        self._trouble = Trouble(log, "Reading streams")
         self.closing = False
 
     def start(self) -> None:
@@ -239,11 +240,9 @@ class StreamHub:
                 self._wake.set()
             try:
                 pages = await self._pages([(tail.key, tail.head or START) for tail in rung])
-            except Exception as error:
-                if not isinstance(error, AWAY):
-                    log.exception("the streams could not be read, trying again")
-                else:
-                    log.warning("Redis is away, reading again soon: %s", error)
+                self._trouble.over()
+            except Exception as error:  # noqa: BLE001 - it is logged
+                self._trouble.met(error)
                 await asyncio.sleep(0.2)
                 self._dirty.update(rung)
                 self._wake.set()

@@ -7,7 +7,7 @@ from typing import Final
 
 from millstream.shared import calls
 from millstream.shared.errors import MillstreamError
-from millstream.shared.redis import AWAY, REFUSING, Client
+from millstream.shared.redis import AWAY, REFUSING, Client, Trouble
 from millstream.shared.wire import Call, Reply
 from millstream.worker.answers import VERBS, Means
 
@@ -32,6 +32,7 @@ class CallLanes:
         self._means = means
         self._lanes = lanes
         self._slots = asyncio.Semaphore(AT_ONCE)
+        self._trouble = Trouble(log, "The lanes of calls")
         self._answering: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -40,12 +41,9 @@ class CallLanes:
             await self._slots.acquire()
             try:
                 call = await calls.next_call(self._redis, self._blocking, self._lanes, WAIT)
-            except (*AWAY, *REFUSING) as error:
-                log.warning("Redis gives no calls, asking again soon: %s", error)
-                await asyncio.sleep(0.2)
-                call = None
-            except Exception:
-                log.exception("the lanes of calls stumbled and go on")
+                self._trouble.over()
+            except Exception as error:  # noqa: BLE001 - it is logged
+                self._trouble.met(error)
                 await asyncio.sleep(0.2)
                 call = None
             except BaseException:

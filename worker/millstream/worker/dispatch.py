@@ -14,9 +14,11 @@ from typing import Any, Final
 
 from arq.connections import ArqRedis
 from arq.worker import Worker, func
+from redis.exceptions import NoPermissionError
 
 from millstream.shared import keys, queue, scripts
-from millstream.shared.redis import AWAY, REFUSING, Client
+from millstream.shared.permissions import Access
+from millstream.shared.redis import AWAY, REFUSING, Client, Trouble
 from millstream.shared.scripts import Claim
 from millstream.shared.settings import Settings
 from millstream.worker.execute import Attempt, Tools
@@ -33,7 +35,13 @@ class RunWorker(Worker):
     """Takes runs off one queue and executes them, at most `settings.jobs_per_worker` at a time."""
 
     def __init__(
-        self, redis: Client, blocking: Client, worker_id: str, tools: Tools, settings: Settings
+        self,
+        redis: Client,
+        blocking: Client,
+        worker_id: str,
+        tools: Tools,
+        settings: Settings,
+        access: Access,
     ) -> None:
         super().__init__(
             [func(self._refuse, name="run")],  # type: ignore[arg-type]
@@ -52,6 +60,8 @@ class RunWorker(Worker):
         self._worker_id: Final = worker_id
         self._tools = tools
         self._settings = settings
+        self._access = access
+        self._trouble = Trouble(log, "The dispatch of runs")
         self._claims: dict[str, tuple[Claim, float]] = {}  # and when it was asked for
         self._claiming: set[asyncio.Task[None]] = set()
         self._unanswered: dict[str, str] = {}  # job → token of a claim whose answer did not come
@@ -68,7 +78,9 @@ class RunWorker(Worker):
             try:
                 await self.async_run()
             except (*AWAY, *REFUSING) as error:
-                log.warning("Redis is away or takes no writes, trying again: %s", error)
+                self._trouble.met(error)
+                if isinstance(error, NoPermissionError):
+                    self._access.doubt()
                 self._tools.presence.missed()
                 self._next_scan = 0.0  # a wake-up may have been lost
                 await asyncio.sleep(BACKOFF)
@@ -77,15 +89,28 @@ class RunWorker(Worker):
                 task = asyncio.current_task()
                 if not self._draining and task is not None and task.cancelling():
                     raise
-            except Exception:
-                log.exception("the worker stumbled and goes on")
+            except Exception as error:  # noqa: BLE001 - it is logged
+                self._trouble.met(error)
                 await asyncio.sleep(BACKOFF)
+
+    async def main(self) -> None:
+        """Called by arq's `async_run`: one round after the other.
+
+        arq's own begins with INFO and DBSIZE for its log, which many users of Redis may not send.
+        """
+        while True:
+            for job_id, task in list(self.tasks.items()):
+                if task.done():
+                    del self.tasks[job_id]
+                    task.result()
+            await self.heart_beat()
 
     def _heard(self, expected: float) -> None:
         """Takes note of an answer of Redis; one that comes late says that it stood still."""
         if self.loop.time() - expected > self._settings.lease / 3:
             self._tools.presence.missed()
         self._tools.presence.heard()
+        self._trouble.over()
 
     async def drain(self, hurry: asyncio.Event) -> None:
         """Takes no more runs; those in flight may end within the grace, then are handed back for
@@ -119,7 +144,9 @@ class RunWorker(Worker):
             await asyncio.wait(running)
 
     async def heart_beat(self) -> None:
-        """Called by arq at the end of each round: waits until there is a run to claim."""
+        """One round: waits until there is a run to claim."""
+        # A run that was claimed without the right to publish, say, could not be cancelled.
+        await self._access.allowed()
         await super().heart_beat()
         if self.job_counter >= self.max_jobs:
             # A wake-up that is taken now would be lost for the idle workers.

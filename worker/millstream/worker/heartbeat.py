@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 from redis.exceptions import NoScriptError
 
 from millstream.shared import keys
-from millstream.shared.redis import AWAY, REFUSING, connect_sync
+from millstream.shared.redis import Trouble, connect_sync
 from millstream.shared.scripts import Claim
 from millstream.shared.scripts.renew import SCRIPT, call
 from millstream.worker.presence import Presence
@@ -44,6 +44,7 @@ class Heartbeat:
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._beats = 0
+        self._trouble = Trouble(log, "The heartbeat, which renews the leases")
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
@@ -100,13 +101,8 @@ class Heartbeat:
                 # the collector comes while this thread holds it, the thread waits for itself.
                 with self._redis.pubsub(ignore_subscribe_messages=True) as pubsub:  # type: ignore[no-untyped-call]
                     self._listen(pubsub)
-            except (*AWAY, *REFUSING) as error:
-                log.warning("Leases can't be renewed: %s", error)
-                self._presence.missed()
-                self._give_up_lapsed()
-                self._stopping.wait(PAUSE)
-            except Exception:
-                log.exception("the heartbeat stumbled and goes on")
+            except Exception as error:  # noqa: BLE001 - it is logged
+                self._trouble.met(error)
                 self._presence.missed()
                 self._give_up_lapsed()
                 self._stopping.wait(PAUSE)
@@ -120,6 +116,7 @@ class Heartbeat:
             if time.monotonic() >= due:
                 due = time.monotonic() + self._lease / 3
                 self._renew(None)
+            self._trouble.over()
             message = pubsub.get_message(timeout=max(0.01, min(0.5, due - time.monotonic())))
             if message is not None:
                 self._renew(message["data"].decode())

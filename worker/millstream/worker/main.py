@@ -19,10 +19,11 @@ from typing import Any, Final
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
-from millstream.shared import assistants, keys, queue
+from millstream.shared import assistants, keys, permissions, queue
 from millstream.shared.errors import SettingError
+from millstream.shared.permissions import Access
 from millstream.shared.project import folder_of
-from millstream.shared.redis import AWAY, REFUSING, Client, connect, findings, masked
+from millstream.shared.redis import AWAY, REFUSING, Client, Trouble, connect, findings, masked
 from millstream.shared.settings import Settings
 from millstream.shared.wire import GraphInfo, Project, WebhookPolicy
 from millstream.worker import graphs, loop, webhooks
@@ -83,8 +84,8 @@ async def work(
     # Every break is heard of: leases may have lapsed in it that nobody could renew.
     blocking = connect(settings.redis_url, reply_timeout=None, repeats=0)
     try:
-        await redis.ping()
         await findings.require(redis)
+        await permissions.require(redis)
     except AWAY as error:
         raise SettingError(
             f"Redis can't be reached at {masked(settings.redis_url)}: {error}"
@@ -106,7 +107,8 @@ async def work(
     heartbeat = Heartbeat(settings.redis_url, worker_id, presence, lease=settings.lease)
     graph_tools = GraphTools(redis, registry, checkpointing, publisher, settings.job_timeout)
     tools = Tools(redis, graph_tools, heartbeat, presence, settings)
-    worker = RunWorker(redis, blocking, worker_id, tools, settings)
+    access = Access(redis)
+    worker = RunWorker(redis, blocking, worker_id, tools, settings, access)
 
     flushing = publisher.start()
     heartbeat.start()
@@ -129,7 +131,8 @@ async def work(
                 redis, blocking, Means(redis, registry, saver, settings, directory), lanes_of_calls
             ).run()
         ),
-        asyncio.create_task(_report_alive(redis, lanes_of_calls, worker_id)),
+        asyncio.create_task(access.watch()),
+        asyncio.create_task(_report_alive(redis, lanes_of_calls, worker_id, access)),
         asyncio.create_task(_every(SWEEP, lambda: _sweep(redis, saver))),
         asyncio.create_task(_every(settings.lease, lambda: reaper.run_once(redis, settings))),
         asyncio.create_task(_expire(redis, kept.ttl, saver)),
@@ -203,8 +206,14 @@ def _project(
     )
 
 
-async def _report_alive(redis: Client, lanes: list[str], worker_id: str) -> None:
-    await _every(ALIVE, lambda: queue.report_alive(redis, lanes, worker_id, ttl=3 * ALIVE))
+async def _report_alive(redis: Client, lanes: list[str], worker_id: str, access: Access) -> None:
+    async def report() -> None:
+        if access.lacking:  # it takes no runs: nobody shall count on it
+            await queue.report_gone(redis, lanes, worker_id)
+        else:
+            await queue.report_alive(redis, lanes, worker_id, ttl=3 * ALIVE)
+
+    await _every(ALIVE, report)
 
 
 async def _sweep(redis: Client, saver: BaseCheckpointSaver[Any]) -> None:
@@ -226,14 +235,14 @@ async def _expire(
 
 async def _every(seconds: float, service: Callable[[], Awaitable[object]]) -> None:
     """Runs a service again and again; what it raises is logged, and it is tried again."""
+    trouble = Trouble(log, "A service beside the runs")
     while True:
         await asyncio.sleep(seconds)
         try:
             await service()
-        except (*AWAY, *REFUSING) as error:
-            log.warning("Redis is away or takes no writes: %s", error)
-        except Exception:
-            log.exception("an upkeep service failed")
+            trouble.over()
+        except Exception as error:  # noqa: BLE001 - it is logged
+            trouble.met(error)
 
 
 async def _leave(redis: Client, lanes: list[str], worker_id: str) -> None:

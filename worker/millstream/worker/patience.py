@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
-from millstream.shared.redis import AWAY, REFUSING
+from millstream.shared.redis import AWAY, REFUSING, Trouble
 
 log = logging.getLogger(__name__)
 
@@ -29,12 +29,13 @@ async def patiently(
     `what` names it in the log. `check` is called before each attempt: what it raises ends the wait.
     """
     pause = FIRST
+    trouble = Trouble(log, what)
     while True:
         if check is not None:
             check()
         try:
             return await call()
         except (*AWAY, *REFUSING) as error:
-            log.warning("%s waits for Redis: %s", what, error)
+            trouble.met(error)
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST)

@@ -2,12 +2,14 @@
 
 from millstream.shared.redis.clients import Client, connect, connect_sync
 from millstream.shared.redis.refusals import AWAY, REFUSING
+from millstream.shared.redis.trouble import Trouble
 from millstream.shared.redis.url import check_url, masked
 
 __all__ = [
     "AWAY",
     "REFUSING",
     "Client",
+    "Trouble",
     "check_url",
     "connect",
     "connect_sync",

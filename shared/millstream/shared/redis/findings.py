@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from redis.exceptions import ResponseError
+from redis.exceptions import NoPermissionError, ResponseError
 
 from millstream.shared.errors import SettingError
 from millstream.shared.redis.clients import Client
@@ -75,10 +75,19 @@ def findings(info: Mapping[str, Any], save: str | None) -> list[Finding]:
 async def examine(redis: Client) -> list[Finding]:
     """Asks the server and returns what is wrong; raises redis-py's errors while it is away.
 
-    A server that refuses INFO has no findings; one that refuses CONFIG has fewer.
+    Of a server that refuses INFO that is the one finding; one that refuses CONFIG has fewer.
     """
     try:
         info = await redis.info()
+    except NoPermissionError:
+        user = redis.connection_pool.connection_kwargs.get("username") or "default"
+        return [
+            Finding(
+                f"The Redis user {user!r} may not use the command INFO, so whether the server is "
+                "new enough, keeps its data and evicts none was not checked. "
+                f"This allows it: ACL SETUSER {user} +info"
+            )
+        ]
     except ResponseError as error:
         log.info("Redis does not tell about itself, so it was not checked: %s", error)
         return []

@@ -1,10 +1,15 @@
-"""In which ways Redis is away, or is there and takes no writes."""
+"""In which ways Redis is away, or is there and refuses: it takes no writes, or its user may not."""
 
 import re
 from typing import Final
 
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
+from redis.exceptions import (
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+)
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 
@@ -13,21 +18,28 @@ class RefusedWriteError(ResponseError):
 
 
 AWAY = (RedisConnectionError, RedisTimeoutError, OSError)
-# It is there, but takes no writes: out of memory, a replica, a disk that is full.
-REFUSING = (OutOfMemoryError, ReadOnlyError, RefusedWriteError)
+# It is there, but refuses: out of memory, a replica, a disk that is full, a user without permission.
+REFUSING = (OutOfMemoryError, ReadOnlyError, RefusedWriteError, NoPermissionError)
 
 # Redis 6 wraps what went wrong inside a script: "Error running script (…): …: -READONLY You …".
-_CODE: Final = re.compile(r"(?:^|: -)(READONLY|UNBLOCKED|OOM|NOREPLICAS|MISCONF) ")
+_CODE: Final = re.compile(r"(?:^|: -)(READONLY|UNBLOCKED|OOM|NOREPLICAS|MISCONF|NOPERM) ")
+# Inside a script there is no code for it; the words are those of Redis 6, and of 7 and newer.
+_NOT_ALLOWED: Final = re.compile(r"The user executing the script can't |ACL failure in script")
 _KINDS: Final[dict[str, type[ResponseError]]] = {
     "READONLY": ReadOnlyError,
     "UNBLOCKED": ReadOnlyError,  # of a blocking call, as the master became a replica
     "OOM": OutOfMemoryError,
     "NOREPLICAS": RefusedWriteError,
     "MISCONF": RefusedWriteError,
+    "NOPERM": NoPermissionError,
 }
 
 
 def named(error: ResponseError) -> ResponseError:
     """Returns the error as one of REFUSING if it is one that redis-py does not tell apart."""
-    found = None if isinstance(error, REFUSING) else _CODE.search(str(error))
-    return _KINDS[found[1]](str(error)) if found else error
+    if isinstance(error, REFUSING):
+        return error
+    text = str(error)
+    if found := _CODE.search(text):
+        return _KINDS[found[1]](text)
+    return NoPermissionError(text) if _NOT_ALLOWED.search(text) else error

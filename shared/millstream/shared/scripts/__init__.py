@@ -38,6 +38,7 @@ from millstream.shared.scripts.retire_thread import retire_thread
 from millstream.shared.scripts.settle_delivery import settle_delivery
 from millstream.shared.scripts.store_state import store_state
 from millstream.shared.scripts.take_deliveries import take_deliveries
+from millstream.shared.scripts.try_commands import try_commands
 from millstream.shared.scripts.update_assistant import update_assistant
 from millstream.shared.scripts.update_cron import update_cron
 
@@ -84,6 +85,7 @@ __all__ = [
     "settle_delivery",
     "store_state",
     "take_deliveries",
+    "try_commands",
     "update_assistant",
     "update_cron",
 ]

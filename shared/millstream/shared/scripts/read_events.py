@@ -41,10 +41,9 @@ async def read_events(
     """
     words = (most, max_bytes, "1" if oldest else "")
     try:
-        replies = await _send(redis, cursors, words)
+        replies = await _send(redis, "EVALSHA", SCRIPT.sha, cursors, words)
     except NoScriptError:
-        await redis.script_load(SCRIPT.source)
-        replies = await _send(redis, cursors, words)
+        replies = await _send(redis, "EVAL", SCRIPT.source, cursors, words)
     return [
         Page([_raw(entry) for entry in entries], bool(more), first and _raw(first))
         for more, entries, first in replies
@@ -52,11 +51,15 @@ async def read_events(
 
 
 async def _send(
-    redis: Client, cursors: Sequence[tuple[str, str]], words: tuple[Any, ...]
+    redis: Client,
+    name: str,
+    script: str,
+    cursors: Sequence[tuple[str, str]],
+    words: tuple[Any, ...],
 ) -> list[Any]:
     pipe = redis.pipeline(transaction=False)
     for key, after in cursors:
-        pipe.evalsha(SCRIPT.sha, 1, key, f"({after}", *words)
+        pipe.execute_command(name, script, 1, key, f"({after}", *words)
     return await pipe.execute()
 
 

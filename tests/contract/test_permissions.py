@@ -1,0 +1,97 @@
+"""What a Redis user may not do is found by trying, on a real server, and nothing stays of it."""
+
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from millstream.cli.embedded import EmbeddedRedis
+from millstream.shared import permissions
+from millstream.shared.errors import SettingError
+from millstream.shared.redis import Client, connect
+
+OPEN = ["~*", "&*"]
+Connect = Callable[..., Client]
+
+
+@pytest.fixture
+async def as_user(real_redis: Client, redis_server: EmbeddedRedis) -> AsyncIterator[Connect]:
+    """Gives a function that connects as a user with these ACL rules, to an empty database."""
+    made: list[Client] = []
+
+    async def user(*rules: str) -> Client:
+        await real_redis.execute_command("ACL", "SETUSER", "trier", "reset", "on", ">pw", *rules)  # type: ignore[no-untyped-call]
+        url = redis_server.url.replace("redis://", "redis://trier:pw@").rpartition("/")[0] + "/1"
+        made.append(connect(url))
+        return made[-1]
+
+    yield user
+    for client in made:
+        await client.aclose()
+    await real_redis.acl_deluser("trier")
+    assert not await real_redis.keys("*")
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        [*OPEN, "+@all"],
+        [*OPEN, "+@all", "-@dangerous"],
+        ["~ms:*", "&ms:*", "+@all", "-@dangerous", "-@admin"],
+        [*OPEN, "+@all", "-client", "-config", "-info", "-script", "-hello", "-acl"],
+        ["-@all", *permissions.rules()],
+    ],
+)
+async def test_a_user_that_may_what_is_needed(as_user: Connect, rules: list[str]) -> None:
+    redis = await as_user(*rules)
+    lack = await permissions.look(redis)
+    assert (lack.sentence("trier"), lack.refusal) == ("", "")
+    await permissions.require(redis)
+
+
+@pytest.mark.parametrize(
+    ("rules", "named", "mended"),
+    [
+        (["~*", "+@all"], "the channels ms:*", "&ms:*"),
+        (["~*", "&ms:worker:*", "+@all"], "the channels ms:*", "&ms:*"),
+        ([*OPEN, "+@all", "-time"], "the command TIME,", "+time"),
+        ([*OPEN, "+@all", "-eval", "-evalsha"], "the commands EVALSHA, EVAL,", "+evalsha +eval"),
+        ([*OPEN, "+@all", "-@scripting"], "the commands EVALSHA, EVAL,", "+evalsha +eval"),
+        ([*OPEN, "+@all", "-eval"], "the command EVAL,", "+eval"),
+        ([*OPEN, "+@all", "-@blocking"], "the command BLPOP,", "+blpop"),
+        ([*OPEN, "+@all", "-@pubsub"], "SUBSCRIBE, UNSUBSCRIBE, PUBLISH,", "+publish"),
+        ([*OPEN, "+@all", "-@stream"], "XADD, XRANGE, XREVRANGE,", "+xadd +xrange +xrevrange"),
+        ([*OPEN, "+@all", "-@transaction"], "MULTI", "+multi"),
+        ([*OPEN, "+@all", "-zadd", "-copy"], "the commands COPY, ZADD,", "+copy +zadd"),
+        ([*OPEN, "+@all", "-@fast", "+select"], " commands (", "+@all -@dangerous"),
+        ([*OPEN, "+@all", "-set"], "the command SET,", "+set"),
+        ([*OPEN, "+@all", "-scan"], "the command SCAN,", "+scan"),
+        ([*OPEN, "+@all", "-del", "-unlink"], "the commands UNLINK, DEL,", "+unlink +del"),
+        (["~ms:queue:*", "&*", "+@all"], "the keys ms:*", "~ms:*"),
+        (["~ms:{*", "~ms:t*", "&*", "+@all"], "the keys ms:*", "~ms:*"),
+        (["%R~ms:*", "&*", "+@all"], "the keys ms:*", "~ms:*"),
+        (["~other:*", "&other:*", "-@all", "+ping"], "the keys", "&ms:*"),
+    ],
+)
+async def test_what_is_missing_is_named_with_the_rule_that_mends_it(
+    as_user: Connect, real_redis: Client, rules: list[str], named: str, mended: str
+) -> None:
+    redis = await as_user(*rules)
+    with pytest.raises(SettingError) as refused:
+        await permissions.require(redis)
+    said = str(refused.value)
+    if "-@all" not in rules:
+        assert named in said
+        assert mended in said
+    for _ in range(5):  # of a user that may nearly nothing, not all can be tried at once
+        rule = said.rpartition("ACL SETUSER trier ")[2]
+        await real_redis.execute_command("ACL", "SETUSER", "trier", *rule.split())  # type: ignore[no-untyped-call]
+        said = (await permissions.look(redis)).sentence("trier")
+        if not said:
+            break
+    assert not said, "the rules that were named do not mend it"
+    await real_redis.delete(*await real_redis.keys("*") or ["none"])
+
+
+async def test_nothing_stays_of_what_was_tried(real_redis: Client) -> None:
+    await permissions.look(real_redis)
+    assert not await real_redis.keys("*")

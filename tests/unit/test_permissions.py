@@ -1,0 +1,40 @@
+"""What is said of a Redis user that may too little, and that all commands of the scripts are tried."""
+
+import re
+from pathlib import Path
+
+from millstream.shared import permissions, scripts
+from millstream.shared.permissions import Lack
+
+
+def test_nothing_is_said_of_a_user_that_may_all() -> None:
+    assert Lack().sentence("ms") == ""
+
+
+def test_one_sentence_names_all_that_is_missing_and_one_rule_mends_it() -> None:
+    lack = Lack(commands=["TIME", "EVAL", "TIME"], keys=["ms:queue:trial"], channels=["ms:a"])
+    assert lack.sentence("ms") == (
+        "The Redis user 'ms' may not use the keys ms:* (ms:queue:trial, for one) and the channels "
+        "ms:* (ms:a, for one) and the commands TIME, EVAL, without which no run can be executed. "
+        "This allows it: ACL SETUSER ms ~ms:* &ms:* +time +eval"
+    )
+
+
+def test_of_many_commands_some_are_named_and_the_rule_is_the_usual_one() -> None:
+    said = Lack(commands=list(permissions.COMMANDS)).sentence("ms")
+    assert said.endswith("ACL SETUSER ms +@all -@dangerous")
+    assert f"{len(permissions.COMMANDS)} commands (COPY, EXISTS, " in said
+    assert len(said) < 300
+
+
+def test_every_command_of_every_script_is_tried() -> None:
+    folder = Path(scripts.__file__).parent
+    used = {
+        name
+        for script in folder.glob("*.lua")
+        for first in re.findall(r"redis\.p?call\(([^,)]*)", script.read_text())
+        for name in re.findall(r"'([A-Z.]+)'", first)
+    }
+    assert {"HSET", "PUBLISH", "ZREVRANGE", "TIME"} <= used
+    of_the_store = {name for name in used if name.startswith("JSON.")}
+    assert used - of_the_store <= set(permissions.all_commands())
