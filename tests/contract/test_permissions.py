@@ -1,6 +1,6 @@
 """What a Redis user may not do is found by trying, on a real server, and nothing stays of it."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
@@ -10,7 +10,7 @@ from millstream.shared.errors import SettingError
 from millstream.shared.redis import Client, connect
 
 OPEN = ["~*", "&*"]
-Connect = Callable[..., Client]
+Connect = Callable[..., Awaitable[Client]]
 
 
 @pytest.fixture

@@ -159,7 +159,7 @@ async def test_a_permission_that_is_lost_later_is_said_once_and_comes_back(
             return (await ask(url, "GET", "/ok"))[1]["services"]["workers"]
 
         async def none_is_ready() -> bool:
-            return (await workers()).startswith("No worker is running")
+            return str(await workers()).startswith("No worker is running")
 
         await until(lambda: said(worker, "without which no run can be executed"), within=20)
         await until(none_is_ready, within=20)
