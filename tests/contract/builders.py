@@ -69,7 +69,9 @@ def job(spec: RunSpec) -> str:
 async def admit(redis: Client, spec: RunSpec | None = None, *, delay_ms: int = 0) -> RunSpec:
     """Admits a run, on a new thread if its own is missing."""
     spec = spec or a_spec()
-    await scripts.admit(redis, spec, delay_ms=delay_ms, new_thread=new_thread_fields({}))
+    await scripts.admit(
+        redis, spec, delay_ms=delay_ms, new_thread=new_thread_fields({}), stream_ttl=STREAM_TTL
+    )
     return spec
 
 

@@ -35,7 +35,7 @@ from millstream.shared.wire import PROTOCOL, RunSpec
 async def test_a_run_on_a_free_thread_is_queued_and_wakes_a_worker(any_redis: Client) -> None:
     spec = a_spec()
     await scripts.create_thread(any_redis, spec.thread_id, new_thread_fields({}))
-    now, _ = await scripts.admit(any_redis, spec, delay_ms=0, new_thread=None)
+    now, _ = await scripts.admit(any_redis, spec, stream_ttl=60, delay_ms=0, new_thread=None)
 
     assert await record(any_redis, spec) == {
         "status": "pending",
@@ -88,7 +88,7 @@ async def test_a_missing_thread_is_refused_and_nothing_is_written(
     any_redis: Client, replies: list[Any]
 ) -> None:
     with pytest.raises(NotFoundError):
-        await scripts.admit(any_redis, a_spec(), delay_ms=0, new_thread=None)
+        await scripts.admit(any_redis, a_spec(), stream_ttl=60, delay_ms=0, new_thread=None)
     assert replies[-1] == [b"missing"]
     assert await dump(any_redis) == {}
 
@@ -96,7 +96,7 @@ async def test_a_missing_thread_is_refused_and_nothing_is_written(
 async def test_a_missing_thread_is_created_with_the_fields_given(any_redis: Client) -> None:
     spec = a_spec(temporary=True)
     now, _ = await scripts.admit(
-        any_redis, spec, delay_ms=0, new_thread=new_thread_fields({"owner": "me"})
+        any_redis, spec, stream_ttl=60, delay_ms=0, new_thread=new_thread_fields({"owner": "me"})
     )
     thread = await thread_of(any_redis, spec)
     assert thread["metadata"] == '{"owner":"me"}'
@@ -108,7 +108,9 @@ async def test_a_thread_that_is_there_keeps_its_fields(any_redis: Client) -> Non
     spec = a_spec()
     await scripts.create_thread(any_redis, spec.thread_id, new_thread_fields({"owner": "me"}))
     before = await thread_of(any_redis, spec)
-    await scripts.admit(any_redis, spec, delay_ms=0, new_thread=new_thread_fields({"owner": "x"}))
+    await scripts.admit(
+        any_redis, spec, stream_ttl=60, delay_ms=0, new_thread=new_thread_fields({"owner": "x"})
+    )
     after = await thread_of(any_redis, spec)
     assert after["metadata"] == '{"owner":"me"}'
     assert after["created_at"] == before["created_at"]
@@ -147,7 +149,7 @@ async def test_a_deferred_run_takes_no_place_before_it_is_due(
 ) -> None:
     first = await admit(any_redis)
     spec = a_spec(first.thread_id, strategy=strategy)
-    now, _ = await scripts.admit(any_redis, spec, delay_ms=60_000, new_thread=None)
+    now, _ = await scripts.admit(any_redis, spec, stream_ttl=60, delay_ms=60_000, new_thread=None)
     assert (await queued(any_redis))[job(spec)] == now // 1000 + 60_000
     assert await waiting(any_redis, first.thread_id) == []
     assert await woken(any_redis) == [job(first)]
@@ -235,14 +237,16 @@ async def test_no_more_runs_are_admitted_than_may_be_alive(any_redis: Client) ->
         with pytest.raises(OverloadedError, match="QUEUE_MAX_DEPTH"):
             await scripts.admit(
                 any_redis, a_spec(first.thread_id) if thread is None else refused,
-                delay_ms=0, new_thread=thread, max_live=1,
+                stream_ttl=60, delay_ms=0, new_thread=thread, max_live=1,
             )  # fmt: skip
     assert await dump(any_redis) == before
-    again = await scripts.admit(any_redis, first, delay_ms=0, new_thread=None, max_live=1)
-    assert again[1] == ""  # the repeat of one that was admitted is no further run
+    again = await scripts.admit(
+        any_redis, first, stream_ttl=60, delay_ms=0, new_thread=None, max_live=1
+    )
+    assert again[1] == []  # the repeat of one that was admitted is no further run
     await end(any_redis, await take(any_redis, first))
     await scripts.admit(
-        any_redis, refused, delay_ms=0, new_thread=new_thread_fields({}), max_live=1
+        any_redis, refused, stream_ttl=60, delay_ms=0, new_thread=new_thread_fields({}), max_live=1
     )
 
 
@@ -252,7 +256,9 @@ async def test_of_fifty_contenders_only_as_many_are_admitted_as_there_is_room_fo
     fields = new_thread_fields({})
     admitted = await asyncio.gather(
         *(
-            scripts.admit(any_redis, a_spec(), delay_ms=0, new_thread=fields, max_live=20)
+            scripts.admit(
+                any_redis, a_spec(), stream_ttl=60, delay_ms=0, new_thread=fields, max_live=20
+            )
             for _ in range(50)
         ),
         return_exceptions=True,
@@ -269,7 +275,9 @@ async def test_of_many_answers_to_an_interrupt_one_is_admitted(any_redis: Client
     async def answer(seen: bytes) -> RunSpec | None:
         spec = a_spec(thread, strategy="reject")
         try:
-            await scripts.admit(any_redis, spec, delay_ms=0, new_thread=None, answers=seen)
+            await scripts.admit(
+                any_redis, spec, stream_ttl=60, delay_ms=0, new_thread=None, answers=seen
+            )
         except ConflictError:
             return None
         return spec
@@ -285,5 +293,5 @@ async def test_of_many_answers_to_an_interrupt_one_is_admitted(any_redis: Client
     assert await answer(asked) is None
     again = a_spec(thread, strategy="reject")
     await scripts.admit(
-        any_redis, again, delay_ms=0, new_thread=None
+        any_redis, again, stream_ttl=60, delay_ms=0, new_thread=None
     )  # who answers nothing need not know

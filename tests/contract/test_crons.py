@@ -107,6 +107,7 @@ async def fire_at(
         spec=a_spec(thread_id or ""),
         new_thread=None if thread_id else new_thread_fields({}),
         max_live=0,
+        stream_ttl=60,
     )
     return word
 

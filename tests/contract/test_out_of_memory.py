@@ -53,7 +53,7 @@ async def test_nothing_new_begins_and_nothing_is_half_written(redis: Client) -> 
     before = await dump(redis)
     new = a_spec()
     with pytest.raises(OutOfMemoryError):
-        await scripts.admit(redis, new, delay_ms=0, new_thread=new_thread_fields({}))
+        await scripts.admit(redis, new, stream_ttl=60, delay_ms=0, new_thread=new_thread_fields({}))
     with pytest.raises(OutOfMemoryError):
         await threads.create_thread(redis, None, {}, if_exists="raise")
     with pytest.raises(OutOfMemoryError):

@@ -71,14 +71,18 @@ def test_every_public_function_says_what_it_does() -> None:
 PARTS = {  # brought in by scripts, with their keys
     "admission.lua",
     "copy_family.lua",
+    "displacement.lua",
+    "ending.lua",
     "expiry.lua",
     "forget_cron.lua",
     "forget_runs.lua",
+    "note_cancel.lua",
     "outbox.lua",
     "held.lua",
     "thread_index.lua",
     "release.lua",
     "same_namespaces.lua",
+    "ticket.lua",
     "turn.lua",
     "words.lua",
 }

@@ -34,6 +34,7 @@ def test_a_word_that_is_no_job_id_is_refused(word: str) -> None:
         keys.thread("t"),
         keys.runs("t"),
         keys.waiting("t"),
+        keys.deferred("t"),
         keys.run("t", "r"),
         keys.events("t", "r"),
     ],
@@ -93,6 +94,7 @@ def test_the_permanent_keys_are_those_that_say_so() -> None:
 
 def test_a_ticket_holds_the_job_and_the_keys_to_release_it_with() -> None:
     words = ["t/r", keys.queue("q"), keys.wake("q"), keys.run("t", "r")]
+    words += [keys.events("t", "r"), keys.delivery("t", "r")]
     assert keys.ticket("t", "r", "q").split(" ") == words
 
 

@@ -303,9 +303,9 @@ async def _fire_read(
         spec=runs.spec_of(submitted),
         new_thread=submitted.new_thread,
         max_live=firing.max_live,
+        stream_ttl=firing.stream_ttl,
     )
-    if displaced:
-        await runs.end_if_pending(firing.redis, displaced, stream_ttl=firing.stream_ttl)
+    await runs.end_displaced(firing.redis, thread_id, displaced, stream_ttl=firing.stream_ttl)
     if word == "busy":
         log.info("cron %s: thread %s is busy, this time is passed over", cron.cron_id, thread_id)
     return word

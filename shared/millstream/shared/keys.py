@@ -30,6 +30,11 @@ def waiting(thread_id: str) -> str:
     return f"{PREFIX}:{{{thread_id}}}:waiting"
 
 
+def deferred(thread_id: str) -> str:
+    """sorted set, until empty: tickets of the runs that are due later → when that is (ms)."""
+    return f"{PREFIX}:{{{thread_id}}}:deferred"
+
+
 def turns(thread_id: str) -> str:
     """sorted set, until deleted: runs and updates → the number of their turn; and a doorbell."""
     return f"{PREFIX}:{{{thread_id}}}:turns"
@@ -332,7 +337,14 @@ def thread_of(key: str) -> str:
 
 
 def ticket(thread_id: str, run_id: str, queue_name: str) -> str:
-    """Returns what a thread holds of a run that is active or waits: its job id, and the keys that
-    a script needs to release or to cancel it."""
-    job = job_id(thread_id, run_id)
-    return f"{job} {queue(queue_name)} {wake(queue_name)} {run(thread_id, run_id)}"
+    """Returns what a thread holds of a run that is active, waits or is due later: its job id, and
+    the keys that a script needs to release, to cancel or to end it."""
+    words = [
+        job_id(thread_id, run_id),
+        queue(queue_name),
+        wake(queue_name),
+        run(thread_id, run_id),
+        events(thread_id, run_id),
+        delivery(thread_id, run_id),
+    ]
+    return " ".join(words)

@@ -1,4 +1,4 @@
-"""What becomes of a run that finds its thread busy: one table, read by the admission script.
+"""What becomes of a run whose thread has others, and of those: one table, read by the admission script.
 
 Source: the `multitask_strategy` field of the LangGraph Platform API.
 """
@@ -25,12 +25,13 @@ class CancelAction(StrEnum):
 
 
 class WhenBusy(StrEnum):
-    """What the admission script does with a new run while the thread has an active one."""
+    """What the admission script does with a new run while the thread has others that are pending or
+    running. Those that are due later (`after_seconds`) count, but for WAIT: nobody waits for them."""
 
     REFUSE = "refuse"  # nothing is written; the caller answers 409
     WAIT = "wait"  # it joins the thread's FIFO; the finish before it releases it
-    INTERRUPT = "interrupt"  # the active run is cancelled; the new one goes next, before all others
-    ROLLBACK = "rollback"  # the same, and what the active run left is undone
+    INTERRUPT = "interrupt"  # all of them are cancelled; the new one goes next
+    ROLLBACK = "rollback"  # the same, and what they left is undone and their records are deleted
 
 
 WHEN_BUSY: Final = MappingProxyType(

@@ -57,7 +57,8 @@ async def repair_runs(redis: Client, *, lease_ms: int, stream_ttl: int) -> Count
 
 async def _suspects(redis: Client, jobs: list[str]) -> list[tuple[str, str]]:
     """Returns the runs that may be stuck, each with its queue."""
-    suspects, unqueued = [], []
+    suspects, unqueued, later = [], [], []
+    seconds, _ = await redis.time()
     for start in range(0, len(jobs), BATCH):
         batch = jobs[start : start + BATCH]
         pipe = redis.pipeline(transaction=False)
@@ -72,7 +73,18 @@ async def _suspects(redis: Client, jobs: list[str]) -> list[tuple[str, str]]:
                 unqueued.append((job, queue or ""))
             elif status in (None, *TERMINAL) or score is None or cancel is not None:
                 suspects.append((job, queue or ""))
-    return suspects + await _misplaced(redis, unqueued)
+            elif status == RunStatus.PENDING and score > seconds * 1000:
+                later.append((job, queue or ""))
+    return suspects + await _misplaced(redis, unqueued) + await _unnoted(redis, later)
+
+
+async def _unnoted(redis: Client, jobs: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Returns those that are due later and that their thread does not know of."""
+    pipe = redis.pipeline(transaction=False)
+    for job, queue in jobs:
+        thread_id, run_id = keys.parse_job_id(job)
+        pipe.zscore(keys.deferred(thread_id), keys.ticket(thread_id, run_id, queue))
+    return [each for each, noted in zip(jobs, await pipe.execute(), strict=True) if noted is None]
 
 
 async def _misplaced(redis: Client, jobs: list[tuple[str, str]]) -> list[tuple[str, str]]:

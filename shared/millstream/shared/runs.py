@@ -1,5 +1,6 @@
 """Runs as the API uses them: submitted, read, listed, cancelled, deleted."""
 
+import logging
 import uuid
 from dataclasses import dataclass
 from typing import Final
@@ -8,8 +9,11 @@ from millstream.shared import keys, scripts
 from millstream.shared.errors import MillstreamError, NotFoundError
 from millstream.shared.lifecycle import TERMINAL, Cause, RunStatus
 from millstream.shared.multitask import CancelAction, Strategy
-from millstream.shared.redis import Client
+from millstream.shared.redis import AWAY, REFUSING, Client
+from millstream.shared.scripts.admit import MOST_ENDED
 from millstream.shared.wire import PROTOCOL, GraphInfo, RunKwargs, RunSpec, unpack_spec
+
+log = logging.getLogger(__name__)
 
 # Threads of stateless runs: the id follows from the run's, so that a run can be found by its own.
 STATELESS: Final = uuid.UUID("5a3e5d0e-3f0c-5d4e-8a52-0d9d7c6b1f10")
@@ -58,11 +62,11 @@ async def submit(
         spec,
         delay_ms=submission.delay_ms,
         new_thread=submission.new_thread,
+        stream_ttl=stream_ttl,
         max_live=max_live,
         answers=submission.answers,
     )
-    if displaced:
-        await end_if_pending(redis, displaced, stream_ttl=stream_ttl)
+    await end_displaced(redis, spec.thread_id, displaced, stream_ttl=stream_ttl)
     return RunRecord(spec, RunStatus.PENDING, 0, now, now)
 
 
@@ -167,8 +171,24 @@ async def cancel(
     """
     status = await scripts.cancel(redis, thread_id, run_id, action, joined=joined)
     if status is RunStatus.PENDING:
-        await end_if_pending(redis, keys.job_id(thread_id, run_id), stream_ttl=stream_ttl)
+        await _end_if_pending(redis, thread_id, run_id, stream_ttl=stream_ttl)
     return status
+
+
+async def end_displaced(
+    redis: Client, thread_id: str, tickets: list[bytes], *, stream_ttl: int
+) -> None:
+    """Ends the displaced runs that an admission left to its caller, some at a time.
+
+    The admission stands whatever happens here, so an outage is not told to its client: no claim takes
+    these runs, and the reaper ends them.
+    """
+    try:
+        for start in range(0, len(tickets), MOST_ENDED):
+            batch = tickets[start : start + MOST_ENDED]
+            await scripts.end_displaced(redis, thread_id, batch, stream_ttl=stream_ttl)
+    except (*AWAY, *REFUSING) as error:
+        log.warning("displaced runs of thread %s are left to the reaper: %s", thread_id, error)
 
 
 async def note_joined(redis: Client, thread_id: str, run_id: str) -> int:
@@ -176,9 +196,9 @@ async def note_joined(redis: Client, thread_id: str, run_id: str) -> int:
     return await scripts.note_joined(redis, thread_id, run_id)
 
 
-async def end_if_pending(redis: Client, job: str, *, stream_ttl: int) -> None:
+async def _end_if_pending(redis: Client, thread_id: str, run_id: str, *, stream_ttl: int) -> None:
     """Ends a cancelled run that nobody holds; one that is held is ended by its worker."""
-    record = await find_run(redis, *keys.parse_job_id(job))
+    record = await find_run(redis, thread_id, run_id)
     if record is not None and record.status is RunStatus.PENDING:
         await scripts.finish(redis, record.spec, Cause.CANCELLED, fence=None, stream_ttl=stream_ttl)
 

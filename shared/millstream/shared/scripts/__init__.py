@@ -16,6 +16,7 @@ from millstream.shared.scripts.delete_run import delete_run
 from millstream.shared.scripts.delete_thread import delete_thread
 from millstream.shared.scripts.drop_checkpoints import drop_checkpoints
 from millstream.shared.scripts.due import due
+from millstream.shared.scripts.end_displaced import end_displaced
 from millstream.shared.scripts.find_threads import Found, find_threads
 from millstream.shared.scripts.finish import finish
 from millstream.shared.scripts.fire_cron import fire_cron
@@ -63,6 +64,7 @@ __all__ = [
     "delete_thread",
     "drop_checkpoints",
     "due",
+    "end_displaced",
     "find_threads",
     "finish",
     "fire_cron",

@@ -1,19 +1,21 @@
 """Admit a run: see admit.lua."""
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from millstream.shared import keys
 from millstream.shared.errors import ConflictError, NotFoundError, OverloadedError
 from millstream.shared.leaves import FILED, named_by
-from millstream.shared.lifecycle import RunStatus
+from millstream.shared.lifecycle import Cause, RunStatus, ThreadStatus, follow
 from millstream.shared.multitask import WHEN_BUSY, Strategy
 from millstream.shared.redis import Client
+from millstream.shared.scripts.finish import DELIVERY_TTL
 from millstream.shared.scripts.script import Script, pairs
 from millstream.shared.wire import RunSpec, pack
 
 SCRIPT = Script("admit")
+MOST_ENDED: Final = 100  # displaced runs that one script ends, so that it holds nobody up
 
 
 def arguments(
@@ -21,6 +23,7 @@ def arguments(
     delay_ms: int,
     new_thread: dict[str, Any] | None,
     max_live: int,
+    stream_ttl: int,
     answers: bytes | None = None,
 ) -> tuple[list[str], list[Any]]:
     """Returns the keys and words of one admission; see `admit`."""
@@ -39,6 +42,11 @@ def arguments(
             keys.wake(spec.queue),
             keys.live(),
             keys.expiring(),
+            keys.deferred(thread),
+            keys.turns(thread),
+            keys.undone(thread),
+            keys.garbage(),
+            keys.deliveries(),
             *keys.threads_index(),
         ],
         [
@@ -58,6 +66,13 @@ def arguments(
             named_by(spec.graph_id, spec.assistant_id),
             _webhook(spec),
             answers or "",
+            "1" if spec.temporary else "",
+            follow(RunStatus.PENDING, Cause.CANCELLED) or "",
+            RunStatus.RUNNING,
+            ThreadStatus.BUSY,
+            stream_ttl,
+            DELIVERY_TTL,
+            MOST_ENDED,
             *pairs(created),
         ],
     )
@@ -81,28 +96,33 @@ async def admit(
     *,
     delay_ms: int,
     new_thread: dict[str, Any] | None,
+    stream_ttl: int,
     max_live: int = 0,
     answers: bytes | None = None,
-) -> tuple[int, str]:
+) -> tuple[int, list[bytes]]:
     """Writes the run, its place in its thread and in the queue, in one step or not at all.
 
     Args:
         spec: the run; its id is the caller's, so that a repeat changes nothing.
         delay_ms: how long after now it is due.
         new_thread: fields of the thread to create if it is missing; None refuses instead.
+        stream_ttl: seconds for which the events of displaced runs stay readable.
         max_live: runs that may be alive at a time; 0 for no limit.
         answers: JSON of the thread's interrupts, as they were read, if the run answers them.
 
-    Returns the time of admission in µs, and the job id of the run that the strategy cancelled, or
-    an empty one. A worker ends that run; if none holds it yet, the caller should.
+    Returns the time of admission in µs, and the tickets of those of the runs that the strategy
+    displaced that the caller is to end (`end_displaced`): those beyond `MOST_ENDED`. The others have
+    ended; one that a worker holds is ended by that worker.
 
     Raises:
         NotFoundError: there is no such thread, and it was not to be created.
-        ConflictError: the thread is busy, and the strategy is reject; or it does not wait on what
+        ConflictError: the thread has a run that is pending or running, and the strategy is reject; or it does not wait on what
             is answered any more.
         OverloadedError: `max_live` runs are alive.
     """
-    reply = await SCRIPT(redis, *arguments(spec, delay_ms, new_thread, max_live, answers))
+    reply = await SCRIPT(
+        redis, *arguments(spec, delay_ms, new_thread, max_live, stream_ttl, answers)
+    )
     if reply[0] == b"missing":
         raise NotFoundError("Thread or assistant not found.")
     if reply[0] == b"busy":
@@ -118,4 +138,4 @@ async def admit(
             "(QUEUE_MAX_DEPTH). Try again later.",
             retry_after=5,
         )
-    return int(reply[1]), reply[2].decode()
+    return int(reply[1]), reply[2]

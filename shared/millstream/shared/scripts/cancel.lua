@@ -1,5 +1,5 @@
 --[[
-  Ask for the end of a run. The flag on the record is the truth; the publish is only for speed.
+  Ask for the end of a run (note_cancel.lua).
 
   KEYS[1]  run  hash
   ARGV[1]  job id
@@ -10,13 +10,10 @@
 
   Returns the run's status ('' if there is no such run, or nothing is done). The first action stays.
 ]]
+-- with note_cancel
 local run = redis.call('HMGET', KEYS[1], 'status', 'control', 'joined')
 if ARGV[3] ~= '' and (run[3] or '0') ~= ARGV[3] then return '' end
 for i = 4, #ARGV do
-  if run[1] == ARGV[i] then
-    redis.call('HDEL', KEYS[1], 'unserved') -- first, so that it works without memory too (renew.lua)
-    redis.call('HSETNX', KEYS[1], 'cancel', ARGV[2])
-    if run[2] then redis.call('PUBLISH', run[2], ARGV[1]) end
-  end
+  if run[1] == ARGV[i] then note_cancel(KEYS[1], ARGV[1], ARGV[2], run[2]) end
 end
 return run[1] or ''

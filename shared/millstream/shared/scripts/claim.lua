@@ -7,7 +7,8 @@
   KEYS[4]  waiting  list
   KEYS[5]  events   stream, and the name of its doorbell
   KEYS[6]  turns    sorted set, and the name of the thread's doorbell
-  KEYS[7…] the index of threads (thread_index.lua)
+  KEYS[7]  deferred sorted set
+  KEYS[8…] the index of threads (thread_index.lua)
   ARGV[1]  job id
   ARGV[2]  run id
   ARGV[3]  control        the worker's channel, for cancels
@@ -76,6 +77,7 @@ if not served or tonumber(run[9] or 0) > tonumber(ARGV[14]) then
 end
 
 local active = redis.call('HGET', KEYS[3], 'active')
+if active ~= ARGV[8] then redis.call('ZREM', KEYS[7], ARGV[8]) end -- it was deferred, and is due
 if active and active ~= ARGV[8] then
   redis.call('ZREM', KEYS[1], ARGV[1])
   redis.call('RPUSH', KEYS[4], ARGV[8])

@@ -64,6 +64,7 @@ async def claim(
             keys.waiting(thread),
             keys.events(thread, run),
             keys.turns(thread),
+            keys.deferred(thread),
             *keys.threads_index(),
         ],
         [

@@ -37,6 +37,7 @@ async def delete_thread(
             *runs,
             *others,
             keys.crons_of(thread_id),
+            keys.deferred(thread_id),
             *map(keys.cron, cron_ids),
         ],
         [

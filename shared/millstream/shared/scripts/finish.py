@@ -69,6 +69,7 @@ async def finish(
             keys.deliveries(),
             keys.delivery(thread_id, run_id),
             keys.turns(thread_id),
+            keys.deferred(thread_id),
             *keys.threads_index(),
         ],
         [
@@ -78,7 +79,6 @@ async def finish(
             "" if fence is None else fence,
             "" if cause is Cause.CANCELLED else "1",
             stream_ttl,
-            "1" if spec.temporary else "",
             ThreadStatus.BUSY,
             error,
             start,

@@ -12,12 +12,19 @@
   ARGV[4]  next     ms when it is due after that, or '+inf'
   ARGV[5…] those of admit.lua
 
-  Returns what admit.lua does: {'admitted', now in µs, job id of the run that it displaced or ''}; {'busy'}: this
+  Returns what admit.lua does: {'admitted', now in µs, {ticket, …}}; {'busy'}: this
           due time is passed over; {'missing'}: the cron is gone, as its thread is; {'full'}: nothing changed.
           Or {'stale'}, with nothing changed: it is not due, was fired by another or has been changed.
 ]]
+-- with release
+-- with outbox
+-- with turn
 -- with expiry
 -- with thread_index
+-- with ticket
+-- with note_cancel
+-- with ending
+-- with displacement
 -- with admission
 -- with forget_cron
 local due = redis.call('ZSCORE', KEYS[2], ARGV[1])

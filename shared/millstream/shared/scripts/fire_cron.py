@@ -22,7 +22,8 @@ async def fire_cron(
     spec: RunSpec,
     new_thread: dict[str, Any] | None,
     max_live: int,
-) -> tuple[str, str]:
+    stream_ttl: int,
+) -> tuple[str, list[bytes]]:
     """Admits the run of one due time, once, whoever else tries; moves the cron on.
 
     Args:
@@ -31,14 +32,15 @@ async def fire_cron(
         next_ms: when the cron is due after it; None if it is not.
         new_thread: fields of the thread to create; None for a cron that has a thread.
         max_live: runs that may be alive at a time; 0 for no limit.
+        stream_ttl: seconds for which the events of displaced runs stay readable.
 
-    Returns the script's word for what happened, and the job id of the run that the strategy
-    cancelled, or an empty one (see `admit`).
+    Returns the script's word for what happened, and the tickets of displaced runs that the caller
+    is to end (see `admit`).
     """
-    run_keys, run_words = arguments(spec, 0, new_thread, max_live)
+    run_keys, run_words = arguments(spec, 0, new_thread, max_live, stream_ttl)
     word, *more = await SCRIPT(
         redis,
         [keys.cron(cron.cron_id), keys.crons(), keys.crons_of(spec.thread_id), *run_keys],
         [cron.cron_id, due_ms, version, when_due(next_ms), *run_words],
     )
-    return word.decode(), more[1].decode() if more else ""
+    return word.decode(), more[1] if more else []

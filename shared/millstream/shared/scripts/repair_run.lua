@@ -14,7 +14,8 @@
   KEYS[10] deliveries sorted set
   KEYS[11] delivery hash
   KEYS[12] turns   sorted set
-  KEYS[13…] the index of threads (thread_index.lua)
+  KEYS[13] deferred sorted set
+  KEYS[14…] the index of threads (thread_index.lua)
   ARGV[1]  job id
   ARGV[2]  ticket      what the thread holds of the run (keys.ticket)
   ARGV[3]  pending     a status
@@ -65,6 +66,7 @@ if status ~= ARGV[3] and status ~= ARGV[4] then
   local alive = redis.call('SREM', KEYS[7], ARGV[1])
   redis.call('ZREM', KEYS[5], ARGV[1])
   redis.call('LREM', KEYS[3], 0, ARGV[2])
+  redis.call('ZREM', KEYS[13], ARGV[2])
   local newest = status and redis.call('XREVRANGE', KEYS[4], '+', '-', 'COUNT', 1)[1]
   local open = newest and newest[2][1] ~= 'end'
   if open then write_end(status) end
@@ -91,7 +93,7 @@ if redis.call('EXISTS', KEYS[2]) == 0 and not held then
       redis.call('EXPIRE', KEYS[1], ARGV[7])
       redis.call('ZREM', KEYS[5], ARGV[1])
       redis.call('SREM', KEYS[7], ARGV[1])
-      redis.call('DEL', KEYS[3], KEYS[8], KEYS[12])
+      redis.call('DEL', KEYS[3], KEYS[8], KEYS[12], KEYS[13])
       redis.call('ZADD', KEYS[9], now_ms, ARGV[1]) -- its checkpoints
       redis.call('XADD', KEYS[4], next_id(), 'error', ARGV[8], 'first', run[2] == '0' and 1 or '')
       write_end(ARGV[i + 1])
@@ -106,8 +108,14 @@ if status == ARGV[4] then
   return 'queued'
 end
 if run[3] and run[2] == '0' then return 'cancel' end
-if due then return 'fine' end
 local waits = redis.call('LPOS', KEYS[3], ARGV[2])
+if due then
+  local placed = active == ARGV[2] or waits or run[3] or redis.call('ZSCORE', KEYS[13], ARGV[2])
+  if placed or tonumber(due) <= now_ms then return 'fine' end
+  redis.call('ZADD', KEYS[13], due, ARGV[2]) -- or no strategy would displace it
+  return 'queued'
+end
+redis.call('ZREM', KEYS[13], ARGV[2])
 if active == ARGV[2] or not active and not waits then
   redis.call('HSET', KEYS[2], 'active', ARGV[2], 'status', ARGV[5])
   file_thread(KEYS[2], thread_id)

@@ -39,6 +39,7 @@ async def repair_run(redis: Client, job: str, queue: str, *, lease_ms: int, stre
             keys.deliveries(),
             keys.delivery(thread, run),
             keys.turns(thread),
+            keys.deferred(thread),
             *keys.threads_index(),
         ],
         [

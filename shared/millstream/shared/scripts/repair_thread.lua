@@ -25,7 +25,7 @@ if not thread[1] then
   file_thread(KEYS[1], ARGV[2])
   return 'released'
 end
-local job, run = thread[1]:match('^(%S+) %S+ %S+ (%S+)$')
+local job, run = thread[1]:match('^(%S+) %S+ %S+ (%S+)')
 local status = run and redis.call('HGET', run, 'status')
 local ended = not status -- or it holds what is no ticket
 for i = 3, #ARGV do ended = ended or ARGV[i] == status end
