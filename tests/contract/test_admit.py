@@ -143,12 +143,9 @@ async def test_a_repeat_that_was_admitted_is_not_rejected_by_its_own_run(any_red
     assert await dump(any_redis) == before
 
 
-@pytest.mark.parametrize("strategy", ["enqueue", "reject"])
-async def test_a_deferred_run_takes_no_place_before_it_is_due(
-    any_redis: Client, strategy: str
-) -> None:
+async def test_a_deferred_run_takes_no_place_before_it_is_due(any_redis: Client) -> None:
     first = await admit(any_redis)
-    spec = a_spec(first.thread_id, strategy=strategy)
+    spec = a_spec(first.thread_id)
     now, _ = await scripts.admit(any_redis, spec, stream_ttl=60, delay_ms=60_000, new_thread=None)
     assert (await queued(any_redis))[job(spec)] == now // 1000 + 60_000
     assert await waiting(any_redis, first.thread_id) == []
@@ -163,7 +160,7 @@ async def test_a_deferred_run_on_a_free_thread_leaves_it_free(any_redis: Client)
     spec = await admit(any_redis, delay_ms=60_000)
     assert "active" not in await thread_of(any_redis, spec)
     assert await woken(any_redis) == []
-    other = await admit(any_redis, a_spec(spec.thread_id, strategy="reject"))
+    other = await admit(any_redis, a_spec(spec.thread_id))
     assert await woken(any_redis) == [job(other)]
 
 

@@ -16,6 +16,24 @@ QUEUE = "default"
 TTL = 60  # s
 
 
+def submission(
+    thread: str, strategy: Strategy, *, run_id: str = "", delay_ms: int = 0
+) -> runs.Submission:
+    """Returns a request for a run, on a thread that is created if need be."""
+    return runs.Submission(
+        run_id=run_id or str(uuid.uuid4()),
+        thread_id=thread,
+        assistant_id="a",
+        graph=GraphInfo(graph_id="g", queue=QUEUE),
+        strategy=strategy,
+        kwargs=RunKwargs(),
+        kwargs_json=b"{}",
+        metadata_json=b"{}",
+        delay_ms=delay_ms,
+        new_thread=new_thread_fields({}),
+    )
+
+
 async def submit(
     redis: Client,
     thread: str,
@@ -24,23 +42,9 @@ async def submit(
     run_id: str = "",
     delay_ms: int = 0,
 ) -> runs.RunRecord:
-    """Admits a run as the API does, on a thread that is created if need be."""
-    return await runs.submit(
-        redis,
-        runs.Submission(
-            run_id=run_id or str(uuid.uuid4()),
-            thread_id=thread,
-            assistant_id="a",
-            graph=GraphInfo(graph_id="g", queue=QUEUE),
-            strategy=strategy,
-            kwargs=RunKwargs(),
-            kwargs_json=b"{}",
-            metadata_json=b"{}",
-            delay_ms=delay_ms,
-            new_thread=new_thread_fields({}),
-        ),
-        stream_ttl=TTL,
-    )
+    """Admits a run as the API does."""
+    asked = submission(thread, strategy, run_id=run_id, delay_ms=delay_ms)
+    return await runs.submit(redis, asked, stream_ttl=TTL)
 
 
 async def claim(redis: Client, thread: str, run: str, *, lease_ms: int = 60_000) -> Claim | None:

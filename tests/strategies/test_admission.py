@@ -1,6 +1,8 @@
 """Strategies, cancels and fences where they are decided: in the scripts."""
 
 import asyncio
+import functools
+import operator
 import random
 import uuid
 from collections import Counter
@@ -81,7 +83,7 @@ async def test_a_pending_run_is_ended_by_the_admission(
 @pytest.mark.parametrize(
     ("strategy", "left"), [(Strategy.INTERRUPT, "interrupted"), (Strategy.ROLLBACK, "gone")]
 )
-async def test_a_running_run_is_cancelled_and_the_new_one_goes_next(
+async def test_a_running_run_is_cancelled_and_those_that_wait_are_ended(
     any_redis: Client, thread: str, strategy: Strategy, left: str
 ) -> None:
     first = (await submit(any_redis, thread)).spec.run_id
@@ -89,13 +91,13 @@ async def test_a_running_run_is_cancelled_and_the_new_one_goes_next(
     queued = (await submit(any_redis, thread)).spec.run_id
     second = (await submit(any_redis, thread, strategy)).spec.run_id
     assert await status(any_redis, thread, first) == "running"
-    assert await waiting(any_redis, thread) == [second, queued]
+    assert await status(any_redis, thread, queued) == left
+    assert await waiting(any_redis, thread) == [second]
 
     assert await finish(any_redis, claimed) is RunStatus.INTERRUPTED
     assert await status(any_redis, thread, first) == left
     assert await claim(any_redis, thread, queued) is None
     assert await finish(any_redis, await held(any_redis, thread, second)) is RunStatus.SUCCESS
-    assert await finish(any_redis, await held(any_redis, thread, queued)) is RunStatus.SUCCESS
     assert not await leftovers(any_redis, thread)
 
 
@@ -109,11 +111,12 @@ async def test_of_two_at_once_the_first_word_and_the_later_run_count(
     second = (await submit(any_redis, thread, first_word)).spec.run_id
     third = (await submit(any_redis, thread, second_word)).spec.run_id
     assert await runs.cancel_action(any_redis, thread, first) == CancelAction(first_word.value)
-    assert await waiting(any_redis, thread) == [third, second]
+    assert await status(any_redis, thread, second) in ("interrupted", "gone")
+    assert await waiting(any_redis, thread) == [third]
     await finish(any_redis, claimed)
     pool = Pool(any_redis)
     await pool.drain()
-    assert pool.executed == pool.ended == [third, second]
+    assert pool.executed == pool.ended == [third]
     assert not await leftovers(any_redis, thread)
 
 
@@ -167,10 +170,11 @@ async def test_a_deferred_run_that_finds_its_thread_busy_joins_the_fifo(
     assert await finish(real_redis, claimed) is RunStatus.SUCCESS
 
 
-async def contend(
-    redis: Client, thread: str, count: int, seed: int
-) -> tuple[dict[Strategy, list[str]], int]:
-    """Admits so many runs at once; returns their ids by strategy, each in the order of admission,
+Admitted = dict[Strategy, list[runs.RunRecord]]
+
+
+async def contend(redis: Client, thread: str, count: int, seed: int) -> tuple[Admitted, int]:
+    """Admits so many runs at once; returns their records by strategy, each in the order of admission,
     and how many were rejected."""
     choose = random.Random(seed)
     wanted = [choose.choice(list(Strategy)) for _ in range(count)]
@@ -181,10 +185,27 @@ async def contend(
     rejected = sum(isinstance(result, ConflictError) for result in results)
     assert len(admitted) + rejected == count, results
     admitted.sort(key=lambda record: record.created_at)
-    by_strategy: dict[Strategy, list[str]] = {strategy: [] for strategy in Strategy}
+    by_strategy: Admitted = {strategy: [] for strategy in Strategy}
     for record in admitted:
-        by_strategy[Strategy(record.spec.strategy)].append(record.spec.run_id)
+        by_strategy[Strategy(record.spec.strategy)].append(record)
     return by_strategy, rejected
+
+
+def all_of(admitted: Admitted) -> list[str]:
+    """Returns the ids of all of them, in the order of admission."""
+    records = sorted(
+        functools.reduce(operator.iadd, admitted.values(), []), key=lambda record: record.created_at
+    )
+    return [record.spec.run_id for record in records]
+
+
+def last_to_displace(admitted: Admitted) -> tuple[list[str], list[str]]:
+    """Returns the last that displaced all before it with those that came after it; and those before."""
+    everybody = all_of(admitted)
+    displacing = [r for strategy in CANCELLING for r in admitted[strategy]]
+    last = max(displacing, key=lambda record: record.created_at).spec.run_id
+    at = everybody.index(last)
+    return everybody[at:], everybody[:at]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -196,12 +217,10 @@ async def test_fifty_contenders_behind_a_running_run(
     admitted, rejected = await contend(real_redis, thread, 50, seed)
     assert rejected
     assert not admitted[Strategy.REJECT]
-    cancelling = admitted[Strategy.INTERRUPT] + admitted[Strategy.ROLLBACK]
     waits = await waiting(real_redis, thread)
-    assert set(waits[: len(cancelling)]) == set(cancelling)
-    for strategy in CANCELLING:  # last in, first out
-        assert [run for run in waits if run in admitted[strategy]] == admitted[strategy][::-1]
-    assert waits[len(cancelling) :] == admitted[Strategy.ENQUEUE]
+    in_order, displaced = last_to_displace(admitted)
+    assert waits == in_order
+    assert {await status(real_redis, thread, run) for run in displaced} == {"interrupted", "gone"}
 
     assert await finish(real_redis, claimed) is RunStatus.INTERRUPTED
     pool = Pool(real_redis)
@@ -209,7 +228,7 @@ async def test_fifty_contenders_behind_a_running_run(
     assert pool.executed == waits
     assert pool.ended == waits
     assert pool.most == 1
-    assert {await ends(real_redis, thread, run) for run in [first, *waits]} == {1}
+    assert {await ends(real_redis, thread, run) for run in [first, *waits, *displaced]} == {1}
     assert {await status(real_redis, thread, run) for run in waits} == {"success"}
     assert not await leftovers(real_redis, thread)
 
@@ -218,16 +237,15 @@ async def test_fifty_contenders_behind_a_running_run(
 async def test_fifty_contenders_on_a_thread_that_nobody_serves(
     real_redis: Client, thread: str, seed: int
 ) -> None:
-    """Each cancelling one ends the pending one before it, at once."""
+    """Each displacing one ends all the pending ones before it, at once."""
     await submit(real_redis, thread)
     admitted, _ = await contend(real_redis, thread, 50, seed)
     pool = Pool(real_redis)
     await pool.drain()
-    assert pool.executed == pool.ended
+    in_order, _ = last_to_displace(admitted)
+    assert pool.executed == pool.ended == in_order
     assert pool.most == 1
-    enqueued = admitted[Strategy.ENQUEUE]
-    assert pool.executed[-len(enqueued) :] == enqueued
-    everybody = [run for group in admitted.values() for run in group]
+    everybody = all_of(admitted)
     assert {await ends(real_redis, thread, run) for run in everybody} == {1}
     left = {await status(real_redis, thread, run) for run in everybody}
     assert left <= {"success", "interrupted", "gone"}
@@ -245,10 +263,11 @@ async def test_fifty_contenders_while_workers_work(
     assert pool.most == 1
     assert len(set(pool.ended)) == len(pool.ended)
     assert len(set(pool.executed)) == len(pool.executed)
-    enqueued = admitted[Strategy.ENQUEUE]
-    executed = [run for run in pool.executed if run in enqueued]
-    assert executed == [run for run in enqueued if run in executed]
-    everybody = [run for group in admitted.values() for run in group]
+    everybody = all_of(admitted)
+    in_order, _ = last_to_displace(admitted)
+    assert [run for run in pool.executed if run in in_order] == in_order
+    executed = [run for run in pool.executed if run in everybody]
+    assert executed == [run for run in everybody if run in executed]
     assert {await ends(real_redis, thread, run) for run in everybody} == {1}
     assert not await leftovers(real_redis, thread)
 

@@ -127,16 +127,76 @@ async def test_a_queued_stream_has_headers_and_keepalives_at_once(client: Client
     assert (await waits.answer())["items"][-1] == "c1"
 
 
-async def test_an_interrupting_run_goes_before_those_that_wait(client: Client, log: Log) -> None:
+@pytest.mark.parametrize(("strategy", "left"), [("interrupt", "interrupted"), ("rollback", "gone")])
+async def test_those_that_wait_or_are_due_later_are_displaced_too(
+    client: Client, log: Log, strategy: str, left: str
+) -> None:
+    """Whoever follows one of them is told its end at once; only the newest runs, and one after it."""
     thread = await client.thread()
-    await running(client, thread, log)
-    queued = [await client.create(thread, "walk", tag=tag, log=log.path) for tag in "bc"]
-    urgent = await client.create(
-        thread, "walk", tag="u", log=log.path, multitask_strategy="interrupt"
-    )
-    for run in [urgent, *queued]:
+    await client.wait(thread, "walk", tag="o")
+    first = await running(client, thread, log)
+    queued = await client.stream(thread, "walk", tag="b", log=log.path)
+    body = client.body("walk", tag="c", log=log.path)
+    waits = await client.follow("POST", f"/threads/{thread}/runs/wait", body)
+    later = await client.create(thread, "walk", tag="d", log=log.path, after_seconds=1)
+    joins = await client.follow("GET", f"/threads/{thread}/runs/{later}/join")
+    then = await client.create(thread, "walk", tag="u", log=log.path, multitask_strategy=strategy)
+    after = await client.create(thread, "walk", tag="v", log=log.path)
+    assert await queued.ended() == "interrupted"
+    assert queued.names == ["end"]
+    for answer in (waits, joins):  # as of a run that was cancelled: the state
+        assert (await answer.answer())["items"][0] == "o1"
+    assert await first.ended(within=10) == "interrupted"
+    for run in (then, after):
         await client.reaches(thread, run, "success")
-    assert (await client.items(thread))[-3:] == ["u1", "b1", "c1"]
+    for run in (first.run_id, queued.run_id, later):
+        assert await client.status(thread, run) == left
+    kept = ["o1"] if strategy == "rollback" else ["o1", "a100"]
+    items = await client.items(thread)
+    assert (items[: len(kept)], items[-2:]) == (kept, ["u1", "v1"])
+    assert "b1" not in items
+    [at] = log.times("stop", "v")
+    assert at > log.times("stop", "u")[0]
+    for tag in "bcd":
+        assert not log.times("start", tag)
+
+
+@pytest.mark.parametrize("how", HOW)
+async def test_a_run_that_is_due_later_counts_for_reject(client: Client, how: str) -> None:
+    thread = await client.thread()
+    later = await client.create(thread, "walk", after_seconds=600)
+    body = client.body("walk", multitask_strategy="reject")
+    answer = await client.http.post(f"/threads/{thread}/{how}", json=body)
+    assert (answer.status_code, answer.json()) == (409, {"detail": REFUSAL})
+    await client.cancel(thread, later)
+    assert await client.wait(thread, "walk", multitask_strategy="reject", tag="c")
+
+
+@pytest.mark.parametrize("strategy", ["interrupt", "rollback"])
+async def test_three_quick_messages(client: Client, log: Log, strategy: str) -> None:
+    """The newest is answered, and nothing older runs after it."""
+    thread = await client.thread()
+    first = await client.stream(thread, "walk", left=9, delay=0.1, tag="a", log=log.path)
+    rest = [
+        await client.stream(
+            thread, "walk", left=left, delay=0.1, tag=tag, log=log.path, multitask_strategy=strategy
+        )
+        for tag, left in (("b", 9), ("c", 2))
+    ]
+    followed = [first, *rest]
+    ends = [await each.ended(within=10) for each in followed]
+    assert ends == ["interrupted", "interrupted", "success"]
+    lost = "gone" if strategy == "rollback" else "interrupted"
+    statuses = [await client.status(thread, each.run_id) for each in followed]
+    assert statuses == [lost, lost, "success"]
+    assert (await client.items(thread))[-2:] == ["c2", "c1"]
+    shown = await client.shown(thread)
+    assert (shown["status"], shown["values"]["items"][-2:]) == ("idle", ["c2", "c1"])
+    assert [
+        r
+        for r in (await client.http.get(f"/threads/{thread}/runs")).json()
+        if r["status"] == "pending"
+    ] == []
 
 
 @pytest.mark.parametrize("strategy", ["interrupt", "rollback"])
@@ -148,8 +208,7 @@ async def test_two_at_the_same_moment(client: Client, log: Log, strategy: str) -
     )
     assert await first.ended(within=10) == "interrupted"
     ends = [await client.reaches(thread, run, "success", "interrupted", "gone") for run in two]
-    # Both were admitted while the first was being cancelled: both run. Or the later one found
-    # the earlier one at work.
+    # The later one displaced the earlier one, unless that had ended by then.
     assert "success" in ends
     items = [item for item in await client.items(thread) if not item.startswith("a")]
     assert len(items) >= ends.count("success")

@@ -77,9 +77,9 @@ if not served or tonumber(run[9] or 0) > tonumber(ARGV[14]) then
 end
 
 local active = redis.call('HGET', KEYS[3], 'active')
-if active ~= ARGV[8] then redis.call('ZREM', KEYS[7], ARGV[8]) end -- it was deferred, and is due
 if active and active ~= ARGV[8] then
   redis.call('ZREM', KEYS[1], ARGV[1])
+  redis.call('ZREM', KEYS[7], ARGV[8])
   redis.call('RPUSH', KEYS[4], ARGV[8])
   return {'waits'}
 end
@@ -93,6 +93,7 @@ redis.call('HSETNX', KEYS[2], 'started_at', now_us)
 redis.call('HSET', KEYS[2], 'status', ARGV[10], 'fence', fence, 'attempt', attempt, 'control', ARGV[3],
   'token', ARGV[13], 'first', first, 'updated_at', now_us)
 redis.call('HSET', KEYS[3], 'active', ARGV[8], 'status', ARGV[7], 'updated_at', now_us)
+if not active then redis.call('ZREM', KEYS[7], ARGV[8]) end -- it was deferred, and is due
 file_thread(KEYS[3], ARGV[1]:match('^[^/]+'))
 redis.call('HINCRBY', KEYS[3], 'epoch', 1) -- whatever was read of the thread's state before is old now
 local next_id = ids_of(KEYS[2], KEYS[3], KEYS[6], ARGV[2])

@@ -1,22 +1,23 @@
--- Part of the scripts that say `with displacement` (after `with release`, `with ticket`, `with note_cancel` and `with ending`): cancels
--- all runs of a thread that are pending or running, those that are due later too.
+-- Part of the scripts that say `with displacement` (after `with release`, `with ticket`, `with note_cancel` and
+-- `with ending`): cancels all runs of a thread that are pending or running, also those that are due later.
 --
 -- A run that a worker has to end (one holds it, or it left checkpoints that are to be rolled back) keeps its place,
 -- before all that come. The others leave every place from which a claim could take them. The first `most` of them are
--- ended here; those beyond it are only marked, which takes a tenth of the time, and their tickets are returned: the
--- caller ends them in further steps (end_displaced.lua), or the reaper does if the caller dies.
+-- ended here. Those beyond it are only marked, which is quicker, so that the script holds nobody up for long; their
+-- tickets are returned. The caller ends them in further steps (end_displaced.lua), or the reaper if the caller dies.
 --   keys  those of `ending`, and waiting, deferred
 --   told  that of `ending`, without `forget`
 local function displace(keys, told, action, pending, running, busy, most)
   local active = redis.call('HGET', keys.thread, 'active')
   local tickets = redis.call('LRANGE', keys.waiting, 0, -1)
   if active then table.insert(tickets, 1, active) end
+  local first_later = #tickets + 1
   for _, ticket in ipairs(redis.call('ZRANGE', keys.deferred, 0, -1)) do tickets[#tickets + 1] = ticket end
   redis.call('DEL', keys.waiting, keys.deferred)
   redis.call('HDEL', keys.thread, 'active')
 
   local ended, left = 0, {}
-  for _, ticket in ipairs(tickets) do
+  for i, ticket in ipairs(tickets) do
     local run = read_ticket(ticket)
     local found = run and redis.call('HMGET', run.record, 'status', 'fence', 'cancel', 'control') or {}
     local rolled_back = (found[3] or action) == 'rollback'
@@ -28,13 +29,13 @@ local function displace(keys, told, action, pending, running, busy, most)
         redis.call('RPUSH', keys.waiting, ticket)
       end
     elseif found[1] == pending then
-      redis.call('ZREM', run.queue, run.job)
+      if ticket == active or i >= first_later then redis.call('ZREM', run.queue, run.job) end
       if ended < most then
         told.forget = rolled_back
         end_run(run, keys, told)
         ended = ended + 1
       else
-        note_cancel(run.record, run.job, action)
+        redis.call('HSETNX', run.record, 'cancel', action)
         left[#left + 1] = ticket
       end
     end
