@@ -66,8 +66,8 @@ else
   file_thread(KEYS[2], ARGV[1]:match('^[^/]+'))
 end
 end_run({job = ARGV[1], record = KEYS[1], events = KEYS[5], delivery = KEYS[12]},
-  {thread = KEYS[2], runs = KEYS[3], waiting = KEYS[4], deferred = KEYS[14], turns = KEYS[13], undone = KEYS[9], live = KEYS[8], garbage = KEYS[7],
-    expiring = KEYS[10], deliveries = KEYS[11]},
+  {thread = KEYS[2], runs = KEYS[3], waiting = KEYS[4], deferred = KEYS[14], turns = KEYS[13], undone = KEYS[9],
+    live = KEYS[8], garbage = KEYS[7], expiring = KEYS[10], deliveries = KEYS[11]},
   {status = ARGV[10], error = ARGV[8], output = ARGV[11], after = ARGV[13], words = ARGV, first = first_event,
     forget = forget, events_ttl = ARGV[6], delivery_ttl = ARGV[12], now_us = now_us, now_ms = now_ms})
 return {'finished', ARGV[10]}

@@ -9,7 +9,7 @@
 
   Returns 1, or 0 when the caller has been fenced off and nothing was written.
   The first note of a run keeps what the thread had before: the end of a run that was rolled back puts it
-  back (finish.lua).
+  back (ending.lua).
 ]]
 -- with held
 if not held(KEYS[1], ARGV[1], ARGV[2]) then return 0 end
