@@ -1,8 +1,6 @@
 """Strategies, cancels and fences where they are decided: in the scripts."""
 
 import asyncio
-import functools
-import operator
 import random
 import uuid
 from collections import Counter
@@ -193,9 +191,8 @@ async def contend(redis: Client, thread: str, count: int, seed: int) -> tuple[Ad
 
 def all_of(admitted: Admitted) -> list[str]:
     """Returns the ids of all of them, in the order of admission."""
-    records = sorted(
-        functools.reduce(operator.iadd, admitted.values(), []), key=lambda record: record.created_at
-    )
+    records = [record for group in admitted.values() for record in group]
+    records.sort(key=lambda record: record.created_at)
     return [record.spec.run_id for record in records]
 
 
