@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from contract.builders import (
-    ATTEMPTS,
     EVENTS_TTL,
     LEASE_MS,
     a_spec,
@@ -97,17 +96,6 @@ async def test_a_run_handed_back_keeps_its_attempt_but_gets_a_higher_fence(
     assert await scripts.hand_back(any_redis, old)
     new = await take(any_redis, old.spec, "w2")
     assert (new.fence > old.fence, new.attempt, new.is_first) == (True, old.attempt, False)
-
-
-async def test_an_attempt_past_the_most_is_held_but_writes_no_event(any_redis: Client) -> None:
-    claim = await running(any_redis)
-    for _ in range(ATTEMPTS):
-        await make_due(any_redis, claim.spec)
-        claim = await take(any_redis, claim.spec)
-    assert claim.attempt == ATTEMPTS + 1
-    attempts = [data["attempt"] for _, data in await events_of(any_redis, claim.spec)]
-    assert attempts == list(range(1, ATTEMPTS + 1))
-    assert await write(any_redis, claim, 1, "values", "{}")
 
 
 async def test_a_run_with_a_cancel_is_held_and_says_so_but_writes_no_event(

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from harness.waiting import until
 from millstream.cli.embedded import HOST, EmbeddedRedis, find_server
-from millstream.cli.leash import leashed
+from millstream.shared.leash import leashed
 from millstream.shared.redis import AWAY
 
 MASTER = "main"  # what the sentinels call it

@@ -3,7 +3,7 @@
 import pytest
 
 from millstream.shared.lifecycle import Cause, RunStatus, ThreadStatus, follow
-from millstream.worker.outcome import How, outcome
+from millstream.worker.outcome import How, exhausted, outcome
 
 ERROR = {"error": "ValueError", "message": "boom"}
 TABLE = {
@@ -12,7 +12,7 @@ TABLE = {
     How.RAISED: (RunStatus.ERROR, ThreadStatus.ERROR, "ValueError", True),
     How.CANCELLED: (RunStatus.INTERRUPTED, ThreadStatus.INTERRUPTED, "UserInterrupt", False),
     How.TIMED_OUT: (RunStatus.TIMEOUT, ThreadStatus.ERROR, "TimeoutError", True),
-    How.EXHAUSTED: (RunStatus.ERROR, ThreadStatus.ERROR, "AttemptsExhausted", True),
+    How.EXHAUSTED: (RunStatus.ERROR, ThreadStatus.ERROR, "ValueError", True),
 }
 
 
@@ -23,7 +23,7 @@ def test_every_way_to_end_is_in_the_table() -> None:
 @pytest.mark.parametrize("how", How)
 def test_what_is_written(how: How) -> None:
     status, thread, error, shown = TABLE[how]
-    result = outcome(how, ERROR, timeout=1.5, attempts=3)
+    result = outcome(how, ERROR, timeout=1.5)
     assert follow(RunStatus.RUNNING, result.cause) is status
     assert result.settled is thread
     assert (result.error or {}).get("error") == error
@@ -31,15 +31,17 @@ def test_what_is_written(how: How) -> None:
 
 
 def test_the_messages_say_what_happened() -> None:
-    late = outcome(How.TIMED_OUT, None, timeout=3600.0, attempts=3).error
+    late = outcome(How.TIMED_OUT, None, timeout=3600.0).error
     assert late == {"error": "TimeoutError", "message": "The run took longer than 3600 s."}
-    given_up = outcome(How.EXHAUSTED, None, timeout=1, attempts=3).error
-    assert given_up is not None
-    assert "3 attempts" in given_up["message"]
-    assert outcome(How.RAISED, ERROR, timeout=1, attempts=1).error == ERROR
+    crashed = exhausted(3, "was ended by signal 11 (SIGSEGV)")
+    assert crashed["error"] == "AttemptsExhausted"
+    assert "3 attempts" in crashed["message"]
+    assert "SIGSEGV" in crashed["message"]
+    assert "worker died" in exhausted(3, "")["message"]
+    assert outcome(How.RAISED, ERROR, timeout=1).error == ERROR
 
 
 def test_an_error_is_never_left_over_from_before() -> None:
     for how in (How.COMPLETED, How.PAUSED):
-        assert outcome(how, ERROR, timeout=1, attempts=1).error is None
-    assert outcome(How.CANCELLED, ERROR, timeout=1, attempts=1).cause is Cause.CANCELLED
+        assert outcome(how, ERROR, timeout=1).error is None
+    assert outcome(How.CANCELLED, ERROR, timeout=1).cause is Cause.CANCELLED

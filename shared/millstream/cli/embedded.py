@@ -17,8 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, Self
 
-from millstream.cli.leash import leashed
 from millstream.cli.refusal import Failure
+from millstream.shared.leash import leashed
 
 LEAST_VERSION: Final = (7, 0, 0)
 HOST: Final = "127.0.0.1"

@@ -85,7 +85,13 @@ class Settings:
     max_attempts: int = _setting(
         "RUN_MAX_ATTEMPTS",
         3,
-        "Attempts before a run whose workers keep dying ends as `error`.",
+        "A run that ends the process which executes it is given up as `error` after so many attempts.",
+        low=1,
+    )
+    isolated_processes: int = _setting(
+        "ISOLATED_PROCESSES",
+        4,
+        "Processes that a worker starts at a time for runs that are executed apart (docs/lifecycle.md).",
         low=1,
     )
     stream_ttl: int = _setting(

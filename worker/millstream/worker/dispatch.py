@@ -10,6 +10,7 @@ import logging
 import math
 import os
 import time
+from functools import partial
 from typing import Any, Final
 
 from arq.connections import ArqRedis
@@ -17,17 +18,24 @@ from arq.worker import Worker, func
 from redis.exceptions import NoPermissionError
 
 from millstream.shared import keys, queue, scripts
+from millstream.shared.errors import FencedError
 from millstream.shared.permissions import Access
 from millstream.shared.redis import AWAY, REFUSING, Client, Trouble
 from millstream.shared.scripts import Claim
 from millstream.shared.settings import Settings
 from millstream.worker.execute import Attempt, Tools
+from millstream.worker.graph_run import Execution, GraphRun
+from millstream.worker.isolation.level import Level, level_of
+from millstream.worker.isolation.process_run import ProcessRun
+from millstream.worker.patience import patiently
 
 log = logging.getLogger(__name__)
 
 SCAN: Final = 1.0  # s: the longest that a lost wake-up, or a lapsed lease, lies unseen
 BACKOFF: Final = 0.2  # s between attempts while Redis is away
 HAND_BACK: Final = 10.0  # s that handing back may take; after it, leases are left to run out
+# s that other runs may go on for when one is to be executed alone.
+ROOM_GRACE: Final = 30.0
 FOREVER: Final = 10 * 365 * 86400  # s; runs have a time limit of their own
 
 
@@ -71,6 +79,7 @@ class RunWorker(Worker):
         self._claimed = 0  # names each claim
         self._next_scan = 0.0
         self._slot_free = asyncio.Event()
+        self._alone: str | None = None  # the job beside which no other is executed
 
     async def serve(self) -> None:
         """Works until `drain()`; outlives any outage of Redis."""
@@ -143,12 +152,17 @@ class RunWorker(Worker):
         while running := [task for task in self.tasks.values() if not task.done()]:
             await asyncio.wait(running)
 
+    @property
+    def _is_full(self) -> bool:
+        """Whether no run may be taken now."""
+        return self.job_counter >= self.max_jobs or self._alone is not None
+
     async def heart_beat(self) -> None:
         """One round: waits until there is a run to claim."""
         # A run that was claimed without the right to publish, say, could not be cancelled.
         await self._access.allowed()
         await super().heart_beat()
-        if self.job_counter >= self.max_jobs:
+        if self._is_full:
             # A wake-up that is taken now would be lost for the idle workers.
             self._slot_free.clear()
             await self._slot_free.wait()
@@ -174,7 +188,7 @@ class RunWorker(Worker):
     async def start_jobs(self, job_ids: list[bytes]) -> None:
         """Claims each job, and starts those that could be claimed."""
         for job_id in job_ids:
-            if self._draining or self.job_counter >= self.max_jobs:
+            if self._draining or self._is_full:
                 return
             job = keys.job_of(job_id)
             if job is None:
@@ -213,6 +227,8 @@ class RunWorker(Worker):
             raise
         if claim is None:
             return
+        if self._level(claim) is Level.ALONE:
+            self._alone = job
         await self.sem.acquire()
         self.job_counter += 1
         self._claims[job] = claim, since
@@ -224,7 +240,9 @@ class RunWorker(Worker):
         """Executes a claimed run. arq's own would read a second record of the job and count its
         tries beside ours."""
         claim, since = self._claims.pop(job_id)
-        attempt = self._attempts[job_id] = Attempt(claim, self._tools, since=since)
+        attempt = self._attempts[job_id] = Attempt(
+            claim, self._tools, since=since, execution=self._execution(claim)
+        )
         if self._handing_back:
             attempt.stop("drain")
         try:
@@ -232,6 +250,51 @@ class RunWorker(Worker):
         finally:
             self._attempts.pop(job_id, None)
             self.jobs_complete += 1
+            if self._alone == job_id:
+                self._alone = None
+
+    def _level(self, claim: Claim) -> Level:
+        isolated = self._tools.graphs.registry.is_isolated(claim.spec.graph_id)
+        return level_of(claim, isolated=isolated, max_attempts=self._settings.max_attempts)
+
+    def _execution(self, claim: Claim) -> Execution:
+        """Returns what executes the claimed run: in this process, or in one of its own."""
+        level = self._level(claim)
+        if level is Level.SHARED:
+            return GraphRun(claim, self._tools.graphs)
+        if claim.lapses or claim.crashes:
+            log.warning(
+                "Run %s has lost %d workers and crashed %d processes: it is executed in a process of "
+                "its own%s.",
+                claim.spec.run_id,
+                claim.lapses,
+                claim.crashes,
+                ", and no other run beside it" if level is Level.ALONE else "",
+            )
+        return ProcessRun(
+            claim,
+            self._tools.processes,
+            job_timeout=self._settings.job_timeout,
+            make_room=partial(self._make_room, claim) if level is Level.ALONE else None,
+        )
+
+    async def _make_room(self, claim: Claim) -> None:
+        """Returns once no other run is executed: they may end within a grace, then are handed back.
+
+        Raises FencedError if the lease is lost meanwhile.
+        """
+        if self._others(claim.job):
+            await asyncio.wait(self._others(claim.job), timeout=ROOM_GRACE)
+            for job, attempt in list(self._attempts.items()):
+                if job != claim.job:
+                    attempt.stop("drain")
+            while others := self._others(claim.job):
+                await asyncio.wait(others)
+        if not await patiently(repr(claim.job), partial(scripts.run_alone, self._redis, claim)):
+            raise FencedError(f"{claim.job} was lost before it could be executed alone")
+
+    def _others(self, job: str) -> list["asyncio.Task[Any]"]:
+        return [task for other, task in self.tasks.items() if other != job and not task.done()]
 
     def _job_done(self, _: "asyncio.Task[Any]") -> None:
         self.job_counter -= 1

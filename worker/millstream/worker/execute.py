@@ -17,9 +17,17 @@ from millstream.worker.checkpoints.choice import RollbackUnsupportedError
 from millstream.worker.encode import encode
 from millstream.worker.ending import Ending
 from millstream.worker.failure import error_of
-from millstream.worker.graph_run import GIVEN_UP, Execution, GraphRun, GraphTools, Unsent
+from millstream.worker.graph_run import (
+    GIVEN_UP,
+    CrashError,
+    Execution,
+    GraphRun,
+    GraphTools,
+    Unsent,
+)
 from millstream.worker.heartbeat import Heartbeat
-from millstream.worker.outcome import How, Outcome, outcome
+from millstream.worker.isolation.processes import Processes
+from millstream.worker.outcome import How, Outcome, exhausted, outcome
 from millstream.worker.patience import patiently
 from millstream.worker.presence import Presence
 
@@ -34,6 +42,7 @@ class Tools:
 
     redis: Client
     graphs: GraphTools
+    processes: Processes
     heartbeat: Heartbeat
     presence: Presence
     settings: Settings
@@ -42,12 +51,14 @@ class Tools:
 class Attempt:
     """A claimed run while this worker holds it."""
 
-    def __init__(self, claim: Claim, tools: Tools, *, since: float) -> None:
+    def __init__(
+        self, claim: Claim, tools: Tools, *, since: float, execution: Execution | None = None
+    ) -> None:
         self.claim = claim
         self._since = since  # monotonic time, right before the claim was sent
         self.tools = tools
         self._loop = asyncio.get_running_loop()
-        self._execution: Execution = GraphRun(claim, tools.graphs)
+        self._execution: Execution = execution or GraphRun(claim, tools.graphs)
         self._unsent: list[str | bytes] = []  # events that no batch took with it
         self._undone = False  # rolled back: its thread is as it was before
 
@@ -68,13 +79,14 @@ class Attempt:
             claim,
             lambda word: self._loop.call_soon_threadsafe(self.stop, word),
             since=self._since,
-            at_most=self.tools.settings.job_timeout + OVERTIME,
+            at_most=self._execution.time_limit + OVERTIME,
         )
         try:
             if claim.cancel is not None:
                 ending = Ending(how=How.CANCELLED)
-            elif claim.attempt > self.tools.settings.max_attempts:
-                ending = Ending(how=How.EXHAUSTED)
+            elif claim.exhausted:
+                error = exhausted(claim.attempt - 1, claim.crash)
+                ending = Ending(how=How.EXHAUSTED, error=error)
             else:
                 ending = await self._execution.run()
             reason = self._execution.reason
@@ -84,9 +96,13 @@ class Attempt:
                 await patiently(repr(self), self._hand_back)
             else:
                 await self._finish(ending)
+        except CrashError as crash:
+            await self._hand_back_crashed(str(crash))
         except FencedError:
             log.warning("%r lost its lease; another worker ends the run", self)
-        except Exception:
+        except asyncio.CancelledError:
+            raise
+        except BaseException:  # whatever it is, the worker and its other runs go on
             log.exception("%r failed outside its graph", self)
         finally:
             heartbeat.release(claim)
@@ -99,6 +115,11 @@ class Attempt:
         if unsent.refused:
             raise FencedError(f"events of {self.claim.job} were refused")
         return unsent
+
+    async def _hand_back_crashed(self, crash: str) -> None:
+        """Gives the run up; its next claim says whether it is tried again."""
+        redis, claim = self.tools.redis, self.claim
+        await patiently(repr(self), lambda: scripts.hand_back(redis, claim, crash=crash))
 
     async def _hand_back(self) -> None:
         """Gives the run up, with all the events that the graph has produced so far.
@@ -139,9 +160,7 @@ class Attempt:
             except RollbackUnsupportedError as reason:
                 log.error("%r can't be rolled back: %s", self, reason)
                 refusal = error_of(reason)
-            result = outcome(
-                how, ending.error, timeout=settings.job_timeout, attempts=settings.max_attempts
-            )
+            result = outcome(how, ending.error, timeout=settings.job_timeout)
             if refusal is not None:  # who asked for it must not believe that it was done
                 result = replace(result, error=refusal, shown=True)
             error = encode(result.error) if result.error else b""

@@ -33,8 +33,9 @@ log = logging.getLogger(__name__)
 # s that a cancelled graph may take to stop; after it the run is ended without it, and whatever
 # the graph still writes is refused.
 STOP_GRACE: Final = 0.5
+NO_PROCESS: Final = "no process"  # none can be started for a run that is to have one
 # Reasons for which the run goes on elsewhere: the lease is another's, may be, or is handed back.
-GIVEN_UP: Final = ("lost", "lapsed", "drain")
+GIVEN_UP: Final = ("lost", "lapsed", "drain", NO_PROCESS)
 
 SELF_CANCELLED: Final = (
     "The graph cancelled itself: its code let an asyncio.CancelledError out that no client asked for. "
@@ -52,16 +53,24 @@ class Unsent:
     refused: bool  # Redis refused a batch, so nothing may be written behind it
 
 
+class CrashError(Exception):
+    """The run ended the process in which it alone was executed; the text says how."""
+
+
 class Execution(Protocol):
     """Executes one attempt's graph, in this process or in another one."""
 
     reason: str | None  # why it was stopped: 'lost', 'lapsed', 'drain', or the action of a cancel
 
+    @property
+    def time_limit(self) -> float:
+        """Seconds in which `run` has ended, unless the event loop is held up."""
+
     def stop(self, reason: str) -> None:
         """Has the graph stopped; the first reason counts, but a lost lease goes before all."""
 
     async def run(self) -> Ending:
-        """Executes the graph until it ends, is stopped, or its time is up."""
+        """Executes the graph until it ends, is stopped, or its time is up; raises CrashError."""
 
     async def close(self) -> Unsent:
         """Ends the stream of events; a repeated call returns no words again."""
@@ -84,12 +93,18 @@ class GraphRun:
     def __init__(self, claim: Claim, tools: GraphTools) -> None:
         self.claim = claim
         self.reason: str | None = None
+        self.is_left_behind = False  # the graph does not stop, though the run has ended
         self._tools = tools
         self._stop = asyncio.Event()
         self._stream: RunStream = tools.publisher.stream(claim, lambda: self.stop("lost"))
         self._events: EventStream | ProtocolStream | None = None
         self._unstorable: UnstorableError | None = None  # what a checkpoint could not hold
         self._logged = False  # its failure
+
+    @property
+    def time_limit(self) -> float:
+        """Seconds in which `run` has ended, unless the event loop is held up."""
+        return self._tools.job_timeout
 
     def __repr__(self) -> str:
         return f"<GraphRun {self.claim.attempt} of {self.claim.job}, fence {self.claim.fence}>"
@@ -155,6 +170,7 @@ class GraphRun:
         await asyncio.wait({graph_run}, timeout=STOP_GRACE)
         if not graph_run.done():
             log.warning("%r does not stop; the run ends without it", self)
+            self.is_left_behind = True
             graph_run.add_done_callback(_forget)
         if self._unstorable is not None and self.reason is None:
             return self._raised(self._unstorable)

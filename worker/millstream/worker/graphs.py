@@ -28,9 +28,12 @@ JAVASCRIPT: Final = re.compile(r"\.[cm]?[jt]sx?(:|$)")
 class GraphSource:
     """A graph as the user's module gives it: compiled, a builder, or a factory."""
 
-    def __init__(self, graph_id: str, value: Any, description: str | None) -> None:
+    def __init__(
+        self, graph_id: str, value: Any, description: str | None, *, isolated: bool = False
+    ) -> None:
         self.graph_id: Final = graph_id
         self.description: Final = description
+        self.isolated: Final = isolated  # its runs are executed in processes of their own
         self.compiled: Graph | None = None
         self.factory: Factory | None = None
         if isinstance(value, StateGraph):
@@ -67,6 +70,11 @@ class GraphRegistry:
         """Returns whether a factory makes the graph anew for each use."""
         source = self._sources.get(graph_id)
         return source is not None and source.factory is not None
+
+    def is_isolated(self, graph_id: str) -> bool:
+        """Returns whether runs of the graph are to be executed in processes of their own."""
+        source = self._sources.get(graph_id)
+        return source is not None and source.isolated
 
     @asynccontextmanager
     async def open(
@@ -126,7 +134,8 @@ def load(path: Path) -> GraphRegistry:
             continue
         try:
             value = load_object(entry.path, folder, f"graph {graph_id!r}")
-            sources.append(GraphSource(graph_id, value, entry.description))
+            isolated = entry.isolation == "process"
+            sources.append(GraphSource(graph_id, value, entry.description, isolated=isolated))
         except SettingError as error:
             wrong.append(str(error))
     if len(wrong) > 1:

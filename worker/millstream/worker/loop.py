@@ -26,6 +26,7 @@ def run(main: Coroutine[Any, Any, None], kind: str) -> None:
     """
     with asyncio.Runner(loop_factory=LOOPS[kind]) as runner:
         loop = runner.get_loop()
+        loop.set_exception_handler(_handle)
         task = loop.create_task(main)
         while not task.done():
             try:
@@ -34,3 +35,15 @@ def run(main: Coroutine[Any, Any, None], kind: str) -> None:
                 if not task.done():
                     log.warning("Code of the project raised %r; the process goes on.", error)
         task.result()
+
+
+def _handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Passes over what Python reports after a node raised GeneratorExit: it closes the generators that
+    the exception has passed through once more, in vain. The run has ended with that exception."""
+    error = context.get("exception")
+    if isinstance(error, RuntimeError) and "asynchronous generator is already running" in str(
+        error
+    ):
+        log.debug("an async generator was closed twice: %s", error)
+    else:
+        loop.default_exception_handler(context)

@@ -35,6 +35,7 @@ from millstream.worker.dispatch import RunWorker
 from millstream.worker.execute import Tools
 from millstream.worker.graph_run import GraphTools
 from millstream.worker.heartbeat import Heartbeat
+from millstream.worker.isolation.processes import Processes, command
 from millstream.worker.presence import Presence
 from millstream.worker.project import CheckpointerConfig, CheckpointerTtl, ConfigFile, read_config
 from millstream.worker.publish import Publisher
@@ -63,17 +64,16 @@ def main() -> None:
         )
         logging.getLogger("arq").setLevel(logging.WARNING)
         config = read_config(arguments.config)
-        folder = folder_of(arguments.config)
-        loop.run(work(registry, settings, config, folder), settings.worker_loop)
+        loop.run(work(registry, settings, config, arguments.config), settings.worker_loop)
     except SettingError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(1)
 
 
 async def work(
-    registry: graphs.GraphRegistry, settings: Settings, config: ConfigFile, folder: Path
+    registry: graphs.GraphRegistry, settings: Settings, config: ConfigFile, config_file: Path
 ) -> None:
-    """Works until SIGTERM or SIGINT; `folder` is langgraph.json's.
+    """Works until SIGTERM or SIGINT; `config_file` is langgraph.json.
 
     Raises SettingError if Redis or the checkpointer can't be used.
     """
@@ -97,7 +97,7 @@ async def work(
     asyncio.get_running_loop().set_default_executor(threads)
     opened = AsyncExitStack()
     checkpointing = await opened.enter_async_context(
-        open_checkpointing(redis, settings, kept, folder)
+        open_checkpointing(redis, settings, kept, folder_of(config_file))
     )
     saver = checkpointing.saver
     publisher = Publisher(
@@ -106,7 +106,8 @@ async def work(
     presence = Presence(lease=settings.lease)
     heartbeat = Heartbeat(settings.redis_url, worker_id, presence, lease=settings.lease)
     graph_tools = GraphTools(redis, registry, checkpointing, publisher, settings.job_timeout)
-    tools = Tools(redis, graph_tools, heartbeat, presence, settings)
+    processes = Processes(command(config_file), most=settings.isolated_processes)
+    tools = Tools(redis, graph_tools, processes, heartbeat, presence, settings)
     access = Access(redis)
     worker = RunWorker(redis, blocking, worker_id, tools, settings, access)
 
@@ -151,7 +152,9 @@ async def work(
     }
     sys.stdout.write(f"millstream-ready {json.dumps(ready)}\n")
     sys.stdout.flush()
-    warming = asyncio.create_task(registry.store.warm())
+    warming = [asyncio.create_task(registry.store.warm())]
+    if any(source.isolated for source in registry.sources):
+        warming.append(asyncio.create_task(processes.warm()))
     stopping = asyncio.create_task(stop.wait())
     try:
         done, _ = await asyncio.wait(
@@ -162,14 +165,16 @@ async def work(
             raise SettingError("The worker stopped by itself; see its log.")
     finally:
         stopping.cancel()
-        warming.cancel()
+        for task in warming:
+            task.cancel()
         await worker.drain(hurry)
         for lane in lanes:
             lane.cancel()
-        await asyncio.gather(serving, *lanes, return_exceptions=True)
+        await asyncio.gather(serving, *lanes, *warming, return_exceptions=True)
         await deliverer.drain()
         await caller.aclose()
         heartbeat.stop()
+        await processes.aclose()
         await publisher.stop()
         await registry.store.aclose()
         await _leave(redis, lanes_of_calls, worker_id)

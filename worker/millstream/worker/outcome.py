@@ -14,7 +14,7 @@ class How(Enum):
     RAISED = auto()
     CANCELLED = auto()
     TIMED_OUT = auto()
-    EXHAUSTED = auto()  # not executed: too many workers died on it
+    EXHAUSTED = auto()  # not executed: it has crashed too often
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,8 @@ class Outcome:
     shown: bool  # whether the error is also an event of the stream, and the answer of wait
 
 
-def outcome(how: How, error: dict[str, str] | None, *, timeout: float, attempts: int) -> Outcome:
-    """Returns the outcome; `error` is the exception of a run that raised.
+def outcome(how: How, error: dict[str, str] | None, *, timeout: float) -> Outcome:
+    """Returns the outcome; `error` is the exception of a run that raised, or why it is given up.
 
     A run that pauses is a success whose thread is interrupted: the reference has it so.
     """
@@ -43,9 +43,18 @@ def outcome(how: How, error: dict[str, str] | None, *, timeout: float, attempts:
             told = {"error": "TimeoutError", "message": f"The run took longer than {timeout:g} s."}
             return Outcome(Cause.TIMED_OUT, ThreadStatus.ERROR, told, shown=True)
         case How.EXHAUSTED:
-            message = f"The run was given up after {attempts} attempts: each time its worker died."
-            told = {"error": "AttemptsExhausted", "message": message}
-            return Outcome(Cause.EXHAUSTED, ThreadStatus.ERROR, told, shown=True)
+            return Outcome(Cause.EXHAUSTED, ThreadStatus.ERROR, error, shown=True)
         case How.CANCELLED:
             told = {"error": "UserInterrupt", "message": "The run was cancelled."}
             return Outcome(Cause.CANCELLED, ThreadStatus.INTERRUPTED, told, shown=False)
+
+
+def exhausted(attempts: int, crash: str) -> dict[str, str]:
+    """Returns the error of a run that ended its process too often; `crash` is how it did so last."""
+    last = f"its process {crash}" if crash else "its worker died or stood still"
+    message = (
+        f"The run was given up after {attempts} attempts: it ends the process that executes it. In the last "
+        f"one nothing else was executed there, and {last}. Look for os._exit(), for a crash or an endless "
+        "loop in native code, and for memory that runs out."
+    )
+    return {"error": "AttemptsExhausted", "message": message}

@@ -15,6 +15,9 @@ class GraphEntry(msgspec.Struct, frozen=True):
 
     path: str
     description: str | None = None
+    # 'process': each run is executed in a process of its own, as code that blocks, crashes or is not
+    # trusted should be
+    isolation: Literal["process"] | None = None
 
 
 class CheckpointerTtl(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

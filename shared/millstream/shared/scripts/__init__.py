@@ -36,6 +36,7 @@ from millstream.shared.scripts.read_events import read_events
 from millstream.shared.scripts.repair_run import repair_run
 from millstream.shared.scripts.repair_thread import repair_thread
 from millstream.shared.scripts.retire_thread import retire_thread
+from millstream.shared.scripts.run_alone import run_alone
 from millstream.shared.scripts.settle_delivery import settle_delivery
 from millstream.shared.scripts.store_state import store_state
 from millstream.shared.scripts.take_deliveries import take_deliveries
@@ -84,6 +85,7 @@ __all__ = [
     "repair_run",
     "repair_thread",
     "retire_thread",
+    "run_alone",
     "settle_delivery",
     "store_state",
     "take_deliveries",

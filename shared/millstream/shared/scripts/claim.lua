@@ -13,7 +13,7 @@
   ARGV[2]  run id
   ARGV[3]  control        the worker's channel, for cancels
   ARGV[4]  lease          ms
-  ARGV[5]  most attempts
+  ARGV[5]  most attempts  after which a run that ends its process is given up
   ARGV[6]  events' TTL    s, while the run runs
   ARGV[7]  busy           the status of a thread whose run runs
   ARGV[8]  ticket         what the thread holds of the run (keys.ticket)
@@ -26,9 +26,10 @@
                          until the holder has renewed it (renew.lua)
   ARGV[16…] graph ids    those that the worker serves
 
-  Returns {'claimed', fence, attempt, spec, cancel or '', created_at, first, index}: the caller holds the lease,
-          and an attempt past the most, or one with a cancel, is to be ended and not executed; first is 1
-          for the first claim of the run; index is that of its newest event (turn.lua);
+  Returns {'claimed', fence, attempt, spec, cancel or '', created_at, first, index, crashes, exhausted, crash}:
+          the caller holds the lease; a run with a cancel, or one that is exhausted (1), is to be ended and
+          not executed; first is 1 for the first claim of the run; index is that of its newest event
+          (turn.lua); crashes is how many of its attempts ended their process, crash how the last one did;
           {'early', ms} for a job that is not due (it may be running elsewhere), or whose holder is spared;
           {'unserved', ms} for a run that this worker can't execute: left to others, looked at later;
           {'waits'} for a deferred run that has now joined its thread's FIFO;
@@ -43,13 +44,22 @@ local now_ms = math.floor(time[1] * 1000 + time[2] / 1000)
 local due = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if not due then return {'gone'} end
 local run = redis.call('HMGET', KEYS[2], 'status', 'fence', 'attempt', 'spec', 'cancel', 'created_at',
-  'token', 'graph', 'protocol', 'first', 'index', 'spared')
+  'token', 'graph', 'protocol', 'first', 'index', 'spared', 'crashes', 'alone', 'crash')
 local status = run[1]
+local crashes = tonumber(run[13] or 0)
+
+-- A lease that lapsed beside other runs may be the fault of any of them: it counts as one attempt, however
+-- often it happens, and only for a run that has crashed a process in which nothing else ran.
+local function is_exhausted(ended)
+  local shared = ended > crashes and 1 or 0
+  return crashes > 0 and crashes + shared >= tonumber(ARGV[5])
+end
+
 local left = tonumber(due) - now_ms
 if status == ARGV[11] and run[7] == ARGV[13] then
   redis.call('ZADD', KEYS[1], now_ms + tonumber(ARGV[4]), ARGV[1]) -- the worker counts from when it asked
   return {'claimed', run[2], run[3], run[4], run[5] or '', run[6], tonumber(run[10]),
-    tonumber(run[11] or 0)}
+    tonumber(run[11] or 0), crashes, is_exhausted(run[3] - 1) and 1 or 0, run[15] or ''}
 end
 if left <= 0 and status == ARGV[11] and tonumber(ARGV[15]) > 0 and run[12] ~= run[2] then
   left = tonumber(ARGV[15])
@@ -58,7 +68,10 @@ if left <= 0 and status == ARGV[11] and tonumber(ARGV[15]) > 0 and run[12] ~= ru
 end
 if left > 0 then return {'early', string.format('%.0f', left)} end
 
-if status == ARGV[11] then status = ARGV[12] end -- its lease has lapsed
+if status == ARGV[11] then -- its lease has lapsed
+  status = ARGV[12]
+  if run[14] == run[2] then crashes = crashes + 1 end -- nothing else ran on that worker (run_alone.lua)
+end
 if status ~= ARGV[9] or redis.call('EXISTS', KEYS[3]) == 0 then
   redis.call('ZREM', KEYS[1], ARGV[1])
   return {'gone'}
@@ -88,16 +101,17 @@ end
 local fence = string.format('%.0f', math.max(run[2] + 1, tonumber(now_us)))
 local attempt = run[3] + 1
 local first = run[2] == '0' and 1 or 0
+local exhausted = is_exhausted(tonumber(run[3]))
 redis.call('ZADD', KEYS[1], now_ms + tonumber(ARGV[4]), ARGV[1])
 redis.call('HSETNX', KEYS[2], 'started_at', now_us)
 redis.call('HSET', KEYS[2], 'status', ARGV[10], 'fence', fence, 'attempt', attempt, 'control', ARGV[3],
-  'token', ARGV[13], 'first', first, 'updated_at', now_us)
+  'token', ARGV[13], 'first', first, 'crashes', crashes, 'updated_at', now_us)
 redis.call('HSET', KEYS[3], 'active', ARGV[8], 'status', ARGV[7], 'updated_at', now_us)
 if not active then redis.call('ZREM', KEYS[7], ARGV[8]) end -- it was deferred, and is due
 file_thread(KEYS[3], ARGV[1]:match('^[^/]+'))
 redis.call('HINCRBY', KEYS[3], 'epoch', 1) -- whatever was read of the thread's state before is old now
 local next_id = ids_of(KEYS[2], KEYS[3], KEYS[6], ARGV[2])
-if not run[5] and attempt <= tonumber(ARGV[5]) then
+if not run[5] and not exhausted then
   -- The mark tells a reader that nothing was trimmed away before it.
   redis.call('XADD', KEYS[5], next_id(), 'metadata', '{"run_id":"' .. ARGV[2] .. '","attempt":' .. attempt .. '}',
     'first', first, 'at', now_ms)
@@ -105,4 +119,4 @@ if not run[5] and attempt <= tonumber(ARGV[5]) then
 end
 redis.call('EXPIRE', KEYS[5], ARGV[6])
 return {'claimed', fence, attempt, run[4], run[5] or '', run[6], first,
-  tonumber(redis.call('HGET', KEYS[2], 'index') or 0)}
+  tonumber(redis.call('HGET', KEYS[2], 'index') or 0), crashes, exhausted and 1 or 0, run[15] or ''}

@@ -26,6 +26,14 @@ class Claim:
     created_at: int  # µs
     is_first: bool = True  # nobody has held the run before
     index: int = 0  # of the run's newest event
+    crashes: int = 0  # attempts that ended a process in which no other run was executed
+    exhausted: bool = False  # it has crashed too often: it is to be ended, not executed
+    crash: str = ""  # how its process ended the last time
+
+    @property
+    def lapses(self) -> int:
+        """How many of its attempts ended because a lease lapsed that a worker with other runs held."""
+        return self.attempt - 1 - self.crashes
 
 
 async def claim(
@@ -49,7 +57,7 @@ async def claim(
         token: names this claim among all; a repeat with it has the same answer.
         graphs: those that this worker serves; a run of another is left to other workers.
         lease_ms: how long the run is ours without a renewal.
-        max_attempts: an attempt past it gets no `metadata` event: the caller ends the run.
+        max_attempts: a run that has crashed so often, the first lapsed lease counted, is exhausted.
         events_ttl: seconds that the stream outlives a fleet of dead workers.
         spare_ms: if above 0, a lease that has lapsed is left to its holder for so much longer, once:
             Redis was away, and nobody could renew.
@@ -95,6 +103,9 @@ async def claim(
         created_at=int(reply[5]),
         is_first=reply[6] == 1,
         index=reply[7],
+        crashes=reply[8],
+        exhausted=reply[9] == 1,
+        crash=reply[10].decode(),
     )
 
 

@@ -9,8 +9,12 @@ from millstream.shared.scripts.script import Script
 SCRIPT = Script("hand_back")
 
 
-async def hand_back(redis: Client, claim: Claim) -> bool:
-    """Gives the run up, so that another worker goes on with it; returns False if it was lost."""
+async def hand_back(redis: Client, claim: Claim, *, crash: str = "") -> bool:
+    """Gives the run up, so that another worker goes on with it; returns False if it was lost.
+
+    `crash` says how a process ended in which nothing but this run was executed: the attempt is then
+    used up, and the run is exhausted after some of them.
+    """
     spec = claim.spec
     reply = await SCRIPT(
         redis,
@@ -19,6 +23,6 @@ async def hand_back(redis: Client, claim: Claim) -> bool:
             keys.queue(spec.queue),
             keys.wake(spec.queue),
         ],
-        [claim.job, claim.fence, *edges(Cause.HANDED_BACK)],
+        [claim.job, claim.fence, *edges(Cause.HANDED_BACK), crash],
     )
     return bool(reply)

@@ -1,0 +1,226 @@
+"""Runs whose code raises what no program should, or ends its process: nobody else's run notices."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from e2e.conftest import Log, Thread, Yard
+from e2e.test_workers_crash import LEASE, starts
+from e2e.wire import Event, ask
+from harness.waiting import until
+
+pytestmark = pytest.mark.xdist_group("works")
+
+RAISED = {
+    "SystemExit": "3",
+    "KeyboardInterrupt": "no key was pressed",
+    "GeneratorExit": "closed",
+    "PanicError": "thread 'main' panicked",
+    "BaseExceptionGroup": "several",
+    "MemoryError": "none left",
+    "RecursionError": "maximum recursion depth",
+    "StopIteration": "StopIteration",
+    "StopAsyncIteration": "over",
+    "CancelledError": "",
+    "Unspeakable": "",
+}
+# Of a sync node, an async one and a conditional edge; Python itself makes some RuntimeErrors of what
+# may not leave a coroutine.
+OTHERWISE = {
+    "StopIteration",
+    "StopAsyncIteration",
+    "CancelledError",
+    "NodeCancelledError",
+    "RuntimeError",
+}
+DEATHS = {"exit": "exit status 7", "segfault": "SIGSEGV", "killed": "memory runs out"}
+
+
+async def ran(works: Yard, log: Log, graph: str = "leave", **configurable: Any) -> list[Event]:
+    """Returns the events of a run that has ended."""
+    thread = await Thread.create(works.url)
+    given = {"log": str(log), **configurable}
+    async with await thread.stream(graph, configurable=given, stream_mode="updates") as wire:
+        return await wire.events()
+
+
+@pytest.mark.parametrize("node", ["sync", "async", "edge"])
+async def test_what_a_node_raises_ends_its_own_run_alone(works: Yard, log: Log, node: str) -> None:
+    [worker] = works.crew(1, most=1)
+    bystander = await Thread.create(works.url)
+    beside = await bystander.start("linger", configurable={"log": str(log), "seconds": 2})
+    await log.noted("begin")
+    runs = await asyncio.gather(*(ran(works, log, how=how, node=node) for how in RAISED))
+    for (how, message), events in zip(RAISED.items(), runs, strict=True):
+        assert [event.name for event in events] == ["metadata", "error", "end"], (how, events)
+        error = events[1].data
+        assert error["error"] == how or (how in OTHERWISE and error["error"] in OTHERWISE), (
+            how,
+            error,
+        )
+        assert message in error["message"] or how in OTHERWISE, (how, error)
+        assert events[2].data == {"status": "error"}
+    assert await bystander.ended(beside) == "success"
+    assert starts(await bystander.replay(beside)) == [1]
+    assert worker.process.poll() is None
+
+
+@pytest.mark.parametrize("how", ["SystemExit", "KeyboardInterrupt", "PanicError", "GeneratorExit"])
+async def test_what_a_factory_raises_ends_its_run(works: Yard, log: Log, how: str) -> None:
+    [worker] = works.crew(1, most=1)
+    events = await ran(works, log, "leave_early", how=how)
+    assert (events[-2].name, events[-2].data["error"]) == ("error", how)
+    assert worker.process.poll() is None
+    assert (await ran(works, log))[-1].data == {"status": "success"}
+
+
+@pytest.mark.parametrize("how", DEATHS)
+async def test_what_can_not_be_caught_counts_against_its_own_run(
+    works: Yard, log: Log, how: str, record_property: Callable[[str, object], None]
+) -> None:
+    """The worker dies once. Then nothing does any more but what the poison itself runs in."""
+    works.crew(2)
+    innocent = [await Thread.create(works.url) for _ in range(3)]
+    beside = [
+        await thread.start("linger", configurable={"log": str(log), "seconds": 1})
+        for thread in innocent
+    ]
+    await log.noted("begin", len(beside))
+    began = time.monotonic()
+    poisoned = asyncio.create_task(ran(works, log, how=how))
+    while not poisoned.done():
+        await asyncio.wait({poisoned}, timeout=0.1)
+        works.crew(2)  # what an orchestrator does
+    events = poisoned.result()
+    took = time.monotonic() - began
+    record_property("given_up_s", round(took, 1))
+    print(how, "given up after s:", round(took, 1))  # noqa: T201
+    assert starts(events) == [1, 2]
+    assert events[-2].data["error"] == "AttemptsExhausted"
+    assert DEATHS[how] in events[-2].data["message"]
+    assert events[-1].data == {"status": "error"}
+    for thread, run in zip(innocent, beside, strict=True):
+        assert await thread.ended(run, within=30) == "success"
+        assert await thread.status() == "idle"
+        assert max(starts(await thread.replay(run))) <= 2
+
+
+async def test_code_that_holds_the_interpreter_past_the_lease_harms_nobody(
+    works: Yard, log: Log
+) -> None:
+    works.crew(2)
+    innocent = [await Thread.create(works.url) for _ in range(2)]
+    beside = [
+        await thread.start("linger", configurable={"log": str(log), "seconds": 1})
+        for thread in innocent
+    ]
+    await log.noted("begin", len(beside))
+    events = await ran(works, log, how="hold")
+    assert events[-1].data == {"status": "success"}  # at the latest in a process of its own
+    for thread, run in zip(innocent, beside, strict=True):
+        assert await thread.ended(run, within=30) == "success"
+
+
+async def test_an_isolated_graph_ends_no_worker(works: Yard, log: Log) -> None:
+    [worker] = works.crew(1, most=1)
+    bystander = await Thread.create(works.url)
+    beside = await bystander.start("linger", configurable={"log": str(log), "seconds": 2})
+    await log.noted("begin")
+    events = await ran(works, log, "leave_apart", how="segfault")
+    assert starts(events) == [1, 2]
+    assert "SIGSEGV" in events[-2].data["message"]
+    assert events[-1].data == {"status": "error"}
+    fine = await ran(works, log, "leave_apart")
+    assert [event.name for event in fine] == ["metadata", "updates", "end"]
+    raised = await ran(works, log, "leave_apart", how="SystemExit")
+    assert [event.name for event in raised] == ["metadata", "error", "end"]
+    assert raised[1].data["error"] == "SystemExit"
+    assert worker.pid not in {note["pid"] for note in log.notes() if note["run"] != beside}
+    assert await bystander.ended(beside) == "success"
+    assert starts(await bystander.replay(beside)) == [1]
+    assert worker.process.poll() is None
+
+
+async def test_a_process_that_does_not_stop_is_ended(works: Yard, log: Log) -> None:
+    works.crew(1)
+    thread = await Thread.create(works.url)
+    run = await thread.start("leave_apart", configurable={"log": str(log), "how": "stay"})
+    [note] = await log.noted("begin")
+    asked = time.monotonic()
+    status, _ = await ask(works.url, "POST", f"{thread.place}/{run}/cancel?wait=1")
+    assert status == 200
+    assert time.monotonic() - asked < 8
+    assert (await thread.run(run))["status"] == "interrupted"
+    await until(lambda: not alive(note["pid"]), what="the end of the process")
+
+
+async def test_a_process_ends_with_its_worker_and_the_run_goes_on(works: Yard, log: Log) -> None:
+    works.crew(2)
+    thread = await Thread.create(works.url)
+    knobs = {"log": str(log), "how": "wait"}
+    run = await thread.start("leave_apart", configurable=knobs)
+    [note] = await log.noted("begin")
+    parent = works.worker(parent_of(note["pid"]))
+    parent.kill()
+    await until(lambda: not alive(note["pid"]), what="the end of the process")
+    await log.noted("begin", 2, within=LEASE + 15)
+    log.open_gate()
+    assert await thread.ended(run) == "success"
+    assert starts(await thread.replay(run)) == [1, 2]
+
+
+async def test_a_drain_hands_an_isolated_run_over(works: Yard, log: Log) -> None:
+    works.crew(2)
+    thread = await Thread.create(works.url)
+    run = await thread.start("leave_apart", configurable={"log": str(log), "how": "wait"})
+    [note] = await log.noted("begin")
+    leaving = works.worker(parent_of(note["pid"]))
+    leaving.send(signal.SIGTERM)
+    await log.noted("begin", 2, within=20)
+    log.open_gate()
+    assert await asyncio.to_thread(leaving.wait) == 0
+    assert await thread.ended(run) == "success"
+    assert starts(await thread.replay(run)) == [1, 1]
+    assert not alive(note["pid"])
+
+
+async def test_a_run_that_lost_many_workers_is_executed_alone(works: Yard, log: Log) -> None:
+    """Others that its worker executes go on elsewhere first, at no cost of an attempt."""
+    [first] = works.crew(1, most=1)
+    thread, other = await Thread.create(works.url), await Thread.create(works.url)
+    knobs = {"log": str(log), "how": "wait"}
+    run = await thread.start("leave", configurable=knobs)
+    await log.noted("begin")
+    for lapses in (2, 3):
+        works.crew(1, most=1)
+        first.kill()
+        [first] = works.crew(1)
+        if lapses == 3:
+            beside = await other.start("linger", configurable={"log": f"{log}.other", "seconds": 2})
+        await log.noted("begin", lapses, within=LEASE + 25)
+    assert any("no other run beside it" in line for line in first.lines)
+    log.open_gate()
+    assert await thread.ended(run) == "success"
+    assert starts(await thread.replay(run)) == [1, 2, 3]
+    assert await other.ended(beside, within=20) == "success"
+    assert set(starts(await other.replay(beside))) == {1}
+
+
+def alive(pid: int) -> bool:
+    """Whether there is such a process."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def parent_of(pid: int) -> int:
+    """Returns the process that started it."""
+    with open(f"/proc/{pid}/stat") as file:
+        return int(file.read().rpartition(")")[2].split()[1])

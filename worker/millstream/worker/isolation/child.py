@@ -1,0 +1,116 @@
+"""A process that executes isolated runs, one at a time: `python -m millstream.worker.isolation.child`.
+
+It is started by a worker, which holds the leases and writes the ends. Without it the process ends: its
+socket closes, and on Linux the kernel sends SIGKILL.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from millstream.shared.errors import SettingError
+from millstream.shared.project import folder_of
+from millstream.shared.redis import connect
+from millstream.shared.settings import Settings
+from millstream.worker import graphs, loop
+from millstream.worker.checkpoints.choice import open_checkpointing
+from millstream.worker.graph_run import GraphRun, GraphTools
+from millstream.worker.isolation import messages
+from millstream.worker.isolation.messages import Ended, Execute, Ready, Stop
+from millstream.worker.project import CheckpointerConfig, read_config
+from millstream.worker.publish import Publisher
+
+log = logging.getLogger("millstream.worker.isolation")
+
+
+def main() -> None:
+    """Loads the project and executes what the worker sends, until its socket closes."""
+    parser = argparse.ArgumentParser(prog="millstream.worker.isolation.child")
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--socket", type=int, required=True)
+    arguments = parser.parse_args()
+    _die_before_others()
+    try:
+        registry = graphs.load(arguments.config)
+        settings = Settings.from_env()
+        logging.basicConfig(
+            level=settings.log_level, format="%(levelname)-7s %(name)s: %(message)s"
+        )
+        connection = socket.socket(fileno=arguments.socket)
+        loop.run(_serve(registry, settings, arguments.config, connection), settings.worker_loop)
+    except SettingError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(1)
+
+
+def _die_before_others() -> None:
+    """When memory runs out, the kernel is to end this process and not its worker."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+async def _serve(
+    registry: graphs.GraphRegistry, settings: Settings, config: Path, connection: socket.socket
+) -> None:
+    # The worker says when to stop: what a terminal sends to both, or a node to itself, does not.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, lambda: None)
+    threads = ThreadPoolExecutor(32, thread_name_prefix="node")
+    asyncio.get_running_loop().set_default_executor(threads)
+    redis = connect(settings.redis_url)
+    registry.store.connect(redis)
+    kept = read_config(config).checkpointer or CheckpointerConfig()
+    async with open_checkpointing(redis, settings, kept, folder_of(config)) as checkpointing:
+        publisher = Publisher(
+            redis, max_events=settings.stream_max_events, max_event=settings.max_event
+        )
+        publisher.start()
+        tools = GraphTools(redis, registry, checkpointing, publisher, settings.job_timeout)
+        reader, writer = await asyncio.open_connection(sock=connection)
+        messages.write(writer, Ready())
+        run: GraphRun | None = None
+        while True:
+            match await messages.read(reader):
+                case Execute(claim):
+                    run = GraphRun(claim, tools)
+                    executing = asyncio.create_task(_execute(run, writer))
+                    executing.add_done_callback(_end_if_it_failed)
+                case Stop(reason) if run is not None:
+                    run.stop(reason)
+                case None:
+                    os._exit(0)  # the worker is gone, and with it the lease
+
+
+async def _execute(run: GraphRun, writer: asyncio.StreamWriter) -> None:
+    ending = await run.run()
+    unsent = await run.close()
+    messages.write(
+        writer,
+        Ended(
+            ending=ending,
+            reason=run.reason,
+            words=unsent.words,
+            batches=unsent.batches,
+            index=unsent.index,
+            refused=unsent.refused,
+            is_idle=not run.is_left_behind,
+        ),
+    )
+
+
+def _end_if_it_failed(task: "asyncio.Task[None]") -> None:
+    """A fault of ours must not leave the worker waiting: it sees how the process ends."""
+    if task.cancelled() or task.exception() is not None:
+        log.error("A run could not be executed.", exc_info=task.exception() or True)
+        os._exit(70)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""One attempt's graph, executed in a process of its own: what graph_run.GraphRun is in this one."""
+
+import asyncio
+import logging
+import math
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, TypeVar
+
+from millstream.shared.scripts import Claim
+from millstream.worker.ending import Ending
+from millstream.worker.graph_run import NO_PROCESS, STOP_GRACE, CrashError, Unsent
+from millstream.worker.isolation.messages import Ended, Execute, Message, Stop
+from millstream.worker.isolation.processes import ChildProcess, Processes, StartError
+from millstream.worker.outcome import How
+
+log = logging.getLogger(__name__)
+
+# s beyond what the graph may take to stop; after it the process is killed, whatever it does.
+KILL_GRACE: Final = STOP_GRACE + 1.0
+PAUSE: Final = 1.0  # s before a run is handed back because no process could be started for it
+
+Result = TypeVar("Result")
+
+
+class ProcessRun:
+    """The graph of one attempt, executed in another process.
+
+    The worker keeps the lease, renews it and writes the end; the process streams the events and stores
+    the checkpoints, under the same fence.
+
+    Args:
+        make_room: called first, to have the worker execute nothing else.
+        job_timeout: seconds that the graph may take.
+    """
+
+    def __init__(
+        self,
+        claim: Claim,
+        processes: Processes,
+        *,
+        job_timeout: float,
+        make_room: Callable[[], Coroutine[Any, Any, None]] | None = None,
+    ) -> None:
+        self.claim = claim
+        self.reason: str | None = None
+        self._processes = processes
+        self._job_timeout = job_timeout
+        self._make_room = make_room
+        self._stop = asyncio.Event()
+        self._child: ChildProcess | None = None
+        self._unsent = Unsent([], 0, claim.index, False)
+
+    @property
+    def time_limit(self) -> float:
+        """Seconds in which `run` has ended: none, as it may wait long for a place, and nothing that it
+        executes can hold up this process."""
+        return math.inf
+
+    def __repr__(self) -> str:
+        return f"<ProcessRun {self.claim.attempt} of {self.claim.job}, fence {self.claim.fence}>"
+
+    def stop(self, reason: str) -> None:
+        """Has the graph stopped; the first reason counts, but a lost lease goes before all."""
+        if self.reason is None or reason == "lost":
+            self.reason = reason
+        self._stop.set()
+        if self._child is not None:
+            self._child.send(Stop(self.reason))
+
+    async def close(self) -> Unsent:
+        """Returns what the process could not send any more; a repeated call returns no words again."""
+        unsent = self._unsent
+        self._unsent = Unsent([], unsent.batches, unsent.index, unsent.refused)
+        return unsent
+
+    async def run(self) -> Ending:
+        """Executes the graph until it ends, is stopped, or its time is up.
+
+        Raises CrashError if its process dies.
+        """
+        try:
+            if self._make_room is not None:
+                await self._unless_stopped(self._make_room())
+            child = await self._unless_stopped(self._processes.take())
+        except StartError as error:
+            log.error("%r is handed back, as no process can be started for it: %s", self, error)
+            await self._unless_stopped(asyncio.sleep(PAUSE))
+            self.stop(NO_PROCESS)
+            return Ending(how=How.CANCELLED)
+        if child is None:
+            return Ending(how=How.CANCELLED)
+        if self._stop.is_set():
+            self._processes.give_back(child, is_idle=True)
+            return Ending(how=How.CANCELLED)
+        self._child = child
+        ended = None
+        try:
+            child.send(Execute(self.claim))
+            said = await self._answer(child)
+            if isinstance(said, Ending):
+                return said
+            ended = said
+        finally:
+            self._child = None
+            self._processes.give_back(child, is_idle=ended is not None and ended.is_idle)
+        self.reason = self.reason if self.reason == "lost" else ended.reason or self.reason
+        self._unsent = Unsent(ended.words, ended.batches, ended.index, ended.refused)
+        return ended.ending
+
+    async def _answer(self, child: ChildProcess) -> Ended | Ending:
+        """Returns what the process says of the graph's end, or the end of a graph that does not stop.
+
+        Raises CrashError.
+        """
+        answer: asyncio.Task[Message | None] = asyncio.create_task(child.receive())
+        stopped = asyncio.create_task(self._stop.wait())
+        try:
+            limit = (
+                self._job_timeout + KILL_GRACE
+            )  # the process counts by itself: this is the last resort
+            await asyncio.wait(
+                {answer, stopped}, timeout=limit, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not answer.done() and stopped.done():
+                await asyncio.wait({answer}, timeout=KILL_GRACE)
+            if not answer.done():
+                log.warning("%r does not stop; its process is ended", self)
+                return Ending(how=How.CANCELLED if stopped.done() else How.TIMED_OUT)
+            said = answer.result()
+            if isinstance(said, Ended):
+                return said
+            crash = await child.died()
+            log.warning("%r: its process %s", self, crash)
+            raise CrashError(crash)
+        finally:
+            answer.cancel()
+            stopped.cancel()
+
+    async def _unless_stopped(self, do: Awaitable[Result]) -> Result | None:
+        """Returns what `do` gives, or None, and cancels it, if the run is stopped first."""
+        doing = asyncio.ensure_future(do)
+        stopped = asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait({doing, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if doing.done():
+                return doing.result()
+            doing.cancel()
+            await asyncio.wait({doing})
+            if not doing.cancelled() and doing.exception() is None:
+                return doing.result()
+            return None
+        finally:
+            stopped.cancel()
