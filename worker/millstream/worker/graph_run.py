@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from contextlib import aclosing
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Protocol
@@ -188,14 +188,17 @@ class GraphRun:
                 if not self.claim.is_first and await _has_begun(saver, self.claim):
                     request = resumed(request)
                 events = self._events = _stream_of(request)
-                async with aclosing(events.run(graph, **request.arguments(graph))) as told:
+                told = events.run(graph, **request.arguments(graph))
+                try:
                     async for event, data in told:
                         self._stream.emit(event, data)
                         await self._stream.room()
-                        if (
-                            self._unstorable is not None
-                        ):  # LangGraph would go on, and raise at the end
-                            raise self._unstorable
+                        if self._unstorable is not None:
+                            raise self._unstorable  # LangGraph would go on, and raise at the end
+                finally:
+                    # After a GeneratorExit of a node, Python takes the generator for one that still runs.
+                    with suppress(RuntimeError):
+                        await told.aclose()
                 if events.paused:
                     return await self._paused(graph, request, events)
                 return Ending(how=How.COMPLETED, values=self._newest_values())
