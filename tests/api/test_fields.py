@@ -13,8 +13,10 @@ import pytest
 
 from api.fields import SHOWN, events, kinds, shows
 from api.told import NOBODY
+from golden.normalise import parse_sse
 from millstream.api.schemas.run import RunCreateStateful, RunCreateStateless
 from millstream.shared.assistants import default_assistant_id
+from millstream.shared.protocol import MODES
 
 
 async def probe(web: httpx.AsyncClient, thread: str, **fields: Any) -> dict[str, Any]:
@@ -302,6 +304,44 @@ async def test_stream_modes(
     assert len(shown) == len(names)
     if "updates" in names:
         assert len(events(response, "updates")) == 1
+
+
+@shows("stream_mode")
+@pytest.mark.parametrize("subgraphs", [False, True])
+async def test_tools_and_lifecycle(web: httpx.AsyncClient, thread: str, subgraphs: bool) -> None:
+    body = {
+        "assistant_id": "tooled_within", "input": {"messages": []}, "stream_subgraphs": subgraphs,
+        "stream_mode": ["tools", "lifecycle", "updates"],
+    }  # fmt: skip
+    response = await web.post(f"/threads/{thread}/runs/stream", json=body)
+    streamed: list[tuple[str, Any]] = parse_sse(response.text)
+    named = [(name.partition(":")[0], data) for name, data in streamed if "|" in name]
+    tools = ["updates|agent", "tools|agent", "tools|agent", "updates|agent"] if subgraphs else []
+    assert [n for n, _ in named] == ["lifecycle|agent", *tools, "lifecycle|agent"]
+    assert [d["event"] for n, d in named if n == "lifecycle|agent"] == ["started", "completed"]
+    path = response.headers["content-location"]
+    for mode in ("tools", "lifecycle"):
+        joined = await web.get(
+            f"{path}/stream", params={"stream_mode": mode, "last_event_id": "-1"}
+        )
+        found = {n.partition("|")[0] for n, _ in parse_sse(joined.text)} - {"metadata", "end"}
+        assert found == ({mode} if subgraphs or mode == "lifecycle" else set())
+    shown = (await web.get(path)).json()["kwargs"]
+    assert "event_streaming" not in shown
+    flat = {**body, "assistant_id": "tooled", "stream_mode": "tools"}
+    told = events(await web.post("/runs/stream", json=flat), "tools")
+    assert [(each["event"], each["name"]) for each in told] == [
+        ("on_tool_start", "double"), ("on_tool_end", "double"),
+    ]  # fmt: skip
+
+
+async def test_the_modes_of_a_command_make_no_command_of_a_run(
+    http: httpx.AsyncClient, thread: str
+) -> None:
+    body = {"assistant_id": "steps", "input": {"items": []}, "stream_mode": list(MODES)}
+    response = await http.post(f"/threads/{thread}/runs/stream", json=body)
+    assert kinds(response) == {"values", "updates", "tasks", "checkpoints"}
+    assert events(response, "updates")[0] == {"step": {"items": [0]}}
 
 
 @shows("stream_subgraphs")

@@ -14,7 +14,7 @@ from harness.waiting import until
 from millstream.shared.assistants import default_assistant_id
 
 JSON_TYPE = "application/json"
-EXPOSED = {"content-location", "location", "x-pagination-total", "x-pagination-next"}
+EXPOSED = {"content-location", "location", "x-pagination-total", "x-pagination-next", "retry-after"}
 
 # The reference's keys (WIRE.md §9).
 RUN = {

@@ -197,7 +197,11 @@ async def _admit(
     """Admits a run that streams the protocol's events; returns its id."""
     run_id = str(uuid.uuid4())
     asked = msgspec.structs.replace(
-        run_request(body), stream_mode=list(MODES), stream_subgraphs=True, stream_resumable=True
+        run_request(body),
+        stream_mode=list(MODES),
+        stream_subgraphs=True,
+        stream_resumable=True,
+        event_streaming=True,
     )
     submitted = await submission_of(request, asked, run_id, thread_id)
     await submit(request, replace(submitted, answers=answers))

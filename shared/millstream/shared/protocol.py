@@ -14,7 +14,7 @@ from millstream.shared.entries import Entry, Position
 MARK: Final = "@"  # begins the name of an entry that is an event of the protocol
 MARKED: Final = MARK.encode()
 INPUT_REQUESTED: Final = "input.requested"
-# The stream modes of a run that a command started. No request of another kind can name `lifecycle`.
+# The stream modes of a run that a command started.
 MODES: Final = (
     "values", "updates", "messages", "tools", "lifecycle", "custom", "tasks", "checkpoints",
 )  # fmt: skip
@@ -32,11 +32,6 @@ CHANNELS: Final = (
 NAMED: Final = "custom:"  # begins the channel of custom events of one name
 INDEX_BITS: Final = 30  # of a seq: places in one turn; JavaScript counts to 2**53: 2**23 turns
 LAST_SEQ: Final = 2**53 - 1
-
-
-def is_protocol(modes: list[str]) -> bool:
-    """Returns whether a run of these stream modes stores the protocol's events."""
-    return "lifecycle" in modes
 
 
 def seq_of(position: Position) -> int:

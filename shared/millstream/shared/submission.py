@@ -87,6 +87,7 @@ def submission(
         durability=request.durability,
         strict_resume=request.strict_resume,
         langsmith_tracer=request.langsmith_tracer,
+        event_streaming=request.event_streaming or msgspec.UNSET,
     )
     return Submission(
         run_id=run_id,

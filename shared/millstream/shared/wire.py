@@ -35,6 +35,8 @@ class RunKwargs(msgspec.Struct, kw_only=True, omit_defaults=False):
     durability: str = "async"
     strict_resume: bool = False
     langsmith_tracer: dict[str, Any] | None = None
+    # It stores the events of the event streaming protocol; of no other run it is shown.
+    event_streaming: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class RunRequest(msgspec.Struct, kw_only=True, frozen=True):
@@ -70,6 +72,7 @@ class RunRequest(msgspec.Struct, kw_only=True, frozen=True):
     langsmith_tracer: dict[str, Any] | None = None
     max_concurrency: int | None = None
     run_name: str | None = None
+    event_streaming: bool = False
 
 
 class RunSpec(msgspec.Struct, kw_only=True, frozen=True, array_like=True):

@@ -7,7 +7,8 @@ asked for its own modes; three modes of the API are made from them:
 - `messages` is the older form: accumulated messages, as `messages/metadata`, `messages/partial`
   (a streaming model) and `messages/complete` (a whole message); asked for together with
   `messages-tuple`, only the tuples are sent;
-- `events` are LangChain's stream events, of which the root graph's chunks are the other modes.
+- `events` are LangChain's stream events, of which the root graph's chunks are the other modes;
+- `tools` and `lifecycle` are in subgraph_events.py.
 """
 
 from collections.abc import AsyncGenerator, Iterator
@@ -20,8 +21,11 @@ from langgraph.types import StreamMode
 from millstream.worker.encode import encode
 from millstream.worker.ending import INTERRUPT
 from millstream.worker.graphs import Graph
+from millstream.worker.subgraph_events import Subgraphs, SubgraphTask, ToolCalls, watched
 
-LIBRARY_MODES: Final = frozenset({"values", "updates", "custom", "debug", "tasks", "checkpoints"})
+LIBRARY_MODES: Final = frozenset(
+    {"values", "updates", "custom", "debug", "tasks", "checkpoints", "tools"}
+)
 
 Namespace = tuple[str, ...]
 Chunk = tuple[Namespace, str, Any]  # namespace, LangGraph's mode, payload
@@ -34,19 +38,32 @@ class EventStream:
         self._modes = frozenset(modes) or frozenset({"values"})
         self._subgraphs = subgraphs
         self._messages: dict[str, BaseMessage] = {}  # of mode `messages`: id → so far
+        self._tools = ToolCalls()
+        self._lifecycle = Subgraphs() if "lifecycle" in self._modes else None
         self.values: Any = None  # the newest state of the root graph, if any was streamed
         self.values_json: bytes | None = None  # the same, if it was an event
         self.paused = False  # it stopped at an interrupt or a breakpoint
 
     async def run(self, graph: Graph, **arguments: Any) -> AsyncGenerator[tuple[str, bytes], None]:
         """Runs the graph; yields `(event name, JSON)`. Takes the arguments of `Graph.astream`."""
+        if self._lifecycle is not None and not self._subgraphs:
+            arguments = watched(arguments)
         if "events" in self._modes:
             chunks = self._with_events(graph, arguments)
         else:
             chunks = self._plain(graph, arguments)
+        failed: Exception | None = None
         async with aclosing(chunks):
-            async for event in chunks:
-                yield event
+            try:
+                async for event in chunks:
+                    yield event
+            except Exception as error:  # noqa: BLE001 - raised again, behind the ends of subgraphs
+                failed = error
+        if self._lifecycle is not None:
+            for namespace, told in self._lifecycle.end(failed):
+                yield _name("lifecycle", namespace), encode(told)
+        if failed is not None:
+            raise failed
 
     def namespace_of(self, interrupt_id: str) -> Namespace:
         """Returns where it was asked: these events do not tell, the root answers for all."""
@@ -60,6 +77,8 @@ class EventStream:
         modes = (self._modes & LIBRARY_MODES) | {"values", "updates"}
         if self._modes & {"messages", "messages-tuple"}:
             modes |= {"messages"}
+        if self._lifecycle is not None:
+            modes |= {"tasks"} if self._subgraphs else {"tasks", "custom"}
         return cast("list[StreamMode]", sorted(modes))
 
     async def _plain(
@@ -104,6 +123,13 @@ class EventStream:
         if mode == "messages":
             yield from self._message(namespace, *payload)
             return
+        if isinstance(payload, SubgraphTask):
+            yield from self._of_subgraphs(payload.namespace, payload.payload)
+            return
+        if mode == "tasks" and "result" not in payload:
+            yield from self._of_subgraphs(namespace, payload)
+        if mode == "tools":
+            payload = self._tools.translate(payload)
         if mode == "debug" and payload.get("type") == "checkpoint":
             payload = {**payload, "payload": _with_places(payload["payload"])}
         wanted = mode in self._modes
@@ -112,6 +138,15 @@ class EventStream:
             self._note(mode, payload, data)
         if data is not None:
             yield _name(mode, namespace), data
+        if mode == "tasks" and "result" in payload:
+            yield from self._of_subgraphs(namespace, payload)
+
+    def _of_subgraphs(
+        self, namespace: Namespace, task: dict[str, Any]
+    ) -> Iterator[tuple[str, bytes]]:
+        if self._lifecycle is not None:
+            for of_whom, told in self._lifecycle.tell(namespace, task):
+                yield _name("lifecycle", of_whom), encode(told)
 
     def _note(self, mode: str, payload: Any, data: bytes | None) -> None:
         if mode == "values":

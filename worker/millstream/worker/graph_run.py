@@ -12,7 +12,6 @@ from langgraph.errors import UnknownInterruptError
 
 from millstream.shared import scripts
 from millstream.shared.errors import FencedError
-from millstream.shared.protocol import is_protocol
 from millstream.shared.redis import Client
 from millstream.shared.scripts import Claim
 from millstream.worker.checkpoints.choice import Checkpointing
@@ -283,10 +282,10 @@ async def _has_begun(saver: BaseCheckpointSaver[Any], claim: Claim) -> bool:
 
 
 def _stream_of(request: Request) -> EventStream | ProtocolStream:
-    modes = request.kwargs.stream_mode
-    if is_protocol(modes):
+    kwargs = request.kwargs
+    if kwargs.event_streaming is True:
         return ProtocolStream()
-    return EventStream(modes, subgraphs=request.kwargs.subgraphs)
+    return EventStream(kwargs.stream_mode, subgraphs=kwargs.subgraphs)
 
 
 def _mapping(values: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from millstream.shared.run_metadata import what_is_wrong
 
 StreamMode = Literal[
     "values", "updates", "messages", "messages-tuple", "custom", "events", "debug", "tasks",
-    "checkpoints",
+    "checkpoints", "tools", "lifecycle",
 ]  # fmt: skip
 MOST_RUNS: Final = 500  # of one batch
 LONGEST_DELAY: Final = 10 * 365 * 86400  # s
