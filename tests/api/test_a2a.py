@@ -16,6 +16,7 @@ from google.protobuf.json_format import ParseDict
 from api.told import NOBODY, Running, detail
 from harness.agents import agent_at, message
 from harness.waiting import until
+from millstream.api.a2a_parts import data_of
 
 DONE = pb.TASK_STATE_COMPLETED
 Agent = Callable[..., Any]
@@ -99,7 +100,9 @@ async def test_a_task_that_asks_goes_on_with_the_answer(agent: Agent) -> None:
     told = await events(desk, message("send the mail"))
     last = told[-1].status_update
     assert last.status.state == pb.TASK_STATE_INPUT_REQUIRED
-    assert text(last.status.message.parts) == "Send the mail to all customers?"
+    question, by_ids = last.status.message.parts
+    assert question.text == "Send the mail to all customers?"
+    assert [each["value"] for each in data_of(by_ids)["interrupts"]] == [question.text]
     answers = await asyncio.gather(
         *(
             events(desk, message("approved", task=last.task_id, context=last.context_id))
@@ -167,14 +170,16 @@ async def test_data_files_and_failures(agent: Agent, http: httpx.AsyncClient) ->
     state = (await http.get(f"/threads/{task.context_id}/state")).json()
     assert state["values"]["messages"][0]["content"] == [
         {"type": "text", "text": "look"},
-        {"type": "text", "text": '{"a":1.0}'},
+        {"type": "text", "text": '{"a":1}'},
         {"type": "image", "mime_type": "image/png", "url": "https://x.example/y.png"},
         {"type": "file", "mime_type": "text/csv", "base64": "aGk="},
     ]
     with pytest.raises(A2AError, match="has no `messages`"):
         await task_of(await agent("steps", streaming=False), message("hello"))
-    with pytest.raises(A2AError, match="must be a UUID"):
-        await task_of(chat, message("hello", context="mine"))
+    with pytest.raises(A2AError, match="takes no 'application/x-tar'"):
+        await task_of(
+            chat, message(ParseDict({"raw": "aGk=", "mediaType": "application/x-tar"}, pb.Part()))
+        )
     for gone in ("nonsense", f"{NOBODY}:{NOBODY}"):
         with pytest.raises(A2AError):
             await chat.get_task(pb.GetTaskRequest(id=gone))
@@ -223,5 +228,7 @@ async def test_the_older_version(http: httpx.AsyncClient) -> None:
     assert (await rpc(http, "tasks/pushNotificationConfig/set", **config))["error"][
         "code"
     ] == -32003
-    broken = await http.post("/a2a/chat", content=b"{")
+    broken = await http.post(
+        "/a2a/chat", content=b"{", headers={"content-type": "application/json"}
+    )
     assert broken.json()["error"]["code"] == -32700

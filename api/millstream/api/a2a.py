@@ -1,11 +1,12 @@
 """`/a2a/{assistant_id}` and the cards of agents: the routes of A2A; its server is made with the first request."""
 
+import hashlib
 import importlib.util
-from typing import Any
+from email.utils import formatdate
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Message
 
 from millstream.api.body import answer, query_model, read_body, settings_of
 from millstream.api.problems import problem
@@ -15,6 +16,9 @@ from millstream.shared.assistants import GraphDirectory, Resolved
 from millstream.shared.errors import InvalidError
 
 MISSING = 'A2A is not installed here: pip install "millstream[a2a]".'
+
+
+CACHED: Final = 60  # s for which a client need not look at a card again
 
 
 class CardQuery(QueryModel):
@@ -33,19 +37,10 @@ async def post(request: Request) -> Response:
     if importlib.util.find_spec("a2a") is None:
         return problem(404, MISSING)
     # It is imported here: a second, and memory, for those alone who use it.
-    from millstream.api.a2a_server import dispatcher
+    from millstream.api.a2a_rpc import answer as answered
 
-    request.state.resolved = await _resolved(request, request.path_params["assistant_id"])
-    state = request.app.state
-    if getattr(state, "a2a", None) is None:
-        state.a2a = dispatcher()
-    body = await read_body(request)  # here, for its limit
-
-    async def again() -> Message:
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    response: Response = await state.a2a.handle_requests(Request(request.scope, again))
-    return response
+    resolved = await _resolved(request, request.path_params["assistant_id"])
+    return await answered(request, resolved, await read_body(request))
 
 
 async def card(request: Request) -> Response:
@@ -76,9 +71,15 @@ async def card_of(request: Request) -> Response:
 async def _card(request: Request, assistant_id: str) -> Response:
     if importlib.util.find_spec("a2a") is None:
         return problem(404, MISSING)
-    from millstream.api.a2a_server import card as made
+    from millstream.api.a2a_card import card as made
 
     resolved = await _resolved(request, assistant_id)
     url = f"{public_url(request)}/a2a/{resolved.assistant.assistant_id}"
-    shown: dict[str, Any] = made(resolved, url)
-    return answer(shown)
+    shown = answer(made(resolved, url))
+    shown.headers["cache-control"] = f"max-age={CACHED}"
+    shown.headers["etag"] = f'"{hashlib.sha256(shown.body).hexdigest()[:32]}"'
+    shown.headers["last-modified"] = formatdate(resolved.record.updated_at / 1e6, usegmt=True)
+    if request.headers.get("if-none-match") == shown.headers["etag"]:
+        headers = {name: shown.headers[name] for name in ("cache-control", "etag")}
+        return Response(status_code=304, headers=headers)
+    return shown

@@ -1,23 +1,29 @@
-"""Runs as tasks of A2A: their ids, states, artifacts and history."""
+"""Runs as tasks of A2A: their ids, contexts, states, artifacts and history."""
 
-import base64
+import uuid
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 from a2a.types import a2a_pb2 as pb
-from a2a.utils.errors import InvalidParamsError, TaskNotFoundError
-from google.protobuf.json_format import MessageToDict
+from a2a.utils.errors import TaskNotFoundError
 from starlette.requests import HTTPConnection
 
+from millstream.api.a2a_parts import data_part, parts_of
 from millstream.api.body import canonical_uuid
 from millstream.shared import runs, threads
 from millstream.shared.lifecycle import TERMINAL, RunStatus
 from millstream.shared.redis import Client
 from millstream.shared.runs import RunRecord
 
-TASK: Final = "a2a_task"  # in the metadata of a run: the task that it goes on with
-RUNS: Final = 100  # of a thread that are looked at for those of a task
+# In the metadata of a run:
+TASK: Final = "a2a_task"  # the task that it goes on with
+CONTEXT: Final = (
+    "a2a_context"  # the context as its client calls it, where that is not the thread's id
+)
+MESSAGE: Final = "a2a_message"  # the id of the message that the task began with
+
+RUNS: Final = 100  # newest ones of a thread, among which a task's newest is looked for
 STATES: Final = {
     RunStatus.PENDING: pb.TASK_STATE_SUBMITTED,
     RunStatus.RUNNING: pb.TASK_STATE_WORKING,
@@ -26,6 +32,10 @@ STATES: Final = {
     RunStatus.TIMEOUT: pb.TASK_STATE_FAILED,
     RunStatus.INTERRUPTED: pb.TASK_STATE_CANCELED,
 }
+Scope = Literal[
+    "context", "task"
+]  # of a history: all messages of the context, or those of the task
+Messages = list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +49,29 @@ class TaskId:
         return f"{self.thread_id}:{self.run_id}"
 
 
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A task, its context as clients call it, and the newest of its runs."""
+
+    id: TaskId
+    record: RunRecord
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What its newest run is known by."""
+        return _metadata(self.record)
+
+    @property
+    def context_id(self) -> str:
+        """The context, as the client that began it calls it."""
+        return str(self.metadata.get(CONTEXT, self.id.thread_id))
+
+    @property
+    def ids(self) -> Any:
+        """The fields that each event of the task has."""
+        return {"task_id": str(self.id), "context_id": self.context_id}
+
+
 def parse_task_id(text: str) -> TaskId:
     """Returns the id's parts; raises TaskNotFoundError for an id that no task can have."""
     thread_id, _, run_id = text.partition(":")
@@ -48,139 +81,155 @@ def parse_task_id(text: str) -> TaskId:
     return TaskId(parts[0], parts[1])
 
 
-def task_of(record: RunRecord) -> TaskId:
+def thread_of(context_id: str, assistant_id: str) -> str:
+    """Returns the thread of a context: the one of that id, or one that follows from the name and the agent."""
+    return canonical_uuid(context_id) or str(uuid.uuid5(uuid.UUID(assistant_id), context_id))
+
+
+def id_of(record: RunRecord) -> TaskId:
     """Returns the task that a run belongs to."""
-    named = msgspec.json.decode(record.spec.metadata).get(TASK)
+    named = _metadata(record).get(TASK)
     if isinstance(named, str):
         return parse_task_id(named)
     return TaskId(record.spec.thread_id, record.spec.run_id)
 
 
-async def newest_run(redis: Client, task: TaskId, assistant_id: str) -> RunRecord:
-    """Returns the run with which the task went on last; raises TaskNotFoundError."""
-    found = await runs.list_runs(redis, task.thread_id, limit=RUNS, offset=0, status=None)
-    for record in found:
-        if record.spec.assistant_id == assistant_id and task_of(record) == task:
-            return record
-    raise TaskNotFoundError
+def _metadata(record: RunRecord) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.json.decode(record.spec.metadata)
+    return found
 
 
-async def shown(
-    request: HTTPConnection, task: TaskId, record: RunRecord, history: int | None
-) -> pb.Task:
-    """Returns the task as it is now, with so many messages of its history (None: all)."""
-    redis: Client = request.app.state.redis
-    state, said = STATES[record.status], ""
-    values: dict[str, Any] = {}
-    if record.status in TERMINAL:
-        end = await request.app.state.hub.newest(task.thread_id, record.spec.run_id)
-        output = end.output if end is not None else None
-        told = msgspec.json.decode(
-            await runs.final_output(redis, task.thread_id, record.spec.run_id, output)
-        )
-        values = told if isinstance(told, dict) else {}
-        said = values.get("__error__", {}).get("message", "")
-        questions = await _questions(redis, record)
-        if record.status is RunStatus.SUCCESS and questions:
-            state, said = pb.TASK_STATE_INPUT_REQUIRED, "\n".join(questions)
-    messages = [each for each in values.get("messages") or [] if isinstance(each, dict)]
-    result = pb.Task(id=str(task), context_id=task.thread_id, status=status(state, task, said))
-    result.status.timestamp.FromMicroseconds(record.updated_at)
-    if state == pb.TASK_STATE_COMPLETED:
-        answers = [each for each in messages if each.get("type") == "ai" and text_of(each)]
-        if answers:
-            result.artifacts.append(artifact(str(answers[-1].get("id")), text_of(answers[-1])))
-    spoken = [each for each in messages if each.get("type") in ("ai", "human") and text_of(each)]
-    for each in spoken if history is None else spoken[len(spoken) - min(history, len(spoken)) :]:
-        role = pb.ROLE_AGENT if each["type"] == "ai" else pb.ROLE_USER
-        result.history.append(message(role, text_of(each), task, str(each.get("id"))))
-    return result
+async def find(redis: Client, task_id: TaskId, assistant_id: str) -> Task:
+    """Returns the assistant's task with the run with which it went on last; raises TaskNotFoundError."""
+    first = await runs.find_run(redis, task_id.thread_id, task_id.run_id)
+    if first is None or first.spec.assistant_id != assistant_id or id_of(first) != task_id:
+        raise TaskNotFoundError
+    for record in await runs.list_runs(redis, task_id.thread_id, limit=RUNS, offset=0, status=None):
+        if record.spec.assistant_id == assistant_id and id_of(record) == task_id:
+            return Task(task_id, record)
+    return Task(task_id, first)
 
 
-async def _questions(redis: Client, record: RunRecord) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Question:
+    """An interrupt on which a thread waits."""
+
+    id: str
+    value: Any
+
+
+async def questions_of(redis: Client, record: RunRecord) -> list[Question]:
     """Returns what the thread waits for, if it was this run that paused."""
+    if record.status is not RunStatus.SUCCESS:
+        return []
     newest = await runs.list_runs(redis, record.spec.thread_id, limit=1, offset=0, status=None)
     if not newest or newest[0].spec.run_id != record.spec.run_id:
         return []
-    waiting = msgspec.json.decode(await threads.interrupts_of(redis, record.spec.thread_id))
-    return [said(each["value"]) for of_task in waiting.values() for each in of_task]
+    return questions_in(await threads.interrupts_of(redis, record.spec.thread_id))
 
 
-def said(value: Any) -> str:
-    """Returns a value as text: JSON, if it is none."""
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+def questions_in(interrupts: bytes) -> list[Question]:
+    """Returns the interrupts of a thread, given as its record has them."""
+    waiting = msgspec.json.decode(interrupts)
+    return [Question(each["id"], each["value"]) for of_task in waiting.values() for each in of_task]
 
 
-def status(state: int, task: TaskId, text: str = "") -> pb.TaskStatus:
-    """Returns a status, which says something if there is a text."""
-    result = pb.TaskStatus(state=state)  # type: ignore[arg-type]
-    result.timestamp.GetCurrentTime()
-    if text:
-        result.message.CopyFrom(message(pb.ROLE_AGENT, text, task, f"{task}:{state}"))
+def state_of(record: RunRecord, questions: list[Question]) -> "pb.TaskState":
+    """Returns the state of a task by its newest run, and what the thread waits for since."""
+    if record.status is RunStatus.SUCCESS and questions:
+        return pb.TASK_STATE_INPUT_REQUIRED
+    return STATES[record.status]
+
+
+async def shown(
+    request: HTTPConnection, task: Task, history: int | None, scope: Scope = "context"
+) -> pb.Task:
+    """Returns the task as it is now, with so many messages of its history (None: all)."""
+    redis: Client = request.app.state.redis
+    record = task.record
+    questions = await questions_of(redis, record)
+    state = state_of(record, questions)
+    said: list[pb.Part] = []
+    messages: Messages = []
+    if record.status in TERMINAL:
+        end = await request.app.state.hub.newest(task.id.thread_id, record.spec.run_id)
+        output = end.output if end is not None else None
+        told = msgspec.json.decode(
+            await runs.final_output(redis, task.id.thread_id, record.spec.run_id, output)
+        )
+        values = told if isinstance(told, dict) else {}
+        if "__error__" in values:
+            said = [pb.Part(text=str(values["__error__"].get("message", "")))]
+        elif questions:
+            said = asked(questions)
+        found = values.get("messages")
+        messages = (
+            [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+        )
+    result = pb.Task(id=str(task.id), context_id=task.context_id, status=status(task, state, said))
+    result.status.timestamp.FromMicroseconds(record.updated_at)
+    begins, ends = _turn(messages, task.metadata.get(MESSAGE))
+    if state == pb.TASK_STATE_COMPLETED and (made := _artifact(messages[begins:ends])):
+        result.artifacts.append(made)
+    spoken = _spoken(messages[begins:ends] if scope == "task" else messages[:ends], task)
+    result.history.extend(spoken if history is None else spoken[len(spoken) - history :][:history])
     return result
 
 
-def message(role: Any, text: str, task: TaskId, message_id: str) -> pb.Message:
-    """Returns a message of one text."""
-    return pb.Message(
-        message_id=message_id,
-        context_id=task.thread_id,
-        task_id=str(task),
-        role=role,
-        parts=[pb.Part(text=text)],
-    )
+def _turn(messages: Messages, begun_with: Any) -> tuple[int, int]:
+    """Returns where the messages of a task begin and end among those of its context.
 
-
-def artifact(artifact_id: str, text: str) -> pb.Artifact:
-    """Returns what an agent answers."""
-    return pb.Artifact(artifact_id=artifact_id, name="response", parts=[pb.Part(text=text)])
-
-
-def text_of(told: dict[str, Any]) -> str:
-    """Returns the text of a LangChain message."""
-    content = told.get("content")
-    if isinstance(content, str):
-        return content
-    blocks = content if isinstance(content, list) else []
-    return "".join(
-        block if isinstance(block, str) else str(block.get("text", ""))
-        for block in blocks
-        if isinstance(block, str) or (isinstance(block, dict) and block.get("type") == "text")
-    )
-
-
-def content_of(given: pb.Message) -> Any:
-    """Returns what a client says as the content of a LangChain message: a text, or blocks.
-
-    Raises InvalidParamsError for a message that says nothing.
+    They begin with the message that the client sent, if that is known and still there, else with the user's last
+    one, and end before the user's next one.
     """
-    blocks = [_block(part) for part in given.parts]
-    if not blocks:
-        raise InvalidParamsError(message="message.parts: at least one part is needed")
-    if all(block["type"] == "text" for block in blocks):
-        return "\n".join(block["text"] for block in blocks)
-    return blocks
+    by_user = [n for n, each in enumerate(messages) if each.get("type") == "human"]
+    named = [n for n in by_user if messages[n].get("id") == begun_with]
+    begins = named[-1] if named else by_user[-1] if by_user else 0
+    return begins, next((n for n in by_user if n > begins), len(messages))
 
 
-def answer_of(given: pb.Message) -> Any:
-    """Returns what a client answers to an interrupt: its data if that is all, else what it says."""
-    if len(given.parts) == 1 and given.parts[0].HasField("data"):
-        return MessageToDict(given.parts[0].data)
-    return content_of(given)
+def _artifact(turn: Messages) -> pb.Artifact | None:
+    """Returns the newest answer of an agent that says something."""
+    for each in reversed(turn):
+        if each.get("type") == "ai" and (parts := parts_of(each.get("content"))):
+            return artifact(str(each.get("id")), parts)
+    return None
 
 
-def _block(part: pb.Part) -> dict[str, Any]:
-    kind = part.WhichOneof("content")
-    if kind == "text":
-        return {"type": "text", "text": part.text}
-    if kind == "data":
-        return {"type": "text", "text": msgspec.json.encode(MessageToDict(part.data)).decode()}
-    family = part.media_type.partition("/")[0]
-    block: dict[str, Any] = {"type": family if family in ("image", "audio", "video") else "file"}
-    if part.media_type:
-        block["mime_type"] = part.media_type
-    if kind == "url":
-        return {**block, "url": part.url}
-    if kind == "raw":
-        return {**block, "base64": base64.b64encode(part.raw).decode()}
-    raise InvalidParamsError(message="message.parts: a part needs text, data, a url or bytes")
+def _spoken(messages: Messages, task: Task) -> list[pb.Message]:
+    roles = {"ai": pb.ROLE_AGENT, "human": pb.ROLE_USER}
+    return [
+        message(task, roles[each["type"]], parts, str(each.get("id")))
+        for each in messages
+        if each.get("type") in roles and (parts := parts_of(each.get("content")))
+    ]
+
+
+def asked(questions: list[Question]) -> list[pb.Part]:
+    """Returns what interrupts ask: as text for people, and as data by the ids that answers may name."""
+    texts = [
+        each.value if isinstance(each.value, str) else msgspec.json.encode(each.value).decode()
+        for each in questions
+    ]
+    listed = [{"id": each.id, "value": each.value} for each in questions]
+    return [pb.Part(text="\n".join(texts)), data_part({"interrupts": listed})]
+
+
+def status(task: Task, state: "pb.TaskState", said: list[pb.Part]) -> pb.TaskStatus:
+    """Returns a status, which says something if there are parts to say."""
+    result = pb.TaskStatus(state=state)
+    result.timestamp.GetCurrentTime()
+    if said:
+        message_id = f"{task.record.spec.run_id}:{state}"
+        result.message.CopyFrom(message(task, pb.ROLE_AGENT, said, message_id))
+    return result
+
+
+def message(task: Task, role: "pb.Role", parts: list[pb.Part], message_id: str) -> pb.Message:
+    """Returns a message of a task."""
+    return pb.Message(message_id=message_id, role=role, parts=parts, **task.ids)
+
+
+def artifact(artifact_id: str, parts: list[pb.Part]) -> pb.Artifact:
+    """Returns what an agent answers."""
+    return pb.Artifact(artifact_id=artifact_id, name="response", parts=parts)

@@ -215,6 +215,7 @@ MCP = [
 ]
 A2A = [
     Endpoint("POST", "/a2a/{assistant_id}", a2a.post, streams=True),
+    Endpoint("POST", "/a2a/{assistant_id}/", a2a.post, streams=True),
     Endpoint("GET", "/.well-known/agent-card.json", a2a.card, query=a2a.CardQuery),
     Endpoint("GET", "/a2a/{assistant_id}/.well-known/agent-card.json", a2a.card_of),
 ]

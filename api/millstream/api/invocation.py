@@ -1,25 +1,32 @@
 """One run for a protocol that waits for it: admitted, followed, and its end. What MCP and A2A have in common."""
 
+import asyncio
+import logging
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 from starlette.requests import HTTPConnection
 
 from millstream.api.runs import submission_of, submit
+from millstream.api.sse import PAUSE
 from millstream.api.state import ask
 from millstream.shared import runs
 from millstream.shared.assistants import Resolved
 from millstream.shared.entries import START, Entry
 from millstream.shared.errors import UnavailableError
+from millstream.shared.redis import AWAY
 from millstream.shared.runs import RunRecord
 from millstream.shared.stream import Reader
 from millstream.shared.submission import OWN, config_of_assistant
 from millstream.shared.wire import PLAIN, RunRequest, unpack_kwargs
 
+log = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
 KEPT: Final = 1000  # input schemas that a process keeps
 
 
@@ -38,14 +45,27 @@ class Invocation:
 
 
 async def entries_of(reader: Reader) -> AsyncGenerator[Entry, None]:
-    """Yields what a reader reads, to the end of the run."""
+    """Yields what a reader reads, to the end of the run; an outage of Redis is waited for.
+
+    Raises UnavailableError if the process stops before.
+    """
     while not reader.ended:
         await reader.news.wait()
         if reader.closing:
             raise UnavailableError("The server is restarting; the run goes on.")
-        while entries := await reader.read():
+        while entries := await patiently(reader.read):
             for entry in entries:
                 yield entry
+
+
+async def patiently(asked: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Returns what is asked of Redis, of which a client waits anyway: once Redis is there."""
+    while True:
+        try:
+            return await asked()
+        except AWAY as error:
+            log.warning("Redis is away, an answer waits: %r", error)
+            await asyncio.sleep(PAUSE)
 
 
 @asynccontextmanager

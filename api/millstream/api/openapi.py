@@ -96,7 +96,7 @@ def describe(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
         operation: dict[str, Any] = {
             "summary": endpoint.summary,
             "tags": [endpoint.tag],
-            "operationId": f"{endpoint.method.lower()}_{re.sub(r'[^a-z_]+', '_', endpoint.path)}",
+            "operationId": _operation_id(endpoint),
             "parameters": [
                 {"name": name, "in": "path", "required": True,
                  "schema": {"type": "string", **({"format": "uuid"} if name[-3:] == "_id" else {})}}
@@ -128,6 +128,12 @@ def describe(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
         "paths": paths,
         "components": {"schemas": schemas},
     }
+
+
+def _operation_id(endpoint: Endpoint) -> str:
+    name = re.sub(r"[^a-z_]+", "_", endpoint.path)
+    more = "slash" if endpoint.path.endswith("}/") else ""
+    return f"{endpoint.method.lower()}_{name}{more}"
 
 
 def _query(endpoint: Endpoint, schemas: dict[str, Any], template: str) -> list[dict[str, Any]]:

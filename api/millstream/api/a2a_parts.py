@@ -1,0 +1,125 @@
+"""What messages say: parts of A2A ↔ content of LangChain messages.
+
+Files are passed on as they are; nobody fetches the URLs that they name.
+Source: a2a-protocol.org (Part); LangChain's standard content blocks.
+"""
+
+import base64
+import binascii
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+from typing import Any, Final
+
+import msgspec
+from a2a.types import a2a_pb2 as pb
+from a2a.utils.errors import ContentTypeNotSupportedError, InvalidParamsError
+from google.protobuf.json_format import MessageToDict, ParseDict
+
+MEDIA: Final = ("image", "audio", "video")
+FILES: Final = frozenset({*MEDIA, "file", "text-plain"})  # types of content blocks
+
+
+def content_of(given: pb.Message, modes: Sequence[str]) -> Any:
+    """Returns what a client says as the content of a LangChain message: a text, or blocks.
+
+    Raises InvalidParamsError for a message that says nothing, ContentTypeNotSupportedError for a part whose media
+    type is none of `modes`.
+    """
+    blocks = [_block(part, modes) for part in given.parts]
+    if not blocks:
+        raise InvalidParamsError(message="message.parts: at least one part is needed")
+    if all(block["type"] == "text" for block in blocks):
+        return "\n".join(block["text"] for block in blocks)
+    return blocks
+
+
+def _block(part: pb.Part, modes: Sequence[str]) -> dict[str, Any]:
+    kind = part.WhichOneof("content")
+    media_type = part.media_type.partition(";")[0].strip().lower()
+    if media_type and not any(fnmatchcase(media_type, mode) for mode in modes):
+        raise ContentTypeNotSupportedError(
+            message=f"message.parts: this agent takes no {part.media_type!r}, but: {', '.join(modes)}"
+        )
+    if kind == "text":
+        return {"type": "text", "text": part.text}
+    if kind == "data":
+        return {"type": "text", "text": msgspec.json.encode(data_of(part)).decode()}
+    family = media_type.partition("/")[0]
+    block: dict[str, Any] = {"type": family if family in MEDIA else "file"}
+    if part.media_type:
+        block["mime_type"] = part.media_type
+    if part.filename:
+        block["extras"] = {"filename": part.filename}
+    if kind == "url":
+        return {**block, "url": part.url}
+    if kind == "raw":
+        return {**block, "base64": base64.b64encode(part.raw).decode()}
+    raise InvalidParamsError(message="message.parts: a part needs text, data, a url or bytes")
+
+
+def data_of(part: pb.Part) -> Any:
+    """Returns the JSON value of a part; a whole number is one, though the protocol carries floats alone."""
+    return _whole(MessageToDict(part.data))
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _whole(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)
+    return value
+
+
+def data_part(value: Any) -> pb.Part:
+    """Returns a part that holds a JSON value."""
+    part = pb.Part()
+    ParseDict({"data": value}, part)
+    return part
+
+
+def parts_of(content: Any) -> list[pb.Part]:
+    """Returns the content of a LangChain message as parts; what clients can't be shown (reasoning, calls) is left out."""
+    if isinstance(content, str):
+        return [pb.Part(text=content)] if content else []
+    parts: list[pb.Part] = []
+    for part in _each(content if isinstance(content, list) else []):
+        if parts and part.HasField("text") and parts[-1].HasField("text"):
+            parts[-1].text += part.text
+        else:
+            parts.append(part)
+    return parts
+
+
+def _each(blocks: list[Any]) -> Iterator[pb.Part]:
+    for block in blocks:
+        if isinstance(block, str):
+            yield pb.Part(text=block)
+        elif not isinstance(block, dict):
+            continue
+        elif block.get("type") == "text" and isinstance(block.get("text"), str):
+            yield pb.Part(text=block["text"])
+        elif block.get("type") == "data" and "data" in block:
+            yield data_part(block["data"])
+        elif block.get("type") in FILES:
+            yield from _file(block)
+
+
+def _file(block: dict[str, Any]) -> Iterator[pb.Part]:
+    extras = block.get("extras")
+    names = (block.get("filename"), extras.get("filename") if isinstance(extras, dict) else None)
+    about: Any = {
+        "media_type": str(block.get("mime_type") or ""),
+        "filename": next((name for name in names if isinstance(name, str)), ""),
+    }
+    if isinstance(block.get("text"), str):
+        yield pb.Part(text=block["text"], **about)
+    elif isinstance(block.get("url"), str):
+        yield pb.Part(url=block["url"], **about)
+    elif isinstance(encoded := block.get("base64", block.get("data")), str):
+        try:
+            raw = base64.b64decode("".join(encoded.split()) + "==", altchars=b"-_")
+        except (binascii.Error, ValueError):
+            return
+        yield pb.Part(raw=raw, **about)

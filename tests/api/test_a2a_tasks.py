@@ -1,0 +1,305 @@
+"""Tasks of A2A: found and listed, their contexts, histories and states, and what is in their messages."""
+
+from typing import Any
+
+import httpx
+import pytest
+from a2a.types import a2a_pb2 as pb
+from a2a.utils.errors import A2AError
+from google.protobuf.json_format import MessageToDict
+
+from api.told import NOBODY, Running
+from harness.agents import agent_at, message
+from millstream.api.a2a_parts import data_of
+
+State = pb.TaskState
+TALK = "/a2a/talk"
+
+
+async def call(http: httpx.AsyncClient, method: str, agent: str = TALK, **params: Any) -> Any:
+    """Returns the answer to a call of 1.0."""
+    body = {"jsonrpc": "2.0", "id": 7, "method": method, "params": params}
+    response = await http.post(agent, json=body, headers={"A2A-Version": "1.0"})
+    assert response.status_code == 200
+    answer = response.json()
+    assert (answer["jsonrpc"], answer["id"]) == ("2.0", 7)
+    return answer
+
+
+async def say(http: httpx.AsyncClient, text: str, agent: str = TALK, **fields: Any) -> Any:
+    """Sends a message; returns the task."""
+    request = MessageToDict(message(text))["message"] | fields
+    return (await call(http, "SendMessage", agent, message=request))["result"]["task"]
+
+
+async def listed(http: httpx.AsyncClient, agent: str = TALK, **params: Any) -> Any:
+    return (await call(http, "ListTasks", agent, **params))["result"]
+
+
+def code(answer: Any) -> int:
+    return int(answer["error"]["code"])
+
+
+def ids(tasks: list[Any]) -> list[str]:
+    return [task["id"] for task in tasks]
+
+
+@pytest.fixture
+async def own(web: httpx.AsyncClient) -> Any:
+    """The path of an agent that has no tasks yet."""
+    body = {"graph_id": "talk", "name": "an agent of the test's own"}
+    assistant = (await web.post("/assistants", json=body)).json()["assistant_id"]
+    yield f"/a2a/{assistant}"
+    await web.delete(f"/assistants/{assistant}")
+
+
+# ── Listing ─────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_all_tasks_of_an_agent_a_page_at_a_time(web: httpx.AsyncClient, own: str) -> None:
+    made = [await say(web, f"hello {n}", own) for n in range(3)]
+    made.append(await say(web, "more", own, contextId=made[1]["contextId"]))
+    await say(web, "to another agent")
+    newest = ids(made)[::-1]
+    page = await listed(web, own)
+    assert ids(page["tasks"]) == newest
+    assert (page["totalSize"], page["pageSize"], page["nextPageToken"]) == (4, 4, "")
+    seen, token = [], ""
+    for size in (3, 1):
+        page = await listed(web, own, pageSize=3, pageToken=token)
+        assert (len(page["tasks"]), page["totalSize"]) == (size, 4)
+        seen += ids(page["tasks"])
+        token = page["nextPageToken"]
+        # What comes meanwhile does not move the pages that follow.
+        await say(web, "meanwhile", "/a2a/talk")
+    assert (seen, token) == (newest, "")
+    of_one = await listed(web, own, contextId=made[1]["contextId"])
+    assert ids(of_one["tasks"]) == [made[3]["id"], made[1]["id"]]
+    assert (await listed(web, own, contextId="nobody's"))["tasks"] == []
+    assert (await listed(web, own, contextId=NOBODY))["totalSize"] == 0
+
+
+async def test_tasks_by_state_and_time(web: httpx.AsyncClient, own: str) -> None:
+    done = await say(web, "hello", own)
+    failed = await say(web, "fail", own)
+    waiting = await say(web, "two questions", own)
+    states = {
+        "TASK_STATE_COMPLETED": done,
+        "TASK_STATE_FAILED": failed,
+        "TASK_STATE_INPUT_REQUIRED": waiting,
+    }
+    for state, task in states.items():
+        assert task["status"]["state"] == state
+        assert ids((await listed(web, own, status=state))["tasks"]) == [task["id"]]
+    assert (await listed(web, own, status="TASK_STATE_WORKING"))["tasks"] == []
+    since = waiting["status"]["timestamp"]
+    page = await listed(web, own, statusTimestampAfter=since)
+    assert ids(page["tasks"]) == [waiting["id"]]
+    page = await listed(web, own, statusTimestampAfter="2999-01-01T00:00:00Z")
+    assert page["totalSize"] == 0
+
+
+async def test_what_a_list_shows_of_a_task(web: httpx.AsyncClient, own: str) -> None:
+    task = await say(web, "hello", own)
+    [bare] = (await listed(web, own))["tasks"]
+    assert "artifacts" not in bare
+    assert "history" not in bare
+    [whole] = (await listed(web, own, includeArtifacts=True, historyLength=1))["tasks"]
+    assert whole["artifacts"] == task["artifacts"]
+    assert [each["parts"] for each in whole["history"]] == [[{"text": "hello!"}]]
+    asks = await say(web, "two questions", own)
+    [first, _] = (await listed(web, own, includeArtifacts=True))["tasks"]
+    assert (first["id"], first["artifacts"]) == (asks["id"], [])
+
+
+@pytest.mark.parametrize(
+    ("params", "name"),
+    [
+        ({"pageSize": 0}, "pageSize"),
+        ({"pageSize": 101}, "pageSize"),
+        ({"pageSize": -1}, "pageSize"),
+        ({"pageSize": "many"}, "pageSize"),
+        ({"pageToken": "mine"}, "pageToken"),
+        ({"pageToken": "WzEsMl0="}, "pageToken"),
+        ({"historyLength": -1}, "historyLength"),
+        ({"status": "TASK_STATE_BUSY"}, "status"),
+        ({"statusTimestampAfter": "yesterday"}, "statusTimestampAfter"),
+        ({"contextId": 7}, "contextId"),
+        ({"includeArtifacts": "yes"}, "includeArtifacts"),
+        ({"historyScope": "all"}, "historyScope"),
+    ],
+)
+async def test_what_is_refused_is_named(http: httpx.AsyncClient, params: Any, name: str) -> None:
+    refused = await call(http, "ListTasks", "/a2a/chat", **params)
+    assert code(refused) == -32602
+    assert name in refused["error"]["message"]
+
+
+# ── Contexts and histories ──────────────────────────────────────────────────────────────────
+
+
+async def test_a_context_is_called_as_its_client_calls_it(web: httpx.AsyncClient, own: str) -> None:
+    task = await say(web, "one", own, contextId="chat with Ann / 1")
+    again = await say(web, "two", own, contextId="chat with Ann / 1")
+    assert task["contextId"] == again["contextId"] == "chat with Ann / 1"
+    assert [each["parts"][0]["text"] for each in again["history"]] == ["one", "one!", "two", "two!"]
+    assert {each["contextId"] for each in again["history"]} == {"chat with Ann / 1"}
+    found = (await call(web, "GetTask", own, id=again["id"]))["result"]
+    assert found["contextId"] == "chat with Ann / 1"
+    page = await listed(web, own, contextId="chat with Ann / 1")
+    assert ids(page["tasks"]) == [again["id"], task["id"]]
+    # Another agent's context of that name is another conversation.
+    other = await say(web, "three", contextId="chat with Ann / 1")
+    assert len(other["history"]) == 2
+    mixed = "ABCDEF00-0000-4000-8000-00000000000A"
+    assert (await say(web, "x", own, contextId=mixed))["contextId"] == mixed
+
+
+async def test_a_history_of_the_task_alone(web: httpx.AsyncClient, own: str) -> None:
+    first = await say(web, "one", own)
+    second = await say(web, "two", own, contextId=first["contextId"])
+    scope = {"LangGraph-A2A-History-Scope": "task"}
+    for task, words in ((first, ["one", "one!"]), (second, ["two", "two!"])):
+        body = {"jsonrpc": "2.0", "id": 1, "method": "GetTask", "params": {"id": task["id"]}}
+        found = (await web.post(own, json=body, headers=scope)).json()["result"]
+        assert [each["parts"][0]["text"] for each in found["history"]] == words
+        assert found["artifacts"][0]["parts"] == [{"text": words[1]}]
+    whole = (await call(web, "GetTask", own, id=second["id"]))["result"]
+    assert len(whole["history"]) == 4
+    for length in (0, 1, 3, 9):
+        answer = await call(web, "GetTask", own, id=second["id"], historyLength=length)
+        shown = answer["result"].get("history", [])
+        assert shown == whole["history"][len(whole["history"]) - min(length, 4) :]
+    assert code(await call(web, "GetTask", own, id=second["id"], historyLength=-1)) == -32602
+
+
+async def test_a_task_that_is_not_answered_has_no_artifact(
+    web: httpx.AsyncClient, own: str
+) -> None:
+    first = await say(web, "one", own)
+    silent = await say(web, "say nothing", own, contextId=first["contextId"])
+    assert silent["status"]["state"] == "TASK_STATE_COMPLETED"
+    assert "artifacts" not in silent
+
+
+# ── States ──────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_two_questions_are_answered_each_by_its_id(
+    web: httpx.AsyncClient, system: Running
+) -> None:
+    agent = await agent_at(web, system.url, "talk", streaming=False)
+    [event] = [each async for each in agent.send_message(message("two questions"))]
+    asked = event.task.status.message
+    assert asked.parts[0].text.split("\n") in (["colour", "size"], ["size", "colour"])
+    questions = data_of(asked.parts[1])["interrupts"]
+    answers = {each["id"]: f"my {each['value']}" for each in questions}
+    for given in ({**answers, "another": 1}, answers):
+        part = pb.Part()
+        part.data.struct_value.update(given)
+        [event] = [
+            each
+            async for each in agent.send_message(
+                message(part, task=event.task.id, context=event.task.context_id)
+            )
+        ]
+        said = sorted(each.parts[0].text for each in event.task.history[1:])
+        if given is not answers:  # no ids of questions alone: one answer for both
+            assert said[0].startswith("colour: {")
+            [event] = [each async for each in agent.send_message(message("two questions"))]
+            questions = data_of(event.task.status.message.parts[1])["interrupts"]
+            answers |= {each["id"]: f"my {each['value']}" for each in questions}
+            for old in answers.keys() - {each["id"] for each in questions}:
+                del answers[old]
+    assert said == ["colour: my colour", "size: my size"]
+
+
+async def test_a_task_that_waits_is_cancelled(web: httpx.AsyncClient, own: str) -> None:
+    task = await say(web, "two questions", own)
+    cancelled = (await call(web, "CancelTask", own, id=task["id"]))["result"]
+    assert cancelled["status"]["state"] == "TASK_STATE_CANCELED"
+    assert code(await call(web, "CancelTask", own, id=task["id"])) == -32002
+    request = MessageToDict(message("blue"))["message"]
+    refused = await call(web, "SendMessage", own, message={**request, "taskId": task["id"]})
+    assert code(refused) == -32004
+    page = await listed(web, own, status="TASK_STATE_CANCELED")
+    assert ids(page["tasks"]) == [task["id"]]
+    # The context goes on.
+    after = await say(web, "hello", own, contextId=task["contextId"])
+    assert after["status"]["state"] == "TASK_STATE_COMPLETED"
+
+
+async def test_a_task_that_waits_is_followed_when_it_goes_on(
+    web: httpx.AsyncClient, system: Running
+) -> None:
+    agent = await agent_at(web, system.url, "talk", streaming=False)
+    [event] = [each async for each in agent.send_message(message("two questions"))]
+    watching = await agent_at(web, system.url, "talk")
+    following = watching.subscribe(pb.SubscribeToTaskRequest(id=event.task.id))
+    first = await anext(following)
+    assert first.task.status.state == State.TASK_STATE_INPUT_REQUIRED
+    answer = message("blue", task=event.task.id, context=event.task.context_id)
+    [done] = [each async for each in agent.send_message(answer)]
+    told = [each async for each in following]
+    assert told[-1].status_update.status.state == State.TASK_STATE_COMPLETED
+    assert done.task.status.state == State.TASK_STATE_COMPLETED
+    assert any(each.HasField("artifact_update") for each in told)
+
+
+async def test_a_run_that_fails_says_why(web: httpx.AsyncClient) -> None:
+    task = await say(web, "fail")
+    assert task["status"]["state"] == "TASK_STATE_FAILED"
+    assert "as asked" in task["status"]["message"]["parts"][0]["text"]
+
+
+# ── Parts ───────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_files_and_data_in_an_answer(web: httpx.AsyncClient) -> None:
+    task = await say(web, "files")
+    parts = [
+        {"text": "see here"},
+        {"url": "https://x.example/y.png", "mediaType": "image/png"},
+        {"raw": "aGk=", "mediaType": "text/csv", "filename": "a.csv"},
+        {"data": {"rows": 2.0, "share": 0.5}},
+    ]
+    assert [each["parts"] for each in task["artifacts"]] == [parts]
+    assert task["history"][-1]["parts"] == parts
+
+
+async def test_an_agent_says_which_media_types_it_takes(
+    web: httpx.AsyncClient, system: Running
+) -> None:
+    modes = {"a2a": {"input_modes": ["text/plain", "image/*"], "output_modes": ["text/plain"]}}
+    body = {"graph_id": "talk", "name": "shy", "metadata": modes}
+    assistant = (await web.post("/assistants", json=body)).json()["assistant_id"]
+    card = (await web.get(f"/a2a/{assistant}/.well-known/agent-card.json")).json()
+    assert card["defaultInputModes"] == ["text/plain", "image/*"]
+    assert card["defaultOutputModes"] == ["text/plain"]
+    request = MessageToDict(message("hello"))["message"]
+    for media_type, fits in (("image/png", True), ("IMAGE/PNG", True), ("text/csv", False)):
+        parts = [{"raw": "aGk=", "filename": "a", "mediaType": media_type}]
+        answer = await call(
+            web, "SendMessage", f"/a2a/{assistant}", message={**request, "parts": parts}
+        )
+        assert ("result" in answer) is fits
+        if not fits:
+            assert code(answer) == -32005
+            assert "text/csv" in answer["error"]["message"]
+    agent = await agent_at(web, system.url, assistant, streaming=False)
+    csv = pb.Part(raw=b"hi", media_type="text/csv")
+    with pytest.raises(A2AError, match="takes no 'text/csv'"):
+        _ = [each async for each in agent.send_message(message(csv))]
+    await web.delete(f"/assistants/{assistant}")
+
+
+async def test_a_card_is_looked_at_again_only_if_it_has_changed(http: httpx.AsyncClient) -> None:
+    path = "/a2a/chat/.well-known/agent-card.json"
+    first = await http.get(path)
+    assert "max-age" in first.headers["cache-control"]
+    again = await http.get(path, headers={"if-none-match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    other = await http.get(path, headers={"if-none-match": '"another"'})
+    assert other.json() == first.json()
+    [scope] = first.json()["capabilities"]["extensions"]
+    assert scope["params"]["values"] == ["context", "task"]
