@@ -166,7 +166,7 @@ class Client:
         run = Run(
             token=f"{self._name}.{self._count}",
             thread_id=thread_id,
-            graph=choose.choices(["walk", "trudge"], [5, 1])[0],
+            graph=choose.choices(["walk", "trudge", "poison"], [50, 10, 1])[0],
             goal=choose.randint(3, 12) if choose.random() > 0.04 else 60,
             way=way,
             cancels=set(self._loose.get(thread_id, ())),

@@ -6,6 +6,7 @@ Their input is `token` (names the run), `goal` (how many steps), and `at`: 0. Se
 
 import asyncio
 import operator
+import os
 import time
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias, TypedDict
@@ -17,6 +18,8 @@ from langgraph.graph.state import CompiledStateGraph
 
 from chaos import chain
 from chaos.witness import note
+
+POISONED = 86  # the exit status of a process that the graph `poison` ended
 
 Graph: TypeAlias = CompiledStateGraph[Any, Any, Any, Any]
 
@@ -76,6 +79,14 @@ def _blocking_step(state: State, config: RunnableConfig) -> State:
     return _leave(state, item)
 
 
+async def _poisonous_step(state: State, config: RunnableConfig) -> State:
+    """The same, but in the middle of the run it ends the process that it runs in."""
+    if state["at"] == state["goal"] // 2:
+        await asyncio.sleep(config["configurable"]["delay"])  # others begin beside it
+        os._exit(POISONED)
+    return await _step(state, config)
+
+
 def _more(state: State) -> str:
     return "step" if state["at"] < state["goal"] else END
 
@@ -90,3 +101,4 @@ def _graph(step: Any) -> Graph:
 
 walk = _graph(_step)
 trudge = _graph(_blocking_step)
+poison = _graph(_poisonous_step)

@@ -165,6 +165,10 @@ def _its_end(run: Run, history: History) -> Iterator[tuple[str, str]]:
     elif status not in ENDED:
         yield "lost runs", f"it is still {status}"
         return
+    elif run.graph == "poison" and status == "success":
+        yield "failed runs", "it ends its process, and it ended as success"
+    elif run.graph == "poison" and status == "error" and "AttemptsExhausted" in history.error:
+        pass  # it was given up, as it should be
     elif status in ("error", "timeout"):
         yield "failed runs", f"it ended as {status}: {history.error}"
     elif status == "interrupted" and not (run.cancels or run.leaves):

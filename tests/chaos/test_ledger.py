@@ -73,6 +73,19 @@ def test_a_later_attempt_may_show_events_again() -> None:
     assert accounts.ended == {"success": 1}
 
 
+def poisoned(status: str, error: str) -> tuple[Run, History]:
+    """A run of the graph `poison` that ended so."""
+    run = follower(None, refused=True)
+    run.graph = "poison"
+    ended = history(metadata(1), ("end", {"status": status}), status=status)
+    ended.error = error
+    return run, ended
+
+
+def test_poison_that_is_given_up_is_no_fault() -> None:
+    assert judge(*poisoned("error", '{"error":"AttemptsExhausted"}'), {}) == []
+
+
 WRONG: dict[str, tuple[str, Callable[[], tuple[Run, History | None]]]] = {
     "Redis holds nothing": ("lost runs", lambda: (follower(WHOLE), None)),
     "it is still running": (
@@ -83,6 +96,11 @@ WRONG: dict[str, tuple[str, Callable[[], tuple[Run, History | None]]]] = {
     "it failed": (
         "failed runs",
         lambda: (follower(None, refused=True), history(("end", {"status": "error"}), status="error")),
+    ),
+    "poison came through": ("failed runs", lambda: poisoned("success", "")),
+    "poison failed in another way": (
+        "failed runs",
+        lambda: poisoned("error", '{"error":"ValueError"}'),
     ),
     "nobody cancelled it": (
         "failed runs",

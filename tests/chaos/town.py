@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from chaos.graphs import POISONED
 from chaos.ledger import Ledger
 from harness.gate import Gate
 from harness.processes import Process
@@ -25,7 +26,7 @@ LEASE = 1.0  # s
 LEAVES_WITHIN = 20.0  # s from SIGTERM on
 ENV = {
     "LEASE_SECS": str(LEASE),
-    "RUN_MAX_ATTEMPTS": "1000",  # with a kill every 2 s, three attempts are soon used up
+    "RUN_MAX_ATTEMPTS": "5",
     "BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS": "1",
     "KEEPALIVE_INTERVAL_SECS": "0.5",
     "N_JOBS_PER_WORKER": "10",
@@ -157,8 +158,9 @@ class Town:
     def _bury(self, post: Post) -> None:
         process = post.process
         self.gone.append(process)
-        if not post.struck and process.ready:
-            status = process.process.returncode
+        status = process.process.returncode
+        poisoned = status == POISONED and post.gate is None
+        if not (post.struck or poisoned) and process.ready:
             last = "\n".join(process.lines[-12:])
             self.ledger.fault("fallen processes", f"{post.name} fell by itself ({status}):\n{last}")
         self.replace(post)
