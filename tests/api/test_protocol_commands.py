@@ -69,7 +69,22 @@ async def test_a_run_on_a_busy_thread_waits_or_does_as_it_is_told(
         assert "already running" in reply["message"]
         await start(http, thread, "steps", multitask_strategy="interrupt")
         await following.ended(3)
-    assert sorted(following.ends) == ["completed", "completed", "failed"]
+    assert following.ends == ["failed", "failed", "completed"]  # in the order of their turns
+
+
+async def test_an_answer_is_taken_while_a_run_is_due_later(
+    http: httpx.AsyncClient, thread: str
+) -> None:
+    """A new run that asks to be alone is refused then; an answer takes nothing from the other."""
+    interrupt_id = await paused(http, thread)
+    later = await start(http, thread, "approval", after_seconds=600)
+    refused = {"assistant_id": "steps", "multitask_strategy": "reject"}
+    reply = await send(http, thread, {"id": 1, "method": "run.start", "params": refused})
+    assert "already running" in reply["message"]
+    values = await goes_on(http, thread, interrupt_id=interrupt_id, response="yes")
+    assert values["answer"] == "yes"
+    assert (await http.get(f"/threads/{thread}/runs/{later}")).json()["status"] == "pending"
+    await http.post(f"/threads/{thread}/runs/{later}/cancel")
 
 
 @pytest.mark.parametrize(

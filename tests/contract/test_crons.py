@@ -1,6 +1,7 @@
 """A due time of a cron has one run, over any number of workers; what is changed is what was read."""
 
 import asyncio
+import sys
 from collections import Counter
 from typing import Any
 
@@ -211,17 +212,34 @@ async def test_a_busy_thread(any_redis: Client, strategy: str) -> None:
     assert cancel == (strategy if strategy in ("interrupt", "rollback") else None)
 
 
-async def test_a_run_that_nobody_holds_is_ended_by_the_one_that_displaces_it(
-    any_redis: Client,
+@pytest.mark.parametrize("most", [0, 100])
+async def test_runs_that_nobody_holds_are_ended_by_the_one_that_displaces_them(
+    any_redis: Client, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """In the script that fires, or right after it if they are too many for it."""
+    monkeypatch.setattr(sys.modules["millstream.shared.scripts.admit"], "MOST_ENDED", most)
     first = await admit(any_redis)
+    second = await admit(any_redis, a_spec(first.thread_id))
+    later = await admit(any_redis, a_spec(first.thread_id), delay_ms=60_000)
     record = await a_cron(any_redis, first.thread_id, strategy="interrupt")
     await make_due(any_redis, record)
     assert await fire(any_redis) == {"admitted": 1}
-    ended = await runs.get_run(any_redis, first.thread_id, first.run_id)
-    assert ended.status is RunStatus.INTERRUPTED
+    for spec in (first, second, later):
+        ended = await runs.get_run(any_redis, spec.thread_id, spec.run_id)
+        assert ended.status is RunStatus.INTERRUPTED
     [run] = await fired(any_redis)
     assert (await thread_of(any_redis, first))["active"] == run.spec.run_id
+
+
+async def test_a_run_that_is_due_later_has_a_time_with_reject_passed_over(
+    any_redis: Client,
+) -> None:
+    later = await admit(any_redis, delay_ms=60_000)
+    record = await a_cron(any_redis, later.thread_id, strategy="reject")
+    await make_due(any_redis, record)
+    assert await fire(any_redis) == {"busy": 1}
+    assert await score(any_redis, record) == record.due_ms
+    await end_pending(any_redis, later)
 
 
 async def test_without_room_it_waits_for_its_next_try(any_redis: Client) -> None:

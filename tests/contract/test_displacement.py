@@ -1,6 +1,5 @@
 """`interrupt` and `rollback` displace every run of the thread that is pending or running, in one step."""
 
-import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -35,7 +34,6 @@ from millstream.shared.errors import ConflictError, FencedError
 from millstream.shared.lifecycle import Cause
 from millstream.shared.redis import Client
 from millstream.shared.scripts import Claim
-from millstream.shared.scripts.admit import MOST_ENDED
 from millstream.shared.threads import new_thread_fields
 from millstream.shared.wire import RunSpec
 
@@ -289,91 +287,6 @@ async def test_what_is_no_ticket_or_has_no_record_is_dropped(
     assert await waiting(any_redis, first.thread_id) == []
     assert await status(any_redis, lost) == "gone"
     await take(any_redis, newest)
-
-
-# ── more than one script ends ────────────────────────────────────────────────────────────────
-
-
-async def crowded(redis: Client, action: str) -> tuple[list[RunSpec], RunSpec, list[bytes]]:
-    """Displaces more runs than one script ends; returns them, the new run, and what is left."""
-    thread = new_id()
-    first = await admit(redis, a_spec(thread))
-    others = [await admit(redis, a_spec(thread, kwargs=HOOK)) for _ in range(MOST_ENDED + 1)]
-    later = await admit(redis, a_spec(thread), delay_ms=60_000)
-    newest = a_spec(thread, strategy=action)
-    _, left = await scripts.admit(redis, newest, delay_ms=0, new_thread=None, stream_ttl=STREAM_TTL)
-    return [first, *others, later], newest, left
-
-
-@pytest.mark.parametrize("action", ACTIONS)
-async def test_what_the_admission_leaves_to_its_caller_no_claim_can_take(
-    any_redis: Client, action: str
-) -> None:
-    displaced, newest, left = await crowded(any_redis, action)
-    assert [t.decode().split()[0] for t in left] == [job(s) for s in displaced[MOST_ENDED:]]
-    for spec in displaced[MOST_ENDED:]:
-        assert await status(any_redis, spec) == "pending"
-        assert (await record(any_redis, spec))["cancel"] == action
-        assert await try_claim(any_redis, spec) is None
-    assert set(await queued(any_redis)) == {job(newest)}
-    assert await waiting(any_redis, newest.thread_id) == []
-
-    claim = await take(any_redis, newest)  # it need not wait for them
-    done = await scripts.end_displaced(any_redis, newest.thread_id, left, stream_ttl=STREAM_TTL)
-    assert done == len(left)
-    ended = "gone" if action == "rollback" else "interrupted"
-    assert {await status(any_redis, spec) for spec in displaced} == {ended}
-    before = await dump(any_redis)
-    assert not await scripts.end_displaced(any_redis, newest.thread_id, left, stream_ttl=STREAM_TTL)
-    assert await dump(any_redis) == before
-    await end(any_redis, claim)
-    assert await any_redis.scard(keys.live()) == 0  # type: ignore[misc]
-    assert await any_redis.zcard(keys.deliveries()) == MOST_ENDED + 1
-    ids = await positions(any_redis, [*displaced, newest])
-    assert len(set(ids)) == len(ids)
-
-
-async def test_of_fifty_contenders_each_run_that_was_left_is_ended_once(
-    any_redis: Client,
-) -> None:
-    displaced, newest, left = await crowded(any_redis, "interrupt")
-    done = await asyncio.gather(
-        *(
-            scripts.end_displaced(any_redis, newest.thread_id, left, stream_ttl=STREAM_TTL)
-            for _ in range(50)
-        ),
-        *(try_claim(any_redis, spec) for spec in displaced[MOST_ENDED:]),
-    )
-    assert [claim for claim in done[50:] if claim is not None] == []
-    assert sum(n for n in done[:50] if isinstance(n, int)) == len(left)
-    for spec in displaced:
-        assert [name for name, _ in await events_of(any_redis, spec)] == ["end"]
-
-
-async def test_what_is_no_displaced_run_is_passed_over(any_redis: Client) -> None:
-    claim = await running(any_redis)
-    pending = await admit(any_redis, a_spec(claim.spec.thread_id))
-    before = await dump(any_redis)
-    tickets = [
-        keys.ticket(spec.thread_id, spec.run_id, spec.queue).encode()
-        for spec in (claim.spec, pending, a_spec(pending.thread_id))
-    ]
-    done = await scripts.end_displaced(
-        any_redis, pending.thread_id, [b"junk", *tickets], stream_ttl=STREAM_TTL
-    )
-    assert done == 0
-    assert await dump(any_redis) == before
-
-
-@pytest.mark.parametrize("action", ACTIONS)
-async def test_the_reaper_ends_them_if_the_caller_died(any_redis: Client, action: str) -> None:
-    displaced, newest, left = await crowded(any_redis, action)
-    done = await repair.repair_runs(any_redis, lease_ms=LEASE_MS, stream_ttl=STREAM_TTL)
-    assert done == {"cancelled": len(left)}
-    ended = "gone" if action == "rollback" else "interrupted"
-    assert {await status(any_redis, spec) for spec in displaced} == {ended}
-    assert await waiting(any_redis, newest.thread_id) == []
-    await end(any_redis, await take(any_redis, newest))
 
 
 # ── stale workers ────────────────────────────────────────────────────────────────────────────

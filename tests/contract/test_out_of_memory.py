@@ -12,6 +12,7 @@ from contract.builders import (
     dump,
     end,
     end_pending,
+    make_due,
     record,
     renew,
     running,
@@ -19,7 +20,7 @@ from contract.builders import (
     write,
 )
 from millstream.cli.embedded import EmbeddedRedis
-from millstream.shared import runs, scripts, threads
+from millstream.shared import keys, runs, scripts, threads
 from millstream.shared.redis import Client, connect
 from millstream.shared.threads import new_thread_fields
 
@@ -49,11 +50,18 @@ async def fill(redis: Client) -> None:
 async def test_nothing_new_begins_and_nothing_is_half_written(redis: Client) -> None:
     spec = await admit(redis)
     claim = await running(redis)
+    later = await admit(redis, delay_ms=60_000)
+    await make_due(redis, later)
     await fill(redis)
     before = await dump(redis)
     new = a_spec()
     with pytest.raises(OutOfMemoryError):
         await scripts.admit(redis, new, stream_ttl=60, delay_ms=0, new_thread=new_thread_fields({}))
+    displacing = a_spec(spec.thread_id, strategy="rollback")
+    with pytest.raises(OutOfMemoryError):
+        await scripts.admit(redis, displacing, delay_ms=0, new_thread=None, stream_ttl=60)
+    with pytest.raises(OutOfMemoryError):
+        await try_claim(redis, later)
     with pytest.raises(OutOfMemoryError):
         await threads.create_thread(redis, None, {}, if_exists="raise")
     with pytest.raises(OutOfMemoryError):
@@ -71,7 +79,11 @@ async def test_leases_hold_and_runs_end(redis: Client) -> None:
     cancelled = await running(redis)
     handed = await running(redis)
     pending = await admit(redis)
+    marked = await admit(redis)
+    await scripts.cancel(redis, marked.thread_id, marked.run_id, "interrupt")
+    ticket = keys.ticket(marked.thread_id, marked.run_id, marked.queue).encode()
     await fill(redis)
+    assert await scripts.end_displaced(redis, marked.thread_id, [ticket], stream_ttl=60) == 1
     assert await renew(redis, claim) == "held"
     assert await end(redis, claim, events=["values", "{}"], output=b"{}") == "success"
     spec = cancelled.spec

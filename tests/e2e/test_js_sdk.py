@@ -142,3 +142,19 @@ async def test_state_history_and_forks(streams: Yard) -> None:
     assert seen["runs"] == [{"status": "success"}]
     statuses = {what: error["status"] for what, error in seen["errors"].items()}
     assert statuses == {"node": 400, "thread": 404, "checkpoint": 422}
+
+
+@pytest.mark.usefixtures("modules")
+@pytest.mark.parametrize("strategy", ["interrupt", "rollback"])
+async def test_of_three_quick_messages_the_newest_is_answered(streams: Yard, strategy: str) -> None:
+    seen = await node("double_text.mjs", streams.url, strategy)
+    assert [end["event"] for end in seen["ends"]] == ["end"] * 3
+    ends = [end["data"]["status"] for end in seen["ends"]]
+    assert ends == ["interrupted", "interrupted", "success"]
+    left = "gone" if strategy == "rollback" else "interrupted"
+    assert seen["statuses"] == [left, left, left, "success"]
+    said = [message["content"] for message in seen["values"]["messages"]]
+    assert said[-2:] == ["three", "The quick brown"]
+    if strategy == "rollback":
+        assert len(said) == 2
+    assert seen["status"] == "idle"

@@ -1,5 +1,6 @@
 """langgraph_sdk as its users have it: every call that Millstream answers."""
 
+import asyncio
 import uuid
 import warnings
 from collections.abc import AsyncIterator
@@ -16,7 +17,7 @@ from langgraph_sdk.errors import (
     NotFoundError,
     UnprocessableEntityError,
 )
-from langgraph_sdk.schema import RunCreateMetadata, StreamMode, StreamPart
+from langgraph_sdk.schema import MultitaskStrategy, RunCreateMetadata, StreamMode, StreamPart
 
 from conftest import System
 from e2e.proxy import CuttingProxy
@@ -201,6 +202,41 @@ async def test_cancel(client: LangGraphClient, thread: str, wait: bool) -> None:
     assert (await client.runs.get(thread, run_id))["status"] == "interrupted"
     with pytest.raises(NotFoundError):
         await client.runs.cancel(thread, run_id)
+
+
+@pytest.mark.parametrize("strategy", ["interrupt", "rollback"])
+async def test_of_three_quick_messages_the_newest_is_answered(
+    client: LangGraphClient, thread: str, strategy: MultitaskStrategy
+) -> None:
+    """As a chat window sends them; a reminder that is due later goes too."""
+    later = (await client.runs.create(thread, "chat", input=HELLO, after_seconds=600))["run_id"]
+    runs = [later]
+    following = []
+    for said, tokens in (("one", 500), ("two", 500), ("three", 3)):
+        created: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        message: Any = {"messages": [{"role": "user", "content": said}]}
+        stream = client.runs.stream(
+            thread,
+            "chat",
+            input=message,
+            config=knobs(tokens=tokens, delay=0.05),
+            multitask_strategy=strategy,
+            on_run_created=lambda ids, created=created: created.set_result(ids["run_id"]),
+        )
+        following.append(asyncio.create_task(collect(stream)))
+        runs.append(await asyncio.wait_for(created, 10))
+    ends = [(await each)[-1] for each in following]
+    assert [end.event for end in ends] == ["end"] * 3
+    assert [end.data["status"] for end in ends] == ["interrupted", "interrupted", "success"]
+    statuses = {run["run_id"]: run["status"] for run in await client.runs.list(thread)}
+    left = "gone" if strategy == "rollback" else "interrupted"
+    assert [statuses.get(run, "gone") for run in runs] == [left, left, left, "success"]
+    values = (await client.threads.get_state(thread))["values"]
+    assert isinstance(values, dict)
+    said_at_last = [message["content"] for message in values["messages"]]
+    assert said_at_last[-2:] == ["three", "The quick brown"]
+    assert len(said_at_last) == 2 or strategy == "interrupt"
+    assert (await client.threads.get(thread))["status"] == "idle"
 
 
 async def test_interrupt_and_resume(client: LangGraphClient, thread: str) -> None:
