@@ -194,6 +194,17 @@ def test_natural_names_lead_to_the_module_also_before_it_is_loaded(tmp_path: Pat
     assert importlib.reload(natural) is natural
 
 
+def test_a_file_that_is_gone_is_no_other_module(tmp_path: Path) -> None:
+    write(tmp_path, {"calendar.py": VALUE.format(word="w"), "src/json.py": VALUE.format(word="w")})
+    load(tmp_path, ["./calendar.py:State", "./src/json.py:State"], [".", "./src"])
+    opened(tmp_path, [".", "./src"], [])
+    for file in ("calendar", "src/json"):
+        (tmp_path / f"{file}.py").unlink()
+        importlib.invalidate_caches()
+        with pytest.raises(ModuleNotFoundError):
+            importlib.import_module(f"millstream_project.{file.replace('/', '.')}")
+
+
 def test_modules_that_import_each_other(tmp_path: Path) -> None:
     write(
         tmp_path,

@@ -1,6 +1,12 @@
 """The quick serializer stores and gives back what LangGraph's own does, under the same allow-list."""
 
-from typing import Any
+import json
+import pickle
+import sys
+from collections import deque
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, NamedTuple
 
 import ormsgpack
 import pytest
@@ -14,7 +20,12 @@ from langchain_core.messages import (
 )
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.jsonplus import EXT_PYDANTIC_V2, JsonPlusSerializer
+from langgraph.types import Interrupt, Send
+from pydantic import BaseModel, create_model
+from pydantic.v1 import BaseModel as OldModel
 
+from millstream.worker.checkpoints import serializer
+from millstream.worker.checkpoints.classes import ClassNotFoundError
 from millstream.worker.checkpoints.serializer import MESSAGES, MessageSerializer
 from worker.kinds import Address
 
@@ -59,9 +70,6 @@ ODD = [
     human({"content": "a"}, "model_validate"),
     human({"content": "a"}, "more", "model_validate_json"),
     human({"content": "a"}, 1),
-    extension(HumanMessage.__module__, "NoMessage", {"content": "a"}, "model_validate_json"),
-    extension("m" * 300, "n", {}, "model_validate_json"),
-    extension("m", "n" * 40, {}, "model_validate_json"),
     extension("model_validate_json"),
     extension(),
     ormsgpack.packb(ormsgpack.Ext(EXT_PYDANTIC_V2, b"\x94\xd9")),
@@ -127,3 +135,126 @@ def test_encrypted_messages_are_read() -> None:
     assert b"within" not in stored[1]
     plain = JsonPlusSerializer()
     assert repr(serde.loads_typed(stored)) == repr(plain.loads_typed(plain.dumps_typed(GIVEN)))
+
+
+# ── Classes that are missing ────────────────────────────────────────────────────────────────
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+class Pair(NamedTuple):
+    one: int
+    two: Colour
+
+
+@dataclass
+class Plan:
+    steps: list[str]
+    within: Any = None
+
+
+class Model(BaseModel):
+    a: int = 1
+    any: Any = None
+
+
+class Old(OldModel):
+    a: int = 1
+
+
+KINDS: list[Any] = [
+    Colour.RED, Pair(1, Colour.RED), Plan(["s"]), Model(), Old(), Plan(["s"], Plan([])), {Colour.RED},
+    HumanMessage("m", additional_kwargs={"p": Colour.RED}), {"k": [[Model(any=Colour.RED)]]},
+    Send("node", Plan([])), Interrupt(value=Plan([]), id="i"),
+    ToolMessage("t", tool_call_id="c", artifact=deque([Colour.RED])),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", KINDS, ids=lambda value: str(type(value)))
+@pytest.mark.parametrize("gone", ["class", "module"])
+def test_an_object_comes_back_or_is_an_error(
+    value: Any, gone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serde = MessageSerializer()
+    stored = serde.dumps_typed(value)
+    assert stored == JsonPlusSerializer().dumps_typed(value)
+    assert repr(serde.loads_typed(stored)) == repr(value)
+    names = {"Colour", "Pair", "Plan", "Model", "Old"}
+    if gone == "class":
+        for name in names:
+            monkeypatch.delattr(sys.modules[__name__], name)
+    else:
+        moved = __name__[:-1] + "0"  # of the same length
+        stored = (stored[0], stored[1].replace(__name__.encode(), moved.encode()))
+    monkeypatch.setattr(serializer, "FOUND", set())
+    with pytest.raises(ClassNotFoundError) as caught:
+        serde.loads_typed(stored)
+    assert any(f"A stored {name} can't be read" in str(caught.value) for name in names)
+    assert "leave its old name behind" in str(caught.value)
+    strict = MessageSerializer(allowed_msgpack_modules=None)  # by which it is nothing but data
+    assert shown(strict.loads_typed(stored)) == shown(
+        JsonPlusSerializer(allowed_msgpack_modules=None).loads_typed(stored)
+    )
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        extension(HumanMessage.__module__, "NoMessage", {"content": "a"}, "model_validate_json"),
+        extension("m" * 300, "n", {}, "model_validate_json"),
+        extension("m", "n" * 40, {}, "model_validate_json"),
+    ],
+)
+def test_a_name_of_any_length_is_looked_up(packed: bytes) -> None:
+    for _ in range(2):
+        with pytest.raises(ClassNotFoundError, match="can't be read"):
+            MessageSerializer().loads_typed(("msgpack", packed))
+
+
+def test_a_class_that_no_name_leads_to_is_stored_as_plain_data(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    @dataclass
+    class Plan:  # not the one of the module
+        steps: list[str]
+        colour: Colour
+
+    class Outer:
+        class Kind(Enum):
+            ONE = "one"
+
+    serde = MessageSerializer()
+    value = [
+        Plan(["s"], Colour.RED),
+        Plan([], Colour.RED),
+        Outer.Kind.ONE,
+        create_model("Made", a=(int, 1))(),
+    ]
+    loaded = serde.loads_typed(serde.dumps_typed(value))
+    assert loaded == [
+        {"steps": ["s"], "colour": Colour.RED}, {"steps": [], "colour": Colour.RED}, "one", {"a": 1},
+    ]  # fmt: skip
+    assert [message.split(" are stored")[0].rpartition(".")[2] for message in caplog.messages] == [
+        "Plan", "Kind", "Made",
+    ]  # fmt: skip
+
+
+def test_pickles_and_old_json_are_as_strict(monkeypatch: pytest.MonkeyPatch) -> None:
+    serde = MessageSerializer(pickle_fallback=True, allowed_json_modules=True)
+    given = ("pickle", pickle.dumps([Plan([]), Colour.RED]))
+    old = (
+        "json",
+        json.dumps(
+            {"lc": 2, "type": "constructor", "id": [__name__, "Plan"], "kwargs": {"steps": []}}
+        ).encode(),
+    )
+    assert serde.loads_typed(given) == [Plan([]), Colour.RED]
+    assert serde.loads_typed(old) == Plan([])
+    with pytest.raises(NotImplementedError):
+        MessageSerializer().loads_typed(given)
+    monkeypatch.delattr(sys.modules[__name__], "Plan")
+    for stored in (given, old):
+        with pytest.raises(ClassNotFoundError, match="A stored Plan can't be read"):
+            serde.loads_typed(stored)

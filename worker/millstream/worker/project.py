@@ -1,7 +1,7 @@
 """What a worker reads of langgraph.json. Source: the LangGraph CLI's configuration file."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -32,6 +32,34 @@ class CheckpointerTtl(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sweep_limit: Annotated[int, msgspec.Meta(gt=0)] = 1000
 
 
+class SerdeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`checkpointer.serde` of langgraph.json: of which classes stored objects may be."""
+
+    # [module, …, name] each; true: all; null: LangGraph's own alone
+    allowed_msgpack_modules: list[list[str]] | bool | None = True
+    allowed_json_modules: list[list[str]] | bool | None = None
+    pickle_fallback: bool = False  # for what LangGraph's serializer does not know
+
+    def arguments(self) -> dict[str, Any]:
+        """Returns what a JsonPlusSerializer is made with."""
+        return {
+            "allowed_msgpack_modules": _pairs(self.allowed_msgpack_modules),
+            "allowed_json_modules": _pairs(self.allowed_json_modules, parts=True),
+            "pickle_fallback": self.pickle_fallback,
+        }
+
+
+def _pairs(
+    given: list[list[str]] | bool | None, *, parts: bool = False
+) -> list[tuple[str, ...]] | Literal[True] | None:
+    """Returns an allow-list as LangGraph takes it: (module, name), for JSON each part of the module by itself."""
+    if isinstance(given, bool) or given is None:
+        return True if given else None
+    return [
+        tuple(entry) if parts else (".".join(entry[:-1]), entry[-1]) for entry in given if entry
+    ]
+
+
 class CheckpointerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`checkpointer` of langgraph.json.
 
@@ -40,6 +68,8 @@ class CheckpointerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
     ttl: CheckpointerTtl | None = None
     path: str | None = None  # './file.py:name' of a checkpointer of the user's own
+    serde: SerdeConfig | None = None
+    backend: Literal["default", "custom"] | None = None  # which `path` tells already
 
 
 class WebhookUrls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

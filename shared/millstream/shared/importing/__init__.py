@@ -1,6 +1,6 @@
 """The modules of a project: what they are called, how they are found, objects in them."""
 
 from millstream.shared.importing.objects import load_object
-from millstream.shared.importing.project import ProjectModules, opened
+from millstream.shared.importing.project import ProjectModules, homonyms, opened, place_of
 
-__all__ = ["ProjectModules", "load_object", "opened"]
+__all__ = ["ProjectModules", "homonyms", "load_object", "opened", "place_of"]

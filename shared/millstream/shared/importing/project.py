@@ -219,9 +219,10 @@ class ProjectModules(MetaPathFinder):
     def _find_in_namespace(self, name: str, path: Path) -> ModuleSpec | None:
         """Returns what another root has in a package without `__init__.py`, of which this is a part."""
         root = self._root_of(path)
-        if root is None or is_package(path.parent):
+        parts = path.relative_to(root).parts if root is not None else ()
+        if len(parts) < 2 or parts[0] not in self._shared or is_package(path.parent):
             return None
-        natural = ".".join(path.relative_to(root).parts)
+        natural = ".".join(parts)
         try:
             importlib.import_module(natural)
         except ModuleNotFoundError as error:
@@ -304,6 +305,19 @@ def opened(folder: Path, dependencies: list[str], files: list[str]) -> ProjectMo
     _opened = ProjectModules(folder, dependencies, files)
     sys.meta_path.insert(_before_paths(), _opened)
     return _opened
+
+
+def homonyms(module: str) -> list[str]:
+    """Returns the places between which the name of a module leaves the choice in the open project."""
+    return _opened.homonyms(module.partition(".")[0]) if _opened is not None else []
+
+
+def place_of(module: str) -> str | None:
+    """Returns the file that a module named by its path lies in, from the folder of langgraph.json."""
+    if _opened is None or module.partition(".")[0] != RESERVED:
+        return None
+    path = os.path.relpath(reserved_path(module, _opened.folder), _opened.folder)
+    return path if path.endswith(".py") else f"{path}.py"
 
 
 def modules_of(folder: Path) -> ProjectModules:

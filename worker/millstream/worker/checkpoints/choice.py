@@ -2,6 +2,7 @@
 
 import importlib.util
 import inspect
+import logging
 from collections.abc import AsyncIterator
 from contextlib import (
     AbstractAsyncContextManager,
@@ -25,7 +26,9 @@ from millstream.shared.settings import Settings
 from millstream.worker.checkpoints.foreign import ShieldedSaver
 from millstream.worker.checkpoints.saver import FencedSaver, Guard
 from millstream.worker.checkpoints.serializer import MessageSerializer
-from millstream.worker.project import CheckpointerConfig
+from millstream.worker.project import CheckpointerConfig, SerdeConfig
+
+log = logging.getLogger(__name__)
 
 SETUP_SECONDS: Final = 60.0  # that one worker may take to create the library's indexes
 
@@ -103,8 +106,12 @@ async def open_checkpointing(
     Raises SettingError that says what is missing or contradicts itself.
     """
     if config.path is None and settings.checkpointer == "millstream":
-        yield FencedCheckpoints(redis, serializer(settings))
+        yield FencedCheckpoints(redis, serializer(settings, config.serde))
         return
+    if config.serde is not None:
+        log.warning(
+            "checkpointer.serde of langgraph.json has no effect: it is Millstream's own checkpointer's."
+        )
     if config.ttl is not None:
         raise SettingError(
             "checkpointer.ttl of langgraph.json is kept by Millstream's own checkpointer alone: "
@@ -122,18 +129,17 @@ async def open_checkpointing(
             yield ForeignCheckpoints(await _own_saver(config.path, folder, stack))
 
 
-def serializer(settings: Settings) -> SerializerProtocol | None:
-    """Returns the serializer that encrypts, or None where no key is set."""
+def serializer(settings: Settings, serde: SerdeConfig | None) -> SerializerProtocol:
+    """Returns the serializer that langgraph.json asks for; it encrypts where a key is set."""
+    inner = MessageSerializer(**(serde.arguments() if serde is not None else {}))
     if not settings.aes_key:
-        return None
+        return inner
     if importlib.util.find_spec("Crypto") is None:
         raise SettingError(
             "LANGGRAPH_AES_KEY is set, and the package that encrypts is missing: "
             'pip install "millstream[encryption]"'
         )
-    return EncryptedSerializer.from_pycryptodome_aes(
-        MessageSerializer(), key=settings.aes_key.encode()
-    )
+    return EncryptedSerializer.from_pycryptodome_aes(inner, key=settings.aes_key.encode())
 
 
 async def _library_saver(redis: Client, settings: Settings) -> BaseCheckpointSaver[Any]:
