@@ -24,7 +24,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 
 def test_the_wheel_holds_all_three_roots_and_nothing_else(wheel: zipfile.ZipFile) -> None:
     names = [name for name in wheel.namelist() if ".dist-info/" not in name]
-    assert {name.split("/")[1] for name in names} == {"api", "worker", "shared", "cli"}
+    own = {name for name in names if name.startswith("millstream/")}
+    assert {name.split("/")[1] for name in own} == {"api", "worker", "shared", "cli"}
+    assert {*names} - own == {"millstream_project/__init__.py"}
     assert {Path(name).suffix for name in names} <= {".py", ".lua", ".typed"}
 
 

@@ -221,6 +221,22 @@ def test_dependencies(tmp_path: Path) -> None:
     assert sys.path == before + [str(folder) for folder in own]
 
 
+def test_processes_that_a_project_starts_find_its_files(tmp_path: Path) -> None:
+    pool = """
+from multiprocessing import get_context
+
+def double(n):
+    return 2 * n
+
+def outside(n):
+    with get_context("spawn").Pool(1) as pool:
+        return pool.apply(double, (n,))
+"""
+    write(tmp_path, "src/my-agent.py", pool + GRAPHS)
+    load(config_file(tmp_path, {"g": "./src/my-agent.py:compiled"}))
+    assert load_object("./src/my-agent.py:outside", tmp_path, "graph")(4) == 8
+
+
 # ── As others write it ──────────────────────────────────────────────────────────────────────
 
 

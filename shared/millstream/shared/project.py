@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 Content = TypeVar("Content")
 
 CONFIG: Final = "langgraph.json"
+ENTERED: Final = "MILLSTREAM_ENTERED"  # tells the children of this process which project it is
 EXAMPLE: Final = """\
 {
   "dependencies": ["."],
@@ -100,6 +101,7 @@ def enter(path: Path) -> list[str]:
         raise SettingError(f"{path}: `dependencies` must be a list of packages and folders.")
     notes = [*_apply_env(path, content.get("env"), folder), *_unserved(content)]
     opened(folder, local_dependencies(content), named_files(content))
+    os.environ[ENTERED] = os.path.abspath(path)
     return notes
 
 

@@ -1,0 +1,13 @@
+"""The modules of a project that are called by their path, in processes which a project's code starts.
+
+API and workers find them by themselves. A child that Python starts anew (multiprocessing's `spawn`) knows only its
+import path: it comes here when it unpickles a function of a graph's file. See docs/decisions/0027.
+"""
+
+import os
+from pathlib import Path
+
+from millstream.shared.project import ENTERED, enter
+
+if ENTERED in os.environ:
+    enter(Path(os.environ[ENTERED]))
