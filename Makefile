@@ -1,7 +1,7 @@
 # Everything a checkout needs: `make dev` and `make test` set themselves up on a fresh machine.
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev test property lint bench chaos lock clean
+.PHONY: help install dev test property lint bench chaos differential lock clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
@@ -15,7 +15,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --no-config --universal --python-version
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header $(ARGS)
 
 help:  ## List these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(INSTALLED)  ## Create .venv and install everything from the hash lock
 
@@ -40,6 +40,9 @@ bench: $(INSTALLED)  ## Measure latency, throughput and CPU per run
 
 chaos: $(INSTALLED)  ## Kill, freeze and cut everything for 10 minutes; fails on any loss (ARGS="--seed 7")
 	PYTHONPATH=tests $(BIN)/python -m chaos $(ARGS)
+
+differential: $(INSTALLED)  ## Compare with another server of the API (REFERENCE=URL, ARGS="--only sends")
+	PYTHONPATH=tests $(BIN)/python -m differential --reference "$(REFERENCE)" $(ARGS)
 
 lock: $(BIN)/uv  ## Write the lock files anew (ARGS="--upgrade" for newer versions)
 	$(COMPILE) pyproject.toml --all-extras --group dev --output-file requirements.lock

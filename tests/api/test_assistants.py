@@ -363,7 +363,7 @@ async def test_schemas(http: httpx.AsyncClient) -> None:
     assert shown["graph_id"] == "steps"
     for name in ("input_schema", "output_schema", "state_schema"):
         assert shown[name]["properties"]["items"]["type"] == "array", name
-    assert (shown["config_schema"], shown["context_schema"]) == (None, None)
+    assert (shown["config_schema"], shown["context_schema"]) == ({}, None)
 
 
 async def test_schemas_of_a_context(web: httpx.AsyncClient) -> None:

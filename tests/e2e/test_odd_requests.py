@@ -42,7 +42,7 @@ async def test_a_factory_that_cancels_itself_when_it_is_asked_for_a_state(
     await thread.ended(await thread.start("uncalled"))
     for _ in range(10):  # more than there are slots for questions
         status, told = await ask(works.url, "GET", f"/threads/{thread.id}/state")
-        assert (status, "cancelled itself" in told["detail"]) == (500, True)
+        assert (status, "cancelled itself" in told["detail"]) == (424, True)
     await thread.ended(await thread.start("track"))
     assert (await ask(works.url, "GET", f"/threads/{thread.id}/state"))[0] == 200
     assert worker.process.poll() is None

@@ -10,6 +10,7 @@ from millstream.shared.errors import MillstreamError
 from millstream.shared.redis import AWAY, REFUSING, Client, Trouble
 from millstream.shared.wire import Call, Reply
 from millstream.worker.answers import VERBS, Means
+from millstream.worker.failure import SELF_CANCELLED, error_of, summary, traceback_of
 
 log = logging.getLogger(__name__)
 
@@ -76,10 +77,9 @@ class CallLanes:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            reply = Reply(error="The graph cancelled itself.", kind="failed")
-        except BaseException as error:  # a SystemExit of the project's code ends its own call alone
-            log.exception("call %s failed", call.verb)
-            reply = Reply(error=f"{type(error).__name__}: {error}", kind="failed")
+            reply = Reply(error=f"Graph {call.graph_id!r}: {SELF_CANCELLED}", kind="graph")
+        except BaseException as error:  # noqa: BLE001 - a SystemExit of the project's code too
+            reply = _failure(call, error)
         try:
             await calls.answer(self._redis, call, reply)
         except (*AWAY, *REFUSING) as error:
@@ -89,3 +89,20 @@ class CallLanes:
 def _refusal(error: MillstreamError) -> Reply:
     kinds = (kind for kind, refusal in calls.KINDS.items() if isinstance(error, refusal))
     return Reply(error=str(error), kind=next(kinds, "failed"))
+
+
+def _failure(call: Call, error: BaseException) -> Reply:
+    """Returns the answer for what the code of a graph raised (a schema that refuses its own state, say),
+    or that of a store; it ends its own call alone."""
+    log.warning(
+        "the call %r of %s failed: %s\n%s",
+        call.verb,
+        f"graph {call.graph_id!r}" if call.graph_id else "the store",
+        summary(error),
+        traceback_of(error),
+    )
+    told = error_of(error)
+    said = f"{told['error']}: {told['message']}"
+    if not call.graph_id:
+        return Reply(error=f"The store failed: {said}", kind="failed")
+    return Reply(error=f"Graph {call.graph_id!r} failed when asked: {said}", kind="graph")

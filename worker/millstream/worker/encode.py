@@ -13,6 +13,7 @@ from pathlib import PurePath
 from typing import Any, Final
 
 import orjson
+from langgraph.types import Send
 
 from millstream.worker.failure import error_of
 from millstream.worker.text import carried, said
@@ -26,7 +27,7 @@ def encode(value: Any) -> bytes:
 
     datetime, date, time, UUID, Enum, dataclasses and numpy arrays are orjson's; messages and
     pydantic models are their `model_dump()`, exceptions `{"error": type, "message": text}`, sets
-    lists, bytes base64, Decimal and timedelta numbers, NaN and infinities null. Lone surrogates,
+    lists, a `Send` its node and `args`, bytes base64, Decimal and timedelta numbers, NaN and infinities null. Lone surrogates,
     which no UTF-8 can carry, become U+FFFD. Anything else is shown as its repr.
     """
     try:
@@ -39,6 +40,8 @@ def _default(value: Any) -> Any:
     """Returns a step towards JSON for a value that orjson does not know."""
     if isinstance(value, BaseException):
         return error_of(value)
+    if isinstance(value, Send):
+        return {"node": value.node, "args": value.arg}
     if isinstance(value, (set, frozenset, deque)):
         return list(value)
     if isinstance(value, (bytes, bytearray, memoryview)):

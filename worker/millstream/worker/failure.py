@@ -5,6 +5,7 @@ by itself (it is empty, or the bare key of a KeyError), the message says what ha
 and on which line. See docs/decisions/0036.
 """
 
+import asyncio
 import re
 import sysconfig
 import traceback
@@ -21,6 +22,11 @@ LONGEST: Final = 100_000  # characters of an error message that are told
 LOGGED: Final = 20_000  # characters of a traceback in the log
 OTHERS: Final = 3  # further errors of a group that are told
 MOST_LEAVES: Final = 100  # errors of a group that are looked at
+
+SELF_CANCELLED: Final = (
+    "The graph cancelled itself: its code let an asyncio.CancelledError out that no client asked for. "
+    "Look for a task that is cancelled and then awaited."
+)
 
 # LangGraph's notes: the innermost node's is the first.
 _NODE: Final = re.compile(
@@ -145,6 +151,8 @@ def _message(error: BaseException) -> str:
     text = printable(said(str, error))
     if text == f"<{type(error).__name__}>":
         return _placed(error, f"{type(error).__name__} was raised, and its message can't be read")
+    if isinstance(error, asyncio.CancelledError):
+        return _placed(error, SELF_CANCELLED)
     if isinstance(error, SystemExit):
         return _placed(error, f"sys.exit({said(repr, error.code)}) was called")
     if not text.strip():

@@ -19,7 +19,7 @@ from millstream.worker.checkpoints.unstorable import UnstorableError
 from millstream.worker.encode import encode
 from millstream.worker.ending import INTERRUPT, Ending
 from millstream.worker.events import EventStream
-from millstream.worker.failure import error_of, summary, traceback_of
+from millstream.worker.failure import SELF_CANCELLED, error_of, summary, traceback_of
 from millstream.worker.graphs import Graph, GraphRegistry
 from millstream.worker.outcome import How
 from millstream.worker.patience import patiently
@@ -35,11 +35,6 @@ STOP_GRACE: Final = 0.5
 NO_PROCESS: Final = "no process"  # none can be started for a run that is to have one
 # Reasons for which the run goes on elsewhere: the lease is another's, may be, or is handed back.
 GIVEN_UP: Final = ("lost", "lapsed", "drain", NO_PROCESS)
-
-SELF_CANCELLED: Final = (
-    "The graph cancelled itself: its code let an asyncio.CancelledError out that no client asked for. "
-    "Look for a task that is cancelled and then awaited."
-)
 
 
 @dataclass(frozen=True, slots=True)

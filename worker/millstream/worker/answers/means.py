@@ -18,7 +18,7 @@ from millstream.shared.redis import Client
 from millstream.shared.settings import Settings
 from millstream.shared.submission import config_of_assistant
 from millstream.shared.wire import Call
-from millstream.worker.failure import error_of
+from millstream.worker.failure import error_of, summary, traceback_of
 from millstream.worker.graphs import Graph, GraphRegistry, Use
 
 log = logging.getLogger(__name__)
@@ -105,7 +105,9 @@ def _blamed(graph_id: str) -> Iterator[None]:
         task = asyncio.current_task()
         if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
             raise
-        log.info("the factory of graph %r raised", graph_id, exc_info=error)
+        log.warning(
+            "the factory of graph %r failed: %s\n%s", graph_id, summary(error), traceback_of(error)
+        )
         told = error_of(error)
         raise GraphError(
             f"The factory of graph {graph_id!r} failed: {told['error']}: {told['message']}"

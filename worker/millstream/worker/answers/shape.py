@@ -37,7 +37,11 @@ async def drawn(means: Means, call: Call) -> bytes:
             picture = await graph.aget_graph(config, xray=xray)
         except Exception as error:  # of the user's code: types that are no types, cycles, ...
             raise RefusedError(f"The graph can't be drawn: {error}") from error
-        return encode(picture.to_json())
+        drawing: dict[str, Any] = picture.to_json()
+        for node in drawing["nodes"]:
+            if isinstance(node.get("data"), dict):
+                node["data"].pop("id", None)  # names classes of the library
+        return encode(drawing)
 
 
 async def subgraphs(means: Means, call: Call) -> bytes:
@@ -102,13 +106,13 @@ def _of_fields(name: str, kinds: Mapping[str, Any]) -> Schema:
     return schema
 
 
-def _configurable(schema: Mapping[str, Any]) -> Schema | None:
-    """Returns the part of a config's schema that clients may fill in."""
+def _configurable(schema: Mapping[str, Any]) -> Schema:
+    """Returns the part of a config's schema that clients may fill in, `{}` if there is none."""
     definitions: dict[str, Any] = dict(schema.get("$defs", {}))
     place = schema.get("properties", {}).get("configurable", {})
     found = definitions.pop(str(place.get("$ref", "")).rpartition("/")[2], None)
     if found is None:
-        return None
+        return {}
     return {**found, "$defs": definitions} if definitions else dict(found)
 
 

@@ -122,7 +122,7 @@ def show_state(snapshot: StateSnapshot, thread_id: str) -> dict[str, Any]:
             }
             for task in snapshot.tasks
         ],
-        "metadata": snapshot.metadata,
+        "metadata": {**snapshot.metadata, "thread_id": thread_id} if snapshot.metadata else None,
         "created_at": snapshot.created_at,
         "checkpoint": checkpoint,
         "parent_checkpoint": parent,
@@ -158,11 +158,9 @@ def _place(config: Any, thread_id: str) -> dict[str, Any] | None:
 
 
 def _task_place(state: Any, thread_id: str) -> dict[str, Any] | None:
-    """Returns where a subgraph's state lies: a task's state is a snapshot, or only its config."""
-    if state is None:
+    """Returns where a subgraph's state lies, if it is not shown beside."""
+    if state is None or isinstance(state, StateSnapshot):
         return None
-    if isinstance(state, StateSnapshot):
-        return _place(state.config, thread_id)
     configurable = state.get("configurable", {})
     return {
         "thread_id": configurable.get("thread_id", thread_id),

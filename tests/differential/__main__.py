@@ -1,0 +1,124 @@
+"""Compares Millstream with another server of the API: `make differential REFERENCE=URL [OURS=URL]`.
+
+The reference serves the graphs of this folder's langgraph.json. Without OURS a system of our own is
+started. Prints each difference, then how many lines were compared and how many differ.
+"""
+
+import argparse
+import asyncio
+import sys
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import httpx
+
+from differential.compare import Line, differences
+from differential.documented import excused
+from differential.perform import describe, stream, wait
+from differential.plays import MODES, PLAYS
+from harness.processes import FreshFleet
+from millstream.cli.embedded import EmbeddedRedis
+
+CONFIG = Path(__file__).with_name("langgraph.json")
+AT_ONCE = 6  # plays
+
+Perform = Callable[[httpx.AsyncClient], Awaitable[list[Line]]]
+
+
+def every_play() -> Iterator[tuple[str, Perform]]:
+    """Yields what is compared, with its name."""
+    for number, play in enumerate(PLAYS):
+        title = f"{number} {play.graph}"
+        for mode in MODES:
+            for subgraphs in (False, True):
+                more = ", subgraphs" if subgraphs else ""
+                yield f"{title}, {mode}{more}", partial(stream, play, [mode], subgraphs=subgraphs)
+        together = [mode for mode in MODES if mode not in ("messages", "events")]
+        yield f"{title}, all modes", partial(stream, play, together, subgraphs=True)
+        yield f"{title}, wait", partial(wait, play)
+    for graph in sorted({play.graph for play in PLAYS}):
+        yield f"{graph}, described", partial(describe, graph)
+
+
+async def said(lines: Awaitable[list[Line]]) -> list[Line]:
+    """Returns the lines; a server that breaks the connection or answers nonsense said that."""
+    try:
+        return await lines
+    except (httpx.HTTPError, ValueError) as error:
+        return [("broken", repr(error))]
+
+
+def broken(lines: list[Line]) -> bool:
+    """Returns whether a server did not answer."""
+    return [name for name, _ in lines] == ["broken"]
+
+
+async def compare(reference: str, ours: str, only: str) -> int:
+    """Prints the differences and returns their number."""
+    slots = asyncio.Semaphore(AT_ONCE)
+    totals: Counter[str] = Counter()
+    limits = httpx.Limits(max_connections=2 * AT_ONCE)
+    async with (
+        httpx.AsyncClient(base_url=reference, timeout=60, limits=limits) as one,
+        httpx.AsyncClient(base_url=ours, timeout=60, limits=limits) as other,
+    ):
+
+        async def compared(title: str, performed: Perform) -> None:
+            async with slots:
+                its, our = await asyncio.gather(said(performed(one)), said(performed(other)))
+            if broken(its) and not broken(our):
+                totals["unanswered"] += 1
+                sys.stdout.write(f"\n{title}\nthe reference breaks the connection\n")
+                return
+            count, found = differences(
+                [excused(line) for line in its], [excused(line) for line in our]
+            )
+            totals["lines"] += count
+            totals["differences"] += len(found)
+            if found:
+                sys.stdout.write(f"\n{title}\n" + "".join(f"{line}\n" for line in found))
+
+        async with asyncio.TaskGroup() as group:
+            for title, performed in every_play():
+                if only in title:
+                    group.create_task(compared(title, performed))
+    sys.stdout.write(
+        f"\n{totals['lines']} lines compared, {totals['differences']} differences; "
+        f"the reference did not answer {totals['unanswered']} times\n"
+    )
+    return totals["differences"]
+
+
+@contextmanager
+def system_of_our_own() -> Iterator[str]:
+    """Gives the URL of an API with one worker that serves the graphs."""
+    with (
+        TemporaryDirectory() as folder,
+        EmbeddedRedis(Path(folder), appendonly=False) as redis,
+        FreshFleet(redis.url, LOG_LEVEL="ERROR") as fleet,
+    ):
+        fleet.worker(CONFIG).wait_ready()
+        yield fleet.api().wait_ready().url
+
+
+def main() -> None:
+    """Exits with 1 if there are differences that docs/api.md does not name."""
+    parser = argparse.ArgumentParser(prog="differential")
+    parser.add_argument("--reference", required=True, help="URL of the other server")
+    parser.add_argument("--ours", help="URL of a Millstream that serves the same graphs")
+    parser.add_argument("--only", default="", help="compare only what has this in its title")
+    given = parser.parse_args()
+    if given.ours:
+        found = asyncio.run(compare(given.reference, given.ours, given.only))
+    else:
+        with system_of_our_own() as url:
+            found = asyncio.run(compare(given.reference, url, given.only))
+    sys.exit(bool(found))
+
+
+if __name__ == "__main__":
+    main()

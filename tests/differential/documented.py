@@ -1,0 +1,118 @@
+"""The differences that docs/api.md names, and what is left out of the comparison for each.
+
+A rule is given one line of either server and returns it without what differs on purpose.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+from differential.compare import Line
+
+ADDED: Final = re.compile(
+    r"\n *For (?:further information visit|more information check:) https?://\S+"
+    r"|\nIn a request the limit is .*",
+    re.DOTALL,
+)
+OF_SUBGRAPHS: Final = frozenset(
+    {
+        "checkpoint_map",
+        "checkpoint_ns",
+        "langgraph_checkpoint_ns",
+        "langgraph_node",
+        "langgraph_path",
+        "langgraph_step",
+        "langgraph_triggers",
+        "thread_id",
+    }
+)
+
+
+def _messages(name: str, data: Any) -> Any:
+    """Pointers to general pages are left out, and the field for the recursion limit is named."""
+    return _changed(
+        data, "message", lambda text: ADDED.sub("", text) if isinstance(text, str) else text
+    )
+
+
+def _groups(name: str, data: Any) -> Any:
+    """The first error of a group is told."""
+    return _changed(data, "error", _without_group)
+
+
+def _without_group(error: Any) -> Any:
+    if error == {"error": "ExceptionGroup", "message": "An internal error occurred"}:
+        return {"error": "ValueError", "message": "401"}
+    return error
+
+
+def _metadata(name: str, data: Any) -> Any:
+    """A checkpoint's metadata is LangGraph's own."""
+    if not name.startswith(("event checkpoints", "event debug", "state", "history")):
+        return data
+    return _changed(
+        data,
+        "metadata",
+        lambda found: (
+            {k: v for k, v in found.items() if k not in OF_SUBGRAPHS}
+            if isinstance(found, dict) and "source" in found
+            else found
+        ),
+    )
+
+
+def _statuses(name: str, data: Any) -> Any:
+    """What the graph's own code raises when its state is read is 424."""
+    if (
+        name.startswith(("state", "history"))
+        and isinstance(data, list)
+        and data[:1] in ([400], [424])
+    ):
+        return ["the graph's code raised"]
+    return data
+
+
+def _commands(name: str, data: Any) -> Any:
+    """A command without `goto` has an empty one."""
+    return _changed(data, "goto", lambda goto: goto or None) if name == "event events" else data
+
+
+def _schemas(name: str, data: Any) -> Any:
+    """The schemas of a graph that pydantic can't describe come from its annotations."""
+    if name in ("schemas", "subgraphs"):
+        for key in ("input_schema", "output_schema"):
+            data = _changed(data, key, lambda _: "<schema>")
+    return data
+
+
+RULES: Final[dict[str, Callable[[str, Any], Any]]] = {
+    "a failed run's `message`": _messages,
+    "an `ExceptionGroup`": _groups,
+    "metadata of a checkpoint": _metadata,
+    "a state that the graph's own code can't read": _statuses,
+    "mode `events`, a command without `goto`": _commands,
+    "schemas that pydantic can't make": _schemas,
+}
+"""The first cell of a row in docs/api.md → the rule for it."""
+
+
+def excused(line: Line) -> Line:
+    """Returns the line without what differs on purpose."""
+    name, data = line
+    for rule in RULES.values():
+        data = rule(name, data)
+    return name, data
+
+
+def _changed(value: Any, key: str, change: Callable[[Any], Any]) -> Any:
+    """Returns the value with what stands under the key changed, wherever in it."""
+    if isinstance(value, dict):
+        return {
+            name: change(_changed(part, key, change))
+            if name == key
+            else _changed(part, key, change)
+            for name, part in value.items()
+        }
+    if isinstance(value, list):
+        return [_changed(part, key, change) for part in value]
+    return value

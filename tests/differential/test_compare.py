@@ -1,0 +1,93 @@
+"""The comparison finds what differs, and nothing else; what it leaves out is in the docs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from differential.compare import Line, differences, paths
+from differential.documented import RULES, excused
+from differential.plays import PLAYS
+
+HERE = Path(__file__).parent
+API = (HERE.parents[1] / "docs" / "api.md").read_text()
+
+VALUES: Line = ("event values", {"items": ["plan"]})
+UPDATES: Line = ("event updates", {"plan": {"items": ["plan"]}})
+
+
+def told(reference: list[Line], ours: list[Line]) -> list[str]:
+    return [str(difference) for difference in differences(reference, ours)[1]]
+
+
+def test_equal_lines_are_counted() -> None:
+    assert differences([VALUES, UPDATES], [VALUES, UPDATES]) == (2, [])
+    assert differences([], []) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("reference", "ours", "expected"),
+    [
+        ([VALUES], [], ['- ["event values", {"items": ["plan"]}]']),
+        ([], [VALUES], ['+ ["event values", {"items": ["plan"]}]']),
+        (
+            [VALUES],
+            [("event values", {"items": ["other"], "more": 1})],
+            [
+                (
+                    '~ event values at $.items[0]: reference "plan", ours "other"\n'
+                    "~ event values at $.more: only ours: 1"
+                )
+            ],
+        ),
+        ([VALUES, UPDATES], [UPDATES, VALUES], 2),
+        ([("thread", {"n": 1})], [("thread", {"n": 1.0})], 1),
+        ([("thread", {"n": True})], [("thread", {"n": 1})], 1),
+        ([("state", [])], [("state", {})], 1),
+        ([VALUES, VALUES], [VALUES], 1),
+    ],
+)
+def test_what_differs_is_told(reference: list[Line], ours: list[Line], expected: Any) -> None:
+    found = told(reference, ours)
+    assert found == expected if isinstance(expected, list) else len(found) == expected
+
+
+def test_a_line_that_is_missing_moves_no_other() -> None:
+    lines: list[Line] = [("event values", {"n": n}) for n in range(5)]
+    assert told(lines, lines[:2] + lines[3:]) == ['- ["event values", {"n": 2}]']
+
+
+def test_paths_say_where() -> None:
+    one = {"a": [{"b": 1}, {"b": 2}], "c": "x"}
+    other = {"a": [{"b": 1}, {"b": 3}], "d": "x"}
+    assert list(paths(one, other)) == [
+        "$.a[1].b: reference 2, ours 3",
+        '$.c: only the reference\'s: "x"',
+        '$.d: only ours: "x"',
+    ]
+
+
+# One recorded line of each server for each rule: they differ, and are the same once excused.
+RECORDED: dict[str, tuple[Line, Line]] = {
+    name: ((pair[0][0], pair[0][1]), (pair[1][0], pair[1][1]))
+    for name, pair in json.loads((HERE / "documented.json").read_text()).items()
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_what_is_left_out_is_in_the_docs_and_nothing_more(rule: str) -> None:
+    assert f"| {rule} |" in API
+    reference, ours = RECORDED[rule]
+    assert reference != ours
+    assert excused(reference) == excused(ours)
+
+
+@pytest.mark.parametrize("line", [VALUES, UPDATES, ("thread", {"error": {"error": "ValueError"}})])
+def test_other_lines_are_left_alone(line: Line) -> None:
+    assert excused(line) == line
+
+
+def test_every_graph_of_the_project_is_played() -> None:
+    served = json.loads((HERE / "langgraph.json").read_text())["graphs"]
+    assert {play.graph for play in PLAYS} == served.keys()
