@@ -169,7 +169,7 @@ async def test_an_update_is_a_checkpoint(http: httpx.AsyncClient, stepped: str) 
     assert after["checkpoint_id"] == there
     assert after["parent_checkpoint_id"] == before["checkpoint_id"]
     assert after["values"] == {"items": [0, 1, 2, "u"]}
-    assert set(after["metadata"]) == {"graph_id", "source", "step", "parents"}
+    assert set(after["metadata"]) == {"graph_id", "thread_id", "source", "step", "parents"}
     assert after["metadata"] | {"source": "update", "graph_id": "steps"} == after["metadata"]
     assert after["metadata"]["step"] == before["metadata"]["step"] + 1
     shown = (await http.get(f"/threads/{stepped}")).json()

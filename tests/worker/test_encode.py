@@ -170,7 +170,7 @@ EXACT: list[tuple[str, Any, Any]] = [
     ("complex", 1 + 2j, "(1+2j)"),
     ("range", range(3), "range(0, 3)"),
     ("interrupt", Interrupt(value={1}, id="i"), {"value": [1], "id": "i"}),
-    ("send", Send("node", {"a": 1}), "Send(node='node', arg={'a': 1})"),
+    ("send", Send("node", {"a": 1}), {"node": "node", "args": {"a": 1}}),
     ("empty", [{}, [], "", (), set()], [{}, [], "", [], []]),
 ]  # fmt: skip
 
