@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from millstream.cli.dev import refuse_taken_port
+from millstream.cli.dev import reachable, refuse_taken_port
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.cli.refusal import Failure
 
@@ -50,6 +50,17 @@ def port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:2025"), ("0.0.0.0", "http://127.0.0.1:2025"),
+        ("::", "http://[::1]:2025"), ("::1", "http://[::1]:2025"), ("box", "http://box:2025"),
+    ],
+)  # fmt: skip
+def test_where_this_machine_reaches_the_api(host: str, url: str) -> None:
+    assert reachable(host, 2025) == url
 
 
 class Dev:

@@ -40,6 +40,7 @@ if graphs == ["parent"]:
     print("grandchild pid", child.pid, flush=True)
 ready = {"graphs": graphs, "queue": "default", "jobs": 10, "pid": os.getpid()}
 print("millstream-ready " + json.dumps(ready), flush=True)
+print("its API is", os.environ["LANGGRAPH_API_URL"], flush=True)
 print("worker pid", os.getpid(), file=sys.stderr, flush=True)
 signal.pause()
 """
@@ -112,6 +113,7 @@ def plan(tmp_path: Path, graph: Path) -> Plan:
     return Plan(
         project=read_project(config),
         environ=os.environ,
+        address="http://127.0.0.1:2024",
         api=[sys.executable, "-c", API],
         worker=[sys.executable, "-c", WORKER, str(graph)],
         workers=1,
@@ -274,6 +276,15 @@ def test_a_changed_configuration_is_read_again(plan: Plan, graph: Path) -> None:
             run.events.put(Changed({str(plan.project.config)}))
         run.screen.wait_for("langgraph.json changed: restarting", times=2)
         run.screen.wait_for("ready again")
+
+
+def test_workers_are_told_where_their_api_is(plan: Plan, graph: Path) -> None:
+    with running(plan, graph) as run:
+        assert run.screen.wait_for("its API is ") == "http://127.0.0.1:2024"
+        content = '{"graphs": {"a": "b"}, "http": {"mount_prefix": "/base/"}}'
+        plan.project.config.write_text(content)
+        run.events.put(Changed({str(plan.project.config)}))
+        assert run.screen.wait_for("its API is ", times=2) == "http://127.0.0.1:2024/base"
 
 
 def test_long_lines_and_odd_bytes_pass_through(plan: Plan, graph: Path) -> None:

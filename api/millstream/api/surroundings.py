@@ -23,6 +23,7 @@ from millstream.api import health
 from millstream.api.http_settings import Cors, HeaderFilter, HttpSettings, read_http
 from millstream.shared.errors import SettingError
 from millstream.shared.importing import load_object
+from millstream.shared.own_api import connect_sdk
 from millstream.shared.project import enter, folder_of
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ def load(config: Path | None) -> tuple[HttpSettings, Starlette | None]:
     if http.app is None:
         return http, None
     enter(config)  # what is to be noted of the file, the workers say
+    connect_sdk()
     app = load_object(http.app, folder_of(config), "http.app")
     if not isinstance(app, Starlette):  # FastAPI is one
         raise SettingError(

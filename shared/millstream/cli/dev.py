@@ -60,6 +60,7 @@ def run(wishes: Wishes, environ: Mapping[str, str]) -> int:
             # or stops the command, does not want to wait for the runs.
             environ=environment(environ, url)
             | {"PYTHONUNBUFFERED": "1", "BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS": "0"},
+            address=reachable(wishes.host, wishes.port),
             api=api_command(wishes.host, wishes.port, project.config),
             worker=worker_command(project.config, wishes.queue),
             workers=wishes.workers,
@@ -68,6 +69,12 @@ def run(wishes: Wishes, environ: Mapping[str, str]) -> int:
             version=version("millstream"),
         )
         return Supervisor(plan, console, events, redis).run()
+
+
+def reachable(host: str, port: int) -> str:
+    """Returns the URL by which this machine reaches what listens on that address."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def refuse_taken_port(host: str, port: int) -> None:

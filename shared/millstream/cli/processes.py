@@ -14,9 +14,18 @@ from millstream.shared.settings import Settings
 Extra = Literal["api", "worker"]
 
 _TELLTALES: Final[dict[Extra, str]] = {"api": "starlette", "worker": "langgraph"}
-_REDIS_NAMES: Final[tuple[str, ...]] = next(
-    tuple(setting.metadata["names"]) for setting in fields(Settings) if setting.name == "redis_url"
-)
+
+
+def _variables(name: str) -> tuple[str, ...]:
+    return next(tuple(each.metadata["names"]) for each in fields(Settings) if each.name == name)
+
+
+_REDIS_NAMES: Final = _variables("redis_url")
+
+
+def variable(name: str) -> str:
+    """Returns the environment variable of a setting."""
+    return _variables(name)[0]
 
 
 def api_command(host: str, port: int, config: Path | None) -> list[str]:

@@ -28,6 +28,8 @@ class Project:
     env_file: Path | None
     has_http: bool = False
     """Whether it says something of the API."""
+    prefix: str = ""
+    """The path under which the API lies: `/…` without a slash at its end, or nothing."""
 
     @property
     def folder(self) -> Path:
@@ -50,7 +52,13 @@ def read_project(path: Path) -> Project:
         folders=_folders(path.parent, content),
         env_file=env_file(content, path.parent),
         has_http=bool(content.get("http")),
+        prefix=_prefix(content.get("http")),
     )
+
+
+def _prefix(http: Any) -> str:
+    given = http.get("mount_prefix") if isinstance(http, dict) else None
+    return given.rstrip("/") if isinstance(given, str) else ""
 
 
 def _folders(folder: Path, content: dict[str, Any]) -> tuple[Path, ...]:

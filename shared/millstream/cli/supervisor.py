@@ -13,10 +13,12 @@ from millstream.cli.banner import Facts, banner
 from millstream.cli.children import Child, Exited, Ready
 from millstream.cli.console import Console
 from millstream.cli.embedded import EmbeddedRedis
+from millstream.cli.processes import variable
 from millstream.cli.project import Project, read_project
 from millstream.cli.refusal import Refusal
 from millstream.cli.watch import Watch, described
 
+API_URL: Final = variable("api_url")  # where graphs find their own API
 STOP_SECONDS: Final = 3.0
 RESTART_SECONDS: Final = 5.0
 PATIENCE_SECONDS: Final = 20.0
@@ -51,6 +53,8 @@ class Plan:
 
     project: Project
     environ: Mapping[str, str]
+    address: str
+    """Where this machine reaches the API, without the project's prefix: `http://127.0.0.1:2024`."""
     api: Sequence[str]
     """The command of the API process."""
     worker: Sequence[str]
@@ -78,9 +82,10 @@ class Supervisor:
         self._console = console
         self._events = events
         self._redis = redis
-        self._api = Child("api", plan.api, plan.environ, console, events.put)
+        self._environ = {**plan.environ, API_URL: plan.address + plan.project.prefix}
+        self._api = Child("api", plan.api, self._environ, console, events.put)
         self._workers = [
-            Child(name, plan.worker, plan.environ, console, events.put)
+            Child(name, plan.worker, self._environ, console, events.put)
             for name in worker_names(plan.workers)
         ]
         self._running: set[Child] = set()
@@ -175,6 +180,7 @@ class Supervisor:
             # Its env file or its folders may be others now; if it is broken, the worker says so.
             with contextlib.suppress(Refusal):
                 self._project = read_project(self._project.config)
+                self._environ[API_URL] = self._plan.address + self._project.prefix
                 self._start_to_watch()
         with_api = had_http or self._project.has_http
         what = "the API and the worker" if with_api else "the worker"

@@ -12,6 +12,7 @@ import msgspec
 from millstream.shared.assistants import Resolved
 from millstream.shared.errors import InvalidError
 from millstream.shared.multitask import Strategy
+from millstream.shared.own_api import carried
 from millstream.shared.run_metadata import fit_for_runs
 from millstream.shared.runs import Submission
 from millstream.shared.threads import default_ttl, new_thread_fields
@@ -60,8 +61,9 @@ def submission(
             strict=True,
         )
     )
+    let_through = _allowed(headers or {})
     config: dict[str, Any] = {
-        "configurable": {**given, **_allowed(headers or {}), **own},
+        "configurable": {**given, **let_through, **own},
         "metadata": {**kept.get("metadata", {}), **request.config_metadata, **metadata},
     }
     for name in PLAIN:
@@ -88,6 +90,7 @@ def submission(
         strict_resume=request.strict_resume,
         langsmith_tracer=request.langsmith_tracer,
         event_streaming=request.event_streaming or msgspec.UNSET,
+        caller_headers=sorted(carried(let_through)) or msgspec.UNSET,
     )
     return Submission(
         run_id=run_id,

@@ -37,6 +37,8 @@ class RunKwargs(msgspec.Struct, kw_only=True, omit_defaults=False):
     langsmith_tracer: dict[str, Any] | None = None
     # It stores the events of the event streaming protocol; of no other run it is shown.
     event_streaming: bool | msgspec.UnsetType = msgspec.UNSET
+    # Entries of `configurable` that are headers of the request: they go along when the graph asks the API.
+    caller_headers: list[str] | msgspec.UnsetType = msgspec.UNSET
 
 
 class RunRequest(msgspec.Struct, kw_only=True, frozen=True):

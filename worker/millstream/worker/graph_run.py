@@ -12,6 +12,7 @@ from langgraph.errors import UnknownInterruptError
 
 from millstream.shared import scripts
 from millstream.shared.errors import FencedError
+from millstream.shared.own_api import CALLER
 from millstream.shared.redis import Client
 from millstream.shared.scripts import Claim
 from millstream.worker.checkpoints.choice import Checkpointing
@@ -174,6 +175,7 @@ class GraphRun:
         """Runs the graph and publishes its events; whatever the project's code raises is an Ending."""
         try:
             request = read_request(self.claim)
+            CALLER.set(request.caller)  # of this task, and of all that the graph starts
             saver = self._tools.checkpointing.under(self.claim, self)
             graph_id = self.claim.spec.graph_id
             if self._tools.registry.is_made(graph_id):

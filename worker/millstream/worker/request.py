@@ -39,6 +39,12 @@ class Request:
         """What its graph is opened for."""
         return Use("threads.create_run", self.config, self.kwargs.context)
 
+    @property
+    def caller(self) -> dict[str, str]:
+        """The headers of the run's caller that go along when its graph asks the API."""
+        configurable = self.kwargs.config["configurable"]
+        return {k: configurable[k] for k in self.kwargs.caller_headers or () if k in configurable}
+
     def noted_config(self) -> dict[str, Any]:
         """Returns what the thread keeps of the config, for its graph to be made again when it is read."""
         config = self.kwargs.config

@@ -1,0 +1,79 @@
+"""A graph asks the API of its own deployment, with what the run's caller sent of itself."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import httpx
+import pytest
+from redis import Redis
+
+from harness.processes import Fleet
+from millstream.shared import keys
+
+HOME = Path(__file__).parents[1] / "graphs" / "home.json"
+QUEUE = "home"
+CALLER = {"x-tenant": "acme", "authorization": "Bearer of the caller"}
+WAYS = [
+    "in_a_coroutine", "early", "in_a_thread", "streamed", "in_a_subgraph", "remote", "in_a_factory",
+]  # fmt: skip
+
+
+class Running(Protocol):
+    """The running system, as these tests use it."""
+
+    fleet: Fleet
+
+
+@pytest.fixture(scope="module")
+def url(system: Running) -> Iterator[str]:
+    """An API under a prefix, and a worker that knows where it is."""
+    redis_url = system.fleet.redis_url
+    with Fleet(redis_url) as fleet:
+        api = fleet.api(HOME).wait_ready()
+        worker = fleet.worker(HOME, QUEUE, LANGGRAPH_API_URL=f"{api.url}/").wait_ready()
+        graphs = worker.ready["graphs"]
+        try:
+            yield api.url
+        finally:
+            worker.stop()
+            with Redis.from_url(redis_url) as redis:
+                redis.hdel(keys.graphs(), *graphs)
+                redis.delete(keys.queue(QUEUE), keys.wake(QUEUE))
+                lanes = map(keys.lane, graphs)
+                redis.delete(*(key(lane) for lane in lanes for key in (keys.calls, keys.workers)))
+
+
+@pytest.fixture
+async def web(url: str) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+        yield client
+
+
+async def ask(web: httpx.AsyncClient, graph: str, headers: dict[str, str] = CALLER) -> Any:
+    body = {"assistant_id": graph, "input": {}}
+    answer = await web.post("/runs/wait", json=body, headers=headers)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+@pytest.mark.parametrize("graph", WAYS)
+async def test_from_wherever_a_graph_asks(web: httpx.AsyncClient, graph: str) -> None:
+    assert web.base_url.path.startswith("/base")
+    assert (await ask(web, graph))["v"] == CALLER
+    other = {"x-tenant": "other"}
+    assert (await ask(web, graph, other))["v"] == {"x-tenant": "other", "authorization": None}
+
+
+async def test_from_a_tool(web: httpx.AsyncClient) -> None:
+    assert (await ask(web, "in_a_tool"))["messages"][-1]["content"] == "acme"
+
+
+async def test_what_a_client_was_made_with_goes_before(web: httpx.AsyncClient) -> None:
+    assert (await ask(web, "explicit"))["v"] == {**CALLER, "x-tenant": "its own"}
+
+
+async def test_what_a_request_says_of_itself_does_not_go_along(web: httpx.AsyncClient) -> None:
+    odd = {"expect": "nothing", "x-forwarded-host": "elsewhere", "last-event-id": "3", **CALLER}
+    assert (await ask(web, "in_a_thread", odd))["v"] == CALLER
+    assert (await ask(web, "streamed", odd))["v"] == CALLER

@@ -1,0 +1,103 @@
+"""Graphs that ask the API of their own deployment, each in another way.
+
+All but `told` run `told` there and give its answer: what it found of the caller in its config.
+"""
+
+from typing import Any, TypedDict
+
+from langchain_core.messages import AIMessage
+from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import tool
+from langgraph.graph import END, START, MessagesState, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.prebuilt import ToolNode
+from langgraph.pregel.remote import RemoteGraph
+from langgraph_sdk import get_client, get_sync_client
+
+EARLY = get_client()  # as modules do that are imported before any run
+
+
+class Said(TypedDict, total=False):
+    """What was told."""
+
+    v: Any
+
+
+def one(node: Any, state: Any = Said) -> CompiledStateGraph[Any, Any, Any, Any]:
+    """A graph of one node."""
+    return StateGraph(state).add_node("node", node).add_edge(START, "node").compile()
+
+
+def answer(values: Any) -> Any:
+    """Returns what `told` found."""
+    return values["v"]
+
+
+async def _told(state: Said, config: RunnableConfig) -> Said:
+    configurable = config["configurable"]
+    return {"v": {name: configurable.get(name) for name in ("x-tenant", "authorization")}}
+
+
+async def _in_a_coroutine(state: Said) -> Said:
+    return {"v": answer(await get_client().runs.wait(None, "told", input={}))}
+
+
+async def _early(state: Said) -> Said:
+    return {"v": answer(await EARLY.runs.wait(None, "told", input={}))}
+
+
+async def _explicit(state: Said) -> Said:
+    async with get_client(url=None, headers={"x-tenant": "its own"}) as client:
+        return {"v": answer(await client.runs.wait(None, "told", input={}))}
+
+
+def _in_a_thread(state: Said) -> Said:
+    with get_sync_client() as client:
+        return {"v": answer(client.runs.wait(None, "told", input={}))}
+
+
+async def _streamed(state: Said) -> Said:
+    async for part in get_client().runs.stream(None, "told", input={}, stream_mode="updates"):
+        if part.event == "updates":
+            return {"v": part.data["node"]["v"]}
+    return {}
+
+
+async def _remote(state: Said) -> Said:
+    return {"v": (await RemoteGraph("told").ainvoke({}))["v"]}
+
+
+@tool
+async def ask_home() -> str:
+    """Ask the deployment."""
+    return str(answer(await get_client().runs.wait(None, "told", input={}))["x-tenant"])
+
+
+def _call(state: MessagesState) -> MessagesState:
+    call = {"name": "ask_home", "args": {}, "id": "1"}
+    return {"messages": [AIMessage("", tool_calls=[call])]}
+
+
+told = one(_told)
+in_a_coroutine = one(_in_a_coroutine)
+early = one(_early)
+explicit = one(_explicit)
+in_a_thread = one(_in_a_thread)
+streamed = one(_streamed)
+in_a_subgraph = one(in_a_thread)
+remote = one(_remote)
+in_a_tool = (
+    StateGraph(MessagesState)
+    .add_node("call", _call)
+    .add_node("tools", ToolNode([ask_home]))
+    .add_edge(START, "call")
+    .add_edge("call", "tools")
+    .add_edge("tools", END)
+    .compile()
+)
+
+
+async def in_a_factory(config: RunnableConfig) -> Any:
+    """Ask before there is a graph."""
+    found = answer(await get_client().runs.wait(None, "told", input={}))
+    return one(lambda state: {"v": found})

@@ -1,0 +1,92 @@
+"""langgraph_sdk's clients that are made without a URL: where they lead, and what they take along."""
+
+import subprocess
+import sys
+
+import langgraph_sdk
+import pytest
+from langgraph.pregel.remote import RemoteGraph
+
+from harness.receiver import Receiver
+from millstream.shared.own_api import CALLER, carried, connect_sdk
+from millstream.worker import call_home
+
+NAMES = ("get_client", "get_sync_client")
+
+
+@pytest.fixture(autouse=True)
+def _connected(monkeypatch: pytest.MonkeyPatch) -> None:
+    call_home.connect()
+    monkeypatch.delenv("LANGGRAPH_API_URL", raising=False)
+
+
+def test_it_is_done_once_and_everywhere() -> None:
+    made = [getattr(langgraph_sdk, name) for name in NAMES]
+    connect_sdk()
+    call_home.connect()
+    assert made == [getattr(langgraph_sdk, name) for name in NAMES]
+    for module in ("langgraph_sdk.client", "langgraph.pregel.remote"):
+        assert made == [getattr(sys.modules[module], name) for name in NAMES]
+    for name, function in zip(NAMES, made, strict=True):
+        assert function.__name__ == name
+
+
+async def test_without_the_setting_it_is_named() -> None:
+    for given in ({}, {"url": None}, {"url": ""}):
+        async with langgraph_sdk.get_client(**given) as client:
+            with pytest.raises(RuntimeError, match="LANGGRAPH_API_URL"):
+                await client.threads.create()
+        with (
+            langgraph_sdk.get_sync_client(**given) as sync,
+            pytest.raises(RuntimeError, match="LANGGRAPH_API_URL"),
+        ):
+            sync.threads.create()
+    with pytest.raises(RuntimeError, match="LANGGRAPH_API_URL"):
+        RemoteGraph("agent").get_graph()
+
+
+def test_a_url_of_ones_own_is_left_alone() -> None:
+    with langgraph_sdk.get_sync_client(url="http://other:1") as client:
+        assert client.http.client.base_url == "http://other:1"
+        assert client.http.client.event_hooks == {"request": [], "response": []}
+    remote = RemoteGraph("agent", client=langgraph_sdk.get_client(url="http://other:1"))
+    assert remote.sync_client is None
+
+
+async def test_the_callers_headers_go_along_at_the_time_of_the_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with Receiver() as receiver:
+        monkeypatch.setenv("LANGGRAPH_API_URL", f"{receiver.url}/base/")
+        async with langgraph_sdk.get_client(api_key="own", headers={"X-Own": "own"}) as client:
+            CALLER.set({"x-tenant": "acme", "x-own": "caller's", "x-api-key": "caller's"})
+            await client.http.client.post("/ok", content=b"{}")
+        with langgraph_sdk.get_sync_client() as sync:
+            sync.http.client.post("/ok", content=b"{}")
+        CALLER.set({})
+        first, second = receiver.told
+    assert first.path == second.path == "/base/ok"
+    assert (first.headers["x-tenant"], first.headers["x-own"]) == ("acme", "own")
+    assert first.headers["x-api-key"] == "own"
+    assert second.headers["x-api-key"] == "caller's"
+
+
+def test_what_is_not_carried() -> None:
+    kept = {
+        "x-tenant": "a",
+        "authorization": "b",
+        "x-api-key": "c",
+        "cookie": "d",
+        "traceparent": "e",
+    }
+    own = {"content-length": "1", "host": "h", "x-forwarded-for": "f", "sec-fetch-mode": "cors"}
+    assert carried(kept | own) == kept
+
+
+def test_an_environment_without_the_sdk_is_left_as_it_is() -> None:
+    code = (
+        "import sys; sys.modules['langgraph_sdk'] = None\n"
+        "from millstream.shared.own_api import connect_sdk\n"
+        "try: connect_sdk()\nexcept ValueError: sys.exit(1)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
