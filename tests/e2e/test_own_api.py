@@ -31,7 +31,7 @@ def url(system: Running) -> Iterator[str]:
     redis_url = system.fleet.redis_url
     with Fleet(redis_url) as fleet:
         api = fleet.api(HOME).wait_ready()
-        worker = fleet.worker(HOME, QUEUE, LANGGRAPH_API_URL=f"{api.url}/").wait_ready()
+        worker = fleet.worker(HOME, QUEUE, MILLSTREAM_API_URL=f"{api.url}/").wait_ready()
         graphs = worker.ready["graphs"]
         try:
             yield api.url

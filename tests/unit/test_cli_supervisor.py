@@ -40,7 +40,7 @@ if graphs == ["parent"]:
     print("grandchild pid", child.pid, flush=True)
 ready = {"graphs": graphs, "queue": "default", "jobs": 10, "pid": os.getpid()}
 print("millstream-ready " + json.dumps(ready), flush=True)
-print("its API is", os.environ["LANGGRAPH_API_URL"], flush=True)
+print("its API is", os.environ["MILLSTREAM_API_URL"], flush=True)
 print("worker pid", os.getpid(), file=sys.stderr, flush=True)
 signal.pause()
 """

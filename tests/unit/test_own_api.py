@@ -11,13 +11,15 @@ from harness.receiver import Receiver
 from millstream.shared.own_api import CALLER, carried, connect_sdk
 from millstream.worker import call_home
 
+URLS = ("MILLSTREAM_API_URL", "MILLSTREAM_PUBLIC_URL", "LANGGRAPH_API_URL")
 NAMES = ("get_client", "get_sync_client")
 
 
 @pytest.fixture(autouse=True)
 def _connected(monkeypatch: pytest.MonkeyPatch) -> None:
     call_home.connect()
-    monkeypatch.delenv("LANGGRAPH_API_URL", raising=False)
+    for name in URLS:
+        monkeypatch.delenv(name, raising=False)
 
 
 def test_it_is_done_once_and_everywhere() -> None:
@@ -34,15 +36,23 @@ def test_it_is_done_once_and_everywhere() -> None:
 async def test_without_the_setting_it_is_named() -> None:
     for given in ({}, {"url": None}, {"url": ""}):
         async with langgraph_sdk.get_client(**given) as client:
-            with pytest.raises(RuntimeError, match="LANGGRAPH_API_URL"):
+            with pytest.raises(RuntimeError, match="MILLSTREAM_API_URL"):
                 await client.threads.create()
         with (
             langgraph_sdk.get_sync_client(**given) as sync,
-            pytest.raises(RuntimeError, match="LANGGRAPH_API_URL"),
+            pytest.raises(RuntimeError, match="MILLSTREAM_API_URL"),
         ):
             sync.threads.create()
-    with pytest.raises(RuntimeError, match="LANGGRAPH_API_URL"):
+    with pytest.raises(RuntimeError, match="MILLSTREAM_API_URL"):
         RemoteGraph("agent").get_graph()
+
+
+@pytest.mark.parametrize("name", URLS)
+def test_each_variable_leads_there(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    for other in URLS[URLS.index(name) :]:
+        monkeypatch.setenv(other, f"http://{other.lower().replace('_', '-')}:1/base")
+    client = langgraph_sdk.get_client()
+    assert str(client.http.client.base_url) == f"http://{name.lower().replace('_', '-')}:1/base/"
 
 
 def test_a_url_of_ones_own_is_left_alone() -> None:
@@ -57,7 +67,7 @@ async def test_the_callers_headers_go_along_at_the_time_of_the_request(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with Receiver() as receiver:
-        monkeypatch.setenv("LANGGRAPH_API_URL", f"{receiver.url}/base/")
+        monkeypatch.setenv("MILLSTREAM_API_URL", f"{receiver.url}/base/")
         async with langgraph_sdk.get_client(api_key="own", headers={"X-Own": "own"}) as client:
             CALLER.set({"x-tenant": "acme", "x-own": "caller's", "x-api-key": "caller's"})
             await client.http.client.post("/ok", content=b"{}")

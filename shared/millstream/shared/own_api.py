@@ -1,7 +1,7 @@
 """The deployment's own API, as the project's code reaches it: langgraph_sdk's clients that are made without a URL.
 
 LangGraph's server runs graphs in the process that serves its API, and its SDK looks for the API there. Here they
-are processes apart, so these clients lead to LANGGRAPH_API_URL. See docs/decisions/0035.
+are processes apart, so these clients lead to MILLSTREAM_API_URL. See docs/decisions/0035.
 """
 
 import functools
@@ -18,10 +18,10 @@ from millstream.shared.settings import Settings
 # caller belongs here too.
 CALLER: Final[ContextVar[Mapping[str, str]]] = ContextVar("caller", default=MappingProxyType({}))
 
-UNKNOWN: Final = "http://langgraph-api-url.invalid"
+UNKNOWN: Final = "http://millstream-api-url.invalid"
 HOW: Final = (
     "A client of langgraph_sdk was made without a URL, and this process does not know where its API is: set "
-    "LANGGRAPH_API_URL (https://…), or give the client a `url`."
+    "MILLSTREAM_API_URL (or LANGGRAPH_API_URL) to its URL, or give the client a `url`."
 )
 # What a request says of itself and of its way: never another request's.
 NOT_CARRIED: Final = frozenset({
@@ -68,7 +68,8 @@ def _leading(make: Callable[..., Any], hook_of: Callable[..., Any]) -> Callable[
     def lead(**given: Any) -> Any:
         if given.get("url"):
             return make(**given)
-        url = Settings.from_env().api_url
+        settings = Settings.from_env()
+        url = settings.api_url or settings.public_url
         client = make(**{**given, "url": url or UNKNOWN})
         own = {name.lower() for name in given.get("headers") or {}}
         if isinstance(given.get("api_key"), str):

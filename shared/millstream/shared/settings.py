@@ -165,10 +165,10 @@ class Settings:
         "LANGGRAPH_AES_KEY", "", "Encrypts checkpoints (AES): 16, 24 or 32 bytes.", secret=True
     )
     api_url: str = _setting(
-        "LANGGRAPH_API_URL",
+        "MILLSTREAM_API_URL",
         "",
-        "Where workers, and an API's own application, find this deployment's API, for `get_client()` and "
-        "RemoteGraph without a URL (docs/operations.md). `millstream dev` sets it.",
+        "Where graphs that ask their own server find its API (docs/operations.md); `millstream dev` sets it. "
+        "Empty: at MILLSTREAM_PUBLIC_URL.",
     )
     webhook_secret: str = _setting(
         "WEBHOOK_SECRET",
@@ -220,7 +220,7 @@ class Settings:
             for proxy in self.forwarded_allow_ips.split(","):
                 _check_network("FORWARDED_ALLOW_IPS", proxy.strip())
         if self.api_url:
-            _check_url("LANGGRAPH_API_URL", self.api_url)
+            _check_url("MILLSTREAM_API_URL", self.api_url)
         if self.public_url:
             _check_url("MILLSTREAM_PUBLIC_URL", self.public_url)
 
