@@ -28,6 +28,7 @@ from millstream.api.endpoints import (
     RUNS,
     STORE,
     THREADS,
+    UI,
     served,
 )
 from millstream.api.http_settings import Cors, HttpSettings
@@ -365,7 +366,7 @@ async def test_all_under_a_prefix(serve: Served, app: str | None) -> None:
 
 GROUPS = {
     "assistants": ASSISTANTS, "threads": THREADS, "runs": RUNS, "store": STORE, "mcp": MCP, "a2a": A2A,
-    "meta": META, "ui": [],
+    "meta": META, "ui": UI,
 }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from millstream.api import openapi, problems, protocol_socket
-from millstream.api.endpoints import served
+from millstream.api.endpoints import EVENTS, served
 from millstream.api.http_settings import HttpSettings
 from millstream.api.mcp import McpHost
 from millstream.shared.assistants import GraphDirectory
@@ -59,8 +59,7 @@ def create_app(settings: Settings, http: HttpSettings | None = None) -> Starlett
     endpoints = served(http)
     routes: list[BaseRoute] = [Route(e.path, e.handler, methods=[e.method]) for e in endpoints]
     if not http.disable_runs:
-        events = "/threads/{thread_id}/stream/events"
-        routes.append(WebSocketRoute(events, protocol_socket.connect))
+        routes += [WebSocketRoute(path, protocol_socket.connect) for path in EVENTS]
     if not http.disable_meta:
         routes += openapi.routes(endpoints)
     return Starlette(routes=routes, exception_handlers=problems.HANDLERS, lifespan=lifespan)

@@ -2,6 +2,7 @@
 
 from millstream.api import (
     a2a,
+    agent_protocol,
     assistant_graphs,
     assistants,
     crons,
@@ -12,9 +13,18 @@ from millstream.api import (
     state,
     store,
     threads,
+    ui,
 )
 from millstream.api.http_settings import HttpSettings
 from millstream.api.openapi import Endpoint
+from millstream.api.schemas.agent_protocol import (
+    Agent,
+    AgentRun,
+    AgentSchemas,
+    AgentSearch,
+    RunSearch,
+    RunWait,
+)
 from millstream.api.schemas.assistant import (
     Assistant,
     AssistantCreate,
@@ -82,9 +92,12 @@ from millstream.api.schemas.thread import (
 )
 
 ASSISTANT = "/assistants/{assistant_id}"
+AGENT = "/agents/{agent_id}"
 THREAD_RUNS = "/threads/{thread_id}/runs"
 CRON = "/runs/crons/{cron_id}"
 STATE = "/threads/{thread_id}/state"
+# Of a thread, by the event streaming protocol; the Agent Protocol has them at the second.
+EVENTS = ("/threads/{thread_id}/stream/events", "/threads/{thread_id}/stream")
 HISTORY = "/threads/{thread_id}/history"
 ASSISTANTS = [
     Endpoint("POST", "/assistants", assistants.create, body=AssistantCreate, answer=Assistant),
@@ -118,6 +131,9 @@ ASSISTANTS = [
         assistant_graphs.subgraphs,
         query=SubgraphsQuery,
     ),
+    Endpoint("POST", "/agents/search", agent_protocol.search, body=AgentSearch, answer=list[Agent]),
+    Endpoint("GET", AGENT, agent_protocol.get, answer=Agent),
+    Endpoint("GET", f"{AGENT}/schemas", agent_protocol.schemas, answer=AgentSchemas),
 ]
 THREADS = [
     Endpoint("POST", "/threads", threads.create, body=ThreadCreate, answer=Thread),
@@ -152,12 +168,9 @@ THREADS = [
 ]
 RUNS = [
     Endpoint("POST", "/threads/{thread_id}/commands", protocol.commands, body=ProtocolCommand),
-    Endpoint(
-        "POST",
-        "/threads/{thread_id}/stream/events",
-        protocol.events,
-        body=EventStreamRequest,
-        streams=True,
+    *(
+        Endpoint("POST", path, protocol.events, body=EventStreamRequest, streams=True)
+        for path in EVENTS
     ),
     Endpoint(
         "POST",
@@ -183,6 +196,9 @@ RUNS = [
     Endpoint(
         "POST", "/runs/cancel", runs.cancel_many, body=RunsCancel, query=RunsCancelQuery, status=204
     ),
+    Endpoint(
+        "POST", "/runs/search", agent_protocol.search_runs, body=RunSearch, answer=list[AgentRun]
+    ),
     *(
         endpoint
         for run in (f"{THREAD_RUNS}/{{run_id}}", "/runs/{run_id}")
@@ -190,6 +206,7 @@ RUNS = [
             Endpoint("GET", run, runs.get, answer=Run),
             Endpoint("DELETE", run, runs.delete, status=204),
             Endpoint("GET", f"{run}/join", runs.join, query=RunJoin),
+            Endpoint("GET", f"{run}/wait", agent_protocol.wait, query=RunJoin, answer=RunWait),
             Endpoint("GET", f"{run}/stream", runs.join_stream, query=RunJoinStream, streams=True),
             Endpoint("POST", f"{run}/cancel", runs.cancel, query=RunCancel, status=202),
         )
@@ -219,13 +236,14 @@ A2A = [
     Endpoint("GET", "/.well-known/agent-card.json", a2a.card, query=a2a.CardQuery),
     Endpoint("GET", "/a2a/{assistant_id}/.well-known/agent-card.json", a2a.card_of),
 ]
+UI = [Endpoint("POST", "/ui/{assistant_id}", ui.component, status=404)]
 META = [
     Endpoint("GET", "/info", health.info),
 ]
 ALWAYS = [  # whoever runs the process asks it
     Endpoint("GET", "/ok", health.ok),
 ]
-ENDPOINTS = [*ASSISTANTS, *THREADS, *RUNS, *STORE, *MCP, *A2A, *META, *ALWAYS]
+ENDPOINTS = [*ASSISTANTS, *THREADS, *RUNS, *STORE, *MCP, *A2A, *UI, *META, *ALWAYS]
 
 
 def served(http: HttpSettings) -> list[Endpoint]:
@@ -237,6 +255,7 @@ def served(http: HttpSettings) -> list[Endpoint]:
         (STORE, http.disable_store),
         (MCP, http.disable_mcp),
         (A2A, http.disable_a2a),
+        (UI, http.disable_ui),
         (META, http.disable_meta),
         (ALWAYS, False),
     ]

@@ -90,7 +90,7 @@ class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     disable_mcp: bool = False
     disable_a2a: bool = False
     disable_meta: bool = False
-    disable_ui: bool = False  # there is none
+    disable_ui: bool = False
     disable_webhooks: bool = False
     enable_custom_route_auth: bool = False
     middleware_order: Literal["middleware_first", "auth_first"] = "middleware_first"

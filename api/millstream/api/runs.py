@@ -37,6 +37,8 @@ from millstream.shared.stream import Reader, StreamHub
 from millstream.shared.submission import submission
 from millstream.shared.wire import RunRequest
 
+Output = Callable[[Entry], Awaitable[bytes]]  # of an end, what is answered
+
 
 def _redis(request: Request) -> Client:
     redis: Client = request.app.state.redis
@@ -233,7 +235,7 @@ def _cancel(
     return cancel_run
 
 
-def _output(request: Request, thread_id: str, run_id: str) -> Callable[[Entry], Awaitable[bytes]]:
+def _output(request: Request, thread_id: str, run_id: str) -> Output:
     redis = _redis(request)
 
     async def final(end: Entry) -> bytes:
@@ -271,16 +273,23 @@ async def get(request: Request) -> Response:
 
 async def join(request: Request) -> Response:
     """`GET …/runs/{run_id}/join`: waits for the end; the final state."""
+    return await joined(
+        request, "join", lambda record: _output(request, record.spec.thread_id, record.spec.run_id)
+    )
+
+
+async def joined(request: Request, route: str, output: Callable[[RunRecord], Output]) -> Response:
+    """Returns the answer of a route under a run's path that waits for the run's end."""
     thread_id, run_id = _ids(request)
     query = query_model(request, RunJoin)
-    await runs.get_run(_redis(request), thread_id, run_id)
+    record = await runs.get_run(_redis(request), thread_id, run_id)
     reader = await _hub(request).open(thread_id, run_id, START)
     _, number = await _begin(request, reader)
     place = _place(run_id, thread_id)
-    back = comes_back(f"{place}/join", cancel=query.cancel_on_disconnect)
+    back = comes_back(f"{place}/{route}", cancel=query.cancel_on_disconnect)
     return FinalOutput(
         reader,
-        _output(request, thread_id, run_id),
+        output(record),
         headers={"content-location": place, "location": back},
         keepalive=settings_of(request).keepalive,
         on_leave=_cancel(request, thread_id, run_id, number)

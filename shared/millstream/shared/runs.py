@@ -2,6 +2,7 @@
 
 import logging
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -126,11 +127,16 @@ async def list_runs(
     else:
         ids = await _of_status(redis, thread_id, status, wanted=offset + limit)
         ids = ids[offset:]
+    records = await find_runs(redis, [(thread_id, run_id.decode()) for run_id in ids])
+    return [record for record in records if status in (None, record.status)]
+
+
+async def find_runs(redis: Client, places: Sequence[tuple[str, str]]) -> list[RunRecord]:
+    """Returns the records of these runs (thread id, run id), less those that are gone."""
     pipe = redis.pipeline(transaction=False)
-    for run_id in ids:
-        pipe.hmget(keys.run(thread_id, run_id.decode()), FIELDS)
-    records = map(_record, await pipe.execute())
-    return [r for r in records if r is not None and status in (None, r.status)]
+    for thread_id, run_id in places:
+        pipe.hmget(keys.run(thread_id, run_id), FIELDS)
+    return [record for record in map(_record, await pipe.execute()) if record is not None]
 
 
 async def _of_status(

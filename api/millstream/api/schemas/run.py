@@ -146,6 +146,21 @@ class RunCreate(RequestModel):
         "leaves the thread as it was.",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_an_agent(cls, data: Any) -> Any:
+        """The Agent Protocol says `agent_id`, and has the thread and the messages beside the input."""
+        if not isinstance(data, dict) or data.get("assistant_id") or not data.get("agent_id"):
+            return data
+        if data.get("thread_id"):
+            raise ValueError("thread_id: runs on a thread are made at /threads/{thread_id}/runs")
+        given, messages = data.get("input"), data.get("messages")
+        if messages is not None:
+            if not isinstance(given, dict | None):
+                raise ValueError("messages, input: an input beside messages must be an object")
+            given = {**(given or {}), "messages": messages}
+        return {**data, "assistant_id": data["agent_id"], "input": given}
+
     @model_validator(mode="after")
     def _agrees(self) -> "RunCreate":
         if self.command is not None:
