@@ -33,7 +33,11 @@ pytestmark = pytest.mark.timeout(120 + EXAMPLES)
 
 STEPS = st.one_of(
     st.tuples(st.just("submit"), st.sampled_from(Strategy), st.booleans(), st.booleans()),
-    st.tuples(st.sampled_from(["claim", "finish", "store", "hand_back", "lapse", "due", "reap"])),
+    st.tuples(
+        st.sampled_from(
+            ["claim", "claim", "finish", "store", "hand_back", "hand_back", "lapse", "due", "reap"]
+        )
+    ),
     st.tuples(st.just("cancel"), st.integers(0, 9), st.sampled_from(CancelAction)),
 )
 
@@ -223,9 +227,10 @@ class Story:
             run.claims.append(claim)
 
     async def cancel(self, number: int, action: CancelAction) -> None:
-        if number >= len(self.model.runs):
+        alive = [run for run in self.model.runs if run.alive] or self.model.runs
+        if not alive:
             return
-        run = self.model.runs[number]
+        run = alive[number % len(alive)]
         await runs.cancel(
             self.redis, self.thread, run.run_id, action=action, stream_ttl=simulated.TTL
         )
@@ -287,7 +292,7 @@ def runner() -> Iterator[asyncio.Runner]:
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
-@given(steps=st.lists(STEPS, max_size=25), most=st.sampled_from([0, 1, 2, 100]))
+@given(steps=st.lists(STEPS, min_size=12, max_size=25), most=st.sampled_from([0, 1, 2, 100]))
 def test_the_scripts_do_what_the_model_does(
     redis_server: EmbeddedRedis,
     runner: asyncio.Runner,
