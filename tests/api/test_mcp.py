@@ -5,6 +5,7 @@ import json
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,6 +13,7 @@ import pytest
 from mcp import Client, MCPError
 
 from api.told import Running, detail
+from harness.processes import Fleet
 from harness.waiting import until
 from millstream.shared import runs
 from millstream.shared.redis import connect
@@ -35,6 +37,10 @@ async def all_tools(client: Client) -> dict[str, Any]:
         cursor = page.next_cursor
         if cursor is None:
             return found
+
+
+def texts(result: Any) -> list[str]:
+    return [content.text for content in result.content]
 
 
 async def call(http: httpx.AsyncClient, method: str, **params: Any) -> Any:
@@ -90,11 +96,15 @@ async def test_a_run_that_fails_and_one_that_asks(system: Running) -> None:
     async with connected(system) as tools:
         failed = await tools.call_tool("boom", {})
         assert failed.is_error
+        assert texts(failed) == ["ValueError: boom"]
         assert failed.structured_content["__error__"]["message"] == "boom"
         asks = await tools.call_tool("approval", {"topic": "t"})
-        assert not asks.is_error
-        [question] = asks.structured_content["__interrupt__"]
-        assert question["value"] == {"question": "approve t?"}
+        assert asks.is_error  # a model would take it for the answer
+        said, question = texts(asks)
+        assert "paused" in said
+        assert json.loads(question) == {"question": "approve t?"}
+        [told] = asks.structured_content["__interrupt__"]
+        assert told["value"] == {"question": "approve t?"}
 
 
 async def test_nothing_is_left_of_a_call(system: Running, http: httpx.AsyncClient) -> None:
@@ -117,8 +127,135 @@ async def test_what_is_refused(system: Running, http: httpx.AsyncClient) -> None
         ).status_code == 406
         assert detail(await http.get("/mcp/")).startswith("This server sends nothing unasked")
         assert (await http.get("/mcp/")).status_code == 405
-        assert (await http.delete("/mcp/")).status_code == 404
+        refused = await http.delete("/mcp/")
+        assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
         assert (await http.get("/mcp")).status_code == 405
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "words"),
+    [
+        ("chat", {}, "arguments: 'messages' is a required property"),
+        ("chat", {"messages": 5}, "arguments.messages: "),
+        ("chat", {"messages": [{"role": "user"}]}, "arguments.messages.0: "),
+        ("nested", {"text": 5}, "arguments.text: 5 is not of type 'string'"),
+    ],
+)
+async def test_arguments_are_checked_before_a_run_begins(
+    http: httpx.AsyncClient, tool: str, arguments: Any, words: str
+) -> None:
+    answer = await call(http, "tools/call", name=tool, arguments=arguments)
+    assert answer["error"]["code"] == -32602
+    assert answer["error"]["message"].startswith(words)
+
+
+async def test_many_agents_can_be_afforded(system: Running, http: httpx.AsyncClient) -> None:
+    made = [
+        (await http.post("/assistants", json={"graph_id": graph, "name": f"agent {n}"})).json()
+        for n, graph in enumerate(["chat", "desk", "echo", "nested_chat"] * 3 + ["chat", "desk"])
+    ]
+    async with connected(system) as tools:
+        found = await all_tools(tools)
+        agents = [found[f"agent_{n}"] for n in range(14)]
+        sizes = [len(each.model_dump_json(by_alias=True, exclude_none=True)) for each in agents]
+        assert max(sizes) < 500
+        said = {"messages": [{"role": "user", "content": "hi"}]}
+        result = await tools.call_tool("agent_0", said)
+        assert result.structured_content["messages"][0]["content"] == "hi"
+        assert agents[0].output_schema == {"type": "object", "properties": {"messages": {}}}
+    for each in made:
+        await http.delete(f"/assistants/{each['assistant_id']}")
+
+
+async def test_tools_come_a_page_at_a_time(system: Running, http: httpx.AsyncClient) -> None:
+    bodies = [{"graph_id": "steps", "name": f"paged {n}"} for n in range(101)]
+    made = await asyncio.gather(*(http.post("/assistants", json=body) for body in bodies))
+    async with connected(system) as tools:
+        first = await tools.list_tools()
+        assert len(first.tools) == 100
+        rest = await tools.list_tools(cursor=first.next_cursor)
+        names = [tool.name for tool in (*first.tools, *rest.tools)]
+        assert rest.next_cursor is None
+        assert {f"paged_{n}" for n in range(101)} < set(names)
+        assert len(names) == len(set(names))
+    ids = [each.json()["assistant_id"] for each in made]
+    await asyncio.gather(*(http.delete(f"/assistants/{assistant}") for assistant in ids))
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("http://localhost:6274", 200),
+        ("http://127.0.0.1", 200),
+        ("https://[::1]:8443", 200),
+        ("https://evil.example", 403),
+        ("https://localhost.evil.example", 403),
+        ("http://localhost@evil.example", 403),
+        ("http://localhost/x", 403),
+        ("http://[", 403),
+        ("null", 403),
+    ],
+)
+async def test_pages_of_strangers_are_refused(
+    http: httpx.AsyncClient, origin: str, status: int
+) -> None:
+    body = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+    response = await http.post("/mcp/", json=body, headers={**ACCEPT, "origin": origin})
+    assert response.status_code == status
+    if status == 403:
+        assert "allow_origins" in detail(response)
+        for method in ("GET", "DELETE"):
+            again = await http.request(method, "/mcp/", headers={"origin": origin})
+            assert again.status_code == 403
+
+
+async def test_pages_that_are_named_are_let_in(system: Running, tmp_path: Path) -> None:
+    cors = {
+        "allow_origins": ["https://app.example"],
+        "allow_origin_regex": "https://[a-z]+\\.our\\.example",
+    }
+    config = tmp_path / "langgraph.json"
+    config.write_text(json.dumps({"graphs": {"a": "./a.py:a"}, "http": {"cors": cors}}))
+    with Fleet(system.fleet.redis_url, MILLSTREAM_PUBLIC_URL="https://me.example/api") as fleet:
+        api = fleet.api(config).wait_ready()
+        body = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+        async with httpx.AsyncClient(base_url=api.url) as http:
+            for origin, status in (
+                ("https://app.example", 200),
+                ("https://one.our.example", 200),
+                ("https://me.example", 200),
+                ("https://one.our.example.evil", 403),
+                ("https://app.example:444", 403),
+                ("http://app.example", 403),
+            ):
+                response = await http.post("/mcp/", json=body, headers={**ACCEPT, "origin": origin})
+                assert response.status_code == status, origin
+
+
+async def test_a_long_call_speaks_while_it_works(system: Running, http: httpx.AsyncClient) -> None:
+    knobs = {"configurable": {"n": 1, "delay": 1}}
+    body = {"graph_id": "steps", "name": "long call", "config": knobs}
+    assistant = (await http.post("/assistants", json=body)).json()["assistant_id"]
+    request = {
+        "jsonrpc": "2.0", "id": 1, "method": "tools/call",
+        "params": {"name": "long_call", "arguments": {}},
+    }  # fmt: skip
+    with Fleet(system.fleet.redis_url, KEEPALIVE_INTERVAL_SECS="0.1") as fleet:
+        api = fleet.api().wait_ready()
+        async with httpx.AsyncClient(base_url=api.url, timeout=30) as chatty:
+            response = await chatty.post("/mcp/", json=request, headers=ACCEPT)
+            assert 3 <= response.text.count(": heartbeat\r\n") <= 30
+            [data] = [line for line in response.text.splitlines() if line.startswith("data: {")]
+            told = json.loads(data.removeprefix("data: "))["result"]
+            assert told["structuredContent"] == {"items": [0]}
+        async with Client(f"{api.url}/mcp/") as tools:  # which takes the comments
+            assert (await tools.call_tool("long_call", {})).structured_content == {"items": [0]}
+    await http.delete(f"/assistants/{assistant}")
+
+
+async def test_a_call_has_a_context(web: httpx.AsyncClient) -> None:
+    answer = await call(web, "tools/call", name="probe", arguments={}, context={"user": "ann"})
+    assert answer["result"]["structuredContent"]["seen"]["user"] == "ann"
 
 
 async def test_who_leaves_has_the_run_cancelled(system: Running, http: httpx.AsyncClient) -> None:

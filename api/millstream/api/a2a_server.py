@@ -42,9 +42,9 @@ from millstream.api.a2a_tasks import CONTEXT, MESSAGE, TASK, Question, Task, Tas
 from millstream.api.invocation import (
     Invocation,
     config_of,
-    input_schema,
     invoked,
     patiently,
+    schemas_of,
 )
 from millstream.api.runs import end_run
 from millstream.shared import keys, threads
@@ -288,7 +288,7 @@ def _answers(given: pb.Message, content: Any, questions: list[Question]) -> dict
 
 
 async def _require_messages(call: Call) -> None:
-    schema = await input_schema(call.request, call.resolved)
+    schema = (await schemas_of(call.request, call.resolved)).input
     if schema.get("type") == "object" and "messages" not in schema.get("properties", {}):
         name = call.resolved.graph.graph_id
         raise UnsupportedOperationError(

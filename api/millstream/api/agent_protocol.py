@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from millstream.api.body import answer, read_model
-from millstream.api.invocation import input_schema
+from millstream.api.invocation import schemas_of
 from millstream.api.pages import page_headers
 from millstream.api.runs import Output, joined
 from millstream.api.schemas.agent_protocol import AgentSearch, RunSearch
@@ -69,7 +69,7 @@ async def _shown(request: Request, resolved: Resolved) -> dict[str, Any]:
     assistant = resolved.assistant
     capabilities = {"ap.io.streaming": True}
     try:
-        taken = await input_schema(request, resolved)
+        taken = (await schemas_of(request, resolved)).input
         capabilities["ap.io.messages"] = "messages" in taken.get("properties", {})
     except MillstreamError:  # no worker serves the graph, or it can't say: it is not known
         pass

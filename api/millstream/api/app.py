@@ -43,7 +43,7 @@ def create_app(settings: Settings, http: HttpSettings | None = None) -> Starlett
         app.state.hub = StreamHub(redis, blocking)
         app.state.hub.start()
         app.state.mcp = McpHost()
-        app.state.input_schemas = {}
+        app.state.graph_schemas = {}
         app.state.access = Access(redis)
         checking = asyncio.gather(findings.report(redis), app.state.access.watch())
         try:

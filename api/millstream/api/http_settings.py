@@ -43,14 +43,16 @@ class Cors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Whether any page may call, by `*` or by a pattern that fits whatever there is."""
         return self.allows(ANY_PAGE)
 
+    def names(self, origin: str) -> bool:
+        """Returns whether that origin is named, or fits the pattern; `*` names none."""
+        pattern = self.allow_origin_regex
+        return (origin in self.origins and origin != "*") or (
+            pattern is not None and re.fullmatch(pattern, origin) is not None
+        )
+
     def allows(self, origin: str) -> bool:
         """Returns whether a page of that origin may call; of WebSockets browsers ask nobody before."""
-        pattern = self.allow_origin_regex
-        return (
-            "*" in self.origins
-            or origin in self.origins
-            or (pattern is not None and re.fullmatch(pattern, origin) is not None)
-        )
+        return "*" in self.origins or self.names(origin)
 
 
 class HeaderFilter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -27,7 +27,7 @@ from millstream.shared.wire import PLAIN, RunRequest, unpack_kwargs
 log = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
-KEPT: Final = 1000  # input schemas that a process keeps
+KEPT: Final = 1000  # assistants whose schemas a process keeps
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +103,20 @@ def config_of(record: RunRecord) -> dict[str, Any]:
     }
 
 
-async def input_schema(request: HTTPConnection, resolved: Resolved) -> dict[str, Any]:
-    """Returns the JSON schema of what the assistant's graph takes; a worker is asked once a version.
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class GraphSchemas:
+    """The JSON schemas of what a graph takes and answers; {} where it can't say."""
+
+    input: dict[str, Any]
+    output: dict[str, Any]
+
+
+async def schemas_of(request: HTTPConnection, resolved: Resolved) -> GraphSchemas:
+    """Returns the schemas of the assistant's graph; a worker is asked once a version.
 
     Raises what `ask` raises.
     """
-    known: dict[tuple[str, int, int], dict[str, Any]] = request.app.state.input_schemas
+    known: dict[tuple[str, int, int], GraphSchemas] = request.app.state.graph_schemas
     record, graph = resolved.record, resolved.graph
     key = (record.assistant.assistant_id, record.version, graph.announced_at)
     if key not in known:
@@ -118,5 +126,5 @@ async def input_schema(request: HTTPConnection, resolved: Resolved) -> dict[str,
         )
         if len(known) >= KEPT:
             known.clear()
-        known[key] = told["input_schema"] or {}
+        known[key] = GraphSchemas(told["input_schema"] or {}, told["output_schema"] or {})
     return known[key]

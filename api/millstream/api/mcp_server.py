@@ -9,6 +9,7 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import mcp_types as types
 import msgspec
@@ -19,21 +20,27 @@ from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from millstream.api.health import VERSION
-from millstream.api.invocation import Invocation, input_schema, invoked
+from millstream.api.invocation import GraphSchemas, Invocation, invoked, patiently, schemas_of
+from millstream.api.mcp_schema import ToolSchemas
 from millstream.shared import runs
 from millstream.shared.assistant_records import AssistantRecord
 from millstream.shared.assistants import GraphDirectory
 from millstream.shared.errors import InvalidError, MillstreamError, UnavailableError
 from millstream.shared.multitask import CancelAction
 from millstream.shared.redis import AWAY
-from millstream.shared.wire import RunRequest
+from millstream.shared.wire import RunRequest, to_json
 
 PAGE: Final = 100  # tools
 NAME: Final = re.compile(r"[^A-Za-z0-9_.-]+")  # what the name of a tool may not have
 LONGEST_NAME: Final = 64
-ANYTHING: Final[dict[str, Any]] = {"type": "object"}
+UNKNOWN: Final = ToolSchemas({}, {})
+PAUSED: Final = (
+    "The agent paused, for it asks a person. A call of a tool keeps nothing that could go on, so it can't be "
+    "answered here: ask the agent by A2A or on a thread of the API, where an answer resumes it. It asks:"
+)
 INVALID_PARAMS: Final = -32602
 INTERNAL_ERROR: Final = -32603
+_made: WeakKeyDictionary[GraphSchemas, ToolSchemas] = WeakKeyDictionary()
 Context = Any  # ServerRequestContext[None, Request]
 
 
@@ -77,37 +84,57 @@ async def list_tools(
 
 
 async def _tool(request: Request, name: str, record: AssistantRecord) -> types.Tool | None:
-    directory: GraphDirectory = request.app.state.graphs
     assistant = record.assistant
     try:
-        schema = await input_schema(request, await directory.resolve(assistant.assistant_id))
+        schemas = await _schemas(request, assistant.assistant_id)
     except UnavailableError:  # nobody could carry out a call of it either
         return None
     except MillstreamError:  # a graph that can't say what it takes may take it all the same
-        schema = ANYTHING
+        schemas = UNKNOWN
     description = assistant.description or f"Runs the agent {assistant.name!r}."
-    # Its arguments are an object, whatever else the graph may take.
     return types.Tool(
         name=name,
-        title=assistant.name,
+        title=assistant.name if assistant.name != name else None,
         description=description,
-        input_schema=schema if schema.get("type") == "object" else ANYTHING,
+        input_schema=schemas.input,
+        output_schema=schemas.output,
     )
 
 
-async def call_tool(ctx: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
+async def _schemas(request: Request, assistant_id: str) -> ToolSchemas:
+    """Returns what the assistant's tool takes and answers; raises what `schemas_of` raises."""
+    directory: GraphDirectory = request.app.state.graphs
+    schemas = await schemas_of(request, await directory.resolve(assistant_id))
+    made = _made.get(schemas)
+    if made is None:
+        made = _made[schemas] = ToolSchemas(schemas.input, schemas.output)
+    return made
+
+
+class ToolCall(types.CallToolRequestParams):
+    """The parameters of `tools/call`, with the run's context as the LangGraph Platform API has it."""
+
+    context: dict[str, Any] | None = None
+
+
+async def call_tool(ctx: Context, params: ToolCall) -> types.CallToolResult:
     """`tools/call`: a run on a thread of its own, and the state in which it ends.
 
-    The nodes that have ended are told as progress, to clients that ask for it. Who leaves has the run cancelled.
+    The nodes that have ended are told as progress, to clients that ask for it. When the client leaves, the run is
+    cancelled.
     """
     request: Request = ctx.request
+    arguments = params.arguments or {}
     with _told():
         record = (await _tools(request)).get(params.name)
         if record is None:
             raise InvalidError(f"name: there is no tool {params.name!r}")
+        assistant_id = record.assistant.assistant_id
+        await _check(request, assistant_id, arguments)
         asked = RunRequest(
-            assistant_id=record.assistant.assistant_id,
-            input=params.arguments or {},
+            assistant_id=assistant_id,
+            input=arguments,
+            context=params.context or {},
             stream_mode=["updates"],
             creates_thread=True,
             temporary=True,
@@ -125,12 +152,35 @@ async def call_tool(ctx: Context, params: types.CallToolRequestParams) -> types.
                         )
                     )  # fmt: skip
                 raise
+    return _result(output)
+
+
+async def _check(request: Request, assistant_id: str, arguments: dict[str, Any]) -> None:
+    """Raises InvalidError for arguments that the tool does not take; what it takes may not be known now."""
+    try:
+        schemas = await _schemas(request, assistant_id)
+    except MillstreamError:
+        return
+    schemas.check(arguments)
+
+
+def _result(output: bytes) -> types.CallToolResult:
+    """Returns how a run ended: its state, or as an error why it failed, or what it paused to ask."""
     values = msgspec.json.decode(output)
-    is_object = isinstance(values, dict)
+    told = values if isinstance(values, dict) else {"result": values}
+    texts = [output.decode()]
+    if error := told.get("__error__"):
+        texts = [f"{error.get('error', 'Error')}: {error.get('message', '')}"]
+    elif questions := told.get("__interrupt__"):
+        asked = [each.get("value") for each in questions]
+        texts = [
+            PAUSED,
+            *(each if isinstance(each, str) else to_json(each).decode() for each in asked),
+        ]
     return types.CallToolResult(
-        content=[types.TextContent(text=output.decode())],
-        structured_content=values if is_object else {"result": values},
-        is_error=is_object and "__error__" in values,
+        content=[types.TextContent(text=text) for text in texts],
+        structured_content=told,
+        is_error="__error__" in told or bool(told.get("__interrupt__")),
     )
 
 
@@ -142,9 +192,9 @@ async def _output(ctx: Context, request: Request, run: Invocation) -> bytes:
             ended += 1
             nodes = ", ".join(msgspec.json.decode(entry.data, type=dict[str, msgspec.Raw]))
             await ctx.session.report_progress(ended, message=nodes)
-    return await runs.final_output(
-        request.app.state.redis, run.thread_id, run.run_id, last.output if last else None
-    )
+    output = last.output if last else None
+    redis = request.app.state.redis
+    return await patiently(lambda: runs.final_output(redis, run.thread_id, run.run_id, output))
 
 
 @contextmanager
@@ -160,13 +210,21 @@ def _told() -> Iterator[None]:
         raise MCPError(INTERNAL_ERROR, "Redis is not reachable. Try again shortly.") from None
 
 
+def _no_headers(_: str) -> None:
+    """No argument of a tool comes as a header."""
+
+
 class McpServer:
     """The SDK's server, for as long as `running`."""
 
     def __init__(self, max_body: int) -> None:
         server: Server[Any] = Server(
-            "millstream", version=VERSION, on_list_tools=list_tools, on_call_tool=call_tool
+            "millstream",
+            version=VERSION,
+            on_list_tools=list_tools,
+            get_tool_input_schema=_no_headers,  # else all tools are listed for each call
         )
+        server.add_request_handler("tools/call", ToolCall, call_tool)
         self._manager = StreamableHTTPSessionManager(
             server, stateless=True, max_request_body_size=max_body
         )
