@@ -5,11 +5,15 @@ from typing import Any
 
 import httpx
 import pytest
+from langgraph.checkpoint.memory import InMemorySaver
 
 from golden.normalise import parse_sse
-from graphs.failing import UNSTORABLE
+from graphs.failing import UNSTORABLE, keeps
+from harness.modules import need_modules
 from harness.processes import Process
 from harness.waiting import until
+from millstream.worker.checkpoints.foreign import ShieldedSaver
+from millstream.worker.checkpoints.unstorable import UnstorableError
 
 LINE = r"line \d+ of failing\.py"
 AT = rf"\(node 'bad', {LINE}\)"
@@ -197,6 +201,26 @@ async def test_the_way_is_named_on_which_it_was_to_be_kept(
     [told] = errors(events)
     assert told["message"].startswith(f"A checkpoint can't hold {place}: 1000000000000000000000 is")
     await check_kept(failing, thread, told)
+
+
+async def test_a_store_names_what_it_can_not_hold(failing: httpx.AsyncClient) -> None:
+    need_modules()
+    _, events = await run(failing, "keeps", {"what": "lambda", "where": "store"})
+    [told] = errors(events)
+    assert told["message"].startswith(
+        "The store can't hold value.v.f[0] (item 'key' of namespace 'memories'): <function"
+    )
+
+
+@pytest.mark.parametrize("what", ["integer", "lambda", "circular"])
+async def test_another_checkpointer_names_it_too(what: str) -> None:
+    shielded = ShieldedSaver(InMemorySaver())
+    graph = keeps.copy(update={"checkpointer": shielded})
+    with pytest.raises(UnstorableError) as raised:
+        await graph.ainvoke({"what": what}, {"configurable": {"thread_id": "1"}})
+    assert f"can't hold {UNSTORABLE_TOLD[what][0]}" in str(raised.value)
+    state = await graph.aget_state({"configurable": {"thread_id": "1"}})
+    assert state.values["log"] == ["good"]
 
 
 async def test_a_thread_goes_on_after_it(failing: httpx.AsyncClient) -> None:

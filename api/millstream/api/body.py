@@ -1,6 +1,8 @@
 """JSON bodies in and out, ids in paths, and limits on both."""
 
+import json
 import logging
+import math
 import re
 import uuid
 from typing import Any, Final, TypeVar
@@ -17,6 +19,9 @@ from millstream.shared.wire import TOO_DEEP, to_json
 
 log = logging.getLogger(__name__)
 
+DEEPEST: Final = 250  # levels of a body; no checkpoint could hold 256
+NAMED: Final = 6  # names of a field that is nested too deep
+SURROGATE: Final = re.compile("[\ud800-\udfff]")
 LONG_NUMBER: Final = re.compile(rb"\d{19}")  # at least: 64 bits have 19 or 20 digits
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -76,16 +81,20 @@ async def read_list(request: Request, model: type[Model], item: type[BaseModel])
 def decode(data: bytes) -> Any:
     """Returns the JSON value: strictly RFC 8259, in UTF-8, whole numbers of up to 64 bits.
 
-    Raises InvalidError for anything else: NaN, numbers out of range, lone surrogates, a value
-    nested too deep.
+    Raises InvalidError, with the field's name, for anything else: NaN, numbers out of range, lone
+    surrogates, a value nested too deep.
     """
     try:
         value = msgspec.json.decode(data)
         if LONG_NUMBER.search(data):
             _refuse_beyond_64_bits(value, "")
+        if data.count(b"[") + data.count(b"{") > DEEPEST and _is_deeper(value, DEEPEST):
+            raise InvalidError(
+                f"{_deep_field(value)}: nested too deep; {DEEPEST} levels are the most"
+            )
         return value
     except msgspec.DecodeError as error:
-        raise InvalidError(f"Invalid JSON in request body: {error}") from None
+        raise InvalidError(f"Invalid JSON in request body: {_why_refused(data, error)}") from None
     except UnicodeDecodeError:
         raise InvalidError("Invalid JSON in request body: it is not UTF-8") from None
     except RecursionError:
@@ -102,6 +111,57 @@ def _refuse_beyond_64_bits(value: Any, field: str) -> None:
             _refuse_beyond_64_bits(item, f"{field}.{index}" if field else str(index))
     elif isinstance(value, int) and not -(2**63) <= value < 2**64:
         raise InvalidError(f"{field or 'body'}: whole numbers beyond 64 bits can't be kept exactly")
+
+
+def _is_deeper(value: Any, most: int) -> bool:
+    """Returns whether a value has more than `most` levels of objects and lists."""
+    level = [value] if isinstance(value, (dict, list)) else []
+    for _ in range(most):
+        level = [
+            part
+            for one in level
+            for part in (one.values() if isinstance(one, dict) else one)
+            if isinstance(part, (dict, list))
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _deep_field(value: Any) -> str:
+    """Returns the first names on the way to what is nested too deep."""
+    names: list[str] = []
+    while len(names) < NAMED:
+        parts = value.items() if isinstance(value, dict) else enumerate(value)
+        name, value = next(
+            (name, part) for name, part in parts if _is_deeper(part, DEEPEST - len(names) - 1)
+        )
+        names.append(str(name))
+    return ".".join(names) + "…"
+
+
+def _why_refused(data: bytes, error: msgspec.DecodeError) -> str:
+    """Returns which field is no JSON and why, as far as a reader that takes more than JSON can tell."""
+    try:
+        found = _no_json(json.loads(data), "")
+    except (ValueError, RecursionError):
+        found = None
+    return found or str(error)
+
+
+def _no_json(value: Any, field: str) -> str | None:
+    if isinstance(value, dict):
+        names = {key: f"{field}.{key}" if field else key for key in value}
+        parts = [(part, name) for key, name in names.items() for part in (key, value[key])]
+    elif isinstance(value, list):
+        parts = [(item, f"{field}.{at}" if field else str(at)) for at, item in enumerate(value)]
+    elif isinstance(value, float) and not math.isfinite(value):
+        return f"{field or 'body'}: NaN, Infinity and numbers out of range are no JSON"
+    elif isinstance(value, str) and SURROGATE.search(value):
+        return f"{field or 'body'}: a text holds half of a surrogate pair, which UTF-8 can't carry"
+    else:
+        return None
+    return next((found for part, name in parts if (found := _no_json(part, name))), None)
 
 
 def answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

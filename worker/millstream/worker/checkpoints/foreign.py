@@ -7,7 +7,16 @@ broken off by a cancel, since half a checkpoint would lose its parent.
 import asyncio
 import copy
 import inspect
-from collections.abc import AsyncIterator, Collection, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Collection,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from langchain_core.runnables import RunnableConfig
@@ -19,6 +28,8 @@ from langgraph.checkpoint.base import (
     CheckpointTuple,
     DeltaChannelHistory,
 )
+
+from millstream.worker.checkpoints.unstorable import Writer, unstorable
 
 Result = TypeVar("Result")
 
@@ -81,8 +92,9 @@ class ShieldedSaver(BaseCheckpointSaver[Any]):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        """Writes to its end, whoever cancels."""
-        return await _to_its_end(self.inner.aput(config, checkpoint, metadata, new_versions))
+        """Writes to its end, whoever cancels; raises UnstorableError."""
+        with self._naming(config, checkpoint["channel_values"].items()):
+            return await _to_its_end(self.inner.aput(config, checkpoint, metadata, new_versions))
 
     async def aput_writes(
         self,
@@ -91,9 +103,27 @@ class ShieldedSaver(BaseCheckpointSaver[Any]):
         task_id: str,
         task_path: str = "",
     ) -> None:
-        """Writes to its end, whoever cancels."""
+        """Writes to its end, whoever cancels; raises UnstorableError."""
         path = (task_path,) if self._takes_path else ()
-        await _to_its_end(self.inner.aput_writes(config, writes, task_id, *path))
+        with self._naming(config, writes, task_path):
+            await _to_its_end(self.inner.aput_writes(config, writes, task_id, *path))
+
+    @contextmanager
+    def _naming(
+        self, config: RunnableConfig, values: Iterable[tuple[str, Any]], task_path: str = ""
+    ) -> Iterator[None]:
+        """Names the value, if it was one that the saver within could not serialise."""
+        try:
+            yield
+        except Exception:
+            writer = Writer(task_path, config["configurable"].get("checkpoint_ns") or "")
+            for channel, value in values:
+                try:
+                    self.serde.dumps_typed(value)
+                except Exception as reason:  # noqa: BLE001 - of a user's object, anything
+                    dump = self.serde.dumps_typed
+                    raise unstorable(channel, value, reason, dump, writer) from None
+            raise
 
     async def adelete_thread(self, thread_id: str) -> None:
         """Deletes to its end, whoever cancels."""
@@ -141,8 +171,9 @@ class ShieldedSaver(BaseCheckpointSaver[Any]):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        """Writes through the saver within."""
-        return self.inner.put(config, checkpoint, metadata, new_versions)
+        """Writes through the saver within; raises UnstorableError."""
+        with self._naming(config, checkpoint["channel_values"].items()):
+            return self.inner.put(config, checkpoint, metadata, new_versions)
 
     def put_writes(
         self,
@@ -151,9 +182,10 @@ class ShieldedSaver(BaseCheckpointSaver[Any]):
         task_id: str,
         task_path: str = "",
     ) -> None:
-        """Writes through the saver within."""
+        """Writes through the saver within; raises UnstorableError."""
         path = (task_path,) if self._takes_path else ()
-        self.inner.put_writes(config, writes, task_id, *path)
+        with self._naming(config, writes, task_path):
+            self.inner.put_writes(config, writes, task_id, *path)
 
     def delete_thread(self, thread_id: str) -> None:
         """Deletes through the saver within."""

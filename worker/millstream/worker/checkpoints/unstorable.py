@@ -74,11 +74,24 @@ def unstorable(
         for words in (f"channel {channel!r}" if name is None and path else "", str(writer))
         if words
     )
-    shown = bounded(printable(said(repr, part)), SHOWN)
+    return _told(
+        f"A checkpoint can't hold {place}{f' ({around})' if around else ''}", part, reason, depth
+    )
+
+
+def unstorable_item(
+    namespace: tuple[str, ...], key: str, value: Any, reason: BaseException, dump: Dump
+) -> UnstorableError:
+    """Returns the error for an item of the long-term store: see `unstorable`."""
+    path, part, reason, depth = _refused_part(value, reason, dump)
+    item = f"item {key!r} of namespace {'/'.join(namespace)!r}"
+    return _told(f"The store can't hold value{path} ({item})", part, reason, depth)
+
+
+def _told(words: str, part: Any, reason: BaseException, depth: int) -> UnstorableError:
     kind, advice = _kind(part, reason, depth)
     return UnstorableError(
-        f"A checkpoint can't hold {place}{f' ({around})' if around else ''}: "
-        f"{shown} {kind}. {advice}"
+        f"{words}: {bounded(printable(said(repr, part)), SHOWN)} {kind}. {advice}"
     )
 
 

@@ -41,6 +41,7 @@ from millstream.shared import items, keys
 from millstream.shared.errors import UnavailableError
 from millstream.shared.redis import AWAY, REFUSING, Client
 from millstream.shared.scripts import NewItem, get_items, put_item
+from millstream.worker.checkpoints.unstorable import unstorable_item
 from millstream.worker.store.embedding import embed
 from millstream.worker.store.matching import matches, namespace_matches
 from millstream.worker.store.settings import IndexSettings
@@ -259,7 +260,11 @@ class RedisStore(AsyncRedisStore):
         try:
             return json.dumps([list(op.namespace), op.key, JSON, value])
         except (TypeError, ValueError):
-            kind, data = self._types.dumps_typed(value)
+            dump = self._types.dumps_typed
+            try:
+                kind, data = dump(value)
+            except Exception as reason:  # noqa: BLE001 - of a user's object, anything
+                raise unstorable_item(op.namespace, op.key, value, reason, dump) from None
             return json.dumps([list(op.namespace), op.key, kind, data.hex()])
 
     def _read(self, document: bytes) -> dict[str, Any]:
