@@ -59,6 +59,14 @@ async def test_what_a_node_raises_ends_its_own_run_alone(works: Yard, log: Log, 
     assert worker.process.poll() is None
 
 
+async def test_a_node_that_stops_the_event_loop_stops_nothing(works: Yard, log: Log) -> None:
+    [worker] = works.crew(1, most=1)
+    events = await ran(works, log, how="stop the loop")
+    assert [event.name for event in events] == ["metadata", "updates", "end"]
+    assert (await ran(works, log))[-1].data == {"status": "success"}
+    assert worker.process.poll() is None
+
+
 @pytest.mark.parametrize("how", ["SystemExit", "KeyboardInterrupt", "PanicError", "GeneratorExit"])
 async def test_what_a_factory_raises_ends_its_run_or_its_answer(
     works: Yard, log: Log, how: str
@@ -203,7 +211,7 @@ async def test_a_run_that_lost_many_workers_is_executed_alone(works: Yard, log: 
         if lapses == 3:
             beside = await other.start("linger", configurable={"log": f"{log}.other", "seconds": 2})
         await log.noted("begin", lapses, within=LEASE + 25)
-    assert any("no other run beside it" in line for line in first.lines)
+    assert any("with no other run beside it" in line for line in first.lines)
     log.open_gate()
     assert await thread.ended(run) == "success"
     assert starts(await thread.replay(run)) == [1, 2, 3]

@@ -70,6 +70,7 @@ HOW: dict[str, Callable[[], Any]] = {
     "StopAsyncIteration": lambda: throw(StopAsyncIteration("over")),
     "CancelledError": lambda: throw(asyncio.CancelledError("mine")),
     "Unspeakable": lambda: throw(Unspeakable()),
+    "stop the loop": lambda: asyncio.get_running_loop().stop(),
     "exit": lambda: os._exit(7),
     "segfault": segfault,
     "killed": hog,

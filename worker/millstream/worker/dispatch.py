@@ -264,12 +264,12 @@ class RunWorker(Worker):
             return GraphRun(claim, self._tools.graphs)
         if claim.lapses or claim.crashes:
             log.warning(
-                "Run %s has lost %d workers and crashed %d processes: it is executed in a process of "
-                "its own%s.",
+                "Run %s is executed in a process of its own%s: so far %d of its leases have lapsed, as the "
+                "worker died or stood still, and %d of its own processes have died.",
                 claim.spec.run_id,
+                ", with no other run beside it" if level is Level.ALONE else "",
                 claim.lapses,
                 claim.crashes,
-                ", and no other run beside it" if level is Level.ALONE else "",
             )
         return ProcessRun(
             claim,

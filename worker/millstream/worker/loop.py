@@ -20,7 +20,8 @@ def run(main: Coroutine[Any, Any, None], kind: str) -> None:
 
     asyncio lets a SystemExit or KeyboardInterrupt of any task out through the loop, beside giving it
     to the task that awaits it. Where a node called `sys.exit()`, that stops the loop once and leaves
-    it whole: it is started again, and nothing but the run of that node notices.
+    it whole: it is started again, and nothing but the run of that node notices. So it is where a node
+    called `loop.stop()`, which a library does that takes the loop for its own.
 
     Raises what the coroutine raises.
     """
@@ -34,6 +35,10 @@ def run(main: Coroutine[Any, Any, None], kind: str) -> None:
             except (SystemExit, KeyboardInterrupt) as error:
                 if not task.done():
                     log.warning("Code of the project raised %r; the process goes on.", error)
+            except RuntimeError as error:
+                if task.done() or loop.is_closed():
+                    raise
+                log.warning("Code of the project stopped the event loop (%s); it goes on.", error)
         task.result()
 
 

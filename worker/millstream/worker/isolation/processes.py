@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import sys
@@ -16,6 +17,7 @@ from millstream.worker.isolation.messages import Message, Ready
 log = logging.getLogger(__name__)
 
 IDLE: Final = 60.0  # s after which a process that executes nothing is ended
+START: Final = 300.0  # s in which a process must have loaded the project
 LAST_WORDS: Final = 2.0  # s in which a process whose socket has closed must have ended
 
 
@@ -25,15 +27,10 @@ class StartError(Exception):
 
 def command(config: Path) -> list[str]:
     """Returns the command of such a process, for the project of this langgraph.json."""
-    # -P: a file of the project must not be imported in place of a library.
-    return [
-        sys.executable,
-        "-P",
-        "-m",
-        "millstream.worker.isolation.child",
-        "--config",
-        str(config),
-    ]
+    # -P: a file of the project must not be imported in place of a library. Absolute: a node may change
+    # the working directory.
+    module, path = "millstream.worker.isolation.child", os.path.abspath(config)
+    return [sys.executable, "-P", "-m", module, "--config", path]
 
 
 class ChildProcess:
@@ -67,8 +64,14 @@ class ChildProcess:
             )
         child = cls(process, *await asyncio.open_connection(sock=ours))
         try:
-            if not isinstance(await child.receive(), Ready):
-                raise StartError(f"the process {await child.died()} while it loaded the project")
+            async with asyncio.timeout(START):
+                if not isinstance(await child.receive(), Ready):
+                    raise StartError(
+                        f"the process {await child.died()} while it loaded the project"
+                    )
+        except TimeoutError:
+            await child.end()
+            raise StartError(f"the process has not loaded the project within {START:g} s") from None
         except BaseException:
             await child.end()
             raise

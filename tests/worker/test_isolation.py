@@ -1,0 +1,235 @@
+"""Which runs are executed apart, and the processes that they are executed in."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.waiting import until
+from millstream.shared.scripts import Claim
+from millstream.shared.wire import PROTOCOL, RunSpec
+from millstream.worker.ending import Ending
+from millstream.worker.graph_run import NO_PROCESS, CrashError
+from millstream.worker.isolation import processes
+from millstream.worker.isolation.level import Level, level_of
+from millstream.worker.isolation.process_run import ProcessRun
+from millstream.worker.isolation.processes import ChildProcess, Processes, StartError
+from millstream.worker.outcome import How
+
+MOST = 3
+# Says that it is ready; then does, for each message, what the test asks for.
+CHILD = """
+import asyncio, os, socket, sys
+from millstream.worker.isolation import messages
+from millstream.worker.isolation.messages import Ended, Ready
+from millstream.worker.ending import Ending
+from millstream.worker.outcome import How
+
+async def main():
+    sock = socket.socket(fileno=int(sys.argv[sys.argv.index("--socket") + 1]))
+    reader, writer = await asyncio.open_connection(sock=sock)
+    messages.write(writer, Ready())
+    while (message := await messages.read(reader)) is not None:
+        {does}
+
+def ended():
+    return Ended(ending=Ending(how=How.COMPLETED, asked=("a", b"b")), reason=None, words=["c", b"d"],
+                 batches=2, index=7, refused=False, is_idle=True)
+
+asyncio.run(main())
+"""
+
+
+def child(does: str) -> list[str]:
+    """Returns the command of a process that does this for each message."""
+    return [sys.executable, "-c", CHILD.format(does=does)]
+
+
+ENDS = child("messages.write(writer, ended())")
+
+
+def a_claim(**given: Any) -> Claim:
+    spec = RunSpec(
+        protocol=PROTOCOL, run_id="r", thread_id="t", assistant_id="a", graph_id="g", queue="q",
+        strategy="enqueue", temporary=False, metadata=b"{}", kwargs=b"{}",
+    )  # fmt: skip
+    fields: dict[str, Any] = {"fence": 5, "attempt": 1, "cancel": None, "created_at": 1, **given}
+    return Claim(spec=spec, job="t/r", **fields)
+
+
+LEVELS = [
+    ({}, False, Level.SHARED),
+    ({}, True, Level.PROCESS),
+    ({"attempt": 2}, False, Level.PROCESS),
+    ({"attempt": MOST}, False, Level.PROCESS),
+    ({"attempt": MOST + 1}, False, Level.ALONE),
+    ({"attempt": MOST + 1}, True, Level.ALONE),
+    ({"attempt": 2, "crashes": 1}, False, Level.PROCESS),  # its process died, no lease lapsed
+    ({"attempt": MOST + 1, "crashes": MOST}, False, Level.PROCESS),
+    ({"attempt": MOST + 2, "crashes": 1}, False, Level.ALONE),
+    # What is ended and not executed needs no process.
+    ({"attempt": 9, "cancel": "interrupt"}, True, Level.SHARED),
+    ({"attempt": 9, "crashes": MOST, "exhausted": True}, True, Level.SHARED),
+]
+
+
+@pytest.mark.parametrize(("given", "isolated", "expected"), LEVELS)
+def test_how_far_a_run_is_kept_apart(
+    given: dict[str, Any], isolated: bool, expected: Level
+) -> None:
+    assert level_of(a_claim(**given), isolated=isolated, max_attempts=MOST) is expected
+
+
+async def test_a_process_is_used_again(caplog: pytest.LogCaptureFixture) -> None:
+    pool = Processes(ENDS, most=1)
+    for _ in range(2):
+        run = ProcessRun(a_claim(), pool, job_timeout=5)
+        assert await run.run() == Ending(how=How.COMPLETED, asked=("a", b"b"))
+        unsent = await run.close()
+        assert (unsent.words, unsent.batches, unsent.index) == (["c", b"d"], 2, 7)
+        assert (await run.close()).words == []
+    first = await pool.take()
+    pool.give_back(first, is_idle=True)
+    assert await pool.take() is first
+    pool.give_back(first, is_idle=False)
+    second = await pool.take()
+    assert second is not first
+    pool.give_back(second, is_idle=True)
+    await pool.aclose()
+    assert not second.is_alive
+
+
+async def test_an_idle_process_ends_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "IDLE", 0.05)
+    pool = Processes(ENDS, most=1)
+    await pool.warm()
+    started = await pool.take()
+    pool.give_back(started, is_idle=True)
+    await until(lambda: not started.is_alive)
+    await pool.aclose()
+
+
+async def test_an_idle_process_that_died_is_not_used() -> None:
+    pool = Processes(ENDS, most=1)
+    dead = await pool.take()
+    pool.give_back(dead, is_idle=True)
+    dead._process.kill()
+    await until(lambda: not dead.is_alive)
+    fresh = await pool.take()
+    assert fresh is not dead
+    pool.give_back(fresh, is_idle=True)
+    await pool.aclose()
+
+
+async def test_no_more_processes_than_allowed() -> None:
+    pool = Processes(ENDS, most=1)
+    first = await pool.take()
+    waiting = asyncio.create_task(pool.take())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    pool.give_back(first, is_idle=True)
+    assert await waiting is first
+    pool.give_back(first, is_idle=True)
+    await pool.aclose()
+
+
+DEATHS = [
+    ("os._exit(7)", "ended itself with exit status 7"),
+    ("os.kill(os.getpid(), 11)", "was ended by signal 11 (SIGSEGV, a crash of native code)"),
+    ("os.kill(os.getpid(), 9)", "was ended by signal 9 (SIGKILL, as the kernel does when memory"),
+    ("os.kill(os.getpid(), 34)", "was ended by signal 34"),
+    ("writer.close(); await asyncio.sleep(60)", "closed its socket"),
+]
+
+
+@pytest.mark.parametrize(("does", "said"), DEATHS)
+async def test_how_a_process_died_is_said(
+    does: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "LAST_WORDS", 0.5)
+    pool = Processes(child(does), most=1)
+    with pytest.raises(CrashError) as crash:
+        await ProcessRun(a_claim(), pool, job_timeout=5).run()
+    assert said in str(crash.value)
+    await pool.aclose()
+    free = await pool.take()  # its place is free again
+    pool.give_back(free, is_idle=False)
+    await pool.aclose()
+
+
+async def test_a_process_that_can_not_start_costs_the_run_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    pool = Processes([sys.executable, "-c", "raise SystemExit(4)"], most=1)
+    with pytest.raises(StartError, match="exit status 4"):
+        await pool.take()
+    run = ProcessRun(a_claim(), pool, job_timeout=5)
+    assert (await run.run()).how is How.CANCELLED
+    assert run.reason == NO_PROCESS
+    assert "exit status 4" in caplog.text
+    await pool.warm()  # says so, and raises nothing
+    await pool.aclose()
+
+
+async def test_a_run_that_is_stopped_while_it_waits_for_a_process_is_not_executed() -> None:
+    pool = Processes(ENDS, most=1)
+    held = await pool.take()
+    run = ProcessRun(a_claim(), pool, job_timeout=5)
+    running = asyncio.create_task(run.run())
+    await asyncio.sleep(0)
+    run.stop("interrupt")
+    run.stop("drain")
+    assert (await running).how is How.CANCELLED
+    assert run.reason == "interrupt"
+    pool.give_back(held, is_idle=True)
+    assert await asyncio.wait_for(pool.take(), 5) is held
+    pool.give_back(held, is_idle=True)
+    await pool.aclose()
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+async def test_a_process_that_does_not_answer_is_ended(
+    stopped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("millstream.worker.isolation.process_run.KILL_GRACE", 0.2)
+    pool = Processes(child("await asyncio.sleep(60)"), most=1)
+    taken: list[ChildProcess] = []
+    take = pool.take
+
+    async def noted() -> ChildProcess:
+        taken.append(await take())
+        return taken[-1]
+
+    monkeypatch.setattr(pool, "take", noted)
+    run = ProcessRun(a_claim(), pool, job_timeout=60 if stopped else 0.1)
+    running = asyncio.create_task(run.run())
+    await until(lambda: bool(taken))
+    if stopped:
+        run.stop("rollback")
+    assert (await running).how is (How.CANCELLED if stopped else How.TIMED_OUT)
+    await until(lambda: not taken[0].is_alive)
+    await pool.aclose()
+
+
+async def test_a_lost_lease_goes_before_what_the_process_says() -> None:
+    pool = Processes(ENDS, most=1)
+    made: list[ProcessRun] = []
+
+    async def lose() -> None:
+        made[0].reason = "lost"
+
+    made.append(ProcessRun(a_claim(), pool, job_timeout=5, make_room=lose))
+    await made[0].run()
+    assert made[0].reason == "lost"
+    await pool.aclose()
+
+
+def test_the_command_names_the_project_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    argv = processes.command(Path("langgraph.json"))
+    assert argv[-1] == str(tmp_path / "langgraph.json")
+    assert "-P" in argv
