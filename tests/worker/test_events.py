@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, StateGraph
-from langgraph.types import interrupt
+from langgraph.types import Interrupt, interrupt
 
 from millstream.worker.events import EventStream
 from millstream.worker.graphs import Graph
@@ -77,8 +77,8 @@ def test_only_what_was_asked_for_is_told() -> None:
     assert told(stream, ((), "values", {"a": 1}), ((), "updates", {"n": {"a": 1}})) == [
         ("updates", {"n": {"a": 1}})
     ]
-    assert stream.values == {"a": 1}  # is noted all the same
-    assert stream.values_json is None
+    assert stream.newest.values == {"a": 1}  # is noted all the same
+    assert stream.newest.encoded() == b'{"a":1}'
 
 
 def test_a_subgraphs_events_carry_its_namespace() -> None:
@@ -88,21 +88,45 @@ def test_a_subgraphs_events_carry_its_namespace() -> None:
         ("values|a:1|b:2", {"in": 1}),
         ("custom|a:1|b:2", "x"),
     ]
-    assert stream.values is None  # of the root graph
+    assert stream.newest.values is None  # of the root graph
     assert told(stream, (place, "updates", {"__interrupt__": []})) == []
     assert stream.paused is False
+
+
+@pytest.mark.parametrize("given", [[], "text", None, ["a"], ("a",), {"a": 1}])
+def test_a_value_of_the_users_is_no_pause(given: Any) -> None:
+    stream = EventStream(["values"], subgraphs=False)
+    told(stream, ((), "values", {"__interrupt__": given}))
+    assert stream.paused is False
+    assert stream.newest.values == {"__interrupt__": given}
+
+
+def test_questions_are_no_values() -> None:
+    stream = EventStream(["values"], subgraphs=False)
+    asked = (Interrupt(1, id="i"),)
+    told(stream, ((), "values", {"a": 1, "__interrupt__": asked}))
+    assert stream.newest.encoded() == b'{"a":1}'
+    told(stream, ((), "values", {"__interrupt__": asked}))  # of a state that is no mapping
+    assert stream.newest.encoded() == b'{"a":1}'
+
+
+def test_no_value_is_not_a_state_of_none() -> None:
+    stream = EventStream(["updates"], subgraphs=False)
+    assert stream.newest.encoded() is None
+    told(stream, ((), "values", None))  # what an entrypoint returned
+    assert stream.newest.encoded() == b"null"
 
 
 def test_the_newest_values_are_kept() -> None:
     stream = EventStream(["values"], subgraphs=False)
     told(stream, ((), "values", {"a": 1}), ((), "values", {"a": 2}))
-    assert stream.values == {"a": 2}
-    assert stream.values_json == b'{"a":2}'
+    assert stream.newest.values == {"a": 2}
+    assert stream.newest.encoded() == b'{"a":2}'
 
 
 @pytest.mark.parametrize("mode", ["values", "updates"])
-@pytest.mark.parametrize("interrupts", [[], [{"value": 1}]])
-def test_a_pause_is_noticed(mode: str, interrupts: list[Any]) -> None:
+@pytest.mark.parametrize("interrupts", [(), (Interrupt(1, id="i"),)])
+def test_a_pause_is_noticed(mode: str, interrupts: tuple[Interrupt, ...]) -> None:
     stream = EventStream(["custom"], subgraphs=False)
     told(stream, ((), mode, {"a": 1}))
     assert stream.paused is False
@@ -234,7 +258,7 @@ async def test_a_run() -> None:
         ("updates", {"node": {"items": ["done"]}}),
         ("values", {"items": ["in", "done"]}),
     ]
-    assert stream.values == {"items": ["in", "done"]}
+    assert stream.newest.values == {"items": ["in", "done"]}
     assert stream.paused is False
 
 
@@ -242,7 +266,7 @@ async def test_a_run_that_pauses() -> None:
     stream = EventStream(["custom"], subgraphs=False)
     assert await play(stream, graph(asks=True, saver=InMemorySaver())) == [("custom", {"word": 1})]
     assert stream.paused is True
-    assert stream.values["items"] == ["in"]
+    assert stream.newest.values["items"] == ["in"]
 
 
 async def test_langchains_events() -> None:
@@ -254,4 +278,4 @@ async def test_langchains_events() -> None:
     assert ("on_chain_stream", "g") not in kinds  # the root's chunks are the other modes
     assert ("on_chain_stream", "node") in kinds
     assert ("updates", {"node": {"items": ["done"]}}) in events
-    assert stream.values == {"items": ["in", "done"]}
+    assert stream.newest.values == {"items": ["in", "done"]}

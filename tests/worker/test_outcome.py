@@ -45,3 +45,17 @@ def test_an_error_is_never_left_over_from_before() -> None:
     for how in (How.COMPLETED, How.PAUSED):
         assert outcome(how, ERROR, timeout=1).error is None
     assert outcome(How.CANCELLED, ERROR, timeout=1).cause is Cause.CANCELLED
+
+
+@pytest.mark.parametrize(
+    ("waits", "thread"),
+    [
+        (True, ThreadStatus.INTERRUPTED),
+        (False, ThreadStatus.IDLE),
+        (None, ThreadStatus.INTERRUPTED),
+    ],
+)
+def test_a_cancelled_run_leaves_its_thread_interrupted_if_nodes_are_left(
+    waits: bool | None, thread: ThreadStatus
+) -> None:
+    assert outcome(How.CANCELLED, None, timeout=1, waits=waits).settled is thread

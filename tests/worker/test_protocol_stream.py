@@ -93,8 +93,8 @@ async def test_values_updates_tasks_checkpoints_and_subgraphs() -> None:
     ]  # fmt: skip
     assert "parent_id" not in root[0]
     assert [data["parent_id"] for data in root[1:]] == [data["id"] for data in root[:-1]]
-    assert (stream.values, stream.paused) == ({"items": [1, 1, 2]}, False)
-    assert json.loads(stream.values_json or b"") == stream.values
+    assert (stream.newest.values, stream.paused) == ({"items": [1, 1, 2]}, False)
+    assert json.loads(stream.newest.encoded() or b"") == stream.newest.values
 
 
 async def test_custom_events_and_those_of_a_projection() -> None:
@@ -244,7 +244,7 @@ async def test_a_breakpoint_pauses_without_a_question() -> None:
         )
     ]
     assert stream.paused
-    assert stream.values == {"items": [1]}
+    assert stream.newest.values == {"items": [1]}
     assert "@values" in events
 
 
@@ -265,7 +265,7 @@ async def test_what_a_graph_raises_comes_through_with_all_that_was_before() -> N
     with pytest.raises(ValueError, match="boom"):
         await collect()
     assert told[-1] == "failed"
-    assert stream.values == {"items": [1]}
+    assert stream.newest.values == {"items": [1]}
 
 
 async def test_a_graph_that_is_cancelled_stops() -> None:

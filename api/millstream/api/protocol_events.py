@@ -42,6 +42,12 @@ class _Output(msgspec.Struct):
     )
     error: _Error | None = msgspec.field(name="__error__", default=None)
 
+    @property
+    def waits(self) -> bool:
+        """Whether the run has paused; what a graph returned may have the key too, but no list there."""
+        raw = b"" if self.interrupts is msgspec.UNSET else bytes(self.interrupts)
+        return raw.startswith(b"[")
+
 
 class _End(msgspec.Struct):
     status: RunStatus
@@ -180,7 +186,7 @@ def how_it_ended(end: Entry) -> tuple[str, str | None]:
     except msgspec.DecodeError:  # a state that is no object
         told = _Output()
     if status is RunStatus.SUCCESS:
-        return ("completed" if told.interrupts is msgspec.UNSET else "interrupted"), None
+        return ("interrupted" if told.waits else "completed"), None
     return "failed", told.error.message if told.error else f"The run ended: {status}."
 
 

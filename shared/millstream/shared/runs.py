@@ -233,7 +233,8 @@ async def final_output(redis: Client, thread_id: str, run_id: str, output: bytes
     """Returns the JSON that wait and join answer with, once the run has ended.
 
     `output` is what the end event kept; where it kept nothing (the run was cancelled before it
-    had a state) or is gone, the thread's state answers, or the error on the record.
+    had a state) or is gone, the thread's state answers (what its graph's output schema has of it), or
+    the error on the record.
     """
     if output:
         return output
@@ -241,8 +242,8 @@ async def final_output(redis: Client, thread_id: str, run_id: str, output: bytes
     record = await find_run(redis, thread_id, run_id)
     if error and record is not None and record.status in (RunStatus.ERROR, RunStatus.TIMEOUT):
         return b'{"__error__":' + bytes(error) + b"}"
-    values = await redis.hget(keys.thread(thread_id), "values")  # type: ignore[misc]
-    return bytes(values) if values else b"{}"
+    told, values = await redis.hmget(keys.thread(thread_id), ["output", "values"])  # type: ignore[misc]
+    return bytes(told or values or b"{}")
 
 
 async def delete_run(redis: Client, thread_id: str, run_id: str) -> None:

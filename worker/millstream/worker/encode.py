@@ -52,6 +52,8 @@ def _default(value: Any) -> Any:
         return value.total_seconds()
     if isinstance(value, tzinfo | PurePath):
         return str(value)
+    if isinstance(value, Send):
+        return {"node": value.node, "args": value.arg}
     if isinstance(value, type):
         return f"{value.__module__}.{value.__qualname__}"
     for name in ("model_dump", "to_dict", "dict", "_asdict"):

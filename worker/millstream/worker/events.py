@@ -19,7 +19,7 @@ from langchain_core.messages import BaseMessage, BaseMessageChunk, message_chunk
 from langgraph.types import StreamMode
 
 from millstream.worker.encode import encode
-from millstream.worker.ending import INTERRUPT
+from millstream.worker.ending import Newest, asks
 from millstream.worker.graphs import Graph
 from millstream.worker.subgraph_events import Subgraphs, SubgraphTask, ToolCalls, watched
 
@@ -40,8 +40,7 @@ class EventStream:
         self._messages: dict[str, BaseMessage] = {}  # of mode `messages`: id → so far
         self._tools = ToolCalls()
         self._lifecycle = Subgraphs() if "lifecycle" in self._modes else None
-        self.values: Any = None  # the newest state of the root graph, if any was streamed
-        self.values_json: bytes | None = None  # the same, if it was an event
+        self.newest: Final = Newest()
         self.paused = False  # it stopped at an interrupt or a breakpoint
 
     async def run(self, graph: Graph, **arguments: Any) -> AsyncGenerator[tuple[str, bytes], None]:
@@ -85,7 +84,10 @@ class EventStream:
         self, graph: Graph, arguments: dict[str, Any]
     ) -> AsyncGenerator[tuple[str, bytes], None]:
         stream = graph.astream(
-            stream_mode=self.library_modes(), subgraphs=self._subgraphs, **arguments
+            stream_mode=self.library_modes(),
+            subgraphs=self._subgraphs,
+            output_keys=graph.output_channels,
+            **arguments,
         )
         async with aclosing(cast("AsyncGenerator[Any, None]", stream)) as chunks:
             async for chunk in chunks:
@@ -150,8 +152,8 @@ class EventStream:
 
     def _note(self, mode: str, payload: Any, data: bytes | None) -> None:
         if mode == "values":
-            self.values, self.values_json = payload, data
-        if mode in ("values", "updates") and isinstance(payload, dict) and INTERRUPT in payload:
+            self.newest.note(payload, data)
+        if mode in ("values", "updates") and asks(payload):
             self.paused = True
 
     def _message(

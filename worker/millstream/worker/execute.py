@@ -24,6 +24,7 @@ from millstream.worker.graph_run import (
     GraphRun,
     GraphTools,
     Unsent,
+    without_running,
 )
 from millstream.worker.heartbeat import Heartbeat
 from millstream.worker.isolation.processes import Processes
@@ -69,6 +70,11 @@ class Attempt:
         """Has the graph stopped; the first reason counts, but a lost lease goes before all."""
         self._execution.stop(reason)
 
+    def _check(self) -> None:
+        """Raises FencedError once the run is being given up."""
+        if self._execution.reason in GIVEN_UP:
+            raise FencedError(f"{self.claim.job} is being given up: {self._execution.reason}")
+
     async def execute(self) -> None:
         """Executes the run and writes its end; never raises.
 
@@ -95,6 +101,8 @@ class Attempt:
             elif reason in GIVEN_UP and ending.how is How.CANCELLED:
                 await patiently(repr(self), self._hand_back)
             else:
+                if ending.waits is None and not ending.refused:
+                    ending = await without_running(ending, claim, self.tools.graphs, self._check)
                 await self._finish(ending)
         except CrashError as crash:
             await self._hand_back_crashed(str(crash))
@@ -160,7 +168,7 @@ class Attempt:
             except RollbackUnsupportedError as reason:
                 log.error("%r can't be rolled back: %s", self, reason)
                 refusal = error_of(reason)
-            result = outcome(how, ending.error, timeout=settings.job_timeout)
+            result = outcome(how, ending.error, timeout=settings.job_timeout, waits=ending.waits)
             if refusal is not None:  # who asked for it must not believe that it was done
                 result = replace(result, error=refusal, shown=True)
             error = encode(result.error) if result.error else b""
@@ -188,13 +196,12 @@ class Attempt:
 
 
 def _thread_fields(result: Outcome, ending: Ending, error: bytes) -> dict[str, str | bytes]:
-    fields: dict[str, str | bytes] = {
-        "settled": result.settled.value,
-        "interrupts": ending.interrupts,
-        "error": error,
-    }
+    fields: dict[str, str | bytes] = {"settled": result.settled.value, "error": error}
+    if ending.interrupts is not None:
+        fields["interrupts"] = ending.interrupts
     if ending.values is not None:
         fields["values"] = ending.values
+        fields["output"] = ending.hidden_output
     return fields
 
 
@@ -202,6 +209,6 @@ def _output(result: Outcome, ending: Ending, error: bytes) -> bytes:
     """Returns the JSON that wait and join answer with."""
     if result.shown:
         return b'{"__error__":' + error + b"}"
-    if ending.pause is not None and (result.cause is Cause.SUCCEEDED or not ending.values):
+    if ending.pause is not None and result.cause is Cause.SUCCEEDED:
         return ending.pause
-    return ending.values or b""
+    return ending.output or ending.values or b""

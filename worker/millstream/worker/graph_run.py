@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -9,16 +10,19 @@ from typing import Any, Final, Protocol
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.errors import UnknownInterruptError
+from langgraph.types import Interrupt
+from msgspec import structs
 
 from millstream.shared import scripts
 from millstream.shared.errors import FencedError
 from millstream.shared.own_api import CALLER
 from millstream.shared.redis import Client
 from millstream.shared.scripts import Claim
+from millstream.worker.breakpoints import stopped_at_breakpoint
 from millstream.worker.checkpoints.choice import Checkpointing
 from millstream.worker.checkpoints.unstorable import UnstorableError
 from millstream.worker.encode import encode
-from millstream.worker.ending import INTERRUPT, Ending
+from millstream.worker.ending import Ending
 from millstream.worker.events import EventStream
 from millstream.worker.failure import SELF_CANCELLED, error_of, summary, traceback_of
 from millstream.worker.graphs import Graph, GraphRegistry
@@ -26,7 +30,8 @@ from millstream.worker.outcome import How
 from millstream.worker.patience import patiently
 from millstream.worker.protocol_stream import ProtocolStream, input_requested
 from millstream.worker.publish import Publisher, RunStream
-from millstream.worker.request import CHECKPOINT_KEYS, Request, read_request, resumed
+from millstream.worker.request import Request, read_request, resumed
+from millstream.worker.thread_record import hides_state, output_of, with_state
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +39,7 @@ log = logging.getLogger(__name__)
 # the graph still writes is refused.
 STOP_GRACE: Final = 0.5
 NO_PROCESS: Final = "no process"  # none can be started for a run that is to have one
+OPEN_TIMEOUT: Final = 5.0  # s in which a factory must give its graph when only its state is read
 # Reasons for which the run goes on elsewhere: the lease is another's, may be, or is handed back.
 GIVEN_UP: Final = ("lost", "lapsed", "drain", NO_PROCESS)
 
@@ -95,6 +101,7 @@ class GraphRun:
         self._events: EventStream | ProtocolStream | None = None
         self._unstorable: UnstorableError | None = None  # what a checkpoint could not hold
         self._logged = False  # its failure
+        self._graph: Graph | None = None  # as soon as it is open; its state can be read even later
 
     @property
     def time_limit(self) -> float:
@@ -125,8 +132,11 @@ class GraphRun:
             raise FencedError(f"{self.claim.job} is being given up: {self.reason}")
 
     async def before_write(self) -> None:
-        """Waits until the events of what is about to be stored are in Redis."""
+        """Waits until the events of what is about to be stored are in Redis; raises FencedError as
+        `check` does, and once the run is over: its record would not have what is stored now."""
         await self._stream.written(self.check)
+        if self.is_left_behind:
+            raise FencedError(f"{self.claim.job} is over, though its graph does not stop")
 
     async def close(self) -> Unsent:
         """Ends the stream of events; a repeated call returns no words again."""
@@ -138,6 +148,18 @@ class GraphRun:
         """Executes the graph until it ends, is stopped, or its time is up."""
         if self._stop.is_set():
             return Ending(how=How.CANCELLED)
+        ending = await self._run_until_stopped()
+        if self.reason in GIVEN_UP and ending.how is How.CANCELLED:
+            return ending
+        try:
+            return await self._settled(ending)
+        except FencedError:
+            if self.reason not in GIVEN_UP:
+                raise
+            return Ending(how=How.CANCELLED)  # it goes on elsewhere, where its state is read again
+
+    async def _run_until_stopped(self) -> Ending:
+        """Runs the graph until it ends, is stopped, or its time is up."""
         graph_run = asyncio.create_task(self._run_graph(), name=f"graph {self.claim.job}")
         stopped = asyncio.create_task(self._stop.wait())
         try:
@@ -157,7 +179,7 @@ class GraphRun:
             return Ending(how=How.CANCELLED)  # it fell over what it could not store any more
         if graph_run.cancelled():  # nobody cancelled it: a user's code let a CancelledError out
             told = {"error": "CancelledError", "message": SELF_CANCELLED}
-            return Ending(how=How.RAISED, error=told, values=self._newest_values())
+            return self._ended(How.RAISED, told)
         if graph_run.done():
             return graph_run.result()
         how = How.CANCELLED if self._stop.is_set() else How.TIMED_OUT
@@ -169,7 +191,7 @@ class GraphRun:
             graph_run.add_done_callback(_forget)
         if self._unstorable is not None and self.reason is None:
             return self._raised(self._unstorable)
-        return Ending(how=how, values=self._newest_values())
+        return self._ended(how)
 
     async def _run_graph(self) -> Ending:
         """Runs the graph and publishes its events; whatever the project's code raises is an Ending."""
@@ -181,9 +203,13 @@ class GraphRun:
             if self._tools.registry.is_made(graph_id):
                 await self._note_config(request)
             async with self._tools.registry.open(graph_id, request.use, saver) as graph:
+                self._graph = graph
                 if not self.claim.is_first and await _has_begun(saver, self.claim):
                     request = resumed(request)
                 events = self._events = _stream_of(request)
+                if request.is_resumed and await stopped_at_breakpoint(graph, request):
+                    events.paused = True
+                    return self._ended(How.COMPLETED)
                 told = events.run(graph, **request.arguments(graph))
                 try:
                     async for event, data in told:
@@ -195,9 +221,7 @@ class GraphRun:
                     # After a GeneratorExit of a node, Python takes the generator for one that still runs.
                     with suppress(RuntimeError):
                         await told.aclose()
-                if events.paused:
-                    return await self._paused(graph, request, events)
-                return Ending(how=How.COMPLETED, values=self._newest_values())
+                return self._ended(How.COMPLETED)
         except UnknownInterruptError as error:
             return Ending(how=How.RAISED, error=error_of(error), refused=True)
         except asyncio.CancelledError:
@@ -221,7 +245,7 @@ class GraphRun:
                 # Of what can't be stored the message says all, and no line of the project raised it.
                 "" if isinstance(error, UnstorableError) else f"\n{traceback_of(error)}",
             )
-        return Ending(how=How.RAISED, error=error_of(error), values=self._newest_values())
+        return self._ended(How.RAISED, error_of(error))
 
     async def _note_config(self, request: Request) -> None:
         """Has the thread keep what a factory makes this run's graph of: reads of it need the same graph."""
@@ -229,45 +253,75 @@ class GraphRun:
         note = partial(scripts.note_config, self._tools.redis, self.claim, noted)
         await patiently(repr(self), note, check=self.check)
 
-    async def _paused(
-        self, graph: Graph, request: Request, events: EventStream | ProtocolStream
-    ) -> Ending:
-        """Asks the checkpoint what the thread waits for, and tells it to those who follow the thread."""
-        configurable = {
-            key: value
-            for key, value in request.config.get("configurable", {}).items()
-            if key not in CHECKPOINT_KEYS
-        }
-        state = await graph.aget_state({"configurable": configurable})
-        interrupts = {
-            task.id: [{"id": i.id, "value": i.value} for i in task.interrupts]
-            for task in state.tasks
-            if task.interrupts
-        }
-        values = {k: v for k, v in _mapping(state.values).items() if k != INTERRUPT}
-        shown = [interrupt for task in state.tasks for interrupt in task.interrupts]
-        asked = [
+    def _ended(self, how: How, error: dict[str, str] | None = None) -> Ending:
+        """Returns the end with what the events told of the state."""
+        values = self._events.newest.encoded() if self._events is not None else None
+        return Ending(how=how, error=error, values=values)
+
+    async def _settled(self, ending: Ending) -> Ending:
+        """Returns the end with what the state says, where the events did not tell all of it."""
+        graph, events = self._graph, self._events
+        if graph is None or events is None or ending.refused:
+            return ending
+        if ending.how is How.COMPLETED and not events.paused:
+            if not hides_state(graph):
+                return structs.replace(ending, interrupts=b"{}", waits=False)
+            if self.claim.spec.temporary and events.newest.is_known:  # its thread goes with it
+                output = encode(output_of(graph, events.newest.values))
+                return structs.replace(ending, output=output, interrupts=b"{}", waits=False)
+        thread_id = self.claim.spec.thread_id
+        return await with_state(ending, graph, thread_id, asked=self._asked)
+
+    def _asked(self, questions: Iterable[Interrupt]) -> tuple[str | bytes, ...]:
+        """Returns the events that tell those who follow the thread what it waits for."""
+        assert self._events is not None
+        place = self._events.namespace_of
+        return tuple(
             word
-            for each in shown
-            for word in self._stream.fitting(
-                *input_requested(events.namespace_of(each.id), each.id, each.value)
-            )
-        ]
-        return Ending(
-            how=How.PAUSED if state.next else How.COMPLETED,
-            values=encode(values),
-            pause=encode({**values, INTERRUPT: shown}),
-            interrupts=encode(interrupts),
-            asked=tuple(asked),
+            for each in questions
+            for word in self._stream.fitting(*input_requested(place(each.id), each.id, each.value))
         )
 
-    def _newest_values(self) -> bytes | None:
-        events = self._events
-        if events is None or events.values is None:
-            return None
-        if isinstance(events.values, dict) and INTERRUPT in events.values:
-            return encode({k: v for k, v in events.values.items() if k != INTERRUPT})
-        return events.values_json or encode(events.values)
+
+class Reading:
+    """The guard of a saver that a run only reads through; see checkpoints.saver.Guard."""
+
+    def __init__(self, check: Callable[[], None]) -> None:
+        self.check = check
+
+    async def before_write(self) -> None:
+        """Raises FencedError: nothing is to be written."""
+        raise FencedError("nothing is stored of a run whose graph is not executed")
+
+    def refuse(self, error: UnstorableError) -> None:
+        """Does nothing, as nothing is stored."""
+
+
+async def without_running(
+    ending: Ending, claim: Claim, tools: GraphTools, check: Callable[[], None]
+) -> Ending:
+    """Returns the end of a run whose graph is not executed here, with what its thread's state says.
+
+    Where the graph can't be opened, the record stays as it was. That is so too for a factory whose run
+    was given up: it may be what ends each process. `check` raises FencedError once the lease is lost.
+    """
+    graph_id, registry = claim.spec.graph_id, tools.registry
+    is_made = registry.is_made(graph_id)
+    if is_made and ending.how is How.EXHAUSTED:
+        return ending
+    use = read_request(claim).use
+    saver = tools.checkpointing.under(claim, Reading(check))
+    try:
+        async with (
+            asyncio.timeout(OPEN_TIMEOUT if is_made else None),
+            registry.open(graph_id, use, saver) as graph,
+        ):
+            return await with_state(ending, graph, claim.spec.thread_id)
+    except (asyncio.CancelledError, FencedError):
+        raise
+    except BaseException as error:  # noqa: BLE001 - of a factory: whatever the project's code raises
+        log.warning("graph %s is not opened to read a state: %s", graph_id, summary(error))
+        return ending
 
 
 async def _has_begun(saver: BaseCheckpointSaver[Any], claim: Claim) -> bool:
@@ -283,10 +337,6 @@ def _stream_of(request: Request) -> EventStream | ProtocolStream:
     if kwargs.event_streaming is True:
         return ProtocolStream()
     return EventStream(kwargs.stream_mode, subgraphs=kwargs.subgraphs)
-
-
-def _mapping(values: Any) -> dict[str, Any]:
-    return values if isinstance(values, dict) else {"__root__": values}
 
 
 def _forget(task: "asyncio.Task[Ending]") -> None:

@@ -27,10 +27,13 @@ class Outcome:
     shown: bool  # whether the error is also an event of the stream, and the answer of wait
 
 
-def outcome(how: How, error: dict[str, str] | None, *, timeout: float) -> Outcome:
+def outcome(
+    how: How, error: dict[str, str] | None, *, timeout: float, waits: bool | None = None
+) -> Outcome:
     """Returns the outcome; `error` is the exception of a run that raised, or why it is given up.
 
-    A run that pauses is a success whose thread is interrupted: the reference has it so.
+    A run that pauses is a success whose thread is interrupted: the reference has it so. A cancelled run
+    leaves its thread interrupted if nodes are left to run (`waits`), or if nobody knows.
     """
     match how:
         case How.COMPLETED:
@@ -46,7 +49,8 @@ def outcome(how: How, error: dict[str, str] | None, *, timeout: float) -> Outcom
             return Outcome(Cause.EXHAUSTED, ThreadStatus.ERROR, error, shown=True)
         case How.CANCELLED:
             told = {"error": "UserInterrupt", "message": "The run was cancelled."}
-            return Outcome(Cause.CANCELLED, ThreadStatus.INTERRUPTED, told, shown=False)
+            left = ThreadStatus.IDLE if waits is False else ThreadStatus.INTERRUPTED
+            return Outcome(Cause.CANCELLED, left, told, shown=False)
 
 
 def exhausted(attempts: int, crash: str) -> dict[str, str]:

@@ -17,7 +17,7 @@ from langgraph.stream import StreamChannel, StreamTransformer
 
 from millstream.shared.protocol import INPUT_REQUESTED, MARK, NAMED
 from millstream.worker.encode import encode
-from millstream.worker.ending import INTERRUPT
+from millstream.worker.ending import INTERRUPT, Newest, asks
 from millstream.worker.graphs import Graph
 
 # Known, and decided: no operator can do anything about it.
@@ -54,8 +54,7 @@ class ProtocolStream:
     """One attempt's events, and what it leaves behind when it ends: see `events.EventStream`."""
 
     def __init__(self) -> None:
-        self.values: Any = None
-        self.values_json: bytes | None = None
+        self.newest: Final = Newest()
         self.paused = False
         self._asked: dict[str, Namespace] = {}  # interrupt id → the innermost graph that asks
         self._names: dict[Namespace, str] = {}  # of subgraphs under way
@@ -103,12 +102,12 @@ class ProtocolStream:
         for interrupt in interrupts:
             self._asked.setdefault(interrupt.id, namespace)
         if not namespace:
-            self.values, self.values_json = data, encoded
+            self.newest.note(data, encoded)
             self.paused = self.paused or bool(interrupts)
 
     def _updates(self, namespace: Namespace, at: int, data: Any) -> Iterator[tuple[str, bytes]]:
         for node, update in data.items():
-            if node == INTERRUPT:
+            if node == INTERRUPT and asks(data):
                 self.paused = self.paused or not namespace
             elif node != "__metadata__":  # says that the update was cached
                 yield _entry("updates", namespace, at, encode({"node": node, "values": update}))

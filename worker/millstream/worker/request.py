@@ -33,6 +33,7 @@ class Request:
     kwargs: RunKwargs
     config: RunnableConfig
     input: Any  # the graph's input, a Command, or None to go on from the checkpoint
+    is_resumed: bool = False  # it goes on where an earlier attempt of the run stopped
 
     @property
     def use(self) -> Use:
@@ -114,7 +115,8 @@ def resumed(request: Request) -> Request:
     configurable = dict(request.config.get("configurable", {}))
     for key in CHECKPOINT_KEYS:
         configurable.pop(key, None)
-    return Request(request.kwargs, {**request.config, "configurable": configurable}, None)
+    config: RunnableConfig = {**request.config, "configurable": configurable}
+    return Request(request.kwargs, config, None, is_resumed=True)
 
 
 def read_command(given: dict[str, Any]) -> Command[Any]:

@@ -17,7 +17,7 @@ import orjson
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.errors import InvalidUpdateError
-from langgraph.types import StateSnapshot, StateUpdate
+from langgraph.types import StateUpdate
 
 from millstream.shared import scripts, threads
 from millstream.shared.errors import (
@@ -39,6 +39,7 @@ from millstream.worker.checkpoints.unstorable import UnstorableError
 from millstream.worker.encode import encode
 from millstream.worker.graphs import Graph
 from millstream.worker.request import read_command
+from millstream.worker.thread_record import record_of
 
 log = logging.getLogger(__name__)
 
@@ -138,18 +139,20 @@ async def _applied(
 
 async def _record(means: Means, call: Call, graph: Graph) -> dict[str, str | bytes]:
     """Returns what the thread's record says of its newest state, as at the end of a run."""
-    state = await graph.aget_state(config_of(call, {}))
-    status = ThreadStatus.INTERRUPTED if state.next else ThreadStatus.IDLE
-    values, interrupts = encode(_mapping(state)), encode(_interrupts(state))
-    if max(len(values), len(interrupts)) > means.settings.max_event:
-        values, interrupts = b"", b"{}"  # too large to be shown: the checkpoint has it
+    record = record_of(graph, await graph.aget_state(config_of(call, {})))
+    status = ThreadStatus.INTERRUPTED if record.waits else ThreadStatus.IDLE
+    most = means.settings.max_event
+    values, output, interrupts = record.values or b"", record.output or b"", record.interrupts
+    if max(len(values), len(output)) > most:
+        values, output = b"", b""  # too large to be shown: the checkpoint has it
     return {
         "status": status.value,
         "settled": status.value,
         "graph_id": call.graph_id,
         "assistant_id": call.arguments["assistant_id"],
         "values": values,
-        "interrupts": interrupts,
+        "output": b"" if output == values else output,
+        "interrupts": interrupts if len(interrupts) <= most else b"{}",
         "error": b"",
     }
 
@@ -162,18 +165,6 @@ def told(thread_id: str, fields: dict[str, Any]) -> bytes:
         "status": fields["status"],
     }
     return orjson.dumps({"thread_id": thread_id, "state": state})
-
-
-def _mapping(state: StateSnapshot) -> dict[str, Any]:
-    return state.values if isinstance(state.values, dict) else {"__root__": state.values}
-
-
-def _interrupts(state: StateSnapshot) -> dict[str, list[dict[str, Any]]]:
-    return {
-        task.id: [{"id": i.id, "value": i.value} for i in task.interrupts]
-        for task in state.tasks
-        if task.interrupts
-    }
 
 
 async def _stored(

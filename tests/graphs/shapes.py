@@ -1,0 +1,399 @@
+"""Graphs of every shape that a state can have, each of which does what its input says.
+
+`do` is `answer`, `ask` (it waits for a person), `raise`, or `wait` (until it is cancelled). Where a graph has
+an output schema, `notes` is what that leaves out; `draft` is private to two nodes.
+
+| graph | its state |
+|---|---|
+| `typed` `classy` `modelled` | TypedDict, dataclass, pydantic, with input and output schemas |
+| `plain` | a TypedDict without schemas beside it |
+| `private` | a TypedDict, and a private state between two nodes |
+| `noted_talk` | MessagesState with notes; only messages are told |
+| `outer` | a graph with an output schema around one with another |
+| `asking` | several questions at once, and an output schema |
+| `managed` | managed values beside the state |
+| `rooted` | the root channel `__root__` |
+| `shadow` | keys that are words of the API |
+| `task` | the functional API: returns what its input asks for |
+| `saved` | `entrypoint.final`: what it returns is not what it saves |
+"""
+
+import asyncio
+import operator
+from dataclasses import dataclass, field
+from typing import Annotated, Any, TypedDict
+
+from langchain_core.messages import AIMessage
+from langgraph.func import entrypoint, task
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.managed import IsLastStep, RemainingSteps
+from langgraph.types import Send, interrupt
+from pydantic import BaseModel
+
+WAITING: list[str] = []
+"""Grows with each node that begins to wait."""
+
+
+async def act(do: str) -> str:
+    """Do what the input says; returns the answer of a person, if one is asked."""
+    match do:
+        case "ask":
+            return str(interrupt({"question": "Go on?"}))
+        case "raise":
+            raise ValueError("It was asked to fail.")
+        case "wait":
+            WAITING.append(do)
+            await asyncio.sleep(60)
+    return do
+
+
+# ── schemas ──────────────────────────────────────────────────────────────────
+
+
+class Question(TypedDict):
+    """What goes in."""
+
+    do: str
+
+
+class Answer(TypedDict):
+    """What is told."""
+
+    answer: str
+
+
+class Everything(Question, Answer):
+    """What is kept."""
+
+    notes: Annotated[list[str], operator.add]
+
+
+class Draft(TypedDict):
+    """What one node gives to the next."""
+
+    draft: str
+
+
+async def typed_draft(state: Everything) -> Any:
+    """Think; the state has what it thought, the draft is for the next node."""
+    return {"notes": ["thought"], "draft": f"draft of {state['do']}"}
+
+
+async def typed_answer(state: Everything) -> Any:
+    """Do as was said."""
+    return {"answer": await act(state["do"]), "notes": ["answered"]}
+
+
+typed = (
+    StateGraph(Everything, input_schema=Question, output_schema=Answer)
+    .add_node("think", typed_draft)
+    .add_node("answer", typed_answer)
+    .add_edge(START, "think")
+    .add_edge("think", "answer")
+    .compile()
+)
+
+
+@dataclass
+class DataQuestion:
+    """What goes in."""
+
+    do: str = "answer"
+
+
+@dataclass
+class DataAnswer:
+    """What is told."""
+
+    answer: str = ""
+
+
+@dataclass
+class DataEverything(DataQuestion, DataAnswer):
+    """What is kept."""
+
+    notes: Annotated[list[str], operator.add] = field(default_factory=list)
+
+
+async def classy_think(state: DataEverything) -> Any:
+    """Think."""
+    return {"notes": ["thought"]}
+
+
+async def classy_answer(state: DataEverything) -> Any:
+    """Do as was said."""
+    return {"answer": await act(state.do), "notes": ["answered"]}
+
+
+def thinking(builder: StateGraph[Any, Any, Any, Any]) -> Any:
+    """Return the graph whose first node thinks, and whose second one does as was said."""
+    builder.add_node("think", classy_think).add_node("answer", classy_answer)
+    return builder.add_edge(START, "think").add_edge("think", "answer").compile()
+
+
+classy = thinking(StateGraph(DataEverything, input_schema=DataQuestion, output_schema=DataAnswer))
+
+
+class ModelQuestion(BaseModel):
+    """What goes in."""
+
+    do: str
+    times: int = 1
+
+
+class ModelAnswer(BaseModel):
+    """What is told."""
+
+    answer: str = ""
+
+
+class ModelEverything(ModelQuestion, ModelAnswer):
+    """What is kept."""
+
+    notes: Annotated[list[str], operator.add] = []
+
+
+modelled = thinking(
+    StateGraph(ModelEverything, input_schema=ModelQuestion, output_schema=ModelAnswer)
+)
+
+
+class Plain(TypedDict, total=False):
+    """A state that is told as it is."""
+
+    do: str
+    answer: str
+    steps: Annotated[list[str], operator.add]
+
+
+async def plain_second(state: Plain) -> Any:
+    """Do as was said."""
+    return {"answer": await act(state.get("do", "answer")), "steps": ["second"]}
+
+
+plain = (
+    StateGraph(Plain)
+    .add_node("first", lambda state: {"steps": ["first"]})
+    .add_node("second", plain_second)
+    .add_edge(START, "first")
+    .add_edge("first", "second")
+    .compile()
+)
+
+
+async def private_first(state: Plain) -> Draft:
+    """Write a draft."""
+    return {"draft": f"draft of {state.get('do', '')}"}
+
+
+async def private_second(state: Draft) -> Any:
+    """Do what the draft says; it has nothing else."""
+    return {
+        "answer": await act(state["draft"].removeprefix("draft of ")),
+        "steps": [state["draft"]],
+    }
+
+
+private = (
+    StateGraph(Plain)
+    .add_node("first", private_first)
+    .add_node("second", private_second)
+    .add_edge(START, "first")
+    .add_edge("first", "second")
+    .compile()
+)
+
+
+class Talk(MessagesState):
+    """Messages, and what is kept to itself."""
+
+    notes: str
+
+
+async def talk_reply(state: Talk) -> Any:
+    """Answer the last message."""
+    said = str(state["messages"][-1].content)
+    return {"messages": [AIMessage(await act(said), id="ai-1")], "notes": f"heard {said}"}
+
+
+noted_talk = (
+    StateGraph(Talk, output_schema=MessagesState)
+    .add_node("reply", talk_reply)
+    .add_edge(START, "reply")
+    .compile()
+)
+
+# ── graphs in graphs ─────────────────────────────────────────────────────────
+
+
+class Outer(TypedDict, total=False):
+    """What the graph around keeps."""
+
+    do: str
+    answer: str
+    secret: str
+
+
+outer = (
+    StateGraph(Outer, output_schema=Answer)
+    .add_node("before", lambda state: {"secret": "of the outer graph"})
+    .add_node("inner", typed)
+    .add_edge(START, "before")
+    .add_edge("before", "inner")
+    .compile()
+)
+
+# ── several at once ──────────────────────────────────────────────────────────
+
+
+class Asks(TypedDict, total=False):
+    """Questions, and their answers."""
+
+    asks: list[str]
+    hidden: str
+    answers: Annotated[list[Any], operator.add]
+
+
+class Answers(TypedDict, total=False):
+    """The answers alone."""
+
+    answers: Annotated[list[Any], operator.add]
+
+
+async def ask_one(state: Any) -> Any:
+    """Ask; `boom` as an answer fails. What begins with `!` is not asked but done."""
+    asked = state["ask"]
+    answer = await act(asked[1:]) if asked.startswith("!") else interrupt({"ask": asked})
+    if answer == "boom":
+        raise ValueError(f"boom: {asked}")
+    return {"answers": [[asked, answer]]}
+
+
+asking = (
+    StateGraph(Asks, output_schema=Answers)
+    .add_node("fan", lambda state: {"hidden": "fan"})
+    .add_node("ask", ask_one)
+    .add_edge(START, "fan")
+    .add_conditional_edges(
+        "fan", lambda state: [Send("ask", {"ask": ask}) for ask in state.get("asks", [])], ["ask"]
+    )
+    .compile()
+)
+
+# ── values that no client sees ───────────────────────────────────────────────
+
+
+class Managed(TypedDict, total=False):
+    """A state with values that LangGraph manages."""
+
+    do: str
+    left: int
+    remaining_steps: RemainingSteps
+    is_last_step: IsLastStep
+
+
+async def managed_node(state: Managed) -> Any:
+    """Note how many steps are left."""
+    await act(state.get("do", "answer"))
+    return {"left": state["remaining_steps"]}
+
+
+managed = StateGraph(Managed).add_node("node", managed_node).add_edge(START, "node").compile()
+
+
+async def rooted_node(state: list[str]) -> Any:
+    """Add what was done to the list that is the state."""
+    return [await act(state[-1] if state else "answer")]
+
+
+Items: Any = Annotated[list, operator.add]
+
+rooted = StateGraph(Items).add_node("node", rooted_node).add_edge(START, "node").compile()  # type: ignore[type-var]
+
+
+class Shadow(TypedDict, total=False):
+    """Keys that are words of the API."""
+
+    do: str
+    values: Any
+    next: Any
+    tasks: Any
+    interrupts: Any
+    error: Any
+    text: Any
+    _private: Any
+
+
+async def shadow_node(state: Shadow) -> Any:
+    """Write words of the API into the state."""
+    return {
+        "values": {"values": 1},
+        "next": ["x"],
+        "tasks": 3,
+        "interrupts": {"t": []},
+        "error": "none",
+        "text": {"__interrupt__": [], "said": "__interrupt__"},
+        "_private": await act(state.get("do", "answer")),
+    }
+
+
+shadow = StateGraph(Shadow).add_node("node", shadow_node).add_edge(START, "node").compile()
+
+# ── the functional API ───────────────────────────────────────────────────────
+
+
+@dataclass
+class Point:
+    """A dataclass that is returned."""
+
+    x: int
+    y: int = 2
+
+
+class Report(BaseModel):
+    """A model that is returned."""
+
+    title: str
+    points: list[int] = []
+
+
+@task
+async def doing(do: str) -> str:
+    """Do what was said, in a task of its own."""
+    return await act(do)
+
+
+@entrypoint()
+async def work(what: Any) -> Any:
+    """Return a value of the type that was asked for."""
+    match what:
+        case "str":
+            return "text"
+        case "empty":
+            return ""
+        case "int":
+            return 7
+        case "zero":
+            return 0
+        case "list":
+            return ["a", 1, None]
+        case "none":
+            return None
+        case "dict":
+            return {"a": 1}
+        case "dataclass":
+            return Point(1)
+        case "pydantic":
+            return Report(title="it", points=[1])
+        case "interrupt-text":
+            return {"__interrupt__": "text"}
+    do = what["do"] if isinstance(what, dict) else what
+    return {"done": await doing(do), "what": what}
+
+
+@entrypoint()
+async def saved(what: Any, *, previous: Any = None) -> Any:
+    """Return one thing, and save another for the next call."""
+    count = (previous or 0) + 1
+    done = await doing(what)
+    return entrypoint.final(value=f"{done} {count}", save=count)

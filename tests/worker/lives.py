@@ -1,0 +1,174 @@
+"""The life of one thread without processes: what the API and a worker do to it, step by step."""
+
+import asyncio
+import json
+import time
+import uuid
+from typing import Any, cast
+
+import msgspec
+
+from graphs import shapes
+from harness.waiting import until
+from millstream.shared import keys, runs, scripts, threads
+from millstream.shared.assistants import GraphDirectory
+from millstream.shared.errors import FencedError, MillstreamError
+from millstream.shared.multitask import CancelAction, Strategy
+from millstream.shared.redis import Client
+from millstream.shared.scripts import Claim
+from millstream.shared.settings import Settings
+from millstream.shared.wire import Call, GraphInfo, RunKwargs
+from millstream.worker.answers import VERBS, Means
+from millstream.worker.checkpoints.choice import FencedCheckpoints
+from millstream.worker.ending import Ending
+from millstream.worker.execute import Attempt, Tools
+from millstream.worker.graph_run import GraphTools
+from millstream.worker.graphs import GraphRegistry, GraphSource
+from millstream.worker.heartbeat import Heartbeat
+from millstream.worker.isolation.processes import Processes
+from millstream.worker.presence import Presence
+from millstream.worker.publish import Publisher
+
+QUEUE, TTL, MAX_ATTEMPTS = "default", 60, 3
+NEVER = 2.0**40  # s
+GRAPHS = (
+    "typed", "classy", "modelled", "plain", "private", "noted_talk", "outer", "asking", "rooted", "work", "saved",
+)  # fmt: skip
+HIDDEN = {"notes", "draft", "secret", "hidden"}  # what the output schemas of those leave out
+
+
+def given(graph: str, do: str) -> Any:
+    """Returns the input that has the graph do that."""
+    match graph:
+        case "noted_talk":
+            return {"messages": [{"role": "user", "content": do}]}
+        case "asking":
+            return {"asks": ["a", "b"] if do == "ask" else ["!answer", f"!{do}", "c"]}
+        case "rooted":
+            return [do]
+        case "saved":
+            return do
+    return {"do": do}
+
+
+class Leases:
+    """A heartbeat that never misses: the leases of these tests are nobody else's."""
+
+    def hold(self, claim: Claim, *_: Any, **__: Any) -> None:
+        """Holds nothing."""
+
+    def release(self, claim: Claim) -> None:
+        """Releases nothing."""
+
+
+class Dying(Attempt):
+    """A worker that is killed between its last checkpoint and the end of the run."""
+
+    async def _finish(self, ending: Ending) -> None:
+        raise FencedError("killed")
+
+
+class Life:
+    """A thread, and what happens to it. Every method returns when it has happened."""
+
+    def __init__(self, redis: Client, publisher: Publisher, graph: str) -> None:
+        registry = GraphRegistry([GraphSource(g, getattr(shapes, g), None) for g in GRAPHS])
+        settings = Settings(max_attempts=MAX_ATTEMPTS)
+        checkpointing = FencedCheckpoints(redis)
+        self.redis = redis
+        self.graph = graph
+        self.thread = str(uuid.uuid4())
+        self.graphs = GraphTools(redis, registry, checkpointing, publisher, settings.job_timeout)
+        self.means = Means(redis, registry, checkpointing.saver, settings, GraphDirectory(redis))
+        leases = cast("Heartbeat", Leases())
+        processes = cast("Processes", None)  # none of these runs has one of its own
+        self.tools = Tools(redis, self.graphs, processes, leases, Presence(lease=30), settings)
+        self.failed = False  # what the newest run did to the status
+        self.log: list[str] = []
+
+    async def admit(self, **kwargs: Any) -> str:
+        """Admits a run; returns its id."""
+        configurable = {"thread_id": self.thread, "checkpoint_ns": "", **kwargs.pop("place", {})}
+        wanted = RunKwargs(config={"configurable": configurable}, **kwargs)
+        run = str(uuid.uuid4())
+        submission = runs.Submission(
+            run_id=run,
+            thread_id=self.thread,
+            assistant_id="a",
+            graph=GraphInfo(graph_id=self.graph, queue=QUEUE),
+            strategy=Strategy.ENQUEUE,
+            kwargs=wanted,
+            kwargs_json=msgspec.json.encode(wanted),
+            metadata_json=b"{}",
+            new_thread=threads.new_thread_fields({}),
+        )
+        await runs.submit(self.redis, submission, stream_ttl=TTL)
+        return run
+
+    async def claim(self, run: str) -> Claim:
+        """Claims the run, as soon as its last lease has lapsed."""
+        claimed: list[Claim] = []
+
+        async def is_due() -> bool:
+            claim = await scripts.claim(
+                self.redis, keys.job_id(self.thread, run), QUEUE, control=keys.control("w"), token=uuid.uuid4().hex,
+                graphs=GRAPHS, lease_ms=1, max_attempts=MAX_ATTEMPTS, events_ttl=TTL,
+            )  # fmt: skip
+            claimed.extend([claim] if claim is not None else [])
+            return claim is not None
+
+        await until(is_due)
+        return claimed[0]
+
+    async def executed(self, run: str, kind: type[Attempt] = Attempt) -> None:
+        """Has a worker claim the run and execute it."""
+        await kind(await self.claim(run), self.tools, since=time.monotonic()).execute()
+
+    async def stopped(self, run: str, reason: str) -> None:
+        """Has a worker execute the run, and stops it once its node waits."""
+        before = len(shapes.WAITING)
+        attempt = Attempt(await self.claim(run), self.tools, since=time.monotonic())
+        executing = asyncio.create_task(attempt.execute())
+        await until(lambda: len(shapes.WAITING) > before or executing.done())
+        if reason in set(CancelAction):
+            await runs.cancel(self.redis, self.thread, run, action=reason, stream_ttl=TTL)
+        attempt.stop(reason)
+        await executing
+
+    async def ask(self, verb: str, **arguments: Any) -> Any:
+        """Returns what a worker answers to a question about the thread."""
+        asked = {"thread_id": self.thread, "assistant_id": "a", **arguments}
+        call = Call(call_id="c", verb=verb, graph_id=self.graph, arguments=asked, deadline=NEVER)
+        return json.loads(await VERBS[verb](self.means, call))
+
+    async def state(self) -> Any:
+        """Returns the thread's state."""
+        return await self.ask("state", checkpoint={"checkpoint_ns": ""}, subgraphs=False, select=[])
+
+    async def history(self) -> list[Any]:
+        """Returns the thread's states, newest first."""
+        found: list[Any] = await self.ask(
+            "history",
+            checkpoint={"checkpoint_ns": ""},
+            limit=50,
+            before=None,
+            metadata={},
+            select=[],
+        )
+        return found
+
+    async def update(self, values: Any, as_node: str | None = None) -> bool:
+        """Writes a state; returns whether the graph took it."""
+        try:
+            await self.ask(
+                "update", checkpoint={"checkpoint_ns": ""}, values=values, as_node=as_node
+            )
+        except MillstreamError:
+            return False
+        return True
+
+    async def output(self, run: str) -> Any:
+        """Returns what wait and join answer with."""
+        entries = await self.redis.xrevrange(keys.events(self.thread, run), count=1)
+        end = entries[0][1].get(b"output") if entries else None
+        return json.loads(await runs.final_output(self.redis, self.thread, run, end))

@@ -1,0 +1,228 @@
+"""A thread's record says what its state says, whatever happened to the thread.
+
+`make property` tries 2,000 lives; the suite tries fewer (RECORD_EXAMPLES).
+"""
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from millstream.cli.embedded import EmbeddedRedis
+from millstream.shared import runs, threads
+from millstream.shared.lifecycle import RunStatus
+from millstream.shared.multitask import CancelAction
+from millstream.shared.redis import connect
+from millstream.worker.publish import Publisher
+from worker.lives import GRAPHS, HIDDEN, Dying, Life
+from worker.lives import given as given_to
+
+EXAMPLES = int(os.environ.get("RECORD_EXAMPLES", "40"))
+pytestmark = pytest.mark.timeout(120 + 2 * EXAMPLES)
+
+DEEDS = ("answer", "raise", "ask")
+STEPS = (
+    *(("run", do) for do in DEEDS),
+    *(("stops", do) for do in DEEDS),
+    ("goes on", "nothing"),
+    *(("resume", how) for how in ("plainly", "all", "first", "boom", "unknown", "strictly")),
+    *(("cancel", action.value) for action in CancelAction),
+    ("cancel pending", "nothing"),
+    ("time is up", "nothing"),
+    *(("killed at the end of", do) for do in (*DEEDS, "stops")),
+    ("killed in the middle", "nothing"),
+    ("given up", "nothing"),
+    *(("update", how) for how in ("fits", "is wrong", "of no node")),
+    ("fork", "answer"),
+    ("fork", "ask"),
+    ("prune", "nothing"),
+    ("copy", "nothing"),
+)
+Step = tuple[str, str]
+
+
+@asynccontextmanager
+async def living(url: str, graph: str) -> AsyncIterator[Life]:
+    """Gives a thread of that graph on an empty database."""
+    redis = connect(url)
+    await redis.flushdb()
+    publisher = Publisher(redis, max_events=1000, max_event=100_000)
+    publisher.start()
+    try:
+        yield Life(redis, publisher, graph)
+    finally:
+        assert publisher.task is not None
+        publisher.task.cancel()
+        await asyncio.gather(publisher.task, return_exceptions=True)
+        await redis.aclose()
+
+
+async def take(life: Life, step: Step) -> None:
+    """Has the step happen to the thread."""
+    match step:
+        case ("run", do):
+            await ended(life, await life.admit(input=given_to(life.graph, do)))
+        case ("stops", do):
+            await ended(
+                life, await life.admit(input=given_to(life.graph, do), interrupt_before="*")
+            )
+        case ("goes on", _):
+            await ended(life, await life.admit(input=None))
+        case ("resume", how):
+            await resume(life, how)
+        case ("cancel", action):
+            run = await life.admit(input=given_to(life.graph, "wait"))
+            await life.stopped(run, action)
+            await noted(life, run)
+        case ("cancel pending", _):
+            run = await life.admit(input=given_to(life.graph, "answer"))
+            await runs.cancel(life.redis, life.thread, run, action="interrupt", stream_ttl=60)
+        case ("time is up", _):
+            life.tools = replace(life.tools, graphs=replace(life.graphs, job_timeout=0.15))
+            await ended(life, await life.admit(input=given_to(life.graph, "wait")))
+            life.tools = replace(life.tools, graphs=life.graphs)
+        case ("killed at the end of", do):
+            more: dict[str, Any] = {"interrupt_before": "*"} if do == "stops" else {}
+            asked = given_to(life.graph, "answer" if do == "stops" else do)
+            run = await life.admit(input=asked, **more)
+            await life.executed(run, Dying)
+            before = await life.state()
+            await ended(life, run)
+            if do != "raise":  # which it does anew
+                assert (await life.state())["next"] == before["next"]
+        case ("killed in the middle", _):
+            run = await life.admit(input=given_to(life.graph, "wait"))
+            await life.stopped(run, "lost")
+            await life.stopped(run, CancelAction.INTERRUPT)
+            await noted(life, run)
+        case ("given up", _):
+            run = await life.admit(input=given_to(life.graph, "wait"))
+            for _attempt in range(3):
+                await life.stopped(run, "lost")
+            await ended(life, run)
+        case ("update", how):
+            values = given_to(life.graph, "answer") if how != "is wrong" else "wrong"
+            if await life.update(values, "nowhere" if how == "of no node" else None):
+                life.failed = False
+        case ("fork", do):
+            places = [s["checkpoint"]["checkpoint_id"] for s in await life.history()]
+            if places:
+                place = {"checkpoint_id": places[len(places) // 2]}
+                await ended(life, await life.admit(input=given_to(life.graph, do), place=place))
+        case ("prune", _):
+            if await threads.exists(life.redis, life.thread):
+                await threads.prune(life.redis, life.thread, "keep_latest")
+        case ("copy", _):
+            if await threads.exists(life.redis, life.thread):
+                life.thread = (await threads.copy_thread(life.redis, life.thread)).thread_id
+
+
+async def resume(life: Life, how: str) -> None:
+    """Answers what the thread waits for, or what it does not wait for."""
+    asked = [i["id"] for i in (await life.state())["interrupts"]]
+    answers: dict[str, Any] = {
+        "plainly": "yes",
+        "all": dict.fromkeys(asked, "yes"),
+        "first": dict.fromkeys(asked[:1], "yes"),
+        "boom": dict.fromkeys(asked[:1], "boom"),
+        "unknown": {"0" * 32: "yes"},
+        "strictly": {"0" * 32: "yes"},
+    }
+    run = await life.admit(command={"resume": answers[how]}, strict_resume=how == "strictly")
+    before = await life.state()
+    await life.executed(run)
+    if how != "strictly" or (await life.state()) != before:
+        await noted(life, run)
+    else:
+        assert (await runs.get_run(life.redis, life.thread, run)).status is RunStatus.ERROR
+
+
+async def ended(life: Life, run: str) -> None:
+    """Has the run executed to its end."""
+    await life.executed(run)
+    await noted(life, run)
+
+
+async def noted(life: Life, run: str) -> None:
+    """Notes what the newest run did, and looks at what it told."""
+    found = await runs.find_run(life.redis, life.thread, run)
+    if found is None:  # rolled back
+        return
+    life.failed = found.status in (RunStatus.ERROR, RunStatus.TIMEOUT)
+    told = await life.output(run)
+    if isinstance(told, dict) and "__error__" not in told:
+        assert not HIDDEN & told.keys()
+        if life.graph not in ("plain", "private", "work"):
+            assert "do" not in told
+        # Of a run that did not pause, nothing says that it waits.
+        waits = (await life.state())["next"] and found.status is RunStatus.SUCCESS
+        assert ("__interrupt__" in told) == bool(waits)
+
+
+async def agree(life: Life) -> None:
+    """Fails unless the record says what the state says."""
+    if not await threads.exists(life.redis, life.thread):
+        return
+    record, state = await threads.get_thread(life.redis, life.thread), await life.state()
+    if state["metadata"] is None:
+        assert record.values is None
+    else:
+        assert json.loads(record.values or b"") == state["values"]
+    waiting = {task["id"]: task["interrupts"] for task in state["tasks"] if task["interrupts"]}
+    assert json.loads(record.interrupts) == waiting
+    left = "interrupted" if state["next"] else "idle"
+    assert record.status.value == ("error" if life.failed else left)
+    assert (record.error is not None) >= life.failed
+
+
+async def live(url: str, graph: str, steps: list[Step]) -> None:
+    """Lives through the steps, and looks after each."""
+    async with living(url, graph) as life:
+        for step in steps:
+            await take(life, step)
+            life.log.append(" ".join(step))
+            await agree(life)
+
+
+@pytest.fixture(scope="module")
+def runner() -> Iterator[asyncio.Runner]:
+    with asyncio.Runner() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def url(redis_server: EmbeddedRedis) -> str:
+    return redis_server.url.rpartition("/")[0] + "/3"
+
+
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+@given(
+    graph=st.sampled_from(GRAPHS), steps=st.lists(st.sampled_from(STEPS), min_size=1, max_size=6)
+)
+@example("asking", [("run", "ask"), ("resume", "plainly"), ("resume", "boom"), ("resume", "first")])
+@example("asking", [("run", "ask"), ("cancel", "rollback"), ("update", "is wrong"), ("copy", "")])
+def test_the_record_agrees_with_the_state(
+    runner: asyncio.Runner, url: str, graph: str, steps: list[Step]
+) -> None:
+    runner.run(live(url, graph, steps))
+
+
+@pytest.mark.parametrize("graph", ["typed", "asking", "outer", "work"])
+def test_each_step_after_a_question(runner: asyncio.Runner, url: str, graph: str) -> None:
+    async def lives() -> None:
+        for step in STEPS:
+            await live(url, graph, [("run", "ask"), step])
+
+    runner.run(lives())
