@@ -1,7 +1,8 @@
 """Graphs that tell whom they run for, by the context that they were given: `data_context`, `model_context`."""
 
+import operator
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Annotated, Any, TypedDict
 
 from langgraph.graph import START, StateGraph
 from langgraph.runtime import Runtime
@@ -11,7 +12,9 @@ from pydantic import BaseModel
 class Plain(TypedDict, total=False):
     """A state that is told as it is."""
 
+    do: str
     answer: str
+    steps: Annotated[list[str], operator.add]
 
 
 @dataclass
