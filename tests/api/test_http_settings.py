@@ -174,7 +174,7 @@ async def test_headers_become_configurable(serve: Served) -> None:
 
 
 async def test_a_pattern_names_no_secrets(serve: Served) -> None:
-    async with serve({"configurable_headers": {"includes": ["*"]}}) as http:
+    async with serve({"configurable_headers": {"include": ["*"]}, "cors": None}) as http:
         sent = {"authorization": "a", "cookie": "c", "x-api-key": "k", "x-fine": "f"}
         run = (
             await http.post("/runs", json={**STEPS, "on_completion": "keep"}, headers=sent)

@@ -77,6 +77,9 @@ def test_a_spec_that_is_none(tmp_path: Path, spec: str) -> None:
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
+    write(tmp_path, "src/agent.py", GRAPHS)
+    text = refusal(tmp_path, {"agent": "./src/agent:compiled"})
+    assert text.endswith("there is no file ./src/agent in " + f"{tmp_path}. Is it ./src/agent.py?")
     text = refusal(tmp_path, {"agent": "./src/nope.py:graph"})
     assert text == f"graph 'agent': there is no file ./src/nope.py in {tmp_path}."
 
@@ -249,11 +252,28 @@ def test_what_is_for_images_alone_is_nothing_to_speak_of(
         "api_version": "0.8", "base_image": "a/b", "image_distro": "wolfi", "pip_installer": "uv",
         "pip_config_file": "./pip.conf", "dockerfile_lines": ["RUN true"], "keep_pkg_tools": True,
         "source": {"kind": "uv", "root": "."}, "_INTERNAL_docker_tag": "x", "env": None, "http": None,
-        "store": None, "checkpointer": None, "auth": None, "ui": None, "webhooks": None,
+        "store": {"index": None, "ttl": None},
+        "checkpointer": {"ttl": None, "serde": {"allowed_msgpack_modules": None}, "backend": "default"}, "auth": None, "ui": None, "webhooks": None,
         "dependencies": None,
     }  # fmt: skip
     load(config_file(tmp_path, {"g": "./mine.py:compiled"}, **rest))
     assert caplog.messages == []
+
+
+def test_null_says_something_of_serde_alone(tmp_path: Path) -> None:
+    for serde, found in (
+        ({"allowed_msgpack_modules": None}, None),
+        ({}, True),
+        (
+            {"allowed_msgpack_modules": [["a.b", "C"], ["a", "b", "D"]]},
+            [("a.b", "C"), ("a.b", "D")],
+        ),
+    ):
+        file = config_file(tmp_path, {"g": "./mine.py:compiled"}, checkpointer={"serde": serde})
+        kept = read_config(file).checkpointer
+        assert kept is not None
+        assert kept.serde is not None
+        assert kept.serde.arguments()["allowed_msgpack_modules"] == found
 
 
 @pytest.mark.parametrize("key", ["ui", "ui_config", "encryption", "priority", "grahps"])
@@ -300,6 +320,20 @@ def test_all_graphs_that_fail_are_named_at_once(tmp_path: Path) -> None:
     assert rest[0] == "  graph 'a': ./bad.py can't be imported: SystemExit: 2 (bad.py, line 2)"
     assert rest[1] == f"  graph 'c': there is no file ./none.py in {tmp_path}."
     assert rest[2].startswith("  Graph 'd' is a int")
+
+
+def test_a_module_that_is_missing_and_lies_beside(tmp_path: Path) -> None:
+    write(tmp_path, "src/agent/main.py", "from prompts import WORD\n" + GRAPHS)
+    write(tmp_path, "src/agent/prompts.py", "WORD = 1\n")
+    graphs = {"a": "./src/agent/main.py:compiled"}
+    text = refusal(tmp_path, graphs, dependencies=["."])
+    assert text.endswith(
+        '(src/agent/main.py, line 1). It lies in src/agent: add "./src/agent" to `dependencies` of langgraph.json'
+    )
+    assert load(config_file(tmp_path, graphs, dependencies=[".", "./src/agent"])).graph_ids == ["a"]
+    write(tmp_path, "old.py", "import langgraph.no_such_module\n")
+    text = refusal(tmp_path, {"a": "./old.py:graph"})
+    assert text.endswith("langgraph is installed, in a version without it")
 
 
 @pytest.mark.parametrize(

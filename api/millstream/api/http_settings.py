@@ -60,11 +60,13 @@ class HeaderFilter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     includes: list[str] = []
     excludes: list[str] = []
+    include: list[str] = []  # other spellings, which the field takes too
+    exclude: list[str] = []
 
     def chosen(self, headers: list[tuple[str, str]]) -> dict[str, str]:
         """Returns those of a request's headers that are meant; of a repeated one, the last counts."""
-        includes = [name.lower() for name in self.includes]
-        excludes = [name.lower() for name in self.excludes]
+        includes = [name.lower() for name in (*self.includes, *self.include)]
+        excludes = [name.lower() for name in (*self.excludes, *self.exclude)]
         return {
             name: value
             for name, value in headers

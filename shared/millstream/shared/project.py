@@ -84,11 +84,19 @@ def read_file(path: Path, content: type[Content]) -> Content:
 
     A key that is null is one that is not there. Raises SettingError that says what is wrong and where.
     """
-    given = {key: value for key, value in read_content(path).items() if value is not None}
     try:
-        return msgspec.convert(given, content)
+        return msgspec.convert(_without_nulls(read_content(path)), content)
     except msgspec.ValidationError as error:
         raise SettingError(f"{path} is not a valid langgraph.json: {error}") from None
+
+
+def _without_nulls(content: dict[str, Any]) -> dict[str, Any]:
+    return {
+        # In `serde` null says something: that no class is allowed.
+        key: _without_nulls(value) if isinstance(value, dict) and key != "serde" else value
+        for key, value in content.items()
+        if value is not None
+    }
 
 
 def enter(path: Path) -> list[str]:

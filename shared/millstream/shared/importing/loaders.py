@@ -19,7 +19,7 @@ class SecondName(Loader):
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """Returns the module under its own name; loads it if that was not done yet."""
-        module = sys.modules.get(self._name) or importlib.import_module(self._name)
+        module = importlib.import_module(self._name)  # waits for a thread that is loading it
         self._spec = module.__spec__
         return module
 

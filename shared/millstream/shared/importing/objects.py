@@ -3,12 +3,14 @@
 import difflib
 import importlib
 import os
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
 from millstream.shared.errors import SettingError
 from millstream.shared.importing.project import ProjectModules, modules_of
+from millstream.shared.importing.roots import entries
 
 MOST: Final = 12  # names that a sentence lists
 
@@ -31,7 +33,8 @@ def load_object(spec: str, folder: Path, what: str) -> Any:
     if not is_file(where):
         _refuse_homonyms(where, modules, what)
     elif not modules.file(where).is_file():
-        raise SettingError(f"{what}: there is no file {where} in {folder}.")
+        hint = f" Is it {where}.py?" if modules.file(f"{where}.py").is_file() else ""
+        raise SettingError(f"{what}: there is no file {where} in {folder}.{hint}")
     elif not where.endswith(".py"):
         raise SettingError(f"{what}: {where} is not a Python file.")
     try:
@@ -39,7 +42,7 @@ def load_object(spec: str, folder: Path, what: str) -> Any:
     except BaseException as error:
         raise SettingError(
             f"{what}: {where} can't be imported: {type(error).__name__}: {error}"
-            f"{_last_line(error, modules)}{_remedy(error, folder)}"
+            f"{_last_line(error, modules)}{_remedy(error, modules)}"
         ) from error
     try:
         return getattr(module, name)
@@ -86,10 +89,17 @@ def _last_line(error: BaseException, modules: ProjectModules) -> str:
     return found
 
 
-def _remedy(error: BaseException, folder: Path) -> str:
-    """Returns what to do about a package that is not installed."""
-    if not isinstance(error, ModuleNotFoundError):
+def _remedy(error: BaseException, modules: ProjectModules) -> str:
+    """Returns what to do about a module that is not found."""
+    if not isinstance(error, ModuleNotFoundError) or not error.name:
         return ""
+    folder, (top, dot, _) = modules.folder, error.name.partition(".")
+    for place in modules.named_folders():
+        if top in entries(place):
+            own = os.path.relpath(place, folder)
+            return f'. It lies in {own}: add "./{own}" to `dependencies` of langgraph.json'
+    if dot and top in sys.modules:
+        return f". {top} is installed, in a version without it"
     if (folder / "pyproject.toml").is_file() or (folder / "setup.py").is_file():
         return f". Is the project installed? pip install -e {folder}"
     if (folder / "requirements.txt").is_file():

@@ -68,6 +68,11 @@ class ProjectModules(MetaPathFinder):
         """Returns where a file that langgraph.json names lies."""
         return Path(os.path.normpath(self.folder / path))
 
+    def named_folders(self) -> list[Path]:
+        """Returns the folders, below that of langgraph.json, of the files that it names."""
+        folders = {file.parent for file in self._files.values()}
+        return sorted(f for f in folders if f.is_relative_to(self.folder) and f not in self._roots)
+
     def owns(self, file: str) -> bool:
         """Tells whether a file is the project's, and no library's."""
         real = os.path.realpath(file)
@@ -91,6 +96,13 @@ class ProjectModules(MetaPathFinder):
         files = {
             real: min(files, key=lambda file: (str(file) != real, str(file)))
             for real, files in spellings.items()
+        }
+        self._tops |= {
+            top
+            for file in files.values()
+            for root in self._roots
+            if file.is_relative_to(root)
+            and (top := file.relative_to(root).parts[0].removesuffix(".py")).isidentifier()
         }
         self._parents |= {above for file in files.values() for above in file.parents}
         for real, file in files.items():
