@@ -91,7 +91,10 @@ class ProtocolSocket:
                 task.cancel()
             for ended in await asyncio.gather(*tasks, return_exceptions=True):
                 if isinstance(ended, Exception) and not isinstance(ended, WebSocketDisconnect):
-                    log.error("a connection failed", exc_info=ended)
+                    log.error(
+                        "a WebSocket connection is closed: an error of the server; the client may connect again",
+                        exc_info=ended,
+                    )
             if self._reader is not None:
                 self._reader.close()
 
@@ -193,7 +196,9 @@ class ProtocolSocket:
             except WebSocketDisconnect:
                 raise
             except Exception:
-                log.exception("a connection failed")
+                log.exception(
+                    "a WebSocket connection is closed: an error of the server; the client may connect again"
+                )
                 await self._send(
                     to_json(refusal(None, CommandError("unknown_error", FAILED))).decode()
                 )

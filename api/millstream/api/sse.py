@@ -137,7 +137,9 @@ class _Following(Response):
             except Exception:
                 if not self.failed_text:
                     raise  # the client comes back by `Location`
-                log.exception("a stream failed")
+                log.exception(
+                    "an event stream is closed: an error of the server; the client may go on with Last-Event-ID"
+                )
                 body, over = self.failed_text, True
             if self._tick:
                 self._tick = False

@@ -62,7 +62,11 @@ async def ask(
     subject = f"graph {graph_id!r}" if graph_id else f"the {lane}"
     workers, now = await live_workers(redis, lane)
     if not workers:
-        raise UnavailableError(f"No worker is running that serves {subject}.", retry_after=5)
+        raise UnavailableError(
+            f"No worker is running that serves {subject}. Start one (`millstream worker`), or look into its "
+            "log.",
+            retry_after=5,
+        )
     call = Call(
         call_id=uuid.uuid4().hex,
         verb=verb,
@@ -79,7 +83,9 @@ async def ask(
         answer = await blocking.blpop([keys.reply(call.call_id)], timeout=seconds)  # type: ignore[misc]
     if answer is None:
         raise UnavailableError(
-            f"No worker answered for {subject} within {within:g} s.", retry_after=5
+            f"No worker answered for {subject} within {within:g} s. Try again; if it stays so, the workers "
+            "have too much to do, or the graph's code blocks.",
+            retry_after=5,
         )
     reply = unpack_reply(answer[1])
     if reply.error is not None:

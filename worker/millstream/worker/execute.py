@@ -35,6 +35,10 @@ from millstream.worker.presence import Presence
 log = logging.getLogger(__name__)
 
 OVERTIME: Final = 30.0  # s beyond its time limit in which a run must have been ended by its worker
+ELSEWHERE: Final = (
+    "another worker goes on with it. If that happens often, this worker has too much to do (fewer runs: "
+    "N_JOBS_PER_WORKER) or leases are short (LEASE_SECS)."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,8 @@ class Attempt:
         self._undone = False  # rolled back: its thread is as it was before
 
     def __repr__(self) -> str:
-        return f"<Attempt {self.claim.attempt} of {self.claim.job}, fence {self.claim.fence}>"
+        spec = self.claim.spec
+        return f"Run {spec.run_id} on thread {spec.thread_id} (attempt {self.claim.attempt})"
 
     def stop(self, reason: str) -> None:
         """Has the graph stopped; the first reason counts, but a lost lease goes before all."""
@@ -97,7 +102,7 @@ class Attempt:
                 ending = await self._execution.run()
             reason = self._execution.reason
             if reason == "lost":
-                log.warning("%r lost its lease and stops", self)
+                log.warning("%r lost its lease and stops here: %s", self, ELSEWHERE)
             elif reason in GIVEN_UP and ending.how is How.CANCELLED:
                 await patiently(repr(self), self._hand_back)
             else:
@@ -107,11 +112,14 @@ class Attempt:
         except CrashError as crash:
             await self._hand_back_crashed(str(crash))
         except FencedError:
-            log.warning("%r lost its lease; another worker ends the run", self)
+            log.warning("%r lost its lease before its end was written: %s", self, ELSEWHERE)
         except asyncio.CancelledError:
             raise
         except BaseException:  # whatever it is, the worker and its other runs go on
-            log.exception("%r failed outside its graph", self)
+            log.exception(
+                "%r failed in the server's own code; a worker takes it again when its lease has run out",
+                self,
+            )
         finally:
             heartbeat.release(claim)
             await self._execution.close()

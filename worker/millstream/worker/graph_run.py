@@ -109,7 +109,8 @@ class GraphRun:
         return self._tools.job_timeout
 
     def __repr__(self) -> str:
-        return f"<GraphRun {self.claim.attempt} of {self.claim.job}, fence {self.claim.fence}>"
+        spec = self.claim.spec
+        return f"Run {spec.run_id} on thread {spec.thread_id} (attempt {self.claim.attempt})"
 
     def stop(self, reason: str) -> None:
         """Has the graph stopped; the first reason counts, but a lost lease goes before all."""
@@ -178,15 +179,29 @@ class GraphRun:
                 return ended
             return Ending(how=How.CANCELLED)  # it fell over what it could not store any more
         if graph_run.cancelled():  # nobody cancelled it: a user's code let a CancelledError out
+            log.warning("%r of graph %r failed: %s", self, self.claim.spec.graph_id, SELF_CANCELLED)
             told = {"error": "CancelledError", "message": SELF_CANCELLED}
             return self._ended(How.RAISED, told)
         if graph_run.done():
             return graph_run.result()
         how = How.CANCELLED if self._stop.is_set() else How.TIMED_OUT
+        if how is How.TIMED_OUT:
+            log.warning(
+                "%r of graph %r is stopped: it took longer than %g s (BG_JOB_TIMEOUT_SECS)",
+                self,
+                self.claim.spec.graph_id,
+                self._tools.job_timeout,
+            )
         graph_run.cancel()
         await asyncio.wait({graph_run}, timeout=STOP_GRACE)
         if not graph_run.done():
-            log.warning("%r does not stop; the run ends without it", self)
+            log.warning(
+                "%r of graph %r does not stop within %g s: the run ends, its code goes on for nothing. Look "
+                "for code that catches CancelledError, or blocks.",
+                self,
+                self.claim.spec.graph_id,
+                STOP_GRACE,
+            )
             self.is_left_behind = True
             graph_run.add_done_callback(_forget)
         if self._unstorable is not None and self.reason is None:
@@ -234,13 +249,10 @@ class GraphRun:
         error = self._unstorable or error
         if self.reason not in GIVEN_UP and not self._logged:
             self._logged = True
-            spec = self.claim.spec
             log.warning(
-                "run %s of graph %r on thread %s failed (attempt %d): %s%s",
-                spec.run_id,
-                spec.graph_id,
-                spec.thread_id,
-                self.claim.attempt,
+                "%r of graph %r failed: %s%s",
+                self,
+                self.claim.spec.graph_id,
                 summary(error),
                 # Of what can't be stored the message says all, and no line of the project raised it.
                 "" if isinstance(error, UnstorableError) else f"\n{traceback_of(error)}",

@@ -161,7 +161,9 @@ async def work(
             {stopping, serving, flushing, *lanes}, return_when=asyncio.FIRST_COMPLETED
         )
         if stopping not in done:
-            log.error("a part of the worker has ended, so the worker ends: %s", done)
+            log.error(
+                "A part of the worker ended, which it never should; so the worker ends: %s", done
+            )
             raise SettingError("The worker stopped by itself; see its log.")
     finally:
         stopping.cancel()
@@ -187,7 +189,10 @@ async def work(
         for thread in left:
             thread.join(timeout=IDLE_THREAD / len(left))
         if any(thread.is_alive() for thread in left):
-            log.warning("a node of an ended run still does not stop; the worker ends without it")
+            log.warning(
+                "A node of a run that was stopped is still executed in a thread, which can't be ended: the "
+                "worker ends with it."
+            )
             logging.shutdown()
             os._exit(0)
 
@@ -254,4 +259,7 @@ async def _leave(redis: Client, lanes: list[str], worker_id: str) -> None:
     try:
         await queue.report_gone(redis, lanes, worker_id)
     except (*AWAY, *REFUSING) as error:
-        log.warning("Redis is away, the worker leaves without a farewell: %s", error)
+        log.warning(
+            "Redis is away, so this worker can't say that it ends; it counts as alive a little longer: %s",
+            error,
+        )

@@ -43,7 +43,11 @@ def outcome(
         case How.RAISED:
             return Outcome(Cause.FAILED, ThreadStatus.ERROR, error, shown=True)
         case How.TIMED_OUT:
-            told = {"error": "TimeoutError", "message": f"The run took longer than {timeout:g} s."}
+            message = (
+                f"The run took longer than {timeout:g} s, the most that this server allows "
+                "(BG_JOB_TIMEOUT_SECS)."
+            )
+            told = {"error": "TimeoutError", "message": message}
             return Outcome(Cause.TIMED_OUT, ThreadStatus.ERROR, told, shown=True)
         case How.EXHAUSTED:
             return Outcome(Cause.EXHAUSTED, ThreadStatus.ERROR, error, shown=True)

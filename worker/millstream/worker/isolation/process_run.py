@@ -57,7 +57,8 @@ class ProcessRun:
         return math.inf
 
     def __repr__(self) -> str:
-        return f"<ProcessRun {self.claim.attempt} of {self.claim.job}, fence {self.claim.fence}>"
+        spec = self.claim.spec
+        return f"Run {spec.run_id} on thread {spec.thread_id} (attempt {self.claim.attempt})"
 
     def stop(self, reason: str) -> None:
         """Has the graph stopped; the first reason counts, but a lost lease goes before all."""
