@@ -8,6 +8,7 @@ import pytest
 
 from api.told import NOBODY, STEPS, Running, detail, start, status
 from golden.normalise import parse_sse
+from harness.waiting import until
 from millstream.shared import keys
 from millstream.shared.redis import connect
 
@@ -138,3 +139,69 @@ async def test_delete_of_a_thread(http: httpx.AsyncClient, thread: str) -> None:
     body = {**STEPS, "if_not_exists": "create"}
     assert (await http.post(f"{path}/runs/wait", json=body)).json() == {"items": [0, 1, 2]}
     assert len((await http.get(f"{path}/runs")).json()) == 1
+
+
+async def reason(http: httpx.AsyncClient, path: str) -> Any:
+    run = (await http.get(path)).json()
+    [listed] = [
+        each
+        for each in (
+            await http.get(
+                f"/threads/{run['thread_id']}/runs?select=run_id,cancel_reason&limit=100"
+            )
+        ).json()
+        if each["run_id"] == run["run_id"]
+    ]
+    assert listed == {"run_id": run["run_id"], "cancel_reason": run["cancel_reason"]}
+    return run["cancel_reason"]
+
+
+async def test_a_run_tells_why_it_was_cancelled(http: httpx.AsyncClient, thread: str) -> None:
+    done = (await http.post(f"/threads/{thread}/runs/wait", json=STEPS)).headers["content-location"]
+    assert await reason(http, done) is None
+    running = await start(http, thread)
+    assert await reason(http, running) is None
+    waiting = (await http.post(f"/threads/{thread}/runs", json=STEPS)).headers["content-location"]
+    body = {**STEPS, "multitask_strategy": "interrupt"}
+    last = await http.post(f"/threads/{thread}/runs/wait", json=body)
+    assert last.json()["items"]
+    for path in (running, waiting):  # one that a worker held, and one that had not begun
+        assert await status(http, path) == "interrupted"
+        assert await reason(http, path) == "superseded"
+    assert await reason(http, last.headers["content-location"]) is None
+
+    for wait in (0, 1):
+        path = await start(http, thread)
+        await http.post(f"{path}/cancel?wait={wait}")
+        assert await reason(http, path) == "explicit"
+        await http.get(f"{path}/join")
+        assert await reason(http, path) == "explicit"
+    # The first reason stays, whatever is asked for later.
+    path = await start(http, thread)
+    await http.post(f"{path}/cancel")
+    await http.post(f"/threads/{thread}/runs/wait", json=body)
+    assert await reason(http, path) == "explicit"
+    path = await start(http, thread)
+    await http.post("/runs/cancel", json={"thread_id": thread, "run_ids": [path.split("/")[-1]]})
+    assert await reason(http, path) == "explicit"
+
+
+@pytest.mark.parametrize("way", ["stream", "wait", "join", "join_stream"])
+async def test_a_run_tells_that_its_client_left(
+    http: httpx.AsyncClient, thread: str, way: str
+) -> None:
+    body = {"assistant_id": "slow", "input": {"items": []}, "on_disconnect": "cancel"}
+    if way in ("stream", "wait"):
+        followed = http.stream("POST", f"/threads/{thread}/runs/{way}", json=body)
+    else:
+        path = await start(http, thread)
+        verb = "join" if way == "join" else "stream"
+        followed = http.stream("GET", f"{path}/{verb}?cancel_on_disconnect=true")
+    async with followed as response:
+        path = response.headers["content-location"]
+
+    async def ended() -> bool:
+        return await status(http, path) == "interrupted"
+
+    await until(ended)
+    assert await reason(http, path) == "disconnect"

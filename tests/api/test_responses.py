@@ -19,7 +19,7 @@ EXPOSED = {"content-location", "location", "x-pagination-total", "x-pagination-n
 # The reference's keys (WIRE.md §9).
 RUN = {
     "run_id", "thread_id", "assistant_id", "metadata", "status", "kwargs", "multitask_strategy",
-    "created_at", "updated_at", "langsmith_session_name",
+    "created_at", "updated_at", "langsmith_session_name", "cancel_reason",
 }  # fmt: skip
 KWARGS = {
     "input", "command", "config", "context", "stream_mode", "interrupt_before", "interrupt_after",

@@ -285,3 +285,46 @@ async def test_a_batch_is_admitted_whole_or_not_at_all(
 def test_every_field_has_a_test() -> None:
     for model in (ThreadSearch, ThreadFilter, ThreadPatch):
         assert SHOWN[model] == set(model.model_fields)
+
+
+@shows(ThreadFilter, "exclude_metadata")
+@shows(ThreadSearch, "exclude_metadata")
+async def test_threads_are_excluded_by_their_metadata(
+    http: httpx.AsyncClient, mine: dict[str, str]
+) -> None:
+    plain = await create(http, **mine)
+    hidden = await create(http, **mine, hidden=True, tags=["a", "b"])
+    deep = await create(http, **mine, owner={"name": "ann", "team": 1})
+
+    async def left(exclude: Any, **more: Any) -> set[str]:
+        found = await ids(http, metadata=mine, exclude_metadata=exclude, **more)
+        assert await count(http, metadata=mine, exclude_metadata=exclude) == len(found)
+        return set(found)
+
+    everything = {plain, hidden, deep}
+    assert await left(None) == everything
+    assert await left({"hidden": True}) == {plain, deep}
+    assert await left({"hidden": False}) == everything  # those without the key stay
+    assert await left({"tags": ["b"]}) == {plain, deep}
+    assert await left({"owner": {"name": "ann"}}) == {plain, hidden}
+    assert await left({"owner": {"name": "bob"}}) == everything
+    assert await left([{"hidden": True}, {"owner": {"team": 1}}]) == {plain}
+    assert await left([{"hidden": True, "tags": ["c"]}]) == everything  # all of an object
+    assert await left(mine) == set()
+    for sort in ("status", "thread_id", "updated_at"):
+        assert await left({"hidden": True}, sort_by=sort) == {plain, deep}
+    assert await ids(http, ids=[plain, hidden], exclude_metadata={"hidden": True}) == [plain]
+    page = {"metadata": mine, "exclude_metadata": {"hidden": True}, "limit": 1, "sort_order": "asc"}
+    assert await ids(http, **page) == [plain]
+    assert await ids(http, **page, offset=1) == [deep]
+    assert await ids(http, **page, offset=2) == []
+
+
+@pytest.mark.parametrize(
+    "wrong", [{}, [], [{}], "hidden", [1], [{"a": 1}, "b"], 7, [{"a": 1}] * 21]
+)
+async def test_an_exclusion_that_makes_no_sense(http: httpx.AsyncClient, wrong: Any) -> None:
+    for path in ("/threads/search", "/threads/count"):
+        response = await http.post(path, json={"exclude_metadata": wrong})
+        assert response.status_code == 422
+        assert "exclude_metadata" in detail(response)

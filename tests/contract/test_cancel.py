@@ -23,6 +23,7 @@ from contract.builders import (
 from harness.waiting import until
 from millstream.shared import keys, runs, scripts
 from millstream.shared.lifecycle import Cause, RunStatus
+from millstream.shared.multitask import CancelReason
 from millstream.shared.redis import Client
 from millstream.shared.wire import RunSpec
 
@@ -48,7 +49,7 @@ async def test_a_cancel_is_noted_and_nothing_else_changes(
     before = await dump(any_redis)
     assert await ask(any_redis, spec) is status
     assert (await record(any_redis, spec))["cancel"] == "interrupt"
-    await any_redis.hdel(keys.run(spec.thread_id, spec.run_id), "cancel")  # type: ignore[misc]
+    await any_redis.hdel(keys.run(spec.thread_id, spec.run_id), "cancel", "reason")  # type: ignore[misc]
     assert await dump(any_redis) == before
 
 
@@ -142,3 +143,31 @@ async def test_a_cancel_that_races_the_claim_always_ends_in_interrupted(any_redi
         assert (await events_of(any_redis, spec))[-1] == ("end", {"status": "interrupted"})
         assert (await thread_of(any_redis, spec))["status"] == "idle"
     assert await queued(any_redis) == {}
+
+
+async def test_of_fifty_that_cancel_one_reason_stays_with_its_action(any_redis: Client) -> None:
+    spec = (await running(any_redis)).spec
+    ways = [("interrupt", CancelReason.EXPLICIT), ("rollback", CancelReason.DISCONNECT)]
+    await asyncio.gather(
+        *(
+            scripts.cancel(any_redis, spec.thread_id, spec.run_id, action, reason=why)
+            for action, why in ways * 25
+        )
+    )
+    noted = await record(any_redis, spec)
+    assert (noted["cancel"], noted["reason"]) in ways
+
+
+async def test_an_ended_run_gets_no_reason(any_redis: Client) -> None:
+    claim = await running(any_redis)
+    await end(any_redis, claim)
+    await scripts.cancel(any_redis, claim.spec.thread_id, claim.spec.run_id, "interrupt")
+    assert "reason" not in await record(any_redis, claim.spec)
+
+
+async def test_a_displaced_run_has_the_reason_of_the_enum(any_redis: Client) -> None:
+    held = (await running(any_redis)).spec
+    waits = await admit(any_redis, a_spec(held.thread_id))
+    await admit(any_redis, a_spec(held.thread_id, strategy="interrupt"))
+    for spec in (held, waits):
+        assert (await record(any_redis, spec))["reason"] == CancelReason.SUPERSEDED

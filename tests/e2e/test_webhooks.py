@@ -81,6 +81,7 @@ async def test_each_is_told_though_the_receiver_is_down_and_a_worker_is_killed(s
     await site.http.post(f"/runs/{cancelled}/cancel")
     told = await site.told(cancelled)
     assert (told.path, told.json["status"]) == ("/relative", "interrupted")
+    assert told.json["cancel_reason"] == "explicit"
     for bad in ("http://10.0.0.1/", "ftp://x"):
         body = {"assistant_id": "track", "webhook": bad}
         response = await site.http.post("/runs/wait", json=body)

@@ -321,3 +321,18 @@ for _node in (ask_first, ask_second):
     _questions.add_edge(START, _node.__name__)
     _questions.add_edge(_node.__name__, END)
 questions = _questions.compile(name="questions")
+
+
+# ── typed: a question that says what its answer looks like ───────────────────
+
+
+def ask_for_a_number(_: Path) -> dict[str, Any]:
+    """Wait for a number."""
+    return {"path": [["number", interrupt("how many?", response_schema={"type": "integer"})]]}
+
+
+_typed: Any = StateGraph(Path)
+_typed.add_node(ask_for_a_number)
+_typed.add_edge(START, "ask_for_a_number")
+_typed.add_edge("ask_for_a_number", END)
+typed = _typed.compile(name="typed")

@@ -2,6 +2,7 @@
 
 import json
 import operator
+from dataclasses import replace
 from typing import Annotated, Any, TypedDict
 
 import pytest
@@ -110,10 +111,21 @@ async def test_a_staged_update_is_seen_by_nobody_else(means: Means) -> None:
 async def test_bounds(means: Means, monkeypatch: pytest.MonkeyPatch) -> None:
     await seeded(means, *("x" * 1000 for _ in range(30)))
     monkeypatch.setattr(state, "MOST_BYTES", 40_000)
-    with pytest.raises(TooLargeError, match=r"^limit: "):
-        await ask(means, "history")
     assert len(await ask(means, "history", limit=1)) == 1
     assert len(await ask(means, "history", select=["checkpoint_id"])) == 30
+    # As many as fit; those before the last of them are asked for next.
+    seen, before = [], None
+    while page := await ask(means, "history", limit=100, before=before):
+        assert 1 <= len(page) < 30
+        assert len(page) == 1 or len(json.dumps(page, separators=(",", ":"))) <= 40_000
+        before = page[-1]["checkpoint_id"]
+        seen += [len(each["values"]["items"]) for each in page]
+    assert seen == list(range(30, 0, -1))
+    small = replace(means, settings=replace(means.settings, max_history=1))
+    assert [len(s["values"]["items"]) for s in await ask(small, "history", limit=9)] == [30]
+    monkeypatch.setattr(state, "MOST_BYTES", 20_000)
+    with pytest.raises(TooLargeError, match=r"^select: "):
+        await ask(means, "history", limit=1)
     monkeypatch.setattr(state, "MOST_BYTES", 20_000)
     with pytest.raises(TooLargeError, match=r"^select: "):
         await ask(means, "state")

@@ -131,8 +131,22 @@ async def test_with_a_key_redis_holds_no_plain_text(real_redis: Client, tmp_path
         assert found.checkpoint["channel_values"] == {"v": {"deep": [secret]}}
         assert found.pending_writes[0][2] == {"deep": [secret]}
     async with opened(real_redis, Settings(aes_key=KEY[::-1]), tmp_path) as other:
-        with pytest.raises(ValueError, match="MAC"):
+        with pytest.raises(ValueError, match="neither LANGGRAPH_AES_KEY nor one of"):
             await other.saver.aget_tuple(at)
+
+
+async def test_a_key_is_replaced_by_another(real_redis: Client, tmp_path: Path) -> None:
+    old, new = "o" * 32, "n" * 24
+    async with opened(real_redis, Settings(aes_key=old), tmp_path) as checkpointing:
+        await put(checkpointing.saver, "old", "told long ago")
+    both = Settings(aes_key=new, aes_fallback_keys=f"{'x' * 16},{old}")
+    async with opened(real_redis, both, tmp_path) as checkpointing:
+        assert await value_in(checkpointing.saver, "old") == "told long ago"
+        await put(checkpointing.saver, "new", "told today")
+    async with opened(real_redis, Settings(aes_key=new), tmp_path) as checkpointing:
+        assert await value_in(checkpointing.saver, "new") == "told today"
+        with pytest.raises(ValueError, match="LANGGRAPH_AES_FALLBACK_KEYS"):
+            await value_in(checkpointing.saver, "old")
 
 
 async def test_what_was_stored_before_the_key_is_still_read(
@@ -147,7 +161,14 @@ def test_a_key_of_a_wrong_length_is_refused_and_never_shown() -> None:
     with pytest.raises(SettingError, match="LANGGRAPH_AES_KEY is 5 bytes") as refused:
         Settings.from_env({"LANGGRAPH_AES_KEY": "short"})
     assert "short" not in str(refused.value)
-    assert KEY not in repr(Settings(aes_key=KEY))
+    with pytest.raises(SettingError, match="FALLBACK_KEYS is 5 bytes") as refused:
+        Settings.from_env(
+            {"LANGGRAPH_AES_KEY": KEY, "LANGGRAPH_AES_FALLBACK_KEYS": f"{'o' * 16},short"}
+        )
+    assert "short" not in str(refused.value)
+    assert KEY not in repr(Settings(aes_key=KEY, aes_fallback_keys=KEY))
+    with pytest.raises(SettingError, match="without LANGGRAPH_AES_KEY"):
+        Settings.from_env({"LANGGRAPH_AES_FALLBACK_KEYS": "o" * 16})
 
 
 async def test_a_key_without_the_package_is_refused(
@@ -254,6 +275,14 @@ def own(tmp_path: Path) -> str:
     name = f"own_{uuid.uuid4().hex}"
     (tmp_path / f"{name}.py").write_text(textwrap.dedent(OWN))
     return f"./{name}.py"
+
+
+async def test_a_saver_in_memory_is_told(
+    real_redis: Client, tmp_path: Path, own: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened(real_redis, Settings(), tmp_path, path=f"{own}:saver"):
+        [said] = [r.getMessage() for r in caplog.records if "InMemorySaver" in r.getMessage()]
+        assert "each worker process has its own" in said
 
 
 class NoGuard:

@@ -18,6 +18,7 @@ from langgraph.stream import StreamChannel, StreamTransformer
 from langgraph.types import interrupt
 
 from millstream.shared.protocol import MARK
+from millstream.worker.encode import show_interrupt
 from millstream.worker.graphs import Graph
 from millstream.worker.protocol_stream import ProtocolStream, input_requested
 
@@ -224,7 +225,7 @@ async def test_an_interrupt_is_known_by_the_graph_that_asks() -> None:
     assert all(
         "__interrupt__" not in data for _, data in only(told, "updates") + only(told, "values")
     )
-    name, data = input_requested(stream.namespace_of(asked.id), asked.id, asked.value)
+    name, data = input_requested(stream.namespace_of(asked.id), show_interrupt(asked))
     assert name == "@input.requested"
     assert json.loads(data)["data"] == {
         "interrupt_id": asked.id,

@@ -136,6 +136,19 @@ async def test_a_store_of_the_users_own(
     await store.aclose()
 
 
+async def test_a_store_in_memory_is_told_once(
+    tmp_path: Path, bare_redis: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = store_of(tmp_path, {"path": "./things.py:make"})
+    store.connect(bare_redis)
+    await store.warm()
+    await store.aput(("a",), "k", {"x": 1})
+    await store.aget(("a",), "k")
+    [said] = [each.getMessage() for each in caplog.records if "InMemoryStore" in each.getMessage()]
+    assert "each worker process has its own" in said
+    await store.aclose()
+
+
 async def test_what_is_no_store_is_told(tmp_path: Path, bare_redis: Client) -> None:
     store = store_of(tmp_path, {"path": "./things.py:wrong"})
     store.connect(bare_redis)

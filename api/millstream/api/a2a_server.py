@@ -55,6 +55,7 @@ from millstream.shared.errors import (
     NotFoundError,
 )
 from millstream.shared.lifecycle import TERMINAL
+from millstream.shared.multitask import CancelReason
 from millstream.shared.redis import AWAY, REFUSING
 from millstream.shared.stream import StreamHub
 from millstream.shared.wire import RunRequest
@@ -153,7 +154,9 @@ class Agents(RequestHandler):
             run_id = task.record.spec.run_id
             if task.record.status in TERMINAL:
                 run_id = await _never(call, task)
-            await end_run(call.request, task.id.thread_id, run_id)
+            await end_run(
+                call.request, task.id.thread_id, run_id, reason=CancelReason.EXPLICIT
+            )
             return await now(call, task.id, None)
 
     async def on_list_tasks(

@@ -88,6 +88,7 @@ from millstream.api.schemas.thread import (
     ThreadSearch,
     ThreadsPrune,
     ThreadsPruned,
+    ThreadStorage,
     ThreadStreamQuery,
 )
 
@@ -142,6 +143,7 @@ THREADS = [
     Endpoint("POST", "/threads/prune", threads.prune, body=ThreadsPrune, answer=ThreadsPruned),
     Endpoint("GET", "/threads/{thread_id}", threads.get, query=ThreadQuery, answer=Thread),
     Endpoint("PATCH", "/threads/{thread_id}", threads.patch, body=ThreadPatch, answer=Thread),
+    Endpoint("GET", "/threads/{thread_id}/storage", threads.storage, answer=ThreadStorage),
     Endpoint("POST", "/threads/{thread_id}/copy", threads.copy, answer=Thread),
     Endpoint("DELETE", "/threads/{thread_id}", threads.delete, status=204),
     Endpoint(

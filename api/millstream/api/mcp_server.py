@@ -26,7 +26,7 @@ from millstream.shared import runs
 from millstream.shared.assistant_records import AssistantRecord
 from millstream.shared.assistants import GraphDirectory
 from millstream.shared.errors import InvalidError, MillstreamError, UnavailableError
-from millstream.shared.multitask import CancelAction
+from millstream.shared.multitask import CancelAction, CancelReason
 from millstream.shared.redis import AWAY
 from millstream.shared.wire import RunRequest, to_json
 
@@ -149,6 +149,7 @@ async def call_tool(ctx: Context, params: ToolCall) -> types.CallToolResult:
                             request.app.state.redis, run.thread_id, run.run_id,
                             action=CancelAction.INTERRUPT,
                             stream_ttl=request.app.state.settings.stream_ttl,
+                            reason=CancelReason.DISCONNECT,
                         )
                     )  # fmt: skip
                 raise

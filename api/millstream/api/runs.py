@@ -29,7 +29,7 @@ from millstream.shared.assistants import GraphDirectory
 from millstream.shared.entries import START, Entry, Position
 from millstream.shared.errors import InvalidError, MillstreamError, NotFoundError, UnavailableError
 from millstream.shared.lifecycle import TERMINAL
-from millstream.shared.multitask import CancelAction
+from millstream.shared.multitask import CancelAction, CancelReason
 from millstream.shared.redis import Client
 from millstream.shared.run_json import show_run
 from millstream.shared.runs import RunRecord, Submission
@@ -112,6 +112,7 @@ async def create_batch(request: Request) -> Response:
             await runs.cancel(
                 _redis(request), record.spec.thread_id, record.spec.run_id,
                 action=CancelAction.INTERRUPT, stream_ttl=settings_of(request).stream_ttl,
+                reason=CancelReason.WITHDRAWN,
             )  # fmt: skip
         raise
     return answer([show_run(record) for record in records])
@@ -229,6 +230,7 @@ def _cancel(
             run_id,
             action=CancelAction.INTERRUPT,
             stream_ttl=settings.stream_ttl,
+            reason=CancelReason.DISCONNECT,
             joined=number if settings.disconnect_grace else None,
         )
 
@@ -384,11 +386,14 @@ async def delete(request: Request) -> Response:
     return Response(status_code=204)
 
 
-async def end_run(request: Request, thread_id: str, run_id: str) -> None:
+async def end_run(
+    request: Request, thread_id: str, run_id: str, *, reason: CancelReason = CancelReason.DELETED
+) -> None:
     """Cancels the run if it has not ended, and returns when it has."""
     status = await runs.cancel(
         _redis(request), thread_id, run_id,
         action=CancelAction.INTERRUPT, stream_ttl=settings_of(request).stream_ttl,
+        reason=reason,
     )  # fmt: skip
     if status is None or status in TERMINAL:
         return

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 import msgspec
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -29,9 +30,9 @@ from millstream.api.schemas.thread import (
 from millstream.api.shown import show_thread, show_ttl
 from millstream.api.sse import ThreadStream
 from millstream.api.state import ask, assistant_of
-from millstream.shared import runs, scripts, thread_search, threads
+from millstream.shared import checkpoint_sizes, runs, scripts, thread_search, threads
 from millstream.shared.errors import ConflictError, NotFoundError, UnavailableError
-from millstream.shared.multitask import CancelAction
+from millstream.shared.multitask import CancelAction, CancelReason
 from millstream.shared.thread_search import Wanted
 from millstream.shared.thread_stream import ThreadReader, telling
 from millstream.shared.threads import ThreadRecord, Ttl
@@ -100,6 +101,36 @@ async def get(request: Request) -> Response:
     return answer(shown)
 
 
+async def storage(request: Request) -> Response:
+    """`GET /threads/{thread_id}/storage`: bytes that the thread's checkpoints take, as they are stored.
+
+    501 where another checkpointer keeps them.
+    """
+    thread_id = path_uuid(request, "thread_id", "thread")
+    redis = request.app.state.redis
+    await threads.require_thread(redis, thread_id)
+    if (await request.app.state.graphs.project()).foreign:
+        raise HTTPException(501, "Only Millstream's own checkpoints are measured.")
+    sizes = await checkpoint_sizes.measure(redis, thread_id)
+    channel_bytes = sum(size for _, size in sizes.channels.values())
+    return answer(
+        {
+            "thread_id": thread_id,
+            "total_bytes": sizes.checkpoint_bytes + channel_bytes + sizes.write_bytes,
+            "checkpoints": {"count": sizes.checkpoints, "bytes": sizes.checkpoint_bytes},
+            "channel_values": {
+                "count": sum(versions for versions, _ in sizes.channels.values()),
+                "bytes": channel_bytes,
+                "by_channel": {
+                    name: {"versions": versions, "bytes": size}
+                    for name, (versions, size) in sorted(sizes.channels.items())
+                },
+            },
+            "pending_writes": {"count": sizes.writes, "bytes": sizes.write_bytes},
+        }
+    )
+
+
 async def search(request: Request) -> Response:
     """`POST /threads/search`: threads that fit, a page at a time; newest first."""
     body = await read_model(request, ThreadSearch, empty=True)
@@ -134,7 +165,13 @@ async def count(request: Request) -> Response:
 
 
 def _wanted(body: ThreadFilter, **more: Any) -> Wanted:
-    return Wanted(metadata=body.metadata, values=body.values, status=body.status, **more)
+    return Wanted(
+        metadata=body.metadata,
+        exclude=body.exclude_metadata or [],
+        values=body.values,
+        status=body.status,
+        **more,
+    )
 
 
 async def patch(request: Request) -> Response:
@@ -249,6 +286,7 @@ async def delete_thread(request: Request, thread_id: str) -> None:
             await runs.cancel(
                 redis, thread_id, run_id,
                 action=CancelAction.INTERRUPT, stream_ttl=settings_of(request).stream_ttl,
+                reason=CancelReason.DELETED,
             )  # fmt: skip
         for run_id in run_ids:
             await end_run(request, thread_id, run_id)

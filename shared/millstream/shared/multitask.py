@@ -24,6 +24,17 @@ class CancelAction(StrEnum):
     ROLLBACK = "rollback"  # its checkpoints and its record are deleted
 
 
+class CancelReason(StrEnum):
+    """Why a cancel was asked for. The words stand in a run's record, and clients read them as
+    `cancel_reason`; of several cancels the first one's counts."""
+
+    EXPLICIT = "explicit"  # a client asked for it
+    DISCONNECT = "disconnect"  # the client that followed the run left (`on_disconnect`)
+    SUPERSEDED = "superseded"  # a newer run of the thread displaced it (displacement.lua)
+    DELETED = "deleted"  # it, or its thread, is being deleted
+    WITHDRAWN = "withdrawn"  # the rest of its batch was refused
+
+
 class WhenBusy(StrEnum):
     """What the admission script does with a new run while the thread has others that are pending or
     running. Those that are due later (`after_seconds`) count, but for WAIT: nobody waits for them."""

@@ -35,7 +35,7 @@ MOST_NAMED: Final = 8  # commands in a sentence; of more, some
 COMMANDS: Final[dict[str, str]] = {
     "COPY": "trial", "EXISTS": "", "EXPIRE": "10", "GET": "", "HDEL": "f", "HEXISTS": "f",
     "HGET": "f", "HGETALL": "", "HINCRBY": "f 1", "HKEYS": "", "HMGET": "f", "HSET": "f 1",
-    "HSETNX": "f 1", "HVALS": "", "LPOP": "", "LPOS": "1", "LPUSH": "1", "LRANGE": "0 0",
+    "HSETNX": "f 1", "HSTRLEN": "f", "HVALS": "", "LPOP": "", "LPOS": "1", "LPUSH": "1", "LRANGE": "0 0",
     "LREM": "0 1", "LTRIM": "0 0", "PERSIST": "", "PSETEX": "10000 1", "PTTL": "", "RPUSH": "1",
     "SADD": "1", "SCARD": "", "SISMEMBER": "1", "SMEMBERS": "", "SMISMEMBER": "1", "SREM": "1",
     "XADD": "* f 1", "XRANGE": "- +", "XREVRANGE": "+ -", "ZADD": "1 1", "ZCARD": "",

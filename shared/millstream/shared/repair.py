@@ -14,6 +14,7 @@ from typing import Final
 
 from millstream.shared import keys, runs, scripts, threads
 from millstream.shared.lifecycle import TERMINAL, RunStatus
+from millstream.shared.multitask import CancelReason
 from millstream.shared.redis import Client
 
 BATCH: Final = 500  # runs looked at in one round trip
@@ -129,7 +130,12 @@ async def finish_deletions(redis: Client, *, stream_ttl: int) -> Counter[str]:
         thread_id = word.decode(errors="replace")
         for run_id in await redis.zrange(keys.runs(thread_id), 0, -1):
             await runs.cancel(
-                redis, thread_id, run_id.decode(), action="interrupt", stream_ttl=stream_ttl
+                redis,
+                thread_id,
+                run_id.decode(),
+                action="interrupt",
+                stream_ttl=stream_ttl,
+                reason=CancelReason.DELETED,
             )
         if await threads.delete_thread(redis, thread_id):
             done["deleted"] += 1

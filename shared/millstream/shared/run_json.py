@@ -27,6 +27,7 @@ def show_run(record: RunRecord, select: list[str] | None = None) -> dict[str, An
         "created_at": when(record.created_at),
         "updated_at": when(record.updated_at),
         "langsmith_session_name": _project(spec.kwargs),
+        "cancel_reason": record.cancel_reason,
     }
     return {field: run[field] for field in select} if select else run
 

@@ -9,7 +9,7 @@ from typing import Final
 from millstream.shared import keys, scripts
 from millstream.shared.errors import MillstreamError, NotFoundError
 from millstream.shared.lifecycle import TERMINAL, Cause, RunStatus
-from millstream.shared.multitask import CancelAction, Strategy
+from millstream.shared.multitask import CancelAction, CancelReason, Strategy
 from millstream.shared.redis import AWAY, REFUSING, Client
 from millstream.shared.scripts.admit import MOST_ENDED
 from millstream.shared.wire import PROTOCOL, GraphInfo, RunKwargs, RunSpec, unpack_spec
@@ -29,6 +29,7 @@ class RunRecord:
     attempt: int
     created_at: int
     updated_at: int
+    cancel_reason: str | None = None  # of a run whose cancel was asked for (CancelReason)
 
 
 def stateless_thread_id(run_id: str) -> str:
@@ -88,11 +89,11 @@ def spec_of(submission: Submission) -> RunSpec:
 
 
 PAGE: Final = 500  # runs whose status is read in one round trip
-FIELDS: Final = ["spec", "status", "attempt", "created_at", "updated_at"]
+FIELDS: Final = ["spec", "status", "attempt", "created_at", "updated_at", "reason"]
 
 
 def _record(values: list[bytes | None]) -> RunRecord | None:
-    spec, status, attempt, created_at, updated_at = values
+    spec, status, attempt, created_at, updated_at, reason = values
     if spec is None or status is None:
         return None
     return RunRecord(
@@ -101,6 +102,7 @@ def _record(values: list[bytes | None]) -> RunRecord | None:
         int(attempt or 0),
         int(created_at or 0),
         int(updated_at or 0),
+        reason.decode() if reason else None,
     )
 
 
@@ -165,6 +167,7 @@ async def cancel(
     *,
     action: str,
     stream_ttl: int,
+    reason: CancelReason = CancelReason.EXPLICIT,
     joined: int | None = None,
 ) -> RunStatus | None:
     """Asks for the end of a run; one that nobody holds has ended when this returns.
@@ -175,7 +178,7 @@ async def cancel(
     Returns the status before the request, or None if there is no such run. A run that is held by
     a worker is ended by that worker, or by the one that claims it next.
     """
-    status = await scripts.cancel(redis, thread_id, run_id, action, joined=joined)
+    status = await scripts.cancel(redis, thread_id, run_id, action, reason=reason, joined=joined)
     if status is RunStatus.PENDING:
         await _end_if_pending(redis, thread_id, run_id, stream_ttl=stream_ttl)
     return status

@@ -109,6 +109,14 @@ class Settings:
         high=128 * 1024 * 1024,
         unit="bytes",
     )
+    max_history: int = _setting(
+        "LANGGRAPH_THREAD_HISTORY_MAX_STATE_BYTES",
+        0,
+        "A page of a thread's history holds no more states than fit into it, and one in any case. "
+        "0: 64 MiB.",
+        low=0,
+        unit="bytes",
+    )
     max_live: int = _setting(
         "QUEUE_MAX_DEPTH",
         100_000,
@@ -170,6 +178,12 @@ class Settings:
         "Where graphs that ask their own server find its API (docs/operations.md); `millstream dev` sets it. "
         "Empty: at MILLSTREAM_PUBLIC_URL.",
     )
+    aes_fallback_keys: str = _setting(
+        "LANGGRAPH_AES_FALLBACK_KEYS",
+        "",
+        "Earlier keys, with commas: checkpoints that they encrypted are still read.",
+        secret=True,
+    )
     webhook_secret: str = _setting(
         "WEBHOOK_SECRET",
         "",
@@ -212,9 +226,15 @@ class Settings:
             raise SettingError(
                 f"MILLSTREAM_QUEUE={self.queue!r} is no name: use letters, digits and . : _ -"
             )
-        if self.aes_key and (size := len(self.aes_key.encode())) not in (16, 24, 32):
+        keys = [("LANGGRAPH_AES_KEY", self.aes_key)] if self.aes_key else []
+        keys += [("A key of LANGGRAPH_AES_FALLBACK_KEYS", key) for key in self.earlier_keys]
+        for name, key in keys:
+            if (size := len(key.encode())) not in (16, 24, 32):
+                raise SettingError(f"{name} is {size} bytes long: it must be 16, 24 or 32 bytes.")
+        if self.earlier_keys and not self.aes_key:
             raise SettingError(
-                f"LANGGRAPH_AES_KEY is {size} bytes long: it must be 16, 24 or 32 bytes."
+                "LANGGRAPH_AES_FALLBACK_KEYS is set without LANGGRAPH_AES_KEY, which encrypts what is "
+                "written: set it too."
             )
         if self.forwarded_allow_ips != "*":
             for proxy in self.forwarded_allow_ips.split(","):
@@ -223,6 +243,11 @@ class Settings:
             _check_url("MILLSTREAM_API_URL", self.api_url)
         if self.public_url:
             _check_url("MILLSTREAM_PUBLIC_URL", self.public_url)
+
+    @property
+    def earlier_keys(self) -> list[str]:
+        """The keys that checkpoints may have been encrypted with before."""
+        return [key for key in self.aes_fallback_keys.split(",") if key]
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> "Settings":

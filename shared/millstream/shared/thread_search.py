@@ -34,6 +34,7 @@ class Wanted:
     """Which threads are wanted: those that fit all of it."""
 
     metadata: dict[str, Any] = field(default_factory=dict)
+    exclude: list[dict[str, Any]] = field(default_factory=list)  # metadata that none may contain
     values: dict[str, Any] = field(default_factory=dict)
     status: ThreadStatus | None = None
     ids: list[str] | None = None
@@ -102,7 +103,7 @@ async def _matching(
         return
     seen: set[str] = set()  # what is updated meanwhile may come again
     filters = leaf_keys(query.metadata)
-    decided = not query.values and filters is not None
+    decided = not query.values and not query.exclude and filters is not None
     decided = decided and (not query.metadata or only_leaves(query.metadata))
     if query.sort_by != "status" or query.status is not None:
         statuses = [query.status]
@@ -154,7 +155,11 @@ async def _named(redis: Client, query: Wanted) -> list[str]:
 
 
 def _fits_head(record: ThreadRecord, query: Wanted) -> bool:
-    return query.status in (None, record.status) and contains(record.metadata, query.metadata)
+    return (
+        query.status in (None, record.status)
+        and contains(record.metadata, query.metadata)
+        and not any(contains(record.metadata, part) for part in query.exclude)
+    )
 
 
 async def _verified(redis: Client, ids: list[str], query: Wanted) -> list[str]:

@@ -19,7 +19,7 @@ from millstream.shared.wire import unpack_spec
 NULL: Final = b"null"
 FIELDS: Final = [
     "webhook", "spec", "status", "error", "created_at", "started_at", "ended_at", "attempt",
-    "values", "tries",
+    "values", "tries", "reason",
 ]  # fmt: skip
 
 
@@ -71,7 +71,7 @@ async def take(redis: Client, *, most: int, lease_ms: int) -> list[Delivery]:
 
 
 def _delivery(job: str, taking: int, words: list[bytes | None]) -> Delivery | None:
-    url, spec, status, error, created, started, ended, attempt, values, tries = words
+    url, spec, status, error, created, started, ended, attempt, values, tries, reason = words
     if url is None or spec is None or status is None or ended is None:
         return None
     record = RunRecord(
@@ -80,6 +80,7 @@ def _delivery(job: str, taking: int, words: list[bytes | None]) -> Delivery | No
         int(attempt or 0),
         int(created or 0),
         int(ended),
+        reason.decode() if reason else None,
     )
     return Delivery(
         job=job,

@@ -129,3 +129,13 @@ def _key(key: Any) -> str:
 
 def _repr(value: Any) -> str:
     return said(repr, value)[:10_000]
+
+
+def show_interrupt(interrupt: Any) -> dict[str, Any]:
+    """Returns one of LangGraph's interrupts as states and threads show it.
+
+    The schema of the answer is there if the graph gave one. Source: langgraph-api 0.16.
+    """
+    shown = {"id": interrupt.id, "value": interrupt.value}
+    schema = getattr(interrupt, "response_schema", None)  # older LangGraph has none
+    return shown if schema is None else {**shown, "response_schema": schema}

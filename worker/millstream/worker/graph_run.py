@@ -21,7 +21,7 @@ from millstream.shared.scripts import Claim
 from millstream.worker.breakpoints import stopped_at_breakpoint
 from millstream.worker.checkpoints.choice import Checkpointing
 from millstream.worker.checkpoints.unstorable import UnstorableError
-from millstream.worker.encode import encode
+from millstream.worker.encode import encode, show_interrupt
 from millstream.worker.ending import Ending
 from millstream.worker.events import EventStream
 from millstream.worker.failure import SELF_CANCELLED, error_of, summary, traceback_of
@@ -291,7 +291,9 @@ class GraphRun:
         return tuple(
             word
             for each in questions
-            for word in self._stream.fitting(*input_requested(place(each.id), each.id, each.value))
+            for word in self._stream.fitting(
+                *input_requested(place(each.id), show_interrupt(each))
+            )
         )
 
 

@@ -149,12 +149,15 @@ class ProtocolStream:
         return _entry("lifecycle", namespace, at, encode(told))
 
 
-def input_requested(namespace: Namespace, interrupt_id: str, value: Any) -> tuple[str, bytes]:
-    """Returns the entry that tells what a paused run waits for.
+def input_requested(namespace: Namespace, interrupt: dict[str, Any]) -> tuple[str, bytes]:
+    """Returns the entry that tells what a paused run waits for (an interrupt as `show_interrupt` has it).
 
     Clients look for the question under either name.
     """
-    data = {"interrupt_id": interrupt_id, "payload": value, "value": value}
+    value = interrupt["value"]
+    data = {"interrupt_id": interrupt["id"], "payload": value, "value": value}
+    if "response_schema" in interrupt:
+        data["response_schema"] = interrupt["response_schema"]
     return _entry(INPUT_REQUESTED, namespace, round(time.time() * 1000), encode(data))
 
 

@@ -15,7 +15,7 @@ from langgraph.types import Interrupt, StateSnapshot
 from msgspec import structs
 
 from millstream.shared.errors import FencedError
-from millstream.worker.encode import encode
+from millstream.worker.encode import encode, show_interrupt
 from millstream.worker.ending import INTERRUPT, Ending
 from millstream.worker.graphs import Graph
 from millstream.worker.outcome import How
@@ -74,7 +74,7 @@ async def with_state(
 def record_of(graph: Graph, state: StateSnapshot) -> ThreadRecord:
     """Returns what a state says that is the newest of its thread."""
     interrupts = {
-        task.id: [{"id": each.id, "value": each.value} for each in task.interrupts]
+        task.id: [show_interrupt(each) for each in task.interrupts]
         for task in state.tasks
         if task.interrupts
     }

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, RootMode
 from millstream.api.schemas.base import FARTHEST, LastEventId, Listed, QueryModel, RequestModel
 from millstream.api.schemas.config import Config
 from millstream.shared.lifecycle import RunStatus
-from millstream.shared.multitask import CancelAction, Strategy
+from millstream.shared.multitask import CancelAction, CancelReason, Strategy
 from millstream.shared.run_metadata import what_is_wrong
 
 StreamMode = Literal[
@@ -234,6 +234,9 @@ class Run(BaseModel):
     kwargs: dict[str, Any]
     multitask_strategy: Strategy
     langsmith_session_name: str | None
+    cancel_reason: CancelReason | None = Field(
+        description="Why the run was cancelled, or is being cancelled."
+    )
 
 
 class RunList(QueryModel):
@@ -246,7 +249,8 @@ class RunList(QueryModel):
         list[
             Literal[
                 "run_id", "thread_id", "assistant_id", "created_at", "updated_at", "status",
-                "metadata", "kwargs", "multitask_strategy",
+                "metadata", "kwargs", "multitask_strategy", "langsmith_session_name",
+                "cancel_reason",
             ]
         ],
         Listed,

@@ -23,6 +23,7 @@ SHORTEST_TTL: Final = 0.001  # minutes
 MOST_UPDATES: Final = 1000  # in all supersteps of one request
 MOST_PRUNED: Final = 1000  # threads of one request
 MOST_IDS: Final = 1000  # of one search
+MOST_EXCLUDED: Final = 20  # objects of one search
 MOST_PATHS: Final = 10  # that one search extracts
 
 
@@ -134,7 +135,22 @@ def _not_too_deep(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
+def _some(value: dict[str, Any]) -> dict[str, Any]:
+    if not value:  # every thread contains it
+        raise ValueError("an object that excludes threads must name something")
+    return value
+
+
+def _one_or_more(value: Any) -> Any:
+    return [value] if isinstance(value, dict) else value
+
+
 Filter = Annotated[dict[str, Any], AfterValidator(_not_too_deep)]
+Exclusions = Annotated[
+    list[Annotated[Filter, AfterValidator(_some)]],
+    Field(min_length=1, max_length=MOST_EXCLUDED),
+    BeforeValidator(_one_or_more, json_schema_input_type=dict[str, Any] | list[dict[str, Any]]),
+]
 ThreadField = Literal[
     "thread_id", "created_at", "updated_at", "state_updated_at", "metadata", "config", "status",
     "values", "interrupts", "error",
@@ -145,6 +161,10 @@ class ThreadFilter(RequestModel):
     """`POST /threads/count`: threads that fit all of it."""
 
     metadata: Filter = Field(default={}, description="What the thread's metadata contains.")
+    exclude_metadata: Exclusions | None = Field(
+        default=None,
+        description="An object, or several: threads whose metadata contains one of them are left out.",
+    )
     values: Filter = Field(default={}, description="What the thread's values contain.")
     status: Annotated[ThreadStatus, Field(strict=False)] | None = None
 
@@ -192,6 +212,36 @@ class ThreadsPruned(BaseModel):
     """How many of the threads were there, and are pruned now."""
 
     pruned_count: int
+
+
+class Amount(BaseModel):
+    """How many there are, and the bytes that they take."""
+
+    count: int
+    bytes: int
+
+
+class ChannelAmount(BaseModel):
+    """The stored versions of a channel's value."""
+
+    versions: int
+    bytes: int
+
+
+class ChannelAmounts(Amount):
+    """The stored values of all channels."""
+
+    by_channel: dict[str, ChannelAmount]
+
+
+class ThreadStorage(BaseModel):
+    """What a thread's checkpoints take, as they are stored."""
+
+    thread_id: str
+    total_bytes: int
+    checkpoints: Amount
+    channel_values: ChannelAmounts
+    pending_writes: Amount
 
 
 class Thread(BaseModel):

@@ -25,6 +25,7 @@ from millstream.shared.scripts.get_checkpoint import get_checkpoint
 from millstream.shared.scripts.get_items import get_items
 from millstream.shared.scripts.hand_back import hand_back
 from millstream.shared.scripts.list_checkpoints import list_checkpoints
+from millstream.shared.scripts.measure_checkpoints import measure_checkpoints
 from millstream.shared.scripts.note_config import note_config
 from millstream.shared.scripts.note_joined import note_joined
 from millstream.shared.scripts.patch_thread import patch_thread
@@ -74,6 +75,7 @@ __all__ = [
     "get_items",
     "hand_back",
     "list_checkpoints",
+    "measure_checkpoints",
     "note_config",
     "note_joined",
     "patch_thread",

@@ -2,6 +2,7 @@
 
 from millstream.shared import keys
 from millstream.shared.lifecycle import TERMINAL, RunStatus
+from millstream.shared.multitask import CancelReason
 from millstream.shared.redis import Client
 from millstream.shared.scripts.script import Script
 
@@ -10,7 +11,13 @@ CANCELLABLE = sorted(frozenset(RunStatus) - TERMINAL)
 
 
 async def cancel(
-    redis: Client, thread_id: str, run_id: str, action: str, *, joined: int | None = None
+    redis: Client,
+    thread_id: str,
+    run_id: str,
+    action: str,
+    *,
+    reason: CancelReason = CancelReason.EXPLICIT,
+    joined: int | None = None,
 ) -> RunStatus | None:
     """Notes the cancel on the record and rings the worker; returns the run's status, None if unknown.
 
@@ -19,5 +26,7 @@ async def cancel(
     """
     job = keys.job_id(thread_id, run_id)
     seen = "" if joined is None else joined
-    status = await SCRIPT(redis, [keys.run(thread_id, run_id)], [job, action, seen, *CANCELLABLE])
+    status = await SCRIPT(
+        redis, [keys.run(thread_id, run_id)], [job, action, seen, reason, *CANCELLABLE]
+    )
     return RunStatus(status.decode()) if status else None

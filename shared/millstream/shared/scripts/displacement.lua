@@ -7,6 +7,7 @@
 -- tickets are returned. The caller ends them in further steps (end_displaced.lua), or the reaper if the caller dies.
 --   keys  those of `ending`, and waiting, deferred
 --   told  that of `ending`, without `forget`
+local SUPERSEDED = 'superseded' -- CancelReason.SUPERSEDED of multitask.py
 local function displace(keys, told, action, pending, running, busy, most)
   local active = redis.call('HGET', keys.thread, 'active')
   local tickets = redis.call('LRANGE', keys.waiting, 0, -1)
@@ -22,7 +23,7 @@ local function displace(keys, told, action, pending, running, busy, most)
     local found = run and redis.call('HMGET', run.record, 'status', 'fence', 'cancel', 'control') or {}
     local rolled_back = (found[3] or action) == 'rollback'
     if found[1] == running or found[1] == pending and rolled_back and found[2] ~= '0' then
-      note_cancel(run.record, run.job, action, found[4])
+      note_cancel(run.record, run.job, action, found[4], SUPERSEDED)
       if ticket == active then
         redis.call('HSET', keys.thread, 'active', ticket)
       else
@@ -30,6 +31,7 @@ local function displace(keys, told, action, pending, running, busy, most)
       end
     elseif found[1] == pending then
       if ticket == active or i >= first_later then redis.call('ZREM', run.queue, run.job) end
+      redis.call('HSETNX', run.record, 'reason', SUPERSEDED)
       if ended < most then
         told.forget = rolled_back
         end_run(run, keys, told)

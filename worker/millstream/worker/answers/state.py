@@ -8,7 +8,7 @@ from langgraph.types import StateSnapshot
 from millstream.shared.errors import TooLargeError
 from millstream.shared.wire import Call
 from millstream.worker.answers.means import Means
-from millstream.worker.encode import encode
+from millstream.worker.encode import encode, show_interrupt
 from millstream.worker.graphs import Graph
 
 MOST_BYTES: Final = 64 * 1024 * 1024  # of an answer, which goes through Redis
@@ -39,12 +39,16 @@ async def history(means: Means, call: Call) -> bytes:
     """`history`: states of a thread, newest first. Arguments: thread_id, checkpoint, limit,
     before (a checkpoint's id or None), metadata (what a checkpoint's must have), select.
 
-    Raises TooLargeError, GraphError.
+    As many as fit into the settings' `max_history`, the newest in any case: a client goes on
+    before the last one that it has. Source: langgraph-api 0.17.
+
+    Raises TooLargeError if the newest alone is more than `MOST_BYTES`, GraphError.
     """
     given = call.arguments
     config = config_of(call, given["checkpoint"])
     shown: list[bytes] = []
     size = 2
+    budget = min(means.settings.max_history or MOST_BYTES, MOST_BYTES)
     async with means.graph_of_thread(call, "threads.read", config) as graph:
         before = given["before"]
         while len(shown) < given["limit"]:
@@ -53,15 +57,22 @@ async def history(means: Means, call: Call) -> bytes:
             for snapshot in page:
                 state = show_state(snapshot, given["thread_id"])
                 before = state["checkpoint_id"]
-                shown.append(encode(_selected(state, given["select"])))
-                size += 1 + len(shown[-1])
-            if size > MOST_BYTES:
-                raise TooLargeError(
-                    f"limit: the first {len(shown)} states take {size} bytes, and an answer may "
-                    f"take {MOST_BYTES}; ask for fewer of them, or select some of their fields"
-                )
+                told = encode(_selected(state, given["select"]))
+                size += 1 + len(told)
+                if shown and size > budget:
+                    return _listed(shown)
+                shown.append(told)
             if len(page) < wanted:
                 break
+    if size > MOST_BYTES:
+        raise TooLargeError(
+            f"select: the newest state takes {size} bytes, and an answer may take {MOST_BYTES}; "
+            "ask for some of its fields"
+        )
+    return _listed(shown)
+
+
+def _listed(shown: list[bytes]) -> bytes:
     return b"[" + b",".join(shown) + b"]"
 
 
@@ -113,7 +124,7 @@ def show_state(snapshot: StateSnapshot, thread_id: str) -> dict[str, Any]:
                 "name": task.name,
                 "path": task.path,
                 "error": _error(task.error),
-                "interrupts": [_interrupt(i) for i in task.interrupts],
+                "interrupts": [show_interrupt(i) for i in task.interrupts],
                 "checkpoint": _task_place(task.state, thread_id),
                 "state": show_state(task.state, thread_id)
                 if isinstance(task.state, StateSnapshot)
@@ -126,7 +137,7 @@ def show_state(snapshot: StateSnapshot, thread_id: str) -> dict[str, Any]:
         "created_at": snapshot.created_at,
         "checkpoint": checkpoint,
         "parent_checkpoint": parent,
-        "interrupts": [_interrupt(i) for i in snapshot.interrupts],
+        "interrupts": [show_interrupt(i) for i in snapshot.interrupts],
         "checkpoint_id": checkpoint["checkpoint_id"] if checkpoint else None,
         "parent_checkpoint_id": parent["checkpoint_id"] if parent else None,
     }
@@ -135,10 +146,6 @@ def show_state(snapshot: StateSnapshot, thread_id: str) -> dict[str, Any]:
 def _error(error: Any) -> str | None:
     """Returns a task's error as text; what comes from a checkpoint is the repr already."""
     return error if error is None or isinstance(error, str) else repr(error)
-
-
-def _interrupt(interrupt: Any) -> dict[str, Any]:
-    return {"id": interrupt.id, "value": interrupt.value}
 
 
 def _place(config: Any, thread_id: str) -> dict[str, Any] | None:

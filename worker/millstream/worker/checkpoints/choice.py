@@ -3,18 +3,20 @@
 import importlib.util
 import inspect
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
     AsyncExitStack,
     asynccontextmanager,
+    suppress,
 )
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.checkpoint.serde.base import SerializerProtocol
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.serde.base import CipherProtocol, SerializerProtocol
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 
 from millstream.shared import checkpoints, keys
@@ -139,7 +141,32 @@ def serializer(settings: Settings, serde: SerdeConfig | None) -> SerializerProto
             "LANGGRAPH_AES_KEY is set, and the package that encrypts is missing: "
             'pip install "millstream[encryption]"'
         )
-    return EncryptedSerializer.from_pycryptodome_aes(inner, key=settings.aes_key.encode())
+    ciphers = [
+        EncryptedSerializer.from_pycryptodome_aes(key=key.encode()).cipher
+        for key in (settings.aes_key, *settings.earlier_keys)
+    ]
+    return EncryptedSerializer(_KeyRing(ciphers), inner)
+
+
+class _KeyRing(CipherProtocol):
+    """The first key encrypts; what an earlier one has encrypted is read too."""
+
+    def __init__(self, ciphers: Sequence[CipherProtocol]) -> None:
+        self._ciphers = ciphers
+
+    def encrypt(self, plaintext: bytes) -> tuple[str, bytes]:
+        """Returns the name of the cipher, and the text."""
+        return self._ciphers[0].encrypt(plaintext)
+
+    def decrypt(self, ciphername: str, ciphertext: bytes) -> bytes:
+        """Returns the plain text; raises ValueError if no key is the right one."""
+        for cipher in self._ciphers:
+            with suppress(ValueError):  # its sum does not fit: another key, or damage
+                return cipher.decrypt(ciphername, ciphertext)
+        raise ValueError(
+            "A checkpoint was encrypted with a key that is neither LANGGRAPH_AES_KEY nor one of "
+            "LANGGRAPH_AES_FALLBACK_KEYS."
+        )
 
 
 async def _library_saver(redis: Client, settings: Settings) -> BaseCheckpointSaver[Any]:
@@ -187,5 +214,13 @@ async def _own_saver(path: str, folder: Path, stack: AsyncExitStack) -> BaseChec
         raise SettingError(
             f"checkpointer: {path} gives a {type(value).__name__}: it must be a checkpointer "
             "(BaseCheckpointSaver), a function that returns one, or a context manager of one."
+        )
+    if isinstance(value, InMemorySaver):
+        log.warning(
+            "checkpointer: %s gives an %s, of which each worker process has its own: with several "
+            "workers a thread has another state in each of them, and it is gone when the worker "
+            "ends. Leave checkpointer.path out to keep checkpoints in Redis.",
+            path,
+            type(value).__name__,
         )
     return value

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from langgraph.store.base import BaseStore, Op, Result, TTLConfig
+from langgraph.store.memory import InMemoryStore
 
 from millstream.shared import items
 from millstream.shared.errors import SettingError, UnavailableError
@@ -157,6 +158,13 @@ class ProjectStore(BaseStore):
             raise StoreUnavailableError(
                 f"store.path of langgraph.json gives a {type(made).__name__}, not a BaseStore.",
                 retry_after=60,
+            )
+        if isinstance(made, InMemoryStore):
+            log.warning(
+                "store.path of langgraph.json gives an %s, of which each worker process has its own: "
+                "with several workers what one of them stores the others do not find, and it is "
+                "gone when the worker ends. Leave store.path out to keep items in Redis.",
+                type(made).__name__,
             )
         return made
 

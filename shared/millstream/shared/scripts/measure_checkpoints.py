@@ -1,0 +1,34 @@
+"""Measure checkpoints: see measure_checkpoints.lua."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from millstream.shared import keys
+from millstream.shared.redis import Client
+from millstream.shared.scripts.place import Place
+from millstream.shared.scripts.script import Script
+
+SCRIPT = Script("measure_checkpoints")
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """How many there are, and how many bytes they take as they are stored."""
+
+    checkpoints: int
+    checkpoint_bytes: int
+    writes: int
+    write_bytes: int
+
+
+async def measure_checkpoints(
+    redis: Client, place: Place, checkpoint_ids: Sequence[bytes]
+) -> Measured:
+    """Returns the measures of these checkpoints; those that are gone count nothing."""
+    thread, namespace = place.thread_id, place.namespace
+    names = [
+        keys.checkpoint_records(thread, namespace),
+        keys.checkpoint_references(thread, namespace),
+        keys.checkpoint_writes(thread, namespace),
+    ]
+    return Measured(*await SCRIPT(redis, names, checkpoint_ids))

@@ -1,0 +1,60 @@
+"""What a thread's checkpoints take, compared with what lies in Redis."""
+
+import httpx
+
+from api.told import NOBODY, Running, detail
+from millstream.shared import keys
+from millstream.shared.redis import connect
+from millstream.shared.wire import unframe
+
+
+async def test_storage_is_what_lies_in_redis(
+    http: httpx.AsyncClient, system: Running, thread: str
+) -> None:
+    place = f"/threads/{thread}/storage"
+    nothing = {"count": 0, "bytes": 0}
+    assert (await http.get(place)).json() == {
+        "thread_id": thread,
+        "total_bytes": 0,
+        "checkpoints": nothing,
+        "channel_values": {**nothing, "by_channel": {}},
+        "pending_writes": nothing,
+    }
+    for graph in ("steps", "nested"):  # the second has a namespace of its own
+        body = {"assistant_id": graph, "input": {"items": ["x" * 5000]}}
+        assert (await http.post(f"/threads/{thread}/runs/wait", json=body)).status_code == 200
+    told = (await http.get(place)).json()
+    redis = connect(system.fleet.redis_url)
+    try:
+        spaces = await redis.smembers(keys.checkpoint_namespaces(thread))  # type: ignore[misc]
+        count = size = versions = held = writes = written = 0
+        for space in (word.decode() for word in spaces):
+            records = await redis.hgetall(keys.checkpoint_records(thread, space))  # type: ignore[misc]
+            references = await redis.hgetall(keys.checkpoint_references(thread, space))  # type: ignore[misc]
+            values = await redis.hgetall(keys.checkpoint_values(thread, space))  # type: ignore[misc]
+            pending = await redis.hgetall(keys.checkpoint_writes(thread, space))  # type: ignore[misc]
+            count += len(records)
+            size += sum(map(len, (*records.values(), *references.values())))
+            versions += len(values)
+            held += sum(map(len, values.values()))
+            writes += sum(len(unframe(framed)) // 2 for framed in pending.values())
+            written += sum(map(len, pending.values()))
+    finally:
+        await redis.aclose()
+    assert count > 4
+    assert told["checkpoints"] == {"count": count, "bytes": size}
+    assert told["pending_writes"] == {"count": writes, "bytes": written}
+    by_channel = told["channel_values"].pop("by_channel")
+    assert told["channel_values"] == {"count": versions, "bytes": held}
+    assert told["total_bytes"] == size + held + written
+    assert by_channel["items"]["versions"] > 1
+    assert by_channel["items"]["bytes"] > 5000
+    assert sum(each["bytes"] for each in by_channel.values()) == held
+    assert sum(each["versions"] for each in by_channel.values()) == versions
+
+
+async def test_storage_of_no_thread(http: httpx.AsyncClient) -> None:
+    response = await http.get(f"/threads/{NOBODY}/storage")
+    assert response.status_code == 404
+    assert NOBODY in detail(response)
+    assert (await http.get("/threads/x/storage")).status_code == 422
