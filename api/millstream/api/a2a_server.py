@@ -154,9 +154,7 @@ class Agents(RequestHandler):
             run_id = task.record.spec.run_id
             if task.record.status in TERMINAL:
                 run_id = await _never(call, task)
-            await end_run(
-                call.request, task.id.thread_id, run_id, reason=CancelReason.EXPLICIT
-            )
+            await end_run(call.request, task.id.thread_id, run_id, reason=CancelReason.EXPLICIT)
             return await now(call, task.id, None)
 
     async def on_list_tasks(

@@ -1,0 +1,195 @@
+"""An API behind nginx, in the set-ups that people have: what comes through, and when.
+
+Silence lasts longer than nginx waits (1 s here), so that a stream that has no keepalives would be cut.
+"""
+
+import asyncio
+import json
+import zlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langgraph_sdk import get_client
+from websockets.asyncio.client import connect
+
+from e2e.conftest import Log, Thread, Yard, request
+from e2e.wire import Wire, ask, parse
+from harness.nginx import BARE, DEPLOYED, Nginx, program
+from harness.waiting import until
+
+pytestmark = [
+    pytest.mark.xdist_group("streams"),
+    pytest.mark.skipif(program() is None, reason="nginx is not installed"),
+]
+
+OURS = DEPLOYED.read_text()
+SQUEEZE = "gzip on; gzip_types *; gzip_min_length 1; gzip_proxied any;"
+SILENCE = 15  # keepalives of 0.1 s: more than nginx waits
+
+
+@pytest.fixture(params=["as it comes", "deployed", "gzip", "prefix"])
+async def proxied(
+    request: pytest.FixtureRequest, streams: Yard, tmp_path: Path
+) -> AsyncIterator[str]:
+    """The URL of the API behind an nginx."""
+    kind = request.param
+    config = BARE if kind == "as it comes" else OURS
+    nginx = Nginx(tmp_path / "nginx", streams.url, config, http=SQUEEZE if kind == "gzip" else "")
+    try:
+        await until(nginx.listens)
+        yield nginx.url + ("/agents" if kind == "prefix" else "")
+    finally:
+        nginx.stop()
+
+
+class Proxied:
+    """Requests below the path of a URL."""
+
+    def __init__(self, url: str) -> None:
+        self.root, _, prefix = url.partition("//")[2].partition("/")
+        self.root, self.prefix = f"http://{self.root}", f"/{prefix}" if prefix else ""
+
+    async def open(self, method: str, path: str, body: Any = None, **headers: str) -> Wire:
+        return await Wire.open(self.root, method, self.prefix + path, body, headers)
+
+    async def ask(self, method: str, path: str, body: Any = None) -> Any:
+        status, told = await ask(self.root, method, self.prefix + path, body)
+        assert status < 300, told
+        return told
+
+
+def gated(log: Log) -> dict[str, Any]:
+    return request("gate", configurable={"log": str(log), "n": 2}, stream_mode="custom")
+
+
+async def test_events_come_as_they_are_told(proxied: str, log: Log) -> None:
+    at = Proxied(proxied)
+    async with await at.open("POST", "/runs/stream", gated(log)) as wire:
+        assert wire.status == 200
+        await wire.until_events(2, "custom")  # the gate is closed: nothing waits for more to come
+        for _ in range(SILENCE):
+            await wire.until_heartbeat()
+        log.open_gate()
+        events = await wire.events()
+    assert [each.name for each in events] == ["metadata", *["custom"] * 3, "end"]
+    assert events[-1].data == {"status": "success"}
+
+
+async def test_gzip_holds_nothing_back(proxied: str, log: Log) -> None:
+    at = Proxied(proxied)
+    accept = {"accept-encoding": "gzip"}
+    async with await at.open("POST", "/runs/stream", gated(log), **accept) as wire:
+        squeezed = wire.headers.get("content-encoding") == "gzip"
+        plain = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        text, read = b"", 0
+        while b'{"before":1}' not in text:
+            assert await wire.more(), text
+            new, read = wire.body[read:], len(wire.body)
+            text += plain.decompress(new) if squeezed else new
+        log.open_gate()
+        rest = (await wire.rest())[read:]
+        text += plain.decompress(rest) if squeezed else rest
+    assert parse(text)[-1].data == {"status": "success"}
+
+
+async def test_a_client_that_leaves_cancels_its_run(proxied: str, streams: Yard, log: Log) -> None:
+    at = Proxied(proxied)
+    thread = await Thread.create(streams.url)
+    body = request("linger", configurable={"log": str(log)}, on_disconnect="cancel")
+    for verb in ("stream", "wait"):
+        wire = await at.open("POST", f"{thread.place}/{verb}", body)
+        await log.noted("begin")
+        _, run_id = wire.ids
+        await wire.close()
+        assert await thread.ended(run_id) == "interrupted"
+        assert (await thread.run(run_id))["cancel_reason"] == "disconnect"
+        log.path.unlink()
+
+
+async def test_a_wait_outlasts_the_time_outs_of_the_proxy(proxied: str, log: Log) -> None:
+    at = Proxied(proxied)
+    async with await at.open("POST", "/runs/wait", gated(log)) as wire:
+        while wire.body.count(b"\n") < SILENCE:
+            assert await wire.more()
+        log.open_gate()
+        assert json.loads(await wire.rest())["items"] == ["passed"]
+
+
+async def test_the_sdk_comes_back_by_the_location(proxied: str, log: Log) -> None:
+    async with get_client(url=proxied) as client:
+        thread = (await client.threads.create())["thread_id"]
+        seen = [
+            part.event
+            async for part in client.runs.stream(thread, "track", input={}, stream_mode="custom")
+        ]
+        assert seen.count("custom") == 3
+        run = await client.runs.create(thread, "track", input={})
+        await client.runs.join(thread, run["run_id"])
+        joined = [part.event async for part in client.runs.join_stream(thread, run["run_id"])]
+        assert joined[-1] == "end"
+    # A client that follows `Location` with the prefix that it knows finds the stream.
+    at = Proxied(proxied)
+    async with await at.open("POST", "/runs/stream", request("track")) as wire:
+        back = wire.headers["location"]
+        await wire.rest()
+    async with await at.open("GET", back) as again:
+        assert (await again.events())[-1].name == "end"
+
+
+async def test_a_url_that_is_told_is_the_clients(
+    proxied: str, request: pytest.FixtureRequest
+) -> None:
+    kind = request.node.callspec.params["proxied"]
+    at = Proxied(proxied)
+    [chat] = await at.ask("POST", "/assistants/search", {"graph_id": "chat"})
+    card = "/.well-known/agent-card.json?assistant_id=" + chat["assistant_id"]
+    described = await at.ask("GET", "/openapi.json")
+    told = [described["servers"][0]["url"], *(await at.ask("GET", card))["supportedInterfaces"]]
+    named = [each if isinstance(each, str) else each["url"] for each in told]
+    assert named
+    if kind == "as it comes":  # it passes on no host: MILLSTREAM_PUBLIC_URL is for such
+        assert not any(f"{url}/".startswith(f"{proxied}/") for url in named)
+    else:
+        assert all(f"{url}/".startswith(f"{proxied}/") for url in named), named
+
+
+async def test_a_web_socket(streams: Yard, tmp_path: Path) -> None:
+    nginx = Nginx(tmp_path / "nginx", streams.url, OURS)
+    try:
+        await until(nginx.listens)
+        thread = await Thread.create(streams.url)
+        for prefix in ("", "/agents"):
+            url = f"ws://127.0.0.1:{nginx.port}{prefix}/threads/{thread.id}/stream/events"
+            async with connect(url) as socket:
+                await socket.ping()
+        assert "[error]" not in nginx.errors()
+    finally:
+        nginx.stop()
+
+
+async def test_http_2(streams: Yard, tmp_path: Path, log: Log) -> None:
+    nginx = Nginx(tmp_path / "nginx", streams.url, OURS, listen=" http2")
+    try:
+        await until(nginx.listens)
+        curl = await asyncio.create_subprocess_exec(
+            "curl", "-sN", "--http2-prior-knowledge", "--max-time", "30", "-w", "%{http_version}",
+            "-H", "content-type: application/json", "-d", json.dumps(gated(log)),
+            f"{nginx.url}/runs/stream", stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        assert curl.stdout is not None
+        text, beats = b"", 0
+        async with asyncio.timeout(20):
+            while b'{"before":1}' not in text or beats < SILENCE:
+                line = await curl.stdout.readline()
+                assert line, text
+                text += line
+                beats += b": heartbeat" in line
+            log.open_gate()
+            text += await curl.stdout.read()
+        assert text.endswith(b"2")
+        assert b'{"status":"success"}' in text
+        await curl.wait()
+    finally:
+        nginx.stop()
