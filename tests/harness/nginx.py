@@ -21,7 +21,7 @@ http {{
     access_log off;
     client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;
     uwsgi_temp_path uwsgi; scgi_temp_path scgi;
-    proxy_read_timeout 1s; proxy_send_timeout 1s; send_timeout 1s; keepalive_timeout 65s;
+    proxy_read_timeout 2s; proxy_send_timeout 2s; send_timeout 2s; keepalive_timeout 65s;
     {http}
 }}
 """
