@@ -291,9 +291,7 @@ class GraphRun:
         return tuple(
             word
             for each in questions
-            for word in self._stream.fitting(
-                *input_requested(place(each.id), show_interrupt(each))
-            )
+            for word in self._stream.fitting(*input_requested(place(each.id), show_interrupt(each)))
         )
 
 
