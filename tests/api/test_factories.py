@@ -209,6 +209,21 @@ async def test_what_a_factory_raises_is_the_answer(web: httpx.AsyncClient, threa
         assert answer.json() == {"detail": told}, path
 
 
+async def test_a_factory_that_fails_takes_no_tool_and_no_agent_from_others(
+    web: httpx.AsyncClient,
+) -> None:
+    accept = {"accept": "application/json, text/event-stream"}
+    body: dict[str, Any] = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
+    listed = await web.post("/mcp/", json=body, headers=accept)
+    for name in ("strict", "shaped", "chat"):
+        assert f'"name":"{name}"' in listed.text.replace(": ", ":")
+    message = {"messageId": "1", "role": "ROLE_USER", "parts": [{"text": "x"}]}
+    body |= {"method": "SendMessage", "params": {"message": message}}
+    answer = await web.post("/a2a/strict", json=body, headers={"a2a-version": "1.0"})
+    assert answer.status_code == 200, answer.text
+    assert "The factory of graph 'strict' failed: KeyError" in answer.json()["error"]["message"]
+
+
 async def test_a_run_that_its_factory_failed_can_be_followed_by_one_that_works(
     web: httpx.AsyncClient, thread: str
 ) -> None:

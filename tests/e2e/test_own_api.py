@@ -15,7 +15,7 @@ HOME = Path(__file__).parents[1] / "graphs" / "home.json"
 QUEUE = "home"
 CALLER = {"x-tenant": "acme", "authorization": "Bearer of the caller"}
 WAYS = [
-    "in_a_coroutine", "early", "in_a_thread", "streamed", "in_a_subgraph", "remote", "in_a_factory",
+    "in_a_coroutine", "early", "in_a_thread", "streamed", "in_a_subgraph", "remote", "in_a_factory", "apart",
 ]  # fmt: skip
 
 
