@@ -74,6 +74,22 @@ async def test_whoever_brought_the_config(
     assert state["next"] == []
 
 
+async def test_a_checkpoint_is_read_and_forked_with_the_graph_of_its_run(
+    web: httpx.AsyncClient, thread: str
+) -> None:
+    await run(web, thread, "strict", config=STRICT)
+    there = (await web.get(f"/threads/{thread}/state")).json()["checkpoint"]
+    await run(web, thread, "strict", config={"configurable": {"mode": "other"}})
+    await asks(web, thread, "other")
+    old = f"/threads/{thread}/state/{there['checkpoint_id']}"
+    assert (await web.get(old)).json()["next"] == ["ask_strict"]
+    body = {"values": {"v": "forked"}, "as_node": "__start__", "checkpoint": there}
+    forked = await web.post(f"/threads/{thread}/state", json=body)
+    assert forked.status_code == 200, forked.text
+    newest = (await web.get(f"/threads/{thread}/state")).json()
+    assert (newest["values"], newest["next"]) == ({"v": "forked"}, ["ask_strict"])
+
+
 async def test_an_assistant_that_changes_or_goes_changes_no_thread(
     web: httpx.AsyncClient, thread: str
 ) -> None:

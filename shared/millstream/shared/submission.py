@@ -117,6 +117,12 @@ def config_of_assistant(assistant: Assistant) -> dict[str, Any]:
     return {**kept, "configurable": {**configurable, **ids}}
 
 
+def without_ids(config: dict[str, Any]) -> dict[str, Any]:
+    """Returns a config without what names its run: what another use of the graph is configured with."""
+    configurable = config.get("configurable", {})
+    return {**config, "configurable": {k: v for k, v in configurable.items() if k not in OWN}}
+
+
 def check_webhook(url: str | None, project: Project) -> None:
     """Raises InvalidError for a URL that the project does not call."""
     wrong = "" if url is None else what_is_wrong(url, project.webhooks)

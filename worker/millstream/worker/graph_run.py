@@ -18,6 +18,7 @@ from millstream.shared.errors import FencedError
 from millstream.shared.own_api import CALLER
 from millstream.shared.redis import Client
 from millstream.shared.scripts import Claim
+from millstream.shared.submission import without_ids
 from millstream.worker.breakpoints import stopped_at_breakpoint
 from millstream.worker.checkpoints.choice import Checkpointing
 from millstream.worker.checkpoints.unstorable import UnstorableError
@@ -261,7 +262,7 @@ class GraphRun:
 
     async def _note_config(self, request: Request) -> None:
         """Has the thread keep what a factory makes this run's graph of: reads of it need the same graph."""
-        noted = encode(request.noted_config())
+        noted = encode(without_ids(request.kwargs.config))
         note = partial(scripts.note_config, self._tools.redis, self.claim, noted)
         await patiently(repr(self), note, check=self.check)
 

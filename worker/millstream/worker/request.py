@@ -13,7 +13,6 @@ from langgraph.types import Command, Send
 from langsmith.utils import tracing_is_enabled
 
 from millstream.shared.scripts import Claim
-from millstream.shared.submission import OWN
 from millstream.shared.wire import PLAIN, RunKwargs, unpack_kwargs
 from millstream.worker.context import known_names
 from millstream.worker.graphs import Graph, Use
@@ -45,14 +44,6 @@ class Request:
         """The headers of the run's caller that go along when its graph asks the API."""
         configurable = self.kwargs.config["configurable"]
         return {k: configurable[k] for k in self.kwargs.caller_headers or () if k in configurable}
-
-    def noted_config(self) -> dict[str, Any]:
-        """Returns what the thread keeps of the config, for its graph to be made again when it is read."""
-        config = self.kwargs.config
-        return {
-            **config,
-            "configurable": {k: v for k, v in config["configurable"].items() if k not in OWN},
-        }
 
     def arguments(self, graph: Graph) -> dict[str, Any]:
         """Returns the arguments of `Graph.astream`, apart from its modes."""

@@ -11,13 +11,13 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph_sdk.runtime import AccessContext
 
-from millstream.shared import threads
+from millstream.shared import runs, threads
 from millstream.shared.assistants import GraphDirectory
 from millstream.shared.errors import GraphError, InvalidError, MillstreamError, NotFoundError
 from millstream.shared.redis import Client
 from millstream.shared.settings import Settings
-from millstream.shared.submission import config_of_assistant
-from millstream.shared.wire import Call
+from millstream.shared.submission import config_of_assistant, without_ids
+from millstream.shared.wire import Call, unpack_kwargs
 from millstream.worker.failure import error_of, summary, traceback_of
 from millstream.worker.graphs import Graph, GraphRegistry, Use
 
@@ -56,30 +56,44 @@ class Means:
 
     @asynccontextmanager
     async def graph_of_thread(
-        self,
-        call: Call,
-        access: AccessContext,
-        config: RunnableConfig,
-        saver: BaseCheckpointSaver[Any] | None = None,
+        self, call: Call, access: AccessContext, config: RunnableConfig
     ) -> AsyncIterator[Graph]:
-        """Opens the graph of the call's thread, made with what its newest run was configured with.
-
-        Before the first run that is what the thread's assistant is configured with. The config that is
-        given names the thread, and goes before.
+        """Opens the graph of the call's thread, to read it; the config that is given names the thread.
 
         Raises GraphError if its factory fails.
         """
-        if self.registry.is_made(call.graph_id):
-            config = _over(await self._config_of(call), config)
-        async with self.graph(call, access, config, saver) as graph:
+        async with self.graph(call, access, over(await self.made_of(call), config)) as graph:
             yield graph
 
-    async def _config_of(self, call: Call) -> dict[str, Any]:
+    async def made_of(self, call: Call) -> dict[str, Any] | None:
+        """Returns the config that the graph of the call's thread is made with; None if no factory makes it.
+
+        It is that of the thread's newest run; of a checkpoint that the call names, of the run that stored
+        it; before the first run, what the thread's assistant is configured with.
+        """
+        if not self.registry.is_made(call.graph_id):
+            return None
         thread_id = call.arguments["thread_id"]
-        kept = await threads.config_of(self.redis, thread_id)
-        if kept is not None:
-            ids = {"assistant_id": call.arguments["assistant_id"]}
-            return {**kept, "configurable": {**kept.get("configurable", {}), **ids}}
+        kept = await self._config_at(call) or await threads.config_of(self.redis, thread_id)
+        if kept is None:
+            kept = await self._config_of_assistant(call)
+        ids = {"assistant_id": call.arguments["assistant_id"]}
+        return {**kept, "configurable": {**kept.get("configurable", {}), **ids}}
+
+    async def _config_at(self, call: Call) -> dict[str, Any] | None:
+        """Returns the config of the run that stored the checkpoint which the call names, if it is known."""
+        thread_id, place = call.arguments["thread_id"], call.arguments.get("checkpoint", {})
+        if "checkpoint_id" not in place:
+            return None
+        there = {"checkpoint_ns": "", **place, "thread_id": thread_id}
+        found = await self.saver.aget_tuple({"configurable": there})
+        run_id = None if found is None else found.metadata.get("run_id")
+        run = None if run_id is None else await runs.find_run(self.redis, thread_id, str(run_id))
+        if run is None or run.spec.graph_id != call.graph_id:
+            return None
+        return without_ids(unpack_kwargs(run.spec.kwargs).config)
+
+    async def _config_of_assistant(self, call: Call) -> dict[str, Any]:
         for name in (call.arguments["assistant_id"], call.graph_id):
             with suppress(NotFoundError, InvalidError):  # it was deleted since
                 assistant = (await self.directory.resolve(name)).assistant
@@ -88,8 +102,10 @@ class Means:
         return {}
 
 
-def _over(config: dict[str, Any], given: RunnableConfig) -> RunnableConfig:
-    """Returns the config with what is given; its `configurable` name by name."""
+def over(config: dict[str, Any] | None, given: RunnableConfig) -> RunnableConfig:
+    """Returns the config with what is given over it, `configurable` name by name; or what is given alone."""
+    if config is None:
+        return given
     configurable = {**config.get("configurable", {}), **given.get("configurable", {})}
     return cast("RunnableConfig", {**config, **given, "configurable": configurable})
 

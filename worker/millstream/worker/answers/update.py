@@ -30,8 +30,9 @@ from millstream.shared.errors import (
 )
 from millstream.shared.lifecycle import ThreadStatus
 from millstream.shared.redis import AWAY, REFUSING
+from millstream.shared.submission import without_ids
 from millstream.shared.wire import Call
-from millstream.worker.answers.means import Means
+from millstream.worker.answers.means import Means, over
 from millstream.worker.answers.state import config_of
 from millstream.worker.checkpoints.saver import FencedSaver
 from millstream.worker.checkpoints.staged import StagedSaver
@@ -60,7 +61,8 @@ async def update(means: Means, call: Call) -> bytes:
         epoch = await threads.idle_epoch(means.redis, thread_id)
         saver = _writable(means)
         config = config_of(call, place)
-        async with means.graph_of_thread(call, "threads.update", config, saver) as graph:
+        made = await means.made_of(call)
+        async with means.graph(call, "threads.update", over(made, config), saver) as graph:
             if "checkpoint_id" in place and await saver.aget_tuple(config) is None:
                 raise NotFoundError(
                     f"checkpoint: thread {thread_id} has no checkpoint {place['checkpoint_id']}"
@@ -68,7 +70,7 @@ async def update(means: Means, call: Call) -> bytes:
                 )
             step = [StateUpdate(given["values"], given["as_node"])]
             written = await _applied(graph, config, [step])
-            fields = await _record(means, call, graph)
+            fields = await _record(means, call, graph, made)
         if await _stored(means, call, saver, epoch, fields):
             checkpoint = {
                 key: written["configurable"][key]
@@ -99,9 +101,10 @@ async def seed(means: Means, call: Call) -> bytes:
         return encode({"created": False})
     config = config_of(call, {})
     try:
-        async with means.graph_of_thread(call, "threads.update", config, saver) as graph:
+        made = await means.made_of(call)
+        async with means.graph(call, "threads.update", over(made, config), saver) as graph:
             await _applied(graph, config, supersteps)
-            fields = call.arguments["fields"] | await _record(means, call, graph)
+            fields = call.arguments["fields"] | await _record(means, call, graph, made)
         await _stored(means, call, saver, None, fields)
     except ConflictError:
         return encode({"created": False})
@@ -137,15 +140,20 @@ async def _applied(
         ) from None
 
 
-async def _record(means: Means, call: Call, graph: Graph) -> dict[str, str | bytes]:
-    """Returns what the thread's record says of its newest state, as at the end of a run."""
+async def _record(
+    means: Means, call: Call, graph: Graph, made: dict[str, Any] | None
+) -> dict[str, str | bytes]:
+    """Returns what the thread's record says of its newest state, as at the end of a run.
+
+    `made` is what the graph was made with, for reads of that state (None: of nothing).
+    """
     record = record_of(graph, await graph.aget_state(config_of(call, {})))
     status = ThreadStatus.INTERRUPTED if record.waits else ThreadStatus.IDLE
     most = means.settings.max_event
     values, output, interrupts = record.values or b"", record.output or b"", record.interrupts
     if max(len(values), len(output)) > most:
         values, output = b"", b""  # too large to be shown: the checkpoint has it
-    return {
+    fields: dict[str, str | bytes] = {
         "status": status.value,
         "settled": status.value,
         "graph_id": call.graph_id,
@@ -155,6 +163,7 @@ async def _record(means: Means, call: Call, graph: Graph) -> dict[str, str | byt
         "interrupts": interrupts if len(interrupts) <= most else b"{}",
         "error": b"",
     }
+    return fields if made is None else {**fields, "config": encode(without_ids(made))}
 
 
 def told(thread_id: str, fields: dict[str, Any]) -> bytes:
