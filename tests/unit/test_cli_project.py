@@ -33,6 +33,16 @@ def test_a_project_knows_its_folders_and_its_env_file(tmp_path: Path) -> None:
     assert project.env_file == tmp_path / "app" / ".env"
 
 
+def test_files_that_lie_elsewhere_are_watched_too(tmp_path: Path) -> None:
+    for name in ("app", "beside/src", "shared"):
+        (tmp_path / name).mkdir(parents=True)
+    graphs = {"chat": "../shared/chat.py:graph", "other": {"path": "./x.py:graph"}}
+    path = write(tmp_path / "app", {"graphs": graphs, "dependencies": ["../beside", "requests"]})
+    assert set(read_project(path).folders) == {
+        tmp_path / "app", tmp_path / "beside" / "src", tmp_path / "beside", tmp_path / "shared",
+    }  # fmt: skip
+
+
 def test_a_folder_stands_for_the_file_in_it(tmp_path: Path) -> None:
     path = write(tmp_path, {"graphs": {"chat": "./chat.py:graph"}, "env": {"A": "1"}})
     project = read_project(tmp_path)
