@@ -10,7 +10,7 @@ from golden.normalise import parse_sse
 
 async def test_the_schema_of_an_answer_is_told(web: httpx.AsyncClient, thread: str) -> None:
     place = f"/threads/{thread}"
-    body = {"assistant_id": "typed", "input": {"path": []}, "stream_mode": ["updates"]}
+    body = {"assistant_id": "numbered", "input": {"path": []}, "stream_mode": ["updates"]}
     told: dict[str, Any] = dict(parse_sse((await web.post(f"{place}/runs/stream", json=body)).text))
     [asked] = told["updates"]["__interrupt__"]
     assert asked["response_schema"] == {"type": "integer"}
@@ -28,7 +28,7 @@ async def test_the_schema_of_an_answer_is_told(web: httpx.AsyncClient, thread: s
                     json.loads(line[6:])["params"]["data"]["response_schema"]["type"] == "integer"
                 )
                 break
-    body = {"assistant_id": "typed", "command": {"resume": 3}}
+    body = {"assistant_id": "numbered", "command": {"resume": 3}}
     assert (await web.post(f"{place}/runs/wait", json=body)).json()["path"] == [["number", 3]]
 
 

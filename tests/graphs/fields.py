@@ -323,7 +323,7 @@ for _node in (ask_first, ask_second):
 questions = _questions.compile(name="questions")
 
 
-# ── typed: a question that says what its answer looks like ───────────────────
+# ── numbered: a question that says what its answer looks like ────────────────
 
 
 def ask_for_a_number(_: Path) -> dict[str, Any]:
@@ -331,8 +331,8 @@ def ask_for_a_number(_: Path) -> dict[str, Any]:
     return {"path": [["number", interrupt("how many?", response_schema={"type": "integer"})]]}
 
 
-_typed: Any = StateGraph(Path)
-_typed.add_node(ask_for_a_number)
-_typed.add_edge(START, "ask_for_a_number")
-_typed.add_edge("ask_for_a_number", END)
-typed = _typed.compile(name="typed")
+_numbered: Any = StateGraph(Path)
+_numbered.add_node(ask_for_a_number)
+_numbered.add_edge(START, "ask_for_a_number")
+_numbered.add_edge("ask_for_a_number", END)
+numbered = _numbered.compile(name="numbered")
