@@ -38,8 +38,8 @@ def find_class(module: str, name: str) -> Any:
         missing = f"{module} can't be imported: {type(error).__name__}: {error}"
     place = place_of(module) or f"the module {module}"
     raise ClassNotFoundError(
-        f"A stored {name} can't be read: {missing}. If the class was moved or renamed, leave its old name behind: "
-        f"`from the.new.module import Name as {name}` in {place}."
+        f"A stored {name} can't be read: {missing}. If the class was moved or renamed, leave its old name behind "
+        f"in {place}: `{name} = NewName`, or `from the.new.module import NewName as {name}`."
     )
 
 
