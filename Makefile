@@ -25,9 +25,10 @@ dev: $(INSTALLED)  ## Run the example graphs: Redis, API and worker (ARGS="--por
 test: $(INSTALLED)  ## Run all tests (ARGS="-k name")
 	$(BIN)/pytest -n 3 --dist loadgroup $(ARGS)
 
-property: $(INSTALLED)  ## Compare the checkpointer with LangGraph's own, and strategies with a model, over many random examples
-	CHECKPOINT_EXAMPLES=10000 STRATEGY_EXAMPLES=2000 $(BIN)/pytest \
-		tests/worker/test_saver_property.py tests/strategies/test_strategy_model.py $(ARGS)
+property: $(INSTALLED)  ## Compare the checkpointer with LangGraph's own, strategies with a model, records with states, over many random examples
+	CHECKPOINT_EXAMPLES=10000 STRATEGY_EXAMPLES=2000 RECORD_EXAMPLES=2000 $(BIN)/pytest \
+		tests/worker/test_saver_property.py tests/strategies/test_strategy_model.py \
+		tests/worker/test_record_property.py $(ARGS)
 
 lint: $(INSTALLED)  ## Check style, formatting, types and the import rules
 	$(BIN)/ruff check .

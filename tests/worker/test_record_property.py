@@ -84,6 +84,7 @@ async def take(life: Life, step: Step) -> None:
         case ("cancel pending", _):
             run = await life.admit(input=given_to(life.graph, "answer"))
             await runs.cancel(life.redis, life.thread, run, action="interrupt", stream_ttl=60)
+            hides(await life.output(run))  # which is the state that the thread had
         case ("time is up", _):
             life.tools = replace(life.tools, graphs=replace(life.graphs, job_timeout=0.15))
             await ended(life, await life.admit(input=given_to(life.graph, "wait")))
@@ -157,13 +158,18 @@ async def noted(life: Life, run: str) -> None:
         return
     life.failed = found.status in (RunStatus.ERROR, RunStatus.TIMEOUT)
     told = await life.output(run)
+    hides(told)
     if isinstance(told, dict) and "__error__" not in told:
-        assert not HIDDEN & told.keys()
         if life.graph not in ("plain", "private", "work"):
             assert "do" not in told
         # Of a run that did not pause, nothing says that it waits.
         waits = (await life.state())["next"] and found.status is RunStatus.SUCCESS
         assert ("__interrupt__" in told) == bool(waits)
+
+
+def hides(told: Any) -> None:
+    """Fails if a client is told what the graph's output schema leaves out."""
+    assert not isinstance(told, dict) or not HIDDEN & told.keys()
 
 
 async def agree(life: Life) -> None:
@@ -212,6 +218,7 @@ def url(redis_server: EmbeddedRedis) -> str:
     graph=st.sampled_from(GRAPHS), steps=st.lists(st.sampled_from(STEPS), min_size=1, max_size=6)
 )
 @example("asking", [("run", "ask"), ("resume", "plainly"), ("resume", "boom"), ("resume", "first")])
+@example("typed", [("run", "answer"), ("update", "fits"), ("cancel pending", "nothing")])
 @example("asking", [("run", "ask"), ("cancel", "rollback"), ("update", "is wrong"), ("copy", "")])
 def test_the_record_agrees_with_the_state(
     runner: asyncio.Runner, url: str, graph: str, steps: list[Step]

@@ -73,8 +73,10 @@ class ProtocolStream:
         namespace, data, at = tuple(params["namespace"]), params["data"], params["timestamp"]
         if method == "values":
             encoded = encode(data)
-            self._note(namespace, params.get("interrupts", ()), data, encoded)
-            yield _entry(method, namespace, at, encoded)
+            interrupts = params.get("interrupts", ())
+            self._note(namespace, interrupts, data, encoded)
+            if data or not interrupts:  # else it holds nothing but questions, which are told apart
+                yield _entry(method, namespace, at, encoded)
         elif method == "messages":
             for told in self._message(*data):
                 yield _entry(method, namespace, at, encode(told))
@@ -102,7 +104,8 @@ class ProtocolStream:
         for interrupt in interrupts:
             self._asked.setdefault(interrupt.id, namespace)
         if not namespace:
-            self.newest.note(data, encoded)
+            if data or not interrupts:
+                self.newest.note(data, encoded)
             self.paused = self.paused or bool(interrupts)
 
     def _updates(self, namespace: Namespace, at: int, data: Any) -> Iterator[tuple[str, bytes]]:
