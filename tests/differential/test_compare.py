@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from differential.compare import Line, differences, paths
-from differential.documented import RULES, excused
+from differential.documented import PLAYED, RULES, excused, is_played
 from differential.plays import PLAYS
 
 HERE = Path(__file__).parent
@@ -86,6 +86,14 @@ def test_what_is_left_out_is_in_the_docs_and_nothing_more(rule: str) -> None:
 @pytest.mark.parametrize("line", [VALUES, UPDATES, ("thread", {"error": {"error": "ValueError"}})])
 def test_other_lines_are_left_alone(line: Line) -> None:
     assert excused(line) == line
+
+
+@pytest.mark.parametrize("row", PLAYED)
+def test_what_shows_in_one_play_is_in_the_docs(row: str) -> None:
+    assert f"| {row} |" in API
+    graph, line = PLAYED[row]
+    assert is_played(graph, (line, {}))
+    assert not is_played("steps", (line, {}))
 
 
 def test_every_graph_of_the_project_is_played() -> None:

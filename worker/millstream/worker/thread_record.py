@@ -17,6 +17,7 @@ from msgspec import structs
 from millstream.shared.errors import FencedError
 from millstream.worker.encode import encode, show_interrupt
 from millstream.worker.ending import INTERRUPT, Ending
+from millstream.worker.failure import summary
 from millstream.worker.graphs import Graph
 from millstream.worker.outcome import How
 
@@ -55,8 +56,8 @@ async def with_state(
         record = record_of(graph, await graph.aget_state(config))
     except (asyncio.CancelledError, FencedError):
         raise
-    except BaseException as error:  # a reducer of the project's, SystemExit and its like too
-        log.warning("the state of thread %s can't be read: %r", thread_id, error, exc_info=error)
+    except BaseException as error:  # noqa: BLE001 - a reducer of the project, SystemExit too
+        log.warning("The state of thread %s can't be read: %s", thread_id, summary(error))
         return ending
     how = How.PAUSED if record.waits and ending.how is How.COMPLETED else ending.how
     return structs.replace(
