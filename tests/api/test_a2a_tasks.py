@@ -11,6 +11,8 @@ from google.protobuf.json_format import MessageToDict
 from api.told import NOBODY, Running
 from harness.agents import agent_at, message
 from millstream.api.a2a_parts import data_of
+from millstream.shared import keys
+from millstream.shared.redis import connect
 
 State = pb.TaskState
 TALK = "/a2a/talk"
@@ -171,6 +173,38 @@ async def test_a_history_of_the_task_alone(web: httpx.AsyncClient, own: str) -> 
         shown = answer["result"].get("history", [])
         assert shown == whole["history"][len(whole["history"]) - min(length, 4) :]
     assert code(await call(web, "GetTask", own, id=second["id"], historyLength=-1)) == -32602
+
+
+async def test_answers_among_the_messages_are_the_tasks(web: httpx.AsyncClient, own: str) -> None:
+    before = await say(web, "hello", own)
+    task = await say(web, "an interview", own, contextId=before["contextId"])
+    for answer in ("one", "two", "enough"):
+        assert task["status"]["state"] == "TASK_STATE_INPUT_REQUIRED"
+        task = await say(web, answer, own, taskId=task["id"])
+    assert task["artifacts"][0]["parts"] == [{"text": "enough!"}]
+    await say(web, "after", own, contextId=before["contextId"])
+    scope = {"historyScope": "task"}
+    found = (await call(web, "GetTask", own, id=task["id"], **scope))["result"]
+    said = [each["parts"][0]["text"] for each in found["history"]]
+    assert (said[0], said[-1], len(said)) == ("an interview", "enough!", 8)
+    assert found["artifacts"] == task["artifacts"]
+    short = (await call(web, "GetTask", own, id=task["id"], historyLength=2, **scope))["result"]
+    assert short["history"] == found["history"][-2:]
+
+
+async def test_an_answer_is_found_when_only_the_thread_is_left(
+    web: httpx.AsyncClient, own: str, system: Running
+) -> None:
+    first = await say(web, "one", own)
+    second = await say(web, "two", own, contextId=first["contextId"])
+    redis = connect(system.fleet.redis_url)
+    for task in (first, second):  # as after RESUMABLE_STREAM_TTL_SECONDS
+        await redis.delete(keys.events(*task["id"].split(":")))
+    await redis.aclose()
+    for task in (first, second):
+        found = (await call(web, "GetTask", own, id=task["id"], historyScope="task"))["result"]
+        assert found["artifacts"] == task["artifacts"]
+        assert len(found["history"]) == 2
 
 
 async def test_a_task_that_is_not_answered_has_no_artifact(

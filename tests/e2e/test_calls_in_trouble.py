@@ -9,6 +9,7 @@ import httpx
 import pytest
 from a2a.types import a2a_pb2 as pb
 from a2a.utils.errors import A2AError
+from google.protobuf.json_format import MessageToDict
 
 from e2e.conftest import Log, Yard
 from harness.agents import agent_at, message
@@ -23,19 +24,20 @@ DONE = pb.TASK_STATE_COMPLETED
 
 
 class Calls:
-    """A tool that is called and an agent that is asked, on one API; what they were told so far."""
+    """A tool that is called and an agent that is asked, with a stream and without, on one API; what they were told."""
 
     def __init__(self, http: httpx.AsyncClient) -> None:
         self.http = http
         self.told: list[pb.StreamResponse] = []
 
     async def begin(self, log: Log) -> None:
-        """Begins both, and waits until they are under way."""
+        """Begins all, and waits until they are under way."""
         track = await self._assistant("track", log=str(log), n=STEPS, delay=0.2)
         chat = await self._assistant("chat", tokens=60, delay=0.03)
         self.agent = await agent_at(self.http, str(self.http.base_url).rstrip("/"), chat)
         self.tool = asyncio.create_task(self._call(track))
         self.asked = asyncio.create_task(self._ask())
+        self.waited = asyncio.create_task(self._wait(chat))
         await log.noted("end", 2)
         await until(lambda: len(self.told) > 5)
 
@@ -57,6 +59,14 @@ class Calls:
         answer = await self.http.post("/mcp/", json=body, headers=accept)
         said = [line for line in answer.text.splitlines() if line.startswith("data: {")]
         return json.loads(said[-1].removeprefix("data: "))
+
+    async def _wait(self, agent: str) -> Any:
+        """Asks without a stream; the answer is one of JSON whatever happens meanwhile."""
+        body = {
+            "jsonrpc": "2.0", "id": 1, "method": "SendMessage",
+            "params": MessageToDict(message("hello")),
+        }  # fmt: skip
+        return (await self.http.post(f"/a2a/{agent}", json=body)).json()
 
     async def _ask(self) -> None:
         async for event in self.agent.send_message(message("hello")):
@@ -90,6 +100,9 @@ async def test_workers_die_under_calls(works: Yard, log: Log) -> None:
             False,
             {"items": list(range(STEPS))},
         )
+        answered = (await calls.waited)["result"]["task"]
+        assert answered["status"]["state"] == "TASK_STATE_COMPLETED"
+        assert answered["artifacts"][0]["parts"][0]["text"].startswith("The quick brown fox")
         await calls.asked
         assert calls.told[-1].status_update.status.state == DONE
         task = await calls.agent.get_task(pb.GetTaskRequest(id=calls.task_id))
@@ -109,6 +122,7 @@ async def test_an_api_stops_under_calls(works: Yard, log: Log) -> None:
         assert "the run goes on" in (await calls.tool)["error"]["message"]
         with pytest.raises(A2AError, match="the run goes on"):
             await calls.asked
+        assert "the run goes on" in (await calls.waited)["error"]["message"]
         assert calls.told[-1].HasField("artifact_update")
         # The task is found again at another, and the tool's run has come to its end.
         thread = calls.told[0].task.context_id
@@ -121,6 +135,21 @@ async def test_an_api_stops_under_calls(works: Yard, log: Log) -> None:
 
         await until(done)
         await log.noted("end", STEPS)
+
+
+async def test_redis_is_away_under_calls(works: Yard, log: Log) -> None:
+    works.crew(1)
+    async with httpx.AsyncClient(base_url=works.url, timeout=60) as http:
+        calls = Calls(http)
+        await calls.begin(log)
+        works.redis.kill()
+        works.redis.start()
+        result = (await calls.tool)["result"]
+        assert result["structuredContent"] == {"items": list(range(STEPS))}
+        await calls.asked
+        assert calls.told[-1].status_update.status.state == DONE
+        answered = (await calls.waited)["result"]["task"]
+        assert answered["status"]["state"] == "TASK_STATE_COMPLETED"
 
 
 async def test_redis_is_away_under_a_socket(works: Yard, log: Log) -> None:

@@ -11,7 +11,7 @@ from a2a.types import a2a_pb2 as pb
 from a2a.utils.errors import InvalidParamsError
 
 from millstream.api import a2a_tasks
-from millstream.api.a2a_tasks import Question, Task, TaskId
+from millstream.api.a2a_tasks import Question, Task
 from millstream.shared import runs, threads
 from millstream.shared.errors import NotFoundError
 from millstream.shared.lifecycle import ThreadStatus
@@ -78,17 +78,13 @@ async def _of(
     records = await runs.list_runs(
         redis, context.thread_id, limit=a2a_tasks.RUNS, offset=0, status=None
     )
-    newest: dict[TaskId, Task] = {}
-    for record in records:
-        if record.spec.assistant_id == assistant_id:
-            task_id = a2a_tasks.id_of(record)
-            newest.setdefault(task_id, Task(task_id, record))
     waits: dict[str, list[Question]] = {}  # by the run that paused
     if records and context.status is ThreadStatus.INTERRUPTED:
         waits[records[0].spec.run_id] = a2a_tasks.questions_in(
             await threads.interrupts_of(redis, context.thread_id)
         )
-    return [(task, waits.get(task.record.spec.run_id, [])) for task in newest.values()]
+    tasks = a2a_tasks.of_context(records, assistant_id).values()
+    return [(task, waits.get(task.record.spec.run_id, [])) for task in tasks]
 
 
 def _place(task: Task) -> tuple[int, str]:

@@ -55,6 +55,7 @@ class Task:
 
     id: TaskId
     record: RunRecord
+    others: frozenset[str]  # ids of the messages with which other tasks of the context began
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -104,10 +105,26 @@ async def find(redis: Client, task_id: TaskId, assistant_id: str) -> Task:
     first = await runs.find_run(redis, task_id.thread_id, task_id.run_id)
     if first is None or first.spec.assistant_id != assistant_id or id_of(first) != task_id:
         raise TaskNotFoundError
-    for record in await runs.list_runs(redis, task_id.thread_id, limit=RUNS, offset=0, status=None):
-        if record.spec.assistant_id == assistant_id and id_of(record) == task_id:
-            return Task(task_id, record)
-    return Task(task_id, first)
+    found = await runs.list_runs(redis, task_id.thread_id, limit=RUNS, offset=0, status=None)
+    return of_context(found, assistant_id).get(task_id) or Task(task_id, first, frozenset())
+
+
+def of_context(records: list[RunRecord], assistant_id: str) -> dict[TaskId, Task]:
+    """Returns the assistant's tasks of a context, by the context's runs: newest first, tasks too."""
+    newest: dict[TaskId, RunRecord] = {}
+    began: dict[TaskId, str] = {}
+    for record in records:
+        task_id = id_of(record)
+        if MESSAGE in (metadata := _metadata(record)):
+            began[task_id] = str(metadata[MESSAGE])
+        if record.spec.assistant_id == assistant_id:
+            newest.setdefault(task_id, record)
+    return {
+        task_id: Task(
+            task_id, record, frozenset(each for other, each in began.items() if other != task_id)
+        )
+        for task_id, record in newest.items()
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +185,7 @@ async def shown(
         )
     result = pb.Task(id=str(task.id), context_id=task.context_id, status=status(task, state, said))
     result.status.timestamp.FromMicroseconds(record.updated_at)
-    begins, ends = _turn(messages, task.metadata.get(MESSAGE))
+    begins, ends = _turn(messages, task)
     if state == pb.TASK_STATE_COMPLETED and (made := _artifact(messages[begins:ends])):
         result.artifacts.append(made)
     spoken = _spoken(messages[begins:ends] if scope == "task" else messages[:ends], task)
@@ -176,16 +193,17 @@ async def shown(
     return result
 
 
-def _turn(messages: Messages, begun_with: Any) -> tuple[int, int]:
+def _turn(messages: Messages, task: Task) -> tuple[int, int]:
     """Returns where the messages of a task begin and end among those of its context.
 
     They begin with the message that the client sent, if that is known and still there, else with the user's last
-    one, and end before the user's next one.
+    one, and end before the one with which another task began: a user's answers may be among them.
     """
+    ids = [each.get("id") for each in messages]
     by_user = [n for n, each in enumerate(messages) if each.get("type") == "human"]
-    named = [n for n in by_user if messages[n].get("id") == begun_with]
+    named = [n for n in by_user if ids[n] == task.metadata.get(MESSAGE)]
     begins = named[-1] if named else by_user[-1] if by_user else 0
-    return begins, next((n for n in by_user if n > begins), len(messages))
+    return begins, next((n for n in by_user if n > begins and ids[n] in task.others), len(messages))
 
 
 def _artifact(turn: Messages) -> pb.Artifact | None:
