@@ -111,6 +111,20 @@ def _joins(name: str, data: Any) -> Any:
     return data
 
 
+def _thread_configs(name: str, data: Any) -> Any:
+    """A thread's config is its `configurable`."""
+    if name == "thread" and isinstance(data, dict) and isinstance(data.get("config"), dict):
+        return {**data, "config": {"configurable": data["config"].get("configurable")}}
+    return data
+
+
+def _breakpoints(name: str, data: Any) -> Any:
+    """What waits at a breakpoint has an empty list of interrupts."""
+    if name == "wait" and isinstance(data, dict) and data.get("__interrupt__") == []:
+        return {key: value for key, value in data.items() if key != "__interrupt__"}
+    return data
+
+
 RULES: Final[dict[str, Callable[[str, Any], Any]]] = {
     "a failed run's `message`": _messages,
     "an `ExceptionGroup`": _groups,
@@ -118,6 +132,8 @@ RULES: Final[dict[str, Callable[[str, Any], Any]]] = {
     "a state that the graph's own code can't read": _statuses,
     "mode `events`, a command without `goto`": _commands,
     "schemas that pydantic can't make": _schemas,
+    "a thread's `config`": _thread_configs,
+    "wait for a run that stops at a breakpoint": _breakpoints,
     "join of an ended run": _joins,
     "mode `events`, the id of a message that has none": _ids,
 }
