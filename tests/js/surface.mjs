@@ -87,7 +87,13 @@ async function theThreads() {
   assert.equal(state.values.items.at(-1), 1);
   assert.ok((await threads.getHistory(id, { limit: 10 })).length >= 2);
   const copy = await threads.copy(id);
+  assert.equal((await threads.prune([copy.thread_id], { strategy: "keep_latest" })).pruned_count, 1);
   for (const each of [id, copy.thread_id]) await threads.delete(each);
+
+  const following = threads.stream({ assistantId: "steps" });
+  await following.run.start({ input: { items: [] } });
+  assert.deepEqual(await following.output, { items: [0, 1, 2] });
+  await following.close();
 }
 
 async function theRuns() {
@@ -114,6 +120,10 @@ async function theRuns() {
   await runs.cancel(thread, slow.run_id, true, "interrupt");
   assert.equal((await runs.get(thread, slow.run_id)).status, "interrupted");
   await runs.delete(thread, slow.run_id);
+  const another = await runs.create(thread, "slow", { input: {} });
+  await runs.cancelMany({ threadId: thread, runIds: [another.run_id] });
+  assert.deepEqual((await runs.get(thread, another.run_id)).run_id, another.run_id);
+  await until(async () => (await runs.get(thread, another.run_id)).status === "interrupted");
   await threads.delete(thread);
 }
 
