@@ -25,6 +25,16 @@ dev: $(INSTALLED)  ## Run the example graphs: Redis, API and worker (ARGS="--por
 test: $(INSTALLED)  ## Run all tests (ARGS="-k name")
 	$(BIN)/pytest -n 3 --dist loadgroup $(ARGS)
 
+newest: $(INSTALLED)  ## Run the tests of the SDKs against the newest ones that are published
+	rm -rf build/newest
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		--target build/newest/python langgraph-sdk
+	cp -R tests/js build/newest/js
+	rm -rf build/newest/js/node_modules
+	cd build/newest/js && npm install --silent --no-save @langchain/langgraph-sdk@latest \
+		@langchain/react@latest @ag-ui/langgraph@latest
+	PYTHONPATH=build/newest/python JS_SCRIPTS=build/newest/js $(BIN)/pytest -s tests/surface $(ARGS)
+
 property: $(INSTALLED)  ## Compare the checkpointer with LangGraph's own, strategies with a model, records with states, over many random examples
 	CHECKPOINT_EXAMPLES=10000 STRATEGY_EXAMPLES=2000 RECORD_EXAMPLES=2000 $(BIN)/pytest \
 		tests/worker/test_saver_property.py tests/strategies/test_strategy_model.py \

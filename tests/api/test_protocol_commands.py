@@ -69,7 +69,13 @@ async def test_a_run_on_a_busy_thread_waits_or_does_as_it_is_told(
         assert "already running" in reply["message"]
         await start(http, thread, "steps", multitask_strategy="interrupt")
         await following.ended(3)
-    assert following.ends == ["failed", "failed", "completed"]  # in the order of their turns
+    assert following.ends == [
+        "interrupted",
+        "interrupted",
+        "completed",
+    ]  # in the order of their turns
+    ends = [told for told in following.of("lifecycle") if told["event"] == "interrupted"]
+    assert all("error" not in told for told in ends)
 
 
 async def test_an_answer_is_taken_while_a_run_is_due_later(

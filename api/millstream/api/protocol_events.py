@@ -13,6 +13,7 @@ import msgspec
 from millstream.api.schemas.protocol import EventFilter
 from millstream.shared.entries import Entry, Position
 from millstream.shared.lifecycle import RunStatus
+from millstream.shared.multitask import CancelReason
 from millstream.shared.protocol import (
     INPUT_REQUESTED,
     MARKED,
@@ -176,11 +177,13 @@ def event_of(turn: Turn, entry: Entry) -> tuple[bytes, bytes] | None:
 def how_it_ended(end: Entry) -> tuple[str, str | None]:
     """Returns the protocol's word for how a run ended, and what went wrong.
 
-    A cancelled run has failed: `interrupted` is one that goes on when it is answered, and clients wait for it.
+    A cancelled run has failed: `interrupted` is one that goes on when it is answered, and clients wait for it. One
+    that a newer run displaced is `interrupted`: the thread goes on with that one, and whoever waits, waits for it.
     """
     status = _end(end.data).status
     if status is RunStatus.INTERRUPTED:
-        return "failed", CANCELLED
+        displaced = end.reason == CancelReason.SUPERSEDED
+        return ("interrupted", None) if displaced else ("failed", CANCELLED)
     try:
         told = _output(end.output or b"{}")
     except msgspec.DecodeError:  # a state that is no object

@@ -19,6 +19,7 @@ class Entry:
     output: bytes | None = None  # of the `end` entry: what wait and join answer with
     first: bool = False  # the metadata of the first claim
     at: int = 0  # ms since the epoch, of entries that begin or end something
+    reason: str = ""  # of the `end` entry of a run that was cancelled: why it was
 
     @property
     def id(self) -> bytes:
@@ -65,4 +66,5 @@ def entry_of(raw: RawEntry) -> Entry:
         fields.get(b"output"),
         fields.get(b"first") == b"1",
         int(fields.get(b"at", 0)),
+        fields.get(b"reason", b"").decode(),
     )

@@ -8,7 +8,7 @@
 --         to tell before the end
 local function end_run(run, keys, told)
   local thread_id, id = run.job:match('^([^/]+)/(.+)$')
-  local kept = redis.call('HMGET', run.record, 'temporary', 'config_before')
+  local kept = redis.call('HMGET', run.record, 'temporary', 'config_before', 'reason')
   redis.call('HSET', run.record, 'status', told.status, 'updated_at', told.now_us)
   if told.error ~= '' then redis.call('HSET', run.record, 'error', told.error) end
   local next_id = ids_of(run.record, keys.thread, keys.turns, id, told.after)
@@ -16,7 +16,7 @@ local function end_run(run, keys, told)
     redis.call('XADD', run.events, next_id(), told.words[i], told.words[i + 1])
   end
   redis.call('XADD', run.events, next_id(), 'end', '{"status":"' .. told.status .. '"}', 'output', told.output,
-    'at', told.now_ms)
+    'at', told.now_ms, 'reason', kept[3] or '')
   redis.call('EXPIRE', run.events, told.events_ttl)
   redis.call('PUBLISH', run.events, '')
   redis.call('SREM', keys.live, run.job)
