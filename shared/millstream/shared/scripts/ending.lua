@@ -15,8 +15,11 @@ local function end_run(run, keys, told)
   for i = told.first, #told.words, 2 do
     redis.call('XADD', run.events, next_id(), told.words[i], told.words[i + 1])
   end
-  redis.call('XADD', run.events, next_id(), 'end', '{"status":"' .. told.status .. '"}', 'output', told.output,
-    'at', told.now_ms, 'reason', kept[3] or '')
+  local last = { 'end', '{"status":"' .. told.status .. '"}', 'output', told.output, 'at', told.now_ms }
+  if kept[3] then -- it was cancelled
+    last[7], last[8] = 'reason', kept[3]
+  end
+  redis.call('XADD', run.events, next_id(), unpack(last))
   redis.call('EXPIRE', run.events, told.events_ttl)
   redis.call('PUBLISH', run.events, '')
   redis.call('SREM', keys.live, run.job)
