@@ -226,6 +226,31 @@ def dev(url: str) -> "subprocess.CompletedProcess[str]":
     )  # fmt: skip
 
 
+async def test_a_redis_without_memory_is_no_place_for_a_run(
+    server: EmbeddedRedis, admin: Client
+) -> None:
+    await allow(admin, "ms", *FULL)
+    with processes(server, "ms", "ms") as (api, worker):
+        url = api.wait_ready().url
+        worker.wait_ready()
+        await admin.config_set("maxmemory", 1)
+        try:
+            assert (await ask(url, "POST", "/threads", {}))[0] == 503
+
+            async def says_so() -> bool:
+                status, told = await ask(url, "GET", "/ok")
+                return status == 503 and "takes no writes" in told["services"]["redis"]
+
+            await until(says_so)
+        finally:
+            await admin.config_set("maxmemory", 0)
+
+        async def well() -> bool:
+            return bool((await ask(url, "GET", "/ok"))[1]["ok"])
+
+        await until(well)
+
+
 async def test_dev_does_not_start_what_could_run_nothing(
     server: EmbeddedRedis, admin: Client
 ) -> None:

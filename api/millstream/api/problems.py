@@ -102,6 +102,7 @@ async def _not_allowed(request: Request, error: Any) -> Response:
 
 
 async def _refusing(request: Request, error: Any) -> Response:
+    request.app.state.access.doubt()  # so that `/ok` says it too
     log.error("%s %s: Redis takes no writes: %s", request.method, request.url.path, error)
     return problem(503, "Redis takes no writes now. Try again later.", _LATER)
 
