@@ -26,11 +26,11 @@ from millstream.api.http_settings import HttpSettings
 from millstream.api.problems import sentence
 from millstream.api.protocol_events import ProtocolEntry, Wanted, telling
 from millstream.api.schemas.protocol import ProtocolCommand, Subscribe, Unsubscribe
-from millstream.api.sse import FAILED
+from millstream.api.sse import FAILED, TROUBLE
 from millstream.shared.entries import START, Entry, Position
 from millstream.shared.errors import InvalidError, MillstreamError, UnavailableError
 from millstream.shared.protocol import position_of
-from millstream.shared.redis import AWAY
+from millstream.shared.redis import AWAY, REFUSING
 from millstream.shared.thread_stream import ThreadReader
 from millstream.shared.wire import to_json
 
@@ -127,8 +127,12 @@ class ProtocolSocket:
         except (CommandError, InvalidError, UnavailableError) as error:
             refused = error
         except AWAY as error:
-            log.warning("a command could not be carried out, Redis is away: %r", error)
+            TROUBLE.met(error)
             refused = UnavailableError("Redis is not reachable. Try again shortly.")
+        except REFUSING as error:
+            TROUBLE.met(error)
+            self._websocket.app.state.access.doubt()
+            refused = UnavailableError("Redis refuses this now: `GET /ok` says why.")
         return refusal(value.get("id") if isinstance(value, dict) else None, refused)
 
     async def _subscription(self, command: ProtocolCommand) -> Reply:
@@ -189,8 +193,8 @@ class ProtocolSocket:
             try:
                 async with self._sending:
                     await self._send_page()
-            except AWAY as error:
-                log.warning("Redis is away, a connection waits: %r", error)
+            except (*AWAY, *REFUSING) as error:
+                TROUBLE.met(error)
                 await asyncio.sleep(PAUSE)
                 reader.news.set()
             except WebSocketDisconnect:
