@@ -122,6 +122,7 @@ OLD = {"A2A-Version": "0.3"}
 NEW = {"A2A-Version": "1.0"}
 GET = {"jsonrpc": "2.0", "id": 1, "method": "GetTask", "params": {"id": "x"}}
 GET_03 = {**GET, "method": "tasks/get"}
+BROKEN = {"kind": "file", "file": {"bytes": "x"}}  # no base64
 
 
 @pytest.mark.parametrize(
@@ -160,6 +161,7 @@ GET_03 = {**GET, "method": "tasks/get"}
         ({}, {**SEND, "params": {"message": {**SAID, "taskId": "x"}}}, -32001),
         ({}, {**SEND_03, "params": {}}, -32602),
         ({}, {**SEND_03, "params": {"message": {**LEGACY, "parts": [{"kind": "x"}]}}}, -32602),
+        ({}, {**SEND_03, "params": {"message": {**LEGACY, "parts": [BROKEN]}}}, -32602),
         ({}, {**SEND_03, "params": {"message": {**LEGACY, "taskId": "x"}}}, -32001),
         # What the card says that there is not
         ({}, {**GET, "method": "GetExtendedAgentCard"}, -32004),

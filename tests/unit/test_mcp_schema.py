@@ -149,13 +149,13 @@ def test_what_is_short_has_the_same_meaning(kind: Any, good: list[Any], bad: lis
     for value in good:
         for schema in (whole, made):
             jsonschema.validate(value, schema)
-        tool.check(value)
+        tool.checked(value)
     for value in bad:
         for schema in (whole, made):
             with pytest.raises(jsonschema.ValidationError):
                 jsonschema.validate(value, schema)
         with pytest.raises(InvalidError):
-            tool.check(value)
+            tool.checked(value)
 
 
 def test_what_says_the_same_is_told_once() -> None:
@@ -186,7 +186,7 @@ def test_a_schema_is_left_as_it_was() -> None:
     whole = schema_of(Deep)
     before = json.dumps(whole)
     compact(whole)
-    ToolSchemas(whole, whole).check({"inner": {"history": []}})
+    ToolSchemas(whole, whole).checked({"inner": {"history": []}})
     assert json.dumps(whole) == before
 
 
@@ -208,7 +208,7 @@ ACCEPTED = [
 @pytest.mark.parametrize("kind", [Chat, Bare, Said, Maybe])
 @pytest.mark.parametrize("messages", ACCEPTED)
 def test_whatever_langchain_makes_messages_of_is_accepted(kind: Any, messages: Any) -> None:
-    ToolSchemas(schema_of(kind), {}).check({"messages": messages})
+    ToolSchemas(schema_of(kind), {}).checked({"messages": messages})
 
 
 @pytest.mark.parametrize(
@@ -226,12 +226,23 @@ def test_whatever_langchain_makes_messages_of_is_accepted(kind: Any, messages: A
 )
 def test_an_argument_that_is_wrong_is_named(arguments: Any, words: str) -> None:
     with pytest.raises(InvalidError, match=f"^{words}") as told:
-        ToolSchemas(schema_of(Chat), {}).check(arguments)
+        ToolSchemas(schema_of(Chat), {}).checked(arguments)
     assert len(str(told.value)) < 400
 
 
 def test_null_stands_for_what_may_be_left_out() -> None:
-    ToolSchemas({"type": "object", "properties": {"a": {"type": "string"}}}, {}).check({"a": None})
+    properties = {
+        "a": {"type": "string", "default": None},
+        "b": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+        "c": {},
+        "d": {"type": "string"},
+    }
+    tool = ToolSchemas({"type": "object", "properties": properties, "required": ["d"]}, {})
+    given = {"a": None, "b": None, "c": None, "d": "x", "e": None}
+    assert tool.checked(given) == {"b": None, "c": None, "d": "x", "e": None}
+    assert given["a"] is None
+    with pytest.raises(InvalidError, match=r"^arguments\.d: None is not of type 'string'"):
+        tool.checked({**given, "d": None})
 
 
 @pytest.mark.parametrize(
@@ -245,7 +256,7 @@ def test_null_stands_for_what_may_be_left_out() -> None:
     ],
 )
 def test_what_can_not_be_checked_is_not(schema: dict[str, Any]) -> None:
-    ToolSchemas(schema, {}).check({"a": 1})
+    ToolSchemas(schema, {}).checked({"a": 1})
 
 
 def test_a_result_is_told_by_its_keys() -> None:

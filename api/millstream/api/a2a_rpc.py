@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from a2a.compat.v0_3 import types as v03
+from a2a.compat.v0_3.conversions import to_core_send_message_request
 from a2a.compat.v0_3.request_handler import RequestHandler03
 from a2a.server.context import ServerCallContext
 from a2a.types import a2a_pb2 as pb
@@ -192,6 +193,7 @@ def _asked(request: Request, value: Any, request_id: Id) -> _Asked:
             parsed = model.model_validate({**value, "id": request_id or 0})
         except ValidationError as error:
             raise InvalidParamsError(message=sentence(error)) from None
+        _check_convertible(parsed)
         return _Asked(request_id, handler, parsed, legacy, scope)
     kind, handler = METHODS[method]
     try:
@@ -199,6 +201,15 @@ def _asked(request: Request, value: Any, request_id: Id) -> _Asked:
     except (ParseError, TypeError, ValueError, AttributeError) as error:
         raise InvalidParamsError(message=f"params: {error}") from None
     return _Asked(request_id, handler, message, legacy, scope)
+
+
+def _check_convertible(parsed: BaseModel) -> None:
+    """Raises InvalidParamsError for a message of 0.3 that could not be one of 1.0, as for bytes that are no base64."""
+    if isinstance(params := getattr(parsed, "params", None), v03.MessageSendParams):
+        try:
+            to_core_send_message_request(v03.SendMessageRequest(id=0, params=params))
+        except (ParseError, TypeError, ValueError) as error:
+            raise InvalidParamsError(message=f"params.message: {error}") from None
 
 
 def _version(request: Request, method: str) -> str:

@@ -72,22 +72,29 @@ class ToolSchemas:
             return None
         return jsonschema.Draft202012Validator(schema, registry=Registry())  # which fetches nothing
 
-    def check(self, arguments: dict[str, Any]) -> None:
-        """Raises InvalidError, with the argument's name, for arguments that the graph does not take.
+    def checked(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Returns the arguments, without nulls for what takes no null and may be left out.
 
-        What is null and may be left out counts as left out.
+        Raises InvalidError, with the argument's name, for arguments that the graph does not take.
         """
         if self._validator is None:
-            return
+            return arguments
         required = _root(self._given).get("required", ())
-        told = {k: v for k, v in arguments.items() if v is not None or k in required}
         try:
-            error = best_match(self._validator.iter_errors(told))
+            wrong = {next(iter(error.absolute_path), "") for error in self._errors(arguments)}
+            nulls = {name for name in wrong if arguments.get(name, "") is None} - {*required}
+            told = {name: value for name, value in arguments.items() if name not in nulls}
+            error = best_match(self._errors(told)) if wrong else None
         except Unresolvable:
-            return
+            return arguments
         if error is not None:
             at = ".".join(["arguments", *map(str, error.absolute_path)])
             raise InvalidError(f"{at}: {error.message[: 2 * SHOWN]}")
+        return told
+
+    def _errors(self, arguments: dict[str, Any]) -> Iterator[Any]:
+        found: Iterator[Any] = self._validator.iter_errors(arguments)
+        return found
 
 
 def _keys(told: Schema) -> Schema:

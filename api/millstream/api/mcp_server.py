@@ -5,6 +5,7 @@ Source: modelcontextprotocol.io; the LangGraph Platform API for the path and the
 """
 
 import asyncio
+import logging
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -29,6 +30,8 @@ from millstream.shared.errors import InvalidError, MillstreamError, UnavailableE
 from millstream.shared.multitask import CancelAction, CancelReason
 from millstream.shared.redis import AWAY
 from millstream.shared.wire import RunRequest, to_json
+
+logging.getLogger("mcp.server.streamable_http").setLevel(logging.WARNING)  # a line a request, else
 
 PAGE: Final = 100  # tools
 NAME: Final = re.compile(r"[^A-Za-z0-9_.-]+")  # what the name of a tool may not have
@@ -130,7 +133,7 @@ async def call_tool(ctx: Context, params: ToolCall) -> types.CallToolResult:
         if record is None:
             raise InvalidError(f"name: there is no tool {params.name!r}")
         assistant_id = record.assistant.assistant_id
-        await _check(request, assistant_id, arguments)
+        arguments = await _checked(request, assistant_id, arguments)
         asked = RunRequest(
             assistant_id=assistant_id,
             input=arguments,
@@ -156,13 +159,18 @@ async def call_tool(ctx: Context, params: ToolCall) -> types.CallToolResult:
     return _result(output)
 
 
-async def _check(request: Request, assistant_id: str, arguments: dict[str, Any]) -> None:
-    """Raises InvalidError for arguments that the tool does not take; what it takes may not be known now."""
+async def _checked(
+    request: Request, assistant_id: str, arguments: dict[str, Any]
+) -> dict[str, Any]:
+    """Returns the arguments as the graph takes them; what it takes may not be known now.
+
+    Raises InvalidError for arguments that it does not take.
+    """
     try:
         schemas = await _schemas(request, assistant_id)
     except MillstreamError:
-        return
-    schemas.check(arguments)
+        return arguments
+    return schemas.checked(arguments)
 
 
 def _result(output: bytes) -> types.CallToolResult:
