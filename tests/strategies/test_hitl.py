@@ -100,12 +100,17 @@ async def test_resume_and_update_together(client: Client) -> None:
     assert (answer["left"], answer["items"]) == (9, ["one=yes", "two=yes", "slowly"])
 
 
-@pytest.mark.parametrize("command", [{}, {"resume": "x", "input": {}}])
-async def test_a_command_has_to_say_something(client: Client, command: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [({}, 200), ({"resume": "x", "input": {}}, 200), ({"resumes": "x"}, 422), ({"input": {}}, 422)],
+)
+async def test_a_command_says_something_or_is_none(
+    client: Client, command: dict[str, Any], status: int
+) -> None:
     thread = await client.thread()
     body = {"assistant_id": "rooms", "command": command}
     answer = await client.http.post(f"/threads/{thread}/runs/wait", json=body)
-    assert answer.status_code == (422 if not command else 200)
+    assert answer.status_code == status
 
 
 @pytest.mark.parametrize("where", ["interrupt_before", "interrupt_after"])
