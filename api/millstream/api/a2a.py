@@ -44,7 +44,7 @@ async def post(request: Request) -> Response:
 
 
 async def card(request: Request) -> Response:
-    """`GET /.well-known/agent-card.json`: who the agent `assistant_id` is, and where its messages go."""
+    """`GET /.well-known/agent-card.json`: the card of the agent `assistant_id`, or of the one that stands for the server."""
     asked = query_model(request, CardQuery).assistant_id
     return await _card(request, asked or await _default(request))
 

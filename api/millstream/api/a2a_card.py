@@ -1,4 +1,4 @@
-"""Agents' cards: who an agent is, what it takes and answers, and where its messages go.
+"""Agents' cards: an agent's name, the media types that it takes and answers, and the URL for its messages.
 
 Source: a2a-protocol.org; the LangGraph Platform API for `metadata.a2a` of an assistant and the extension's name.
 """

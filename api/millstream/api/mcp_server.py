@@ -31,7 +31,7 @@ from millstream.shared.multitask import CancelAction, CancelReason
 from millstream.shared.redis import AWAY
 from millstream.shared.wire import RunRequest, to_json
 
-logging.getLogger("mcp.server.streamable_http").setLevel(logging.WARNING)  # a line a request, else
+logging.getLogger("mcp.server.streamable_http").setLevel(logging.WARNING)  # it logs each request
 
 PAGE: Final = 100  # tools
 NAME: Final = re.compile(r"[^A-Za-z0-9_.-]+")  # what the name of a tool may not have
