@@ -1,7 +1,7 @@
 # Everything a checkout needs: `make dev` and `make test` set themselves up on a fresh machine.
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev test property lint bench chaos differential lock clean
+.PHONY: help install dev test newest property lint bench chaos differential lock clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin

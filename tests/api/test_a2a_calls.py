@@ -146,6 +146,8 @@ BROKEN = {"kind": "file", "file": {"bytes": "x"}}  # no base64
         ({}, {**GET, "id": {"a": 1}}, -32600),
         ({}, {**GET, "id": True}, -32600),
         ({}, {**GET, "method": 7}, -32600),
+        ({}, {**GET, "method": {}}, -32600),
+        ({}, {**GET, "method": []}, -32600),
         ({}, {**GET, "method": ""}, -32600),
         ({}, {**GET, "method": "nope"}, -32601),
         ({}, {**GET, "params": [1]}, -32602),

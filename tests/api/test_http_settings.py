@@ -242,7 +242,7 @@ async def test_who_may_call_from_a_page(serve: Served) -> None:
     [
         {}, {"allow_origins": ["*"]}, {"allow_origins": ["https://a.example", "*"]},
         {"allow_origins": ["*"], "allow_origin_regex": "https://a"}, {"allow_origin_regex": ".*"},
-        {"allow_origin_regex": "https?://.+"},
+        {"allow_origin_regex": "https?://.+"}, {"allow_origin_regex": "http://.+"},
     ],
 )  # fmt: skip
 async def test_no_credentials_for_all_origins(cors: dict[str, Any]) -> None:
@@ -250,13 +250,15 @@ async def test_no_credentials_for_all_origins(cors: dict[str, Any]) -> None:
     app = surround(create_app(Settings()), HttpSettings(cors=settings), None)
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://api") as http:
-        page = {"origin": "https://any.example"}
+        pattern = cors.get("allow_origin_regex", "")
+        origin = f"{'http' if pattern.startswith('http:') else 'https'}://any.example"
+        page = {"origin": origin}
         preflight = {**page, "access-control-request-method": "GET"}
         for response in (
             await http.get("/nowhere", headers=page),
             await http.options("/nowhere", headers=preflight),
         ):
-            assert response.headers["access-control-allow-origin"] in ("*", "https://any.example")
+            assert response.headers["access-control-allow-origin"] in ("*", origin)
             assert "access-control-allow-credentials" not in response.headers
 
 

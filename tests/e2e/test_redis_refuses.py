@@ -4,9 +4,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from google.protobuf.json_format import MessageToDict
 
 from e2e.conftest import Log, Thread, Yard, request
 from e2e.wire import Event, Wire, ask
+from harness.agents import message
 from harness.waiting import until
 from millstream.shared import keys
 from millstream.shared.redis import Client
@@ -44,6 +46,19 @@ async def refused(url: str, path: str, body: dict[str, Any]) -> None:
         assert b"takes no writes" in told
 
 
+async def refused_by_call(url: str, path: str, method: str, params: Any) -> None:
+    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+    headers = {
+        "accept": "application/json, text/event-stream",
+        "content-type": "application/json",
+    }
+    async with await Wire.open(url, "POST", path, body, headers) as wire:
+        told = await wire.rest()
+        assert b"-32603" in told
+        # A connection that waited while the server became a replica was cut off.
+        assert b"`GET /ok` says why" in told or b"Redis is not reachable" in told
+
+
 async def nothing_new_begins(yard: Yard, redis: Client, thread: Thread) -> None:
     """Every way to begin something is refused, and leaves no trace."""
     before = await names(redis)
@@ -55,6 +70,13 @@ async def nothing_new_begins(yard: Yard, redis: Client, thread: Thread) -> None:
     await refused(url, "/threads", {})
     fresh = "/threads/6c9ff0b5-27d5-4c7e-8a3c-9a3c3f6d0f01/runs"
     await refused(url, fresh, request("track", if_not_exists="create"))
+    asked = MessageToDict(message("hello"))
+    for path, method, params in (
+        ("/mcp/", "tools/call", {"name": "track", "arguments": {}}),
+        ("/a2a/chat", "SendMessage", asked),
+        ("/a2a/chat", "SendStreamingMessage", asked),
+    ):
+        await refused_by_call(url, path, method, params)
     assert await names(redis) <= before
     assert await redis.smembers(keys.live()) == live  # type: ignore[misc]
     assert (await ask(url, "GET", thread.place))[1] == []

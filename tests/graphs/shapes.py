@@ -308,7 +308,7 @@ async def rooted_node(state: list[str]) -> Any:
 
 Items: Any = Annotated[list, operator.add]
 
-rooted = StateGraph(Items).add_node("node", rooted_node).add_edge(START, "node").compile()  # type: ignore[type-var]
+rooted = StateGraph(Items).add_node("node", rooted_node).add_edge(START, "node").compile()
 
 
 class Shadow(TypedDict, total=False):

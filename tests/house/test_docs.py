@@ -29,6 +29,14 @@ def test_every_link_leads_somewhere() -> None:
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
+def test_every_table_has_a_head() -> None:
+    for page in [*ROOT.glob("*.md"), *DOCS.rglob("*.md")]:
+        text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+        for table in re.findall(r"(?:^\|.*\n?)+", text, re.MULTILINE):
+            rule = table.split("\n")[1]
+            assert re.fullmatch(r"(\|[-: ]+)+\|", rule), f"{page.name}: {table[:80]}"
+
+
 def test_every_module_of_the_listing_exists() -> None:
     text = (ROOT / "ARCHITECTURE.md").read_text()
     listing = text[text.index("```") : text.index("Import rules")]

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 from a2a.types import a2a_pb2 as pb
 from a2a.utils.errors import ContentTypeNotSupportedError, InvalidParamsError
-from google.protobuf.json_format import MessageToDict, ParseDict
+from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
 
 MEDIA: Final = ("image", "audio", "video")
 FILES: Final = frozenset({*MEDIA, "file", "text-plain"})  # types of content blocks
@@ -73,9 +73,12 @@ def _whole(value: Any) -> Any:
 
 
 def data_part(value: Any) -> pb.Part:
-    """Returns a part that holds a JSON value."""
+    """Returns a part that holds a JSON value; one that is nested deeper than the protocol takes becomes a text."""
     part = pb.Part()
-    ParseDict({"data": value}, part)
+    try:
+        ParseDict({"data": value}, part)
+    except ParseError:
+        return pb.Part(text=msgspec.json.encode(value).decode(), media_type="application/json")
     return part
 
 
@@ -96,13 +99,13 @@ def _each(blocks: list[Any]) -> Iterator[pb.Part]:
     for block in blocks:
         if isinstance(block, str):
             yield pb.Part(text=block)
-        elif not isinstance(block, dict):
+        elif not isinstance(block, dict) or not isinstance(block.get("type"), str):
             continue
-        elif block.get("type") == "text" and isinstance(block.get("text"), str):
+        elif block["type"] == "text" and isinstance(block.get("text"), str):
             yield pb.Part(text=block["text"])
-        elif block.get("type") == "data" and "data" in block:
+        elif block["type"] == "data" and "data" in block:
             yield data_part(block["data"])
-        elif block.get("type") in FILES:
+        elif block["type"] in FILES:
             yield from _file(block)
 
 

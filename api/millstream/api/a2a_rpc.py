@@ -166,7 +166,8 @@ def _id_of(value: Any) -> Id:
 
 
 def _is_legacy(value: Any) -> bool:
-    return isinstance(value, dict) and value.get("method") in LEGACY
+    method = value.get("method") if isinstance(value, dict) else None
+    return isinstance(method, str) and method in LEGACY
 
 
 def _asked(request: Request, value: Any, request_id: Id) -> _Asked:

@@ -43,6 +43,7 @@ from millstream.api.invocation import (
     Invocation,
     config_of,
     invoked,
+    outages_told,
     patiently,
     schemas_of,
 )
@@ -56,7 +57,6 @@ from millstream.shared.errors import (
 )
 from millstream.shared.lifecycle import TERMINAL
 from millstream.shared.multitask import CancelReason
-from millstream.shared.redis import AWAY, REFUSING
 from millstream.shared.stream import StreamHub
 from millstream.shared.wire import RunRequest
 
@@ -64,10 +64,11 @@ LATER: Final = 3600.0  # s: long after the run that is due then was cancelled
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def told(call: Call) -> Iterator[None]:
     """Turns what this server refuses, inside of the block, into errors of the protocol."""
     try:
-        yield
+        with outages_told(call.request):
+            yield
     except NotFoundError as error:
         raise TaskNotFoundError(message=str(error)) from None
     except InvalidError as error:
@@ -76,10 +77,6 @@ def told() -> Iterator[None]:
         raise UnsupportedOperationError(message=str(error)) from None
     except MillstreamError as error:
         raise InternalError(message=str(error)) from None
-    except AWAY:
-        raise InternalError(message="Redis is not reachable. Try again shortly.") from None
-    except REFUSING:
-        raise InternalError(message="Redis takes no writes now. Try again later.") from None
 
 
 class Agents(RequestHandler):
@@ -92,7 +89,7 @@ class Agents(RequestHandler):
         """Sends a message; the task as it is when the run has ended, or at once if that is asked for."""
         call = call_of(context)
         history = _history(params.configuration)
-        with told():
+        with told(call):
             async with _sent(call, params) as (task_id, run):
                 if not params.configuration.return_immediately:
                     async for _ in run.entries():
@@ -106,7 +103,7 @@ class Agents(RequestHandler):
         """Sends a message; the task, and then what becomes of it."""
         call = call_of(context)
         history = _history(params.configuration)
-        with told():
+        with told(call):
             async with (
                 _sent(call, params) as (task_id, run),
                 aclosing(tell(call, task_id, run.reader, history)) as events,
@@ -121,7 +118,7 @@ class Agents(RequestHandler):
         """The task, and what becomes of it from now on; one that waits is followed when it goes on."""
         call = call_of(context)
         hub: StreamHub = call.request.app.state.hub
-        with told():
+        with told(call):
             task = await found(call, params.id)
             doorbell, news = keys.turns(task.id.thread_id), asyncio.Event()
             await hub.watch(doorbell, news)
@@ -139,7 +136,7 @@ class Agents(RequestHandler):
         """The task as it is now."""
         call = call_of(context)
         history = _history(params)
-        with told():
+        with told(call):
             task = await found(call, params.id)
             return await a2a_tasks.shown(call.request, task, history, call.scope)
 
@@ -149,7 +146,7 @@ class Agents(RequestHandler):
     ) -> pb.Task | None:
         """Cancels the task's run, and returns when it has ended; a task that waits will not go on."""
         call = call_of(context)
-        with told():
+        with told(call):
             task = await found(call, params.id)
             run_id = task.record.spec.run_id
             if task.record.status in TERMINAL:
@@ -163,7 +160,7 @@ class Agents(RequestHandler):
         """The tasks of the agent, or of one of its contexts, newest first."""
         call = call_of(context)
         history = _history(params) or 0
-        with told():
+        with told(call):
             page = await page_of(call.request.app.state.redis, params, call.assistant_id)
             shown = [
                 await a2a_tasks.shown(call.request, task, history, call.scope)

@@ -17,7 +17,8 @@ from millstream.shared.project import read_file
 SECRET: Final = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
 
 
-ANY_PAGE: Final = "https://any.page.invalid"  # that name is reserved: nobody means it
+# That name is reserved: nobody means it.
+ANY_PAGE: Final = ("https://any.page.invalid", "http://any.page.invalid")
 
 
 class Cors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,7 +42,7 @@ class Cors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def allows_all(self) -> bool:
         """Whether any page may call, by `*` or by a pattern that fits whatever there is."""
-        return self.allows(ANY_PAGE)
+        return any(map(self.allows, ANY_PAGE))
 
     def names(self, origin: str) -> bool:
         """Returns whether that origin is named, or fits the pattern; `*` names none."""

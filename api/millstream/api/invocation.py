@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
@@ -18,7 +18,7 @@ from millstream.shared import runs
 from millstream.shared.assistants import Resolved
 from millstream.shared.entries import START, Entry
 from millstream.shared.errors import UnavailableError
-from millstream.shared.redis import AWAY
+from millstream.shared.redis import AWAY, REFUSING
 from millstream.shared.runs import RunRecord
 from millstream.shared.stream import Reader
 from millstream.shared.submission import OWN, config_of_assistant
@@ -66,6 +66,19 @@ async def patiently(asked: Callable[[], Awaitable[Answer]]) -> Answer:
         except AWAY as error:
             log.warning("Redis is away, an answer waits: %r", error)
             await asyncio.sleep(PAUSE)
+
+
+@contextmanager
+def outages_told(request: HTTPConnection) -> Iterator[None]:
+    """Turns what Redis does not do now, inside of the block, into UnavailableError."""
+    try:
+        yield
+    except AWAY:
+        raise UnavailableError("Redis is not reachable. Try again shortly.") from None
+    except REFUSING as error:
+        request.app.state.access.doubt()
+        log.warning("Redis refuses what a call needs: %s", error)
+        raise UnavailableError("Redis refuses this now: `GET /ok` says why.") from None
 
 
 @asynccontextmanager

@@ -21,14 +21,21 @@ from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from millstream.api.health import VERSION
-from millstream.api.invocation import GraphSchemas, Invocation, invoked, patiently, schemas_of
+from millstream.api.invocation import (
+    GraphSchemas,
+    Invocation,
+    invoked,
+    outages_told,
+    patiently,
+    schemas_of,
+)
 from millstream.api.mcp_schema import ToolSchemas
 from millstream.shared import runs
 from millstream.shared.assistant_records import AssistantRecord
 from millstream.shared.assistants import GraphDirectory
 from millstream.shared.errors import InvalidError, MillstreamError, UnavailableError
 from millstream.shared.multitask import CancelAction, CancelReason
-from millstream.shared.redis import AWAY
+from millstream.shared.redis import AWAY, REFUSING
 from millstream.shared.wire import RunRequest, to_json
 
 logging.getLogger("mcp.server.streamable_http").setLevel(logging.WARNING)  # it logs each request
@@ -75,7 +82,7 @@ async def list_tools(
     cursor = (params and params.cursor) or "0"
     if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 10):
         raise MCPError(INVALID_PARAMS, "cursor: it is none of this server's")
-    with _told():
+    with _told(request):
         tools = list((await _tools(request)).items())
         page = tools[int(cursor) : int(cursor) + PAGE]
         shown = await asyncio.gather(*(_tool(request, name, record) for name, record in page))
@@ -128,7 +135,7 @@ async def call_tool(ctx: Context, params: ToolCall) -> types.CallToolResult:
     """
     request: Request = ctx.request
     arguments = params.arguments or {}
-    with _told():
+    with _told(request):
         record = (await _tools(request)).get(params.name)
         if record is None:
             raise InvalidError(f"name: there is no tool {params.name!r}")
@@ -146,7 +153,7 @@ async def call_tool(ctx: Context, params: ToolCall) -> types.CallToolResult:
             try:
                 output = await _output(ctx, request, run)
             except asyncio.CancelledError:
-                with suppress(*AWAY):
+                with suppress(*AWAY, *REFUSING):
                     await asyncio.shield(
                         runs.cancel(
                             request.app.state.redis, run.thread_id, run.run_id,
@@ -207,16 +214,15 @@ async def _output(ctx: Context, request: Request, run: Invocation) -> bytes:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _told(request: Request) -> Iterator[None]:
     """Turns what this server refuses, inside of the block, into errors of the protocol."""
     try:
-        yield
+        with outages_told(request):
+            yield
     except InvalidError as error:
         raise MCPError(INVALID_PARAMS, str(error)) from None
     except MillstreamError as error:
         raise MCPError(INTERNAL_ERROR, str(error)) from None
-    except AWAY:
-        raise MCPError(INTERNAL_ERROR, "Redis is not reachable. Try again shortly.") from None
 
 
 def _no_headers(_: str) -> None:
