@@ -308,7 +308,8 @@ async def rooted_node(state: list[str]) -> Any:
 
 Items: Any = Annotated[list, operator.add]
 
-rooted = StateGraph(Items).add_node("node", rooted_node).add_edge(START, "node").compile()
+whole: Any = StateGraph(Items)
+rooted = whole.add_node("node", rooted_node).add_edge(START, "node").compile()
 
 
 class Shadow(TypedDict, total=False):
