@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 
 from e2e.conftest import BEHAVIOUR, Log, Thread, Yard, request
-from e2e.wire import ask
+from e2e.wire import Wire, ask
 from harness.processes import Process
 from harness.waiting import until
 from millstream.shared import keys
 from millstream.shared.redis import Client
 
 pytestmark = pytest.mark.xdist_group("works")
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "graphs.py"
 
 Start = Callable[..., Process]
 
@@ -28,7 +30,14 @@ def start(works: Yard, tmp_path: Path) -> Iterator[Start]:
         config = tmp_path / f"{len(started)}.json"
         source = BEHAVIOUR.with_name("behaviour.py")
         config.write_text(
-            json.dumps({"graphs": {name: f"{source}:{graph}" for name, graph in graphs.items()}})
+            json.dumps(
+                {
+                    "graphs": {
+                        name: graph if ":" in graph else f"{source}:{graph}"
+                        for name, graph in graphs.items()
+                    }
+                }
+            )
         )
         env = {"LEASE_SECS": "1", "BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS": "0"}
         kind = works.fleet.newer_worker if newer else works.fleet.worker
@@ -165,3 +174,34 @@ async def test_a_run_that_nobody_serves_any_more_can_be_cancelled(
     third = await waits.start("removed")
     assert (await waits.run(third))["status"] == "pending"
     assert (await ask(works.url, "DELETE", f"/threads/{waits.id}"))[0] == 204
+
+
+async def test_an_api_learns_what_a_newer_deployment_of_a_graph_takes(
+    works: Yard, start: Start
+) -> None:
+    async def takes_messages() -> bool:
+        status, agent = await ask(works.url, "GET", "/agents/evolving")
+        return status == 200 and agent["capabilities"]["ap.io.messages"]
+
+    async def is_called(**arguments: object) -> bool:
+        call = {"name": "evolving", "arguments": arguments}
+        body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
+        headers = {
+            "accept": "application/json, text/event-stream",
+            "content-type": "application/json",
+        }
+        async with await Wire.open(works.url, "POST", "/mcp/", body, headers) as wire:
+            told = await wire.rest()
+        assert b"result" in told or b"-32602" in told, told
+        return b"result" in told
+
+    older = start({"evolving": "track"})
+    await until(lambda: is_called(items=[]))
+    assert not await is_called(items="no list")
+    assert not await takes_messages()
+    older.stop()
+    assert not await takes_messages()  # what is known holds while nobody can say
+    start({"evolving": f"{EXAMPLES}:chat"})
+    await until(takes_messages)
+    assert not await is_called(messages=7)
+    assert await is_called(messages=["hello"], items="no list")

@@ -80,7 +80,9 @@ def test_the_defaults_of_a_request_are_not_shared() -> None:
 def test_calls_graphs_and_replies_come_out_as_they_went_in(given_call: dict[str, Any]) -> None:
     call = Call(call_id="c", verb="v", graph_id="g", arguments=given_call, deadline=1.25)
     assert unpack_call(pack(call)) == call
-    info = GraphInfo(graph_id="g", queue="q", description="\u00fc", announced_at=2**52)
+    info = GraphInfo(
+        graph_id="g", queue="q", description="\u00fc", announced_at=2**52, renewed_at=2**53
+    )
     assert unpack_graph(pack(info)) == info
     for reply in (Reply(body=b"\x00\xff"), Reply(error="e", kind="invalid")):
         assert unpack_reply(pack(reply)) == reply

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
+from millstream.api.schemas.base import RequestModel
 from millstream.shared.errors import InvalidError
 from millstream.shared.settings import Settings
 from millstream.shared.wire import TOO_DEEP, to_json
@@ -200,7 +201,8 @@ def query_model(request: Request, model: type[Model]) -> Model:
 
 def _note_unknown(model: type[BaseModel], value: dict[str, Any]) -> None:
     """Logs fields that this server does not know, once each: SDKs run ahead of servers."""
-    for field in value.keys() - model.model_fields.keys():
+    beside = model.taken(value) if issubclass(model, RequestModel) else frozenset()
+    for field in value.keys() - model.model_fields.keys() - beside:
         mark = (model.__name__, field[:64])
         if mark not in _told and len(_told) < TOLD_AT_MOST:
             _told.add(mark)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
 KEPT: Final = 1000  # assistants whose schemas a process keeps
+BELIEVED: Final = 60.0  # s for which schemas are not asked for again
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,20 +126,42 @@ class GraphSchemas:
     output: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class KnownSchemas:
+    """What a worker told, of which version and deployment, and until when (monotonic) that is believed."""
+
+    of: tuple[int, int]
+    until: float
+    schemas: GraphSchemas
+
+
 async def schemas_of(request: HTTPConnection, resolved: Resolved) -> GraphSchemas:
-    """Returns the schemas of the assistant's graph; a worker is asked once a version.
+    """Returns the schemas of the assistant's graph.
+
+    A worker is asked for each version of the assistant, when a worker has announced the graph anew, and after a
+    while, for older workers may still answer during a deploy. What is known holds while none answers.
 
     Raises what `ask` raises.
     """
-    known: dict[tuple[str, int, int], GraphSchemas] = request.app.state.graph_schemas
+    known: dict[str, KnownSchemas] = request.app.state.graph_schemas
     record, graph = resolved.record, resolved.graph
-    key = (record.assistant.assistant_id, record.version, graph.announced_at)
-    if key not in known:
+    assistant_id, of = record.assistant.assistant_id, (record.version, graph.renewed_at)
+    last = known.get(assistant_id)
+    if last is not None and last.of == of and time.monotonic() < last.until:
+        return last.schemas
+    schemas = last.schemas if last is not None else None
+    try:
         config = config_of_assistant(record.assistant)
         told = msgspec.json.decode(
             await ask(request, graph.graph_id, "schemas", {"config": config})
         )
-        if len(known) >= KEPT:
-            known.clear()
-        known[key] = GraphSchemas(told["input_schema"] or {}, told["output_schema"] or {})
-    return known[key]
+        taken, answered = told["input_schema"] or {}, told["output_schema"] or {}
+        if schemas is None or (schemas.input, schemas.output) != (taken, answered):
+            schemas = GraphSchemas(taken, answered)
+    except UnavailableError:
+        if schemas is None:
+            raise
+    if len(known) >= KEPT and assistant_id not in known:
+        known.clear()
+    known[assistant_id] = KnownSchemas(of, time.monotonic() + BELIEVED, schemas)
+    return schemas

@@ -47,6 +47,7 @@ async def announce(redis: Client, graphs: list[GraphInfo], project: Project | No
             queue=info.queue,
             description=info.description,
             announced_at=before.announced_at if before else now,
+            renewed_at=now,
         )
         fields[info.graph_id] = pack(stamped)
     if fields:

@@ -112,7 +112,8 @@ class GraphInfo(msgspec.Struct, kw_only=True, frozen=True):
     graph_id: str
     queue: str
     description: str | None = None
-    announced_at: int = 0  # µs
+    announced_at: int = 0  # µs, for the first time
+    renewed_at: int = 0  # µs, for the last time: by a worker that may have other code
 
 
 class Assistant(msgspec.Struct, kw_only=True, frozen=True):

@@ -14,6 +14,11 @@ class RequestModel(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True)
     nullable: ClassVar[frozenset[str]] = frozenset()  # fields of which `null` says something
 
+    @classmethod
+    def taken(cls, data: dict[str, Any]) -> frozenset[str]:
+        """Returns the names in a body that have an effect and are no fields."""
+        return frozenset()
+
     @model_validator(mode="before")
     @classmethod
     def _null_is_not_given(cls, data: Any) -> Any:

@@ -146,11 +146,17 @@ class RunCreate(RequestModel):
         "leaves the thread as it was.",
     )
 
+    @classmethod
+    def taken(cls, data: dict[str, Any]) -> frozenset[str]:
+        """The Agent Protocol says `agent_id`, and has the messages beside the input."""
+        of_an_agent = data.get("agent_id") and not data.get("assistant_id")
+        return frozenset({"agent_id", "messages"}) if of_an_agent else frozenset()
+
     @model_validator(mode="before")
     @classmethod
     def _of_an_agent(cls, data: Any) -> Any:
-        """The Agent Protocol says `agent_id`, and has the thread and the messages beside the input."""
-        if not isinstance(data, dict) or data.get("assistant_id") or not data.get("agent_id"):
+        """Returns a run of an agent as one of an assistant; the thread is in the path."""
+        if not isinstance(data, dict) or not cls.taken(data):
             return data
         if data.get("thread_id"):
             raise ValueError("thread_id: runs on a thread are made at /threads/{thread_id}/runs")

@@ -1,0 +1,44 @@
+"""What the log says of fields that this server does not know."""
+
+import json
+import logging
+import uuid
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+from starlette.types import Message
+
+from millstream.api.body import read_model
+from millstream.api.schemas.run import RunCreateStateless
+from millstream.shared.settings import Settings
+
+NEW = f"new_{uuid.uuid4().hex}"  # each name is told once
+
+
+def request(body: dict[str, Any]) -> Request:
+    async def receive() -> Message:
+        return {"type": "http.request", "body": json.dumps(body).encode(), "more_body": False}
+
+    app = SimpleNamespace(state=SimpleNamespace(settings=Settings()))
+    return Request({"type": "http", "headers": [], "app": app}, receive)
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ({"agent_id": "chat", "messages": []}, []),
+        ({"agent_id": "chat", "messages": [], NEW: 1}, [NEW]),
+        ({"assistant_id": "chat", "agent_id": "chat", "messages": []}, ["agent_id", "messages"]),
+    ],
+)
+async def test_fields_without_an_effect_are_told(
+    body: dict[str, Any], told: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "millstream.api.body")
+    assert (await read_model(request(body), RunCreateStateless)).assistant_id == "chat"
+    said = sorted(
+        str(record.args[1]) for record in caplog.records if isinstance(record.args, tuple)
+    )
+    assert said == told
