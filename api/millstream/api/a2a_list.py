@@ -1,5 +1,6 @@
 """Tasks of an agent, found and listed: of one context, or of all, the newest first, a page at a time."""
 
+import asyncio
 import base64
 import binascii
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from millstream.shared.thread_search import Wanted, search
 from millstream.shared.threads import ThreadRecord
 
 CONTEXTS: Final = 1000  # that were used last: the tasks of others are listed by their context alone
+AT_ONCE: Final = 20  # contexts that are read at a time
 PAGE: Final = 50
 LARGEST_PAGE: Final = 100
 
@@ -67,8 +69,10 @@ async def _tasks(
         wanted = Wanted(metadata={"assistant_id": assistant_id}, sort_by="updated_at")
         contexts = (await search(redis, wanted, limit=CONTEXTS, offset=0, with_state=False)).records
     found = []
-    for context in contexts:
-        found += await _of(redis, context, assistant_id)
+    for at in range(0, len(contexts), AT_ONCE):
+        some = contexts[at : at + AT_ONCE]
+        for tasks in await asyncio.gather(*(_of(redis, each, assistant_id) for each in some)):
+            found += tasks
     return found
 
 

@@ -1,4 +1,4 @@
-"""create_app(): the routes, what lives as long as the process, and who handles errors."""
+"""create_app(): the routes, what lives as long as the process, and what handles errors."""
 
 import asyncio
 from collections.abc import AsyncIterator

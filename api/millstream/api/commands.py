@@ -168,7 +168,7 @@ def _by_interrupt(value: Any, waiting: set[str]) -> dict[str, Any]:
 async def _respond(request: HTTPConnection, thread_id: str, params: dict[str, Any]) -> Reply:
     """`input.respond`: the paused run goes on with the answers, as it was configured, once.
 
-    Who answers is decided with the admission: what was read of the thread must still hold then.
+    Which of several answers counts is decided with the admission: what was read of the thread must still hold then.
     """
     redis: Client = request.app.state.redis
     given = InputRespond.model_validate(params)

@@ -162,7 +162,7 @@ class ProtocolSocket:
     async def _begin(self, after: Position) -> Position:
         """Reads on from the earlier of where it is and where the new subscription begins.
 
-        A replaced reader has its news set, so that who waits for it looks at the new one. Returns where the
+        A replaced reader has its news set, so that the task that waits for it looks at the new one. Returns where the
         subscription begins.
         """
         state = self._websocket.app.state

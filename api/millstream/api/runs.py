@@ -217,7 +217,7 @@ def _cancel(
 ) -> Callable[[], Awaitable[object]]:
     """Returns what to do when the client has left: cancel the run, unless it comes back in time.
 
-    With a grace, who follows the run after it counts as itself come back, also if it came before
+    With a grace, a client that follows the run after it counts as the one that came back, also if it came before
     the server noticed that the old connection was dead.
     """
     redis, settings = _redis(request), settings_of(request)
