@@ -220,6 +220,7 @@ async def test_of_three_quick_messages_the_newest_is_answered(
             "chat",
             input=message,
             config=knobs(tokens=tokens, delay=0.05),
+            stream_mode=["values", "messages-tuple"],  # without tokens the model does not wait
             multitask_strategy=strategy,
             on_run_created=lambda ids, created=created: created.set_result(ids["run_id"]),
         )
