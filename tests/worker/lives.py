@@ -4,6 +4,8 @@ import asyncio
 import json
 import time
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import msgspec
@@ -14,7 +16,7 @@ from millstream.shared import keys, runs, scripts, threads
 from millstream.shared.assistants import GraphDirectory
 from millstream.shared.errors import FencedError, MillstreamError
 from millstream.shared.multitask import CancelAction, Strategy
-from millstream.shared.redis import Client
+from millstream.shared.redis import Client, connect
 from millstream.shared.scripts import Claim
 from millstream.shared.settings import Settings
 from millstream.shared.wire import Call, GraphInfo, RunKwargs
@@ -71,8 +73,11 @@ class Dying(Attempt):
 class Life:
     """A thread, and what happens to it. Every method returns when it has happened."""
 
-    def __init__(self, redis: Client, publisher: Publisher, graph: str) -> None:
-        registry = GraphRegistry([GraphSource(g, getattr(shapes, g), None) for g in GRAPHS])
+    def __init__(
+        self, redis: Client, publisher: Publisher, graph: str, *others: GraphSource
+    ) -> None:
+        known = [GraphSource(g, getattr(shapes, g), None) for g in GRAPHS]
+        registry = GraphRegistry([*known, *others])
         settings = Settings(max_attempts=MAX_ATTEMPTS)
         checkpointing = FencedCheckpoints(redis)
         self.redis = redis
@@ -112,7 +117,7 @@ class Life:
         async def is_due() -> bool:
             claim = await scripts.claim(
                 self.redis, keys.job_id(self.thread, run), QUEUE, control=keys.control("w"), token=uuid.uuid4().hex,
-                graphs=GRAPHS, lease_ms=1, max_attempts=MAX_ATTEMPTS, events_ttl=TTL,
+                graphs=self.graphs.registry.graph_ids, lease_ms=1, max_attempts=MAX_ATTEMPTS, events_ttl=TTL,
             )  # fmt: skip
             claimed.extend([claim] if claim is not None else [])
             return claim is not None
@@ -120,20 +125,37 @@ class Life:
         await until(is_due)
         return claimed[0]
 
-    async def executed(self, run: str, kind: type[Attempt] = Attempt) -> None:
-        """Has a worker claim the run and execute it."""
-        await kind(await self.claim(run), self.tools, since=time.monotonic()).execute()
+    async def executed(
+        self, run: str, kind: type[Attempt] = Attempt, *, waits: bool = False
+    ) -> None:
+        """Has a worker claim the run and execute it; its nodes wait only if something will stop them."""
+        attempt = kind(await self.claim(run), self.tools, since=time.monotonic())
+        if waits:
+            await attempt.execute()
+            return
+        shapes.PASSING.append(run)
+        try:
+            await attempt.execute()
+        finally:
+            shapes.PASSING.remove(run)
 
-    async def stopped(self, run: str, reason: str) -> None:
-        """Has a worker execute the run, and stops it once its node waits."""
+    async def stopped(self, run: str, reason: str) -> Claim:
+        """Has a worker execute the run, and stops it once its node waits; returns the worker's claim."""
         before = len(shapes.WAITING)
-        attempt = Attempt(await self.claim(run), self.tools, since=time.monotonic())
+        claim = await self.claim(run)
+        attempt = Attempt(claim, self.tools, since=time.monotonic())
         executing = asyncio.create_task(attempt.execute())
         await until(lambda: len(shapes.WAITING) > before or executing.done())
         if reason in set(CancelAction):
             await runs.cancel(self.redis, self.thread, run, action=reason, stream_ttl=TTL)
         attempt.stop(reason)
         await executing
+        return claim
+
+    async def crashed(self, run: str) -> None:
+        """Has the run end the process in which it alone is executed."""
+        claim = await self.stopped(run, "lost")
+        assert await scripts.hand_back(self.redis, claim, crash="ended itself with exit status 7")
 
     async def ask(self, verb: str, **arguments: Any) -> Any:
         """Returns what a worker answers to a question about the thread."""
@@ -172,3 +194,19 @@ class Life:
         entries = await self.redis.xrevrange(keys.events(self.thread, run), count=1)
         end = entries[0][1].get(b"output") if entries else None
         return json.loads(await runs.final_output(self.redis, self.thread, run, end))
+
+
+@asynccontextmanager
+async def living(url: str, graph: str, *others: GraphSource) -> AsyncIterator[Life]:
+    """Gives a thread of that graph on an empty database; `others` are graphs beside GRAPHS."""
+    redis = connect(url)
+    await redis.flushdb()
+    publisher = Publisher(redis, max_events=1000, max_event=100_000)
+    publisher.start()
+    try:
+        yield Life(redis, publisher, graph, *others)
+    finally:
+        assert publisher.task is not None
+        publisher.task.cancel()
+        await asyncio.gather(publisher.task, return_exceptions=True)
+        await redis.aclose()

@@ -8,8 +8,8 @@ import pytest
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared import runs
 from millstream.shared.lifecycle import RunStatus
-from worker.lives import Dying, Life, given
-from worker.test_record_property import agree, living
+from worker.lives import Dying, Life, given, living
+from worker.test_record_property import agree
 
 STOPS: dict[str, dict[str, Any]] = {
     "before a node": {"interrupt_before": ["answer"]},

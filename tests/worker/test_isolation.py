@@ -3,7 +3,8 @@
 import asyncio
 import sys
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -12,31 +13,42 @@ from millstream.shared.scripts import Claim
 from millstream.shared.wire import PROTOCOL, RunSpec
 from millstream.worker.ending import Ending
 from millstream.worker.graph_run import NO_PROCESS, CrashError
-from millstream.worker.isolation import processes
-from millstream.worker.isolation.level import Level, level_of
+from millstream.worker.isolation import messages, processes
+from millstream.worker.isolation.level import Level, level_of, needs_unused_process
+from millstream.worker.isolation.messages import Ended, Message, Ready
 from millstream.worker.isolation.process_run import ProcessRun
 from millstream.worker.isolation.processes import ChildProcess, Processes, StartError
 from millstream.worker.outcome import How
 
 MOST = 3
-# Says that it is ready; then does, for each message, what the test asks for.
+
+
+def frame(message: Message) -> bytes:
+    """Returns the message as it goes over the socket."""
+    written: list[bytes] = []
+    messages.write(cast("Any", SimpleNamespace(write=written.append)), message)
+    return b"".join(written)
+
+
+READY = frame(Ready())
+ENDED = frame(
+    Ended(
+        ending=Ending(how=How.COMPLETED, asked=("a", b"b")), reason=None, words=["c", b"d"],
+        batches=2, index=7, refused=False, is_idle=True,
+    )
+)  # fmt: skip
+# Says that it is ready; then does, for each message, what the test asks for. It imports nothing of the
+# project, which would take seconds.
 CHILD = """
 import asyncio, os, socket, sys
-from millstream.worker.isolation import messages
-from millstream.worker.isolation.messages import Ended, Ready
-from millstream.worker.ending import Ending
-from millstream.worker.outcome import How
 
 async def main():
     sock = socket.socket(fileno=int(sys.argv[sys.argv.index("--socket") + 1]))
     reader, writer = await asyncio.open_connection(sock=sock)
-    messages.write(writer, Ready())
-    while (message := await messages.read(reader)) is not None:
+    writer.write({ready!r})
+    while size := int.from_bytes(await reader.read(4), "big"):
+        await reader.readexactly(size)
         {does}
-
-def ended():
-    return Ended(ending=Ending(how=How.COMPLETED, asked=("a", b"b")), reason=None, words=["c", b"d"],
-                 batches=2, index=7, refused=False, is_idle=True)
 
 asyncio.run(main())
 """
@@ -44,10 +56,10 @@ asyncio.run(main())
 
 def child(does: str) -> list[str]:
     """Returns the command of a process that does this for each message."""
-    return [sys.executable, "-c", CHILD.format(does=does)]
+    return [sys.executable, "-c", CHILD.format(ready=READY, does=does)]
 
 
-ENDS = child("messages.write(writer, ended())")
+ENDS = child(f"writer.write({ENDED!r})")
 
 
 def a_claim(**given: Any) -> Claim:
@@ -80,6 +92,39 @@ def test_how_far_a_run_is_kept_apart(
     given: dict[str, Any], isolated: bool, expected: Level
 ) -> None:
     assert level_of(a_claim(**given), isolated=isolated, max_attempts=MOST) is expected
+
+
+@pytest.mark.parametrize(
+    ("given", "needs"),
+    [
+        ({}, False),
+        ({"attempt": 2}, False),  # a lapse
+        ({"attempt": 2, "crashes": 1}, False),
+        ({"attempt": 3, "crashes": 1}, True),  # a lapse and a crash: the next one is the last
+        ({"attempt": 5, "crashes": 1}, True),  # lapses count as one
+        ({"attempt": 3, "crashes": 2}, True),
+    ],
+)
+def test_the_crash_that_gives_a_run_up_is_its_own(given: dict[str, Any], needs: bool) -> None:
+    assert needs_unused_process(a_claim(**given), max_attempts=MOST) is needs
+
+
+async def test_what_a_run_left_in_a_process_does_not_end_one_that_needs_an_unused_one() -> None:
+    second_ends = (
+        "seen = globals().setdefault('seen', []); seen.append(1); len(seen) > 1 and os._exit(3)"
+    )
+    pool = Processes(child(f"{second_ends}; writer.write({ENDED!r})"), most=1)
+    await pool.warm()  # has executed nothing
+    warm = pool._idle[0]
+    first = ProcessRun(a_claim(), pool, job_timeout=5, unused=True)
+    assert (await first.run()).how is How.COMPLETED
+    assert pool._idle == [warm]
+    other = ProcessRun(a_claim(), pool, job_timeout=5, unused=True)
+    assert (await other.run()).how is How.COMPLETED
+    assert not warm.is_alive
+    with pytest.raises(CrashError):
+        await ProcessRun(a_claim(), pool, job_timeout=5).run()
+    await pool.aclose()
 
 
 async def test_a_process_is_used_again(caplog: pytest.LogCaptureFixture) -> None:
@@ -173,6 +218,22 @@ async def test_a_process_that_can_not_start_costs_the_run_nothing(
     await pool.aclose()
 
 
+async def test_a_system_without_room_for_a_process_costs_the_run_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def refused(*_: Any, **__: Any) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", refused)
+    pool = Processes(ENDS, most=1)
+    run = ProcessRun(a_claim(), pool, job_timeout=5)
+    assert (await run.run()).how is How.CANCELLED
+    assert run.reason == NO_PROCESS
+    assert "temporarily unavailable" in caplog.text
+    await pool.warm()
+    await pool.aclose()
+
+
 async def test_a_run_that_is_stopped_while_it_waits_for_a_process_is_not_executed() -> None:
     pool = Processes(ENDS, most=1)
     held = await pool.take()
@@ -198,8 +259,8 @@ async def test_a_process_that_does_not_answer_is_ended(
     taken: list[ChildProcess] = []
     take = pool.take
 
-    async def noted() -> ChildProcess:
-        taken.append(await take())
+    async def noted(**given: bool) -> ChildProcess:
+        taken.append(await take(**given))
         return taken[-1]
 
     monkeypatch.setattr(pool, "take", noted)

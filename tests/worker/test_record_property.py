@@ -6,8 +6,7 @@
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -19,11 +18,10 @@ from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared import runs, threads
 from millstream.shared.lifecycle import RunStatus
 from millstream.shared.multitask import CancelAction
-from millstream.shared.redis import connect
-from millstream.worker.publish import Publisher
-from worker.lives import GRAPHS, HIDDEN, Dying, Life
+from worker.lives import GRAPHS, HIDDEN, MAX_ATTEMPTS, Dying, Life, living
 from worker.lives import given as given_to
 
+LONGEST = 30  # s that one life takes
 EXAMPLES = int(os.environ.get("RECORD_EXAMPLES", "40"))
 pytestmark = pytest.mark.timeout(120 + 2 * EXAMPLES)
 
@@ -46,22 +44,6 @@ STEPS = (
     ("copy", "nothing"),
 )
 Step = tuple[str, str]
-
-
-@asynccontextmanager
-async def living(url: str, graph: str) -> AsyncIterator[Life]:
-    """Gives a thread of that graph on an empty database."""
-    redis = connect(url)
-    await redis.flushdb()
-    publisher = Publisher(redis, max_events=1000, max_event=100_000)
-    publisher.start()
-    try:
-        yield Life(redis, publisher, graph)
-    finally:
-        assert publisher.task is not None
-        publisher.task.cancel()
-        await asyncio.gather(publisher.task, return_exceptions=True)
-        await redis.aclose()
 
 
 async def take(life: Life, step: Step) -> None:
@@ -87,7 +69,9 @@ async def take(life: Life, step: Step) -> None:
             hides(await life.output(run))  # which is the state that the thread had
         case ("time is up", _):
             life.tools = replace(life.tools, graphs=replace(life.graphs, job_timeout=0.15))
-            await ended(life, await life.admit(input=given_to(life.graph, "wait")))
+            run = await life.admit(input=given_to(life.graph, "wait"))
+            await life.executed(run, waits=True)
+            await noted(life, run)
             life.tools = replace(life.tools, graphs=life.graphs)
         case ("killed at the end of", do):
             more: dict[str, Any] = {"interrupt_before": "*"} if do == "stops" else {}
@@ -105,8 +89,8 @@ async def take(life: Life, step: Step) -> None:
             await noted(life, run)
         case ("given up", _):
             run = await life.admit(input=given_to(life.graph, "wait"))
-            for _attempt in range(3):
-                await life.stopped(run, "lost")
+            for _attempt in range(MAX_ATTEMPTS):
+                await life.crashed(run)
             await ended(life, run)
         case ("update", how):
             values = given_to(life.graph, "answer") if how != "is wrong" else "wrong"
@@ -223,7 +207,7 @@ def url(redis_server: EmbeddedRedis) -> str:
 def test_the_record_agrees_with_the_state(
     runner: asyncio.Runner, url: str, graph: str, steps: list[Step]
 ) -> None:
-    runner.run(live(url, graph, steps))
+    runner.run(asyncio.wait_for(live(url, graph, steps), LONGEST))
 
 
 @pytest.mark.parametrize("graph", ["typed", "asking", "outer", "work"])

@@ -56,7 +56,7 @@ def connect_sdk() -> None:
             continue
         leading = _leading(made, hook)
         for module in [
-            m for m in sys.modules.values() if getattr(m, "__dict__", {}).get(name) is made
+            m for m in list(sys.modules.values()) if getattr(m, "__dict__", {}).get(name) is made
         ]:
             setattr(module, name, leading)
 

@@ -10,7 +10,7 @@ from millstream.shared.errors import MillstreamError
 from millstream.shared.redis import AWAY, REFUSING, Client, Trouble
 from millstream.shared.wire import Call, Reply
 from millstream.worker.answers import VERBS, Means
-from millstream.worker.failure import SELF_CANCELLED, error_of, summary, traceback_of
+from millstream.worker.failure import SELF_CANCELLED, error_of, is_cancelled, summary, traceback_of
 
 log = logging.getLogger(__name__)
 
@@ -73,9 +73,8 @@ class CallLanes:
         except (*AWAY, *REFUSING) as error:
             log.warning("call %s: Redis is away or takes no writes: %s", call.verb, error)
             reply = Reply(error="Redis takes no writes now. Try again later.", kind="unavailable")
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
+        except asyncio.CancelledError as error:
+            if is_cancelled(error):
                 raise
             reply = Reply(error=f"Graph {call.graph_id!r}: {SELF_CANCELLED}", kind="graph")
         except BaseException as error:  # noqa: BLE001 - a SystemExit of the project's code too

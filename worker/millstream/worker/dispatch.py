@@ -25,7 +25,7 @@ from millstream.shared.scripts import Claim
 from millstream.shared.settings import Settings
 from millstream.worker.execute import Attempt, Tools
 from millstream.worker.graph_run import Execution, GraphRun
-from millstream.worker.isolation.level import Level, level_of
+from millstream.worker.isolation.level import Level, level_of, needs_unused_process
 from millstream.worker.isolation.process_run import ProcessRun
 from millstream.worker.patience import patiently
 
@@ -276,6 +276,7 @@ class RunWorker(Worker):
             self._tools.processes,
             job_timeout=self._settings.job_timeout,
             make_room=partial(self._make_room, claim) if level is Level.ALONE else None,
+            unused=needs_unused_process(claim, max_attempts=self._settings.max_attempts),
         )
 
     async def _make_room(self, claim: Claim) -> None:

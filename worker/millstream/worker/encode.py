@@ -52,8 +52,6 @@ def _default(value: Any) -> Any:
         return value.total_seconds()
     if isinstance(value, tzinfo | PurePath):
         return str(value)
-    if isinstance(value, Send):
-        return {"node": value.node, "args": value.arg}
     if isinstance(value, type):
         return f"{value.__module__}.{value.__qualname__}"
     for name in ("model_dump", "to_dict", "dict", "_asdict"):
@@ -61,7 +59,7 @@ def _default(value: Any) -> Any:
         if callable(dump):
             try:
                 return dump()
-            except Exception:
+            except BaseException:  # SystemExit too: it would end the run behind its own end
                 break
     if isinstance(value, Mapping):
         return dict(value)
@@ -89,7 +87,7 @@ def _plain(value: Any, above: tuple[int, ...]) -> Any:
         return _repr(value)
     try:
         return _opened(value, (*above, id(value)))
-    except Exception:
+    except BaseException:
         return _repr(value)
 
 

@@ -19,6 +19,7 @@ from millstream.worker.ending import Ending
 from millstream.worker.failure import error_of
 from millstream.worker.graph_run import (
     GIVEN_UP,
+    LOST,
     CrashError,
     Execution,
     GraphRun,
@@ -76,9 +77,9 @@ class Attempt:
         self._execution.stop(reason)
 
     def _check(self) -> None:
-        """Raises FencedError once the run is being given up."""
-        if self._execution.reason in GIVEN_UP:
-            raise FencedError(f"{self.claim.job} is being given up: {self._execution.reason}")
+        """Raises FencedError once the lease is not ours any more. A drain does not stop the end of a run."""
+        if self._execution.reason in LOST:
+            raise FencedError(f"{self.claim.job} is held by another worker, or may be")
 
     async def execute(self) -> None:
         """Executes the run and writes its end; never raises.

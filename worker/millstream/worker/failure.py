@@ -46,11 +46,27 @@ _MACHINERY: Final = re.compile(
 )
 
 
+def is_cancelled(error: BaseException) -> bool:
+    """Returns whether the error is the cancel of the current task, and not one that the project's code
+    let out without being asked to."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+
+
 def error_of(error: BaseException) -> dict[str, str]:
     """Returns the error as clients see it in events and records: `error`, its type, and `message`.
 
-    Of a group it is the first error in it; how many others there were is told behind it.
+    Of a group it is the first error in it; how many others there were is told behind it. Of an
+    exception that can't even be looked at, the type is told.
     """
+    try:
+        return _told(error)
+    except BaseException:  # whatever its class makes of its attributes
+        kind = type(error).__name__
+        return {"error": kind, "message": f"{kind} was raised, and it can't be looked at"}
+
+
+def _told(error: BaseException) -> dict[str, str]:
     first, *others = _leaves(error)
     message = _message(first)
     if others:
@@ -76,7 +92,7 @@ def traceback_of(error: BaseException) -> str:
         told = traceback.TracebackException.from_exception(error, lookup_lines=False)
         _skip_machinery(told, seen=set())
         lines = "".join(told.format())
-    except Exception as reason:  # of an exception that can't even be looked at
+    except BaseException as reason:  # as in error_of
         lines = f"{type(error).__name__} (its traceback can't be shown: {type(reason).__name__})"
     lines = printable(carried(lines)).rstrip()
     if len(lines) <= LOGGED:
@@ -104,7 +120,14 @@ class Where:
 
 
 def where_of(error: BaseException) -> Where:
-    """Returns where the error, or the first one of a group, was raised."""
+    """Returns where the error, or the first one of a group, was raised, as far as that is known."""
+    try:
+        return _place(error)
+    except BaseException:  # as in error_of
+        return Where((), "", 0)
+
+
+def _place(error: BaseException) -> Where:
     first = next(_leaves(error))
     nodes = _nodes(first) or _nodes(error)
     frames = list(traceback.walk_tb(first.__traceback__))

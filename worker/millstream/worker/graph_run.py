@@ -25,7 +25,13 @@ from millstream.worker.checkpoints.unstorable import UnstorableError
 from millstream.worker.encode import encode, show_interrupt
 from millstream.worker.ending import Ending
 from millstream.worker.events import EventStream
-from millstream.worker.failure import SELF_CANCELLED, error_of, summary, traceback_of
+from millstream.worker.failure import (
+    SELF_CANCELLED,
+    error_of,
+    is_cancelled,
+    summary,
+    traceback_of,
+)
 from millstream.worker.graphs import Graph, GraphRegistry
 from millstream.worker.outcome import How
 from millstream.worker.patience import patiently
@@ -41,8 +47,9 @@ log = logging.getLogger(__name__)
 STOP_GRACE: Final = 0.5
 NO_PROCESS: Final = "no process"  # none can be started for a run that is to have one
 OPEN_TIMEOUT: Final = 5.0  # s in which a factory must give its graph when only its state is read
-# Reasons for which the run goes on elsewhere: the lease is another's, may be, or is handed back.
-GIVEN_UP: Final = ("lost", "lapsed", "drain", NO_PROCESS)
+LOST: Final = ("lost", "lapsed")  # the lease is another's, or may be
+# Reasons for which the run goes on elsewhere: the lease is lost, or is handed back.
+GIVEN_UP: Final = (*LOST, "drain", NO_PROCESS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,24 +322,28 @@ async def without_running(
 ) -> Ending:
     """Returns the end of a run whose graph is not executed here, with what its thread's state says.
 
-    Where the graph can't be opened, the record stays as it was. That is so too for a factory whose run
-    was given up: it may be what ends each process. `check` raises FencedError once the lease is lost.
+    Where the graph can't be opened, the record stays as it was. That is so too for a factory that has
+    raised, and for one that may end the process: its run has lost a process already, or is to have one
+    of its own. `check` raises FencedError once the lease is lost.
     """
     graph_id, registry = claim.spec.graph_id, tools.registry
     is_made = registry.is_made(graph_id)
-    if is_made and ending.how is How.EXHAUSTED:
+    is_suspect = claim.attempt > 1 or registry.is_isolated(graph_id)
+    if is_made and (is_suspect or ending.how is How.RAISED):
         return ending
-    use = read_request(claim).use
-    saver = tools.checkpointing.under(claim, Reading(check))
     try:
+        use = read_request(claim).use
+        saver = tools.checkpointing.under(claim, Reading(check))
         async with (
             asyncio.timeout(OPEN_TIMEOUT if is_made else None),
             registry.open(graph_id, use, saver) as graph,
         ):
             return await with_state(ending, graph, claim.spec.thread_id)
-    except (asyncio.CancelledError, FencedError):
+    except FencedError:
         raise
-    except BaseException as error:  # noqa: BLE001 - of a factory: whatever the project's code raises
+    except BaseException as error:  # of a factory: whatever the project's code raises
+        if is_cancelled(error):
+            raise
         log.warning("graph %s is not opened to read a state: %s", graph_id, summary(error))
         return ending
 

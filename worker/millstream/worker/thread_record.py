@@ -4,7 +4,6 @@ The record (`GET /threads/{t}`, a search) agrees with the state (`GET …/state`
 interrupts are what the newest checkpoint waits for.
 """
 
-import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from msgspec import structs
 from millstream.shared.errors import FencedError
 from millstream.worker.encode import encode, show_interrupt
 from millstream.worker.ending import INTERRUPT, Ending
-from millstream.worker.failure import summary
+from millstream.worker.failure import is_cancelled, summary
 from millstream.worker.graphs import Graph
 from millstream.worker.outcome import How
 
@@ -54,9 +53,11 @@ async def with_state(
     config: RunnableConfig = {"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}}
     try:
         record = record_of(graph, await graph.aget_state(config))
-    except (asyncio.CancelledError, FencedError):
+    except FencedError:
         raise
-    except BaseException as error:  # noqa: BLE001 - a reducer of the project, SystemExit too
+    except BaseException as error:  # a reducer of the project; SystemExit and CancelledError too
+        if is_cancelled(error):
+            raise
         log.warning("The state of thread %s can't be read: %s", thread_id, summary(error))
         return ending
     how = How.PAUSED if record.waits and ending.how is How.COMPLETED else ending.how

@@ -1,6 +1,5 @@
 """What every answer is made with: the process's tools, and the graph that a question is about."""
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
@@ -18,7 +17,7 @@ from millstream.shared.redis import Client
 from millstream.shared.settings import Settings
 from millstream.shared.submission import config_of_assistant, without_ids
 from millstream.shared.wire import Call, unpack_kwargs
-from millstream.worker.failure import error_of, summary, traceback_of
+from millstream.worker.failure import error_of, is_cancelled, summary, traceback_of
 from millstream.worker.graphs import Graph, GraphRegistry, Use
 
 log = logging.getLogger(__name__)
@@ -118,8 +117,7 @@ def _blamed(graph_id: str) -> Iterator[None]:
     except MillstreamError:  # of the store, or of the registry
         raise
     except BaseException as error:
-        task = asyncio.current_task()
-        if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+        if is_cancelled(error):
             raise
         log.warning(
             "the factory of graph %r failed: %s\n%s", graph_id, summary(error), traceback_of(error)

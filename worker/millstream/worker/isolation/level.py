@@ -34,3 +34,12 @@ def level_of(claim: Claim, *, isolated: bool, max_attempts: int) -> Level:
     if isolated or claim.lapses or claim.crashes:
         return Level.PROCESS
     return Level.SHARED
+
+
+def needs_unused_process(claim: Claim, *, max_attempts: int) -> bool:
+    """Returns whether the run must not have a process that has executed another run before.
+
+    What that one left behind, a thread say, can end the process later. One crash that is another's may
+    be counted, but not the one after which the run is given up (claim.lua).
+    """
+    return claim.crashes + min(claim.lapses, 1) + 1 >= max_attempts

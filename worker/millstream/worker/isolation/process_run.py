@@ -29,8 +29,9 @@ class ProcessRun:
     the checkpoints, under the same fence.
 
     Args:
-        make_room: called first, to have the worker execute nothing else.
         job_timeout: seconds that the graph may take.
+        make_room: called first, to have the worker execute nothing else.
+        unused: whether the process must have executed nothing before (level.needs_unused_process).
     """
 
     def __init__(
@@ -40,12 +41,14 @@ class ProcessRun:
         *,
         job_timeout: float,
         make_room: Callable[[], Coroutine[Any, Any, None]] | None = None,
+        unused: bool = False,
     ) -> None:
         self.claim = claim
         self.reason: str | None = None
         self._processes = processes
         self._job_timeout = job_timeout
         self._make_room = make_room
+        self._unused = unused
         self._stop = asyncio.Event()
         self._child: ChildProcess | None = None
         self._unsent = Unsent([], 0, claim.index, False)
@@ -82,7 +85,7 @@ class ProcessRun:
         try:
             if self._make_room is not None:
                 await self._unless_stopped(self._make_room())
-            child = await self._unless_stopped(self._processes.take())
+            child = await self._unless_stopped(self._processes.take(unused=self._unused))
         except StartError as error:
             log.error("%r is handed back, as no process can be started for it: %s", self, error)
             await self._unless_stopped(asyncio.sleep(PAUSE))

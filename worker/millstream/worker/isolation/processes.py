@@ -7,12 +7,13 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
 from millstream.shared.leash import leashed
 from millstream.worker.isolation import messages
-from millstream.worker.isolation.messages import Message, Ready
+from millstream.worker.isolation.messages import Execute, Message, Ready
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ class ChildProcess:
         self._reader = reader
         self._writer = writer
         self.ending: asyncio.TimerHandle | None = None  # while it is idle
+        self.is_used = False  # it has executed a run
 
     def __repr__(self) -> str:
         return f"<ChildProcess {self._process.pid}, {self._process.returncode}>"
@@ -53,16 +55,22 @@ class ChildProcess:
     @classmethod
     async def start(cls, argv: Sequence[str]) -> "ChildProcess":
         """Starts a process and waits until it has loaded the project; raises StartError."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            number = theirs.fileno()
-            process = await asyncio.create_subprocess_exec(
-                # SIGKILL: without its worker nobody renews the lease of what it executes.
-                *leashed([*argv, "--socket", str(number)], signal.SIGKILL),
-                stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=[number],
-            )
-        child = cls(process, *await asyncio.open_connection(sock=ours))
+        try:
+            with ExitStack() as failed:
+                ours, theirs = socket.socketpair()
+                failed.callback(ours.close)
+                with theirs:
+                    number = theirs.fileno()
+                    process = await asyncio.create_subprocess_exec(
+                        # SIGKILL: without its worker nobody renews the lease of what it executes.
+                        *leashed([*argv, "--socket", str(number)], signal.SIGKILL),
+                        stdin=asyncio.subprocess.DEVNULL,
+                        pass_fds=[number],
+                    )
+                child = cls(process, *await asyncio.open_connection(sock=ours))
+                failed.pop_all()
+        except OSError as error:  # no memory, no file descriptors, too many processes
+            raise StartError(f"the system starts no process: {error}") from None
         try:
             async with asyncio.timeout(START):
                 if not isinstance(await child.receive(), Ready):
@@ -84,6 +92,7 @@ class ChildProcess:
 
     def send(self, message: Message) -> None:
         """Sends the message; nothing happens if the process has died."""
+        self.is_used = self.is_used or isinstance(message, Execute)
         if not self._writer.is_closing():
             messages.write(self._writer, message)
 
@@ -119,13 +128,17 @@ class Processes:
         self._idle: list[ChildProcess] = []
         self._ends: set[asyncio.Task[None]] = set()
 
-    async def take(self) -> ChildProcess:
-        """Returns a process that executes nothing, once there is a place; raises StartError."""
+    async def take(self, *, unused: bool = False) -> ChildProcess:
+        """Returns a process that executes nothing, once there is a place; raises StartError.
+
+        Args:
+            unused: whether it must be one that has executed nothing before.
+        """
         await self._places.acquire()
         try:
             while self._idle:
                 child = self._idle.pop()
-                if child.is_alive:
+                if child.is_alive and not (unused and child.is_used):
                     if child.ending is not None:
                         child.ending.cancel()
                     return child

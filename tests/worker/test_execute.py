@@ -1,0 +1,168 @@
+"""Runs whose graph can't be opened, or is not executed here: each comes to its end, and harms nobody."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, TypedDict
+
+import pytest
+from langgraph.graph import START, StateGraph
+
+from millstream.cli.embedded import EmbeddedRedis
+from millstream.shared import keys, runs
+from millstream.shared.lifecycle import RunStatus
+from millstream.worker.ending import Ending
+from millstream.worker.execute import Attempt
+from millstream.worker.graph_run import NO_PROCESS, Unsent
+from millstream.worker.graphs import GraphSource
+from millstream.worker.outcome import How
+from worker.lives import TTL, Life, living
+
+MADE: list[str] = []  # what was asked of the factories
+
+
+FAILED: list[str] = []  # nodes that have
+
+
+def merged(old: list[str], new: list[str]) -> list[str]:
+    """Cancels itself once a node has failed."""
+    if FAILED:
+        raise asyncio.CancelledError
+    return [*old, *new]
+
+
+class State(TypedDict):
+    told: Annotated[list[str], merged]
+
+
+def graph() -> Any:
+    """Returns a graph of two nodes at a time: one answers, the other fails."""
+
+    def answers(_: State) -> dict[str, list[str]]:
+        return {"told": ["a"]}
+
+    def fails(_: State) -> dict[str, list[str]]:
+        FAILED.append("fails")
+        raise ValueError("broken")
+
+    builder: Any = StateGraph(State)
+    for node in (answers, fails):
+        builder.add_node(node)
+        builder.add_edge(START, node.__name__)
+    return builder.compile()
+
+
+def factory(config: dict[str, Any]) -> Any:
+    """Raises what it is asked for, by name."""
+    how = config["configurable"].get("how", "")
+    MADE.append(how)
+    errors: dict[str, BaseException] = {
+        "ValueError": ValueError("broken"),
+        "SystemExit": SystemExit(3),
+        "CancelledError": asyncio.CancelledError(),
+        "GeneratorExit": GeneratorExit(),
+    }
+    if how in errors:
+        raise errors[how]
+    return graph()
+
+
+class Elsewhere:
+    """What is executed in another process, and has ended there like this."""
+
+    def __init__(self, ending: Ending, reason: str | None) -> None:
+        self.ending, self.reason = ending, reason
+        self.time_limit = 5.0
+
+    def stop(self, reason: str) -> None:
+        """Is too late."""
+
+    async def run(self) -> Ending:
+        """Returns the end."""
+        return self.ending
+
+    async def close(self) -> Unsent:
+        """Returns that all events were sent."""
+        return Unsent([], 0, 0, refused=False)
+
+
+@pytest.fixture
+async def life(redis_server: EmbeddedRedis) -> AsyncIterator[Life]:
+    MADE.clear()
+    FAILED.clear()
+    url = redis_server.url.rpartition("/")[0] + "/3"
+    sources = [
+        GraphSource("made", factory, None),
+        GraphSource("apart", factory, None, isolated=True),
+        GraphSource("half", graph(), None),
+    ]
+    async with living(url, "made", *sources) as life:
+        yield life
+
+
+async def status(life: Life, run: str) -> RunStatus:
+    """Returns the run's status."""
+    record = await runs.find_run(life.redis, life.thread, run)
+    assert record is not None
+    return record.status
+
+
+@pytest.mark.parametrize("how", ["ValueError", "SystemExit", "CancelledError", "GeneratorExit"])
+async def test_a_factory_that_raises_is_called_once_and_ends_its_run(life: Life, how: str) -> None:
+    run = await life.admit(input={}, place={"how": how})
+    await life.executed(run)
+    assert await status(life, run) == RunStatus.ERROR
+    assert len(MADE) == 1
+
+
+async def test_a_state_whose_reducer_cancels_itself_leaves_the_end_of_its_run(life: Life) -> None:
+    life.graph = "half"
+    run = await life.admit(input={"told": []})
+    await life.executed(run)
+    assert FAILED
+    assert await status(life, run) == RunStatus.ERROR
+
+
+async def test_a_factory_that_may_end_its_process_is_not_called_for_a_cancelled_run(
+    life: Life,
+) -> None:
+    """Its worker died; if it is called to read the state, the next worker dies too, and the next."""
+    run = await life.admit(input={})
+    await life.claim(run)
+    await runs.cancel(life.redis, life.thread, run, action="interrupt", stream_ttl=TTL)
+    await life.executed(run)
+    assert await status(life, run) == RunStatus.INTERRUPTED
+    assert not MADE
+
+
+@pytest.mark.parametrize(("graph_id", "made"), [("apart", 0), ("made", 1)])
+async def test_the_factory_of_an_isolated_graph_is_not_called_in_the_worker(
+    life: Life, graph_id: str, made: int
+) -> None:
+    life.graph = graph_id
+    run = await life.admit(input={})
+    execution = Elsewhere(Ending(how=How.TIMED_OUT), None)
+    claim = await life.claim(run)
+    await Attempt(claim, life.tools, since=time.monotonic(), execution=execution).execute()
+    assert await status(life, run) == RunStatus.TIMEOUT
+    assert len(MADE) == made
+
+
+@pytest.mark.parametrize("reason", ["drain", NO_PROCESS])
+async def test_a_drain_does_not_lose_the_end_of_a_run(life: Life, reason: str) -> None:
+    life.graph = "plain"
+    run = await life.admit(input={})
+    execution = Elsewhere(Ending(how=How.TIMED_OUT), reason)
+    claim = await life.claim(run)
+    await Attempt(claim, life.tools, since=time.monotonic(), execution=execution).execute()
+    assert await status(life, run) == RunStatus.TIMEOUT
+
+
+async def test_a_run_whose_record_can_not_be_read_ends(life: Life) -> None:
+    life.graph = "plain"
+    run = await life.admit(input={})
+    record = keys.run(life.thread, run)
+    await life.redis.hset(record, mapping={"spec": b"\xc1"})  # type: ignore[misc]
+    await life.executed(run)
+    found = await life.redis.hget(record, "status")  # type: ignore[misc]
+    assert found == RunStatus.ERROR.encode()
