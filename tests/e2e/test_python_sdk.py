@@ -4,6 +4,7 @@ import asyncio
 import uuid
 import warnings
 from collections.abc import AsyncIterator
+from functools import partial
 from itertools import combinations
 from typing import Any, cast
 
@@ -204,6 +205,10 @@ async def test_cancel(client: LangGraphClient, thread: str, wait: bool) -> None:
         await client.runs.cancel(thread, run_id)
 
 
+def _note(created: asyncio.Future[str], ids: RunCreateMetadata) -> None:
+    created.set_result(ids["run_id"])
+
+
 @pytest.mark.parametrize("strategy", ["interrupt", "rollback"])
 async def test_of_three_quick_messages_the_newest_is_answered(
     client: LangGraphClient, thread: str, strategy: MultitaskStrategy
@@ -222,7 +227,7 @@ async def test_of_three_quick_messages_the_newest_is_answered(
             config=knobs(tokens=tokens, delay=0.05),
             stream_mode=["values", "messages-tuple"],  # without tokens the model does not wait
             multitask_strategy=strategy,
-            on_run_created=lambda ids, created=created: created.set_result(ids["run_id"]),
+            on_run_created=partial(_note, created),
         )
         following.append(asyncio.create_task(collect(stream)))
         runs.append(await asyncio.wait_for(created, 10))

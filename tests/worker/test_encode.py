@@ -9,7 +9,7 @@ import pathlib
 import uuid
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import httpx
 import numpy as np
@@ -22,7 +22,7 @@ from pydantic import BaseModel
 
 from golden.normalise import parse_sse
 from millstream.worker.encode import encode
-from millstream.worker.failure import error_of, summary, traceback_of
+from millstream.worker.failure import error_of
 
 WHEN = dt.datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=dt.UTC)
 
@@ -334,33 +334,6 @@ class DumpTakesMore:
         return "<takes more>"
 
 
-class Exits:
-    """Ends the process, as far as Python lets it, wherever it is looked at."""
-
-    def model_dump(self) -> Any:
-        raise SystemExit(3)
-
-    def __repr__(self) -> str:
-        return "<exits>"
-
-
-class ExitsWhenAsked(Mapping[str, int]):
-    def __getitem__(self, key: str) -> int:
-        raise KeyboardInterrupt
-
-    def __iter__(self) -> Iterator[str]:
-        raise KeyboardInterrupt
-
-    def __len__(self) -> int:
-        raise KeyboardInterrupt
-
-    def __getattr__(self, name: str) -> Any:
-        raise GeneratorExit
-
-    def __repr__(self) -> str:
-        return "<exits when asked>"
-
-
 class EndlessDump:
     def to_dict(self) -> Any:
         return {"a": EndlessDump(), "b": 1}
@@ -383,8 +356,6 @@ class EndlessDump:
             },
         ),
         (DumpTakesMore(), "<takes more>"),
-        (Exits(), "<exits>"),
-        (ExitsWhenAsked(), "<exits when asked>"),
         (NoRepr, f"{__name__}.NoRepr"),
     ],
     ids=lambda value: type(value).__name__,
@@ -402,34 +373,6 @@ def test_what_can_not_be_opened_is_still_shown(value: Any) -> None:
 
 def test_the_error_of_an_exception() -> None:
     assert error_of(ValueError("a\ud800")) == {"error": "ValueError", "message": "a\ufffd"}
-
-
-class NoNotes(Exception):
-    __notes__ = cast("list[str]", 5)
-
-
-class NoneWithin(ExceptionGroup[Exception]):
-    exceptions = ()
-
-
-class NoTrace(Exception):
-    @property
-    def __traceback__(self) -> Any:  # type: ignore[override]
-        raise SystemExit(3)
-
-
-@pytest.mark.parametrize(
-    "error",
-    [NoNotes(), NoneWithin("a", [ValueError("b")]), NoTrace()],
-    ids=lambda e: type(e).__name__,
-)
-def test_of_an_exception_that_can_not_be_looked_at_the_type_is_told(error: Exception) -> None:
-    kind = type(error).__name__
-    told = error_of(error)
-    assert told["error"] == kind
-    assert kind in told["message"]
-    assert kind in summary(error)
-    assert kind in traceback_of(error)
 
 
 # ── Anything ────────────────────────────────────────────────────────────────────────────────
