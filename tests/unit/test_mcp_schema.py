@@ -1,6 +1,7 @@
 """Schemas of tools: short for models, the same in meaning, and complete where arguments are checked."""
 
 import json
+import time
 from typing import Any, Literal
 
 import jsonschema
@@ -265,3 +266,38 @@ def test_a_result_is_told_by_its_keys() -> None:
         == schema_of(Shape)["properties"].keys()
     )
     assert ToolSchemas({}, {"type": "string"}).output == ANYTHING
+
+
+def nested(levels: int) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for _ in range(levels):
+        value = {"a": value}
+    return value
+
+
+CHOICES = [
+    {"type": "object", "properties": {"a": {"$ref": "#/$defs/T"}}, "required": [name]}
+    for name in ("x", "y")
+]
+
+
+@pytest.mark.parametrize(
+    ("schema", "arguments"),
+    [
+        # Each level has to be looked at twice as often as the one above.
+        ({"t": {"$ref": "#/$defs/T"}}, {"t": nested(100)}),
+        ({"t": {"type": "array", "items": {"type": "integer"}}}, {"t": ["no number"] * 100_000}),
+        ({"t": {"$ref": "#/$defs/Chain"}}, {"t": nested(249)}),
+    ],
+)
+def test_a_check_that_would_take_long_is_left_to_the_graph(
+    schema: dict[str, Any], arguments: dict[str, Any]
+) -> None:
+    chain = {"anyOf": [{"type": "object", "properties": {"a": {"$ref": "#/$defs/Chain"}}}]}
+    defs = {"T": {"anyOf": CHOICES}, "Chain": chain}
+    tool = ToolSchemas({"type": "object", "properties": schema, "$defs": defs}, {})
+    begun = time.process_time()
+    assert tool.checked(arguments) == arguments
+    assert time.process_time() - begun < 5
+    with pytest.raises(InvalidError, match=r"arguments\.t"):
+        tool.checked({"t": 7})  # and the next one is checked again

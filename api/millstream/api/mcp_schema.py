@@ -19,6 +19,8 @@ from millstream.shared.errors import InvalidError
 Schema = dict[str, Any]
 ANYTHING: Final[Schema] = {"type": "object"}
 DEFS: Final = "#/$defs/"
+# Of a schema, that one check applies: some tenths of a second, in which nothing else is served.
+MOST_KEYWORDS: Final = 20_000
 MESSAGE: Final = "Message"  # the definition that takes the place of LangChain's
 FOR_MODELS: Final[Schema] = {
     "type": "object",
@@ -50,12 +52,17 @@ SEVERAL: Final = frozenset({"anyOf", "oneOf", "allOf", "prefixItems"})
 NAMED: Final = frozenset({"properties", "patternProperties", "dependentSchemas", "$defs"})
 
 
+class TooLongError(Exception):
+    """A check has applied as many keywords as one may."""
+
+
 class ToolSchemas:
     """The schemas of a graph, as its tool has them."""
 
     def __init__(self, given: Schema, told: Schema) -> None:
         """Args: the graph's input schema and output schema, as LangGraph makes them."""
         self._given = given
+        self._left = 0  # keywords that the check may still apply
         self.output = _keys(told)
         # A tool's arguments are an object, whatever else a graph may take.
         is_object = _root(given).get("type") == "object"
@@ -70,22 +77,37 @@ class ToolSchemas:
             jsonschema.Draft202012Validator.check_schema(schema)
         except SchemaError:
             return None
-        return jsonschema.Draft202012Validator(schema, registry=Registry())  # which fetches nothing
+        draft = jsonschema.Draft202012Validator
+        counted = {word: self._counted(rule) for word, rule in draft.VALIDATORS.items()}
+        kind = jsonschema.validators.extend(draft, counted)
+        return kind(schema, registry=Registry())  # which fetches nothing
+
+    def _counted(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*given: Any) -> Any:
+            self._left -= 1
+            if self._left < 0:
+                raise TooLongError
+            return rule(*given)
+
+        return counted
 
     def checked(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Returns the arguments, without nulls for what takes no null and may be left out.
+
+        Those that would take too long to check are returned as they are: the graph may still refuse them.
 
         Raises InvalidError, with the argument's name, for arguments that the graph does not take.
         """
         if self._validator is None:
             return arguments
         required = _root(self._given).get("required", ())
+        self._left = MOST_KEYWORDS
         try:
             wrong = {next(iter(error.absolute_path), "") for error in self._errors(arguments)}
             nulls = {name for name in wrong if arguments.get(name, "") is None} - {*required}
             told = {name: value for name, value in arguments.items() if name not in nulls}
             error = best_match(self._errors(told)) if wrong else None
-        except Unresolvable:
+        except (Unresolvable, TooLongError, RecursionError):
             return arguments
         if error is not None:
             at = ".".join(["arguments", *map(str, error.absolute_path)])
