@@ -6,7 +6,6 @@ socket closes, and on Linux the kernel sends SIGKILL.
 
 import argparse
 import asyncio
-import contextlib
 import logging
 import os
 import signal
@@ -36,7 +35,6 @@ def main() -> None:
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--socket", type=int, required=True)
     arguments = parser.parse_args()
-    _die_before_others()
     try:
         registry = graphs.load(arguments.config)
         settings = Settings.from_env()
@@ -48,12 +46,6 @@ def main() -> None:
     except SettingError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(1)
-
-
-def _die_before_others() -> None:
-    """When memory runs out, the kernel is to end this process and not its worker."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 async def _serve(

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import math
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeVar
 
@@ -55,9 +54,9 @@ class ProcessRun:
 
     @property
     def time_limit(self) -> float:
-        """Seconds in which `run` has ended: none, as it may wait long for a place, and nothing that it
-        executes can hold up this process."""
-        return math.inf
+        """Seconds in which `run` has ended, unless the event loop is held up: as long as the graph may
+        take, and as long again for a process to be free."""
+        return 2 * self._job_timeout
 
     def __repr__(self) -> str:
         spec = self.claim.spec
