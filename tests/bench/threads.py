@@ -4,7 +4,6 @@ The ratio of the two says whether a search stays as fast as it was when the thre
 """
 
 import asyncio
-import contextlib
 import random
 import statistics
 import tempfile
@@ -42,19 +41,16 @@ async def make(url: str, number: int, first: int) -> None:
     """Makes threads: some 20 a user, of three graphs, one in a hundred interrupted."""
     redis = connect(url)
     dice = random.Random(first)
-    with contextlib.suppress(Exception):
-        await redis.script_load(SCRIPT.source)
     try:
         for start in range(first, number, TOGETHER):
-            pipe = redis.pipeline(transaction=False)
+            calls = []
             for n in range(start, min(number, start + TOGETHER)):
                 user = "u7" if n < 20 else f"u{dice.randrange(100, 100 + number // 20)}"
                 fields = new_thread_fields({"user": user, "graph_id": f"g{n % 3}", "n": n})
                 if n % 100 == 0:
                     fields |= {"status": "interrupted", "settled": "interrupted"}
-                keys, words = arguments(str(uuid.uuid4()), "t", fields)
-                pipe.evalsha(SCRIPT.sha, len(keys), *keys, *words)
-            await pipe.execute()
+                calls.append(arguments(str(uuid.uuid4()), "t", fields))
+            await SCRIPT.many(redis, calls)
     finally:
         await redis.aclose()
 

@@ -13,7 +13,7 @@ from millstream.shared.redis import Client
 from millstream.shared.runs import Submission
 from millstream.shared.scripts import Batch, Claim
 from millstream.shared.scripts.renew import SCRIPT as RENEW
-from millstream.shared.scripts.renew import call
+from millstream.shared.scripts.renew import arguments
 from millstream.shared.threads import new_thread_fields
 from millstream.shared.wire import PROTOCOL, GraphInfo, RunKwargs, RunSpec
 
@@ -129,7 +129,7 @@ async def write(redis: Client, claim: Claim, number: int, *words: str | bytes) -
 
 
 async def renew(redis: Client, claim: Claim, lease_ms: int = LEASE_MS) -> str:
-    reply = await redis.eval(RENEW.source, *call(claim, lease_ms))  # type: ignore[misc, arg-type]
+    reply = await RENEW(redis, **arguments(claim, lease_ms))
     return str(reply.decode())
 
 

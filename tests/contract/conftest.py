@@ -48,8 +48,8 @@ def replies(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     heard: list[Any] = []
     call = Script.__call__
 
-    async def listen(self: Script, *args: Any) -> Any:
-        heard.append(await call(self, *args))
+    async def listen(self: Script, redis: Client, /, **given: Any) -> Any:
+        heard.append(await call(self, redis, **given))
         return heard[-1]
 
     monkeypatch.setattr(Script, "__call__", listen)

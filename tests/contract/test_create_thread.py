@@ -64,8 +64,8 @@ async def test_a_missing_thread_is_not_found(any_redis: Client) -> None:
 async def test_a_creation_sent_again_after_a_lost_reply_is_the_same(any_redis: Client) -> None:
     thread = new_id()
     fields = new_thread_fields({"a": 1})
-    assert await SCRIPT(any_redis, *arguments(thread, "t1", fields)) == 1
+    assert await SCRIPT(any_redis, **arguments(thread, "t1", fields)) == 1
     before = await dump(any_redis)
-    assert await SCRIPT(any_redis, *arguments(thread, "t1", fields)) == 1
-    assert await SCRIPT(any_redis, *arguments(thread, "t2", fields)) == 0
+    assert await SCRIPT(any_redis, **arguments(thread, "t1", fields)) == 1
+    assert await SCRIPT(any_redis, **arguments(thread, "t2", fields)) == 0
     assert await dump(any_redis) == before

@@ -169,10 +169,10 @@ async def test_an_update_sent_again_after_a_lost_reply_is_the_same(
     call = Script.__call__
     states = []
 
-    async def twice(self: Script, *args: Any) -> Any:
-        await call(self, *args)
+    async def twice(self: Script, redis: Client, /, **given: Any) -> Any:
+        await call(self, redis, **given)
         states.append(await dump(any_redis))
-        again = await call(self, *args)
+        again = await call(self, redis, **given)
         states.append(await dump(any_redis))
         return again
 

@@ -134,11 +134,11 @@ async def test_what_can_not_be_patched(any_redis: Client) -> None:
 async def test_a_patch_sent_again_after_a_lost_reply_is_the_same(any_redis: Client) -> None:
     thread = await a_thread(any_redis, {"a": 1})
     words = arguments(thread, "t1", b'{"a":1}', had_run=False, fields={"metadata": "{}"})
-    assert await SCRIPT(any_redis, *words) == b"patched"
+    assert await SCRIPT(any_redis, **words) == b"patched"
     before = await dump(any_redis)
-    assert await SCRIPT(any_redis, *words) == b"patched"
+    assert await SCRIPT(any_redis, **words) == b"patched"
     words = arguments(thread, "t2", b'{"a":1}', had_run=False, fields={"metadata": "{}"})
-    assert await SCRIPT(any_redis, *words) == b"changed"
+    assert await SCRIPT(any_redis, **words) == b"changed"
     assert await dump(any_redis) == before
     await threads.retire_thread(any_redis, thread)
 

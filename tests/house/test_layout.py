@@ -68,44 +68,6 @@ def test_every_public_function_says_what_it_does() -> None:
     assert not silent, silent
 
 
-PARTS = {  # brought in by scripts, with their keys
-    "admission.lua",
-    "copy_family.lua",
-    "displacement.lua",
-    "ending.lua",
-    "expiry.lua",
-    "forget_cron.lua",
-    "forget_runs.lua",
-    "note_cancel.lua",
-    "outbox.lua",
-    "held.lua",
-    "thread_index.lua",
-    "release.lua",
-    "same_namespaces.lua",
-    "ticket.lua",
-    "turn.lua",
-    "words.lua",
-}
-
-
-def test_each_script_has_its_function_and_its_promise() -> None:
-    folder = ROOT / "shared/millstream/shared/scripts"
-    for script in folder.glob("*.lua"):
-        if script.name in PARTS:
-            continue
-        text = script.read_text()
-        assert text.startswith("--[["), script.name
-        for part in ("KEYS[1]", "Returns"):
-            assert part in text.partition("]]")[0] + text, script.name
-        assert script.with_suffix(".py").exists(), script.name
-
-
-def test_no_script_builds_a_key() -> None:
-    for script in (ROOT / "shared/millstream/shared/scripts").glob("*.lua"):
-        body = script.read_text().split("]]\n", 1)[-1]
-        assert "ms:" not in body, script.name
-
-
 def test_no_path_of_a_machine_is_written_down() -> None:
     home = re.compile(r"(?<![\w.-])/(?:home|Users|root|work)/\w")
     found = [

@@ -32,8 +32,9 @@ def test_the_wheel_holds_all_three_roots_and_nothing_else(wheel: zipfile.ZipFile
 
 def test_the_wheel_holds_every_script_and_the_marks_of_types(wheel: zipfile.ZipFile) -> None:
     names = wheel.namelist()
-    for script in (ROOT / "shared/millstream/shared/scripts").glob("*.lua"):
-        assert f"millstream/shared/scripts/{script.name}" in names
+    folder = ROOT / "shared/millstream/shared"
+    for script in folder.glob("scripts/**/*.lua"):
+        assert f"millstream/shared/{script.relative_to(folder).as_posix()}" in names
     for part in ("api", "worker", "shared"):
         assert f"millstream/{part}/py.typed" in names
 

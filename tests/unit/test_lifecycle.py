@@ -64,5 +64,5 @@ def test_the_edges_of_a_cause_are_its_cells_in_plain_words(cause: Cause) -> None
 
 
 def test_a_lapsed_run_can_be_claimed_as_the_claim_script_takes_for_granted() -> None:
-    [claimed_from, _], [_, lapsed_to] = edges(Cause.CLAIMED), edges(Cause.LAPSED)
-    assert lapsed_to == claimed_from
+    claimed_from, claimed_to = edges(Cause.CLAIMED)
+    assert edges(Cause.LAPSED) == [claimed_to, claimed_from]

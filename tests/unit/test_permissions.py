@@ -31,7 +31,7 @@ def test_every_command_of_every_script_is_tried() -> None:
     folder = Path(scripts.__file__).parent
     used = {
         name
-        for script in folder.glob("*.lua")
+        for script in folder.rglob("*.lua")
         for first in re.findall(r"redis\.p?call\(([^,)]*)", script.read_text())
         for name in re.findall(r"'([A-Z.]+)'", first)
     }

@@ -213,7 +213,7 @@ def unfiled() -> str:
 
 
 def threads_index() -> list[str]:
-    """Returns the keys that `thread_index.lua` takes, in its order: they end the KEYS of a script."""
+    """Returns the keys by which threads are found: see scripts/thread_index.py."""
     orders = ("thread_id", "created_at", "updated_at", "state_updated_at")
     return [*map(threads_by, orders), *map(threads_of, ThreadStatus)]
 

@@ -44,15 +44,17 @@ async def repair_runs(redis: Client, *, lease_ms: int, stream_ttl: int) -> Count
         done["dropped"] = await redis.srem(keys.live(), *junk)  # type: ignore[misc]
     for job, queue in await _suspects(redis, [job for job in found.values() if job is not None]):
         thread_id, run_id = keys.parse_job_id(job)
-        word = await scripts.repair_run(redis, job, queue, lease_ms=lease_ms, stream_ttl=stream_ttl)
-        if word == "cancel":
+        of_run = await scripts.repair_run(
+            redis, job, queue, lease_ms=lease_ms, stream_ttl=stream_ttl
+        )
+        if of_run == "cancel":
             await runs.cancel(redis, thread_id, run_id, action="interrupt", stream_ttl=stream_ttl)
-            word = "cancelled"
-        if word != "fine":
-            done[word] += 1
-        word = await scripts.repair_thread(redis, thread_id)
-        if word != "fine":
-            done[word] += 1
+            done["cancelled"] += 1
+        elif of_run != "fine":
+            done[of_run] += 1
+        of_thread = await scripts.repair_thread(redis, thread_id)
+        if of_thread != "fine":
+            done[of_thread] += 1
     return done
 
 

@@ -11,12 +11,10 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, Literal
 
-from redis.exceptions import NoScriptError
-
 from millstream.shared import keys
 from millstream.shared.redis import Trouble, connect_sync
 from millstream.shared.scripts import Claim
-from millstream.shared.scripts.renew import SCRIPT, call
+from millstream.shared.scripts.renew import renew_all
 from millstream.worker.presence import Presence
 
 log = logging.getLogger(__name__)
@@ -129,27 +127,15 @@ class Heartbeat:
         if not held:
             return
         asked = time.monotonic()
-        commands = [call(claim, int(self._lease * 1000)) for claim, _ in held]
-        try:
-            replies = self._send("EVALSHA", SCRIPT.sha, commands)
-        except NoScriptError:
-            replies = self._send("EVAL", SCRIPT.source, commands)
+        renewals = renew_all(self._redis, [claim for claim, _ in held], int(self._lease * 1000))
         self._presence.heard()
-        for (claim, hear), reply in zip(held, replies, strict=True):
-            word = reply.decode()
+        for (claim, hear), word in zip(held, renewals, strict=True):
             if word != "lost":
                 with self._lock:
                     if claim.job in self._renewed:
                         self._renewed[claim.job] = asked
             if word != "held":
                 hear(word)
-
-    def _send(self, name: str, script: str, commands: list[tuple[str | int, ...]]) -> list[bytes]:
-        pipe = self._redis.pipeline(transaction=False)
-        for words in commands:
-            pipe.execute_command(name, script, *words)  # type: ignore[no-untyped-call]
-        replies: list[bytes] = pipe.execute()
-        return replies
 
     def _give_up_lapsed(self) -> None:
         """Tells of the leases that nobody could renew in time."""

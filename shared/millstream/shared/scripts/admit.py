@@ -1,6 +1,6 @@
 """Admit a run: see admit.lua."""
 
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -12,9 +12,11 @@ from millstream.shared.multitask import WHEN_BUSY, Strategy
 from millstream.shared.redis import Client
 from millstream.shared.scripts.finish import DELIVERY_TTL
 from millstream.shared.scripts.script import Script, pairs
+from millstream.shared.scripts.thread_index import thread_index
 from millstream.shared.wire import RunSpec, pack
 
 SCRIPT = Script("admit")
+Reply = Literal["admitted", "missing", "busy", "changed", "full"]
 MOST_ENDED: Final = 100  # displaced runs that one script ends, so that it holds nobody up
 
 
@@ -25,57 +27,52 @@ def arguments(
     max_live: int,
     stream_ttl: int,
     answers: bytes | None = None,
-) -> tuple[list[str], list[Any]]:
-    """Returns the keys and words of one admission; see `admit`."""
+) -> dict[str, Any]:
+    """Returns what parts/admission.lua takes for one admission; see `admit`."""
     thread, run = spec.thread_id, spec.run_id
-    job = keys.job_id(thread, run)
     created = new_thread or {}
     if spec.temporary:  # nobody looks for a thread that goes with its run: it is not listed
         created = {name: word for name, word in created.items() if name not in FILED}
-    return (
-        [
-            keys.thread(thread),
-            keys.runs(thread),
-            keys.waiting(thread),
-            keys.run(thread, run),
-            keys.queue(spec.queue),
-            keys.wake(spec.queue),
-            keys.live(),
-            keys.expiring(),
-            keys.deferred(thread),
-            keys.turns(thread),
-            keys.undone(thread),
-            keys.garbage(),
-            keys.deliveries(),
-            *keys.threads_index(),
-        ],
-        [
-            job,
-            run,
-            pack(spec),
-            RunStatus.PENDING,
-            WHEN_BUSY[Strategy(spec.strategy)],
-            delay_ms,
-            "refuse" if new_thread is None else "create",
-            spec.graph_id,
-            spec.assistant_id,
-            keys.ticket(thread, run, spec.queue),
-            spec.protocol,
-            max_live,
-            spec.queue,
-            named_by(spec.graph_id, spec.assistant_id),
-            _webhook(spec),
-            answers or "",
-            "1" if spec.temporary else "",
-            follow(RunStatus.PENDING, Cause.CANCELLED) or "",
-            RunStatus.RUNNING,
-            ThreadStatus.BUSY,
-            stream_ttl,
-            DELIVERY_TTL,
-            MOST_ENDED,
-            *pairs(created),
-        ],
-    )
+    return {
+        "thread": keys.thread(thread),
+        "runs": keys.runs(thread),
+        "waiting": keys.waiting(thread),
+        "run": keys.run(thread, run),
+        "queue": keys.queue(spec.queue),
+        "wake": keys.wake(spec.queue),
+        "live": keys.live(),
+        "expiring": keys.expiring(),
+        "deferred": keys.deferred(thread),
+        "turns": keys.turns(thread),
+        "undone": keys.undone(thread),
+        "garbage": keys.garbage(),
+        "deliveries": keys.deliveries(),
+        "job": keys.job_id(thread, run),
+        "run_id": run,
+        "spec": pack(spec),
+        "pending": RunStatus.PENDING,
+        "when_busy": WHEN_BUSY[Strategy(spec.strategy)],
+        "delay": delay_ms,
+        "missing": "refuse" if new_thread is None else "create",
+        "graph_id": spec.graph_id,
+        "assistant_id": spec.assistant_id,
+        "ticket": keys.ticket(thread, run, spec.queue),
+        "protocol": spec.protocol,
+        "max_live": max_live,
+        "queue_name": spec.queue,
+        "named": named_by(spec.graph_id, spec.assistant_id),
+        "webhook": _webhook(spec),
+        "answers": answers or "",
+        "temporary": "1" if spec.temporary else "",
+        "cancelled": follow(RunStatus.PENDING, Cause.CANCELLED) or "",
+        "running": RunStatus.RUNNING,
+        "busy": ThreadStatus.BUSY,
+        "events_ttl": stream_ttl,
+        "delivery_ttl": DELIVERY_TTL,
+        "most_ended": MOST_ENDED,
+        "new_thread": pairs(created),
+        **thread_index(),
+    }
 
 
 class _Told(msgspec.Struct):
@@ -121,18 +118,19 @@ async def admit(
         OverloadedError: `max_live` runs are alive.
     """
     reply = await SCRIPT(
-        redis, *arguments(spec, delay_ms, new_thread, max_live, stream_ttl, answers)
+        redis, **arguments(spec, delay_ms, new_thread, max_live, stream_ttl, answers)
     )
-    if reply[0] == b"missing":
+    word: Reply = reply[0].decode()
+    if word == "missing":
         raise NotFoundError("Thread or assistant not found.")
-    if reply[0] == b"busy":
+    if word == "busy":
         raise ConflictError(
             "Thread is already running a task. Wait for it to finish or choose a different "
             "multitask strategy."
         )
-    if reply[0] == b"changed":
+    if word == "changed":
         raise ConflictError("The thread does not wait for these answers any more.")
-    if reply[0] == b"full":
+    if word == "full":
         raise OverloadedError(
             f"{max_live} runs are waiting or running already, and that is the most "
             "(QUEUE_MAX_DEPTH). Try again later.",

@@ -1,30 +1,30 @@
 --[[
-  Append events to the stream of a run, if its lease is still ours.
+  Append events to the stream of a run, if the caller's lease still holds.
 
-  KEYS[1]  run     hash
-  KEYS[2]  events  stream, and the name of its doorbell
-  ARGV[1]  fence
-  ARGV[2]  running   the status of a run that somebody holds
-  ARGV[3]  most      entries kept, about
-  ARGV[4]  batch     fence and number, which rises: a batch that comes again, or late, changes nothing
-  ARGV[5]  after     the index of the newest event that the caller knows of: a Redis that came back without
-                     its latest events gives none of their ids again, or who has seen them missed the new
-  ARGV[6…] event name, JSON data, event name, …
+  KEY  run         hash
+  KEY  events      stream, and the name of its doorbell
+  ARG  fence
+  ARG  running     the status of a run that a worker holds
+  ARG  max_events  entries kept, about
+  ARG  batch       fence and number, which rises: a batch that comes again, or late, changes nothing
+  ARG  after       the index of the newest event that the caller knows of: a Redis that came back without its latest
+                   events gives none of their ids again, or a client that has seen them would miss the new
+  ARGS words       event name, JSON data, event name, …
 
   Returns the index of the run's newest event (turn.lua), or nil when the caller has been fenced off and
   nothing was written.
 ]]
-local run = redis.call('HMGET', KEYS[1], 'fence', 'status', 'batch', 'turn', 'index')
-if run[1] ~= ARGV[1] or run[2] ~= ARGV[2] then return false end
-local index = tonumber(run[5] or 0)
-local fence, number = (run[3] or ''):match('^(%d+):(%d+)$')
-if fence == ARGV[1] and tonumber(ARGV[4]:match('%d+$')) <= tonumber(number) then return index end
-index = math.max(index, tonumber(ARGV[5]))
-redis.call('HSET', KEYS[1], 'batch', ARGV[4], 'index', index + (#ARGV - 5) / 2)
-for i = 6, #ARGV, 2 do
+local current, status, last_batch, turn, index =
+  unpack(redis.call('HMGET', run, 'fence', 'status', 'batch', 'turn', 'index'))
+if current ~= fence or status ~= running then return false end
+index = tonumber(index or 0)
+local batch_fence, number = (last_batch or ''):match('^(%d+):(%d+)$')
+if batch_fence == fence and tonumber(batch:match('%d+$')) <= tonumber(number) then return index end
+index = math.max(index, tonumber(after))
+redis.call('HSET', run, 'batch', batch, 'index', index + #words / 2)
+for i = 1, #words, 2 do
   index = index + 1
-  local id = string.format('%s-%d', run[4], index)
-  redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[3], id, ARGV[i], ARGV[i + 1])
+  redis.call('XADD', events, 'MAXLEN', '~', max_events, string.format('%s-%d', turn, index), words[i], words[i + 1])
 end
-redis.call('PUBLISH', KEYS[2], '')
+redis.call('PUBLISH', events, '')
 return index

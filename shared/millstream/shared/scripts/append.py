@@ -1,9 +1,7 @@
 """Append events under a fence: see append.lua. The flusher sends many runs in one round trip."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
-
-from redis.exceptions import NoScriptError
+from typing import NamedTuple
 
 from millstream.shared import keys
 from millstream.shared.lifecycle import RunStatus
@@ -37,36 +35,19 @@ async def append(
 
     Returns for each run the index of its newest event; None means that its lease is lost.
     """
-    commands: list[tuple[Any, ...]] = []
-    for claim, number, words, after in batches:
-        thread, run = claim.spec.thread_id, claim.spec.run_id
-        commands.append(
-            (
-                2,
-                keys.run(thread, run),
-                keys.events(thread, run),
-                claim.fence,
-                RunStatus.RUNNING.value,
-                max_events,
-                f"{claim.fence}:{number}",
-                after,
-                *words,
-            )
-        )
-    try:
-        return await _send(redis, commands)
-    except NoScriptError:
-        # With its source: a failover may lie between loading it and sending its hash again.
-        return await _send(redis, commands, source=True)
-
-
-async def _send(
-    redis: Client, commands: list[tuple[Any, ...]], *, source: bool = False
-) -> list[Any]:
-    name, script = ("EVAL", SCRIPT.source) if source else ("EVALSHA", SCRIPT.sha)
-    if len(commands) == 1:
-        return [await redis.execute_command(name, script, *commands[0])]  # type: ignore[no-untyped-call]
-    pipe = redis.pipeline(transaction=False)
-    for command in commands:
-        pipe.execute_command(name, script, *command)
-    return await pipe.execute()
+    return await SCRIPT.many(
+        redis,
+        [
+            {
+                "run": keys.run(claim.spec.thread_id, claim.spec.run_id),
+                "events": keys.events(claim.spec.thread_id, claim.spec.run_id),
+                "fence": claim.fence,
+                "running": RunStatus.RUNNING,
+                "max_events": max_events,
+                "batch": f"{claim.fence}:{number}",
+                "after": after,
+                "words": words,
+            }
+            for claim, number, words, after in batches
+        ],
+    )

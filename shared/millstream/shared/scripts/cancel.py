@@ -27,6 +27,12 @@ async def cancel(
     job = keys.job_id(thread_id, run_id)
     seen = "" if joined is None else joined
     status = await SCRIPT(
-        redis, [keys.run(thread_id, run_id)], [job, action, seen, reason, *CANCELLABLE]
+        redis,
+        run=keys.run(thread_id, run_id),
+        job=job,
+        action=action,
+        joined=seen,
+        reason=reason,
+        cancellable=CANCELLABLE,
     )
     return RunStatus(status.decode()) if status else None

@@ -9,4 +9,10 @@ SCRIPT = Script("choose_version")
 
 async def choose_version(redis: Client, assistant_id: str, version: int) -> bool:
     """Makes it the current one; returns False, with nothing changed, if it is not there."""
-    return bool(await SCRIPT(redis, [keys.assistant(assistant_id)], [version]))
+    return bool(
+        await SCRIPT(
+            redis,
+            assistant=keys.assistant(assistant_id),
+            version=version,
+        )
+    )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import msgspec
 
@@ -9,9 +10,11 @@ from millstream.shared import keys
 from millstream.shared.lifecycle import Cause, ThreadStatus, edges
 from millstream.shared.redis import Client
 from millstream.shared.scripts.script import Script
+from millstream.shared.scripts.thread_index import thread_index
 from millstream.shared.wire import PROTOCOL, RunSpec, unpack_spec
 
 SCRIPT = Script("claim")
+Reply = Literal["claimed", "early", "unserved", "waits", "gone"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,36 +66,34 @@ async def claim(
             Redis was away, and nobody could renew.
     """
     thread, run = keys.parse_job_id(job)
+    pending, running = edges(Cause.CLAIMED)
     reply = await SCRIPT(
         redis,
-        [
-            keys.queue(queue),
-            keys.run(thread, run),
-            keys.thread(thread),
-            keys.waiting(thread),
-            keys.events(thread, run),
-            keys.turns(thread),
-            keys.deferred(thread),
-            *keys.threads_index(),
-        ],
-        [
-            job,
-            run,
-            control,
-            lease_ms,
-            max_attempts,
-            events_ttl,
-            ThreadStatus.BUSY,
-            keys.ticket(thread, run, queue),
-            *edges(Cause.CLAIMED),
-            *edges(Cause.LAPSED),
-            token,
-            PROTOCOL,
-            spare_ms,
-            *graphs,
-        ],
+        queue=keys.queue(queue),
+        run=keys.run(thread, run),
+        thread=keys.thread(thread),
+        waiting=keys.waiting(thread),
+        events=keys.events(thread, run),
+        turns=keys.turns(thread),
+        deferred=keys.deferred(thread),
+        job=job,
+        run_id=run,
+        control=control,
+        lease=lease_ms,
+        max_attempts=max_attempts,
+        events_ttl=events_ttl,
+        busy=ThreadStatus.BUSY,
+        ticket=keys.ticket(thread, run, queue),
+        pending=pending,
+        running=running,
+        token=token,
+        protocol=PROTOCOL,
+        spare=spare_ms,
+        graphs=graphs,
+        **thread_index(),
     )
-    if reply[0] != b"claimed":
+    word: Reply = reply[0].decode()
+    if word != "claimed":
         return None
     return Claim(
         spec=_spec(reply[3], thread, run, queue),

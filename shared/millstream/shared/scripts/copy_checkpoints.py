@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from millstream.shared import keys
 from millstream.shared.errors import FencedError
-from millstream.shared.lifecycle import RunStatus
 from millstream.shared.redis import Client
 from millstream.shared.scripts.claim import Claim
 from millstream.shared.scripts.place import FENCED, OTHER_NAMESPACES, families, guard
@@ -27,20 +26,18 @@ async def copy_checkpoints(
     Raises:
         FencedError: the lease is another's, or the run has ended.
     """
-    run, fence = guard(target_id, claim)
     pairs = zip(families(source_id, namespaces), families(target_id, namespaces), strict=True)
     copied = await SCRIPT(
         redis,
-        [
-            keys.checkpoint_namespaces(source_id),
-            keys.checkpoint_namespaces(target_id),
-            keys.checkpoint_runs(source_id),
-            keys.checkpoint_runs(target_id),
-            keys.ran(),
-            run,
-            *(key for pair in pairs for key in pair),
-        ],
-        [fence, RunStatus.RUNNING, target_id, *namespaces],
+        namespaces=keys.checkpoint_namespaces(source_id),
+        target_namespaces=keys.checkpoint_namespaces(target_id),
+        checkpoint_runs=keys.checkpoint_runs(source_id),
+        target_checkpoint_runs=keys.checkpoint_runs(target_id),
+        ran=keys.ran(),
+        families=[key for pair in pairs for key in pair],
+        thread_id=target_id,
+        namespace_names=namespaces,
+        **guard(target_id, claim),
     )
     if copied == FENCED:
         raise FencedError("a copy was refused: another worker holds the run, or it has ended")

@@ -12,5 +12,11 @@ async def create_assistant(redis: Client, assistant: Assistant) -> bool:
     """Writes the first version; returns False, with nothing changed, if the id is taken."""
     name = assistant.assistant_id
     return bool(
-        await SCRIPT(redis, [keys.assistant(name), keys.assistants()], [name, pack(assistant)])
+        await SCRIPT(
+            redis,
+            assistant=keys.assistant(name),
+            assistants=keys.assistants(),
+            assistant_id=name,
+            packed=pack(assistant),
+        )
     )

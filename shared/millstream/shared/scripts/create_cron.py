@@ -10,6 +10,7 @@ from millstream.shared.wire import Cron, pack
 
 SCRIPT = Script("create_cron")
 NEVER: Final = "+inf"
+NO_THREAD: Final = "none"  # the thread of a cron without one: it is never there
 
 
 def when_due(due_ms: int | None) -> int | str:
@@ -25,14 +26,18 @@ async def create_cron(
     `payload` is JSON, `request` a packed `wire.RunRequest`. Raises NotFoundError if its thread is
     not there.
     """
-    of_thread: list[str] = []
-    if cron.thread_id is not None:
-        of_thread = [keys.thread(cron.thread_id), keys.crons_of(cron.thread_id)]
+    thread = cron.thread_id or NO_THREAD
     fields: dict[str, Any] = {"cron": pack(cron), "payload": payload, "request": request}
     created = await SCRIPT(
         redis,
-        [keys.cron(cron.cron_id), keys.crons(), *of_thread],
-        [cron.cron_id, when_due(due_ms), *pairs(fields)],
+        cron=keys.cron(cron.cron_id),
+        crons=keys.crons(),
+        thread=keys.thread(thread),
+        crons_of_thread=keys.crons_of(thread),
+        cron_id=cron.cron_id,
+        due=when_due(due_ms),
+        on_thread="" if cron.thread_id is None else "1",
+        fields=pairs(fields),
     )
     if not created:
         raise NotFoundError("Thread or assistant not found.")

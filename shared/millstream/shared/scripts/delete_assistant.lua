@@ -1,11 +1,11 @@
 --[[
   Delete an assistant with all its versions.
 
-  KEYS[1]  assistant   hash
-  KEYS[2]  assistants  sorted set
-  ARGV[1]  assistant id
+  KEY  assistant     hash
+  KEY  assistants    sorted set
+  ARG  assistant_id
 
   Returns 1, or 0 when there was none.
 ]]
-redis.call('ZREM', KEYS[2], ARGV[1])
-return redis.call('DEL', KEYS[1])
+redis.call('ZREM', assistants, assistant_id)
+return redis.call('DEL', assistant)

@@ -10,5 +10,10 @@ SCRIPT = Script("delete_assistant")
 async def delete_assistant(redis: Client, assistant_id: str) -> bool:
     """Deletes all its versions; returns False if there was none."""
     return bool(
-        await SCRIPT(redis, [keys.assistant(assistant_id), keys.assistants()], [assistant_id])
+        await SCRIPT(
+            redis,
+            assistant=keys.assistant(assistant_id),
+            assistants=keys.assistants(),
+            assistant_id=assistant_id,
+        )
     )

@@ -4,6 +4,7 @@ from typing import Literal
 
 from millstream.shared import keys
 from millstream.shared.redis import Client
+from millstream.shared.scripts.create_cron import NO_THREAD
 from millstream.shared.scripts.script import Script
 
 SCRIPT = Script("delete_cron")
@@ -13,10 +14,14 @@ async def delete_cron(
     redis: Client, cron_id: str, thread_id: str | None, when: Literal["now", "stray"] = "now"
 ) -> bool:
     """Deletes the cron; False if it was not there. `when` says under which condition."""
-    thread = thread_id or "none"  # of no thread: the keys of one that is never there
+    thread = thread_id or NO_THREAD
     reply = await SCRIPT(
         redis,
-        [keys.cron(cron_id), keys.crons(), keys.crons_of(thread), keys.thread(thread)],
-        [cron_id, when],
+        cron=keys.cron(cron_id),
+        crons=keys.crons(),
+        crons_of_thread=keys.crons_of(thread),
+        thread=keys.thread(thread),
+        cron_id=cron_id,
+        when=when,
     )
     return bool(reply)

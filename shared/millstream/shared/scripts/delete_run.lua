@@ -1,24 +1,24 @@
 --[[
-  Delete an ended run: its record, its stream, its place in the thread's list. Who follows it, and has
-  not read its end yet, is told its status by the doorbell.
+  Delete an ended run: its record, its stream, its place in the thread's list. A client that
+  follows it, and has not read its end yet, gets its status by the doorbell.
 
-  KEYS[1]  run     hash
-  KEYS[2]  events  stream, and the name of its doorbell
-  KEYS[3]  runs    sorted set
-  KEYS[4]  turns   sorted set
-  ARGV[1]  run id
-  ARGV[2…] statuses in which a run has ended
+  KEY  run             hash
+  KEY  events          stream, and the name of its doorbell
+  KEY  runs            sorted set
+  KEY  turns           sorted set
+  ARG  run_id
+  ARGS ended_statuses  statuses in which a run has ended
 
   Returns 'deleted', 'missing', or the status of a run that has not ended.
 ]]
-local status = redis.call('HGET', KEYS[1], 'status')
+local status = redis.call('HGET', run, 'status')
 if not status then return 'missing' end
-for i = 2, #ARGV do
-  if status == ARGV[i] then
-    redis.call('UNLINK', KEYS[1], KEYS[2])
-    redis.call('PUBLISH', KEYS[2], status)
-    redis.call('ZREM', KEYS[3], ARGV[1])
-    redis.call('ZREM', KEYS[4], ARGV[1])
+for _, ended in ipairs(ended_statuses) do
+  if status == ended then
+    redis.call('UNLINK', run, events)
+    redis.call('PUBLISH', events, status)
+    redis.call('ZREM', runs, run_id)
+    redis.call('ZREM', turns, run_id)
     return 'deleted'
   end
 end

@@ -1,23 +1,26 @@
 """Delete an ended run: see delete_run.lua."""
 
+from typing import Literal, cast
+
 from millstream.shared import keys
-from millstream.shared.lifecycle import TERMINAL
+from millstream.shared.lifecycle import TERMINAL, RunStatus
 from millstream.shared.redis import Client
 from millstream.shared.scripts.script import Script
 
 SCRIPT = Script("delete_run")
+Reply = Literal["deleted", "missing"] | RunStatus
 
 
-async def delete_run(redis: Client, thread_id: str, run_id: str) -> str:
+async def delete_run(redis: Client, thread_id: str, run_id: str) -> Reply:
     """Returns 'deleted', 'missing', or the status of a run that has not ended and so stays."""
     reply = await SCRIPT(
         redis,
-        [
-            keys.run(thread_id, run_id),
-            keys.events(thread_id, run_id),
-            keys.runs(thread_id),
-            keys.turns(thread_id),
-        ],
-        [run_id, *sorted(TERMINAL)],
+        run=keys.run(thread_id, run_id),
+        events=keys.events(thread_id, run_id),
+        runs=keys.runs(thread_id),
+        turns=keys.turns(thread_id),
+        run_id=run_id,
+        ended_statuses=sorted(TERMINAL),
     )
-    return str(reply.decode())
+    word = reply.decode()
+    return cast("Reply", word) if word in ("deleted", "missing") else RunStatus(word)

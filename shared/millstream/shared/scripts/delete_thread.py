@@ -24,28 +24,25 @@ async def delete_thread(
     runs = [key(thread_id, run_id) for run_id in run_ids for key in (keys.run, keys.events)]
     reply = await SCRIPT(
         redis,
-        [
-            keys.thread(thread_id),
-            keys.waiting(thread_id),
-            keys.retired(),
-            keys.ran(),
-            keys.checkpoint_runs(thread_id),
-            keys.expiring(),
-            keys.garbage(),
-            keys.crons(),
-            keys.turns(thread_id),
-            *runs,
+        thread=keys.thread(thread_id),
+        waiting=keys.waiting(thread_id),
+        retired=keys.retired(),
+        ran=keys.ran(),
+        checkpoint_runs=keys.checkpoint_runs(thread_id),
+        expiring=keys.expiring(),
+        garbage=keys.garbage(),
+        crons=keys.crons(),
+        turns=keys.turns(thread_id),
+        runs_and_events=runs,
+        others=[
             *others,
             keys.crons_of(thread_id),
             keys.deferred(thread_id),
             *map(keys.cron, cron_ids),
         ],
-        [
-            len(runs),
-            RunStatus.INTERRUPTED,
-            thread_id,
-            keys.job_id(thread_id, "deleted"),
-            *cron_ids,
-        ],
+        interrupted=RunStatus.INTERRUPTED,
+        thread_id=thread_id,
+        garbage_member=keys.job_id(thread_id, "deleted"),
+        cron_ids=cron_ids,
     )
     return bool(reply)

@@ -1,30 +1,29 @@
 --[[
   Delete the checkpoints and pending writes that runs left in a thread, as if they had never run.
 
-  KEYS[1]  namespaces  set
-  KEYS[2]  runs        set, of those that stored something in the thread
-  KEYS[3]  ran         sorted set
-  KEYS[4]  run         hash
-  KEYS[5…] index, records, references, values, writes of each namespace
-  ARGV[1]  fence       of the run that does it; '' when no run does
-  ARGV[2]  running     the status of a run that somebody holds
-  ARGV[3]  thread id
-  ARGV[4]  n           how many run ids follow
-  ARGV[5…] run ids, then the namespaces in the order of their keys
+  KEY  namespaces       set
+  KEY  checkpoint_runs  set, of those that stored something in the thread
+  KEY  ran              sorted set
+  KEY  run              hash
+  KEYS families         index, records, references, values, writes of each namespace
+  ARG  fence            of the run that does it; '' when no run does
+  ARG  running          the status of a run that a worker holds
+  ARG  thread_id
+  ARGS run_ids
+  ARGS namespace_names  in the order of their keys
 
   Returns how many checkpoints it deleted, -1 when the caller has been fenced off, -2 when the thread
   has other namespaces than the caller named; then nothing was changed.
 ]]
 -- with words
 -- with same_namespaces
-if ARGV[1] ~= '' then
-  local run = redis.call('HMGET', KEYS[4], 'fence', 'status')
-  if run[1] ~= ARGV[1] or run[2] ~= ARGV[2] then return -1 end
+if fence ~= '' then
+  local current, status = unpack(redis.call('HMGET', run, 'fence', 'status'))
+  if current ~= fence or status ~= running then return -1 end
 end
-local first = 5 + ARGV[4]
-if not same_namespaces(KEYS[1], first) then return -2 end
+if not same_namespaces() then return -2 end
 local undone = {}
-for i = 5, first - 1 do undone[ARGV[i]] = true end
+for _, run_id in ipairs(run_ids) do undone[run_id] = true end
 
 local function drop(index, records, references, values, writes)
   local dropped, needed, candidates = 0, {}, {}
@@ -67,13 +66,13 @@ local function drop(index, records, references, values, writes)
 end
 
 local dropped = 0
-for i = first, #ARGV do
-  local at = 5 + 5 * (i - first)
-  dropped = dropped + drop(KEYS[at], KEYS[at + 1], KEYS[at + 2], KEYS[at + 3], KEYS[at + 4])
-  if redis.call('EXISTS', KEYS[at], KEYS[at + 4]) == 0 then redis.call('SREM', KEYS[1], ARGV[i]) end
+for i, name in ipairs(namespace_names) do
+  local index, records, references, values, writes = unpack(families, 5 * i - 4, 5 * i)
+  dropped = dropped + drop(index, records, references, values, writes)
+  if redis.call('EXISTS', index, writes) == 0 then redis.call('SREM', namespaces, name) end
 end
 for run_id in pairs(undone) do
-  redis.call('SREM', KEYS[2], run_id)
-  redis.call('ZREM', KEYS[3], run_id .. '\0' .. ARGV[3])
+  redis.call('SREM', checkpoint_runs, run_id)
+  redis.call('ZREM', ran, run_id .. '\0' .. thread_id)
 end
 return dropped

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from millstream.shared import keys
 from millstream.shared.errors import FencedError
-from millstream.shared.lifecycle import RunStatus
 from millstream.shared.redis import Client
 from millstream.shared.scripts.claim import Claim
 from millstream.shared.scripts.place import FENCED, OTHER_NAMESPACES, families, guard
@@ -27,17 +26,16 @@ async def drop_checkpoints(
     Raises:
         FencedError: the lease is another's, or the run has ended.
     """
-    run, fence = guard(thread_id, claim)
     dropped = await SCRIPT(
         redis,
-        [
-            keys.checkpoint_namespaces(thread_id),
-            keys.checkpoint_runs(thread_id),
-            keys.ran(),
-            run,
-            *families(thread_id, namespaces),
-        ],
-        [fence, RunStatus.RUNNING, thread_id, len(run_ids), *run_ids, *namespaces],
+        namespaces=keys.checkpoint_namespaces(thread_id),
+        checkpoint_runs=keys.checkpoint_runs(thread_id),
+        ran=keys.ran(),
+        families=families(thread_id, namespaces),
+        **guard(thread_id, claim),
+        thread_id=thread_id,
+        run_ids=run_ids,
+        namespace_names=namespaces,
     )
     if dropped == FENCED:
         raise FencedError("a rollback was refused: another worker holds the run, or it has ended")

@@ -14,5 +14,9 @@ async def due(redis: Client, queue: str, most: int) -> tuple[list[str], float | 
 
     What is no UTF-8 is none of ours; `os.fsencode` gives its bytes back.
     """
-    later, *ids = await SCRIPT(redis, [keys.queue(queue)], [most])
+    later, *ids = await SCRIPT(
+        redis,
+        queue=keys.queue(queue),
+        most=most,
+    )
     return [os.fsdecode(job) for job in ids], None if later < 0 else later / 1000

@@ -36,8 +36,15 @@ async def find_threads(
     """
     place, total, decided, *ids = await SCRIPT(
         redis,
-        [order, keys.unfiled(), *sets],
-        ["1" if descending else "", start, wanted, FEW, CHUNK, MOST],
+        order=order,
+        unfiled=keys.unfiled(),
+        sets=sets,
+        descending="1" if descending else "",
+        start=start,
+        wanted=wanted,
+        few=FEW,
+        chunk=CHUNK,
+        most=MOST,
     )
     return Found(
         [word.decode() for word in ids],

@@ -1,16 +1,18 @@
 """End a run: see finish.lua."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Literal
 
 from millstream.shared import keys
 from millstream.shared.errors import FencedError
 from millstream.shared.lifecycle import Cause, RunStatus, ThreadStatus, follow
 from millstream.shared.redis import Client
 from millstream.shared.scripts.script import Script, pairs
+from millstream.shared.scripts.thread_index import thread_index
 from millstream.shared.wire import RunSpec
 
 SCRIPT = Script("finish")
+Reply = Literal["finished", "cancelled", "fenced", "refused"]
 DELIVERY_TTL: Final = 4 * 86400  # s: longer than any call of a webhook is tried
 
 
@@ -55,42 +57,37 @@ async def finish(
     job = keys.job_id(thread_id, run_id)
     reply = await SCRIPT(
         redis,
-        [
-            keys.run(thread_id, run_id),
-            keys.thread(thread_id),
-            keys.runs(thread_id),
-            keys.waiting(thread_id),
-            keys.events(thread_id, run_id),
-            keys.queue(spec.queue),
-            keys.garbage(),
-            keys.live(),
-            keys.undone(thread_id),
-            keys.expiring(),
-            keys.deliveries(),
-            keys.delivery(thread_id, run_id),
-            keys.turns(thread_id),
-            keys.deferred(thread_id),
-            *keys.threads_index(),
-        ],
-        [
-            job,
-            run_id,
-            keys.ticket(thread_id, run_id, spec.queue),
-            "" if fence is None else fence,
-            "" if cause is Cause.CANCELLED else "1",
-            stream_ttl,
-            ThreadStatus.BUSY,
-            error,
-            start,
-            target,
-            output,
-            DELIVERY_TTL,
-            after,
-            len(fields),
-            *fields,
-            *events,
-        ],
+        run=keys.run(thread_id, run_id),
+        thread=keys.thread(thread_id),
+        runs=keys.runs(thread_id),
+        waiting=keys.waiting(thread_id),
+        events=keys.events(thread_id, run_id),
+        queue=keys.queue(spec.queue),
+        garbage=keys.garbage(),
+        live=keys.live(),
+        undone=keys.undone(thread_id),
+        expiring=keys.expiring(),
+        deliveries=keys.deliveries(),
+        delivery=keys.delivery(thread_id, run_id),
+        turns=keys.turns(thread_id),
+        deferred=keys.deferred(thread_id),
+        job=job,
+        ticket=keys.ticket(thread_id, run_id, spec.queue),
+        fence="" if fence is None else fence,
+        yields="" if cause is Cause.CANCELLED else "1",
+        events_ttl=stream_ttl,
+        busy=ThreadStatus.BUSY,
+        failure=error,
+        start=start,
+        target=target,
+        output=output,
+        delivery_ttl=DELIVERY_TTL,
+        after=after,
+        thread_fields=fields,
+        last_events=events,
+        **thread_index(),
     )
-    if reply[0] == b"fenced":
+    word: Reply = reply[0].decode()
+    if word == "fenced":
         raise FencedError(f"run {run_id} is held by another worker")
-    return RunStatus(reply[1].decode()) if reply[0] == b"finished" else None
+    return RunStatus(reply[1].decode()) if word == "finished" else None

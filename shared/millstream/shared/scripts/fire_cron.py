@@ -1,15 +1,17 @@
 """Fire a cron: see fire_cron.lua."""
 
-from typing import Any
+from typing import Any, Literal, cast
 
 from millstream.shared import keys
 from millstream.shared.redis import Client
+from millstream.shared.scripts.admit import Reply as AdmitReply
 from millstream.shared.scripts.admit import arguments
 from millstream.shared.scripts.create_cron import when_due
 from millstream.shared.scripts.script import Script
 from millstream.shared.wire import Cron, RunSpec
 
 SCRIPT = Script("fire_cron")
+Reply = Literal["stale"] | AdmitReply
 
 
 async def fire_cron(
@@ -23,7 +25,7 @@ async def fire_cron(
     new_thread: dict[str, Any] | None,
     max_live: int,
     stream_ttl: int,
-) -> tuple[str, list[bytes]]:
+) -> tuple[Reply, list[bytes]]:
     """Admits the run of one due time, once, whoever else tries; moves the cron on.
 
     Args:
@@ -37,10 +39,15 @@ async def fire_cron(
     Returns the script's word for what happened, and the tickets of displaced runs that the caller
     is to end (see `admit`).
     """
-    run_keys, run_words = arguments(spec, 0, new_thread, max_live, stream_ttl)
     word, *more = await SCRIPT(
         redis,
-        [keys.cron(cron.cron_id), keys.crons(), keys.crons_of(spec.thread_id), *run_keys],
-        [cron.cron_id, due_ms, version, when_due(next_ms), *run_words],
+        cron=keys.cron(cron.cron_id),
+        crons=keys.crons(),
+        crons_of_thread=keys.crons_of(spec.thread_id),
+        cron_id=cron.cron_id,
+        due=due_ms,
+        version=version,
+        next_due=when_due(next_ms),
+        **arguments(spec, 0, new_thread, max_live, stream_ttl),
     )
-    return word.decode(), more[1] if more else []
+    return cast("Reply", word.decode()), more[1] if more else []

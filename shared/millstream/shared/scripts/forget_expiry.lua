@@ -1,12 +1,12 @@
 --[[
   Take a thread out of those that expire, unless it was used since the caller saw when it is due.
 
-  KEYS[1]  expiring  sorted set
-  ARGV[1]  thread id
-  ARGV[2]  due       ms, as the caller saw it
+  KEY  expiring   sorted set
+  ARG  thread_id
+  ARG  due        ms, as the caller saw it
 
   Returns 1, or 0 when nothing changed.
 ]]
-local due = redis.call('ZSCORE', KEYS[1], ARGV[1])
-if not due or tonumber(due) > tonumber(ARGV[2]) then return 0 end
-return redis.call('ZREM', KEYS[1], ARGV[1])
+local current = redis.call('ZSCORE', expiring, thread_id)
+if not current or tonumber(current) > tonumber(due) then return 0 end
+return redis.call('ZREM', expiring, thread_id)

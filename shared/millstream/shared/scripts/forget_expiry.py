@@ -9,4 +9,11 @@ SCRIPT = Script("forget_expiry")
 
 async def forget_expiry(redis: Client, thread_id: str, due_ms: float) -> bool:
     """Clears the thread's entry if it is still due at `due_ms`; returns whether it did."""
-    return bool(await SCRIPT(redis, [keys.expiring()], [thread_id, due_ms]))
+    return bool(
+        await SCRIPT(
+            redis,
+            expiring=keys.expiring(),
+            thread_id=thread_id,
+            due=due_ms,
+        )
+    )

@@ -25,7 +25,9 @@ async def get_checkpoint(
     redis: Client, place: Place, checkpoint_id: str
 ) -> StoredCheckpoint | None:
     """Returns the checkpoint, or the newest of its namespace for ''; None if there is none."""
-    reply = await SCRIPT(redis, family(place.thread_id, place.namespace), [checkpoint_id])
+    reply = await SCRIPT(
+        redis, checkpoint_id=checkpoint_id, **family(place.thread_id, place.namespace)
+    )
     if reply is None:
         return None
     found, record, references, writes, *values = reply

@@ -19,5 +19,5 @@ async def get_items(redis: Client, names: Sequence[str], *, refresh: bool) -> li
     found: list[bytes | None] = []
     for start in range(0, len(names), AT_ONCE):
         part = [keys.item(name) for name in names[start : start + AT_ONCE]]
-        found += await SCRIPT(redis, part, [int(refresh)])
+        found += await SCRIPT(redis, items=part, refresh=int(refresh))
     return found

@@ -16,13 +16,16 @@ async def hand_back(redis: Client, claim: Claim, *, crash: str = "") -> bool:
     used up, and the run is exhausted after some of them.
     """
     spec = claim.spec
+    running, pending = edges(Cause.HANDED_BACK)
     reply = await SCRIPT(
         redis,
-        [
-            keys.run(spec.thread_id, spec.run_id),
-            keys.queue(spec.queue),
-            keys.wake(spec.queue),
-        ],
-        [claim.job, claim.fence, *edges(Cause.HANDED_BACK), crash],
+        run=keys.run(spec.thread_id, spec.run_id),
+        queue=keys.queue(spec.queue),
+        wake=keys.wake(spec.queue),
+        job=claim.job,
+        fence=claim.fence,
+        running=running,
+        pending=pending,
+        crash=crash,
     )
     return bool(reply)

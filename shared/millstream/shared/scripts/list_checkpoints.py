@@ -16,8 +16,10 @@ async def list_checkpoints(
 
     Also returns the id that the next page comes before; None when this was the last page.
     """
-    start = "+" if before is None else f"({before}"
-    entries, shared = await SCRIPT(redis, family(place.thread_id, place.namespace), [start, count])
+    upper = "+" if before is None else f"({before}"
+    entries, shared = await SCRIPT(
+        redis, upper=upper, count=count, **family(place.thread_id, place.namespace)
+    )
     values = dict(zip(shared[::2], shared[1::2], strict=True))
     found = []
     for checkpoint_id, record, references, writes in entries:

@@ -26,9 +26,11 @@ async def measure_checkpoints(
 ) -> Measured:
     """Returns the measures of these checkpoints; those that are gone count nothing."""
     thread, namespace = place.thread_id, place.namespace
-    names = [
-        keys.checkpoint_records(thread, namespace),
-        keys.checkpoint_references(thread, namespace),
-        keys.checkpoint_writes(thread, namespace),
-    ]
-    return Measured(*await SCRIPT(redis, names, checkpoint_ids))
+    reply = await SCRIPT(
+        redis,
+        records=keys.checkpoint_records(thread, namespace),
+        references=keys.checkpoint_references(thread, namespace),
+        writes=keys.checkpoint_writes(thread, namespace),
+        checkpoint_ids=checkpoint_ids,
+    )
+    return Measured(*reply)

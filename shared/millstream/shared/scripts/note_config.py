@@ -18,8 +18,11 @@ async def note_config(redis: Client, claim: Claim, config: bytes) -> None:
     thread, run = claim.spec.thread_id, claim.spec.run_id
     noted = await SCRIPT(
         redis,
-        [keys.run(thread, run), keys.thread(thread)],
-        [claim.fence, RunStatus.RUNNING, config],
+        run=keys.run(thread, run),
+        thread=keys.thread(thread),
+        fence=claim.fence,
+        running=RunStatus.RUNNING,
+        config=config,
     )
     if not noted:
         raise FencedError(f"run {run} is held by another worker")

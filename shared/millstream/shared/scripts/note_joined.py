@@ -9,4 +9,9 @@ SCRIPT = Script("note_joined")
 
 async def note_joined(redis: Client, thread_id: str, run_id: str) -> int:
     """Returns how many have come by now, its creator not counted; 0 if there is no such run."""
-    return int(await SCRIPT(redis, [keys.run(thread_id, run_id)], []))
+    return int(
+        await SCRIPT(
+            redis,
+            run=keys.run(thread_id, run_id),
+        )
+    )

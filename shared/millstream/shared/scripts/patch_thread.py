@@ -1,26 +1,36 @@
 """Change a thread's metadata and `ttl`: see patch_thread.lua."""
 
 import uuid
-from typing import Any
+from typing import Any, Literal, cast
 
 from millstream.shared import keys
 from millstream.shared.redis import Client
 from millstream.shared.scripts.script import Script, pairs
+from millstream.shared.scripts.thread_index import thread_index
 
 SCRIPT = Script("patch_thread")
+Reply = Literal["patched", "missing", "changed"]
 
 
 def arguments(
     thread_id: str, token: str, read: bytes, *, had_run: bool, fields: dict[str, Any]
-) -> tuple[list[str], list[Any]]:
-    """Returns the keys and words of one call of the script."""
-    where = [keys.thread(thread_id), keys.expiring(), *keys.threads_index()]
-    return where, [token, thread_id, read, "" if had_run else "1", *pairs(fields)]
+) -> dict[str, Any]:
+    """Returns what one call of the script takes."""
+    return {
+        "thread": keys.thread(thread_id),
+        "expiring": keys.expiring(),
+        "token": token,
+        "thread_id": thread_id,
+        "metadata": read,
+        "named": "" if had_run else "1",
+        "fields": pairs(fields),
+        **thread_index(),
+    }
 
 
 async def patch_thread(
     redis: Client, thread_id: str, read: bytes, *, had_run: bool, fields: dict[str, Any]
-) -> str:
+) -> Reply:
     """Sets the fields; returns the script's word for what happened.
 
     Args:
@@ -30,4 +40,5 @@ async def patch_thread(
     """
     token = uuid.uuid4().hex
     words = arguments(thread_id, token, read, had_run=had_run, fields=fields)
-    return str((await SCRIPT(redis, *words)).decode())
+    reply = await SCRIPT(redis, **words)
+    return cast("Reply", reply.decode())

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from millstream.shared import keys
+from millstream.shared.lifecycle import RunStatus
 from millstream.shared.scripts.claim import Claim
 
 FENCED: Final = -1  # what a script replies to a worker that has lost its lease
@@ -19,24 +20,25 @@ class Place:
     namespace: str
 
 
-def guard(thread_id: str, claim: Claim | None) -> tuple[str, str | int]:
-    """Returns the run's key and the fence under which a write is made; '' for none."""
+def guard(thread_id: str, claim: Claim | None) -> dict[str, str | int]:
+    """Returns run, fence and running, as parts/lease.lua takes them: the lease under which a write is made."""
     if claim is None:
-        return keys.thread(thread_id), ""
-    return keys.run(claim.spec.thread_id, claim.spec.run_id), claim.fence
+        return {"run": keys.thread(thread_id), "fence": "", "running": RunStatus.RUNNING}
+    run = keys.run(claim.spec.thread_id, claim.spec.run_id)
+    return {"run": run, "fence": claim.fence, "running": RunStatus.RUNNING}
 
 
-def family(thread_id: str, namespace: str) -> list[str]:
-    """Returns the five keys of a namespace: index, records, references, values, writes."""
-    return [
-        keys.checkpoint_index(thread_id, namespace),
-        keys.checkpoint_records(thread_id, namespace),
-        keys.checkpoint_references(thread_id, namespace),
-        keys.checkpoint_values(thread_id, namespace),
-        keys.checkpoint_writes(thread_id, namespace),
-    ]
+def family(thread_id: str, namespace: str) -> dict[str, str]:
+    """Returns the five keys of a namespace, in this order: index, records, references, values, writes."""
+    return {
+        "index": keys.checkpoint_index(thread_id, namespace),
+        "records": keys.checkpoint_records(thread_id, namespace),
+        "references": keys.checkpoint_references(thread_id, namespace),
+        "values": keys.checkpoint_values(thread_id, namespace),
+        "writes": keys.checkpoint_writes(thread_id, namespace),
+    }
 
 
 def families(thread_id: str, namespaces: Sequence[str]) -> list[str]:
     """Returns the keys of the namespaces, five each, in their order."""
-    return [key for namespace in namespaces for key in family(thread_id, namespace)]
+    return [key for namespace in namespaces for key in family(thread_id, namespace).values()]

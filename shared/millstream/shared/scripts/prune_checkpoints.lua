@@ -2,31 +2,27 @@
   Delete a thread's checkpoints: all of them, or all but the newest of each namespace and what that one
   builds on.
 
-  KEYS[1]  namespaces  set
-  KEYS[2]  runs        set, of those that stored something in the thread
-  KEYS[3]  ran         sorted set
-  KEYS[4]  thread      hash
-  KEYS[5]  run         hash
-  KEYS[6…] index, records, references, values, writes of each namespace
-  ARGV[1]  fence       of the run that does it; '' when no run does
-  ARGV[2]  running     the status of a run that somebody holds
-  ARGV[3]  thread id
-  ARGV[4]  keep        1 to keep the newest
-  ARGV[5]  idle        1 to refuse while another run of the thread is active: what it has read may go
-  ARGV[6…] the namespaces in the order of their keys
+  KEY  run         hash
+  KEY  namespaces  set
+  KEY  thread      hash
+  KEYS families    index, records, references, values, writes of each namespace
+  ARG  fence       of the run that does it; '' when no run does
+  ARG  running     the status of a run that a worker holds
+  ARG  keep        1 to keep the newest
+  ARG  idle        1 to refuse while another run of the thread is active: what it has read may go
 
   Returns how many checkpoints it deleted, -1 when the caller has been fenced off, -2 when the thread
   has other namespaces than the caller named, -3 when it is busy; then nothing was changed.
 ]]
--- with held
+-- with lease
 -- with words
 -- with same_namespaces
 -- with forget_runs
-if not held(KEYS[5], ARGV[1], ARGV[2]) then return -1 end
-if ARGV[5] == '1' and redis.call('HEXISTS', KEYS[4], 'active') == 1 then return -3 end
-if not same_namespaces(KEYS[1], 6) then return -2 end
+if not may_store(run, fence, running) then return -1 end
+if idle == '1' and redis.call('HEXISTS', thread, 'active') == 1 then return -3 end
+if not same_namespaces() then return -2 end
 -- An update that has read the thread's state must read it again (store_state.lua).
-if redis.call('EXISTS', KEYS[4]) == 1 then redis.call('HINCRBY', KEYS[4], 'epoch', 1) end
+if redis.call('EXISTS', thread) == 1 then redis.call('HINCRBY', thread, 'epoch', 1) end
 
 local kept_runs = {}
 
@@ -106,14 +102,14 @@ local function keep_latest(index, records, references, values, writes)
 end
 
 local dropped = 0
-for at = 6, #KEYS, 5 do
-  if ARGV[4] == '1' then
-    dropped = dropped + keep_latest(KEYS[at], KEYS[at + 1], KEYS[at + 2], KEYS[at + 3], KEYS[at + 4])
+for at = 1, #families, 5 do
+  if keep == '1' then
+    dropped = dropped + keep_latest(unpack(families, at, at + 4))
   else
-    dropped = dropped + redis.call('ZCARD', KEYS[at])
-    redis.call('UNLINK', KEYS[at], KEYS[at + 1], KEYS[at + 2], KEYS[at + 3], KEYS[at + 4])
+    dropped = dropped + redis.call('ZCARD', families[at]) -- the index
+    redis.call('UNLINK', unpack(families, at, at + 4))
   end
 end
-if ARGV[4] ~= '1' then redis.call('UNLINK', KEYS[1]) end
-forget_runs(KEYS[2], KEYS[3], ARGV[3], kept_runs)
+if keep ~= '1' then redis.call('UNLINK', namespaces) end
+forget_runs(kept_runs)
 return dropped

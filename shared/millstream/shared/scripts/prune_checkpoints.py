@@ -5,7 +5,6 @@ from typing import Final
 
 from millstream.shared import keys
 from millstream.shared.errors import ConflictError, FencedError
-from millstream.shared.lifecycle import RunStatus
 from millstream.shared.redis import Client
 from millstream.shared.scripts.claim import Claim
 from millstream.shared.scripts.place import FENCED, OTHER_NAMESPACES, families, guard
@@ -37,18 +36,18 @@ async def prune_checkpoints(
         FencedError: the lease is another's, or the run has ended.
         ConflictError: a run is active on the thread.
     """
-    run, fence = guard(thread_id, claim)
     dropped = await SCRIPT(
         redis,
-        [
-            keys.checkpoint_namespaces(thread_id),
-            keys.checkpoint_runs(thread_id),
-            keys.ran(),
-            keys.thread(thread_id),
-            run,
-            *families(thread_id, namespaces),
-        ],
-        [fence, RunStatus.RUNNING, thread_id, int(keep_latest), int(only_idle), *namespaces],
+        namespaces=keys.checkpoint_namespaces(thread_id),
+        checkpoint_runs=keys.checkpoint_runs(thread_id),
+        ran=keys.ran(),
+        thread=keys.thread(thread_id),
+        families=families(thread_id, namespaces),
+        **guard(thread_id, claim),
+        thread_id=thread_id,
+        keep=int(keep_latest),
+        idle=int(only_idle),
+        namespace_names=namespaces,
     )
     if dropped == FENCED:
         raise FencedError("pruning was refused: another worker holds the run, or it has ended")

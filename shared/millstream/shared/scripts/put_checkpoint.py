@@ -4,11 +4,10 @@ from collections.abc import Iterable, Mapping
 
 from millstream.shared import keys
 from millstream.shared.errors import FencedError
-from millstream.shared.lifecycle import RunStatus
 from millstream.shared.redis import Client
 from millstream.shared.scripts.claim import Claim
 from millstream.shared.scripts.place import Place, guard
-from millstream.shared.scripts.script import Script
+from millstream.shared.scripts.script import Script, pairs
 from millstream.shared.wire import frame
 
 SCRIPT = Script("put_checkpoint")
@@ -48,31 +47,24 @@ async def put_checkpoint(
         FencedError: the lease is another's, or the run has ended.
     """
     thread, namespace = place.thread_id, place.namespace
-    run, fence = guard(thread, claim)
     references = references_of(run_id, parent_id, fields, built)
     written = await SCRIPT(
         redis,
-        [
-            keys.checkpoint_index(thread, namespace),
-            keys.checkpoint_records(thread, namespace),
-            keys.checkpoint_references(thread, namespace),
-            keys.checkpoint_values(thread, namespace),
-            keys.checkpoint_namespaces(thread),
-            run,
-            keys.checkpoint_runs(thread),
-            keys.ran(),
-        ],
-        [
-            fence,
-            RunStatus.RUNNING,
-            namespace,
-            checkpoint_id,
-            record,
-            references,
-            run_id,
-            keys.ran_in(run_id, thread),
-            *(word for value in values.items() for word in value),
-        ],
+        index=keys.checkpoint_index(thread, namespace),
+        records=keys.checkpoint_records(thread, namespace),
+        references=keys.checkpoint_references(thread, namespace),
+        values=keys.checkpoint_values(thread, namespace),
+        namespaces=keys.checkpoint_namespaces(thread),
+        checkpoint_runs=keys.checkpoint_runs(thread),
+        ran=keys.ran(),
+        **guard(thread, claim),
+        namespace=namespace,
+        checkpoint_id=checkpoint_id,
+        record=record,
+        framed=references,
+        run_id=run_id,
+        ran_member=keys.ran_in(run_id, thread),
+        new_values=pairs(values),
     )
     if not written:
         raise FencedError("a checkpoint was refused: another worker holds the run, or it has ended")

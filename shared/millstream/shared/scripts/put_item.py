@@ -33,8 +33,10 @@ async def put_item(redis: Client, item: NewItem) -> None:
     ttl = 0 if item.ttl is None else max(1, round(item.ttl * 1000))
     await SCRIPT(
         redis,
-        [keys.item(item.name)],
-        [_members({"namespace": item.namespace, "row": item.row}), _members(document), ttl],
+        item=keys.item(item.name),
+        members=_members({"namespace": item.namespace, "row": item.row}),
+        document_members=_members(document),
+        ttl=ttl,
     )
 
 

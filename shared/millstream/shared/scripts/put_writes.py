@@ -2,7 +2,6 @@
 
 from millstream.shared import keys
 from millstream.shared.errors import FencedError
-from millstream.shared.lifecycle import RunStatus
 from millstream.shared.redis import Client
 from millstream.shared.scripts.claim import Claim
 from millstream.shared.scripts.place import Place, guard
@@ -26,25 +25,18 @@ async def put_writes(
     (wire.py).
     """
     thread = place.thread_id
-    run, fence = guard(thread, claim)
     written = await SCRIPT(
         redis,
-        [
-            keys.checkpoint_writes(thread, place.namespace),
-            keys.checkpoint_namespaces(thread),
-            run,
-            keys.checkpoint_runs(thread),
-            keys.ran(),
-        ],
-        [
-            fence,
-            RunStatus.RUNNING,
-            place.namespace,
-            checkpoint_id,
-            entries,
-            run_id,
-            keys.ran_in(run_id, thread),
-        ],
+        writes=keys.checkpoint_writes(thread, place.namespace),
+        namespaces=keys.checkpoint_namespaces(thread),
+        checkpoint_runs=keys.checkpoint_runs(thread),
+        ran=keys.ran(),
+        **guard(thread, claim),
+        namespace=place.namespace,
+        checkpoint_id=checkpoint_id,
+        entries=entries,
+        run_id=run_id,
+        ran_member=keys.ran_in(run_id, thread),
     )
     if not written:
         raise FencedError("writes were refused: another worker holds the run, or it has ended")

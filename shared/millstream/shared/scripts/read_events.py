@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from redis.exceptions import NoScriptError
-
 from millstream.shared.redis import Client
 from millstream.shared.scripts.script import Script
 
@@ -39,28 +37,23 @@ async def read_events(
         max_bytes: a page is closed once it holds so many.
         oldest: whether to tell the oldest entry of each stream.
     """
-    words = (most, max_bytes, "1" if oldest else "")
-    try:
-        replies = await _send(redis, "EVALSHA", SCRIPT.sha, cursors, words)
-    except NoScriptError:
-        replies = await _send(redis, "EVAL", SCRIPT.source, cursors, words)
+    replies = await SCRIPT.many(
+        redis,
+        [
+            {
+                "events": key,
+                "after": f"({after}",
+                "most": most,
+                "bytes": max_bytes,
+                "oldest": "1" if oldest else "",
+            }
+            for key, after in cursors
+        ],
+    )
     return [
         Page([_raw(entry) for entry in entries], bool(more), first and _raw(first))
         for more, entries, first in replies
     ]
-
-
-async def _send(
-    redis: Client,
-    name: str,
-    script: str,
-    cursors: Sequence[tuple[str, str]],
-    words: tuple[Any, ...],
-) -> list[Any]:
-    pipe = redis.pipeline(transaction=False)
-    for key, after in cursors:
-        pipe.execute_command(name, script, 1, key, f"({after}", *words)
-    return await pipe.execute()
 
 
 def _raw(entry: Any) -> RawEntry:

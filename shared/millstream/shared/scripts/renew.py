@@ -1,4 +1,9 @@
-"""Renew a lease: see renew.lua. The heartbeat thread calls it through a client of its own."""
+"""Renew leases: see renew.lua. The heartbeat's thread calls it through a client of its own."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from redis import Redis as SyncClient
 
 from millstream.shared import keys
 from millstream.shared.lifecycle import RunStatus
@@ -6,17 +11,30 @@ from millstream.shared.scripts.claim import Claim
 from millstream.shared.scripts.script import Script
 
 SCRIPT = Script("renew")
+Renewal = Literal["held", "lost", "interrupt", "rollback"]
 
 
-def call(claim: Claim, lease_ms: int) -> tuple[str | int, ...]:
-    """Returns what follows the script in the call for one renewal: keys and arguments, counted."""
+def arguments(claim: Claim, lease_ms: int) -> dict[str, Any]:
+    """Returns what one renewal takes."""
     spec = claim.spec
-    return (
-        2,
-        keys.run(spec.thread_id, spec.run_id),
-        keys.queue(spec.queue),
-        claim.job,
-        claim.fence,
-        lease_ms,
-        RunStatus.RUNNING.value,
-    )
+    return {
+        "run": keys.run(spec.thread_id, spec.run_id),
+        "queue": keys.queue(spec.queue),
+        "job": claim.job,
+        "fence": claim.fence,
+        "lease": lease_ms,
+        "running": RunStatus.RUNNING,
+    }
+
+
+def renew_all(redis: SyncClient, claims: Sequence[Claim], lease_ms: int) -> list[Renewal]:
+    """Renews the leases in one round trip; returns of each whether it is held, or lost, or the
+    action of a cancel that was asked for (it is held, too).
+
+    Args:
+        redis: a client that blocks the thread.
+        claims: one a run.
+        lease_ms: how long each run is the caller's from now on.
+    """
+    calls = [arguments(claim, lease_ms) for claim in claims]
+    return [reply.decode() for reply in SCRIPT.many_sync(redis, calls)]

@@ -1,20 +1,24 @@
 """Put a stuck run right: see repair_run.lua."""
 
-from typing import Final
+from typing import Final, Literal, cast
 
 from millstream.shared import keys
 from millstream.shared.lifecycle import Cause, RunStatus, ThreadStatus, edges
 from millstream.shared.redis import Client
 from millstream.shared.scripts.finish import DELIVERY_TTL
 from millstream.shared.scripts.script import Script
+from millstream.shared.scripts.thread_index import thread_index
 
 SCRIPT = Script("repair_run")
+Reply = Literal["fine", "cancel", "ended", "stranded", "queued", "released"]
 STRANDED: Final = (
     b'{"error":"ThreadLost","message":"The run was given up: its thread is gone from Redis."}'
 )
 
 
-async def repair_run(redis: Client, job: str, queue: str, *, lease_ms: int, stream_ttl: int) -> str:
+async def repair_run(
+    redis: Client, job: str, queue: str, *, lease_ms: int, stream_ttl: int
+) -> Reply:
     """Returns what was done: see repair_run.lua. Of a healthy run nothing is changed.
 
     Args:
@@ -26,33 +30,29 @@ async def repair_run(redis: Client, job: str, queue: str, *, lease_ms: int, stre
     thread, run = keys.parse_job_id(job)
     reply = await SCRIPT(
         redis,
-        [
-            keys.run(thread, run),
-            keys.thread(thread),
-            keys.waiting(thread),
-            keys.events(thread, run),
-            keys.queue(queue),
-            keys.wake(queue),
-            keys.live(),
-            keys.runs(thread),
-            keys.garbage(),
-            keys.deliveries(),
-            keys.delivery(thread, run),
-            keys.turns(thread),
-            keys.deferred(thread),
-            *keys.threads_index(),
-        ],
-        [
-            job,
-            keys.ticket(thread, run, queue),
-            RunStatus.PENDING,
-            RunStatus.RUNNING,
-            ThreadStatus.BUSY,
-            lease_ms,
-            stream_ttl,
-            STRANDED,
-            DELIVERY_TTL,
-            *edges(Cause.STRANDED),
-        ],
+        run=keys.run(thread, run),
+        thread=keys.thread(thread),
+        waiting=keys.waiting(thread),
+        events=keys.events(thread, run),
+        queue=keys.queue(queue),
+        wake=keys.wake(queue),
+        live=keys.live(),
+        runs=keys.runs(thread),
+        garbage=keys.garbage(),
+        deliveries=keys.deliveries(),
+        delivery=keys.delivery(thread, run),
+        turns=keys.turns(thread),
+        deferred=keys.deferred(thread),
+        job=job,
+        ticket=keys.ticket(thread, run, queue),
+        pending=RunStatus.PENDING,
+        running=RunStatus.RUNNING,
+        busy=ThreadStatus.BUSY,
+        lease=lease_ms,
+        events_ttl=stream_ttl,
+        failure=STRANDED,
+        delivery_ttl=DELIVERY_TTL,
+        stranded=edges(Cause.STRANDED),
+        **thread_index(),
     )
-    return str(reply.decode())
+    return cast("Reply", reply.decode())

@@ -13,6 +13,9 @@ async def run_alone(redis: Client, claim: Claim) -> bool:
     """Notes that the worker executes no other run; returns False if the lease was lost."""
     spec = claim.spec
     reply = await SCRIPT(
-        redis, [keys.run(spec.thread_id, spec.run_id)], [claim.fence, RunStatus.RUNNING]
+        redis,
+        run=keys.run(spec.thread_id, spec.run_id),
+        fence=claim.fence,
+        running=RunStatus.RUNNING,
     )
     return bool(reply)

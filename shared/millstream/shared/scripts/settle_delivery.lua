@@ -1,22 +1,22 @@
 --[[
   Settle a call of a webhook: it came to its end, or is due again.
 
-  KEYS[1]  deliveries  sorted set
-  KEYS[2]  delivery    hash
-  ARGV[1]  job id
-  ARGV[2]  score       of the taking, by which the caller holds it
-  ARGV[3]  after       ms until the next try; '' is the end
+  KEY  deliveries  sorted set
+  KEY  delivery    hash
+  ARG  job         job id
+  ARG  score       of the taking, by which the caller holds it
+  ARG  after       ms until the next try; '' is the end
 
-  Returns 1, or 0 with nothing changed: somebody else has taken it since.
+  Returns 1, or 0 with nothing changed: another worker has taken it since.
 ]]
-local score = redis.call('ZSCORE', KEYS[1], ARGV[1])
-if not score or tonumber(score) ~= tonumber(ARGV[2]) then return 0 end
-if ARGV[3] == '' then
-  redis.call('ZREM', KEYS[1], ARGV[1])
-  redis.call('DEL', KEYS[2])
+-- with clock
+local current = redis.call('ZSCORE', deliveries, job)
+if not current or tonumber(current) ~= tonumber(score) then return 0 end
+if after == '' then
+  redis.call('ZREM', deliveries, job)
+  redis.call('DEL', delivery)
 else
-  local time = redis.call('TIME')
-  redis.call('HINCRBY', KEYS[2], 'tries', 1)
-  redis.call('ZADD', KEYS[1], math.floor(time[1] * 1000 + time[2] / 1000) + tonumber(ARGV[3]), ARGV[1])
+  redis.call('HINCRBY', delivery, 'tries', 1)
+  redis.call('ZADD', deliveries, read_clock_ms() + tonumber(after), job)
 end
 return 1

@@ -17,7 +17,10 @@ async def settle_delivery(redis: Client, job: str, taking: int, *, after_ms: int
     return bool(
         await SCRIPT(
             redis,
-            [keys.deliveries(), keys.delivery(thread_id, run_id)],
-            [job, taking, "" if after_ms is None else after_ms],
+            deliveries=keys.deliveries(),
+            delivery=keys.delivery(thread_id, run_id),
+            job=job,
+            score=taking,
+            after="" if after_ms is None else after_ms,
         )
     )

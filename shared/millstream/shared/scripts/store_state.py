@@ -3,16 +3,18 @@
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal, cast
 
 from millstream.shared import keys
 from millstream.shared.leaves import named_by
 from millstream.shared.redis import Client
 from millstream.shared.scripts.place import Place, families
 from millstream.shared.scripts.script import Script, Word, pairs
+from millstream.shared.scripts.thread_index import thread_index
 
 SCRIPT = Script("store_state")
-FIRST: Final = 6  # the number of the first namespace's first key
+Reply = Literal["stored", "changed", "busy", "late", "missing", "exists"]
+FIRST: Final = 1  # the number of the first namespace's first key
 PER_NAMESPACE: Final = 5
 UPDATE: Final = "update-"  # begins the name of an update among the turns of a thread
 
@@ -48,7 +50,7 @@ async def store_state(
     fields: dict[str, Any],
     told: bytes = b"{}",
     stream_ttl: int,
-) -> str:
+) -> Reply:
     """Stores all of it in one step or nothing; returns the script's word for what happened.
 
     Args:
@@ -64,33 +66,28 @@ async def store_state(
     own = pairs(fields)
     token = uuid.uuid4().hex
     turn = f"{UPDATE}{token}"
+    namespaces = [place.namespace for place in staged]
     stored: list[Word] = []
     for number, namespace in enumerate(staged.values()):
         stored += namespace.words(FIRST + PER_NAMESPACE * number)
     reply = await SCRIPT(
         redis,
-        [
-            keys.thread(thread_id),
-            keys.checkpoint_namespaces(thread_id),
-            keys.expiring(),
-            keys.turns(thread_id),
-            keys.events(thread_id, turn),
-            *families(thread_id, [place.namespace for place in staged]),
-            *keys.threads_index(),
-        ],
-        [
-            token,
-            "" if epoch is None else epoch,
-            deadline_ms,
-            thread_id,
-            turn,
-            told,
-            stream_ttl,
-            len(own),
-            *own,
-            len(staged),
-            *(place.namespace for place in staged),
-            *stored,
-        ],
+        thread=keys.thread(thread_id),
+        namespaces=keys.checkpoint_namespaces(thread_id),
+        expiring=keys.expiring(),
+        turns=keys.turns(thread_id),
+        events=keys.events(thread_id, turn),
+        families=families(thread_id, namespaces),
+        token=token,
+        epoch="" if epoch is None else epoch,
+        deadline=deadline_ms,
+        thread_id=thread_id,
+        turn_id=turn,
+        update=told,
+        events_ttl=stream_ttl,
+        thread_fields=own,
+        namespace_names=namespaces,
+        stored=stored,
+        **thread_index(),
     )
-    return str(reply.decode())
+    return cast("Reply", reply.decode())

@@ -12,5 +12,10 @@ async def take_deliveries(redis: Client, *, most: int, lease_ms: int) -> list[tu
 
     They are the caller's for `lease_ms`; then somebody else may take them.
     """
-    reply = await SCRIPT(redis, [keys.deliveries()], [most, lease_ms])
+    reply = await SCRIPT(
+        redis,
+        deliveries=keys.deliveries(),
+        most=most,
+        lease=lease_ms,
+    )
     return [(job, int(score)) for job, score in zip(reply[::2], reply[1::2], strict=True)]

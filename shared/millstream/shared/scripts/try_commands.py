@@ -21,5 +21,13 @@ async def try_commands(
         ttl_ms: how long the trial lives if neither UNLINK nor DEL is allowed.
     """
     words = msgspec.json.encode(commands)
-    reply = [word.decode() for word in await SCRIPT(redis, [trial], [ttl_ms, words])]
+    reply = [
+        word.decode()
+        for word in await SCRIPT(
+            redis,
+            trial=trial,
+            ttl=ttl_ms,
+            commands=words,
+        )
+    ]
     return list(zip(reply[::2], reply[1::2], strict=True))

@@ -27,7 +27,15 @@ async def update_assistant(
     Returns 0, with nothing changed, if the record is another by now.
     """
     name = assistant.assistant_id
-    words = [name, "" if revision is None else revision, pack(assistant), pack(first)]
-    return int(
-        await SCRIPT(redis, [keys.assistant(name), keys.assistants()], [*words, announced_at, most])
+    version = await SCRIPT(
+        redis,
+        assistant=keys.assistant(name),
+        assistants=keys.assistants(),
+        assistant_id=name,
+        revision="" if revision is None else revision,
+        packed=pack(assistant),
+        first=pack(first),
+        announced_at=announced_at,
+        most=most,
     )
+    return int(version)

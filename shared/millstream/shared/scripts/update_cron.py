@@ -1,6 +1,6 @@
 """Change a cron: see update_cron.lua."""
 
-from typing import Any, Literal
+from typing import Literal, cast
 
 from millstream.shared import keys
 from millstream.shared.redis import Client
@@ -9,6 +9,7 @@ from millstream.shared.scripts.script import Script, pairs
 from millstream.shared.wire import Cron, pack
 
 SCRIPT = Script("update_cron")
+Reply = Literal["updated", "missing", "changed"]
 
 
 async def update_cron(
@@ -18,18 +19,20 @@ async def update_cron(
     *,
     due_ms: int | Literal["kept"] | None,
     fields: dict[str, bytes],
-) -> str:
+) -> Reply:
     """Writes the cron and `fields` of its record; returns the script's word for what happened.
 
     Args:
         version: what the record said when it was read.
         due_ms: when it is due, None if it is not; "kept" leaves that as it is.
     """
-    words: dict[str, Any] = {"cron": pack(cron), **fields}
-    due = "" if due_ms == "kept" else when_due(due_ms)
     reply = await SCRIPT(
         redis,
-        [keys.cron(cron.cron_id), keys.crons()],
-        [cron.cron_id, version, due, *pairs(words)],
+        cron=keys.cron(cron.cron_id),
+        crons=keys.crons(),
+        cron_id=cron.cron_id,
+        version=version,
+        due="" if due_ms == "kept" else when_due(due_ms),
+        fields=pairs({"cron": pack(cron), **fields}),
     )
-    return str(reply.decode())
+    return cast("Reply", reply.decode())

@@ -1,4 +1,6 @@
--- The words of a frame (wire.py), each behind its size. By hand: not every server brings `struct`.
+--[[
+  The words of a frame (wire.py), each behind its size. By hand: not every server brings `struct`.
+]]
 local function size_at(framed, at)
   local a, b, c, d = framed:byte(at, at + 3)
   return ((a * 256 + b) * 256 + c) * 256 + d

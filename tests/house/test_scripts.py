@@ -1,0 +1,101 @@
+"""Scripts read by name: what each declares is all it takes, and it uses all of it."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from millstream.shared.scripts.script import Script
+
+SCRIPTS = Path(__file__).parents[2] / "shared/millstream/shared/scripts"
+FILES = sorted(SCRIPTS.rglob("*.lua"))
+NAMES = [path.stem for path in FILES if path.parent == SCRIPTS]
+PARTS = [path.stem for path in FILES if path.parent.name == "parts"]
+COMMENT = re.compile(r"--\[\[.*?\]\]|--[^\n]*", re.DOTALL)
+STRING = re.compile(r"'[^'\n]*'|\"[^\"\n]*\"")
+DECLARED = re.compile(r"^  (?:KEYS?|ARGS?) +(\w+)", re.MULTILINE)
+BOUND = re.compile(
+    r"\blocal (?!function)([\w, \n]+)|\bfor ([\w, ]+) (?:=|in)|function ?\w*\(([\w, ]*)\)"
+)
+RESERVED = {
+    "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "if", "in", "local",
+    "nil", "not", "or", "repeat", "return", "then", "true", "until", "while",
+}  # fmt: skip
+GLOBALS = {
+    "cjson", "error", "ipairs", "math", "next", "pairs", "redis", "string", "table", "tonumber",
+    "tostring", "type", "unpack",
+}  # fmt: skip
+
+
+def code(text: str) -> str:
+    """Returns the Lua without its comments and the words in quotes."""
+    return STRING.sub("''", COMMENT.sub("", text))
+
+
+def declared(path: Path) -> list[str]:
+    header = path.read_text().partition("]]")[0]
+    return DECLARED.findall(header)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_no_body_counts_positions(path: Path) -> None:
+    assert not re.search(r"\b(KEYS|ARGV)\b", code(path.read_text()))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_each_file_uses_each_name_that_it_declares_and_gives_it_no_other_meaning(
+    path: Path,
+) -> None:
+    body = code(path.read_text())
+    used = set(re.findall(r"(?<![.\w])\w+", body))
+    assert set(declared(path)) <= used
+    assert not set(declared(path)) & (RESERVED | GLOBALS)
+    if path.parent == SCRIPTS:  # a part's functions have parameters of their own
+        bound = {
+            word for found in BOUND.findall(body) for word in re.findall(r"\w+", " ".join(found))
+        }
+        assert not set(declared(path)) & bound - _inner(path)
+
+
+def _inner(path: Path) -> set[str]:
+    """Returns the parameters of a script's own functions: they may be called as the keys they are given."""
+    text = code(path.read_text())
+    return {
+        word
+        for names in re.findall(r"function \w*\(([\w, ]*)\)", text)
+        for word in re.findall(r"\w+", names)
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_script_has_its_function_and_its_promise(name: str) -> None:
+    text = (SCRIPTS / f"{name}.lua").read_text()
+    header = text.partition("]]")[0]
+    assert text.startswith("--[[")
+    assert "Returns" in header
+    assert (SCRIPTS / f"{name}.py").exists()
+    assert Script(name).names
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_script_reads_nothing_that_is_neither_declared_nor_its_own(name: str) -> None:
+    """Redis has no such variable either, but would only say so when it comes to the line."""
+    script = Script(name)
+    body = code(
+        script.source[script.source.index("--[[") :]
+    )  # behind the locals that the loader makes
+    functions = set(re.findall(r"\blocal function (\w+)", body))
+    bound = {word for found in BOUND.findall(body) for word in re.findall(r"\w+", " ".join(found))}
+    fields = set(re.findall(r"[{,]\s*(\w+) = ", body))
+    used = set(re.findall(r"(?<![.:\w])[A-Za-z_]\w*", body))
+    assert used <= bound | functions | fields | RESERVED | GLOBALS | script.names.keys()
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_each_part_is_in_use(name: str) -> None:
+    assert [path for path in FILES if f"\n-- with {name}\n" in path.read_text()]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_no_script_builds_a_key(path: Path) -> None:
+    assert "ms:" not in path.read_text().split("]]\n", 1)[-1]

@@ -1,0 +1,95 @@
+"""How a script's header is read, and what a call has to give."""
+
+from typing import Any
+
+import pytest
+
+from millstream.shared.scripts import script
+from millstream.shared.scripts.script import Script
+
+HEADER = """--[[
+  A script.
+
+  KEY  one    hash
+  KEYS firsts
+  KEYS lasts  KEYS in a description are not declared,
+              KEYS neither in its second line
+  ARG  word
+  ARGS early
+  ARGS late
+
+  Returns everything. ARG none
+]]
+"""
+GIVEN: dict[str, Any] = {
+    "one": "k1", "firsts": ["f1", "f2"], "lasts": ["l1"],
+    "word": 7, "early": ["e1"], "late": ["x", "y"],
+}  # fmt: skip
+
+
+@pytest.fixture
+def source(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Any:
+    """A function that writes a .lua file where scripts are read from."""
+    (tmp_path / "parts").mkdir()
+    monkeypatch.setattr(script, "files", lambda _: tmp_path)
+
+    def write(name: str, text: str) -> None:
+        (tmp_path / f"{name}.lua").write_text(text)
+
+    return write
+
+
+def test_singles_come_before_lists_and_all_lists_but_the_last_are_counted(source: Any) -> None:
+    source("given", HEADER)
+    words = Script("given").words(GIVEN)
+    assert words == [4, "k1", "f1", "f2", "l1", 7, 2, 1, "e1", "x", "y"]
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_each_name_has_to_be_given(source: Any, name: str) -> None:
+    source("given", HEADER)
+    with pytest.raises(TypeError, match=rf"given.lua: lacking \['{name}'\], unknown \[\]"):
+        Script("given").words({key: value for key, value in GIVEN.items() if key != name})
+
+
+def test_no_other_name_may_be_given(source: Any) -> None:
+    source("given", HEADER)
+    with pytest.raises(TypeError, match=r"lacking \[\], unknown \['none'\]"):
+        Script("given").words({**GIVEN, "none": 1})
+
+
+@pytest.mark.parametrize("name", ["firsts", "lasts", "early", "late"])
+@pytest.mark.parametrize(
+    "value", ["abc", b"abc", 7, None, {"a": 1}.keys()], ids=lambda value: type(value).__name__
+)
+def test_what_is_no_list_is_not_taken_as_one(source: Any, name: str, value: Any) -> None:
+    source("given", HEADER)
+    with pytest.raises(TypeError):
+        Script("given").words({**GIVEN, name: value})
+
+
+def test_a_part_brings_its_names_once_however_many_ask_for_it(source: Any) -> None:
+    source("parts/low", "--[[\n  KEY  run\n]]\nlocal function low() return run end\n")
+    source("parts/high", "--[[\n  KEY  run\n  ARG  fence\n]]\n-- with low\n-- high\n")
+    source("both", "--[[\n  ARG  job\n]]\n-- with low\n-- with high\nreturn low()\n")
+    both = Script("both")
+    assert dict(both.names) == {"job": "ARG", "run": "KEY", "fence": "ARG"}
+    assert both.source.count("local function low") == 1
+
+
+def test_a_name_has_one_kind(source: Any) -> None:
+    source("parts/other", "--[[\n  ARG  run\n]]\n")
+    source("mixed", "--[[\n  KEY  run\n]]\n-- with other\n")
+    with pytest.raises(ValueError, match=r"mixed.lua declares run as ARG and as KEY"):
+        Script("mixed")
+
+
+def test_a_script_without_names_has_no_locals(source: Any) -> None:
+    source("bare", "--[[\n  Returns 1.\n]]\nreturn 1\n")
+    assert Script("bare").source == "--[[\n  Returns 1.\n]]\nreturn 1\n"
+    assert Script("bare").words({}) == [0]
+
+
+def test_a_file_keeps_the_numbers_of_its_lines(source: Any) -> None:
+    source("given", HEADER)
+    assert Script("given").source.count("\n") == HEADER.count("\n")
