@@ -1,7 +1,7 @@
 # Everything a checkout needs: `make dev` and `make test` set themselves up on a fresh machine.
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev test newest property lint bench chaos differential lock clean
+.PHONY: help install dev test unit contract e2e cover newest property fmt lint bench chaos differential lock clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
@@ -11,11 +11,13 @@ INSTALLED := .venv/.installed
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
 	&& { echo $$python; break; }; done)
+# What `make cover` runs, unless it is told otherwise.
+TESTS ?= tests/unit tests/contract tests/worker tests/api
 COMPILE = $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header $(ARGS)
 
 help:  ## List these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(INSTALLED)  ## Create .venv and install everything from the hash lock
 
@@ -24,6 +26,22 @@ dev: $(INSTALLED)  ## Run the example graphs: Redis, API and worker (ARGS="--por
 
 test: $(INSTALLED)  ## Run all tests (ARGS="-k name")
 	$(BIN)/pytest -n 3 --dist loadgroup $(ARGS)
+
+unit: $(INSTALLED)  ## Run the tests of rules and parts: a minute (ARGS="-k name")
+	$(BIN)/pytest -n 2 --dist loadgroup tests/unit tests/house $(ARGS)
+
+contract: $(INSTALLED)  ## Run the tests of the Redis scripts (ARGS="-k name")
+	$(BIN)/pytest -n 2 --dist loadgroup tests/contract $(ARGS)
+
+e2e: $(INSTALLED)  ## Run the tests with real processes and SDKs (ARGS="-k name")
+	$(BIN)/pytest -n 3 --dist loadgroup tests/e2e tests/surface $(ARGS)
+
+cover: $(INSTALLED)  ## Run the tests but e2e and print the coverage; fails below the floor (TESTS="tests/unit")
+	rm -rf build/coverage
+	mkdir -p build/coverage
+	$(BIN)/coverage run -m pytest -n 2 --dist loadgroup $(TESTS) $(ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 newest: $(INSTALLED)  ## Run the tests of the SDKs against the newest ones that are published
 	rm -rf build/newest
@@ -39,6 +57,10 @@ property: $(INSTALLED)  ## Compare the checkpointer with LangGraph's own, strate
 	CHECKPOINT_EXAMPLES=10000 STRATEGY_EXAMPLES=2000 RECORD_EXAMPLES=2000 $(BIN)/pytest \
 		tests/worker/test_saver_property.py tests/strategies/test_strategy_model.py \
 		tests/worker/test_record_property.py $(ARGS)
+
+fmt: $(INSTALLED)  ## Format the code, and mend what ruff can mend by itself
+	$(BIN)/ruff check --fix --exit-zero .
+	$(BIN)/ruff format .
 
 lint: $(INSTALLED)  ## Check style, formatting, types and the import rules
 	$(BIN)/ruff check .

@@ -7,11 +7,19 @@ import fakeredis
 import httpx
 import pytest
 
+from harness.blocking import nothing_blocks
 from harness.leaks import leaked
 from harness.processes import EXAMPLES, Fleet, Process
 from harness.waiting import until
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared.redis import Client, connect
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_blocking_calls() -> Iterator[None]:
+    """What tests call in their own event loop must not block it."""
+    with nothing_blocks():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Where agents' cards and the API's description say that it is reached: behind proxies, under prefixes, by a setting."""
+"""The URL in agents' cards and in the API's description: behind proxies, under prefixes, by a setting."""
 
 import json
 from collections.abc import AsyncIterator, Iterator

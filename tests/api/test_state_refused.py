@@ -117,7 +117,8 @@ async def test_deep_values(http: httpx.AsyncClient, stepped: str, depth: int) ->
     ):
         response = await http.post(f"/threads/{stepped}{tail}", content=text)
         assert response.status_code in (200, 422), (tail, response.text)
-    body = f'{{"metadata": {{"graph_id": "steps"}}, "supersteps": [{{"updates": [{{"as_node": "step", "values": {{"items": [{deep}]}}}}]}}]}}'
+    update = f'{{"as_node": "step", "values": {{"items": [{deep}]}}}}'
+    body = f'{{"metadata": {{"graph_id": "steps"}}, "supersteps": [{{"updates": [{update}]}}]}}'
     response = await http.post("/threads", content=body)
     assert response.status_code in (200, 422), response.text
     assert (await http.get(f"/threads/{stepped}/state")).status_code == 200

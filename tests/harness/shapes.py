@@ -366,7 +366,9 @@ DEEP_RESEARCH = Shape(
 # A file beside a package of its own and a `utils.py`, with subgraphs as agents that hand over to each other.
 SWARM = Shape(
     {
-        "research_agent/__init__.py": "from research_agent.prompts import WORD\nfrom research_agent.tools import think\n",
+        "research_agent/__init__.py": (
+            "from research_agent.prompts import WORD\nfrom research_agent.tools import think\n"
+        ),
         "research_agent/prompts.py": 'WORD = "swarm"\n',
         "research_agent/tools.py": "def think(text: str) -> str:\n    return text\n",
         "utils.py": "raise RuntimeError('is for a notebook')\n",

@@ -1,6 +1,7 @@
 """Docs that repeat the code are compared with it."""
 
 import re
+import tomllib
 from pathlib import Path
 
 from millstream.shared import settings
@@ -44,3 +45,60 @@ def test_every_module_of_the_listing_exists() -> None:
     modules = {path.name for path in ROOT.glob("*/millstream/**/*.py")}
     assert names
     assert set(names) <= modules
+
+
+def test_the_index_of_docs_has_every_page() -> None:
+    linked = set(re.findall(r"\]\(([\w-]+\.md)\)", (DOCS / "README.md").read_text()))
+    assert linked == {page.name for page in DOCS.glob("*.md")} - {"README.md"}
+
+
+def test_the_index_of_decisions_has_each_with_its_title_and_a_status() -> None:
+    folder = DOCS / "decisions"
+    rows = re.findall(
+        r"^\| \[(\d{4})\]\((\S+)\) \| (.+) \| (.+) \|$",
+        (folder / "README.md").read_text(),
+        re.MULTILINE,
+    )
+    files = sorted(page.name for page in folder.glob("[0-9]*.md"))
+    assert [name for _, name, _, _ in rows] == files
+    assert len({number for number, *_ in rows}) == len(rows)
+    for number, name, title, status in rows:
+        assert name.startswith(f"{number}-")
+        heading = (folder / name).read_text().partition("\n")[0]
+        assert re.fullmatch(rf"# 0*{int(number)}[.:]? {re.escape(title)}", heading), heading
+        state = re.fullmatch(
+            r"accepted|(?:accepted, amended|superseded) by \[(\d{4})\]\((\S+)\)", status
+        )
+        assert state, f"{number}: {status}"
+        if state[1]:
+            assert state[2] in files
+            assert number < state[1] == state[2][:4]
+
+
+def test_the_changelogs_versions_fall_and_none_is_newer_than_the_package() -> None:
+    headings = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert headings[0] == "Unreleased"
+    dated = [
+        re.fullmatch(r"(\d+)\.(\d+)\.(\d+) \(\d{4}-\d\d-\d\d\)", each) for each in headings[1:]
+    ]
+    assert all(dated), headings
+    versions = [tuple(map(int, each.groups())) for each in dated if each]
+    package = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    current = tuple(map(int, package.split(".")))
+    assert versions == sorted(set(versions), reverse=True)
+    assert not versions or versions[0] <= current
+
+
+def test_each_make_target_that_is_named_exists() -> None:
+    targets = set(re.findall(r"^([a-z0-9]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for page in [ROOT / "CONTRIBUTING.md", ROOT / "README.md", *DOCS.rglob("*.md")]:
+        named = set(re.findall(r"(?:^|`)make ([a-z0-9]+)", page.read_text(), re.MULTILINE))
+        assert named <= targets, f"{page.name}: {named - targets}"
+
+
+def test_each_path_that_a_contributor_is_sent_to_exists() -> None:
+    parts = ["", *(f"{part}/millstream" for part in ("api", "worker", "shared"))]
+    parts += ["shared/millstream/shared", "tests"]
+    for named in re.findall(r"`((?:[\w.-]+/)+[\w.-]*)`", (ROOT / "CONTRIBUTING.md").read_text()):
+        if named != "dist/" and not re.search(r"(^|[/_])name\.", named):  # which the reader makes
+            assert any((ROOT / part / named).exists() for part in parts), named

@@ -218,8 +218,9 @@ def test_modules_that_import_each_other(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dependencies", [["."], ["./src"], ["./src/agent"], []])
 def test_a_package_is_imported_as_itself(tmp_path: Path, dependencies: list[str]) -> None:
+    absolute = dependencies and "agent" not in dependencies[0]
     write(tmp_path, {
-        "src/agent/__init__.py": "from agent.graph import State\n" if dependencies and "agent" not in dependencies[0] else "",
+        "src/agent/__init__.py": "from agent.graph import State\n" if absolute else "",
         "src/agent/state.py": VALUE.format(word="w"),
         "src/agent/graph.py": "from .state import State as Relative\nfrom . import state\n" + VALUE.format(word="g"),
         "src/agent/my-tool.py": "from .state import State\n",
@@ -241,8 +242,10 @@ def test_a_package_is_imported_as_itself(tmp_path: Path, dependencies: list[str]
 
 def test_the_folder_of_the_file_is_importable(tmp_path: Path) -> None:
     write(tmp_path, {
-        "helper_agent/__init__.py": "", "helper_agent/utils/__init__.py": "", "helper_agent/utils/words.py": "WORD = 'hi'\n",
-        "helper_agent/agent.py": "from helper_agent.utils.words import WORD\nimport utils.words\nsame = utils.words.WORD is WORD\n",
+        "helper_agent/__init__.py": "", "helper_agent/utils/__init__.py": "",
+        "helper_agent/utils/words.py": "WORD = 'hi'\n",
+        "helper_agent/agent.py": "from helper_agent.utils.words import WORD\n"
+                                 "import utils.words\nsame = utils.words.WORD is WORD\n",
     })  # fmt: skip
     assert load(
         tmp_path,
@@ -282,7 +285,8 @@ def homonyms(folder: Path) -> list[str]:
         write(folder, {
             f"{word}/graph.py": GRAPH.format(word=word), f"{word}/state.py": VALUE.format(word=word),
             f"{word}/utils/words.py": VALUE.format(word=word), f"{word}/pack/__init__.py": "",
-            f"{word}/pack/inner.py": "from pack.deep import State\nfrom .deep import State as Same\nassert State is Same\n",
+            f"{word}/pack/inner.py": "from pack.deep import State\nfrom .deep import State as Same\n"
+                                     "assert State is Same\n",
             f"{word}/pack/deep.py": VALUE.format(word=word),
             f"{word}/space/state.py": VALUE.format(word=word), f"{word}/space/only_{word}.py": "",
         })  # fmt: skip

@@ -253,8 +253,8 @@ def test_what_is_for_images_alone_is_nothing_to_speak_of(
         "pip_config_file": "./pip.conf", "dockerfile_lines": ["RUN true"], "keep_pkg_tools": True,
         "source": {"kind": "uv", "root": "."}, "_INTERNAL_docker_tag": "x", "env": None, "http": None,
         "store": {"index": None, "ttl": None},
-        "checkpointer": {"ttl": None, "serde": {"allowed_msgpack_modules": None}, "backend": "default"}, "auth": None, "ui": None, "webhooks": None,
-        "dependencies": None,
+        "checkpointer": {"ttl": None, "serde": {"allowed_msgpack_modules": None}, "backend": "default"},
+        "auth": None, "ui": None, "webhooks": None, "dependencies": None,
     }  # fmt: skip
     load(config_file(tmp_path, {"g": "./mine.py:compiled"}, **rest))
     assert caplog.messages == []

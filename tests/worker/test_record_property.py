@@ -46,7 +46,7 @@ STEPS = (
 Step = tuple[str, str]
 
 
-async def take(life: Life, step: Step) -> None:
+async def take(life: Life, step: Step) -> None:  # noqa: C901 - one case a kind of step
     """Has the step happen to the thread."""
     match step:
         case ("run", do):

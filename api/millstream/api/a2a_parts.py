@@ -83,7 +83,7 @@ def data_part(value: Any) -> pb.Part:
 
 
 def parts_of(content: Any) -> list[pb.Part]:
-    """Returns the content of a LangChain message as parts; what clients can't be shown (reasoning, calls) is left out."""
+    """Returns the content of a LangChain message as parts, without reasoning and calls of tools."""
     if isinstance(content, str):
         return [pb.Part(text=content)] if content else []
     parts: list[pb.Part] = []

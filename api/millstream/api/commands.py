@@ -49,6 +49,7 @@ class CommandError(MillstreamError):
     """A command that can't be carried out; `code` is one of the protocol's."""
 
     def __init__(self, code: str, message: str) -> None:
+        """Takes the protocol's code, and a sentence for the client."""
         super().__init__(message)
         self.code = code
 

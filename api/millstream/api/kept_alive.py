@@ -48,6 +48,7 @@ class KeptAlive(Response):
         beat: bytes,
         keepalive: float,
     ) -> None:
+        """`head` gives the headers; `keepalive` is in seconds."""
         self.status_code = 200
         self.background: BackgroundTask | None = None
         self.media_type = media_type

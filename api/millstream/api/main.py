@@ -38,6 +38,7 @@ class Server(uvicorn.Server):
     """Tells the open streams when it is told to stop, and says when it accepts connections."""
 
     def __init__(self, config: uvicorn.Config, app: Starlette, prefix: str) -> None:
+        """`prefix` is the path below which the routes are, '' for none."""
         super().__init__(config)
         self._app = app
         self._prefix = prefix

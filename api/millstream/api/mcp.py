@@ -22,6 +22,7 @@ class McpHost:
     """The server of MCP, in a task of its own; none until it is asked for."""
 
     def __init__(self) -> None:
+        """Starts nothing yet."""
         self._stop = asyncio.Event()
         self._starting = asyncio.Lock()
         self._server: ASGIApp | None = None

@@ -233,6 +233,7 @@ class McpServer:
     """The SDK's server, for as long as `running`."""
 
     def __init__(self, max_body: int) -> None:
+        """Takes requests of at most `max_body` bytes."""
         server: Server[Any] = Server(
             "millstream",
             version=VERSION,

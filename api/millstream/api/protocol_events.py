@@ -81,6 +81,7 @@ class Wanted:
     """The events that a client asked for: those after a position, of some channels and namespaces."""
 
     def __init__(self, asked: EventFilter, after: Position) -> None:
+        """`asked` is the client's filter; events up to `after` are left out."""
         self.after = after
         self._methods = frozenset(
             (INPUT_REQUESTED if channel == "input" else channel).encode()

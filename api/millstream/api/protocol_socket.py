@@ -72,6 +72,7 @@ class ProtocolSocket:
     """One client's connection."""
 
     def __init__(self, websocket: WebSocket, thread_id: str) -> None:
+        """`websocket` is not accepted yet; `serve()` does that."""
         self._websocket = websocket
         self._thread_id = thread_id
         self._union = _Union()

@@ -177,6 +177,7 @@ class EventStream(_Following):
         modes: frozenset[str] = frozenset(),
         on_leave: Leave | None = None,
     ) -> None:
+        """`modes` are the stream modes to send, all if empty; `keepalive` is in seconds."""
         headers = {
             **headers,
             "cache-control": "no-store",
@@ -230,6 +231,7 @@ class FinalOutput(_Following):
         keepalive: float,
         on_leave: Leave | None = None,
     ) -> None:
+        """`output` makes the body of the run's last entry; `keepalive` is in seconds."""
         super().__init__(
             reader,
             headers=headers,

@@ -144,6 +144,7 @@ class RequestLog:
     """Says of each request, once its answer has begun, what it was, and the headers that were asked for."""
 
     def __init__(self, app: ASGIApp, headers: HeaderFilter) -> None:
+        """`headers` chooses the headers that are logged."""
         self._app = app
         self._headers = headers
 

@@ -53,6 +53,7 @@ class Child:
         console: Console,
         tell: Callable[[Ready | Exited], None],
     ) -> None:
+        """Starts nothing yet."""
         self.name = name
         self._argv = argv
         self._environ = environ

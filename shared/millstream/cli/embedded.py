@@ -86,6 +86,7 @@ class EmbeddedRedis:
         modules: bool = True,
         server: Server | None = None,
     ) -> None:
+        """Starts nothing and makes no directory yet."""
         self.directory = directory.absolute()
         self.log = self.directory / "redis.log"
         self.modules: tuple[Path, ...] = ()

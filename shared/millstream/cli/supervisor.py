@@ -77,6 +77,7 @@ class Supervisor:
     def __init__(
         self, plan: Plan, console: Console, events: Events, redis: EmbeddedRedis | None = None
     ) -> None:
+        """`redis` is the server to run as well; None if the plan names one that runs already."""
         self._plan = plan
         self._project = plan.project
         self._console = console
@@ -197,9 +198,10 @@ class Supervisor:
         child.start()
 
     def _invitation(self, child: Child, status: int) -> str:
+        kind = child.name.rstrip("0123456789")
         return (
             f"{child.name} ended with status {status}, its reason is above. Correct the file and "
-            f"save it: the {child.name.rstrip('0123456789')} starts again with the next change in {self._project.folder}"
+            f"save it: the {kind} starts again with the next change in {self._project.folder}"
         )
 
     def _start_to_watch(self) -> None:

@@ -51,6 +51,7 @@ class Watch:
         changed: Callable[[AbstractSet[str]], None],
         failed: Callable[[str], None],
     ) -> None:
+        """Both functions are called from the thread."""
         self._project = project
         self._changed = changed
         self._failed = failed

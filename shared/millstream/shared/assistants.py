@@ -101,6 +101,7 @@ class GraphDirectory:
     """The announced graphs as one API process knows them: looked up again when stale or missing."""
 
     def __init__(self, redis: Client) -> None:
+        """Reads nothing yet."""
         self._redis = redis
         self._by_name: dict[str, GraphInfo] = {}
         self._changed: set[str] = set()  # ids of default assistants that have a record

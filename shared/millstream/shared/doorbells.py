@@ -27,6 +27,7 @@ class Doorbells:
     """
 
     def __init__(self, blocking: Client, heard: Callable[[str, bool, bytes], None]) -> None:
+        """`blocking` is a client whose connections may wait without a timeout."""
         self._blocking = blocking
         self._heard = heard
         self._channels: set[str] = set()

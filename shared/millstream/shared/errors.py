@@ -33,6 +33,7 @@ class UnavailableError(MillstreamError):
     """Nobody can answer now: no live worker, or Redis is away. `retry_after` is in seconds."""
 
     def __init__(self, message: str, *, retry_after: int = 1) -> None:
+        """`message` is shown to the client."""
         super().__init__(message)
         self.retry_after = retry_after
 

@@ -217,6 +217,7 @@ class Access:
     """
 
     def __init__(self, redis: Client) -> None:
+        """Tries nothing yet."""
         self.lacking = ""
         self.refusal = ""
         self._redis = redis

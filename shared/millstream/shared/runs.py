@@ -8,7 +8,7 @@ from typing import Final
 
 from millstream.shared import keys, scripts
 from millstream.shared.errors import MillstreamError, NotFoundError
-from millstream.shared.lifecycle import TERMINAL, Cause, RunStatus
+from millstream.shared.lifecycle import Cause, RunStatus
 from millstream.shared.multitask import CancelAction, CancelReason, Strategy
 from millstream.shared.redis import AWAY, REFUSING, Client
 from millstream.shared.scripts.admit import MOST_ENDED
@@ -261,8 +261,3 @@ async def delete_run(redis: Client, thread_id: str, run_id: str) -> None:
         raise NotFoundError(f"Run with ID {run_id} not found")
     if outcome != "deleted":
         raise MillstreamError(f"Run {run_id} has not ended: it is {outcome}")
-
-
-def has_ended(status: RunStatus) -> bool:
-    """Returns whether nothing can change the status any more."""
-    return status in TERMINAL

@@ -89,6 +89,7 @@ class StreamHub:
     """The one reader of a process. `start()` it within the event loop, `close()` it at the end."""
 
     def __init__(self, redis: Client, blocking: Client) -> None:
+        """`blocking` is a client whose connections may wait without a timeout."""
         self._redis = redis
         self._doorbells = Doorbells(blocking, self._heard)
         self._tails: dict[str, _Tail] = {}
@@ -294,6 +295,7 @@ class Reader:
     def __init__(
         self, hub: StreamHub, tail: _Tail, run_key: str, after: Position | None, *, fresh: bool
     ) -> None:
+        """Entries up to `after` are left out; `fresh` says that the run was admitted just now."""
         self._hub = hub
         self._tail = tail
         self._run_key = run_key

@@ -8,7 +8,7 @@ next. So the order is the same for every reader and after every resume, and noth
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from millstream.shared import keys
 from millstream.shared.entries import START, Entry, Position, entry_of
@@ -17,7 +17,6 @@ from millstream.shared.redis import Client
 from millstream.shared.scripts.store_state import UPDATE
 from millstream.shared.stream import Reader, StreamHub
 
-Mode = Literal["run_modes", "lifecycle", "state_update"]
 PAGE: Final = 50  # turns read in one round trip
 LIVE: Final = frozenset(status.encode() for status in RunStatus if status not in TERMINAL)
 
@@ -47,6 +46,7 @@ class ThreadReader:
     """
 
     def __init__(self, hub: StreamHub, redis: Client, thread_id: str, tell: Tell) -> None:
+        """`tell` returns what the client is sent of an entry."""
         self._hub = hub
         self._redis = redis
         self._thread_id = thread_id

@@ -305,7 +305,8 @@ async def busy_among(redis: Client, thread_ids: Sequence[str]) -> list[str]:
 async def expire(redis: Client, *, most: int, prune: Pruner | None = None) -> int:
     """Deletes or prunes the threads whose time is over, oldest first; returns how many it was.
 
-    `prune` keeps the newest checkpoints of a thread, where those of ours are not the ones. One with a live run is left as it is; the end of that run gives it new time.
+    `prune` deletes all but the newest checkpoints of a thread, where they are not in Millstream's checkpointer.
+    A thread with a live run is left as it is; the end of that run gives it new time.
     """
     seconds, micros = await redis.time()
     now_ms = seconds * 1000 + micros / 1000

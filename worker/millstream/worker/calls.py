@@ -28,6 +28,7 @@ class CallLanes:
         means: Means,
         lanes: Sequence[str],
     ) -> None:
+        """`blocking` is a client whose connections may wait without a timeout."""
         self._redis = redis
         self._blocking = blocking
         self._means = means

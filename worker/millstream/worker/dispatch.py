@@ -51,6 +51,7 @@ class RunWorker(Worker):
         settings: Settings,
         access: Access,
     ) -> None:
+        """`blocking` is a client whose connections may wait without a timeout."""
         super().__init__(
             [func(self._refuse, name="run")],  # type: ignore[arg-type]
             queue_name=keys.queue(settings.queue),

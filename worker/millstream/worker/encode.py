@@ -4,7 +4,7 @@ import base64
 import json
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import timedelta, tzinfo
 from decimal import Decimal
@@ -27,8 +27,9 @@ def encode(value: Any) -> bytes:
 
     datetime, date, time, UUID, Enum, dataclasses and numpy arrays are orjson's; messages and
     pydantic models are their `model_dump()`, exceptions `{"error": type, "message": text}`, sets
-    lists, a `Send` its node and `args`, bytes base64, Decimal and timedelta numbers, NaN and infinities null. Lone surrogates,
-    which no UTF-8 can carry, become U+FFFD. Anything else is shown as its repr.
+    lists, a `Send` its node and `args`, bytes base64, Decimal and timedelta numbers, NaN and
+    infinities null. Lone surrogates, which no UTF-8 can carry, become U+FFFD. Anything else is
+    shown as its repr.
     """
     try:
         return orjson.dumps(value, default=_default, option=OPTIONS)
@@ -38,22 +39,9 @@ def encode(value: Any) -> bytes:
 
 def _default(value: Any) -> Any:
     """Returns a step towards JSON for a value that orjson does not know."""
-    if isinstance(value, BaseException):
-        return error_of(value)
-    if isinstance(value, Send):
-        return {"node": value.node, "args": value.arg}
-    if isinstance(value, (set, frozenset, deque)):
-        return list(value)
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return base64.b64encode(bytes(value)).decode()
-    if isinstance(value, Decimal):
-        return _number(value)
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if isinstance(value, tzinfo | PurePath):
-        return str(value)
-    if isinstance(value, type):
-        return f"{value.__module__}.{value.__qualname__}"
+    for types, step in STEPS:
+        if isinstance(value, types):
+            return step(value)
     for name in ("model_dump", "to_dict", "dict", "_asdict"):
         dump = getattr(value, name, None)
         if callable(dump):
@@ -74,6 +62,19 @@ def _number(value: Decimal) -> int | float | None:
     if not value.is_finite():
         return None
     return int(value) if value == value.to_integral_value() and abs(value) < 2**53 else float(value)
+
+
+# What orjson does not know, and the step towards JSON.
+STEPS: Final[tuple[tuple[type | tuple[type, ...], Callable[[Any], Any]], ...]] = (
+    (BaseException, error_of),
+    (Send, lambda send: {"node": send.node, "args": send.arg}),
+    ((set, frozenset, deque), list),
+    ((bytes, bytearray, memoryview), lambda data: base64.b64encode(bytes(data)).decode()),
+    (Decimal, _number),
+    (timedelta, timedelta.total_seconds),
+    ((tzinfo, PurePath), str),
+    (type, lambda cls: f"{cls.__module__}.{cls.__qualname__}"),
+)
 
 
 def _plain(value: Any, above: tuple[int, ...]) -> Any:

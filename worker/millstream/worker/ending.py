@@ -16,6 +16,7 @@ class Newest:
     """The newest state of the root graph that its events told."""
 
     def __init__(self) -> None:
+        """No state has been told yet."""
         self.is_known = False
         self.values: Any = None
         self._json: bytes | None = None

@@ -35,6 +35,7 @@ class EventStream:
     """One attempt's events, and what it leaves behind when it ends."""
 
     def __init__(self, modes: list[str], *, subgraphs: bool) -> None:
+        """Without `modes`, only `values` are streamed."""
         self._modes = frozenset(modes) or frozenset({"values"})
         self._subgraphs = subgraphs
         self._messages: dict[str, BaseMessage] = {}  # of mode `messages`: id → so far
@@ -47,10 +48,7 @@ class EventStream:
         """Runs the graph; yields `(event name, JSON)`. Takes the arguments of `Graph.astream`."""
         if self._lifecycle is not None and not self._subgraphs:
             arguments = watched(arguments)
-        if "events" in self._modes:
-            chunks = self._with_events(graph, arguments)
-        else:
-            chunks = self._plain(graph, arguments)
+        chunks = (self._with_events if "events" in self._modes else self._plain)(graph, arguments)
         failed: Exception | None = None
         async with aclosing(chunks):
             try:

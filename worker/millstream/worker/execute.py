@@ -60,6 +60,7 @@ class Attempt:
     def __init__(
         self, claim: Claim, tools: Tools, *, since: float, execution: Execution | None = None
     ) -> None:
+        """Without `execution` the graph is executed in this process."""
         self.claim = claim
         self._since = since  # monotonic time, right before the claim was sent
         self.tools = tools

@@ -66,6 +66,7 @@ class Factory:
     """
 
     def __init__(self, graph_id: str, make: Callable[..., Any]) -> None:
+        """`graph_id` names the graph in errors."""
         self.graph_id: Final = graph_id
         self._make = make
         self._parameters = Parameters(graph_id, make)
@@ -113,6 +114,7 @@ class Parameters:
     """The parameters of a factory: which of them are given the config, and which the runtime."""
 
     def __init__(self, graph_id: str, factory: Callable[..., Any]) -> None:
+        """Raises SettingError for a factory that takes more than a config and a ServerRuntime."""
         try:
             self._signature = inspect.signature(factory)
         except (TypeError, ValueError):  # of a callable that is not written in Python

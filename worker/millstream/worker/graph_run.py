@@ -100,6 +100,7 @@ class GraphRun:
     """The graph of one attempt, executed in this process."""
 
     def __init__(self, claim: Claim, tools: GraphTools) -> None:
+        """Executes nothing yet."""
         self.claim = claim
         self.reason: str | None = None
         self.is_left_behind = False  # the graph does not stop, though the run has ended
@@ -307,6 +308,7 @@ class Reading:
     """The guard of a saver that a run only reads through; see checkpoints.saver.Guard."""
 
     def __init__(self, check: Callable[[], None]) -> None:
+        """`check` raises FencedError once the run is being given up."""
         self.check = check
 
     async def before_write(self) -> None:

@@ -32,6 +32,7 @@ class GraphSource:
     def __init__(
         self, graph_id: str, value: Any, description: str | None, *, isolated: bool = False
     ) -> None:
+        """Raises SettingError if `value` is none of these."""
         self.graph_id: Final = graph_id
         self.description: Final = description
         self.isolated: Final = isolated  # its runs are executed in processes of their own
@@ -54,6 +55,7 @@ class GraphRegistry:
     """The graphs of one langgraph.json, and the store that they share."""
 
     def __init__(self, sources: list[GraphSource], store: ProjectStore | None = None) -> None:
+        """Without `store`, the graphs share one with default settings."""
         self._sources: Final = {source.graph_id: source for source in sources}
         self.store: Final = store or ProjectStore()
 

@@ -32,6 +32,7 @@ class Heartbeat:
     """The leases that a worker process holds."""
 
     def __init__(self, url: str, worker_id: str, presence: Presence, *, lease: float) -> None:
+        """`url` is REDIS_URL; `lease` is in seconds. The thread starts with `start()`."""
         self._redis = connect_sync(url, reply_timeout=max(0.3, lease / 3))
         self._presence = presence
         self._control = keys.control(worker_id)

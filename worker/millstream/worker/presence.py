@@ -12,6 +12,7 @@ class Presence:
     """Of one worker process; the event loop and the heartbeat's thread tell it what they notice."""
 
     def __init__(self, *, lease: float) -> None:
+        """`lease` is in seconds."""
         self._lease = lease  # s
         self._away = False
         self._back = -math.inf  # monotonic time

@@ -54,6 +54,7 @@ class ProtocolStream:
     """One attempt's events, and what it leaves behind when it ends: see `events.EventStream`."""
 
     def __init__(self) -> None:
+        """Nothing has been streamed yet."""
         self.newest: Final = Newest()
         self.paused = False
         self._asked: dict[str, Namespace] = {}  # interrupt id → the innermost graph that asks

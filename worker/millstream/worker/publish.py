@@ -30,6 +30,7 @@ class RunStream:
     """The events of one attempt on their way to Redis."""
 
     def __init__(self, publisher: "Publisher", claim: Claim, on_fenced: Callable[[], None]) -> None:
+        """`on_fenced` is called when Redis refuses events, as another worker has the run."""
         self._publisher = publisher
         self.claim = claim
         self.on_fenced = on_fenced
@@ -124,6 +125,7 @@ class Publisher:
     """The one flusher of a worker process."""
 
     def __init__(self, redis: Client, *, max_events: int, max_event: int) -> None:
+        """A stream keeps about `max_events` events, each of at most `max_event` bytes."""
         self._redis = redis
         self.max_event = max_event  # bytes
         self._max_events = max_events

@@ -23,6 +23,7 @@ class ToolCalls:
     """Tells of the calls of tools; each event names its tool."""
 
     def __init__(self) -> None:
+        """No call is under way yet."""
         self._names: dict[str, str] = {}  # id of a call under way → its tool
 
     def translate(self, told: dict[str, Any]) -> dict[str, Any]:
@@ -56,6 +57,7 @@ class Subgraphs(LifecycleTransformer):
     """Tells when subgraphs start and end, by the tasks that LangGraph streams."""
 
     def __init__(self) -> None:
+        """No subgraph has started yet."""
         super().__init__()
         self._told: list[tuple[Namespace, dict[str, Any]]] = []
         self._error: Any = None  # of the task whose end is looked at

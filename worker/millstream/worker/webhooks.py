@@ -134,6 +134,7 @@ class GuardedNetwork(AsyncNetworkBackend):
     name that says something else a moment later changes nothing."""
 
     def __init__(self, policy: WebhookPolicy) -> None:
+        """`policy` decides which addresses may be called."""
         self._policy = policy
         self._inner = httpcore.AnyIOBackend()
 
@@ -189,6 +190,7 @@ class Caller:
         headers: dict[str, str],
         settings: Settings,
     ) -> None:
+        """`headers` go with each call."""
         self.policy: Final = policy
         self._headers = headers
         self._keys = keys_of(settings.webhook_secret)
@@ -273,6 +275,7 @@ class Deliverer:
     """The part of a worker that calls webhooks, beside its runs."""
 
     def __init__(self, redis: Client, caller: Caller, settings: Settings) -> None:
+        """Calls nothing yet."""
         self._redis = redis
         self._caller = caller
         self._settings = settings

@@ -14,6 +14,7 @@ class SecondName(Loader):
     """Gives the module that a file has been loaded as, under another name for the same file."""
 
     def __init__(self, name: str) -> None:
+        """`name` is the name that the file is loaded under."""
         self._name = name
         self._spec: ModuleSpec | None = None
 

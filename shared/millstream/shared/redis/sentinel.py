@@ -82,6 +82,7 @@ class AsyncSentinels(_Sentinels):
     """The sentinels as asked from an event loop."""
 
     def __init__(self, watched: Watched) -> None:
+        """Must be made in the event loop that uses it."""
         super().__init__(watched)
         self._turn = asyncio.Lock()
 
@@ -142,7 +143,7 @@ class SyncSentinels(_Sentinels):
             connection.disconnect()
 
 
-def following(kind: type[Any], sentinels: AsyncSentinels) -> type[Any]:
+def following(kind: type[Any], sentinels: AsyncSentinels) -> type[Any]:  # noqa: C901 - all methods are counted
     """Returns the kind of connection, but one that connects to the master, wherever it is."""
 
     class Following(kind):  # type: ignore[misc]

@@ -13,6 +13,7 @@ class Trouble:
     """Of one loop. `log` is its module's; `doing` names it at the start of a sentence."""
 
     def __init__(self, log: logging.Logger, doing: str) -> None:
+        """Nothing has been logged yet."""
         self._log = log
         self._doing = doing
         self._said: dict[str, float] = {}  # cause → monotonic time

@@ -25,6 +25,7 @@ class BlockingCalls(BaseCheckpointSaver[str]):
     """
 
     def __init__(self, *, serde: SerializerProtocol | None = None) -> None:
+        """`serde` replaces LangGraph's serializer."""
         super().__init__(serde=serde)
         self._loop = asyncio.get_running_loop()
 

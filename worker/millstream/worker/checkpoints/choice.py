@@ -66,6 +66,7 @@ class FencedCheckpoints:
     """Millstream's own: every write of a run carries its fence."""
 
     def __init__(self, redis: Client, serde: SerializerProtocol | None = None) -> None:
+        """`serde` replaces Millstream's serializer."""
         self._redis = redis
         self.saver: Final = FencedSaver(redis, serde=serde)
 
@@ -82,6 +83,7 @@ class ForeignCheckpoints:
     """Another saver: nothing is fenced, and a rollback needs its `adelete_for_runs`."""
 
     def __init__(self, saver: BaseCheckpointSaver[Any]) -> None:
+        """`saver` is opened and closed by the caller."""
         self.saver: Final = ShieldedSaver(saver)
 
     def under(self, claim: Claim, guard: Guard) -> ShieldedSaver:

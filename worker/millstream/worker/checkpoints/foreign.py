@@ -38,6 +38,7 @@ class ShieldedSaver(BaseCheckpointSaver[Any]):
     """Another saver, whose asynchronous writes end before a cancel goes on."""
 
     def __init__(self, inner: BaseCheckpointSaver[Any]) -> None:
+        """`inner` is the saver that stores."""
         super().__init__(serde=inner.serde)
         self.inner = inner
         # LangGraph asks whether a saver takes the path; older savers don't.

@@ -76,6 +76,7 @@ class FencedSaver(BlockingCalls):
     """LangGraph's checkpointer. `under(claim)` gives the one that a run writes through."""
 
     def __init__(self, redis: Client, *, serde: SerializerProtocol | None = None) -> None:
+        """`serde` replaces Millstream's serializer."""
         super().__init__(serde=serde or MessageSerializer())
         self._redis = redis
         self._claim: Claim | None = None

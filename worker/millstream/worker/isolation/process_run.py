@@ -42,6 +42,7 @@ class ProcessRun:
         make_room: Callable[[], Coroutine[Any, Any, None]] | None = None,
         unused: bool = False,
     ) -> None:
+        """Starts no process yet."""
         self.claim = claim
         self.reason: str | None = None
         self._processes = processes

@@ -43,6 +43,7 @@ class ChildProcess:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> None:
+        """`reader` and `writer` are the ends of its pipe."""
         self._process = process
         self._reader = reader
         self._writer = writer
@@ -123,6 +124,7 @@ class Processes:
     """The processes of one worker: at most `most` at a time."""
 
     def __init__(self, argv: Sequence[str], *, most: int) -> None:
+        """`argv` is the command of one process."""
         self._argv = argv
         self._places = asyncio.Semaphore(most)
         self._idle: list[ChildProcess] = []

@@ -55,6 +55,7 @@ class ProjectStore(BaseStore):
     def __init__(
         self, settings: StoreSettings | None = None, *, custom: Any = None, embeddings: Any = None
     ) -> None:
+        """Opens nothing yet."""
         self.settings: Final = settings or StoreSettings()
         self.wanted: Final = settings is not None  # langgraph.json speaks of it
         ttl = self.settings.ttl

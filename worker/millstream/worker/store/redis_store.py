@@ -68,6 +68,7 @@ class RedisStore(AsyncRedisStore):
         embeddings: Embeddings | None,
         ttl: TTLConfig | None,
     ) -> None:
+        """`redis` is closed by the caller."""
         config: Any = None
         if index is not None:
             config = {"dims": index.dims, "embed": embeddings, "fields": list(index.fields)}

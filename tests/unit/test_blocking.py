@@ -1,0 +1,38 @@
+"""The check that nothing blocks an event loop: that it is active, and what it lets through."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from blockbuster import BlockingError
+
+from harness.blocking import ALLOWED
+from millstream.shared.project import read_content
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "langgraph.json"
+    path.write_text("{}")
+    return path
+
+
+async def test_a_file_that_is_read_in_the_event_loop_is_an_error(config: Path) -> None:
+    with pytest.raises(BlockingError, match="read"):
+        read_content(config)
+
+
+async def test_one_that_is_read_in_a_thread_is_not(config: Path) -> None:
+    assert await asyncio.to_thread(read_content, config) == {}
+
+
+def test_nor_one_that_is_read_without_an_event_loop(config: Path) -> None:
+    assert read_content(config) == {}
+
+
+def test_what_is_allowed_exists() -> None:
+    for file, name in ALLOWED:
+        part = file.split("/")[1]
+        assert f"def {name}(" in (ROOT / part / file).read_text(), file
