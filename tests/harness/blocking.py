@@ -14,6 +14,8 @@ ALLOWED: Final = (
     # Waits for the thread at the end, when no run is left. A thread of the executor would not do:
     # nodes that do not stop may hold all of them.
     ("millstream/worker/heartbeat.py", "stop"),
+    # Reads one small file, once for each time zone.
+    ("millstream/shared/schedule.py", "_zone"),
 )
 
 

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from millstream.api.body import answer, query_model, read_body, settings_of
+from millstream.api.on_demand import load
 from millstream.api.problems import problem
 from millstream.api.public import public_url
 from millstream.api.schemas.base import QueryModel
@@ -37,6 +38,7 @@ async def post(request: Request) -> Response:
     if importlib.util.find_spec("a2a") is None:
         return problem(404, MISSING)
     # It is imported here: a second, and memory, for those alone who use it.
+    await load("millstream.api.a2a_rpc")
     from millstream.api.a2a_rpc import answer as answered
 
     resolved = await _resolved(request, request.path_params["assistant_id"])
@@ -71,6 +73,7 @@ async def card_of(request: Request) -> Response:
 async def _card(request: Request, assistant_id: str) -> Response:
     if importlib.util.find_spec("a2a") is None:
         return problem(404, MISSING)
+    await load("millstream.api.a2a_card")
     from millstream.api.a2a_card import card as made
 
     resolved = await _resolved(request, assistant_id)

@@ -11,6 +11,7 @@ from millstream.api import openapi, problems, protocol_socket
 from millstream.api.endpoints import EVENTS, served
 from millstream.api.http_settings import HttpSettings
 from millstream.api.mcp import McpHost
+from millstream.shared import schedule
 from millstream.shared.assistants import GraphDirectory
 from millstream.shared.permissions import Access
 from millstream.shared.redis import connect, findings
@@ -45,6 +46,7 @@ def create_app(settings: Settings, http: HttpSettings | None = None) -> Starlett
         app.state.mcp = McpHost()
         app.state.graph_schemas = {}
         app.state.access = Access(redis)
+        await asyncio.to_thread(schedule.zones)  # else the first cron would hold up all streams
         checking = asyncio.gather(findings.report(redis), app.state.access.watch())
         try:
             yield

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from millstream.api.body import settings_of
 from millstream.api.http_settings import HttpSettings
+from millstream.api.on_demand import load
 from millstream.api.problems import problem
 from millstream.api.sse import KEEPALIVE
 
@@ -40,6 +41,7 @@ class McpHost:
     async def _run(self, ready: "asyncio.Future[ASGIApp]", max_body: int) -> None:
         # It is imported here: half a second, and memory, for those alone who use it.
         try:
+            await load("millstream.api.mcp_server")
             from millstream.api.mcp_server import McpServer
 
             async with McpServer(max_body).running() as server:

@@ -37,7 +37,7 @@ def check_schedule(schedule: str) -> None:
 
 def check_timezone(name: str) -> None:
     """Raises InvalidError for a name that is in no list of IANA's."""
-    if name not in _zones():
+    if name not in zones():
         raise InvalidError(
             f"timezone: {name[:60]!r} is not a time zone of IANA's, such as 'Europe/Berlin'"
         )
@@ -65,7 +65,8 @@ def next_due(
 
 
 @cache
-def _zones() -> frozenset[str]:
+def zones() -> frozenset[str]:
+    """Returns the names of all time zones. The first call reads hundreds of files."""
     # Processes must agree, and `localtime` is what each machine makes of it.
     return frozenset(zoneinfo.available_timezones() - {"localtime"})
 
