@@ -46,7 +46,7 @@ async def post(request: Request) -> Response:
 
 
 async def card(request: Request) -> Response:
-    """`GET /.well-known/agent-card.json`: the card of the agent `assistant_id`, or of the one that stands for the server."""
+    """`GET /.well-known/agent-card.json`: the card of the agent `assistant_id`, or of the server's only one."""
     asked = query_model(request, CardQuery).assistant_id
     return await _card(request, asked or await _default(request))
 
