@@ -15,7 +15,7 @@ from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared.redis import Client, connect
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture
 def no_blocking_calls() -> Iterator[None]:
     """What tests call in their own event loop must not block it."""
     with nothing_blocks():

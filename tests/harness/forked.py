@@ -15,8 +15,6 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import IO
 
-from harness import blocking
-
 TESTS = Path(__file__).parents[1]
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["millstream.api.main", "millstream.worker.main", __name__])
@@ -80,6 +78,4 @@ def _run(module: str, arguments: list[str], env: dict[str, str], says: Connectio
     outside = [path for path in sys.path if path and not Path(path).is_relative_to(TESTS)]
     sys.path[:] = [os.getcwd(), *outside]
     sys.argv = [module, *arguments]
-    if module == "millstream.api":  # a worker's event loop is the graphs' too, which may block it
-        blocking.check().activate()
     runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -9,6 +9,7 @@ from blockbuster import BlockingError
 from harness.blocking import ALLOWED
 from millstream.shared.project import read_content
 
+pytestmark = pytest.mark.usefixtures("no_blocking_calls")
 ROOT = Path(__file__).parents[2]
 
 

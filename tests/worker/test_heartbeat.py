@@ -22,6 +22,7 @@ from millstream.worker import heartbeat
 from millstream.worker.heartbeat import Heartbeat
 from millstream.worker.presence import Presence
 
+pytestmark = pytest.mark.usefixtures("no_blocking_calls")
 LEASE = 1.0  # s
 
 
