@@ -113,8 +113,8 @@ async def admit(
 
     Raises:
         NotFoundError: there is no such thread, and it was not to be created.
-        ConflictError: the thread has a run that is pending or running, and the strategy is reject; or it does not wait on what
-            is answered any more.
+        ConflictError: the thread has a run that is pending or running, and the strategy is reject; or it does not
+            wait on what is answered any more.
         OverloadedError: `max_live` runs are alive.
     """
     reply = await SCRIPT(

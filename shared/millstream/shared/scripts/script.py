@@ -47,6 +47,7 @@ class Script:
     """
 
     def __init__(self, name: str) -> None:
+        """Reads `name`.lua and its parts."""
         self.name: Final = name
         text = _with_parts(name, set())
         self.names: Final = _declared(name, text)
