@@ -135,7 +135,7 @@ async def test_a_master_that_lives_on_as_a_replica_is_left(town: Town, fleet: Fl
         new = await town.moved(old)
         events = await wire.events()
     assert events[-1].name == "end"
-    assert await thread.ended(run_id) == "success"
+    assert await thread.ended(run_id) == "success", events[-3:]
     await all_are_connected_to(new, not_to=old)
     assert await works(url)
 
