@@ -300,8 +300,13 @@ async def protocol(client: Recorder) -> None:
                 ended = await stream.output
         else:
             seen, ended = await asyncio.to_thread(_approved, opened)
-        # The sync client hears of the pause on a connection of its own, which may be quicker than the values.
+        # The sync client ends the values when it hears of the pause, on a connection of its own that may be
+        # quicker than that of the values: what was stored must be there all the same.
         assert all(values.get("log", []) in ([], ["before"]) for values in seen)
+        states = await client.threads.get_history(thread)
+        assert ["before"] in [
+            state["values"]["log"] for state in states if state["next"] == ["ask"]
+        ]
         assert (ended["answer"], ended["log"]) == ("yes", ["before", "ask", "after"])
         await client.threads.delete(thread)
 
