@@ -16,7 +16,7 @@ from google.protobuf.json_format import ParseDict
 from api.told import NOBODY, Running, detail
 from harness.agents import agent_at, message
 from harness.waiting import until
-from millstream.api.a2a_parts import data_of
+from millstream.api.a2a.parts import data_of
 
 DONE = pb.TASK_STATE_COMPLETED
 Agent = Callable[..., Any]

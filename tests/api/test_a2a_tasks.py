@@ -10,7 +10,7 @@ from google.protobuf.json_format import MessageToDict
 
 from api.told import NOBODY, Running
 from harness.agents import agent_at, message
-from millstream.api.a2a_parts import data_of
+from millstream.api.a2a.parts import data_of
 from millstream.shared import keys
 from millstream.shared.redis import connect
 

@@ -11,7 +11,7 @@ from api.states import SHOWN, shows
 from api.told import NOBODY, STEPS, Running, detail, start
 from harness.following import start as start_by_command
 from harness.waiting import until
-from millstream.api.schemas.agent_protocol import AgentSearch, RunSearch
+from millstream.api.agent_protocol.schemas import AgentSearch, RunSearch
 from millstream.shared.assistants import default_assistant_id
 
 CHAT = default_assistant_id("chat")

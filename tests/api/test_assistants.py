@@ -10,7 +10,7 @@ import pytest
 
 from api.states import SHOWN, shows
 from api.told import NOBODY, Running, detail
-from millstream.api.schemas.assistant import (
+from millstream.api.assistants.schemas import (
     AssistantCreate,
     AssistantDelete,
     AssistantFilter,
@@ -21,8 +21,8 @@ from millstream.api.schemas.assistant import (
     VersionChoice,
     VersionSearch,
 )
-from millstream.shared import assistant_records
 from millstream.shared.assistants import default_assistant_id
+from millstream.shared.assistants import records as assistant_records
 from millstream.shared.redis import connect
 
 DEEP: dict[str, Any] = reduce(lambda inner, _: {"a": inner}, range(40), {})

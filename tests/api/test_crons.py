@@ -10,7 +10,7 @@ import pytest
 
 from api.told import NOBODY, Running, detail
 from harness.waiting import until
-from millstream.api.schemas.cron import PAYLOAD, CronCreateStateless
+from millstream.api.crons.schemas import PAYLOAD, CronCreateStateless
 from millstream.shared import keys
 from millstream.shared.assistants import default_assistant_id
 from millstream.shared.redis import Client, connect

@@ -11,7 +11,7 @@ from starlette.routing import Route
 from api.told import DESCRIBED, NOBODY, Running
 from harness.processes import EXAMPLES
 from millstream.api.app import create_app
-from millstream.api.endpoints import ENDPOINTS
+from millstream.api.routes import ENDPOINTS
 from millstream.shared.assistants import default_assistant_id
 from millstream.shared.settings import Settings
 

@@ -14,9 +14,9 @@ import pytest
 from api.fields import SHOWN, events, kinds, shows
 from api.told import NOBODY
 from golden.normalise import parse_sse
-from millstream.api.schemas.run import RunCreateStateful, RunCreateStateless
+from millstream.api.runs.schemas import RunCreateStateful, RunCreateStateless
 from millstream.shared.assistants import default_assistant_id
-from millstream.shared.protocol import MODES
+from millstream.shared.events.protocol import MODES
 
 
 async def probe(web: httpx.AsyncClient, thread: str, **fields: Any) -> dict[str, Any]:

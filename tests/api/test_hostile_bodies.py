@@ -12,7 +12,7 @@ from redis import Redis
 
 from api.told import NOBODY, STEPS, Running, detail
 from harness.processes import Fleet
-from millstream.api.schemas.run import RunCreateStateful, RunCreateStateless
+from millstream.api.runs.schemas import RunCreateStateful, RunCreateStateless
 
 RUN_PATHS = ("/runs", "/runs/stream", "/runs/wait")
 

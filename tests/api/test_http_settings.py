@@ -19,7 +19,9 @@ from harness.following import follow, start
 from harness.processes import Fleet, Process
 from harness.waiting import until
 from millstream.api.app import create_app
-from millstream.api.endpoints import (
+from millstream.api.http.config import Cors, HttpSettings
+from millstream.api.http.middleware import load, surround
+from millstream.api.routes import (
     A2A,
     ASSISTANTS,
     ENDPOINTS,
@@ -31,8 +33,6 @@ from millstream.api.endpoints import (
     UI,
     served,
 )
-from millstream.api.http_settings import Cors, HttpSettings
-from millstream.api.surroundings import load, surround
 from millstream.shared.errors import SettingError
 from millstream.shared.settings import Settings
 

@@ -9,10 +9,10 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from api.told import STEPS, Running
 from millstream.api.app import create_app
 from millstream.shared import keys
-from millstream.shared.doorbells import Doorbells
+from millstream.shared.events.hub import Reader
 from millstream.shared.redis import connect
+from millstream.shared.redis.subscriber import Doorbells
 from millstream.shared.settings import Settings
-from millstream.shared.stream import Reader
 
 
 @pytest.fixture

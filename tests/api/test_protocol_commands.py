@@ -10,7 +10,7 @@ import pytest
 from api.states import SHOWN, shows, state
 from api.told import NOBODY
 from harness.following import command, follow, send, start
-from millstream.api.schemas.protocol import Answer, GetTree, InputRespond, ProtocolCommand
+from millstream.api.protocol.schemas import Answer, GetTree, InputRespond, ProtocolCommand
 from millstream.shared.wire import PLAIN
 
 FORK = (

@@ -12,7 +12,7 @@ from api.states import SHOWN, shows, update
 from api.told import STEPS, detail
 from harness.following import ALL, Following, command, follow, start
 from harness.waiting import until
-from millstream.api.schemas.protocol import EventStreamRequest
+from millstream.api.protocol.schemas import EventStreamRequest
 
 
 def names(following: Following) -> list[tuple[str, ...]]:

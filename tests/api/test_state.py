@@ -8,7 +8,7 @@ import httpx
 from api.fields import busy
 from api.states import NO_CHECKPOINT, SHOWN, history, shows, state, update
 from api.told import STEPS, detail
-from millstream.api.schemas.state import (
+from millstream.api.threads.state_schemas import (
     HistoryQuery,
     HistoryRequest,
     StateAtCheckpoint,

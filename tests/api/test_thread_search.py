@@ -10,7 +10,7 @@ import pytest
 from api.fields import busy
 from api.states import SHOWN, shows
 from api.told import NOBODY, STEPS, detail
-from millstream.api.schemas.thread import ThreadFilter, ThreadPatch, ThreadSearch
+from millstream.api.threads.schemas import ThreadFilter, ThreadPatch, ThreadSearch
 
 FIELDS = {
     "thread_id", "created_at", "updated_at", "state_updated_at", "metadata", "config", "status",

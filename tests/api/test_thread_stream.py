@@ -15,7 +15,7 @@ from api.told import NOBODY, STEPS, Running, detail
 from golden.normalise import parse_sse
 from harness.sockets import socket
 from harness.waiting import until
-from millstream.api.schemas.thread import ThreadStreamQuery
+from millstream.api.threads.schemas import ThreadStreamQuery
 from millstream.shared import keys
 
 Event = tuple[str, Any, str]  # name, data, id

@@ -12,7 +12,7 @@ from api.fields import busy
 from api.states import SHOWN, shows
 from api.told import NOBODY, STEPS, detail
 from harness.waiting import until
-from millstream.api.schemas.thread import ThreadCreate, ThreadQuery, ThreadsPrune
+from millstream.api.threads.schemas import ThreadCreate, ThreadQuery, ThreadsPrune
 
 
 async def create(http: httpx.AsyncClient, **body: Any) -> dict[str, Any]:

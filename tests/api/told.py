@@ -7,11 +7,11 @@ from pydantic import BaseModel
 
 from harness.processes import Fleet
 from harness.waiting import until
-from millstream.api.schemas.assistant import AssistantSearch
-from millstream.api.schemas.protocol import EventStreamRequest, ProtocolCommand
-from millstream.api.schemas.run import RunCreateStateful, RunCreateStateless
-from millstream.api.schemas.state import HistoryRequest, StateAtCheckpoint, StateUpdate
-from millstream.api.schemas.thread import ThreadCreate, ThreadFilter, ThreadSearch, ThreadsPrune
+from millstream.api.assistants.schemas import AssistantSearch
+from millstream.api.protocol.schemas import EventStreamRequest, ProtocolCommand
+from millstream.api.runs.schemas import RunCreateStateful, RunCreateStateless
+from millstream.api.threads.schemas import ThreadCreate, ThreadFilter, ThreadSearch, ThreadsPrune
+from millstream.api.threads.state_schemas import HistoryRequest, StateAtCheckpoint, StateUpdate
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
 STEPS: dict[str, Any] = {"assistant_id": "steps", "input": {"items": []}}

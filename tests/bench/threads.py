@@ -16,7 +16,7 @@ from bench.client import Client
 from harness.processes import FreshFleet
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared.redis import connect
-from millstream.shared.scripts.create_thread import SCRIPT, arguments
+from millstream.shared.scripts.threads.create_thread import SCRIPT, arguments
 from millstream.shared.threads import new_thread_fields
 
 FEW: Final = 1000

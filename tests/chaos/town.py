@@ -111,7 +111,7 @@ class Town:
         path = os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
         # On a leash: a kill of the suite itself must not leave anybody behind.
         return Process(
-            "millstream.shared.leash",
+            "millstream.shared.parent_death",
             [str(int(signal.SIGKILL)), str(os.getpid()), sys.executable, "-m", module, *options],
             {"REDIS_URL": self.redis.url, "PYTHONPATH": path, **ENV},
             fresh=True,

@@ -7,13 +7,13 @@ from typing import Any
 import msgspec
 
 from millstream.shared import keys, scripts
-from millstream.shared.lifecycle import Cause, RunStatus
-from millstream.shared.multitask import Strategy
 from millstream.shared.redis import Client
+from millstream.shared.rules.lifecycle import Cause, RunStatus
+from millstream.shared.rules.multitask import Strategy
 from millstream.shared.runs import Submission
 from millstream.shared.scripts import Batch, Claim
-from millstream.shared.scripts.renew import SCRIPT as RENEW
-from millstream.shared.scripts.renew import arguments
+from millstream.shared.scripts.runs.renew import SCRIPT as RENEW
+from millstream.shared.scripts.runs.renew import arguments
 from millstream.shared.threads import new_thread_fields
 from millstream.shared.wire import PROTOCOL, GraphInfo, RunKwargs, RunSpec
 

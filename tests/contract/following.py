@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from contract.builders import write
-from millstream.shared.entries import Entry
+from millstream.shared.events.entries import Entry
+from millstream.shared.events.hub import Reader, StreamHub
 from millstream.shared.redis import Client, connect
 from millstream.shared.scripts import Claim
-from millstream.shared.stream import Reader, StreamHub
 
 PATIENCE = 10.0  # s for something that takes ms when nothing is wrong, and less than a sweep
 

@@ -6,7 +6,7 @@ import msgspec
 
 from contract.builders import dump
 from millstream.shared import keys
-from millstream.shared.leaves import MOST, leaf_keys
+from millstream.shared.metadata_index import MOST, leaf_keys
 from millstream.shared.redis import Client
 
 

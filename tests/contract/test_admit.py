@@ -25,8 +25,8 @@ from contract.builders import (
 )
 from millstream.shared import keys, scripts
 from millstream.shared.errors import ConflictError, NotFoundError, OverloadedError
-from millstream.shared.lifecycle import RunStatus
 from millstream.shared.redis import Client
+from millstream.shared.rules.lifecycle import RunStatus
 from millstream.shared.runs import find_run, submit
 from millstream.shared.threads import new_thread_fields
 from millstream.shared.wire import PROTOCOL, RunSpec

@@ -8,8 +8,7 @@ import msgspec
 import pytest
 
 from contract.builders import dump, new_id
-from millstream.shared import assistant_records, keys, scripts
-from millstream.shared.assistant_records import AssistantRecord
+from millstream.shared import keys, scripts
 from millstream.shared.assistants import (
     GONE,
     GraphDirectory,
@@ -17,6 +16,8 @@ from millstream.shared.assistants import (
     default_assistant,
     default_assistant_id,
 )
+from millstream.shared.assistants import records as assistant_records
+from millstream.shared.assistants.records import AssistantRecord
 from millstream.shared.errors import (
     ConflictError,
     InvalidError,
@@ -25,7 +26,7 @@ from millstream.shared.errors import (
 )
 from millstream.shared.queue import redis_time, report_alive, report_gone
 from millstream.shared.redis import Client
-from millstream.shared.submission import submission
+from millstream.shared.runs.submission import submission
 from millstream.shared.wire import PLAIN, Assistant, GraphInfo, Project, RunRequest
 
 CONTENDERS = 50

@@ -22,9 +22,9 @@ from contract.builders import (
 )
 from harness.waiting import until
 from millstream.shared import keys, runs, scripts
-from millstream.shared.lifecycle import Cause, RunStatus
-from millstream.shared.multitask import CancelReason
 from millstream.shared.redis import Client
+from millstream.shared.rules.lifecycle import Cause, RunStatus
+from millstream.shared.rules.multitask import CancelReason
 from millstream.shared.wire import RunSpec
 
 

@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 
 from contract.builders import a_spec, dump, end, new_id, overtaken, running, write
-from millstream.shared import checkpoints, keys, scripts, threads
+from millstream.shared import keys, scripts, threads
 from millstream.shared.errors import ConflictError, FencedError
 from millstream.shared.redis import Client
 from millstream.shared.scripts import Claim
-from millstream.shared.scripts.place import Place
+from millstream.shared.scripts.checkpoints.namespace import Place
+from millstream.shared.threads import checkpoints
 
 
 async def put(

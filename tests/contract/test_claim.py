@@ -27,9 +27,9 @@ from contract.builders import (
     write,
 )
 from millstream.shared import keys, scripts
-from millstream.shared.lifecycle import Cause
 from millstream.shared.queue import redis_time
 from millstream.shared.redis import Client
+from millstream.shared.rules.lifecycle import Cause
 from millstream.shared.wire import PROTOCOL
 
 SPARE_MS = 20_000

@@ -18,8 +18,8 @@ from contract.builders import (
     write,
 )
 from millstream.shared import scripts
-from millstream.shared.lifecycle import Cause
 from millstream.shared.redis import Client
+from millstream.shared.rules.lifecycle import Cause
 from millstream.shared.scripts import Claim
 
 CRASH = "was ended by signal 11 (SIGSEGV)"

@@ -7,9 +7,9 @@ import pytest
 from contract.builders import dump, new_id
 from millstream.shared import keys, scripts
 from millstream.shared.errors import ConflictError, NotFoundError
-from millstream.shared.lifecycle import ThreadStatus
 from millstream.shared.redis import Client
-from millstream.shared.scripts.create_thread import SCRIPT, arguments
+from millstream.shared.rules.lifecycle import ThreadStatus
+from millstream.shared.scripts.threads.create_thread import SCRIPT, arguments
 from millstream.shared.threads import (
     create_thread,
     get_thread,

@@ -26,8 +26,8 @@ from millstream.shared import assistants, crons, keys, runs, scripts, threads
 from millstream.shared.assistants import GraphDirectory, default_assistant_id
 from millstream.shared.crons import DISABLED_BECAUSE, CronRecord, Firing, Wanted
 from millstream.shared.errors import NotFoundError
-from millstream.shared.lifecycle import RunStatus
 from millstream.shared.redis import Client
+from millstream.shared.rules.lifecycle import RunStatus
 from millstream.shared.runs import RunRecord
 from millstream.shared.threads import new_thread_fields
 from millstream.shared.wire import Cron, GraphInfo, RunRequest, unpack_kwargs
@@ -217,7 +217,7 @@ async def test_runs_that_nobody_holds_are_ended_by_the_one_that_displaces_them(
     any_redis: Client, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the script that fires, or right after it if they are too many for it."""
-    monkeypatch.setattr(sys.modules["millstream.shared.scripts.admit"], "MOST_ENDED", most)
+    monkeypatch.setattr(sys.modules["millstream.shared.scripts.runs.admit"], "MOST_ENDED", most)
     first = await admit(any_redis)
     second = await admit(any_redis, a_spec(first.thread_id))
     later = await admit(any_redis, a_spec(first.thread_id), delay_ms=60_000)

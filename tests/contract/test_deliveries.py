@@ -25,8 +25,8 @@ from contract.builders import (
 )  # fmt: skip
 from millstream.shared import keys, repair, runs, scripts, webhooks
 from millstream.shared.errors import FencedError
-from millstream.shared.lifecycle import Cause
 from millstream.shared.redis import Client
+from millstream.shared.rules.lifecycle import Cause
 from millstream.shared.webhooks import Delivery
 from millstream.shared.wire import RunSpec
 

@@ -31,8 +31,8 @@ from contract.builders import (
 from contract.index import assert_index_is_right
 from millstream.shared import keys, repair, runs, scripts
 from millstream.shared.errors import ConflictError, FencedError
-from millstream.shared.lifecycle import Cause
 from millstream.shared.redis import Client
+from millstream.shared.rules.lifecycle import Cause
 from millstream.shared.scripts import Claim
 from millstream.shared.threads import new_thread_fields
 from millstream.shared.wire import RunSpec

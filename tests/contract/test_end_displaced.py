@@ -28,7 +28,7 @@ from contract.test_displacement import ACTIONS, HOOK, positions, status
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared import keys, repair, scripts
 from millstream.shared.redis import Client
-from millstream.shared.scripts.admit import MOST_ENDED
+from millstream.shared.scripts.runs.admit import MOST_ENDED
 from millstream.shared.wire import RunSpec
 
 

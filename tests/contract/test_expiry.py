@@ -16,15 +16,15 @@ from contract.builders import (
     take,
 )  # fmt: skip
 from contract.test_store_state import staged, store
-from millstream.shared import checkpoints, keys, runs, scripts, threads
+from millstream.shared import keys, runs, scripts, threads
 from millstream.shared.assistants import GraphDirectory, announce
 from millstream.shared.errors import ConflictError, NotFoundError
 from millstream.shared.redis import Client
-from millstream.shared.scripts.place import Place
-from millstream.shared.submission import submission
-from millstream.shared.threads import Ttl
+from millstream.shared.runs.submission import submission
+from millstream.shared.scripts.checkpoints.namespace import Place
+from millstream.shared.threads import Ttl, checkpoints
 from millstream.shared.wire import GraphInfo, Project, RunRequest
-from millstream.worker.upkeep import expiry
+from millstream.worker.maintenance import expiry
 
 HOUR = 3_600_000  # ms
 

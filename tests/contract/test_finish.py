@@ -27,8 +27,8 @@ from contract.builders import (
 from harness.waiting import until
 from millstream.shared import keys, scripts
 from millstream.shared.errors import FencedError
-from millstream.shared.lifecycle import Cause, RunStatus
 from millstream.shared.redis import Client
+from millstream.shared.rules.lifecycle import Cause, RunStatus
 
 CAUSES = [
     (Cause.SUCCEEDED, "success"),

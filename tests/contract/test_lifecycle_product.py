@@ -19,8 +19,8 @@ from contract.builders import (
 )
 from millstream.shared import scripts
 from millstream.shared.errors import FencedError
-from millstream.shared.lifecycle import TERMINAL, TRANSITIONS, Cause, RunStatus, follow
 from millstream.shared.redis import Client
+from millstream.shared.rules.lifecycle import TERMINAL, TRANSITIONS, Cause, RunStatus, follow
 from millstream.shared.scripts import Claim
 
 ENDS = {

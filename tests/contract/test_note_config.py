@@ -18,8 +18,8 @@ from contract.builders import (
 )
 from millstream.shared import keys, scripts, threads
 from millstream.shared.errors import FencedError
-from millstream.shared.lifecycle import Cause
 from millstream.shared.redis import Client
+from millstream.shared.rules.lifecycle import Cause
 from millstream.shared.scripts import Claim
 
 

@@ -5,7 +5,7 @@ import pytest
 from contract.builders import new_id
 from millstream.shared import keys
 from millstream.shared.redis import Client
-from millstream.shared.scripts.read_events import read_events
+from millstream.shared.scripts.runs.read_events import read_events
 
 
 @pytest.mark.parametrize(

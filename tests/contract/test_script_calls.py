@@ -9,12 +9,16 @@ from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared import keys, scripts
 from millstream.shared.redis import Client, connect_sync
 from millstream.shared.scripts import Batch
-from millstream.shared.scripts.read_events import read_events
-from millstream.shared.scripts.renew import renew_all
+from millstream.shared.scripts.runs.read_events import read_events
+from millstream.shared.scripts.runs.renew import renew_all
 from millstream.shared.scripts.script import Script
 
 FOLDER = Path(scripts.__file__).parent
-NAMES = sorted(path.stem for path in FOLDER.glob("*.lua"))
+NAMES = sorted(
+    path.relative_to(FOLDER).with_suffix("").as_posix()
+    for path in FOLDER.glob("*/*.lua")
+    if path.parent.name != "parts"
+)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -14,9 +14,9 @@ from redis.asyncio import Redis
 from contract.oracle import Oracle
 from harness.waiting import until
 from millstream.cli.embedded import HOST, EmbeddedRedis
-from millstream.shared.doorbells import Doorbells
 from millstream.shared.redis import AWAY, REFUSING, Client, connect, connect_sync
 from millstream.shared.redis import sentinel as following
+from millstream.shared.redis.subscriber import Doorbells
 
 WRITE = "return redis.call('INCR', KEYS[1])"
 HASH = hashlib.sha1(WRITE.encode()).hexdigest()

@@ -18,13 +18,14 @@ from contract.builders import (
     thread_of,
     try_claim,
 )  # fmt: skip
-from millstream.shared import checkpoints, keys, scripts, threads
+from millstream.shared import keys, scripts, threads
 from millstream.shared.errors import ConflictError, NotFoundError
 from millstream.shared.redis import Client
-from millstream.shared.scripts.place import Place
-from millstream.shared.scripts.put_checkpoint import references_of
+from millstream.shared.scripts.checkpoints.namespace import Place
+from millstream.shared.scripts.checkpoints.put_checkpoint import references_of
 from millstream.shared.scripts.script import Script
-from millstream.shared.scripts.store_state import StagedNamespace, store_state
+from millstream.shared.scripts.threads.store_state import StagedNamespace, store_state
+from millstream.shared.threads import checkpoints
 
 FOREVER = 2**52  # ms
 FIELDS = {"settled": "idle", "status": "idle", "values": b'{"n":1}'}

@@ -21,11 +21,12 @@ from contract.following import (
 )
 from harness.waiting import until
 from millstream.cli.embedded import EmbeddedRedis
-from millstream.shared import keys, scripts, stream
-from millstream.shared.entries import START, Position
+from millstream.shared import keys, scripts
+from millstream.shared.events import hub as stream_hub
+from millstream.shared.events.entries import START, Position
+from millstream.shared.events.hub import Reader, StreamHub
 from millstream.shared.redis import Client
 from millstream.shared.scripts import Batch, Claim
-from millstream.shared.stream import Reader, StreamHub
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ async def test_who_gives_up_while_it_opens_a_reader_leaves_nothing_behind(
 async def test_a_lost_doorbell_delays_an_event_until_the_next_sweep(
     url: str, real_redis: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "SWEEP", 0.02)
+    monkeypatch.setattr(stream_hub, "SWEEP", 0.02)
     claim = await running(real_redis)
     async with running_hub(url) as hub:
         reader = await follow(hub, claim)
@@ -98,7 +99,7 @@ async def test_without_a_doorbell_and_without_a_sweep_there_is_no_news(
 async def test_a_stream_that_is_gone_ends_at_the_next_sweep(
     url: str, real_redis: Client, monkeypatch: pytest.MonkeyPatch, left: str
 ) -> None:
-    monkeypatch.setattr(stream, "SWEEP", 0.02)
+    monkeypatch.setattr(stream_hub, "SWEEP", 0.02)
     claim = await running(real_redis)
     thread, run = claim.spec.thread_id, claim.spec.run_id
     async with running_hub(url) as hub:
@@ -118,7 +119,7 @@ async def test_a_stream_that_is_gone_ends_at_the_next_sweep(
 async def test_a_silent_run_is_not_ended_by_sweeps(
     url: str, real_redis: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "SWEEP", 0.005)
+    monkeypatch.setattr(stream_hub, "SWEEP", 0.005)
     claim = await running(real_redis)
     waiting = await admit(real_redis, a_spec(claim.spec.thread_id))
     async with running_hub(url) as hub:
@@ -209,11 +210,11 @@ async def test_an_empty_page_that_arrives_late_loses_no_events(
         await may_go_on.wait()
         return found
 
-    monkeypatch.setattr(hub, "_pages", held_up)
+    monkeypatch.setattr(stream_hub, "_pages", held_up)
     reading = asyncio.create_task(late.read())
     async with asyncio.timeout(5):
         await has_read.wait()
-    monkeypatch.setattr(hub, "_pages", pages)
+    monkeypatch.setattr(stream_hub, "_pages", pages)
 
     claim = await take(real_redis, spec)
     await write_numbers(real_redis, claim, range(3))
@@ -280,7 +281,7 @@ async def test_closing_ends_the_hub_though_a_cancel_was_swallowed_underneath(
                 monkeypatch.undo()
             return [[] for _ in cursors]
 
-        monkeypatch.setattr(hub, "_pages", deaf)
+        monkeypatch.setattr(stream_hub, "_pages", deaf)
         await write(real_redis, claim, 1, "values", "1")
         async with asyncio.timeout(5):
             await is_reading.wait()

@@ -16,8 +16,8 @@ from contract.builders import (
     take,
 )
 from millstream.shared import keys
-from millstream.shared.lifecycle import Cause
 from millstream.shared.redis import Client
+from millstream.shared.rules.lifecycle import Cause
 
 
 @pytest.mark.parametrize("cause", [Cause.SUCCEEDED, Cause.FAILED, Cause.CANCELLED])

@@ -20,12 +20,13 @@ from contract.builders import (
     try_claim,
 )  # fmt: skip
 from contract.index import LARGE, assert_index_is_right
-from millstream.shared import keys, scripts, thread_search, threads
+from millstream.shared import keys, scripts, threads
 from millstream.shared.errors import FencedError, MillstreamError, NotFoundError, TooLargeError
-from millstream.shared.lifecycle import Cause, ThreadStatus
 from millstream.shared.redis import Client
-from millstream.shared.scripts.patch_thread import SCRIPT, arguments
-from millstream.shared.thread_search import Wanted
+from millstream.shared.rules.lifecycle import Cause, ThreadStatus
+from millstream.shared.scripts.threads.patch_thread import SCRIPT, arguments
+from millstream.shared.threads import search as thread_search
+from millstream.shared.threads.search import Wanted
 
 
 async def a_thread(redis: Client, metadata: dict[str, Any]) -> str:
@@ -46,7 +47,7 @@ async def show_values(redis: Client, thread: str, values: bytes) -> None:
 
 def in_steps(monkeypatch: pytest.MonkeyPatch, few: int, chunk: int, most: int) -> None:
     """Has the script look at so many members at a time."""
-    module = sys.modules["millstream.shared.scripts.find_threads"]
+    module = sys.modules["millstream.shared.scripts.threads.find_threads"]
     for name, number in (("FEW", few), ("CHUNK", chunk), ("MOST", most)):
         monkeypatch.setattr(module, name, number)
 
@@ -290,7 +291,7 @@ async def test_pages_are_slices_of_what_fits(
 async def test_a_page_whose_values_are_too_large(
     any_redis: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("millstream.shared.thread_search.LARGEST", 100)
+    monkeypatch.setattr("millstream.shared.threads.search.LARGEST", 100)
     thread = await a_thread(any_redis, {})
     await show_values(any_redis, thread, b'"%s"' % (b"x" * 100))
     with pytest.raises(TooLargeError, match="select"):

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from harness.waiting import until
 from millstream.cli.embedded import EmbeddedRedis
-from millstream.shared.entries import START
+from millstream.shared.events.entries import START
+from millstream.shared.events.hub import StreamHub
 from millstream.shared.redis import connect
-from millstream.shared.stream import StreamHub
 
 
 async def test_the_first_stream_after_a_long_silence(tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ ALLOWED: Final = (
     ("millstream/worker/graphs.py", "load"),
     # Waits for the thread at the end, when no run is left. A thread of the executor would not do:
     # nodes that do not stop may hold all of them.
-    ("millstream/worker/heartbeat.py", "stop"),
+    ("millstream/worker/leases/heartbeat.py", "stop"),
     # Reads one small file, once for each time zone.
-    ("millstream/shared/schedule.py", "_zone"),
+    ("millstream/shared/rules/cron_schedule.py", "_zone"),
 )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from harness.waiting import until
-from millstream.shared.protocol import CHANNELS
+from millstream.shared.events.protocol import CHANNELS
 
 Event = dict[str, Any]
 ALL = list(CHANNELS)

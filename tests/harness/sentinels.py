@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from harness.waiting import until
 from millstream.cli.embedded import HOST, EmbeddedRedis, find_server
-from millstream.shared.leash import leashed
+from millstream.shared.parent_death import leashed
 from millstream.shared.redis import AWAY
 
 MASTER = "main"  # what the sentinels call it

@@ -5,7 +5,7 @@ import tomllib
 from pathlib import Path
 
 from millstream.shared import settings
-from millstream.shared.lifecycle import TERMINAL, TRANSITIONS
+from millstream.shared.rules.lifecycle import TERMINAL, TRANSITIONS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -38,13 +38,30 @@ def test_every_table_has_a_head() -> None:
             assert re.fullmatch(r"(\|[-: ]+)+\|", rule), f"{page.name}: {table[:80]}"
 
 
-def test_every_module_of_the_listing_exists() -> None:
+def test_the_map_names_each_module_in_its_folder_and_no_other() -> None:
     text = (ROOT / "ARCHITECTURE.md").read_text()
     listing = text[text.index("```") : text.index("Import rules")]
-    names = re.findall(r"(?:^|\s)(\w+\.py)\b", listing)
-    modules = {path.name for path in ROOT.glob("*/millstream/**/*.py")}
-    assert names
-    assert set(names) <= modules
+    root, folders, named = "", [""], set[str]()
+    for line in listing.splitlines():
+        if top := re.match(r"(?:api|worker|shared)/\S+/", line):
+            root, folders, line = top[0], [""], line[top.end() :]
+        elif begin := re.match(r"  ((?:\w+/ )*\w+/)  ", line):
+            folders, line = begin[1].split(" "), line[begin.end() :]
+        elif re.match(r"  \S", line):
+            folders = [""]
+        named |= {
+            f"{root}{folder}{module}"
+            for folder in folders
+            for module in re.findall(r"(?<![\w/.])\w+\.py\b", line)
+        }
+    scripts, command = "shared/millstream/shared/scripts/", "shared/millstream/cli/"
+    modules = {
+        path.relative_to(ROOT).as_posix()
+        for path in ROOT.glob("*/millstream/*/**/*.py")
+        if not path.name.startswith("__")
+    }
+    modules = {path for path in modules if not path.startswith((scripts, command))}
+    assert named == modules | {f"{scripts}script.py"}
 
 
 def test_the_index_of_docs_has_every_page() -> None:

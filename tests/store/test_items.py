@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from harness.waiting import until
-from millstream.shared import items, keys
+from millstream.shared import keys, store_items
 from millstream.shared.redis import Client
 from store.store_calls import found_keys, get, namespaces, new_place, put, search
 
@@ -172,7 +172,7 @@ async def test_a_ttl_ends_an_item(http: httpx.AsyncClient, redis: Client) -> Non
     await until(gone, within=10)
     assert await search(http, place) == []
 
-    name = keys.item(items.name_of(place, "long"))
+    name = keys.item(store_items.name_of(place, "long"))
     await put(http, place, "long", {}, ttl=10)
     assert 500_000 < await redis.pttl(name) <= 600_000
     await redis.pexpire(name, 100_000)

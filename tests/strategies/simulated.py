@@ -4,12 +4,12 @@ import asyncio
 import uuid
 from dataclasses import dataclass, field
 
-from millstream.shared import checkpoints, keys, runs, scripts
-from millstream.shared.lifecycle import Cause, RunStatus
-from millstream.shared.multitask import CancelAction, Strategy
+from millstream.shared import keys, runs, scripts
 from millstream.shared.redis import Client
+from millstream.shared.rules.lifecycle import Cause, RunStatus
+from millstream.shared.rules.multitask import CancelAction, Strategy
 from millstream.shared.scripts import Batch, Claim
-from millstream.shared.threads import new_thread_fields
+from millstream.shared.threads import checkpoints, new_thread_fields
 from millstream.shared.wire import GraphInfo, RunKwargs
 
 QUEUE = "default"

@@ -11,11 +11,11 @@ import pytest
 from harness.waiting import until
 from millstream.shared import keys, runs, scripts
 from millstream.shared.errors import ConflictError, FencedError
-from millstream.shared.lifecycle import Cause, RunStatus
-from millstream.shared.multitask import CancelAction, Strategy
 from millstream.shared.redis import Client
+from millstream.shared.rules.lifecycle import Cause, RunStatus
+from millstream.shared.rules.multitask import CancelAction, Strategy
 from millstream.shared.scripts import Batch, Claim
-from millstream.shared.scripts.place import Place
+from millstream.shared.scripts.checkpoints.namespace import Place
 from strategies.simulated import (
     TTL,
     Pool,

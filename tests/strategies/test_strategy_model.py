@@ -20,15 +20,15 @@ from harness.leaks import leaked
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared import keys, repair, runs, scripts
 from millstream.shared.errors import ConflictError, FencedError
-from millstream.shared.multitask import CancelAction, Strategy
 from millstream.shared.redis import Client, connect
+from millstream.shared.rules.multitask import CancelAction, Strategy
 from millstream.shared.scripts import Batch, Claim
-from millstream.shared.scripts.place import Place
+from millstream.shared.scripts.checkpoints.namespace import Place
 from strategies import simulated
 
 EXAMPLES = int(os.environ.get("STRATEGY_EXAMPLES", "60"))
 LATER = 3_600_000  # ms
-ADMIT = sys.modules["millstream.shared.scripts.admit"]
+ADMIT = sys.modules["millstream.shared.scripts.runs.admit"]
 pytestmark = pytest.mark.timeout(120 + EXAMPLES)
 
 STEPS = st.one_of(

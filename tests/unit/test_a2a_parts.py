@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from google.protobuf.json_format import MessageToDict
 
-from millstream.api.a2a_parts import data_of, data_part, parts_of
+from millstream.api.a2a.parts import data_of, data_part, parts_of
 
 
 def nested(levels: int) -> Any:

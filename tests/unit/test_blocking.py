@@ -7,7 +7,7 @@ import pytest
 from blockbuster import BlockingError
 
 from harness.blocking import ALLOWED
-from millstream.shared.project import read_content
+from millstream.shared.langgraph_json import read_content
 
 pytestmark = pytest.mark.usefixtures("no_blocking_calls")
 ROOT = Path(__file__).parents[2]

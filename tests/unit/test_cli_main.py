@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from millstream.cli.main import main
-from millstream.shared.project import EXAMPLE
+from millstream.shared.langgraph_json import EXAMPLE
 
 Started = list[tuple[list[str], Mapping[str, str]]]
 

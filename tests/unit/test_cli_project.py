@@ -7,7 +7,7 @@ import pytest
 
 from millstream.cli.project import read_project
 from millstream.cli.refusal import Refusal
-from millstream.shared.project import EXAMPLE
+from millstream.shared.langgraph_json import EXAMPLE
 
 
 def write(folder: Path, content: object) -> Path:

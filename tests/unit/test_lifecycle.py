@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from millstream.shared.lifecycle import (
+from millstream.shared.rules.lifecycle import (
     TERMINAL,
     TRANSITIONS,
     Cause,

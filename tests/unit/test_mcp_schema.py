@@ -11,7 +11,7 @@ from langchain_core.messages import AnyMessage, BaseMessage, HumanMessage
 from pydantic import BaseModel, Field, TypeAdapter
 from typing_extensions import TypedDict
 
-from millstream.api.mcp_schema import ANYTHING, ToolSchemas, compact
+from millstream.api.mcp.schemas import ANYTHING, ToolSchemas, compact
 from millstream.shared.errors import InvalidError
 
 ONE = {"role": "user", "content": "hi"}

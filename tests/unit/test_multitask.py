@@ -2,7 +2,7 @@
 
 import pytest
 
-from millstream.shared.multitask import WHEN_BUSY, Strategy, WhenBusy
+from millstream.shared.rules.multitask import WHEN_BUSY, Strategy, WhenBusy
 
 
 @pytest.mark.parametrize(

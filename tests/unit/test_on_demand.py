@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from millstream.api.on_demand import load
+from millstream.api.lazy_import import load
 
 SLOW = "import threading, time\ntime.sleep(0.001)\nTHREAD = threading.get_ident()\n"
 

@@ -9,7 +9,7 @@ from langgraph.pregel.remote import RemoteGraph
 
 from harness.receiver import Receiver
 from millstream.shared.own_api import CALLER, carried, connect_sdk
-from millstream.worker import call_home
+from millstream.worker import remote_graph
 
 URLS = ("MILLSTREAM_API_URL", "MILLSTREAM_PUBLIC_URL", "LANGGRAPH_API_URL")
 NAMES = ("get_client", "get_sync_client")
@@ -17,7 +17,7 @@ NAMES = ("get_client", "get_sync_client")
 
 @pytest.fixture(autouse=True)
 def _connected(monkeypatch: pytest.MonkeyPatch) -> None:
-    call_home.connect()
+    remote_graph.connect()
     for name in URLS:
         monkeypatch.delenv(name, raising=False)
 
@@ -25,7 +25,7 @@ def _connected(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_it_is_done_once_and_everywhere() -> None:
     made = [getattr(langgraph_sdk, name) for name in NAMES]
     connect_sdk()
-    call_home.connect()
+    remote_graph.connect()
     assert made == [getattr(langgraph_sdk, name) for name in NAMES]
     for module in ("langgraph_sdk.client", "langgraph.pregel.remote"):
         assert made == [getattr(sys.modules[module], name) for name in NAMES]

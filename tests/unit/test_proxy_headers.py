@@ -6,7 +6,7 @@ import pytest
 from starlette.requests import HTTPConnection
 from starlette.types import Receive, Scope, Send
 
-from millstream.api.public import ProxyHeaders
+from millstream.api.http.public_url import ProxyHeaders
 
 SAID = {
     "X-Forwarded-For": "203.0.113.9, 10.0.0.7",

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from millstream.shared.redis.findings import findings
+from millstream.shared.redis.server_checks import findings
 
 GOOD: dict[str, Any] = {
     "redis_version": "7.2.4",

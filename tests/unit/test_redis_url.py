@@ -6,7 +6,7 @@ from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
 
 from millstream.shared.errors import SettingError
 from millstream.shared.redis import REFUSING, check_url, connect, connect_sync, masked
-from millstream.shared.redis.refusals import RefusedWriteError, named
+from millstream.shared.redis.errors import RefusedWriteError, named
 from millstream.shared.redis.url import Watched, parse
 
 SIX = "Error running script (call to f_abc): @user_script:1: @user_script: 1:"  # of Redis 6

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from millstream.shared.errors import InvalidError
-from millstream.shared.schedule import check_schedule, check_timezone, next_due
+from millstream.shared.rules.cron_schedule import check_schedule, check_timezone, next_due
 
 BERLIN = "Europe/Berlin"
 

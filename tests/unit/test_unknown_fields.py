@@ -10,8 +10,8 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
-from millstream.api.body import read_model
-from millstream.api.schemas.run import RunCreateStateless
+from millstream.api.http.body import read_model
+from millstream.api.runs.schemas import RunCreateStateless
 from millstream.shared.settings import Settings
 
 NEW = f"new_{uuid.uuid4().hex}"  # each name is told once
@@ -36,7 +36,7 @@ def request(body: dict[str, Any]) -> Request:
 async def test_fields_without_an_effect_are_told(
     body: dict[str, Any], told: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "millstream.api.body")
+    caplog.set_level(logging.INFO, "millstream.api.http.body")
     assert (await read_model(request(body), RunCreateStateless)).assistant_id == "chat"
     said = sorted(
         str(record.args[1]) for record in caplog.records if isinstance(record.args, tuple)

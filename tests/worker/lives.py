@@ -15,20 +15,20 @@ from harness.waiting import until
 from millstream.shared import keys, runs, scripts, threads
 from millstream.shared.assistants import GraphDirectory
 from millstream.shared.errors import FencedError, MillstreamError
-from millstream.shared.multitask import CancelAction, Strategy
 from millstream.shared.redis import Client, connect
+from millstream.shared.rules.multitask import CancelAction, Strategy
 from millstream.shared.scripts import Claim
 from millstream.shared.settings import Settings
 from millstream.shared.wire import Call, GraphInfo, RunKwargs
 from millstream.worker.answers import VERBS, Means
-from millstream.worker.checkpoints.choice import FencedCheckpoints
-from millstream.worker.ending import Ending
-from millstream.worker.execute import Attempt, Tools
+from millstream.worker.attempt import Attempt, Tools
+from millstream.worker.checkpoints.checkpointing import FencedCheckpoints
+from millstream.worker.graph_result import Ending
 from millstream.worker.graph_run import GraphTools
 from millstream.worker.graphs import GraphRegistry, GraphSource
-from millstream.worker.heartbeat import Heartbeat
 from millstream.worker.isolation.processes import Processes
-from millstream.worker.presence import Presence
+from millstream.worker.leases.availability import Presence
+from millstream.worker.leases.heartbeat import Heartbeat
 from millstream.worker.publish import Publisher
 
 QUEUE, TTL, MAX_ATTEMPTS = "default", 60, 3

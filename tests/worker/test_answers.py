@@ -18,7 +18,7 @@ from millstream.shared.errors import (
     UnavailableError,
 )  # fmt: skip
 from millstream.shared.redis import Client
-from millstream.shared.scripts.place import Place
+from millstream.shared.scripts.checkpoints.namespace import Place
 from millstream.shared.settings import Settings
 from millstream.shared.wire import Call
 from millstream.worker.answers import VERBS, Means, state

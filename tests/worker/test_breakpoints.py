@@ -7,7 +7,7 @@ import pytest
 
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared import runs
-from millstream.shared.lifecycle import RunStatus
+from millstream.shared.rules.lifecycle import RunStatus
 from worker.lives import Dying, Life, given, living
 from worker.test_record_property import agree
 

@@ -17,18 +17,18 @@ from harness.modules import need_modules
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared import keys
 from millstream.shared.errors import SettingError
-from millstream.shared.lifecycle import RunStatus
 from millstream.shared.redis import Client, connect
+from millstream.shared.rules.lifecycle import RunStatus
 from millstream.shared.scripts import Claim
 from millstream.shared.settings import Settings
 from millstream.shared.wire import PROTOCOL, RunSpec
-from millstream.worker.checkpoints.choice import (
+from millstream.worker.checkpoints.checkpointing import (
     Checkpointing,
     ForeignCheckpoints,
     RollbackUnsupportedError,
     open_checkpointing,
 )
-from millstream.worker.checkpoints.foreign import ShieldedSaver
+from millstream.worker.checkpoints.external import ShieldedSaver
 from millstream.worker.checkpoints.saver import FencedSaver
 from millstream.worker.checkpoints.unstorable import UnstorableError
 from millstream.worker.project import CheckpointerConfig, CheckpointerTtl, read_config

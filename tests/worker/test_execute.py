@@ -10,12 +10,12 @@ from langgraph.graph import START, StateGraph
 
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared import keys, runs
-from millstream.shared.lifecycle import RunStatus
-from millstream.worker.ending import Ending
-from millstream.worker.execute import Attempt
+from millstream.shared.rules.lifecycle import RunStatus
+from millstream.worker.attempt import Attempt
+from millstream.worker.final_record import How
+from millstream.worker.graph_result import Ending
 from millstream.worker.graph_run import NO_PROCESS, Unsent
 from millstream.worker.graphs import GraphSource
-from millstream.worker.outcome import How
 from worker.lives import TTL, Life, living
 
 MADE: list[str] = []  # what was asked of the factories

@@ -12,7 +12,7 @@ from graphs.failing import UNSTORABLE, keeps
 from harness.modules import need_modules
 from harness.processes import Process
 from harness.waiting import until
-from millstream.worker.checkpoints.foreign import ShieldedSaver
+from millstream.worker.checkpoints.external import ShieldedSaver
 from millstream.worker.checkpoints.unstorable import UnstorableError
 
 LINE = r"line \d+ of failing\.py"

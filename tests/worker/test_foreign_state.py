@@ -12,7 +12,7 @@ from millstream.shared.errors import ConflictError, InvalidError, NotFoundError,
 from millstream.shared.redis import Client
 from millstream.shared.settings import Settings
 from millstream.worker.answers import Means
-from millstream.worker.checkpoints.foreign import ShieldedSaver
+from millstream.worker.checkpoints.external import ShieldedSaver
 from millstream.worker.graphs import GraphRegistry, GraphSource
 from worker.test_answers import THREAD, ask, graph
 

@@ -18,9 +18,9 @@ from millstream.shared import keys, scripts
 from millstream.shared.queue import redis_time
 from millstream.shared.redis import connect
 from millstream.shared.scripts import Claim
-from millstream.worker import heartbeat
-from millstream.worker.heartbeat import Heartbeat
-from millstream.worker.presence import Presence
+from millstream.worker.leases import heartbeat
+from millstream.worker.leases.availability import Presence
+from millstream.worker.leases.heartbeat import Heartbeat
 
 pytestmark = pytest.mark.usefixtures("no_blocking_calls")
 LEASE = 1.0  # s

@@ -11,14 +11,14 @@ import pytest
 from harness.waiting import until
 from millstream.shared.scripts import Claim
 from millstream.shared.wire import PROTOCOL, RunSpec
-from millstream.worker.ending import Ending
+from millstream.worker.final_record import How
+from millstream.worker.graph_result import Ending
 from millstream.worker.graph_run import NO_PROCESS, CrashError
 from millstream.worker.isolation import messages, processes
 from millstream.worker.isolation.level import Level, level_of, needs_unused_process
 from millstream.worker.isolation.messages import Ended, Message, Ready
 from millstream.worker.isolation.process_run import ProcessRun
 from millstream.worker.isolation.processes import ChildProcess, Processes, StartError
-from millstream.worker.outcome import How
 
 MOST = 3
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from millstream.shared.lifecycle import Cause, RunStatus, ThreadStatus, follow
-from millstream.worker.outcome import How, exhausted, outcome
+from millstream.shared.rules.lifecycle import Cause, RunStatus, ThreadStatus, follow
+from millstream.worker.final_record import How, exhausted, outcome
 
 ERROR = {"error": "ValueError", "message": "boom"}
 TABLE = {

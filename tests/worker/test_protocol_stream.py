@@ -17,7 +17,7 @@ from langgraph.prebuilt import ToolNode
 from langgraph.stream import StreamChannel, StreamTransformer
 from langgraph.types import interrupt
 
-from millstream.shared.protocol import MARK
+from millstream.shared.events.protocol import MARK
 from millstream.worker.encode import show_interrupt
 from millstream.worker.graphs import Graph
 from millstream.worker.protocol_stream import ProtocolStream, input_requested

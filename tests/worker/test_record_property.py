@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared import runs, threads
-from millstream.shared.lifecycle import RunStatus
-from millstream.shared.multitask import CancelAction
+from millstream.shared.rules.lifecycle import RunStatus
+from millstream.shared.rules.multitask import CancelAction
 from worker.lives import GRAPHS, HIDDEN, MAX_ATTEMPTS, Dying, Life, living
 from worker.lives import given as given_to
 

@@ -20,11 +20,12 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, StateGraph
 
 from millstream.cli.embedded import EmbeddedRedis
-from millstream.shared import checkpoints, keys, scripts
+from millstream.shared import keys, scripts
 from millstream.shared.errors import FencedError
-from millstream.shared.lifecycle import RunStatus
 from millstream.shared.redis import Client, connect
+from millstream.shared.rules.lifecycle import RunStatus
 from millstream.shared.scripts import Claim
+from millstream.shared.threads import checkpoints
 from millstream.shared.wire import PROTOCOL, RunSpec
 from millstream.worker.checkpoints.saver import FencedSaver
 from millstream.worker.checkpoints.unstorable import UnstorableError

@@ -11,7 +11,7 @@ from langgraph.graph import END, START, StateGraph
 
 from millstream.shared import keys, scripts
 from millstream.shared.redis import Client
-from millstream.shared.scripts.place import Place
+from millstream.shared.scripts.checkpoints.namespace import Place
 from millstream.worker.checkpoints.saver import FencedSaver
 
 MANY = 10_000

@@ -7,16 +7,17 @@ from contextlib import asynccontextmanager
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
-from millstream.api import openapi, problems, protocol_socket
-from millstream.api.endpoints import EVENTS, served
-from millstream.api.http_settings import HttpSettings
-from millstream.api.mcp import McpHost
-from millstream.shared import schedule
+from millstream.api.http import openapi, problems
+from millstream.api.http.config import HttpSettings
+from millstream.api.mcp.routes import McpHost
+from millstream.api.protocol import websocket
+from millstream.api.routes import EVENTS, served
 from millstream.shared.assistants import GraphDirectory
+from millstream.shared.events.hub import StreamHub
 from millstream.shared.permissions import Access
-from millstream.shared.redis import connect, findings
+from millstream.shared.redis import connect, server_checks
+from millstream.shared.rules import cron_schedule
 from millstream.shared.settings import Settings
-from millstream.shared.stream import StreamHub
 
 REPLY_TIMEOUT = 5.0  # s: a client is told that Redis is away before it gives up itself
 
@@ -46,8 +47,10 @@ def create_app(settings: Settings, http: HttpSettings | None = None) -> Starlett
         app.state.mcp = McpHost()
         app.state.graph_schemas = {}
         app.state.access = Access(redis)
-        await asyncio.to_thread(schedule.zones)  # else the first cron would hold up all streams
-        checking = asyncio.gather(findings.report(redis), app.state.access.watch())
+        await asyncio.to_thread(
+            cron_schedule.zones
+        )  # else the first cron would hold up all streams
+        checking = asyncio.gather(server_checks.report(redis), app.state.access.watch())
         try:
             yield
         finally:
@@ -61,7 +64,7 @@ def create_app(settings: Settings, http: HttpSettings | None = None) -> Starlett
     endpoints = served(http)
     routes: list[BaseRoute] = [Route(e.path, e.handler, methods=[e.method]) for e in endpoints]
     if not http.disable_runs:
-        routes += [WebSocketRoute(path, protocol_socket.connect) for path in EVENTS]
+        routes += [WebSocketRoute(path, websocket.connect) for path in EVENTS]
     if not http.disable_meta:
         routes += openapi.routes(endpoints)
     return Starlette(routes=routes, exception_handlers=problems.HANDLERS, lifespan=lifespan)

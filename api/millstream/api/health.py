@@ -6,7 +6,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from millstream.api.body import answer
+from millstream.api.http.body import answer
 from millstream.shared import keys
 from millstream.shared.errors import UnavailableError
 from millstream.shared.permissions import Access

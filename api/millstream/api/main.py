@@ -14,9 +14,9 @@ from typing import Final
 import uvicorn
 from starlette.applications import Starlette
 
-from millstream.api import surroundings
 from millstream.api.app import create_app
-from millstream.api.public import ProxyHeaders
+from millstream.api.http import middleware
+from millstream.api.http.public_url import ProxyHeaders
 from millstream.shared.errors import SettingError
 from millstream.shared.redis import check_url
 from millstream.shared.settings import Settings
@@ -72,7 +72,7 @@ def main() -> None:
     try:
         settings = Settings.from_env()
         check_url(settings.redis_url)
-        http, own = surroundings.load(arguments.config)
+        http, own = middleware.load(arguments.config)
     except SettingError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(1)
@@ -81,7 +81,7 @@ def main() -> None:
     app = create_app(settings, http)
     config = uvicorn.Config(
         ProxyHeaders(
-            surroundings.surround(app, http, own), settings.forwarded_allow_ips, http.prefix
+            middleware.surround(app, http, own), settings.forwarded_allow_ips, http.prefix
         ),
         proxy_headers=False,  # for those are done with more of them above
         host=arguments.host,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import IO, Any, Final
 
 from millstream.cli.console import Console
-from millstream.shared.leash import leashed
+from millstream.shared.parent_death import leashed
 
 READY: Final = b"millstream-ready "
 _LAST_WORDS_SECONDS: Final = 0.5

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Final, Literal, Self
 
 from millstream.cli.refusal import Failure
-from millstream.shared.leash import leashed
+from millstream.shared.parent_death import leashed
 
 LEAST_VERSION: Final = (7, 0, 0)
 HOST: Final = "127.0.0.1"

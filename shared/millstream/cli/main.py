@@ -15,7 +15,7 @@ from millstream.cli.processes import (
     worker_command,
 )
 from millstream.cli.project import read_project
-from millstream.shared.project import CONFIG
+from millstream.shared.langgraph_json import CONFIG
 
 _PORT = click.IntRange(1, 65535)
 _CONFIG = click.Path(path_type=Path)

@@ -9,7 +9,7 @@ from millstream.cli.refusal import Refusal
 from millstream.shared.errors import SettingError
 from millstream.shared.importing.objects import named_files
 from millstream.shared.importing.roots import root_folders
-from millstream.shared.project import (
+from millstream.shared.langgraph_json import (
     CONFIG,
     env_file,
     local_dependencies,

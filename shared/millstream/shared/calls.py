@@ -50,7 +50,7 @@ async def ask(
         blocking: a client whose connections may block; one is taken for the wait.
         lane: where those listen who can answer: keys.lane(graph_id), say.
         graph_id: the graph it is about; empty for a lane that is no graph's.
-        verb: a name in worker/calls.py.
+        verb: a name in worker/call_server.py.
         within: seconds; after it no worker starts on the question any more.
 
     Raises:

@@ -1,7 +1,7 @@
 """Crons: created, read, found, changed, deleted, and fired when they are due.
 
 Their order of the day is one sorted set; what is due is looked for by the clock of Redis. Workers
-fire them (worker/upkeep/crons.py).
+fire them (worker/maintenance/crons.py).
 """
 
 import asyncio
@@ -17,11 +17,11 @@ import msgspec
 from millstream.shared import keys, runs, scripts
 from millstream.shared.assistants import GraphDirectory
 from millstream.shared.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
-from millstream.shared.leaves import contains
+from millstream.shared.metadata_index import contains
 from millstream.shared.queue import redis_time
 from millstream.shared.redis import AWAY, REFUSING, Client
-from millstream.shared.schedule import next_due
-from millstream.shared.submission import submission
+from millstream.shared.rules.cron_schedule import next_due
+from millstream.shared.runs.submission import submission
 from millstream.shared.wire import Cron, RunRequest, pack, unpack_cron, unpack_request
 
 log = logging.getLogger(__name__)

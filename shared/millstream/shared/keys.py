@@ -9,7 +9,7 @@ Lives: *until deleted* keys are removed by the script that deletes their thread 
 
 from typing import Final
 
-from millstream.shared.lifecycle import ThreadStatus
+from millstream.shared.rules.lifecycle import ThreadStatus
 
 PREFIX: Final = "ms"
 STORE: Final = "store"  # the lane for questions about the long-term store

@@ -21,7 +21,7 @@ from redis.exceptions import NoPermissionError, ReadOnlyError, ResponseError
 from millstream.shared import keys, scripts
 from millstream.shared.errors import SettingError
 from millstream.shared.redis import AWAY, REFUSING, Client
-from millstream.shared.redis.refusals import named
+from millstream.shared.redis.errors import named
 
 log = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ from collections import Counter
 from typing import Final
 
 from millstream.shared import keys, runs, scripts, threads
-from millstream.shared.lifecycle import TERMINAL, RunStatus
-from millstream.shared.multitask import CancelReason
 from millstream.shared.redis import Client
+from millstream.shared.rules.lifecycle import TERMINAL, RunStatus
+from millstream.shared.rules.multitask import CancelReason
 
 BATCH: Final = 500  # runs looked at in one round trip
 CURSOR_TTL: Final = 3600  # s

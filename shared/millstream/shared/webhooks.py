@@ -10,10 +10,10 @@ from typing import Any, Final
 import msgspec
 
 from millstream.shared import keys, scripts
-from millstream.shared.lifecycle import RunStatus
 from millstream.shared.redis import Client
-from millstream.shared.run_json import show_run, when
+from millstream.shared.rules.lifecycle import RunStatus
 from millstream.shared.runs import RunRecord
+from millstream.shared.runs.json_view import show_run, when
 from millstream.shared.wire import unpack_spec
 
 NULL: Final = b"null"

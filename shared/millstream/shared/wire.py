@@ -153,7 +153,7 @@ class Call(msgspec.Struct, kw_only=True, frozen=True):
     """A question that needs a graph."""
 
     call_id: str
-    verb: str  # a name in worker/calls.py
+    verb: str  # a name in worker/call_server.py
     graph_id: str
     arguments: dict[str, Any]
     deadline: float  # s, Redis time; a worker drops the question after it

@@ -21,13 +21,13 @@ from millstream.shared import keys, queue, scripts
 from millstream.shared.errors import FencedError
 from millstream.shared.permissions import Access
 from millstream.shared.redis import AWAY, REFUSING, Client, Trouble
+from millstream.shared.redis.retry import patiently
 from millstream.shared.scripts import Claim
 from millstream.shared.settings import Settings
-from millstream.worker.execute import Attempt, Tools
+from millstream.worker.attempt import Attempt, Tools
 from millstream.worker.graph_run import Execution, GraphRun
 from millstream.worker.isolation.level import Level, level_of, needs_unused_process
 from millstream.worker.isolation.process_run import ProcessRun
-from millstream.worker.patience import patiently
 
 log = logging.getLogger(__name__)
 

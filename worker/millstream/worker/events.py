@@ -19,7 +19,7 @@ from langchain_core.messages import BaseMessage, BaseMessageChunk, message_chunk
 from langgraph.types import StreamMode
 
 from millstream.worker.encode import encode
-from millstream.worker.ending import Newest, asks
+from millstream.worker.graph_result import Newest, asks
 from millstream.worker.graphs import Graph
 from millstream.worker.subgraph_events import Subgraphs, SubgraphTask, ToolCalls, watched
 

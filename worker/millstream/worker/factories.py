@@ -34,7 +34,7 @@ from langgraph_sdk.runtime import (
 from langgraph_sdk.schema import Config
 
 from millstream.shared.errors import SettingError
-from millstream.worker.context import known_names
+from millstream.worker.context_names import known_names
 
 Graph = Pregel[Any, Any, Any, Any]
 

@@ -17,13 +17,13 @@ from millstream.shared import scripts
 from millstream.shared.errors import FencedError
 from millstream.shared.own_api import CALLER
 from millstream.shared.redis import Client
+from millstream.shared.redis.retry import patiently
+from millstream.shared.runs.submission import without_ids
 from millstream.shared.scripts import Claim
-from millstream.shared.submission import without_ids
 from millstream.worker.breakpoints import stopped_at_breakpoint
-from millstream.worker.checkpoints.choice import Checkpointing
+from millstream.worker.checkpoints.checkpointing import Checkpointing
 from millstream.worker.checkpoints.unstorable import UnstorableError
 from millstream.worker.encode import encode, show_interrupt
-from millstream.worker.ending import Ending
 from millstream.worker.events import EventStream
 from millstream.worker.failure import (
     SELF_CANCELLED,
@@ -32,9 +32,9 @@ from millstream.worker.failure import (
     summary,
     traceback_of,
 )
+from millstream.worker.final_record import How
+from millstream.worker.graph_result import Ending
 from millstream.worker.graphs import Graph, GraphRegistry
-from millstream.worker.outcome import How
-from millstream.worker.patience import patiently
 from millstream.worker.protocol_stream import ProtocolStream, input_requested
 from millstream.worker.publish import Publisher, RunStream
 from millstream.worker.request import Request, read_request, resumed

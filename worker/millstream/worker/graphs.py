@@ -13,8 +13,8 @@ from langgraph.pregel import Pregel
 
 from millstream.shared.errors import NotFoundError, SettingError
 from millstream.shared.importing import load_object
-from millstream.shared.project import enter, folder_of
-from millstream.worker import call_home
+from millstream.shared.langgraph_json import enter, folder_of
+from millstream.worker import remote_graph
 from millstream.worker.factories import Factory, Graph, Use
 from millstream.worker.project import GraphEntry, read_config
 from millstream.worker.store.lazy import ProjectStore, load_store
@@ -119,7 +119,7 @@ def load(path: Path) -> GraphRegistry:
     """
     config = read_config(path)
     notes = enter(path)
-    call_home.connect()
+    remote_graph.connect()
     folder = folder_of(path)
     entries = {
         graph_id: GraphEntry(entry) if isinstance(entry, str) else entry

@@ -21,25 +21,25 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from millstream.shared import assistants, keys, permissions, queue
 from millstream.shared.errors import SettingError
+from millstream.shared.langgraph_json import folder_of
 from millstream.shared.permissions import Access
-from millstream.shared.project import folder_of
-from millstream.shared.redis import AWAY, REFUSING, Client, Trouble, connect, findings, masked
+from millstream.shared.redis import AWAY, REFUSING, Client, Trouble, connect, masked, server_checks
 from millstream.shared.settings import Settings
 from millstream.shared.wire import GraphInfo, Project, WebhookPolicy
-from millstream.worker import graphs, loop, webhooks
+from millstream.worker import event_loop, graphs, webhooks
 from millstream.worker.answers import Means
-from millstream.worker.calls import CallLanes
-from millstream.worker.checkpoints.choice import open_checkpointing
+from millstream.worker.attempt import Tools
+from millstream.worker.call_server import CallLanes
+from millstream.worker.checkpoints.checkpointing import open_checkpointing
 from millstream.worker.checkpoints.saver import FencedSaver
 from millstream.worker.dispatch import RunWorker
-from millstream.worker.execute import Tools
 from millstream.worker.graph_run import GraphTools
-from millstream.worker.heartbeat import Heartbeat
 from millstream.worker.isolation.processes import Processes, command
-from millstream.worker.presence import Presence
+from millstream.worker.leases.availability import Presence
+from millstream.worker.leases.heartbeat import Heartbeat
+from millstream.worker.maintenance import crons, expiry, reaper, sweep
 from millstream.worker.project import CheckpointerConfig, CheckpointerTtl, ConfigFile, read_config
 from millstream.worker.publish import Publisher
-from millstream.worker.upkeep import crons, expiry, reaper, sweep
 
 log = logging.getLogger("millstream.worker")
 
@@ -64,7 +64,7 @@ def main() -> None:
         )
         logging.getLogger("arq").setLevel(logging.WARNING)
         config = read_config(arguments.config)
-        loop.run(work(registry, settings, config, arguments.config), settings.worker_loop)
+        event_loop.run(work(registry, settings, config, arguments.config), settings.worker_loop)
     except SettingError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(1)
@@ -84,7 +84,7 @@ async def work(
     # Every break is heard of: leases may have lapsed in it that nobody could renew.
     blocking = connect(settings.redis_url, reply_timeout=None, repeats=0)
     try:
-        await findings.require(redis)
+        await server_checks.require(redis)
         await permissions.require(redis)
     except AWAY as error:
         raise SettingError(

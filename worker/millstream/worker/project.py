@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from millstream.shared.errors import SettingError
-from millstream.shared.project import read_content, read_file, require_graphs
+from millstream.shared.langgraph_json import read_content, read_file, require_graphs
 from millstream.worker.store.settings import StoreSettings
 
 
@@ -93,7 +93,7 @@ class WebhooksConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ConfigFile(msgspec.Struct):
     """The keys of langgraph.json that a worker reads.
 
-    `http` is the API's (api/http_settings.py), `env` and `dependencies` are any process's (shared/project.py).
+    `http` is the API's (api/http/config.py), `env` and `dependencies` are any process's (shared/langgraph_json.py).
     """
 
     graphs: dict[str, str | GraphEntry]

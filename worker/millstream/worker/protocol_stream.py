@@ -15,9 +15,9 @@ from langchain_core.language_models._compat_bridge import message_to_events
 from langchain_core.messages import BaseMessage
 from langgraph.stream import StreamChannel, StreamTransformer
 
-from millstream.shared.protocol import INPUT_REQUESTED, MARK, NAMED
+from millstream.shared.events.protocol import INPUT_REQUESTED, MARK, NAMED
 from millstream.worker.encode import encode
-from millstream.worker.ending import INTERRUPT, Newest, asks
+from millstream.worker.graph_result import INTERRUPT, Newest, asks
 from millstream.worker.graphs import Graph
 
 # Known, and decided: no operator can do anything about it.

@@ -12,9 +12,9 @@ from typing import Final
 
 from millstream.shared import scripts
 from millstream.shared.redis import Client
+from millstream.shared.redis.retry import patiently
 from millstream.shared.scripts import Batch, Claim
 from millstream.worker.encode import encode
-from millstream.worker.patience import patiently
 
 OVERHEAD: Final = 64  # bytes that an event costs beside its text
 log = logging.getLogger(__name__)

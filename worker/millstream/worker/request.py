@@ -14,7 +14,7 @@ from langsmith.utils import tracing_is_enabled
 
 from millstream.shared.scripts import Claim
 from millstream.shared.wire import PLAIN, RunKwargs, unpack_kwargs
-from millstream.worker.context import known_names
+from millstream.worker.context_names import known_names
 from millstream.worker.graphs import Graph, Use
 
 log = logging.getLogger(__name__)

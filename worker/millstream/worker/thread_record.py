@@ -15,10 +15,10 @@ from msgspec import structs
 
 from millstream.shared.errors import FencedError
 from millstream.worker.encode import encode, show_interrupt
-from millstream.worker.ending import INTERRUPT, Ending
 from millstream.worker.failure import is_cancelled, summary
+from millstream.worker.final_record import How
+from millstream.worker.graph_result import INTERRUPT, Ending
 from millstream.worker.graphs import Graph
-from millstream.worker.outcome import How
 
 log = logging.getLogger(__name__)
 

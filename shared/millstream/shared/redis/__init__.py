@@ -1,8 +1,8 @@
 """How a process connects to Redis: to one server, or to the master that sentinels name."""
 
 from millstream.shared.redis.clients import Client, connect, connect_sync
-from millstream.shared.redis.refusals import AWAY, REFUSING
-from millstream.shared.redis.trouble import Trouble
+from millstream.shared.redis.errors import AWAY, REFUSING
+from millstream.shared.redis.trouble_log import Trouble
 from millstream.shared.redis.url import check_url, masked
 
 __all__ = [

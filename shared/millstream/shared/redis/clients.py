@@ -14,7 +14,7 @@ from redis.exceptions import ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from millstream.shared.redis import sentinel
-from millstream.shared.redis.refusals import named
+from millstream.shared.redis.errors import named
 from millstream.shared.redis.url import parse
 
 Client = Redis  # replies are bytes throughout: nothing is decoded before it has to be

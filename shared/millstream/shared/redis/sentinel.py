@@ -17,7 +17,7 @@ from redis.connection import parse_url as sync_parse_url
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, ResponseError
 
-from millstream.shared.redis.refusals import AWAY, RefusedWriteError, named
+from millstream.shared.redis.errors import AWAY, RefusedWriteError, named
 from millstream.shared.redis.url import Address, Watched
 
 PATIENCE: Final = 1.0  # s that one sentinel has for connecting, and again for its answer

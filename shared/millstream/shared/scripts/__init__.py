@@ -1,49 +1,49 @@
 """Every change of run or thread state: one .lua file a verb, one typed function a file."""
 
-from millstream.shared.scripts.admit import admit
-from millstream.shared.scripts.append import Batch, append
-from millstream.shared.scripts.cancel import cancel
-from millstream.shared.scripts.choose_version import choose_version
-from millstream.shared.scripts.claim import Claim, claim
-from millstream.shared.scripts.copy_checkpoints import copy_checkpoints
-from millstream.shared.scripts.copy_thread import copy_thread
-from millstream.shared.scripts.create_assistant import create_assistant
-from millstream.shared.scripts.create_cron import create_cron
-from millstream.shared.scripts.create_thread import create_thread
-from millstream.shared.scripts.delete_assistant import delete_assistant
-from millstream.shared.scripts.delete_cron import delete_cron
-from millstream.shared.scripts.delete_run import delete_run
-from millstream.shared.scripts.delete_thread import delete_thread
-from millstream.shared.scripts.drop_checkpoints import drop_checkpoints
-from millstream.shared.scripts.due import due
-from millstream.shared.scripts.end_displaced import end_displaced
-from millstream.shared.scripts.find_threads import Found, find_threads
-from millstream.shared.scripts.finish import finish
-from millstream.shared.scripts.fire_cron import fire_cron
-from millstream.shared.scripts.forget_expiry import forget_expiry
-from millstream.shared.scripts.get_checkpoint import get_checkpoint
-from millstream.shared.scripts.get_items import get_items
-from millstream.shared.scripts.hand_back import hand_back
-from millstream.shared.scripts.list_checkpoints import list_checkpoints
-from millstream.shared.scripts.measure_checkpoints import measure_checkpoints
-from millstream.shared.scripts.note_config import note_config
-from millstream.shared.scripts.note_joined import note_joined
-from millstream.shared.scripts.patch_thread import patch_thread
-from millstream.shared.scripts.prune_checkpoints import prune_checkpoints
-from millstream.shared.scripts.put_checkpoint import put_checkpoint
-from millstream.shared.scripts.put_item import NewItem, put_item
-from millstream.shared.scripts.put_writes import put_writes
-from millstream.shared.scripts.read_events import read_events
-from millstream.shared.scripts.repair_run import repair_run
-from millstream.shared.scripts.repair_thread import repair_thread
-from millstream.shared.scripts.retire_thread import retire_thread
-from millstream.shared.scripts.run_alone import run_alone
-from millstream.shared.scripts.settle_delivery import settle_delivery
-from millstream.shared.scripts.store_state import store_state
-from millstream.shared.scripts.take_deliveries import take_deliveries
-from millstream.shared.scripts.try_commands import try_commands
-from millstream.shared.scripts.update_assistant import update_assistant
-from millstream.shared.scripts.update_cron import update_cron
+from millstream.shared.scripts.assistants.choose_version import choose_version
+from millstream.shared.scripts.assistants.create_assistant import create_assistant
+from millstream.shared.scripts.assistants.delete_assistant import delete_assistant
+from millstream.shared.scripts.assistants.update_assistant import update_assistant
+from millstream.shared.scripts.checkpoints.copy_checkpoints import copy_checkpoints
+from millstream.shared.scripts.checkpoints.drop_checkpoints import drop_checkpoints
+from millstream.shared.scripts.checkpoints.get_checkpoint import get_checkpoint
+from millstream.shared.scripts.checkpoints.list_checkpoints import list_checkpoints
+from millstream.shared.scripts.checkpoints.measure_checkpoints import measure_checkpoints
+from millstream.shared.scripts.checkpoints.prune_checkpoints import prune_checkpoints
+from millstream.shared.scripts.checkpoints.put_checkpoint import put_checkpoint
+from millstream.shared.scripts.checkpoints.put_writes import put_writes
+from millstream.shared.scripts.crons.create_cron import create_cron
+from millstream.shared.scripts.crons.delete_cron import delete_cron
+from millstream.shared.scripts.crons.fire_cron import fire_cron
+from millstream.shared.scripts.crons.update_cron import update_cron
+from millstream.shared.scripts.runs.admit import admit
+from millstream.shared.scripts.runs.append import Batch, append
+from millstream.shared.scripts.runs.cancel import cancel
+from millstream.shared.scripts.runs.claim import Claim, claim
+from millstream.shared.scripts.runs.delete_run import delete_run
+from millstream.shared.scripts.runs.due import due
+from millstream.shared.scripts.runs.end_displaced import end_displaced
+from millstream.shared.scripts.runs.finish import finish
+from millstream.shared.scripts.runs.hand_back import hand_back
+from millstream.shared.scripts.runs.note_joined import note_joined
+from millstream.shared.scripts.runs.read_events import read_events
+from millstream.shared.scripts.runs.repair_run import repair_run
+from millstream.shared.scripts.runs.run_alone import run_alone
+from millstream.shared.scripts.server.try_commands import try_commands
+from millstream.shared.scripts.store.get_items import get_items
+from millstream.shared.scripts.store.put_item import NewItem, put_item
+from millstream.shared.scripts.threads.copy_thread import copy_thread
+from millstream.shared.scripts.threads.create_thread import create_thread
+from millstream.shared.scripts.threads.delete_thread import delete_thread
+from millstream.shared.scripts.threads.find_threads import Found, find_threads
+from millstream.shared.scripts.threads.forget_expiry import forget_expiry
+from millstream.shared.scripts.threads.note_config import note_config
+from millstream.shared.scripts.threads.patch_thread import patch_thread
+from millstream.shared.scripts.threads.repair_thread import repair_thread
+from millstream.shared.scripts.threads.retire_thread import retire_thread
+from millstream.shared.scripts.threads.store_state import store_state
+from millstream.shared.scripts.webhooks.settle_delivery import settle_delivery
+from millstream.shared.scripts.webhooks.take_deliveries import take_deliveries
 
 __all__ = [
     "Batch",

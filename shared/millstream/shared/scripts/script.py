@@ -38,7 +38,7 @@ LISTED: Final = (
 
 
 class Script:
-    """One .lua file of this folder, with the parts that it names.
+    """One .lua file below this folder, such as `runs/claim`, with the parts that it names.
 
     `names` are what a call gives: name → KEY, KEYS, ARG or ARGS.
 

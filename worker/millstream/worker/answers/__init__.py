@@ -4,18 +4,18 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from millstream.shared.wire import Call
-from millstream.worker.answers import foreign, shape, state, store, update
-from millstream.worker.answers.means import Means
+from millstream.worker.answers import external_checkpoints, graph_schemas, state, store, update
+from millstream.worker.answers.context import Means
 
 __all__ = ["VERBS", "Means"]
 
 # Each returns JSON; what it refuses is one of the errors in `shared.calls.KINDS`.
 VERBS: Final[dict[str, Callable[[Means, Call], Awaitable[bytes]]]] = {
-    "copy": foreign.copy,
-    "prune": foreign.prune,
-    "schemas": shape.schemas,
-    "graph": shape.drawn,
-    "subgraphs": shape.subgraphs,
+    "copy": external_checkpoints.copy,
+    "prune": external_checkpoints.prune,
+    "schemas": graph_schemas.schemas,
+    "graph": graph_schemas.drawn,
+    "subgraphs": graph_schemas.subgraphs,
     "state": state.get,
     "history": state.history,
     "update": update.update,

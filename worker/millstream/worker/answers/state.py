@@ -7,7 +7,7 @@ from langgraph.types import StateSnapshot
 
 from millstream.shared.errors import TooLargeError
 from millstream.shared.wire import Call
-from millstream.worker.answers.means import Means
+from millstream.worker.answers.context import Means
 from millstream.worker.encode import encode, show_interrupt
 from millstream.worker.graphs import Graph
 

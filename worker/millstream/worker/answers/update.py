@@ -28,11 +28,11 @@ from millstream.shared.errors import (
     RefusedError,
     UnavailableError,
 )
-from millstream.shared.lifecycle import ThreadStatus
 from millstream.shared.redis import AWAY, REFUSING
-from millstream.shared.submission import without_ids
+from millstream.shared.rules.lifecycle import ThreadStatus
+from millstream.shared.runs.submission import without_ids
 from millstream.shared.wire import Call
-from millstream.worker.answers.means import Means, over
+from millstream.worker.answers.context import Means, over
 from millstream.worker.answers.state import config_of
 from millstream.worker.checkpoints.saver import FencedSaver
 from millstream.worker.checkpoints.staged import StagedSaver

@@ -12,8 +12,8 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from millstream.shared.scripts.get_checkpoint import StoredCheckpoint
-from millstream.shared.scripts.place import Place
+from millstream.shared.scripts.checkpoints.get_checkpoint import StoredCheckpoint
+from millstream.shared.scripts.checkpoints.namespace import Place
 from millstream.shared.wire import unframe
 
 MOST_BYTES: Final = 256 * 1024 * 1024  # of one value; Redis takes no word over 512 MB

@@ -24,11 +24,13 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.types import ERROR
 
-from millstream.shared import checkpoints, scripts
+from millstream.shared import scripts
 from millstream.shared.redis import Client
+from millstream.shared.redis.retry import patiently
 from millstream.shared.scripts import Claim
-from millstream.shared.scripts.get_checkpoint import StoredCheckpoint
-from millstream.shared.scripts.place import Place
+from millstream.shared.scripts.checkpoints.get_checkpoint import StoredCheckpoint
+from millstream.shared.scripts.checkpoints.namespace import Place
+from millstream.shared.threads import checkpoints
 from millstream.shared.wire import frame
 from millstream.worker.checkpoints.blocking import BlockingCalls
 from millstream.worker.checkpoints.records import (
@@ -52,7 +54,6 @@ from millstream.worker.checkpoints.unstorable import (
     unstorable,
 )
 from millstream.worker.failure import LONGEST
-from millstream.worker.patience import patiently
 from millstream.worker.text import bounded, said
 
 PAGE: Final = 20  # checkpoints read at once while listing

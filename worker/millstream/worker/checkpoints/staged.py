@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Self
 
-from millstream.shared.scripts.get_checkpoint import StoredCheckpoint
-from millstream.shared.scripts.place import Place
-from millstream.shared.scripts.put_checkpoint import references_of
-from millstream.shared.scripts.store_state import StagedNamespace
+from millstream.shared.scripts.checkpoints.get_checkpoint import StoredCheckpoint
+from millstream.shared.scripts.checkpoints.namespace import Place
+from millstream.shared.scripts.checkpoints.put_checkpoint import references_of
+from millstream.shared.scripts.threads.store_state import StagedNamespace
 from millstream.shared.wire import unframe
 from millstream.worker.checkpoints.saver import FencedSaver
 

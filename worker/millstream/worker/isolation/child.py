@@ -15,11 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from millstream.shared.errors import SettingError
-from millstream.shared.project import folder_of
+from millstream.shared.langgraph_json import folder_of
 from millstream.shared.redis import connect
 from millstream.shared.settings import Settings
-from millstream.worker import graphs, loop
-from millstream.worker.checkpoints.choice import open_checkpointing
+from millstream.worker import event_loop, graphs
+from millstream.worker.checkpoints.checkpointing import open_checkpointing
 from millstream.worker.graph_run import GraphRun, GraphTools
 from millstream.worker.isolation import messages
 from millstream.worker.isolation.messages import Ended, Execute, Ready, Stop
@@ -42,7 +42,9 @@ def main() -> None:
             level=settings.log_level, format="%(levelname)-7s %(name)s: %(message)s"
         )
         connection = socket.socket(fileno=arguments.socket)
-        loop.run(_serve(registry, settings, arguments.config, connection), settings.worker_loop)
+        event_loop.run(
+            _serve(registry, settings, arguments.config, connection), settings.worker_loop
+        )
     except SettingError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(1)

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from millstream.shared.scripts import Claim
-from millstream.worker.ending import Ending
+from millstream.worker.graph_result import Ending
 
 SIZE: Final = 4  # bytes
 

@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 from millstream.shared.scripts import Claim
-from millstream.worker.ending import Ending
+from millstream.worker.final_record import How
+from millstream.worker.graph_result import Ending
 from millstream.worker.graph_run import NO_PROCESS, STOP_GRACE, CrashError, Unsent
 from millstream.worker.isolation.messages import Ended, Execute, Message, Stop
 from millstream.worker.isolation.processes import ChildProcess, Processes, StartError
-from millstream.worker.outcome import How
 
 log = logging.getLogger(__name__)
 

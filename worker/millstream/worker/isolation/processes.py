@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from millstream.shared.leash import leashed
+from millstream.shared.parent_death import leashed
 from millstream.worker.isolation import messages
 from millstream.worker.isolation.messages import Execute, Message, Ready
 

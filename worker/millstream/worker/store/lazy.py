@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Final
 from langgraph.store.base import BaseStore, Op, Result, TTLConfig
 from langgraph.store.memory import InMemoryStore
 
-from millstream.shared import items
+from millstream.shared import store_items
 from millstream.shared.errors import SettingError, UnavailableError
 from millstream.shared.importing import load_object
 from millstream.shared.redis import AWAY, Client
-from millstream.worker.patience import patiently
+from millstream.shared.redis.retry import patiently
 from millstream.worker.store.embedding import THREADS, load_embeddings
 from millstream.worker.store.settings import StoreSettings
 
@@ -129,7 +129,7 @@ class ProjectStore(BaseStore):
     async def _make(self) -> BaseStore:
         if self._redis is None:
             raise RuntimeError("The store is not connected.")
-        if (lacking := await items.lacking(self._redis)) is not None:
+        if (lacking := await store_items.lacking(self._redis)) is not None:
             raise StoreUnavailableError(lacking, retry_after=60)
         if importlib.util.find_spec("langgraph.store.redis") is None:
             raise StoreUnavailableError(NOT_INSTALLED, retry_after=60)

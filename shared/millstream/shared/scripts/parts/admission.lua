@@ -13,7 +13,7 @@
   ARG  run_id
   ARG  spec          msgpack of wire.RunSpec
   ARG  pending       the first status of a run
-  ARG  when_busy     'refuse', 'wait', 'interrupt' or 'rollback' (shared/multitask.py)
+  ARG  when_busy     'refuse', 'wait', 'interrupt' or 'rollback' (shared/rules/multitask.py)
   ARG  delay         ms before the run is due
   ARG  missing       'refuse' or 'create': what is done if there is no such thread
   ARG  graph_id      noted on the thread, as is

@@ -1,0 +1,40 @@
+"""What an assistant's graph looks like: its schemas, its picture, its subgraphs. A worker answers.
+
+The assistant may be named by its graph, as RemoteGraph and the streams of the Python SDK do.
+"""
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from millstream.api.assistants.schemas import DrawnQuery, SubgraphsQuery
+from millstream.api.http.body import query_model
+from millstream.api.threads.state_routes import ask, forwarded
+from millstream.shared.assistants import GraphDirectory
+from millstream.shared.runs.submission import config_of_assistant
+
+
+async def schemas(request: Request) -> Response:
+    """`GET /assistants/{assistant_id}/schemas`: JSON schemas of what goes in, comes out, is kept."""
+    return await _asked(request, "schemas", {})
+
+
+async def drawn(request: Request) -> Response:
+    """`GET /assistants/{assistant_id}/graph`: nodes and edges; `xray` draws subgraphs in their nodes."""
+    return await _asked(request, "graph", {"xray": query_model(request, DrawnQuery).xray})
+
+
+async def subgraphs(request: Request) -> Response:
+    """`GET /assistants/{assistant_id}/subgraphs`: the schemas of each, by its namespace."""
+    query = query_model(request, SubgraphsQuery)
+    namespace = request.path_params.get("namespace")
+    return await _asked(request, "subgraphs", {"namespace": namespace, "recurse": query.recurse})
+
+
+async def _asked(request: Request, verb: str, arguments: dict[str, Any]) -> Response:
+    directory: GraphDirectory = request.app.state.graphs
+    resolved = await directory.resolve(request.path_params["assistant_id"])
+    config = config_of_assistant(resolved.assistant)  # a graph's factory may look at it
+    body = await ask(request, resolved.graph.graph_id, verb, {**arguments, "config": config})
+    return forwarded(body)

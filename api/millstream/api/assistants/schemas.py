@@ -1,0 +1,138 @@
+"""Requests for assistants, and the Assistant that answers them. Source: the LangGraph Platform API."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, Field
+
+from millstream.api.http.schema_base import FARTHEST, QueryModel, RequestModel
+from millstream.api.runs.config_schemas import Config
+from millstream.api.threads.schemas import Filter, ThreadId
+from millstream.shared.metadata_index import DEEPEST, depth
+
+AssistantField = Literal[
+    "assistant_id", "graph_id", "name", "description", "config", "context", "created_at",
+    "updated_at", "metadata", "version",
+]  # fmt: skip
+
+
+def _not_too_deep(value: Any) -> Any:
+    plain = value.model_dump() if isinstance(value, BaseModel) else value
+    if depth(plain) > DEEPEST:
+        raise ValueError(f"it may be nested {DEEPEST} levels deep at most")
+    return value
+
+
+Object = Annotated[dict[str, Any], AfterValidator(_not_too_deep)]
+AssistantConfig = Annotated[Config, AfterValidator(_not_too_deep)]
+AssistantId = ThreadId  # a UUID, in its usual form
+
+
+class AssistantVersion(BaseModel):
+    """A version of an assistant as the API shows it."""
+
+    assistant_id: str
+    graph_id: str
+    config: dict[str, Any]
+    context: dict[str, Any]
+    metadata: dict[str, Any]
+    version: int
+    name: str
+    description: str | None
+    created_at: str
+
+
+class Assistant(AssistantVersion):
+    """An assistant as the API shows it."""
+
+    updated_at: str
+
+
+class GraphSchemas(BaseModel):
+    """JSON schemas of a graph; null where it has none that JSON can show."""
+
+    graph_id: str
+    input_schema: dict[str, Any] | None
+    output_schema: dict[str, Any] | None
+    state_schema: dict[str, Any] | None
+    config_schema: dict[str, Any] | None
+    context_schema: dict[str, Any] | None
+
+
+class AssistantCreate(RequestModel):
+    """`POST /assistants`"""
+
+    graph_id: str = Field(min_length=1, description="The name of a graph.")
+    assistant_id: AssistantId | None = None
+    config: AssistantConfig | None = Field(
+        default=None, description="Under each run's own, name by name."
+    )
+    context: Object = {}
+    metadata: Object = Field(default={}, description="Merged under each run's, as far as it fits.")
+    if_exists: Literal["raise", "do_nothing"] = "raise"
+    name: str = Field(default="Untitled", min_length=1)
+    description: str | None = None
+
+
+class AssistantPatch(RequestModel):
+    """`PATCH /assistants/{assistant_id}`: what is not given stays as it is; metadata is merged."""
+
+    graph_id: str | None = Field(default=None, min_length=1)
+    config: AssistantConfig | None = None
+    context: Object | None = None
+    metadata: Object = {}
+    name: str | None = Field(default=None, min_length=1)
+    description: str | None = None
+
+
+class AssistantDelete(QueryModel):
+    """`DELETE /assistants/{assistant_id}`"""
+
+    delete_threads: bool = Field(
+        default=False, description="Also the threads whose newest run was the assistant's."
+    )
+
+
+class AssistantFilter(RequestModel):
+    """`POST /assistants/count`: assistants that fit all of it."""
+
+    metadata: Filter = Field(default={}, description="What the assistant's metadata contains.")
+    graph_id: str | None = None
+    name: str | None = Field(default=None, description="Part of the name, in any case.")
+
+
+class AssistantSearch(AssistantFilter):
+    """`POST /assistants/search`"""
+
+    limit: int = Field(default=10, ge=1, le=1000)
+    offset: int = Field(default=0, ge=0, le=FARTHEST)
+    sort_by: Literal["assistant_id", "created_at", "updated_at", "name", "graph_id"] = "created_at"
+    sort_order: Literal["asc", "desc"] = "desc"
+    select: list[AssistantField] = []
+
+
+class VersionSearch(RequestModel):
+    """`POST /assistants/{assistant_id}/versions`: newest first."""
+
+    metadata: Filter = {}
+    limit: int = Field(default=10, ge=1, le=1000)
+    offset: int = Field(default=0, ge=0, le=FARTHEST)
+
+
+class VersionChoice(RequestModel):
+    """`POST /assistants/{assistant_id}/latest`"""
+
+    version: int = Field(ge=1, le=FARTHEST)
+
+
+class DrawnQuery(QueryModel):
+    """`GET /assistants/{assistant_id}/graph`"""
+
+    xray: bool | Annotated[int, Field(ge=1, le=100)] = Field(
+        default=False, description="Subgraphs drawn inside their nodes; a number: that many levels."
+    )
+
+
+class SubgraphsQuery(QueryModel):
+    """`GET /assistants/{assistant_id}/subgraphs`"""
+
+    recurse: bool = Field(default=False, description="Subgraphs of subgraphs too.")

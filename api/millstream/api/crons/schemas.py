@@ -1,0 +1,154 @@
+"""Requests for crons, and the Cron that answers them. Source: the LangGraph Platform API."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
+
+from millstream.api.http.schema_base import FARTHEST, RequestModel
+from millstream.api.runs.config_schemas import Config
+from millstream.api.runs.schemas import Breakpoints, MultitaskStrategy, StreamModes
+from millstream.api.threads.schemas import Filter, ThreadId
+from millstream.shared.rules.cron_schedule import check_schedule, check_timezone
+
+PAYLOAD: Final = frozenset(  # what a cron's runs are asked for with
+    {
+        "input", "config", "context", "webhook", "interrupt_before", "interrupt_after",
+        "stream_mode", "stream_subgraphs", "stream_resumable", "durability", "checkpoint_during",
+        "multitask_strategy",
+    }
+)  # fmt: skip
+CronField = Literal[
+    "cron_id", "assistant_id", "thread_id", "on_run_completed", "end_time", "schedule", "timezone",
+    "created_at", "updated_at", "user_id", "payload", "next_run_date", "metadata", "enabled", "now",
+]  # fmt: skip
+
+
+def _is_text(value: Any) -> Any:
+    if not isinstance(value, (str, datetime)):
+        raise ValueError("Input should be a date and time in ISO 8601")
+    return value
+
+
+def _in_utc(value: datetime) -> datetime:
+    """Returns the time in UTC, which it is in if it does not say where."""
+    try:
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("the year must be between 1 and 9999, in UTC too") from None
+
+
+def _schedule(value: str) -> str:
+    check_schedule(value)
+    return value
+
+
+def _timezone(value: str) -> str:
+    check_timezone(value)
+    return value
+
+
+Moment = Annotated[
+    datetime, Field(strict=False), BeforeValidator(_is_text), AfterValidator(_in_utc)
+]
+Schedule = Annotated[str, AfterValidator(_schedule)]
+Timezone = Annotated[str, AfterValidator(_timezone)]
+WhenCompleted = Literal["delete", "keep"]
+
+
+class CronRun(RequestModel):
+    """What the runs of a cron are asked for with; the schemas of runs say what is valid."""
+
+    input: Any = Field(default=None, description="The graph's input, the same each time.")
+    config: Config | None = None
+    context: dict[str, Any] | None = None
+    webhook: str | None = Field(default=None, min_length=1, max_length=65536)
+    interrupt_before: Breakpoints | None = None
+    interrupt_after: Breakpoints | None = None
+    stream_mode: StreamModes | None = None
+    stream_subgraphs: bool | None = None
+    stream_resumable: bool | None = None
+    durability: Literal["sync", "async", "exit"] | None = None
+    checkpoint_during: bool | None = None
+
+
+class CronCreate(CronRun):
+    """What all crons have in common."""
+
+    assistant_id: str = Field(min_length=1, description="A graph's name, or an assistant's UUID.")
+    schedule: Schedule = Field(
+        description="Five fields: minute, hour, day of the month, month, day of the week."
+    )
+    timezone: Timezone | None = Field(default=None, description="IANA's name; default: UTC.")
+    end_time: Moment | None = Field(default=None, description="Nothing is due after it.")
+    enabled: bool = True
+    metadata: dict[str, Any] = Field(
+        default={}, description="Of the cron, and as far as its form allows of its runs."
+    )
+    multitask_strategy: MultitaskStrategy | None = None
+
+
+class CronCreateStateful(CronCreate):
+    """`POST /threads/{thread_id}/runs/crons`: all runs are on the thread."""
+
+
+class CronCreateStateless(CronCreate):
+    """`POST /runs/crons`: each run gets a thread of its own."""
+
+    on_run_completed: WhenCompleted = "delete"
+
+
+class CronPatch(CronRun):
+    """`PATCH /runs/crons/{cron_id}`: what is not given stays as it is."""
+
+    nullable: ClassVar[frozenset[str]] = frozenset({"end_time"})
+
+    schedule: Schedule | None = None
+    timezone: Timezone | None = None
+    end_time: Moment | None = Field(default=None, description="`null` takes it away.")
+    enabled: bool | None = None
+    metadata: dict[str, Any] = Field(default={}, description="Merged into the cron's.")
+    on_run_completed: WhenCompleted | None = None
+
+
+class CronFilter(RequestModel):
+    """`POST /runs/crons/count`: crons that fit all of it."""
+
+    assistant_id: str | None = Field(
+        default=None, description="A graph's name, or an assistant's UUID."
+    )
+    thread_id: ThreadId | None = None
+    enabled: bool | None = None
+    metadata: Filter = Field(default={}, description="What the cron's metadata contains.")
+
+
+class CronSearch(CronFilter):
+    """`POST /runs/crons/search`"""
+
+    limit: int = Field(default=10, ge=1, le=1000)
+    offset: int = Field(default=0, ge=0, le=FARTHEST)
+    sort_by: Literal[
+        "cron_id", "assistant_id", "thread_id", "created_at", "updated_at", "next_run_date",
+        "end_time",
+    ] = "created_at"  # fmt: skip
+    sort_order: Literal["asc", "desc"] = "desc"
+    select: list[CronField] = []
+
+
+class Cron(BaseModel):
+    """A cron as the API shows it."""
+
+    cron_id: str
+    assistant_id: str
+    thread_id: str | None
+    on_run_completed: WhenCompleted | None
+    end_time: str | None
+    schedule: str
+    timezone: str | None
+    created_at: str
+    updated_at: str
+    user_id: str
+    payload: dict[str, Any]
+    next_run_date: str | None
+    metadata: dict[str, Any]
+    enabled: bool

@@ -1,0 +1,1 @@
+"""HTTP: bodies, errors, event streams, middleware. It knows no resource."""

@@ -1,0 +1,209 @@
+"""JSON bodies in and out, ids in paths, and limits on both."""
+
+import json
+import logging
+import math
+import re
+import uuid
+from typing import Any, Final, TypeVar
+
+import msgspec
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response
+
+from millstream.api.http.schema_base import RequestModel
+from millstream.shared.errors import InvalidError
+from millstream.shared.settings import Settings
+from millstream.shared.wire import TOO_DEEP, to_json
+
+log = logging.getLogger(__name__)
+
+DEEPEST: Final = 250  # levels of a body; no checkpoint could hold 256
+NAMED: Final = 6  # names of a field that is nested too deep
+SURROGATE: Final = re.compile("[\ud800-\udfff]")
+LONG_NUMBER: Final = re.compile(rb"\d{19}")  # at least: 64 bits have 19 or 20 digits
+
+Model = TypeVar("Model", bound=BaseModel)
+_told: set[tuple[str, str]] = set()  # unknown fields that were logged already
+TOLD_AT_MOST: Final = 1000
+
+
+def settings_of(request: HTTPConnection) -> Settings:
+    """Returns the settings of the process."""
+    settings: Settings = request.app.state.settings
+    return settings
+
+
+async def read_body(request: Request) -> bytes:
+    """Returns the body; answers 413 as soon as it proves longer than allowed."""
+    most = settings_of(request).max_body
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > most:
+        raise HTTPException(413, f"The request body is larger than {most} bytes.")
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > most:
+            raise HTTPException(413, f"The request body is larger than {most} bytes.")
+        parts.append(part)
+    return b"".join(parts)
+
+
+async def read_model(request: Request, model: type[Model], *, empty: bool = False) -> Model:
+    """Returns the body as a model; `empty` lets an empty body stand for `{}`.
+
+    Raises InvalidError or pydantic's ValidationError, both of which name the field.
+    """
+    data = await read_body(request)
+    value: Any = {} if empty and not data else decode(data)
+    if not isinstance(value, dict):
+        raise InvalidError("body: Input should be an object")
+    parsed = model.model_validate(value)
+    _note_unknown(model, value)
+    return parsed
+
+
+async def read_list(request: Request, model: type[Model], item: type[BaseModel]) -> Model:
+    """Returns the body, a list of items, as a model; an error begins with the item's number.
+
+    Raises InvalidError or pydantic's ValidationError.
+    """
+    value = decode(await read_body(request))
+    if not isinstance(value, list):
+        raise InvalidError("body: Input should be a list")
+    parsed = model.model_validate(value)
+    for part in value:
+        _note_unknown(item, part)
+    return parsed
+
+
+def decode(data: bytes) -> Any:
+    """Returns the JSON value: strictly RFC 8259, in UTF-8, whole numbers of up to 64 bits.
+
+    Raises InvalidError, with the field's name, for anything else: NaN, numbers out of range, lone
+    surrogates, a value nested too deep.
+    """
+    try:
+        value = msgspec.json.decode(data)
+        if LONG_NUMBER.search(data):
+            _refuse_beyond_64_bits(value, "")
+        if data.count(b"[") + data.count(b"{") > DEEPEST and _is_deeper(value, DEEPEST):
+            raise InvalidError(
+                f"{_deep_field(value)}: nested too deep; {DEEPEST} levels are the most"
+            )
+        return value
+    except msgspec.DecodeError as error:
+        raise InvalidError(f"Invalid JSON in request body: {_why_refused(data, error)}") from None
+    except UnicodeDecodeError:
+        raise InvalidError("Invalid JSON in request body: it is not UTF-8") from None
+    except RecursionError:
+        raise InvalidError(TOO_DEEP) from None
+
+
+def _refuse_beyond_64_bits(value: Any, field: str) -> None:
+    """Raises InvalidError, with the field's name, for a number that no checkpoint could keep."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _refuse_beyond_64_bits(item, f"{field}.{key}" if field else key)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _refuse_beyond_64_bits(item, f"{field}.{index}" if field else str(index))
+    elif isinstance(value, int) and not -(2**63) <= value < 2**64:
+        raise InvalidError(f"{field or 'body'}: whole numbers beyond 64 bits can't be kept exactly")
+
+
+def _is_deeper(value: Any, most: int) -> bool:
+    """Returns whether a value has more than `most` levels of objects and lists."""
+    level = [value] if isinstance(value, (dict, list)) else []
+    for _ in range(most):
+        level = [
+            part
+            for one in level
+            for part in (one.values() if isinstance(one, dict) else one)
+            if isinstance(part, (dict, list))
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _deep_field(value: Any) -> str:
+    """Returns the first names on the way to what is nested too deep."""
+    names: list[str] = []
+    while len(names) < NAMED:
+        parts = value.items() if isinstance(value, dict) else enumerate(value)
+        name, value = next(
+            (name, part) for name, part in parts if _is_deeper(part, DEEPEST - len(names) - 1)
+        )
+        names.append(str(name))
+    return ".".join(names) + "…"
+
+
+def _why_refused(data: bytes, error: msgspec.DecodeError) -> str:
+    """Returns which field is no JSON and why, as far as a reader that takes more than JSON can tell."""
+    try:
+        found = _no_json(json.loads(data), "")
+    except (ValueError, RecursionError):
+        found = None
+    return found or str(error)
+
+
+def _no_json(value: Any, field: str) -> str | None:
+    if isinstance(value, dict):
+        names = {key: f"{field}.{key}" if field else key for key in value}
+        parts = [(part, name) for key, name in names.items() for part in (key, value[key])]
+    elif isinstance(value, list):
+        parts = [(item, f"{field}.{at}" if field else str(at)) for at, item in enumerate(value)]
+    elif isinstance(value, float) and not math.isfinite(value):
+        return f"{field or 'body'}: NaN, Infinity and numbers out of range are no JSON"
+    elif isinstance(value, str) and SURROGATE.search(value):
+        return f"{field or 'body'}: a text holds half of a surrogate pair, which UTF-8 can't carry"
+    else:
+        return None
+    return next((found for part, name in parts if (found := _no_json(part, name))), None)
+
+
+def answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Returns the value as a JSON response."""
+    return Response(to_json(value), status, headers, media_type="application/json")
+
+
+def path_uuid(request: Request, name: str, noun: str, *, malformed: int = 422) -> str:
+    """Returns the UUID in the path in its usual form; answers `malformed` if it is none."""
+    found = canonical_uuid(request.path_params[name])
+    if found is None:
+        raise HTTPException(malformed, f"Invalid {noun} ID: must be a UUID")
+    return found
+
+
+def canonical_uuid(text: str) -> str | None:
+    """Returns the UUID in its usual form, None for what is none."""
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        return None
+
+
+def query_model(request: Request, model: type[Model]) -> Model:
+    """Returns the query parameters as a model; one that has several values is a list.
+
+    The npm SDK comes back to a `Location` with its query once more: the same value again says nothing new.
+    """
+    values: dict[str, dict[str, None]] = {}
+    for name, value in request.query_params.multi_items():
+        values.setdefault(name.removesuffix("[]"), {})[value] = None
+    return model.model_validate(
+        {k: next(iter(v)) if len(v) == 1 else [*v] for k, v in values.items()}
+    )
+
+
+def _note_unknown(model: type[BaseModel], value: dict[str, Any]) -> None:
+    """Logs fields that this server does not know, once each: SDKs run ahead of servers."""
+    beside = model.taken(value) if issubclass(model, RequestModel) else frozenset()
+    for field in value.keys() - model.model_fields.keys() - beside:
+        mark = (model.__name__, field[:64])
+        if mark not in _told and len(_told) < TOLD_AT_MOST:
+            _told.add(mark)
+            log.info("%s: field %r is not known here and was ignored", *mark)

@@ -1,0 +1,252 @@
+"""Stream entries → what goes over an open connection: event streams, and bodies that take time.
+
+Both kinds of response say something every keepalive interval from their first second on, notice
+a client that leaves at once, and break off when the process is told to stop: the client's SDK then
+comes back by `Location`.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from starlette.background import BackgroundTask
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from millstream.shared.events.entries import Entry
+from millstream.shared.events.hub import Reader
+from millstream.shared.events.protocol import plain
+from millstream.shared.events.thread_stream import ThreadReader
+from millstream.shared.redis import AWAY, REFUSING, Trouble
+from millstream.shared.wire import to_json
+
+log = logging.getLogger(__name__)
+
+# The comment line alone: a blank line after it would make the npm SDK yield an empty event.
+KEEPALIVE: Final = b": heartbeat\r\n"
+WHITE_SPACE: Final = b"\n"
+ALWAYS: Final = frozenset({b"metadata", b"error", b"end", b"gap"})
+FAILED: Final = "The stream of the thread failed. Open it again."
+TROUBLE: Final = Trouble(log, "Open streams")
+PAUSE: Final = 0.2  # s between attempts while Redis is away
+READ_WITHIN: Final = 2.0  # s, at the least, before an answer of Redis is given up
+
+Followed = Reader | ThreadReader
+Leave = Callable[[], Awaitable[object]]
+
+
+def frame(entry: Entry) -> bytes:
+    """Returns one event as it goes over the wire. A `gap` has no id: the client keeps its own."""
+    if entry.event == b"gap":
+        return b"event: gap\r\ndata: %b\r\n\r\n" % entry.data
+    return b"event: %b\r\ndata: %b\r\nid: %b\r\n\r\n" % (entry.event, entry.data, entry.id)
+
+
+def shown(event: bytes, modes: frozenset[str]) -> bool:
+    """Returns whether a client that asked for these modes is sent the event; none means all."""
+    if not modes or event in ALWAYS:
+        return True
+    name = event.partition(b"|")[0].decode()
+    if name.startswith("messages/"):
+        return "messages" in modes
+    return ("messages-tuple" if name == "messages" else name) in modes
+
+
+class _Following(Response):
+    """A response that follows a run until its end."""
+
+    keepalive_text: bytes
+    failed_text = b""  # what is said last if reading fails; none breaks the connection off
+
+    def __init__(
+        self,
+        reader: Followed,
+        *,
+        headers: dict[str, str],
+        media_type: str,
+        keepalive: float,
+        on_leave: Leave | None,
+    ) -> None:
+        self.status_code = 200
+        self.background: BackgroundTask | None = None
+        self.media_type = media_type
+        self.init_headers(headers)
+        self._reader = reader
+        self._keepalive = keepalive
+        self._on_leave = on_leave
+        self._gone = False
+        self._tick = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends until the run has ended, the client has left, or the process stops."""
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        leaving = asyncio.create_task(self._watch(receive))
+        self._schedule()
+        try:
+            await self._follow(send)
+        finally:
+            leaving.cancel()
+            self._timer.cancel()
+            self._reader.close()
+        if self._gone and not self._reader.ended and self._on_leave is not None:
+            await self._leave()
+
+    def _schedule(self) -> None:
+        """Ticks every keepalive interval from now on, however busy the stream is."""
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        count = 0
+
+        def tick() -> None:
+            nonlocal count
+            count += 1
+            self._tick = True
+            self._reader.news.set()
+            self._timer = loop.call_at(begun + (count + 1) * self._keepalive, tick)
+
+        self._timer = loop.call_at(begun + self._keepalive, tick)
+
+    async def _watch(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self._gone = True
+        self._reader.news.set()
+
+    async def _follow(self, send: Send) -> None:
+        reader = self._reader
+        while True:
+            await reader.news.wait()
+            if self._gone:
+                return
+            if reader.closing:
+                return  # without the last chunk: a clean end would tell the JS SDK that all is said
+            entries: list[Entry] = []
+            body, over = b"", False
+            try:
+                # A Redis that is silent must not silence the keepalives too.
+                async with asyncio.timeout(max(self._keepalive, READ_WITHIN)):
+                    entries = [] if reader.ended else await reader.read()
+                    body = await self._body(entries)
+                    over = reader.ended
+                TROUBLE.over()
+            except (*AWAY, *REFUSING) as error:
+                TROUBLE.met(error)
+                await asyncio.sleep(PAUSE)
+                reader.news.set()
+            except Exception:
+                if not self.failed_text:
+                    raise  # the client comes back by `Location`
+                log.exception(
+                    "an event stream is closed: an error of the server; the client may go on with Last-Event-ID"
+                )
+                body, over = self.failed_text, True
+            if self._tick:
+                self._tick = False
+                body = self.keepalive_text + body
+            if entries:
+                reader.news.set()  # there may be more
+            if body or over:
+                await send(_chunk(body, more=not over))
+            if over:
+                return
+
+    async def _body(self, entries: list[Entry]) -> bytes:
+        """Returns what to send; called again, without entries, if it raised after the end."""
+        raise NotImplementedError
+
+    async def _leave(self) -> None:
+        assert self._on_leave is not None
+        try:
+            await self._on_leave()
+        except (*AWAY, *REFUSING) as error:
+            log.warning("a client left and Redis is away or refuses, its run goes on: %s", error)
+
+
+class EventStream(_Following):
+    """`text/event-stream`: the run's events."""
+
+    keepalive_text = KEEPALIVE
+
+    def __init__(
+        self,
+        reader: Followed,
+        *,
+        headers: dict[str, str],
+        keepalive: float,
+        modes: frozenset[str] = frozenset(),
+        on_leave: Leave | None = None,
+    ) -> None:
+        """`modes` are the stream modes to send, all if empty; `keepalive` is in seconds."""
+        headers = {
+            **headers,
+            "cache-control": "no-store",
+            "connection": "keep-alive",
+            "x-accel-buffering": "no",
+        }
+        super().__init__(
+            reader,
+            headers=headers,
+            media_type="text/event-stream",
+            keepalive=keepalive,
+            on_leave=on_leave,
+        )
+        self._modes = modes
+
+    async def _body(self, entries: list[Entry]) -> bytes:
+        return b"".join(
+            frame(entry)
+            for entry in map(plain, entries)
+            if entry is not None and shown(entry.event, self._modes)
+        )
+
+
+class ThreadStream(EventStream):
+    """The events of a thread, which end with an error only: nothing else would tell that they are over."""
+
+    failed_text = b"event: error\r\ndata: %b\r\n\r\n" % to_json(
+        {"error": "StreamFailed", "message": FAILED}
+    )
+
+
+class ProtocolStream(EventStream):
+    """The same, of the event streaming protocol."""
+
+    failed_text = b"event: error\r\ndata: %b\r\n\r\n" % to_json(
+        {"type": "error", "id": None, "error": "unknown_error", "message": FAILED}
+    )
+
+
+class FinalOutput(_Following):
+    """`application/json`: white space while the run runs, then what `output` makes of its end."""
+
+    keepalive_text = WHITE_SPACE
+
+    def __init__(
+        self,
+        reader: Reader,
+        output: Callable[[Entry], Awaitable[bytes]],
+        *,
+        headers: dict[str, str],
+        keepalive: float,
+        on_leave: Leave | None = None,
+    ) -> None:
+        """`output` makes the body of the run's last entry; `keepalive` is in seconds."""
+        super().__init__(
+            reader,
+            headers=headers,
+            media_type="application/json",
+            keepalive=keepalive,
+            on_leave=on_leave,
+        )
+        self._output = output
+        self._end: Entry | None = None  # kept, for the answer may have to be asked for again
+
+    async def _body(self, entries: list[Entry]) -> bytes:
+        if self._reader.ended and entries:
+            self._end = entries[-1]
+        return b"" if self._end is None else await self._output(self._end)
+
+
+def _chunk(body: bytes, *, more: bool) -> Message:
+    return {"type": "http.response.body", "body": body, "more_body": more}

@@ -1,0 +1,1 @@
+"""The event streaming protocol, over HTTP and over a WebSocket."""

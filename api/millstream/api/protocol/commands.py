@@ -1,0 +1,275 @@
+"""The commands of the protocol: what each does, and the envelopes of their answers."""
+
+import uuid
+from dataclasses import replace
+from typing import Any, Final
+
+import msgspec
+from pydantic import ValidationError
+from starlette.requests import HTTPConnection
+
+from millstream.api.http.problems import sentence
+from millstream.api.protocol.events import event_of
+from millstream.api.protocol.schemas import (
+    INTERRUPT_ID,
+    GetTree,
+    InputRespond,
+    ProtocolCommand,
+    RunStart,
+)
+from millstream.api.runs.follow import config_of
+from millstream.api.runs.routes import submission_of, submit
+from millstream.api.runs.run_request import run_request
+from millstream.api.runs.schemas import Command, RunCreate
+from millstream.shared import runs, threads
+from millstream.shared.errors import (
+    ConflictError,
+    InvalidError,
+    MillstreamError,
+    TooLargeError,
+    UnavailableError,
+)
+from millstream.shared.events.hub import StreamHub
+from millstream.shared.events.protocol import MODES, params_of
+from millstream.shared.events.thread_stream import Turn
+from millstream.shared.redis import Client
+from millstream.shared.rules.multitask import Strategy
+from millstream.shared.runs import RunRecord
+from millstream.shared.wire import PLAIN
+
+Reply = dict[str, Any]
+NOT_A_COMMAND: Final = "Protocol commands must include an integer id and string method."
+# The commands of the protocol that are not carried out here, beside those that nobody knows.
+NOT_SUPPORTED: Final = frozenset(
+    {"input.inject", "state.get", "state.listCheckpoints", "state.fork", "subscription.reconnect"}
+)
+
+
+class CommandError(MillstreamError):
+    """A command that can't be carried out; `code` is one of the protocol's."""
+
+    def __init__(self, code: str, message: str) -> None:
+        """Takes the protocol's code, and a sentence for the client."""
+        super().__init__(message)
+        self.code = code
+
+
+def read_command(value: Any) -> ProtocolCommand:
+    """Returns the command; raises CommandError for an envelope that is none."""
+    try:
+        return ProtocolCommand.model_validate(value)
+    except ValidationError:
+        raise CommandError("invalid_argument", NOT_A_COMMAND) from None
+
+
+def refusal(command_id: Any, error: MillstreamError) -> Reply:
+    """Returns the answer to a command that can't be carried out."""
+    code = error.code if isinstance(error, CommandError) else "unknown_error"
+    if isinstance(error, (InvalidError, ConflictError, TooLargeError)):
+        code = "invalid_argument"
+    return {"type": "error", "id": command_id, "error": code, "message": str(error)}
+
+
+def success(command_id: int, result: Reply) -> Reply:
+    """Returns the answer to a command that was carried out.
+
+    `applied_through_seq` is 0, as it is elsewhere: clients resume from it, and must not miss what they have
+    not been sent yet.
+    """
+    return {
+        "type": "success",
+        "id": command_id,
+        "result": result,
+        "meta": {"applied_through_seq": 0},
+    }
+
+
+async def carry_out(request: HTTPConnection, thread_id: str, command: ProtocolCommand) -> Reply:
+    """Carries the command out and returns its answer.
+
+    Raises UnavailableError, and what redis-py raises: then it may help to send it again.
+    """
+    try:
+        match command.method:
+            case "run.start":
+                result = await _start(request, thread_id, command.params)
+            case "input.respond":
+                result = await _respond(request, thread_id, command.params)
+            case "agent.getTree":
+                result = await _get_tree(request, thread_id, command.params)
+            case method if method in NOT_SUPPORTED:
+                raise CommandError("not_supported", f"{method} is not supported by this server.")
+            case method:
+                raise CommandError("unknown_command", f"Unknown protocol command: {method[:100]}")
+    except UnavailableError:
+        raise
+    except ValidationError as error:
+        return refusal(command.id, CommandError("invalid_argument", sentence(error)))
+    except MillstreamError as error:
+        return refusal(command.id, error)
+    return success(command.id, result)
+
+
+async def _start(request: HTTPConnection, thread_id: str, params: dict[str, Any]) -> Reply:
+    """`run.start`: a run, on a thread that is created if there is none.
+
+    On a thread that waits for answers, the input is the answer (source: langchain_protocol).
+    """
+    if not (params.get("assistant_id") or params.get("assistantId")):
+        raise CommandError("invalid_argument", "run.start requires an assistant_id.")
+    body = RunStart.model_validate(params)
+    redis: Client = request.app.state.redis
+    asked = await threads.interrupts_of(redis, thread_id) if body.input is not None else b"{}"
+    waiting = _ids(asked)
+    if _forks(body) or not (waiting or _names_interrupts(body.input)):
+        return {"run_id": await _admit(request, body, thread_id)}
+    answers = _by_interrupt(body.input, waiting)
+    body.command, body.input = Command(resume=answers), None
+    if "multitask_strategy" not in body.model_fields_set:
+        body.multitask_strategy = Strategy.REJECT  # of many answers one counts
+    try:
+        return {"run_id": await _admit(request, body, thread_id, answers=asked)}
+    except ConflictError:
+        raise _no_such(next(iter(answers))) from None
+
+
+def _forks(body: RunStart) -> bool:
+    """Returns whether the run starts from a checkpoint, where nothing of now is asked."""
+    place = body.checkpoint is not None and body.checkpoint.names_a_place()
+    return bool(place or body.checkpoint_id or body.config.configurable.get("checkpoint_id"))
+
+
+def _ids(asked: bytes) -> set[str]:
+    """Returns the ids of interrupts, which are read as `threads.interrupts_of` returns them."""
+    return {
+        interrupt["id"] for of_task in msgspec.json.decode(asked).values() for interrupt in of_task
+    }
+
+
+def _names_interrupts(value: Any) -> bool:
+    return isinstance(value, dict) and bool(value) and all(map(INTERRUPT_ID.fullmatch, value))
+
+
+def _by_interrupt(value: Any, waiting: set[str]) -> dict[str, Any]:
+    """Returns the answers that a run's input gives, by the ids of the interrupts."""
+    if _names_interrupts(value):
+        for interrupt_id in value:
+            if interrupt_id not in waiting:
+                raise _no_such(interrupt_id)
+        return dict(value)
+    if len(waiting) > 1:
+        raise CommandError(
+            "invalid_argument",
+            f"input: the thread waits for {len(waiting)} answers, and one can't say which it is. "
+            "Answer with input.respond, or with an object of interrupt ids and answers.",
+        )
+    return {next(iter(waiting)): value}
+
+
+async def _respond(request: HTTPConnection, thread_id: str, params: dict[str, Any]) -> Reply:
+    """`input.respond`: the paused run goes on with the answers, as it was configured, once.
+
+    Which of several answers counts is decided with the admission: what was read of the thread must still hold then.
+    """
+    redis: Client = request.app.state.redis
+    given = InputRespond.model_validate(params)
+    asked = await threads.interrupts_of(redis, thread_id)
+    waiting = _ids(asked)
+    for answer in given.responses:
+        if answer.interrupt_id not in waiting:
+            raise _no_such(answer.interrupt_id)
+    command = given.model_dump(include={"update", "goto"}, exclude_unset=True)
+    command["resume"] = {answer.interrupt_id: answer.response for answer in given.responses}
+    body = RunStart.model_validate(
+        await _as_before(redis, thread_id, given)
+        | {"command": command, "metadata": given.metadata, "strict_resume": given.strict_resume}
+        | {"multitask_strategy": "reject"}
+    )
+    try:
+        run_id = await _admit(request, body, thread_id, answers=asked)
+    except ConflictError:
+        raise _no_such(given.responses[0].interrupt_id) from None
+    return {"run_id": run_id}
+
+
+async def _admit(
+    request: HTTPConnection, body: RunCreate, thread_id: str, answers: bytes | None = None
+) -> str:
+    """Admits a run that streams the protocol's events; returns its id."""
+    run_id = str(uuid.uuid4())
+    asked = msgspec.structs.replace(
+        run_request(body),
+        stream_mode=list(MODES),
+        stream_subgraphs=True,
+        stream_resumable=True,
+        event_streaming=True,
+    )
+    submitted = await submission_of(request, asked, run_id, thread_id)
+    await submit(request, replace(submitted, answers=answers))
+    return run_id
+
+
+def _no_such(interrupt_id: str) -> CommandError:
+    message = f"Unknown or already-consumed interrupt: {interrupt_id[:100]}"
+    return CommandError("no_such_interrupt", message)
+
+
+async def _as_before(redis: Client, thread_id: str, given: InputRespond) -> dict[str, Any]:
+    """Returns assistant, config and context of the thread's newest run, under the config that is given."""
+    record = await _run_of(redis, thread_id, None)
+    before = config_of(record)
+    own = given.config.model_dump(exclude_unset=True)
+    config = {name: before[name] for name in PLAIN} | own
+    config["configurable"] = before["configurable"] | own.get("configurable", {})
+    return {
+        "assistant_id": record.spec.assistant_id,
+        "config": config,
+        "context": before["context"],
+        "durability": before["durability"],
+    }
+
+
+async def _run_of(redis: Client, thread_id: str, run_id: str | None) -> RunRecord:
+    """Returns a run of the thread, the newest if none is named; raises CommandError."""
+    if run_id is None:
+        found = await runs.list_runs(redis, thread_id, limit=1, offset=0, status=None)
+        record = found[0] if found else None
+    else:
+        record = await runs.find_run(redis, thread_id, run_id)
+    if record is None:
+        raise CommandError("no_such_run", "There is no such run on this thread.")
+    return record
+
+
+async def _get_tree(request: HTTPConnection, thread_id: str, params: dict[str, Any]) -> Reply:
+    """`agent.getTree`: the graphs of a run, each with its status; made of the events that are kept."""
+    redis: Client = request.app.state.redis
+    hub: StreamHub = request.app.state.hub
+    record = await _run_of(redis, thread_id, GetTree.model_validate(params).run_id)
+    run_id, graph_id = record.spec.run_id, record.spec.graph_id
+    root: Reply = {"namespace": [], "status": "started", "graph_name": graph_id}
+    nodes: dict[tuple[str, ...], Reply] = {(): root}
+    turn = Turn(0, run_id, graph_id)
+    async for entry in hub.kept(thread_id, run_id):
+        found = event_of(turn, entry)
+        if found is None or found[0] != b"lifecycle":
+            continue
+        told = params_of(found[1])
+        _note(nodes, tuple(told.namespace), msgspec.json.decode(told.data))
+    return {"tree": root}
+
+
+def _note(
+    nodes: dict[tuple[str, ...], Reply], namespace: tuple[str, ...], told: dict[str, Any]
+) -> None:
+    node = nodes.get(namespace)
+    if node is None:
+        name = namespace[-1].partition(":")[0]
+        node = nodes[namespace] = {"namespace": list(namespace), "graph_name": name}
+        above = namespace[:-1]
+        while above not in nodes:  # a graph that is not told of by itself
+            above = above[:-1]
+        nodes[above].setdefault("children", []).append(node)
+    node["status"] = told["event"]
+    if "graph_name" in told:
+        node["graph_name"] = told["graph_name"]

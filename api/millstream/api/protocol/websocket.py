@@ -1,0 +1,246 @@
+"""The event streaming protocol over a WebSocket: commands and events on one connection.
+
+A client subscribes as often as it likes. It is sent every event that one of its subscriptions wants once, and in
+order: a new subscription has what it wants of the past sent again from where it begins, but not what was sent.
+"""
+
+import asyncio
+import logging
+import uuid
+from typing import Any, Final
+
+import msgspec
+from pydantic import ValidationError
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+from millstream.api.http.body import canonical_uuid, decode
+from millstream.api.http.config import HttpSettings
+from millstream.api.http.problems import sentence
+from millstream.api.http.sse import FAILED, TROUBLE
+from millstream.api.protocol.commands import (
+    CommandError,
+    Reply,
+    carry_out,
+    read_command,
+    refusal,
+    success,
+)
+from millstream.api.protocol.events import ProtocolEntry, Wanted, telling
+from millstream.api.protocol.schemas import ProtocolCommand, Subscribe, Unsubscribe
+from millstream.shared.errors import InvalidError, MillstreamError, UnavailableError
+from millstream.shared.events.entries import START, Entry, Position
+from millstream.shared.events.protocol import position_of
+from millstream.shared.events.thread_stream import ThreadReader
+from millstream.shared.redis import AWAY, REFUSING
+from millstream.shared.wire import to_json
+
+log = logging.getLogger(__name__)
+
+# Close codes: 4000 + the status that HTTP would have, as the SDKs read them; 1012 asks to come back.
+INVALID: Final = 4422
+FORBIDDEN: Final = 4403
+GONE: Final = 4404
+RESTARTING: Final = 1012
+FAILURE: Final = 1011
+PAUSE: Final = 0.2  # s between attempts while Redis is away
+MOST_SUBSCRIPTIONS: Final = 100
+
+
+class _Union:
+    """What all subscriptions together want, less what was sent already."""
+
+    def __init__(self) -> None:
+        self.subscriptions: dict[str, Wanted] = {}
+        self._sent: list[Wanted] = []  # those that had all that they wanted, up to
+        self._sent_to: Position = START
+
+    def add(self, subscription_id: str, wanted: Wanted, cursor: Position) -> None:
+        """Adds what a subscription wants; the reading, which has come to the cursor, begins anew."""
+        self._sent, self._sent_to = list(self.subscriptions.values()), cursor
+        self.subscriptions[subscription_id] = wanted
+
+    def wants(self, position: Position, method: bytes, params: bytes) -> bool:
+        """Returns whether the event is to be sent."""
+        if position <= self._sent_to and any(
+            each.has(position, method, params) for each in self._sent
+        ):
+            return False
+        return any(each.has(position, method, params) for each in self.subscriptions.values())
+
+
+class ProtocolSocket:
+    """One client's connection."""
+
+    def __init__(self, websocket: WebSocket, thread_id: str) -> None:
+        """`websocket` is not accepted yet; `serve()` does that."""
+        self._websocket = websocket
+        self._thread_id = thread_id
+        self._union = _Union()
+        self._cursor: Position = START
+        self._reader: ThreadReader | None = None
+        self._begun = asyncio.Event()
+        self._sending = asyncio.Lock()  # while events that were read are sent
+
+    async def serve(self) -> None:
+        """Carries out commands and sends events until the client leaves or the process stops."""
+        await self._websocket.accept()
+        tasks = [asyncio.create_task(self._receive()), asyncio.create_task(self._send_events())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            for ended in await asyncio.gather(*tasks, return_exceptions=True):
+                if isinstance(ended, Exception) and not isinstance(ended, WebSocketDisconnect):
+                    log.error(
+                        "a WebSocket connection is closed: an error of the server; the client may connect again",
+                        exc_info=ended,
+                    )
+            if self._reader is not None:
+                self._reader.close()
+
+    async def _send(self, text: str) -> None:
+        if self._websocket.application_state is WebSocketState.CONNECTED:
+            await self._websocket.send_text(text)
+
+    # ── Commands ────────────────────────────────────────────────────────────────────────────
+
+    async def _receive(self) -> None:
+        while True:
+            message = await self._websocket.receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            frame = message.get("text") or message.get("bytes") or b""
+            reply = await self._answer(frame.encode() if isinstance(frame, str) else frame)
+            await self._send(to_json(reply).decode())
+
+    async def _answer(self, frame: bytes) -> Reply:
+        value: Any = None
+        try:
+            value = decode(frame)
+            command = read_command(value)
+            if command.method.startswith("subscription."):
+                result = await self._subscription(command)
+                return success(command.id, result)
+            return await carry_out(self._websocket, self._thread_id, command)
+        except ValidationError as error:
+            refused: MillstreamError = CommandError("invalid_argument", sentence(error))
+        except (CommandError, InvalidError, UnavailableError) as error:
+            refused = error
+        except AWAY as error:
+            TROUBLE.met(error)
+            refused = UnavailableError("Redis is not reachable. Try again shortly.")
+        except REFUSING as error:
+            TROUBLE.met(error)
+            self._websocket.app.state.access.doubt()
+            refused = UnavailableError("Redis refuses this now: `GET /ok` says why.")
+        return refusal(value.get("id") if isinstance(value, dict) else None, refused)
+
+    async def _subscription(self, command: ProtocolCommand) -> Reply:
+        known = self._union.subscriptions
+        if command.method == "subscription.subscribe":
+            asked = Subscribe.model_validate(command.params)
+            if len(known) >= MOST_SUBSCRIPTIONS:
+                raise CommandError(
+                    "invalid_argument", f"{MOST_SUBSCRIPTIONS} subscriptions are the most."
+                )
+            after = START if asked.since is None else position_of(asked.since)
+            subscription_id = str(uuid.uuid4())
+            async with self._sending:
+                after = await self._begin(after)
+                self._union.add(subscription_id, Wanted(asked, after), self._cursor)
+            self._begun.set()
+            return {"subscription_id": subscription_id}
+        if command.method == "subscription.unsubscribe":
+            subscription_id = Unsubscribe.model_validate(command.params).subscription_id
+            if known.pop(subscription_id, None) is None:
+                raise CommandError("no_such_subscription", "There is no such subscription.")
+            return {}
+        raise CommandError("not_supported", f"{command.method[:100]} is not supported.")
+
+    # ── Events ──────────────────────────────────────────────────────────────────────────────
+
+    async def _begin(self, after: Position) -> Position:
+        """Reads on from the earlier of where it is and where the new subscription begins.
+
+        A replaced reader has its news set, so that the task that waits for it looks at the new one. Returns where the
+        subscription begins.
+        """
+        state = self._websocket.app.state
+        reader = ThreadReader(state.hub, state.redis, self._thread_id, telling(self._union.wants))
+        try:
+            if self._reader is None:
+                after = await reader.begin(after)
+            else:
+                await reader.begin(min(after, self._cursor))
+        except BaseException:
+            reader.close()
+            raise
+        if self._reader is not None:
+            self._reader.close()
+            self._reader.news.set()
+        self._reader = reader
+        return after
+
+    async def _send_events(self) -> None:
+        await self._begun.wait()
+        while True:
+            reader = self._reader
+            assert reader is not None
+            await reader.news.wait()
+            if reader.closing:
+                await self._websocket.close(RESTARTING, "The server is restarting.")
+                return
+            try:
+                async with self._sending:
+                    await self._send_page()
+            except (*AWAY, *REFUSING) as error:
+                TROUBLE.met(error)
+                await asyncio.sleep(PAUSE)
+                reader.news.set()
+            except WebSocketDisconnect:
+                raise
+            except Exception:
+                log.exception(
+                    "a WebSocket connection is closed: an error of the server; the client may connect again"
+                )
+                await self._send(
+                    to_json(refusal(None, CommandError("unknown_error", FAILED))).decode()
+                )
+                await self._websocket.close(FAILURE, FAILED)
+                return
+            if reader.ended:
+                await self._websocket.close(GONE, "The thread was deleted.")
+                return
+
+    async def _send_page(self) -> None:
+        reader = self._reader
+        assert reader is not None
+        entries = await reader.read()
+        for entry in entries:
+            await self._send(_frame(entry))
+            self._cursor = max(self._cursor, entry.position)
+        if entries:
+            reader.news.set()
+
+
+def _frame(entry: Entry) -> str:
+    if isinstance(entry, ProtocolEntry):
+        return entry.data.decode()
+    return to_json({"type": "gap", "data": msgspec.Raw(entry.data)}).decode()
+
+
+async def connect(websocket: WebSocket) -> None:
+    """`WS /threads/{thread_id}/stream/events`, for pages whose origin `http.cors` allows."""
+    http: HttpSettings = websocket.app.state.http
+    origin = websocket.headers.get("origin")
+    if origin is not None and not http.cors.allows(origin):
+        await websocket.accept()  # browsers can't read the status of a refused handshake
+        await websocket.close(FORBIDDEN, "This origin is not allowed.")
+        return
+    thread_id = canonical_uuid(websocket.path_params["thread_id"])
+    if thread_id is None:
+        await websocket.accept()
+        await websocket.close(INVALID, "Invalid thread ID: must be a UUID")
+        return
+    await ProtocolSocket(websocket, thread_id).serve()

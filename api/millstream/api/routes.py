@@ -1,0 +1,265 @@
+"""Every route: method, path, handler, and the models of what it takes and answers."""
+
+from millstream.api import health, ui
+from millstream.api.a2a import routes as a2a
+from millstream.api.agent_protocol import routes as agent_protocol
+from millstream.api.agent_protocol.schemas import (
+    Agent,
+    AgentRun,
+    AgentSchemas,
+    AgentSearch,
+    RunSearch,
+    RunWait,
+)
+from millstream.api.assistants import graph_routes as assistant_graphs
+from millstream.api.assistants import routes as assistants
+from millstream.api.assistants.schemas import (
+    Assistant,
+    AssistantCreate,
+    AssistantDelete,
+    AssistantFilter,
+    AssistantPatch,
+    AssistantSearch,
+    AssistantVersion,
+    DrawnQuery,
+    GraphSchemas,
+    SubgraphsQuery,
+    VersionChoice,
+    VersionSearch,
+)
+from millstream.api.crons import routes as crons
+from millstream.api.crons.schemas import (
+    Cron,
+    CronCreateStateful,
+    CronCreateStateless,
+    CronFilter,
+    CronPatch,
+    CronSearch,
+)
+from millstream.api.http.config import HttpSettings
+from millstream.api.http.openapi import Endpoint
+from millstream.api.mcp import routes as mcp
+from millstream.api.protocol import routes as protocol
+from millstream.api.protocol.schemas import EventStreamRequest, ProtocolCommand
+from millstream.api.runs import routes as runs
+from millstream.api.runs.schemas import (
+    Run,
+    RunBatch,
+    RunCancel,
+    RunCreateStateful,
+    RunCreateStateless,
+    RunJoin,
+    RunJoinStream,
+    RunList,
+    RunsCancel,
+    RunsCancelQuery,
+)
+from millstream.api.store import routes as store
+from millstream.api.store.schemas import (
+    FoundItems,
+    FoundNamespaces,
+    Item,
+    ItemDelete,
+    ItemGet,
+    ItemPut,
+    ItemSearch,
+    NamespaceSearch,
+)
+from millstream.api.threads import routes as threads
+from millstream.api.threads import state_routes
+from millstream.api.threads.schemas import (
+    Thread,
+    ThreadCreate,
+    ThreadFilter,
+    ThreadPatch,
+    ThreadQuery,
+    ThreadSearch,
+    ThreadsPrune,
+    ThreadsPruned,
+    ThreadStorage,
+    ThreadStreamQuery,
+)
+from millstream.api.threads.state_schemas import (
+    HistoryQuery,
+    HistoryRequest,
+    StateAtCheckpoint,
+    StateQuery,
+    StateUpdate,
+    StateUpdated,
+    ThreadState,
+)
+
+ASSISTANT = "/assistants/{assistant_id}"
+AGENT = "/agents/{agent_id}"
+THREAD_RUNS = "/threads/{thread_id}/runs"
+CRON = "/runs/crons/{cron_id}"
+STATE = "/threads/{thread_id}/state"
+# Of a thread, by the event streaming protocol; the Agent Protocol has them at the second.
+EVENTS = ("/threads/{thread_id}/stream/events", "/threads/{thread_id}/stream")
+HISTORY = "/threads/{thread_id}/history"
+ASSISTANTS = [
+    Endpoint("POST", "/assistants", assistants.create, body=AssistantCreate, answer=Assistant),
+    Endpoint(
+        "POST",
+        "/assistants/search",
+        assistants.search,
+        body=AssistantSearch,
+        answer=list[Assistant],
+    ),
+    Endpoint("POST", "/assistants/count", assistants.count, body=AssistantFilter, answer=int),
+    Endpoint("GET", ASSISTANT, assistants.get, answer=Assistant),
+    Endpoint("PATCH", ASSISTANT, assistants.patch, body=AssistantPatch, answer=Assistant),
+    Endpoint("DELETE", ASSISTANT, assistants.delete, query=AssistantDelete, status=204),
+    Endpoint(
+        "POST",
+        f"{ASSISTANT}/versions",
+        assistants.versions,
+        body=VersionSearch,
+        answer=list[AssistantVersion],
+    ),
+    Endpoint(
+        "POST", f"{ASSISTANT}/latest", assistants.latest, body=VersionChoice, answer=Assistant
+    ),
+    Endpoint("GET", f"{ASSISTANT}/schemas", assistant_graphs.schemas, answer=GraphSchemas),
+    Endpoint("GET", f"{ASSISTANT}/graph", assistant_graphs.drawn, query=DrawnQuery),
+    Endpoint("GET", f"{ASSISTANT}/subgraphs", assistant_graphs.subgraphs, query=SubgraphsQuery),
+    Endpoint(
+        "GET",
+        f"{ASSISTANT}/subgraphs/{{namespace}}",
+        assistant_graphs.subgraphs,
+        query=SubgraphsQuery,
+    ),
+    Endpoint("POST", "/agents/search", agent_protocol.search, body=AgentSearch, answer=list[Agent]),
+    Endpoint("GET", AGENT, agent_protocol.get, answer=Agent),
+    Endpoint("GET", f"{AGENT}/schemas", agent_protocol.schemas, answer=AgentSchemas),
+]
+THREADS = [
+    Endpoint("POST", "/threads", threads.create, body=ThreadCreate, answer=Thread),
+    Endpoint("POST", "/threads/search", threads.search, body=ThreadSearch, answer=list[Thread]),
+    Endpoint("POST", "/threads/count", threads.count, body=ThreadFilter, answer=int),
+    Endpoint("POST", "/threads/prune", threads.prune, body=ThreadsPrune, answer=ThreadsPruned),
+    Endpoint("GET", "/threads/{thread_id}", threads.get, query=ThreadQuery, answer=Thread),
+    Endpoint("PATCH", "/threads/{thread_id}", threads.patch, body=ThreadPatch, answer=Thread),
+    Endpoint("GET", "/threads/{thread_id}/storage", threads.storage, answer=ThreadStorage),
+    Endpoint("POST", "/threads/{thread_id}/copy", threads.copy, answer=Thread),
+    Endpoint("DELETE", "/threads/{thread_id}", threads.delete, status=204),
+    Endpoint(
+        "GET",
+        "/threads/{thread_id}/stream",
+        threads.stream,
+        query=ThreadStreamQuery,
+        streams=True,
+    ),
+    Endpoint("GET", STATE, state_routes.get, query=StateQuery, answer=ThreadState),
+    Endpoint("POST", STATE, state_routes.update, body=StateUpdate, answer=StateUpdated),
+    # What the npm SDK's threads.patchState calls, by which it means the thread's metadata.
+    Endpoint("PATCH", STATE, threads.patch, body=ThreadPatch, answer=Thread),
+    Endpoint(
+        "POST",
+        f"{STATE}/checkpoint",
+        state_routes.at_checkpoint,
+        body=StateAtCheckpoint,
+        answer=ThreadState,
+    ),
+    Endpoint(
+        "GET", f"{STATE}/{{checkpoint_id}}", state_routes.get, query=StateQuery, answer=ThreadState
+    ),
+    Endpoint(
+        "GET", HISTORY, state_routes.history_page, query=HistoryQuery, answer=list[ThreadState]
+    ),
+    Endpoint("POST", HISTORY, state_routes.history, body=HistoryRequest, answer=list[ThreadState]),
+]
+RUNS = [
+    Endpoint("POST", "/threads/{thread_id}/commands", protocol.commands, body=ProtocolCommand),
+    *(
+        Endpoint("POST", path, protocol.events, body=EventStreamRequest, streams=True)
+        for path in EVENTS
+    ),
+    Endpoint(
+        "POST",
+        f"{THREAD_RUNS}/crons",
+        crons.create_for_thread,
+        body=CronCreateStateful,
+        answer=Cron,
+    ),
+    Endpoint("POST", "/runs/crons", crons.create, body=CronCreateStateless, answer=Cron),
+    Endpoint("POST", "/runs/crons/search", crons.search, body=CronSearch, answer=list[Cron]),
+    Endpoint("POST", "/runs/crons/count", crons.count, body=CronFilter, answer=int),
+    Endpoint("GET", CRON, crons.get, answer=Cron),
+    Endpoint("PATCH", CRON, crons.patch, body=CronPatch, answer=Cron),
+    Endpoint("DELETE", CRON, crons.delete, status=204),
+    Endpoint("GET", THREAD_RUNS, runs.list_runs, query=RunList, answer=list[Run]),
+    Endpoint("POST", THREAD_RUNS, runs.create, body=RunCreateStateful, answer=Run),
+    Endpoint("POST", f"{THREAD_RUNS}/stream", runs.stream, body=RunCreateStateful, streams=True),
+    Endpoint("POST", f"{THREAD_RUNS}/wait", runs.wait, body=RunCreateStateful),
+    Endpoint("POST", "/runs", runs.create_stateless, body=RunCreateStateless, answer=Run),
+    Endpoint("POST", "/runs/stream", runs.stream_stateless, body=RunCreateStateless, streams=True),
+    Endpoint("POST", "/runs/wait", runs.wait_stateless, body=RunCreateStateless),
+    Endpoint("POST", "/runs/batch", runs.create_batch, body=RunBatch, answer=list[Run]),
+    Endpoint(
+        "POST", "/runs/cancel", runs.cancel_many, body=RunsCancel, query=RunsCancelQuery, status=204
+    ),
+    Endpoint(
+        "POST", "/runs/search", agent_protocol.search_runs, body=RunSearch, answer=list[AgentRun]
+    ),
+    *(
+        endpoint
+        for run in (f"{THREAD_RUNS}/{{run_id}}", "/runs/{run_id}")
+        for endpoint in (
+            Endpoint("GET", run, runs.get, answer=Run),
+            Endpoint("DELETE", run, runs.delete, status=204),
+            Endpoint("GET", f"{run}/join", runs.join, query=RunJoin),
+            Endpoint("GET", f"{run}/wait", agent_protocol.wait, query=RunJoin, answer=RunWait),
+            Endpoint("GET", f"{run}/stream", runs.join_stream, query=RunJoinStream, streams=True),
+            Endpoint("POST", f"{run}/cancel", runs.cancel, query=RunCancel, status=202),
+        )
+    ),
+]
+STORE = [
+    Endpoint("PUT", "/store/items", store.put, body=ItemPut, status=204),
+    Endpoint("GET", "/store/items", store.get, query=ItemGet, answer=Item | None),
+    Endpoint("DELETE", "/store/items", store.delete, body=ItemDelete, status=204),
+    Endpoint("POST", "/store/items/search", store.search, body=ItemSearch, answer=FoundItems),
+    Endpoint(
+        "POST", "/store/namespaces", store.namespaces, body=NamespaceSearch, answer=FoundNamespaces
+    ),
+]
+MCP = [
+    endpoint
+    for path in ("/mcp", "/mcp/")
+    for endpoint in (
+        Endpoint("POST", path, mcp.post, streams=True),
+        Endpoint("GET", path, mcp.get),
+        Endpoint("DELETE", path, mcp.delete),
+    )
+]
+A2A = [
+    Endpoint("POST", "/a2a/{assistant_id}", a2a.post, streams=True),
+    Endpoint("POST", "/a2a/{assistant_id}/", a2a.post, streams=True),
+    Endpoint("GET", "/.well-known/agent-card.json", a2a.card, query=a2a.CardQuery),
+    Endpoint("GET", "/a2a/{assistant_id}/.well-known/agent-card.json", a2a.card_of),
+]
+UI = [Endpoint("POST", "/ui/{assistant_id}", ui.component, status=404)]
+META = [
+    Endpoint("GET", "/info", health.info),
+]
+ALWAYS = [  # whoever runs the process asks it
+    Endpoint("GET", "/ok", health.ok),
+]
+ENDPOINTS = [*ASSISTANTS, *THREADS, *RUNS, *STORE, *MCP, *A2A, *UI, *META, *ALWAYS]
+
+
+def served(http: HttpSettings) -> list[Endpoint]:
+    """Returns the endpoints that langgraph.json has not disabled."""
+    groups = [
+        (ASSISTANTS, http.disable_assistants),
+        (THREADS, http.disable_threads),
+        (RUNS, http.disable_runs),
+        (STORE, http.disable_store),
+        (MCP, http.disable_mcp),
+        (A2A, http.disable_a2a),
+        (UI, http.disable_ui),
+        (META, http.disable_meta),
+        (ALWAYS, False),
+    ]
+    return [endpoint for group, disabled in groups if not disabled for endpoint in group]

@@ -1,1 +1,0 @@
-"""The public JSON: requests and answers. Source of openapi.json."""

@@ -1,0 +1,39 @@
+"""Runs: their records, what is admitted, how they are found and shown."""
+
+from millstream.shared.runs.records import (
+    RunRecord,
+    Submission,
+    cancel,
+    cancel_action,
+    delete_run,
+    end_displaced,
+    final_output,
+    find_run,
+    find_runs,
+    get_run,
+    list_runs,
+    live_runs,
+    note_joined,
+    spec_of,
+    stateless_thread_id,
+    submit,
+)
+
+__all__ = [
+    "RunRecord",
+    "Submission",
+    "cancel",
+    "cancel_action",
+    "delete_run",
+    "end_displaced",
+    "final_output",
+    "find_run",
+    "find_runs",
+    "get_run",
+    "list_runs",
+    "live_runs",
+    "note_joined",
+    "spec_of",
+    "stateless_thread_id",
+    "submit",
+]

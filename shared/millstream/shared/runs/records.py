@@ -1,0 +1,263 @@
+"""Runs as the API uses them: submitted, read, listed, cancelled, deleted."""
+
+import logging
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from millstream.shared import keys, scripts
+from millstream.shared.errors import MillstreamError, NotFoundError
+from millstream.shared.redis import AWAY, REFUSING, Client
+from millstream.shared.rules.lifecycle import Cause, RunStatus
+from millstream.shared.rules.multitask import CancelAction, CancelReason, Strategy
+from millstream.shared.scripts.runs.admit import MOST_ENDED
+from millstream.shared.wire import PROTOCOL, GraphInfo, RunKwargs, RunSpec, unpack_spec
+
+log = logging.getLogger(__name__)
+
+# Threads of stateless runs: the id follows from the run's, so that a run can be found by its own.
+STATELESS: Final = uuid.UUID("5a3e5d0e-3f0c-5d4e-8a52-0d9d7c6b1f10")
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """What Redis holds of a run. Times are µs since the epoch."""
+
+    spec: RunSpec
+    status: RunStatus
+    attempt: int
+    created_at: int
+    updated_at: int
+    cancel_reason: str | None = None  # of a run whose cancel was asked for (CancelReason)
+
+
+def stateless_thread_id(run_id: str) -> str:
+    """Returns the id of the thread that a stateless run is given."""
+    return str(uuid.uuid5(STATELESS, run_id))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """A validated request for a run."""
+
+    run_id: str
+    thread_id: str
+    assistant_id: str
+    graph: GraphInfo
+    strategy: Strategy
+    kwargs: RunKwargs
+    kwargs_json: bytes
+    metadata_json: bytes
+    delay_ms: int = 0
+    new_thread: dict[str, object] | None = None  # None: the thread must exist
+    answers: bytes | None = None  # JSON of the interrupts that the thread must still wait on
+
+
+async def submit(
+    redis: Client, submission: Submission, *, stream_ttl: int, max_live: int = 0
+) -> RunRecord:
+    """Admits the run and returns its record; raises what `scripts.admit` raises."""
+    spec = spec_of(submission)
+    now, displaced = await scripts.admit(
+        redis,
+        spec,
+        delay_ms=submission.delay_ms,
+        new_thread=submission.new_thread,
+        stream_ttl=stream_ttl,
+        max_live=max_live,
+        answers=submission.answers,
+    )
+    await end_displaced(redis, spec.thread_id, displaced, stream_ttl=stream_ttl)
+    return RunRecord(spec, RunStatus.PENDING, 0, now, now)
+
+
+def spec_of(submission: Submission) -> RunSpec:
+    """Returns what admission fixes of the run."""
+    return RunSpec(
+        protocol=PROTOCOL,
+        run_id=submission.run_id,
+        thread_id=submission.thread_id,
+        assistant_id=submission.assistant_id,
+        graph_id=submission.graph.graph_id,
+        queue=submission.graph.queue,
+        strategy=submission.strategy,
+        temporary=submission.kwargs.temporary,
+        metadata=submission.metadata_json,
+        kwargs=submission.kwargs_json,
+    )
+
+
+PAGE: Final = 500  # runs whose status is read in one round trip
+FIELDS: Final = ["spec", "status", "attempt", "created_at", "updated_at", "reason"]
+
+
+def _record(values: list[bytes | None]) -> RunRecord | None:
+    spec, status, attempt, created_at, updated_at, reason = values
+    if spec is None or status is None:
+        return None
+    return RunRecord(
+        unpack_spec(spec),
+        RunStatus(status.decode()),
+        int(attempt or 0),
+        int(created_at or 0),
+        int(updated_at or 0),
+        reason.decode() if reason else None,
+    )
+
+
+async def find_run(redis: Client, thread_id: str, run_id: str) -> RunRecord | None:
+    """Returns the record of a run, or None."""
+    return _record(await redis.hmget(keys.run(thread_id, run_id), FIELDS))  # type: ignore[misc]
+
+
+async def get_run(redis: Client, thread_id: str, run_id: str) -> RunRecord:
+    """Returns the record of a run; raises NotFoundError."""
+    record = await find_run(redis, thread_id, run_id)
+    if record is None:
+        raise NotFoundError(f"Run with ID {run_id} not found")
+    return record
+
+
+async def list_runs(
+    redis: Client, thread_id: str, *, limit: int, offset: int, status: RunStatus | None
+) -> list[RunRecord]:
+    """Returns the thread's runs, newest first; a status filters before limit and offset."""
+    place = keys.runs(thread_id)
+    if status is None:
+        ids = await redis.zrevrange(place, offset, offset + limit - 1)
+    else:
+        ids = await _of_status(redis, thread_id, status, wanted=offset + limit)
+        ids = ids[offset:]
+    records = await find_runs(redis, [(thread_id, run_id.decode()) for run_id in ids])
+    return [record for record in records if status in (None, record.status)]
+
+
+async def find_runs(redis: Client, places: Sequence[tuple[str, str]]) -> list[RunRecord]:
+    """Returns the records of these runs (thread id, run id), less those that are gone."""
+    pipe = redis.pipeline(transaction=False)
+    for thread_id, run_id in places:
+        pipe.hmget(keys.run(thread_id, run_id), FIELDS)
+    return [record for record in map(_record, await pipe.execute()) if record is not None]
+
+
+async def _of_status(
+    redis: Client, thread_id: str, status: RunStatus, *, wanted: int
+) -> list[bytes]:
+    """Returns the ids of that many runs of a status, newest first, reading the statuses alone."""
+    found: list[bytes] = []
+    start = 0
+    while len(found) < wanted:
+        ids = await redis.zrevrange(keys.runs(thread_id), start, start + PAGE - 1)
+        if not ids:
+            break
+        pipe = redis.pipeline(transaction=False)
+        for run_id in ids:
+            pipe.hget(keys.run(thread_id, run_id.decode()), "status")
+        statuses = await pipe.execute()
+        found += [i for i, word in zip(ids, statuses, strict=True) if word == status.encode()]
+        start += len(ids)
+    return found[:wanted]
+
+
+async def cancel(
+    redis: Client,
+    thread_id: str,
+    run_id: str,
+    *,
+    action: str,
+    stream_ttl: int,
+    reason: CancelReason = CancelReason.EXPLICIT,
+    joined: int | None = None,
+) -> RunStatus | None:
+    """Asks for the end of a run; one that nobody holds has ended when this returns.
+
+    `joined` is the number of a client that left (see `note_joined`; 0 created the run): nothing
+    happens, and None is returned, if somebody has come since.
+
+    Returns the status before the request, or None if there is no such run. A run that is held by
+    a worker is ended by that worker, or by the one that claims it next.
+    """
+    status = await scripts.cancel(redis, thread_id, run_id, action, reason=reason, joined=joined)
+    if status is RunStatus.PENDING:
+        await _end_if_pending(redis, thread_id, run_id, stream_ttl=stream_ttl)
+    return status
+
+
+async def end_displaced(
+    redis: Client, thread_id: str, tickets: list[bytes], *, stream_ttl: int
+) -> None:
+    """Ends the displaced runs that an admission left to its caller, some at a time.
+
+    The admission stands whatever happens here, so an outage is not told to its client: no claim takes
+    these runs, and the reaper ends them.
+    """
+    try:
+        for start in range(0, len(tickets), MOST_ENDED):
+            batch = tickets[start : start + MOST_ENDED]
+            await scripts.end_displaced(redis, thread_id, batch, stream_ttl=stream_ttl)
+    except (*AWAY, *REFUSING) as error:
+        log.warning("displaced runs of thread %s are left to the reaper: %s", thread_id, error)
+
+
+async def note_joined(redis: Client, thread_id: str, run_id: str) -> int:
+    """Notes that a client has come to follow the run; returns its number, from 1 on."""
+    return await scripts.note_joined(redis, thread_id, run_id)
+
+
+async def _end_if_pending(redis: Client, thread_id: str, run_id: str, *, stream_ttl: int) -> None:
+    """Ends a cancelled run that nobody holds; one that is held is ended by its worker."""
+    record = await find_run(redis, thread_id, run_id)
+    if record is not None and record.status is RunStatus.PENDING:
+        await scripts.finish(redis, record.spec, Cause.CANCELLED, fence=None, stream_ttl=stream_ttl)
+
+
+async def live_runs(redis: Client) -> list[tuple[str, str, RunStatus]]:
+    """Returns every run that has not ended: thread id, run id, status."""
+    words = await redis.smembers(keys.live())  # type: ignore[misc]
+    ids = [keys.parse_job_id(job) for job in map(keys.job_of, words) if job is not None]
+    pipe = redis.pipeline(transaction=False)
+    for thread_id, run_id in ids:
+        pipe.hget(keys.run(thread_id, run_id), "status")
+    return [
+        (thread_id, run_id, RunStatus(status.decode()))
+        for (thread_id, run_id), status in zip(ids, await pipe.execute(), strict=True)
+        if status is not None
+    ]
+
+
+async def cancel_action(redis: Client, thread_id: str, run_id: str) -> CancelAction | None:
+    """Returns the cancel that was asked for; the first one counts and is never taken back."""
+    word = await redis.hget(keys.run(thread_id, run_id), "cancel")  # type: ignore[misc]
+    return CancelAction(word.decode()) if word else None
+
+
+async def final_output(redis: Client, thread_id: str, run_id: str, output: bytes | None) -> bytes:
+    """Returns the JSON that wait and join answer with, once the run has ended.
+
+    `output` is what the end event kept; where it kept nothing (the run was cancelled before it
+    had a state) or is gone, the thread's state answers (what its graph's output schema has of it), or
+    the error on the record.
+    """
+    if output:
+        return output
+    error = await redis.hget(keys.run(thread_id, run_id), "error")  # type: ignore[misc]
+    record = await find_run(redis, thread_id, run_id)
+    if error and record is not None and record.status in (RunStatus.ERROR, RunStatus.TIMEOUT):
+        return b'{"__error__":' + bytes(error) + b"}"
+    told, values = await redis.hmget(keys.thread(thread_id), ["output", "values"])  # type: ignore[misc]
+    return bytes(told or values or b"{}")
+
+
+async def delete_run(redis: Client, thread_id: str, run_id: str) -> None:
+    """Deletes an ended run.
+
+    Raises:
+        NotFoundError: there is no such run.
+        MillstreamError: it has not ended.
+    """
+    outcome = await scripts.delete_run(redis, thread_id, run_id)
+    if outcome == "missing":
+        raise NotFoundError(f"Run with ID {run_id} not found")
+    if outcome != "deleted":
+        raise MillstreamError(f"Run {run_id} has not ended: it is {outcome}")

@@ -1,0 +1,67 @@
+"""Finding runs: those of one thread, or those of all threads that have not ended.
+
+There is no set of ended runs over all threads, so nothing here reads more than one thread, or the live runs.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from millstream.shared import keys
+from millstream.shared.metadata_index import contains
+from millstream.shared.redis import Client
+from millstream.shared.rules.lifecycle import RunStatus
+from millstream.shared.runs import RunRecord, find_runs, live_runs
+
+PAGE: Final = 200  # runs read in one round trip
+
+
+async def search(
+    redis: Client,
+    *,
+    thread_id: str | None,
+    status: RunStatus | None,
+    assistant_id: str | None,
+    metadata: dict[str, Any],
+    limit: int,
+    offset: int,
+) -> list[RunRecord]:
+    """Returns runs that fit all of it, newest first; without a thread, runs that have not ended.
+
+    Reads no more of them than it takes to fill the page.
+    """
+    found: list[RunRecord] = []
+    places = await _live(redis) if thread_id is None else await _of_thread(redis, thread_id)
+    async for record in _read(redis, places):
+        if status not in (None, record.status):
+            continue
+        if assistant_id not in (None, record.spec.assistant_id):
+            continue
+        if metadata and not contains(msgspec.json.decode(record.spec.metadata), metadata):
+            continue
+        found.append(record)
+        if len(found) >= offset + limit:
+            break
+    return found[offset:]
+
+
+async def _of_thread(redis: Client, thread_id: str) -> list[tuple[str, str]]:
+    ids = await redis.zrevrange(keys.runs(thread_id), 0, -1)
+    return [(thread_id, run_id.decode()) for run_id in ids]
+
+
+async def _live(redis: Client) -> list[tuple[str, str]]:
+    places = [(thread_id, run_id) for thread_id, run_id, _ in await live_runs(redis)]
+    pipe = redis.pipeline(transaction=False)
+    for thread_id, run_id in places:
+        pipe.hget(keys.run(thread_id, run_id), "created_at")
+    created = [int(at or 0) for at in await pipe.execute()]
+    by_age = sorted(zip(created, places, strict=True), reverse=True)
+    return [place for _, place in by_age]
+
+
+async def _read(redis: Client, places: Sequence[tuple[str, str]]) -> AsyncIterator[RunRecord]:
+    for start in range(0, len(places), PAGE):
+        for record in await find_runs(redis, places[start : start + PAGE]):
+            yield record

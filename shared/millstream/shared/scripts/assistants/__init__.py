@@ -1,0 +1,1 @@
+"""Changes of assistants and their versions."""

@@ -1,0 +1,22 @@
+"""Create an assistant: see create_assistant.lua."""
+
+from millstream.shared import keys
+from millstream.shared.redis import Client
+from millstream.shared.scripts.script import Script
+from millstream.shared.wire import Assistant, pack
+
+SCRIPT = Script("assistants/create_assistant")
+
+
+async def create_assistant(redis: Client, assistant: Assistant) -> bool:
+    """Writes the first version; returns False, with nothing changed, if the id is taken."""
+    name = assistant.assistant_id
+    return bool(
+        await SCRIPT(
+            redis,
+            assistant=keys.assistant(name),
+            assistants=keys.assistants(),
+            assistant_id=name,
+            packed=pack(assistant),
+        )
+    )

@@ -1,0 +1,1 @@
+"""Checkpoints, written under a run's fence."""

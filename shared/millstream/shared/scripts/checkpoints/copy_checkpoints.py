@@ -1,0 +1,49 @@
+"""Copy a thread's checkpoints to another thread: see copy_checkpoints.lua."""
+
+from collections.abc import Sequence
+
+from millstream.shared import keys
+from millstream.shared.errors import FencedError
+from millstream.shared.redis import Client
+from millstream.shared.scripts.checkpoints.namespace import (
+    FENCED,
+    OTHER_NAMESPACES,
+    families,
+    guard,
+)
+from millstream.shared.scripts.runs.claim import Claim
+from millstream.shared.scripts.script import Script
+
+SCRIPT = Script("checkpoints/copy_checkpoints")
+
+
+async def copy_checkpoints(
+    redis: Client,
+    source_id: str,
+    target_id: str,
+    namespaces: Sequence[str],
+    claim: Claim | None,
+) -> int | None:
+    """Copies every checkpoint; returns how many. The same again changes nothing.
+
+    Returns None, with nothing changed, if the source has other namespaces than `namespaces`.
+
+    Raises:
+        FencedError: the lease is another's, or the run has ended.
+    """
+    pairs = zip(families(source_id, namespaces), families(target_id, namespaces), strict=True)
+    copied = await SCRIPT(
+        redis,
+        namespaces=keys.checkpoint_namespaces(source_id),
+        target_namespaces=keys.checkpoint_namespaces(target_id),
+        checkpoint_runs=keys.checkpoint_runs(source_id),
+        target_checkpoint_runs=keys.checkpoint_runs(target_id),
+        ran=keys.ran(),
+        families=[key for pair in pairs for key in pair],
+        thread_id=target_id,
+        namespace_names=namespaces,
+        **guard(target_id, claim),
+    )
+    if copied == FENCED:
+        raise FencedError("a copy was refused: another worker holds the run, or it has ended")
+    return None if copied == OTHER_NAMESPACES else int(copied)

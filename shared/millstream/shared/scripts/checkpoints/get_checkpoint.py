@@ -1,0 +1,42 @@
+"""Read a checkpoint: see get_checkpoint.lua."""
+
+from dataclasses import dataclass
+
+from millstream.shared.redis import Client
+from millstream.shared.scripts.checkpoints.namespace import Place, family
+from millstream.shared.scripts.script import Script
+from millstream.shared.wire import unframe
+
+SCRIPT = Script("checkpoints/get_checkpoint")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCheckpoint:
+    """A checkpoint as Redis holds it."""
+
+    checkpoint_id: str
+    parent_id: str  # '' for none
+    record: bytes
+    writes: bytes  # as put_writes was given them, one after the other
+    values: dict[bytes, bytes]  # field → msgpack
+
+
+async def get_checkpoint(
+    redis: Client, place: Place, checkpoint_id: str
+) -> StoredCheckpoint | None:
+    """Returns the checkpoint, or the newest of its namespace for ''; None if there is none."""
+    reply = await SCRIPT(
+        redis, checkpoint_id=checkpoint_id, **family(place.thread_id, place.namespace)
+    )
+    if reply is None:
+        return None
+    found, record, references, writes, *values = reply
+    _, parent, _, *fields = unframe(references)
+    stored = zip(fields, values, strict=True)
+    return StoredCheckpoint(
+        checkpoint_id=found.decode(),
+        parent_id=parent.decode(),
+        record=record,
+        writes=writes,
+        values={field: value for field, value in stored if value is not None},
+    )

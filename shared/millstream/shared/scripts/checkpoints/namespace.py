@@ -1,0 +1,44 @@
+"""What the scripts of checkpoints are told alike: where, and under which lease."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from millstream.shared import keys
+from millstream.shared.rules.lifecycle import RunStatus
+from millstream.shared.scripts.runs.claim import Claim
+
+FENCED: Final = -1  # what a script replies to a worker that has lost its lease
+OTHER_NAMESPACES: Final = -2  # …to a caller that named other namespaces than there are
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A namespace of a thread's checkpoints."""
+
+    thread_id: str
+    namespace: str
+
+
+def guard(thread_id: str, claim: Claim | None) -> dict[str, str | int]:
+    """Returns run, fence and running, as parts/lease.lua takes them: the lease under which a write is made."""
+    if claim is None:
+        return {"run": keys.thread(thread_id), "fence": "", "running": RunStatus.RUNNING}
+    run = keys.run(claim.spec.thread_id, claim.spec.run_id)
+    return {"run": run, "fence": claim.fence, "running": RunStatus.RUNNING}
+
+
+def family(thread_id: str, namespace: str) -> dict[str, str]:
+    """Returns the five keys of a namespace, in this order: index, records, references, values, writes."""
+    return {
+        "index": keys.checkpoint_index(thread_id, namespace),
+        "records": keys.checkpoint_records(thread_id, namespace),
+        "references": keys.checkpoint_references(thread_id, namespace),
+        "values": keys.checkpoint_values(thread_id, namespace),
+        "writes": keys.checkpoint_writes(thread_id, namespace),
+    }
+
+
+def families(thread_id: str, namespaces: Sequence[str]) -> list[str]:
+    """Returns the keys of the namespaces, five each, in their order."""
+    return [key for namespace in namespaces for key in family(thread_id, namespace).values()]

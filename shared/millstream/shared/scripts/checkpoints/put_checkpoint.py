@@ -1,0 +1,70 @@
+"""Store a checkpoint: see put_checkpoint.lua."""
+
+from collections.abc import Iterable, Mapping
+
+from millstream.shared import keys
+from millstream.shared.errors import FencedError
+from millstream.shared.redis import Client
+from millstream.shared.scripts.checkpoints.namespace import Place, guard
+from millstream.shared.scripts.runs.claim import Claim
+from millstream.shared.scripts.script import Script, pairs
+from millstream.shared.wire import frame
+
+SCRIPT = Script("checkpoints/put_checkpoint")
+
+
+def references_of(
+    run_id: str, parent_id: str, fields: Iterable[bytes], built: Iterable[bytes]
+) -> bytes:
+    """Returns what a checkpoint refers to, framed (wire.py); see `put_checkpoint`."""
+    return frame([run_id.encode(), parent_id.encode(), frame(built), *fields])
+
+
+async def put_checkpoint(
+    redis: Client,
+    place: Place,
+    claim: Claim | None,
+    *,
+    checkpoint_id: str,
+    parent_id: str,
+    run_id: str,
+    record: bytes,
+    fields: Iterable[bytes],
+    values: Mapping[bytes, bytes],
+    built: Iterable[bytes] = (),
+) -> None:
+    """Writes the checkpoint and its new values in one step; the same again changes nothing.
+
+    Args:
+        claim: the lease of the run that writes; None for an update from outside of runs.
+        parent_id: '' for none.
+        run_id: whose checkpoint it is; '' for nobody's.
+        fields: of each value that the checkpoint refers to.
+        values: field → msgpack, of the values that are not stored yet.
+        built: the prefix of the field of each channel that may have to be built from ancestors.
+
+    Raises:
+        FencedError: the lease is another's, or the run has ended.
+    """
+    thread, namespace = place.thread_id, place.namespace
+    references = references_of(run_id, parent_id, fields, built)
+    written = await SCRIPT(
+        redis,
+        index=keys.checkpoint_index(thread, namespace),
+        records=keys.checkpoint_records(thread, namespace),
+        references=keys.checkpoint_references(thread, namespace),
+        values=keys.checkpoint_values(thread, namespace),
+        namespaces=keys.checkpoint_namespaces(thread),
+        checkpoint_runs=keys.checkpoint_runs(thread),
+        ran=keys.ran(),
+        **guard(thread, claim),
+        namespace=namespace,
+        checkpoint_id=checkpoint_id,
+        record=record,
+        framed=references,
+        run_id=run_id,
+        ran_member=keys.ran_in(run_id, thread),
+        new_values=pairs(values),
+    )
+    if not written:
+        raise FencedError("a checkpoint was refused: another worker holds the run, or it has ended")

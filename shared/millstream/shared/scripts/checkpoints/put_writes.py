@@ -1,0 +1,42 @@
+"""Add pending writes: see put_writes.lua."""
+
+from millstream.shared import keys
+from millstream.shared.errors import FencedError
+from millstream.shared.redis import Client
+from millstream.shared.scripts.checkpoints.namespace import Place, guard
+from millstream.shared.scripts.runs.claim import Claim
+from millstream.shared.scripts.script import Script
+
+SCRIPT = Script("checkpoints/put_writes")
+
+
+async def put_writes(
+    redis: Client,
+    place: Place,
+    claim: Claim | None,
+    *,
+    checkpoint_id: str,
+    run_id: str,
+    entries: bytes,
+) -> None:
+    """Appends what a task wrote; raises FencedError as `put_checkpoint` does.
+
+    `run_id` is '' for none; `entries` are the run's id, a write, the run's id, a write, …, framed
+    (wire.py).
+    """
+    thread = place.thread_id
+    written = await SCRIPT(
+        redis,
+        writes=keys.checkpoint_writes(thread, place.namespace),
+        namespaces=keys.checkpoint_namespaces(thread),
+        checkpoint_runs=keys.checkpoint_runs(thread),
+        ran=keys.ran(),
+        **guard(thread, claim),
+        namespace=place.namespace,
+        checkpoint_id=checkpoint_id,
+        entries=entries,
+        run_id=run_id,
+        ran_member=keys.ran_in(run_id, thread),
+    )
+    if not written:
+        raise FencedError("writes were refused: another worker holds the run, or it has ended")

@@ -1,0 +1,1 @@
+"""Changes of crons, and the runs that they start."""

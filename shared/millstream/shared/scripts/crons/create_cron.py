@@ -1,0 +1,44 @@
+"""Create a cron: see create_cron.lua."""
+
+from typing import Any, Final
+
+from millstream.shared import keys
+from millstream.shared.errors import NotFoundError
+from millstream.shared.redis import Client
+from millstream.shared.scripts.script import Script, pairs
+from millstream.shared.wire import Cron, pack
+
+SCRIPT = Script("crons/create_cron")
+NEVER: Final = "+inf"
+NO_THREAD: Final = "none"  # the thread of a cron without one: it is never there
+
+
+def when_due(due_ms: int | None) -> int | str:
+    """Returns the score of a cron that is due then, or of one that is not due."""
+    return NEVER if due_ms is None else due_ms
+
+
+async def create_cron(
+    redis: Client, cron: Cron, *, payload: bytes, request: bytes, due_ms: int | None
+) -> int:
+    """Writes the cron; returns its time of creation in µs.
+
+    `payload` is JSON, `request` a packed `wire.RunRequest`. Raises NotFoundError if its thread is
+    not there.
+    """
+    thread = cron.thread_id or NO_THREAD
+    fields: dict[str, Any] = {"cron": pack(cron), "payload": payload, "request": request}
+    created = await SCRIPT(
+        redis,
+        cron=keys.cron(cron.cron_id),
+        crons=keys.crons(),
+        thread=keys.thread(thread),
+        crons_of_thread=keys.crons_of(thread),
+        cron_id=cron.cron_id,
+        due=when_due(due_ms),
+        on_thread="" if cron.thread_id is None else "1",
+        fields=pairs(fields),
+    )
+    if not created:
+        raise NotFoundError("Thread or assistant not found.")
+    return int(created)

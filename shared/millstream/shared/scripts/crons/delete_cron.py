@@ -1,0 +1,27 @@
+"""Delete a cron: see delete_cron.lua."""
+
+from typing import Literal
+
+from millstream.shared import keys
+from millstream.shared.redis import Client
+from millstream.shared.scripts.crons.create_cron import NO_THREAD
+from millstream.shared.scripts.script import Script
+
+SCRIPT = Script("crons/delete_cron")
+
+
+async def delete_cron(
+    redis: Client, cron_id: str, thread_id: str | None, when: Literal["now", "stray"] = "now"
+) -> bool:
+    """Deletes the cron; False if it was not there. `when` says under which condition."""
+    thread = thread_id or NO_THREAD
+    reply = await SCRIPT(
+        redis,
+        cron=keys.cron(cron_id),
+        crons=keys.crons(),
+        crons_of_thread=keys.crons_of(thread),
+        thread=keys.thread(thread),
+        cron_id=cron_id,
+        when=when,
+    )
+    return bool(reply)

@@ -1,0 +1,53 @@
+"""Fire a cron: see fire_cron.lua."""
+
+from typing import Any, Literal, cast
+
+from millstream.shared import keys
+from millstream.shared.redis import Client
+from millstream.shared.scripts.crons.create_cron import when_due
+from millstream.shared.scripts.runs.admit import Reply as AdmitReply
+from millstream.shared.scripts.runs.admit import arguments
+from millstream.shared.scripts.script import Script
+from millstream.shared.wire import Cron, RunSpec
+
+SCRIPT = Script("crons/fire_cron")
+Reply = Literal["stale"] | AdmitReply
+
+
+async def fire_cron(
+    redis: Client,
+    cron: Cron,
+    version: int,
+    *,
+    due_ms: float,
+    next_ms: int | None,
+    spec: RunSpec,
+    new_thread: dict[str, Any] | None,
+    max_live: int,
+    stream_ttl: int,
+) -> tuple[Reply, list[bytes]]:
+    """Admits the run of one due time, once, whoever else tries; moves the cron on.
+
+    Args:
+        version: of the record that `cron` and `spec` were made of.
+        due_ms: the time that is claimed, as it was read.
+        next_ms: when the cron is due after it; None if it is not.
+        new_thread: fields of the thread to create; None for a cron that has a thread.
+        max_live: runs that may be alive at a time; 0 for no limit.
+        stream_ttl: seconds for which the events of displaced runs stay readable.
+
+    Returns the script's word for what happened, and the tickets of displaced runs that the caller
+    is to end (see `admit`).
+    """
+    word, *more = await SCRIPT(
+        redis,
+        cron=keys.cron(cron.cron_id),
+        crons=keys.crons(),
+        crons_of_thread=keys.crons_of(spec.thread_id),
+        cron_id=cron.cron_id,
+        due=due_ms,
+        version=version,
+        next_due=when_due(next_ms),
+        **arguments(spec, 0, new_thread, max_live, stream_ttl),
+    )
+    return cast("Reply", word.decode()), more[1] if more else []

@@ -1,0 +1,1 @@
+"""Changes of a run, its events and its lease."""

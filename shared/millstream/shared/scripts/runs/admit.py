@@ -1,0 +1,139 @@
+"""Admit a run: see admit.lua."""
+
+from typing import Any, Final, Literal
+
+import msgspec
+
+from millstream.shared import keys
+from millstream.shared.errors import ConflictError, NotFoundError, OverloadedError
+from millstream.shared.metadata_index import FILED, named_by
+from millstream.shared.redis import Client
+from millstream.shared.rules.lifecycle import Cause, RunStatus, ThreadStatus, follow
+from millstream.shared.rules.multitask import WHEN_BUSY, Strategy
+from millstream.shared.scripts.runs.finish import DELIVERY_TTL
+from millstream.shared.scripts.script import Script, pairs
+from millstream.shared.scripts.threads.thread_index import thread_index
+from millstream.shared.wire import RunSpec, pack
+
+SCRIPT = Script("runs/admit")
+Reply = Literal["admitted", "missing", "busy", "changed", "full"]
+MOST_ENDED: Final = 100  # displaced runs that one script ends, so that it holds nobody up
+
+
+def arguments(
+    spec: RunSpec,
+    delay_ms: int,
+    new_thread: dict[str, Any] | None,
+    max_live: int,
+    stream_ttl: int,
+    answers: bytes | None = None,
+) -> dict[str, Any]:
+    """Returns what parts/admission.lua takes for one admission; see `admit`."""
+    thread, run = spec.thread_id, spec.run_id
+    created = new_thread or {}
+    if spec.temporary:  # nobody looks for a thread that goes with its run: it is not listed
+        created = {name: word for name, word in created.items() if name not in FILED}
+    return {
+        "thread": keys.thread(thread),
+        "runs": keys.runs(thread),
+        "waiting": keys.waiting(thread),
+        "run": keys.run(thread, run),
+        "queue": keys.queue(spec.queue),
+        "wake": keys.wake(spec.queue),
+        "live": keys.live(),
+        "expiring": keys.expiring(),
+        "deferred": keys.deferred(thread),
+        "turns": keys.turns(thread),
+        "undone": keys.undone(thread),
+        "garbage": keys.garbage(),
+        "deliveries": keys.deliveries(),
+        "job": keys.job_id(thread, run),
+        "run_id": run,
+        "spec": pack(spec),
+        "pending": RunStatus.PENDING,
+        "when_busy": WHEN_BUSY[Strategy(spec.strategy)],
+        "delay": delay_ms,
+        "missing": "refuse" if new_thread is None else "create",
+        "graph_id": spec.graph_id,
+        "assistant_id": spec.assistant_id,
+        "ticket": keys.ticket(thread, run, spec.queue),
+        "protocol": spec.protocol,
+        "max_live": max_live,
+        "queue_name": spec.queue,
+        "named": named_by(spec.graph_id, spec.assistant_id),
+        "webhook": _webhook(spec),
+        "answers": answers or "",
+        "temporary": "1" if spec.temporary else "",
+        "cancelled": follow(RunStatus.PENDING, Cause.CANCELLED) or "",
+        "running": RunStatus.RUNNING,
+        "busy": ThreadStatus.BUSY,
+        "events_ttl": stream_ttl,
+        "delivery_ttl": DELIVERY_TTL,
+        "most_ended": MOST_ENDED,
+        "new_thread": pairs(created),
+        **thread_index(),
+    }
+
+
+class _Told(msgspec.Struct):
+    """The one part of a request that is looked at here."""
+
+    webhook: str | None = None
+
+
+def _webhook(spec: RunSpec) -> str:
+    if b'"webhook":"' not in spec.kwargs:  # so that inputs are not read for nothing
+        return ""
+    return msgspec.json.decode(spec.kwargs, type=_Told).webhook or ""
+
+
+async def admit(
+    redis: Client,
+    spec: RunSpec,
+    *,
+    delay_ms: int,
+    new_thread: dict[str, Any] | None,
+    stream_ttl: int,
+    max_live: int = 0,
+    answers: bytes | None = None,
+) -> tuple[int, list[bytes]]:
+    """Writes the run, its place in its thread and in the queue, in one step or not at all.
+
+    Args:
+        spec: the run; its id is the caller's, so that a repeat changes nothing.
+        delay_ms: how long after now it is due.
+        new_thread: fields of the thread to create if it is missing; None refuses instead.
+        stream_ttl: seconds for which the events of displaced runs stay readable.
+        max_live: runs that may be alive at a time; 0 for no limit.
+        answers: JSON of the thread's interrupts, as they were read, if the run answers them.
+
+    Returns the time of admission in µs, and the tickets of those of the runs that the strategy
+    displaced that the caller is to end (`end_displaced`): those beyond `MOST_ENDED`. The others have
+    ended; one that a worker holds is ended by that worker.
+
+    Raises:
+        NotFoundError: there is no such thread, and it was not to be created.
+        ConflictError: the thread has a run that is pending or running, and the strategy is reject; or it does not
+            wait on what is answered any more.
+        OverloadedError: `max_live` runs are alive.
+    """
+    reply = await SCRIPT(
+        redis, **arguments(spec, delay_ms, new_thread, max_live, stream_ttl, answers)
+    )
+    word: Reply = reply[0].decode()
+    if word == "missing":
+        raise NotFoundError("Thread or assistant not found.")
+    if word == "busy":
+        raise ConflictError(
+            "Thread is already running a task. Wait for it to finish or choose a different "
+            "multitask strategy."
+        )
+    if word == "changed":
+        raise ConflictError("The thread does not wait for these answers any more.")
+    if word == "full":
+        raise OverloadedError(
+            f"{max_live} runs are waiting or running already, and that is the most "
+            "(QUEUE_MAX_DEPTH). Try again later.",
+            retry_after=5,
+        )
+    return int(reply[1]), reply[2]

@@ -1,0 +1,26 @@
+"""Delete an ended run: see delete_run.lua."""
+
+from typing import Literal, cast
+
+from millstream.shared import keys
+from millstream.shared.redis import Client
+from millstream.shared.rules.lifecycle import TERMINAL, RunStatus
+from millstream.shared.scripts.script import Script
+
+SCRIPT = Script("runs/delete_run")
+Reply = Literal["deleted", "missing"] | RunStatus
+
+
+async def delete_run(redis: Client, thread_id: str, run_id: str) -> Reply:
+    """Returns 'deleted', 'missing', or the status of a run that has not ended and so stays."""
+    reply = await SCRIPT(
+        redis,
+        run=keys.run(thread_id, run_id),
+        events=keys.events(thread_id, run_id),
+        runs=keys.runs(thread_id),
+        turns=keys.turns(thread_id),
+        run_id=run_id,
+        ended_statuses=sorted(TERMINAL),
+    )
+    word = reply.decode()
+    return cast("Reply", word) if word in ("deleted", "missing") else RunStatus(word)

@@ -1,0 +1,41 @@
+"""End runs that an admission displaced and left to its caller: see end_displaced.lua."""
+
+from collections.abc import Sequence
+
+from millstream.shared import keys
+from millstream.shared.redis import Client
+from millstream.shared.rules.lifecycle import Cause, RunStatus, follow
+from millstream.shared.scripts.runs.finish import DELIVERY_TTL
+from millstream.shared.scripts.script import Script
+
+SCRIPT = Script("runs/end_displaced")
+
+
+async def end_displaced(
+    redis: Client, thread_id: str, tickets: Sequence[bytes], *, stream_ttl: int
+) -> int:
+    """Ends runs of one thread that are marked and that nobody holds; returns how many it ended.
+
+    Args:
+        tickets: what the admission returned of them, some at a time: the script ends all in one step.
+        stream_ttl: seconds for which their events stay readable.
+    """
+    reply = await SCRIPT(
+        redis,
+        thread=keys.thread(thread_id),
+        runs=keys.runs(thread_id),
+        live=keys.live(),
+        undone=keys.undone(thread_id),
+        garbage=keys.garbage(),
+        expiring=keys.expiring(),
+        deliveries=keys.deliveries(),
+        turns=keys.turns(thread_id),
+        waiting=keys.waiting(thread_id),
+        deferred=keys.deferred(thread_id),
+        pending=RunStatus.PENDING,
+        cancelled=follow(RunStatus.PENDING, Cause.CANCELLED) or "",
+        events_ttl=stream_ttl,
+        delivery_ttl=DELIVERY_TTL,
+        tickets=tickets,
+    )
+    return int(reply)

@@ -1,0 +1,40 @@
+"""Renew leases: see renew.lua. The heartbeat's thread calls it through a client of its own."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from redis import Redis as SyncClient
+
+from millstream.shared import keys
+from millstream.shared.rules.lifecycle import RunStatus
+from millstream.shared.scripts.runs.claim import Claim
+from millstream.shared.scripts.script import Script
+
+SCRIPT = Script("runs/renew")
+Renewal = Literal["held", "lost", "interrupt", "rollback"]
+
+
+def arguments(claim: Claim, lease_ms: int) -> dict[str, Any]:
+    """Returns what one renewal takes."""
+    spec = claim.spec
+    return {
+        "run": keys.run(spec.thread_id, spec.run_id),
+        "queue": keys.queue(spec.queue),
+        "job": claim.job,
+        "fence": claim.fence,
+        "lease": lease_ms,
+        "running": RunStatus.RUNNING,
+    }
+
+
+def renew_all(redis: SyncClient, claims: Sequence[Claim], lease_ms: int) -> list[Renewal]:
+    """Renews the leases in one round trip; returns of each whether it is held, or lost, or the
+    action of a cancel that was asked for (it is held, too).
+
+    Args:
+        redis: a client that blocks the thread.
+        claims: one a run.
+        lease_ms: how long each run is the caller's from now on.
+    """
+    calls = [arguments(claim, lease_ms) for claim in claims]
+    return [reply.decode() for reply in SCRIPT.many_sync(redis, calls)]

@@ -1,0 +1,58 @@
+"""Put a stuck run right: see repair_run.lua."""
+
+from typing import Final, Literal, cast
+
+from millstream.shared import keys
+from millstream.shared.redis import Client
+from millstream.shared.rules.lifecycle import Cause, RunStatus, ThreadStatus, edges
+from millstream.shared.scripts.runs.finish import DELIVERY_TTL
+from millstream.shared.scripts.script import Script
+from millstream.shared.scripts.threads.thread_index import thread_index
+
+SCRIPT = Script("runs/repair_run")
+Reply = Literal["fine", "cancel", "ended", "stranded", "queued", "released"]
+STRANDED: Final = (
+    b'{"error":"ThreadLost","message":"The run was given up: its thread is gone from Redis."}'
+)
+
+
+async def repair_run(
+    redis: Client, job: str, queue: str, *, lease_ms: int, stream_ttl: int
+) -> Reply:
+    """Returns what was done: see repair_run.lua. Of a healthy run nothing is changed.
+
+    Args:
+        job: the run's job id (keys.job_id).
+        queue: the queue it was admitted to.
+        lease_ms: the time in which a worker that holds the run will have renewed its lease.
+        stream_ttl: seconds for which the events stay readable if it is ended here.
+    """
+    thread, run = keys.parse_job_id(job)
+    reply = await SCRIPT(
+        redis,
+        run=keys.run(thread, run),
+        thread=keys.thread(thread),
+        waiting=keys.waiting(thread),
+        events=keys.events(thread, run),
+        queue=keys.queue(queue),
+        wake=keys.wake(queue),
+        live=keys.live(),
+        runs=keys.runs(thread),
+        garbage=keys.garbage(),
+        deliveries=keys.deliveries(),
+        delivery=keys.delivery(thread, run),
+        turns=keys.turns(thread),
+        deferred=keys.deferred(thread),
+        job=job,
+        ticket=keys.ticket(thread, run, queue),
+        pending=RunStatus.PENDING,
+        running=RunStatus.RUNNING,
+        busy=ThreadStatus.BUSY,
+        lease=lease_ms,
+        events_ttl=stream_ttl,
+        failure=STRANDED,
+        delivery_ttl=DELIVERY_TTL,
+        stranded=edges(Cause.STRANDED),
+        **thread_index(),
+    )
+    return cast("Reply", reply.decode())

@@ -1,0 +1,1 @@
+"""What the Redis server itself is asked."""

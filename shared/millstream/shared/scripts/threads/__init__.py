@@ -1,0 +1,1 @@
+"""Changes of a thread's record, and searches for threads."""

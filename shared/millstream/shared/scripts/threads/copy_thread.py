@@ -1,0 +1,36 @@
+"""Copy a thread with its state: see copy_thread.lua."""
+
+from collections.abc import Sequence
+from typing import Literal, cast
+
+from millstream.shared import keys
+from millstream.shared.redis import Client
+from millstream.shared.scripts.checkpoints.namespace import families
+from millstream.shared.scripts.script import Script
+from millstream.shared.scripts.threads.thread_index import thread_index
+
+SCRIPT = Script("threads/copy_thread")
+Reply = Literal["copied", "missing", "busy", "changed"]
+
+
+async def copy_thread(
+    redis: Client, source_id: str, target_id: str, namespaces: Sequence[str]
+) -> Reply:
+    """Makes the target of a source with these namespaces; returns the script's word for it."""
+    pairs = zip(families(source_id, namespaces), families(target_id, namespaces), strict=True)
+    reply = await SCRIPT(
+        redis,
+        source=keys.thread(source_id),
+        thread=keys.thread(target_id),
+        expiring=keys.expiring(),
+        namespaces=keys.checkpoint_namespaces(source_id),
+        target_namespaces=keys.checkpoint_namespaces(target_id),
+        checkpoint_runs=keys.checkpoint_runs(source_id),
+        target_checkpoint_runs=keys.checkpoint_runs(target_id),
+        ran=keys.ran(),
+        families=[key for pair in pairs for key in pair],
+        thread_id=target_id,
+        namespace_names=namespaces,
+        **thread_index(),
+    )
+    return cast("Reply", reply.decode())

@@ -1,0 +1,32 @@
+"""Close a thread to new runs: see retire_thread.lua."""
+
+from typing import Literal, cast
+
+from millstream.shared import keys
+from millstream.shared.redis import Client
+from millstream.shared.scripts.script import Script
+from millstream.shared.scripts.threads.thread_index import thread_index
+
+SCRIPT = Script("threads/retire_thread")
+Reply = Literal["retired", "missing", "busy", "early"]
+
+
+async def retire_thread(
+    redis: Client, thread_id: str, when: Literal["now", "idle", "due"] = "now"
+) -> Reply:
+    """Admits no more runs to the thread; returns the script's word for what happened.
+
+    `when` says under which condition: see the script.
+    """
+    reply = await SCRIPT(
+        redis,
+        thread=keys.thread(thread_id),
+        retired=keys.retired(),
+        runs=keys.runs(thread_id),
+        live=keys.live(),
+        expiring=keys.expiring(),
+        thread_id=thread_id,
+        when=when,
+        **thread_index(),
+    )
+    return cast("Reply", reply.decode())

@@ -1,0 +1,17 @@
+"""What scripts that change a thread's record take to keep the index of threads: see parts/thread_index.lua."""
+
+from typing import Any
+
+from millstream.shared import keys
+from millstream.shared.rules.lifecycle import ThreadStatus
+
+
+def thread_index() -> dict[str, Any]:
+    """Returns the keys by which threads are found, by the names that the part declares."""
+    return {
+        "threads_by_thread_id": keys.threads_by("thread_id"),
+        "threads_by_created_at": keys.threads_by("created_at"),
+        "threads_by_updated_at": keys.threads_by("updated_at"),
+        "threads_by_state_updated_at": keys.threads_by("state_updated_at"),
+        "threads_of_status": [keys.threads_of(status) for status in ThreadStatus],
+    }

@@ -1,0 +1,62 @@
+"""What a thread's checkpoints take, in bytes as they are stored.
+
+Source of the shape: `GET /threads/{thread_id}/storage` of the LangGraph Platform API.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from millstream.shared import keys, scripts
+from millstream.shared.redis import Client
+from millstream.shared.scripts.checkpoints.namespace import Place
+from millstream.shared.threads import checkpoints
+
+AT_ONCE: Final = 500  # checkpoints, or values, that are measured in one step
+
+
+@dataclass(slots=True)
+class Sizes:
+    """Sums over all namespaces of a thread. `channels` are name → versions, bytes."""
+
+    checkpoints: int = 0
+    checkpoint_bytes: int = 0
+    writes: int = 0
+    write_bytes: int = 0
+    channels: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+
+async def measure(redis: Client, thread_id: str) -> Sizes:
+    """Returns the sizes; what changes meanwhile may or may not be in them.
+
+    The values themselves stay in Redis, and no step is longer for a longer thread.
+    """
+    sizes = Sizes()
+    for namespace in await checkpoints.namespaces(redis, thread_id):
+        await _checkpoints(redis, Place(thread_id, namespace), sizes)
+        await _values(redis, keys.checkpoint_values(thread_id, namespace), sizes)
+    return sizes
+
+
+async def _checkpoints(redis: Client, place: Place, sizes: Sizes) -> None:
+    index = keys.checkpoint_index(place.thread_id, place.namespace)
+    start = 0
+    while ids := await redis.zrange(index, start, start + AT_ONCE - 1):
+        measured = await scripts.measure_checkpoints(redis, place, ids)
+        sizes.checkpoints += measured.checkpoints
+        sizes.checkpoint_bytes += measured.checkpoint_bytes
+        sizes.writes += measured.writes
+        sizes.write_bytes += measured.write_bytes
+        start += len(ids)
+
+
+async def _values(redis: Client, values: str, sizes: Sizes) -> None:
+    fields = await redis.hkeys(values)  # type: ignore[misc]
+    for start in range(0, len(fields), AT_ONCE):
+        some = fields[start : start + AT_ONCE]
+        pipe = redis.pipeline(transaction=False)
+        for name in some:
+            pipe.hstrlen(values, name)
+        for name, size in zip(some, await pipe.execute(), strict=True):
+            channel = name.rpartition(b"\0")[0].decode()
+            versions, total = sizes.channels.get(channel, (0, 0))
+            sizes.channels[channel] = versions + 1, total + size

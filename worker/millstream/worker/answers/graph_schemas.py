@@ -1,0 +1,123 @@
+"""What a graph looks like: JSON schemas, nodes and edges, subgraphs. Source: the LangGraph Platform API."""
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, Final, cast, get_type_hints
+
+from langchain_core.runnables import RunnableConfig
+from langchain_core.utils.pydantic import create_model_v2
+from langgraph.pregel import Pregel
+
+from millstream.shared.errors import InvalidError, RefusedError
+from millstream.shared.wire import Call
+from millstream.worker.answers.context import Means
+from millstream.worker.encode import encode
+from millstream.worker.graphs import Graph
+
+Schema = dict[str, Any]
+# What comes of types that JSON Schema has no word for, or that can't be looked up.
+UNSHOWABLE: Final = (RuntimeError, TypeError, NameError, ValueError, AttributeError)
+
+
+async def schemas(means: Means, call: Call) -> bytes:
+    """`schemas`: the JSON schemas of the graph. Arguments: config."""
+    config = _config(call)
+    async with means.graph(call, "assistants.read", config) as graph:
+        return encode({"graph_id": call.graph_id, **schemas_of(graph)})
+
+
+async def drawn(means: Means, call: Call) -> bytes:
+    """`graph`: its nodes and edges, as LangChain draws them. Arguments: config, xray.
+
+    Raises RefusedError for a graph that can't be drawn.
+    """
+    config, xray = _config(call), call.arguments["xray"]
+    async with means.graph(call, "assistants.read", config) as graph:
+        try:
+            picture = await graph.aget_graph(config, xray=xray)
+        except Exception as error:  # of the user's code: types that are no types, cycles, ...
+            raise RefusedError(f"The graph can't be drawn: {error}") from error
+        drawing: dict[str, Any] = picture.to_json()
+        for node in drawing["nodes"]:
+            if isinstance(node.get("data"), dict):
+                node["data"].pop("id", None)  # names classes of the library
+        return encode(drawing)
+
+
+async def subgraphs(means: Means, call: Call) -> bytes:
+    """`subgraphs`: the schemas of each, by namespace. Arguments: config, namespace (or None), recurse.
+
+    Raises InvalidError for a namespace that has no subgraph.
+    """
+    config, namespace = _config(call), call.arguments["namespace"]
+    found = {}
+    async with means.graph(call, "assistants.read", config) as graph:
+        parts = graph.aget_subgraphs(namespace=namespace, recurse=call.arguments["recurse"])
+        async for name, part in parts:
+            if isinstance(part, Pregel):
+                found[name] = schemas_of(part)
+    if namespace is not None and not found:
+        raise InvalidError(f"namespace: graph {call.graph_id!r} has no subgraph at {namespace!r}")
+    return encode(found)
+
+
+def schemas_of(graph: Graph) -> dict[str, Schema | None]:
+    """Returns the schemas of what goes in, comes out, is kept and configures it."""
+    builder = getattr(graph, "builder", None)
+    given, told = getattr(builder, "input_schema", None), getattr(builder, "output_schema", None)
+    return {
+        "input_schema": _schema(graph.get_input_jsonschema, lambda: _of_hints("Input", given)),
+        "output_schema": _schema(graph.get_output_jsonschema, lambda: _of_hints("Output", told)),
+        "state_schema": _schema(lambda: _state_schema(graph)),
+        "config_schema": _schema(lambda: _configurable(graph.get_config_jsonschema())),
+        "context_schema": _schema(graph.get_context_jsonschema),
+    }
+
+
+def _schema(*ways: Callable[[], Schema | None]) -> Schema | None:
+    """Returns the schema by the first way that leads to one, or None if there can be none."""
+    for way in ways:
+        with suppress(*UNSHOWABLE):
+            return way()
+    return None
+
+
+def _state_schema(graph: Graph) -> Schema:
+    """Returns the schema of the channels that a client sees."""
+    channels = graph.stream_channels_list
+    kinds = {name: getattr(graph.channels[name], "UpdateType", Any) for name in channels}
+    return _of_fields(graph.get_name("State"), kinds)
+
+
+def _of_hints(name: str, kind: Any) -> Schema:
+    """Returns the schema of a class with annotations, such as a TypedDict that pydantic won't read."""
+    return _of_fields(name, get_type_hints(kind))
+
+
+def _of_fields(name: str, kinds: Mapping[str, Any]) -> Schema:
+    """Returns the schema of an object with these fields; of a type that has none, anything goes."""
+    fields: dict[str, Any] = {}
+    for field, kind in kinds.items():
+        fields[field] = (Any, None)
+        with suppress(*UNSHOWABLE):
+            create_model_v2(name, field_definitions={field: (kind, None)}).model_json_schema()
+            fields[field] = (kind, None)
+    schema: Schema = create_model_v2(name, field_definitions=fields).model_json_schema()
+    return schema
+
+
+def _configurable(schema: Mapping[str, Any]) -> Schema:
+    """Returns the part of a config's schema that clients may fill in, `{}` if there is none."""
+    definitions: dict[str, Any] = dict(schema.get("$defs", {}))
+    place = schema.get("properties", {}).get("configurable", {})
+    found = definitions.pop(str(place.get("$ref", "")).rpartition("/")[2], None)
+    if found is None:
+        return {}
+    return {**found, "$defs": definitions} if definitions else dict(found)
+
+
+def _config(call: Call) -> RunnableConfig:
+    config = cast("RunnableConfig", dict(call.arguments["config"]))
+    ids = {"graph_id": call.graph_id, "assistant_id": call.arguments["assistant_id"]}
+    config["configurable"] = {**ids, **config.get("configurable", {})}
+    return config

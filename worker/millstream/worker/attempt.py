@@ -1,0 +1,224 @@
+"""The story of one attempt of a run, top to bottom: lease, execution, end."""
+
+import asyncio
+import logging
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final
+
+from millstream.shared import runs, scripts
+from millstream.shared.errors import FencedError
+from millstream.shared.redis import Client
+from millstream.shared.redis.retry import patiently
+from millstream.shared.rules.lifecycle import Cause
+from millstream.shared.rules.multitask import CancelAction
+from millstream.shared.scripts import Batch, Claim
+from millstream.shared.settings import Settings
+from millstream.worker.checkpoints.checkpointing import RollbackUnsupportedError
+from millstream.worker.encode import encode
+from millstream.worker.failure import error_of
+from millstream.worker.final_record import How, Outcome, exhausted, outcome
+from millstream.worker.graph_result import Ending
+from millstream.worker.graph_run import (
+    GIVEN_UP,
+    LOST,
+    CrashError,
+    Execution,
+    GraphRun,
+    GraphTools,
+    Unsent,
+    without_running,
+)
+from millstream.worker.isolation.processes import Processes
+from millstream.worker.leases.availability import Presence
+from millstream.worker.leases.heartbeat import Heartbeat
+
+log = logging.getLogger(__name__)
+
+OVERTIME: Final = 30.0  # s beyond its time limit in which a run must have been ended by its worker
+ELSEWHERE: Final = (
+    "another worker goes on with it. If that happens often, this worker has too much to do (fewer runs: "
+    "N_JOBS_PER_WORKER) or leases are short (LEASE_SECS)."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What an attempt works with; one set a worker process."""
+
+    redis: Client
+    graphs: GraphTools
+    processes: Processes
+    heartbeat: Heartbeat
+    presence: Presence
+    settings: Settings
+
+
+class Attempt:
+    """A claimed run while this worker holds it."""
+
+    def __init__(
+        self, claim: Claim, tools: Tools, *, since: float, execution: Execution | None = None
+    ) -> None:
+        """Without `execution` the graph is executed in this process."""
+        self.claim = claim
+        self._since = since  # monotonic time, right before the claim was sent
+        self.tools = tools
+        self._loop = asyncio.get_running_loop()
+        self._execution: Execution = execution or GraphRun(claim, tools.graphs)
+        self._unsent: list[str | bytes] = []  # events that no batch took with it
+        self._undone = False  # rolled back: its thread is as it was before
+
+    def __repr__(self) -> str:
+        spec = self.claim.spec
+        return f"Run {spec.run_id} on thread {spec.thread_id} (attempt {self.claim.attempt})"
+
+    def stop(self, reason: str) -> None:
+        """Has the graph stopped; the first reason counts, but a lost lease goes before all."""
+        self._execution.stop(reason)
+
+    def _check(self) -> None:
+        """Raises FencedError once the lease is not ours any more. A drain does not stop the end of a run."""
+        if self._execution.reason in LOST:
+            raise FencedError(f"{self.claim.job} is held by another worker, or may be")
+
+    async def execute(self) -> None:
+        """Executes the run and writes its end; never raises.
+
+        Nothing is written when the lease is lost: the run is another's by then.
+        """
+        claim, heartbeat = self.claim, self.tools.heartbeat
+        heartbeat.hold(
+            claim,
+            lambda word: self._loop.call_soon_threadsafe(self.stop, word),
+            since=self._since,
+            at_most=self._execution.time_limit + OVERTIME,
+        )
+        try:
+            if claim.cancel is not None:
+                ending = Ending(how=How.CANCELLED)
+            elif claim.exhausted:
+                error = exhausted(claim.attempt - 1, claim.crash)
+                ending = Ending(how=How.EXHAUSTED, error=error)
+            else:
+                ending = await self._execution.run()
+            reason = self._execution.reason
+            if reason == "lost":
+                log.warning("%r lost its lease and stops here: %s", self, ELSEWHERE)
+            elif reason in GIVEN_UP and ending.how is How.CANCELLED:
+                await patiently(repr(self), self._hand_back)
+            else:
+                if ending.waits is None and not ending.refused:
+                    ending = await without_running(ending, claim, self.tools.graphs, self._check)
+                await self._finish(ending)
+        except CrashError as crash:
+            await self._hand_back_crashed(str(crash))
+        except FencedError:
+            log.warning("%r lost its lease before its end was written: %s", self, ELSEWHERE)
+        except asyncio.CancelledError:
+            raise
+        except BaseException:  # whatever it is, the worker and its other runs go on
+            log.exception(
+                "%r failed in the server's own code; a worker takes it again when its lease has run out",
+                self,
+            )
+        finally:
+            heartbeat.release(claim)
+            await self._execution.close()
+
+    async def _close_stream(self) -> Unsent:
+        """Returns the events that are still unsent; raises FencedError if a batch of them was
+        refused, for an end behind it would hide the gap."""
+        unsent = await self._execution.close()
+        if unsent.refused:
+            raise FencedError(f"events of {self.claim.job} were refused")
+        return unsent
+
+    async def _hand_back_crashed(self, crash: str) -> None:
+        """Gives the run up; its next claim says whether it is tried again."""
+        redis, claim = self.tools.redis, self.claim
+        await patiently(repr(self), lambda: scripts.hand_back(redis, claim, crash=crash))
+
+    async def _hand_back(self) -> None:
+        """Gives the run up, with all the events that the graph has produced so far.
+
+        May be called again after it failed.
+        """
+        unsent = await self._close_stream()
+        self._unsent += unsent.words
+        if self._unsent:
+            batch = Batch(self.claim, unsent.batches + 1, self._unsent, unsent.index)
+            most = self.tools.settings.stream_max_events
+            await scripts.append(self.tools.redis, [batch], max_events=most)
+        if await scripts.hand_back(self.tools.redis, self.claim):
+            log.info("%r is handed back", self)
+
+    async def _roll_back(self) -> bool:
+        """Undoes what the run stored, if its cancel asks for that.
+
+        Raises RollbackUnsupportedError if the checkpointer can't.
+        """
+        spec, redis = self.claim.spec, self.tools.redis
+        action = await runs.cancel_action(redis, spec.thread_id, spec.run_id)
+        if action is CancelAction.ROLLBACK:
+            await self.tools.graphs.checkpointing.roll_back(self.claim)
+            self._undone = True
+        return self._undone
+
+    async def _finish(self, ending: Ending) -> None:
+        """Writes the end; a cancel that came first turns it into the end of a cancelled run."""
+        settings = self.tools.settings
+        ending = ending.bounded(settings.max_event)
+        unsent = await self._close_stream()
+        for how in (ending.how, How.CANCELLED):
+            refusal = None
+            try:
+                if how is How.CANCELLED and await patiently(repr(self), self._roll_back):
+                    ending = Ending(how=How.CANCELLED)
+            except RollbackUnsupportedError as reason:
+                log.error("%r can't be rolled back: %s", self, reason)
+                refusal = error_of(reason)
+            result = outcome(how, ending.error, timeout=settings.job_timeout, waits=ending.waits)
+            if refusal is not None:  # who asked for it must not believe that it was done
+                result = replace(result, error=refusal, shown=True)
+            error = encode(result.error) if result.error else b""
+            last: list[str | bytes] = ["error", error] if result.shown else []
+            if how is How.PAUSED:
+                last += ending.asked
+            write = partial(
+                scripts.finish,
+                self.tools.redis,
+                self.claim.spec,
+                result.cause,
+                fence=self.claim.fence,
+                stream_ttl=settings.stream_ttl,
+                thread=None
+                if self._undone or ending.refused
+                else _thread_fields(result, ending, error),
+                events=[*unsent.words, *last],
+                after=unsent.index,
+                output=_output(result, ending, error),
+                error=error,
+            )
+            status = await patiently(repr(self), write)
+            if status is not None or result.cause is Cause.CANCELLED:
+                return
+
+
+def _thread_fields(result: Outcome, ending: Ending, error: bytes) -> dict[str, str | bytes]:
+    fields: dict[str, str | bytes] = {"settled": result.settled.value, "error": error}
+    if ending.interrupts is not None:
+        fields["interrupts"] = ending.interrupts
+    if ending.values is not None:
+        fields["values"] = ending.values
+        fields["output"] = ending.hidden_output
+    return fields
+
+
+def _output(result: Outcome, ending: Ending, error: bytes) -> bytes:
+    """Returns the JSON that wait and join answer with."""
+    if result.shown:
+        return b'{"__error__":' + error + b"}"
+    if ending.pause is not None and result.cause is Cause.SUCCEEDED:
+        return ending.pause
+    return ending.output or ending.values or b""

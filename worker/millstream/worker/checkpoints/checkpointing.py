@@ -1,0 +1,229 @@
+"""Which checkpointer the runs of a worker use: Millstream's, the library's, or the user's own."""
+
+import importlib.util
+import inspect
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    suppress,
+)
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.serde.base import CipherProtocol, SerializerProtocol
+from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
+
+from millstream.shared import keys
+from millstream.shared.errors import SettingError
+from millstream.shared.importing import load_object
+from millstream.shared.redis import Client, masked
+from millstream.shared.scripts import Claim
+from millstream.shared.settings import Settings
+from millstream.shared.threads import checkpoints
+from millstream.worker.checkpoints.external import ShieldedSaver
+from millstream.worker.checkpoints.saver import FencedSaver, Guard
+from millstream.worker.checkpoints.serializer import MessageSerializer
+from millstream.worker.project import CheckpointerConfig, SerdeConfig
+
+log = logging.getLogger(__name__)
+
+SETUP_SECONDS: Final = 60.0  # that one worker may take to create the library's indexes
+
+NO_MODULES: Final = """\
+CHECKPOINTER=langgraph-redis needs RediSearch and RedisJSON, which the Redis at {url} lacks.
+Use Redis 8 or Redis Stack, or leave CHECKPOINTER=millstream, which needs no modules."""
+
+
+class RollbackUnsupportedError(Exception):
+    """The checkpointer can't take back what one run stored."""
+
+
+class Checkpointing(Protocol):
+    """Where a worker keeps checkpoints."""
+
+    @property
+    def saver(self) -> BaseCheckpointSaver[Any]:
+        """The checkpointer outside of runs: it reads, or writes what a client asked for."""
+
+    def under(self, claim: Claim, guard: Guard) -> BaseCheckpointSaver[Any]:
+        """Returns the checkpointer that a run's graph writes through."""
+
+    async def roll_back(self, claim: Claim) -> None:
+        """Undoes all that the claimed run stored; may be repeated.
+
+        Raises:
+            FencedError: the lease is lost.
+            RollbackUnsupportedError: the checkpointer can't do it.
+        """
+
+
+class FencedCheckpoints:
+    """Millstream's own: every write of a run carries its fence."""
+
+    def __init__(self, redis: Client, serde: SerializerProtocol | None = None) -> None:
+        """`serde` replaces Millstream's serializer."""
+        self._redis = redis
+        self.saver: Final = FencedSaver(redis, serde=serde)
+
+    def under(self, claim: Claim, guard: Guard) -> FencedSaver:
+        """Returns the saver whose writes are refused once the claim's lease is lost."""
+        return self.saver.under(claim, guard)
+
+    async def roll_back(self, claim: Claim) -> None:
+        """Undoes what the run stored, in every namespace; raises FencedError."""
+        await checkpoints.roll_back(self._redis, claim)
+
+
+class ForeignCheckpoints:
+    """Another saver: nothing is fenced, and a rollback needs its `adelete_for_runs`."""
+
+    def __init__(self, saver: BaseCheckpointSaver[Any]) -> None:
+        """`saver` is opened and closed by the caller."""
+        self.saver: Final = ShieldedSaver(saver)
+
+    def under(self, claim: Claim, guard: Guard) -> ShieldedSaver:
+        """Returns the saver: it is the same for all runs."""
+        return self.saver
+
+    async def roll_back(self, claim: Claim) -> None:
+        """Has the saver delete by run; raises RollbackUnsupportedError if it can't."""
+        try:
+            await self.saver.adelete_for_runs([claim.spec.run_id])
+        except NotImplementedError:
+            raise RollbackUnsupportedError(
+                f"{type(self.saver.inner).__name__} can't delete what one run stored: the run was "
+                "stopped, and its checkpoints stay."
+            ) from None
+
+
+@asynccontextmanager
+async def open_checkpointing(
+    redis: Client, settings: Settings, config: CheckpointerConfig, folder: Path
+) -> AsyncIterator[Checkpointing]:
+    """Gives the checkpointer that the settings and langgraph.json (in `folder`) ask for.
+
+    Raises SettingError that says what is missing or contradicts itself.
+    """
+    if config.path is None and settings.checkpointer == "millstream":
+        yield FencedCheckpoints(redis, serializer(settings, config.serde))
+        return
+    if config.serde is not None:
+        log.warning(
+            "checkpointer.serde of langgraph.json has no effect: it is Millstream's own checkpointer's."
+        )
+    if config.ttl is not None:
+        raise SettingError(
+            "checkpointer.ttl of langgraph.json is kept by Millstream's own checkpointer alone: "
+            "take it out, or leave CHECKPOINTER and checkpointer.path as they are by default."
+        )
+    async with AsyncExitStack() as stack:
+        if config.path is None:
+            yield ForeignCheckpoints(await _library_saver(redis, settings))
+        elif settings.checkpointer != "millstream":
+            raise SettingError(
+                f"CHECKPOINTER={settings.checkpointer} and checkpointer.path of langgraph.json "
+                "name two checkpointers: take one of them out."
+            )
+        else:
+            yield ForeignCheckpoints(await _own_saver(config.path, folder, stack))
+
+
+def serializer(settings: Settings, serde: SerdeConfig | None) -> SerializerProtocol:
+    """Returns the serializer that langgraph.json asks for; it encrypts where a key is set."""
+    inner = MessageSerializer(**(serde.arguments() if serde is not None else {}))
+    if not settings.aes_key:
+        return inner
+    if importlib.util.find_spec("Crypto") is None:
+        raise SettingError(
+            "LANGGRAPH_AES_KEY is set, and the package that encrypts is missing: "
+            'pip install "millstream[encryption]"'
+        )
+    ciphers = [
+        EncryptedSerializer.from_pycryptodome_aes(key=key.encode()).cipher
+        for key in (settings.aes_key, *settings.earlier_keys)
+    ]
+    return EncryptedSerializer(_KeyRing(ciphers), inner)
+
+
+class _KeyRing(CipherProtocol):
+    """The first key encrypts; what an earlier one has encrypted is read too."""
+
+    def __init__(self, ciphers: Sequence[CipherProtocol]) -> None:
+        self._ciphers = ciphers
+
+    def encrypt(self, plaintext: bytes) -> tuple[str, bytes]:
+        """Returns the name of the cipher, and the text."""
+        return self._ciphers[0].encrypt(plaintext)
+
+    def decrypt(self, ciphername: str, ciphertext: bytes) -> bytes:
+        """Returns the plain text; raises ValueError if no key is the right one."""
+        for cipher in self._ciphers:
+            with suppress(ValueError):  # its sum does not fit: another key, or damage
+                return cipher.decrypt(ciphername, ciphertext)
+        raise ValueError(
+            "A checkpoint was encrypted with a key that is neither LANGGRAPH_AES_KEY nor one of "
+            "LANGGRAPH_AES_FALLBACK_KEYS."
+        )
+
+
+async def _library_saver(redis: Client, settings: Settings) -> BaseCheckpointSaver[Any]:
+    """Returns langgraph-checkpoint-redis' saver, with its indexes in place."""
+    if settings.aes_key:
+        raise SettingError(
+            "LANGGRAPH_AES_KEY encrypts Millstream's own checkpoints; CHECKPOINTER=langgraph-redis "
+            "would store plain text: take one of them out."
+        )
+    try:
+        from langgraph.checkpoint.redis.aio import AsyncRedisSaver
+    except ImportError:
+        raise SettingError(
+            "CHECKPOINTER=langgraph-redis needs a package that is missing: "
+            'pip install "millstream[store]"'
+        ) from None
+    client: Any = redis
+    if None in await client.execute_command("COMMAND INFO", "FT.CREATE", "JSON.SET"):
+        raise SettingError(NO_MODULES.format(url=masked(settings.redis_url)))
+    saver = AsyncRedisSaver(redis_client=redis)
+    # Of workers that create an index at once, all but one would fail.
+    async with redis.lock(keys.turn("set-up"), timeout=SETUP_SECONDS):
+        await saver.asetup()
+    return saver
+
+
+async def _own_saver(path: str, folder: Path, stack: AsyncExitStack) -> BaseCheckpointSaver[Any]:
+    """Returns what `path` names: a saver, or what a factory or context manager gives."""
+    value = load_object(path, folder, "checkpointer")
+    try:
+        if not isinstance(value, BaseCheckpointSaver) and callable(value):
+            value = value()
+        if inspect.isawaitable(value):
+            value = await value
+        if not isinstance(value, BaseCheckpointSaver):
+            if isinstance(value, AbstractAsyncContextManager):
+                value = await stack.enter_async_context(value)
+            elif isinstance(value, AbstractContextManager):
+                value = stack.enter_context(value)
+    except Exception as error:
+        raise SettingError(
+            f"checkpointer: {path} can't be opened: {type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(value, BaseCheckpointSaver):
+        raise SettingError(
+            f"checkpointer: {path} gives a {type(value).__name__}: it must be a checkpointer "
+            "(BaseCheckpointSaver), a function that returns one, or a context manager of one."
+        )
+    if isinstance(value, InMemorySaver):
+        log.warning(
+            "checkpointer: %s gives an %s, of which each worker process has its own: with several "
+            "workers a thread has another state in each of them, and it is gone when the worker "
+            "ends. Leave checkpointer.path out to keep checkpoints in Redis.",
+            path,
+            type(value).__name__,
+        )
+    return value

@@ -1,0 +1,1 @@
+"""The leases of this worker: renewed, and what an outage of Redis does to them."""
