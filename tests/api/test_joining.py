@@ -11,7 +11,7 @@ from millstream.api.app import create_app
 from millstream.shared import keys
 from millstream.shared.events.hub import Reader
 from millstream.shared.redis import connect
-from millstream.shared.redis.subscriber import Doorbells
+from millstream.shared.redis.subscriber import Subscriber
 from millstream.shared.settings import Settings
 
 
@@ -27,7 +27,7 @@ async def inside(system: Running) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.mark.parametrize("path", ["stream", "join"])
-@pytest.mark.parametrize("broken", [(Doorbells, "listen"), (Reader, "begin")])
+@pytest.mark.parametrize("broken", [(Subscriber, "listen"), (Reader, "begin")])
 async def test_a_join_that_an_outage_refuses_is_not_counted(
     inside: httpx.AsyncClient,
     system: Running,

@@ -18,7 +18,7 @@ from chaos.clients import Client, Surroundings
 from chaos.ledger import Accounts, Ledger, settle
 from chaos.report import losses, say, stories, table
 from chaos.town import Town, founded
-from chaos.trouble import Trouble
+from chaos.trouble import OutageLog
 from chaos.witness import noted
 from harness.waiting import until
 
@@ -48,7 +48,9 @@ async def main(options: argparse.Namespace) -> bool:
             clients = {asyncio.create_task(client.live()) for client in crowd}
             teller = asyncio.create_task(tell(ledger, options.minutes * 60))
             try:
-                await Trouble(town, ledger, options.seed).make(options.minutes * 60, options.every)
+                await OutageLog(town, ledger, options.seed).make(
+                    options.minutes * 60, options.every
+                )
                 around.over.set()
                 await calm(town, ledger, clients)
             finally:

@@ -1,4 +1,4 @@
-"""Trouble: what is done to the town, by the choices of a seed."""
+"""OutageLog: what is done to the town, by the choices of a seed."""
 
 import asyncio
 import os
@@ -10,12 +10,12 @@ from collections.abc import Awaitable, Callable
 from chaos.ledger import Blow, Ledger
 from chaos.town import LEASE, Post, Town
 from millstream.shared import keys
-from millstream.shared.redis import AWAY
+from millstream.shared.redis import UNAVAILABLE
 
 FREEZE = 3 * LEASE  # s
 
 
-class Trouble:
+class OutageLog:
     """Makes trouble of every kind; all that it stopped goes on in the end."""
 
     def __init__(self, town: Town, ledger: Ledger, seed: int) -> None:
@@ -98,7 +98,7 @@ class Trouble:
                 for thread_id, run_id in names:
                     pipe.hmget(keys.run(thread_id, run_id), ["status", "control"])
                 records = await pipe.execute()
-        except (*AWAY, TimeoutError):
+        except (*UNAVAILABLE, TimeoutError):
             return frozenset()
         sign = f"-{post.process.pid}-".encode()
         return frozenset(
@@ -208,5 +208,5 @@ class Trouble:
         try:
             async with asyncio.timeout(0.5):
                 await self._town.client.execute_command("CLIENT", "KILL", "TYPE", kind)  # type: ignore[no-untyped-call]
-        except (*AWAY, TimeoutError):
+        except (*UNAVAILABLE, TimeoutError):
             pass

@@ -138,7 +138,7 @@ async def end(
     claim: Claim,
     cause: Cause = Cause.SUCCEEDED,
     *,
-    settled: str = "idle",
+    idle_status: str = "idle",
     interrupts: bytes | None = None,
     events: Sequence[str | bytes] = (),
     after: int = 0,
@@ -146,7 +146,7 @@ async def end(
     error: bytes = b"",
 ) -> RunStatus | None:
     """Ends a run as the worker that holds it."""
-    thread: dict[str, str | bytes] = {"settled": settled}
+    thread: dict[str, str | bytes] = {"idle_status": idle_status}
     if interrupts is not None:
         thread["interrupts"] = interrupts
     return await scripts.finish(

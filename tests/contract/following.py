@@ -80,7 +80,7 @@ async def all_of(*awaitables: Awaitable[list[Entry]]) -> list[list[Entry]]:
 
 async def hub_connections(redis: Client, hub: StreamHub) -> list[str]:
     """Returns the ids of the connections that the hub listens on."""
-    name = hub._doorbells._blocking.connection_pool.connection_kwargs["client_name"]
+    name = hub._subscriber._blocking.connection_pool.connection_kwargs["client_name"]
     return [client["id"] for client in await redis.client_list() if client["name"] == name]
 
 

@@ -6,7 +6,7 @@ import msgspec
 
 from contract.builders import dump
 from millstream.shared import keys
-from millstream.shared.metadata_index import MOST, leaf_keys
+from millstream.shared.metadata_index import MOST, term_keys
 from millstream.shared.redis import Client
 
 
@@ -16,7 +16,7 @@ async def assert_index_is_right(redis: Client) -> int:
     wanted: dict[str, Any] = {}
     listed = 0
     for key, (_, record) in held.items():
-        if not key.endswith(":thread") or b"retired" in record or b"leaves" not in record:
+        if not key.endswith(":thread") or b"retired" in record or b"terms" not in record:
             continue
         listed += 1
         thread_id = keys.thread_of(key)
@@ -28,14 +28,14 @@ async def assert_index_is_right(redis: Client) -> int:
         metadata = msgspec.json.decode(record[b"metadata"])
         if b"graph_id" in record:
             metadata |= {n: record[n.encode()].decode() for n in ("graph_id", "assistant_id")}
-        named = {n: metadata.pop(n) for n in ("graph_id", "assistant_id") if n in metadata}
-        for part in (metadata, named):
-            for leaf in [keys.unfiled()] if (ks := leaf_keys(part)) is None else ks:
-                wanted.setdefault(leaf, set()).add(word)
+        run_terms = {n: metadata.pop(n) for n in ("graph_id", "assistant_id") if n in metadata}
+        for part in (metadata, run_terms):
+            for term in [keys.unindexed()] if (ks := term_keys(part)) is None else ks:
+                wanted.setdefault(term, set()).add(word)
     index = {
         key: dict(value) if key.startswith("ms:threads:") and key in ORDERS else set(value)
         for key, (_, value) in held.items()
-        if key.startswith(("ms:threads:", keys.leaf("")))
+        if key.startswith(("ms:threads:", keys.term("")))
     }
     assert index == wanted
     return listed

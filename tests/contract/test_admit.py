@@ -100,7 +100,7 @@ async def test_a_missing_thread_is_created_with_the_fields_given(any_redis: Clie
     )
     thread = await thread_of(any_redis, spec)
     assert thread["metadata"] == '{"owner":"me"}'
-    assert thread["status"] == thread["settled"] == "idle"
+    assert thread["status"] == thread["idle_status"] == "idle"
     assert thread["created_at"] == thread["updated_at"] == thread["state_updated_at"] == str(now)
 
 
@@ -267,7 +267,7 @@ async def test_of_fifty_contenders_only_as_many_are_admitted_as_there_is_room_fo
 async def test_of_many_answers_to_an_interrupt_one_is_admitted(any_redis: Client) -> None:
     paused = await running(any_redis)
     thread, asked = paused.spec.thread_id, b'{"task":[{"id":"i","value":"why?"}]}'
-    await end(any_redis, paused, settled="interrupted", interrupts=asked)
+    await end(any_redis, paused, idle_status="interrupted", interrupts=asked)
 
     async def answer(seen: bytes) -> RunSpec | None:
         spec = a_spec(thread, strategy="reject")

@@ -181,7 +181,7 @@ async def test_a_graph_that_live_workers_have_not_served_for_long_is_taken_out(
     any_redis: Client,
 ) -> None:
     graphs = await directory(any_redis, "echo", "old")
-    echo, old = keys.lane("echo"), keys.lane("old")
+    echo, old = keys.call_queue("echo"), keys.call_queue("old")
 
     async def served() -> tuple[bool, bool]:
         graphs.forget()

@@ -35,7 +35,7 @@ async def put(redis: Client, blocking: Client, within: float = 5.0, verb: str = 
     return await ask(
         redis,
         blocking,
-        lane="default",
+        queue="default",
         graph_id="echo",
         verb=verb,
         arguments={"thread_id": "t1", "big": 2**60, "text": "\u00fc"},

@@ -80,7 +80,7 @@ async def forget(redis: Client, *thread_ids: str) -> None:
     """Deletes what a test left in threads that have no record."""
     for thread_id in thread_ids:
         await checkpoints.delete_thread(redis, thread_id)
-    assert not await redis.exists(keys.ran())
+    assert not await redis.exists(keys.runs_with_checkpoints())
 
 
 # ── Prune ───────────────────────────────────────────────────────────────────────────────────
@@ -150,7 +150,7 @@ async def test_pruning_forgets_the_runs_of_which_nothing_is_left(any_redis: Clie
     for run_id, checkpoint_id in (("r1", "1"), ("r2", "2")):
         await put(any_redis, None, checkpoint_id, run_id=run_id)
     assert await checkpoints.prune(any_redis, "t", keep_latest=True) == 1
-    assert await any_redis.zrange(keys.ran(), 0, -1) == [b"r2\0t"]
+    assert await any_redis.zrange(keys.runs_with_checkpoints(), 0, -1) == [b"r2\0t"]
     await forget(any_redis, "t")
 
 
@@ -212,10 +212,10 @@ async def test_a_deleted_thread_leaves_no_word_of_its_runs(any_redis: Client) ->
     await put(any_redis, claim, "1")
     await add(any_redis, claim, "1", namespace="child:1")
     await end(any_redis, claim)
-    assert await any_redis.zcard(keys.ran()) == 1
+    assert await any_redis.zcard(keys.runs_with_checkpoints()) == 1
     await threads.retire_thread(any_redis, thread_id)
     assert await threads.delete_thread(any_redis, thread_id)
-    assert not await any_redis.exists(keys.ran(), keys.checkpoint_runs(thread_id))
+    assert not await any_redis.exists(keys.runs_with_checkpoints(), keys.checkpoint_runs(thread_id))
 
 
 async def test_writes_of_another_run_outlive_a_rollback_in_a_new_namespace(

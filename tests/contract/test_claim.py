@@ -267,7 +267,7 @@ async def test_a_run_that_a_worker_can_not_execute_is_left_to_others(
         if age:
             run = keys.run(spec.thread_id, spec.run_id)
             since = int((await redis_time(any_redis) - age) * 1000)
-            await any_redis.hset(run, "unserved", str(since))  # type: ignore[misc]
+            await any_redis.hset(run, "unserved_since", str(since))  # type: ignore[misc]
         assert await try_claim(any_redis, spec, graphs=["other"]) is None
         word, pause = replies[-1]
         assert word == b"unserved"

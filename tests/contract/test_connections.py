@@ -7,7 +7,7 @@ import pytest
 import uvloop
 
 from millstream.cli.embedded import EmbeddedRedis
-from millstream.shared.redis import AWAY, connect
+from millstream.shared.redis import UNAVAILABLE, connect
 
 
 def test_writing_on_a_closed_connection_is_an_outage(redis_server: EmbeddedRedis) -> None:
@@ -19,7 +19,7 @@ def test_writing_on_a_closed_connection_is_an_outage(redis_server: EmbeddedRedis
         await connection.connect()
         connection._writer.transport.abort()
         await asyncio.sleep(0)  # the loop closes it in its next round
-        with pytest.raises(AWAY):
+        with pytest.raises(UNAVAILABLE):
             await connection.send_command("PING")
         await connection.disconnect(nowait=True)
         await client.aclose()

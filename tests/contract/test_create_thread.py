@@ -27,7 +27,7 @@ async def test_a_thread_is_created_with_its_fields_and_one_time(any_redis: Clien
     assert found.created_at == found.updated_at == found.state_updated_at > 1e15
     assert (found.graph_id, found.values, found.error) == (None, None, None)
     held = await dump(any_redis)
-    leaf = held[keys.thread(thread)][1][b"leaves"].decode()
+    leaf = held[keys.thread(thread)][1][b"terms"].decode()
     assert set(held) - keys.permanent([], []) == {leaf, keys.thread(thread)}
 
 

@@ -24,7 +24,7 @@ from contract.builders import (
 )
 from millstream.shared import assistants, crons, keys, runs, scripts, threads
 from millstream.shared.assistants import GraphDirectory, default_assistant_id
-from millstream.shared.crons import DISABLED_BECAUSE, CronRecord, Firing, Wanted
+from millstream.shared.crons import DISABLED_BECAUSE, CronContext, CronRecord, Wanted
 from millstream.shared.errors import NotFoundError
 from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import RunStatus
@@ -81,7 +81,7 @@ async def directory(redis: Client) -> GraphDirectory:
 
 
 async def fire(redis: Client, *, most: int = 100, max_live: int = 0) -> Counter[str]:
-    firing = Firing(redis, await directory(redis), max_live, STREAM_TTL)
+    firing = CronContext(redis, await directory(redis), max_live, STREAM_TTL)
     return await crons.fire_due(firing, most=most, at_once=20)
 
 
@@ -297,13 +297,13 @@ async def test_a_cron_of_an_assistant_that_is_gone_is_disabled_and_says_why(
 async def test_one_that_can_not_be_read_holds_nobody_up(any_redis: Client) -> None:
     broken, sound = await a_cron(any_redis), await a_cron(any_redis)
     await any_redis.hset(keys.cron(broken.cron.cron_id), "cron", b"\xc1")  # type: ignore[misc,arg-type]
-    strays: dict[bytes, float] = {b"\xff": LONG_AGO, b"nobody": LONG_AGO}
-    await any_redis.zadd(keys.crons(), strays)
+    orphans: dict[bytes, float] = {b"\xff": LONG_AGO, b"nobody": LONG_AGO}
+    await any_redis.zadd(keys.crons(), orphans)
     for record in (broken, sound):
         await make_due(any_redis, record, LONG_AGO + 1)
     assert await fire(any_redis) == {"admitted": 1, "failed": 1, "missing": 2}
     assert await fire(any_redis) == {}  # it is put off, and the others are none
-    assert await crons.drop_strays(any_redis) == 0
+    assert await crons.drop_orphans(any_redis) == 0
     assert [r.cron for r in await crons.find(any_redis, Wanted())] == [sound.cron]
     assert await any_redis.zrem(keys.crons(), broken.cron.cron_id)
     await any_redis.delete(keys.cron(broken.cron.cron_id))
@@ -408,9 +408,9 @@ async def test_a_stray_is_found_and_others_are_left(any_redis: Client) -> None:
     spec = await admit(any_redis, a_spec(temporary=True))
     stray = await a_cron(any_redis, spec.thread_id)
     stays = [await a_cron(any_redis), await a_cron(any_redis, await a_thread(any_redis))]
-    assert await crons.drop_strays(any_redis) == 0
+    assert await crons.drop_orphans(any_redis) == 0
     await end(any_redis, await take(any_redis, spec))
-    assert await crons.drop_strays(any_redis) == 1
+    assert await crons.drop_orphans(any_redis) == 1
     with pytest.raises(NotFoundError):
         await crons.get(any_redis, stray.cron.cron_id)
     for record in stays:

@@ -220,7 +220,7 @@ async def test_an_answer_is_admitted_before_a_run_that_is_due_later(any_redis: C
     paused = await running(any_redis)
     thread, asked = paused.spec.thread_id, b'{"task":[{"id":"i","value":"why?"}]}'
     later = await admit(any_redis, a_spec(thread), delay_ms=60_000)
-    await end(any_redis, paused, settled="interrupted", interrupts=asked)
+    await end(any_redis, paused, idle_status="interrupted", interrupts=asked)
     answer = a_spec(thread, strategy="reject")
     await scripts.admit(
         any_redis, answer, delay_ms=0, new_thread=None, stream_ttl=STREAM_TTL, answers=asked

@@ -118,7 +118,7 @@ DIES: str = """
 import asyncio, os, signal, sys
 from contract.builders import a_submission
 from millstream.shared import runs, scripts
-from millstream.shared.multitask import Strategy
+from millstream.shared.rules.multitask import Strategy
 from millstream.shared.redis import connect
 
 async def die(*_, **__):

@@ -199,7 +199,7 @@ async def test_a_copy_is_a_thread_of_its_own(any_redis: Client) -> None:
     before = {key: held for key, held in (await dump(any_redis)).items() if thread in key}
     copy = await threads.copy_thread(any_redis, thread)
     found: Any = await any_redis.hgetall(keys.thread(copy.thread_id))  # type: ignore[misc]
-    own = {b"created_at", b"updated_at", b"state_updated_at", b"token", b"epoch", b"turns"}
+    own = {b"created_at", b"updated_at", b"state_updated_at", b"token", b"epoch", b"last_seq"}
     assert {k: v for k, v in found.items() if k not in own} == {
         k: v for k, v in source.items() if k not in own
     }

@@ -86,9 +86,9 @@ async def test_the_end_rings_the_streams_doorbell(any_redis: Client) -> None:
         assert message["channel"] == key.encode()
 
 
-@pytest.mark.parametrize("settled", ["idle", "interrupted", "error"])
+@pytest.mark.parametrize("idle_status", ["idle", "interrupted", "error"])
 async def test_a_thread_without_another_run_gets_the_status_it_settled_on(
-    any_redis: Client, settled: str
+    any_redis: Client, idle_status: str
 ) -> None:
     claim = await running(any_redis)
     await scripts.finish(
@@ -97,10 +97,15 @@ async def test_a_thread_without_another_run_gets_the_status_it_settled_on(
         Cause.SUCCEEDED,
         fence=claim.fence,
         stream_ttl=STREAM_TTL,
-        thread={"settled": settled, "values": b'{"v":1}', "interrupts": b"{}", "error": b""},
+        thread={
+            "idle_status": idle_status,
+            "values": b'{"v":1}',
+            "interrupts": b"{}",
+            "error": b"",
+        },
     )
     thread = await thread_of(any_redis, claim.spec)
-    assert thread["status"] == settled
+    assert thread["status"] == idle_status
     assert thread["values"] == '{"v":1}'
     assert "active" not in thread
     assert thread["state_updated_at"] == thread["updated_at"] > thread["created_at"]
@@ -112,9 +117,9 @@ async def test_a_thread_with_another_run_is_busy_and_the_next_one_is_due(
     claim = await running(any_redis)
     second, third = [await admit(any_redis, a_spec(claim.spec.thread_id)) for _ in range(2)]
     await any_redis.delete(keys.wake("default"))
-    await end(any_redis, claim, settled="error")
+    await end(any_redis, claim, idle_status="error")
     thread = await thread_of(any_redis, claim.spec)
-    assert (thread["status"], thread["settled"]) == ("busy", "error")
+    assert (thread["status"], thread["idle_status"]) == ("busy", "error")
     assert thread["active"] == second.run_id
     assert list(await queued(any_redis)) == await woken(any_redis) == [job(second)]
     assert await waiting(any_redis, claim.spec.thread_id) == [job(third)]
@@ -161,7 +166,7 @@ async def test_a_thread_whose_only_run_never_ran_is_as_settled_as_before(
     any_redis: Client,
 ) -> None:
     first = await running(any_redis)
-    await end(any_redis, first, settled="interrupted")
+    await end(any_redis, first, idle_status="interrupted")
     before = await thread_of(any_redis, first.spec)
     spec = await admit(any_redis, a_spec(first.spec.thread_id))
     await end_pending(any_redis, spec)
@@ -182,7 +187,7 @@ async def test_a_waiting_run_that_is_cancelled_leaves_the_fifo_and_the_others_ke
     assert await waiting(any_redis, thread) == [job(line[0]), job(line[2])]
     after = await thread_of(any_redis, first.spec)
     assert (
-        int(after.pop("turns")) == int(before.pop("turns")) + 1
+        int(after.pop("last_seq")) == int(before.pop("last_seq")) + 1
     )  # it is told that it was cancelled
     assert after == before
     assert list(await queued(any_redis)) == [first.job]

@@ -44,7 +44,7 @@ async def repair_all(redis: Client) -> Counter[str]:
     """One whole pass of the reaper."""
     done = await repair.repair_runs(redis, lease_ms=LEASE_MS, stream_ttl=STREAM_TTL)
     done += await repair.repair_threads(redis)
-    while await redis.get(keys.turn("threads")) != b"0":
+    while await redis.get(keys.leader_lock("threads")) != b"0":
         done += await repair.repair_threads(redis)
     return done + await repair.finish_deletions(redis, stream_ttl=STREAM_TTL)
 
@@ -287,7 +287,7 @@ async def test_a_repair_and_the_end_of_the_run_do_not_meet(any_redis: Client) ->
 
 
 async def test_one_of_fifty_has_the_turn(any_redis: Client) -> None:
-    turns = [repair.take_turn(any_redis, "reaper", every=60) for _ in range(50)]
+    turns = [repair.take_leader_lock(any_redis, "reaper", every=60) for _ in range(50)]
     assert sum(await asyncio.gather(*turns)) == 1
 
 

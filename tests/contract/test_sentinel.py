@@ -14,9 +14,9 @@ from redis.asyncio import Redis
 from contract.oracle import Oracle
 from harness.waiting import until
 from millstream.cli.embedded import HOST, EmbeddedRedis
-from millstream.shared.redis import AWAY, REFUSING, Client, connect, connect_sync
+from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED, Client, connect, connect_sync
 from millstream.shared.redis import sentinel as following
-from millstream.shared.redis.subscriber import Doorbells
+from millstream.shared.redis.subscriber import Subscriber
 
 WRITE = "return redis.call('INCR', KEYS[1])"
 HASH = hashlib.sha1(WRITE.encode()).hexdigest()
@@ -78,13 +78,13 @@ async def client(oracle: Oracle, pair: Pair) -> AsyncIterator[Client]:
     await client.aclose()
 
 
-async def patiently(write: Callable[[], Awaitable[Any]]) -> Any:
+async def retry_while_unavailable(write: Callable[[], Awaitable[Any]]) -> Any:
     """Returns what a write returns, once Redis is not away any more."""
 
     async def written() -> Any:
         try:
             return await write()
-        except AWAY:
+        except UNAVAILABLE:
             return None
 
     return await until(written)
@@ -151,7 +151,7 @@ async def test_a_write_that_meets_a_replica_goes_to_the_new_master(
 ) -> None:
     await pair.demote_first()
     oracle.master = pair.second
-    assert await patiently(lambda: write(client)) == 1
+    assert await retry_while_unavailable(lambda: write(client)) == 1
     assert await pair.to_second.get("n") == b"1"
     assert await write(client) == 2
 
@@ -174,7 +174,7 @@ async def test_who_follows_from_a_thread_moves_too(pair: Pair, oracle: Oracle) -
     await pair.to_first.set("n", 0)
     await pair.demote_first()
     oracle.master = pair.second
-    assert await patiently(write_in_a_thread) == [1]
+    assert await retry_while_unavailable(write_in_a_thread) == [1]
     assert await pair.to_second.get("n") == b"1"
 
     # What Sentinel does to those who listen.
@@ -184,7 +184,7 @@ async def test_who_follows_from_a_thread_moves_too(pair: Pair, oracle: Oracle) -
         await pair.to_second.publish("bell", "ding")
         try:
             return await asyncio.to_thread(pubsub.get_message, timeout=0.05)
-        except AWAY:
+        except UNAVAILABLE:
             return None
 
     assert (await until(heard))["data"] == b"ding"
@@ -197,13 +197,13 @@ async def test_a_replica_is_not_believed_to_be_the_master(pair: Pair, oracle: Or
     await pair.demote_first()
     oracle.master = pair.first
     client = connect(f"redis+sentinel://{oracle.place}/main")
-    with pytest.raises(AWAY, match="is a replica, no master"):
+    with pytest.raises(UNAVAILABLE, match="is a replica, no master"):
         await client.get("n")
     sync = connect_sync(f"redis+sentinel://{oracle.place}/main", reply_timeout=1)
-    with pytest.raises(AWAY, match="is a replica, no master"):
+    with pytest.raises(UNAVAILABLE, match="is a replica, no master"):
         sync.get("n")
     oracle.master = pair.second
-    await patiently(lambda: client.incr("n"))
+    await retry_while_unavailable(lambda: client.incr("n"))
     await client.aclose()
     sync.close()
 
@@ -214,7 +214,7 @@ async def test_a_sentinel_of_yesterday_is_not_asked_again_first(pair: Pair, orac
     with Oracle() as other:
         other.master = pair.second
         client = connect(f"redis+sentinel://{oracle.place},{other.place}/main")
-        await patiently(lambda: client.incr("n"))
+        await retry_while_unavailable(lambda: client.incr("n"))
         assert await pair.to_second.get("n") == b"1"
         await client.aclose()
 
@@ -232,11 +232,11 @@ async def test_with_too_few_replicas_redis_refuses_and_the_sentinels_are_asked(
     client: Client, pair: Pair, oracle: Oracle
 ) -> None:
     await pair.to_first.config_set("min-replicas-to-write", 1)
-    with pytest.raises(REFUSING):
+    with pytest.raises(WRITES_REJECTED):
         await client.incr("n")
-    with pytest.raises(REFUSING):
+    with pytest.raises(WRITES_REJECTED):
         await script(client)
-    with pytest.raises(REFUSING):
+    with pytest.raises(WRITES_REJECTED):
         await pipeline(client)
     oracle.master = pair.second
     assert await until(lambda: accepted(client)) == 1
@@ -245,7 +245,7 @@ async def test_with_too_few_replicas_redis_refuses_and_the_sentinels_are_asked(
 async def accepted(client: Client) -> Any:
     try:
         return await client.incr("n")
-    except REFUSING:
+    except WRITES_REJECTED:
         return None
 
 
@@ -285,22 +285,22 @@ async def test_a_master_needs_no_sentinel_to_go_on(
     await pair.to_first.client_kill_filter(_type="normal", skipme=True)
     await asyncio.gather(*(client.incr("n") for _ in range(10)))
     await pair.demote_first()
-    with pytest.raises(AWAY, match="replica"):
+    with pytest.raises(UNAVAILABLE, match="replica"):
         await client.incr("n")
     oracle.master = pair.second
-    await patiently(lambda: client.incr("n"))
+    await retry_while_unavailable(lambda: client.incr("n"))
     assert await pair.to_second.get("n") == b"1"
 
 
 async def test_without_a_master_redis_is_away(oracle: Oracle) -> None:
     for url in (f"{oracle.place}/main", f"{oracle.place}/other", f"{HOST}:1/main"):
         client = connect(f"redis+sentinel://:secret@{url}")
-        with pytest.raises(AWAY, match="No sentinel tells where the master") as no:
+        with pytest.raises(UNAVAILABLE, match="No sentinel tells where the master") as no:
             await client.ping()
         assert "secret" not in str(no.value)
         await client.aclose()
         sync = connect_sync(f"redis+sentinel://:secret@{url}", reply_timeout=1)
-        with pytest.raises(AWAY, match="No sentinel tells"):
+        with pytest.raises(UNAVAILABLE, match="No sentinel tells"):
             sync.ping()
         sync.close()
 
@@ -308,7 +308,7 @@ async def test_without_a_master_redis_is_away(oracle: Oracle) -> None:
 async def test_a_sentinel_may_want_a_password(pair: Pair, oracle: Oracle) -> None:
     oracle.master, oracle.password = pair.first, "s&m"
     client = connect(f"redis+sentinel://{oracle.place}/main")
-    with pytest.raises(AWAY, match="Authentication required"):
+    with pytest.raises(UNAVAILABLE, match="Authentication required"):
         await client.ping()
     await client.aclose()
     login = "sentinel_username=sam&sentinel_password=s%26m"
@@ -328,7 +328,7 @@ async def test_at_the_limit_callers_wait_and_then_redis_is_away(pair: Pair, orac
     await until(lambda: not client.connection_pool.can_get_connection())
     pool: Any = client.connection_pool
     pool.timeout = 0.05
-    with pytest.raises(AWAY, match="No connection available"):
+    with pytest.raises(UNAVAILABLE, match="No connection available"):
         await client.ping()
     await held
     await client.aclose()
@@ -340,7 +340,7 @@ async def test_who_blocks_or_listens_on_a_lost_master_is_woken(pair: Pair, oracl
     url = f"redis+sentinel://{oracle.place}/main"
     client = connect(url, reply_timeout=None)
     rung: list[bytes] = []
-    doorbells = Doorbells(client, lambda channel, confirmed, word: rung.append(word))
+    doorbells = Subscriber(client, lambda channel, confirmed, word: rung.append(word))
     listening = asyncio.create_task(doorbells.run())
     await doorbells.listen("bell")
     popping = asyncio.create_task(pop(client, "list", 30))
@@ -364,7 +364,7 @@ async def test_a_blocking_command_ends_on_a_server_that_hangs(
     await client.ping()
     await pair.to_first.client_pause(1500)
     began = time.monotonic()
-    with pytest.raises(AWAY, match="no answer within"):
+    with pytest.raises(UNAVAILABLE, match="no answer within"):
         await pop(client, "none", 0.1)
     assert time.monotonic() - began < 1.4
     await pair.to_first.client_unpause()

@@ -28,7 +28,7 @@ from millstream.shared.scripts.threads.store_state import StagedNamespace, store
 from millstream.shared.threads import checkpoints
 
 FOREVER = 2**52  # ms
-FIELDS = {"settled": "idle", "status": "idle", "values": b'{"n":1}'}
+FIELDS = {"idle_status": "idle", "status": "idle", "values": b'{"n":1}'}
 
 
 def staged(thread: str, checkpoint: str = "c1") -> dict[Place, StagedNamespace]:

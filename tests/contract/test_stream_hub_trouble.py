@@ -1,4 +1,4 @@
-"""Doorbells, connections and replies get lost or late, and readers still see everything."""
+"""Subscriber, connections and replies get lost or late, and readers still see everything."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -53,7 +53,7 @@ async def test_who_gives_up_while_it_opens_a_reader_leaves_nothing_behind(
         raise TimeoutError
 
     claim = await running(real_redis)
-    monkeypatch.setattr(hub._doorbells, "listen", listen)
+    monkeypatch.setattr(hub._subscriber, "listen", listen)
     with pytest.raises(TimeoutError):
         await follow(hub, claim)
     assert repr(hub) == "<StreamHub 0 runs, 0 readers>"
@@ -210,11 +210,11 @@ async def test_an_empty_page_that_arrives_late_loses_no_events(
         await may_go_on.wait()
         return found
 
-    monkeypatch.setattr(stream_hub, "_pages", held_up)
+    monkeypatch.setattr(hub, "_pages", held_up)
     reading = asyncio.create_task(late.read())
     async with asyncio.timeout(5):
         await has_read.wait()
-    monkeypatch.setattr(stream_hub, "_pages", pages)
+    monkeypatch.setattr(hub, "_pages", pages)
 
     claim = await take(real_redis, spec)
     await write_numbers(real_redis, claim, range(3))
@@ -281,7 +281,7 @@ async def test_closing_ends_the_hub_though_a_cancel_was_swallowed_underneath(
                 monkeypatch.undo()
             return [[] for _ in cursors]
 
-        monkeypatch.setattr(stream_hub, "_pages", deaf)
+        monkeypatch.setattr(hub, "_pages", deaf)
         await write(real_redis, claim, 1, "values", "1")
         async with asyncio.timeout(5):
             await is_reading.wait()

@@ -61,7 +61,7 @@ async def test_a_run_moves_its_thread_through_the_sets(any_redis: Client) -> Non
     assert await found(any_redis, status=ThreadStatus.BUSY, metadata={"graph_id": "echo"}) == [
         thread
     ]
-    await end(any_redis, claim, settled="interrupted")
+    await end(any_redis, claim, idle_status="interrupted")
     await assert_index_is_right(any_redis)
     assert await found(any_redis, status=ThreadStatus.INTERRUPTED) == [thread]
     copy = await threads.copy_thread(any_redis, thread)
@@ -94,7 +94,7 @@ async def test_a_stale_worker_moves_nothing(any_redis: Client) -> None:
     await end(any_redis, new)
     before = await dump(any_redis)
     with pytest.raises(FencedError):
-        await end(any_redis, old, Cause.FAILED, settled="error")
+        await end(any_redis, old, Cause.FAILED, idle_status="error")
     assert await dump(any_redis) == before
     await assert_index_is_right(any_redis)
 
@@ -165,7 +165,7 @@ async def test_fifty_contenders_on_patch_finish_and_delete(any_redis: Client) ->
                     thread = [stays, goes, large][number % 3]
                     await threads.patch_thread(any_redis, thread, {"n": number}, None)
                 case 1:
-                    await end(any_redis, claims[number % 3], settled="error")
+                    await end(any_redis, claims[number % 3], idle_status="error")
                 case 2:
                     await threads.retire_thread(any_redis, goes)
                     await threads.delete_thread(any_redis, goes)
@@ -252,7 +252,7 @@ async def test_pages_are_slices_of_what_fits(
         await show_values(any_redis, thread, b'{"v":[%d]}' % (n % 2))
         claim = await running(any_redis, a_spec(thread))
         if n % 3:
-            await end(any_redis, claim, settled=["idle", "interrupted", "error"][n % 3])
+            await end(any_redis, claim, idle_status=["idle", "interrupted", "error"][n % 3])
     await assert_index_is_right(any_redis)
     records = [await threads.get_thread(any_redis, thread) for thread in made]
     queries: list[tuple[dict[str, Any], Any]] = [

@@ -21,10 +21,10 @@ async def test_the_first_stream_after_a_long_silence(tmp_path: Path) -> None:
                 reader = await hub.open(str(uuid.uuid4()), str(uuid.uuid4()), START, fresh=True)
                 await asyncio.wait_for(reader._tail.subscribed.wait(), 5)
                 reader.close()
-                await until(lambda: not hub._doorbells._channels)
+                await until(lambda: not hub._subscriber._channels)
                 # As after 30 s: redis-py would ask the connection how it is, and read the answer
                 # while the hub's own task reads from it.
-                connection = hub._doorbells._connection
+                connection = hub._subscriber._connection
                 assert connection is not None
                 connection.next_health_check = -1.0
         finally:

@@ -40,7 +40,7 @@ def url(system: Running) -> Iterator[str]:
             with Redis.from_url(redis_url) as redis:
                 redis.hdel(keys.graphs(), *graphs)
                 redis.delete(keys.queue(QUEUE), keys.wake(QUEUE))
-                lanes = map(keys.lane, graphs)
+                lanes = map(keys.call_queue, graphs)
                 redis.delete(*(key(lane) for lane in lanes for key in (keys.calls, keys.workers)))
 
 

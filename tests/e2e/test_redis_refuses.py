@@ -35,7 +35,7 @@ async def fill(redis: Client) -> None:
 async def names(redis: Client) -> set[str]:
     """Returns the keys, but for those that live seconds and belong to no run."""
     found = {name.decode() async for name in redis.scan_iter(count=5000)}
-    return {n for n in found if n != keys.turn("reaper") and n != keys.health("default")}
+    return {n for n in found if n != keys.leader_lock("reaper") and n != keys.health("default")}
 
 
 async def refused(url: str, path: str, body: dict[str, Any]) -> None:

@@ -58,7 +58,7 @@ async def attempts(thread: Thread, run_id: str) -> list[int]:
 
 async def left_to_others(redis: Client, thread: Thread, run_id: str) -> bool:
     """Tells whether a worker has left the run to others."""
-    return bool(await redis.hexists(keys.run(thread.id, run_id), "unserved"))  # type: ignore[misc]
+    return bool(await redis.hexists(keys.run(thread.id, run_id), "unserved_since"))  # type: ignore[misc]
 
 
 async def test_only_some_workers_serve_the_graph(works: Yard, start: Start, log: Log) -> None:
@@ -90,7 +90,7 @@ async def test_an_older_worker_leaves_the_runs_of_a_newer_api_to_newer_workers(
             _, run_id = wire.ids
             record = keys.run(thread.id, run_id)
             ours = await works_redis.hgetall(record)  # type: ignore[misc]
-            ours.pop(b"unserved", None)
+            ours.pop(b"unserved_since", None)
 
             async def looked_at() -> bool:
                 return await left_to_others(works_redis, thread, run_id)
@@ -98,7 +98,7 @@ async def test_an_older_worker_leaves_the_runs_of_a_newer_api_to_newer_workers(
             await until(looked_at, within=20)
             await wire.until_heartbeat()
             left = await works_redis.hgetall(record)  # type: ignore[misc]
-            assert int(left.pop(b"unserved")) > 0
+            assert int(left.pop(b"unserved_since")) > 0
             assert left == ours
             assert (await thread.run(run_id))["status"] == "pending"
             assert not log.notes()

@@ -13,7 +13,7 @@ from harness.processes import Fleet
 from harness.sentinels import Town, client
 from harness.waiting import until
 from millstream.cli.embedded import EmbeddedRedis
-from millstream.shared.redis import AWAY
+from millstream.shared.redis import UNAVAILABLE
 
 pytestmark = [pytest.mark.xdist_group("sentinel"), pytest.mark.timeout(180)]
 
@@ -54,7 +54,7 @@ async def connections(server: EmbeddedRedis) -> list[str]:
     async with client(server) as redis:
         try:
             found = await redis.client_list()
-        except AWAY:
+        except UNAVAILABLE:
             return ["unknown"]  # a master that is just demoted closes this connection too
     return [
         each["cmd"]

@@ -31,8 +31,10 @@ def beside(redis_url: str, name: str, **env: str) -> Iterator[Process]:
             with Redis.from_url(redis_url) as redis:
                 redis.hdel(keys.graphs(), *graphs)
                 redis.delete(keys.queue(name), keys.wake(name))
-                lanes = map(keys.lane, graphs)
-                redis.delete(*(key(lane) for lane in lanes for key in (keys.calls, keys.workers)))
+                queues = map(keys.call_queue, graphs)
+                redis.delete(
+                    *(key(queue) for queue in queues for key in (keys.calls, keys.workers))
+                )
 
 
 async def check_leaks(redis_url: str) -> None:

@@ -16,9 +16,9 @@ TAGGED = re.compile(r"ms:\{(?P<thread>[^}]+)\}:")
 ITEMS = keys.item("")
 
 # Sets of threads by their metadata, which go with their last thread.
-LEAVES = keys.leaf("")
+LEAVES = keys.term("")
 
-# The lane of tests that ask without a graph.
+# The queue of tests that ask without a graph.
 MADE_UP = {keys.calls("default"), keys.workers("default")}
 
 

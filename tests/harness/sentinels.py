@@ -12,8 +12,8 @@ from redis.asyncio import Redis
 
 from harness.waiting import until
 from millstream.cli.embedded import HOST, EmbeddedRedis, find_server
-from millstream.shared.parent_death import leashed
-from millstream.shared.redis import AWAY
+from millstream.shared.parent_death import dies_with_parent
+from millstream.shared.redis import UNAVAILABLE
 
 MASTER = "main"  # what the sentinels call it
 SETTLED = 30.0  # s for all to find each other, or to agree on another master
@@ -42,7 +42,7 @@ class Sentinel:
         command = [str(find_server().path), str(self._file), "--sentinel"]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                leashed(command, signal.SIGKILL),
+                dies_with_parent(command, signal.SIGKILL),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -62,7 +62,7 @@ class Sentinel:
             try:
                 command = f"SENTINEL {verb}"
                 return await client.execute_command(command, MASTER)  # type: ignore[no-untyped-call]
-            except AWAY:
+            except UNAVAILABLE:
                 return None
 
     async def state(self) -> dict[str, Any]:
@@ -177,7 +177,7 @@ class Town:
                         and goal is not None
                         and told["slave_repl_offset"] >= goal
                     )
-            except AWAY:
+            except UNAVAILABLE:
                 return False
 
         await until(has_all, within=SETTLED, what=f"that {server} has caught up")

@@ -33,8 +33,8 @@ signal.pause()
 '''
 dev.api_command = dev.worker_command = lambda *args: [sys.executable, "-c", CHILD]
 dev.require_extra = lambda extra: None
-wishes = dev.Wishes(Path(sys.argv[1]), "127.0.0.1", int(sys.argv[2]), None, "default", 1, False)
-sys.exit(dev.run(wishes, os.environ))
+options = dev.DevOptions(Path(sys.argv[1]), "127.0.0.1", int(sys.argv[2]), None, "default", 1, False)
+sys.exit(dev.run(options, os.environ))
 """
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from millstream.cli.project import read_project
-from millstream.cli.refusal import Refusal
+from millstream.cli.refusal import CliError
 from millstream.shared.langgraph_json import EXAMPLE
 
 
@@ -51,7 +51,7 @@ def test_a_folder_stands_for_the_file_in_it(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_shows_an_example_that_works(tmp_path: Path) -> None:
-    with pytest.raises(Refusal) as refusal:
+    with pytest.raises(CliError) as refusal:
         read_project(tmp_path / "langgraph.json")
     text = str(refusal.value)
     assert text.startswith(f"There is no langgraph.json in {tmp_path}.")
@@ -71,12 +71,12 @@ def test_a_missing_file_shows_an_example_that_works(tmp_path: Path) -> None:
 )
 def test_a_broken_file_is_named_with_its_fault(tmp_path: Path, content: str, said: str) -> None:
     path = write(tmp_path, content)
-    with pytest.raises(Refusal) as refusal:
+    with pytest.raises(CliError) as refusal:
         read_project(path)
     assert str(refusal.value).startswith(f"{path} {said}")
 
 
 def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "langgraph.json").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(Refusal, match="is not valid JSON"):
+    with pytest.raises(CliError, match="is not valid JSON"):
         read_project(tmp_path)

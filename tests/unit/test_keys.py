@@ -71,7 +71,9 @@ def test_the_permanent_keys_are_those_that_say_so() -> None:
         head = (function.__doc__ or "").partition(":")[0]
         if "permanent" in head and name not in ("threads_by", "threads_of"):
             [*named] = inspect.signature(function).parameters
-            said.add(function(*(keys.lane("g") if "lane" in word else "q" for word in named)))
+            said.add(
+                function(*(keys.call_queue("g") if "call_queue" in word else "q" for word in named))
+            )
     store = {keys.calls(keys.STORE), keys.workers(keys.STORE)}
     assert keys.permanent(["q"], ["g"]) == said | store
     always = {
@@ -83,9 +85,9 @@ def test_the_permanent_keys_are_those_that_say_so() -> None:
         keys.garbage(),
         keys.live(),
         keys.project(),
-        keys.ran(),
+        keys.runs_with_checkpoints(),
         keys.retired(),
-        keys.unfiled(),
+        keys.unindexed(),
         *keys.threads_index(),
     }
     assert keys.permanent([], []) == always | store

@@ -5,7 +5,7 @@ from redis.connection import SSLConnection, parse_url
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
 
 from millstream.shared.errors import SettingError
-from millstream.shared.redis import REFUSING, check_url, connect, connect_sync, masked
+from millstream.shared.redis import WRITES_REJECTED, check_url, connect, connect_sync, masked
 from millstream.shared.redis.errors import RefusedWriteError, named
 from millstream.shared.redis.url import Watched, parse
 
@@ -169,7 +169,7 @@ def test_a_refusal_does_not_tell_the_password() -> None:
 )  # fmt: skip
 def test_refused_writes_are_told_apart(text: str, kind: type[Exception]) -> None:
     assert type(named(ResponseError(text))) is kind
-    assert issubclass(kind, REFUSING)
+    assert issubclass(kind, WRITES_REJECTED)
 
 
 def test_other_errors_stay_what_they_are() -> None:

@@ -4,7 +4,7 @@ import ipaddress
 
 import pytest
 
-from millstream.shared.webhook_url import refused, what_is_wrong
+from millstream.shared.webhook_url import refused, webhook_url_error
 from millstream.shared.wire import WebhookPolicy
 
 DEFAULT = WebhookPolicy()
@@ -18,7 +18,7 @@ DEFAULT = WebhookPolicy()
     ],
 )  # fmt: skip
 def test_what_may_be_called(url: str) -> None:
-    assert what_is_wrong(url, DEFAULT) == ""
+    assert webhook_url_error(url, DEFAULT) == ""
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_what_may_be_called(url: str) -> None:
     ],
 )  # fmt: skip
 def test_what_may_not(url: str) -> None:
-    assert what_is_wrong(url, DEFAULT)
+    assert webhook_url_error(url, DEFAULT)
 
 
 @pytest.mark.parametrize(
@@ -70,8 +70,8 @@ def test_what_may_not(url: str) -> None:
 )
 def test_rules_of_the_project(policy: dict[str, object], fine: list[str], wrong: list[str]) -> None:
     made = WebhookPolicy(**policy)  # type: ignore[arg-type]
-    assert [what_is_wrong(url, made) for url in fine] == [""] * len(fine)
-    assert all(what_is_wrong(url, made) for url in wrong)
+    assert [webhook_url_error(url, made) for url in fine] == [""] * len(fine)
+    assert all(webhook_url_error(url, made) for url in wrong)
 
 
 def test_an_address_that_stands_for_another() -> None:

@@ -20,14 +20,14 @@ from millstream.shared.rules.multitask import CancelAction, Strategy
 from millstream.shared.scripts import Claim
 from millstream.shared.settings import Settings
 from millstream.shared.wire import Call, GraphInfo, RunKwargs
-from millstream.worker.answers import VERBS, Means
-from millstream.worker.attempt import Attempt, Tools
+from millstream.worker.answers import VERBS, AnswerContext
+from millstream.worker.attempt import Attempt, WorkerContext
 from millstream.worker.checkpoints.checkpointing import FencedCheckpoints
-from millstream.worker.graph_result import Ending
-from millstream.worker.graph_run import GraphTools
+from millstream.worker.graph_result import GraphResult
+from millstream.worker.graph_run import GraphContext
 from millstream.worker.graphs import GraphRegistry, GraphSource
 from millstream.worker.isolation.processes import Processes
-from millstream.worker.leases.availability import Presence
+from millstream.worker.leases.availability import RedisAvailability
 from millstream.worker.leases.heartbeat import Heartbeat
 from millstream.worker.publish import Publisher
 
@@ -66,7 +66,7 @@ class Leases:
 class Dying(Attempt):
     """A worker that is killed between its last checkpoint and the end of the run."""
 
-    async def _finish(self, ending: Ending) -> None:
+    async def _finish(self, ending: GraphResult) -> None:
         raise FencedError("killed")
 
 
@@ -83,11 +83,15 @@ class Life:
         self.redis = redis
         self.graph = graph
         self.thread = str(uuid.uuid4())
-        self.graphs = GraphTools(redis, registry, checkpointing, publisher, settings.job_timeout)
-        self.means = Means(redis, registry, checkpointing.saver, settings, GraphDirectory(redis))
+        self.graphs = GraphContext(redis, registry, checkpointing, publisher, settings.job_timeout)
+        self.means = AnswerContext(
+            redis, registry, checkpointing.saver, settings, GraphDirectory(redis)
+        )
         leases = cast("Heartbeat", Leases())
         processes = cast("Processes", None)  # none of these runs has one of its own
-        self.tools = Tools(redis, self.graphs, processes, leases, Presence(lease=30), settings)
+        self.context = WorkerContext(
+            redis, self.graphs, processes, leases, RedisAvailability(lease=30), settings
+        )
         self.failed = False  # what the newest run did to the status
         self.log: list[str] = []
 
@@ -129,7 +133,7 @@ class Life:
         self, run: str, kind: type[Attempt] = Attempt, *, waits: bool = False
     ) -> None:
         """Has a worker claim the run and execute it; its nodes wait only if something will stop them."""
-        attempt = kind(await self.claim(run), self.tools, since=time.monotonic())
+        attempt = kind(await self.claim(run), self.context, since=time.monotonic())
         if waits:
             await attempt.execute()
             return
@@ -143,7 +147,7 @@ class Life:
         """Has a worker execute the run, and stops it once its node waits; returns the worker's claim."""
         before = len(shapes.WAITING)
         claim = await self.claim(run)
-        attempt = Attempt(claim, self.tools, since=time.monotonic())
+        attempt = Attempt(claim, self.context, since=time.monotonic())
         executing = asyncio.create_task(attempt.execute())
         await until(lambda: len(shapes.WAITING) > before or executing.done())
         if reason in set(CancelAction):

@@ -21,7 +21,7 @@ from millstream.shared.redis import Client
 from millstream.shared.scripts.checkpoints.namespace import Place
 from millstream.shared.settings import Settings
 from millstream.shared.wire import Call
-from millstream.worker.answers import VERBS, Means, state
+from millstream.worker.answers import VERBS, AnswerContext, state
 from millstream.worker.checkpoints.saver import FencedSaver
 from millstream.worker.checkpoints.staged import StagedSaver
 from millstream.worker.graphs import GraphRegistry, GraphSource, Use
@@ -50,15 +50,17 @@ graph = (
 
 
 @pytest.fixture
-async def means(real_redis: Client) -> Means:
+async def context(real_redis: Client) -> AnswerContext:
     registry = GraphRegistry([GraphSource("g", graph, None)])
     directory = GraphDirectory(real_redis)
-    return Means(
+    return AnswerContext(
         real_redis, registry, FencedSaver(real_redis), Settings(max_event=10_000), directory
     )
 
 
-async def ask(means: Means, verb: str, *, deadline: float = NEVER, **arguments: Any) -> Any:
+async def ask(
+    context: AnswerContext, verb: str, *, deadline: float = NEVER, **arguments: Any
+) -> Any:
     defaults: dict[str, dict[str, Any]] = {
         "state": {"checkpoint": {"checkpoint_ns": ""}, "subgraphs": False, "select": []},
         "history": {
@@ -70,32 +72,32 @@ async def ask(means: Means, verb: str, *, deadline: float = NEVER, **arguments: 
     }  # fmt: skip
     given = {"thread_id": THREAD, "assistant_id": "a1", **defaults.get(verb, {}), **arguments}
     call = Call(call_id="c", verb=verb, graph_id="g", arguments=given, deadline=deadline)
-    return json.loads(await VERBS[verb](means, call))
+    return json.loads(await VERBS[verb](context, call))
 
 
-async def seeded(means: Means, *items: Any) -> None:
+async def seeded(context: AnswerContext, *items: Any) -> None:
     steps = [[{"values": {"items": [item]}, "as_node": "a"}] for item in items]
-    assert await ask(means, "seed", supersteps=steps) == {"created": True}
+    assert await ask(context, "seed", supersteps=steps) == {"created": True}
 
 
-async def test_a_seeded_thread_and_its_updates(means: Means) -> None:
-    await seeded(means, 1, 2)
-    assert await ask(means, "seed", supersteps=[[{"values": {}, "as_node": "a"}]]) == {
+async def test_a_seeded_thread_and_its_updates(context: AnswerContext) -> None:
+    await seeded(context, 1, 2)
+    assert await ask(context, "seed", supersteps=[[{"values": {}, "as_node": "a"}]]) == {
         "created": False
     }
-    await ask(means, "update", values={"items": [3]})
-    states = await ask(means, "history")
+    await ask(context, "update", values={"items": [3]})
+    states = await ask(context, "history")
     assert [s["values"]["items"] for s in states] == [[1, 2, 3], [1, 2], [1]]
-    record = await threads.get_thread(means.redis, THREAD)
+    record = await threads.get_thread(context.redis, THREAD)
     assert json.loads(record.values or b"") == {"items": [1, 2, 3]}
 
 
-async def test_a_staged_update_is_seen_by_nobody_else(means: Means) -> None:
-    await seeded(means, 1)
-    before = await ask(means, "history")
-    assert isinstance(means.saver, FencedSaver)
-    saver = StagedSaver.over(means.saver)
-    async with means.registry.open("g", Use("threads.update", {}), saver) as opened:
+async def test_a_staged_update_is_seen_by_nobody_else(context: AnswerContext) -> None:
+    await seeded(context, 1)
+    before = await ask(context, "history")
+    assert isinstance(context.saver, FencedSaver)
+    saver = StagedSaver.over(context.saver)
+    async with context.registry.open("g", Use("threads.update", {}), saver) as opened:
         config: Any = {"configurable": {"thread_id": THREAD, "checkpoint_ns": ""}}
         for number in (2, 3):
             await opened.aupdate_state(config, {"items": [number]}, as_node="a")
@@ -103,82 +105,82 @@ async def test_a_staged_update_is_seen_by_nobody_else(means: Means) -> None:
         there = (await opened.aget_state(config)).parent_config
         assert there is not None
         assert (await opened.aget_state(there)).values == {"items": [1, 2]}
-    assert await ask(means, "history") == before
+    assert await ask(context, "history") == before
     [namespace] = saver.staged.values()
     assert len(namespace.checkpoints) == 2
 
 
-async def test_bounds(means: Means, monkeypatch: pytest.MonkeyPatch) -> None:
-    await seeded(means, *("x" * 1000 for _ in range(30)))
+async def test_bounds(context: AnswerContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    await seeded(context, *("x" * 1000 for _ in range(30)))
     monkeypatch.setattr(state, "MOST_BYTES", 40_000)
-    assert len(await ask(means, "history", limit=1)) == 1
-    assert len(await ask(means, "history", select=["checkpoint_id"])) == 30
+    assert len(await ask(context, "history", limit=1)) == 1
+    assert len(await ask(context, "history", select=["checkpoint_id"])) == 30
     # As many as fit; those before the last of them are asked for next.
     seen, before = [], None
-    while page := await ask(means, "history", limit=100, before=before):
+    while page := await ask(context, "history", limit=100, before=before):
         assert 1 <= len(page) < 30
         assert len(page) == 1 or len(json.dumps(page, separators=(",", ":"))) <= 40_000
         before = page[-1]["checkpoint_id"]
         seen += [len(each["values"]["items"]) for each in page]
     assert seen == list(range(30, 0, -1))
-    small = replace(means, settings=replace(means.settings, max_history=1))
+    small = replace(context, settings=replace(context.settings, max_history=1))
     assert [len(s["values"]["items"]) for s in await ask(small, "history", limit=9)] == [30]
     monkeypatch.setattr(state, "MOST_BYTES", 20_000)
     with pytest.raises(TooLargeError, match=r"^select: "):
-        await ask(means, "history", limit=1)
+        await ask(context, "history", limit=1)
     monkeypatch.setattr(state, "MOST_BYTES", 20_000)
     with pytest.raises(TooLargeError, match=r"^select: "):
-        await ask(means, "state")
+        await ask(context, "state")
     # Larger than records may be: the thread does not show it, the checkpoint has it.
-    record = await threads.get_thread(means.redis, THREAD)
+    record = await threads.get_thread(context.redis, THREAD)
     assert record.values is None
 
 
-async def test_a_late_update_changes_nothing(means: Means) -> None:
-    await seeded(means, 1)
-    before = await ask(means, "history")
+async def test_a_late_update_changes_nothing(context: AnswerContext) -> None:
+    await seeded(context, 1)
+    before = await ask(context, "history")
     with pytest.raises(UnavailableError, match="nothing was written"):
-        await ask(means, "update", values={"items": [2]}, deadline=1.0)
+        await ask(context, "update", values={"items": [2]}, deadline=1.0)
     with pytest.raises(UnavailableError):
-        await ask(means, "seed", thread_id="t2", supersteps=[[{"values": {}, "as_node": "a"}]],
+        await ask(context, "seed", thread_id="t2", supersteps=[[{"values": {}, "as_node": "a"}]],
                   deadline=1.0)  # fmt: skip
-    assert await ask(means, "history") == before
-    assert not await means.redis.exists(keys.thread("t2"))
+    assert await ask(context, "history") == before
+    assert not await context.redis.exists(keys.thread("t2"))
 
 
 async def test_a_run_that_came_between_goes_first(
-    means: Means, monkeypatch: pytest.MonkeyPatch
+    context: AnswerContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await seeded(means, 1)
+    await seeded(context, 1)
     stored = scripts.store_state
     tried: list[str] = []
 
     async def late(*given: Any, **more: Any) -> str:
         if not tried:  # as if a run had been claimed, and had ended
-            await means.redis.hincrby(keys.thread(THREAD), "epoch", 1)  # type: ignore[misc]
+            await context.redis.hincrby(keys.thread(THREAD), "epoch", 1)  # type: ignore[misc]
         tried.append(await stored(*given, **more))
         return str(tried[-1])
 
     monkeypatch.setattr(scripts, "store_state", late)
-    await ask(means, "update", values={"items": [2]})
+    await ask(context, "update", values={"items": [2]})
     assert tried == ["changed", "stored"]
-    assert (await ask(means, "state"))["values"] == {"items": [1, 2]}
+    assert (await ask(context, "state"))["values"] == {"items": [1, 2]}
 
 
-async def test_what_the_graph_raises_is_told_and_changes_nothing(means: Means) -> None:
-    await seeded(means, 1)
-    before = await ask(means, "history")
+async def test_what_the_graph_raises_is_told_and_changes_nothing(context: AnswerContext) -> None:
+    await seeded(context, 1)
+    before = await ask(context, "history")
     with pytest.raises(InvalidError, match=r"^values: .*KeyError.*no way from here"):
-        await ask(means, "update", values={"items": ["raise"]})
+        await ask(context, "update", values={"items": ["raise"]})
     with pytest.raises(NotFoundError, match="missing"):
-        await ask(means, "update", values={},
+        await ask(context, "update", values={},
                   checkpoint={"checkpoint_ns": "", "checkpoint_id": "missing"})  # fmt: skip
     with pytest.raises(NotFoundError, match="nobody"):
-        await ask(means, "update", values={}, thread_id="nobody")
-    await means.redis.hset(keys.thread(THREAD), "active", "x")  # type: ignore[misc]
+        await ask(context, "update", values={}, thread_id="nobody")
+    await context.redis.hset(keys.thread(THREAD), "active", "x")  # type: ignore[misc]
     with pytest.raises(ConflictError, match="busy"):
-        await ask(means, "update", values={})
-    assert await ask(means, "history") == before
-    found = await scripts.get_checkpoint(means.redis, Place(THREAD, ""), "")
+        await ask(context, "update", values={})
+    assert await ask(context, "history") == before
+    found = await scripts.get_checkpoint(context.redis, Place(THREAD, ""), "")
     assert found is not None
     assert found.writes == b""

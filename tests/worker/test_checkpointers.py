@@ -204,7 +204,7 @@ async def test_the_librarys_saver_is_set_up_by_many_workers_at_once(
         assert await value_in(savers[7], thread_id) == 1
         await savers[3].adelete_thread(thread_id)
         assert await value_in(savers[7], thread_id) is None
-        assert not await client.exists(keys.turn("set-up"))
+        assert not await client.exists(keys.leader_lock("set-up"))
     finally:
         await client.aclose()
 

@@ -12,8 +12,8 @@ from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared import keys, runs
 from millstream.shared.rules.lifecycle import RunStatus
 from millstream.worker.attempt import Attempt
-from millstream.worker.final_record import How
-from millstream.worker.graph_result import Ending
+from millstream.worker.final_record import ExitKind
+from millstream.worker.graph_result import GraphResult
 from millstream.worker.graph_run import NO_PROCESS, Unsent
 from millstream.worker.graphs import GraphSource
 from worker.lives import TTL, Life, living
@@ -70,14 +70,14 @@ def factory(config: dict[str, Any]) -> Any:
 class Elsewhere:
     """What is executed in another process, and has ended there like this."""
 
-    def __init__(self, ending: Ending, reason: str | None) -> None:
+    def __init__(self, ending: GraphResult, reason: str | None) -> None:
         self.ending, self.reason = ending, reason
         self.time_limit = 5.0
 
     def stop(self, reason: str) -> None:
         """Is too late."""
 
-    async def run(self) -> Ending:
+    async def run(self) -> GraphResult:
         """Returns the end."""
         return self.ending
 
@@ -141,9 +141,9 @@ async def test_the_factory_of_an_isolated_graph_is_not_called_in_the_worker(
 ) -> None:
     life.graph = graph_id
     run = await life.admit(input={})
-    execution = Elsewhere(Ending(how=How.TIMED_OUT), None)
+    execution = Elsewhere(GraphResult(how=ExitKind.TIMED_OUT), None)
     claim = await life.claim(run)
-    await Attempt(claim, life.tools, since=time.monotonic(), execution=execution).execute()
+    await Attempt(claim, life.context, since=time.monotonic(), execution=execution).execute()
     assert await status(life, run) == RunStatus.TIMEOUT
     assert len(MADE) == made
 
@@ -152,9 +152,9 @@ async def test_the_factory_of_an_isolated_graph_is_not_called_in_the_worker(
 async def test_a_drain_does_not_lose_the_end_of_a_run(life: Life, reason: str) -> None:
     life.graph = "plain"
     run = await life.admit(input={})
-    execution = Elsewhere(Ending(how=How.TIMED_OUT), reason)
+    execution = Elsewhere(GraphResult(how=ExitKind.TIMED_OUT), reason)
     claim = await life.claim(run)
-    await Attempt(claim, life.tools, since=time.monotonic(), execution=execution).execute()
+    await Attempt(claim, life.context, since=time.monotonic(), execution=execution).execute()
     assert await status(life, run) == RunStatus.TIMEOUT
 
 

@@ -11,7 +11,7 @@ from millstream.shared.assistants import GraphDirectory
 from millstream.shared.errors import ConflictError, InvalidError, NotFoundError, RefusedError
 from millstream.shared.redis import Client
 from millstream.shared.settings import Settings
-from millstream.worker.answers import Means
+from millstream.worker.answers import AnswerContext
 from millstream.worker.checkpoints.external import ShieldedSaver
 from millstream.worker.graphs import GraphRegistry, GraphSource
 from worker.test_answers import THREAD, ask, graph
@@ -28,37 +28,37 @@ class Keeper(InMemorySaver):
 
 
 @pytest.fixture
-async def means(real_redis: Client) -> Means:
+async def context(real_redis: Client) -> AnswerContext:
     registry = GraphRegistry([GraphSource("g", graph, None)])
     directory = GraphDirectory(real_redis)
-    return Means(real_redis, registry, ShieldedSaver(Keeper()), Settings(), directory)
+    return AnswerContext(real_redis, registry, ShieldedSaver(Keeper()), Settings(), directory)
 
 
 def config(thread: str = THREAD) -> RunnableConfig:
     return {"configurable": {"thread_id": thread, "checkpoint_ns": ""}}
 
 
-async def items(means: Means) -> Any:
-    found = await means.saver.aget_tuple(config())
+async def items(context: AnswerContext) -> Any:
+    found = await context.saver.aget_tuple(config())
     return None if found is None else found.checkpoint["channel_values"].get("items")
 
 
-async def a_thread(means: Means) -> None:
+async def a_thread(context: AnswerContext) -> None:
     steps = [[{"values": {"items": ["first"]}, "as_node": "a"}]]
-    assert await ask(means, "seed", supersteps=steps) == {"created": True}
+    assert await ask(context, "seed", supersteps=steps) == {"created": True}
 
 
-async def test_first_states_that_fail_leave_nothing(means: Means) -> None:
+async def test_first_states_that_fail_leave_nothing(context: AnswerContext) -> None:
     with pytest.raises(InvalidError):
-        await ask(means, "seed", supersteps=BROKEN)
-    assert await items(means) is None
-    assert not await threads.exists(means.redis, THREAD)
+        await ask(context, "seed", supersteps=BROKEN)
+    assert await items(context) is None
+    assert not await threads.exists(context.redis, THREAD)
 
 
 async def test_first_states_that_fail_take_nothing_from_who_was_quicker(
-    means: Means, monkeypatch: pytest.MonkeyPatch
+    context: AnswerContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await a_thread(means)
+    await a_thread(context)
     looks = iter([False, True])  # the id was taken right after the first look
 
     async def exists(redis: Client, thread_id: str) -> bool:
@@ -66,57 +66,57 @@ async def test_first_states_that_fail_take_nothing_from_who_was_quicker(
 
     monkeypatch.setattr(threads, "exists", exists)
     with pytest.raises(InvalidError):
-        await ask(means, "seed", supersteps=BROKEN)
-    assert (await items(means))[:1] == ["first"]
+        await ask(context, "seed", supersteps=BROKEN)
+    assert (await items(context))[:1] == ["first"]
 
 
-async def test_an_update_that_took_too_long_is_told_to_be_there(means: Means) -> None:
-    await a_thread(means)
+async def test_an_update_that_took_too_long_is_told_to_be_there(context: AnswerContext) -> None:
+    await a_thread(context)
     with pytest.raises(ConflictError, match=r"is stored, but the update took too long"):
-        await ask(means, "update", values={"items": ["late"]}, deadline=0)
-    assert await items(means) == ["first", "late"]
+        await ask(context, "update", values={"items": ["late"]}, deadline=0)
+    assert await items(context) == ["first", "late"]
 
 
 @pytest.mark.parametrize("meanwhile", ["run", "update"])
 async def test_an_update_in_whose_midst_the_thread_was_used(
-    means: Means, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+    context: AnswerContext, monkeypatch: pytest.MonkeyPatch, meanwhile: str
 ) -> None:
-    await a_thread(means)
-    before = await threads.idle_epoch(means.redis, THREAD)
+    await a_thread(context)
+    before = await threads.idle_epoch(context.redis, THREAD)
     if meanwhile == "run":
-        await means.redis.hset(keys.thread(THREAD), "active", "somebody")  # type: ignore[misc]
+        await context.redis.hset(keys.thread(THREAD), "active", "somebody")  # type: ignore[misc]
     else:
-        await ask(means, "update", values={"items": ["other"]})
+        await ask(context, "update", values={"items": ["other"]})
 
     async def idle_epoch(redis: Client, thread_id: str) -> int:
         return before
 
     monkeypatch.setattr(threads, "idle_epoch", idle_epoch)
     with pytest.raises(ConflictError, match="was in use meanwhile"):
-        await ask(means, "update", values={"items": ["mine"]})
-    assert (await items(means))[-1] == "mine"
+        await ask(context, "update", values={"items": ["mine"]})
+    assert (await items(context))[-1] == "mine"
 
 
 async def test_an_update_of_a_thread_that_goes_leaves_nothing(
-    means: Means, monkeypatch: pytest.MonkeyPatch
+    context: AnswerContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def idle_epoch(redis: Client, thread_id: str) -> int:
         return 1
 
     monkeypatch.setattr(threads, "idle_epoch", idle_epoch)
     with pytest.raises(NotFoundError):
-        await ask(means, "update", values={"items": ["orphan"]})
-    assert await items(means) is None
+        await ask(context, "update", values={"items": ["orphan"]})
+    assert await items(context) is None
 
 
-async def test_half_a_copy_is_deleted(means: Means) -> None:
-    await a_thread(means)
+async def test_half_a_copy_is_deleted(context: AnswerContext) -> None:
+    await a_thread(context)
     with pytest.raises(ConnectionError):
-        await ask(means, "copy")
-    assert isinstance(means.saver, ShieldedSaver)
-    assert list(means.saver.inner.storage) == [THREAD]  # type: ignore[attr-defined]
+        await ask(context, "copy")
+    assert isinstance(context.saver, ShieldedSaver)
+    assert list(context.saver.inner.storage) == [THREAD]  # type: ignore[attr-defined]
     with pytest.raises(RefusedError, match="Keeper, can't prune"):
-        await ask(means, "prune")
-    await scripts.retire_thread(means.redis, THREAD)
+        await ask(context, "prune")
+    await scripts.retire_thread(context.redis, THREAD)
     with pytest.raises(NotFoundError):
-        await ask(means, "copy")
+        await ask(context, "copy")

@@ -19,7 +19,7 @@ from millstream.shared.queue import redis_time
 from millstream.shared.redis import connect
 from millstream.shared.scripts import Claim
 from millstream.worker.leases import heartbeat
-from millstream.worker.leases.availability import Presence
+from millstream.worker.leases.availability import RedisAvailability
 from millstream.worker.leases.heartbeat import Heartbeat
 
 pytestmark = pytest.mark.usefixtures("no_blocking_calls")
@@ -30,10 +30,14 @@ class Held:
     """A run that a heartbeat holds, on a Redis of the test's own."""
 
     def __init__(
-        self, server: EmbeddedRedis, heartbeat: Heartbeat, presence: Presence, claim: Claim
+        self,
+        server: EmbeddedRedis,
+        heartbeat: Heartbeat,
+        availability: RedisAvailability,
+        claim: Claim,
     ) -> None:
         self.server = server
-        self.presence = presence
+        self.availability = availability
         self.heartbeat = heartbeat
         self.claim = claim
         self.heard: list[str] = []
@@ -49,9 +53,9 @@ class Held:
 async def held(tmp_path: Path) -> AsyncIterator[Held]:
     with EmbeddedRedis(tmp_path, appendfsync="no") as server:
         client = connect(server.url)
-        presence = Presence(lease=LEASE)
-        beating = Heartbeat(server.url, "w1", presence, lease=LEASE)
-        held = Held(server, beating, presence, await running(client))
+        availability = RedisAvailability(lease=LEASE)
+        beating = Heartbeat(server.url, "w1", availability, lease=LEASE)
+        held = Held(server, beating, availability, await running(client))
         await client.aclose()
         held.heartbeat.start()
         held.heartbeat.hold(held.claim, held.heard.append, since=time.monotonic(), at_most=60)
@@ -123,14 +127,14 @@ async def test_it_comes_back_after_every_outage_whenever_garbage_is_collected(
 async def test_who_asks_in_an_outage_that_outlasts_the_lease_hears_that_it_lapsed(
     held: Held,
 ) -> None:
-    assert held.presence.spare() == 0
+    assert held.availability.lease_grace() == 0
     held.server.kill()
     await until(lambda: "lapsed" in held.heard, within=LEASE + 5)
-    assert held.presence.spare() == LEASE
+    assert held.availability.lease_grace() == LEASE
     held.server.start()
     await renews(held)  # nobody has claimed it, and so it is still ours to hand back
-    await until(lambda: held.presence.spare() < LEASE)
-    await until(lambda: held.presence.spare() == 0)
+    await until(lambda: held.availability.lease_grace() < LEASE)
+    await until(lambda: held.availability.lease_grace() == 0)
 
 
 async def test_a_lease_that_another_has_is_lost(held: Held) -> None:

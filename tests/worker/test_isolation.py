@@ -11,8 +11,8 @@ import pytest
 from harness.waiting import until
 from millstream.shared.scripts import Claim
 from millstream.shared.wire import PROTOCOL, RunSpec
-from millstream.worker.final_record import How
-from millstream.worker.graph_result import Ending
+from millstream.worker.final_record import ExitKind
+from millstream.worker.graph_result import GraphResult
 from millstream.worker.graph_run import NO_PROCESS, CrashError
 from millstream.worker.isolation import messages, processes
 from millstream.worker.isolation.level import Level, level_of, needs_unused_process
@@ -33,7 +33,7 @@ def frame(message: Message) -> bytes:
 READY = frame(Ready())
 ENDED = frame(
     Ended(
-        ending=Ending(how=How.COMPLETED, asked=("a", b"b")), reason=None, words=["c", b"d"],
+        ending=GraphResult(how=ExitKind.COMPLETED, asked=("a", b"b")), reason=None, words=["c", b"d"],
         batches=2, index=7, refused=False, is_idle=True,
     )
 )  # fmt: skip
@@ -117,10 +117,10 @@ async def test_what_a_run_left_in_a_process_does_not_end_one_that_needs_an_unuse
     await pool.warm()  # has executed nothing
     warm = pool._idle[0]
     first = ProcessRun(a_claim(), pool, job_timeout=5, unused=True)
-    assert (await first.run()).how is How.COMPLETED
+    assert (await first.run()).how is ExitKind.COMPLETED
     assert pool._idle == [warm]
     other = ProcessRun(a_claim(), pool, job_timeout=5, unused=True)
-    assert (await other.run()).how is How.COMPLETED
+    assert (await other.run()).how is ExitKind.COMPLETED
     assert not warm.is_alive
     with pytest.raises(CrashError):
         await ProcessRun(a_claim(), pool, job_timeout=5).run()
@@ -131,7 +131,7 @@ async def test_a_process_is_used_again(caplog: pytest.LogCaptureFixture) -> None
     pool = Processes(ENDS, most=1)
     for _ in range(2):
         run = ProcessRun(a_claim(), pool, job_timeout=5)
-        assert await run.run() == Ending(how=How.COMPLETED, asked=("a", b"b"))
+        assert await run.run() == GraphResult(how=ExitKind.COMPLETED, asked=("a", b"b"))
         unsent = await run.close()
         assert (unsent.words, unsent.batches, unsent.index) == (["c", b"d"], 2, 7)
         assert (await run.close()).words == []
@@ -211,7 +211,7 @@ async def test_a_process_that_can_not_start_costs_the_run_nothing(
     with pytest.raises(StartError, match="exit status 4"):
         await pool.take()
     run = ProcessRun(a_claim(), pool, job_timeout=5)
-    assert (await run.run()).how is How.CANCELLED
+    assert (await run.run()).how is ExitKind.CANCELLED
     assert run.reason == NO_PROCESS
     assert "exit status 4" in caplog.text
     await pool.warm()  # says so, and raises nothing
@@ -227,7 +227,7 @@ async def test_a_system_without_room_for_a_process_costs_the_run_nothing(
     monkeypatch.setattr(asyncio, "create_subprocess_exec", refused)
     pool = Processes(ENDS, most=1)
     run = ProcessRun(a_claim(), pool, job_timeout=5)
-    assert (await run.run()).how is How.CANCELLED
+    assert (await run.run()).how is ExitKind.CANCELLED
     assert run.reason == NO_PROCESS
     assert "temporarily unavailable" in caplog.text
     await pool.warm()
@@ -242,7 +242,7 @@ async def test_a_run_that_is_stopped_while_it_waits_for_a_process_is_not_execute
     await asyncio.sleep(0)
     run.stop("interrupt")
     run.stop("drain")
-    assert (await running).how is How.CANCELLED
+    assert (await running).how is ExitKind.CANCELLED
     assert run.reason == "interrupt"
     pool.give_back(held, is_idle=True)
     assert await asyncio.wait_for(pool.take(), 5) is held
@@ -269,7 +269,7 @@ async def test_a_process_that_does_not_answer_is_ended(
     await until(lambda: bool(taken))
     if stopped:
         run.stop("rollback")
-    assert (await running).how is (How.CANCELLED if stopped else How.TIMED_OUT)
+    assert (await running).how is (ExitKind.CANCELLED if stopped else ExitKind.TIMED_OUT)
     await until(lambda: not taken[0].is_alive)
     await pool.aclose()
 

@@ -3,35 +3,35 @@
 import pytest
 
 from millstream.shared.rules.lifecycle import Cause, RunStatus, ThreadStatus, follow
-from millstream.worker.final_record import How, exhausted, outcome
+from millstream.worker.final_record import ExitKind, exhausted, final_record
 
 ERROR = {"error": "ValueError", "message": "boom"}
 TABLE = {
-    How.COMPLETED: (RunStatus.SUCCESS, ThreadStatus.IDLE, None, False),
-    How.PAUSED: (RunStatus.SUCCESS, ThreadStatus.INTERRUPTED, None, False),
-    How.RAISED: (RunStatus.ERROR, ThreadStatus.ERROR, "ValueError", True),
-    How.CANCELLED: (RunStatus.INTERRUPTED, ThreadStatus.INTERRUPTED, "UserInterrupt", False),
-    How.TIMED_OUT: (RunStatus.TIMEOUT, ThreadStatus.ERROR, "TimeoutError", True),
-    How.EXHAUSTED: (RunStatus.ERROR, ThreadStatus.ERROR, "ValueError", True),
+    ExitKind.COMPLETED: (RunStatus.SUCCESS, ThreadStatus.IDLE, None, False),
+    ExitKind.PAUSED: (RunStatus.SUCCESS, ThreadStatus.INTERRUPTED, None, False),
+    ExitKind.RAISED: (RunStatus.ERROR, ThreadStatus.ERROR, "ValueError", True),
+    ExitKind.CANCELLED: (RunStatus.INTERRUPTED, ThreadStatus.INTERRUPTED, "UserInterrupt", False),
+    ExitKind.TIMED_OUT: (RunStatus.TIMEOUT, ThreadStatus.ERROR, "TimeoutError", True),
+    ExitKind.EXHAUSTED: (RunStatus.ERROR, ThreadStatus.ERROR, "ValueError", True),
 }
 
 
 def test_every_way_to_end_is_in_the_table() -> None:
-    assert set(TABLE) == set(How)
+    assert set(TABLE) == set(ExitKind)
 
 
-@pytest.mark.parametrize("how", How)
-def test_what_is_written(how: How) -> None:
+@pytest.mark.parametrize("how", ExitKind)
+def test_what_is_written(how: ExitKind) -> None:
     status, thread, error, shown = TABLE[how]
-    result = outcome(how, ERROR, timeout=1.5)
+    result = final_record(how, ERROR, timeout=1.5)
     assert follow(RunStatus.RUNNING, result.cause) is status
-    assert result.settled is thread
+    assert result.idle_status is thread
     assert (result.error or {}).get("error") == error
     assert result.shown is shown
 
 
 def test_the_messages_say_what_happened() -> None:
-    late = outcome(How.TIMED_OUT, None, timeout=3600.0).error
+    late = final_record(ExitKind.TIMED_OUT, None, timeout=3600.0).error
     assert late is not None
     assert late["error"] == "TimeoutError"
     assert late["message"].startswith("The run took longer than 3600 s, the most that this server")
@@ -40,13 +40,13 @@ def test_the_messages_say_what_happened() -> None:
     assert "3 attempts" in crashed["message"]
     assert "SIGSEGV" in crashed["message"]
     assert "worker died" in exhausted(3, "")["message"]
-    assert outcome(How.RAISED, ERROR, timeout=1).error == ERROR
+    assert final_record(ExitKind.RAISED, ERROR, timeout=1).error == ERROR
 
 
 def test_an_error_is_never_left_over_from_before() -> None:
-    for how in (How.COMPLETED, How.PAUSED):
-        assert outcome(how, ERROR, timeout=1).error is None
-    assert outcome(How.CANCELLED, ERROR, timeout=1).cause is Cause.CANCELLED
+    for how in (ExitKind.COMPLETED, ExitKind.PAUSED):
+        assert final_record(how, ERROR, timeout=1).error is None
+    assert final_record(ExitKind.CANCELLED, ERROR, timeout=1).cause is Cause.CANCELLED
 
 
 @pytest.mark.parametrize(
@@ -60,4 +60,4 @@ def test_an_error_is_never_left_over_from_before() -> None:
 def test_a_cancelled_run_leaves_its_thread_interrupted_if_nodes_are_left(
     waits: bool | None, thread: ThreadStatus
 ) -> None:
-    assert outcome(How.CANCELLED, None, timeout=1, waits=waits).settled is thread
+    assert final_record(ExitKind.CANCELLED, None, timeout=1, waits=waits).idle_status is thread

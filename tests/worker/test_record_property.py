@@ -68,11 +68,11 @@ async def take(life: Life, step: Step) -> None:  # noqa: C901 - one case a kind 
             await runs.cancel(life.redis, life.thread, run, action="interrupt", stream_ttl=60)
             hides(await life.output(run))  # which is the state that the thread had
         case ("time is up", _):
-            life.tools = replace(life.tools, graphs=replace(life.graphs, job_timeout=0.15))
+            life.context = replace(life.context, graphs=replace(life.graphs, job_timeout=0.15))
             run = await life.admit(input=given_to(life.graph, "wait"))
             await life.executed(run, waits=True)
             await noted(life, run)
-            life.tools = replace(life.tools, graphs=life.graphs)
+            life.context = replace(life.context, graphs=life.graphs)
         case ("killed at the end of", do):
             more: dict[str, Any] = {"interrupt_before": "*"} if do == "stops" else {}
             asked = given_to(life.graph, "answer" if do == "stops" else do)

@@ -20,7 +20,7 @@ from harness.modules import need_modules
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared import keys, store_items
 from millstream.shared.errors import UnavailableError
-from millstream.shared.redis import AWAY, Client, connect
+from millstream.shared.redis import UNAVAILABLE, Client, connect
 from millstream.worker.store.lazy import ProjectStore, StoreUnavailableError
 from millstream.worker.store.settings import IndexSettings, StoreSettings, TTLSettings
 
@@ -100,7 +100,7 @@ async def test_what_a_graph_puts_waits_while_redis_is_away(tmp_path: Path) -> No
         store.connect(redis)
         await store.aput(("a",), "before", {})
         await asyncio.to_thread(server.kill)
-        with pytest.raises(AWAY):  # who asks over HTTP is told
+        with pytest.raises(UNAVAILABLE):  # who asks over HTTP is told
             await store.at_once([PutOp(("a",), "k", {"x": 1})])
         waiting = asyncio.create_task(store.aput(("a",), "k", {"x": 1}))
         await asyncio.to_thread(server.start)

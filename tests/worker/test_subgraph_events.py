@@ -153,7 +153,7 @@ async def test_a_subgraph_that_waits_and_goes_on(subgraphs: bool) -> None:
     assert lifecycle(again) == [("lifecycle|child", "started"), ("lifecycle|child", "completed")]
 
 
-# ── Tools ───────────────────────────────────────────────────────────────────────────────────
+# ── WorkerContext ───────────────────────────────────────────────────────────────────────────────────
 
 
 @tool

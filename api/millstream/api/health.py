@@ -11,7 +11,7 @@ from millstream.shared import keys
 from millstream.shared.errors import UnavailableError
 from millstream.shared.permissions import Access
 from millstream.shared.queue import live_workers
-from millstream.shared.redis import AWAY, REFUSING
+from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED
 
 VERSION: Final = version("millstream")
 
@@ -47,15 +47,15 @@ async def _redis(request: Request) -> str:
         await access.check()
         if not access.lacking:
             await request.app.state.redis.ping()
-    except AWAY:
+    except UNAVAILABLE:
         return "Redis is not reachable. Try again shortly."
-    except REFUSING as error:
+    except WRITES_REJECTED as error:
         return f"Redis refuses to answer: {error}"
     return access.lacking or access.refusal or HEALTHY
 
 
 async def _workers(request: Request) -> str:
-    workers, _ = await live_workers(request.app.state.redis, keys.STORE)  # all listen in that lane
+    workers, _ = await live_workers(request.app.state.redis, keys.STORE)  # all listen in that queue
     if workers:
         return HEALTHY
     return "No worker is running that can take runs: they are admitted, and wait for one."

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import IO, Any, Final
 
 from millstream.cli.console import Console
-from millstream.shared.parent_death import leashed
+from millstream.shared.parent_death import dies_with_parent
 
 READY: Final = b"millstream-ready "
 _LAST_WORDS_SECONDS: Final = 0.5
@@ -71,7 +71,7 @@ class Child:
         """Starts the process, out of reach of the terminal's Ctrl-C; its last Exited was told."""
         process = subprocess.Popen(
             # SIGKILL: whoever kills the starter wants nothing left, least of all a slow goodbye.
-            leashed(self._argv, signal.SIGKILL),
+            dies_with_parent(self._argv, signal.SIGKILL),
             env=dict(self._environ),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -17,18 +17,18 @@ from millstream.cli.console import Console
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.cli.processes import api_command, environment, require_extra, worker_command
 from millstream.cli.project import Project, read_project
-from millstream.cli.refusal import Failure, Refusal
+from millstream.cli.refusal import CliError, Failure
 from millstream.cli.supervisor import Events, Plan, Stop, Supervisor, worker_names
 from millstream.cli.watch import can_watch
 from millstream.shared import permissions
 from millstream.shared.errors import SettingError
-from millstream.shared.redis import AWAY, connect, masked
+from millstream.shared.redis import UNAVAILABLE, connect, masked
 
 DATA_FOLDER: Final = ".millstream"
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class DevOptions:
     """The options of `millstream dev`."""
 
     config: Path
@@ -40,30 +40,30 @@ class Wishes:
     reload: bool
 
 
-def run(wishes: Wishes, environ: Mapping[str, str]) -> int:
-    """Runs everything until Ctrl-C; returns the exit status, raises Refusal before the start."""
+def run(options: DevOptions, environ: Mapping[str, str]) -> int:
+    """Runs everything until Ctrl-C; returns the exit status, raises CliError before the start."""
     for stream in (sys.stdout, sys.stderr):
         _tolerate_any_encoding(stream)
     require_extra("api")
     require_extra("worker")
-    project = read_project(wishes.config)
-    console = Console(width=max(map(len, worker_names(wishes.workers))))
-    reload = wishes.reload and can_watch()
-    if wishes.reload and not reload:
+    project = read_project(options.config)
+    console = Console(width=max(map(len, worker_names(options.workers))))
+    reload = options.reload and can_watch()
+    if options.reload and not reload:
         console.line("dev", 'no reload without: pip install "millstream[embedded]"', err=True)
-    with _redis(wishes.redis_url, project) as (url, redis, named, events):
+    with _redis(options.redis_url, project) as (url, redis, named, events):
         # After the Redis: who runs this twice in a folder should hear that, not of a taken port.
-        refuse_taken_port(wishes.host, wishes.port)
+        refuse_taken_port(options.host, options.port)
         plan = Plan(
             project=project,
             # Unbuffered: what a graph prints is seen when it prints it. No grace: who saves a file,
             # or stops the command, does not want to wait for the runs.
             environ=environment(environ, url)
             | {"PYTHONUNBUFFERED": "1", "BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS": "0"},
-            address=reachable(wishes.host, wishes.port),
-            api=api_command(wishes.host, wishes.port, project.config),
-            worker=worker_command(project.config, wishes.queue),
-            workers=wishes.workers,
+            address=reachable(options.host, options.port),
+            api=api_command(options.host, options.port, project.config),
+            worker=worker_command(project.config, options.queue),
+            workers=options.workers,
             reload=reload,
             redis=named,
             version=version("millstream"),
@@ -78,7 +78,7 @@ def reachable(host: str, port: int) -> str:
 
 
 def refuse_taken_port(host: str, port: int) -> None:
-    """Raises Refusal if the API could not listen on that address."""
+    """Raises CliError if the API could not listen on that address."""
     reason = _why_not_listen(host, port)
     if reason is None:
         return
@@ -171,16 +171,16 @@ def _data_folder(project: Project) -> Path:
 
 
 async def _refuse_useless_redis(url: str) -> None:
-    """Raises Refusal if the Redis does not answer, or if its user may not do what is needed."""
+    """Raises CliError if the Redis does not answer, or if its user may not do what is needed."""
     try:
         redis = connect(url, connections=2, reply_timeout=5)
     except SettingError as error:
-        raise Refusal(str(error)) from None
+        raise CliError(str(error)) from None
     try:
         await permissions.require(redis)
     except SettingError as error:
         raise Failure(str(error)) from None
-    except AWAY as error:
+    except UNAVAILABLE as error:
         reason = str(error).replace(url, masked(url))
         raise Failure(f"No Redis answers at {masked(url)}: {reason}") from None
     finally:

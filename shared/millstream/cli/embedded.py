@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Final, Literal, Self
 
 from millstream.cli.refusal import Failure
-from millstream.shared.parent_death import leashed
+from millstream.shared.parent_death import dies_with_parent
 
 LEAST_VERSION: Final = (7, 0, 0)
 HOST: Final = "127.0.0.1"
@@ -220,7 +220,7 @@ class EmbeddedRedis:
         with self.log.open("wb") as log:
             process = subprocess.Popen(
                 # SIGTERM, so that a server that loses its starter still writes its data out.
-                leashed([str(server.path), *self._options()], signal.SIGTERM),
+                dies_with_parent([str(server.path), *self._options()], signal.SIGTERM),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

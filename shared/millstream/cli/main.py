@@ -74,12 +74,12 @@ def dev(
     Works in any folder that has a langgraph.json. Data is kept in .millstream/ beside that
     file. Ctrl-C stops everything.
     """
-    from millstream.cli.dev import Wishes, run  # `api` and `worker` start faster without it
+    from millstream.cli.dev import DevOptions, run  # `api` and `worker` start faster without it
 
     url = given_redis_url(redis_url, os.environ)
     settings = checked_settings(environment(os.environ, url))
-    wishes = Wishes(config, host, port, url, settings.queue, workers, reload)
-    sys.exit(run(wishes, os.environ))
+    options = DevOptions(config, host, port, url, settings.queue, workers, reload)
+    sys.exit(run(options, os.environ))
 
 
 @main.command()

@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Final, Literal
 
-from millstream.cli.refusal import Failure, Refusal
+from millstream.cli.refusal import CliError, Failure
 from millstream.shared.errors import SettingError
 from millstream.shared.settings import Settings
 
@@ -51,15 +51,15 @@ def given_redis_url(option: str | None, environ: Mapping[str, str]) -> str | Non
 
 
 def checked_settings(environ: Mapping[str, str]) -> Settings:
-    """Reads the settings; raises Refusal that names the variable at fault."""
+    """Reads the settings; raises CliError that names the variable at fault."""
     try:
         return Settings.from_env(environ)
     except SettingError as error:
-        raise Refusal(str(error)) from None
+        raise CliError(str(error)) from None
 
 
 def require_extra(extra: Extra) -> None:
-    """Raises Refusal if what the API or the worker needs is not installed."""
+    """Raises CliError if what the API or the worker needs is not installed."""
     if importlib.util.find_spec(_TELLTALES[extra]) is None:
         raise Failure(
             f"What the {extra} needs is not installed here. Install it with:\n"

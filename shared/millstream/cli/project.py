@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from millstream.cli.refusal import Refusal
+from millstream.cli.refusal import CliError
 from millstream.shared.errors import SettingError
 from millstream.shared.importing.objects import named_files
 from millstream.shared.importing.roots import root_folders
@@ -38,7 +38,7 @@ class Project:
 
 
 def read_project(path: Path) -> Project:
-    """Reads the langgraph.json at `path`, or in it if it is a folder; raises Refusal."""
+    """Reads the langgraph.json at `path`, or in it if it is a folder; raises CliError."""
     path = path.absolute()
     if path.is_dir():
         path = path / CONFIG
@@ -46,7 +46,7 @@ def read_project(path: Path) -> Project:
         content = read_content(path)
         require_graphs(path, content)
     except SettingError as error:
-        raise Refusal(str(error)) from None
+        raise CliError(str(error)) from None
     return Project(
         config=path,
         folders=_folders(path.parent, content),

@@ -3,13 +3,13 @@
 import click
 
 
-class Refusal(click.ClickException):
+class CliError(click.ClickException):
     """What was asked for can't be done; a short text for the person at the terminal."""
 
     exit_code = 2
 
 
-class Failure(Refusal):
+class Failure(CliError):
     """What was asked for is fine, but something on this machine stands in its way."""
 
     exit_code = 1

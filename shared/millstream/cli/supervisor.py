@@ -15,7 +15,7 @@ from millstream.cli.console import Console
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.cli.processes import variable
 from millstream.cli.project import Project, read_project
-from millstream.cli.refusal import Refusal
+from millstream.cli.refusal import CliError
 from millstream.cli.watch import Watch, described
 
 API_URL: Final = variable("api_url")  # where graphs find their own API
@@ -179,7 +179,7 @@ class Supervisor:
         had_http = self._project.has_http
         if str(self._project.config) in paths:
             # Its env file or its folders may be others now; if it is broken, the worker says so.
-            with contextlib.suppress(Refusal):
+            with contextlib.suppress(CliError):
                 self._project = read_project(self._project.config)
                 self._environ[API_URL] = self._plan.address + self._project.prefix
                 self._start_to_watch()

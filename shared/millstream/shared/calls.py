@@ -1,4 +1,4 @@
-"""Questions that need a graph: the API asks, a worker answers, on a lane apart from the runs."""
+"""Questions that need a graph: the API asks, a worker answers, on a queue apart from the runs."""
 
 import asyncio
 import uuid
@@ -38,7 +38,7 @@ async def ask(
     redis: Client,
     blocking: Client,
     *,
-    lane: str,
+    queue: str,
     graph_id: str,
     verb: str,
     arguments: dict[str, Any],
@@ -48,8 +48,8 @@ async def ask(
 
     Args:
         blocking: a client whose connections may block; one is taken for the wait.
-        lane: where those listen who can answer: keys.lane(graph_id), say.
-        graph_id: the graph it is about; empty for a lane that is no graph's.
+        queue: where those listen who can answer: keys.call_queue(graph_id), say.
+        graph_id: the graph it is about; empty for a queue that is no graph's.
         verb: a name in worker/call_server.py.
         within: seconds; after it no worker starts on the question any more.
 
@@ -59,8 +59,8 @@ async def ask(
             worker says.
         MillstreamError: the worker failed on the question.
     """
-    subject = f"graph {graph_id!r}" if graph_id else f"the {lane}"
-    workers, now = await live_workers(redis, lane)
+    subject = f"graph {graph_id!r}" if graph_id else f"the {queue}"
+    workers, now = await live_workers(redis, queue)
     if not workers:
         raise UnavailableError(
             f"No worker is running that serves {subject}. Start one (`millstream worker`), or look into its "
@@ -75,8 +75,8 @@ async def ask(
         deadline=now + within,
     )
     pipe = redis.pipeline(transaction=False)
-    pipe.rpush(keys.calls(lane), pack(call))
-    pipe.ltrim(keys.calls(lane), -MOST, -1)  # of frozen workers; who asked so long ago has gone
+    pipe.rpush(keys.calls(queue), pack(call))
+    pipe.ltrim(keys.calls(queue), -MOST, -1)  # of frozen workers; who asked so long ago has gone
     await pipe.execute()
     seconds: Any = within
     async with asyncio.timeout(within + SILENCE):
@@ -94,12 +94,12 @@ async def ask(
 
 
 async def next_call(
-    redis: Client, blocking: Client, lanes: Sequence[str], within: float
+    redis: Client, blocking: Client, queues: Sequence[str], within: float
 ) -> Call | None:
-    """Returns the next question of the lanes, or None after `within` seconds without one."""
+    """Returns the next question of the queues, or None after `within` seconds without one."""
     seconds: Any = within
     async with asyncio.timeout(within + SILENCE):
-        popped = await blocking.blpop([keys.calls(lane) for lane in lanes], timeout=seconds)  # type: ignore[misc]
+        popped = await blocking.blpop([keys.calls(queue) for queue in queues], timeout=seconds)  # type: ignore[misc]
     if popped is None:
         return None
     call = unpack_call(popped[1])

@@ -19,7 +19,7 @@ from millstream.shared.assistants import GraphDirectory
 from millstream.shared.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
 from millstream.shared.metadata_index import contains
 from millstream.shared.queue import redis_time
-from millstream.shared.redis import AWAY, REFUSING, Client
+from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED, Client
 from millstream.shared.rules.cron_schedule import next_due
 from millstream.shared.runs.submission import submission
 from millstream.shared.wire import Cron, RunRequest, pack, unpack_cron, unpack_request
@@ -225,7 +225,7 @@ def _record(held: dict[str, bytes], score: float | None, now: float) -> CronReco
 
 
 @dataclass(frozen=True, slots=True)
-class Firing:
+class CronContext:
     """What firing needs to know, beside the crons."""
 
     redis: Client
@@ -234,7 +234,7 @@ class Firing:
     stream_ttl: int  # s
 
 
-async def fire_due(firing: Firing, *, most: int, at_once: int) -> Counter[str]:
+async def fire_due(firing: CronContext, *, most: int, at_once: int) -> Counter[str]:
     """Fires the crons that are due, at most `most`, those first that are due longest.
 
     Of the due times that a cron has missed, the newest has its run; then it goes on from now.
@@ -256,7 +256,7 @@ async def fire_due(firing: Firing, *, most: int, at_once: int) -> Counter[str]:
     return done
 
 
-async def _fire(firing: Firing, word: bytes, due_ms: float, now: float) -> str:
+async def _fire(firing: CronContext, word: bytes, due_ms: float, now: float) -> str:
     try:
         cron_id = word.decode(errors="replace")
         record = await firing.redis.hmget(keys.cron(cron_id), ["cron", "request", "version"])  # type: ignore[misc]
@@ -265,7 +265,7 @@ async def _fire(firing: Firing, word: bytes, due_ms: float, now: float) -> str:
                 log.error("the crons hold %r, which is none of ours; it is taken out", word)
             return "missing"
         return await _fire_read(firing, unpack_cron(record[0]), record, due_ms, now)
-    except (*AWAY, *REFUSING):
+    except (*UNAVAILABLE, *WRITES_REJECTED):
         raise
     except UnavailableError as error:  # its graph may come back
         log.warning("cron %s waits: %s", cron_id, error)
@@ -278,7 +278,7 @@ async def _fire(firing: Firing, word: bytes, due_ms: float, now: float) -> str:
 
 
 async def _fire_read(
-    firing: Firing, cron: Cron, record: list[bytes], due_ms: float, now: float
+    firing: CronContext, cron: Cron, record: list[bytes], due_ms: float, now: float
 ) -> str:
     version = int(record[2])
     if not cron.enabled or (cron.end_time is not None and cron.end_time / 1e6 + LATE < now):
@@ -319,7 +319,7 @@ async def _disable(redis: Client, cron: Cron, version: int, reason: str) -> None
     await scripts.update_cron(redis, changed, version, due_ms=None, fields={})
 
 
-async def drop_strays(redis: Client) -> int:
+async def drop_orphans(redis: Client) -> int:
     """Deletes the crons whose thread is gone without a word: a temporary one, or one that Redis
     lost. Returns how many it was."""
     dropped = 0

@@ -12,11 +12,11 @@ from typing import Final
 from millstream.shared.rules.lifecycle import ThreadStatus
 
 PREFIX: Final = "ms"
-STORE: Final = "store"  # the lane for questions about the long-term store
+STORE: Final = "store"  # the queue for questions about the long-term store
 
 
 def thread(thread_id: str) -> str:
-    """hash, until deleted: status, settled, active (a `ticket()`), times (µs), JSON of values, …"""
+    """hash, until deleted: status, idle_status, active (a `ticket()`), times (µs), JSON of values, …"""
     return f"{PREFIX}:{{{thread_id}}}:thread"
 
 
@@ -35,14 +35,14 @@ def deferred(thread_id: str) -> str:
     return f"{PREFIX}:{{{thread_id}}}:deferred"
 
 
-def turns(thread_id: str) -> str:
+def segments(thread_id: str) -> str:
     """sorted set, until deleted: runs and updates → the number of their turn; and a doorbell."""
-    return f"{PREFIX}:{{{thread_id}}}:turns"
+    return f"{PREFIX}:{{{thread_id}}}:segments"
 
 
-def undone(thread_id: str) -> str:
+def rolled_back(thread_id: str) -> str:
     """set, stream TTL: runs that were rolled back, whose events are still readable."""
-    return f"{PREFIX}:{{{thread_id}}}:undone"
+    return f"{PREFIX}:{{{thread_id}}}:rolled_back"
 
 
 def run(thread_id: str, run_id: str) -> str:
@@ -90,16 +90,16 @@ def checkpoint_runs(thread_id: str) -> str:
     return f"{PREFIX}:{{{thread_id}}}:checkpoints:runs"
 
 
-def ran() -> str:
+def runs_with_checkpoints() -> str:
     """sorted set, permanent: a run's id, NUL, a thread in which it stored checkpoints (score 0).
 
     A member goes with the thread, or with what the run stored in it, in the same script.
     """
-    return f"{PREFIX}:ran"
+    return f"{PREFIX}:runs_with_checkpoints"
 
 
-def ran_in(run_id: str, thread_id: str) -> str:
-    """Returns the member of `ran()` that says so."""
+def run_in_thread(run_id: str, thread_id: str) -> str:
+    """Returns the member of `runs_with_checkpoints()` that says so."""
     return f"{run_id}\0{thread_id}"
 
 
@@ -118,14 +118,14 @@ def health(name: str) -> str:
     return f"{PREFIX}:queue:{name}:health"
 
 
-def lane(graph_id: str) -> str:
-    """Returns the name of the lane for questions about a graph."""
+def call_queue(graph_id: str) -> str:
+    """Returns the name of the queue for questions about a graph."""
     return f"graph:{graph_id}"
 
 
-def calls(lane_name: str) -> str:
-    """list, permanent: the questions of a lane (`wire.Call`)."""
-    return f"{PREFIX}:lane:{lane_name}:calls"
+def calls(call_queue_name: str) -> str:
+    """list, permanent: the questions of a queue (`wire.Call`)."""
+    return f"{PREFIX}:calls:{call_queue_name}:calls"
 
 
 def reply(call_id: str) -> str:
@@ -133,9 +133,9 @@ def reply(call_id: str) -> str:
     return f"{PREFIX}:reply:{call_id}"
 
 
-def workers(lane_name: str) -> str:
-    """sorted set, permanent: live workers that answer in a lane → when they count as gone (s)."""
-    return f"{PREFIX}:lane:{lane_name}:workers"
+def workers(call_queue_name: str) -> str:
+    """sorted set, permanent: live workers that answer in a queue → when they count as gone (s)."""
+    return f"{PREFIX}:calls:{call_queue_name}:workers"
 
 
 def item(name: str) -> str:
@@ -173,9 +173,9 @@ def retired() -> str:
     return f"{PREFIX}:retired"
 
 
-def turn(service: str) -> str:
+def leader_lock(service: str) -> str:
     """string, TTL: an upkeep service has had its turn in this interval."""
-    return f"{PREFIX}:turn:{service}"
+    return f"{PREFIX}:leader:{service}"
 
 
 def garbage() -> str:
@@ -202,14 +202,14 @@ def threads_of(status: str) -> str:
     return f"{PREFIX}:threads:status:{status}"
 
 
-def leaf(digest: str) -> str:
+def term(digest: str) -> str:
     """set, until its last thread goes: ids of the listed threads whose metadata has that leaf."""
-    return f"{PREFIX}:leaf:{digest}"
+    return f"{PREFIX}:term:{digest}"
 
 
-def unfiled() -> str:
+def unindexed() -> str:
     """set, permanent: ids of the listed threads whose metadata is too large for sets of leaves."""
-    return f"{PREFIX}:threads:unfiled"
+    return f"{PREFIX}:threads:unindexed"
 
 
 def threads_index() -> list[str]:
@@ -266,8 +266,8 @@ def control(worker_id: str) -> str:
 
 def permanent(queue_names: list[str], graph_ids: list[str]) -> frozenset[str]:
     """Returns the named list: the keys that need no TTL though they belong to no thread."""
-    per_queue, per_lane = (queue, wake), (calls, workers)
-    lanes = [STORE, *map(lane, graph_ids)]
+    per_queue, per_call_queue = (queue, wake), (calls, workers)
+    queues = [STORE, *map(call_queue, graph_ids)]
     return frozenset(
         [
             assistants(),
@@ -278,12 +278,12 @@ def permanent(queue_names: list[str], graph_ids: list[str]) -> frozenset[str]:
             garbage(),
             live(),
             project(),
-            ran(),
+            runs_with_checkpoints(),
             retired(),
-            unfiled(),
+            unindexed(),
             *threads_index(),
             *(key(name) for name in queue_names for key in per_queue),
-            *(key(name) for name in lanes for key in per_lane),
+            *(key(name) for name in queues for key in per_call_queue),
         ]
     )
 
@@ -296,8 +296,8 @@ def samples() -> list[str]:
     word = "trial"
     return [
         assistant(word), assistants(), cron(word), crons(), deliveries(), expiring(), garbage(),
-        graphs(), item(word), items_index(), leaf(word), live(), project(), queue(word), ran(),
-        reply(word), retired(), thread(word), threads_of(word), trial(word), turn(word),
+        graphs(), item(word), items_index(), term(word), live(), project(), queue(word),
+        runs_with_checkpoints(), reply(word), retired(), thread(word), threads_of(word), trial(word), leader_lock(word),
         workers(word),
     ]  # fmt: skip
 
@@ -305,7 +305,7 @@ def samples() -> list[str]:
 def sample_channels() -> list[str]:
     """Returns a channel of each kind: the doorbells of a run and of a thread, a worker's control."""
     word = "trial"
-    return [events(word, word), turns(word), control(word)]
+    return [events(word, word), segments(word), control(word)]
 
 
 def job_id(thread_id: str, run_id: str) -> str:

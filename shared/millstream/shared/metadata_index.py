@@ -1,7 +1,7 @@
-"""Metadata as the index of threads sees it: leaves that can be found, and what contains what.
+"""Metadata as the index of threads sees it: terms that can be found, and what contains what.
 
-A leaf is a scalar and the path of names to it. Each has a set of the threads that have it
-(`keys.leaf`), so that a filter is an intersection. What is in no set, such as the items of lists,
+A term is a scalar and the path of names to it. Each has a set of the threads that have it
+(`keys.term`), so that a filter is an intersection. What is in no set, such as the items of lists,
 is decided by `contains` on the records. Containment is that of PostgreSQL's `jsonb @>`, which is
 the reference's.
 """
@@ -14,16 +14,19 @@ import msgspec
 
 from millstream.shared import keys
 
-MOST: Final = 64  # leaves of a thread that have sets
+MOST: Final = 64  # terms of a thread that have sets
 DEEPEST: Final = 32  # levels to which metadata is looked into for them, and that a filter may have
-FILED: Final = ("leaves", "named")  # fields of a record: the sets of leaves that its thread is in
+INDEX_FIELDS: Final = (
+    "terms",
+    "run_terms",
+)  # fields of a record: the sets of terms that its thread is in
 NAMES: Final = ("graph_id", "assistant_id")  # shown of the newest run, whatever the client stored
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
-def leaf_keys(value: dict[str, Any]) -> list[str] | None:
-    """Returns the keys of the sets of the leaves; None if there are more, or deeper ones, than go."""
+def term_keys(value: dict[str, Any]) -> list[str] | None:
+    """Returns the keys of the sets of the terms; None if there are more, or deeper ones, than go."""
     found: dict[str, None] = {}
     stack: list[tuple[tuple[str, ...], Any]] = [((), value)]
     while stack:
@@ -33,45 +36,45 @@ def leaf_keys(value: dict[str, Any]) -> list[str] | None:
                 return None
             stack += [((*path, name), inner) for name, inner in item.items()]
         elif not isinstance(item, list):
-            found[_leaf_key(path, item)] = None
+            found[_term_key(path, item)] = None
         if len(found) + len(stack) > MOST:
             return None
     return sorted(found)
 
 
-def _leaf_key(path: tuple[str, ...], value: Any) -> str:
+def _term_key(path: tuple[str, ...], value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)  # 1 and 1.0 are the same number
     exact = value if isinstance(value, str | bool | None) else repr(value)
     word = _encode([path, exact, isinstance(value, str)])
     digest = hashlib.blake2b(word, digest_size=12).digest()
-    return keys.leaf(base64.urlsafe_b64encode(digest).decode())
+    return keys.term(base64.urlsafe_b64encode(digest).decode())
 
 
-def filed_under(metadata: dict[str, Any]) -> dict[str, str]:
-    """Returns the fields `FILED`: keys, one blank between.
+def index_fields(metadata: dict[str, Any]) -> dict[str, str]:
+    """Returns the fields `INDEX_FIELDS`: keys, one blank between.
 
-    `named` are those that are replaced when a run begins.
+    `run_terms` are those that are replaced when a run begins.
     """
     own = {name: item for name, item in metadata.items() if name not in NAMES}
-    named = {name: item for name, item in metadata.items() if name in NAMES}
-    return {"leaves": _words(own), "named": _words(named)}
+    run_terms = {name: item for name, item in metadata.items() if name in NAMES}
+    return {"terms": _words(own), "run_terms": _words(run_terms)}
 
 
-def named_by(graph_id: str, assistant_id: str) -> str:
-    """Returns the field `named` of a thread whose newest run is of these."""
+def run_terms(graph_id: str, assistant_id: str) -> str:
+    """Returns the field `run_terms` of a thread whose newest run is of these."""
     return _words({"graph_id": graph_id, "assistant_id": assistant_id})
 
 
 def _words(part: dict[str, Any]) -> str:
-    found = leaf_keys(part)
-    return " ".join([keys.unfiled()] if found is None else found)
+    found = term_keys(part)
+    return " ".join([keys.unindexed()] if found is None else found)
 
 
-def only_leaves(value: Any) -> bool:
-    """Returns whether the sets of leaves decide about a filter: it has no lists, nothing empty."""
+def terms_decide(value: Any) -> bool:
+    """Returns whether the sets of terms decide about a filter: it has no lists, nothing empty."""
     if isinstance(value, dict):
-        return bool(value) and all(map(only_leaves, value.values()))
+        return bool(value) and all(map(terms_decide, value.values()))
     return not isinstance(value, list)
 
 

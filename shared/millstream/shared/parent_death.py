@@ -13,7 +13,7 @@ from typing import Final
 _PR_SET_PDEATHSIG: Final = 1
 
 
-def leashed(argv: Sequence[str], signum: signal.Signals) -> list[str]:
+def dies_with_parent(argv: Sequence[str], signum: signal.Signals) -> list[str]:
     """Returns the command that runs `argv` and sends it `signum` if the calling process dies.
 
     The kernel watches the thread that starts the command, not only its process: start it from

@@ -20,7 +20,7 @@ from redis.exceptions import NoPermissionError, ReadOnlyError, ResponseError
 
 from millstream.shared import keys, scripts
 from millstream.shared.errors import SettingError
-from millstream.shared.redis import AWAY, REFUSING, Client
+from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED, Client
 from millstream.shared.redis.errors import named
 
 log = logging.getLogger(__name__)
@@ -166,7 +166,7 @@ async def _in_script(redis: Client, trial: str, lack: Lack) -> None:
         told = await scripts.try_commands(redis, trial, words, ttl_ms=LIFE)
     except NoPermissionError:  # of the trial's key: `_keys` has told
         return
-    except REFUSING as error:  # a server that lets no script begin
+    except WRITES_REJECTED as error:  # a server that lets no script begin
         _note_refusal(lack, error)
         return
     for name, text in told:
@@ -176,7 +176,7 @@ async def _in_script(redis: Client, trial: str, lack: Lack) -> None:
                 lack.channels.append(keys.sample_channels()[0])
             elif not _names(refused, "key"):
                 lack.commands.append(name)
-        elif isinstance(refused, REFUSING):
+        elif isinstance(refused, WRITES_REJECTED):
             _note_refusal(lack, refused)
 
 
@@ -252,7 +252,7 @@ class Access:
         while True:
             try:
                 await self.check()
-            except (*AWAY, *REFUSING) as error:
+            except (*UNAVAILABLE, *WRITES_REJECTED) as error:
                 log.debug("Redis is away, so nothing was tried: %s", error)
             except ResponseError as error:
                 log.warning("Redis did not understand what was tried: %s", error)

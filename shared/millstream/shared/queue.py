@@ -29,30 +29,30 @@ async def wait_for_wake(redis: Client, queue: str, within: float) -> str | None:
     return os.fsdecode(popped[1]) if popped else None
 
 
-async def report_alive(redis: Client, lanes: Sequence[str], worker_id: str, *, ttl: float) -> None:
-    """Counts the worker among the live ones of its lanes for `ttl` seconds, and drops the dead."""
+async def report_alive(redis: Client, queues: Sequence[str], worker_id: str, *, ttl: float) -> None:
+    """Counts the worker among the live ones of its queues for `ttl` seconds, and drops the dead."""
     now = await redis_time(redis)
     pipe = redis.pipeline(transaction=False)
-    for lane in lanes:
-        pipe.zadd(keys.workers(lane), {worker_id: now + ttl})
-        pipe.zremrangebyscore(keys.workers(lane), "-inf", now - 60)
+    for queue in queues:
+        pipe.zadd(keys.workers(queue), {worker_id: now + ttl})
+        pipe.zremrangebyscore(keys.workers(queue), "-inf", now - 60)
     await pipe.execute()
 
 
-async def report_gone(redis: Client, lanes: Sequence[str], worker_id: str) -> None:
-    """Takes the worker out of the live ones; that it was the last of a lane stays to be seen."""
+async def report_gone(redis: Client, queues: Sequence[str], worker_id: str) -> None:
+    """Takes the worker out of the live ones; that it was the last of a queue stays to be seen."""
     now = await redis_time(redis)
     pipe = redis.pipeline(transaction=False)
-    for lane in lanes:
-        pipe.zadd(keys.workers(lane), {worker_id: now}, xx=True)
+    for queue in queues:
+        pipe.zadd(keys.workers(queue), {worker_id: now}, xx=True)
     await pipe.execute()
 
 
-async def live_workers(redis: Client, lane: str) -> tuple[int, float]:
-    """Returns how many workers of the lane have reported within their time, and that time (s)."""
+async def live_workers(redis: Client, queue: str) -> tuple[int, float]:
+    """Returns how many workers of the queue have reported within their time, and that time (s)."""
     pipe = redis.pipeline(transaction=False)
     pipe.time()
-    pipe.zrange(keys.workers(lane), 0, -1, withscores=True)
+    pipe.zrange(keys.workers(queue), 0, -1, withscores=True)
     (seconds, micros), workers = await pipe.execute()
     now = seconds + micros / 1e6
     return sum(expires > now for _, expires in workers), now

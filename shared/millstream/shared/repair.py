@@ -22,17 +22,17 @@ CURSOR_TTL: Final = 3600  # s
 SCANNED: Final = 1000  # keys, about, that one call looks through for threads
 
 
-async def take_turn(redis: Client, service: str, *, every: float) -> bool:
+async def take_leader_lock(redis: Client, service: str, *, every: float) -> bool:
     """Returns whether the caller is the one, of all processes, to do the service now.
 
     `every` is the interval in seconds in which one of them does it.
     """
-    return bool(await redis.set(keys.turn(service), 1, nx=True, px=int(every * 1000)))
+    return bool(await redis.set(keys.leader_lock(service), 1, nx=True, px=int(every * 1000)))
 
 
-async def put_off_turn(redis: Client, service: str, *, by: float) -> None:
+async def postpone_leader_lock(redis: Client, service: str, *, by: float) -> None:
     """Has nobody do the service for `by` seconds, as doing it takes long."""
-    await redis.pexpire(keys.turn(service), int(by * 1000))
+    await redis.pexpire(keys.leader_lock(service), int(by * 1000))
 
 
 async def repair_runs(redis: Client, *, lease_ms: int, stream_ttl: int) -> Counter[str]:
@@ -112,7 +112,7 @@ async def repair_threads(redis: Client) -> Counter[str]:
     that Redis is not held up by it.
     """
     done: Counter[str] = Counter()
-    place = keys.turn("threads")
+    place = keys.leader_lock("threads")
     cursor, names = await redis.scan(
         int(await redis.get(place) or 0), match=keys.thread("*"), count=SCANNED
     )

@@ -15,7 +15,7 @@ PORTS: Final = {"http": 80, "https": 443}
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-def what_is_wrong(url: str, policy: WebhookPolicy) -> str:
+def webhook_url_error(url: str, policy: WebhookPolicy) -> str:
     """Returns why the URL of a webhook is refused, '' if it is not."""
     if len(url) > policy.max_url_length:
         return f"it is longer than {policy.max_url_length} characters"

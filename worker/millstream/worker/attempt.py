@@ -9,7 +9,7 @@ from typing import Final
 from millstream.shared import runs, scripts
 from millstream.shared.errors import FencedError
 from millstream.shared.redis import Client
-from millstream.shared.redis.retry import patiently
+from millstream.shared.redis.retry import retry_while_unavailable
 from millstream.shared.rules.lifecycle import Cause
 from millstream.shared.rules.multitask import CancelAction
 from millstream.shared.scripts import Batch, Claim
@@ -17,20 +17,20 @@ from millstream.shared.settings import Settings
 from millstream.worker.checkpoints.checkpointing import RollbackUnsupportedError
 from millstream.worker.encode import encode
 from millstream.worker.failure import error_of
-from millstream.worker.final_record import How, Outcome, exhausted, outcome
-from millstream.worker.graph_result import Ending
+from millstream.worker.final_record import ExitKind, FinalRecord, exhausted, final_record
+from millstream.worker.graph_result import GraphResult
 from millstream.worker.graph_run import (
     GIVEN_UP,
     LOST,
     CrashError,
     Execution,
+    GraphContext,
     GraphRun,
-    GraphTools,
     Unsent,
     without_running,
 )
 from millstream.worker.isolation.processes import Processes
-from millstream.worker.leases.availability import Presence
+from millstream.worker.leases.availability import RedisAvailability
 from millstream.worker.leases.heartbeat import Heartbeat
 
 log = logging.getLogger(__name__)
@@ -43,14 +43,14 @@ ELSEWHERE: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Tools:
+class WorkerContext:
     """What an attempt works with; one set a worker process."""
 
     redis: Client
-    graphs: GraphTools
+    graphs: GraphContext
     processes: Processes
     heartbeat: Heartbeat
-    presence: Presence
+    availability: RedisAvailability
     settings: Settings
 
 
@@ -58,16 +58,21 @@ class Attempt:
     """A claimed run while this worker holds it."""
 
     def __init__(
-        self, claim: Claim, tools: Tools, *, since: float, execution: Execution | None = None
+        self,
+        claim: Claim,
+        context: WorkerContext,
+        *,
+        since: float,
+        execution: Execution | None = None,
     ) -> None:
         """Without `execution` the graph is executed in this process."""
         self.claim = claim
         self._since = since  # monotonic time, right before the claim was sent
-        self.tools = tools
+        self.context = context
         self._loop = asyncio.get_running_loop()
-        self._execution: Execution = execution or GraphRun(claim, tools.graphs)
+        self._execution: Execution = execution or GraphRun(claim, context.graphs)
         self._unsent: list[str | bytes] = []  # events that no batch took with it
-        self._undone = False  # rolled back: its thread is as it was before
+        self._rolled_back = False  # rolled back: its thread is as it was before
 
     def __repr__(self) -> str:
         spec = self.claim.spec
@@ -87,7 +92,7 @@ class Attempt:
 
         Nothing is written when the lease is lost: the run is another's by then.
         """
-        claim, heartbeat = self.claim, self.tools.heartbeat
+        claim, heartbeat = self.claim, self.context.heartbeat
         heartbeat.hold(
             claim,
             lambda word: self._loop.call_soon_threadsafe(self.stop, word),
@@ -96,20 +101,20 @@ class Attempt:
         )
         try:
             if claim.cancel is not None:
-                ending = Ending(how=How.CANCELLED)
+                ending = GraphResult(how=ExitKind.CANCELLED)
             elif claim.exhausted:
                 error = exhausted(claim.attempt - 1, claim.crash)
-                ending = Ending(how=How.EXHAUSTED, error=error)
+                ending = GraphResult(how=ExitKind.EXHAUSTED, error=error)
             else:
                 ending = await self._execution.run()
             reason = self._execution.reason
             if reason == "lost":
                 log.warning("%r lost its lease and stops here: %s", self, ELSEWHERE)
-            elif reason in GIVEN_UP and ending.how is How.CANCELLED:
-                await patiently(repr(self), self._hand_back)
+            elif reason in GIVEN_UP and ending.how is ExitKind.CANCELLED:
+                await retry_while_unavailable(repr(self), self._hand_back)
             else:
                 if ending.waits is None and not ending.refused:
-                    ending = await without_running(ending, claim, self.tools.graphs, self._check)
+                    ending = await without_running(ending, claim, self.context.graphs, self._check)
                 await self._finish(ending)
         except CrashError as crash:
             await self._hand_back_crashed(str(crash))
@@ -136,8 +141,10 @@ class Attempt:
 
     async def _hand_back_crashed(self, crash: str) -> None:
         """Gives the run up; its next claim says whether it is tried again."""
-        redis, claim = self.tools.redis, self.claim
-        await patiently(repr(self), lambda: scripts.hand_back(redis, claim, crash=crash))
+        redis, claim = self.context.redis, self.claim
+        await retry_while_unavailable(
+            repr(self), lambda: scripts.hand_back(redis, claim, crash=crash)
+        )
 
     async def _hand_back(self) -> None:
         """Gives the run up, with all the events that the graph has produced so far.
@@ -148,9 +155,9 @@ class Attempt:
         self._unsent += unsent.words
         if self._unsent:
             batch = Batch(self.claim, unsent.batches + 1, self._unsent, unsent.index)
-            most = self.tools.settings.stream_max_events
-            await scripts.append(self.tools.redis, [batch], max_events=most)
-        if await scripts.hand_back(self.tools.redis, self.claim):
+            most = self.context.settings.stream_max_events
+            await scripts.append(self.context.redis, [batch], max_events=most)
+        if await scripts.hand_back(self.context.redis, self.claim):
             log.info("%r is handed back", self)
 
     async def _roll_back(self) -> bool:
@@ -158,55 +165,61 @@ class Attempt:
 
         Raises RollbackUnsupportedError if the checkpointer can't.
         """
-        spec, redis = self.claim.spec, self.tools.redis
+        spec, redis = self.claim.spec, self.context.redis
         action = await runs.cancel_action(redis, spec.thread_id, spec.run_id)
         if action is CancelAction.ROLLBACK:
-            await self.tools.graphs.checkpointing.roll_back(self.claim)
-            self._undone = True
-        return self._undone
+            await self.context.graphs.checkpointing.roll_back(self.claim)
+            self._rolled_back = True
+        return self._rolled_back
 
-    async def _finish(self, ending: Ending) -> None:
+    async def _finish(self, ending: GraphResult) -> None:
         """Writes the end; a cancel that came first turns it into the end of a cancelled run."""
-        settings = self.tools.settings
+        settings = self.context.settings
         ending = ending.bounded(settings.max_event)
         unsent = await self._close_stream()
-        for how in (ending.how, How.CANCELLED):
+        for how in (ending.how, ExitKind.CANCELLED):
             refusal = None
             try:
-                if how is How.CANCELLED and await patiently(repr(self), self._roll_back):
-                    ending = Ending(how=How.CANCELLED)
+                if how is ExitKind.CANCELLED and await retry_while_unavailable(
+                    repr(self), self._roll_back
+                ):
+                    ending = GraphResult(how=ExitKind.CANCELLED)
             except RollbackUnsupportedError as reason:
                 log.error("%r can't be rolled back: %s", self, reason)
                 refusal = error_of(reason)
-            result = outcome(how, ending.error, timeout=settings.job_timeout, waits=ending.waits)
+            result = final_record(
+                how, ending.error, timeout=settings.job_timeout, waits=ending.waits
+            )
             if refusal is not None:  # who asked for it must not believe that it was done
                 result = replace(result, error=refusal, shown=True)
             error = encode(result.error) if result.error else b""
             last: list[str | bytes] = ["error", error] if result.shown else []
-            if how is How.PAUSED:
+            if how is ExitKind.PAUSED:
                 last += ending.asked
             write = partial(
                 scripts.finish,
-                self.tools.redis,
+                self.context.redis,
                 self.claim.spec,
                 result.cause,
                 fence=self.claim.fence,
                 stream_ttl=settings.stream_ttl,
                 thread=None
-                if self._undone or ending.refused
+                if self._rolled_back or ending.refused
                 else _thread_fields(result, ending, error),
                 events=[*unsent.words, *last],
                 after=unsent.index,
                 output=_output(result, ending, error),
                 error=error,
             )
-            status = await patiently(repr(self), write)
+            status = await retry_while_unavailable(repr(self), write)
             if status is not None or result.cause is Cause.CANCELLED:
                 return
 
 
-def _thread_fields(result: Outcome, ending: Ending, error: bytes) -> dict[str, str | bytes]:
-    fields: dict[str, str | bytes] = {"settled": result.settled.value, "error": error}
+def _thread_fields(
+    result: FinalRecord, ending: GraphResult, error: bytes
+) -> dict[str, str | bytes]:
+    fields: dict[str, str | bytes] = {"idle_status": result.idle_status.value, "error": error}
     if ending.interrupts is not None:
         fields["interrupts"] = ending.interrupts
     if ending.values is not None:
@@ -215,7 +228,7 @@ def _thread_fields(result: Outcome, ending: Ending, error: bytes) -> dict[str, s
     return fields
 
 
-def _output(result: Outcome, ending: Ending, error: bytes) -> bytes:
+def _output(result: FinalRecord, ending: GraphResult, error: bytes) -> bytes:
     """Returns the JSON that wait and join answer with."""
     if result.shown:
         return b'{"__error__":' + error + b"}"

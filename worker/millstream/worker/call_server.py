@@ -7,34 +7,34 @@ from typing import Final
 
 from millstream.shared import calls
 from millstream.shared.errors import MillstreamError
-from millstream.shared.redis import AWAY, REFUSING, Client, Trouble
+from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED, Client, OutageLog
 from millstream.shared.wire import Call, Reply
-from millstream.worker.answers import VERBS, Means
+from millstream.worker.answers import VERBS, AnswerContext
 from millstream.worker.failure import SELF_CANCELLED, error_of, is_cancelled, summary, traceback_of
 
 log = logging.getLogger(__name__)
 
 AT_ONCE: Final = 8  # questions that one worker answers at a time
-WAIT: Final = 5.0  # s that the lane's connection blocks
+WAIT: Final = 5.0  # s that the queue's connection blocks
 
 
-class CallLanes:
-    """The lanes in which one worker process answers: one for each of its graphs, and the store's."""
+class CallServer:
+    """The queues in which one worker process answers: one for each of its graphs, and the store's."""
 
     def __init__(
         self,
         redis: Client,
         blocking: Client,
-        means: Means,
-        lanes: Sequence[str],
+        context: AnswerContext,
+        queues: Sequence[str],
     ) -> None:
         """`blocking` is a client whose connections may wait without a timeout."""
         self._redis = redis
         self._blocking = blocking
-        self._means = means
-        self._lanes = lanes
+        self._context = context
+        self._queues = queues
         self._slots = asyncio.Semaphore(AT_ONCE)
-        self._trouble = Trouble(log, "The lanes of calls")
+        self._outages = OutageLog(log, "The queues of calls")
         self._answering: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -42,10 +42,10 @@ class CallLanes:
         while True:
             await self._slots.acquire()
             try:
-                call = await calls.next_call(self._redis, self._blocking, self._lanes, WAIT)
-                self._trouble.over()
+                call = await calls.next_call(self._redis, self._blocking, self._queues, WAIT)
+                self._outages.recovered()
             except Exception as error:  # noqa: BLE001 - it is logged
-                self._trouble.met(error)
+                self._outages.failed(error)
                 await asyncio.sleep(0.2)
                 call = None
             except BaseException:
@@ -68,10 +68,10 @@ class CallLanes:
             if verb is None:
                 reply = Reply(error=f"This worker does not know the call {call.verb!r}.")
             else:
-                reply = Reply(body=await verb(self._means, call))
+                reply = Reply(body=await verb(self._context, call))
         except MillstreamError as error:
             reply = _refusal(error)
-        except (*AWAY, *REFUSING) as error:
+        except (*UNAVAILABLE, *WRITES_REJECTED) as error:
             log.warning("call %s: Redis is away or takes no writes: %s", call.verb, error)
             reply = Reply(error="Redis takes no writes now. Try again later.", kind="unavailable")
         except asyncio.CancelledError as error:
@@ -82,7 +82,7 @@ class CallLanes:
             reply = _failure(call, error)
         try:
             await calls.answer(self._redis, call, reply)
-        except (*AWAY, *REFUSING) as error:
+        except (*UNAVAILABLE, *WRITES_REJECTED) as error:
             log.warning("an answer could not be sent: %s", error)
 
 

@@ -20,11 +20,11 @@ from redis.exceptions import NoPermissionError
 from millstream.shared import keys, queue, scripts
 from millstream.shared.errors import FencedError
 from millstream.shared.permissions import Access
-from millstream.shared.redis import AWAY, REFUSING, Client, Trouble
-from millstream.shared.redis.retry import patiently
+from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED, Client, OutageLog
+from millstream.shared.redis.retry import retry_while_unavailable
 from millstream.shared.scripts import Claim
 from millstream.shared.settings import Settings
-from millstream.worker.attempt import Attempt, Tools
+from millstream.worker.attempt import Attempt, WorkerContext
 from millstream.worker.graph_run import Execution, GraphRun
 from millstream.worker.isolation.level import Level, level_of, needs_unused_process
 from millstream.worker.isolation.process_run import ProcessRun
@@ -47,7 +47,7 @@ class RunWorker(Worker):
         redis: Client,
         blocking: Client,
         worker_id: str,
-        tools: Tools,
+        context: WorkerContext,
         settings: Settings,
         access: Access,
     ) -> None:
@@ -67,10 +67,10 @@ class RunWorker(Worker):
         self._redis = redis
         self._blocking = blocking
         self._worker_id: Final = worker_id
-        self._tools = tools
+        self._context = context
         self._settings = settings
         self._access = access
-        self._trouble = Trouble(log, "The dispatch of runs")
+        self._outages = OutageLog(log, "The dispatch of runs")
         self._claims: dict[str, tuple[Claim, float]] = {}  # and when it was asked for
         self._claiming: set[asyncio.Task[None]] = set()
         self._unanswered: dict[str, str] = {}  # job → token of a claim whose answer did not come
@@ -87,11 +87,11 @@ class RunWorker(Worker):
         while not self._draining:
             try:
                 await self.async_run()
-            except (*AWAY, *REFUSING) as error:
-                self._trouble.met(error)
+            except (*UNAVAILABLE, *WRITES_REJECTED) as error:
+                self._outages.failed(error)
                 if isinstance(error, NoPermissionError):
                     self._access.doubt()
-                self._tools.presence.missed()
+                self._context.availability.mark_down()
                 self._next_scan = 0.0  # a wake-up may have been lost
                 await asyncio.sleep(BACKOFF)
             except asyncio.CancelledError:
@@ -100,7 +100,7 @@ class RunWorker(Worker):
                 if not self._draining and task is not None and task.cancelling():
                     raise
             except Exception as error:  # noqa: BLE001 - it is logged
-                self._trouble.met(error)
+                self._outages.failed(error)
                 await asyncio.sleep(BACKOFF)
 
     async def main(self) -> None:
@@ -118,9 +118,9 @@ class RunWorker(Worker):
     def _heard(self, expected: float) -> None:
         """Takes note of an answer of Redis; one that comes late says that it stood still."""
         if self.loop.time() - expected > self._settings.lease / 3:
-            self._tools.presence.missed()
-        self._tools.presence.heard()
-        self._trouble.over()
+            self._context.availability.mark_down()
+        self._context.availability.mark_up()
+        self._outages.recovered()
 
     async def drain(self, hurry: asyncio.Event) -> None:
         """Takes no more runs; those in flight may end within the grace, then are handed back for
@@ -217,13 +217,13 @@ class RunWorker(Worker):
                 settings.queue,
                 control=keys.control(self._worker_id),
                 token=token,
-                graphs=self._tools.graphs.registry.graph_ids,
+                graphs=self._context.graphs.registry.graph_ids,
                 lease_ms=int(settings.lease * 1000),
                 max_attempts=settings.max_attempts,
                 events_ttl=int(settings.job_timeout) + settings.stream_ttl,
-                spare_ms=math.ceil(1000 * self._tools.presence.spare()),
+                spare_ms=math.ceil(1000 * self._context.availability.lease_grace()),
             )
-        except AWAY:
+        except UNAVAILABLE:
             self._unanswered[job] = token  # Redis may have heard it: asked again, it is the same
             raise
         if claim is None:
@@ -242,7 +242,7 @@ class RunWorker(Worker):
         tries beside ours."""
         claim, since = self._claims.pop(job_id)
         attempt = self._attempts[job_id] = Attempt(
-            claim, self._tools, since=since, execution=self._execution(claim)
+            claim, self._context, since=since, execution=self._execution(claim)
         )
         if self._handing_back:
             attempt.stop("drain")
@@ -255,14 +255,14 @@ class RunWorker(Worker):
                 self._alone = None
 
     def _level(self, claim: Claim) -> Level:
-        isolated = self._tools.graphs.registry.is_isolated(claim.spec.graph_id)
+        isolated = self._context.graphs.registry.is_isolated(claim.spec.graph_id)
         return level_of(claim, isolated=isolated, max_attempts=self._settings.max_attempts)
 
     def _execution(self, claim: Claim) -> Execution:
         """Returns what executes the claimed run: in this process, or in one of its own."""
         level = self._level(claim)
         if level is Level.SHARED:
-            return GraphRun(claim, self._tools.graphs)
+            return GraphRun(claim, self._context.graphs)
         if claim.lapses or claim.crashes:
             log.warning(
                 "Run %s is executed in a process of its own%s: so far %d of its leases have lapsed, as the "
@@ -274,7 +274,7 @@ class RunWorker(Worker):
             )
         return ProcessRun(
             claim,
-            self._tools.processes,
+            self._context.processes,
             job_timeout=self._settings.job_timeout,
             make_room=partial(self._make_room, claim) if level is Level.ALONE else None,
             unused=needs_unused_process(claim, max_attempts=self._settings.max_attempts),
@@ -292,7 +292,9 @@ class RunWorker(Worker):
                     attempt.stop("drain")
             while others := self._others(claim.job):
                 await asyncio.wait(others)
-        if not await patiently(repr(claim.job), partial(scripts.run_alone, self._redis, claim)):
+        if not await retry_while_unavailable(
+            repr(claim.job), partial(scripts.run_alone, self._redis, claim)
+        ):
             raise FencedError(f"{claim.job} was lost before it could be executed alone")
 
     def _others(self, job: str) -> list["asyncio.Task[Any]"]:

@@ -6,7 +6,7 @@ from enum import Enum, auto
 from millstream.shared.rules.lifecycle import Cause, ThreadStatus
 
 
-class How(Enum):
+class ExitKind(Enum):
     """The ways in which the execution of a graph comes to its end."""
 
     COMPLETED = auto()  # nothing is left to do
@@ -18,43 +18,43 @@ class How(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class FinalRecord:
     """What the record of the run and of its thread say of the end."""
 
     cause: Cause
-    settled: ThreadStatus
+    idle_status: ThreadStatus
     error: dict[str, str] | None  # for the thread and the record
     shown: bool  # whether the error is also an event of the stream, and the answer of wait
 
 
-def outcome(
-    how: How, error: dict[str, str] | None, *, timeout: float, waits: bool | None = None
-) -> Outcome:
+def final_record(
+    how: ExitKind, error: dict[str, str] | None, *, timeout: float, waits: bool | None = None
+) -> FinalRecord:
     """Returns the outcome; `error` is the exception of a run that raised, or why it is given up.
 
     A run that pauses is a success whose thread is interrupted: the reference has it so. A cancelled run
     leaves its thread interrupted if nodes are left to run (`waits`), or if nobody knows.
     """
     match how:
-        case How.COMPLETED:
-            return Outcome(Cause.SUCCEEDED, ThreadStatus.IDLE, None, shown=False)
-        case How.PAUSED:
-            return Outcome(Cause.SUCCEEDED, ThreadStatus.INTERRUPTED, None, shown=False)
-        case How.RAISED:
-            return Outcome(Cause.FAILED, ThreadStatus.ERROR, error, shown=True)
-        case How.TIMED_OUT:
+        case ExitKind.COMPLETED:
+            return FinalRecord(Cause.SUCCEEDED, ThreadStatus.IDLE, None, shown=False)
+        case ExitKind.PAUSED:
+            return FinalRecord(Cause.SUCCEEDED, ThreadStatus.INTERRUPTED, None, shown=False)
+        case ExitKind.RAISED:
+            return FinalRecord(Cause.FAILED, ThreadStatus.ERROR, error, shown=True)
+        case ExitKind.TIMED_OUT:
             message = (
                 f"The run took longer than {timeout:g} s, the most that this server allows "
                 "(BG_JOB_TIMEOUT_SECS)."
             )
             told = {"error": "TimeoutError", "message": message}
-            return Outcome(Cause.TIMED_OUT, ThreadStatus.ERROR, told, shown=True)
-        case How.EXHAUSTED:
-            return Outcome(Cause.EXHAUSTED, ThreadStatus.ERROR, error, shown=True)
-        case How.CANCELLED:
+            return FinalRecord(Cause.TIMED_OUT, ThreadStatus.ERROR, told, shown=True)
+        case ExitKind.EXHAUSTED:
+            return FinalRecord(Cause.EXHAUSTED, ThreadStatus.ERROR, error, shown=True)
+        case ExitKind.CANCELLED:
             told = {"error": "UserInterrupt", "message": "The run was cancelled."}
             left = ThreadStatus.IDLE if waits is False else ThreadStatus.INTERRUPTED
-            return Outcome(Cause.CANCELLED, left, told, shown=False)
+            return FinalRecord(Cause.CANCELLED, left, told, shown=False)
 
 
 def exhausted(attempts: int, crash: str) -> dict[str, str]:

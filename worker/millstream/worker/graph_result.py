@@ -7,7 +7,7 @@ from langgraph.types import Interrupt
 from msgspec import structs
 
 from millstream.worker.encode import encode
-from millstream.worker.final_record import How
+from millstream.worker.final_record import ExitKind
 
 INTERRUPT: Final = "__interrupt__"  # LangGraph's key for what a run waits for
 
@@ -45,10 +45,10 @@ def asks(payload: Any) -> bool:
     return isinstance(asked, tuple) and all(isinstance(each, Interrupt) for each in asked)
 
 
-class Ending(msgspec.Struct, kw_only=True, array_like=True):
+class GraphResult(msgspec.Struct, kw_only=True, array_like=True):
     """How the graph came to its end, and what it left. It crosses from a child process as msgpack."""
 
-    how: How
+    how: ExitKind
     error: dict[str, str] | None = None
     values: bytes | None = None  # JSON of the state, None if it is not known to have changed
     # JSON that wait answers with: what the output schema has of the state (None: all of it), and the
@@ -68,7 +68,7 @@ class Ending(msgspec.Struct, kw_only=True, array_like=True):
         it answers with, b"" if that is all."""
         return b"" if self.output is None or self.output == self.values else self.output
 
-    def bounded(self, most: int) -> "Ending":
+    def bounded(self, most: int) -> "GraphResult":
         """Returns what can be kept with records of at most `most` bytes: the checkpoint has all."""
         parts = (self.values, self.output, self.pause, self.interrupts)
         size = max(len(part or b"") for part in parts)
@@ -78,7 +78,7 @@ class Ending(msgspec.Struct, kw_only=True, array_like=True):
             f"The state takes {size} bytes and is not shown here: STREAM_MAX_EVENT_BYTES is {most}."
         )
         shown: dict[str, Any] = {"__error__": {"error": "StateTooLarge", "message": message}}
-        if self.how is How.PAUSED:
+        if self.how is ExitKind.PAUSED:
             shown[INTERRUPT] = []
         interrupts = self.interrupts
         if interrupts is not None and len(interrupts) > most:

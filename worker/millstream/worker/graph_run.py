@@ -17,7 +17,7 @@ from millstream.shared import scripts
 from millstream.shared.errors import FencedError
 from millstream.shared.own_api import CALLER
 from millstream.shared.redis import Client
-from millstream.shared.redis.retry import patiently
+from millstream.shared.redis.retry import retry_while_unavailable
 from millstream.shared.runs.submission import without_ids
 from millstream.shared.scripts import Claim
 from millstream.worker.breakpoints import stopped_at_breakpoint
@@ -32,8 +32,8 @@ from millstream.worker.failure import (
     summary,
     traceback_of,
 )
-from millstream.worker.final_record import How
-from millstream.worker.graph_result import Ending
+from millstream.worker.final_record import ExitKind
+from millstream.worker.graph_result import GraphResult
 from millstream.worker.graphs import Graph, GraphRegistry
 from millstream.worker.protocol_stream import ProtocolStream, input_requested
 from millstream.worker.publish import Publisher, RunStream
@@ -78,7 +78,7 @@ class Execution(Protocol):
     def stop(self, reason: str) -> None:
         """Has the graph stopped; the first reason counts, but a lost lease goes before all."""
 
-    async def run(self) -> Ending:
+    async def run(self) -> GraphResult:
         """Executes the graph until it ends, is stopped, or its time is up; raises CrashError."""
 
     async def close(self) -> Unsent:
@@ -86,7 +86,7 @@ class Execution(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class GraphTools:
+class GraphContext:
     """What a graph is executed with; one set a process."""
 
     redis: Client
@@ -99,14 +99,14 @@ class GraphTools:
 class GraphRun:
     """The graph of one attempt, executed in this process."""
 
-    def __init__(self, claim: Claim, tools: GraphTools) -> None:
+    def __init__(self, claim: Claim, context: GraphContext) -> None:
         """Executes nothing yet."""
         self.claim = claim
         self.reason: str | None = None
         self.is_left_behind = False  # the graph does not stop, though the run has ended
-        self._tools = tools
+        self._context = context
         self._stop = asyncio.Event()
-        self._stream: RunStream = tools.publisher.stream(claim, lambda: self.stop("lost"))
+        self._stream: RunStream = context.publisher.stream(claim, lambda: self.stop("lost"))
         self._events: EventStream | ProtocolStream | None = None
         self._unstorable: UnstorableError | None = None  # what a checkpoint could not hold
         self._logged = False  # its failure
@@ -115,7 +115,7 @@ class GraphRun:
     @property
     def time_limit(self) -> float:
         """Seconds in which `run` has ended, unless the event loop is held up."""
-        return self._tools.job_timeout
+        return self._context.job_timeout
 
     def __repr__(self) -> str:
         spec = self.claim.spec
@@ -154,28 +154,30 @@ class GraphRun:
         stream = self._stream
         return Unsent(words, stream.batches, stream.index, stream.refused)
 
-    async def run(self) -> Ending:
+    async def run(self) -> GraphResult:
         """Executes the graph until it ends, is stopped, or its time is up."""
         if self._stop.is_set():
-            return Ending(how=How.CANCELLED)
+            return GraphResult(how=ExitKind.CANCELLED)
         ending = await self._run_until_stopped()
-        if self.reason in GIVEN_UP and ending.how is How.CANCELLED:
+        if self.reason in GIVEN_UP and ending.how is ExitKind.CANCELLED:
             return ending
         try:
             return await self._settled(ending)
         except FencedError:
             if self.reason not in GIVEN_UP:
                 raise
-            return Ending(how=How.CANCELLED)  # it goes on elsewhere, where its state is read again
+            return GraphResult(
+                how=ExitKind.CANCELLED
+            )  # it goes on elsewhere, where its state is read again
 
-    async def _run_until_stopped(self) -> Ending:
+    async def _run_until_stopped(self) -> GraphResult:
         """Runs the graph until it ends, is stopped, or its time is up."""
         graph_run = asyncio.create_task(self._run_graph(), name=f"graph {self.claim.job}")
         stopped = asyncio.create_task(self._stop.wait())
         try:
             await asyncio.wait(
                 {graph_run, stopped},
-                timeout=self._tools.job_timeout,
+                timeout=self._context.job_timeout,
                 return_when=asyncio.FIRST_COMPLETED,
             )
             if self._unstorable is not None:  # what came before it is still being stored
@@ -184,22 +186,24 @@ class GraphRun:
             stopped.cancel()
         if graph_run.done() and self.reason in GIVEN_UP:
             ended = None if graph_run.cancelled() else graph_run.result()
-            if ended is not None and ended.how in (How.COMPLETED, How.PAUSED):
+            if ended is not None and ended.how in (ExitKind.COMPLETED, ExitKind.PAUSED):
                 return ended
-            return Ending(how=How.CANCELLED)  # it fell over what it could not store any more
+            return GraphResult(
+                how=ExitKind.CANCELLED
+            )  # it fell over what it could not store any more
         if graph_run.cancelled():  # nobody cancelled it: a user's code let a CancelledError out
             log.warning("%r of graph %r failed: %s", self, self.claim.spec.graph_id, SELF_CANCELLED)
             told = {"error": "CancelledError", "message": SELF_CANCELLED}
-            return self._ended(How.RAISED, told)
+            return self._ended(ExitKind.RAISED, told)
         if graph_run.done():
             return graph_run.result()
-        how = How.CANCELLED if self._stop.is_set() else How.TIMED_OUT
-        if how is How.TIMED_OUT:
+        how = ExitKind.CANCELLED if self._stop.is_set() else ExitKind.TIMED_OUT
+        if how is ExitKind.TIMED_OUT:
             log.warning(
                 "%r of graph %r is stopped: it took longer than %g s (BG_JOB_TIMEOUT_SECS)",
                 self,
                 self.claim.spec.graph_id,
-                self._tools.job_timeout,
+                self._context.job_timeout,
             )
         graph_run.cancel()
         await asyncio.wait({graph_run}, timeout=STOP_GRACE)
@@ -217,23 +221,23 @@ class GraphRun:
             return self._raised(self._unstorable)
         return self._ended(how)
 
-    async def _run_graph(self) -> Ending:
-        """Runs the graph and publishes its events; whatever the project's code raises is an Ending."""
+    async def _run_graph(self) -> GraphResult:
+        """Runs the graph and publishes its events; whatever the project's code raises is an GraphResult."""
         try:
             request = read_request(self.claim)
             CALLER.set(request.caller)  # of this task, and of all that the graph starts
-            saver = self._tools.checkpointing.under(self.claim, self)
+            saver = self._context.checkpointing.under(self.claim, self)
             graph_id = self.claim.spec.graph_id
-            if self._tools.registry.is_made(graph_id):
+            if self._context.registry.is_made(graph_id):
                 await self._note_config(request)
-            async with self._tools.registry.open(graph_id, request.use, saver) as graph:
+            async with self._context.registry.open(graph_id, request.use, saver) as graph:
                 self._graph = graph
                 if not self.claim.is_first and await _has_begun(saver, self.claim):
                     request = resumed(request)
                 events = self._events = _stream_of(request)
                 if request.is_resumed and await stopped_at_breakpoint(graph, request):
                     events.paused = True
-                    return self._ended(How.COMPLETED)
+                    return self._ended(ExitKind.COMPLETED)
                 told = events.run(graph, **request.arguments(graph))
                 try:
                     async for event, data in told:
@@ -245,15 +249,15 @@ class GraphRun:
                     # After a GeneratorExit of a node, Python takes the generator for one that still runs.
                     with suppress(RuntimeError):
                         await told.aclose()
-                return self._ended(How.COMPLETED)
+                return self._ended(ExitKind.COMPLETED)
         except UnknownInterruptError as error:
-            return Ending(how=How.RAISED, error=error_of(error), refused=True)
+            return GraphResult(how=ExitKind.RAISED, error=error_of(error), refused=True)
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001 - SystemExit too: it is this run's end alone
             return self._raised(error)
 
-    def _raised(self, error: BaseException) -> Ending:
+    def _raised(self, error: BaseException) -> GraphResult:
         """Returns the end of a run whose code raised; it is logged once, from the project's line on."""
         error = self._unstorable or error
         if self.reason not in GIVEN_UP and not self._logged:
@@ -266,25 +270,25 @@ class GraphRun:
                 # Of what can't be stored the message says all, and no line of the project raised it.
                 "" if isinstance(error, UnstorableError) else f"\n{traceback_of(error)}",
             )
-        return self._ended(How.RAISED, error_of(error))
+        return self._ended(ExitKind.RAISED, error_of(error))
 
     async def _note_config(self, request: Request) -> None:
         """Has the thread keep what a factory makes this run's graph of: reads of it need the same graph."""
         noted = encode(without_ids(request.kwargs.config))
-        note = partial(scripts.note_config, self._tools.redis, self.claim, noted)
-        await patiently(repr(self), note, check=self.check)
+        note = partial(scripts.note_config, self._context.redis, self.claim, noted)
+        await retry_while_unavailable(repr(self), note, check=self.check)
 
-    def _ended(self, how: How, error: dict[str, str] | None = None) -> Ending:
+    def _ended(self, how: ExitKind, error: dict[str, str] | None = None) -> GraphResult:
         """Returns the end with what the events told of the state."""
         values = self._events.newest.encoded() if self._events is not None else None
-        return Ending(how=how, error=error, values=values)
+        return GraphResult(how=how, error=error, values=values)
 
-    async def _settled(self, ending: Ending) -> Ending:
+    async def _settled(self, ending: GraphResult) -> GraphResult:
         """Returns the end with what the state says, where the events did not tell all of it."""
         graph, events = self._graph, self._events
         if graph is None or events is None or ending.refused:
             return ending
-        if ending.how is How.COMPLETED and not events.paused:
+        if ending.how is ExitKind.COMPLETED and not events.paused:
             if not hides_state(graph):
                 return structs.replace(ending, interrupts=b"{}", waits=False)
             if self.claim.spec.temporary and events.newest.is_known:  # its thread goes with it
@@ -320,22 +324,22 @@ class Reading:
 
 
 async def without_running(
-    ending: Ending, claim: Claim, tools: GraphTools, check: Callable[[], None]
-) -> Ending:
+    ending: GraphResult, claim: Claim, context: GraphContext, check: Callable[[], None]
+) -> GraphResult:
     """Returns the end of a run whose graph is not executed here, with what its thread's state says.
 
     Where the graph can't be opened, the record stays as it was. That is so too for a factory that has
     raised, and for one that may end the process: its run has lost a process already, or is to have one
     of its own. `check` raises FencedError once the lease is lost.
     """
-    graph_id, registry = claim.spec.graph_id, tools.registry
+    graph_id, registry = claim.spec.graph_id, context.registry
     is_made = registry.is_made(graph_id)
     is_suspect = claim.attempt > 1 or registry.is_isolated(graph_id)
-    if is_made and (is_suspect or ending.how is How.RAISED):
+    if is_made and (is_suspect or ending.how is ExitKind.RAISED):
         return ending
     try:
         use = read_request(claim).use
-        saver = tools.checkpointing.under(claim, Reading(check))
+        saver = context.checkpointing.under(claim, Reading(check))
         async with (
             asyncio.timeout(OPEN_TIMEOUT if is_made else None),
             registry.open(graph_id, use, saver) as graph,
@@ -365,7 +369,7 @@ def _stream_of(request: Request) -> EventStream | ProtocolStream:
     return EventStream(kwargs.stream_mode, subgraphs=kwargs.subgraphs)
 
 
-def _forget(task: "asyncio.Task[Ending]") -> None:
+def _forget(task: "asyncio.Task[GraphResult]") -> None:
     """Collects what an abandoned graph ends with, so that nobody is told of it later."""
     if not task.cancelled():
         task.exception()

@@ -23,19 +23,27 @@ from millstream.shared import assistants, keys, permissions, queue
 from millstream.shared.errors import SettingError
 from millstream.shared.langgraph_json import folder_of
 from millstream.shared.permissions import Access
-from millstream.shared.redis import AWAY, REFUSING, Client, Trouble, connect, masked, server_checks
+from millstream.shared.redis import (
+    UNAVAILABLE,
+    WRITES_REJECTED,
+    Client,
+    OutageLog,
+    connect,
+    masked,
+    server_checks,
+)
 from millstream.shared.settings import Settings
 from millstream.shared.wire import GraphInfo, Project, WebhookPolicy
 from millstream.worker import event_loop, graphs, webhooks
-from millstream.worker.answers import Means
-from millstream.worker.attempt import Tools
-from millstream.worker.call_server import CallLanes
+from millstream.worker.answers import AnswerContext
+from millstream.worker.attempt import WorkerContext
+from millstream.worker.call_server import CallServer
 from millstream.worker.checkpoints.checkpointing import open_checkpointing
 from millstream.worker.checkpoints.saver import FencedSaver
 from millstream.worker.dispatch import RunWorker
-from millstream.worker.graph_run import GraphTools
+from millstream.worker.graph_run import GraphContext
 from millstream.worker.isolation.processes import Processes, command
-from millstream.worker.leases.availability import Presence
+from millstream.worker.leases.availability import RedisAvailability
 from millstream.worker.leases.heartbeat import Heartbeat
 from millstream.worker.maintenance import crons, expiry, reaper, sweep
 from millstream.worker.project import CheckpointerConfig, CheckpointerTtl, ConfigFile, read_config
@@ -86,7 +94,7 @@ async def work(
     try:
         await server_checks.require(redis)
         await permissions.require(redis)
-    except AWAY as error:
+    except UNAVAILABLE as error:
         raise SettingError(
             f"Redis can't be reached at {masked(settings.redis_url)}: {error}"
         ) from None
@@ -103,13 +111,13 @@ async def work(
     publisher = Publisher(
         redis, max_events=settings.stream_max_events, max_event=settings.max_event
     )
-    presence = Presence(lease=settings.lease)
-    heartbeat = Heartbeat(settings.redis_url, worker_id, presence, lease=settings.lease)
-    graph_tools = GraphTools(redis, registry, checkpointing, publisher, settings.job_timeout)
+    availability = RedisAvailability(lease=settings.lease)
+    heartbeat = Heartbeat(settings.redis_url, worker_id, availability, lease=settings.lease)
+    graph_context = GraphContext(redis, registry, checkpointing, publisher, settings.job_timeout)
     processes = Processes(command(config_file), most=settings.isolated_processes)
-    tools = Tools(redis, graph_tools, processes, heartbeat, presence, settings)
+    context = WorkerContext(redis, graph_context, processes, heartbeat, availability, settings)
     access = Access(redis)
-    worker = RunWorker(redis, blocking, worker_id, tools, settings, access)
+    worker = RunWorker(redis, blocking, worker_id, context, settings, access)
 
     flushing = publisher.start()
     heartbeat.start()
@@ -117,8 +125,8 @@ async def work(
         redis, _announcements(registry, settings.queue), _project(kept, saver, caller.policy)
     )
     directory = assistants.GraphDirectory(redis)
-    lanes_of_calls = [keys.STORE, *map(keys.lane, registry.graph_ids)]
-    await queue.report_alive(redis, lanes_of_calls, worker_id, ttl=3 * ALIVE)
+    call_queues = [keys.STORE, *map(keys.call_queue, registry.graph_ids)]
+    await queue.report_alive(redis, call_queues, worker_id, ttl=3 * ALIVE)
     stop, hurry = asyncio.Event(), asyncio.Event()
 
     def told() -> None:
@@ -128,12 +136,15 @@ async def work(
         asyncio.get_running_loop().add_signal_handler(number, told)
     lanes = [
         asyncio.create_task(
-            CallLanes(
-                redis, blocking, Means(redis, registry, saver, settings, directory), lanes_of_calls
+            CallServer(
+                redis,
+                blocking,
+                AnswerContext(redis, registry, saver, settings, directory),
+                call_queues,
             ).run()
         ),
         asyncio.create_task(access.watch()),
-        asyncio.create_task(_report_alive(redis, lanes_of_calls, worker_id, access)),
+        asyncio.create_task(_report_alive(redis, call_queues, worker_id, access)),
         asyncio.create_task(_every(SWEEP, lambda: _sweep(redis, saver))),
         asyncio.create_task(_every(settings.lease, lambda: reaper.run_once(redis, settings))),
         asyncio.create_task(_expire(redis, kept.ttl, saver)),
@@ -179,7 +190,7 @@ async def work(
         await processes.aclose()
         await publisher.stop()
         await registry.store.aclose()
-        await _leave(redis, lanes_of_calls, worker_id)
+        await _leave(redis, call_queues, worker_id)
         await opened.aclose()
         await blocking.aclose()
         await redis.aclose()
@@ -245,20 +256,20 @@ async def _expire(
 
 async def _every(seconds: float, service: Callable[[], Awaitable[object]]) -> None:
     """Runs a service again and again; what it raises is logged, and it is tried again."""
-    trouble = Trouble(log, "A service beside the runs")
+    outages = OutageLog(log, "A service beside the runs")
     while True:
         await asyncio.sleep(seconds)
         try:
             await service()
-            trouble.over()
+            outages.recovered()
         except Exception as error:  # noqa: BLE001 - it is logged
-            trouble.met(error)
+            outages.failed(error)
 
 
 async def _leave(redis: Client, lanes: list[str], worker_id: str) -> None:
     try:
         await queue.report_gone(redis, lanes, worker_id)
-    except (*AWAY, *REFUSING) as error:
+    except (*UNAVAILABLE, *WRITES_REJECTED) as error:
         log.warning(
             "Redis is away, so this worker can't say that it ends; it counts as alive a little longer: %s",
             error,

@@ -12,7 +12,7 @@ from typing import Final
 
 from millstream.shared import scripts
 from millstream.shared.redis import Client
-from millstream.shared.redis.retry import patiently
+from millstream.shared.redis.retry import retry_while_unavailable
 from millstream.shared.scripts import Batch, Claim
 from millstream.worker.encode import encode
 
@@ -220,7 +220,7 @@ class Publisher:
 
     async def _send(self, batches: list[Batch]) -> list[int | None]:
         # A batch keeps its number: it is written once, however often it is sent.
-        return await patiently(
+        return await retry_while_unavailable(
             f"the publisher, with {len(batches)} batches,",
             lambda: scripts.append(self._redis, batches, max_events=self._max_events),
         )

@@ -16,8 +16,8 @@ from msgspec import structs
 from millstream.shared.errors import FencedError
 from millstream.worker.encode import encode, show_interrupt
 from millstream.worker.failure import is_cancelled, summary
-from millstream.worker.final_record import How
-from millstream.worker.graph_result import INTERRUPT, Ending
+from millstream.worker.final_record import ExitKind
+from millstream.worker.graph_result import INTERRUPT, GraphResult
 from millstream.worker.graphs import Graph
 
 log = logging.getLogger(__name__)
@@ -36,12 +36,12 @@ class ThreadRecord:
 
 
 async def with_state(
-    ending: Ending,
+    ending: GraphResult,
     graph: Graph,
     thread_id: str,
     *,
     asked: Callable[[Iterable[Interrupt]], tuple[str | bytes, ...]] = lambda _: (),
-) -> Ending:
+) -> GraphResult:
     """Returns the end of a run with what the thread's newest checkpoint says.
 
     Args:
@@ -60,7 +60,7 @@ async def with_state(
             raise
         log.warning("The state of thread %s can't be read: %s", thread_id, summary(error))
         return ending
-    how = How.PAUSED if record.waits and ending.how is How.COMPLETED else ending.how
+    how = ExitKind.PAUSED if record.waits and ending.how is ExitKind.COMPLETED else ending.how
     return structs.replace(
         ending,
         how=how,
@@ -69,7 +69,7 @@ async def with_state(
         pause=record.pause,
         interrupts=record.interrupts,
         waits=record.waits,
-        asked=asked(record.questions) if how is How.PAUSED else (),
+        asked=asked(record.questions) if how is ExitKind.PAUSED else (),
     )
 
 

@@ -25,9 +25,9 @@ from httpcore import SOCKET_OPTION, AsyncNetworkBackend, AsyncNetworkStream
 
 from millstream.shared import webhooks
 from millstream.shared.errors import SettingError
-from millstream.shared.redis import AWAY, REFUSING, Client
+from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED, Client
 from millstream.shared.settings import Settings
-from millstream.shared.webhook_url import is_relative, refused, what_is_wrong
+from millstream.shared.webhook_url import is_relative, refused, webhook_url_error
 from millstream.shared.webhooks import Delivery
 from millstream.shared.wire import WebhookPolicy, to_json
 from millstream.worker.project import WebhooksConfig
@@ -212,7 +212,7 @@ class Caller:
     async def call(self, delivery: Delivery) -> Answer:
         """Tells the receiver; raises RefusedAddressError for one that may not be told."""
         url, pool = delivery.url, self._pool
-        wrong = what_is_wrong(url, self.policy)  # it may have been asked for under older rules
+        wrong = webhook_url_error(url, self.policy)  # it may have been asked for under older rules
         if wrong:
             raise RefusedAddressError(wrong)
         if is_relative(url):
@@ -343,7 +343,7 @@ class Deliverer:
         try:
             if not await webhooks.settle(self._redis, delivery, after_ms=after_ms):
                 log.warning("webhook of run %s was taken by another", delivery.webhook_id)
-        except (*AWAY, *REFUSING) as error:  # it is due again when its lease ends
+        except (*UNAVAILABLE, *WRITES_REJECTED) as error:  # it is due again when its lease ends
             log.warning("webhook of run %s is not settled: %s", delivery.webhook_id, error)
 
 

@@ -18,7 +18,7 @@ from millstream.api.a2a import tasks
 from millstream.api.a2a.parts import parts_of
 from millstream.api.a2a.tasks import Scope, Task, TaskId
 from millstream.api.http.keepalive import Head
-from millstream.api.runs.follow import entries_of, patiently
+from millstream.api.runs.follow import entries_of, retry_while_unavailable
 from millstream.shared.assistants import Resolved
 from millstream.shared.errors import UnavailableError
 from millstream.shared.events.entries import START, Entry
@@ -104,7 +104,9 @@ async def _becoming(call: Call, telling: _Telling, reader: Reader) -> AsyncGener
         async for entry in entries:
             for event in telling.of(entry):
                 yield event
-    for event in telling.ended(await patiently(lambda: now(call, telling.task.id, 0))):
+    for event in telling.ended(
+        await retry_while_unavailable(lambda: now(call, telling.task.id, 0))
+    ):
         yield event
 
 
@@ -130,7 +132,7 @@ async def followed(call: Call, task: Task, news: asyncio.Event) -> AsyncGenerato
         is_first = False
         while task.record.spec.run_id == run_id:
             news.clear()
-            task = await patiently(lambda: found(call, str(task.id)))  # noqa: B023 - awaited at once
+            task = await retry_while_unavailable(lambda: found(call, str(task.id)))  # noqa: B023 - awaited at once
             if await _is_over(call, task) or (call.legacy and task.record.status in TERMINAL):
                 return
             if task.record.spec.run_id == run_id:

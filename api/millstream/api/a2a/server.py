@@ -35,7 +35,7 @@ from millstream.api.runs.follow import (
     config_of,
     invoked,
     outages_told,
-    patiently,
+    retry_while_unavailable,
     schemas_of,
 )
 from millstream.api.runs.routes import end_run
@@ -85,7 +85,7 @@ class Agents(RequestHandler):
                 if not params.configuration.return_immediately:
                     async for _ in run.entries():
                         pass
-            return await patiently(lambda: now(call, task_id, history))
+            return await retry_while_unavailable(lambda: now(call, task_id, history))
 
     @validate_request_params
     async def on_message_send_stream(
@@ -111,7 +111,7 @@ class Agents(RequestHandler):
         hub: StreamHub = call.request.app.state.hub
         with told(call):
             task = await found(call, params.id)
-            doorbell, news = keys.turns(task.id.thread_id), asyncio.Event()
+            doorbell, news = keys.segments(task.id.thread_id), asyncio.Event()
             await hub.watch(doorbell, news)
             try:
                 async with aclosing(followed(call, task, news)) as events:

@@ -25,7 +25,7 @@ from millstream.shared.errors import (
     UnavailableError,
 )
 from millstream.shared.permissions import LACKING
-from millstream.shared.redis import AWAY, REFUSING, Trouble
+from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED, OutageLog
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ STATUS: Final[dict[type[MillstreamError], int]] = {
 }
 SHOWN: Final = 120  # characters of a refused value
 _LATER: Final = {"retry-after": "5"}
-_TROUBLE: Final = Trouble(log, "A request")
+_OUTAGES: Final = OutageLog(log, "A request")
 
 
 def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
@@ -95,7 +95,7 @@ async def _away(request: Request, error: Any) -> Response:
 
 async def _not_allowed(request: Request, error: Any) -> Response:
     request.app.state.access.doubt()
-    _TROUBLE.met(error)
+    _OUTAGES.failed(error)
     return problem(
         503, "The server's user of Redis lacks a permission: `GET /ok` says which.", _LATER
     )
@@ -116,8 +116,8 @@ HANDLERS: Final[dict[Any, Callable[[Request, Any], Awaitable[Response]]]] = {
     MillstreamError: _refused,
     ValidationError: _invalid,
     HTTPException: _http,
-    **dict.fromkeys(AWAY, _away),
-    **dict.fromkeys(REFUSING, _refusing),
+    **dict.fromkeys(UNAVAILABLE, _away),
+    **dict.fromkeys(WRITES_REJECTED, _refusing),
     LACKING: _not_allowed,
     Exception: _unexpected,
 }

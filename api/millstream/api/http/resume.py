@@ -25,7 +25,7 @@ def last_event(request: Request, queried: str) -> Position | None:
     return START if last in FROM_THE_START else parse_position(last)
 
 
-def comes_back(
+def resume_location(
     path: str,
     after: Position | None = None,
     *,

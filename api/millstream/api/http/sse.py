@@ -18,7 +18,7 @@ from millstream.shared.events.entries import Entry
 from millstream.shared.events.hub import Reader
 from millstream.shared.events.protocol import plain
 from millstream.shared.events.thread_stream import ThreadReader
-from millstream.shared.redis import AWAY, REFUSING, Trouble
+from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED, OutageLog
 from millstream.shared.wire import to_json
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ KEEPALIVE: Final = b": heartbeat\r\n"
 WHITE_SPACE: Final = b"\n"
 ALWAYS: Final = frozenset({b"metadata", b"error", b"end", b"gap"})
 FAILED: Final = "The stream of the thread failed. Open it again."
-TROUBLE: Final = Trouble(log, "Open streams")
+OUTAGES: Final = OutageLog(log, "Open streams")
 PAUSE: Final = 0.2  # s between attempts while Redis is away
 READ_WITHIN: Final = 2.0  # s, at the least, before an answer of Redis is given up
 
@@ -129,9 +129,9 @@ class _Following(Response):
                     entries = [] if reader.ended else await reader.read()
                     body = await self._body(entries)
                     over = reader.ended
-                TROUBLE.over()
-            except (*AWAY, *REFUSING) as error:
-                TROUBLE.met(error)
+                OUTAGES.recovered()
+            except (*UNAVAILABLE, *WRITES_REJECTED) as error:
+                OUTAGES.failed(error)
                 await asyncio.sleep(PAUSE)
                 reader.news.set()
             except Exception:
@@ -159,7 +159,7 @@ class _Following(Response):
         assert self._on_leave is not None
         try:
             await self._on_leave()
-        except (*AWAY, *REFUSING) as error:
+        except (*UNAVAILABLE, *WRITES_REJECTED) as error:
             log.warning("a client left and Redis is away or refuses, its run goes on: %s", error)
 
 

@@ -27,14 +27,14 @@ from millstream.api.runs.follow import (
     Invocation,
     invoked,
     outages_told,
-    patiently,
+    retry_while_unavailable,
     schemas_of,
 )
 from millstream.shared import runs
 from millstream.shared.assistants import GraphDirectory
 from millstream.shared.assistants.records import AssistantRecord
 from millstream.shared.errors import InvalidError, MillstreamError, UnavailableError
-from millstream.shared.redis import AWAY, REFUSING
+from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED
 from millstream.shared.rules.multitask import CancelAction, CancelReason
 from millstream.shared.wire import RunRequest, to_json
 
@@ -153,7 +153,7 @@ async def call_tool(ctx: Context, params: ToolCall) -> types.CallToolResult:
             try:
                 output = await _output(ctx, request, run)
             except asyncio.CancelledError:
-                with suppress(*AWAY, *REFUSING):
+                with suppress(*UNAVAILABLE, *WRITES_REJECTED):
                     await asyncio.shield(
                         runs.cancel(
                             request.app.state.redis, run.thread_id, run.run_id,
@@ -210,7 +210,9 @@ async def _output(ctx: Context, request: Request, run: Invocation) -> bytes:
             await ctx.session.report_progress(ended, message=nodes)
     output = last.output if last else None
     redis = request.app.state.redis
-    return await patiently(lambda: runs.final_output(redis, run.thread_id, run.run_id, output))
+    return await retry_while_unavailable(
+        lambda: runs.final_output(redis, run.thread_id, run.run_id, output)
+    )
 
 
 @contextmanager

@@ -31,7 +31,7 @@ from millstream.shared.errors import (
 )
 from millstream.shared.events.hub import StreamHub
 from millstream.shared.events.protocol import MODES, params_of
-from millstream.shared.events.thread_stream import Turn
+from millstream.shared.events.thread_stream import Segment
 from millstream.shared.redis import Client
 from millstream.shared.rules.multitask import Strategy
 from millstream.shared.runs import RunRecord
@@ -249,9 +249,9 @@ async def _get_tree(request: HTTPConnection, thread_id: str, params: dict[str, A
     run_id, graph_id = record.spec.run_id, record.spec.graph_id
     root: Reply = {"namespace": [], "status": "started", "graph_name": graph_id}
     nodes: dict[tuple[str, ...], Reply] = {(): root}
-    turn = Turn(0, run_id, graph_id)
+    segment = Segment(0, run_id, graph_id)
     async for entry in hub.kept(thread_id, run_id):
-        found = event_of(turn, entry)
+        found = event_of(segment, entry)
         if found is None or found[0] != b"lifecycle":
             continue
         told = params_of(found[1])

@@ -20,7 +20,7 @@ from millstream.shared.events.protocol import (
     params_of,
     seq_of,
 )
-from millstream.shared.events.thread_stream import Tell, Turn
+from millstream.shared.events.thread_stream import Segment, Tell
 from millstream.shared.rules.lifecycle import RunStatus
 from millstream.shared.rules.multitask import CancelReason
 
@@ -128,7 +128,7 @@ def begins_with(namespace: Namespace, prefix: Namespace) -> bool:
 def telling(wants: Wants) -> Tell:
     """Returns what a client that wants these events is told of the entries of a thread."""
 
-    def tell(turn: Turn, entry: Entry) -> Iterable[Entry]:
+    def tell(segment: Segment, entry: Entry) -> Iterable[Entry]:
         if entry.event == b"gap":
             yield entry
             return
@@ -137,7 +137,7 @@ def telling(wants: Wants) -> Tell:
             if told is not None:
                 yield told
             return
-        found = event_of(turn, entry)
+        found = event_of(segment, entry)
         if found is not None and wants(entry.position, *found):
             method, params = found
             # An end that no script wrote (the run is gone) stands where the last event stood.
@@ -152,17 +152,17 @@ def telling(wants: Wants) -> Tell:
     return tell
 
 
-def event_of(turn: Turn, entry: Entry) -> tuple[bytes, bytes] | None:
+def event_of(segment: Segment, entry: Entry) -> tuple[bytes, bytes] | None:
     """Returns the method and the params (JSON) of the entry, None if it is no event of the protocol."""
-    if turn.is_update:
+    if segment.is_update:
         return None
     if entry.event.startswith(MARKED):
         return entry.event[len(MARKED) :], entry.data
-    at = entry.at or turn.began_at
+    at = entry.at or segment.began_at
     if entry.event == b"metadata":
-        return b"lifecycle", _params((), at, _lifecycle(turn, "running"))
+        return b"lifecycle", _params((), at, _lifecycle(segment, "running"))
     if entry.event == b"end":
-        return b"lifecycle", _params((), at, _lifecycle(turn, *how_it_ended(entry)))
+        return b"lifecycle", _params((), at, _lifecycle(segment, *how_it_ended(entry)))
     method, *namespace = entry.event.split(b"|")
     if method not in SHARED:
         return None
@@ -194,10 +194,10 @@ def how_it_ended(end: Entry) -> tuple[str, str | None]:
     return "failed", told.error.message if told.error else f"The run ended: {status}."
 
 
-def _lifecycle(turn: Turn, event: str, error: str | None = None) -> dict[str, Any]:
+def _lifecycle(segment: Segment, event: str, error: str | None = None) -> dict[str, Any]:
     data = {"event": event}
-    if turn.graph_id:
-        data["graph_name"] = turn.graph_id
+    if segment.graph_id:
+        data["graph_name"] = segment.graph_id
     if error is not None:
         data["error"] = error
     return data

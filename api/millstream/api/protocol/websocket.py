@@ -16,7 +16,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from millstream.api.http.body import canonical_uuid, decode
 from millstream.api.http.config import HttpSettings
 from millstream.api.http.problems import sentence
-from millstream.api.http.sse import FAILED, TROUBLE
+from millstream.api.http.sse import FAILED, OUTAGES
 from millstream.api.protocol.commands import (
     CommandError,
     Reply,
@@ -31,7 +31,7 @@ from millstream.shared.errors import InvalidError, MillstreamError, UnavailableE
 from millstream.shared.events.entries import START, Entry, Position
 from millstream.shared.events.protocol import position_of
 from millstream.shared.events.thread_stream import ThreadReader
-from millstream.shared.redis import AWAY, REFUSING
+from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED
 from millstream.shared.wire import to_json
 
 log = logging.getLogger(__name__)
@@ -127,11 +127,11 @@ class ProtocolSocket:
             refused: MillstreamError = CommandError("invalid_argument", sentence(error))
         except (CommandError, InvalidError, UnavailableError) as error:
             refused = error
-        except AWAY as error:
-            TROUBLE.met(error)
+        except UNAVAILABLE as error:
+            OUTAGES.failed(error)
             refused = UnavailableError("Redis is not reachable. Try again shortly.")
-        except REFUSING as error:
-            TROUBLE.met(error)
+        except WRITES_REJECTED as error:
+            OUTAGES.failed(error)
             self._websocket.app.state.access.doubt()
             refused = UnavailableError("Redis refuses this now: `GET /ok` says why.")
         return refusal(value.get("id") if isinstance(value, dict) else None, refused)
@@ -194,8 +194,8 @@ class ProtocolSocket:
             try:
                 async with self._sending:
                     await self._send_page()
-            except (*AWAY, *REFUSING) as error:
-                TROUBLE.met(error)
+            except (*UNAVAILABLE, *WRITES_REJECTED) as error:
+                OUTAGES.failed(error)
                 await asyncio.sleep(PAUSE)
                 reader.news.set()
             except WebSocketDisconnect:

@@ -20,7 +20,7 @@ from millstream.shared.assistants import Resolved
 from millstream.shared.errors import UnavailableError
 from millstream.shared.events.entries import START, Entry
 from millstream.shared.events.hub import Reader
-from millstream.shared.redis import AWAY, REFUSING
+from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED
 from millstream.shared.runs import RunRecord
 from millstream.shared.runs.submission import OWN, config_of_assistant
 from millstream.shared.wire import PLAIN, RunRequest, unpack_kwargs
@@ -55,17 +55,17 @@ async def entries_of(reader: Reader) -> AsyncGenerator[Entry, None]:
         await reader.news.wait()
         if reader.closing:
             raise UnavailableError("The server is restarting; the run goes on.")
-        while entries := await patiently(reader.read):
+        while entries := await retry_while_unavailable(reader.read):
             for entry in entries:
                 yield entry
 
 
-async def patiently(asked: Callable[[], Awaitable[Answer]]) -> Answer:
+async def retry_while_unavailable(asked: Callable[[], Awaitable[Answer]]) -> Answer:
     """Returns what is asked of Redis, of which a client waits anyway: once Redis is there."""
     while True:
         try:
             return await asked()
-        except AWAY as error:
+        except UNAVAILABLE as error:
             log.warning("Redis is away, an answer waits: %r", error)
             await asyncio.sleep(PAUSE)
 
@@ -75,9 +75,9 @@ def outages_told(request: HTTPConnection) -> Iterator[None]:
     """Turns what Redis does not do now, inside of the block, into UnavailableError."""
     try:
         yield
-    except AWAY:
+    except UNAVAILABLE:
         raise UnavailableError("Redis is not reachable. Try again shortly.") from None
-    except REFUSING as error:
+    except WRITES_REJECTED as error:
         request.app.state.access.doubt()
         log.warning("Redis refuses what a call needs: %s", error)
         raise UnavailableError("Redis refuses this now: `GET /ok` says why.") from None

@@ -16,7 +16,7 @@ from millstream.api.http.body import (
     settings_of,
 )
 from millstream.api.http.config import HttpSettings
-from millstream.api.http.resume import comes_back, last_event
+from millstream.api.http.resume import last_event, resume_location
 from millstream.api.http.sse import EventStream, FinalOutput
 from millstream.api.runs.run_request import run_request
 from millstream.api.runs.schemas import (
@@ -175,7 +175,7 @@ async def _stream(request: Request, body: RunCreate, thread_id: str | None) -> R
     run_id = str(uuid.uuid4())
     reader, on_leave = await _admit_followed(request, body, run_id, thread_id)
     place = _place(run_id, thread_id)
-    back = comes_back(f"{place}/stream", START, cancel=on_leave is not None)
+    back = resume_location(f"{place}/stream", START, cancel=on_leave is not None)
     return EventStream(
         reader,
         headers={"content-location": place, "location": back},
@@ -190,7 +190,7 @@ async def _wait(request: Request, body: RunCreate, thread_id: str | None) -> Res
     # The reference names the thread here, of a stateless run too.
     thread = thread_id or runs.stateless_thread_id(run_id)
     place = _place(run_id, thread)
-    back = comes_back(f"{place}/join", cancel=on_leave is not None)
+    back = resume_location(f"{place}/join", cancel=on_leave is not None)
     return FinalOutput(
         reader,
         _output(request, thread, run_id),
@@ -295,7 +295,7 @@ async def joined(request: Request, route: str, output: Callable[[RunRecord], Out
     reader = await _hub(request).open(thread_id, run_id, START)
     _, number = await _begin(request, reader)
     place = _place(run_id, thread_id)
-    back = comes_back(f"{place}/{route}", cancel=query.cancel_on_disconnect)
+    back = resume_location(f"{place}/{route}", cancel=query.cancel_on_disconnect)
     return FinalOutput(
         reader,
         output(record),
@@ -319,7 +319,7 @@ async def join_stream(request: Request) -> Response:
     place = _place(run_id, None if stateless else thread_id)
     reader = await _hub(request).open(thread_id, run_id, last_event(request, query.last_event_id))
     begins, number = await _begin(request, reader)
-    back = comes_back(
+    back = resume_location(
         f"{place}/stream", begins, modes=query.stream_mode, cancel=query.cancel_on_disconnect
     )
     return EventStream(

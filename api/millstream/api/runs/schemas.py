@@ -10,7 +10,7 @@ from millstream.api.http.schema_base import FARTHEST, LastEventId, Listed, Query
 from millstream.api.runs.config_schemas import Config
 from millstream.shared.rules.lifecycle import RunStatus
 from millstream.shared.rules.multitask import CancelAction, CancelReason, Strategy
-from millstream.shared.rules.run_metadata import what_is_wrong
+from millstream.shared.rules.run_metadata import run_metadata_error
 
 StreamMode = Literal[
     "values", "updates", "messages", "messages-tuple", "custom", "events", "debug", "tasks",
@@ -21,7 +21,7 @@ LONGEST_DELAY: Final = 10 * 365 * 86400  # s
 
 
 def _check_metadata(value: dict[str, Any]) -> dict[str, Any]:
-    wrong = what_is_wrong(value)
+    wrong = run_metadata_error(value)
     if wrong:
         raise ValueError(wrong)
     return value

@@ -51,7 +51,7 @@ async def _ask(request: Request, verb: str, arguments: dict[str, Any]) -> bytes:
     return await calls.ask(
         request.app.state.redis,
         request.app.state.blocking,
-        lane=keys.STORE,
+        queue=keys.STORE,
         graph_id="",
         verb=verb,
         arguments=arguments,

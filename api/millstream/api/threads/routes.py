@@ -15,7 +15,7 @@ from starlette.responses import Response
 from millstream.api.http.body import answer, path_uuid, query_model, read_model, settings_of
 from millstream.api.http.json_views import show_thread, show_ttl
 from millstream.api.http.pagination import page_headers
-from millstream.api.http.resume import comes_back, last_event
+from millstream.api.http.resume import last_event, resume_location
 from millstream.api.http.sse import ThreadStream
 from millstream.api.runs.routes import end_run
 from millstream.api.threads.json_paths import extracted, parse_path
@@ -253,7 +253,7 @@ async def stream(request: Request) -> Response:
     except BaseException:
         reader.close()
         raise
-    back = comes_back(f"/threads/{thread_id}/stream", begins, modes=query.modes)
+    back = resume_location(f"/threads/{thread_id}/stream", begins, modes=query.modes)
     return ThreadStream(
         reader, headers={"location": back}, keepalive=settings_of(request).keepalive
     )

@@ -143,7 +143,7 @@ async def ask(
         return await calls.ask(
             request.app.state.redis,
             request.app.state.blocking,
-            lane=keys.lane(graph.graph_id),
+            queue=keys.call_queue(graph.graph_id),
             graph_id=graph.graph_id,
             verb=verb,
             arguments={"assistant_id": default_assistant_id(graph.graph_id), **arguments},

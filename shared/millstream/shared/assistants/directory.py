@@ -118,7 +118,7 @@ class GraphDirectory:
         pipe.time()
         for info in graphs:
             pipe.exists(keys.assistant(default_assistant_id(info.graph_id)))
-            pipe.zrange(keys.workers(keys.lane(info.graph_id)), -1, -1, withscores=True)
+            pipe.zrange(keys.workers(keys.call_queue(info.graph_id)), -1, -1, withscores=True)
         announced, (seconds, _), *replies = await pipe.execute()
         self._project = unpack_project(announced) if announced else Project()
         self._by_name = {}

@@ -5,7 +5,7 @@ from typing import Final
 
 from millstream.shared.scripts.runs.read_events import RawEntry
 
-Position = tuple[int, int]  # an entry's id: the turn of its run (turn.lua), place in it
+Position = tuple[int, int]  # an entry's id: the seq of its run (sequence.lua), place in it
 START: Final[Position] = (0, 0)
 
 
@@ -33,8 +33,8 @@ class Entry:
 
     def before(self) -> Position:
         """The position right before this one."""
-        turn, index = self.position
-        return (turn, index - 1) if index else (turn - 1, 2**64 - 1)
+        seq, index = self.position
+        return (seq, index - 1) if index else (seq - 1, 2**64 - 1)
 
 
 def show_position(position: Position) -> str:
@@ -44,23 +44,23 @@ def show_position(position: Position) -> str:
 
 def parse_position(text: str) -> Position | None:
     """Returns the position that an event id names, or None for a malformed one."""
-    turn, dash, index = text.strip().partition("-")
-    if not (dash and turn.isascii() and index.isascii() and turn.isdigit() and index.isdigit()):
+    seq, dash, index = text.strip().partition("-")
+    if not (dash and seq.isascii() and index.isascii() and seq.isdigit() and index.isdigit()):
         return None
-    if len(turn) > 19 or len(index) > 19:
+    if len(seq) > 19 or len(index) > 19:
         return None
-    return int(turn), int(index)
+    return int(seq), int(index)
 
 
 def entry_of(raw: RawEntry) -> Entry:
     """Returns an entry as Redis has it."""
-    turn, _, index = raw[0].partition(b"-")
+    seq, _, index = raw[0].partition(b"-")
     fields = raw[1]
     event, data = next(iter(fields.items()))
     if len(fields) == 1:
-        return Entry((int(turn), int(index)), event, data)
+        return Entry((int(seq), int(index)), event, data)
     return Entry(
-        (int(turn), int(index)),
+        (int(seq), int(index)),
         event,
         data,
         fields.get(b"output"),

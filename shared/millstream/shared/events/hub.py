@@ -22,8 +22,8 @@ import msgspec
 
 from millstream.shared import keys, scripts
 from millstream.shared.events.entries import START, Entry, Position, entry_of, show_position
-from millstream.shared.redis import Client, Trouble
-from millstream.shared.redis.subscriber import Doorbells
+from millstream.shared.redis import Client, OutageLog
+from millstream.shared.redis.subscriber import Subscriber
 from millstream.shared.rules.lifecycle import TERMINAL, RunStatus
 
 log = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ class StreamHub:
     def __init__(self, redis: Client, blocking: Client) -> None:
         """`blocking` is a client whose connections may wait without a timeout."""
         self._redis = redis
-        self._doorbells = Doorbells(blocking, self._heard)
+        self._subscriber = Subscriber(blocking, self._heard)
         self._tails: dict[str, _Tail] = {}
         self._watches: dict[str, set[asyncio.Event]] = {}  # of doorbells that are no stream's
         self._dirty: set[_Tail] = set()
@@ -99,12 +99,12 @@ class StreamHub:
         self._tasks: set[asyncio.Task[None]] = set()
         self._loops: list[asyncio.Task[None]] = []
         self._closed = False
-        self._trouble = Trouble(log, "Reading streams")
+        self._outages = OutageLog(log, "Reading streams")
         self.closing = False
 
     def start(self) -> None:
         """Starts to listen and to read."""
-        for loop in (self._doorbells.run, self._read_rung, self._sweep):
+        for loop in (self._subscriber.run, self._read_rung, self._sweep):
             self._loops.append(self._begin(loop()))
 
     @property
@@ -150,7 +150,7 @@ class StreamHub:
         tail.readers.add(reader)
         if new:
             try:
-                await self._doorbells.listen(key)
+                await self._subscriber.listen(key)
             except BaseException:  # whoever opened it has given up
                 reader.close()
                 raise
@@ -174,7 +174,7 @@ class StreamHub:
     async def watch(self, doorbell: str, news: asyncio.Event) -> None:
         """Sets `news` whenever the doorbell rings, or may have, from now on."""
         self._watches.setdefault(doorbell, set()).add(news)
-        await self._doorbells.listen(doorbell)
+        await self._subscriber.listen(doorbell)
 
     def unwatch(self, doorbell: str, news: asyncio.Event) -> None:
         """Stops that."""
@@ -203,9 +203,9 @@ class StreamHub:
 
     async def _forget(self, key: str) -> None:
         if not self._is_followed(key):
-            await self._doorbells.forget(key)
+            await self._subscriber.forget(key)
         if self._is_followed(key):  # somebody does by now, and was overtaken by the farewell
-            await self._doorbells.listen(key)
+            await self._subscriber.listen(key)
 
     def _is_followed(self, key: str) -> bool:
         return key in self._tails or key in self._watches
@@ -241,9 +241,9 @@ class StreamHub:
                 self._wake.set()
             try:
                 pages = await self._pages([(tail.key, tail.head or START) for tail in rung])
-                self._trouble.over()
+                self._outages.recovered()
             except Exception as error:  # noqa: BLE001 - it is logged
-                self._trouble.met(error)
+                self._outages.failed(error)
                 await asyncio.sleep(0.2)
                 self._dirty.update(rung)
                 self._wake.set()
@@ -275,7 +275,7 @@ class StreamHub:
             await asyncio.sleep(SWEEP)
             with contextlib.suppress(TimeoutError):  # who blocks it is found out next time
                 async with asyncio.timeout(SWEEP):
-                    await self._doorbells.check()
+                    await self._subscriber.check()
             self._ring_watches()
             for tail in list(self._tails.values()):
                 if tail.quiet:

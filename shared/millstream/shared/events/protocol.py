@@ -30,14 +30,14 @@ CHANNELS: Final = (
     "custom",
 )
 NAMED: Final = "custom:"  # begins the channel of custom events of one name
-INDEX_BITS: Final = 30  # of a seq: places in one turn; JavaScript counts to 2**53: 2**23 turns
+INDEX_BITS: Final = 30  # of a seq: places in one seq; JavaScript counts to 2**53: 2**23 seqs
 LAST_SEQ: Final = 2**53 - 1
 
 
 def seq_of(position: Position) -> int:
     """Returns the `seq` of an event: it rises over all runs of a thread, with gaps between them."""
-    turn, index = position
-    return (turn << INDEX_BITS) + index
+    seq, index = position
+    return (seq << INDEX_BITS) + index
 
 
 def position_of(seq: int) -> Position:

@@ -1,6 +1,6 @@
 """The stream of a thread: what its runs and updates tell, one after the other, for as long as one listens.
 
-Scripts number the runs and updates in the order in which they have the thread (turn.lua) and ring its doorbell.
+Scripts number the runs and updates in the order in which they have the thread (sequence.lua) and ring its doorbell.
 Each has an event stream of its own, whose ids begin with that number, and it is followed to its end before the
 next. So the order is the same for every reader and after every resume, and nothing is stored twice.
 """
@@ -17,12 +17,12 @@ from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import TERMINAL, RunStatus
 from millstream.shared.scripts.threads.store_state import UPDATE
 
-PAGE: Final = 50  # turns read in one round trip
+PAGE: Final = 50  # segments read in one round trip
 LIVE: Final = frozenset(status.encode() for status in RunStatus if status not in TERMINAL)
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class Segment:
     """A run, or an update of the state, that has or had the thread."""
 
     number: int
@@ -36,7 +36,9 @@ class Turn:
         return self.word.startswith(UPDATE)
 
 
-Tell = Callable[[Turn, Entry], Iterable[Entry]]  # what the client is told of an entry of a turn
+Tell = Callable[
+    [Segment, Entry], Iterable[Entry]
+]  # what the client is told of an entry of a segment
 
 
 class ThreadReader:
@@ -51,10 +53,10 @@ class ThreadReader:
         self._redis = redis
         self._thread_id = thread_id
         self._tell = tell
-        self._doorbell = keys.turns(thread_id)
-        self._begun = 0  # the number of the last turn that was begun
-        self._resume: Position = START  # of a turn that is begun in its midst
-        self._turn: Turn | None = None
+        self._doorbell = keys.segments(thread_id)
+        self._begun = 0  # the number of the last segment that was begun
+        self._resume: Position = START  # of a segment that is begun in its midst
+        self._segment: Segment | None = None
         self._reader: Reader | None = None
         self._existed = False
         self.news = asyncio.Event()
@@ -87,7 +89,7 @@ class ThreadReader:
         return after
 
     async def _was_told(self, after: Position) -> bool:
-        """Returns whether the position is the last that its turn will ever have."""
+        """Returns whether the position is the last that its segment will ever have."""
         for word in await self._redis.zrangebyscore(self._doorbell, after[0], after[0]):
             newest = await self._redis.xrevrange(
                 keys.events(self._thread_id, word.decode()), count=1
@@ -111,11 +113,11 @@ class ThreadReader:
             if self._reader is None and not await self._next():
                 return []
             assert self._reader is not None
-            assert self._turn is not None
+            assert self._segment is not None
             entries = await self._reader.read()
             if not entries and not self._reader.ended:
                 return []
-            told = [event for entry in entries for event in self._tell(self._turn, entry)]
+            told = [event for entry in entries for event in self._tell(self._segment, entry)]
             if self._reader.ended:
                 self._reader.close()
                 self._reader = None
@@ -123,7 +125,7 @@ class ThreadReader:
                 return told
 
     async def _next(self) -> bool:
-        """Begins the next turn; returns False if there is none."""
+        """Begins the next segment; returns False if there is none."""
         while True:
             pipe = self._redis.pipeline(transaction=False)
             pipe.zrangebyscore(
@@ -137,37 +139,37 @@ class ThreadReader:
                 return False
             for word, score in found:
                 number = int(score)
-                turn = await self._kept(number, word.decode())
-                if turn is not None:
+                segment = await self._kept(number, word.decode())
+                if segment is not None:
                     start = self._resume if self._resume[0] == number else START
-                    reader = await self._hub.open(self._thread_id, turn.word, start)
+                    reader = await self._hub.open(self._thread_id, segment.word, start)
                     reader.news = self.news
-                    self._begun, self._turn, self._reader = number, turn, reader
+                    self._begun, self._segment, self._reader = number, segment, reader
                     return True
                 self._begun = number
 
-    async def _kept(self, number: int, word: str) -> Turn | None:
-        """Returns the turn if there is, or will be, something to tell of it."""
+    async def _kept(self, number: int, word: str) -> Segment | None:
+        """Returns the segment if there is, or will be, something to tell of it."""
         pipe = self._redis.pipeline(transaction=False)
         pipe.exists(keys.events(self._thread_id, word))
         pipe.hmget(keys.run(self._thread_id, word), ["status", "graph", "started_at"])
         exists, (status, graph, started) = await pipe.execute()
         if not exists and status not in LIVE:
             return None
-        return Turn(number, word, (graph or b"").decode(), int(started or 0) // 1000)
+        return Segment(number, word, (graph or b"").decode(), int(started or 0) // 1000)
 
 
 def telling(modes: frozenset[str]) -> Tell:
     """Returns what `GET /threads/{thread_id}/stream` tells to a client that asked for these modes."""
 
-    def tell(turn: Turn, entry: Entry) -> Iterable[Entry]:
+    def tell(segment: Segment, entry: Entry) -> Iterable[Entry]:
         event, data, done = entry.event, entry.data, entry.event == b"end"
-        if turn.is_update:
+        if segment.is_update:
             wanted = "state_update" in modes and not done
         else:
             if done:
                 event = b"metadata"
-                data = b'{"status":"run_done","run_id":"%b"}' % turn.word.encode()
+                data = b'{"status":"run_done","run_id":"%b"}' % segment.word.encode()
             wanted = "run_modes" in modes or ("lifecycle" in modes and event == b"metadata")
         if wanted:
             yield Entry(entry.position, event, data)

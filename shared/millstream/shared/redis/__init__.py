@@ -1,15 +1,15 @@
 """How a process connects to Redis: to one server, or to the master that sentinels name."""
 
 from millstream.shared.redis.clients import Client, connect, connect_sync
-from millstream.shared.redis.errors import AWAY, REFUSING
-from millstream.shared.redis.trouble_log import Trouble
+from millstream.shared.redis.errors import UNAVAILABLE, WRITES_REJECTED
+from millstream.shared.redis.outage_log import OutageLog
 from millstream.shared.redis.url import check_url, masked
 
 __all__ = [
-    "AWAY",
-    "REFUSING",
+    "UNAVAILABLE",
+    "WRITES_REJECTED",
     "Client",
-    "Trouble",
+    "OutageLog",
     "check_url",
     "connect",
     "connect_sync",

@@ -139,7 +139,7 @@ def _careful(kind: type[Any]) -> type[Any]:
                 self._within = float(words[-1]) + GRACE
 
         async def read_response(self, *args: Any, **options: Any) -> Any:
-            """Returns a reply; raises one of REFUSING if Redis takes no writes."""
+            """Returns a reply; raises one of WRITES_REJECTED if Redis takes no writes."""
             within = self._within if self.socket_timeout is None else None
             try:
                 async with asyncio.timeout(within):

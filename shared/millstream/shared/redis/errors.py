@@ -17,9 +17,9 @@ class RefusedWriteError(ResponseError):
     """Redis takes no writes now: its disk is full, or too few replicas follow."""
 
 
-AWAY = (RedisConnectionError, RedisTimeoutError, OSError)
+UNAVAILABLE = (RedisConnectionError, RedisTimeoutError, OSError)
 # It is there, but refuses: out of memory, a replica, a disk that is full, a user without permission.
-REFUSING = (OutOfMemoryError, ReadOnlyError, RefusedWriteError, NoPermissionError)
+WRITES_REJECTED = (OutOfMemoryError, ReadOnlyError, RefusedWriteError, NoPermissionError)
 
 # Redis 6 wraps what went wrong inside a script: "Error running script (…): …: -READONLY You …".
 _CODE: Final = re.compile(r"(?:^|: -)(READONLY|UNBLOCKED|OOM|NOREPLICAS|MISCONF|NOPERM) ")
@@ -36,8 +36,8 @@ _KINDS: Final[dict[str, type[ResponseError]]] = {
 
 
 def named(error: ResponseError) -> ResponseError:
-    """Returns the error as one of REFUSING if it is one that redis-py does not tell apart."""
-    if isinstance(error, REFUSING):
+    """Returns the error as one of WRITES_REJECTED if it is one that redis-py does not tell apart."""
+    if isinstance(error, WRITES_REJECTED):
         return error
     text = str(error)
     if found := _CODE.search(text):

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
-from millstream.shared.redis import AWAY, REFUSING, Trouble
+from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED, OutageLog
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ LONGEST: Final = 1.0  # s
 Result = TypeVar("Result")
 
 
-async def patiently(
+async def retry_while_unavailable(
     what: str, call: Callable[[], Awaitable[Result]], *, check: Callable[[], None] | None = None
 ) -> Result:
     """Returns what the call returns, however often Redis is away before; other errors are raised.
@@ -29,13 +29,13 @@ async def patiently(
     `what` names it in the log. `check` is called before each attempt: what it raises ends the wait.
     """
     pause = FIRST
-    trouble = Trouble(log, what)
+    outages = OutageLog(log, what)
     while True:
         if check is not None:
             check()
         try:
             return await call()
-        except (*AWAY, *REFUSING) as error:
-            trouble.met(error)
+        except (*UNAVAILABLE, *WRITES_REJECTED) as error:
+            outages.failed(error)
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST)

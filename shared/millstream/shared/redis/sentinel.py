@@ -17,7 +17,7 @@ from redis.connection import parse_url as sync_parse_url
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, ResponseError
 
-from millstream.shared.redis.errors import AWAY, RefusedWriteError, named
+from millstream.shared.redis.errors import UNAVAILABLE, RefusedWriteError, named
 from millstream.shared.redis.url import Address, Watched
 
 PATIENCE: Final = 1.0  # s that one sentinel has for connecting, and again for its answer
@@ -84,11 +84,11 @@ class AsyncSentinels(_Sentinels):
     def __init__(self, watched: Watched) -> None:
         """Must be made in the event loop that uses it."""
         super().__init__(watched)
-        self._turn = asyncio.Lock()
+        self._writing = asyncio.Lock()
 
     async def master(self) -> Address:
         """Returns where the master is; raises redis-py's ConnectionError if none ever told."""
-        async with self._turn:
+        async with self._writing:
             if not self._is_fresh():
                 self._reasons = []
                 for sentinel in tuple(self._order):
@@ -107,7 +107,7 @@ class AsyncSentinels(_Sentinels):
                 "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._watched.master
             )
             return self._take(sentinel, await connection.read_response())
-        except (*AWAY, ResponseError) as error:
+        except (*UNAVAILABLE, ResponseError) as error:
             self._silent(sentinel, error)
             return False
         finally:
@@ -136,7 +136,7 @@ class SyncSentinels(_Sentinels):
             connection.connect()
             connection.send_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._watched.master)
             return self._take(sentinel, connection.read_response())
-        except (*AWAY, ResponseError) as error:
+        except (*UNAVAILABLE, ResponseError) as error:
             self._silent(sentinel, error)
             return False
         finally:
@@ -207,7 +207,7 @@ def following(kind: type[Any], sentinels: AsyncSentinels) -> type[Any]:  # noqa:
                 try:
                     if await sentinels.master() != (self.host, self.port):
                         break
-                except AWAY:
+                except UNAVAILABLE:
                     pass  # nobody knows better
                 await asyncio.sleep(SILENCE)
             if self._writer is not None:

@@ -10,7 +10,7 @@ from redis.exceptions import NoPermissionError, ResponseError
 
 from millstream.shared.errors import SettingError
 from millstream.shared.redis.clients import Client
-from millstream.shared.redis.errors import AWAY
+from millstream.shared.redis.errors import UNAVAILABLE
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ async def report(redis: Client) -> None:
     while True:
         try:
             found = await examine(redis)
-        except AWAY:
+        except UNAVAILABLE:
             await asyncio.sleep(PAUSE)
             continue
         for finding in found:

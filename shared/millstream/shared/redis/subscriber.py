@@ -12,14 +12,14 @@ from typing import Any, Final
 
 from redis.asyncio.connection import AbstractConnection
 
-from millstream.shared.redis import AWAY, Client, Trouble
+from millstream.shared.redis import UNAVAILABLE, Client, OutageLog
 
 log = logging.getLogger(__name__)
 
 PAUSE: Final = 0.2  # s before the connection is opened again
 
 
-class Doorbells:
+class Subscriber:
     """Listens to channels; `heard(channel, confirmed, word)` is called for each ring.
 
     `confirmed` tells that Redis has just begun to listen for us: what rang before, also while the
@@ -32,9 +32,9 @@ class Doorbells:
         self._heard = heard
         self._channels: set[str] = set()
         self._connection: AbstractConnection | None = None  # while it is open and subscribed
-        self._turn = asyncio.Lock()  # one command at a time is written
+        self._writing = asyncio.Lock()  # one command at a time is written
         self._pinged = False
-        self._trouble = Trouble(log, "Listening to the doorbells of streams")
+        self._outages = OutageLog(log, "Listening to the doorbells of streams")
 
     async def listen(self, channel: str) -> None:
         """Listens to the channel from now on, or from when Redis is back."""
@@ -63,29 +63,29 @@ class Doorbells:
             connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
             try:
                 await connection.connect()  # type: ignore[no-untyped-call]
-                async with self._turn:
+                async with self._writing:
                     if self._channels:
                         await connection.send_command("SUBSCRIBE", *self._channels)
                     self._connection, self._pinged = connection, False
-                self._trouble.over()
+                self._outages.recovered()
                 while True:
                     self._take(await connection.read_response())
             except Exception as error:  # noqa: BLE001 - it is logged
-                self._trouble.met(error)
+                self._outages.failed(error)
             finally:
                 self._connection = None
                 await connection.disconnect(nowait=True)
             await asyncio.sleep(PAUSE)
 
     async def _say(self, *words: str) -> None:
-        async with self._turn:
+        async with self._writing:
             connection = self._connection
             if connection is None:
                 return  # whoever opens it subscribes to all
             try:
                 await connection.send_command(*words)
-            except AWAY as error:
-                self._trouble.met(error)
+            except UNAVAILABLE as error:
+                self._outages.failed(error)
                 self._connection = None
                 await connection.disconnect(nowait=True)
 

@@ -8,7 +8,7 @@ MOST_KEYS: Final = 32
 LONGEST: Final = 512  # characters
 
 
-def what_is_wrong(metadata: dict[str, Any]) -> str:
+def run_metadata_error(metadata: dict[str, Any]) -> str:
     """Returns what is wrong with a run's metadata, '' if nothing is."""
     if len(metadata) > MOST_KEYS:
         return f"at most {MOST_KEYS} keys are allowed, not {len(metadata)}"

@@ -8,7 +8,7 @@ from typing import Final
 
 from millstream.shared import keys, scripts
 from millstream.shared.errors import MillstreamError, NotFoundError
-from millstream.shared.redis import AWAY, REFUSING, Client
+from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED, Client
 from millstream.shared.rules.lifecycle import Cause, RunStatus
 from millstream.shared.rules.multitask import CancelAction, CancelReason, Strategy
 from millstream.shared.scripts.runs.admit import MOST_ENDED
@@ -196,7 +196,7 @@ async def end_displaced(
         for start in range(0, len(tickets), MOST_ENDED):
             batch = tickets[start : start + MOST_ENDED]
             await scripts.end_displaced(redis, thread_id, batch, stream_ttl=stream_ttl)
-    except (*AWAY, *REFUSING) as error:
+    except (*UNAVAILABLE, *WRITES_REJECTED) as error:
         log.warning("displaced runs of thread %s are left to the reaper: %s", thread_id, error)
 
 

@@ -16,7 +16,7 @@ from millstream.shared.rules.multitask import Strategy
 from millstream.shared.rules.run_metadata import fit_for_runs
 from millstream.shared.runs import Submission
 from millstream.shared.threads import default_ttl, new_thread_fields
-from millstream.shared.webhook_url import what_is_wrong
+from millstream.shared.webhook_url import webhook_url_error
 from millstream.shared.wire import PLAIN, Assistant, Project, RunKwargs, RunRequest, to_json
 
 # What a config names of its run: not part of what the run was configured with.
@@ -125,7 +125,7 @@ def without_ids(config: dict[str, Any]) -> dict[str, Any]:
 
 def check_webhook(url: str | None, project: Project) -> None:
     """Raises InvalidError for a URL that the project does not call."""
-    wrong = "" if url is None else what_is_wrong(url, project.webhooks)
+    wrong = "" if url is None else webhook_url_error(url, project.webhooks)
     if wrong:
         raise InvalidError(f"webhook: {wrong}")
 

@@ -77,9 +77,11 @@ async def delete_for_runs(
     """
     threads: dict[str, list[str]] = defaultdict(list)
     for run_id in dict.fromkeys(run_ids):
-        first = keys.ran_in(run_id, "").encode()
+        first = keys.run_in_thread(run_id, "").encode()
         # Behind every continuation of the prefix: UTF-8 has no byte 0xFF.
-        members = await redis.zrangebylex(keys.ran(), b"[" + first, b"(" + first + b"\xff")
+        members = await redis.zrangebylex(
+            keys.runs_with_checkpoints(), b"[" + first, b"(" + first + b"\xff"
+        )
         for member in members:
             threads[member[len(first) :].decode()].append(run_id)
     for thread_id, stored in threads.items():

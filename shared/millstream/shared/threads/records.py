@@ -9,7 +9,7 @@ import msgspec
 
 from millstream.shared import keys, scripts
 from millstream.shared.errors import ConflictError, NotFoundError, TooLargeError
-from millstream.shared.metadata_index import filed_under
+from millstream.shared.metadata_index import index_fields
 from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import ThreadStatus
 from millstream.shared.threads import checkpoints
@@ -59,9 +59,9 @@ def new_thread_fields(metadata: dict[str, Any], ttl: Ttl | None = None) -> dict[
     """Returns the fields of a thread that has had no run."""
     fields: dict[str, Any] = {
         "status": ThreadStatus.IDLE.value,
-        "settled": ThreadStatus.IDLE.value,
+        "idle_status": ThreadStatus.IDLE.value,
         "metadata": msgspec.json.encode(metadata),
-        **filed_under(metadata),
+        **index_fields(metadata),
     }
     if ttl is not None:
         fields |= _ttl_fields(ttl)
@@ -155,9 +155,9 @@ async def patch_thread(
                 raise TooLargeError(
                     f"metadata: with what the thread has, more than {MOST_METADATA} bytes"
                 )
-            fields |= {"metadata": encoded, **filed_under(merged)}
+            fields |= {"metadata": encoded, **index_fields(merged)}
             if graph_id is not None:
-                fields.pop("named")
+                fields.pop("run_terms")
         word = await scripts.patch_thread(
             redis, thread_id, read, had_run=graph_id is not None, fields=fields
         )
@@ -229,13 +229,13 @@ async def delete_thread(redis: Client, thread_id: str) -> bool:
     Returns False, with nothing changed, while one of its runs is alive.
     """
     run_ids = [r.decode() for r in await redis.zrange(keys.runs(thread_id), 0, -1)]
-    undone = [r.decode() for r in await redis.smembers(keys.undone(thread_id))]  # type: ignore[misc]
-    names = [keys.runs(thread_id), keys.undone(thread_id)]
+    rolled_back = [r.decode() for r in await redis.smembers(keys.rolled_back(thread_id))]  # type: ignore[misc]
+    names = [keys.runs(thread_id), keys.rolled_back(thread_id)]
     names += await checkpoints.key_names(redis, thread_id)
-    turns = [turn.decode() for turn in await redis.zrange(keys.turns(thread_id), 0, -1)]
+    turns = [turn.decode() for turn in await redis.zrange(keys.segments(thread_id), 0, -1)]
     names += [keys.events(thread_id, turn) for turn in turns]  # of updates; those of runs go anyway
     crons = [c.decode() for c in await redis.smembers(keys.crons_of(thread_id))]  # type: ignore[misc]
-    return await scripts.delete_thread(redis, thread_id, [*run_ids, *undone], names, crons)
+    return await scripts.delete_thread(redis, thread_id, [*run_ids, *rolled_back], names, crons)
 
 
 async def interrupts_of(redis: Client, thread_id: str) -> bytes:

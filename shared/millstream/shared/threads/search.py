@@ -12,7 +12,7 @@ import msgspec
 
 from millstream.shared import keys, scripts
 from millstream.shared.errors import TooLargeError
-from millstream.shared.metadata_index import contains, leaf_keys, only_leaves
+from millstream.shared.metadata_index import contains, term_keys, terms_decide
 from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import ThreadStatus
 from millstream.shared.scripts import Found
@@ -102,9 +102,9 @@ async def _matching(
         yield _Matches(ids, len(ids))
         return
     seen: set[str] = set()  # what is updated meanwhile may come again
-    filters = leaf_keys(query.metadata)
+    filters = term_keys(query.metadata)
     decided = not query.values and not query.exclude and filters is not None
-    decided = decided and (not query.metadata or only_leaves(query.metadata))
+    decided = decided and (not query.metadata or terms_decide(query.metadata))
     if query.sort_by != "status" or query.status is not None:
         statuses = [query.status]
     else:

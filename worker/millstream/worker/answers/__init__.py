@@ -5,12 +5,12 @@ from typing import Final
 
 from millstream.shared.wire import Call
 from millstream.worker.answers import external_checkpoints, graph_schemas, state, store, update
-from millstream.worker.answers.context import Means
+from millstream.worker.answers.context import AnswerContext
 
-__all__ = ["VERBS", "Means"]
+__all__ = ["VERBS", "AnswerContext"]
 
 # Each returns JSON; what it refuses is one of the errors in `shared.calls.KINDS`.
-VERBS: Final[dict[str, Callable[[Means, Call], Awaitable[bytes]]]] = {
+VERBS: Final[dict[str, Callable[[AnswerContext, Call], Awaitable[bytes]]]] = {
     "copy": external_checkpoints.copy,
     "prune": external_checkpoints.prune,
     "schemas": graph_schemas.schemas,
@@ -20,9 +20,9 @@ VERBS: Final[dict[str, Callable[[Means, Call], Awaitable[bytes]]]] = {
     "history": state.history,
     "update": update.update,
     "seed": update.seed,
-    "store_put": lambda means, call: store.put(means.registry.store, call),
-    "store_get": lambda means, call: store.get(means.registry.store, call),
-    "store_delete": lambda means, call: store.delete(means.registry.store, call),
-    "store_search": lambda means, call: store.search(means.registry.store, call),
-    "store_namespaces": lambda means, call: store.namespaces(means.registry.store, call),
+    "store_put": lambda context, call: store.put(context.registry.store, call),
+    "store_get": lambda context, call: store.get(context.registry.store, call),
+    "store_delete": lambda context, call: store.delete(context.registry.store, call),
+    "store_search": lambda context, call: store.search(context.registry.store, call),
+    "store_namespaces": lambda context, call: store.namespaces(context.registry.store, call),
 }

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
+class AnswerContext:
     """One set a worker process."""
 
     redis: Client

@@ -9,42 +9,42 @@ import uuid
 from millstream.shared import threads
 from millstream.shared.errors import RefusedError
 from millstream.shared.wire import Call
-from millstream.worker.answers.context import Means
+from millstream.worker.answers.context import AnswerContext
 from millstream.worker.checkpoints.external import name_of
 from millstream.worker.encode import encode
 
 
-async def copy(means: Means, call: Call) -> bytes:
+async def copy(context: AnswerContext, call: Call) -> bytes:
     """`copy`: a new thread with the state of another. Arguments: thread_id. Answers `{"thread_id"}`.
 
     Raises NotFoundError, ConflictError (a run is active), RefusedError (the checkpointer can't).
     """
     source, target = call.arguments["thread_id"], str(uuid.uuid4())
-    await threads.idle_epoch(means.redis, source)
+    await threads.idle_epoch(context.redis, source)
     try:
-        await means.saver.acopy_thread(source, target)
-        await threads.copy_thread(means.redis, source, target)
+        await context.saver.acopy_thread(source, target)
+        await threads.copy_thread(context.redis, source, target)
     except NotImplementedError:
-        raise _cannot(means, "copy a thread (acopy_thread)") from None
+        raise _cannot(context, "copy a thread (acopy_thread)") from None
     except BaseException:  # half a copy, or one that is no thread
-        await means.saver.adelete_thread(target)
+        await context.saver.adelete_thread(target)
         raise
     return encode({"thread_id": target})
 
 
-async def prune(means: Means, call: Call) -> bytes:
+async def prune(context: AnswerContext, call: Call) -> bytes:
     """`prune`: keeps the newest checkpoints of a thread. Arguments: thread_id.
 
     Raises NotFoundError, ConflictError (a run is active), RefusedError (the checkpointer can't).
     """
     thread_id = call.arguments["thread_id"]
-    await threads.idle_epoch(means.redis, thread_id)
+    await threads.idle_epoch(context.redis, thread_id)
     try:
-        await means.saver.aprune([thread_id], strategy="keep_latest")
+        await context.saver.aprune([thread_id], strategy="keep_latest")
     except NotImplementedError:
-        raise _cannot(means, "prune a thread (aprune)") from None
+        raise _cannot(context, "prune a thread (aprune)") from None
     return encode({})
 
 
-def _cannot(means: Means, what: str) -> RefusedError:
-    return RefusedError(f"The project's checkpointer, {name_of(means.saver)}, can't {what}.")
+def _cannot(context: AnswerContext, what: str) -> RefusedError:
+    return RefusedError(f"The project's checkpointer, {name_of(context.saver)}, can't {what}.")

@@ -10,7 +10,7 @@ from langgraph.pregel import Pregel
 
 from millstream.shared.errors import InvalidError, RefusedError
 from millstream.shared.wire import Call
-from millstream.worker.answers.context import Means
+from millstream.worker.answers.context import AnswerContext
 from millstream.worker.encode import encode
 from millstream.worker.graphs import Graph
 
@@ -19,20 +19,20 @@ Schema = dict[str, Any]
 UNSHOWABLE: Final = (RuntimeError, TypeError, NameError, ValueError, AttributeError)
 
 
-async def schemas(means: Means, call: Call) -> bytes:
+async def schemas(context: AnswerContext, call: Call) -> bytes:
     """`schemas`: the JSON schemas of the graph. Arguments: config."""
     config = _config(call)
-    async with means.graph(call, "assistants.read", config) as graph:
+    async with context.graph(call, "assistants.read", config) as graph:
         return encode({"graph_id": call.graph_id, **schemas_of(graph)})
 
 
-async def drawn(means: Means, call: Call) -> bytes:
+async def drawn(context: AnswerContext, call: Call) -> bytes:
     """`graph`: its nodes and edges, as LangChain draws them. Arguments: config, xray.
 
     Raises RefusedError for a graph that can't be drawn.
     """
     config, xray = _config(call), call.arguments["xray"]
-    async with means.graph(call, "assistants.read", config) as graph:
+    async with context.graph(call, "assistants.read", config) as graph:
         try:
             picture = await graph.aget_graph(config, xray=xray)
         except Exception as error:  # of the user's code: types that are no types, cycles, ...
@@ -44,14 +44,14 @@ async def drawn(means: Means, call: Call) -> bytes:
         return encode(drawing)
 
 
-async def subgraphs(means: Means, call: Call) -> bytes:
+async def subgraphs(context: AnswerContext, call: Call) -> bytes:
     """`subgraphs`: the schemas of each, by namespace. Arguments: config, namespace (or None), recurse.
 
     Raises InvalidError for a namespace that has no subgraph.
     """
     config, namespace = _config(call), call.arguments["namespace"]
     found = {}
-    async with means.graph(call, "assistants.read", config) as graph:
+    async with context.graph(call, "assistants.read", config) as graph:
         parts = graph.aget_subgraphs(namespace=namespace, recurse=call.arguments["recurse"])
         async for name, part in parts:
             if isinstance(part, Pregel):

@@ -7,7 +7,7 @@ from langgraph.types import StateSnapshot
 
 from millstream.shared.errors import TooLargeError
 from millstream.shared.wire import Call
-from millstream.worker.answers.context import Means
+from millstream.worker.answers.context import AnswerContext
 from millstream.worker.encode import encode, show_interrupt
 from millstream.worker.graphs import Graph
 
@@ -15,7 +15,7 @@ MOST_BYTES: Final = 64 * 1024 * 1024  # of an answer, which goes through Redis
 PAGE: Final = 20  # states that are held at once while a history is read
 
 
-async def get(means: Means, call: Call) -> bytes:
+async def get(context: AnswerContext, call: Call) -> bytes:
     """`state`: a thread's state. Arguments: thread_id, checkpoint, subgraphs, select.
 
     A checkpoint that is not there has an empty state, as the reference has it.
@@ -24,7 +24,7 @@ async def get(means: Means, call: Call) -> bytes:
     """
     given = call.arguments
     config = config_of(call, given["checkpoint"])
-    async with means.graph_of_thread(call, "threads.read", config) as graph:
+    async with context.graph_of_thread(call, "threads.read", config) as graph:
         snapshot = await graph.aget_state(config, subgraphs=bool(given["subgraphs"]))
         body = encode(_selected(show_state(snapshot, given["thread_id"]), given["select"]))
     if len(body) > MOST_BYTES:
@@ -35,7 +35,7 @@ async def get(means: Means, call: Call) -> bytes:
     return body
 
 
-async def history(means: Means, call: Call) -> bytes:
+async def history(context: AnswerContext, call: Call) -> bytes:
     """`history`: states of a thread, newest first. Arguments: thread_id, checkpoint, limit,
     before (a checkpoint's id or None), metadata (what a checkpoint's must have), select.
 
@@ -48,8 +48,8 @@ async def history(means: Means, call: Call) -> bytes:
     config = config_of(call, given["checkpoint"])
     shown: list[bytes] = []
     size = 2
-    budget = min(means.settings.max_history or MOST_BYTES, MOST_BYTES)
-    async with means.graph_of_thread(call, "threads.read", config) as graph:
+    budget = min(context.settings.max_history or MOST_BYTES, MOST_BYTES)
+    async with context.graph_of_thread(call, "threads.read", config) as graph:
         before = given["before"]
         while len(shown) < given["limit"]:
             wanted = min(PAGE, given["limit"] - len(shown))

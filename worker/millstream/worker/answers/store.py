@@ -16,7 +16,7 @@ from langgraph.store.base import (
 from langgraph.store.base import SearchOp as Search
 
 from millstream.shared.errors import InvalidError, UnavailableError
-from millstream.shared.redis import REFUSING
+from millstream.shared.redis import WRITES_REJECTED
 from millstream.shared.wire import Call
 from millstream.worker.encode import encode
 from millstream.worker.store.lazy import ProjectStore
@@ -93,7 +93,7 @@ async def _execute(store: ProjectStore, op: Op) -> Any:
         [result] = await store.at_once([op])
     except (InvalidNamespaceError, ValueError, RecursionError) as error:
         raise InvalidError(str(error)) from error
-    except REFUSING as error:
+    except WRITES_REJECTED as error:
         raise UnavailableError(f"Redis takes no writes now: {error}", retry_after=5) from error
     return result
 

@@ -28,11 +28,11 @@ from millstream.shared.errors import (
     RefusedError,
     UnavailableError,
 )
-from millstream.shared.redis import AWAY, REFUSING
+from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED
 from millstream.shared.rules.lifecycle import ThreadStatus
 from millstream.shared.runs.submission import without_ids
 from millstream.shared.wire import Call
-from millstream.worker.answers.context import Means, over
+from millstream.worker.answers.context import AnswerContext, over
 from millstream.worker.answers.state import config_of
 from millstream.worker.checkpoints.saver import FencedSaver
 from millstream.worker.checkpoints.staged import StagedSaver
@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 OF_THE_NODE: Final = re.compile(r"Node |Ambiguous update|as_node ")  # LangGraph's words
 
 
-async def update(means: Means, call: Call) -> bytes:
+async def update(context: AnswerContext, call: Call) -> bytes:
     """`update`: writes a state behind the newest one, or behind a checkpoint, which forks the thread.
 
     Arguments: thread_id, assistant_id, checkpoint, values, as_node (None: the node that wrote last).
@@ -58,11 +58,11 @@ async def update(means: Means, call: Call) -> bytes:
     given = call.arguments
     thread_id, place = given["thread_id"], given["checkpoint"]
     while True:
-        epoch = await threads.idle_epoch(means.redis, thread_id)
-        saver = _writable(means)
+        epoch = await threads.idle_epoch(context.redis, thread_id)
+        saver = _writable(context)
         config = config_of(call, place)
-        made = await means.made_of(call)
-        async with means.graph(call, "threads.update", over(made, config), saver) as graph:
+        made = await context.made_of(call)
+        async with context.graph(call, "threads.update", over(made, config), saver) as graph:
             if "checkpoint_id" in place and await saver.aget_tuple(config) is None:
                 raise NotFoundError(
                     f"checkpoint: thread {thread_id} has no checkpoint {place['checkpoint_id']}"
@@ -70,8 +70,8 @@ async def update(means: Means, call: Call) -> bytes:
                 )
             step = [StateUpdate(given["values"], given["as_node"])]
             written = await _applied(graph, config, [step])
-            fields = await _record(means, call, graph, made)
-        if await _stored(means, call, saver, epoch, fields):
+            fields = await _record(context, call, graph, made)
+        if await _stored(context, call, saver, epoch, fields):
             checkpoint = {
                 key: written["configurable"][key]
                 for key in ("thread_id", "checkpoint_ns", "checkpoint_id", "checkpoint_map")
@@ -86,7 +86,7 @@ async def update(means: Means, call: Call) -> bytes:
             )
 
 
-async def seed(means: Means, call: Call) -> bytes:
+async def seed(context: AnswerContext, call: Call) -> bytes:
     """`seed`: creates a thread with the states that supersteps make, or nothing at all.
 
     Arguments: thread_id, assistant_id, supersteps ([[{values, command, as_node}, …], …]), fields (of
@@ -96,22 +96,24 @@ async def seed(means: Means, call: Call) -> bytes:
     """
     supersteps = [[_state_update(u) for u in step] for step in call.arguments["supersteps"]]
     thread_id = call.arguments["thread_id"]
-    saver = _writable(means)
-    if not isinstance(saver, StagedSaver) and await threads.exists(means.redis, thread_id):
+    saver = _writable(context)
+    if not isinstance(saver, StagedSaver) and await threads.exists(context.redis, thread_id):
         return encode({"created": False})
     config = config_of(call, {})
     try:
-        made = await means.made_of(call)
-        async with means.graph(call, "threads.update", over(made, config), saver) as graph:
+        made = await context.made_of(call)
+        async with context.graph(call, "threads.update", over(made, config), saver) as graph:
             await _applied(graph, config, supersteps)
-            fields = call.arguments["fields"] | await _record(means, call, graph, made)
-        await _stored(means, call, saver, None, fields)
+            fields = call.arguments["fields"] | await _record(context, call, graph, made)
+        await _stored(context, call, saver, None, fields)
     except ConflictError:
         return encode({"created": False})
     except BaseException:
         # Unless the id is somebody else's by now: what they have must not go with what is ours.
-        if not isinstance(saver, StagedSaver) and not await threads.exists(means.redis, thread_id):
-            await means.saver.adelete_thread(thread_id)
+        if not isinstance(saver, StagedSaver) and not await threads.exists(
+            context.redis, thread_id
+        ):
+            await context.saver.adelete_thread(thread_id)
         raise
     return encode({"created": True})
 
@@ -127,7 +129,7 @@ async def _applied(
         if OF_THE_NODE.match(said):
             raise RefusedError(f"as_node: {said}") from None
         raise InvalidError(f"values: {said}") from None
-    except (MillstreamError, *AWAY, *REFUSING):
+    except (MillstreamError, *UNAVAILABLE, *WRITES_REJECTED):
         raise
     except UnstorableError as error:
         raise InvalidError(f"values: {error}") from None
@@ -141,7 +143,7 @@ async def _applied(
 
 
 async def _record(
-    means: Means, call: Call, graph: Graph, made: dict[str, Any] | None
+    context: AnswerContext, call: Call, graph: Graph, made: dict[str, Any] | None
 ) -> dict[str, str | bytes]:
     """Returns what the thread's record says of its newest state, as at the end of a run.
 
@@ -149,13 +151,13 @@ async def _record(
     """
     record = record_of(graph, await graph.aget_state(config_of(call, {})))
     status = ThreadStatus.INTERRUPTED if record.waits else ThreadStatus.IDLE
-    most = means.settings.max_event
+    most = context.settings.max_event
     values, output, interrupts = record.values or b"", record.output or b"", record.interrupts
     if max(len(values), len(output)) > most:
         values, output = b"", b""  # too large to be shown: the checkpoint has it
     fields: dict[str, str | bytes] = {
         "status": status.value,
-        "settled": status.value,
+        "idle_status": status.value,
         "graph_id": call.graph_id,
         "assistant_id": call.arguments["assistant_id"],
         "values": values,
@@ -177,7 +179,7 @@ def told(thread_id: str, fields: dict[str, Any]) -> bytes:
 
 
 async def _stored(
-    means: Means,
+    context: AnswerContext,
     call: Call,
     saver: BaseCheckpointSaver[Any],
     epoch: int | None,
@@ -187,14 +189,14 @@ async def _stored(
     thread_id = call.arguments["thread_id"]
     staged = saver.staged if isinstance(saver, StagedSaver) else None
     word = await scripts.store_state(
-        means.redis,
+        context.redis,
         thread_id,
         staged or {},
         epoch=epoch,
         deadline_ms=int(call.deadline * 1000),
         fields=fields,
         told=told(thread_id, fields),
-        stream_ttl=means.settings.stream_ttl,
+        stream_ttl=context.settings.stream_ttl,
     )
     if staged is None and epoch is not None and word in ("busy", "changed", "late"):
         why = "took too long" if word == "late" else "was in use meanwhile"
@@ -203,7 +205,7 @@ async def _stored(
             "be older, and a run that began may go on from the state before it. Read the state."
         )
     if staged is None and word == "missing":  # it was deleted: nothing of it may stay behind
-        await means.saver.adelete_thread(thread_id)
+        await context.saver.adelete_thread(thread_id)
     match word:
         case "missing":
             raise NotFoundError(f"Thread with ID {thread_id} not found")
@@ -222,8 +224,8 @@ def _state_update(given: dict[str, Any]) -> StateUpdate:
     return StateUpdate(values, given.get("as_node"))
 
 
-def _writable(means: Means) -> BaseCheckpointSaver[Any]:
+def _writable(context: AnswerContext) -> BaseCheckpointSaver[Any]:
     """Returns what an update is written through: a copy of ours, or the project's own as it is."""
-    if isinstance(means.saver, FencedSaver):
-        return StagedSaver.over(means.saver)
-    return means.saver
+    if isinstance(context.saver, FencedSaver):
+        return StagedSaver.over(context.saver)
+    return context.saver

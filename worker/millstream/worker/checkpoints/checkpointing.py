@@ -191,7 +191,7 @@ async def _library_saver(redis: Client, settings: Settings) -> BaseCheckpointSav
         raise SettingError(NO_MODULES.format(url=masked(settings.redis_url)))
     saver = AsyncRedisSaver(redis_client=redis)
     # Of workers that create an index at once, all but one would fail.
-    async with redis.lock(keys.turn("set-up"), timeout=SETUP_SECONDS):
+    async with redis.lock(keys.leader_lock("set-up"), timeout=SETUP_SECONDS):
         await saver.asetup()
     return saver
 

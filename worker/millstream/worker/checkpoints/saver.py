@@ -26,7 +26,7 @@ from langgraph.checkpoint.serde.types import ERROR
 
 from millstream.shared import scripts
 from millstream.shared.redis import Client
-from millstream.shared.redis.retry import patiently
+from millstream.shared.redis.retry import retry_while_unavailable
 from millstream.shared.scripts import Claim
 from millstream.shared.scripts.checkpoints.get_checkpoint import StoredCheckpoint
 from millstream.shared.scripts.checkpoints.namespace import Place
@@ -360,7 +360,9 @@ class FencedSaver(BlockingCalls):
         if self._claim is None:
             return await call()
         check = self._guard.check if self._guard is not None else None
-        return await patiently(f"a checkpoint of {self._claim.job}", call, check=check)
+        return await retry_while_unavailable(
+            f"a checkpoint of {self._claim.job}", call, check=check
+        )
 
     def _run_id(self) -> str:
         return self._claim.spec.run_id if self._claim is not None else ""

@@ -20,7 +20,7 @@ from millstream.shared.redis import connect
 from millstream.shared.settings import Settings
 from millstream.worker import event_loop, graphs
 from millstream.worker.checkpoints.checkpointing import open_checkpointing
-from millstream.worker.graph_run import GraphRun, GraphTools
+from millstream.worker.graph_run import GraphContext, GraphRun
 from millstream.worker.isolation import messages
 from millstream.worker.isolation.messages import Ended, Execute, Ready, Stop
 from millstream.worker.project import CheckpointerConfig, read_config
@@ -66,14 +66,14 @@ async def _serve(
             redis, max_events=settings.stream_max_events, max_event=settings.max_event
         )
         publisher.start()
-        tools = GraphTools(redis, registry, checkpointing, publisher, settings.job_timeout)
+        context = GraphContext(redis, registry, checkpointing, publisher, settings.job_timeout)
         reader, writer = await asyncio.open_connection(sock=connection)
         messages.write(writer, Ready())
         run: GraphRun | None = None
         while True:
             match await messages.read(reader):
                 case Execute(claim):
-                    run = GraphRun(claim, tools)
+                    run = GraphRun(claim, context)
                     executing = asyncio.create_task(_execute(run, writer))
                     executing.add_done_callback(_end_if_it_failed)
                 case Stop(reason) if run is not None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from millstream.shared.scripts import Claim
-from millstream.worker.graph_result import Ending
+from millstream.worker.graph_result import GraphResult
 
 SIZE: Final = 4  # bytes
 
@@ -33,7 +33,7 @@ class Ready(msgspec.Struct, tag=True, frozen=True):
 class Ended(msgspec.Struct, tag=True, frozen=True, kw_only=True):
     """From the process: the graph has ended, or was left behind because it does not stop."""
 
-    ending: Ending
+    ending: GraphResult
     reason: str | None  # why it was stopped
     words: list[Any]  # of Unsent: names as str, data as bytes
     batches: int

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 from millstream.shared.scripts import Claim
-from millstream.worker.final_record import How
-from millstream.worker.graph_result import Ending
+from millstream.worker.final_record import ExitKind
+from millstream.worker.graph_result import GraphResult
 from millstream.worker.graph_run import NO_PROCESS, STOP_GRACE, CrashError, Unsent
 from millstream.worker.isolation.messages import Ended, Execute, Message, Stop
 from millstream.worker.isolation.processes import ChildProcess, Processes, StartError
@@ -77,7 +77,7 @@ class ProcessRun:
         self._unsent = Unsent([], unsent.batches, unsent.index, unsent.refused)
         return unsent
 
-    async def run(self) -> Ending:
+    async def run(self) -> GraphResult:
         """Executes the graph until it ends, is stopped, or its time is up.
 
         Raises CrashError if its process dies.
@@ -90,18 +90,18 @@ class ProcessRun:
             log.error("%r is handed back, as no process can be started for it: %s", self, error)
             await self._unless_stopped(asyncio.sleep(PAUSE))
             self.stop(NO_PROCESS)
-            return Ending(how=How.CANCELLED)
+            return GraphResult(how=ExitKind.CANCELLED)
         if child is None:
-            return Ending(how=How.CANCELLED)
+            return GraphResult(how=ExitKind.CANCELLED)
         if self._stop.is_set():
             self._processes.give_back(child, is_idle=True)
-            return Ending(how=How.CANCELLED)
+            return GraphResult(how=ExitKind.CANCELLED)
         self._child = child
         ended = None
         try:
             child.send(Execute(self.claim))
             said = await self._answer(child)
-            if isinstance(said, Ending):
+            if isinstance(said, GraphResult):
                 return said
             ended = said
         finally:
@@ -111,7 +111,7 @@ class ProcessRun:
         self._unsent = Unsent(ended.words, ended.batches, ended.index, ended.refused)
         return ended.ending
 
-    async def _answer(self, child: ChildProcess) -> Ended | Ending:
+    async def _answer(self, child: ChildProcess) -> Ended | GraphResult:
         """Returns what the process says of the graph's end, or the end of a graph that does not stop.
 
         Raises CrashError.
@@ -129,7 +129,7 @@ class ProcessRun:
                 await asyncio.wait({answer}, timeout=KILL_GRACE)
             if not answer.done():
                 log.warning("%r does not stop; its process is ended", self)
-                return Ending(how=How.CANCELLED if stopped.done() else How.TIMED_OUT)
+                return GraphResult(how=ExitKind.CANCELLED if stopped.done() else ExitKind.TIMED_OUT)
             said = answer.result()
             if isinstance(said, Ended):
                 return said

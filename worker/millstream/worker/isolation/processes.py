@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from millstream.shared.parent_death import leashed
+from millstream.shared.parent_death import dies_with_parent
 from millstream.worker.isolation import messages
 from millstream.worker.isolation.messages import Execute, Message, Ready
 
@@ -64,7 +64,7 @@ class ChildProcess:
                     number = theirs.fileno()
                     process = await asyncio.create_subprocess_exec(
                         # SIGKILL: without its worker nobody renews the lease of what it executes.
-                        *leashed([*argv, "--socket", str(number)], signal.SIGKILL),
+                        *dies_with_parent([*argv, "--socket", str(number)], signal.SIGKILL),
                         stdin=asyncio.subprocess.DEVNULL,
                         pass_fds=[number],
                     )

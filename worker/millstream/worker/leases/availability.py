@@ -8,7 +8,7 @@ import math
 import time
 
 
-class Presence:
+class RedisAvailability:
     """Of one worker process; the event loop and the heartbeat's thread tell it what they notice."""
 
     def __init__(self, *, lease: float) -> None:
@@ -17,17 +17,17 @@ class Presence:
         self._away = False
         self._back = -math.inf  # monotonic time
 
-    def missed(self) -> None:
+    def mark_down(self) -> None:
         """Redis is away, takes no writes, or stood still."""
         self._away = True
 
-    def heard(self) -> None:
+    def mark_up(self) -> None:
         """Redis has answered."""
         if self._away:
             self._back = time.monotonic()
             self._away = False
 
-    def spare(self) -> float:
+    def lease_grace(self) -> float:
         """Returns the seconds for which lapsed leases are left to their holders: after a time in which
         nobody could renew, each lease begins anew, so that an outage costs no run an attempt."""
         if self._away:

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from typing import Any, Final, Literal
 
 from millstream.shared import keys
-from millstream.shared.redis import Trouble, connect_sync
+from millstream.shared.redis import OutageLog, connect_sync
 from millstream.shared.scripts import Claim
 from millstream.shared.scripts.runs.renew import renew_all
-from millstream.worker.leases.availability import Presence
+from millstream.worker.leases.availability import RedisAvailability
 
 log = logging.getLogger(__name__)
 
@@ -31,10 +31,12 @@ ATTEMPT: Final = 60.0
 class Heartbeat:
     """The leases that a worker process holds."""
 
-    def __init__(self, url: str, worker_id: str, presence: Presence, *, lease: float) -> None:
+    def __init__(
+        self, url: str, worker_id: str, availability: RedisAvailability, *, lease: float
+    ) -> None:
         """`url` is REDIS_URL; `lease` is in seconds. The thread starts with `start()`."""
         self._redis = connect_sync(url, reply_timeout=max(0.3, lease / 3))
-        self._presence = presence
+        self._availability = availability
         self._control = keys.control(worker_id)
         self._lease = lease
         self._held: dict[str, tuple[Claim, Hear]] = {}
@@ -43,7 +45,7 @@ class Heartbeat:
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._beats = 0
-        self._trouble = Trouble(log, "The heartbeat, which renews the leases")
+        self._outages = OutageLog(log, "The heartbeat, which renews the leases")
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
@@ -101,8 +103,8 @@ class Heartbeat:
                 with self._redis.pubsub(ignore_subscribe_messages=True) as pubsub:  # type: ignore[no-untyped-call]
                     self._listen(pubsub)
             except Exception as error:  # noqa: BLE001 - it is logged
-                self._trouble.met(error)
-                self._presence.missed()
+                self._outages.failed(error)
+                self._availability.mark_down()
                 self._give_up_lapsed()
                 self._stopping.wait(PAUSE)
 
@@ -115,7 +117,7 @@ class Heartbeat:
             if time.monotonic() >= due:
                 due = time.monotonic() + self._lease / 3
                 self._renew(None)
-            self._trouble.over()
+            self._outages.recovered()
             message = pubsub.get_message(timeout=max(0.01, min(0.5, due - time.monotonic())))
             if message is not None:
                 self._renew(message["data"].decode())
@@ -129,7 +131,7 @@ class Heartbeat:
             return
         asked = time.monotonic()
         renewals = renew_all(self._redis, [claim for claim, _ in held], int(self._lease * 1000))
-        self._presence.heard()
+        self._availability.mark_up()
         for (claim, hear), word in zip(held, renewals, strict=True):
             if word != "lost":
                 with self._lock:

@@ -9,7 +9,7 @@ from typing import Final
 
 from millstream.shared import crons, repair
 from millstream.shared.assistants import GraphDirectory
-from millstream.shared.crons import Firing
+from millstream.shared.crons import CronContext
 from millstream.shared.redis import Client
 from millstream.shared.settings import Settings
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 EVERY: Final = 1.0  # s between turns
 BATCH: Final = 200  # crons fired in one go
 AT_ONCE: Final = 20  # of them at the same time
-STRAYS: Final = 60.0  # s between looks for crons whose thread is gone
+ORPHANS: Final = 60.0  # s between looks for crons whose thread is gone
 GONE_ON: Final = ("admitted", "busy", "over", "disabled", "missing")  # what is not due any more
 
 
@@ -26,9 +26,9 @@ async def run_once(
     redis: Client, directory: GraphDirectory, settings: Settings, *, every: float = EVERY
 ) -> int:
     """Has its turn, if no other worker has it; returns how many runs it admitted."""
-    if not await repair.take_turn(redis, "crons", every=every):
+    if not await repair.take_leader_lock(redis, "crons", every=every):
         return 0
-    firing = Firing(redis, directory, settings.max_live, settings.stream_ttl)
+    firing = CronContext(redis, directory, settings.max_live, settings.stream_ttl)
     fired = 0
     while True:
         done = await crons.fire_due(firing, most=BATCH, at_once=AT_ONCE)
@@ -38,8 +38,8 @@ async def run_once(
         # A full batch: there may be more. One in which nothing moved on would be the same again.
         if done.total() < BATCH or done["full"] or not any(done[word] for word in GONE_ON):
             break
-    if await repair.take_turn(redis, "strays", every=STRAYS):
-        dropped = await crons.drop_strays(redis)
+    if await repair.take_leader_lock(redis, "orphans", every=ORPHANS):
+        dropped = await crons.drop_orphans(redis)
         if dropped:
             log.info("%d crons went with their threads", dropped)
     return fired

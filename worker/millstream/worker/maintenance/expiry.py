@@ -30,7 +30,7 @@ async def run_once(
         every: s until the next turn, of whichever worker.
         most: threads to deal with in this one; those that are longest due go first.
     """
-    if not await repair.take_turn(redis, "expiry", every=every):
+    if not await repair.take_leader_lock(redis, "expiry", every=every):
         return 0
     done = 0
     while done < most:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from millstream.shared import repair
-from millstream.shared.redis import AWAY, REFUSING, Client
+from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED, Client
 from millstream.shared.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ async def run_once(redis: Client, settings: Settings) -> int:
 
     It looks at all live runs, and at all threads little by little.
     """
-    if not await repair.take_turn(redis, "reaper", every=settings.lease):
+    if not await repair.take_leader_lock(redis, "reaper", every=settings.lease):
         return 0
     begun = time.monotonic()
     ttl = settings.stream_ttl
@@ -38,13 +38,13 @@ async def run_once(redis: Client, settings: Settings) -> int:
     for service in services:
         try:
             done += await service()
-        except (*AWAY, *REFUSING):
+        except (*UNAVAILABLE, *WRITES_REJECTED):
             raise
         except Exception:  # the others must not wait for it
             log.exception("a part of the reaper failed")
     took = time.monotonic() - begun
     if took > SHARE * settings.lease:
-        await repair.put_off_turn(redis, "reaper", by=took / SHARE)
+        await repair.postpone_leader_lock(redis, "reaper", by=took / SHARE)
     if done:
         log.warning(
             "put right what was stuck: %s", ", ".join(f"{n} {word}" for word, n in done.items())

@@ -11,7 +11,7 @@ from typing import Any, Final
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from millstream.shared import keys
-from millstream.shared.redis import AWAY, REFUSING, Client
+from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED, Client
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ async def run_once(redis: Client, checkpointer: BaseCheckpointSaver[Any]) -> int
         try:
             if not await redis.exists(keys.thread(thread_id)):  # else somebody made it anew
                 await checkpointer.adelete_thread(thread_id)
-        except (*AWAY, *REFUSING):  # of Redis, not of this thread
+        except (*UNAVAILABLE, *WRITES_REJECTED):  # of Redis, not of this thread
             raise
         except Exception:  # the others behind it must not wait for ever
             log.exception("the checkpoints of thread %s can't be deleted, later again", thread_id)

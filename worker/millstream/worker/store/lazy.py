@@ -19,8 +19,8 @@ from langgraph.store.memory import InMemoryStore
 from millstream.shared import store_items
 from millstream.shared.errors import SettingError, UnavailableError
 from millstream.shared.importing import load_object
-from millstream.shared.redis import AWAY, Client
-from millstream.shared.redis.retry import patiently
+from millstream.shared.redis import UNAVAILABLE, Client
+from millstream.shared.redis.retry import retry_while_unavailable
 from millstream.worker.store.embedding import THREADS, load_embeddings
 from millstream.worker.store.settings import StoreSettings
 
@@ -83,7 +83,7 @@ class ProjectStore(BaseStore):
             return
         try:
             await self._open()
-        except (StoreUnavailableError, *AWAY) as error:
+        except (StoreUnavailableError, *UNAVAILABLE) as error:
             log.warning("%s", error)
         except Exception:
             log.exception("the store can't be opened")
@@ -94,7 +94,7 @@ class ProjectStore(BaseStore):
         Raises StoreUnavailableError if there can be no store here.
         """
         listed = list(ops)
-        return await patiently("the store", lambda: self.at_once(listed))
+        return await retry_while_unavailable("the store", lambda: self.at_once(listed))
 
     async def at_once(self, ops: Iterable[Op]) -> list[Result]:
         """Executes the operations; raises redis-py's errors while Redis is away."""

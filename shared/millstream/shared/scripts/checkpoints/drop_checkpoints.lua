@@ -3,7 +3,7 @@
 
   KEY  namespaces       set
   KEY  checkpoint_runs  set, of those that stored something in the thread
-  KEY  ran              sorted set
+  KEY  runs_with_checkpoints              sorted set
   KEY  run              hash
   KEYS families         index, records, references, values, writes of each namespace
   ARG  fence            of the run that does it; '' when no run does
@@ -22,15 +22,15 @@ if fence ~= '' then
   if current ~= fence or status ~= running then return -1 end
 end
 if not same_namespaces() then return -2 end
-local undone = {}
-for _, run_id in ipairs(run_ids) do undone[run_id] = true end
+local rolled_back = {}
+for _, run_id in ipairs(run_ids) do rolled_back[run_id] = true end
 
 local function drop(index, records, references, values, writes)
   local dropped, needed, candidates = 0, {}, {}
   local stored = redis.call('HGETALL', references)
   for i = 1, #stored, 2 do
     local fields = words(stored[i + 1])
-    local gone = undone[fields[1]]
+    local gone = rolled_back[fields[1]]
     for j = 4, #fields do
       if gone then candidates[fields[j]] = true else needed[fields[j]] = true end
     end
@@ -52,7 +52,7 @@ local function drop(index, records, references, values, writes)
     while at <= #framed do
       local size = size_at(framed, at)
       local stop = at + 8 + size + size_at(framed, at + 4 + size) -- behind the run's id and its write
-      if not undone[framed:sub(at + 4, at + 3 + size)] then kept[#kept + 1] = framed:sub(at, stop - 1) end
+      if not rolled_back[framed:sub(at + 4, at + 3 + size)] then kept[#kept + 1] = framed:sub(at, stop - 1) end
       at = stop
     end
     local left = table.concat(kept)
@@ -71,8 +71,8 @@ for i, name in ipairs(namespace_names) do
   dropped = dropped + drop(index, records, references, values, writes)
   if redis.call('EXISTS', index, writes) == 0 then redis.call('SREM', namespaces, name) end
 end
-for run_id in pairs(undone) do
+for run_id in pairs(rolled_back) do
   redis.call('SREM', checkpoint_runs, run_id)
-  redis.call('ZREM', ran, run_id .. '\0' .. thread_id)
+  redis.call('ZREM', runs_with_checkpoints, run_id .. '\0' .. thread_id)
 end
 return dropped

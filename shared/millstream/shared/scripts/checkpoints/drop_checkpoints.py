@@ -35,7 +35,7 @@ async def drop_checkpoints(
         redis,
         namespaces=keys.checkpoint_namespaces(thread_id),
         checkpoint_runs=keys.checkpoint_runs(thread_id),
-        ran=keys.ran(),
+        runs_with_checkpoints=keys.runs_with_checkpoints(),
         families=families(thread_id, namespaces),
         **guard(thread_id, claim),
         thread_id=thread_id,

@@ -45,7 +45,7 @@ async def prune_checkpoints(
         redis,
         namespaces=keys.checkpoint_namespaces(thread_id),
         checkpoint_runs=keys.checkpoint_runs(thread_id),
-        ran=keys.ran(),
+        runs_with_checkpoints=keys.runs_with_checkpoints(),
         thread=keys.thread(thread_id),
         families=families(thread_id, namespaces),
         **guard(thread_id, claim),

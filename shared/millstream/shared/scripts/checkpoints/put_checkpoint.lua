@@ -8,7 +8,7 @@
   KEY  values           hash
   KEY  namespaces       set
   KEY  checkpoint_runs  set, of those that stored something in the thread
-  KEY  ran              sorted set
+  KEY  runs_with_checkpoints              sorted set
   ARG  fence            '' when no run writes (an update of the state from outside)
   ARG  running          the status of a run that a worker holds
   ARG  namespace
@@ -17,7 +17,7 @@
   ARG  framed           what it refers to, framed (wire.py): the run's id, the parent's id, the prefixes of fields
                         that build on ancestors (framed), then the field of each value it refers to
   ARG  run_id           '' for none
-  ARG  ran_member       the member of ran
+  ARG  run_in_thread       the member of runs_with_checkpoints
   ARGS new_values       field, value, … of the new channel values
 
   Returns 1, or 0 when the caller has been fenced off and nothing was written.
@@ -29,5 +29,5 @@ redis.call('HSET', records, checkpoint_id, record)
 redis.call('HSET', references, checkpoint_id, framed)
 redis.call('ZADD', index, 0, checkpoint_id)
 redis.call('SADD', namespaces, namespace)
-if run_id ~= '' and redis.call('SADD', checkpoint_runs, run_id) == 1 then redis.call('ZADD', ran, 0, ran_member) end
+if run_id ~= '' and redis.call('SADD', checkpoint_runs, run_id) == 1 then redis.call('ZADD', runs_with_checkpoints, 0, run_in_thread) end
 return 1

@@ -56,14 +56,14 @@ async def put_checkpoint(
         values=keys.checkpoint_values(thread, namespace),
         namespaces=keys.checkpoint_namespaces(thread),
         checkpoint_runs=keys.checkpoint_runs(thread),
-        ran=keys.ran(),
+        runs_with_checkpoints=keys.runs_with_checkpoints(),
         **guard(thread, claim),
         namespace=namespace,
         checkpoint_id=checkpoint_id,
         record=record,
         framed=references,
         run_id=run_id,
-        ran_member=keys.ran_in(run_id, thread),
+        run_in_thread=keys.run_in_thread(run_id, thread),
         new_values=pairs(values),
     )
     if not written:

@@ -30,13 +30,13 @@ async def put_writes(
         writes=keys.checkpoint_writes(thread, place.namespace),
         namespaces=keys.checkpoint_namespaces(thread),
         checkpoint_runs=keys.checkpoint_runs(thread),
-        ran=keys.ran(),
+        runs_with_checkpoints=keys.runs_with_checkpoints(),
         **guard(thread, claim),
         namespace=place.namespace,
         checkpoint_id=checkpoint_id,
         entries=entries,
         run_id=run_id,
-        ran_member=keys.ran_in(run_id, thread),
+        run_in_thread=keys.run_in_thread(run_id, thread),
     )
     if not written:
         raise FencedError("writes were refused: another worker holds the run, or it has ended")

@@ -22,7 +22,7 @@
   ARG  protocol      the least that a worker has to understand
   ARG  max_live      runs that may be alive at a time; 0: no limit
   ARG  queue_name
-  ARG  named         the sets of leaves of graph and assistant (leaves.named_by)
+  ARG  run_terms         the sets of terms of graph and assistant (terms.run_terms)
   ARG  webhook       URL that is called when the run has ended, '' for none
   ARG  answers       the interrupts (JSON) on which the thread must still wait, '' if it need not
   ARG  temporary     '1' when the thread is deleted with its last run, '' if it stays
@@ -52,7 +52,7 @@ local due = now_ms + tonumber(delay)
 if not known then
   redis.call('HSET', thread, 'created_at', now_us, 'state_updated_at', now_us, unpack(new_thread))
 end
-redis.call('HSET', thread, 'updated_at', now_us, 'graph_id', graph_id, 'assistant_id', assistant_id, 'named', named)
+redis.call('HSET', thread, 'updated_at', now_us, 'graph_id', graph_id, 'assistant_id', assistant_id, 'run_terms', run_terms)
 redis.call('HSET', run, 'spec', spec, 'status', pending, 'created_at', now_us, 'updated_at', now_us,
   'fence', 0, 'attempt', 0, 'graph', graph_id, 'protocol', protocol, 'queue', queue_name)
 if webhook ~= '' then redis.call('HSET', run, 'webhook', webhook) end
@@ -81,5 +81,5 @@ else
   redis.call('ZADD', queue, now_ms, job)
   push_wake(wake, job)
 end
-file_thread(thread_id)
+index_thread(thread_id)
 return {'admitted', now_us, left}

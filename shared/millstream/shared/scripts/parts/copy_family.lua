@@ -4,7 +4,7 @@
   KEY  checkpoint_runs         set, of the source: the runs that stored something in it
   KEY  target_namespaces       set
   KEY  target_checkpoint_runs  set
-  KEY  ran                     sorted set
+  KEY  runs_with_checkpoints                     sorted set
   KEYS families                index, records, references, values, writes of each namespace: a key of the source, then
                                the target's
   ARG  thread_id               of the target
@@ -28,7 +28,7 @@ local function copy_families()
   for _, name in ipairs(namespace_names) do redis.call('SADD', target_namespaces, name) end
   for _, run_id in ipairs(redis.call('SMEMBERS', checkpoint_runs)) do
     redis.call('SADD', target_checkpoint_runs, run_id)
-    redis.call('ZADD', ran, 0, run_id .. '\0' .. thread_id)
+    redis.call('ZADD', runs_with_checkpoints, 0, run_id .. '\0' .. thread_id)
   end
   return copied
 end

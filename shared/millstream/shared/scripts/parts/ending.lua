@@ -6,18 +6,18 @@
   KEY  runs        sorted set
   KEY  waiting     list
   KEY  deferred    sorted set
-  KEY  turns       sorted set, and the name of the thread's doorbell
-  KEY  undone      set
+  KEY  segments       sorted set, and the name of the thread's doorbell
+  KEY  rolled_back      set
   KEY  live        set
   KEY  garbage     sorted set
   KEY  expiring    sorted set
   ARG  events_ttl  s after the end
 ]]
 -- with outbox
--- with turn
+-- with sequence
 -- with expiry
 -- `ended` is what a ticket names (ticket.lua): job, record, events, delivery. `ending` holds status, error and output
--- (JSON, '' for none), events (event name, JSON data, … to append before the end; nil for none), after (turn.lua),
+-- (JSON, '' for none), events (event name, JSON data, … to append before the end; nil for none), after (sequence.lua),
 -- forget (whether the record goes too), now_us, now_ms.
 local function end_run(ended, ending)
   local thread_id, id = ended.job:match('^([^/]+)/(.+)$')
@@ -39,7 +39,7 @@ local function end_run(ended, ending)
   redis.call('PUBLISH', ended.events, '')
   redis.call('SREM', live, ended.job)
 
-  if redis.call('EXISTS', thread) == 0 then redis.call('DEL', turns) end -- its thread was lost
+  if redis.call('EXISTS', thread) == 0 then redis.call('DEL', segments) end -- its thread was lost
   note_delivery(ended.record, ended.delivery, ended.job, ending.now_us, ending.now_ms,
     ending.error == '' and ending.output or '')
   if ending.forget then
@@ -49,16 +49,16 @@ local function end_run(ended, ending)
     end
     redis.call('ZREM', runs, id)
     redis.call('DEL', ended.record)
-    redis.call('SADD', undone, id)
-    redis.call('EXPIRE', undone, events_ttl)
+    redis.call('SADD', rolled_back, id)
+    redis.call('EXPIRE', rolled_back, events_ttl)
   end
   push_expiry(thread_id, ending.now_ms)
   if temporary then
     redis.call('EXPIRE', ended.record, events_ttl)
     redis.call('ZREM', runs, id)
     if redis.call('EXISTS', runs) == 0 then
-      redis.call('DEL', thread, waiting, deferred, turns)
-      redis.call('PUBLISH', turns, '')
+      redis.call('DEL', thread, waiting, deferred, segments)
+      redis.call('PUBLISH', segments, '')
       redis.call('ZREM', expiring, thread_id)
       redis.call('ZADD', garbage, ending.now_ms, ended.job)
     end

@@ -1,5 +1,5 @@
 --[[
-  Whether the caller's lease on the run still holds, and the run may still store something: what a rollback has undone
+  Whether the caller's lease on the run still holds, and the run may still store something: what a rollback has rolled_back
   stays so. A caller that is no run gives an empty fence, which is always allowed. `running` is the status of a run
   that a worker holds.
 ]]

@@ -15,7 +15,7 @@ local function release(now_ms)
     push_wake(wake, job)
   else
     redis.call('HDEL', thread, 'active')
-    redis.call('HSET', thread, 'status', redis.call('HGET', thread, 'settled') or 'idle')
+    redis.call('HSET', thread, 'status', redis.call('HGET', thread, 'idle_status') or 'idle')
   end
 end
 

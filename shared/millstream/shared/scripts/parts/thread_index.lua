@@ -1,5 +1,5 @@
 --[[
-  Keep what finds a thread the same as its record. A record without `leaves` is of a thread that is not listed.
+  Keep what finds a thread the same as its record. A record without `terms` is of a thread that is not listed.
 
   KEY  thread                       hash
   KEY  threads_by_thread_id         sorted set
@@ -20,12 +20,12 @@ local function split(text)
 end
 
 -- Lists the thread as its record is now: in the order of its times, in the sets of its status and of its
--- metadata's leaves. `filed` on the record are those sets.
-local function file_thread(thread_id)
-  local leaves, named, status, filed, created_at, updated_at, state_updated_at = unpack(redis.call('HMGET', thread,
-    'leaves', 'named', 'status', 'filed', 'created_at', 'updated_at', 'state_updated_at'))
-  if not leaves then return end
-  if not filed then
+-- metadata's terms. `indexed` on the record are those sets.
+local function index_thread(thread_id)
+  local terms, run_terms, status, indexed, created_at, updated_at, state_updated_at = unpack(redis.call('HMGET', thread,
+    'terms', 'run_terms', 'status', 'indexed', 'created_at', 'updated_at', 'state_updated_at'))
+  if not terms then return end
+  if not indexed then
     redis.call('ZADD', threads_by_thread_id, 0, thread_id)
     redis.call('ZADD', threads_by_created_at, created_at, thread_id)
   end
@@ -36,9 +36,9 @@ local function file_thread(thread_id)
   for _, key in ipairs(threads_of_status) do
     if key:sub(-#ending) == ending then of_status = key end
   end
-  local wanted = table.concat({of_status, leaves, named or ''}, ' ')
-  if wanted == filed then return end
-  local before, was = split(filed or '')
+  local wanted = table.concat({of_status, terms, run_terms or ''}, ' ')
+  if wanted == indexed then return end
+  local before, was = split(indexed or '')
   local now, is = split(wanted)
   for _, key in ipairs(before) do
     if not is[key] then redis.call('SREM', key, thread_id) end
@@ -46,7 +46,7 @@ local function file_thread(thread_id)
   for _, key in ipairs(now) do
     if not was[key] then redis.call('SADD', key, thread_id) end
   end
-  redis.call('HSET', thread, 'filed', wanted)
+  redis.call('HSET', thread, 'indexed', wanted)
 end
 
 -- Takes the thread off all lists, for good.
@@ -55,7 +55,7 @@ local function unlist_thread(thread_id)
   redis.call('ZREM', threads_by_created_at, thread_id)
   redis.call('ZREM', threads_by_updated_at, thread_id)
   redis.call('ZREM', threads_by_state_updated_at, thread_id)
-  for _, key in ipairs(split(redis.call('HGET', thread, 'filed') or '')) do redis.call('SREM', key, thread_id) end
-  redis.call('HDEL', thread, 'leaves', 'named', 'filed')
+  for _, key in ipairs(split(redis.call('HGET', thread, 'indexed') or '')) do redis.call('SREM', key, thread_id) end
+  redis.call('HDEL', thread, 'terms', 'run_terms', 'indexed')
 end
 

@@ -6,7 +6,7 @@ import msgspec
 
 from millstream.shared import keys
 from millstream.shared.errors import ConflictError, NotFoundError, OverloadedError
-from millstream.shared.metadata_index import FILED, named_by
+from millstream.shared.metadata_index import INDEX_FIELDS, run_terms
 from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import Cause, RunStatus, ThreadStatus, follow
 from millstream.shared.rules.multitask import WHEN_BUSY, Strategy
@@ -32,7 +32,7 @@ def arguments(
     thread, run = spec.thread_id, spec.run_id
     created = new_thread or {}
     if spec.temporary:  # nobody looks for a thread that goes with its run: it is not listed
-        created = {name: word for name, word in created.items() if name not in FILED}
+        created = {name: word for name, word in created.items() if name not in INDEX_FIELDS}
     return {
         "thread": keys.thread(thread),
         "runs": keys.runs(thread),
@@ -43,8 +43,8 @@ def arguments(
         "live": keys.live(),
         "expiring": keys.expiring(),
         "deferred": keys.deferred(thread),
-        "turns": keys.turns(thread),
-        "undone": keys.undone(thread),
+        "segments": keys.segments(thread),
+        "rolled_back": keys.rolled_back(thread),
         "garbage": keys.garbage(),
         "deliveries": keys.deliveries(),
         "job": keys.job_id(thread, run),
@@ -60,7 +60,7 @@ def arguments(
         "protocol": spec.protocol,
         "max_live": max_live,
         "queue_name": spec.queue,
-        "named": named_by(spec.graph_id, spec.assistant_id),
+        "run_terms": run_terms(spec.graph_id, spec.assistant_id),
         "webhook": _webhook(spec),
         "answers": answers or "",
         "temporary": "1" if spec.temporary else "",

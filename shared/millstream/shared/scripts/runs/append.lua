@@ -11,11 +11,11 @@
                    events gives none of their ids again, or a client that has seen them would miss the new
   ARGS words       event name, JSON data, event name, …
 
-  Returns the index of the run's newest event (turn.lua), or nil when the caller has been fenced off and
+  Returns the index of the run's newest event (sequence.lua), or nil when the caller has been fenced off and
   nothing was written.
 ]]
-local current, status, last_batch, turn, index =
-  unpack(redis.call('HMGET', run, 'fence', 'status', 'batch', 'turn', 'index'))
+local current, status, last_batch, seq, index =
+  unpack(redis.call('HMGET', run, 'fence', 'status', 'batch', 'seq', 'index'))
 if current ~= fence or status ~= running then return false end
 index = tonumber(index or 0)
 local batch_fence, number = (last_batch or ''):match('^(%d+):(%d+)$')
@@ -24,7 +24,7 @@ index = math.max(index, tonumber(after))
 redis.call('HSET', run, 'batch', batch, 'index', index + #words / 2)
 for i = 1, #words, 2 do
   index = index + 1
-  redis.call('XADD', events, 'MAXLEN', '~', max_events, string.format('%s-%d', turn, index), words[i], words[i + 1])
+  redis.call('XADD', events, 'MAXLEN', '~', max_events, string.format('%s-%d', seq, index), words[i], words[i + 1])
 end
 redis.call('PUBLISH', events, '')
 return index

@@ -27,26 +27,26 @@
   Returns {'claimed', fence, attempt, spec, cancel or '', created_at, first, index, crashes, exhausted, crash}:
           the caller holds the lease; a run with a cancel, or one that is exhausted (1), is to be ended and
           not executed; first is 1 for the first claim of the run; index is that of its newest event
-          (turn.lua); crashes is how many of its attempts ended their process, crash how the last one did;
-          {'early', ms} for a job that is not due (it may be running elsewhere), or whose holder is spared;
+          (sequence.lua); crashes is how many of its attempts ended their process, crash how the last one did;
+          {'early', ms} for a job that is not due (it may be running elsewhere), or whose holder is lease_extended;
           {'unserved', ms} for a run that this worker can't execute: left to others, looked at later;
           {'waits'} for a deferred run that has now joined its thread's FIFO;
           {'gone'} for a job that nobody needs to execute any more.
 ]]
 -- with clock
 -- with thread_index
--- with turn
+-- with sequence
 local now_us, now_ms = read_clock()
 
 local due = redis.call('ZSCORE', queue, job)
 if not due then return {'gone'} end
-local status, fence, attempt, spec, cancel, created_at, claimed_by, graph, needed_protocol, first, index, spared,
+local status, fence, attempt, spec, cancel, created_at, claimed_by, graph, needed_protocol, first, index, lease_extended,
   crashes, alone, crash = unpack(redis.call('HMGET', run, 'status', 'fence', 'attempt', 'spec', 'cancel', 'created_at',
-  'token', 'graph', 'protocol', 'first', 'index', 'spared', 'crashes', 'alone', 'crash'))
+  'token', 'graph', 'protocol', 'first', 'index', 'lease_extended', 'crashes', 'alone', 'crash'))
 crashes = tonumber(crashes or 0)
 
 -- A lease that lapsed beside other runs may be the fault of any of them: it counts as one attempt, however
--- often it happens, and only for a run that has crashed a process in which nothing else ran.
+-- often it happens, and only for a run that has crashed a process in which nothing else runs_with_checkpoints.
 local function is_exhausted(ended)
   local shared = ended > crashes and 1 or 0
   return crashes > 0 and crashes + shared >= tonumber(max_attempts)
@@ -58,16 +58,16 @@ if status == running and claimed_by == token then
   return {'claimed', fence, attempt, spec, cancel or '', created_at, tonumber(first), tonumber(index or 0), crashes,
     is_exhausted(attempt - 1) and 1 or 0, crash or ''}
 end
-if left <= 0 and status == running and tonumber(spare) > 0 and spared ~= fence then
+if left <= 0 and status == running and tonumber(spare) > 0 and lease_extended ~= fence then
   left = tonumber(spare)
-  redis.call('HSET', run, 'spared', fence)
+  redis.call('HSET', run, 'lease_extended', fence)
   redis.call('ZADD', queue, now_ms + left, job)
 end
 if left > 0 then return {'early', string.format('%.0f', left)} end
 
 if status == running then -- its lease has lapsed
   status = pending
-  if alone == fence then crashes = crashes + 1 end -- nothing else ran on that worker (run_alone.lua)
+  if alone == fence then crashes = crashes + 1 end -- nothing else runs_with_checkpoints on that worker (run_alone.lua)
 end
 if status ~= pending or redis.call('EXISTS', thread) == 0 then
   redis.call('ZREM', queue, job)
@@ -79,8 +79,8 @@ for _, name in ipairs(graphs) do served = served or name == graph end
 if not served or tonumber(needed_protocol or 0) > tonumber(protocol) then
   -- Looked at often at first, for a deploy may be under way; a run that nobody can execute is looked
   -- at ever less, so that it does not keep the workers from others.
-  redis.call('HSETNX', run, 'unserved', now_ms)
-  local pause = math.floor((now_ms - redis.call('HGET', run, 'unserved')) / 10)
+  redis.call('HSETNX', run, 'unserved_since', now_ms)
+  local pause = math.floor((now_ms - redis.call('HGET', run, 'unserved_since')) / 10)
   pause = math.max(100, math.min(60000, pause))
   redis.call('ZADD', queue, now_ms + pause, job)
   return {'unserved', pause}
@@ -105,7 +105,7 @@ redis.call('HSET', run, 'status', running, 'fence', next_fence, 'attempt', attem
   'token', token, 'first', is_first, 'crashes', crashes, 'updated_at', now_us)
 redis.call('HSET', thread, 'active', ticket, 'status', busy, 'updated_at', now_us)
 if not active then redis.call('ZREM', deferred, ticket) end -- it was deferred, and is due
-file_thread(job:match('^[^/]+'))
+index_thread(job:match('^[^/]+'))
 redis.call('HINCRBY', thread, 'epoch', 1) -- whatever was read of the thread's state before is old now
 local next_id = ids_of(run, run_id)
 if not cancel and not exhausted then

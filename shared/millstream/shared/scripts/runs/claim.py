@@ -74,7 +74,7 @@ async def claim(
         thread=keys.thread(thread),
         waiting=keys.waiting(thread),
         events=keys.events(thread, run),
-        turns=keys.turns(thread),
+        segments=keys.segments(thread),
         deferred=keys.deferred(thread),
         job=job,
         run_id=run,

@@ -5,7 +5,7 @@
   KEY  run             hash
   KEY  events          stream, and the name of its doorbell
   KEY  runs            sorted set
-  KEY  turns           sorted set
+  KEY  segments           sorted set
   ARG  run_id
   ARGS ended_statuses  statuses in which a run has ended
 
@@ -18,7 +18,7 @@ for _, ended in ipairs(ended_statuses) do
     redis.call('UNLINK', run, events)
     redis.call('PUBLISH', events, status)
     redis.call('ZREM', runs, run_id)
-    redis.call('ZREM', turns, run_id)
+    redis.call('ZREM', segments, run_id)
     return 'deleted'
   end
 end

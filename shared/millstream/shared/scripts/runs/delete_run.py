@@ -18,7 +18,7 @@ async def delete_run(redis: Client, thread_id: str, run_id: str) -> Reply:
         run=keys.run(thread_id, run_id),
         events=keys.events(thread_id, run_id),
         runs=keys.runs(thread_id),
-        turns=keys.turns(thread_id),
+        segments=keys.segments(thread_id),
         run_id=run_id,
         ended_statuses=sorted(TERMINAL),
     )

@@ -18,7 +18,7 @@
   ARG  target         the status that it leads to
   ARG  output         JSON that wait and join answer with, kept with the end event
   ARG  after          the index of the newest event that the caller knows of (append.lua)
-  ARGS thread_fields  field, value, …: settled (the thread's status when no run is left), values, interrupts, error
+  ARGS thread_fields  field, value, …: idle_status (the thread's status when no run is left), values, interrupts, error
   ARGS last_events    event name, JSON data, …: appended before the end
 
   It also takes what parts/ending.lua declares.
@@ -39,7 +39,7 @@ if forget and fence == '' and current ~= '0' then return {'refused', status} end
 
 local now_us, now_ms = read_clock()
 redis.call('ZREM', queue, job) -- first, so that it works without memory too (renew.lua)
-if redis.call('HGET', thread, 'active') ~= ticket then -- it never had its turn: nobody waits for it
+if redis.call('HGET', thread, 'active') ~= ticket then -- it never had its seq: nobody waits for it
   redis.call('LREM', waiting, -1, ticket)
   redis.call('ZREM', deferred, ticket)
 else
@@ -47,7 +47,7 @@ else
     redis.call('HSET', thread, 'updated_at', now_us, 'state_updated_at', now_us, unpack(thread_fields))
   end
   release(now_ms)
-  file_thread(job:match('^[^/]+'))
+  index_thread(job:match('^[^/]+'))
 end
 end_run({job = job, record = run, events = events, delivery = delivery},
   {status = target, error = failure, output = output, after = after, events = last_events, forget = forget,

@@ -34,7 +34,7 @@ async def finish(
     Args:
         fence: that of the caller's lease; None to end a run that nobody holds (it is pending).
         stream_ttl: seconds for which the events stay readable.
-        thread: fields of the thread to set: settled (its status once no run is left), values,
+        thread: fields of the thread to set: idle_status (its status once no run is left), values,
             interrupts, error. A run that was never executed sets none.
         events: `[event name, JSON data, …]` to append before the `end` event.
         after: index of the newest event that the caller knows of (append.Batch).
@@ -65,11 +65,11 @@ async def finish(
         queue=keys.queue(spec.queue),
         garbage=keys.garbage(),
         live=keys.live(),
-        undone=keys.undone(thread_id),
+        rolled_back=keys.rolled_back(thread_id),
         expiring=keys.expiring(),
         deliveries=keys.deliveries(),
         delivery=keys.delivery(thread_id, run_id),
-        turns=keys.turns(thread_id),
+        segments=keys.segments(thread_id),
         deferred=keys.deferred(thread_id),
         job=job,
         ticket=keys.ticket(thread_id, run_id, spec.queue),

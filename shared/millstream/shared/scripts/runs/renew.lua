@@ -11,11 +11,11 @@
   Returns 'held', 'lost', or the cancel that has been asked for ('interrupt' …; the lease is renewed).
 ]]
 -- with clock
-local current, status, cancel, spared = unpack(redis.call('HMGET', run, 'fence', 'status', 'cancel', 'spared'))
+local current, status, cancel, lease_extended = unpack(redis.call('HMGET', run, 'fence', 'status', 'cancel', 'lease_extended'))
 if current ~= fence or status ~= running then return 'lost' end
 local now_ms = read_clock_ms()
 -- Taken out first: a script whose first write frees memory may go on when Redis has none left.
 redis.call('ZREM', queue, job)
 redis.call('ZADD', queue, now_ms + tonumber(lease), job)
-if spared then redis.call('HDEL', run, 'spared') end -- claim.lua
+if lease_extended then redis.call('HDEL', run, 'lease_extended') end -- claim.lua
 return cancel or 'held'

@@ -12,7 +12,7 @@
   KEY  runs        sorted set
   KEY  garbage     sorted set
   KEY  delivery    hash
-  KEY  turns       sorted set
+  KEY  segments       sorted set
   KEY  deferred    sorted set
   ARG  job         job id
   ARG  ticket      what the thread holds of the run (keys.ticket)
@@ -26,13 +26,13 @@
 
   Returns 'fine'; 'cancel' for a pending run that the caller is to end as cancelled; or what was done:
   'ended' (it had ended: what still spoke of it is gone), 'stranded' (ended, for its thread is gone),
-  'queued' (it has its place again), 'released' (the thread's next run has its turn).
+  'queued' (it has its place again), 'released' (the thread's next run has its seq).
 ]]
 -- with clock
 -- with wake
 -- with release
 -- with outbox
--- with turn
+-- with sequence
 -- with thread_index
 local now_us, now_ms = read_clock()
 
@@ -67,7 +67,7 @@ if status ~= pending and status ~= running then
   if open then write_end(status) end
   if active == ticket then
     release(now_ms)
-    file_thread(thread_id)
+    index_thread(thread_id)
   elseif alive == 0 and not due and not open then
     return 'fine'
   end
@@ -89,7 +89,7 @@ if redis.call('EXISTS', thread) == 0 and not held then
       redis.call('EXPIRE', run, events_ttl)
       redis.call('ZREM', queue, job)
       redis.call('SREM', live, job)
-      redis.call('DEL', waiting, runs, turns, deferred)
+      redis.call('DEL', waiting, runs, segments, deferred)
       redis.call('ZADD', garbage, now_ms, job) -- its checkpoints
       redis.call('XADD', events, next_id(), 'error', failure, 'first', fence == '0' and 1 or '')
       write_end(to)
@@ -114,7 +114,7 @@ end
 redis.call('ZREM', deferred, ticket)
 if active == ticket or not active and not waits then
   redis.call('HSET', thread, 'active', ticket, 'status', busy)
-  file_thread(thread_id)
+  index_thread(thread_id)
   enqueue()
   return 'queued'
 end
@@ -124,5 +124,5 @@ if not waits then
 end
 if active then return 'fine' end
 release(now_ms)
-file_thread(thread_id)
+index_thread(thread_id)
 return 'released'

@@ -41,7 +41,7 @@ async def repair_run(
         garbage=keys.garbage(),
         deliveries=keys.deliveries(),
         delivery=keys.delivery(thread, run),
-        turns=keys.turns(thread),
+        segments=keys.segments(thread),
         deferred=keys.deferred(thread),
         job=job,
         ticket=keys.ticket(thread, run, queue),

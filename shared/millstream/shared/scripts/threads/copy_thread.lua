@@ -6,7 +6,7 @@
   ARG  thread_id  of the target; sent again after a lost reply, it has the same answer
 
   Returns 'copied', or with nothing changed: 'missing', 'busy' (a run is active on the source) or
-  'changed' (the source has other namespaces than the caller named).
+  'changed' (the source has other namespaces than the caller run_terms).
 ]]
 -- with clock
 -- with copy_family
@@ -19,7 +19,7 @@ if redis.call('HEXISTS', source, 'active') == 1 then return 'busy' end
 if not same_namespaces() then return 'changed' end
 
 local now_us, now_ms = read_clock()
-local its_own = {token = true, epoch = true, filed = true, turns = true}
+local its_own = {token = true, epoch = true, indexed = true, last_seq = true}
 local record = redis.call('HGETALL', source)
 for i = 1, #record, 2 do
   if not its_own[record[i]] then redis.call('HSET', thread, record[i], record[i + 1]) end
@@ -28,5 +28,5 @@ redis.call('HSET', thread, 'created_at', now_us, 'updated_at', now_us, 'state_up
 
 copy_families()
 push_expiry(thread_id, now_ms)
-file_thread(thread_id)
+index_thread(thread_id)
 return 'copied'

@@ -27,7 +27,7 @@ async def copy_thread(
         target_namespaces=keys.checkpoint_namespaces(target_id),
         checkpoint_runs=keys.checkpoint_runs(source_id),
         target_checkpoint_runs=keys.checkpoint_runs(target_id),
-        ran=keys.ran(),
+        runs_with_checkpoints=keys.runs_with_checkpoints(),
         families=[key for pair in pairs for key in pair],
         thread_id=target_id,
         namespace_names=namespaces,

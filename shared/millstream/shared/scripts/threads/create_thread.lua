@@ -18,5 +18,5 @@ local now_us, now_ms = read_clock()
 redis.call('HSET', thread, 'created_at', now_us, 'updated_at', now_us, 'state_updated_at', now_us, 'token',
   token, unpack(fields))
 push_expiry(thread_id, now_ms)
-file_thread(thread_id)
+index_thread(thread_id)
 return 1

@@ -10,7 +10,7 @@
   KEY  expiring         sorted set
   KEY  garbage          sorted set
   KEY  crons            sorted set
-  KEY  turns            sorted set, and the name of the thread's doorbell
+  KEY  segments            sorted set, and the name of the thread's doorbell
   KEYS runs_and_events  run, events, run, events, …
   KEYS others           everything else of the thread, its crons too
   ARG  interrupted      the status of a run that was rolled back: its record is gone already
@@ -30,11 +30,11 @@ for i = 1, #runs_and_events, 2 do
   redis.call('PUBLISH', events, redis.call('HGET', run, 'status') or interrupted)
   redis.call('UNLINK', run, events)
 end
-redis.call('UNLINK', thread, waiting, checkpoint_runs, turns)
+redis.call('UNLINK', thread, waiting, checkpoint_runs, segments)
 for _, key in ipairs(others) do redis.call('UNLINK', key) end
 redis.call('ZREM', expiring, thread_id)
 for _, cron_id in ipairs(cron_ids) do redis.call('ZREM', crons, cron_id) end
 redis.call('ZADD', garbage, 0, garbage_member)
 redis.call('SREM', retired, thread_id)
-redis.call('PUBLISH', turns, '')
+redis.call('PUBLISH', segments, '')
 return 1

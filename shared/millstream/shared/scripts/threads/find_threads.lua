@@ -5,7 +5,7 @@
   where the caller stands, for a while.
 
   KEY  order       sorted set (keys.threads_by)
-  KEY  unfiled     set: threads that may be in any of the sets
+  KEY  unindexed     set: threads that may be in any of the sets
   KEYS sets        a thread must be in all of them
   ARG  descending  '1' for the greatest first
   ARG  start       place in the order from which on to look
@@ -18,12 +18,12 @@
   and '' if the metadata of what was found is to be looked at, thread id, …}.
 ]]
 local is_descending = descending == '1'
-local loose = #sets > 0 and redis.call('SCARD', unfiled) or 0
+local loose = #sets > 0 and redis.call('SCARD', unindexed) or 0
 
 local function matching(ids)
   local number, passed = #ids, {}
   for i = 1, number do passed[i] = true end
-  local free = loose > 0 and redis.call('SMISMEMBER', unfiled, unpack(ids))
+  local free = loose > 0 and redis.call('SMISMEMBER', unindexed, unpack(ids))
   for _, set in ipairs(sets) do
     local member = redis.call('SMISMEMBER', set, unpack(ids))
     for i = 1, number do passed[i] = passed[i] and (member[i] == 1 or free and free[i] == 1) end
@@ -46,7 +46,7 @@ if size and size + loose <= tonumber(few) then
   if loose > 0 then
     local known = {}
     for _, id in ipairs(ids) do known[id] = true end
-    for _, id in ipairs(redis.call('SMEMBERS', unfiled)) do
+    for _, id in ipairs(redis.call('SMEMBERS', unindexed)) do
       if not known[id] then ids[#ids + 1] = id end
     end
   end

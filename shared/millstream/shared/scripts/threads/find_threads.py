@@ -37,7 +37,7 @@ async def find_threads(
     place, total, decided, *ids = await SCRIPT(
         redis,
         order=order,
-        unfiled=keys.unfiled(),
+        unindexed=keys.unindexed(),
         sets=sets,
         descending="1" if descending else "",
         start=start,

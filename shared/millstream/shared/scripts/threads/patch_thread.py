@@ -22,7 +22,7 @@ def arguments(
         "token": token,
         "thread_id": thread_id,
         "metadata": read,
-        "named": "" if had_run else "1",
+        "run_terms": "" if had_run else "1",
         "fields": pairs(fields),
         **thread_index(),
     }
@@ -35,7 +35,7 @@ async def patch_thread(
 
     Args:
         read: the metadata (JSON) on the record when it was read.
-        had_run: the record named the graph of a run then.
+        had_run: the record run_terms the graph of a run then.
         fields: of the thread's record.
     """
     token = uuid.uuid4().hex

@@ -21,7 +21,7 @@ local active, thread_status = unpack(redis.call('HMGET', thread, 'active', 'stat
 if not active then
   if thread_status ~= busy and redis.call('EXISTS', waiting) == 0 then return 'fine' end
   release(now_ms)
-  file_thread(thread_id)
+  index_thread(thread_id)
   return 'released'
 end
 local job, run = active:match('^(%S+) %S+ %S+ (%S+)')
@@ -31,7 +31,7 @@ for _, last in ipairs(ended_statuses) do ended = ended or last == status end
 if ended then
   if job then redis.call('SREM', live, job) end
   release(now_ms)
-  file_thread(thread_id)
+  index_thread(thread_id)
   return 'released'
 end
 if redis.call('SADD', live, job) == 1 then return 'counted' end

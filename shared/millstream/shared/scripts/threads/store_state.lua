@@ -13,7 +13,7 @@
   ARG  epoch            of the thread when its state was read; '' for a thread that is to be new
   ARG  deadline         ms, by the clock of Redis: after it nobody waits for the answer any more
   ARG  thread_id
-  ARG  turn_id          the name of this update among the thread's turns
+  ARG  segment_id          the name of this update among the thread's segments
   ARG  update           JSON: what the thread's stream shows of it
   ARG  events_ttl       s
   ARGS thread_fields    field, value, … of the thread
@@ -26,7 +26,7 @@
 -- with clock
 -- with expiry
 -- with thread_index
--- with turn
+-- with sequence
 local now_us, now_ms = read_clock()
 
 local created_at, last_token, active, current_epoch, retired =
@@ -53,10 +53,10 @@ for i = 1, #stored, 3 do
   if kind == 4 then value = (redis.call('HGET', key, field) or '') .. value end
   redis.call('HSET', key, field, value)
 end
-local turn = string.format('%d', next_turn(turn_id))
-redis.call('XADD', events, turn .. '-1', 'state_update', update, 'first', 1, 'at', now_ms)
-redis.call('XADD', events, turn .. '-2', 'end', '{}')
+local seq = string.format('%d', next_seq(segment_id))
+redis.call('XADD', events, seq .. '-1', 'state_update', update, 'first', 1, 'at', now_ms)
+redis.call('XADD', events, seq .. '-2', 'end', '{}')
 redis.call('EXPIRE', events, events_ttl)
 push_expiry(thread_id, now_ms)
-file_thread(thread_id)
+index_thread(thread_id)
 return 'stored'

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, cast
 
 from millstream.shared import keys
-from millstream.shared.metadata_index import named_by
+from millstream.shared.metadata_index import run_terms
 from millstream.shared.redis import Client
 from millstream.shared.scripts.checkpoints.namespace import Place, families
 from millstream.shared.scripts.script import Script, Word, pairs
@@ -16,7 +16,7 @@ SCRIPT = Script("threads/store_state")
 Reply = Literal["stored", "changed", "busy", "late", "missing", "exists"]
 FIRST: Final = 1  # the number of the first namespace's first key
 PER_NAMESPACE: Final = 5
-UPDATE: Final = "update-"  # begins the name of an update among the turns of a thread
+UPDATE: Final = "update-"  # begins the name of an update among the segments of a thread
 
 
 @dataclass(slots=True)
@@ -62,10 +62,10 @@ async def store_state(
         stream_ttl: seconds for which that can be read.
     """
     if "graph_id" in fields:
-        fields = {**fields, "named": named_by(fields["graph_id"], fields["assistant_id"])}
+        fields = {**fields, "run_terms": run_terms(fields["graph_id"], fields["assistant_id"])}
     own = pairs(fields)
     token = uuid.uuid4().hex
-    turn = f"{UPDATE}{token}"
+    segment = f"{UPDATE}{token}"
     namespaces = [place.namespace for place in staged]
     stored: list[Word] = []
     for number, namespace in enumerate(staged.values()):
@@ -75,14 +75,14 @@ async def store_state(
         thread=keys.thread(thread_id),
         namespaces=keys.checkpoint_namespaces(thread_id),
         expiring=keys.expiring(),
-        turns=keys.turns(thread_id),
-        events=keys.events(thread_id, turn),
+        segments=keys.segments(thread_id),
+        events=keys.events(thread_id, segment),
         families=families(thread_id, namespaces),
         token=token,
         epoch="" if epoch is None else epoch,
         deadline=deadline_ms,
         thread_id=thread_id,
-        turn_id=turn,
+        segment_id=segment,
         update=told,
         events_ttl=stream_ttl,
         thread_fields=own,

@@ -1,4 +1,4 @@
-"""A thread's turns: each run and update once, in the order in which they had the thread."""
+"""A thread's segments: each run and update once, in the order in which they had the thread."""
 
 import asyncio
 
@@ -21,47 +21,47 @@ from millstream.shared.scripts import Batch
 CONTENDERS = 50
 
 
-async def turns(redis: Client, thread: str) -> list[str]:
-    return [word.decode() for word in await redis.zrange(keys.turns(thread), 0, -1)]
+async def segments(redis: Client, thread: str) -> list[str]:
+    return [word.decode() for word in await redis.zrange(keys.segments(thread), 0, -1)]
 
 
 async def test_runs_have_their_turns_in_the_order_of_their_claims(any_redis: Client) -> None:
     thread = await a_thread(any_redis)
     first, second, third = [await admit(any_redis, a_spec(thread)) for _ in range(3)]
-    assert await turns(any_redis, thread) == []
+    assert await segments(any_redis, thread) == []
     claims = await asyncio.gather(
         *(try_claim(any_redis, first, f"w{number}") for number in range(CONTENDERS))
     )
     [claim] = [claim for claim in claims if claim is not None]
-    assert await turns(any_redis, thread) == [first.run_id]
+    assert await segments(any_redis, thread) == [first.run_id]
     await scripts.cancel(any_redis, thread, third.run_id, "interrupt")
     await asyncio.gather(*(end_pending(any_redis, third) for _ in range(CONTENDERS)))
     await end(any_redis, claim)
     await end(any_redis, await take(any_redis, second))
     assert await store(any_redis, thread, 2) == "stored"
-    assert (await turns(any_redis, thread))[:3] == [first.run_id, third.run_id, second.run_id]
-    [update] = (await turns(any_redis, thread))[3:]
+    assert (await segments(any_redis, thread))[:3] == [first.run_id, third.run_id, second.run_id]
+    [update] = (await segments(any_redis, thread))[3:]
     shown = await any_redis.xrange(keys.events(thread, update))
     assert [next(iter(fields)) for _, fields in shown] == [b"state_update", b"end"]
-    numbers = await any_redis.zrange(keys.turns(thread), 0, -1, withscores=True)
+    numbers = await any_redis.zrange(keys.segments(thread), 0, -1, withscores=True)
     assert [number for _, number in numbers] == [1, 2, 3, 4]
-    for turn, number in numbers:
-        ids = [i for i, _ in await any_redis.xrange(keys.events(thread, turn.decode()))]
+    for segment, number in numbers:
+        ids = [i for i, _ in await any_redis.xrange(keys.events(thread, segment.decode()))]
         assert ids == [b"%d-%d" % (number, index) for index in range(1, len(ids) + 1)]
         assert ids
     await scripts.delete_run(any_redis, thread, third.run_id)
-    assert (await turns(any_redis, thread)) == [first.run_id, second.run_id, update]
+    assert (await segments(any_redis, thread)) == [first.run_id, second.run_id, update]
 
 
 async def test_a_run_that_is_claimed_again_keeps_its_turn(any_redis: Client) -> None:
     stale, held = await overtaken(any_redis)
     thread = held.spec.thread_id
-    before = await any_redis.zrange(keys.turns(thread), 0, -1, withscores=True)
+    before = await any_redis.zrange(keys.segments(thread), 0, -1, withscores=True)
     assert [word.decode() for word, _ in before] == [stale.spec.run_id]
     await scripts.append(any_redis, [Batch(stale, 1, ["late", b"{}"])], max_events=100)
     await scripts.append(any_redis, [Batch(held, 1, ["values", b"{}"])], max_events=100)
     await end(any_redis, held)
-    assert await any_redis.zrange(keys.turns(thread), 0, -1, withscores=True) == before
+    assert await any_redis.zrange(keys.segments(thread), 0, -1, withscores=True) == before
     told = await any_redis.xrange(keys.events(thread, stale.spec.run_id))
     assert [(i, next(iter(fields))) for i, fields in told] == [
         (b"1-1", b"metadata"), (b"1-2", b"metadata"), (b"1-3", b"values"), (b"1-4", b"end"),
@@ -79,5 +79,5 @@ async def test_they_go_with_the_thread(any_redis: Client) -> None:
     await any_redis.delete(keys.thread(lost.spec.thread_id), keys.runs(lost.spec.thread_id))
     await end(any_redis, lost)
     for claim in (kept, temporary, lost):
-        assert await turns(any_redis, claim.spec.thread_id) == []
+        assert await segments(any_redis, claim.spec.thread_id) == []
     await any_redis.delete(keys.run(lost.spec.thread_id, lost.spec.run_id))

@@ -4,12 +4,12 @@ import logging
 import time
 from typing import Final
 
-from millstream.shared.redis.errors import AWAY, REFUSING
+from millstream.shared.redis.errors import UNAVAILABLE, WRITES_REJECTED
 
 AGAIN: Final = 60.0  # s after which a cause that goes on is said again
 
 
-class Trouble:
+class OutageLog:
     """Of one loop. `log` is its module's; `doing` names it at the start of a sentence."""
 
     def __init__(self, log: logging.Logger, doing: str) -> None:
@@ -19,12 +19,14 @@ class Trouble:
         self._said: dict[str, float] = {}  # cause → monotonic time
         self._away = False
 
-    def met(self, error: Exception) -> None:
+    def failed(self, error: Exception) -> None:
         """Says it, unless it was said a short time ago. What is unexpected is said with its traceback."""
-        known = isinstance(error, (*AWAY, *REFUSING))
-        self._away = self._away or isinstance(error, AWAY)
+        known = isinstance(error, (*UNAVAILABLE, *WRITES_REJECTED))
+        self._away = self._away or isinstance(error, UNAVAILABLE)
         # An outage has many words: a refused connection, then silence, then a server that is loading.
-        cause = "away" if isinstance(error, AWAY) else f"{type(error).__name__}: {error}"[:200]
+        cause = (
+            "away" if isinstance(error, UNAVAILABLE) else f"{type(error).__name__}: {error}"[:200]
+        )
         now = time.monotonic()
         if now - self._said.get(cause, -AGAIN) < AGAIN:
             return
@@ -34,7 +36,7 @@ class Trouble:
         else:
             self._log.error("%s stumbled, trying again", self._doing, exc_info=error)
 
-    def over(self) -> None:
+    def recovered(self) -> None:
         """Redis has answered: the next outage is another one. Other causes may come with each try."""
         if self._away:
             self._away = False
