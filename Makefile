@@ -5,13 +5,13 @@
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
-# Written last, so that an installation that broke off is done again.
+# Written last: an interrupted installation is repeated.
 INSTALLED := .venv/.installed
-# Run, not only found: a version manager's placeholder is on PATH too.
+# Called, not only found on PATH: a version manager puts a placeholder there.
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
 	&& { echo $$python; break; }; done)
-# What `make cover` runs, unless it is told otherwise.
+# What `make cover` runs by default.
 TESTS ?= tests/unit tests/contract tests/worker tests/api
 COMPILE = $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header $(ARGS)
@@ -58,7 +58,7 @@ property: $(INSTALLED)  ## Compare the checkpointer with LangGraph's own, strate
 		tests/worker/test_saver_property.py tests/strategies/test_strategy_model.py \
 		tests/worker/test_record_property.py $(ARGS)
 
-fmt: $(INSTALLED)  ## Format the code, and mend what ruff can mend by itself
+fmt: $(INSTALLED)  ## Format the code, and fix what ruff can fix by itself
 	$(BIN)/ruff check --fix --exit-zero .
 	$(BIN)/ruff format .
 
@@ -77,7 +77,7 @@ chaos: $(INSTALLED)  ## Kill, freeze and cut everything for 10 minutes; fails on
 differential: $(INSTALLED)  ## Compare with another server of the API (REFERENCE=URL, ARGS="--only sends")
 	PYTHONPATH=tests $(BIN)/python -m differential --reference "$(REFERENCE)" $(ARGS)
 
-lock: $(BIN)/uv  ## Write the lock files anew (ARGS="--upgrade" for newer versions)
+lock: $(BIN)/uv  ## Write the lock files again (ARGS="--upgrade" for newer versions)
 	$(COMPILE) pyproject.toml --all-extras --group dev --output-file requirements.lock
 	$(COMPILE) pyproject.toml --extra api --extra mcp --extra a2a --constraints requirements.lock \
 		--output-file deploy/api.lock

@@ -2,24 +2,12 @@
 
 import ast
 import re
-import subprocess
 from pathlib import Path
 
-import pytest
+from house.tree import ROOT, tracked
 
-ROOT = Path(__file__).parents[2]
 LONGEST = 450  # lines; a file past 400 is asking to be split
 VAGUE = re.compile(r"(^|_)(utils?|common|helpers?|manager|service|handler|broker|core)(_|\.|$)")
-
-
-def tracked(*patterns: str) -> list[Path]:
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", *patterns],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if listed.returncode:
-        pytest.skip("not a git checkout: the list of files is not known")
-    return [ROOT / line for line in listed.stdout.splitlines() if (ROOT / line).is_file()]
 
 
 def test_no_file_grows_past_the_limit() -> None:
