@@ -223,7 +223,7 @@ async def test_each_run_has_a_thread_that_is_kept_or_goes(
     await until(all_fired)
     for cron in crons:
         thread, run_id = (
-            keys.thread_of(found[cron["cron_id"]]),
+            keys.thread_id_of(found[cron["cron_id"]]),
             found[cron["cron_id"]].rpartition(":")[2],
         )
         assert (await http.get(f"/runs/{run_id}/join")).json() == {"items": [0, 1, 2]}

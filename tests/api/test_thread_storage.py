@@ -5,7 +5,7 @@ import httpx
 from api.told import NOBODY, Running, detail
 from millstream.shared import keys
 from millstream.shared.redis import connect
-from millstream.shared.wire import unframe
+from millstream.shared.wire import unpack_list
 
 
 async def test_storage_is_what_lies_in_redis(
@@ -37,7 +37,7 @@ async def test_storage_is_what_lies_in_redis(
             size += sum(map(len, (*records.values(), *references.values())))
             versions += len(values)
             held += sum(map(len, values.values()))
-            writes += sum(len(unframe(framed)) // 2 for framed in pending.values())
+            writes += sum(len(unpack_list(framed)) // 2 for framed in pending.values())
             written += sum(map(len, pending.values()))
     finally:
         await redis.aclose()

@@ -187,7 +187,7 @@ async def record(redis: Client, spec: RunSpec) -> dict[str, str]:
 
 
 async def thread_of(redis: Client, spec: RunSpec) -> dict[str, str]:
-    """Returns the thread's record, with the id of its active run in place of the run's ticket."""
+    """Returns the thread's record, with the id of its active run in place of the run's run_ref."""
     fields = await redis.hgetall(keys.thread(spec.thread_id))  # type: ignore[misc]
     thread = {k.decode(): v.decode() for k, v in fields.items()}
     if "active" in thread:
@@ -208,8 +208,8 @@ async def woken(redis: Client, queue: str = QUEUE) -> list[str]:
 
 async def waiting(redis: Client, thread_id: str) -> list[str]:
     """Returns the job ids in the thread's FIFO."""
-    tickets = await redis.lrange(keys.waiting(thread_id), 0, -1)  # type: ignore[misc]
-    return [ticket.decode().partition(" ")[0] for ticket in tickets]
+    run_refs = await redis.lrange(keys.waiting(thread_id), 0, -1)  # type: ignore[misc]
+    return [run_ref.decode().partition(" ")[0] for run_ref in run_refs]
 
 
 async def dump(redis: Client) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import msgspec
 
 from contract.builders import dump
 from millstream.shared import keys
-from millstream.shared.metadata_index import MOST, term_keys
+from millstream.shared.metadata_index import MAX_TERMS, term_keys
 from millstream.shared.redis import Client
 
 
@@ -19,7 +19,7 @@ async def assert_index_is_right(redis: Client) -> int:
         if not key.endswith(":thread") or b"retired" in record or b"terms" not in record:
             continue
         listed += 1
-        thread_id = keys.thread_of(key)
+        thread_id = keys.thread_id_of(key)
         word = thread_id.encode()
         for field in ("created_at", "updated_at", "state_updated_at"):
             wanted.setdefault(keys.threads_by(field), {})[word] = float(record[field.encode()])
@@ -42,4 +42,4 @@ async def assert_index_is_right(redis: Client) -> int:
 
 
 ORDERS = {keys.threads_by(f) for f in ("thread_id", "created_at", "updated_at", "state_updated_at")}
-LARGE = {f"key {number}": number for number in range(MOST + 1)}
+LARGE = {f"key {number}": number for number in range(MAX_TERMS + 1)}

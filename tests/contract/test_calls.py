@@ -9,7 +9,7 @@ from contract.builders import dump
 from harness.leaks import leaked
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared import keys
-from millstream.shared.calls import answer, ask, next_call
+from millstream.shared.calls import call_worker, send_reply, take_call
 from millstream.shared.errors import (
     InvalidError,
     MillstreamError,
@@ -32,7 +32,7 @@ async def blocking(redis_server: EmbeddedRedis) -> AsyncIterator[Client]:
 
 
 async def put(redis: Client, blocking: Client, within: float = 5.0, verb: str = "state") -> bytes:
-    return await ask(
+    return await call_worker(
         redis,
         blocking,
         queue="default",
@@ -43,8 +43,8 @@ async def put(redis: Client, blocking: Client, within: float = 5.0, verb: str = 
     )
 
 
-async def take_call(redis: Client, blocking: Client) -> Call:
-    call = await next_call(redis, blocking, ["default"], 5.0)
+async def one_call(redis: Client, blocking: Client) -> Call:
+    call = await take_call(redis, blocking, ["default"], 5.0)
     assert call is not None
     return call
 
@@ -52,11 +52,11 @@ async def take_call(redis: Client, blocking: Client) -> Call:
 async def test_the_answer_is_handed_over_unread(real_redis: Client, blocking: Client) -> None:
     await report_alive(real_redis, ["default"], "w1", ttl=30)
     asked = asyncio.create_task(put(real_redis, blocking))
-    call = await take_call(real_redis, blocking)
+    call = await one_call(real_redis, blocking)
     assert (call.verb, call.graph_id) == ("state", "echo")
     assert call.arguments == {"thread_id": "t1", "big": 2**60, "text": "\u00fc"}
     assert call.deadline == pytest.approx(await redis_time(real_redis) + 5, abs=2)
-    await answer(real_redis, call, Reply(body=b"not { json"))
+    await send_reply(real_redis, call, Reply(body=b"not { json"))
     assert await asked == b"not { json"
 
 
@@ -75,8 +75,8 @@ async def test_an_error_reaches_the_asker_as_its_kind(
 ) -> None:
     await report_alive(real_redis, ["default"], "w1", ttl=30)
     asked = asyncio.create_task(put(real_redis, blocking))
-    call = await take_call(real_redis, blocking)
-    await answer(real_redis, call, Reply(error="what went wrong", kind=kind))
+    call = await one_call(real_redis, blocking)
+    await send_reply(real_redis, call, Reply(error="what went wrong", kind=kind))
     with pytest.raises(expected, match=r"^what went wrong$") as raised:
         await asked
     assert type(raised.value) is expected
@@ -115,15 +115,15 @@ async def test_a_question_whose_time_is_over_is_dropped(
     for n, deadline in enumerate([now - 1, now + 60]):
         call = Call(call_id=f"c{n}", verb="v", graph_id="g", arguments={}, deadline=deadline)
         await real_redis.rpush(keys.calls("default"), pack(call))  # type: ignore[misc]
-    assert await next_call(real_redis, blocking, ["default"], 5.0) is None
-    found = await next_call(real_redis, blocking, ["default"], 5.0)
+    assert await take_call(real_redis, blocking, ["default"], 5.0) is None
+    found = await take_call(real_redis, blocking, ["default"], 5.0)
     assert found is not None
     assert found.call_id == "c1"
     assert await real_redis.llen(keys.calls("default")) == 0  # type: ignore[misc]
 
 
 async def test_without_a_question_a_worker_is_told_so(real_redis: Client, blocking: Client) -> None:
-    assert await next_call(real_redis, blocking, ["default"], SHORT) is None
+    assert await take_call(real_redis, blocking, ["default"], SHORT) is None
 
 
 async def test_questions_are_answered_in_their_order_each_by_one_worker(
@@ -133,8 +133,8 @@ async def test_questions_are_answered_in_their_order_each_by_one_worker(
 
     async def serve() -> None:
         for _ in range(10):
-            call = await take_call(real_redis, blocking)
-            await answer(real_redis, call, Reply(body=call.verb.encode()))
+            call = await one_call(real_redis, blocking)
+            await send_reply(real_redis, call, Reply(body=call.verb.encode()))
 
     answers, *_ = await asyncio.gather(
         asyncio.gather(*(put(real_redis, blocking, verb=f"v{n}") for n in range(50))),
@@ -145,7 +145,7 @@ async def test_questions_are_answered_in_their_order_each_by_one_worker(
 
 async def test_an_answer_that_nobody_fetches_goes_away_by_itself(real_redis: Client) -> None:
     call = Call(call_id="c1", verb="v", graph_id="g", arguments={}, deadline=0)
-    await answer(real_redis, call, Reply(body=b"1"))
+    await send_reply(real_redis, call, Reply(body=b"1"))
     assert 50 <= await real_redis.ttl(keys.reply("c1")) <= 60
     assert await leaked(real_redis) == []
 

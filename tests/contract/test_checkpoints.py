@@ -10,7 +10,7 @@ from millstream.shared import keys, scripts, threads
 from millstream.shared.errors import ConflictError, FencedError
 from millstream.shared.redis import Client
 from millstream.shared.scripts import Claim
-from millstream.shared.scripts.checkpoints.namespace import Place
+from millstream.shared.scripts.checkpoints.namespace import CheckpointNamespace
 from millstream.shared.threads import checkpoints
 
 
@@ -32,7 +32,7 @@ async def put(
     old = [f.replace("@", "\0").encode() for f in also or []]
     await scripts.put_checkpoint(
         redis,
-        Place(thread_id or (claim.spec.thread_id if claim else "t"), namespace),
+        CheckpointNamespace(thread_id or (claim.spec.thread_id if claim else "t"), namespace),
         claim,
         checkpoint_id=checkpoint_id,
         parent_id=parent,
@@ -53,7 +53,7 @@ async def add(
     thread_id = thread_id or (claim.spec.thread_id if claim else "t")
     framed = b"".join(len(w).to_bytes(4, "big") + w for w in (run_id.encode(), word))
     await scripts.put_writes(
-        redis, Place(thread_id, namespace), claim, checkpoint_id=checkpoint_id,
+        redis, CheckpointNamespace(thread_id, namespace), claim, checkpoint_id=checkpoint_id,
         run_id=run_id, entries=framed,
     )  # fmt: skip
 
@@ -97,14 +97,14 @@ async def test_keep_latest_keeps_the_head_of_each_namespace_and_its_values(
         )
         await add(any_redis, None, "2", namespace=namespace)
         await add(any_redis, None, "3", namespace=namespace)  # of one that is still to come
-    before = await scripts.get_checkpoint(any_redis, Place("t", ""), "2")
+    before = await scripts.get_checkpoint(any_redis, CheckpointNamespace("t", ""), "2")
     assert await checkpoints.prune(any_redis, "t", keep_latest=True) == 2
     for namespace in ("", "child:1"):
         assert await ids(any_redis, "t", namespace) == ["2"]
         assert await fields_of(any_redis, "t", namespace) == {"a@2", "b@1"}
         left = await any_redis.hkeys(keys.checkpoint_writes("t", namespace))  # type: ignore[misc]
         assert sorted(left) == [b"2", b"3"]
-    assert await scripts.get_checkpoint(any_redis, Place("t", ""), "2") == before
+    assert await scripts.get_checkpoint(any_redis, CheckpointNamespace("t", ""), "2") == before
     after = await dump(any_redis)
     assert await checkpoints.prune(any_redis, "t", keep_latest=True) == 0
     assert await dump(any_redis) == after
@@ -172,7 +172,7 @@ async def test_a_copy_is_whole_and_independent_of_its_source(real_redis: Client)
     await checkpoints.delete_for_runs(real_redis, ["r1"])  # of both
     assert await ids(real_redis, "t") == await ids(real_redis, "u") == ["2"]
     await checkpoints.delete_thread(real_redis, "t")
-    found = await scripts.get_checkpoint(real_redis, Place("u", ""), "")
+    found = await scripts.get_checkpoint(real_redis, CheckpointNamespace("u", ""), "")
     assert found is not None
     assert found.values == {b"a\0001": b"x"}
     await forget(real_redis, "u")
@@ -185,7 +185,7 @@ async def test_a_copy_joins_what_the_target_has(any_redis: Client) -> None:
     await checkpoints.copy_thread(any_redis, "t", "u")
     assert await ids(any_redis, "u") == ["1", "2"]
     assert await fields_of(any_redis, "u") == {"a@0", "a@1"}
-    assert await checkpoints.namespaces(any_redis, "u") == ["", "own"]
+    assert await checkpoints.list_namespaces(any_redis, "u") == ["", "own"]
     await forget(any_redis, "t", "u")
 
 
@@ -201,7 +201,7 @@ async def test_what_runs_stored_is_found_in_every_thread_and_namespace(any_redis
     for thread_id in ("t", "u", "x y|*"):
         assert await ids(any_redis, thread_id) == ["2"]
         assert await fields_of(any_redis, thread_id) == {"a@1"}
-        assert await checkpoints.namespaces(any_redis, thread_id) == [""]
+        assert await checkpoints.list_namespaces(any_redis, thread_id) == [""]
     await checkpoints.delete_for_runs(any_redis, ["r10"])
     assert await dump(any_redis) == {}
 
@@ -225,7 +225,7 @@ async def test_writes_of_another_run_outlive_a_rollback_in_a_new_namespace(
     await add(any_redis, None, "1", thread_id=first.spec.thread_id, namespace="child:1")
     await add(any_redis, first, "1", namespace="child:1")
     await checkpoints.roll_back(any_redis, first)
-    assert await checkpoints.namespaces(any_redis, first.spec.thread_id) == ["child:1"]
+    assert await checkpoints.list_namespaces(any_redis, first.spec.thread_id) == ["child:1"]
 
 
 # ── Fences and contenders ───────────────────────────────────────────────────────────────────
@@ -285,8 +285,8 @@ async def test_fifty_writers_and_pruners_leave_a_whole_thread(real_redis: Client
 
     await asyncio.gather(*(one(n) for n in range(50)))
     for thread_id in ("t", "u"):
-        for namespace in await checkpoints.namespaces(real_redis, thread_id):
-            place = Place(thread_id, namespace)
+        for namespace in await checkpoints.list_namespaces(real_redis, thread_id):
+            place = CheckpointNamespace(thread_id, namespace)
             stored, _ = await scripts.list_checkpoints(real_redis, place, before=None, count=100)
             assert [s.checkpoint_id for s in reversed(stored)] == await ids(
                 real_redis, thread_id, namespace

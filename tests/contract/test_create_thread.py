@@ -28,7 +28,7 @@ async def test_a_thread_is_created_with_its_fields_and_one_time(any_redis: Clien
     assert (found.graph_id, found.values, found.error) == (None, None, None)
     held = await dump(any_redis)
     leaf = held[keys.thread(thread)][1][b"terms"].decode()
-    assert set(held) - keys.permanent([], []) == {leaf, keys.thread(thread)}
+    assert set(held) - keys.permanent_keys([], []) == {leaf, keys.thread(thread)}
 
 
 async def test_a_second_creation_changes_nothing(any_redis: Client) -> None:

@@ -24,7 +24,7 @@ from contract.builders import (
 )
 from millstream.shared import assistants, crons, keys, runs, scripts, threads
 from millstream.shared.assistants import GraphDirectory, default_assistant_id
-from millstream.shared.crons import DISABLED_BECAUSE, CronContext, CronRecord, Wanted
+from millstream.shared.crons import DISABLED_BECAUSE, CronContext, CronFilter, CronRecord
 from millstream.shared.errors import NotFoundError
 from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import RunStatus
@@ -82,7 +82,7 @@ async def directory(redis: Client) -> GraphDirectory:
 
 async def fire(redis: Client, *, most: int = 100, max_live: int = 0) -> Counter[str]:
     firing = CronContext(redis, await directory(redis), max_live, STREAM_TTL)
-    return await crons.fire_due(firing, most=most, at_once=20)
+    return await crons.fire_due(firing, limit=most, at_once=20)
 
 
 async def fired(redis: Client) -> list[RunRecord]:
@@ -217,7 +217,7 @@ async def test_runs_that_nobody_holds_are_ended_by_the_one_that_displaces_them(
     any_redis: Client, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the script that fires, or right after it if they are too many for it."""
-    monkeypatch.setattr(sys.modules["millstream.shared.scripts.runs.admit"], "MOST_ENDED", most)
+    monkeypatch.setattr(sys.modules["millstream.shared.scripts.runs.admit"], "MAX_ENDED", most)
     first = await admit(any_redis)
     second = await admit(any_redis, a_spec(first.thread_id))
     later = await admit(any_redis, a_spec(first.thread_id), delay_ms=60_000)
@@ -304,7 +304,7 @@ async def test_one_that_can_not_be_read_holds_nobody_up(any_redis: Client) -> No
     assert await fire(any_redis) == {"admitted": 1, "failed": 1, "missing": 2}
     assert await fire(any_redis) == {}  # it is put off, and the others are none
     assert await crons.drop_orphans(any_redis) == 0
-    assert [r.cron for r in await crons.find(any_redis, Wanted())] == [sound.cron]
+    assert [r.cron for r in await crons.find(any_redis, CronFilter())] == [sound.cron]
     assert await any_redis.zrem(keys.crons(), broken.cron.cron_id)
     await any_redis.delete(keys.cron(broken.cron.cron_id))
     await crons.delete(any_redis, sound.cron.cron_id)
@@ -390,7 +390,7 @@ async def test_a_cron_goes_with_its_thread(any_redis: Client) -> None:
     other = await a_cron(any_redis)
     await threads.retire_thread(any_redis, thread_id)
     assert await threads.delete_thread(any_redis, thread_id)
-    assert [r.cron for r in await crons.find(any_redis, Wanted())] == [other.cron]
+    assert [r.cron for r in await crons.find(any_redis, CronFilter())] == [other.cron]
     await crons.delete(any_redis, other.cron.cron_id)
 
 
@@ -400,7 +400,7 @@ async def test_one_that_is_due_while_its_thread_is_deleted_goes_too(any_redis: C
     await make_due(any_redis, record)
     await threads.retire_thread(any_redis, thread_id)
     assert await fire(any_redis) == {"missing": 1}
-    assert await crons.find(any_redis, Wanted()) == []
+    assert await crons.find(any_redis, CronFilter()) == []
     assert await threads.delete_thread(any_redis, thread_id)
 
 
@@ -430,7 +430,7 @@ async def test_find(any_redis: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     everything = {r.cron.cron_id for r in (plain, tagged, threaded)}
 
     async def found(**wanted: Any) -> set[str]:
-        return {r.cron.cron_id for r in await crons.find(any_redis, Wanted(**wanted))}
+        return {r.cron.cron_id for r in await crons.find(any_redis, CronFilter(**wanted))}
 
     assert await found() == await found(metadata={}) == everything
     assert await found(thread_id=thread_id) == {threaded.cron.cron_id}

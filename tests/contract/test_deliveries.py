@@ -36,7 +36,7 @@ CALLED = msgspec.json.encode({"input": {"a": 1}, "webhook": URL})
 
 
 async def due(redis: Client, lease_ms: int = 60_000) -> list[Delivery]:
-    return await webhooks.take(redis, most=100, lease_ms=lease_ms)
+    return await webhooks.take(redis, limit=100, lease_ms=lease_ms)
 
 
 async def ended(redis: Client, **changes: Any) -> RunSpec:
@@ -58,7 +58,7 @@ async def test_the_end_is_noted_with_all_that_is_told(any_redis: Client) -> None
     [found] = await due(any_redis)
     assert (found.job, found.url, found.tries) == (job(claim.spec), URL, 0)
     assert found.webhook_id == claim.spec.run_id
-    told = msgspec.json.decode(msgspec.json.encode(found.told(1_700_000_000_000_000)))
+    told = msgspec.json.decode(msgspec.json.encode(found.payload(1_700_000_000_000_000)))
     shown = await runs.get_run(any_redis, claim.spec.thread_id, claim.spec.run_id)
     assert told["status"] == shown.status == "success"
     assert (told["values"], told["error"]) == ({"n": 1}, None)
@@ -94,7 +94,7 @@ async def test_no_end_goes_untold(any_redis: Client, how: str) -> None:
         else:
             await end(any_redis, claim, output=b'{"n":1}')
     [found] = await due(any_redis)
-    told = msgspec.json.decode(msgspec.json.encode(found.told(0)))
+    told = msgspec.json.decode(msgspec.json.encode(found.payload(0)))
     expected = {"error": "error", "temporary": "success"}.get(how, "interrupted")
     assert told["status"] == expected
     assert told["error"] == ({"error": "E"} if how == "error" else None)
@@ -153,7 +153,7 @@ async def test_what_a_dead_worker_took_is_taken_again_and_it_settles_nothing(
     for after_ms in (None, 0, 1000):
         assert not await webhooks.settle(any_redis, stale, after_ms=after_ms)
     assert await dump(any_redis) == before
-    assert (held.webhook_id, held.told(0)) == (stale.webhook_id, stale.told(0))
+    assert (held.webhook_id, held.payload(0)) == (stale.webhook_id, stale.payload(0))
     await forget(any_redis, held)
     assert not await webhooks.settle(any_redis, held, after_ms=0)  # it is not brought back
     assert await any_redis.zcard(keys.deliveries()) == 0

@@ -28,7 +28,7 @@ from contract.test_displacement import ACTIONS, HOOK, positions, status
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared import keys, repair, scripts
 from millstream.shared.redis import Client
-from millstream.shared.scripts.runs.admit import MOST_ENDED
+from millstream.shared.scripts.runs.admit import MAX_ENDED
 from millstream.shared.wire import RunSpec
 
 
@@ -36,7 +36,7 @@ async def crowded(redis: Client, action: str) -> tuple[list[RunSpec], RunSpec, l
     """Displaces more runs than one script ends; returns them, the new run, and what is left."""
     thread = new_id()
     first = await admit(redis, a_spec(thread))
-    others = [await admit(redis, a_spec(thread, kwargs=HOOK)) for _ in range(MOST_ENDED + 1)]
+    others = [await admit(redis, a_spec(thread, kwargs=HOOK)) for _ in range(MAX_ENDED + 1)]
     later = await admit(redis, a_spec(thread), delay_ms=60_000)
     newest = a_spec(thread, strategy=action)
     _, left = await scripts.admit(redis, newest, delay_ms=0, new_thread=None, stream_ttl=STREAM_TTL)
@@ -48,8 +48,8 @@ async def test_what_the_admission_leaves_to_its_caller_no_claim_can_take(
     any_redis: Client, action: str
 ) -> None:
     displaced, newest, left = await crowded(any_redis, action)
-    assert [t.decode().split()[0] for t in left] == [job(s) for s in displaced[MOST_ENDED:]]
-    for spec in displaced[MOST_ENDED:]:
+    assert [t.decode().split()[0] for t in left] == [job(s) for s in displaced[MAX_ENDED:]]
+    for spec in displaced[MAX_ENDED:]:
         assert await status(any_redis, spec) == "pending"
         assert (await record(any_redis, spec))["cancel"] == action
         assert await try_claim(any_redis, spec) is None
@@ -66,7 +66,7 @@ async def test_what_the_admission_leaves_to_its_caller_no_claim_can_take(
     assert await dump(any_redis) == before
     await end(any_redis, claim)
     assert await any_redis.scard(keys.live()) == 0  # type: ignore[misc]
-    assert await any_redis.zcard(keys.deliveries()) == MOST_ENDED + 1
+    assert await any_redis.zcard(keys.deliveries()) == MAX_ENDED + 1
     ids = await positions(any_redis, [*displaced, newest])
     assert len(set(ids)) == len(ids)
 
@@ -80,7 +80,7 @@ async def test_of_fifty_contenders_each_run_that_was_left_is_ended_once(
             scripts.end_displaced(any_redis, newest.thread_id, left, stream_ttl=STREAM_TTL)
             for _ in range(50)
         ),
-        *(try_claim(any_redis, spec) for spec in displaced[MOST_ENDED:]),
+        *(try_claim(any_redis, spec) for spec in displaced[MAX_ENDED:]),
     )
     assert [claim for claim in done[50:] if claim is not None] == []
     assert sum(n for n in done[:50] if isinstance(n, int)) == len(left)
@@ -92,12 +92,12 @@ async def test_what_is_no_displaced_run_is_passed_over(any_redis: Client) -> Non
     claim = await running(any_redis)
     pending = await admit(any_redis, a_spec(claim.spec.thread_id))
     before = await dump(any_redis)
-    tickets = [
-        keys.ticket(spec.thread_id, spec.run_id, spec.queue).encode()
+    run_refs = [
+        keys.run_ref(spec.thread_id, spec.run_id, spec.queue).encode()
         for spec in (claim.spec, pending, a_spec(pending.thread_id))
     ]
     done = await scripts.end_displaced(
-        any_redis, pending.thread_id, [b"junk", *tickets], stream_ttl=STREAM_TTL
+        any_redis, pending.thread_id, [b"junk", *run_refs], stream_ttl=STREAM_TTL
     )
     assert done == 0
     assert await dump(any_redis) == before
@@ -138,13 +138,13 @@ async def test_a_process_that_is_killed_between_the_two_steps_leaves_nothing_tha
     real_redis: Client, redis_server: EmbeddedRedis, action: str
 ) -> None:
     thread = new_id()
-    displaced = [await admit(real_redis, a_spec(thread)) for _ in range(MOST_ENDED + 5)]
+    displaced = [await admit(real_redis, a_spec(thread)) for _ in range(MAX_ENDED + 5)]
     url = redis_server.url.rpartition("/")[0] + "/1"
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", DIES, url, thread, action, cwd=Path(__file__).parents[1]
     )
     assert await process.wait() == -signal.SIGKILL
-    left = displaced[MOST_ENDED:]
+    left = displaced[MAX_ENDED:]
     assert [await status(real_redis, spec) for spec in left] == ["pending"] * len(left)
     assert [claim for spec in displaced if (claim := await try_claim(real_redis, spec))] == []
     [newest] = await queued(real_redis)

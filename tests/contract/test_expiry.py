@@ -21,7 +21,7 @@ from millstream.shared.assistants import GraphDirectory, announce
 from millstream.shared.errors import ConflictError, NotFoundError
 from millstream.shared.redis import Client
 from millstream.shared.runs.submission import submission
-from millstream.shared.scripts.checkpoints.namespace import Place
+from millstream.shared.scripts.checkpoints.namespace import CheckpointNamespace
 from millstream.shared.threads import Ttl, checkpoints
 from millstream.shared.wire import GraphInfo, Project, RunRequest
 from millstream.worker.maintenance import expiry
@@ -84,7 +84,7 @@ async def test_a_thread_that_is_over_goes_with_all_it_had(any_redis: Client) -> 
     assert await store(any_redis, thread, 1) == "stored"
     await let_expire(any_redis, thread)
     other = await a_thread(any_redis)
-    assert await threads.expire(any_redis, most=10) == 1
+    assert await threads.expire(any_redis, limit=10) == 1
     with pytest.raises(NotFoundError):
         await threads.get_thread(any_redis, thread)
     assert not [key for key in await dump(any_redis) if thread in key]
@@ -97,8 +97,10 @@ async def test_keep_latest_prunes_and_waits_for_the_next_use(any_redis: Client) 
     for epoch, name in enumerate(("c1", "c2")):
         assert await store(any_redis, thread, epoch, staged=staged(thread, name)) == "stored"
     await let_expire(any_redis, thread)
-    assert await threads.expire(any_redis, most=10) == 1
-    page, _ = await scripts.list_checkpoints(any_redis, Place(thread, ""), before=None, count=9)
+    assert await threads.expire(any_redis, limit=10) == 1
+    page, _ = await scripts.list_checkpoints(
+        any_redis, CheckpointNamespace(thread, ""), before=None, count=9
+    )
     assert [found.checkpoint_id for found in page] == ["c2"]
     assert await due(any_redis, thread) is None
     assert (await threads.get_thread(any_redis, thread)).values == b'{"n":1}'
@@ -111,24 +113,24 @@ async def test_a_busy_thread_is_left_for_later(any_redis: Client, strategy: str)
     thread = await a_thread(any_redis, strategy)
     claim = await running(any_redis, a_spec(thread))
     await let_expire(any_redis, thread)
-    assert await threads.expire(any_redis, most=10) == 0
-    assert await threads.expire(any_redis, most=10) == 0
+    assert await threads.expire(any_redis, limit=10) == 0
+    assert await threads.expire(any_redis, limit=10) == 0
     assert (await due(any_redis, thread) or 0) > LONG_AGO
     await end(any_redis, claim)
     await let_expire(any_redis, thread)
-    assert await threads.expire(any_redis, most=10) == 1
+    assert await threads.expire(any_redis, limit=10) == 1
 
 
 async def test_a_run_that_is_due_later_keeps_its_thread(any_redis: Client) -> None:
     thread = await a_thread(any_redis)
     spec = await admit(any_redis, a_spec(thread), delay_ms=HOUR)
     await let_expire(any_redis, thread)
-    assert await threads.expire(any_redis, most=10) == 0
+    assert await threads.expire(any_redis, limit=10) == 0
     with pytest.raises(ConflictError):
         await threads.prune(any_redis, thread, "delete")
     await end_pending(any_redis, spec)
     await let_expire(any_redis, thread)
-    assert await threads.expire(any_redis, most=10) == 1
+    assert await threads.expire(any_redis, limit=10) == 1
 
 
 async def test_a_thread_used_at_the_last_moment_stays(any_redis: Client) -> None:
@@ -142,7 +144,7 @@ async def test_a_thread_used_at_the_last_moment_stays(any_redis: Client) -> None
 
 async def test_an_entry_of_no_thread_is_dropped(any_redis: Client) -> None:
     await let_expire(any_redis, new_id())
-    assert await threads.expire(any_redis, most=10) == 0
+    assert await threads.expire(any_redis, limit=10) == 0
     assert await any_redis.zcard(keys.expiring()) == 0
 
 
@@ -205,9 +207,11 @@ async def test_a_copy_is_a_thread_of_its_own(any_redis: Client) -> None:
     }
     assert copy.created_at > int(source[b"updated_at"])
     assert await due(any_redis, copy.thread_id) is not None
-    for namespace in await checkpoints.namespaces(any_redis, thread):
-        one = await scripts.get_checkpoint(any_redis, Place(thread, namespace), "")
-        other = await scripts.get_checkpoint(any_redis, Place(copy.thread_id, namespace), "")
+    for namespace in await checkpoints.list_namespaces(any_redis, thread):
+        one = await scripts.get_checkpoint(any_redis, CheckpointNamespace(thread, namespace), "")
+        other = await scripts.get_checkpoint(
+            any_redis, CheckpointNamespace(copy.thread_id, namespace), ""
+        )
         assert one == other is not None
     after = {key: held for key, held in (await dump(any_redis)).items() if thread in key}
     assert after == before

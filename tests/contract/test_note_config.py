@@ -28,7 +28,7 @@ def config(word: str) -> bytes:
 
 
 async def mode_of(redis: Client, thread_id: str) -> str | None:
-    kept = await threads.config_of(redis, thread_id)
+    kept = await threads.get_config(redis, thread_id)
     return None if kept is None else kept["configurable"]["mode"]
 
 

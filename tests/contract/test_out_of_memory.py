@@ -81,9 +81,9 @@ async def test_leases_hold_and_runs_end(redis: Client) -> None:
     pending = await admit(redis)
     marked = await admit(redis)
     await scripts.cancel(redis, marked.thread_id, marked.run_id, "interrupt")
-    ticket = keys.ticket(marked.thread_id, marked.run_id, marked.queue).encode()
+    run_ref = keys.run_ref(marked.thread_id, marked.run_id, marked.queue).encode()
     await fill(redis)
-    assert await scripts.end_displaced(redis, marked.thread_id, [ticket], stream_ttl=60) == 1
+    assert await scripts.end_displaced(redis, marked.thread_id, [run_ref], stream_ttl=60) == 1
     assert await renew(redis, claim) == "held"
     assert await end(redis, claim, events=["values", "{}"], output=b"{}") == "success"
     spec = cancelled.spec

@@ -30,7 +30,7 @@ async def test_pages_are_bounded_and_lose_nothing(any_redis: Client, sizes: list
     after, more = "0-0", True
     while more:
         [page] = await read_events(
-            any_redis, [(key, after)], most=500, max_bytes=100_000, oldest=True
+            any_redis, [(key, after)], max_entries=500, max_bytes=100_000, oldest=True
         )
         found = [next(iter(fields)).decode() for _, fields in page.entries]
         total = [sum(map(len, fields.values())) for _, fields in page.entries]
@@ -51,7 +51,7 @@ async def test_many_streams_are_read_at_once_though_scripts_were_forgotten(
     for name in names:
         await any_redis.xadd(name, {"a": name})
     await any_redis.script_flush()
-    pages = await read_events(any_redis, [(n, "0-0") for n in names], most=5, max_bytes=1000)
+    pages = await read_events(any_redis, [(n, "0-0") for n in names], max_entries=5, max_bytes=1000)
     assert [page.entries[0][1][b"a"].decode() for page in pages] == names
     assert all(page.oldest is None for page in pages)
     await any_redis.delete(*names)

@@ -169,7 +169,7 @@ async def test_runs_that_wait_on_an_idle_thread_are_released(any_redis: Client) 
     await any_redis.hdel(keys.thread(first.thread_id), "active")  # type: ignore[misc]
     await any_redis.zrem(keys.queue(first.queue), job(second))
     await any_redis.rpush(  # type: ignore[misc]
-        keys.waiting(first.thread_id), keys.ticket(first.thread_id, second.run_id, second.queue)
+        keys.waiting(first.thread_id), keys.run_ref(first.thread_id, second.run_id, second.queue)
     )
     assert sum((await repair_all(any_redis)).values()) >= 1
     assert await end(any_redis, await take(any_redis, second)) == "success"

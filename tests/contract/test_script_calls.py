@@ -48,7 +48,7 @@ async def test_reading_survives_the_loss_of_the_script(real_redis: Client) -> No
     claims = [await running(real_redis) for _ in range(2)]
     streams = [(keys.events(c.spec.thread_id, c.spec.run_id), "0-0") for c in claims]
     await real_redis.script_flush()
-    pages = await read_events(real_redis, streams, most=10, max_bytes=1000)
+    pages = await read_events(real_redis, streams, max_entries=10, max_bytes=1000)
     assert [len(page.entries) for page in pages] == [1, 1]
 
 

@@ -21,8 +21,8 @@ from contract.builders import (
 from millstream.shared import keys, scripts, threads
 from millstream.shared.errors import ConflictError, NotFoundError
 from millstream.shared.redis import Client
-from millstream.shared.scripts.checkpoints.namespace import Place
-from millstream.shared.scripts.checkpoints.put_checkpoint import references_of
+from millstream.shared.scripts.checkpoints.namespace import CheckpointNamespace
+from millstream.shared.scripts.checkpoints.put_checkpoint import pack_references
 from millstream.shared.scripts.script import Script
 from millstream.shared.scripts.threads.store_state import StagedNamespace, store_state
 from millstream.shared.threads import checkpoints
@@ -31,11 +31,11 @@ FOREVER = 2**52  # ms
 FIELDS = {"idle_status": "idle", "status": "idle", "values": b'{"n":1}'}
 
 
-def staged(thread: str, checkpoint: str = "c1") -> dict[Place, StagedNamespace]:
+def staged(thread: str, checkpoint: str = "c1") -> dict[CheckpointNamespace, StagedNamespace]:
     """Returns a checkpoint with one value and one write in two namespaces."""
     return {
-        Place(thread, namespace): StagedNamespace(
-            {checkpoint: (b"record", references_of("", "c0", [b"ch\0v"], []))},
+        CheckpointNamespace(thread, namespace): StagedNamespace(
+            {checkpoint: (b"record", pack_references("", "c0", [b"ch\0v"], []))},
             {b"ch\0v": b"value"},
             {"c0": b"\0\0\0\1w"},
         )
@@ -66,9 +66,9 @@ async def test_everything_is_stored(any_redis: Client) -> None:
         assert found is not None
         assert (found.checkpoint_id, found.parent_id, found.record) == ("c1", "c0", b"record")
         assert found.values == {b"ch\0v": b"value"}
-        writes = keys.checkpoint_writes(thread, place.namespace)
+        writes = keys.checkpoint_writes(thread, place.name)
         assert await any_redis.hgetall(writes) == {b"c0": b"\0\0\0\1w"}  # type: ignore[misc]
-    assert await checkpoints.namespaces(any_redis, thread) == ["", "child:1"]
+    assert await checkpoints.list_namespaces(any_redis, thread) == ["", "child:1"]
     after = await threads.get_thread(any_redis, thread)
     assert after.values == b'{"n":1}'
     assert after.updated_at == after.state_updated_at > before.updated_at
@@ -128,7 +128,9 @@ async def test_of_fifty_updates_of_one_state_exactly_one_is_stored(any_redis: Cl
         *(store(any_redis, thread, 0, staged=staged(thread, f"c{n}")) for n in range(50))
     )
     assert sorted(words) == ["changed"] * 49 + ["stored"]
-    page, _ = await scripts.list_checkpoints(any_redis, Place(thread, ""), before=None, count=99)
+    page, _ = await scripts.list_checkpoints(
+        any_redis, CheckpointNamespace(thread, ""), before=None, count=99
+    )
     assert [found.checkpoint_id for found in page] == [f"c{words.index('stored')}"]
 
 

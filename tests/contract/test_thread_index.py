@@ -26,7 +26,7 @@ from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import Cause, ThreadStatus
 from millstream.shared.scripts.threads.patch_thread import SCRIPT, arguments
 from millstream.shared.threads import search as thread_search
-from millstream.shared.threads.search import Wanted
+from millstream.shared.threads.search import ThreadFilter
 
 
 async def a_thread(redis: Client, metadata: dict[str, Any]) -> str:
@@ -34,10 +34,10 @@ async def a_thread(redis: Client, metadata: dict[str, Any]) -> str:
 
 
 async def found(redis: Client, **query: Any) -> list[str]:
-    page = await thread_search.search(redis, Wanted(**query), limit=1000, offset=0)
+    page = await thread_search.search(redis, ThreadFilter(**query), limit=1000, offset=0)
     assert page.total == len(page.records)
     assert not page.more
-    assert await thread_search.count(redis, Wanted(**query)) == page.total
+    assert await thread_search.count(redis, ThreadFilter(**query)) == page.total
     return [record.thread_id for record in page.records]
 
 
@@ -48,7 +48,7 @@ async def show_values(redis: Client, thread: str, values: bytes) -> None:
 def in_steps(monkeypatch: pytest.MonkeyPatch, few: int, chunk: int, most: int) -> None:
     """Has the script look at so many members at a time."""
     module = sys.modules["millstream.shared.scripts.threads.find_threads"]
-    for name, number in (("FEW", few), ("CHUNK", chunk), ("MOST", most)):
+    for name, number in (("SMALL_SET", few), ("CHUNK", chunk), ("MAX_SCANNED", most)):
         monkeypatch.setattr(module, name, number)
 
 
@@ -123,7 +123,7 @@ async def test_what_can_not_be_patched(any_redis: Client) -> None:
     thread = await a_thread(any_redis, {})
     before = await dump(any_redis)
     with pytest.raises(TooLargeError, match="metadata"):
-        await threads.patch_thread(any_redis, thread, {"a": "x" * threads.MOST_METADATA}, None)
+        await threads.patch_thread(any_redis, thread, {"a": "x" * threads.MAX_METADATA_BYTES}, None)
     assert await dump(any_redis) == before
     await threads.retire_thread(any_redis, thread)
     before = await dump(any_redis)
@@ -273,7 +273,7 @@ async def test_pages_are_slices_of_what_fits(
                     key=lambda r: (getattr(r, sort_by), r.created_at),
                     reverse=descending,
                 )
-                wanted = Wanted(**fields, sort_by=sort_by, descending=descending)
+                wanted = ThreadFilter(**fields, sort_by=sort_by, descending=descending)
                 offset, limit = dice.choice([(0, 40), (3, 5), (0, 1), (10, 10), (39, 5), (50, 3)])
                 page = await thread_search.search(
                     any_redis, wanted, limit=limit, offset=offset, with_state=False
@@ -283,7 +283,7 @@ async def test_pages_are_slices_of_what_fits(
                 assert page.more is (offset + limit < len(fitting))
                 at_least = offset + limit + 1 if page.more else len(fitting)
                 assert page.total in (len(fitting), at_least)
-        assert await thread_search.count(any_redis, Wanted(**fields)) == len(
+        assert await thread_search.count(any_redis, ThreadFilter(**fields)) == len(
             [record for record in records if fits(record)]
         )
 
@@ -291,12 +291,14 @@ async def test_pages_are_slices_of_what_fits(
 async def test_a_page_whose_values_are_too_large(
     any_redis: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("millstream.shared.threads.search.LARGEST", 100)
+    monkeypatch.setattr("millstream.shared.threads.search.MAX_PAGE_BYTES", 100)
     thread = await a_thread(any_redis, {})
     await show_values(any_redis, thread, b'"%s"' % (b"x" * 100))
     with pytest.raises(TooLargeError, match="select"):
         await found(any_redis)
-    page = await thread_search.search(any_redis, Wanted(), limit=1, offset=0, with_state=False)
+    page = await thread_search.search(
+        any_redis, ThreadFilter(), limit=1, offset=0, with_state=False
+    )
     assert page.total == 1
 
 

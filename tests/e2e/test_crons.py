@@ -14,7 +14,7 @@ from e2e.conftest import Yard
 from harness.waiting import until
 from millstream.shared import crons, keys, threads
 from millstream.shared.assistants import default_assistant_id
-from millstream.shared.crons import Wanted
+from millstream.shared.crons import CronFilter
 from millstream.shared.queue import redis_time
 from millstream.shared.redis import Client, connect
 from millstream.shared.wire import Cron, RunRequest, unpack_spec
@@ -30,7 +30,7 @@ ASSISTANT = default_assistant_id("track")
 async def redis(works: Yard) -> AsyncIterator[Client]:
     client = connect(works.redis.url)
     yield client
-    for record in await crons.find(client, Wanted()):
+    for record in await crons.find(client, CronFilter()):
         await crons.delete(client, record.cron.cron_id)
     await client.aclose()
 

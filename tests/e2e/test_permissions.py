@@ -105,7 +105,9 @@ async def test_what_is_missing_is_said_at_start(
         assert not said(api, "Traceback")
 
 
-@pytest.mark.parametrize("rules", [FULL, ["-@all", *permissions.rules()]], ids=["usual", "least"])
+@pytest.mark.parametrize(
+    "rules", [FULL, ["-@all", *permissions.acl_rules()]], ids=["usual", "least"]
+)
 async def test_a_user_with_the_usual_or_the_least_rights_has_all_that_is_needed(
     server: EmbeddedRedis, admin: Client, log: Log, rules: list[str]
 ) -> None:

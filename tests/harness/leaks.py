@@ -25,7 +25,7 @@ MADE_UP = {keys.calls("default"), keys.workers("default")}
 async def leaked(redis: Any, queues: tuple[str, ...] = ("default",)) -> list[str]:
     """Returns the keys that nothing would ever delete."""
     served = [name.decode() for name in await redis.hkeys(keys.graphs())]
-    permanent = keys.permanent(list(queues), served) | MADE_UP
+    permanent = keys.permanent_keys(list(queues), served) | MADE_UP
     names = [key.decode() async for key in redis.scan_iter(count=5000)]
     pipe = redis.pipeline(transaction=False)
     for name in names:

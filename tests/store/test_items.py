@@ -172,7 +172,7 @@ async def test_a_ttl_ends_an_item(http: httpx.AsyncClient, redis: Client) -> Non
     await until(gone, within=10)
     assert await search(http, place) == []
 
-    name = keys.item(store_items.name_of(place, "long"))
+    name = keys.item(store_items.item_name(place, "long"))
     await put(http, place, "long", {}, ttl=10)
     assert 500_000 < await redis.pttl(name) <= 600_000
     await redis.pexpire(name, 100_000)

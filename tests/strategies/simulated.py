@@ -90,8 +90,8 @@ async def ends(redis: Client, thread: str, run: str) -> int:
 
 async def waiting(redis: Client, thread: str) -> list[str]:
     """Returns the ids of the runs that wait, in their order."""
-    tickets = await redis.lrange(keys.waiting(thread), 0, -1)  # type: ignore[misc]
-    return [keys.parse_job_id(ticket.decode().split()[0])[1] for ticket in tickets]
+    run_refs = await redis.lrange(keys.waiting(thread), 0, -1)  # type: ignore[misc]
+    return [keys.parse_job_id(run_ref.decode().split()[0])[1] for run_ref in run_refs]
 
 
 async def leftovers(redis: Client, thread: str) -> list[str]:

@@ -15,7 +15,7 @@ from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import Cause, RunStatus
 from millstream.shared.rules.multitask import CancelAction, Strategy
 from millstream.shared.scripts import Batch, Claim
-from millstream.shared.scripts.checkpoints.namespace import Place
+from millstream.shared.scripts.checkpoints.namespace import CheckpointNamespace
 from strategies.simulated import (
     TTL,
     Pool,
@@ -41,7 +41,7 @@ def thread() -> str:
 async def put(redis: Client, claimed: Claim, checkpoint_id: str) -> None:
     """Stores a checkpoint under a claim."""
     await scripts.put_checkpoint(
-        redis, Place(claimed.spec.thread_id, ""), claimed, checkpoint_id=checkpoint_id,
+        redis, CheckpointNamespace(claimed.spec.thread_id, ""), claimed, checkpoint_id=checkpoint_id,
         parent_id="", run_id=claimed.spec.run_id, record=b"r", fields=[], values={},
     )  # fmt: skip
 

@@ -23,7 +23,7 @@ from millstream.shared.errors import ConflictError, FencedError
 from millstream.shared.redis import Client, connect
 from millstream.shared.rules.multitask import CancelAction, Strategy
 from millstream.shared.scripts import Batch, Claim
-from millstream.shared.scripts.checkpoints.namespace import Place
+from millstream.shared.scripts.checkpoints.namespace import CheckpointNamespace
 from strategies import simulated
 
 EXAMPLES = int(os.environ.get("STRATEGY_EXAMPLES", "60"))
@@ -181,7 +181,7 @@ class Story:
         refused = run.cancel == "rollback"
         try:
             await scripts.put_checkpoint(
-                self.redis, Place(self.thread, ""), claim, checkpoint_id=checkpoint, parent_id="",
+                self.redis, CheckpointNamespace(self.thread, ""), claim, checkpoint_id=checkpoint, parent_id="",
                 run_id=run.run_id, record=run.run_id.encode(), fields=[], values={},
             )  # fmt: skip
         except FencedError:
@@ -249,10 +249,10 @@ class Story:
         statuses = [await simulated.status(redis, self.thread, run.run_id) for run in model.runs]
         assert statuses == [run.status for run in model.runs]
         assert await simulated.waiting(redis, self.thread) == [r.run_id for r in model.waiting]
-        tickets = await redis.zrange(keys.deferred(self.thread), 0, -1)
-        assert [_run_of(t) for t in tickets] == [run.run_id for run in model.later]
-        ticket = await redis.hget(keys.thread(self.thread), "active")  # type: ignore[misc]
-        assert (ticket and _run_of(ticket)) == (model.active and model.active.run_id)
+        run_refs = await redis.zrange(keys.deferred(self.thread), 0, -1)
+        assert [_run_of(t) for t in run_refs] == [run.run_id for run in model.later]
+        run_ref = await redis.hget(keys.thread(self.thread), "active")  # type: ignore[misc]
+        assert (run_ref and _run_of(run_ref)) == (model.active and model.active.run_id)
         live = {_run_of(word) for word in await redis.smembers(keys.live())}  # type: ignore[misc]
         assert live == {run.run_id for run in model.runs if run.alive}
         queued = {_run_of(word) for word in await redis.zrange(keys.queue("default"), 0, -1)}
@@ -308,5 +308,5 @@ def test_the_scripts_do_what_the_model_does(
         finally:
             await redis.aclose()
 
-    monkeypatch.setattr(ADMIT, "MOST_ENDED", most)
+    monkeypatch.setattr(ADMIT, "MAX_ENDED", most)
     runner.run(play())

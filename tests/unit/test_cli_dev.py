@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from millstream.cli.dev import reachable, refuse_taken_port
+from millstream.cli.dev import local_url, require_free_port
 from millstream.cli.embedded import EmbeddedRedis
-from millstream.cli.refusal import Failure
+from millstream.cli.errors import SetupError
 
 # `millstream dev`, but the API and the worker only say that they are ready, and whom they serve.
 DEV = """
@@ -60,7 +60,7 @@ def port() -> int:
     ],
 )  # fmt: skip
 def test_where_this_machine_reaches_the_api(host: str, url: str) -> None:
-    assert reachable(host, 2025) == url
+    assert local_url(host, 2025) == url
 
 
 class Dev:
@@ -143,15 +143,15 @@ def test_dev_ends_when_its_redis_does(dev: Dev) -> None:
 
 def test_the_data_folder_is_hidden_from_git_and_serves_one_dev(dev: Dev, folder: Path) -> None:
     assert (folder / ".millstream" / ".gitignore").read_text() == "*\n"
-    with pytest.raises(Failure, match="already running in this folder"):
+    with pytest.raises(SetupError, match="already running in this folder"):
         EmbeddedRedis(folder / ".millstream").start()
 
 
 def test_a_taken_port_is_told_with_one_that_is_free() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(Failure) as failure:
-            refuse_taken_port("127.0.0.1", port)
+        with pytest.raises(SetupError) as failure:
+            require_free_port("127.0.0.1", port)
     found = re.fullmatch(
         rf"Port {port} is already in use\. Stop what uses it, or use --port (\d+)\.",
         str(failure.value),
@@ -161,9 +161,9 @@ def test_a_taken_port_is_told_with_one_that_is_free() -> None:
 
 
 def test_an_address_of_another_machine_is_told(port: int) -> None:
-    with pytest.raises(Failure, match=f"The API can't listen on 192.0.2.1, port {port}: "):
-        refuse_taken_port("192.0.2.1", port)
+    with pytest.raises(SetupError, match=f"The API can't listen on 192.0.2.1, port {port}: "):
+        require_free_port("192.0.2.1", port)
 
 
 def test_a_free_port_is_fine(port: int) -> None:
-    refuse_taken_port("127.0.0.1", port)
+    require_free_port("127.0.0.1", port)

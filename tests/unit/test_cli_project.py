@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from millstream.cli.errors import CliError
 from millstream.cli.project import read_project
-from millstream.cli.refusal import CliError
 from millstream.shared.langgraph_json import EXAMPLE
 
 

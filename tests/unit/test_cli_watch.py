@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from millstream.cli.project import Project
-from millstream.cli.watch import Watch, described, matters
+from millstream.cli.watch import Watch, describe_changes, needs_restart
 
 
 @pytest.fixture
@@ -38,14 +38,14 @@ def project(tmp_path: Path) -> Project:
 )
 def test_what_matters(project: Project, path: str, counts: bool) -> None:
     absolute = (project.folder.resolve() / path).resolve()
-    assert matters(project, str(absolute)) is counts
+    assert needs_restart(project, str(absolute)) is counts
 
 
 def test_changes_are_told_in_a_few_words(project: Project) -> None:
     paths = {str(project.folder / name) for name in ("b.py", "a/c.py")}
-    assert described(project, paths) == "a/c.py, b.py"
+    assert describe_changes(project, paths) == "a/c.py, b.py"
     paths |= {str(project.folder / name) for name in ("d.py", "e.py", "f.py")}
-    assert described(project, paths) == "a/c.py, b.py, d.py and 2 more"
+    assert describe_changes(project, paths) == "a/c.py, b.py, d.py and 2 more"
 
 
 def test_a_saved_file_is_noticed(project: Project) -> None:

@@ -11,8 +11,8 @@ import pytest
 import redis
 
 from millstream.cli import embedded
-from millstream.cli.embedded import LEAST_VERSION, EmbeddedRedis, Server, find_server
-from millstream.cli.refusal import Failure
+from millstream.cli.embedded import MIN_VERSION, EmbeddedRedis, Server, find_server
+from millstream.cli.errors import SetupError
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_without_appendonly_nothing_is_kept(folder: Path) -> None:
 
 
 def test_a_folder_serves_one_at_a_time(server: EmbeddedRedis, folder: Path) -> None:
-    with pytest.raises(Failure, match="already running in this folder"):
+    with pytest.raises(SetupError, match="already running in this folder"):
         EmbeddedRedis(folder).start()
     server.stop()
     with EmbeddedRedis(folder, modules=False):
@@ -80,7 +80,7 @@ def test_stop_leaves_no_process_and_can_be_repeated(server: EmbeddedRedis) -> No
 
 
 def test_a_taken_port_is_told_with_the_log(server: EmbeddedRedis, tmp_path: Path) -> None:
-    with pytest.raises(Failure, match="Address already in use"):
+    with pytest.raises(SetupError, match="Address already in use"):
         EmbeddedRedis(tmp_path / "other", port=server.port).start()
     with client(server) as connection:
         assert connection.ping()
@@ -90,7 +90,7 @@ def test_a_server_that_dies_is_told_with_its_words(folder: Path, tmp_path: Path)
     broken = tmp_path / "redis-server"
     broken.write_text("#!/bin/sh\necho it hurts; exit 3\n")
     broken.chmod(0o755)
-    with pytest.raises(Failure, match="did not start\\.\nit hurts"):
+    with pytest.raises(SetupError, match="did not start\\.\nit hurts"):
         EmbeddedRedis(folder, server=Server(broken, (), (8, 0, 0))).start()
     with EmbeddedRedis(folder, modules=False):  # the folder is free again
         pass
@@ -125,7 +125,7 @@ def test_wait_returns_when_the_server_is_killed_from_outside(server: EmbeddedRed
 
 def test_a_folder_that_cannot_be_made_is_a_failure(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(Failure, match="can't be used"):
+    with pytest.raises(SetupError, match="can't be used"):
         EmbeddedRedis(tmp_path / "file" / "data").start()
 
 
@@ -141,9 +141,9 @@ def test_the_server_on_path_is_used_if_it_is_new_enough(
         fake.chmod(0o755)
         if serves:
             assert find_server().path == fake
-            assert find_server().version == LEAST_VERSION
+            assert find_server().version == MIN_VERSION
         else:
-            with pytest.raises(Failure, match=r"millstream\[embedded\]"):
+            with pytest.raises(SetupError, match=r"millstream\[embedded\]"):
                 find_server()
 
 
@@ -156,7 +156,7 @@ def test_the_chosen_server_goes_before_all_and_gets_no_modules(
     monkeypatch.setenv(embedded.CHOSEN, str(fake))
     assert find_server() == Server(fake, (), (8, 1, 0))
     monkeypatch.setenv(embedded.CHOSEN, str(tmp_path / "nowhere"))
-    with pytest.raises(Failure, match=r"MILLSTREAM_REDIS_SERVER=.*7\.0\.0 or newer"):
+    with pytest.raises(SetupError, match=r"MILLSTREAM_REDIS_SERVER=.*7\.0\.0 or newer"):
         find_server()
 
 

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from harness.projects import clean_imports
 from millstream.shared.errors import SettingError
-from millstream.shared.importing import ProjectModules, load_object, opened
-from millstream.shared.importing.names import escaped, reserved_name, reserved_path, unescaped
-from millstream.shared.importing.objects import named_files
+from millstream.shared.importing import ProjectModules, load_object, open_project
+from millstream.shared.importing.names import escape, reserved_name, reserved_path, unescape
+from millstream.shared.importing.objects import find_named_files
 
 VALUE = "class State:\n    word = {word!r}\n\nword = State.word\n"
 
@@ -39,7 +39,7 @@ def write(folder: Path, files: dict[str, str]) -> None:
 
 def load(folder: Path, specs: list[str], dependencies: list[str] | None = None) -> list[Any]:
     """Returns what the specs stand for, in a project that names them all."""
-    opened(folder, dependencies or [], named_files(specs))
+    open_project(folder, dependencies or [], find_named_files(specs))
     return [load_object(spec, folder, "graph") for spec in specs]
 
 
@@ -50,15 +50,15 @@ PART = st.text(min_size=1).filter(lambda part: "/" not in part and part not in (
 
 @given(PART)
 def test_an_escaped_part_is_an_identifier_and_leads_back(part: str) -> None:
-    name = escaped(part)
+    name = escape(part)
     assert name.isidentifier()
     assert name.isascii()
-    assert escaped(unescaped(name)) == name
+    assert escape(unescape(name)) == name
 
 
 @given(st.text("_x-2de0a.", min_size=1), st.text("_x-2de0a.", min_size=1))
 def test_two_parts_have_two_names(one: str, two: str) -> None:
-    assert (escaped(one) == escaped(two)) is (one == two)
+    assert (escape(one) == escape(two)) is (one == two)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_natural_names_lead_to_the_module_also_before_it_is_loaded(tmp_path: Pat
     write(
         tmp_path, {"agent.py": VALUE.format(word="w"), "lib/helper.py": "from agent import State\n"}
     )
-    opened(tmp_path, ["./lib"], ["./agent.py"])
+    open_project(tmp_path, ["./lib"], ["./agent.py"])
     natural = importlib.import_module("agent")
     assert natural.__name__ == "millstream_project.agent"
     assert natural is importlib.import_module("millstream_project.agent")
@@ -197,7 +197,7 @@ def test_natural_names_lead_to_the_module_also_before_it_is_loaded(tmp_path: Pat
 def test_a_file_that_is_gone_is_no_other_module(tmp_path: Path) -> None:
     write(tmp_path, {"calendar.py": VALUE.format(word="w"), "src/json.py": VALUE.format(word="w")})
     load(tmp_path, ["./calendar.py:State", "./src/json.py:State"], [".", "./src"])
-    opened(tmp_path, [".", "./src"], [])
+    open_project(tmp_path, [".", "./src"], [])
     for file in ("calendar", "src/json"):
         (tmp_path / f"{file}.py").unlink()
         importlib.invalidate_caches()
@@ -354,9 +354,9 @@ def test_a_name_means_the_same_in_each_process(tmp_path: Path) -> None:
     specs = ["./a/graph.py:State", "./b/graph.py:State", "./redis.py:State"]
     code = (
         "import json, sys, importlib, redis, pathlib\n"
-        "from millstream.shared.importing import opened\n"
+        "from millstream.shared.importing import open_project\n"
         "folder, folders, files, names = json.loads(sys.argv[1])\n"
-        "opened(pathlib.Path(folder), folders, files)\n"
+        "open_project(pathlib.Path(folder), folders, files)\n"
         "print(json.dumps([importlib.import_module(name).State.word for name in names]))\n"
         "import redis.asyncio\n"
     )
@@ -364,7 +364,7 @@ def test_a_name_means_the_same_in_each_process(tmp_path: Path) -> None:
     asked = [
         str(tmp_path / "project"),
         folders,
-        named_files(specs),
+        find_named_files(specs),
         [state.__module__ for state in states],
     ]
     told = subprocess.run(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from millstream.shared import keys
 
 NO_KEYS = {
-    "permanent", "parse_job_id", "job_of", "thread_of", "threads_index", "samples",
+    "permanent_keys", "parse_job_id", "decode_job_id", "thread_id_of", "threads_index", "sample_keys",
     "sample_channels",
 }  # fmt: skip
 PLAIN = st.text(st.characters(exclude_characters="/"), min_size=1)
@@ -45,12 +45,14 @@ def test_the_keys_of_a_thread_carry_its_id_as_hash_tag(key: str) -> None:
 
 @pytest.mark.parametrize("word", [b"", b"junk", b"/", b"a/", b"/a", b"\xff/\xff"])
 def test_a_word_that_is_no_job_id(word: bytes) -> None:
-    assert keys.job_of(word) is None
-    assert keys.job_of(b"t/r") == "t/r"
+    assert keys.decode_job_id(word) is None
+    assert keys.decode_job_id(b"t/r") == "t/r"
 
 
 def test_a_key_of_a_thread_names_it() -> None:
-    assert keys.thread_of(keys.thread("t-1")) == keys.thread_of(keys.events("t-1", "r")) == "t-1"
+    assert (
+        keys.thread_id_of(keys.thread("t-1")) == keys.thread_id_of(keys.events("t-1", "r")) == "t-1"
+    )
 
 
 def test_no_two_keys_are_the_same() -> None:
@@ -75,7 +77,7 @@ def test_the_permanent_keys_are_those_that_say_so() -> None:
                 function(*(keys.call_queue("g") if "call_queue" in word else "q" for word in named))
             )
     store = {keys.calls(keys.STORE), keys.workers(keys.STORE)}
-    assert keys.permanent(["q"], ["g"]) == said | store
+    assert keys.permanent_keys(["q"], ["g"]) == said | store
     always = {
         keys.assistants(),
         keys.crons(),
@@ -90,14 +92,14 @@ def test_the_permanent_keys_are_those_that_say_so() -> None:
         keys.unindexed(),
         *keys.threads_index(),
     }
-    assert keys.permanent([], []) == always | store
-    assert keys.permanent(["q"], []) < keys.permanent(["q", "r"], [])
+    assert keys.permanent_keys([], []) == always | store
+    assert keys.permanent_keys(["q"], []) < keys.permanent_keys(["q", "r"], [])
 
 
-def test_a_ticket_holds_the_job_and_the_keys_to_release_it_with() -> None:
+def test_a_run_ref_holds_the_job_and_the_keys_to_release_it_with() -> None:
     words = ["t/r", keys.queue("q"), keys.wake("q"), keys.run("t", "r")]
     words += [keys.events("t", "r"), keys.delivery("t", "r")]
-    assert keys.ticket("t", "r", "q").split(" ") == words
+    assert keys.run_ref("t", "r", "q").split(" ") == words
 
 
 def test_there_is_a_sample_of_each_kind_of_key() -> None:
@@ -108,5 +110,5 @@ def test_there_is_a_sample_of_each_kind_of_key() -> None:
         if name not in NO_KEYS
     ]
     kinds = {re.split("[:{]", key)[1] for key in made if key.startswith("ms:")}
-    tried = {re.split("[:{]", key)[1] for key in (*keys.samples(), *keys.sample_channels())}
+    tried = {re.split("[:{]", key)[1] for key in (*keys.sample_keys(), *keys.sample_channels())}
     assert kinds == tried

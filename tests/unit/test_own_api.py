@@ -8,7 +8,7 @@ import pytest
 from langgraph.pregel.remote import RemoteGraph
 
 from harness.receiver import Receiver
-from millstream.shared.own_api import CALLER, carried, connect_sdk
+from millstream.shared.own_api import CALLER, connect_sdk, forwarded_headers
 from millstream.worker import remote_graph
 
 URLS = ("MILLSTREAM_API_URL", "MILLSTREAM_PUBLIC_URL", "LANGGRAPH_API_URL")
@@ -90,7 +90,7 @@ def test_what_is_not_carried() -> None:
         "traceparent": "e",
     }
     own = {"content-length": "1", "host": "h", "x-forwarded-for": "f", "sec-fetch-mode": "cors"}
-    assert carried(kept | own) == kept
+    assert forwarded_headers(kept | own) == kept
 
 
 def test_an_environment_without_the_sdk_is_left_as_it_is() -> None:

@@ -90,7 +90,7 @@ def test_the_table_has_a_row_for_each_setting_with_all_its_names() -> None:
 
 @pytest.mark.parametrize("name", ["two words", "tab\there", "new\nline"])
 def test_the_name_of_a_queue_has_no_white_space(name: str) -> None:
-    """A ticket in a thread's FIFO separates its words by blanks: such a run could not be released."""
+    """A run reference in a thread's FIFO separates its words by blanks: such a run could not be released."""
     with pytest.raises(SettingError, match="MILLSTREAM_QUEUE"):
         Settings.from_env({"MILLSTREAM_QUEUE": name})
 

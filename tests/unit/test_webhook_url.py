@@ -4,7 +4,7 @@ import ipaddress
 
 import pytest
 
-from millstream.shared.webhook_url import refused, webhook_url_error
+from millstream.shared.webhook_url import address_error, webhook_url_error
 from millstream.shared.wire import WebhookPolicy
 
 DEFAULT = WebhookPolicy()
@@ -76,5 +76,5 @@ def test_rules_of_the_project(policy: dict[str, object], fine: list[str], wrong:
 
 def test_an_address_that_stands_for_another() -> None:
     mapped = ipaddress.ip_address("::ffff:8.8.8.8")
-    assert refused(mapped, DEFAULT) == ""
-    assert refused(ipaddress.ip_address("::ffff:10.0.0.1"), DEFAULT)
+    assert address_error(mapped, DEFAULT) == ""
+    assert address_error(ipaddress.ip_address("::ffff:10.0.0.1"), DEFAULT)

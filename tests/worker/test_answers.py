@@ -18,7 +18,7 @@ from millstream.shared.errors import (
     UnavailableError,
 )  # fmt: skip
 from millstream.shared.redis import Client
-from millstream.shared.scripts.checkpoints.namespace import Place
+from millstream.shared.scripts.checkpoints.namespace import CheckpointNamespace
 from millstream.shared.settings import Settings
 from millstream.shared.wire import Call
 from millstream.worker.answers import VERBS, AnswerContext, state
@@ -181,6 +181,6 @@ async def test_what_the_graph_raises_is_told_and_changes_nothing(context: Answer
     with pytest.raises(ConflictError, match="busy"):
         await ask(context, "update", values={})
     assert await ask(context, "history") == before
-    found = await scripts.get_checkpoint(context.redis, Place(THREAD, ""), "")
+    found = await scripts.get_checkpoint(context.redis, CheckpointNamespace(THREAD, ""), "")
     assert found is not None
     assert found.writes == b""

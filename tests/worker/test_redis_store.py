@@ -69,7 +69,7 @@ async def test_a_page_of_the_nearest_refreshes_what_it_holds_and_nothing_else(
     store.connect(own_redis)
     for key, text in (("x", "aaa"), ("y", "aab"), ("z", "abb")):
         await store.aput(("a",), key, {"text": text})
-    names = {key: keys.item(store_items.name_of(("a",), key)) for key in "xyz"}
+    names = {key: keys.item(store_items.item_name(("a",), key)) for key in "xyz"}
     for name in names.values():
         await own_redis.pexpire(name, 60_000)
     found = await store.asearch(("a",), query="a", offset=1, limit=1)

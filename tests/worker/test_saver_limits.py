@@ -11,7 +11,7 @@ from langgraph.graph import END, START, StateGraph
 
 from millstream.shared import keys, scripts
 from millstream.shared.redis import Client
-from millstream.shared.scripts.checkpoints.namespace import Place
+from millstream.shared.scripts.checkpoints.namespace import CheckpointNamespace
 from millstream.worker.checkpoints.saver import FencedSaver
 
 MANY = 10_000
@@ -47,7 +47,7 @@ async def put(saver: FencedSaver, thread: str, number: int, *, namespace: str = 
 
 async def orphans(redis: Client, thread: str, namespace: str = "") -> set[bytes]:
     """Returns the values that no checkpoint refers to."""
-    place = Place(thread, namespace)
+    place = CheckpointNamespace(thread, namespace)
     stored, _ = await scripts.list_checkpoints(redis, place, before=None, count=2 * MANY)
     fields = await redis.hkeys(keys.checkpoint_values(thread, namespace))  # type: ignore[misc]
     return set(fields) - {field for checkpoint in stored for field in checkpoint.values}

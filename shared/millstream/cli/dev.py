@@ -15,9 +15,9 @@ from typing import Final, TextIO
 
 from millstream.cli.console import Console
 from millstream.cli.embedded import EmbeddedRedis
+from millstream.cli.errors import CliError, SetupError
 from millstream.cli.processes import api_command, environment, require_extra, worker_command
 from millstream.cli.project import Project, read_project
-from millstream.cli.refusal import CliError, Failure
 from millstream.cli.supervisor import Events, Plan, Stop, Supervisor, worker_names
 from millstream.cli.watch import can_watch
 from millstream.shared import permissions
@@ -53,14 +53,14 @@ def run(options: DevOptions, environ: Mapping[str, str]) -> int:
         console.line("dev", 'no reload without: pip install "millstream[embedded]"', err=True)
     with _redis(options.redis_url, project) as (url, redis, named, events):
         # After the Redis: who runs this twice in a folder should hear that, not of a taken port.
-        refuse_taken_port(options.host, options.port)
+        require_free_port(options.host, options.port)
         plan = Plan(
             project=project,
             # Unbuffered: what a graph prints is seen when it prints it. No grace: who saves a file,
             # or stops the command, does not want to wait for the runs.
             environ=environment(environ, url)
             | {"PYTHONUNBUFFERED": "1", "BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS": "0"},
-            address=reachable(options.host, options.port),
+            address=local_url(options.host, options.port),
             api=api_command(options.host, options.port, project.config),
             worker=worker_command(project.config, options.queue),
             workers=options.workers,
@@ -71,23 +71,23 @@ def run(options: DevOptions, environ: Mapping[str, str]) -> int:
         return Supervisor(plan, console, events, redis).run()
 
 
-def reachable(host: str, port: int) -> str:
+def local_url(host: str, port: int) -> str:
     """Returns the URL by which this machine reaches what listens on that address."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def refuse_taken_port(host: str, port: int) -> None:
+def require_free_port(host: str, port: int) -> None:
     """Raises CliError if the API could not listen on that address."""
     reason = _why_not_listen(host, port)
     if reason is None:
         return
     if reason != errno.EADDRINUSE:
-        raise Failure(f"The API can't listen on {host}, port {port}: {reason}.")
+        raise SetupError(f"The API can't listen on {host}, port {port}: {reason}.")
     others = range(port + 1, min(port + 100, 65536))
     free = next((other for other in others if _why_not_listen(host, other) is None), None)
     hint = "" if free is None else f" Stop what uses it, or use --port {free}."
-    raise Failure(f"Port {port} is already in use.{hint}")
+    raise SetupError(f"Port {port} is already in use.{hint}")
 
 
 def _why_not_listen(host: str, port: int) -> str | int | None:
@@ -166,7 +166,7 @@ def _data_folder(project: Project) -> Path:
         folder.mkdir(mode=0o700, exist_ok=True)  # it holds conversations
         (folder / ".gitignore").write_text("*\n")
     except OSError as error:
-        raise Failure(f"{folder} can't be used: {error.strerror}.") from None
+        raise SetupError(f"{folder} can't be used: {error.strerror}.") from None
     return folder
 
 
@@ -179,10 +179,10 @@ async def _refuse_useless_redis(url: str) -> None:
     try:
         await permissions.require(redis)
     except SettingError as error:
-        raise Failure(str(error)) from None
+        raise SetupError(str(error)) from None
     except UNAVAILABLE as error:
         reason = str(error).replace(url, masked(url))
-        raise Failure(f"No Redis answers at {masked(url)}: {reason}") from None
+        raise SetupError(f"No Redis answers at {masked(url)}: {reason}") from None
     finally:
         await redis.aclose()
 

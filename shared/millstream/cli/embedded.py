@@ -17,10 +17,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, Self
 
-from millstream.cli.refusal import Failure
+from millstream.cli.errors import SetupError
 from millstream.shared.parent_death import dies_with_parent
 
-LEAST_VERSION: Final = (7, 0, 0)
+MIN_VERSION: Final = (7, 0, 0)
 HOST: Final = "127.0.0.1"
 _MODULES: Final = ("redisearch.so", "rejson.so")
 _START_SECONDS: Final = 10.0
@@ -45,20 +45,20 @@ class Server:
 
 
 def find_server() -> Server:
-    """Returns the server of the `embedded` extra, else the one on PATH; raises Failure.
+    """Returns the server of the `embedded` extra, else the one on PATH; raises SetupError.
 
     `MILLSTREAM_REDIS_SERVER` chooses another Redis or Valkey, which gets no modules: those of the
     extra fit its own server.
     """
     if chosen := os.environ.get(CHOSEN):
-        if (version := _version(chosen)) < LEAST_VERSION:
-            least = ".".join(map(str, LEAST_VERSION))
-            raise Failure(f"{CHOSEN}={chosen} is no redis-server of version {least} or newer.")
+        if (version := _version(chosen)) < MIN_VERSION:
+            least = ".".join(map(str, MIN_VERSION))
+            raise SetupError(f"{CHOSEN}={chosen} is no redis-server of version {least} or newer.")
         return Server(Path(chosen), (), version)
     for path in (_packaged_server(), shutil.which("redis-server")):
-        if path is not None and (version := _version(path)) >= LEAST_VERSION:
+        if path is not None and (version := _version(path)) >= MIN_VERSION:
             return Server(Path(path), _packaged_modules(), version)
-    raise Failure(NO_SERVER)
+    raise SetupError(NO_SERVER)
 
 
 class EmbeddedRedis:
@@ -122,7 +122,7 @@ class EmbeddedRedis:
         return self._process.pid
 
     def start(self) -> Self:
-        """Starts the server and waits until it answers; raises Failure with its last log lines."""
+        """Starts the server and waits until it answers; raises SetupError with its last log lines."""
         if self._process is not None:
             raise RuntimeError("The server is running already.")
         server = self._server = self._server or find_server()
@@ -135,7 +135,7 @@ class EmbeddedRedis:
                 self.modules = ()
                 failure = self._launch(server)
             if failure:
-                raise Failure(f"The embedded Redis did not start.\n{failure}")
+                raise SetupError(f"The embedded Redis did not start.\n{failure}")
         except BaseException:
             self.kill()
             raise
@@ -188,7 +188,7 @@ class EmbeddedRedis:
             self.directory.mkdir(parents=True, exist_ok=True)
             lock = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise Failure(f"{self.directory} can't be used: {error.strerror}.") from None
+            raise SetupError(f"{self.directory} can't be used: {error.strerror}.") from None
         deadline = time.monotonic() + 0.5
         while True:
             try:
@@ -198,7 +198,7 @@ class EmbeddedRedis:
                 # A server whose starter was just killed needs a moment to leave.
                 if time.monotonic() > deadline:
                     os.close(lock)
-                    raise Failure(
+                    raise SetupError(
                         "millstream dev is already running in this folder: "
                         f"{self.directory} is in use."
                     ) from None

@@ -8,9 +8,9 @@ import click
 
 from millstream.cli.processes import (
     api_command,
-    checked_settings,
     environment,
-    given_redis_url,
+    find_redis_url,
+    read_settings,
     require_extra,
     worker_command,
 )
@@ -76,8 +76,8 @@ def dev(
     """
     from millstream.cli.dev import DevOptions, run  # `api` and `worker` start faster without it
 
-    url = given_redis_url(redis_url, os.environ)
-    settings = checked_settings(environment(os.environ, url))
+    url = find_redis_url(redis_url, os.environ)
+    settings = read_settings(environment(os.environ, url))
     options = DevOptions(config, host, port, url, settings.queue, workers, reload)
     sys.exit(run(options, os.environ))
 
@@ -105,13 +105,13 @@ def api(host: str, port: int, redis_url: str | None, config: Path | None) -> Non
 def worker(queue: str | None, config: Path, redis_url: str | None) -> None:
     """Run one worker process: it takes runs from a queue and executes their graphs."""
     require_extra("worker")
-    queue = queue or checked_settings(os.environ).queue
+    queue = queue or read_settings(os.environ).queue
     _become(worker_command(read_project(config).config, queue), redis_url)
 
 
 def _become(command: list[str], redis_url: str | None) -> None:
     """Turns this process into `command`: what supervises it sees one process, not two."""
-    environ = environment(os.environ, given_redis_url(redis_url, os.environ))
-    checked_settings(environ)
+    environ = environment(os.environ, find_redis_url(redis_url, os.environ))
+    read_settings(environ)
     sys.stdout.flush()
     os.execve(command[0], command, environ)

@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Final, Literal
 
-from millstream.cli.refusal import CliError, Failure
+from millstream.cli.errors import CliError, SetupError
 from millstream.shared.errors import SettingError
 from millstream.shared.settings import Settings
 
@@ -44,13 +44,13 @@ def environment(environ: Mapping[str, str], redis_url: str | None) -> dict[str, 
     return {**environ, **({} if redis_url is None else {_REDIS_NAMES[0]: redis_url})}
 
 
-def given_redis_url(option: str | None, environ: Mapping[str, str]) -> str | None:
+def find_redis_url(option: str | None, environ: Mapping[str, str]) -> str | None:
     """Returns the Redis URL that somebody asked for: the option's, else the environment's."""
     candidates = [option, *(environ.get(name) for name in _REDIS_NAMES)]
     return next((text.strip() for text in candidates if text and text.strip()), None)
 
 
-def checked_settings(environ: Mapping[str, str]) -> Settings:
+def read_settings(environ: Mapping[str, str]) -> Settings:
     """Reads the settings; raises CliError that names the variable at fault."""
     try:
         return Settings.from_env(environ)
@@ -61,7 +61,7 @@ def checked_settings(environ: Mapping[str, str]) -> Settings:
 def require_extra(extra: Extra) -> None:
     """Raises CliError if what the API or the worker needs is not installed."""
     if importlib.util.find_spec(_TELLTALES[extra]) is None:
-        raise Failure(
+        raise SetupError(
             f"What the {extra} needs is not installed here. Install it with:\n"
             f'  pip install "millstream[{extra}]"'
         )

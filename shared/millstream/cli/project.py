@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from millstream.cli.refusal import CliError
+from millstream.cli.errors import CliError
 from millstream.shared.errors import SettingError
-from millstream.shared.importing.objects import named_files
+from millstream.shared.importing.objects import find_named_files
 from millstream.shared.importing.roots import root_folders
 from millstream.shared.langgraph_json import (
     CONFIG,
@@ -63,7 +63,7 @@ def _prefix(http: Any) -> str:
 
 def _folders(folder: Path, content: dict[str, Any]) -> tuple[Path, ...]:
     """Returns where the project's code lies: its folder, then what of it lies elsewhere."""
-    files = [Path(os.path.normpath(folder / file)) for file in named_files(content)]
+    files = [Path(os.path.normpath(folder / file)) for file in find_named_files(content)]
     places = [*root_folders(folder, local_dependencies(content)), *(file.parent for file in files)]
     found = [folder]
     for place in map(Path.resolve, places):

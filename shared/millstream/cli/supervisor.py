@@ -13,10 +13,10 @@ from millstream.cli.banner import Facts, banner
 from millstream.cli.children import Child, Exited, Ready
 from millstream.cli.console import Console
 from millstream.cli.embedded import EmbeddedRedis
+from millstream.cli.errors import CliError
 from millstream.cli.processes import variable
 from millstream.cli.project import Project, read_project
-from millstream.cli.refusal import CliError
-from millstream.cli.watch import Watch, described
+from millstream.cli.watch import Watch, describe_changes
 
 API_URL: Final = variable("api_url")  # where graphs find their own API
 STOP_SECONDS: Final = 3.0
@@ -185,7 +185,7 @@ class Supervisor:
                 self._start_to_watch()
         with_api = had_http or self._project.has_http
         what = "the API and the worker" if with_api else "the worker"
-        self._say(f"{described(self._project, paths)} changed: restarting {what}")
+        self._say(f"{describe_changes(self._project, paths)} changed: restarting {what}")
         for child in ((self._api,) if with_api else ()) + tuple(self._workers):
             if child in self._running:  # even if it has just died: its Exited is on the way
                 self._restarting.add(child)

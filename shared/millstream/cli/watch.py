@@ -18,7 +18,7 @@ def can_watch() -> bool:
     return importlib.util.find_spec("watchfiles") is not None
 
 
-def matters(project: Project, path: str) -> bool:
+def needs_restart(project: Project, path: str) -> bool:
     """Tells whether a change of `path` asks for new workers.
 
     Python files do, langgraph.json and its env file; nothing in hidden folders, nor in folders
@@ -35,7 +35,7 @@ def matters(project: Project, path: str) -> bool:
     return False
 
 
-def described(project: Project, paths: AbstractSet[str]) -> str:
+def describe_changes(project: Project, paths: AbstractSet[str]) -> str:
     """Returns the changed files in a few words."""
     names = sorted(os.path.relpath(path, project.folder) for path in paths)
     rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
@@ -73,7 +73,7 @@ class Watch:
         try:
             for changes in watchfiles.watch(
                 *self._project.folders,
-                watch_filter=lambda _, path: matters(self._project, path),
+                watch_filter=lambda _, path: needs_restart(self._project, path),
                 debounce=400,
                 stop_event=self._stop,
                 raise_interrupt=False,

@@ -16,11 +16,11 @@ from millstream.shared.errors import (
     TooLargeError,
     UnavailableError,
 )
-from millstream.shared.queue import SILENCE, live_workers, redis_time
+from millstream.shared.queue import BLOCKING_GRACE_SECONDS, live_workers, redis_time
 from millstream.shared.redis import Client
 from millstream.shared.wire import Call, Reply, pack, unpack_call, unpack_reply
 
-MOST: Final = 10_000  # questions that wait
+MAX_WAITING_CALLS: Final = 10_000  # questions that wait
 
 # What a worker may refuse a question with, by the word that crosses Redis.
 KINDS: Final[dict[str | None, type[MillstreamError]]] = {
@@ -34,7 +34,7 @@ KINDS: Final[dict[str | None, type[MillstreamError]]] = {
 }
 
 
-async def ask(
+async def call_worker(
     redis: Client,
     blocking: Client,
     *,
@@ -76,10 +76,12 @@ async def ask(
     )
     pipe = redis.pipeline(transaction=False)
     pipe.rpush(keys.calls(queue), pack(call))
-    pipe.ltrim(keys.calls(queue), -MOST, -1)  # of frozen workers; who asked so long ago has gone
+    pipe.ltrim(
+        keys.calls(queue), -MAX_WAITING_CALLS, -1
+    )  # of frozen workers; who asked so long ago has gone
     await pipe.execute()
     seconds: Any = within
-    async with asyncio.timeout(within + SILENCE):
+    async with asyncio.timeout(within + BLOCKING_GRACE_SECONDS):
         answer = await blocking.blpop([keys.reply(call.call_id)], timeout=seconds)  # type: ignore[misc]
     if answer is None:
         raise UnavailableError(
@@ -93,12 +95,12 @@ async def ask(
     return reply.body
 
 
-async def next_call(
+async def take_call(
     redis: Client, blocking: Client, queues: Sequence[str], within: float
 ) -> Call | None:
     """Returns the next question of the queues, or None after `within` seconds without one."""
     seconds: Any = within
-    async with asyncio.timeout(within + SILENCE):
+    async with asyncio.timeout(within + BLOCKING_GRACE_SECONDS):
         popped = await blocking.blpop([keys.calls(queue) for queue in queues], timeout=seconds)  # type: ignore[misc]
     if popped is None:
         return None
@@ -106,7 +108,7 @@ async def next_call(
     return call if call.deadline > await redis_time(redis) else None
 
 
-async def answer(redis: Client, call: Call, reply: Reply) -> None:
+async def send_reply(redis: Client, call: Call, reply: Reply) -> None:
     """Sends the answer; it is kept for a minute, for a caller that may have gone."""
     key = keys.reply(call.call_id)
     pipe = redis.pipeline(transaction=True)

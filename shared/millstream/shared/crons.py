@@ -63,7 +63,7 @@ class CronRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class CronFilter:
     """What crons have to fit to be found; None fits all."""
 
     assistant_id: str | None = None
@@ -123,7 +123,7 @@ async def change(
     fields = {"payload": payload, "request": _pack(request)}
     word = await scripts.update_cron(redis, cron, record.version, due_ms=due_ms, fields=fields)
     if word == "missing":
-        raise not_found(cron.cron_id)
+        raise not_found_error(cron.cron_id)
     return word == "updated"
 
 
@@ -131,15 +131,15 @@ async def delete(redis: Client, cron_id: str) -> None:
     """Deletes the cron; raises NotFoundError."""
     record = await get(redis, cron_id)
     if not await scripts.delete_cron(redis, cron_id, record.cron.thread_id):
-        raise not_found(cron_id)
+        raise not_found_error(cron_id)
 
 
-def not_found(cron_id: str) -> NotFoundError:
+def not_found_error(cron_id: str) -> NotFoundError:
     """Returns what is said of a cron that is not there."""
     return NotFoundError(f"Cron with ID {cron_id} not found")
 
 
-def changed_too_often(cron_id: str) -> ConflictError:
+def changed_too_often_error(cron_id: str) -> ConflictError:
     """Returns what is said of a cron that others change all the time."""
     return ConflictError(f"Cron {cron_id} is being changed by others. Try again.")
 
@@ -161,10 +161,10 @@ async def get(redis: Client, cron_id: str) -> CronRecord:
     """Returns the cron; raises NotFoundError."""
     for record in await _read(redis, [cron_id]):
         return record
-    raise not_found(cron_id)
+    raise not_found_error(cron_id)
 
 
-async def find(redis: Client, wanted: Wanted) -> list[CronRecord]:
+async def find(redis: Client, wanted: CronFilter) -> list[CronRecord]:
     """Returns all crons that fit, without their payloads, in no order."""
     found: list[CronRecord] = []
     async for ids in _ids(redis, wanted.thread_id):
@@ -172,7 +172,7 @@ async def find(redis: Client, wanted: Wanted) -> list[CronRecord]:
     return found
 
 
-async def with_payloads(redis: Client, records: Iterable[CronRecord]) -> list[CronRecord]:
+async def read_payloads(redis: Client, records: Iterable[CronRecord]) -> list[CronRecord]:
     """Returns the crons with their payloads; one that was deleted meanwhile is left out."""
     return await _read(redis, [record.cron.cron_id for record in records])
 
@@ -234,7 +234,7 @@ class CronContext:
     stream_ttl: int  # s
 
 
-async def fire_due(firing: CronContext, *, most: int, at_once: int) -> Counter[str]:
+async def fire_due(firing: CronContext, *, limit: int, at_once: int) -> Counter[str]:
     """Fires the crons that are due, at most `most`, those first that are due longest.
 
     Of the due times that a cron has missed, the newest has its run; then it goes on from now.
@@ -244,7 +244,7 @@ async def fire_due(firing: CronContext, *, most: int, at_once: int) -> Counter[s
     redis = firing.redis
     now = await redis_time(redis)
     due = await redis.zrangebyscore(
-        keys.crons(), "-inf", now * 1000, start=0, num=most, withscores=True
+        keys.crons(), "-inf", now * 1000, start=0, num=limit, withscores=True
     )
     done: Counter[str] = Counter()
     for start in range(0, len(due), at_once):

@@ -16,7 +16,7 @@ STORE: Final = "store"  # the queue for questions about the long-term store
 
 
 def thread(thread_id: str) -> str:
-    """hash, until deleted: status, idle_status, active (a `ticket()`), times (µs), JSON of values, …"""
+    """hash, until deleted: status, idle_status, active (a `run_ref()`), times (µs), JSON of values, …"""
     return f"{PREFIX}:{{{thread_id}}}:thread"
 
 
@@ -26,12 +26,12 @@ def runs(thread_id: str) -> str:
 
 
 def waiting(thread_id: str) -> str:
-    """list, until empty: the thread's FIFO, one `ticket()` a run that waits for its turn."""
+    """list, until empty: the thread's FIFO, one `run_ref()` a run that waits for its turn."""
     return f"{PREFIX}:{{{thread_id}}}:waiting"
 
 
 def deferred(thread_id: str) -> str:
-    """sorted set, until empty: tickets of the runs that are due later → when that is (ms)."""
+    """sorted set, until empty: run_refs of the runs that are due later → when that is (ms)."""
     return f"{PREFIX}:{{{thread_id}}}:deferred"
 
 
@@ -264,7 +264,7 @@ def control(worker_id: str) -> str:
     return f"{PREFIX}:worker:{worker_id}:control"
 
 
-def permanent(queue_names: list[str], graph_ids: list[str]) -> frozenset[str]:
+def permanent_keys(queue_names: list[str], graph_ids: list[str]) -> frozenset[str]:
     """Returns the named list: the keys that need no TTL though they belong to no thread."""
     per_queue, per_call_queue = (queue, wake), (calls, workers)
     queues = [STORE, *map(call_queue, graph_ids)]
@@ -288,7 +288,7 @@ def permanent(queue_names: list[str], graph_ids: list[str]) -> frozenset[str]:
     )
 
 
-def samples() -> list[str]:
+def sample_keys() -> list[str]:
     """Returns a key of each kind that may lie under a key pattern of its own: `ms:{…}:`, `ms:queue:`, …
 
     They name nothing that there is.
@@ -321,7 +321,7 @@ def parse_job_id(job: str) -> tuple[str, str]:
     return thread_id, run_id
 
 
-def job_of(word: bytes) -> str | None:
+def decode_job_id(word: bytes) -> str | None:
     """Returns the job id that a word in Redis is, or None if it is no job id of ours."""
     try:
         job = word.decode()
@@ -331,12 +331,12 @@ def job_of(word: bytes) -> str | None:
     return job
 
 
-def thread_of(key: str) -> str:
+def thread_id_of(key: str) -> str:
     """Returns the id of the thread that a key with a hash tag belongs to."""
     return key[key.index("{") + 1 : key.index("}")]
 
 
-def ticket(thread_id: str, run_id: str, queue_name: str) -> str:
+def run_ref(thread_id: str, run_id: str, queue_name: str) -> str:
     """Returns what a thread holds of a run that is active, waits or is due later: its job id, and
     the keys that a script needs to release, to cancel or to end it."""
     words = [

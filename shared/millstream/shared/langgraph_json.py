@@ -13,8 +13,8 @@ import msgspec
 from dotenv import dotenv_values
 
 from millstream.shared.errors import SettingError
-from millstream.shared.importing import opened
-from millstream.shared.importing.objects import named_files
+from millstream.shared.importing import open_project
+from millstream.shared.importing.objects import find_named_files
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ def enter(path: Path) -> list[str]:
     if not isinstance(content.get("dependencies"), list | None):
         raise SettingError(f"{path}: `dependencies` must be a list of packages and folders.")
     notes = [*_apply_env(path, content.get("env"), folder), *_unserved(content)]
-    opened(folder, local_dependencies(content), named_files(content))
+    open_project(folder, local_dependencies(content), find_named_files(content))
     os.environ[ENTERED] = os.path.abspath(path)
     return notes
 

@@ -14,8 +14,10 @@ import msgspec
 
 from millstream.shared import keys
 
-MOST: Final = 64  # terms of a thread that have sets
-DEEPEST: Final = 32  # levels to which metadata is looked into for them, and that a filter may have
+MAX_TERMS: Final = 64  # terms of a thread that have sets
+MAX_DEPTH: Final = (
+    32  # levels to which metadata is looked into for them, and that a filter may have
+)
 INDEX_FIELDS: Final = (
     "terms",
     "run_terms",
@@ -32,12 +34,12 @@ def term_keys(value: dict[str, Any]) -> list[str] | None:
     while stack:
         path, item = stack.pop()
         if isinstance(item, dict):
-            if len(path) >= DEEPEST:
+            if len(path) >= MAX_DEPTH:
                 return None
             stack += [((*path, name), inner) for name, inner in item.items()]
         elif not isinstance(item, list):
             found[_term_key(path, item)] = None
-        if len(found) + len(stack) > MOST:
+        if len(found) + len(stack) > MAX_TERMS:
             return None
     return sorted(found)
 
@@ -79,9 +81,9 @@ def terms_decide(value: Any) -> bool:
 
 
 def depth(value: Any) -> int:
-    """Returns how many objects and lists are inside each other; `DEEPEST + 1` stands for more."""
+    """Returns how many objects and lists are inside each other; `MAX_DEPTH + 1` stands for more."""
     level, items = 0, [value]
-    while level <= DEEPEST:
+    while level <= MAX_DEPTH:
         items = [item for item in items if isinstance(item, dict | list)]
         if not items:
             return level
@@ -93,7 +95,7 @@ def depth(value: Any) -> int:
 
 
 def contains(whole: Any, part: Any) -> bool:
-    """Returns whether all of the part is in the whole; the part is no deeper than `DEEPEST`."""
+    """Returns whether all of the part is in the whole; the part is no deeper than `MAX_DEPTH`."""
     if isinstance(part, dict):
         return isinstance(whole, dict) and all(
             name in whole and contains(whole[name], item) for name, item in part.items()

@@ -32,7 +32,7 @@ NOT_CARRIED: Final = frozenset({
 NOT_CARRIED_FAMILIES: Final = ("access-control-", "if-", "sec-", "x-forwarded-")
 
 
-def carried(headers: Mapping[str, str]) -> dict[str, str]:
+def forwarded_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """Returns those of a request's headers that may go along with the requests that are made for it."""
     return {
         name: value

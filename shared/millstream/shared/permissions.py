@@ -29,7 +29,7 @@ LACKING: Final = NoPermissionError  # what a command raises that the user may no
 EVERY: Final = 10.0  # s between looks while all is well
 PAUSE: Final = 1.0  # s between looks while something is not
 LIFE: Final = 10_000  # ms that a trial lives if it can't be deleted
-MOST_NAMED: Final = 8  # commands in a sentence; of more, some
+MAX_NAMED: Final = 8  # commands in a sentence; of more, some
 
 # Commands and what stands after the key. The key holds a string, so those of other types change nothing.
 COMMANDS: Final[dict[str, str]] = {
@@ -79,8 +79,8 @@ class Lack:
             things.append(f"the channels {keys.PREFIX}:* ({self.channels[0]}, for one)")
             rules.append(f"&{keys.PREFIX}:*")
         names = list(dict.fromkeys(self.commands))
-        if len(names) > MOST_NAMED:
-            things.append(f"{len(names)} commands ({', '.join(names[:MOST_NAMED])}, …)")
+        if len(names) > MAX_NAMED:
+            things.append(f"{len(names)} commands ({', '.join(names[:MAX_NAMED])}, …)")
             rules.append("+@all -@dangerous")
         elif names:
             things.append(f"the command{'s' * (len(names) > 1)} {', '.join(names)}")
@@ -98,7 +98,7 @@ def user_of(redis: Client) -> str:
     return str(redis.connection_pool.connection_kwargs.get("username") or "default")
 
 
-async def look(redis: Client) -> Lack:
+async def check_permissions(redis: Client) -> Lack:
     """Tries all that is needed; raises redis-py's errors while Redis is away."""
     lack = Lack()
     trial = keys.trial(uuid.uuid4().hex)
@@ -147,7 +147,7 @@ async def _alone(redis: Client, trial: str, lack: Lack) -> None:
 
 async def _keys(redis: Client, lack: Lack) -> None:
     """Finds the keys that may not be read and written: naming them to a script is enough."""
-    samples = keys.samples()
+    samples = keys.sample_keys()
     try:
         await redis.eval(WRITES_NOTHING, len(samples), *samples)  # type: ignore[misc]
     except NoPermissionError:
@@ -202,7 +202,7 @@ def _names(error: ResponseError, what: str) -> bool:
 async def require(redis: Client) -> None:
     """Raises SettingError, with what to do, if the user may not do what a process needs, or if the
     server is a replica."""
-    lack = await look(redis)
+    lack = await check_permissions(redis)
     text = lack.sentence(user_of(redis)) or (lack.refusal if lack.is_replica else "")
     if text:
         raise SettingError(text)
@@ -242,7 +242,7 @@ class Access:
             if time.monotonic() - self._looked < (PAUSE if troubled else EVERY):
                 return
             self._doubt.clear()
-            lack = await look(self._redis)
+            lack = await check_permissions(self._redis)
             self._looked = time.monotonic()
             self._note(lack.sentence(user_of(self._redis)))
             self.refusal = lack.refusal
@@ -281,7 +281,7 @@ def all_commands() -> Sequence[str]:
     return [*COMMANDS, *KEYLESS, *ALONE, "PUBLISH", "SET", "PEXPIRE", "UNLINK", "DEL"]
 
 
-def rules(commands: Iterable[str] | None = None) -> list[str]:
+def acl_rules(commands: Iterable[str] | None = None) -> list[str]:
     """Returns the ACL rules of a user that may do what is needed, and nothing else."""
     names = all_commands() if commands is None else commands
     return [f"~{keys.PREFIX}:*", f"&{keys.PREFIX}:*", *(f"+{name.lower()}" for name in names)]

@@ -12,7 +12,9 @@ from typing import Any, Final
 from millstream.shared import keys
 from millstream.shared.redis import Client
 
-SILENCE: Final = 3.0  # s after which a blocking call that should have returned counts as lost
+BLOCKING_GRACE_SECONDS: Final = (
+    3.0  # s after which a blocking call that should have returned counts as lost
+)
 
 
 async def wait_for_wake(redis: Client, queue: str, within: float) -> str | None:
@@ -24,7 +26,7 @@ async def wait_for_wake(redis: Client, queue: str, within: float) -> str | None:
     # 0 would mean "for ever".
     seconds: Any = max(0.01, within)
     # The answer may never come, if the other side vanished without a word.
-    async with asyncio.timeout(within + SILENCE):
+    async with asyncio.timeout(within + BLOCKING_GRACE_SECONDS):
         popped = await redis.blpop([keys.wake(queue)], timeout=seconds)  # type: ignore[misc]
     return os.fsdecode(popped[1]) if popped else None
 

@@ -38,7 +38,7 @@ async def postpone_leader_lock(redis: Client, service: str, *, by: float) -> Non
 async def repair_runs(redis: Client, *, lease_ms: int, stream_ttl: int) -> Counter[str]:
     """Looks at every run that has not ended; returns what was done (repair_run.lua), how often."""
     done: Counter[str] = Counter()
-    found = {word: keys.job_of(word) for word in await redis.smembers(keys.live())}  # type: ignore[misc]
+    found = {word: keys.decode_job_id(word) for word in await redis.smembers(keys.live())}  # type: ignore[misc]
     junk = [word for word, job in found.items() if job is None]
     if junk:
         done["dropped"] = await redis.srem(keys.live(), *junk)  # type: ignore[misc]
@@ -86,7 +86,7 @@ async def _unnoted(redis: Client, jobs: list[tuple[str, str]]) -> list[tuple[str
     pipe = redis.pipeline(transaction=False)
     for job, queue in jobs:
         thread_id, run_id = keys.parse_job_id(job)
-        pipe.zscore(keys.deferred(thread_id), keys.ticket(thread_id, run_id, queue))
+        pipe.zscore(keys.deferred(thread_id), keys.run_ref(thread_id, run_id, queue))
     return [each for each, noted in zip(jobs, await pipe.execute(), strict=True) if noted is None]
 
 
@@ -99,8 +99,8 @@ async def _misplaced(redis: Client, jobs: list[tuple[str, str]]) -> list[tuple[s
         pipe.lrange(keys.waiting(thread_id), 0, -1)
     replies = await pipe.execute()
     waiting = {
-        thread_id: {ticket.decode().partition(" ")[0] for ticket in tickets} if active else set()
-        for thread_id, active, tickets in zip(found, replies[::2], replies[1::2], strict=True)
+        thread_id: {run_ref.decode().partition(" ")[0] for run_ref in run_refs} if active else set()
+        for thread_id, active, run_refs in zip(found, replies[::2], replies[1::2], strict=True)
     }
     return [(job, q) for job, q in jobs if job not in waiting[keys.parse_job_id(job)[0]]]
 
@@ -118,7 +118,7 @@ async def repair_threads(redis: Client) -> Counter[str]:
     )
     await redis.set(place, cursor, ex=CURSOR_TTL)
     for name in names:
-        thread_id = keys.thread_of(name.decode())
+        thread_id = keys.thread_id_of(name.decode())
         word = await scripts.repair_thread(redis, thread_id)
         if word != "fine":
             done[word] += 1

@@ -16,7 +16,7 @@ from millstream.shared import keys, permissions
 from millstream.shared.redis import Client
 
 TIMEOUT: Final = 8_000  # ms that a search may take: the default, 500, cuts results off silently
-MOST: Final = 1_000_000  # results that a search can give
+MAX_RESULTS: Final = 1_000_000  # results that a search can give
 
 NO_MODULES: Final = (
     "The store needs a Redis with RediSearch and RedisJSON, and this one has {what}. "
@@ -45,27 +45,27 @@ NOT_FIRST: Final = (
 )
 
 
-def name_of(namespace: Sequence[str], key: str) -> str:
+def item_name(namespace: Sequence[str], key: str) -> str:
     """Returns the name of the item, by which its key in Redis is called."""
     return _hash([list(namespace), key])
 
 
-def place_of(namespace: Sequence[str]) -> str:
+def namespace_term(namespace: Sequence[str]) -> str:
     """Returns the word that all items in the namespace, and below it, are indexed by."""
     return _hash(list(namespace))
 
 
-def places_of(namespace: Sequence[str]) -> list[str]:
+def namespace_terms(namespace: Sequence[str]) -> list[str]:
     """Returns the words that an item in the namespace is indexed by."""
-    return [place_of(namespace[:depth]) for depth in range(1, len(namespace) + 1)]
+    return [namespace_term(namespace[:depth]) for depth in range(1, len(namespace) + 1)]
 
 
-def word_of(namespace: Sequence[str]) -> str:
+def encode_namespace(namespace: Sequence[str]) -> str:
     """Returns the namespace as hex digits of JSON: a search index folds the case of other texts."""
     return json.dumps(list(namespace)).encode().hex()
 
 
-async def lacking(redis: Client) -> str | None:
+async def find_obstacle(redis: Client) -> str | None:
     """Returns why this Redis can hold no store, in a sentence or two; None if it can."""
     missing, forbidden = [], []
     for name, words in COMMANDS.items():
@@ -89,7 +89,7 @@ async def lacking(redis: Client) -> str | None:
     return NOT_FIRST.format(database=database) if database else None
 
 
-async def indexing(redis: Client, index: str) -> bool:
+async def is_indexing(redis: Client, index: str) -> bool:
     """Returns whether items that were there before the index are still being entered into it."""
     told = await redis.execute_command("FT.INFO", index)  # type: ignore[no-untyped-call]
     info = dict(zip(told[::2], told[1::2], strict=True))
@@ -101,14 +101,14 @@ async def delete(redis: Client, names: Sequence[str]) -> None:
     await redis.unlink(*map(keys.item, names))
 
 
-async def newest(redis: Client, place: str | None, *, limit: int, offset: int) -> list[str]:
+async def list_newest(redis: Client, place: str | None, *, limit: int, offset: int) -> list[str]:
     """Returns the names of items, those that were updated last first.
 
     Args:
-        place: where they lie, from `place_of`; None for anywhere.
+        place: where they lie, from `namespace_term`; None for anywhere.
     """
-    if offset + limit > MOST:
-        limit = max(0, MOST - offset)
+    if offset + limit > MAX_RESULTS:
+        limit = max(0, MAX_RESULTS - offset)
     if not limit:
         return []
     found = await _search(
@@ -118,14 +118,14 @@ async def newest(redis: Client, place: str | None, *, limit: int, offset: int) -
     return [_name(key) for key in found[1:]]
 
 
-async def nearest(
+async def find_nearest(
     redis: Client, place: str | None, vector: Sequence[float], *, limit: int
 ) -> list[tuple[str, float]]:
     """Returns the names of the items nearest to a vector, and how near: 1 is the same direction.
 
     An item with several embeddings counts by the nearest.
     """
-    limit = min(limit, MOST)
+    limit = min(limit, MAX_RESULTS)
     found = await _search(
         redis, keys.vectors_index(len(vector)),
         f"({_where(place)})=>[KNN {limit} @embedding $vector AS distance]",
@@ -138,11 +138,11 @@ async def nearest(
     ]
 
 
-async def namespaces(redis: Client, place: str | None) -> list[tuple[str, ...]]:
+async def list_namespaces(redis: Client, place: str | None) -> list[tuple[str, ...]]:
     """Returns the namespaces at the place and below it that have items, each once, unsorted."""
     groups = await redis.execute_command(  # type: ignore[no-untyped-call]
         "FT.AGGREGATE", keys.items_index(), _where(place), "GROUPBY", 1, "@namespace",
-        "LIMIT", 0, MOST, "TIMEOUT", TIMEOUT, "DIALECT", 2,
+        "LIMIT", 0, MAX_RESULTS, "TIMEOUT", TIMEOUT, "DIALECT", 2,
     )  # fmt: skip
     return [tuple(json.loads(bytes.fromhex(group[1].decode()))) for group in groups[1:]]
 

@@ -55,9 +55,9 @@ def _host_refused(parts: SplitResult, policy: WebhookPolicy) -> str:
         address = ipaddress.ip_address(host)
     except ValueError:
         if host == "localhost" or host.endswith(".localhost"):
-            return refused(ipaddress.ip_address("127.0.0.1"), policy)
+            return address_error(ipaddress.ip_address("127.0.0.1"), policy)
         return ""
-    return refused(address, policy)
+    return address_error(address, policy)
 
 
 def _is_of(host: str, domain: str) -> bool:
@@ -67,7 +67,7 @@ def _is_of(host: str, domain: str) -> bool:
     return host == domain
 
 
-def refused(address: Address, policy: WebhookPolicy) -> str:
+def address_error(address: Address, policy: WebhookPolicy) -> str:
     """Returns why an address is not called, '' if it may be."""
     plain = _unwrapped(address)
     if plain.is_global and not plain.is_multicast:

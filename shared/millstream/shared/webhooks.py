@@ -13,7 +13,7 @@ from millstream.shared import keys, scripts
 from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import RunStatus
 from millstream.shared.runs import RunRecord
-from millstream.shared.runs.json_view import show_run, when
+from millstream.shared.runs.json_view import iso_time, run_to_json
 from millstream.shared.wire import unpack_spec
 
 NULL: Final = b"null"
@@ -42,23 +42,23 @@ class Delivery:
         """The same for every try, so that a receiver can tell what it knows already."""
         return self.record.spec.run_id
 
-    def told(self, sent_at: int) -> dict[str, Any]:
+    def payload(self, sent_at: int) -> dict[str, Any]:
         """Returns what the receiver is told, at `sent_at` (µs). Source: the LangGraph Platform API."""
         return {
-            **show_run(self.record),
-            "run_started_at": None if self.started_at is None else when(self.started_at),
-            "run_ended_at": when(self.ended_at),
-            "webhook_sent_at": when(sent_at),
+            **run_to_json(self.record),
+            "run_started_at": None if self.started_at is None else iso_time(self.started_at),
+            "run_ended_at": iso_time(self.ended_at),
+            "webhook_sent_at": iso_time(sent_at),
             "values": msgspec.Raw(self.values or NULL),
             "error": msgspec.Raw(self.error or NULL),
         }
 
 
-async def take(redis: Client, *, most: int, lease_ms: int) -> list[Delivery]:
+async def take(redis: Client, *, limit: int, lease_ms: int) -> list[Delivery]:
     """Takes calls that are due; drops what nobody can read any more."""
     found = []
-    for word, taking in await scripts.take_deliveries(redis, most=most, lease_ms=lease_ms):
-        job = keys.job_of(word)
+    for word, taking in await scripts.take_deliveries(redis, limit=limit, lease_ms=lease_ms):
+        job = keys.decode_job_id(word)
         delivery = None
         if job is not None:
             place = keys.delivery(*keys.parse_job_id(job))

@@ -167,7 +167,7 @@ class Reply(msgspec.Struct, kw_only=True, frozen=True):
     kind: str | None = None  # "not_found", "invalid", "unavailable" or "failed"
 
 
-def frame(words: Iterable[bytes]) -> bytes:
+def pack_list(words: Iterable[bytes]) -> bytes:
     """Returns the words one after the other, each behind its size (4 bytes, big-endian).
 
     Scripts read it with `struct`: Redis' msgpack knows no bytes.
@@ -175,8 +175,8 @@ def frame(words: Iterable[bytes]) -> bytes:
     return b"".join(len(word).to_bytes(4, "big") + word for word in words)
 
 
-def unframe(framed: bytes) -> list[bytes]:
-    """Returns the words of `frame`."""
+def unpack_list(framed: bytes) -> list[bytes]:
+    """Returns the words of `pack_list`."""
     words, at = [], 0
     while at < len(framed):
         end = at + 4 + int.from_bytes(framed[at : at + 4], "big")

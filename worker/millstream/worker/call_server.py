@@ -42,7 +42,7 @@ class CallServer:
         while True:
             await self._slots.acquire()
             try:
-                call = await calls.next_call(self._redis, self._blocking, self._queues, WAIT)
+                call = await calls.take_call(self._redis, self._blocking, self._queues, WAIT)
                 self._outages.recovered()
             except Exception as error:  # noqa: BLE001 - it is logged
                 self._outages.failed(error)
@@ -81,7 +81,7 @@ class CallServer:
         except BaseException as error:  # noqa: BLE001 - a SystemExit of the project's code too
             reply = _failure(call, error)
         try:
-            await calls.answer(self._redis, call, reply)
+            await calls.send_reply(self._redis, call, reply)
         except (*UNAVAILABLE, *WRITES_REJECTED) as error:
             log.warning("an answer could not be sent: %s", error)
 

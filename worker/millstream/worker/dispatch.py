@@ -191,7 +191,7 @@ class RunWorker(Worker):
         for job_id in job_ids:
             if self._draining or self._is_full:
                 return
-            job = keys.job_of(job_id)
+            job = keys.decode_job_id(job_id)
             if job is None:
                 log.error("the queue holds %r, which is no job of ours; it is taken out", job_id)
                 await self._redis.zrem(self.queue_name, job_id)

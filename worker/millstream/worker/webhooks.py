@@ -27,7 +27,7 @@ from millstream.shared import webhooks
 from millstream.shared.errors import SettingError
 from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED, Client
 from millstream.shared.settings import Settings
-from millstream.shared.webhook_url import is_relative, refused, webhook_url_error
+from millstream.shared.webhook_url import address_error, is_relative, webhook_url_error
 from millstream.shared.webhooks import Delivery
 from millstream.shared.wire import WebhookPolicy, to_json
 from millstream.worker.project import WebhooksConfig
@@ -154,7 +154,7 @@ class GuardedNetwork(AsyncNetworkBackend):
             raise httpcore.ConnectError(f"{host}: {error}") from None
         addresses = [str(entry[4][0]).partition("%")[0] for entry in found]
         for address in addresses:
-            reason = refused(ipaddress.ip_address(address), self._policy)
+            reason = address_error(ipaddress.ip_address(address), self._policy)
             if reason:
                 raise RefusedAddressError(f"{host}: {reason}")
         failed: Exception = httpcore.ConnectError(f"{host} has no address")
@@ -218,7 +218,7 @@ class Caller:
         if is_relative(url):
             url, pool = self._base + url, self._own
         now = time.time()
-        body = to_json(delivery.told(round(now * 1e6)))
+        body = to_json(delivery.payload(round(now * 1e6)))
         try:
             async with asyncio.timeout(self._timeout):
                 return await self._post(
@@ -287,7 +287,7 @@ class Deliverer:
         if room <= 0:
             return 0
         lease = self._settings.webhook_timeout + MARGIN
-        taken = await webhooks.take(self._redis, most=room, lease_ms=round(lease * 1000))
+        taken = await webhooks.take(self._redis, limit=room, lease_ms=round(lease * 1000))
         for delivery in taken:
             task = asyncio.create_task(self._deliver(delivery), name=f"webhook {delivery.job}")
             self._under_way.add(task)

@@ -225,7 +225,7 @@ async def _answering(
     if given.context_id and given.context_id != task.context_id:
         raise InvalidParamsError(message="message.contextId: the task is of another context")
     redis = call.request.app.state.redis
-    waiting = await threads.interrupts_of(redis, task.id.thread_id)
+    waiting = await threads.get_interrupts(redis, task.id.thread_id)
     questions = await tasks.questions_of(redis, task.record)
     if not questions:
         state = pb.TaskState.Name(tasks.state_of(task.record, questions))
@@ -256,7 +256,7 @@ async def _never(call: Call, task: Task) -> str:
     TaskNotCancelableError for a task that does not wait.
     """
     redis = call.request.app.state.redis
-    waiting = await threads.interrupts_of(redis, task.id.thread_id)
+    waiting = await threads.get_interrupts(redis, task.id.thread_id)
     if not await tasks.questions_of(redis, task.record):
         raise TaskNotCancelableError(message="No run of the task is under way.")
     asked = _going_on(task, after_seconds=LATER)

@@ -18,7 +18,7 @@ from millstream.shared.errors import NotFoundError
 from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import ThreadStatus
 from millstream.shared.threads import ThreadRecord
-from millstream.shared.threads.search import Wanted, search
+from millstream.shared.threads.search import ThreadFilter, search
 
 CONTEXTS: Final = 1000  # that were used last: the tasks of others are listed by their context alone
 AT_ONCE: Final = 20  # contexts that are read at a time
@@ -66,7 +66,7 @@ async def _tasks(
         except NotFoundError:
             contexts = []
     else:
-        wanted = Wanted(metadata={"assistant_id": assistant_id}, sort_by="updated_at")
+        wanted = ThreadFilter(metadata={"assistant_id": assistant_id}, sort_by="updated_at")
         contexts = (await search(redis, wanted, limit=CONTEXTS, offset=0, with_state=False)).records
     found = []
     for at in range(0, len(contexts), AT_ONCE):
@@ -85,7 +85,7 @@ async def _of(
     waits: dict[str, list[Question]] = {}  # by the run that paused
     if records and context.status is ThreadStatus.INTERRUPTED:
         waits[records[0].spec.run_id] = tasks.questions_in(
-            await threads.interrupts_of(redis, context.thread_id)
+            await threads.get_interrupts(redis, context.thread_id)
         )
     return [
         (task, waits.get(task.record.spec.run_id, []))

@@ -142,7 +142,7 @@ async def questions_of(redis: Client, record: RunRecord) -> list[Question]:
     newest = await runs.list_runs(redis, record.spec.thread_id, limit=1, offset=0, status=None)
     if not newest or newest[0].spec.run_id != record.spec.run_id:
         return []
-    return questions_in(await threads.interrupts_of(redis, record.spec.thread_id))
+    return questions_in(await threads.get_interrupts(redis, record.spec.thread_id))
 
 
 def questions_in(interrupts: bytes) -> list[Question]:
@@ -169,7 +169,7 @@ async def shown(
     said: list[pb.Part] = []
     messages: Messages = []
     if record.status in TERMINAL:
-        end = await request.app.state.hub.newest(task.id.thread_id, record.spec.run_id)
+        end = await request.app.state.hub.newest_entry(task.id.thread_id, record.spec.run_id)
         output = end.output if end is not None else None
         told = msgspec.json.decode(
             await runs.final_output(redis, task.id.thread_id, record.spec.run_id, output)

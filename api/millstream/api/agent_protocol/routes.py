@@ -23,7 +23,7 @@ from millstream.shared.events.entries import Entry
 from millstream.shared.redis import Client
 from millstream.shared.runs import RunRecord
 from millstream.shared.runs import search as run_search
-from millstream.shared.runs.json_view import show_run
+from millstream.shared.runs.json_view import run_to_json
 from millstream.shared.runs.submission import config_of_assistant
 
 ROLES: Final = {"human": "user", "ai": "assistant"}  # LangChain's words → those of the protocol
@@ -152,4 +152,4 @@ def _message(message: Any) -> Any:
 
 
 def _run(record: RunRecord) -> dict[str, Any]:
-    return {**show_run(record), "agent_id": record.spec.assistant_id}
+    return {**run_to_json(record), "agent_id": record.spec.assistant_id}

@@ -54,8 +54,8 @@ async def create(request: Request) -> Response:
     )
     _check_size(assistant)
     try:
-        if assistant.assistant_id in await directory.defaults():
-            raise assistant_records.taken(assistant.assistant_id)
+        if assistant.assistant_id in await directory.default_ids():
+            raise assistant_records.id_taken_error(assistant.assistant_id)
         await assistant_records.create(_redis(request), assistant)
     except ConflictError:
         if body.if_exists == "raise":
@@ -133,7 +133,7 @@ async def delete(request: Request) -> Response:
             "the graph is, and can't be deleted."
         )
     redis = _redis(request)
-    wanted = crons.Wanted(assistant_id=assistant.assistant_id)
+    wanted = crons.CronFilter(assistant_id=assistant.assistant_id)
     for record in await crons.find(redis, wanted):
         with suppress(NotFoundError):  # somebody else has deleted it
             await crons.delete(redis, record.cron.cron_id)
@@ -146,7 +146,7 @@ async def delete(request: Request) -> Response:
 
 async def _delete_threads(request: Request, assistant_id: str) -> None:
     """Deletes the threads whose newest run was the assistant's, with all that belongs to them."""
-    wanted = thread_search.Wanted(metadata={"assistant_id": assistant_id})
+    wanted = thread_search.ThreadFilter(metadata={"assistant_id": assistant_id})
     while True:
         page = await thread_search.search(
             _redis(request), wanted, limit=100, offset=0, with_state=False

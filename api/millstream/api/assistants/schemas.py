@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, Field
 from millstream.api.http.schema_base import FARTHEST, QueryModel, RequestModel
 from millstream.api.runs.config_schemas import Config
 from millstream.api.threads.schemas import Filter, ThreadId
-from millstream.shared.metadata_index import DEEPEST, depth
+from millstream.shared.metadata_index import MAX_DEPTH, depth
 
 AssistantField = Literal[
     "assistant_id", "graph_id", "name", "description", "config", "context", "created_at",
@@ -17,8 +17,8 @@ AssistantField = Literal[
 
 def _not_too_deep(value: Any) -> Any:
     plain = value.model_dump() if isinstance(value, BaseModel) else value
-    if depth(plain) > DEEPEST:
-        raise ValueError(f"it may be nested {DEEPEST} levels deep at most")
+    if depth(plain) > MAX_DEPTH:
+        raise ValueError(f"it may be nested {MAX_DEPTH} levels deep at most")
     return value
 
 

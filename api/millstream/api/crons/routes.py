@@ -25,11 +25,11 @@ from millstream.api.runs.run_request import run_request
 from millstream.api.runs.schemas import RunCreateStateful, RunCreateStateless
 from millstream.shared import crons, queue
 from millstream.shared.assistants import GraphDirectory
-from millstream.shared.crons import DISABLED_BECAUSE, CronRecord, Wanted
+from millstream.shared.crons import DISABLED_BECAUSE, CronRecord
 from millstream.shared.errors import InvalidError, NotFoundError
 from millstream.shared.redis import Client
-from millstream.shared.rules.run_metadata import fit_for_runs
-from millstream.shared.runs.json_view import when
+from millstream.shared.rules.run_metadata import trim_run_metadata
+from millstream.shared.runs.json_view import iso_time
 from millstream.shared.runs.submission import check_webhook
 from millstream.shared.wire import Cron, RunRequest, to_json
 
@@ -96,7 +96,7 @@ def _payload(cron: Cron, given: dict[str, Any]) -> tuple[bytes, RunRequest]:
     }
     shown = _bounded("payload", to_json(payload), LARGEST_PAYLOAD)
     _bounded("metadata", cron.metadata, LARGEST_METADATA)
-    metadata = fit_for_runs({"cron_id": cron.cron_id} | _own_metadata(cron))
+    metadata = trim_run_metadata({"cron_id": cron.cron_id} | _own_metadata(cron))
     body: dict[str, Any] = {**payload, "metadata": metadata}
     run = (
         RunCreateStateless.model_validate({**body, "on_completion": cron.on_run_completed})
@@ -121,7 +121,7 @@ def _bounded(field: str, data: bytes, most: int) -> bytes:
 async def _check_end(request: Request, cron: Cron) -> None:
     now = await queue.redis_time(_redis(request))
     if cron.end_time is not None and cron.end_time / 1e6 <= now:
-        raise InvalidError(f"end_time: {when(cron.end_time)} is in the past")
+        raise InvalidError(f"end_time: {iso_time(cron.end_time)} is in the past")
 
 
 # ── Change and delete ───────────────────────────────────────────────────────────────────────
@@ -142,7 +142,7 @@ async def patch(request: Request) -> Response:
         payload, asked = _payload(cron, _kept(record) | _given(body))
         if await crons.change(redis, record, cron, payload, asked):
             return answer(show_cron(await crons.get(redis, cron_id)))
-    raise crons.changed_too_often(cron_id)
+    raise crons.changed_too_often_error(cron_id)
 
 
 def _patched(record: CronRecord, body: CronPatch) -> Cron:
@@ -196,7 +196,7 @@ async def search(request: Request) -> Response:
     found = await _find(request, body)
     page = _sorted(found, body)[body.offset : body.offset + body.limit]
     if not body.select or "payload" in body.select:
-        page = await crons.with_payloads(_redis(request), page)
+        page = await crons.read_payloads(_redis(request), page)
     more = body.offset + body.limit < len(found)
     return answer(
         [show_cron(record, list(body.select)) for record in page],
@@ -229,7 +229,7 @@ async def count(request: Request) -> Response:
 
 
 async def _find(request: Request, body: CronFilter) -> list[CronRecord]:
-    wanted = Wanted(
+    wanted = crons.CronFilter(
         assistant_id=body.assistant_id and await _assistant(request, body.assistant_id),
         thread_id=body.thread_id,
         enabled=body.enabled,

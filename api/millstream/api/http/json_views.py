@@ -6,7 +6,7 @@ import msgspec
 
 from millstream.shared.assistants.records import AssistantRecord
 from millstream.shared.crons import CronRecord
-from millstream.shared.runs.json_view import when
+from millstream.shared.runs.json_view import iso_time
 from millstream.shared.threads import ThreadRecord
 
 NULL = msgspec.Raw(b"null")
@@ -16,9 +16,9 @@ def show_thread(record: ThreadRecord) -> dict[str, Any]:
     """Returns a `Thread`."""
     return {
         "thread_id": record.thread_id,
-        "created_at": when(record.created_at),
-        "updated_at": when(record.updated_at),
-        "state_updated_at": when(record.state_updated_at),
+        "created_at": iso_time(record.created_at),
+        "updated_at": iso_time(record.updated_at),
+        "state_updated_at": iso_time(record.state_updated_at),
         "metadata": record.metadata,
         "status": record.status.value,
         "config": {"configurable": {}} if record.graph_id else {},
@@ -35,7 +35,7 @@ def show_ttl(record: ThreadRecord, expires_at: int | None) -> dict[str, Any] | N
     return {
         "strategy": record.ttl.strategy,
         "ttl_minutes": record.ttl.milliseconds / 60_000,
-        "expires_at": None if expires_at is None else when(expires_at),
+        "expires_at": None if expires_at is None else iso_time(expires_at),
     }
 
 
@@ -49,8 +49,8 @@ def show_assistant(record: AssistantRecord, select: list[str] | None = None) -> 
         "context": msgspec.Raw(assistant.context),
         "metadata": msgspec.Raw(assistant.metadata),
         "name": assistant.name,
-        "created_at": when(record.created_at),
-        "updated_at": when(record.updated_at),
+        "created_at": iso_time(record.created_at),
+        "updated_at": iso_time(record.updated_at),
         "version": record.version,
         "description": assistant.description,
     }
@@ -72,20 +72,20 @@ def show_cron(record: CronRecord, select: list[str] | None = None) -> dict[str, 
         "assistant_id": cron.assistant_id,
         "thread_id": cron.thread_id,
         "on_run_completed": cron.on_run_completed,
-        "end_time": None if cron.end_time is None else when(cron.end_time),
+        "end_time": None if cron.end_time is None else iso_time(cron.end_time),
         "schedule": cron.schedule,
         "timezone": cron.timezone,
-        "created_at": when(record.created_at),
-        "updated_at": when(record.updated_at),
+        "created_at": iso_time(record.created_at),
+        "updated_at": iso_time(record.updated_at),
         "user_id": "",  # nobody's, as long as nobody signs in
         "payload": msgspec.Raw(record.payload),
-        "next_run_date": None if record.next_ms is None else when(record.next_ms * 1000),
+        "next_run_date": None if record.next_ms is None else iso_time(record.next_ms * 1000),
         "metadata": msgspec.Raw(cron.metadata),
         "enabled": record.enabled,
     }
     if not select:
         return shown
-    shown["now"] = when(round(record.read_at * 1_000_000))
+    shown["now"] = iso_time(round(record.read_at * 1_000_000))
     return {field: shown[field] for field in select}
 
 

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from starlette.requests import Request
 
-from millstream.shared.events.entries import START, Position, parse_position, show_position
+from millstream.shared.events.entries import START, Position, format_position, parse_position
 
 FROM_THE_START: Final = ("-1", "0", "0-0", "-")
 
@@ -44,5 +44,5 @@ def resume_location(
     if cancel:
         query.append(("cancel_on_disconnect", "1"))
     if after is not None:
-        query.append(("last_event_id", show_position(after)))
+        query.append(("last_event_id", format_position(after)))
     return f"{path}?{urlencode(query)}" if query else path

@@ -119,7 +119,7 @@ async def _start(request: HTTPConnection, thread_id: str, params: dict[str, Any]
         raise CommandError("invalid_argument", "run.start requires an assistant_id.")
     body = RunStart.model_validate(params)
     redis: Client = request.app.state.redis
-    asked = await threads.interrupts_of(redis, thread_id) if body.input is not None else b"{}"
+    asked = await threads.get_interrupts(redis, thread_id) if body.input is not None else b"{}"
     waiting = _ids(asked)
     if _forks(body) or not (waiting or _names_interrupts(body.input)):
         return {"run_id": await _admit(request, body, thread_id)}
@@ -140,7 +140,7 @@ def _forks(body: RunStart) -> bool:
 
 
 def _ids(asked: bytes) -> set[str]:
-    """Returns the ids of interrupts, which are read as `threads.interrupts_of` returns them."""
+    """Returns the ids of interrupts, which are read as `threads.get_interrupts` returns them."""
     return {
         interrupt["id"] for of_task in msgspec.json.decode(asked).values() for interrupt in of_task
     }
@@ -173,7 +173,7 @@ async def _respond(request: HTTPConnection, thread_id: str, params: dict[str, An
     """
     redis: Client = request.app.state.redis
     given = InputRespond.model_validate(params)
-    asked = await threads.interrupts_of(redis, thread_id)
+    asked = await threads.get_interrupts(redis, thread_id)
     waiting = _ids(asked)
     for answer in given.responses:
         if answer.interrupt_id not in waiting:
@@ -250,7 +250,7 @@ async def _get_tree(request: HTTPConnection, thread_id: str, params: dict[str, A
     root: Reply = {"namespace": [], "status": "started", "graph_name": graph_id}
     nodes: dict[tuple[str, ...], Reply] = {(): root}
     segment = Segment(0, run_id, graph_id)
-    async for entry in hub.kept(thread_id, run_id):
+    async for entry in hub.read_stored(thread_id, run_id):
         found = event_of(segment, entry)
         if found is None or found[0] != b"lifecycle":
             continue

@@ -40,7 +40,7 @@ from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import TERMINAL
 from millstream.shared.rules.multitask import CancelAction, CancelReason
 from millstream.shared.runs import RunRecord, Submission
-from millstream.shared.runs.json_view import show_run
+from millstream.shared.runs.json_view import run_to_json
 from millstream.shared.runs.submission import submission
 from millstream.shared.wire import RunRequest
 
@@ -122,7 +122,7 @@ async def create_batch(request: Request) -> Response:
                 reason=CancelReason.WITHDRAWN,
             )  # fmt: skip
         raise
-    return answer([show_run(record) for record in records])
+    return answer([run_to_json(record) for record in records])
 
 
 async def _admit(request: Request, body: RunCreate, run_id: str, thread_id: str) -> RunRecord:
@@ -168,7 +168,7 @@ async def submit(request: HTTPConnection, submitted: Submission) -> RunRecord:
 async def _create(request: Request, body: RunCreate, thread_id: str | None) -> Response:
     run_id = str(uuid.uuid4())
     record = await _admit(request, body, run_id, thread_id or runs.stateless_thread_id(run_id))
-    return answer(show_run(record), headers={"content-location": _place(run_id, thread_id)})
+    return answer(run_to_json(record), headers={"content-location": _place(run_id, thread_id)})
 
 
 async def _stream(request: Request, body: RunCreate, thread_id: str | None) -> Response:
@@ -272,12 +272,12 @@ async def list_runs(request: Request) -> Response:
     records = await runs.list_runs(
         _redis(request), thread_id, limit=query.limit, offset=query.offset, status=query.status
     )
-    return answer([show_run(record, list(query.select)) for record in records])
+    return answer([run_to_json(record, list(query.select)) for record in records])
 
 
 async def get(request: Request) -> Response:
     """`GET …/runs/{run_id}`"""
-    return answer(show_run(await runs.get_run(_redis(request), *_ids(request))))
+    return answer(run_to_json(await runs.get_run(_redis(request), *_ids(request))))
 
 
 async def join(request: Request) -> Response:

@@ -48,7 +48,7 @@ async def namespaces(request: Request) -> Response:
 
 
 async def _ask(request: Request, verb: str, arguments: dict[str, Any]) -> bytes:
-    return await calls.ask(
+    return await calls.call_worker(
         request.app.state.redis,
         request.app.state.blocking,
         queue=keys.STORE,

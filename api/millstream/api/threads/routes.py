@@ -36,7 +36,6 @@ from millstream.shared.events.thread_stream import ThreadReader, telling
 from millstream.shared.rules.multitask import CancelAction, CancelReason
 from millstream.shared.threads import ThreadRecord, Ttl, checkpoint_sizes
 from millstream.shared.threads import search as thread_search
-from millstream.shared.threads.search import Wanted
 
 DELETION = 10.0  # s beyond a lease that the end of a thread's runs may take
 PAUSE = 0.1  # s between looks
@@ -77,7 +76,7 @@ async def _seed(request: Request, body: ThreadCreate) -> ThreadRecord:
         if msgspec.json.decode(done)["created"]:
             return found
     if body.if_exists != "do_nothing":
-        raise ConflictError(threads.already_exists(thread_id))
+        raise ConflictError(threads.already_exists_message(thread_id))
     return found
 
 
@@ -165,8 +164,8 @@ async def count(request: Request) -> Response:
     return answer(await thread_search.count(request.app.state.redis, _wanted(body)))
 
 
-def _wanted(body: ThreadFilter, **more: Any) -> Wanted:
-    return Wanted(
+def _wanted(body: ThreadFilter, **more: Any) -> thread_search.ThreadFilter:
+    return thread_search.ThreadFilter(
         metadata=body.metadata,
         exclude=body.exclude_metadata or [],
         values=body.values,
@@ -222,7 +221,7 @@ async def prune(request: Request) -> Response:
     body = await read_model(request, ThreadsPrune)
     redis = request.app.state.redis
     thread_ids = list(dict.fromkeys(body.thread_ids))
-    busy = await threads.busy_among(redis, thread_ids)
+    busy = await threads.find_busy(redis, thread_ids)
     if busy:
         raise ConflictError(f"thread_ids: a run is active on {', '.join(busy[:10])}")
     pruned = 0

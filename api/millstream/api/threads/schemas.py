@@ -15,7 +15,7 @@ from pydantic import (
 from millstream.api.http.schema_base import FARTHEST, LastEventId, Listed, QueryModel, RequestModel
 from millstream.api.runs.schemas import Command
 from millstream.api.threads.json_paths import parse_path
-from millstream.shared.metadata_index import DEEPEST, depth
+from millstream.shared.metadata_index import MAX_DEPTH, depth
 from millstream.shared.rules.lifecycle import ThreadStatus
 
 LONGEST_TTL: Final = 100 * 365 * 24 * 60  # minutes
@@ -130,8 +130,8 @@ class ThreadStreamQuery(QueryModel):
 
 
 def _not_too_deep(value: dict[str, Any]) -> dict[str, Any]:
-    if depth(value) > DEEPEST:
-        raise ValueError(f"a filter may be nested {DEEPEST} levels deep at most")
+    if depth(value) > MAX_DEPTH:
+        raise ValueError(f"a filter may be nested {MAX_DEPTH} levels deep at most")
     return value
 
 

@@ -104,7 +104,7 @@ async def update(request: Request) -> Response:
     place = place_on(thread_id, body.checkpoint)
     record = await threads.get_thread(request.app.state.redis, thread_id)
     if record.active:
-        raise ConflictError(threads.busy(thread_id))
+        raise ConflictError(threads.busy_message(thread_id))
     graph_id = record.graph_id or record.metadata.get("graph_id")
     if not isinstance(graph_id, str):
         raise RefusedError(
@@ -127,7 +127,7 @@ async def update(request: Request) -> Response:
 async def ask(
     request: HTTPConnection, graph_id: str, verb: str, arguments: Mapping[str, Any]
 ) -> bytes:
-    """Returns a worker's answer about a graph; raises what `calls.ask` raises.
+    """Returns a worker's answer about a graph; raises what `calls.call_worker` raises.
 
     The assistant is the graph's default one if the arguments name none.
 
@@ -140,7 +140,7 @@ async def ask(
             f"No worker is running that serves graph {graph_id!r}.", retry_after=5
         ) from None
     try:
-        return await calls.ask(
+        return await calls.call_worker(
             request.app.state.redis,
             request.app.state.blocking,
             queue=keys.call_queue(graph.graph_id),

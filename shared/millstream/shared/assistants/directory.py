@@ -86,7 +86,7 @@ class Resolved:
         """The version that is current."""
         return self.record.assistant
 
-    def for_a_run(self) -> "Resolved":
+    def require_served(self) -> "Resolved":
         """Returns itself; raises UnavailableError if its graph was taken out of the deployment."""
         if self.served:
             return self
@@ -149,7 +149,7 @@ class GraphDirectory:
         defaults = map(default_assistant, graphs)
         return [each for each in defaults if each.assistant.assistant_id not in known] + records
 
-    async def defaults(self) -> set[str]:
+    async def default_ids(self) -> set[str]:
         """Returns the ids of the default assistants."""
         return {default_assistant_id(info.graph_id) for info in await self.all()}
 

@@ -80,10 +80,10 @@ async def versions(redis: Client, assistant_id: str) -> list[AssistantRecord]:
 async def create(redis: Client, assistant: Assistant) -> None:
     """Writes a first version; raises ConflictError if the id is taken."""
     if not await scripts.create_assistant(redis, assistant):
-        raise taken(assistant.assistant_id)
+        raise id_taken_error(assistant.assistant_id)
 
 
-def taken(assistant_id: str) -> ConflictError:
+def id_taken_error(assistant_id: str) -> ConflictError:
     """Returns the refusal of an id that an assistant has."""
     return ConflictError(f"Assistant with ID {assistant_id} already exists")
 
@@ -97,7 +97,7 @@ async def update(redis: Client, record: AssistantRecord, changed: Assistant) -> 
             revision=record.revision,
             first=record.assistant,
             announced_at=record.created_at,
-            most=VERSIONS,
+            max_versions=VERSIONS,
         )
     )
 

@@ -37,7 +37,7 @@ class Entry:
         return (seq, index - 1) if index else (seq - 1, 2**64 - 1)
 
 
-def show_position(position: Position) -> str:
+def format_position(position: Position) -> str:
     """Returns the id that Redis and clients know it by."""
     return f"{position[0]}-{position[1]}"
 
@@ -52,7 +52,7 @@ def parse_position(text: str) -> Position | None:
     return int(seq), int(index)
 
 
-def entry_of(raw: RawEntry) -> Entry:
+def parse_entry(raw: RawEntry) -> Entry:
     """Returns an entry as Redis has it."""
     seq, _, index = raw[0].partition(b"-")
     fields = raw[1]

@@ -21,7 +21,7 @@ from typing import Any, Final
 import msgspec
 
 from millstream.shared import keys, scripts
-from millstream.shared.events.entries import START, Entry, Position, entry_of, show_position
+from millstream.shared.events.entries import START, Entry, Position, format_position, parse_entry
 from millstream.shared.redis import Client, OutageLog
 from millstream.shared.redis.subscriber import Subscriber
 from millstream.shared.rules.lifecycle import TERMINAL, RunStatus
@@ -156,7 +156,7 @@ class StreamHub:
                 raise
         return reader
 
-    async def kept(self, thread_id: str, run_id: str) -> AsyncIterator[Entry]:
+    async def read_stored(self, thread_id: str, run_id: str) -> AsyncIterator[Entry]:
         """Yields all entries of the run that there are now, read a page at a time."""
         more, cursor = True, START
         while more:
@@ -166,10 +166,10 @@ class StreamHub:
                 yield entry
             more = page.more
 
-    async def newest(self, thread_id: str, run_id: str) -> Entry | None:
+    async def newest_entry(self, thread_id: str, run_id: str) -> Entry | None:
         """Returns the run's newest entry: `end`, once it has ended and while its events are kept."""
         found = await self._redis.xrevrange(keys.events(thread_id, run_id), count=1)
-        return entry_of(found[0]) if found else None
+        return parse_entry(found[0]) if found else None
 
     async def watch(self, doorbell: str, news: asyncio.Event) -> None:
         """Sets `news` whenever the doorbell rings, or may have, from now on."""
@@ -259,13 +259,17 @@ class StreamHub:
     ) -> list[_Page]:
         pages = await scripts.read_events(
             self._redis,
-            [(key, show_position(position)) for key, position in cursors],
-            most=PAGE,
+            [(key, format_position(position)) for key, position in cursors],
+            max_entries=PAGE,
             max_bytes=PAGE_BYTES,
             oldest=oldest,
         )
         return [
-            _Page(list(map(entry_of, p.entries)), p.more, entry_of(p.oldest) if p.oldest else None)
+            _Page(
+                list(map(parse_entry, p.entries)),
+                p.more,
+                parse_entry(p.oldest) if p.oldest else None,
+            )
             for p in pages
         ]
 
@@ -352,7 +356,7 @@ class Reader:
 
     async def _first_cursor(self) -> Position:
         found = await self._hub._redis.xrevrange(self._tail.key, count=1)
-        newest = entry_of(found[0]).position if found else START
+        newest = parse_entry(found[0]).position if found else START
         if self._after is not None:
             # An id from the future would open the shared window where nothing is yet.
             return min(self._after, newest)
@@ -370,8 +374,8 @@ class Reader:
             before = oldest.before()
             if self._cursor < before:
                 gap = {
-                    "requested": show_position(self._cursor),
-                    "first": show_position(oldest.position),
+                    "requested": format_position(self._cursor),
+                    "first": format_position(oldest.position),
                 }
                 self._cursor = before
                 self.news.set()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from millstream.shared import keys
-from millstream.shared.events.entries import START, Entry, Position, entry_of
+from millstream.shared.events.entries import START, Entry, Position, parse_entry
 from millstream.shared.events.hub import Reader, StreamHub
 from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import TERMINAL, RunStatus
@@ -81,7 +81,7 @@ class ThreadReader:
         word, number = newest[0][0].decode(), int(newest[0][1])
         if after is None:
             told = await self._redis.xrevrange(keys.events(self._thread_id, word), count=1)
-            after = entry_of(told[0]).position if told else (number, 0)
+            after = parse_entry(told[0]).position if told else (number, 0)
         if after[0] > number:
             return START
         self._begun = after[0] if await self._was_told(after) else after[0] - 1
@@ -94,7 +94,9 @@ class ThreadReader:
             newest = await self._redis.xrevrange(
                 keys.events(self._thread_id, word.decode()), count=1
             )
-            return bool(newest) and b"end" in newest[0][1] and entry_of(newest[0]).position <= after
+            return (
+                bool(newest) and b"end" in newest[0][1] and parse_entry(newest[0]).position <= after
+            )
         return True
 
     def close(self) -> None:

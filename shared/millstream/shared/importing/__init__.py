@@ -1,6 +1,11 @@
 """The modules of a project: what they are called, how they are found, objects in them."""
 
 from millstream.shared.importing.objects import load_object
-from millstream.shared.importing.project import ProjectModules, homonyms, opened, place_of
+from millstream.shared.importing.project import (
+    ProjectModules,
+    find_homonyms,
+    module_path,
+    open_project,
+)
 
-__all__ = ["ProjectModules", "homonyms", "load_object", "opened", "place_of"]
+__all__ = ["ProjectModules", "find_homonyms", "load_object", "module_path", "open_project"]

@@ -17,7 +17,7 @@ _ESCAPED: Final = re.compile(r"_(?=x)|[^A-Za-z0-9_]|^[0-9]")
 _ESCAPE: Final = re.compile("_x([0-9a-f]+)_")
 
 
-def escaped(part: str) -> str:
+def escape(part: str) -> str:
     """Returns an identifier for a part of a path; no two parts have the same."""
     if part == "..":
         return UP
@@ -26,7 +26,7 @@ def escaped(part: str) -> str:
     return _ESCAPED.sub(lambda found: f"_x{ord(found[0]):x}_", normal)
 
 
-def unescaped(name: str) -> str:
+def unescape(name: str) -> str:
     """Returns the part of a path that `name` stands for."""
     return ".." if name == UP else _ESCAPE.sub(lambda found: chr(int(found[1], 16)), name)
 
@@ -34,13 +34,13 @@ def unescaped(name: str) -> str:
 def reserved_name(path: Path, folder: Path) -> str:
     """Returns the name of a folder, or of a file given without its suffix."""
     parts = Path(os.path.relpath(path, folder)).parts
-    return ".".join([RESERVED, *map(escaped, parts)])
+    return ".".join([RESERVED, *map(escape, parts)])
 
 
 def reserved_path(name: str, folder: Path) -> Path:
     """Returns the path that a name below RESERVED stands for; it need not exist."""
     path = folder
-    for part in map(unescaped, name.split(".")[1:]):
+    for part in map(unescape, name.split(".")[1:]):
         path = path.parent if part == ".." else _child(path, part)
     return path
 

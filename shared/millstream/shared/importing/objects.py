@@ -12,7 +12,7 @@ from millstream.shared.errors import SettingError
 from millstream.shared.importing.project import ProjectModules, modules_of
 from millstream.shared.importing.roots import entries
 
-MOST: Final = 12  # names that a sentence lists
+MAX_LISTED: Final = 12  # names that a sentence lists
 
 
 def load_object(spec: str, folder: Path, what: str) -> Any:
@@ -55,7 +55,7 @@ def is_file(where: str) -> bool:
     return where.endswith(".py") or "/" in where
 
 
-def named_files(content: Any) -> list[str]:
+def find_named_files(content: Any) -> list[str]:
     """Returns all files that a langgraph.json names in front of a colon, wherever in it they stand."""
     if isinstance(content, str):
         where = content.rpartition(":")[0]
@@ -63,12 +63,12 @@ def named_files(content: Any) -> list[str]:
     if isinstance(content, dict):
         content = list(content.values())
     if isinstance(content, list):
-        return [file for value in content for file in named_files(value)]
+        return [file for value in content for file in find_named_files(value)]
     return []
 
 
 def _refuse_homonyms(where: str, modules: ProjectModules, what: str) -> None:
-    places = modules.homonyms(where.partition(".")[0])
+    places = modules.find_homonyms(where.partition(".")[0])
     if places:
         raise SettingError(
             f"{what}: {where} may be one of several: {', '.join(places)}. Name the file instead: './file.py:variable'."
@@ -114,8 +114,8 @@ def _offered(module: ModuleType, wanted: str) -> str:
         return " It has no names of its own."
     close = difflib.get_close_matches(wanted, names, n=3)
     names = close + [name for name in names if name not in close]
-    rest = f", and {len(names) - MOST} more" if len(names) > MOST else ""
-    return f" It has: {', '.join(names[:MOST])}{rest}."
+    rest = f", and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
+    return f" It has: {', '.join(names[:MAX_LISTED])}{rest}."
 
 
 def _is_own(name: str, value: object, module: ModuleType) -> bool:

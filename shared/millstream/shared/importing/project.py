@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 
 from millstream.shared.importing.loaders import OwnFolderLoader, SecondName
-from millstream.shared.importing.names import RESERVED, escaped, reserved_name, reserved_path
+from millstream.shared.importing.names import RESERVED, escape, reserved_name, reserved_path
 from millstream.shared.importing.roots import (
     entries,
     is_library,
@@ -82,7 +82,7 @@ class ProjectModules(MetaPathFinder):
         outside = _deepest(real, [os.path.realpath(entry) for entry in libraries(self._roots)])
         return len(own) > 0 and len(own) >= len(outside)
 
-    def homonyms(self, name: str) -> list[str]:
+    def find_homonyms(self, name: str) -> list[str]:
         """Returns the places in the project between which a top-level name leaves the choice, if it does."""
         return [os.path.relpath(place, self.folder) for place in self._shared.get(name, ())]
 
@@ -117,7 +117,7 @@ class ProjectModules(MetaPathFinder):
             elif file.stem.isidentifier() and not is_package(plain):
                 name = f"{package}.{file.stem}"
             else:
-                name = f"{package}.{escaped(file.name)}"
+                name = f"{package}.{escape(file.name)}"
         else:
             name = self._reserved_name(file)
         self._names.setdefault(real, name)
@@ -165,7 +165,7 @@ class ProjectModules(MetaPathFinder):
             return reserved_name(file.parent, self.folder)
         plain = file.with_suffix("")
         if is_package(plain) or plain in self._parents:  # which has that name
-            return f"{reserved_name(file.parent, self.folder)}.{escaped(file.name)}"
+            return f"{reserved_name(file.parent, self.folder)}.{escape(file.name)}"
         return reserved_name(plain, self.folder)
 
     # ── Finding ─────────────────────────────────────────────────────────────────────────────
@@ -299,7 +299,7 @@ class ProjectModules(MetaPathFinder):
 _opened: ProjectModules | None = None
 
 
-def opened(folder: Path, dependencies: list[str], files: list[str]) -> ProjectModules:
+def open_project(folder: Path, dependencies: list[str], files: list[str]) -> ProjectModules:
     """Makes a project's modules importable in this process, in place of those of another project."""
     global _opened  # one a process, as the import system of which it is a part
     if _opened is not None:
@@ -319,12 +319,12 @@ def opened(folder: Path, dependencies: list[str], files: list[str]) -> ProjectMo
     return _opened
 
 
-def homonyms(module: str) -> list[str]:
+def find_homonyms(module: str) -> list[str]:
     """Returns the places between which the name of a module leaves the choice in the open project."""
-    return _opened.homonyms(module.partition(".")[0]) if _opened is not None else []
+    return _opened.find_homonyms(module.partition(".")[0]) if _opened is not None else []
 
 
-def place_of(module: str) -> str | None:
+def module_path(module: str) -> str | None:
     """Returns the file that a module named by its path lies in, from the folder of langgraph.json."""
     if _opened is None or module.partition(".")[0] != RESERVED:
         return None
@@ -336,7 +336,7 @@ def modules_of(folder: Path) -> ProjectModules:
     """Returns the modules of the project in a folder; opens it if this process has not."""
     if _opened is not None and _opened.folder == folder:
         return _opened
-    return opened(folder, [], [])
+    return open_project(folder, [], [])
 
 
 def _before_paths() -> int:

@@ -10,7 +10,7 @@ from typing import Final
 
 DEPTH: Final = 3  # levels below a folder at which a Python file makes it a namespace package
 _INSTALLED: Final = {"site-packages", "dist-packages"}
-MOST: Final = 2000  # entries of a folder that are looked at: it may hold data
+MAX_LISTED: Final = 2000  # entries of a folder that are looked at: it may hold data
 OTHERS: Final = {"node_modules", "__pycache__", "site-packages"}
 
 
@@ -110,7 +110,7 @@ def _has_python(folder: Path, depth: int = DEPTH) -> bool:
     try:
         if not folder.is_dir():
             return False
-        listed = list(islice(os.scandir(folder), MOST))
+        listed = list(islice(os.scandir(folder), MAX_LISTED))
     except OSError:
         return False
     if any(entry.name.endswith(".py") for entry in listed):

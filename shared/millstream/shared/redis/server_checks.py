@@ -14,7 +14,7 @@ from millstream.shared.redis.errors import UNAVAILABLE
 
 log = logging.getLogger(__name__)
 
-LEAST_VERSION: Final = (6, 2)
+MIN_VERSION: Final = (6, 2)
 PAUSE: Final = 1.0  # s between questions while Redis is away
 
 
@@ -35,7 +35,7 @@ def findings(info: Mapping[str, Any], save: str | None) -> list[Finding]:
     """
     found = []
     version = _version(info)
-    if version is not None and version < LEAST_VERSION:
+    if version is not None and version < MIN_VERSION:
         found.append(
             Finding(
                 f"Redis {info['redis_version']} is too old: it must be 6.2 or newer, or Valkey.",

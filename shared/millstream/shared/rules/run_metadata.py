@@ -15,7 +15,7 @@ def run_metadata_error(metadata: dict[str, Any]) -> str:
     return next(filter(None, (_wrong_with(*entry) for entry in metadata.items())), "")
 
 
-def fit_for_runs(metadata: dict[str, Any]) -> dict[str, Any]:
+def trim_run_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
     """Returns what of somebody's metadata a run can have: the first entries of the right form."""
     fit = {key: item for key, item in metadata.items() if not _wrong_with(key, item)}
     return dict(list(fit.items())[:MOST_KEYS])

@@ -8,12 +8,12 @@ import msgspec
 from millstream.shared.runs import RunRecord
 
 
-def when(micros: int) -> str:
+def iso_time(micros: int) -> str:
     """Returns a time in µs as ISO 8601 with microseconds, in UTC."""
     return datetime.fromtimestamp(micros / 1_000_000, UTC).isoformat(timespec="microseconds")
 
 
-def show_run(record: RunRecord, select: list[str] | None = None) -> dict[str, Any]:
+def run_to_json(record: RunRecord, select: list[str] | None = None) -> dict[str, Any]:
     """Returns a `Run`, or the selected fields of it."""
     spec = record.spec
     run = {
@@ -24,8 +24,8 @@ def show_run(record: RunRecord, select: list[str] | None = None) -> dict[str, An
         "status": record.status.value,
         "kwargs": msgspec.Raw(spec.kwargs),
         "multitask_strategy": spec.strategy,
-        "created_at": when(record.created_at),
-        "updated_at": when(record.updated_at),
+        "created_at": iso_time(record.created_at),
+        "updated_at": iso_time(record.updated_at),
         "langsmith_session_name": _project(spec.kwargs),
         "cancel_reason": record.cancel_reason,
     }

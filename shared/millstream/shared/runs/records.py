@@ -11,7 +11,7 @@ from millstream.shared.errors import MillstreamError, NotFoundError
 from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED, Client
 from millstream.shared.rules.lifecycle import Cause, RunStatus
 from millstream.shared.rules.multitask import CancelAction, CancelReason, Strategy
-from millstream.shared.scripts.runs.admit import MOST_ENDED
+from millstream.shared.scripts.runs.admit import MAX_ENDED
 from millstream.shared.wire import PROTOCOL, GraphInfo, RunKwargs, RunSpec, unpack_spec
 
 log = logging.getLogger(__name__)
@@ -185,7 +185,7 @@ async def cancel(
 
 
 async def end_displaced(
-    redis: Client, thread_id: str, tickets: list[bytes], *, stream_ttl: int
+    redis: Client, thread_id: str, run_refs: list[bytes], *, stream_ttl: int
 ) -> None:
     """Ends the displaced runs that an admission left to its caller, some at a time.
 
@@ -193,8 +193,8 @@ async def end_displaced(
     these runs, and the reaper ends them.
     """
     try:
-        for start in range(0, len(tickets), MOST_ENDED):
-            batch = tickets[start : start + MOST_ENDED]
+        for start in range(0, len(run_refs), MAX_ENDED):
+            batch = run_refs[start : start + MAX_ENDED]
             await scripts.end_displaced(redis, thread_id, batch, stream_ttl=stream_ttl)
     except (*UNAVAILABLE, *WRITES_REJECTED) as error:
         log.warning("displaced runs of thread %s are left to the reaper: %s", thread_id, error)
@@ -215,7 +215,7 @@ async def _end_if_pending(redis: Client, thread_id: str, run_id: str, *, stream_
 async def live_runs(redis: Client) -> list[tuple[str, str, RunStatus]]:
     """Returns every run that has not ended: thread id, run id, status."""
     words = await redis.smembers(keys.live())  # type: ignore[misc]
-    ids = [keys.parse_job_id(job) for job in map(keys.job_of, words) if job is not None]
+    ids = [keys.parse_job_id(job) for job in map(keys.decode_job_id, words) if job is not None]
     pipe = redis.pipeline(transaction=False)
     for thread_id, run_id in ids:
         pipe.hget(keys.run(thread_id, run_id), "status")

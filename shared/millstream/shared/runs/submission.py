@@ -11,9 +11,9 @@ import msgspec
 
 from millstream.shared.assistants import Resolved
 from millstream.shared.errors import InvalidError
-from millstream.shared.own_api import carried
+from millstream.shared.own_api import forwarded_headers
 from millstream.shared.rules.multitask import Strategy
-from millstream.shared.rules.run_metadata import fit_for_runs
+from millstream.shared.rules.run_metadata import trim_run_metadata
 from millstream.shared.runs import Submission
 from millstream.shared.threads import default_ttl, new_thread_fields
 from millstream.shared.webhook_url import webhook_url_error
@@ -47,10 +47,14 @@ def submission(
         UnavailableError: the assistant's graph was taken out of the deployment.
     """
     check_webhook(request.webhook, project)
-    assistant, graph = resolved.for_a_run().assistant, resolved.graph
+    assistant, graph = resolved.require_served().assistant, resolved.graph
     kept = _config(assistant)
     ids = {"graph_id": assistant.graph_id, "assistant_id": assistant.assistant_id}
-    metadata = {**fit_for_runs(msgspec.json.decode(assistant.metadata)), **ids, **request.metadata}
+    metadata = {
+        **trim_run_metadata(msgspec.json.decode(assistant.metadata)),
+        **ids,
+        **request.metadata,
+    }
 
     own = {**request.place, "run_id": run_id, "thread_id": thread_id, **ids}
     given, context = (
@@ -90,7 +94,7 @@ def submission(
         strict_resume=request.strict_resume,
         langsmith_tracer=request.langsmith_tracer,
         event_streaming=request.event_streaming or msgspec.UNSET,
-        caller_headers=sorted(carried(let_through)) or msgspec.UNSET,
+        caller_headers=sorted(forwarded_headers(let_through)) or msgspec.UNSET,
     )
     return Submission(
         run_id=run_id,

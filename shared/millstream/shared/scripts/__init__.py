@@ -35,7 +35,7 @@ from millstream.shared.scripts.store.put_item import NewItem, put_item
 from millstream.shared.scripts.threads.copy_thread import copy_thread
 from millstream.shared.scripts.threads.create_thread import create_thread
 from millstream.shared.scripts.threads.delete_thread import delete_thread
-from millstream.shared.scripts.threads.find_threads import Found, find_threads
+from millstream.shared.scripts.threads.find_threads import FoundThreads, find_threads
 from millstream.shared.scripts.threads.forget_expiry import forget_expiry
 from millstream.shared.scripts.threads.note_config import note_config
 from millstream.shared.scripts.threads.patch_thread import patch_thread
@@ -48,7 +48,7 @@ from millstream.shared.scripts.webhooks.take_deliveries import take_deliveries
 __all__ = [
     "Batch",
     "Claim",
-    "Found",
+    "FoundThreads",
     "NewItem",
     "admit",
     "append",

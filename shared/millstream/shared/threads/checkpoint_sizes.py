@@ -8,7 +8,7 @@ from typing import Final
 
 from millstream.shared import keys, scripts
 from millstream.shared.redis import Client
-from millstream.shared.scripts.checkpoints.namespace import Place
+from millstream.shared.scripts.checkpoints.namespace import CheckpointNamespace
 from millstream.shared.threads import checkpoints
 
 AT_ONCE: Final = 500  # checkpoints, or values, that are measured in one step
@@ -31,17 +31,17 @@ async def measure(redis: Client, thread_id: str) -> Sizes:
     The values themselves stay in Redis, and no step is longer for a longer thread.
     """
     sizes = Sizes()
-    for namespace in await checkpoints.namespaces(redis, thread_id):
-        await _checkpoints(redis, Place(thread_id, namespace), sizes)
+    for namespace in await checkpoints.list_namespaces(redis, thread_id):
+        await _checkpoints(redis, CheckpointNamespace(thread_id, namespace), sizes)
         await _values(redis, keys.checkpoint_values(thread_id, namespace), sizes)
     return sizes
 
 
-async def _checkpoints(redis: Client, place: Place, sizes: Sizes) -> None:
-    index = keys.checkpoint_index(place.thread_id, place.namespace)
+async def _checkpoints(redis: Client, namespace: CheckpointNamespace, sizes: Sizes) -> None:
+    index = keys.checkpoint_index(namespace.thread_id, namespace.name)
     start = 0
     while ids := await redis.zrange(index, start, start + AT_ONCE - 1):
-        measured = await scripts.measure_checkpoints(redis, place, ids)
+        measured = await scripts.measure_checkpoints(redis, namespace, ids)
         sizes.checkpoints += measured.checkpoints
         sizes.checkpoint_bytes += measured.checkpoint_bytes
         sizes.writes += measured.writes

@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable, Iterable
 from millstream.shared import keys, scripts
 from millstream.shared.redis import Client
 from millstream.shared.scripts import Claim
-from millstream.shared.scripts.checkpoints.namespace import families
+from millstream.shared.scripts.checkpoints.namespace import namespace_keys_of
 
 
-async def namespaces(redis: Client, thread_id: str) -> list[str]:
+async def list_namespaces(redis: Client, thread_id: str) -> list[str]:
     """Returns the checkpoint namespaces of the thread, sorted; '' is the root graph's."""
     members = await redis.smembers(keys.checkpoint_namespaces(thread_id))  # type: ignore[misc]
     return sorted(member.decode() for member in members)
@@ -17,7 +17,7 @@ async def namespaces(redis: Client, thread_id: str) -> list[str]:
 
 async def key_names(redis: Client, thread_id: str) -> list[str]:
     """Returns the names of all keys that hold the thread's checkpoints."""
-    names = families(thread_id, await namespaces(redis, thread_id))
+    names = namespace_keys_of(thread_id, await list_namespaces(redis, thread_id))
     return [keys.checkpoint_namespaces(thread_id), keys.checkpoint_runs(thread_id), *names]
 
 
@@ -122,6 +122,6 @@ async def _with_namespaces(
 ) -> int:
     """Calls a script with the thread's namespaces until nobody added one meanwhile."""
     while True:
-        done = await change(await namespaces(redis, thread_id))
+        done = await change(await list_namespaces(redis, thread_id))
         if done is not None:
             return done

@@ -16,7 +16,7 @@ from millstream.shared.threads import checkpoints
 from millstream.shared.wire import Project
 
 Pruner = Callable[[str], Awaitable[None]]
-MOST_METADATA: Final = 1024 * 1024  # bytes of JSON to which patches may add up
+MAX_METADATA_BYTES: Final = 1024 * 1024  # bytes of JSON to which patches may add up
 AGAIN: Final = (
     60_000  # ms after which a thread is looked at again whose time was over while it was busy
 )
@@ -88,20 +88,20 @@ async def create_thread(
     chosen = thread_id or str(uuid.uuid4())
     created = await scripts.create_thread(redis, chosen, new_thread_fields(metadata, ttl))
     if not created and if_exists != "do_nothing":
-        raise ConflictError(already_exists(chosen))
+        raise ConflictError(already_exists_message(chosen))
     return await get_thread(redis, chosen)
 
 
 async def get_thread(redis: Client, thread_id: str) -> ThreadRecord:
     """Returns the record; raises NotFoundError."""
     fields = await redis.hgetall(keys.thread(thread_id))  # type: ignore[misc]
-    record = record_of(thread_id, fields)
+    record = parse_record(thread_id, fields)
     if record is None:
         raise NotFoundError(f"Thread with ID {thread_id} not found")
     return record
 
 
-def record_of(thread_id: str, fields: dict[bytes, bytes]) -> ThreadRecord | None:
+def parse_record(thread_id: str, fields: dict[bytes, bytes]) -> ThreadRecord | None:
     """Returns the thread as these fields of its record have it; None if it is gone, or going."""
     if b"created_at" not in fields or b"retired" in fields:
         return None
@@ -141,7 +141,7 @@ async def patch_thread(
 
     Raises:
         NotFoundError: there is no such thread.
-        TooLargeError: the metadata would be larger than `MOST_METADATA`.
+        TooLargeError: the metadata would be larger than `MAX_METADATA_BYTES`.
     """
     word = "changed"
     while word == "changed":  # by somebody else; so somebody gets on
@@ -151,9 +151,9 @@ async def patch_thread(
         if metadata:
             merged = msgspec.json.decode(read) | metadata
             encoded = msgspec.json.encode(merged)
-            if len(encoded) > max(MOST_METADATA, len(read)):
+            if len(encoded) > max(MAX_METADATA_BYTES, len(read)):
                 raise TooLargeError(
-                    f"metadata: with what the thread has, more than {MOST_METADATA} bytes"
+                    f"metadata: with what the thread has, more than {MAX_METADATA_BYTES} bytes"
                 )
             fields |= {"metadata": encoded, **index_fields(merged)}
             if graph_id is not None:
@@ -177,12 +177,12 @@ async def expires_at(redis: Client, thread_id: str) -> int | None:
     return None if due is None else int(due * 1000)
 
 
-def already_exists(thread_id: str) -> str:
+def already_exists_message(thread_id: str) -> str:
     """Returns what is said of a thread that is there though it was to be new."""
     return f"Thread with ID {thread_id} already exists"
 
 
-def busy(thread_id: str) -> str:
+def busy_message(thread_id: str) -> str:
     """Returns what is said of a thread that can't be written because a run is active on it."""
     return f"Thread {thread_id} is busy: a run is active on it. Wait for it to end, or cancel it."
 
@@ -199,11 +199,11 @@ async def idle_epoch(redis: Client, thread_id: str) -> int:
     if not created or retired:
         raise NotFoundError(f"Thread with ID {thread_id} not found")
     if active:
-        raise ConflictError(busy(thread_id))
+        raise ConflictError(busy_message(thread_id))
     return int(epoch or 0)
 
 
-async def config_of(redis: Client, thread_id: str) -> dict[str, Any] | None:
+async def get_config(redis: Client, thread_id: str) -> dict[str, Any] | None:
     """Returns what the newest run was configured with whose graph a factory made (scripts.note_config).
 
     None before such a run.
@@ -238,7 +238,7 @@ async def delete_thread(redis: Client, thread_id: str) -> bool:
     return await scripts.delete_thread(redis, thread_id, [*run_ids, *rolled_back], names, crons)
 
 
-async def interrupts_of(redis: Client, thread_id: str) -> bytes:
+async def get_interrupts(redis: Client, thread_id: str) -> bytes:
     """Returns the interrupts on which the thread waits, as JSON: task id → its interrupts; `{}` for none."""
     try:
         record = await get_thread(redis, thread_id)
@@ -269,12 +269,12 @@ async def copy_thread(redis: Client, thread_id: str, target_id: str | None = Non
     target_id = target_id or str(uuid.uuid4())
     word = "changed"
     while word == "changed":  # a namespace came or went meanwhile
-        found = await checkpoints.namespaces(redis, thread_id)
+        found = await checkpoints.list_namespaces(redis, thread_id)
         word = await scripts.copy_thread(redis, thread_id, target_id, found)
     if word == "missing":
         raise NotFoundError(f"Thread with ID {thread_id} not found")
     if word == "busy":
-        raise ConflictError(busy(thread_id))
+        raise ConflictError(busy_message(thread_id))
     return await get_thread(redis, target_id)
 
 
@@ -290,11 +290,11 @@ async def prune(redis: Client, thread_id: str, strategy: str) -> bool:
         return True
     word = await scripts.retire_thread(redis, thread_id, "idle")
     if word == "busy":
-        raise ConflictError(busy(thread_id))
+        raise ConflictError(busy_message(thread_id))
     return word == "retired" and await delete_thread(redis, thread_id)
 
 
-async def busy_among(redis: Client, thread_ids: Sequence[str]) -> list[str]:
+async def find_busy(redis: Client, thread_ids: Sequence[str]) -> list[str]:
     """Returns those of the threads on which a run is active."""
     pipe = redis.pipeline(transaction=False)
     for thread_id in thread_ids:
@@ -303,7 +303,7 @@ async def busy_among(redis: Client, thread_ids: Sequence[str]) -> list[str]:
     return [thread_id for thread_id, active in zip(thread_ids, found, strict=True) if active]
 
 
-async def expire(redis: Client, *, most: int, prune: Pruner | None = None) -> int:
+async def expire(redis: Client, *, limit: int, prune: Pruner | None = None) -> int:
     """Deletes or prunes the threads whose time is over, oldest first; returns how many it was.
 
     `prune` deletes all but the newest checkpoints of a thread, where they are not in Millstream's checkpointer.
@@ -312,7 +312,7 @@ async def expire(redis: Client, *, most: int, prune: Pruner | None = None) -> in
     seconds, micros = await redis.time()
     now_ms = seconds * 1000 + micros / 1000
     due = await redis.zrangebyscore(
-        keys.expiring(), "-inf", now_ms, start=0, num=most, withscores=True
+        keys.expiring(), "-inf", now_ms, start=0, num=limit, withscores=True
     )
     done = 0
     for word, due_ms in due:

@@ -15,10 +15,10 @@ from millstream.shared.errors import TooLargeError
 from millstream.shared.metadata_index import contains, term_keys, terms_decide
 from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import ThreadStatus
-from millstream.shared.scripts import Found
-from millstream.shared.threads import ThreadRecord, record_of
+from millstream.shared.scripts import FoundThreads
+from millstream.shared.threads import ThreadRecord, parse_record
 
-LARGEST: Final = 64 * 1024 * 1024  # bytes of values on one page
+MAX_PAGE_BYTES: Final = 64 * 1024 * 1024  # bytes of values on one page
 TOGETHER: Final = 100  # records read in one round trip
 CANDIDATES: Final = 1000  # asked for at a time where records decide
 ALL: Final = 2**53
@@ -30,7 +30,7 @@ STATE: Final = ["values", "interrupts", "error"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class ThreadFilter:
     """Which threads are wanted: those that fit all of it."""
 
     metadata: dict[str, Any] = field(default_factory=dict)
@@ -52,12 +52,12 @@ class ThreadPage:
 
 
 async def search(
-    redis: Client, query: Wanted, *, limit: int, offset: int, with_state: bool = True
+    redis: Client, query: ThreadFilter, *, limit: int, offset: int, with_state: bool = True
 ) -> ThreadPage:
     """Returns a page; without state, its records have no values, interrupts and error.
 
     Raises:
-        TooLargeError: the values on the page are more than `LARGEST` bytes.
+        TooLargeError: the values on the page are more than `MAX_PAGE_BYTES` bytes.
     """
     ids: list[str] = []
     total: int | None = None
@@ -76,7 +76,7 @@ async def search(
     return ThreadPage(fit, total, len(ids) > limit)
 
 
-async def count(redis: Client, query: Wanted) -> int:
+async def count(redis: Client, query: ThreadFilter) -> int:
     """Returns how many threads fit."""
     number = 0
     async for found in _matching(redis, query, wanted=ALL):
@@ -94,7 +94,7 @@ class _Matches:
 
 
 async def _matching(
-    redis: Client, query: Wanted, *, wanted: int, skip: int = 0
+    redis: Client, query: ThreadFilter, *, wanted: int, skip: int = 0
 ) -> AsyncIterator[_Matches]:
     """Yields the ids of those that fit, in order, some at a time; some more than are wanted."""
     if query.ids is not None:
@@ -120,7 +120,7 @@ async def _matching(
             needed = max(wanted, 1) if decided else max(wanted, CANDIDATES)
             if wanted == ALL and decided and not seen:
                 needed = 1  # the sets may know how many there are
-            found: Found = await scripts.find_threads(
+            found: FoundThreads = await scripts.find_threads(
                 redis, order, sets, descending=query.descending, start=start, wanted=needed
             )
             start = found.place
@@ -135,7 +135,7 @@ async def _matching(
             skipped = 0
 
 
-async def _named(redis: Client, query: Wanted) -> list[str]:
+async def _named(redis: Client, query: ThreadFilter) -> list[str]:
     """Returns those of the query's ids that are listed, in order."""
     ids = list(dict.fromkeys(query.ids or ()))
     if not ids:
@@ -154,7 +154,7 @@ async def _named(redis: Client, query: Wanted) -> list[str]:
     return ordered
 
 
-def _fits_head(record: ThreadRecord, query: Wanted) -> bool:
+def _fits_head(record: ThreadRecord, query: ThreadFilter) -> bool:
     return (
         query.status in (None, record.status)
         and contains(record.metadata, query.metadata)
@@ -162,7 +162,7 @@ def _fits_head(record: ThreadRecord, query: Wanted) -> bool:
     )
 
 
-async def _verified(redis: Client, ids: list[str], query: Wanted) -> list[str]:
+async def _verified(redis: Client, ids: list[str], query: ThreadFilter) -> list[str]:
     """Returns those of the ids whose records fit."""
     fit: list[str] = []
     for start in range(0, len(ids), TOGETHER):
@@ -192,7 +192,7 @@ async def _records(redis: Client, ids: list[str], names: list[str]) -> list[Thre
         pipe.hmget(keys.thread(thread_id), names)
     words = [name.encode() for name in names]
     return [
-        record_of(thread_id, {w: v for w, v in zip(words, values, strict=True) if v is not None})
+        parse_record(thread_id, {w: v for w, v in zip(words, values, strict=True) if v is not None})
         for thread_id, values in zip(ids, await pipe.execute(), strict=True)
     ]
 
@@ -206,9 +206,9 @@ async def _read(redis: Client, ids: list[str], *, with_state: bool) -> list[Thre
         )
         found += [record for record in part if record is not None]
         size += sum(len(r.values or b"") + len(r.interrupts) for r in part if r is not None)
-        if size > LARGEST:
+        if size > MAX_PAGE_BYTES:
             raise TooLargeError(
-                f"The values of these threads are more than {LARGEST} bytes: ask for less with "
+                f"The values of these threads are more than {MAX_PAGE_BYTES} bytes: ask for less with "
                 "`limit`, or leave them out with `select`."
             )
     return found

@@ -73,7 +73,7 @@ class AnswerContext:
         if not self.registry.is_made(call.graph_id):
             return None
         thread_id = call.arguments["thread_id"]
-        kept = await self._config_at(call) or await threads.config_of(self.redis, thread_id)
+        kept = await self._config_at(call) or await threads.get_config(self.redis, thread_id)
         if kept is None:
             kept = await self._config_of_assistant(call)
         ids = {"assistant_id": call.arguments["assistant_id"]}

@@ -210,9 +210,9 @@ async def _stored(
         case "missing":
             raise NotFoundError(f"Thread with ID {thread_id} not found")
         case "busy":
-            raise ConflictError(threads.busy(thread_id))
+            raise ConflictError(threads.busy_message(thread_id))
         case "exists":
-            raise ConflictError(threads.already_exists(thread_id))
+            raise ConflictError(threads.already_exists_message(thread_id))
         case "late":
             raise UnavailableError("The update took too long; nothing was written.", retry_after=5)
     return word == "stored"

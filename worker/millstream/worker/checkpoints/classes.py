@@ -7,7 +7,7 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from millstream.shared.errors import RefusedError
-from millstream.shared.importing import homonyms, place_of
+from millstream.shared.importing import find_homonyms, module_path
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ def find_class(module: str, name: str) -> Any:
 
     Raises ClassNotFoundError that says what is missing, and what to do.
     """
-    places = homonyms(module)
+    places = find_homonyms(module)
     if places:
         raise ClassNotFoundError(
             f"A stored {name} can't be read: its module is stored as {module!r}, which may be any of "
@@ -36,7 +36,7 @@ def find_class(module: str, name: str) -> Any:
         missing = f"there is no module {error.name!r}"
     except Exception as error:  # noqa: BLE001 - of the project's code, as it is imported
         missing = f"{module} can't be imported: {type(error).__name__}: {error}"
-    place = place_of(module) or f"the module {module}"
+    place = module_path(module) or f"the module {module}"
     raise ClassNotFoundError(
         f"A stored {name} can't be read: {missing}. If the class was moved or renamed, leave its old name behind "
         f"in {place}: `{name} = NewName`, or `from the.new.module import NewName as {name}`."

@@ -13,8 +13,8 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from millstream.shared.scripts.checkpoints.get_checkpoint import StoredCheckpoint
-from millstream.shared.scripts.checkpoints.namespace import Place
-from millstream.shared.wire import unframe
+from millstream.shared.scripts.checkpoints.namespace import CheckpointNamespace
+from millstream.shared.wire import unpack_list
 
 MOST_BYTES: Final = 256 * 1024 * 1024  # of one value; Redis takes no word over 512 MB
 NUL: Final = b"\0"
@@ -45,18 +45,20 @@ _write = msgspec.msgpack.Decoder(Write)
 _typed = msgspec.msgpack.Decoder(Typed)
 
 
-def place_of(config: RunnableConfig) -> Place:
+def namespace_of(config: RunnableConfig) -> CheckpointNamespace:
     """Returns the thread and the namespace that a config names."""
     configurable = config["configurable"]
-    return Place(str(configurable["thread_id"]), configurable.get("checkpoint_ns") or "")
+    return CheckpointNamespace(
+        str(configurable["thread_id"]), configurable.get("checkpoint_ns") or ""
+    )
 
 
-def config_of(place: Place, checkpoint_id: str) -> RunnableConfig:
+def config_of(namespace: CheckpointNamespace, checkpoint_id: str) -> RunnableConfig:
     """Returns the config that names a checkpoint."""
     return {
         "configurable": {
-            "thread_id": place.thread_id,
-            "checkpoint_ns": place.namespace,
+            "thread_id": namespace.thread_id,
+            "checkpoint_ns": namespace.name,
             "checkpoint_id": checkpoint_id,
         }
     }
@@ -78,7 +80,7 @@ def read_metadata(serde: SerializerProtocol, stored: StoredCheckpoint) -> Any:
 
 
 def read_tuple(
-    serde: SerializerProtocol, place: Place, stored: StoredCheckpoint
+    serde: SerializerProtocol, namespace: CheckpointNamespace, stored: StoredCheckpoint
 ) -> CheckpointTuple:
     """Returns a stored checkpoint as LangGraph has it."""
     load = serde.loads_typed
@@ -89,10 +91,10 @@ def read_tuple(
         values[channel.decode()] = load(_typed.decode(value))
     checkpoint: Checkpoint = {**load(record.checkpoint), "channel_values": values}  # type: ignore[typeddict-item]
     return CheckpointTuple(
-        config=config_of(place, stored.checkpoint_id),
+        config=config_of(namespace, stored.checkpoint_id),
         checkpoint=checkpoint,
         metadata=load(record.metadata),
-        parent_config=config_of(place, stored.parent_id) if stored.parent_id else None,
+        parent_config=config_of(namespace, stored.parent_id) if stored.parent_id else None,
         pending_writes=_pending(serde, stored.writes),
     )
 
@@ -104,7 +106,7 @@ def _pending(serde: SerializerProtocol, framed: bytes) -> list[PendingWrite]:
     resume) are replaced.
     """
     kept: dict[tuple[str, int], Write] = {}
-    for packed in unframe(framed)[1::2]:  # each behind its run's id
+    for packed in unpack_list(framed)[1::2]:  # each behind its run's id
         write = _write.decode(packed)
         place = (write.task_id, write.index)
         if write.index < 0 or place not in kept:

@@ -29,9 +29,9 @@ from millstream.shared.redis import Client
 from millstream.shared.redis.retry import retry_while_unavailable
 from millstream.shared.scripts import Claim
 from millstream.shared.scripts.checkpoints.get_checkpoint import StoredCheckpoint
-from millstream.shared.scripts.checkpoints.namespace import Place
+from millstream.shared.scripts.checkpoints.namespace import CheckpointNamespace
 from millstream.shared.threads import checkpoints
-from millstream.shared.wire import frame
+from millstream.shared.wire import pack_list
 from millstream.worker.checkpoints.blocking import BlockingCalls
 from millstream.worker.checkpoints.records import (
     MOST_BYTES,
@@ -40,8 +40,8 @@ from millstream.worker.checkpoints.records import (
     Write,
     config_of,
     field_of,
+    namespace_of,
     pack,
-    place_of,
     prefix_of,
     read_metadata,
     read_tuple,
@@ -98,14 +98,14 @@ class FencedSaver(BlockingCalls):
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Returns the checkpoint that the config names, or the newest of its namespace."""
-        place = place_of(config)
+        namespace = namespace_of(config)
         wanted = get_checkpoint_id(config) or ""
-        stored = await self._persist(lambda: self._read(place, wanted))
-        return None if stored is None else read_tuple(self.serde, place, stored)
+        stored = await self._persist(lambda: self._read(namespace, wanted))
+        return None if stored is None else read_tuple(self.serde, namespace, stored)
 
-    async def _read(self, place: Place, wanted: str) -> StoredCheckpoint | None:
+    async def _read(self, namespace: CheckpointNamespace, wanted: str) -> StoredCheckpoint | None:
         """Returns the checkpoint of that id, or the newest for ''."""
-        return await scripts.get_checkpoint(self._redis, place, wanted)
+        return await scripts.get_checkpoint(self._redis, namespace, wanted)
 
     async def alist(
         self,
@@ -126,39 +126,46 @@ class FencedSaver(BlockingCalls):
         if left is not None and left <= 0:
             return
         count = PAGE if left is None or filter else min(PAGE, left)
-        for place in await self._places(config):
-            async for stored in self._stored(place, config, before, count):
+        for namespace in await self._places(config):
+            async for stored in self._stored(namespace, config, before, count):
                 if filter:
                     metadata = read_metadata(self.serde, stored)
                     if not all(metadata.get(k) == v for k, v in filter.items()):
                         continue
-                yield read_tuple(self.serde, place, stored)
+                yield read_tuple(self.serde, namespace, stored)
                 if left is not None:
                     left -= 1
                     if left == 0:
                         return
 
-    async def _places(self, config: RunnableConfig) -> list[Place]:
+    async def _places(self, config: RunnableConfig) -> list[CheckpointNamespace]:
         if config["configurable"].get("checkpoint_ns") is not None:
-            return [place_of(config)]
+            return [namespace_of(config)]
         thread_id = str(config["configurable"]["thread_id"])
-        return [Place(thread_id, ns) for ns in await checkpoints.namespaces(self._redis, thread_id)]
+        return [
+            CheckpointNamespace(thread_id, ns)
+            for ns in await checkpoints.list_namespaces(self._redis, thread_id)
+        ]
 
     async def _stored(
-        self, place: Place, config: RunnableConfig, before: RunnableConfig | None, count: int
+        self,
+        namespace: CheckpointNamespace,
+        config: RunnableConfig,
+        before: RunnableConfig | None,
+        count: int,
     ) -> AsyncIterator[StoredCheckpoint]:
         wanted = get_checkpoint_id(config)
         last = get_checkpoint_id(before) if before else None
         if wanted:
             if not last or wanted < last:
-                stored = await scripts.get_checkpoint(self._redis, place, wanted)
+                stored = await scripts.get_checkpoint(self._redis, namespace, wanted)
                 if stored is not None:
                     yield stored
             return
         position = last or None
         while True:
             page, position = await scripts.list_checkpoints(
-                self._redis, place, before=position, count=count
+                self._redis, namespace, before=position, count=count
             )
             for stored in page:
                 yield stored
@@ -175,8 +182,8 @@ class FencedSaver(BlockingCalls):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         """Stores a checkpoint and the values that are new in it; raises FencedError, UnstorableError."""
-        place, dump = place_of(config), self.serde.dumps_typed
-        parent_id, writer = get_checkpoint_id(config) or "", Writer(namespace=place.namespace)
+        namespace, dump = namespace_of(config), self.serde.dumps_typed
+        parent_id, writer = get_checkpoint_id(config) or "", Writer(namespace=namespace.name)
         self._require(parent_id, before=checkpoint["id"])
         values, versions = checkpoint["channel_values"], checkpoint["channel_versions"]
         metadata = get_checkpoint_metadata(config, metadata)
@@ -193,7 +200,7 @@ class FencedSaver(BlockingCalls):
             if channel in values and versions.get(channel) == version
         }
         await self._store(
-            place,
+            namespace,
             checkpoint["id"],
             parent_id=parent_id,
             run_id=self._run_id() or str(metadata.get("run_id") or ""),
@@ -202,7 +209,7 @@ class FencedSaver(BlockingCalls):
             values=stored,
             built=[prefix_of(c) for c in metadata.get("counters_since_delta_snapshot") or ()],
         )
-        return config_of(place, checkpoint["id"])
+        return config_of(namespace, checkpoint["id"])
 
     async def aput_writes(
         self,
@@ -212,9 +219,9 @@ class FencedSaver(BlockingCalls):
         task_path: str = "",
     ) -> None:
         """Stores what a task wrote before the next checkpoint; raises FencedError, UnstorableError."""
-        run_id, place = self._run_id(), place_of(config)
+        run_id, namespace = self._run_id(), namespace_of(config)
         checkpoint_id = config["configurable"]["checkpoint_id"]
-        writer = Writer(task_path, place.namespace)
+        writer = Writer(task_path, namespace.name)
         self._require(checkpoint_id)
         entries = [
             Write(
@@ -227,10 +234,10 @@ class FencedSaver(BlockingCalls):
             for index, (channel, value) in enumerate(writes)
         ]
         if entries:
-            framed = frame(word for entry in entries for word in (run_id.encode(), pack(entry)))
+            framed = pack_list(word for entry in entries for word in (run_id.encode(), pack(entry)))
             if len(framed) > MOST_BYTES:
                 raise self._refused(too_large(f"What {writer or 'a task'} wrote", len(framed)))
-            await self._store_writes(place, checkpoint_id, run_id, framed)
+            await self._store_writes(namespace, checkpoint_id, run_id, framed)
 
     def _dumped(self, channel: str, value: Any, writer: Writer, checkpoint_id: str = "") -> Typed:
         """Returns the serialised value; raises UnstorableError, which then is the run's end, and that of
@@ -266,7 +273,7 @@ class FencedSaver(BlockingCalls):
 
     async def _store(
         self,
-        place: Place,
+        namespace: CheckpointNamespace,
         checkpoint_id: str,
         *,
         parent_id: str,
@@ -279,7 +286,7 @@ class FencedSaver(BlockingCalls):
         write = partial(
             scripts.put_checkpoint,
             self._redis,
-            place,
+            namespace,
             self._claim,
             checkpoint_id=checkpoint_id,
             parent_id=parent_id,
@@ -292,12 +299,12 @@ class FencedSaver(BlockingCalls):
         await self._write(write)
 
     async def _store_writes(
-        self, place: Place, checkpoint_id: str, run_id: str, entries: bytes
+        self, namespace: CheckpointNamespace, checkpoint_id: str, run_id: str, entries: bytes
     ) -> None:
         write = partial(
             scripts.put_writes,
             self._redis,
-            place,
+            namespace,
             self._claim,
             checkpoint_id=checkpoint_id,
             run_id=run_id,

@@ -10,17 +10,17 @@ from dataclasses import replace
 from typing import Self
 
 from millstream.shared.scripts.checkpoints.get_checkpoint import StoredCheckpoint
-from millstream.shared.scripts.checkpoints.namespace import Place
-from millstream.shared.scripts.checkpoints.put_checkpoint import references_of
+from millstream.shared.scripts.checkpoints.namespace import CheckpointNamespace
+from millstream.shared.scripts.checkpoints.put_checkpoint import pack_references
 from millstream.shared.scripts.threads.store_state import StagedNamespace
-from millstream.shared.wire import unframe
+from millstream.shared.wire import unpack_list
 from millstream.worker.checkpoints.saver import FencedSaver
 
 
 class StagedSaver(FencedSaver):
     """Reads what Redis holds and what was written through itself."""
 
-    staged: dict[Place, StagedNamespace]  # in the order of the writes
+    staged: dict[CheckpointNamespace, StagedNamespace]  # in the order of the writes
 
     @classmethod
     def over(cls, saver: FencedSaver) -> Self:
@@ -32,28 +32,32 @@ class StagedSaver(FencedSaver):
         made._values = {}
         return made
 
-    _values: dict[Place, dict[bytes, bytes]]  # those that were read: new checkpoints refer to them
+    _values: dict[
+        CheckpointNamespace, dict[bytes, bytes]
+    ]  # those that were read: new checkpoints refer to them
 
-    async def _read(self, place: Place, wanted: str) -> StoredCheckpoint | None:
-        own = self.staged.get(place, StagedNamespace())
+    async def _read(self, namespace: CheckpointNamespace, wanted: str) -> StoredCheckpoint | None:
+        own = self.staged.get(namespace, StagedNamespace())
         found = None
         if wanted not in own.checkpoints:
-            found = await super()._read(place, wanted)
+            found = await super()._read(namespace, wanted)
             if found is not None:
-                self._values.setdefault(place, {}).update(found.values)
+                self._values.setdefault(namespace, {}).update(found.values)
         newest = max(own.checkpoints, default="")
         if wanted in own.checkpoints or (
             not wanted and newest > (found.checkpoint_id if found else "")
         ):
-            return self._own(place, own, wanted or newest)
+            return self._own(namespace, own, wanted or newest)
         if found is None:
             return None
         return replace(found, writes=found.writes + own.writes.get(found.checkpoint_id, b""))
 
-    def _own(self, place: Place, own: StagedNamespace, checkpoint_id: str) -> StoredCheckpoint:
+    def _own(
+        self, namespace: CheckpointNamespace, own: StagedNamespace, checkpoint_id: str
+    ) -> StoredCheckpoint:
         record, references = own.checkpoints[checkpoint_id]
-        known = {**self._values.get(place, {}), **own.values}
-        _, parent_id, _, *fields = unframe(references)
+        known = {**self._values.get(namespace, {}), **own.values}
+        _, parent_id, _, *fields = unpack_list(references)
         return StoredCheckpoint(
             checkpoint_id=checkpoint_id,
             parent_id=parent_id.decode(),
@@ -64,7 +68,7 @@ class StagedSaver(FencedSaver):
 
     async def _store(
         self,
-        place: Place,
+        namespace: CheckpointNamespace,
         checkpoint_id: str,
         *,
         parent_id: str,
@@ -74,13 +78,13 @@ class StagedSaver(FencedSaver):
         values: Mapping[bytes, bytes],
         built: Sequence[bytes],
     ) -> None:
-        own = self.staged.setdefault(place, StagedNamespace())
-        references = references_of(run_id, parent_id, fields, built)
+        own = self.staged.setdefault(namespace, StagedNamespace())
+        references = pack_references(run_id, parent_id, fields, built)
         own.checkpoints[checkpoint_id] = (record, references)
         own.values.update(values)
 
     async def _store_writes(
-        self, place: Place, checkpoint_id: str, run_id: str, entries: bytes
+        self, namespace: CheckpointNamespace, checkpoint_id: str, run_id: str, entries: bytes
     ) -> None:
-        own = self.staged.setdefault(place, StagedNamespace())
+        own = self.staged.setdefault(namespace, StagedNamespace())
         own.writes[checkpoint_id] = own.writes.get(checkpoint_id, b"") + entries

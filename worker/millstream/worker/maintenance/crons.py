@@ -31,7 +31,7 @@ async def run_once(
     firing = CronContext(redis, directory, settings.max_live, settings.stream_ttl)
     fired = 0
     while True:
-        done = await crons.fire_due(firing, most=BATCH, at_once=AT_ONCE)
+        done = await crons.fire_due(firing, limit=BATCH, at_once=AT_ONCE)
         fired += done["admitted"]
         if done["full"]:
             log.warning("crons wait: QUEUE_MAX_DEPTH runs are alive")

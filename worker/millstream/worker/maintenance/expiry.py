@@ -35,7 +35,7 @@ async def run_once(
     done = 0
     while done < most:
         batch = min(BATCH, most - done)
-        part = await threads.expire(redis, most=batch, prune=_pruner(saver))
+        part = await threads.expire(redis, limit=batch, prune=_pruner(saver))
         done += part
         if part < batch:
             break

@@ -26,7 +26,7 @@ async def run_once(redis: Client, checkpointer: BaseCheckpointSaver[Any]) -> int
     jobs = await redis.zrange(keys.garbage(), 0, BATCH - 1)
     swept = 0
     for word in jobs:
-        job = keys.job_of(word)
+        job = keys.decode_job_id(word)
         if job is None:
             log.error("the garbage holds %r, which is no job of ours; it is taken out", word)
             await redis.zrem(keys.garbage(), word)

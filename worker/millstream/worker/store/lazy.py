@@ -129,7 +129,7 @@ class ProjectStore(BaseStore):
     async def _make(self) -> BaseStore:
         if self._redis is None:
             raise RuntimeError("The store is not connected.")
-        if (lacking := await store_items.lacking(self._redis)) is not None:
+        if (lacking := await store_items.find_obstacle(self._redis)) is not None:
             raise StoreUnavailableError(lacking, retry_after=60)
         if importlib.util.find_spec("langgraph.store.redis") is None:
             raise StoreUnavailableError(NOT_INSTALLED, retry_after=60)

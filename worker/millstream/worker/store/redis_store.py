@@ -126,7 +126,7 @@ class RedisStore(AsyncRedisStore):
         if self._dims is not None:
             names.append(keys.vectors_index(self._dims))
         while names:
-            if await store_items.indexing(self._client, names[-1]):
+            if await store_items.is_indexing(self._client, names[-1]):
                 await asyncio.sleep(PAUSE)
             else:
                 names.pop()
@@ -147,13 +147,13 @@ class RedisStore(AsyncRedisStore):
     ) -> None:
         for refresh in (False, True):
             asked = [(i, op) for i, op in get_ops if bool(op.refresh_ttl) is refresh]
-            names = [store_items.name_of(op.namespace, op.key) for _, op in asked]
+            names = [store_items.item_name(op.namespace, op.key) for _, op in asked]
             found = await get_items(self._client, names, refresh=refresh)
             for (i, _), document in zip(asked, found, strict=True):
                 results[i] = None if document is None else Item(**self._read(document))
 
     async def _batch_put_ops(self, put_ops: Sequence[tuple[int, PutOp]]) -> None:
-        last = {store_items.name_of(op.namespace, op.key): op for _, op in put_ops}
+        last = {store_items.item_name(op.namespace, op.key): op for _, op in put_ops}
         if gone := [name for name, op in last.items() if op.value is None]:
             await store_items.delete(self._client, gone)
         kept = {name: op for name, op in last.items() if op.value is not None}
@@ -161,9 +161,9 @@ class RedisStore(AsyncRedisStore):
         for (name, op), own in zip(kept.items(), vectors, strict=True):
             new = NewItem(
                 name=name,
-                namespace=store_items.word_of(op.namespace),
+                namespace=store_items.encode_namespace(op.namespace),
                 row=self._row(op),
-                under=store_items.places_of(op.namespace),
+                under=store_items.namespace_terms(op.namespace),
                 vectors=own,
                 ttl=None if op.ttl is None else op.ttl * 60,
             )
@@ -189,7 +189,7 @@ class RedisStore(AsyncRedisStore):
                     fixed = max(fixed, labels, key=len)
             found = {
                 namespace[: op.max_depth]
-                for namespace in await store_items.namespaces(self._client, _place(fixed))
+                for namespace in await store_items.list_namespaces(self._client, _place(fixed))
                 if all(namespace_matches(namespace, c.match_type, c.path) for c in conditions)
             }
             results[i] = sorted(found)[op.offset : op.offset + op.limit]
@@ -205,14 +205,16 @@ class RedisStore(AsyncRedisStore):
     async def _newest(self, op: SearchOp) -> list[SearchItem]:
         place = _place(op.namespace_prefix)
         if not op.filter:
-            names = await store_items.newest(self._client, place, limit=op.limit, offset=op.offset)
+            names = await store_items.list_newest(
+                self._client, place, limit=op.limit, offset=op.offset
+            )
             return [item for _, item in await self._load(op, names, {})]
         seen: set[str] = set()
         kept: list[tuple[str, SearchItem]] = []
         page, start = 0, 0
         while len(kept) < op.offset + op.limit:
             size = PAGES[min(page, len(PAGES) - 1)]
-            names = await store_items.newest(self._client, place, limit=size, offset=start)
+            names = await store_items.list_newest(self._client, place, limit=size, offset=start)
             kept += await self._load(op, [name for name in names if name not in seen], {})
             if len(names) < size:
                 break
@@ -223,15 +225,15 @@ class RedisStore(AsyncRedisStore):
     async def _nearest(self, op: SearchOp, vector: list[float]) -> list[SearchItem]:
         place, count = _place(op.namespace_prefix), op.offset + op.limit
         if not op.filter:
-            near = (await store_items.nearest(self._client, place, vector, limit=count))[
+            near = (await store_items.find_nearest(self._client, place, vector, limit=count))[
                 op.offset :
             ]
             return [item for _, item in await self._load(op, [n for n, _ in near], dict(near))]
         size = max(count, PAGES[0])
         while True:
-            near = await store_items.nearest(self._client, place, vector, limit=size)
+            near = await store_items.find_nearest(self._client, place, vector, limit=size)
             kept = await self._load(op, [name for name, _ in near], dict(near))
-            if len(kept) >= count or len(near) < size or size >= store_items.MOST:
+            if len(kept) >= count or len(near) < size or size >= store_items.MAX_RESULTS:
                 return await self._page(op, kept)
             size *= 10
 
@@ -338,7 +340,7 @@ def _search_index(redis: Client, name: str, fields: list[dict[str, Any]]) -> Asy
 
 
 def _place(namespace: Sequence[str]) -> str | None:
-    return store_items.place_of(namespace) if namespace else None
+    return store_items.namespace_term(namespace) if namespace else None
 
 
 def _time(micros: int) -> datetime:

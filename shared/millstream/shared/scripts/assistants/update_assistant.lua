@@ -8,7 +8,7 @@
   ARG  packed        packed wire.Assistant, the new version
   ARG  first         packed wire.Assistant, the first version of one that has no record yet
   ARG  announced_at  when it was announced, µs
-  ARG  most          versions that are kept
+  ARG  max_versions          versions that are kept
 
   Returns the number of the version, or 0 with nothing changed: read it again.
 ]]
@@ -24,6 +24,6 @@ local version = redis.call('HINCRBY', assistant, 'newest', 1)
 redis.call('HINCRBY', assistant, 'revision', 1)
 redis.call('HSET', assistant, 'head', packed, 'version', version, 'updated_at', now_us,
   'v:' .. version, packed, 't:' .. version, now_us)
-local oldest = version - tonumber(most)
+local oldest = version - tonumber(max_versions)
 redis.call('HDEL', assistant, 'v:' .. oldest, 't:' .. oldest)
 return version

@@ -15,14 +15,14 @@ async def update_assistant(
     revision: int | None,
     first: Assistant,
     announced_at: int,
-    most: int,
+    max_versions: int,
 ) -> int:
     """Writes a new version and makes it the current one; returns its number.
 
     Args:
         revision: what the record said when it was read; None for a default assistant without one.
         first: the first version of one that has no record yet, announced at `announced_at` (µs).
-        most: versions that are kept; older ones go.
+        max_versions: versions that are kept; older ones go.
 
     Returns 0, with nothing changed, if the record is another by now.
     """
@@ -36,6 +36,6 @@ async def update_assistant(
         packed=pack(assistant),
         first=pack(first),
         announced_at=announced_at,
-        most=most,
+        max_versions=max_versions,
     )
     return int(version)

@@ -8,8 +8,8 @@ from millstream.shared.redis import Client
 from millstream.shared.scripts.checkpoints.namespace import (
     FENCED,
     OTHER_NAMESPACES,
-    families,
-    guard,
+    fence_arguments,
+    namespace_keys_of,
 )
 from millstream.shared.scripts.runs.claim import Claim
 from millstream.shared.scripts.script import Script
@@ -31,7 +31,11 @@ async def copy_checkpoints(
     Raises:
         FencedError: the lease is another's, or the run has ended.
     """
-    pairs = zip(families(source_id, namespaces), families(target_id, namespaces), strict=True)
+    pairs = zip(
+        namespace_keys_of(source_id, namespaces),
+        namespace_keys_of(target_id, namespaces),
+        strict=True,
+    )
     copied = await SCRIPT(
         redis,
         namespaces=keys.checkpoint_namespaces(source_id),
@@ -42,7 +46,7 @@ async def copy_checkpoints(
         families=[key for pair in pairs for key in pair],
         thread_id=target_id,
         namespace_names=namespaces,
-        **guard(target_id, claim),
+        **fence_arguments(target_id, claim),
     )
     if copied == FENCED:
         raise FencedError("a copy was refused: another worker holds the run, or it has ended")

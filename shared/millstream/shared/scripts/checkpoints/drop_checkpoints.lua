@@ -15,7 +15,7 @@
   Returns how many checkpoints it deleted, -1 when the caller has been fenced off, -2 when the thread
   has other namespaces than the caller named; then nothing was changed.
 ]]
--- with words
+-- with packed_list
 -- with same_namespaces
 if fence ~= '' then
   local current, status = unpack(redis.call('HMGET', run, 'fence', 'status'))
@@ -29,7 +29,7 @@ local function drop(index, records, references, values, writes)
   local dropped, needed, candidates = 0, {}, {}
   local stored = redis.call('HGETALL', references)
   for i = 1, #stored, 2 do
-    local fields = words(stored[i + 1])
+    local fields = unpack_list(stored[i + 1])
     local gone = rolled_back[fields[1]]
     for j = 4, #fields do
       if gone then candidates[fields[j]] = true else needed[fields[j]] = true end

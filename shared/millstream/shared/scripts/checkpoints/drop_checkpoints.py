@@ -8,8 +8,8 @@ from millstream.shared.redis import Client
 from millstream.shared.scripts.checkpoints.namespace import (
     FENCED,
     OTHER_NAMESPACES,
-    families,
-    guard,
+    fence_arguments,
+    namespace_keys_of,
 )
 from millstream.shared.scripts.runs.claim import Claim
 from millstream.shared.scripts.script import Script
@@ -36,8 +36,8 @@ async def drop_checkpoints(
         namespaces=keys.checkpoint_namespaces(thread_id),
         checkpoint_runs=keys.checkpoint_runs(thread_id),
         runs_with_checkpoints=keys.runs_with_checkpoints(),
-        families=families(thread_id, namespaces),
-        **guard(thread_id, claim),
+        families=namespace_keys_of(thread_id, namespaces),
+        **fence_arguments(thread_id, claim),
         thread_id=thread_id,
         run_ids=run_ids,
         namespace_names=namespaces,

@@ -10,7 +10,7 @@
 
   Returns {id, record, references, writes or '', value or nil of each reference}, or nil if there is none.
 ]]
--- with words
+-- with packed_list
 local id = checkpoint_id
 if id == '' then id = redis.call('ZREVRANGE', index, 0, 0)[1] end
 local record = id and redis.call('HGET', records, id)

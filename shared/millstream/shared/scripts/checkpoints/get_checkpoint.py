@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from millstream.shared.redis import Client
-from millstream.shared.scripts.checkpoints.namespace import Place, family
+from millstream.shared.scripts.checkpoints.namespace import CheckpointNamespace, namespace_keys
 from millstream.shared.scripts.script import Script
-from millstream.shared.wire import unframe
+from millstream.shared.wire import unpack_list
 
 SCRIPT = Script("checkpoints/get_checkpoint")
 
@@ -22,16 +22,16 @@ class StoredCheckpoint:
 
 
 async def get_checkpoint(
-    redis: Client, place: Place, checkpoint_id: str
+    redis: Client, namespace: CheckpointNamespace, checkpoint_id: str
 ) -> StoredCheckpoint | None:
     """Returns the checkpoint, or the newest of its namespace for ''; None if there is none."""
     reply = await SCRIPT(
-        redis, checkpoint_id=checkpoint_id, **family(place.thread_id, place.namespace)
+        redis, checkpoint_id=checkpoint_id, **namespace_keys(namespace.thread_id, namespace.name)
     )
     if reply is None:
         return None
     found, record, references, writes, *values = reply
-    _, parent, _, *fields = unframe(references)
+    _, parent, _, *fields = unpack_list(references)
     stored = zip(fields, values, strict=True)
     return StoredCheckpoint(
         checkpoint_id=found.decode(),

@@ -12,13 +12,13 @@
   Returns {{id, record, references, writes or ''}, …} and {field, value, …}: each value once, however
   many of the checkpoints refer to it.
 ]]
--- with words
+-- with packed_list
 local entries, shared, seen = {}, {}, {}
 for _, id in ipairs(redis.call('ZREVRANGEBYLEX', index, upper, '-', 'LIMIT', 0, count)) do
   local record, framed = redis.call('HGET', records, id), redis.call('HGET', references, id)
   if record and framed then
     entries[#entries + 1] = {id, record, framed, redis.call('HGET', writes, id) or ''}
-    local fields = words(framed)
+    local fields = unpack_list(framed)
     for i = 4, #fields do
       if not seen[fields[i]] then
         seen[fields[i]] = true

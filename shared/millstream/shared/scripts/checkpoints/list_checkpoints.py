@@ -2,15 +2,15 @@
 
 from millstream.shared.redis import Client
 from millstream.shared.scripts.checkpoints.get_checkpoint import StoredCheckpoint
-from millstream.shared.scripts.checkpoints.namespace import Place, family
+from millstream.shared.scripts.checkpoints.namespace import CheckpointNamespace, namespace_keys
 from millstream.shared.scripts.script import Script
-from millstream.shared.wire import unframe
+from millstream.shared.wire import unpack_list
 
 SCRIPT = Script("checkpoints/list_checkpoints")
 
 
 async def list_checkpoints(
-    redis: Client, place: Place, *, before: str | None, count: int
+    redis: Client, namespace: CheckpointNamespace, *, before: str | None, count: int
 ) -> tuple[list[StoredCheckpoint], str | None]:
     """Returns at most `count` checkpoints, newest first, those before an id if one is given.
 
@@ -18,14 +18,14 @@ async def list_checkpoints(
     """
     upper = "+" if before is None else f"({before}"
     entries, shared = await SCRIPT(
-        redis, upper=upper, count=count, **family(place.thread_id, place.namespace)
+        redis, upper=upper, count=count, **namespace_keys(namespace.thread_id, namespace.name)
     )
     values = dict(zip(shared[::2], shared[1::2], strict=True))
     found = []
     for checkpoint_id, record, references, writes in entries:
         if not record:
             continue
-        _, parent, _, *fields = unframe(references)
+        _, parent, _, *fields = unpack_list(references)
         own = {field: values[field] for field in fields if field in values}
         found.append(StoredCheckpoint(checkpoint_id.decode(), parent.decode(), record, writes, own))
     return found, entries[-1][0].decode() if len(entries) == count else None

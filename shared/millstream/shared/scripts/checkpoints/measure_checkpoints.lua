@@ -8,7 +8,7 @@
 
   Returns {checkpoints, their bytes, pending writes, their bytes}.
 ]]
--- with words
+-- with packed_list
 local checkpoints, bytes, pending, pending_bytes = 0, 0, 0, 0
 for _, id in ipairs(checkpoint_ids) do
   local size = redis.call('HSTRLEN', records, id)

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 from millstream.shared import keys
 from millstream.shared.redis import Client
-from millstream.shared.scripts.checkpoints.namespace import Place
+from millstream.shared.scripts.checkpoints.namespace import CheckpointNamespace
 from millstream.shared.scripts.script import Script
 
 SCRIPT = Script("checkpoints/measure_checkpoints")
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class CheckpointSizes:
     """How many there are, and how many bytes they take as they are stored."""
 
     checkpoints: int
@@ -22,15 +22,15 @@ class Measured:
 
 
 async def measure_checkpoints(
-    redis: Client, place: Place, checkpoint_ids: Sequence[bytes]
-) -> Measured:
+    redis: Client, namespace: CheckpointNamespace, checkpoint_ids: Sequence[bytes]
+) -> CheckpointSizes:
     """Returns the measures of these checkpoints; those that are gone count nothing."""
-    thread, namespace = place.thread_id, place.namespace
+    thread, name = namespace.thread_id, namespace.name
     reply = await SCRIPT(
         redis,
-        records=keys.checkpoint_records(thread, namespace),
-        references=keys.checkpoint_references(thread, namespace),
-        writes=keys.checkpoint_writes(thread, namespace),
+        records=keys.checkpoint_records(thread, name),
+        references=keys.checkpoint_references(thread, name),
+        writes=keys.checkpoint_writes(thread, name),
         checkpoint_ids=checkpoint_ids,
     )
-    return Measured(*reply)
+    return CheckpointSizes(*reply)

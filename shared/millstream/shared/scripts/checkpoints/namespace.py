@@ -13,14 +13,14 @@ OTHER_NAMESPACES: Final = -2  # …to a caller that named other namespaces than 
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class CheckpointNamespace:
     """A namespace of a thread's checkpoints."""
 
     thread_id: str
-    namespace: str
+    name: str  # '' is the root graph's
 
 
-def guard(thread_id: str, claim: Claim | None) -> dict[str, str | int]:
+def fence_arguments(thread_id: str, claim: Claim | None) -> dict[str, str | int]:
     """Returns run, fence and running, as parts/lease.lua takes them: the lease under which a write is made."""
     if claim is None:
         return {"run": keys.thread(thread_id), "fence": "", "running": RunStatus.RUNNING}
@@ -28,7 +28,7 @@ def guard(thread_id: str, claim: Claim | None) -> dict[str, str | int]:
     return {"run": run, "fence": claim.fence, "running": RunStatus.RUNNING}
 
 
-def family(thread_id: str, namespace: str) -> dict[str, str]:
+def namespace_keys(thread_id: str, namespace: str) -> dict[str, str]:
     """Returns the five keys of a namespace, in this order: index, records, references, values, writes."""
     return {
         "index": keys.checkpoint_index(thread_id, namespace),
@@ -39,6 +39,8 @@ def family(thread_id: str, namespace: str) -> dict[str, str]:
     }
 
 
-def families(thread_id: str, namespaces: Sequence[str]) -> list[str]:
+def namespace_keys_of(thread_id: str, namespaces: Sequence[str]) -> list[str]:
     """Returns the keys of the namespaces, five each, in their order."""
-    return [key for namespace in namespaces for key in family(thread_id, namespace).values()]
+    return [
+        key for namespace in namespaces for key in namespace_keys(thread_id, namespace).values()
+    ]

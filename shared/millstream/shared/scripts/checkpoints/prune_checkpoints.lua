@@ -15,7 +15,7 @@
   has other namespaces than the caller named, -3 when it is busy; then nothing was changed.
 ]]
 -- with lease
--- with words
+-- with packed_list
 -- with same_namespaces
 -- with forget_runs
 if not may_store(run, fence, running) then return -1 end
@@ -27,7 +27,7 @@ if redis.call('EXISTS', thread) == 1 then redis.call('HINCRBY', thread, 'epoch',
 local kept_runs = {}
 
 local function note_runs(framed_writes)
-  local entries = words(framed_writes)
+  local entries = unpack_list(framed_writes)
   for i = 1, #entries, 2 do kept_runs[entries[i]] = true end
 end
 
@@ -52,12 +52,12 @@ local function lineage(head, references, values)
   while id ~= '' and not seen[id] do
     local framed = redis.call('HGET', references, id)
     if not framed then break end
-    local fields = words(framed)
+    local fields = unpack_list(framed)
     seen[id] = true
     chain[#chain + 1] = {id, framed, fields}
     if not wanted then
       wanted = {}
-      for _, prefix in ipairs(words(fields[3])) do wanted[prefix] = true end
+      for _, prefix in ipairs(unpack_list(fields[3])) do wanted[prefix] = true end
     end
     found_among(fields, values, wanted)
     if next(wanted) == nil then break end

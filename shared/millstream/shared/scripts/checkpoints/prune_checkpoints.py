@@ -9,8 +9,8 @@ from millstream.shared.redis import Client
 from millstream.shared.scripts.checkpoints.namespace import (
     FENCED,
     OTHER_NAMESPACES,
-    families,
-    guard,
+    fence_arguments,
+    namespace_keys_of,
 )
 from millstream.shared.scripts.runs.claim import Claim
 from millstream.shared.scripts.script import Script
@@ -47,8 +47,8 @@ async def prune_checkpoints(
         checkpoint_runs=keys.checkpoint_runs(thread_id),
         runs_with_checkpoints=keys.runs_with_checkpoints(),
         thread=keys.thread(thread_id),
-        families=families(thread_id, namespaces),
-        **guard(thread_id, claim),
+        families=namespace_keys_of(thread_id, namespaces),
+        **fence_arguments(thread_id, claim),
         thread_id=thread_id,
         keep=int(keep_latest),
         idle=int(only_idle),

@@ -5,24 +5,24 @@ from collections.abc import Iterable, Mapping
 from millstream.shared import keys
 from millstream.shared.errors import FencedError
 from millstream.shared.redis import Client
-from millstream.shared.scripts.checkpoints.namespace import Place, guard
+from millstream.shared.scripts.checkpoints.namespace import CheckpointNamespace, fence_arguments
 from millstream.shared.scripts.runs.claim import Claim
 from millstream.shared.scripts.script import Script, pairs
-from millstream.shared.wire import frame
+from millstream.shared.wire import pack_list
 
 SCRIPT = Script("checkpoints/put_checkpoint")
 
 
-def references_of(
+def pack_references(
     run_id: str, parent_id: str, fields: Iterable[bytes], built: Iterable[bytes]
 ) -> bytes:
     """Returns what a checkpoint refers to, framed (wire.py); see `put_checkpoint`."""
-    return frame([run_id.encode(), parent_id.encode(), frame(built), *fields])
+    return pack_list([run_id.encode(), parent_id.encode(), pack_list(built), *fields])
 
 
 async def put_checkpoint(
     redis: Client,
-    place: Place,
+    namespace: CheckpointNamespace,
     claim: Claim | None,
     *,
     checkpoint_id: str,
@@ -46,19 +46,19 @@ async def put_checkpoint(
     Raises:
         FencedError: the lease is another's, or the run has ended.
     """
-    thread, namespace = place.thread_id, place.namespace
-    references = references_of(run_id, parent_id, fields, built)
+    thread, name = namespace.thread_id, namespace.name
+    references = pack_references(run_id, parent_id, fields, built)
     written = await SCRIPT(
         redis,
-        index=keys.checkpoint_index(thread, namespace),
-        records=keys.checkpoint_records(thread, namespace),
-        references=keys.checkpoint_references(thread, namespace),
-        values=keys.checkpoint_values(thread, namespace),
+        index=keys.checkpoint_index(thread, name),
+        records=keys.checkpoint_records(thread, name),
+        references=keys.checkpoint_references(thread, name),
+        values=keys.checkpoint_values(thread, name),
         namespaces=keys.checkpoint_namespaces(thread),
         checkpoint_runs=keys.checkpoint_runs(thread),
         runs_with_checkpoints=keys.runs_with_checkpoints(),
-        **guard(thread, claim),
-        namespace=namespace,
+        **fence_arguments(thread, claim),
+        namespace=name,
         checkpoint_id=checkpoint_id,
         record=record,
         framed=references,

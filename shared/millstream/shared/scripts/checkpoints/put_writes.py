@@ -3,7 +3,7 @@
 from millstream.shared import keys
 from millstream.shared.errors import FencedError
 from millstream.shared.redis import Client
-from millstream.shared.scripts.checkpoints.namespace import Place, guard
+from millstream.shared.scripts.checkpoints.namespace import CheckpointNamespace, fence_arguments
 from millstream.shared.scripts.runs.claim import Claim
 from millstream.shared.scripts.script import Script
 
@@ -12,7 +12,7 @@ SCRIPT = Script("checkpoints/put_writes")
 
 async def put_writes(
     redis: Client,
-    place: Place,
+    namespace: CheckpointNamespace,
     claim: Claim | None,
     *,
     checkpoint_id: str,
@@ -24,15 +24,15 @@ async def put_writes(
     `run_id` is '' for none; `entries` are the run's id, a write, the run's id, a write, …, framed
     (wire.py).
     """
-    thread = place.thread_id
+    thread = namespace.thread_id
     written = await SCRIPT(
         redis,
-        writes=keys.checkpoint_writes(thread, place.namespace),
+        writes=keys.checkpoint_writes(thread, namespace.name),
         namespaces=keys.checkpoint_namespaces(thread),
         checkpoint_runs=keys.checkpoint_runs(thread),
         runs_with_checkpoints=keys.runs_with_checkpoints(),
-        **guard(thread, claim),
-        namespace=place.namespace,
+        **fence_arguments(thread, claim),
+        namespace=namespace.name,
         checkpoint_id=checkpoint_id,
         entries=entries,
         run_id=run_id,

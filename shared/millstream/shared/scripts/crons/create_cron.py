@@ -13,7 +13,7 @@ NEVER: Final = "+inf"
 NO_THREAD: Final = "none"  # the thread of a cron without one: it is never there
 
 
-def when_due(due_ms: int | None) -> int | str:
+def due_score(due_ms: int | None) -> int | str:
     """Returns the score of a cron that is due then, or of one that is not due."""
     return NEVER if due_ms is None else due_ms
 
@@ -35,7 +35,7 @@ async def create_cron(
         thread=keys.thread(thread),
         crons_of_thread=keys.crons_of(thread),
         cron_id=cron.cron_id,
-        due=when_due(due_ms),
+        due=due_score(due_ms),
         on_thread="" if cron.thread_id is None else "1",
         fields=pairs(fields),
     )

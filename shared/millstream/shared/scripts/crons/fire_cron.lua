@@ -11,7 +11,7 @@
 
   It also takes what parts/admission.lua declares, of the run.
 
-  Returns what admit.lua does: {'admitted', now in µs, {ticket, …}}; {'busy'}: this
+  Returns what admit.lua does: {'admitted', now in µs, {run_ref, …}}; {'busy'}: this
           due time is passed over; {'missing'}: the cron is gone, as its thread is; {'full'}: nothing changed.
           Or {'stale'}, with nothing changed: it is not due, was fired by another or has been changed.
 ]]

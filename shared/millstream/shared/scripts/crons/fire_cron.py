@@ -4,7 +4,7 @@ from typing import Any, Literal, cast
 
 from millstream.shared import keys
 from millstream.shared.redis import Client
-from millstream.shared.scripts.crons.create_cron import when_due
+from millstream.shared.scripts.crons.create_cron import due_score
 from millstream.shared.scripts.runs.admit import Reply as AdmitReply
 from millstream.shared.scripts.runs.admit import arguments
 from millstream.shared.scripts.script import Script
@@ -36,7 +36,7 @@ async def fire_cron(
         max_live: runs that may be alive at a time; 0 for no limit.
         stream_ttl: seconds for which the events of displaced runs stay readable.
 
-    Returns the script's word for what happened, and the tickets of displaced runs that the caller
+    Returns the script's word for what happened, and the run_refs of displaced runs that the caller
     is to end (see `admit`).
     """
     word, *more = await SCRIPT(
@@ -47,7 +47,7 @@ async def fire_cron(
         cron_id=cron.cron_id,
         due=due_ms,
         version=version,
-        next_due=when_due(next_ms),
+        next_due=due_score(next_ms),
         **arguments(spec, 0, new_thread, max_live, stream_ttl),
     )
     return cast("Reply", word.decode()), more[1] if more else []

@@ -4,7 +4,7 @@ from typing import Literal, cast
 
 from millstream.shared import keys
 from millstream.shared.redis import Client
-from millstream.shared.scripts.crons.create_cron import when_due
+from millstream.shared.scripts.crons.create_cron import due_score
 from millstream.shared.scripts.script import Script, pairs
 from millstream.shared.wire import Cron, pack
 
@@ -32,7 +32,7 @@ async def update_cron(
         crons=keys.crons(),
         cron_id=cron.cron_id,
         version=version,
-        due="" if due_ms == "kept" else when_due(due_ms),
+        due="" if due_ms == "kept" else due_score(due_ms),
         fields=pairs({"cron": pack(cron), **fields}),
     )
     return cast("Reply", reply.decode())

@@ -18,7 +18,7 @@
   ARG  missing       'refuse' or 'create': what is done if there is no such thread
   ARG  graph_id      noted on the thread, as is
   ARG  assistant_id
-  ARG  ticket        what the thread holds of the run (keys.ticket)
+  ARG  run_ref        what the thread holds of the run (keys.run_ref)
   ARG  protocol      the least that a worker has to understand
   ARG  max_live      runs that may be alive at a time; 0: no limit
   ARG  queue_name
@@ -73,11 +73,11 @@ end
 if due > now_ms then
   -- It takes no place in the thread's FIFO before it is due: the claim gives it one.
   redis.call('ZADD', queue, due, job)
-  redis.call('ZADD', deferred, due, ticket)
+  redis.call('ZADD', deferred, due, run_ref)
 elseif active then
-  redis.call('RPUSH', waiting, ticket)
+  redis.call('RPUSH', waiting, run_ref)
 else
-  redis.call('HSET', thread, 'active', ticket)
+  redis.call('HSET', thread, 'active', run_ref)
   redis.call('ZADD', queue, now_ms, job)
   push_wake(wake, job)
 end

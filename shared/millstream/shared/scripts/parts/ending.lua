@@ -16,7 +16,7 @@
 -- with outbox
 -- with sequence
 -- with expiry
--- `ended` is what a ticket names (ticket.lua): job, record, events, delivery. `ending` holds status, error and output
+-- `ended` is what a run_ref names (run_ref.lua): job, record, events, delivery. `ending` holds status, error and output
 -- (JSON, '' for none), events (event name, JSON data, … to append before the end; nil for none), after (sequence.lua),
 -- forget (whether the record goes too), now_us, now_ms.
 local function end_run(ended, ending)

@@ -3,8 +3,8 @@
 
   Takes what parts/admission.lua declares.
 
-  Returns {'admitted', now in µs, {ticket, …}}: the tickets of the displaced runs that the caller is to end
+  Returns {'admitted', now in µs, {run_ref, …}}: the run_refs of the displaced runs that the caller is to end
           (end_displaced.lua); {'missing'}, {'busy'}, {'changed'} or {'full'}.
-  A repeat with the same run id changes nothing and is 'admitted' again, without tickets.
+  A repeat with the same run id changes nothing and is 'admitted' again, without run_refs.
 ]]
 -- with admission

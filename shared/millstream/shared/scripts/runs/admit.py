@@ -12,12 +12,12 @@ from millstream.shared.rules.lifecycle import Cause, RunStatus, ThreadStatus, fo
 from millstream.shared.rules.multitask import WHEN_BUSY, Strategy
 from millstream.shared.scripts.runs.finish import DELIVERY_TTL
 from millstream.shared.scripts.script import Script, pairs
-from millstream.shared.scripts.threads.thread_index import thread_index
+from millstream.shared.scripts.threads.thread_index import thread_index_keys
 from millstream.shared.wire import RunSpec, pack
 
 SCRIPT = Script("runs/admit")
 Reply = Literal["admitted", "missing", "busy", "changed", "full"]
-MOST_ENDED: Final = 100  # displaced runs that one script ends, so that it holds nobody up
+MAX_ENDED: Final = 100  # displaced runs that one script ends, so that it holds nobody up
 
 
 def arguments(
@@ -56,7 +56,7 @@ def arguments(
         "missing": "refuse" if new_thread is None else "create",
         "graph_id": spec.graph_id,
         "assistant_id": spec.assistant_id,
-        "ticket": keys.ticket(thread, run, spec.queue),
+        "run_ref": keys.run_ref(thread, run, spec.queue),
         "protocol": spec.protocol,
         "max_live": max_live,
         "queue_name": spec.queue,
@@ -69,9 +69,9 @@ def arguments(
         "busy": ThreadStatus.BUSY,
         "events_ttl": stream_ttl,
         "delivery_ttl": DELIVERY_TTL,
-        "most_ended": MOST_ENDED,
+        "max_ended": MAX_ENDED,
         "new_thread": pairs(created),
-        **thread_index(),
+        **thread_index_keys(),
     }
 
 
@@ -107,8 +107,8 @@ async def admit(
         max_live: runs that may be alive at a time; 0 for no limit.
         answers: JSON of the thread's interrupts, as they were read, if the run answers them.
 
-    Returns the time of admission in µs, and the tickets of those of the runs that the strategy
-    displaced that the caller is to end (`end_displaced`): those beyond `MOST_ENDED`. The others have
+    Returns the time of admission in µs, and the run_refs of those of the runs that the strategy
+    displaced that the caller is to end (`end_displaced`): those beyond `MAX_ENDED`. The others have
     ended; one that a worker holds is ended by that worker.
 
     Raises:

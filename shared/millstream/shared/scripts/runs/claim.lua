@@ -14,7 +14,7 @@
   ARG  max_attempts  after which a run that ends its process is given up
   ARG  events_ttl    s, while the run runs
   ARG  busy          the status of a thread whose run runs
-  ARG  ticket        what the thread holds of the run (keys.ticket)
+  ARG  run_ref        what the thread holds of the run (keys.run_ref)
   ARG  pending       the status of a run that can be claimed
   ARG  running       the status of a run that is claimed; with a lease that has lapsed, it is as a pending one
   ARG  token         names this claim: sent again after a lost reply, it has the same answer
@@ -87,10 +87,10 @@ if not served or tonumber(needed_protocol or 0) > tonumber(protocol) then
 end
 
 local active = redis.call('HGET', thread, 'active')
-if active and active ~= ticket then
+if active and active ~= run_ref then
   redis.call('ZREM', queue, job)
-  redis.call('ZREM', deferred, ticket)
-  redis.call('RPUSH', waiting, ticket)
+  redis.call('ZREM', deferred, run_ref)
+  redis.call('RPUSH', waiting, run_ref)
   return {'waits'}
 end
 
@@ -103,8 +103,8 @@ redis.call('ZADD', queue, now_ms + tonumber(lease), job)
 redis.call('HSETNX', run, 'started_at', now_us)
 redis.call('HSET', run, 'status', running, 'fence', next_fence, 'attempt', attempt, 'control', control,
   'token', token, 'first', is_first, 'crashes', crashes, 'updated_at', now_us)
-redis.call('HSET', thread, 'active', ticket, 'status', busy, 'updated_at', now_us)
-if not active then redis.call('ZREM', deferred, ticket) end -- it was deferred, and is due
+redis.call('HSET', thread, 'active', run_ref, 'status', busy, 'updated_at', now_us)
+if not active then redis.call('ZREM', deferred, run_ref) end -- it was deferred, and is due
 index_thread(job:match('^[^/]+'))
 redis.call('HINCRBY', thread, 'epoch', 1) -- whatever was read of the thread's state before is old now
 local next_id = ids_of(run, run_id)

@@ -10,7 +10,7 @@ from millstream.shared import keys
 from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import Cause, ThreadStatus, edges
 from millstream.shared.scripts.script import Script
-from millstream.shared.scripts.threads.thread_index import thread_index
+from millstream.shared.scripts.threads.thread_index import thread_index_keys
 from millstream.shared.wire import PROTOCOL, RunSpec, unpack_spec
 
 SCRIPT = Script("runs/claim")
@@ -83,14 +83,14 @@ async def claim(
         max_attempts=max_attempts,
         events_ttl=events_ttl,
         busy=ThreadStatus.BUSY,
-        ticket=keys.ticket(thread, run, queue),
+        run_ref=keys.run_ref(thread, run, queue),
         pending=pending,
         running=running,
         token=token,
         protocol=PROTOCOL,
         spare=spare_ms,
         graphs=graphs,
-        **thread_index(),
+        **thread_index_keys(),
     )
     word: Reply = reply[0].decode()
     if word != "claimed":

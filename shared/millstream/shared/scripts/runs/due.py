@@ -9,7 +9,7 @@ from millstream.shared.scripts.script import Script
 SCRIPT = Script("runs/due")
 
 
-async def due(redis: Client, queue: str, most: int) -> tuple[list[str], float | None]:
+async def due(redis: Client, queue: str, limit: int) -> tuple[list[str], float | None]:
     """Returns the ids of due jobs, at most `most`, and the seconds until the next one after them.
 
     What is no UTF-8 is none of ours; `os.fsencode` gives its bytes back.
@@ -17,6 +17,6 @@ async def due(redis: Client, queue: str, most: int) -> tuple[list[str], float | 
     later, *ids = await SCRIPT(
         redis,
         queue=keys.queue(queue),
-        most=most,
+        limit=limit,
     )
     return [os.fsdecode(job) for job in ids], None if later < 0 else later / 1000

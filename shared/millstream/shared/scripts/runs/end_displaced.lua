@@ -4,20 +4,20 @@
 
   ARG  pending    the status of a run that no worker holds
   ARG  cancelled  the status that it gets
-  ARGS tickets    (keys.ticket)
+  ARGS run_refs    (keys.run_ref)
 
   It also takes what parts/ending.lua declares.
 
   Returns how many were ended.
 ]]
 -- with clock
--- with ticket
+-- with run_ref
 -- with ending
 local now_us, now_ms = read_clock()
 local ending = {status = cancelled, error = '', output = '', now_us = now_us, now_ms = now_ms}
 local ended = 0
-for _, ticket in ipairs(tickets) do
-  local displaced = read_ticket(ticket)
+for _, run_ref in ipairs(run_refs) do
+  local displaced = read_run_ref(run_ref)
   local status, fence, cancel
   if displaced then
     status, fence, cancel = unpack(redis.call('HMGET', displaced.record, 'status', 'fence', 'cancel'))

@@ -12,12 +12,12 @@ SCRIPT = Script("runs/end_displaced")
 
 
 async def end_displaced(
-    redis: Client, thread_id: str, tickets: Sequence[bytes], *, stream_ttl: int
+    redis: Client, thread_id: str, run_refs: Sequence[bytes], *, stream_ttl: int
 ) -> int:
     """Ends runs of one thread that are marked and that nobody holds; returns how many it ended.
 
     Args:
-        tickets: what the admission returned of them, some at a time: the script ends all in one step.
+        run_refs: what the admission returned of them, some at a time: the script ends all in one step.
         stream_ttl: seconds for which their events stay readable.
     """
     reply = await SCRIPT(
@@ -36,6 +36,6 @@ async def end_displaced(
         cancelled=follow(RunStatus.PENDING, Cause.CANCELLED) or "",
         events_ttl=stream_ttl,
         delivery_ttl=DELIVERY_TTL,
-        tickets=tickets,
+        run_refs=run_refs,
     )
     return int(reply)

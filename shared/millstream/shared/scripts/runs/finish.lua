@@ -9,7 +9,7 @@
   KEY  delivery       hash
   KEY  deferred       sorted set
   ARG  job            job id
-  ARG  ticket         what the thread holds of the run (keys.ticket)
+  ARG  run_ref         what the thread holds of the run (keys.run_ref)
   ARG  fence          '' when the caller holds no lease (it ends a pending run)
   ARG  yields         '1' when a cancel that was asked for goes before this cause; '' when this is the cancel: of a
                       'rollback' the record goes too, and what it noted
@@ -39,9 +39,9 @@ if forget and fence == '' and current ~= '0' then return {'refused', status} end
 
 local now_us, now_ms = read_clock()
 redis.call('ZREM', queue, job) -- first, so that it works without memory too (renew.lua)
-if redis.call('HGET', thread, 'active') ~= ticket then -- it never had its seq: nobody waits for it
-  redis.call('LREM', waiting, -1, ticket)
-  redis.call('ZREM', deferred, ticket)
+if redis.call('HGET', thread, 'active') ~= run_ref then -- it never had its seq: nobody waits for it
+  redis.call('LREM', waiting, -1, run_ref)
+  redis.call('ZREM', deferred, run_ref)
 else
   if #thread_fields > 0 then
     redis.call('HSET', thread, 'updated_at', now_us, 'state_updated_at', now_us, unpack(thread_fields))

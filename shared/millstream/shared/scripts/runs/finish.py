@@ -8,7 +8,7 @@ from millstream.shared.errors import FencedError
 from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import Cause, RunStatus, ThreadStatus, follow
 from millstream.shared.scripts.script import Script, pairs
-from millstream.shared.scripts.threads.thread_index import thread_index
+from millstream.shared.scripts.threads.thread_index import thread_index_keys
 from millstream.shared.wire import RunSpec
 
 SCRIPT = Script("runs/finish")
@@ -72,7 +72,7 @@ async def finish(
         segments=keys.segments(thread_id),
         deferred=keys.deferred(thread_id),
         job=job,
-        ticket=keys.ticket(thread_id, run_id, spec.queue),
+        run_ref=keys.run_ref(thread_id, run_id, spec.queue),
         fence="" if fence is None else fence,
         yields="" if cause is Cause.CANCELLED else "1",
         events_ttl=stream_ttl,
@@ -85,7 +85,7 @@ async def finish(
         after=after,
         thread_fields=fields,
         last_events=events,
-        **thread_index(),
+        **thread_index_keys(),
     )
     word: Reply = reply[0].decode()
     if word == "fenced":

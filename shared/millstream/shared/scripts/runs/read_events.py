@@ -25,7 +25,7 @@ async def read_events(
     redis: Client,
     cursors: Sequence[tuple[str, str]],
     *,
-    most: int,
+    max_entries: int,
     max_bytes: int,
     oldest: bool = False,
 ) -> list[Page]:
@@ -33,7 +33,7 @@ async def read_events(
 
     Args:
         cursors: the key of a stream, and the id after which its page begins.
-        most: entries a page.
+        max_entries: entries a page.
         max_bytes: a page is closed once it holds so many.
         oldest: whether to tell the oldest entry of each stream.
     """
@@ -43,7 +43,7 @@ async def read_events(
             {
                 "events": key,
                 "after": f"({after}",
-                "most": most,
+                "max_entries": max_entries,
                 "bytes": max_bytes,
                 "oldest": "1" if oldest else "",
             }

@@ -15,7 +15,7 @@
   KEY  segments       sorted set
   KEY  deferred    sorted set
   ARG  job         job id
-  ARG  ticket      what the thread holds of the run (keys.ticket)
+  ARG  run_ref      what the thread holds of the run (keys.run_ref)
   ARG  pending     a status
   ARG  running     a status
   ARG  lease       ms in which a worker that holds the run will have renewed
@@ -60,12 +60,12 @@ local due = redis.call('ZSCORE', queue, job)
 if status ~= pending and status ~= running then
   local alive = redis.call('SREM', live, job)
   redis.call('ZREM', queue, job)
-  redis.call('LREM', waiting, 0, ticket)
-  redis.call('ZREM', deferred, ticket)
+  redis.call('LREM', waiting, 0, run_ref)
+  redis.call('ZREM', deferred, run_ref)
   local newest = status and redis.call('XREVRANGE', events, '+', '-', 'COUNT', 1)[1]
   local open = newest and newest[2][1] ~= 'end'
   if open then write_end(status) end
-  if active == ticket then
+  if active == run_ref then
     release(now_ms)
     index_thread(thread_id)
   elseif alive == 0 and not due and not open then
@@ -104,22 +104,22 @@ if status == running then
   return 'queued'
 end
 if cancel and fence == '0' then return 'cancel' end
-local waits = redis.call('LPOS', waiting, ticket)
+local waits = redis.call('LPOS', waiting, run_ref)
 if due then
-  local placed = active == ticket or waits or cancel or redis.call('ZSCORE', deferred, ticket)
+  local placed = active == run_ref or waits or cancel or redis.call('ZSCORE', deferred, run_ref)
   if placed or tonumber(due) <= now_ms then return 'fine' end
-  redis.call('ZADD', deferred, due, ticket) -- or no strategy would displace it
+  redis.call('ZADD', deferred, due, run_ref) -- or no strategy would displace it
   return 'queued'
 end
-redis.call('ZREM', deferred, ticket)
-if active == ticket or not active and not waits then
-  redis.call('HSET', thread, 'active', ticket, 'status', busy)
+redis.call('ZREM', deferred, run_ref)
+if active == run_ref or not active and not waits then
+  redis.call('HSET', thread, 'active', run_ref, 'status', busy)
   index_thread(thread_id)
   enqueue()
   return 'queued'
 end
 if not waits then
-  redis.call('RPUSH', waiting, ticket)
+  redis.call('RPUSH', waiting, run_ref)
   return 'queued'
 end
 if active then return 'fine' end

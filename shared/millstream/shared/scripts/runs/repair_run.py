@@ -7,7 +7,7 @@ from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import Cause, RunStatus, ThreadStatus, edges
 from millstream.shared.scripts.runs.finish import DELIVERY_TTL
 from millstream.shared.scripts.script import Script
-from millstream.shared.scripts.threads.thread_index import thread_index
+from millstream.shared.scripts.threads.thread_index import thread_index_keys
 
 SCRIPT = Script("runs/repair_run")
 Reply = Literal["fine", "cancel", "ended", "stranded", "queued", "released"]
@@ -44,7 +44,7 @@ async def repair_run(
         segments=keys.segments(thread),
         deferred=keys.deferred(thread),
         job=job,
-        ticket=keys.ticket(thread, run, queue),
+        run_ref=keys.run_ref(thread, run, queue),
         pending=RunStatus.PENDING,
         running=RunStatus.RUNNING,
         busy=ThreadStatus.BUSY,
@@ -53,6 +53,6 @@ async def repair_run(
         failure=STRANDED,
         delivery_ttl=DELIVERY_TTL,
         stranded=edges(Cause.STRANDED),
-        **thread_index(),
+        **thread_index_keys(),
     )
     return cast("Reply", reply.decode())

@@ -5,9 +5,9 @@ from typing import Literal, cast
 
 from millstream.shared import keys
 from millstream.shared.redis import Client
-from millstream.shared.scripts.checkpoints.namespace import families
+from millstream.shared.scripts.checkpoints.namespace import namespace_keys_of
 from millstream.shared.scripts.script import Script
-from millstream.shared.scripts.threads.thread_index import thread_index
+from millstream.shared.scripts.threads.thread_index import thread_index_keys
 
 SCRIPT = Script("threads/copy_thread")
 Reply = Literal["copied", "missing", "busy", "changed"]
@@ -17,7 +17,11 @@ async def copy_thread(
     redis: Client, source_id: str, target_id: str, namespaces: Sequence[str]
 ) -> Reply:
     """Makes the target of a source with these namespaces; returns the script's word for it."""
-    pairs = zip(families(source_id, namespaces), families(target_id, namespaces), strict=True)
+    pairs = zip(
+        namespace_keys_of(source_id, namespaces),
+        namespace_keys_of(target_id, namespaces),
+        strict=True,
+    )
     reply = await SCRIPT(
         redis,
         source=keys.thread(source_id),
@@ -31,6 +35,6 @@ async def copy_thread(
         families=[key for pair in pairs for key in pair],
         thread_id=target_id,
         namespace_names=namespaces,
-        **thread_index(),
+        **thread_index_keys(),
     )
     return cast("Reply", reply.decode())

@@ -6,7 +6,7 @@ from typing import Any
 from millstream.shared import keys
 from millstream.shared.redis import Client
 from millstream.shared.scripts.script import Script, pairs
-from millstream.shared.scripts.threads.thread_index import thread_index
+from millstream.shared.scripts.threads.thread_index import thread_index_keys
 
 SCRIPT = Script("threads/create_thread")
 
@@ -19,7 +19,7 @@ def arguments(thread_id: str, token: str, fields: dict[str, Any]) -> dict[str, A
         "token": token,
         "thread_id": thread_id,
         "fields": pairs(fields),
-        **thread_index(),
+        **thread_index_keys(),
     }
 
 

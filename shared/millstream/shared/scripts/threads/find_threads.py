@@ -9,13 +9,13 @@ from millstream.shared.redis import Client
 from millstream.shared.scripts.script import Script
 
 SCRIPT = Script("threads/find_threads")
-FEW: Final = 1000  # members of a set that is looked up whole
+SMALL_SET: Final = 1000  # members of a set that is looked up whole
 CHUNK: Final = 500  # members of the order in one command
-MOST: Final = 10_000  # members that one call looks at, so that nobody waits long for Redis
+MAX_SCANNED: Final = 10_000  # members that one call looks at, so that nobody waits long for Redis
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundThreads:
     """Some of the threads that were asked for, in order."""
 
     ids: list[str]
@@ -26,7 +26,7 @@ class Found:
 
 async def find_threads(
     redis: Client, order: str, sets: Sequence[str], *, descending: bool, start: int, wanted: int
-) -> Found:
+) -> FoundThreads:
     """Returns `wanted` threads or some more or less; see the script.
 
     Args:
@@ -42,11 +42,11 @@ async def find_threads(
         descending="1" if descending else "",
         start=start,
         wanted=wanted,
-        few=FEW,
+        few=SMALL_SET,
         chunk=CHUNK,
-        most=MOST,
+        most=MAX_SCANNED,
     )
-    return Found(
+    return FoundThreads(
         [word.decode() for word in ids],
         None if place < 0 else place,
         None if total < 0 else total,

@@ -11,7 +11,7 @@ SCRIPT = Script("threads/note_config")
 
 
 async def note_config(redis: Client, claim: Claim, config: bytes) -> None:
-    """Notes the config (JSON) on the run's thread, for reads of the thread (threads.config_of).
+    """Notes the config (JSON) on the run's thread, for reads of the thread (threads.get_config).
 
     Raises FencedError if the lease is another's, or a rollback was asked for: nothing was written.
     """

@@ -6,7 +6,7 @@ from typing import Any, Literal, cast
 from millstream.shared import keys
 from millstream.shared.redis import Client
 from millstream.shared.scripts.script import Script, pairs
-from millstream.shared.scripts.threads.thread_index import thread_index
+from millstream.shared.scripts.threads.thread_index import thread_index_keys
 
 SCRIPT = Script("threads/patch_thread")
 Reply = Literal["patched", "missing", "changed"]
@@ -24,7 +24,7 @@ def arguments(
         "metadata": read,
         "run_terms": "" if had_run else "1",
         "fields": pairs(fields),
-        **thread_index(),
+        **thread_index_keys(),
     }
 
 

@@ -26,7 +26,7 @@ if not active then
 end
 local job, run = active:match('^(%S+) %S+ %S+ (%S+)')
 local status = run and redis.call('HGET', run, 'status')
-local ended = not status -- or it holds what is no ticket
+local ended = not status -- or it holds what is no run_ref
 for _, last in ipairs(ended_statuses) do ended = ended or last == status end
 if ended then
   if job then redis.call('SREM', live, job) end

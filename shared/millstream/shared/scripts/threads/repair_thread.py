@@ -6,7 +6,7 @@ from millstream.shared import keys
 from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import TERMINAL, ThreadStatus
 from millstream.shared.scripts.script import Script
-from millstream.shared.scripts.threads.thread_index import thread_index
+from millstream.shared.scripts.threads.thread_index import thread_index_keys
 
 SCRIPT = Script("threads/repair_thread")
 Reply = Literal["fine", "released", "counted"]
@@ -22,6 +22,6 @@ async def repair_thread(redis: Client, thread_id: str) -> Reply:
         busy=ThreadStatus.BUSY,
         thread_id=thread_id,
         ended_statuses=sorted(TERMINAL),
-        **thread_index(),
+        **thread_index_keys(),
     )
     return cast("Reply", reply.decode())

@@ -5,7 +5,7 @@ from typing import Literal, cast
 from millstream.shared import keys
 from millstream.shared.redis import Client
 from millstream.shared.scripts.script import Script
-from millstream.shared.scripts.threads.thread_index import thread_index
+from millstream.shared.scripts.threads.thread_index import thread_index_keys
 
 SCRIPT = Script("threads/retire_thread")
 Reply = Literal["retired", "missing", "busy", "early"]
@@ -27,6 +27,6 @@ async def retire_thread(
         expiring=keys.expiring(),
         thread_id=thread_id,
         when=when,
-        **thread_index(),
+        **thread_index_keys(),
     )
     return cast("Reply", reply.decode())

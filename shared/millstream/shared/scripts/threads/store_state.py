@@ -8,9 +8,9 @@ from typing import Any, Final, Literal, cast
 from millstream.shared import keys
 from millstream.shared.metadata_index import run_terms
 from millstream.shared.redis import Client
-from millstream.shared.scripts.checkpoints.namespace import Place, families
+from millstream.shared.scripts.checkpoints.namespace import CheckpointNamespace, namespace_keys_of
 from millstream.shared.scripts.script import Script, Word, pairs
-from millstream.shared.scripts.threads.thread_index import thread_index
+from millstream.shared.scripts.threads.thread_index import thread_index_keys
 
 SCRIPT = Script("threads/store_state")
 Reply = Literal["stored", "changed", "busy", "late", "missing", "exists"]
@@ -43,7 +43,7 @@ class StagedNamespace:
 async def store_state(
     redis: Client,
     thread_id: str,
-    staged: Mapping[Place, StagedNamespace],
+    staged: Mapping[CheckpointNamespace, StagedNamespace],
     *,
     epoch: int | None,
     deadline_ms: int,
@@ -66,7 +66,7 @@ async def store_state(
     own = pairs(fields)
     token = uuid.uuid4().hex
     segment = f"{UPDATE}{token}"
-    namespaces = [place.namespace for place in staged]
+    namespaces = [namespace.name for namespace in staged]
     stored: list[Word] = []
     for number, namespace in enumerate(staged.values()):
         stored += namespace.words(FIRST + PER_NAMESPACE * number)
@@ -77,7 +77,7 @@ async def store_state(
         expiring=keys.expiring(),
         segments=keys.segments(thread_id),
         events=keys.events(thread_id, segment),
-        families=families(thread_id, namespaces),
+        families=namespace_keys_of(thread_id, namespaces),
         token=token,
         epoch="" if epoch is None else epoch,
         deadline=deadline_ms,
@@ -88,6 +88,6 @@ async def store_state(
         thread_fields=own,
         namespace_names=namespaces,
         stored=stored,
-        **thread_index(),
+        **thread_index_keys(),
     )
     return cast("Reply", reply.decode())

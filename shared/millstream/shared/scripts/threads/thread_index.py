@@ -6,7 +6,7 @@ from millstream.shared import keys
 from millstream.shared.rules.lifecycle import ThreadStatus
 
 
-def thread_index() -> dict[str, Any]:
+def thread_index_keys() -> dict[str, Any]:
     """Returns the keys by which threads are found, by the names that the part declares."""
     return {
         "threads_by_thread_id": keys.threads_by("thread_id"),

@@ -9,7 +9,7 @@ class CliError(click.ClickException):
     exit_code = 2
 
 
-class Failure(CliError):
+class SetupError(CliError):
     """What was asked for is fine, but something on this machine stands in its way."""
 
     exit_code = 1

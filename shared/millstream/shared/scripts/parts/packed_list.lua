@@ -6,7 +6,7 @@ local function size_at(framed, at)
   return ((a * 256 + b) * 256 + c) * 256 + d
 end
 
-local function words(framed)
+local function unpack_list(framed)
   local found, at = {}, 1
   while at <= #framed do
     local size = size_at(framed, at)
