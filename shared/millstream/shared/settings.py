@@ -53,7 +53,7 @@ class Settings:
     )
     queue: str = _setting("MILLSTREAM_QUEUE", "default", "The queue that a worker serves.")
     jobs_per_worker: int = _setting(
-        "N_JOBS_PER_WORKER", 10, "Runs that one worker executes at a time.", low=1
+        "N_JOBS_PER_WORKER", 10, "Runs that one worker executes at the same time.", low=1
     )
     worker_loop: str = _setting(
         "WORKER_LOOP",
@@ -71,35 +71,38 @@ class Settings:
     lease: float = _setting(
         "LEASE_SECS",
         10.0,
-        "A worker that is silent for so long has lost its runs.",
+        "A worker that renews no lease for this long has lost its runs.",
         low=0.3,
         unit="s",
     )
     drain_grace: float = _setting(
         "BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS",
         180.0,
-        "After SIGTERM a worker lets its runs go on for so long, then hands them back.",
+        "After SIGTERM a worker lets its runs continue for this long, then hands them back.",
         low=0,
         unit="s",
     )
     max_attempts: int = _setting(
         "RUN_MAX_ATTEMPTS",
         3,
-        "A run that ends the process which executes it is given up as `error` after so many attempts.",
+        "A run that ends the process that executes it is given up as `error` after this number of attempts.",
         low=1,
     )
     isolated_processes: int = _setting(
         "ISOLATED_PROCESSES",
         4,
-        "Processes that a worker starts at a time for runs that are executed apart (docs/lifecycle.md).",
+        "Processes that a worker may have at the same time for runs that are executed apart (docs/lifecycle.md).",
         low=1,
     )
     stream_ttl: int = _setting(
-        "RESUMABLE_STREAM_TTL_SECONDS", 3600, "Events stay readable for so long after the end.",
+        "RESUMABLE_STREAM_TTL_SECONDS", 3600, "Events stay readable for this long after the run's end.",
         low=1, unit="s",
     )  # fmt: skip
     stream_max_events: int = _setting(
-        "STREAM_MAX_EVENTS", 50_000, "Events kept of one run; older ones are trimmed.", low=100
+        "STREAM_MAX_EVENTS",
+        50_000,
+        "Events that are kept per run; older ones are trimmed.",
+        low=100,
     )
     max_event: int = _setting(
         "STREAM_MAX_EVENT_BYTES",
@@ -112,30 +115,29 @@ class Settings:
     max_history: int = _setting(
         "LANGGRAPH_THREAD_HISTORY_MAX_STATE_BYTES",
         0,
-        "A page of a thread's history holds no more states than fit into it, and one in any case. "
-        "0: 64 MiB.",
+        "The largest page of a thread's history; a page has at least one state. 0: 64 MiB.",
         low=0,
         unit="bytes",
     )
     max_live: int = _setting(
         "QUEUE_MAX_DEPTH",
         100_000,
-        "Runs that may wait or run at a time; a further one gets 429. 0: no limit.",
+        "Runs that may be pending or running at the same time; a further one gets 429. 0: no limit.",
         low=0,
     )
     keepalive: float = _setting(
-        "KEEPALIVE_INTERVAL_SECS", 5.0, "A stream or wait says something at least so often.",
+        "KEEPALIVE_INTERVAL_SECS", 5.0, "The longest silence of a stream or a wait; then a keepalive is sent.",
         low=0.05, unit="s",
     )  # fmt: skip
     disconnect_grace: float = _setting(
         "DISCONNECT_GRACE_SECS",
         0.0,
-        "A client that left (`on_disconnect=cancel`) may come back within this time.",
+        "A client that left (`on_disconnect=cancel`) may reconnect within this time.",
         low=0,
         unit="s",
     )
     call_timeout: float = _setting(
-        "CALL_TIMEOUT_SECS", 10.0, "A worker must answer a question about a graph within this time.",
+        "CALL_TIMEOUT_SECS", 10.0, "A worker must answer a call from the API within this time.",
         low=0.1, unit="s",
     )  # fmt: skip
     max_body: int = _setting(
@@ -146,19 +148,19 @@ class Settings:
         "FORWARDED_ALLOW_IPS",
         "127.0.0.1,::1",
         "Proxies whose `X-Forwarded-*` headers are believed (docs/operations.md): addresses and networks, "
-        "with commas; `*` is any.",
+        "separated by commas; `*` is any.",
     )
     public_url: str = _setting(
         "MILLSTREAM_PUBLIC_URL LANGGRAPH_API_URL",
         "",
-        "Where clients reach the API, with its prefix: `https://agents.example/api`. Empty: as the request "
-        "and its proxies say.",
+        "Where clients reach the API, with its prefix: `https://agents.example/api`. Empty: taken from the "
+        "request and from trusted proxies.",
     )
     a2a_assistant: str = _setting(
         "A2A_ASSISTANT",
         "",
         "The assistant (its id, or its graph's name) whose card is at `/.well-known/agent-card.json`. Empty: "
-        "that of the only graph, if there is one graph.",
+        "the only graph, if there is only one.",
     )
     redis_max_connections: int = _setting(
         "REDIS_MAX_CONNECTIONS", 2000, "Connections that one process may open to Redis.", low=8
@@ -166,7 +168,7 @@ class Settings:
     checkpointer: str = _setting(
         "CHECKPOINTER",
         "millstream",
-        "Where checkpoints are kept: `millstream` or `langgraph-redis` (docs/checkpoints.md).",
+        "The checkpointer: `millstream` or `langgraph-redis` (docs/checkpoints.md).",
         words="millstream langgraph-redis",
     )
     aes_key: str = _setting(
@@ -175,45 +177,45 @@ class Settings:
     api_url: str = _setting(
         "MILLSTREAM_API_URL",
         "",
-        "Where graphs that ask their own server find its API (docs/operations.md); `millstream dev` sets it. "
-        "Empty: at MILLSTREAM_PUBLIC_URL.",
+        "Where graphs that call their own server reach its API (docs/operations.md); `millstream dev` sets it. "
+        "Empty: MILLSTREAM_PUBLIC_URL.",
     )
     aes_fallback_keys: str = _setting(
         "LANGGRAPH_AES_FALLBACK_KEYS",
         "",
-        "Earlier keys, with commas: checkpoints that they encrypted are still read.",
+        "Earlier keys, separated by commas: checkpoints that they encrypted are still readable.",
         secret=True,
     )
     webhook_secret: str = _setting(
         "WEBHOOK_SECRET",
         "",
-        "Signs what webhooks are told (docs/webhooks.md); several, with commas, while one replaces "
-        "the other.",
+        "Signs the calls of webhooks (docs/webhooks.md); several, separated by commas, while one replaces the other.",
         secret=True,
     )
     webhook_networks: str = _setting(
         "WEBHOOK_NETWORKS",
         "",
-        "Private networks that webhooks may reach all the same: `10.1.0.0/16,192.168.7.9/32`.",
+        "Private networks that webhooks may reach: `10.1.0.0/16,192.168.7.9/32`.",
     )
     webhook_base_url: str = _setting(
-        "WEBHOOK_BASE_URL", "", "Where webhooks lead that are a path alone: `https://app.example`."
+        "WEBHOOK_BASE_URL",
+        "",
+        "The base URL of webhooks that are only a path: `https://app.example`.",
     )
     webhook_timeout: float = _setting(
-        "WEBHOOK_TIMEOUT_SECS", 10.0, "A receiver must have answered within this time.",
+        "WEBHOOK_TIMEOUT_SECS", 10.0, "A receiver must respond within this time.",
         low=0.1, high=300, unit="s",
     )  # fmt: skip
     webhook_retry: float = _setting(
         "WEBHOOK_RETRY_SECS",
         5.0,
-        "After the first try in vain a webhook is called again so much later, then twice as late "
-        "each time, up to an hour.",
+        "The pause after a webhook's first failed call; it doubles with each further one, up to an hour.",
         low=0.05,
         high=3600,
         unit="s",
     )
     webhook_give_up: float = _setting(
-        "WEBHOOK_GIVE_UP_SECS", 86400.0, "So long after the run's end a webhook is given up.",
+        "WEBHOOK_GIVE_UP_SECS", 86400.0, "The time after a run's end after which its webhook is given up.",
         low=1, high=3 * 86400, unit="s",
     )  # fmt: skip
     log_level: str = _setting(
