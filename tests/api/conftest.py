@@ -6,19 +6,19 @@ from collections.abc import AsyncIterator, Iterator
 import httpx
 import pytest
 
-from api.told import STEPS, Running
-from graphs import serving
+from api.requests import STEPS, System
+from graphs import extra_worker
 
 
 @pytest.fixture(scope="module", autouse=True)
-def no_leaks(system: Running) -> Iterator[None]:
+def no_leaks(system: System) -> Iterator[None]:
     """After the tests of a file no key may be left over that nothing would ever delete."""
     yield
-    asyncio.run(serving.check_leaks(system.fleet.redis_url))
+    asyncio.run(extra_worker.check_leaks(system.fleet.redis_url))
 
 
 @pytest.fixture
-async def http(system: Running) -> AsyncIterator[httpx.AsyncClient]:
+async def http(system: System) -> AsyncIterator[httpx.AsyncClient]:
     """A plain HTTP client; unlike the one for all tests it leaves the leaks to `no_leaks`."""
     async with httpx.AsyncClient(base_url=system.url, timeout=30) as client:
         yield client
@@ -38,9 +38,9 @@ async def stepped(http: httpx.AsyncClient, thread: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def fields_worker(system: Running, no_leaks: None) -> Iterator[None]:
+def fields_worker(system: System, no_leaks: None) -> Iterator[None]:
     """A worker for the graphs of tests/graphs/fields.py, beside the system's."""
-    with serving.beside(system.fleet.redis_url, "fields"):
+    with extra_worker.run_worker(system.fleet.redis_url, "fields"):
         yield
 
 

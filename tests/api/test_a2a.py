@@ -13,8 +13,8 @@ from a2a.types import a2a_pb2 as pb
 from a2a.utils.errors import A2AError
 from google.protobuf.json_format import ParseDict
 
-from api.told import NOBODY, Running, detail
-from harness.agents import agent_at, message
+from api.requests import UNKNOWN_ID, System, detail
+from harness.a2a_client import message_request, open_a2a_client
 from harness.waiting import until
 from millstream.api.a2a.parts import data_of
 
@@ -23,8 +23,8 @@ Agent = Callable[..., Any]
 
 
 @pytest.fixture
-async def agent(system: Running, http: httpx.AsyncClient) -> Agent:
-    return partial(agent_at, http, system.url)
+async def agent(system: System, http: httpx.AsyncClient) -> Agent:
+    return partial(open_a2a_client, http, system.url)
 
 
 async def events(client: Client, request: pb.SendMessageRequest) -> list[pb.StreamResponse]:
@@ -41,7 +41,7 @@ def text(parts: Any) -> str:
     return "".join(part.text for part in parts)
 
 
-async def test_a_card(system: Running, http: httpx.AsyncClient) -> None:
+async def test_a_card(system: System, http: httpx.AsyncClient) -> None:
     [chat] = (await http.post("/assistants/search", json={"graph_id": "chat"})).json()
     for path in (
         "/a2a/chat/.well-known/agent-card.json",
@@ -56,20 +56,20 @@ async def test_a_card(system: Running, http: httpx.AsyncClient) -> None:
         ]  # fmt: skip
         assert (card["url"], card["protocolVersion"]) == (url, "0.3")  # for clients of the version
     assert (await http.get("/.well-known/agent-card.json")).status_code == 422
-    assert (await http.get(f"/a2a/{NOBODY}/.well-known/agent-card.json")).status_code == 404
+    assert (await http.get(f"/a2a/{UNKNOWN_ID}/.well-known/agent-card.json")).status_code == 404
     assert "nope" in detail(await http.post("/a2a/nope", json={}))
 
 
 async def test_a_message_and_its_answer(agent: Agent, http: httpx.AsyncClient) -> None:
     chat = await agent("chat", streaming=False)
-    task = await task_of(chat, message("hello"))
+    task = await task_of(chat, message_request("hello"))
     assert task.status.state == DONE
     [artifact] = task.artifacts
     assert text(artifact.parts).startswith("The quick brown fox")
     assert text(task.history[0].parts) == "hello"
     state = (await http.get(f"/threads/{task.context_id}/state")).json()
     assert state["values"]["messages"][0]["content"] == "hello"
-    again = await task_of(chat, message("and", "on", context=task.context_id))
+    again = await task_of(chat, message_request("and", "on", context=task.context_id))
     assert again.context_id == task.context_id
     assert again.id != task.id
     assert text(again.history[2].parts) == "and\non"
@@ -84,7 +84,7 @@ async def test_a_message_and_its_answer(agent: Agent, http: httpx.AsyncClient) -
 
 
 async def test_tokens_as_they_come(agent: Agent) -> None:
-    told = await events(await agent("chat"), message("hello"))
+    told = await events(await agent("chat"), message_request("hello"))
     kinds = [event.WhichOneof("payload") for event in told]
     assert (kinds[0], kinds[-1]) == ("task", "status_update")
     assert told[-1].status_update.status.state == DONE
@@ -97,7 +97,7 @@ async def test_tokens_as_they_come(agent: Agent) -> None:
 
 async def test_a_task_that_asks_goes_on_with_the_answer(agent: Agent) -> None:
     desk = await agent("desk")
-    told = await events(desk, message("send the mail"))
+    told = await events(desk, message_request("send the mail"))
     last = told[-1].status_update
     assert last.status.state == pb.TASK_STATE_INPUT_REQUIRED
     question, by_ids = last.status.message.parts
@@ -105,7 +105,7 @@ async def test_a_task_that_asks_goes_on_with_the_answer(agent: Agent) -> None:
     assert [each["value"] for each in data_of(by_ids)["interrupts"]] == [question.text]
     answers = await asyncio.gather(
         *(
-            events(desk, message("approved", task=last.task_id, context=last.context_id))
+            events(desk, message_request("approved", task=last.task_id, context=last.context_id))
             for _ in range(5)
         ),
         return_exceptions=True,
@@ -116,16 +116,16 @@ async def test_a_task_that_asks_goes_on_with_the_answer(agent: Agent) -> None:
     found = await desk.get_task(pb.GetTaskRequest(id=last.task_id))
     assert text(found.artifacts[0].parts) == "The mail is on its way."
     with pytest.raises(A2AError, match="it is completed"):
-        await events(desk, message("more", task=last.task_id))
+        await events(desk, message_request("more", task=last.task_id))
     with pytest.raises(A2AError, match="another context"):
-        await events(desk, message("more", task=last.task_id, context=NOBODY))
+        await events(desk, message_request("more", task=last.task_id, context=UNKNOWN_ID))
 
 
 async def test_at_once_then_followed_and_cancelled(agent: Agent, http: httpx.AsyncClient) -> None:
     body = {"graph_id": "chat", "config": {"configurable": {"tokens": 100, "delay": 0.1}}}
     assistant = (await http.post("/assistants", json=body)).json()["assistant_id"]
     slow = await agent(assistant, streaming=False, polling=True)
-    task = await task_of(slow, message("hello"))
+    task = await task_of(slow, message_request("hello"))
     assert task.status.state in (pb.TASK_STATE_SUBMITTED, pb.TASK_STATE_WORKING)
     following = (await agent(assistant)).subscribe(pb.SubscribeToTaskRequest(id=task.id))
     told = [await anext(following) for _ in range(4)]
@@ -149,7 +149,7 @@ async def test_at_once_then_followed_and_cancelled(agent: Agent, http: httpx.Asy
 
 async def test_who_leaves_finds_the_task_again(agent: Agent) -> None:
     chat = await agent("chat")
-    stream = chat.send_message(message("hello"))
+    stream = chat.send_message(message_request("hello"))
     task = (await anext(stream)).task
     await stream.aclose()
 
@@ -166,7 +166,7 @@ async def test_data_files_and_failures(agent: Agent, http: httpx.AsyncClient) ->
         ParseDict({"url": "https://x.example/y.png", "mediaType": "image/png"}, pb.Part()),
         ParseDict({"raw": "aGk=", "mediaType": "text/csv"}, pb.Part()),
     ]
-    task = await task_of(chat, message("look", *parts))
+    task = await task_of(chat, message_request("look", *parts))
     state = (await http.get(f"/threads/{task.context_id}/state")).json()
     assert state["values"]["messages"][0]["content"] == [
         {"type": "text", "text": "look"},
@@ -175,12 +175,15 @@ async def test_data_files_and_failures(agent: Agent, http: httpx.AsyncClient) ->
         {"type": "file", "mime_type": "text/csv", "base64": "aGk="},
     ]
     with pytest.raises(A2AError, match="has no `messages`"):
-        await task_of(await agent("steps", streaming=False), message("hello"))
+        await task_of(await agent("steps", streaming=False), message_request("hello"))
     with pytest.raises(A2AError, match="takes no 'application/x-tar'"):
         await task_of(
-            chat, message(ParseDict({"raw": "aGk=", "mediaType": "application/x-tar"}, pb.Part()))
+            chat,
+            message_request(
+                ParseDict({"raw": "aGk=", "mediaType": "application/x-tar"}, pb.Part())
+            ),
         )
-    for gone in ("nonsense", f"{NOBODY}:{NOBODY}"):
+    for gone in ("nonsense", f"{UNKNOWN_ID}:{UNKNOWN_ID}"):
         with pytest.raises(A2AError):
             await chat.get_task(pb.GetTaskRequest(id=gone))
     steps = await agent("nested_chat", streaming=False)

@@ -9,13 +9,13 @@ import httpx
 import pytest
 from google.protobuf.json_format import MessageToDict
 
-from api.told import Running
-from harness.agents import message
+from api.requests import System
+from harness.a2a_client import message_request
 from harness.processes import Process
 from harness.waiting import until
 
 INTERVAL = 0.1
-SAID = MessageToDict(message("hello"))["message"]
+SAID = MessageToDict(message_request("hello"))["message"]
 LEGACY = {
     "role": "user",
     "kind": "message",
@@ -32,7 +32,7 @@ SEND_03 = {**SEND, "method": "message/send", "params": {"message": LEGACY}}
 
 
 @pytest.fixture(scope="module")
-def chatty_api(system: Running) -> Process:
+def chatty_api(system: System) -> Process:
     """An API process that says something ten times a second, and logs what it thinks is worth it."""
     return system.fleet.api(KEEPALIVE_INTERVAL_SECS=str(INTERVAL), LOG_LEVEL="INFO").wait_ready()
 

@@ -8,8 +8,8 @@ from a2a.types import a2a_pb2 as pb
 from a2a.utils.errors import A2AError
 from google.protobuf.json_format import MessageToDict
 
-from api.told import NOBODY, Running
-from harness.agents import agent_at, message
+from api.requests import UNKNOWN_ID, System
+from harness.a2a_client import message_request, open_a2a_client
 from millstream.api.a2a.parts import data_of
 from millstream.shared import keys
 from millstream.shared.redis import connect
@@ -30,7 +30,7 @@ async def call(http: httpx.AsyncClient, method: str, agent: str = TALK, **params
 
 async def say(http: httpx.AsyncClient, text: str, agent: str = TALK, **fields: Any) -> Any:
     """Sends a message; returns the task."""
-    request = MessageToDict(message(text))["message"] | fields
+    request = MessageToDict(message_request(text))["message"] | fields
     return (await call(http, "SendMessage", agent, message=request))["result"]["task"]
 
 
@@ -78,7 +78,7 @@ async def test_all_tasks_of_an_agent_a_page_at_a_time(web: httpx.AsyncClient, ow
     of_one = await listed(web, own, contextId=made[1]["contextId"])
     assert ids(of_one["tasks"]) == [made[3]["id"], made[1]["id"]]
     assert (await listed(web, own, contextId="nobody's"))["tasks"] == []
-    assert (await listed(web, own, contextId=NOBODY))["totalSize"] == 0
+    assert (await listed(web, own, contextId=UNKNOWN_ID))["totalSize"] == 0
 
 
 async def test_tasks_by_state_and_time(web: httpx.AsyncClient, own: str) -> None:
@@ -193,7 +193,7 @@ async def test_answers_among_the_messages_are_the_tasks(web: httpx.AsyncClient, 
 
 
 async def test_an_answer_is_found_when_only_the_thread_is_left(
-    web: httpx.AsyncClient, own: str, system: Running
+    web: httpx.AsyncClient, own: str, system: System
 ) -> None:
     first = await say(web, "one", own)
     second = await say(web, "two", own, contextId=first["contextId"])
@@ -220,10 +220,10 @@ async def test_a_task_that_is_not_answered_has_no_artifact(
 
 
 async def test_two_questions_are_answered_each_by_its_id(
-    web: httpx.AsyncClient, system: Running
+    web: httpx.AsyncClient, system: System
 ) -> None:
-    agent = await agent_at(web, system.url, "talk", streaming=False)
-    [event] = [each async for each in agent.send_message(message("two questions"))]
+    agent = await open_a2a_client(web, system.url, "talk", streaming=False)
+    [event] = [each async for each in agent.send_message(message_request("two questions"))]
     asked = event.task.status.message
     assert asked.parts[0].text.split("\n") in (["colour", "size"], ["size", "colour"])
     questions = data_of(asked.parts[1])["interrupts"]
@@ -234,13 +234,13 @@ async def test_two_questions_are_answered_each_by_its_id(
         [event] = [
             each
             async for each in agent.send_message(
-                message(part, task=event.task.id, context=event.task.context_id)
+                message_request(part, task=event.task.id, context=event.task.context_id)
             )
         ]
         said = sorted(each.parts[0].text for each in event.task.history[1:])
         if given is not answers:  # no ids of questions alone: one answer for both
             assert said[0].startswith("colour: {")
-            [event] = [each async for each in agent.send_message(message("two questions"))]
+            [event] = [each async for each in agent.send_message(message_request("two questions"))]
             questions = data_of(event.task.status.message.parts[1])["interrupts"]
             answers |= {each["id"]: f"my {each['value']}" for each in questions}
             for old in answers.keys() - {each["id"] for each in questions}:
@@ -253,7 +253,7 @@ async def test_a_task_that_waits_is_cancelled(web: httpx.AsyncClient, own: str) 
     cancelled = (await call(web, "CancelTask", own, id=task["id"]))["result"]
     assert cancelled["status"]["state"] == "TASK_STATE_CANCELED"
     assert code(await call(web, "CancelTask", own, id=task["id"])) == -32002
-    request = MessageToDict(message("blue"))["message"]
+    request = MessageToDict(message_request("blue"))["message"]
     refused = await call(web, "SendMessage", own, message={**request, "taskId": task["id"]})
     assert code(refused) == -32004
     page = await listed(web, own, status="TASK_STATE_CANCELED")
@@ -264,15 +264,15 @@ async def test_a_task_that_waits_is_cancelled(web: httpx.AsyncClient, own: str) 
 
 
 async def test_a_task_that_waits_is_followed_when_it_goes_on(
-    web: httpx.AsyncClient, system: Running
+    web: httpx.AsyncClient, system: System
 ) -> None:
-    agent = await agent_at(web, system.url, "talk", streaming=False)
-    [event] = [each async for each in agent.send_message(message("two questions"))]
-    watching = await agent_at(web, system.url, "talk")
+    agent = await open_a2a_client(web, system.url, "talk", streaming=False)
+    [event] = [each async for each in agent.send_message(message_request("two questions"))]
+    watching = await open_a2a_client(web, system.url, "talk")
     following = watching.subscribe(pb.SubscribeToTaskRequest(id=event.task.id))
     first = await anext(following)
     assert first.task.status.state == State.TASK_STATE_INPUT_REQUIRED
-    answer = message("blue", task=event.task.id, context=event.task.context_id)
+    answer = message_request("blue", task=event.task.id, context=event.task.context_id)
     [done] = [each async for each in agent.send_message(answer)]
     told = [each async for each in following]
     assert told[-1].status_update.status.state == State.TASK_STATE_COMPLETED
@@ -302,7 +302,7 @@ async def test_files_and_data_in_an_answer(web: httpx.AsyncClient) -> None:
 
 
 async def test_an_agent_says_which_media_types_it_takes(
-    web: httpx.AsyncClient, system: Running
+    web: httpx.AsyncClient, system: System
 ) -> None:
     modes = {"a2a": {"input_modes": ["text/plain", "image/*"], "output_modes": ["text/plain"]}}
     body = {"graph_id": "talk", "name": "shy", "metadata": modes}
@@ -310,7 +310,7 @@ async def test_an_agent_says_which_media_types_it_takes(
     card = (await web.get(f"/a2a/{assistant}/.well-known/agent-card.json")).json()
     assert card["defaultInputModes"] == ["text/plain", "image/*"]
     assert card["defaultOutputModes"] == ["text/plain"]
-    request = MessageToDict(message("hello"))["message"]
+    request = MessageToDict(message_request("hello"))["message"]
     for media_type, fits in (("image/png", True), ("IMAGE/PNG", True), ("text/csv", False)):
         parts = [{"raw": "aGk=", "filename": "a", "mediaType": media_type}]
         answer = await call(
@@ -320,10 +320,10 @@ async def test_an_agent_says_which_media_types_it_takes(
         if not fits:
             assert code(answer) == -32005
             assert "text/csv" in answer["error"]["message"]
-    agent = await agent_at(web, system.url, assistant, streaming=False)
+    agent = await open_a2a_client(web, system.url, assistant, streaming=False)
     csv = pb.Part(raw=b"hi", media_type="text/csv")
     with pytest.raises(A2AError, match="takes no 'text/csv'"):
-        _ = [each async for each in agent.send_message(message(csv))]
+        _ = [each async for each in agent.send_message(message_request(csv))]
     await web.delete(f"/assistants/{assistant}")
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
-from api.states import SHOWN, shows
-from api.told import NOBODY, STEPS, Running, detail, start
-from harness.following import start as start_by_command
+from api.requests import STEPS, UNKNOWN_ID, System, detail, start
+from api.thread_state import SHOWN_BY, shows
+from harness.event_stream import start as start_by_command
 from harness.waiting import until
 from millstream.api.agent_protocol.schemas import AgentSearch, RunSearch
 from millstream.shared.assistants import default_assistant_id
@@ -65,7 +65,7 @@ async def test_the_schemas_of_an_agent(http: httpx.AsyncClient) -> None:
         assert "messages" in told["input_schema"]["properties"]
 
 
-@pytest.mark.parametrize("agent", ["nope", NOBODY, "%00", "a b"])
+@pytest.mark.parametrize("agent", ["nope", UNKNOWN_ID, "%00", "a b"])
 async def test_an_agent_that_is_none(http: httpx.AsyncClient, agent: str) -> None:
     for path in (f"/agents/{agent}", f"/agents/{agent}/schemas"):
         response = await http.get(path)
@@ -131,7 +131,7 @@ async def test_live_runs_of_all_threads_are_found(http: httpx.AsyncClient, threa
         ({"status": "success"}, 422, "thread_id, status"),
         ({"metadata": {"a": 1}, "agent_id": "steps"}, 422, "thread_id, status"),
         ({"thread_id": "x"}, 422, "thread_id"),
-        ({"thread_id": NOBODY}, 404, "not found"),
+        ({"thread_id": UNKNOWN_ID}, 404, "not found"),
         ({"status": "loud"}, 422, "status"),
         ({"status": "running", "agent_id": "nope"}, 422, "nope"),
         ({"status": "running", "limit": 1001}, 422, "limit"),
@@ -166,7 +166,7 @@ async def test_a_run_is_waited_for(http: httpx.AsyncClient, thread: str) -> None
     told = (await http.get(f"/runs/{failed}/wait")).json()
     assert told["run"]["status"] == "error"
     assert told["values"]["__error__"]["error"] == "ValueError"
-    assert (await http.get(f"/runs/{NOBODY}/wait")).status_code == 404
+    assert (await http.get(f"/runs/{UNKNOWN_ID}/wait")).status_code == 404
 
 
 async def test_a_wait_says_something_and_may_end_the_run(
@@ -186,7 +186,7 @@ async def test_a_wait_says_something_and_may_end_the_run(
 @pytest.mark.parametrize(
     ("more", "word"),
     [
-        ({"thread_id": NOBODY}, "thread_id"),
+        ({"thread_id": UNKNOWN_ID}, "thread_id"),
         ({"messages": [], "input": "text"}, "messages, input"),
         ({"agent_id": 7}, "assistant_id"),
         ({"agent_id": "nope"}, "nope"),
@@ -204,7 +204,7 @@ async def test_an_agents_run_that_is_refused(
 
 
 async def test_events_at_the_protocols_own_path(
-    system: Running, http: httpx.AsyncClient, thread: str
+    system: System, http: httpx.AsyncClient, thread: str
 ) -> None:
     run = await start_by_command(http, thread, "steps")
     await http.get(f"/threads/{thread}/runs/{run}/join")
@@ -231,4 +231,4 @@ async def test_components_are_not_served_and_it_says_so(http: httpx.AsyncClient)
 
 def test_every_field_is_shown() -> None:
     for model in (AgentSearch, RunSearch):
-        assert SHOWN[model] == set(model.model_fields)
+        assert SHOWN_BY[model] == set(model.model_fields)

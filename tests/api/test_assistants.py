@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from api.states import SHOWN, shows
-from api.told import NOBODY, Running, detail
+from api.requests import UNKNOWN_ID, System, detail
+from api.thread_state import SHOWN_BY, shows
 from millstream.api.assistants.schemas import (
     AssistantCreate,
     AssistantDelete,
@@ -153,7 +153,7 @@ async def test_patch(http: httpx.AsyncClient, mark: dict[str, str]) -> None:
 
 
 async def test_a_default_assistant_is_changed_but_not_deleted(
-    http: httpx.AsyncClient, system: Running
+    http: httpx.AsyncClient, system: System
 ) -> None:
     path = f"/assistants/{default_assistant_id('custom')}"
     before = (await http.get(path)).json()
@@ -283,7 +283,7 @@ async def test_what_is_not_there(http: httpx.AsyncClient) -> None:
         ("POST", "/latest", {"version": 1}), ("GET", "/schemas", {}), ("GET", "/graph", {}),
         ("GET", "/subgraphs", {}), ("GET", "/subgraphs/child", {}),
     ]  # fmt: skip
-    for name, status in ((NOBODY, 404), ("nope", 422)):
+    for name, status in ((UNKNOWN_ID, 404), ("nope", 422)):
         for method, tail, body in calls:
             response = await http.request(method, f"/assistants/{name}{tail}", json=body)
             assert (response.status_code, "assistant" in detail(response).lower()) == (status, True)
@@ -413,4 +413,4 @@ def test_every_field_has_a_test() -> None:
         AssistantCreate, AssistantPatch, AssistantDelete, AssistantFilter, AssistantSearch,
         VersionSearch, VersionChoice, DrawnQuery, SubgraphsQuery,
     ):  # fmt: skip
-        assert SHOWN[model] == set(model.model_fields), model
+        assert SHOWN_BY[model] == set(model.model_fields), model

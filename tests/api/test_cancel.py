@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from api.told import NOBODY, STEPS, Running, detail, start, status
+from api.requests import STEPS, UNKNOWN_ID, System, detail, start, status
 from golden.normalise import parse_sse
 from harness.waiting import until
 from millstream.shared import keys
@@ -54,13 +54,13 @@ async def test_what_can_not_be_cancelled(http: httpx.AsyncClient, thread: str) -
         response = await http.post(f"{done}/cancel?wait={wait}")
         assert response.status_code == 404
         assert detail(response).startswith("No matching runs to cancel.")
-        for path in (f"/threads/{thread}/runs/{NOBODY}", f"/runs/{NOBODY}"):
+        for path in (f"/threads/{thread}/runs/{UNKNOWN_ID}", f"/runs/{UNKNOWN_ID}"):
             response = await http.post(f"{path}/cancel?wait={wait}")
             assert response.status_code == 404
             assert detail(response) == "No runs found to cancel."
 
 
-async def test_delete(http: httpx.AsyncClient, thread: str, system: Running) -> None:
+async def test_delete(http: httpx.AsyncClient, thread: str, system: System) -> None:
     base = f"/threads/{thread}/runs"
     done = (await http.post(f"{base}/wait", json=STEPS)).headers["content-location"]
     running = await start(http, thread)
@@ -78,7 +78,7 @@ async def test_delete(http: httpx.AsyncClient, thread: str, system: Running) -> 
     redis = connect(system.fleet.redis_url)
     assert await redis.zcard(keys.runs(thread)) == 1
     await redis.aclose()
-    assert (await http.delete(f"/threads/{thread}/runs/{NOBODY}")).status_code == 404
+    assert (await http.delete(f"/threads/{thread}/runs/{UNKNOWN_ID}")).status_code == 404
 
 
 async def test_cancel_of_many(http: httpx.AsyncClient, thread: str) -> None:
@@ -89,7 +89,7 @@ async def test_cancel_of_many(http: httpx.AsyncClient, thread: str) -> None:
         paths.append(made.headers["content-location"])
     ids = [path.rpartition("/")[2] for path in paths]
 
-    body: dict[str, Any] = {"thread_id": thread.upper(), "run_ids": [ids[1].upper(), NOBODY]}
+    body: dict[str, Any] = {"thread_id": thread.upper(), "run_ids": [ids[1].upper(), UNKNOWN_ID]}
     response = await http.post("/runs/cancel", json=body)
     assert (response.status_code, response.content) == (204, b"")
     assert await status(http, paths[1]) == "interrupted"
@@ -102,7 +102,7 @@ async def test_cancel_of_many(http: httpx.AsyncClient, thread: str) -> None:
     assert await status(http, paths[0]) == "interrupted"
 
     gone: dict[str, Any] = {"thread_id": thread, "run_ids": ids}
-    for body in (gone, {"status": "all"}, {"thread_id": NOBODY, "run_ids": [NOBODY]}):
+    for body in (gone, {"status": "all"}, {"thread_id": UNKNOWN_ID, "run_ids": [UNKNOWN_ID]}):
         response = await http.post("/runs/cancel", json=body)
         assert response.status_code == 404
         assert detail(response) == "No runs found to cancel."
@@ -111,11 +111,11 @@ async def test_cancel_of_many(http: httpx.AsyncClient, thread: str) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        {}, {"status": "all", "thread_id": NOBODY}, {"status": "all", "run_ids": [NOBODY]},
-        {"thread_id": NOBODY}, {"run_ids": [NOBODY]}, {"thread_id": NOBODY, "run_ids": []},
-        {"status": "success"}, {"status": None}, {"thread_id": "x", "run_ids": [NOBODY]},
-        {"thread_id": NOBODY, "run_ids": ["x"]}, {"thread_id": NOBODY, "run_ids": NOBODY},
-        {"thread_id": NOBODY, "run_ids": [7]},
+        {}, {"status": "all", "thread_id": UNKNOWN_ID}, {"status": "all", "run_ids": [UNKNOWN_ID]},
+        {"thread_id": UNKNOWN_ID}, {"run_ids": [UNKNOWN_ID]}, {"thread_id": UNKNOWN_ID, "run_ids": []},
+        {"status": "success"}, {"status": None}, {"thread_id": "x", "run_ids": [UNKNOWN_ID]},
+        {"thread_id": UNKNOWN_ID, "run_ids": ["x"]}, {"thread_id": UNKNOWN_ID, "run_ids": UNKNOWN_ID},
+        {"thread_id": UNKNOWN_ID, "run_ids": [7]},
     ],
 )  # fmt: skip
 async def test_a_cancel_of_many_that_makes_no_sense(http: httpx.AsyncClient, body: Any) -> None:

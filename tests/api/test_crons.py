@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from api.told import NOBODY, Running, detail
+from api.requests import UNKNOWN_ID, System, detail
 from harness.waiting import until
 from millstream.api.crons.schemas import PAYLOAD, CronCreateStateless
 from millstream.shared import keys
@@ -25,7 +25,7 @@ PROBE: dict[str, Any] = {"assistant_id": "probe", "schedule": YEARLY, "input": {
 
 
 @pytest.fixture
-async def redis(system: Running) -> AsyncIterator[Client]:
+async def redis(system: System) -> AsyncIterator[Client]:
     client = connect(system.fleet.redis_url)
     yield client
     await client.aclose()
@@ -116,7 +116,7 @@ async def test_the_cron_fields(http: httpx.AsyncClient, thread: str) -> None:
     cron = await create(http, timezone="America/New_York", on_run_completed="keep")
     assert cron["next_run_date"].endswith("-01-01T05:00:00.000000+00:00")
     assert cron["on_run_completed"] == "keep"
-    cron = await create(http, end_time="2999-01-01T01:00:00+01:00", thread_id=NOBODY)
+    cron = await create(http, end_time="2999-01-01T01:00:00+01:00", thread_id=UNKNOWN_ID)
     assert cron["end_time"] == "2999-01-01T00:00:00.000000+00:00"
     assert (await create(http, end_time="2999-01-01T00:00:00"))["end_time"] == cron["end_time"]
     cron = await create(http, end_time=in_an_hour())
@@ -280,12 +280,12 @@ async def test_what_is_refused_is_named(http: httpx.AsyncClient, field: str, val
 
 async def test_what_is_not_there(http: httpx.AsyncClient, thread: str) -> None:
     body = {"assistant_id": "steps", "schedule": YEARLY}
-    assert (await http.post(f"/threads/{NOBODY}/runs/crons", json=body)).status_code == 404
+    assert (await http.post(f"/threads/{UNKNOWN_ID}/runs/crons", json=body)).status_code == 404
     assert (await http.post("/threads/x/runs/crons", json=body)).status_code == 422
     for path in ("/runs/crons", f"/threads/{thread}/runs/crons"):
-        response = await http.post(path, json={**body, "assistant_id": NOBODY})
+        response = await http.post(path, json={**body, "assistant_id": UNKNOWN_ID})
         assert response.status_code == 404
-    for cron_id, status in ((NOBODY, 404), ("x", 422)):
+    for cron_id, status in ((UNKNOWN_ID, 404), ("x", 422)):
         for method in ("GET", "PATCH", "DELETE"):
             response = await http.request(method, f"/runs/crons/{cron_id}", json={})
             assert response.status_code == status, method
@@ -395,9 +395,9 @@ async def test_search_and_count(http: httpx.AsyncClient, thread: str) -> None:
     steps = default_assistant_id("steps")
     for name in ("steps", steps, steps.upper()):
         assert await found(assistant_id=name) == ["three", "one"]
-    assert await found(assistant_id="nope") == await found(assistant_id=NOBODY) == []
+    assert await found(assistant_id="nope") == await found(assistant_id=UNKNOWN_ID) == []
     assert await found(thread_id=thread) == await found(thread_id=thread.upper()) == ["two"]
-    assert await found(thread_id=NOBODY) == []
+    assert await found(thread_id=UNKNOWN_ID) == []
     assert await found(enabled=False) == ["three"]
     assert await found(enabled=True, assistant_id="steps") == ["one"]
     assert await found(metadata={"team": "a"}) == ["one"]

@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from api.fields import events
-from api.told import MODELS, NOBODY, STEPS, detail
+from api.requests import MODELS, STEPS, UNKNOWN_ID, detail
+from api.run_fields import events
 from golden.normalise import parse_sse
 
 ROWS: list[dict[str, Any]] = json.loads(
@@ -160,9 +160,9 @@ async def test_an_unknown_run_is_404(
     http: httpx.AsyncClient, thread: str, tail: str, stateless: bool
 ) -> None:
     place = "" if stateless else f"/threads/{thread}"
-    response = await http.get(f"{place}/runs/{NOBODY}/{tail}".rstrip("/"))
+    response = await http.get(f"{place}/runs/{UNKNOWN_ID}/{tail}".rstrip("/"))
     assert response.status_code == 404
-    assert detail(response) == f"Run with ID {NOBODY} not found"
+    assert detail(response) == f"Run with ID {UNKNOWN_ID} not found"
 
 
 async def test_a_run_is_not_found_on_another_thread(http: httpx.AsyncClient, thread: str) -> None:
@@ -178,7 +178,7 @@ async def test_a_run_is_not_found_on_another_thread(http: httpx.AsyncClient, thr
 
 async def test_an_unknown_cancel_action_is_refused(http: httpx.AsyncClient, thread: str) -> None:
     for action in ("bogus", "", "INTERRUPT"):
-        path = f"/threads/{thread}/runs/{NOBODY}/cancel?action={action}"
+        path = f"/threads/{thread}/runs/{UNKNOWN_ID}/cancel?action={action}"
         response = await http.post(path)
         assert response.status_code == 422
         assert detail(response).startswith("action: ")

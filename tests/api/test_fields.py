@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from api.fields import SHOWN, events, kinds, shows
-from api.told import NOBODY
+from api.requests import UNKNOWN_ID
+from api.run_fields import SHOWN_BY, events, kinds, shows
 from golden.normalise import parse_sse
 from millstream.api.runs.schemas import RunCreateStateful, RunCreateStateless
 from millstream.shared.assistants import default_assistant_id
@@ -414,10 +414,10 @@ async def test_feedback_keys_are_recorded(http: httpx.AsyncClient) -> None:
 @shows("langsmith_tracer")
 async def test_langsmith_tracer_is_checked(http: httpx.AsyncClient) -> None:
     body: dict[str, Any] = {"assistant_id": "steps", "input": {"items": []}}
-    body["langsmith_tracer"] = {"project_name": "p", "example_id": NOBODY, "later": 1}
+    body["langsmith_tracer"] = {"project_name": "p", "example_id": UNKNOWN_ID, "later": 1}
     assert (await http.post("/runs/wait", json=body)).json() == {"items": [0, 1, 2]}
     run = (await http.post("/runs", json=body)).json()
-    assert run["kwargs"]["langsmith_tracer"] == {"project_name": "p", "example_id": NOBODY}
+    assert run["kwargs"]["langsmith_tracer"] == {"project_name": "p", "example_id": UNKNOWN_ID}
     assert run["langsmith_session_name"] == "p"
     body["langsmith_tracer"] = {"example_id": "e"}
     response = await http.post("/runs/wait", json=body)
@@ -432,4 +432,4 @@ async def test_langsmith_tracer_is_checked(http: httpx.AsyncClient) -> None:
 def test_every_field_has_a_test() -> None:
     importlib.import_module("api.test_fields_life")
     importlib.import_module("e2e.test_webhooks")
-    assert set(SHOWN) == {*RunCreateStateful.model_fields, *RunCreateStateless.model_fields}
+    assert set(SHOWN_BY) == {*RunCreateStateful.model_fields, *RunCreateStateless.model_fields}

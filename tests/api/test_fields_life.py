@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from api.fields import busy, shows, status
-from harness.following import follow
+from api.run_fields import busy, shows, status
+from harness.event_stream import follow
 from harness.waiting import until
 
 

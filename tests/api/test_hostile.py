@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from api.told import MODELS, NOBODY, STEPS, detail
+from api.requests import MODELS, STEPS, UNKNOWN_ID, detail
 from golden.normalise import parse_sse
 
 # ── Wrong types ─────────────────────────────────────────────────────────────────────────────
@@ -211,7 +211,7 @@ async def test_deep_values_are_refused_or_run(
 
 ODD_IDS = [
     "%00", "zzz", "%20", "..%2f..", "%2F", "%ff%fe", "%e2%80%a8", "%F0%9F%A6%8A", "null", "-1",
-    "0" * 33, "x" * 5000, NOBODY + "0", f"{NOBODY}%00", f"{NOBODY}%0a", "%7B%7D", "*", "ms:%7Bx%7D",
+    "0" * 33, "x" * 5000, UNKNOWN_ID + "0", f"{UNKNOWN_ID}%00", f"{UNKNOWN_ID}%0a", "%7B%7D", "*", "ms:%7Bx%7D",
 ]  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis import Redis
 
-from api.told import NOBODY, STEPS, Running, detail
+from api.requests import STEPS, UNKNOWN_ID, System, detail
 from harness.processes import Fleet
 from millstream.api.runs.schemas import RunCreateStateful, RunCreateStateless
 
@@ -22,7 +22,7 @@ MOST = 5000
 
 
 @pytest.fixture(scope="module")
-def small_api(system: Running) -> Iterator[str]:
+def small_api(system: System) -> Iterator[str]:
     """An API process that takes small bodies only."""
     with Fleet(system.fleet.redis_url, HTTP_MAX_REQUEST_BODY_BYTES=str(MOST)) as fleet:
         yield fleet.api().wait_ready().url
@@ -53,7 +53,7 @@ async def test_bodies_beyond_the_limit(small_api: str, size: int, chunked: bool)
 
 # ── Whatever a client sends ─────────────────────────────────────────────────────────────────
 
-TEXT = st.text(max_size=8) | st.sampled_from(["*", "__root__", "step", "steps", NOBODY, "\0"])
+TEXT = st.text(max_size=8) | st.sampled_from(["*", "__root__", "step", "steps", UNKNOWN_ID, "\0"])
 NUMBERS = st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
 JSON = st.recursive(
     st.none() | st.booleans() | NUMBERS | TEXT,
@@ -124,7 +124,7 @@ BODIES = (
 )
 
 
-def test_no_body_is_a_servers_error(system: Running) -> None:
+def test_no_body_is_a_servers_error(system: System) -> None:
     place = system.fleet.redis_url
     with httpx.Client(base_url=system.url, timeout=30) as client, Redis.from_url(place) as redis:
         thread = client.post("/threads", json={}).json()["thread_id"]

@@ -13,9 +13,9 @@ from langgraph_sdk import get_client
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from api.told import NOBODY, STEPS, Running, detail
-from graphs import serving
-from harness.following import follow, start
+from api.requests import STEPS, UNKNOWN_ID, System, detail
+from graphs import extra_worker
+from harness.event_stream import follow, start
 from harness.processes import Fleet, Process
 from harness.waiting import until
 from millstream.api.app import create_app
@@ -36,12 +36,12 @@ from millstream.api.routes import (
 from millstream.shared.errors import SettingError
 from millstream.shared.settings import Settings
 
-FOLDER = Path(serving.__file__).parent
+FOLDER = Path(extra_worker.__file__).parent
 Served = Callable[..., Any]
 
 
 @pytest.fixture
-def starting(system: Running, tmp_path: Path) -> Iterator[Callable[..., Process]]:
+def starting(system: System, tmp_path: Path) -> Iterator[Callable[..., Process]]:
     """Starts APIs with an `http` of the test's own, on the system's Redis."""
     with Fleet(system.fleet.redis_url, KEEPALIVE_INTERVAL_SECS="0.2") as fleet:
 
@@ -79,15 +79,15 @@ async def test_its_routes_middleware_and_lifespan(serve: Served) -> None:
         assert response.json() == {"items": [0, 1, 2]}
         assert response.headers["x-stamp"] == "theirs"
         assert response.headers["content-location"].startswith("/threads/")
-        response = await http.get(f"/threads/{NOBODY}")
+        response = await http.get(f"/threads/{UNKNOWN_ID}")
         assert response.status_code == 404
         assert "not found" in detail(response)
         assert (await http.get("/nowhere")).status_code == 404
         thread = (await http.post("/threads", json={})).json()["thread_id"]
         async with follow(http, thread, ["values"]) as following:
             await start(http, thread, "steps")
-            await following.got(4)
-            await until(lambda: following.beats)
+            await following.at_least(4)
+            await until(lambda: following.keepalives)
         socket = str(http.base_url).replace("http", "ws")
         async with connect(f"{socket}/threads/{thread}/stream/events") as connection:
             await connection.send('{"id":1,"method":"nope"}')
@@ -170,7 +170,7 @@ async def test_headers_become_configurable(serve: Served) -> None:
         async with follow(http, thread, ["values", "lifecycle"]) as following:
             await start(http, thread, "probe", input={})
             await following.ended()
-            assert following.of("values")[-1]["seen"]["configurable"]["x-user-id"] == "u1"
+            assert following.data_of("values")[-1]["seen"]["configurable"]["x-user-id"] == "u1"
 
 
 async def test_a_pattern_names_no_secrets(serve: Served) -> None:
@@ -194,7 +194,7 @@ async def test_a_line_a_request(starting: Callable[..., Process]) -> None:
     api = starting({"logging_headers": {"includes": ["x-request-id"]}}).wait_ready()
     async with httpx.AsyncClient(base_url=api.url) as http:
         await http.get("/info", headers={"x-request-id": "r1\n2"[:2], "x-other": "no"})
-        await http.get(f"/threads/{NOBODY}")
+        await http.get(f"/threads/{UNKNOWN_ID}")
 
     def logged() -> list[str]:
         return [line for line in api.lines if "GET /" in line]
@@ -203,7 +203,7 @@ async def test_a_line_a_request(starting: Callable[..., Process]) -> None:
     assert "GET /info 200 in " in logged()[0]
     assert "x-request-id='r1'" in logged()[0]
     assert "x-other" not in logged()[0]
-    assert f"GET /threads/{NOBODY} 404 in " in logged()[1]
+    assert f"GET /threads/{UNKNOWN_ID} 404 in " in logged()[1]
 
 
 # ── CORS ────────────────────────────────────────────────────────────────────────────────────
@@ -268,7 +268,7 @@ async def test_a_page_may_call_into_a_private_network(http: httpx.AsyncClient) -
         "access-control-request-headers": "content-type,x-api-key",
         "access-control-request-private-network": "true",
     }  # fmt: skip
-    for path in ("/threads", f"/threads/{NOBODY}/runs/stream", "/nowhere"):
+    for path in ("/threads", f"/threads/{UNKNOWN_ID}/runs/stream", "/nowhere"):
         allowed = await http.options(path, headers=asked)
         assert allowed.status_code == 200
         assert allowed.headers["access-control-allow-private-network"] == "true"
@@ -308,7 +308,7 @@ async def test_every_route_answers_a_preflight(http: httpx.AsyncClient) -> None:
             "origin": "https://page.example",
             "access-control-request-method": endpoint.method,
         }
-        path = endpoint.path.replace("{thread_id}", NOBODY)
+        path = endpoint.path.replace("{thread_id}", UNKNOWN_ID)
         response = await http.options(path, headers=asked)
         assert response.status_code == 200, path
         assert endpoint.method in response.headers["access-control-allow-methods"], path
@@ -317,7 +317,7 @@ async def test_every_route_answers_a_preflight(http: httpx.AsyncClient) -> None:
 async def test_who_may_open_a_socket_from_a_page(serve: Served) -> None:
     cors = {"allow_origins": ["https://app.example"], "allow_origin_regex": r"https://\w+\.test"}
     async with serve({"cors": cors}) as http:
-        url = f"{http.base_url}/threads/{NOBODY}/stream/events".replace("http", "ws")
+        url = f"{http.base_url}/threads/{UNKNOWN_ID}/stream/events".replace("http", "ws")
         for origin, allowed in (
             ("https://app.example", True), ("https://a.test", True), (None, True),
             ("https://evil.example", False), ("https://a.test.evil.example", False),
@@ -386,8 +386,8 @@ async def test_what_is_disabled_is_not_found(serve: Served) -> None:
     async with serve({f"disable_{what}": True for what in GROUPS}) as http:
         assert (await http.get("/ok")).status_code == 200
         for method, path in (
-            ("POST", "/assistants/search"), ("GET", f"/threads/{NOBODY}/state"), ("POST", "/runs"),
-            ("POST", f"/threads/{NOBODY}/commands"), ("POST", "/store/items/search"),
+            ("POST", "/assistants/search"), ("GET", f"/threads/{UNKNOWN_ID}/state"), ("POST", "/runs"),
+            ("POST", f"/threads/{UNKNOWN_ID}/commands"), ("POST", "/store/items/search"),
             ("POST", "/mcp/"), ("POST", "/a2a/chat"), ("GET", "/info"), ("GET", "/docs"),
             ("GET", "/openapi.json"), ("POST", "/runs/crons"),
         ):  # fmt: skip

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from api.told import STEPS, Running
+from api.requests import STEPS, System
 from millstream.api.app import create_app
 from millstream.shared import keys
 from millstream.shared.events.hub import Reader
@@ -16,7 +16,7 @@ from millstream.shared.settings import Settings
 
 
 @pytest.fixture
-async def inside(system: Running) -> AsyncIterator[httpx.AsyncClient]:
+async def inside(system: System) -> AsyncIterator[httpx.AsyncClient]:
     """A client of an API within the test's own process."""
     app = create_app(Settings(redis_url=system.fleet.redis_url))
     async with (
@@ -30,7 +30,7 @@ async def inside(system: Running) -> AsyncIterator[httpx.AsyncClient]:
 @pytest.mark.parametrize("broken", [(Subscriber, "listen"), (Reader, "begin")])
 async def test_a_join_that_an_outage_refuses_is_not_counted(
     inside: httpx.AsyncClient,
-    system: Running,
+    system: System,
     thread: str,
     path: str,
     broken: tuple[type, str],

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from api.told import STEPS, Running
+from api.requests import STEPS, System
 from golden.normalise import parse_sse
 from harness.processes import Fleet
 
@@ -15,7 +15,7 @@ INTERVAL = 0.1
 
 
 @pytest.fixture(scope="module")
-def chatty_api(system: Running) -> Iterator[str]:
+def chatty_api(system: System) -> Iterator[str]:
     """An API process that says something ten times a second."""
     with Fleet(system.fleet.redis_url, KEEPALIVE_INTERVAL_SECS=str(INTERVAL)) as fleet:
         yield fleet.api().wait_ready().url

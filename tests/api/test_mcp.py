@@ -12,7 +12,7 @@ import httpx
 import pytest
 from mcp import Client, MCPError
 
-from api.told import Running, detail
+from api.requests import System, detail
 from harness.processes import Fleet
 from harness.waiting import until
 from millstream.shared import runs
@@ -22,7 +22,7 @@ ACCEPT = {"accept": "application/json, text/event-stream"}
 
 
 @asynccontextmanager
-async def connected(system: Running) -> AsyncIterator[Client]:
+async def connected(system: System) -> AsyncIterator[Client]:
     # No fixture: the client must be left by the task that entered it.
     async with Client(f"{system.url}/mcp/") as client:
         yield client
@@ -51,7 +51,7 @@ async def call(http: httpx.AsyncClient, method: str, **params: Any) -> Any:
     return json.loads(data.removeprefix("data: "))
 
 
-async def test_every_assistant_is_a_tool(system: Running, http: httpx.AsyncClient) -> None:
+async def test_every_assistant_is_a_tool(system: System, http: httpx.AsyncClient) -> None:
     async with connected(system) as tools:
         made = []
         for name in ("two steps!", "steps", "  "):
@@ -76,7 +76,7 @@ async def test_every_assistant_is_a_tool(system: Running, http: httpx.AsyncClien
             await http.delete(f"/assistants/{assistant}")
 
 
-async def test_a_call_is_a_run_and_its_progress(system: Running) -> None:
+async def test_a_call_is_a_run_and_its_progress(system: System) -> None:
     async with connected(system) as tools:
         told: list[Any] = []
 
@@ -92,7 +92,7 @@ async def test_a_call_is_a_run_and_its_progress(system: Running) -> None:
         assert told == [(1, "pre"), (2, "child"), (3, "post")]
 
 
-async def test_a_run_that_fails_and_one_that_asks(system: Running) -> None:
+async def test_a_run_that_fails_and_one_that_asks(system: System) -> None:
     async with connected(system) as tools:
         failed = await tools.call_tool("boom", {})
         assert failed.is_error
@@ -107,14 +107,14 @@ async def test_a_run_that_fails_and_one_that_asks(system: Running) -> None:
         assert told["value"] == {"question": "approve t?"}
 
 
-async def test_nothing_is_left_of_a_call(system: Running, http: httpx.AsyncClient) -> None:
+async def test_nothing_is_left_of_a_call(system: System, http: httpx.AsyncClient) -> None:
     async with connected(system) as tools:
         before = (await http.post("/threads/count", json={})).json()
         await tools.call_tool("steps", {"items": []})
         assert (await http.post("/threads/count", json={})).json() == before
 
 
-async def test_what_is_refused(system: Running, http: httpx.AsyncClient) -> None:
+async def test_what_is_refused(system: System, http: httpx.AsyncClient) -> None:
     async with connected(system) as tools:
         with pytest.raises(MCPError, match="no tool 'nope'"):
             await tools.call_tool("nope", {})
@@ -149,7 +149,7 @@ async def test_arguments_are_checked_before_a_run_begins(
     assert answer["error"]["message"].startswith(words)
 
 
-async def test_many_agents_can_be_afforded(system: Running, http: httpx.AsyncClient) -> None:
+async def test_many_agents_can_be_afforded(system: System, http: httpx.AsyncClient) -> None:
     made = [
         (await http.post("/assistants", json={"graph_id": graph, "name": f"agent {n}"})).json()
         for n, graph in enumerate(["chat", "desk", "echo", "nested_chat"] * 3 + ["chat", "desk"])
@@ -167,7 +167,7 @@ async def test_many_agents_can_be_afforded(system: Running, http: httpx.AsyncCli
         await http.delete(f"/assistants/{each['assistant_id']}")
 
 
-async def test_tools_come_a_page_at_a_time(system: Running, http: httpx.AsyncClient) -> None:
+async def test_tools_come_a_page_at_a_time(system: System, http: httpx.AsyncClient) -> None:
     bodies = [{"graph_id": "steps", "name": f"paged {n}"} for n in range(101)]
     made = await asyncio.gather(*(http.post("/assistants", json=body) for body in bodies))
     async with connected(system) as tools:
@@ -209,7 +209,7 @@ async def test_pages_of_strangers_are_refused(
             assert again.status_code == 403
 
 
-async def test_pages_that_are_named_are_let_in(system: Running, tmp_path: Path) -> None:
+async def test_pages_that_are_named_are_let_in(system: System, tmp_path: Path) -> None:
     cors = {
         "allow_origins": ["https://app.example"],
         "allow_origin_regex": "https://[a-z]+\\.our\\.example",
@@ -232,7 +232,7 @@ async def test_pages_that_are_named_are_let_in(system: Running, tmp_path: Path) 
                 assert response.status_code == status, origin
 
 
-async def test_a_long_call_speaks_while_it_works(system: Running, http: httpx.AsyncClient) -> None:
+async def test_a_long_call_speaks_while_it_works(system: System, http: httpx.AsyncClient) -> None:
     knobs = {"configurable": {"n": 1, "delay": 1}}
     body = {"graph_id": "steps", "name": "long call", "config": knobs}
     assistant = (await http.post("/assistants", json=body)).json()["assistant_id"]
@@ -258,7 +258,7 @@ async def test_a_call_has_a_context(web: httpx.AsyncClient) -> None:
     assert answer["result"]["structuredContent"]["seen"]["user"] == "ann"
 
 
-async def test_who_leaves_has_the_run_cancelled(system: Running, http: httpx.AsyncClient) -> None:
+async def test_who_leaves_has_the_run_cancelled(system: System, http: httpx.AsyncClient) -> None:
     mark = str(uuid.uuid4())
     knobs = {"configurable": {"n": 100, "delay": 0.3}}
     body = {"graph_id": "steps", "name": mark, "config": knobs}

@@ -7,9 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
-from api.states import SHOWN, shows, state
-from api.told import NOBODY
-from harness.following import command, follow, send, start
+from api.requests import UNKNOWN_ID
+from api.thread_state import SHOWN_BY, shows, state
+from harness.event_stream import command, follow, send, start
 from millstream.api.protocol.schemas import Answer, GetTree, InputRespond, ProtocolCommand
 from millstream.shared.wire import PLAIN
 
@@ -24,8 +24,8 @@ async def paused(http: httpx.AsyncClient, thread: str, **params: Any) -> str:
     async with follow(http, thread, ["lifecycle", "input"]) as following:
         await start(http, thread, "approval", **ASKS, **params)
         await following.ended()
-        assert following.said[-1] == "interrupted"
-        [asked] = following.of("input.requested")[-1:]
+        assert following.lifecycle[-1] == "interrupted"
+        [asked] = following.data_of("input.requested")[-1:]
     assert asked == {
         "interrupt_id": asked["interrupt_id"],
         "payload": {"question": "approve deploy?"},
@@ -74,7 +74,7 @@ async def test_a_run_on_a_busy_thread_waits_or_does_as_it_is_told(
         "interrupted",
         "completed",
     ]  # in the order of their turns
-    ends = [told for told in following.of("lifecycle") if told["event"] == "interrupted"]
+    ends = [told for told in following.data_of("lifecycle") if told["event"] == "interrupted"]
     assert all("error" not in told for told in ends)
 
 
@@ -205,7 +205,7 @@ async def test_one_answer_for_several_questions_is_refused(
     async with follow(web, thread, ["lifecycle", "input"]) as following:
         await start(web, thread, "questions", input={})
         await following.ended()
-        asked = [each["interrupt_id"] for each in following.of("input.requested")]
+        asked = [each["interrupt_id"] for each in following.data_of("input.requested")]
     assert len(asked) > 1
     for value in ("yes", {"answer": 1}, {asked[0]: 1, "x": 2}):
         params = {"assistant_id": "questions", "input": value}
@@ -242,7 +242,7 @@ async def test_of_50_inputs_that_answer_one_counts(http: httpx.AsyncClient, thre
         ({"assistant_id": ""}, "invalid_argument", "requires an assistant_id"),
         ({"assistant_id": 7}, "invalid_argument", "assistant_id"),
         ({"assistant_id": "nope"}, "invalid_argument", "nope"),
-        ({"assistant_id": NOBODY}, "unknown_error", "not found"),
+        ({"assistant_id": UNKNOWN_ID}, "unknown_error", "not found"),
         ({"assistant_id": "steps", "config": []}, "invalid_argument", "config"),
         ({"assistant_id": "steps", "metadata": "x"}, "invalid_argument", "metadata"),
         ({"assistant_id": "steps", "langsmith_tracer": {"example_id": "x"}}, "invalid_argument", "example_id"),
@@ -391,7 +391,7 @@ async def test_the_graphs_of_a_run(http: httpx.AsyncClient, thread: str) -> None
     ).json()
     assert (await command(http, thread, "agent.getTree"))["tree"]["status"] == "started"
     await http.post(f"/threads/{thread}/runs/{waits['run_id']}/cancel")
-    for place, params in ((thread, {"run_id": NOBODY}), (NOBODY, {})):
+    for place, params in ((thread, {"run_id": UNKNOWN_ID}), (UNKNOWN_ID, {})):
         reply = await send(http, place, {"id": 3, "method": "agent.getTree", "params": params})
         assert (reply["type"], reply["error"]) == ("error", "no_such_run")
 
@@ -432,7 +432,7 @@ async def test_unknown_commands_and_those_that_are_not_supported(
 
 
 async def test_a_body_that_is_no_json_and_a_thread_that_is_none(http: httpx.AsyncClient) -> None:
-    response = await http.post(f"/threads/{NOBODY}/commands", content=b"{")
+    response = await http.post(f"/threads/{UNKNOWN_ID}/commands", content=b"{")
     assert response.status_code == 400
     assert response.json()["detail"].startswith("Invalid JSON body")
     response = await http.post("/threads/zzz/commands", json={"id": 1, "method": "run.start"})
@@ -441,4 +441,4 @@ async def test_a_body_that_is_no_json_and_a_thread_that_is_none(http: httpx.Asyn
 
 def test_every_field_is_shown() -> None:
     for model in (ProtocolCommand, Answer, InputRespond, GetTree):
-        assert SHOWN[model] == set(model.model_fields), model
+        assert SHOWN_BY[model] == set(model.model_fields), model

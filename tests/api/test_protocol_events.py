@@ -8,14 +8,14 @@ from typing import Any
 import httpx
 import pytest
 
-from api.states import SHOWN, shows, update
-from api.told import STEPS, detail
-from harness.following import ALL, Following, command, follow, start
+from api.requests import STEPS, detail
+from api.thread_state import SHOWN_BY, shows, update
+from harness.event_stream import ALL_CHANNELS, EventStream, command, follow, start
 from harness.waiting import until
 from millstream.api.protocol.schemas import EventStreamRequest
 
 
-def names(following: Following) -> list[tuple[str, ...]]:
+def names(following: EventStream) -> list[tuple[str, ...]]:
     return [
         tuple(part.partition(":")[0] for part in event["params"]["namespace"])
         for event in following.events
@@ -38,11 +38,11 @@ async def test_the_envelope_and_the_frame(http: httpx.AsyncClient) -> None:
     assert all(one["seq"] < after["seq"] for one, after in pairwise(events))
     assert len({event["event_id"] for event in events}) == len(events)
     assert max(event["seq"] for event in events) < 2**53
-    assert following.said == ["running", "completed"]
-    assert following.of("lifecycle") == [
+    assert following.lifecycle == ["running", "completed"]
+    assert following.data_of("lifecycle") == [
         {"event": "running", "graph_name": "steps"}, {"event": "completed", "graph_name": "steps"},
     ]  # fmt: skip
-    assert following.of("values") == [{"items": list(range(n))} for n in range(4)]
+    assert following.data_of("values") == [{"items": list(range(n))} for n in range(4)]
     assert {event["method"] for event in events} == {
         "lifecycle", "values", "updates", "tasks", "checkpoints",
     }  # fmt: skip
@@ -58,7 +58,7 @@ async def test_all_who_follow_are_told_the_same_from_wherever_they_go_on(
         await start(http, thread, "custom")
         whole = list(await live.ended(3))
     async with follow(http, thread) as late, follow(http, thread, since=0) as later:
-        assert await late.got(len(whole)) == whole == await later.got(len(whole))
+        assert await late.at_least(len(whole)) == whole == await later.at_least(len(whole))
     for cut in range(0, len(whole), 7):
         last = whole[cut]["seq"]
         async with (
@@ -66,12 +66,12 @@ async def test_all_who_follow_are_told_the_same_from_wherever_they_go_on(
             follow(http, thread, last=last) as same,
         ):
             if cut + 1 < len(whole):
-                assert await rest.got(len(whole) - cut - 1) == whole[cut + 1 :]
-                assert await same.got(len(whole) - cut - 1) == whole[cut + 1 :]
+                assert await rest.at_least(len(whole) - cut - 1) == whole[cut + 1 :]
+                assert await same.at_least(len(whole) - cut - 1) == whole[cut + 1 :]
     async with follow(http, thread, since=whole[-1]["seq"]) as rest:
         await start(http, thread, "steps")
         await rest.ended()
-        assert rest.said == ["running", "completed"]  # the end before is not told again
+        assert rest.lifecycle == ["running", "completed"]  # the end before is not told again
 
 
 async def test_a_place_that_the_thread_has_not_come_to_begins_at_the_beginning(
@@ -80,14 +80,14 @@ async def test_a_place_that_the_thread_has_not_come_to_begins_at_the_beginning(
     await start(http, thread, "steps")
     async with follow(http, thread, ["lifecycle"], since=2**52) as following:
         await start(http, thread, "steps")
-        await until(lambda: following.said[-1:] == ["completed"])
+        await until(lambda: following.lifecycle[-1:] == ["completed"])
 
 
 # ── Filters ─────────────────────────────────────────────────────────────────────────────────
 
 
 @shows(EventStreamRequest, "channels")
-@pytest.mark.parametrize("channel", [*ALL, "custom:progress"])
+@pytest.mark.parametrize("channel", [*ALL_CHANNELS, "custom:progress"])
 async def test_each_channel_alone(web: httpx.AsyncClient, thread: str, channel: str) -> None:
     for graph, given in (
         ("custom", {}), ("nested_chat", {"messages": [{"role": "user", "content": "hi"}]}),
@@ -98,7 +98,7 @@ async def test_each_channel_alone(web: httpx.AsyncClient, thread: str, channel: 
         await following.ended(5)
         expected = [event for event in following.events if _belongs(event, channel)]
         assert expected
-        assert await one.got(len(expected)) == expected
+        assert await one.at_least(len(expected)) == expected
 
 
 def _belongs(event: dict[str, Any], channel: str) -> bool:
@@ -132,11 +132,11 @@ async def test_graphs_within_graphs(
         await following.ended()
         whole = list(zip(names(following), following.events, strict=True))
         expected = [event for place, event in whole if place in told]
-        assert await some.got(len(expected)) == expected
+        assert await some.at_least(len(expected)) == expected
         [exact] = {tuple(e["params"]["namespace"]) for place, e in whole if place == ("child",)}
         async with follow(http, thread, namespaces=[list(exact)]) as child:
             within = [event for place, event in whole if place == ("child",)]
-            assert await child.got(len(within)) == within
+            assert await child.at_least(len(within)) == within
 
 
 # ── Ends ────────────────────────────────────────────────────────────────────────────────────
@@ -146,22 +146,22 @@ async def test_how_runs_end(http: httpx.AsyncClient, thread: str) -> None:
     async with follow(http, thread, ["lifecycle", "input"]) as following:
         await start(http, thread, "boom")
         await following.ended()
-        assert following.of("lifecycle")[-1] == {
+        assert following.data_of("lifecycle")[-1] == {
             "event": "failed", "graph_name": "boom", "error": "boom",
         }  # fmt: skip
         run = await start(http, thread, "slow")
-        await until(lambda: following.said[-1] == "running")
+        await until(lambda: following.lifecycle[-1] == "running")
         await http.post(f"/threads/{thread}/runs/{run}/cancel")
         await following.ended(2)
-        assert following.of("lifecycle")[-1]["error"] == "The run was cancelled."
+        assert following.data_of("lifecycle")[-1]["error"] == "The run was cancelled."
         run = await start(http, thread, "slow")
-        await until(lambda: following.said[-1] == "running")
+        await until(lambda: following.lifecycle[-1] == "running")
         await http.post(f"/threads/{thread}/runs/{run}/cancel?action=rollback")
         await following.ended(3)
-        assert following.of("lifecycle")[-1]["event"] == "failed"
+        assert following.data_of("lifecycle")[-1]["event"] == "failed"
         await start(http, thread, "approval", input={"topic": "t"}, interrupt_before=["after"])
         await following.ended(4)
-        [asked] = following.of("input.requested")
+        [asked] = following.data_of("input.requested")
         await command(http, thread, "input.respond", interrupt_id=asked["interrupt_id"], response=1)
         await following.ended(5)
         assert following.ends[3:] == ["interrupted", "completed"]
@@ -184,10 +184,10 @@ async def test_runs_that_no_command_started_are_told_too(
         await http.post(f"/threads/{thread}/runs/wait", json=paused)
         await following.ended(4)
     assert following.ends == ["completed", "completed", "completed", "interrupted"]
-    assert {"node": "step", "values": {"items": [0]}} in following.of("updates")
-    assert following.of("custom")[0] == {"payload": {"progress": 1, "of": 3}}
+    assert {"node": "step", "values": {"items": [0]}} in following.data_of("updates")
+    assert following.data_of("custom")[0] == {"payload": {"progress": 1, "of": 3}}
     assert ("child",) in names(following)
-    [asked] = following.of("input.requested")
+    [asked] = following.data_of("input.requested")
     assert asked["value"] == asked["payload"] == {"question": "approve t?"}
     assert {event["method"] for event in following.events} <= {
         "lifecycle", "values", "updates", "custom", "input.requested",
@@ -215,10 +215,10 @@ async def test_it_stays_open_and_says_so(http: httpx.AsyncClient, thread: str) -
     async with follow(http, thread) as following:
         await start(http, thread, "steps")
         await following.ended()
-        await until(lambda: following.beats >= 2)
-        assert not following.over
+        await until(lambda: following.keepalives >= 2)
+        assert not following.closed
         await http.delete(f"/threads/{thread}")
-        await until(lambda: following.over, what="the end of the stream of a deleted thread")
+        await until(lambda: following.closed, what="the end of the stream of a deleted thread")
 
 
 # ── Refused ─────────────────────────────────────────────────────────────────────────────────
@@ -272,4 +272,4 @@ async def test_many_follow_at_a_time(http: httpx.AsyncClient, thread: str) -> No
 
 
 def test_every_field_is_shown() -> None:
-    assert SHOWN[EventStreamRequest] == set(EventStreamRequest.model_fields)
+    assert SHOWN_BY[EventStreamRequest] == set(EventStreamRequest.model_fields)

@@ -6,66 +6,66 @@ from typing import Any
 import httpx
 import pytest
 
-from api.told import Running
-from harness.following import ALL, follow, start
-from harness.sockets import socket
+from api.requests import System
+from harness.event_socket import open_socket
+from harness.event_stream import ALL_CHANNELS, follow, start
 from harness.waiting import until
 
 
 async def test_commands_and_events_on_one_connection(
-    system: Running, http: httpx.AsyncClient
+    system: System, http: httpx.AsyncClient
 ) -> None:
     thread = str(uuid.uuid4())
-    async with socket(system.url, thread) as client, follow(http, thread) as following:
-        await client.subscribe(1, *ALL)
+    async with open_socket(system.url, thread) as client, follow(http, thread) as following:
+        await client.subscribe(1, *ALL_CHANNELS)
         reply = await client.send(2, "run.start", assistant_id="approval", input={"topic": "t"})
         assert reply["meta"] == {"applied_through_seq": 0}
         whole = list(await following.ended())
-        assert await client.got(len(whole)) == whole
-        [asked] = following.of("input.requested")
+        assert await client.at_least(len(whole)) == whole
+        [asked] = following.data_of("input.requested")
         reply = await client.send(
             3, "input.respond", interrupt_id=asked["interrupt_id"], response=1
         )
         assert set(reply["result"]) == {"run_id"}
         whole = list(await following.ended(2))
-        assert await client.got(len(whole)) == whole
+        assert await client.at_least(len(whole)) == whole
         assert (await client.send(4, "agent.getTree"))["result"]["tree"]["status"] == "completed"
 
 
 async def test_subscriptions_add_up_and_nothing_is_told_twice(
-    system: Running, http: httpx.AsyncClient, thread: str
+    system: System, http: httpx.AsyncClient, thread: str
 ) -> None:
-    async with socket(system.url, thread) as client, follow(http, thread) as following:
+    async with open_socket(system.url, thread) as client, follow(http, thread) as following:
         lifecycle = await client.subscribe(1, "lifecycle")
         await start(http, thread, "steps")
         whole = list(await following.ended())
-        assert [event["method"] for event in await client.got(2)] == ["lifecycle"] * 2
+        assert [event["method"] for event in await client.at_least(2)] == ["lifecycle"] * 2
         await client.subscribe(2, "values", "lifecycle")
         values = [event for event in whole if event["method"] == "values"]
-        assert (await client.got(2 + len(values)))[2:] == values  # of the past, what it lacked
+        assert (await client.at_least(2 + len(values)))[2:] == values  # of the past, what it lacked
         await client.subscribe(3, "updates", since=whole[-1]["seq"])  # nothing of the past
         await client.send(4, "subscription.unsubscribe", subscription_id=lifecycle)
         await start(http, thread, "steps")
         after = (await following.ended(2))[len(whole) :]
         expected = [e for e in after if e["method"] in ("values", "lifecycle", "updates")]
-        assert (await client.got(6 + len(expected)))[6:] == expected
+        assert (await client.at_least(6 + len(expected)))[6:] == expected
         reply = await client.send(5, "subscription.unsubscribe", subscription_id=lifecycle)
         assert reply["error"] == "no_such_subscription"
 
 
 async def test_a_client_goes_on_where_it_was(
-    system: Running, http: httpx.AsyncClient, thread: str
+    system: System, http: httpx.AsyncClient, thread: str
 ) -> None:
     async with follow(http, thread) as following:
         await start(http, thread, "nested", input={"text": "x"})
         whole = list(await following.ended())
     for cut in (0, len(whole) // 2, len(whole) - 2):
-        async with socket(system.url, thread) as client:
-            await client.subscribe(1, *ALL, since=whole[cut]["seq"])
-            assert await client.got(len(whole) - cut - 1) == whole[cut + 1 :]
-    async with socket(system.url, thread) as client:
-        await client.subscribe(1, *ALL, since=2**52)
-        assert await client.got(len(whole)) == whole
+        async with open_socket(system.url, thread) as client:
+            await client.subscribe(1, *ALL_CHANNELS, since=whole[cut]["seq"])
+            assert await client.at_least(len(whole) - cut - 1) == whole[cut + 1 :]
+    async with open_socket(system.url, thread) as client:
+        await client.subscribe(1, *ALL_CHANNELS, since=2**52)
+        assert await client.at_least(len(whole)) == whole
 
 
 @pytest.mark.parametrize(
@@ -88,9 +88,9 @@ async def test_a_client_goes_on_where_it_was(
     ],
 )
 async def test_refusals_leave_the_connection_open(
-    system: Running, thread: str, frame: str, number: Any, code: str, word: str
+    system: System, thread: str, frame: str, number: Any, code: str, word: str
 ) -> None:
-    async with socket(system.url, thread) as client:
+    async with open_socket(system.url, thread) as client:
         await client.connection.send(frame)
         await until(lambda: number in client.replies)
         reply = client.replies.pop(number)
@@ -100,18 +100,18 @@ async def test_refusals_leave_the_connection_open(
 
 
 async def test_threads_that_are_none_or_go(
-    system: Running, http: httpx.AsyncClient, thread: str
+    system: System, http: httpx.AsyncClient, thread: str
 ) -> None:
-    async with socket(system.url, "zzz") as client:
+    async with open_socket(system.url, "zzz") as client:
         await until(lambda: client.code == 4422)
-    async with socket(system.url, thread) as client:
+    async with open_socket(system.url, thread) as client:
         await client.subscribe(1, "values")
         await http.delete(f"/threads/{thread}")
         await until(lambda: client.code == 4404)
 
 
-async def test_too_many_subscriptions(system: Running, thread: str) -> None:
-    async with socket(system.url, thread) as client:
+async def test_too_many_subscriptions(system: System, thread: str) -> None:
+    async with open_socket(system.url, thread) as client:
         for number in range(100):
             await client.subscribe(number, "lifecycle")
         reply = await client.send(100, "subscription.subscribe", channels=["lifecycle"])

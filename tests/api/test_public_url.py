@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from api.told import Running, detail
+from api.requests import System, detail
 from harness.processes import Fleet
 from millstream.api.app import create_app
 from millstream.cli.embedded import EmbeddedRedis
@@ -38,7 +38,7 @@ async def calling(url: str, *, peer: str = "127.0.0.1") -> AsyncIterator[httpx.A
 
 
 @pytest.fixture(scope="module")
-def fleet(system: Running) -> Iterator[Fleet]:
+def fleet(system: System) -> Iterator[Fleet]:
     with Fleet(system.fleet.redis_url) as fleet:
         yield fleet
 
@@ -48,7 +48,7 @@ def urls(card: dict[str, Any]) -> set[str]:
     return {card["url"], *(each["url"] for each in card["supportedInterfaces"])}
 
 
-async def test_a_proxy_on_this_machine_is_trusted_and_no_other(system: Running) -> None:
+async def test_a_proxy_on_this_machine_is_trusted_and_no_other(system: System) -> None:
     async with calling(system.url) as near, calling(system.url, peer="127.0.0.3") as far:
         card = (await near.get(CARD, headers=PROXIED)).json()
         assert urls(card) == {f"https://agents.example/api{CHAT}"}

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from api.told import NOBODY, STEPS, detail, start
+from api.requests import STEPS, UNKNOWN_ID, detail, start
 from golden.normalise import parse_sse
 from harness.waiting import until
 from millstream.shared.assistants import default_assistant_id
@@ -120,7 +120,7 @@ async def test_browsers_may_read_the_headers(http: httpx.AsyncClient, thread: st
         await http.post("/runs/stream", json=STEPS, headers=origin),
         await http.post(f"/threads/{thread}/runs/wait", json=STEPS, headers=origin),
         await http.post("/assistants/search", headers=origin),
-        await http.get(f"/threads/{NOBODY}", headers=origin),
+        await http.get(f"/threads/{UNKNOWN_ID}", headers=origin),
         await http.post("/runs", content=b"{", headers=origin),
     ):
         assert response.headers["access-control-allow-origin"] == "*"
@@ -222,7 +222,7 @@ async def test_a_list_of_runs(http: httpx.AsyncClient, thread: str) -> None:
     for number in range(7):
         await http.post(path, json={**STEPS, "metadata": {"n": number}})
     assert len(await listed("")) == 10  # the default limit
-    assert (await http.get(f"/threads/{NOBODY}/runs")).status_code == 404
+    assert (await http.get(f"/threads/{UNKNOWN_ID}/runs")).status_code == 404
 
 
 # ── Threads ─────────────────────────────────────────────────────────────────────────────────

@@ -9,8 +9,8 @@ import pytest
 from langchain_core.runnables import RunnableConfig
 from langgraph_sdk.schema import Config
 
-from api.fields import events
-from api.told import detail
+from api.requests import detail
+from api.run_fields import events
 
 Test = TypeVar("Test", bound=Callable[..., Any])
 EFFECTIVE: dict[str, list[str]] = {}  # entry → the tests that show its effect

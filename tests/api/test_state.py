@@ -5,9 +5,9 @@ from typing import Any
 
 import httpx
 
-from api.fields import busy
-from api.states import NO_CHECKPOINT, SHOWN, history, shows, state, update
-from api.told import STEPS, detail
+from api.requests import STEPS, detail
+from api.run_fields import busy
+from api.thread_state import NO_CHECKPOINT, SHOWN_BY, history, shows, state, update
 from millstream.api.threads.state_schemas import (
     HistoryQuery,
     HistoryRequest,
@@ -310,4 +310,4 @@ async def test_a_graph_named_by_the_thread(http: httpx.AsyncClient) -> None:
 
 def test_every_field_has_an_effect() -> None:
     for model in (StateQuery, StateAtCheckpoint, StateUpdate, HistoryQuery, HistoryRequest):
-        assert SHOWN[model] == set(model.model_fields), model
+        assert SHOWN_BY[model] == set(model.model_fields), model

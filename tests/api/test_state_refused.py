@@ -6,8 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
-from api.states import NO_CHECKPOINT, history, state
-from api.told import NOBODY, detail
+from api.requests import UNKNOWN_ID, detail
+from api.thread_state import NO_CHECKPOINT, history, state
 
 
 @pytest.mark.parametrize(
@@ -24,12 +24,12 @@ from api.told import NOBODY, detail
         ({"values": {}, "checkpoint": {"checkpoint_id": "x"}}, 422, "checkpoint.checkpoint_id"),
         ({"values": {}, "checkpoint": {"checkpoint_ns": 1}}, 422, "checkpoint.checkpoint_ns"),
         ({"values": {}, "checkpoint": {"checkpoint_map": {"": 1}}}, 422, "checkpoint_map"),
-        ({"values": {}, "checkpoint": {"thread_id": NOBODY}}, 422, "checkpoint.thread_id"),
+        ({"values": {}, "checkpoint": {"thread_id": UNKNOWN_ID}}, 422, "checkpoint.thread_id"),
         ({"values": {}, "checkpoint_id": "x"}, 422, "checkpoint_id"),
         ({"values": {}, "checkpoint_id": NO_CHECKPOINT}, 404, NO_CHECKPOINT),
         ({"values": {}, "checkpoint": {"checkpoint_id": NO_CHECKPOINT}}, 404, NO_CHECKPOINT),
         ({"values": {}, "checkpoint": {"checkpoint_ns": "no:such"}}, 422, "checkpoint_ns"),
-        ({"values": {}, "checkpoint_id": NOBODY, "checkpoint": {"checkpoint_id": NO_CHECKPOINT}},
+        ({"values": {}, "checkpoint_id": UNKNOWN_ID, "checkpoint": {"checkpoint_id": NO_CHECKPOINT}},
          422, "checkpoint_id"),
     ],
 )  # fmt: skip
@@ -63,7 +63,7 @@ async def test_refused_updates(
         ("POST", "/history", {"before": {"configurable": 1}}, "before"),
         ("POST", "/history", {"metadata": []}, "metadata"),
         ("POST", "/history", {"checkpoint": []}, "checkpoint"),
-        ("POST", "/history", {"checkpoint": {"thread_id": NOBODY}}, "checkpoint.thread_id"),
+        ("POST", "/history", {"checkpoint": {"thread_id": UNKNOWN_ID}}, "checkpoint.thread_id"),
         ("POST", "/history", {"select": ["nothing"]}, "select"),
         ("POST", "/state/checkpoint", {}, "checkpoint"),
         ("POST", "/state/checkpoint", {"checkpoint": {"checkpoint_id": ""}}, "checkpoint_id"),

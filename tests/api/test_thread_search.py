@@ -7,9 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
-from api.fields import busy
-from api.states import SHOWN, shows
-from api.told import NOBODY, STEPS, detail
+from api.requests import STEPS, UNKNOWN_ID, detail
+from api.run_fields import busy
+from api.thread_state import SHOWN_BY, shows
 from millstream.api.threads.schemas import ThreadFilter, ThreadPatch, ThreadSearch
 
 FIELDS = {
@@ -96,7 +96,7 @@ async def test_what_runs_do_to_a_thread_is_found(
     assert await ids(http, **everywhere, values={"items": [2, 0]}) == [first]
     assert await count(http, **everywhere, values={"items": [3]}) == 0
     assert await count(http, **everywhere, values={"items": []}) == 1
-    assert await ids(http, ids=[first, NOBODY, third.upper()]) == [third, first]
+    assert await ids(http, ids=[first, UNKNOWN_ID, third.upper()]) == [third, first]
     assert await ids(http, ids=[first, third], status="idle") == [first]
     assert await ids(http, ids=[]) == []
     [shown] = await search(http, ids=[first])
@@ -135,7 +135,7 @@ async def test_select_and_extract(http: httpx.AsyncClient, mine: dict[str, str])
     [
         ("limit", 0), ("limit", 1001), ("limit", "x"), ("offset", -1), ("offset", 2**60),
         ("status", "bogus"), ("status", 1), ("sort_by", "values"), ("sort_order", "up"),
-        ("ids", ["x"]), ("ids", NOBODY), ("ids", [NOBODY] * 1001), ("metadata", []),
+        ("ids", ["x"]), ("ids", UNKNOWN_ID), ("ids", [UNKNOWN_ID] * 1001), ("metadata", []),
         ("values", "x"), ("select", ["bogus"]), ("select", "values"), ("extract", {"a": 1}),
         ("extract", {"a": "thread_id"}), ("extract", {"a": "values."}), ("extract", {"a": ""}),
         ("extract", {"a": "values[x]"}), ("extract", {"a": "values[0"}), ("extract", {"a": "values]"}),
@@ -202,7 +202,7 @@ async def test_patch(http: httpx.AsyncClient, mine: dict[str, str]) -> None:
 
 
 async def test_patches_that_are_refused(http: httpx.AsyncClient, thread: str) -> None:
-    assert (await http.patch(f"/threads/{NOBODY}", json={"metadata": {}})).status_code == 404
+    assert (await http.patch(f"/threads/{UNKNOWN_ID}", json={"metadata": {}})).status_code == 404
     assert (await http.patch("/threads/x", json={"metadata": {}})).status_code == 422
     for field, value in (("metadata", []), ("ttl", 0), ("ttl", {"ttl": 1, "strategy": "x"})):
         response = await http.patch(f"/threads/{thread}", json={field: value})
@@ -284,7 +284,7 @@ async def test_a_batch_is_admitted_whole_or_not_at_all(
 
 def test_every_field_has_a_test() -> None:
     for model in (ThreadSearch, ThreadFilter, ThreadPatch):
-        assert SHOWN[model] == set(model.model_fields)
+        assert SHOWN_BY[model] == set(model.model_fields)
 
 
 @shows(ThreadFilter, "exclude_metadata")

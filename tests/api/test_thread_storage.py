@@ -2,14 +2,14 @@
 
 import httpx
 
-from api.told import NOBODY, Running, detail
+from api.requests import UNKNOWN_ID, System, detail
 from millstream.shared import keys
 from millstream.shared.redis import connect
 from millstream.shared.wire import unpack_list
 
 
 async def test_storage_is_what_lies_in_redis(
-    http: httpx.AsyncClient, system: Running, thread: str
+    http: httpx.AsyncClient, system: System, thread: str
 ) -> None:
     place = f"/threads/{thread}/storage"
     nothing = {"count": 0, "bytes": 0}
@@ -54,7 +54,7 @@ async def test_storage_is_what_lies_in_redis(
 
 
 async def test_storage_of_no_thread(http: httpx.AsyncClient) -> None:
-    response = await http.get(f"/threads/{NOBODY}/storage")
+    response = await http.get(f"/threads/{UNKNOWN_ID}/storage")
     assert response.status_code == 404
-    assert NOBODY in detail(response)
+    assert UNKNOWN_ID in detail(response)
     assert (await http.get("/threads/x/storage")).status_code == 422

@@ -10,10 +10,10 @@ import httpx
 import pytest
 from redis import Redis
 
-from api.states import SHOWN, shows, update
-from api.told import NOBODY, STEPS, Running, detail
+from api.requests import STEPS, UNKNOWN_ID, System, detail
+from api.thread_state import SHOWN_BY, shows, update
 from golden.normalise import parse_sse
-from harness.sockets import socket
+from harness.event_socket import open_socket
 from harness.waiting import until
 from millstream.api.threads.schemas import ThreadStreamQuery
 from millstream.shared import keys
@@ -26,7 +26,7 @@ class Following:
 
     def __init__(self) -> None:
         self.events: list[Event] = []
-        self.beats = 0
+        self.keepalives = 0
         self.location = ""
 
     async def listen(self, response: httpx.Response) -> None:
@@ -40,9 +40,9 @@ class Following:
             elif field == "id":
                 self.events.append((name, json.loads(data), value))
             elif line.startswith(": "):
-                self.beats += 1
+                self.keepalives += 1
 
-    async def got(self, count: int) -> list[Event]:
+    async def at_least(self, count: int) -> list[Event]:
         await until(lambda: len(self.events) >= count, what=f"{count} events in {self.events}")
         return self.events
 
@@ -92,9 +92,9 @@ def names(events: list[Event]) -> list[str]:
 async def test_runs_are_told_one_after_the_other(http: httpx.AsyncClient, thread: str) -> None:
     async with follow(http, thread) as following:
         one = await run(http, thread)
-        await following.got(6)
+        await following.at_least(6)
         two = await run(http, thread, stream_mode="updates")
-        await following.got(9)
+        await following.at_least(9)
         other = (await http.post("/threads", json={})).json()["thread_id"]
         await run(http, other)  # of another thread nothing is told
     events = following.events
@@ -115,14 +115,14 @@ async def test_every_event_in_order_once_from_wherever_it_goes_on(
     await http.post(f"/threads/{thread}/runs/{pending}/cancel")
     await update(http, thread, values={"items": [9]}, as_node="step")
     async with follow(http, thread, "-", stream_mode="run_modes,state_update") as following:
-        whole = list(await following.got(12))
+        whole = list(await following.at_least(12))
         assert following.done == [*runs, pending]
     assert names(whole)[-2:] == ["metadata", "state_update"]
     for count, (*_, event_id) in enumerate(whole[:-1], start=1):
         async with follow(
             http, thread, event_id, stream_mode=["run_modes", "state_update"]
         ) as rest:
-            assert await rest.got(len(whole) - count) == whole[count:]
+            assert await rest.at_least(len(whole) - count) == whole[count:]
     async with follow(http, thread, whole[-1][2], stream_mode="run_modes") as rest:
         last = await run(http, thread)
         await until(lambda: rest.done == [last])
@@ -162,10 +162,10 @@ async def test_modes(http: httpx.AsyncClient, thread: str) -> None:
     ):
         one = await run(http, thread)
         await update(http, thread, values={"items": [7]}, as_node="step")
-        begun, ended = await lifecycle.got(2)
-        [(name, data, _)] = await updates.got(1)
+        begun, ended = await lifecycle.at_least(2)
+        [(name, data, _)] = await updates.at_least(1)
         for each in (both, either):
-            assert names(await each.got(3)) == ["metadata", "metadata", "state_update"]
+            assert names(await each.at_least(3)) == ["metadata", "metadata", "state_update"]
         assert "stream_mode=state_update&stream_mode=lifecycle" in either.location
     assert (begun[1], ended[1]["status"]) == ({"run_id": one, "attempt": 1}, "run_done")
     assert (name, data["thread_id"]) == ("state_update", thread)
@@ -191,7 +191,7 @@ async def test_an_id_that_the_thread_has_not_reached_begins_at_the_beginning(
     assert len(following.events) == 6
 
 
-@pytest.mark.parametrize("after", ["nonsense", f"{NOBODY}@1-0", "@", "1-"])
+@pytest.mark.parametrize("after", ["nonsense", f"{UNKNOWN_ID}@1-0", "@", "1-"])
 async def test_what_is_no_id_is_from_now_on(
     http: httpx.AsyncClient, thread: str, after: str
 ) -> None:
@@ -210,17 +210,17 @@ async def test_the_location_goes_on_from_where_the_stream_began(
         back = following.location
     two = await run(http, thread)
     async with follow(http, place=back) as following:
-        [(_, begun, first), (_, ended, _)] = await following.got(2)
+        [(_, begun, first), (_, ended, _)] = await following.at_least(2)
         assert (begun["run_id"], ended["run_id"]) == (two, two)
         again = following.location
     async with follow(http, thread, first, place=again) as following:  # the header goes before it
-        assert [data for _, data, _ in await following.got(1)] == [ended]
+        assert [data for _, data, _ in await following.at_least(1)] == [ended]
     async with follow(http, thread, last_event_id="-") as following:
         await until(lambda: following.done == [one, two])
 
 
 async def test_what_is_refused(http: httpx.AsyncClient, thread: str) -> None:
-    assert (await http.get(f"/threads/{NOBODY}/stream")).status_code == 404
+    assert (await http.get(f"/threads/{UNKNOWN_ID}/stream")).status_code == 404
     assert (await http.get("/threads/x/stream")).status_code == 422
     response = await http.get(f"/threads/{thread}/stream", params={"stream_mode": "loud"})
     assert (response.status_code, "stream_mode" in detail(response)) == (422, True)
@@ -229,7 +229,7 @@ async def test_what_is_refused(http: httpx.AsyncClient, thread: str) -> None:
 
 
 async def test_a_stream_that_fails_ends_with_an_error(
-    system: Running, http: httpx.AsyncClient, thread: str
+    system: System, http: httpx.AsyncClient, thread: str
 ) -> None:
     made = await http.post(f"/threads/{thread}/runs", json=STEPS)
     place = f"/threads/{thread}/runs/{made.json()['run_id']}"
@@ -252,7 +252,7 @@ async def test_a_stream_that_fails_ends_with_an_error(
     protocol = await http.post(f"{path}/events", json=wanted)
     told = {"type": "error", "id": None, "error": "unknown_error", "message": message}
     assert parse_sse(protocol.text)[-1] == ("error", told)
-    async with socket(system.url, thread) as client:
+    async with open_socket(system.url, thread) as client:
         await client.send(1, "subscription.subscribe", **wanted)
         await until(lambda: client.code is not None)
         assert (client.replies[None], client.code) == (told, 1011)
@@ -267,4 +267,4 @@ async def test_a_deleted_run_is_passed_over(http: httpx.AsyncClient, thread: str
 
 
 def test_every_field_has_a_test() -> None:
-    assert SHOWN[ThreadStreamQuery] == set(ThreadStreamQuery.model_fields)
+    assert SHOWN_BY[ThreadStreamQuery] == set(ThreadStreamQuery.model_fields)

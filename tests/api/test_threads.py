@@ -8,9 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
-from api.fields import busy
-from api.states import SHOWN, shows
-from api.told import NOBODY, STEPS, detail
+from api.requests import STEPS, UNKNOWN_ID, detail
+from api.run_fields import busy
+from api.thread_state import SHOWN_BY, shows
 from harness.waiting import until
 from millstream.api.threads.schemas import ThreadCreate, ThreadQuery, ThreadsPrune
 
@@ -182,7 +182,7 @@ async def test_what_can_not_be_copied(http: httpx.AsyncClient, thread: str) -> N
 
 @shows(ThreadsPrune, "thread_ids", "strategy")
 async def test_pruned_threads_are_gone(http: httpx.AsyncClient, stepped: str, thread: str) -> None:
-    body: dict[str, Any] = {"thread_ids": [stepped, thread, stepped, NOBODY]}
+    body: dict[str, Any] = {"thread_ids": [stepped, thread, stepped, UNKNOWN_ID]}
     assert (await http.post("/threads/prune", json=body)).json() == {"pruned_count": 2}
     for gone in (stepped, thread):
         assert (await http.get(f"/threads/{gone}")).status_code == 404
@@ -193,7 +193,7 @@ async def test_pruned_threads_are_gone(http: httpx.AsyncClient, stepped: str, th
 async def test_the_newest_state_can_be_kept(http: httpx.AsyncClient, stepped: str) -> None:
     before = await read(http, f"/threads/{stepped}/history")
     record = await read(http, f"/threads/{stepped}")
-    body = {"thread_ids": [stepped, NOBODY], "strategy": "keep_latest"}
+    body = {"thread_ids": [stepped, UNKNOWN_ID], "strategy": "keep_latest"}
     assert (await http.post("/threads/prune", json=body)).json() == {"pruned_count": 1}
     [kept] = await read(http, f"/threads/{stepped}/history")
     assert kept["values"] == before[0]["values"]
@@ -221,11 +221,11 @@ async def test_a_busy_thread_keeps_all(
     ("body", "word"),
     [
         ({}, "thread_ids"),
-        ({"thread_ids": NOBODY}, "thread_ids"),
+        ({"thread_ids": UNKNOWN_ID}, "thread_ids"),
         ({"thread_ids": ["odd"]}, "thread_ids.0"),
         ({"thread_ids": [1]}, "thread_ids.0"),
-        ({"thread_ids": [NOBODY] * 1001}, "thread_ids"),
-        ({"thread_ids": [NOBODY], "strategy": "some"}, "strategy"),
+        ({"thread_ids": [UNKNOWN_ID] * 1001}, "thread_ids"),
+        ({"thread_ids": [UNKNOWN_ID], "strategy": "some"}, "strategy"),
     ],
 )
 async def test_refused_prunes(http: httpx.AsyncClient, body: dict[str, Any], word: str) -> None:
@@ -293,4 +293,4 @@ async def test_only_the_ttl_can_be_included(http: httpx.AsyncClient, thread: str
 
 def test_every_field_has_an_effect() -> None:
     for model in (ThreadCreate, ThreadQuery, ThreadsPrune):
-        assert SHOWN[model] == set(model.model_fields), model
+        assert SHOWN_BY[model] == set(model.model_fields), model

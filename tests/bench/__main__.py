@@ -25,7 +25,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
-class Work:
+class Workload:
     """One kind of run."""
 
     name: str
@@ -47,10 +47,10 @@ class Work:
 
 
 HELLO = {"messages": [{"role": "user", "content": "hi"}]}
-WORKS = [
-    Work("1 node", "steps", {"items": []}, {"n": 1}, clients=30, runs=600),
-    Work("5 nodes", "steps", {"items": []}, {"n": 5}, runs=200),
-    Work("200 tokens", "chat", HELLO, {"tokens": 200}, mode="messages-tuple", runs=100),
+WORKLOADS = [
+    Workload("1 node", "steps", {"items": []}, {"n": 1}, clients=30, runs=600),
+    Workload("5 nodes", "steps", {"items": []}, {"n": 5}, runs=200),
+    Workload("200 tokens", "chat", HELLO, {"tokens": 200}, mode="messages-tuple", runs=100),
 ]
 
 
@@ -66,11 +66,13 @@ def cpu_seconds(pids: list[int]) -> float:
     return total / TICKS
 
 
-def floor(work: Work) -> dict[str, float]:
+def floor(workload: Workload) -> dict[str, float]:
     """Measures the work on LangGraph by itself."""
-    mode = "messages" if work.mode == "messages-tuple" else work.mode
-    request = {"input": work.input, "mode": mode, "config": work.request["config"]}
-    job = json.dumps({"graph": work.graph, "request": request, "runs": max(30, work.runs // 4)})
+    mode = "messages" if workload.mode == "messages-tuple" else workload.mode
+    request = {"input": workload.input, "mode": mode, "config": workload.request["config"]}
+    job = json.dumps(
+        {"graph": workload.graph, "request": request, "runs": max(30, workload.runs // 4)}
+    )
     ran = subprocess.run(
         [sys.executable, "-m", "bench.floor", job],
         check=True,
@@ -127,32 +129,35 @@ async def whole_runs(options: argparse.Namespace) -> None:
         await latency(client, options.latency_runs)
         print(f"\n{'work':<12}{'runs/s':>8}{'events/s':>10}{'CPU ms/run':>12}", end="")
         print(f"{'api':>7}{'worker':>8}{'redis':>7}{'floor':>8}{'ratio':>7}")
-        for work in WORKS:
-            work.runs = max(work.clients, int(work.runs * options.scale))
-            await throughput(client, work, pids)
+        for workload in WORKLOADS:
+            workload.runs = max(workload.clients, int(workload.runs * options.scale))
+            await throughput(client, workload, pids)
 
 
 async def latency(client: Client, runs: int) -> None:
-    request = Work("", "steps", {"items": []}, {"n": 1}).request
+    request = Workload("", "steps", {"items": []}, {"n": 1}).request
     for _ in range(20):
         await client.run(request)
     timings = [await client.run(request) for _ in range(runs)]
-    alone = floor(Work("", "steps", {"items": []}, {"n": 1}, runs=400))
+    alone = floor(Workload("", "steps", {"items": []}, {"n": 1}, runs=400))
     print("one client, run after run: p50 (p95) in ms from POST")
     for name in ("headers", "first_event", "first_graph_event", "total"):
         print(f"  {name.replace('_', ' '):<18}{spread(timings, name)}")
     print(f"  {'floor: whole run':<18}{alone['ms_per_run']:6.1f}")
 
 
-async def throughput(client: Client, work: Work, pids: dict[str, list[int]]) -> None:
-    await client.load(work.request, clients=work.clients, runs=work.clients)
+async def throughput(client: Client, workload: Workload, pids: dict[str, list[int]]) -> None:
+    await client.load(workload.request, clients=workload.clients, runs=workload.clients)
     before = {part: cpu_seconds(ids) for part, ids in pids.items()}
-    result: Load = await client.load(work.request, clients=work.clients, runs=work.runs)
-    spent = {p: (cpu_seconds(ids) - before[p]) / work.runs * 1e3 for p, ids in pids.items()}
-    alone = floor(work)
+    result: Load = await client.load(workload.request, clients=workload.clients, runs=workload.runs)
+    spent = {p: (cpu_seconds(ids) - before[p]) / workload.runs * 1e3 for p, ids in pids.items()}
+    alone = floor(workload)
     events = sum(timing.events for timing in result.timings)
     total = sum(spent.values())
-    print(f"{work.name:<12}{work.runs / result.wall:>8.0f}{events / result.wall:>10.0f}", end="")
+    print(
+        f"{workload.name:<12}{workload.runs / result.wall:>8.0f}{events / result.wall:>10.0f}",
+        end="",
+    )
     print(f"{total:>12.1f}{spent['api']:>7.1f}{spent['worker']:>8.1f}", end="")
     print(f"{spent['redis']:>7.1f}{alone['cpu_ms_per_run']:>8.1f}", end="")
     print(f"{total / alone['cpu_ms_per_run']:>7.1f}")

@@ -91,7 +91,7 @@ def fenced(url: str) -> Opener:
     return opened
 
 
-def librarys(url: str) -> Opener | None:
+def library_saver(url: str) -> Opener | None:
     try:
         from langgraph.checkpoint.redis.aio import AsyncRedisSaver
     except ImportError:
@@ -134,7 +134,7 @@ async def measure(rounds: int) -> None:
         found: dict[str, Opener | None] = {
             OURS: fenced(server.url),
             "InMemorySaver": in_memory,
-            "AsyncRedisSaver": librarys(server.url),
+            "AsyncRedisSaver": library_saver(server.url),
         }
         if url := os.environ.get("BENCH_POSTGRES_URL"):
             found["AsyncPostgresSaver"] = postgres(url)
@@ -145,14 +145,14 @@ async def measure(rounds: int) -> None:
                 name: await stack.enter_async_context(opener()) for name, opener in openers.items()
             }
             for size in SIZES:
-                figures[size] = await _turns(savers, size, rounds)
-    _show(list(openers), figures)
+                figures[size] = await _measure_size(savers, size, rounds)
+    _print_table(list(openers), figures)
     absent = {"AsyncRedisSaver", "AsyncPostgresSaver"} - set(openers)
     for name in sorted(absent):
         print(f"  {name} is not measured: its package or its server is not there")
 
 
-async def _turns(savers: dict[str, Saver], size: int, rounds: int) -> dict[str, Cell]:
+async def _measure_size(savers: dict[str, Saver], size: int, rounds: int) -> dict[str, Cell]:
     """Returns the medians of each saver."""
     graphs = {name: a_graph(saver) for name, saver in savers.items()}
     took: dict[str, list[Cell]] = {name: [] for name in savers}
@@ -167,7 +167,7 @@ async def _turns(savers: dict[str, Saver], size: int, rounds: int) -> dict[str, 
     }
 
 
-def _show(names: list[str], figures: dict[int, dict[str, Cell]]) -> None:
+def _print_table(names: list[str], figures: dict[int, dict[str, Cell]]) -> None:
     head = "".join(f"{f'{size} msg':>9}{'ratio':>7}" for size in SIZES)
     for number, what in enumerate(("ms a superstep", "ms a read (aget_tuple)")):
         print(f"\n{what:<24}{head}   ratio: to {OURS}, above 1 is slower")

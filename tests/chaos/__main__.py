@@ -13,16 +13,16 @@ import warnings
 from collections import Counter
 from pathlib import Path
 
-from chaos import chain, evidence
-from chaos.clients import Client, Surroundings
-from chaos.ledger import Accounts, Ledger, settle
-from chaos.report import losses, say, stories, table
-from chaos.town import Town, founded
-from chaos.trouble import OutageLog
-from chaos.witness import noted
+from chaos import chain, final_state
+from chaos.clients import Client, ClientContext
+from chaos.cluster import Cluster, running_cluster
+from chaos.faults import FaultInjector
+from chaos.ledger import Ledger, Totals, reconcile
+from chaos.report import losses, say, table, timelines
+from chaos.step_counts import read_step_counts
 from harness.waiting import until
 
-CALM = 60.0  # s in which all must have ended, once the trouble is over
+QUIET_SECONDS = 60.0  # s in which all must have ended, once the trouble is over
 
 
 def arguments() -> argparse.Namespace:
@@ -42,42 +42,42 @@ async def main(options: argparse.Namespace) -> bool:
     say(f"seed {options.seed}: {options.minutes:g} min, a trouble every {options.every:g} s,"
           f" {options.clients} clients, {options.workers} workers, {options.apis} APIs, 1 Redis")  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
-        async with founded(ledger, workers=options.workers, apis=options.apis) as town:
-            around = Surroundings(town.urls, Path(folder), ledger, asyncio.Event())
-            crowd = [Client(number, options.seed, around) for number in range(options.clients)]
-            clients = {asyncio.create_task(client.live()) for client in crowd}
-            teller = asyncio.create_task(tell(ledger, options.minutes * 60))
+        async with running_cluster(ledger, workers=options.workers, apis=options.apis) as cluster:
+            context = ClientContext(cluster.urls, Path(folder), ledger, asyncio.Event())
+            crowd = [Client(number, options.seed, context) for number in range(options.clients)]
+            clients = {asyncio.create_task(client.run_until_over()) for client in crowd}
+            teller = asyncio.create_task(report_progress(ledger, options.minutes * 60))
             try:
-                await OutageLog(town, ledger, options.seed).make(
+                await FaultInjector(cluster, ledger, options.seed).make(
                     options.minutes * 60, options.every
                 )
-                around.over.set()
-                await calm(town, ledger, clients)
+                context.over.set()
+                await wait_until_quiet(cluster, ledger, clients)
             finally:
                 teller.cancel()
                 for client in clients:
                     client.cancel()
                 await asyncio.gather(*clients, return_exceptions=True)
-            accounts = await reckon(town, ledger, Path(folder))
-            errors = Counter(line[:150] for line in town.errors())
+            totals = await collect_results(cluster, ledger, Path(folder))
+            errors = Counter(line[:150] for line in cluster.errors())
     tty = sys.stdout.isatty()
     say("\r\033[K" if tty else "")
-    say(table(ledger, accounts, bold=tty))
+    say(table(ledger, totals, bold=tty))
     if errors:
         say(f"  logged errors     {errors.total()}, the most frequent:")
         for line, count in errors.most_common(8):
             say(f"    {count} x {line}")
-    if accounts.faults:
+    if totals.violations:
         say(f"\nSomething was lost. Play it again with --seed {options.seed}.")
-        say(losses(accounts))
-        if accounts.wronged:
-            say(f"What happened to those runs:\n{stories(ledger, accounts)}")
+        say(losses(totals))
+        if totals.runs_with_violations:
+            say(f"What happened to those runs:\n{timelines(ledger, totals)}")
     else:
         say("\nNothing was lost.")
-    return not accounts.faults
+    return not totals.violations
 
 
-async def tell(ledger: Ledger, seconds: float) -> None:
+async def report_progress(ledger: Ledger, seconds: float) -> None:
     """Says now and then how far it is."""
     begun, tty = time.monotonic(), sys.stdout.isatty()
     while True:
@@ -85,52 +85,56 @@ async def tell(ledger: Ledger, seconds: float) -> None:
         over = sum(run.is_over for run in ledger.runs)
         line = (
             f"{time.monotonic() - begun:4.0f} of {seconds:.0f} s  {len(ledger.runs)} runs sent,"
-            f" {over} seen to their end, {len(ledger.blows)} troubles, {len(ledger.faults)} faults"
+            f" {over} seen to their end, {len(ledger.injected_faults)} troubles, {len(ledger.violations)} faults"
         )
         say(f"\r{line}\033[K" if tty else line, end="" if tty else "\n")
 
 
-async def calm(town: Town, ledger: Ledger, clients: "set[asyncio.Task[None]]") -> None:
+async def wait_until_quiet(
+    cluster: Cluster, ledger: Ledger, clients: "set[asyncio.Task[None]]"
+) -> None:
     """Waits until all is well again and every run has ended; notes who does not get there."""
     begun = time.monotonic()
     try:
-        await town.at_strength()
+        await cluster.wait_ready()
     except AssertionError as error:
-        ledger.fault("fallen processes", str(error))
-    done, _ = await asyncio.wait(clients, timeout=CALM)
+        ledger.add_violation("fallen processes", str(error))
+    done, _ = await asyncio.wait(clients, timeout=QUIET_SECONDS)
     for client in done:
         if wrong := client.exception():
-            ledger.fault("surprises", f"a client gave up: {wrong!r}")
+            ledger.add_violation("surprises", f"a client gave up: {wrong!r}")
     try:
-        left = max(5.0, CALM - (time.monotonic() - begun))
-        await until(lambda: evidence.at_rest(town.client), within=left, what="the end of all runs")
+        left = max(5.0, QUIET_SECONDS - (time.monotonic() - begun))
+        await until(
+            lambda: final_state.at_rest(cluster.client), within=left, what="the end of all runs"
+        )
     except AssertionError as error:
-        ledger.fault("lost runs", str(error))
+        ledger.add_violation("lost runs", str(error))
 
 
-async def reckon(town: Town, ledger: Ledger, folder: Path) -> Accounts:
+async def collect_results(cluster: Cluster, ledger: Ledger, folder: Path) -> Totals:
     """Reads what is left, compares, and has everything deleted."""
-    redis, url, threads = town.client, town.urls[0], sorted(ledger.threads)
-    for what in await evidence.stuck(redis, threads):
-        ledger.fault("stuck threads", what)
-    async for thread_id, state in evidence.states(url, threads):
-        wrong = chain.flaw(state["values"] or {}) if isinstance(state, dict) else state
+    redis, url, threads = cluster.client, cluster.urls[0], sorted(ledger.threads)
+    for what in await final_state.stuck(redis, threads):
+        ledger.add_violation("stuck threads", what)
+    async for thread_id, state in final_state.states(url, threads):
+        wrong = chain.chain_error(state["values"] or {}) if isinstance(state, dict) else state
         if wrong:
-            ledger.fault("wrong states", f"thread {thread_id}: {wrong}")
-    histories = [history async for history in evidence.histories(redis)]
-    for what in await evidence.delete_threads(url, threads):
-        ledger.fault("surprises", what)
+            ledger.add_violation("wrong states", f"thread {thread_id}: {wrong}")
+    histories = [history async for history in final_state.histories(redis)]
+    for what in await final_state.delete_threads(url, threads):
+        ledger.add_violation("surprises", what)
     gone = set(threads)
 
     async def clean() -> bool:
-        return not await evidence.left_over(redis, gone)
+        return not await final_state.left_over(redis, gone)
 
     try:
         await until(clean, within=15)
     except AssertionError:
-        for name in await evidence.left_over(redis, gone):
-            ledger.fault("leaked keys", name)
-    return settle(ledger, histories, noted(folder))
+        for name in await final_state.left_over(redis, gone):
+            ledger.add_violation("leaked keys", name)
+    return reconcile(ledger, histories, read_step_counts(folder))
 
 
 if __name__ == "__main__":

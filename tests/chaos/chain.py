@@ -38,12 +38,12 @@ def items(state: Mapping[str, Any]) -> list[Item]:
     return [Item.parse(text) for text in state.get("steps") or ()]
 
 
-def own(state: Mapping[str, Any], token: str) -> list[Item]:
+def steps_of(state: Mapping[str, Any], token: str) -> list[Item]:
     """Returns a run's own part of the chain."""
     return [item for item in items(state) if item.token == token]
 
 
-def flaw(state: Mapping[str, Any]) -> str:
+def chain_error(state: Mapping[str, Any]) -> str:
     """Returns what is wrong with the chain, or nothing.
 
     Each run's items stand together, are numbered from 0 without a gap, and no older attempt has
@@ -63,15 +63,15 @@ def flaw(state: Mapping[str, Any]) -> str:
         if [item.number for item in part] != list(range(len(part))):
             return f"{token} has the steps {[item.number for item in part]}"
         if any(one.attempt > after.attempt for one, after in pairwise(part)):
-            return f"an older attempt wrote after a newer one: {show(part)}"
+            return f"an older attempt wrote after a newer one: {format_steps(part)}"
     return ""
 
 
 def incomplete(state: Mapping[str, Any], token: str, goal: int) -> str:
     """Returns what the state lacks of a run that took all its steps, or nothing."""
-    if wrong := flaw(state):
+    if wrong := chain_error(state):
         return wrong
-    part = own(state, token)
+    part = steps_of(state, token)
     if len(part) != goal:
         return f"{token} has {len(part)} of {goal} steps"
     if items(state)[-goal:] != part:
@@ -79,5 +79,5 @@ def incomplete(state: Mapping[str, Any], token: str, goal: int) -> str:
     return ""
 
 
-def show(part: Iterable[Item]) -> str:
+def format_steps(part: Iterable[Item]) -> str:
     return " ".join(map(str, part))

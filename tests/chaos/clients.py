@@ -32,7 +32,7 @@ class NotAdmitted(Exception):
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class ClientContext:
     """What all clients share."""
 
     urls: list[str]
@@ -44,19 +44,19 @@ class Surroundings:
 class Client:
     """One client: a thread after the other, some runs on each."""
 
-    def __init__(self, number: int, seed: int, around: Surroundings) -> None:
+    def __init__(self, number: int, seed: int, context: ClientContext) -> None:
         self._name = f"c{number}"
         self._choose = random.Random(f"client {number} {seed}")
-        self._around = around
-        self._sdks = [get_client(url=url, api_key=None, timeout=20) for url in around.urls]
+        self._context = context
+        self._sdks = [get_client(url=url, api_key=None, timeout=20) for url in context.urls]
         self._count = 0
-        self._loose: dict[str, set[str]] = {}  # thread → what may still hit its runs
+        self._thread_cancels: dict[str, set[str]] = {}  # thread → what may still hit its runs
 
-    async def live(self) -> None:
+    async def run_until_over(self) -> None:
         """Has runs until no more are wanted, and sees each to its end."""
         try:
-            while not self._around.over.is_set():
-                await self._visit()
+            while not self._context.over.is_set():
+                await self._use_thread()
         finally:
             for sdk in self._sdks:
                 await sdk.aclose()
@@ -66,15 +66,15 @@ class Client:
 
     # ── What it does ────────────────────────────────────────────────────────────────────────
 
-    async def _visit(self) -> None:
+    async def _use_thread(self) -> None:
         """Has some runs on a new thread."""
         thread_id = str(uuid.UUID(int=self._choose.getrandbits(128), version=4))
-        self._around.ledger.threads.add(thread_id)
-        await self._insist(
+        self._context.ledger.threads.add(thread_id)
+        await self._retry(
             lambda sdk: sdk.threads.create(thread_id=thread_id, if_exists="do_nothing")
         )
         for _ in range(self._choose.randint(2, 5)):
-            if self._around.over.is_set():
+            if self._context.over.is_set():
                 return
             ways = [self._stream, self._wait, self._several, self._stateless]
             way = self._choose.choices(ways, [10, 4, 4, 2])[0]
@@ -107,7 +107,7 @@ class Client:
             async for part in parts:
                 run.see(part.event, part.data, part.id)
         except httpx.HTTPError as error:
-            await self._look_for(run, error)
+            await self._find_run(run, error)
         await self._follow(run)
 
     async def _wait(self, thread_id: str) -> None:
@@ -120,7 +120,7 @@ class Client:
                     thread_id, on_disconnect="continue", raise_error=False, **self._request(run)
                 )
             except httpx.HTTPError as error:
-                await self._look_for(run, error)
+                await self._find_run(run, error)
                 await self._join(run)
             else:
                 run.answered = True
@@ -131,7 +131,7 @@ class Client:
         if run.vanished:
             return
         try:
-            run.answer = await self._insist(lambda sdk: sdk.runs.join(run.thread_id, run.run_id))
+            run.answer = await self._retry(lambda sdk: sdk.runs.join(run.thread_id, run.run_id))
             run.answered = True
         except httpx.HTTPStatusError as error:
             self._may_be_gone(run, error)
@@ -147,7 +147,7 @@ class Client:
                 admitted.append(run)
             except httpx.HTTPError as error:
                 try:
-                    await self._look_for(run, error)
+                    await self._find_run(run, error)
                     admitted.append(run)
                 except NotAdmitted:
                     pass
@@ -166,12 +166,12 @@ class Client:
         run = Run(
             token=f"{self._name}.{self._count}",
             thread_id=thread_id,
-            graph=choose.choices(["walk", "trudge", "poison"], [50, 10, 1])[0],
+            graph=choose.choices(["walk", "blocking", "poison"], [50, 10, 1])[0],
             goal=choose.randint(3, 12) if choose.random() > 0.04 else 60,
             way=way,
-            cancels=set(self._loose.get(thread_id, ())),
+            cancels=set(self._thread_cancels.get(thread_id, ())),
         )
-        self._around.ledger.runs.append(run)
+        self._context.ledger.runs.append(run)
         return run
 
     def _request(self, run: Run) -> dict[str, Any]:
@@ -182,7 +182,7 @@ class Client:
             "assistant_id": run.graph,
             "input": {"token": run.token, "goal": run.goal, "at": 0},
             "config": {
-                "configurable": {"delay": delay, "folder": str(self._around.folder)},
+                "configurable": {"delay": delay, "folder": str(self._context.folder)},
                 "recursion_limit": 100,
             },
             "metadata": {"token": run.token},
@@ -206,10 +206,10 @@ class Client:
     def _displace(self, newcomer: Run, action: str) -> None:
         """Notes which runs a strategy may cancel; also those that may come later than they seem,
         for this request may do so too."""
-        for run in self._around.ledger.runs:
+        for run in self._context.ledger.runs:
             if run.thread_id == newcomer.thread_id and run is not newcomer and not run.followed:
                 run.cancels.add(action)
-        self._loose.setdefault(newcomer.thread_id, set()).add(action)
+        self._thread_cancels.setdefault(newcomer.thread_id, set()).add(action)
 
     def _maybe_cancel(self, run: Run) -> "asyncio.Task[None] | None":
         if self._choose.random() > 0.08:
@@ -223,12 +223,10 @@ class Client:
             return
         run.cancels.add(action)
         try:
-            await self._insist(
-                lambda sdk: sdk.runs.cancel(run.thread_id, run.run_id, action=action)
-            )
+            await self._retry(lambda sdk: sdk.runs.cancel(run.thread_id, run.run_id, action=action))
         except httpx.HTTPStatusError as error:
             if error.response.status_code != 404:  # it has ended meanwhile
-                self._around.ledger.fault("surprises", f"{run.token}: {error}")
+                self._context.ledger.add_violation("surprises", f"{run.token}: {error}")
 
     @staticmethod
     async def _stop(task: "asyncio.Task[None] | None") -> None:
@@ -262,16 +260,18 @@ class Client:
         """Notes that there is no such run, as a rollback leaves it; else that is a surprise."""
         run.vanished = True
         if error.response.status_code != 404 or "rollback" not in run.cancels:
-            self._around.ledger.fault("surprises", f"{run.token}, run {run.run_id}: {error}")
+            self._context.ledger.add_violation(
+                "surprises", f"{run.token}, run {run.run_id}: {error}"
+            )
 
-    async def _look_for(self, run: Run, error: httpx.HTTPError) -> None:
+    async def _find_run(self, run: Run, error: httpx.HTTPError) -> None:
         """Finds out whether a run was admitted, when the request broke off; else NotAdmitted."""
         if isinstance(error, httpx.HTTPStatusError) and error.response.status_code < 500:
             self._may_be_gone(run, error)
             return
         run.drops += 1
         if not run.run_id and run.thread_id:
-            listed = await self._insist(lambda sdk: sdk.runs.list(run.thread_id, limit=100))
+            listed = await self._retry(lambda sdk: sdk.runs.list(run.thread_id, limit=100))
             for found in listed:
                 if (found.get("metadata") or {}).get("token") == run.token:
                     run.run_id = found["run_id"]
@@ -279,7 +279,7 @@ class Client:
             run.refused = True
             raise NotAdmitted
 
-    async def _insist(self, ask: Callable[[LangGraphClient], Awaitable[T]]) -> T:
+    async def _retry(self, ask: Callable[[LangGraphClient], Awaitable[T]]) -> T:
         """Asks until there is an answer."""
         while True:
             try:

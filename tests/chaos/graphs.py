@@ -17,7 +17,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
 from chaos import chain
-from chaos.witness import note
+from chaos.step_counts import note_step_count
 
 POISONED = 86  # the exit status of a process that the graph `poison` ended
 
@@ -42,16 +42,16 @@ def _enter(state: State, config: RunnableConfig) -> chain.Item:
     """Checks all that the step is given; returns what it will leave."""
     token, at = state["token"], state["at"]
     attempt = int(config["metadata"]["run_attempt"])
-    if wrong := chain.flaw(state):
+    if wrong := chain.chain_error(state):
         raise WrongStateError(wrong)
-    part = chain.own(state, token)
+    part = chain.steps_of(state, token)
     if len(part) != at:
-        raise WrongStateError(f"step {at} follows {chain.show(part)}")
+        raise WrongStateError(f"step {at} follows {chain.format_steps(part)}")
     if part and chain.items(state)[-at:] != part:
         raise WrongStateError(f"step {at} of {token} comes after another run's")
     if part and part[-1].attempt > attempt:
         raise WrongStateError(f"attempt {attempt} goes on from {part[-1]}")
-    note(Path(config["configurable"]["folder"]), token, attempt, at)
+    note_step_count(Path(config["configurable"]["folder"]), token, attempt, at)
     return chain.Item(token, at, attempt)
 
 
@@ -100,5 +100,5 @@ def _graph(step: Any) -> Graph:
 
 
 walk = _graph(_step)
-trudge = _graph(_blocking_step)
+blocking = _graph(_blocking_step)
 poison = _graph(_poisonous_step)

@@ -20,7 +20,7 @@ class Seen(NamedTuple):
 
     id: str
     event: str
-    mark: int
+    checksum: int
 
 
 class Entry(NamedTuple):
@@ -32,14 +32,14 @@ class Entry(NamedTuple):
     at: int  # ms: when it was written, or the one before it that knows
 
 
-class Fault(NamedTuple):
+class Violation(NamedTuple):
     """Something that must not be; `kind` is the row of the table that counts it."""
 
     kind: str
     what: str
 
 
-def mark(data: Any) -> int:
+def checksum(data: Any) -> int:
     """Returns a short stand-in for an event's data."""
     return zlib.crc32(json.dumps(data, sort_keys=True).encode())
 
@@ -76,7 +76,7 @@ class Run:
 
     def see(self, event: str, data: Any, event_id: str | None) -> None:
         """Notes an event."""
-        self.seen.append(Seen(event_id or "", event, mark(data)))
+        self.seen.append(Seen(event_id or "", event, checksum(data)))
         self.followed = self.followed or event == "end"
 
 
@@ -110,7 +110,7 @@ class History:
 
 
 @dataclass
-class Blow:
+class InjectedFault:
     """A trouble that was made."""
 
     kind: str
@@ -126,30 +126,30 @@ class Ledger:
     """All that happened."""
 
     runs: list[Run] = field(default_factory=list)
-    blows: list[Blow] = field(default_factory=list)
+    injected_faults: list[InjectedFault] = field(default_factory=list)
     threads: set[str] = field(default_factory=set)
-    faults: list[Fault] = field(default_factory=list)  # those that were noticed on the way
+    violations: list[Violation] = field(default_factory=list)  # those that were noticed on the way
 
-    def fault(self, kind: str, what: str) -> None:
-        self.faults.append(Fault(kind, what))
+    def add_violation(self, kind: str, what: str) -> None:
+        self.violations.append(Violation(kind, what))
 
 
 # ── Judging one run ─────────────────────────────────────────────────────────────────────────
 
 
-def judge(run: Run, history: History | None, witness: Mapping[int, int]) -> list[Fault]:
+def check_run(run: Run, history: History | None, step_counts: Mapping[int, int]) -> list[Violation]:
     """Returns what is wrong with a run; `witness` is what its attempts found (witness.py)."""
     if history is None:
         if not run.run_id:
             return []  # it was never admitted
-        return [Fault("lost runs", f"{_name(run)} was admitted, and Redis holds nothing of it")]
-    faults = [
+        return [Violation("lost runs", f"{_name(run)} was admitted, and Redis holds nothing of it")]
+    violations = [
         *_its_end(run, history),
         *_its_numbers(run, history),
         *_its_client(run, history),
-        *(_its_state(run, history, witness) if history.status == "success" else ()),
+        *(_its_state(run, history, step_counts) if history.status == "success" else ()),
     ]
-    return [Fault(kind, f"{_name(run)}: {what}") for kind, what in faults]
+    return [Violation(kind, f"{_name(run)}: {what}") for kind, what in violations]
 
 
 def _name(run: Run) -> str:
@@ -207,7 +207,7 @@ def _its_numbers(run: Run, history: History) -> Iterator[tuple[str, str]]:
 
 def _its_client(run: Run, history: History) -> Iterator[tuple[str, str]]:
     """Compares what its client saw with what the stream holds."""
-    held = [Seen(entry.id, entry.event, mark(entry.data)) for entry in history.entries]
+    held = [Seen(entry.id, entry.event, checksum(entry.data)) for entry in history.entries]
     if any(seen.event == "gap" for seen in run.seen):
         yield "lost events", "its client was told of a gap"
     ids = [seen.id for seen in run.seen]
@@ -224,7 +224,9 @@ def _its_client(run: Run, history: History) -> Iterator[tuple[str, str]]:
         yield "stuck clients", f"its client saw {len(run.seen)} of {len(held)} events, not the end"
 
 
-def _its_state(run: Run, history: History, witness: Mapping[int, int]) -> Iterator[tuple[str, str]]:
+def _its_state(
+    run: Run, history: History, step_counts: Mapping[int, int]
+) -> Iterator[tuple[str, str]]:
     states = [entry.data for entry in history.entries if entry.event == "values"]
     if not states:
         yield "wrong states", "it succeeded, and its stream shows no state"
@@ -233,8 +235,8 @@ def _its_state(run: Run, history: History, witness: Mapping[int, int]) -> Iterat
         yield "wrong states", wrong
     if run.answered and run.answer != states[-1]:
         yield "wrong states", f"its client was answered {str(run.answer)[:200]}"
-    left = [item.attempt for item in chain.own(states[-1], run.token)]
-    for attempt, found in witness.items():
+    left = [item.attempt for item in chain.steps_of(states[-1], run.token)]
+    for attempt, found in step_counts.items():
         older = sum(number < attempt for number in left)
         if older != found:
             yield (
@@ -247,7 +249,7 @@ def _its_state(run: Run, history: History, witness: Mapping[int, int]) -> Iterat
 
 
 @dataclass
-class Accounts:
+class Totals:
     """The figures of the table."""
 
     sent: int = 0
@@ -260,78 +262,88 @@ class Accounts:
     drops: int = 0
     slowest: float = 0.0
     slowest_of: str = ""
-    faults: list[Fault] = field(default_factory=list)
-    wronged: dict[str, History] = field(default_factory=dict)  # by what `_name` calls the run
+    violations: list[Violation] = field(default_factory=list)
+    runs_with_violations: dict[str, History] = field(
+        default_factory=dict
+    )  # by what `_name` calls the run
 
     def count(self, kind: str) -> int:
         """Returns how many faults there are of a kind."""
-        return sum(fault.kind == kind for fault in self.faults)
+        return sum(violation.kind == kind for violation in self.violations)
 
 
-def settle(
-    ledger: Ledger, histories: Iterable[History], witness: Mapping[str, Mapping[int, int]]
-) -> Accounts:
+def reconcile(
+    ledger: Ledger, histories: Iterable[History], step_counts: Mapping[str, Mapping[int, int]]
+) -> Totals:
     """Returns the accounts of all runs that clients know of or that Redis holds."""
-    accounts = Accounts(faults=list(ledger.faults))
+    totals = Totals(violations=list(ledger.violations))
     by_id = {run.run_id: run for run in ledger.runs if run.run_id}
     by_token = {run.token: run for run in ledger.runs}
     known: set[str] = set()
     for history in histories:
         run = by_id.get(history.run_id) or by_token.get(history.token)
         if run is None:
-            accounts.faults.append(Fault("lost runs", f"run {history.run_id}: nobody sent it"))
+            totals.violations.append(
+                Violation("lost runs", f"run {history.run_id}: nobody sent it")
+            )
             continue
         if run.token in known or (history.token and history.token != run.token):
-            accounts.faults.append(Fault("duplicated runs", f"{_name(run)} and {history.run_id}"))
+            totals.violations.append(
+                Violation("duplicated runs", f"{_name(run)} and {history.run_id}")
+            )
             continue
         known.add(run.token)
-        if found := judge(run, history, witness.get(run.token, {})):
-            accounts.faults += found
-            accounts.wronged[_name(run)] = history
-        _count(accounts, history)
-        for seconds, blow in recoveries(ledger.blows, history):
-            if seconds > accounts.slowest:
-                accounts.slowest = seconds
-                accounts.slowest_of = _meanwhile(ledger.blows, blow, seconds, run)
+        if found := check_run(run, history, step_counts.get(run.token, {})):
+            totals.violations += found
+            totals.runs_with_violations[_name(run)] = history
+        _count(totals, history)
+        for seconds, fault in recoveries(ledger.injected_faults, history):
+            if seconds > totals.slowest:
+                totals.slowest = seconds
+                totals.slowest_of = _meanwhile(ledger.injected_faults, fault, seconds, run)
     for run in ledger.runs:
-        accounts.sent += 1
-        accounts.drops += run.drops
+        totals.sent += 1
+        totals.drops += run.drops
         if run.token not in known:
-            accounts.faults += judge(run, None, {})
-            accounts.refused += not run.run_id
-    accounts.admitted = accounts.sent - accounts.refused
-    return accounts
+            totals.violations += check_run(run, None, {})
+            totals.refused += not run.run_id
+    totals.admitted = totals.sent - totals.refused
+    return totals
 
 
-def _meanwhile(blows: Iterable[Blow], first: Blow, seconds: float, run: Run) -> str:
+def _meanwhile(
+    injected_faults: Iterable[InjectedFault], first: InjectedFault, seconds: float, run: Run
+) -> str:
     """Returns what hit a run, how many workers were left, and what else happened until it went on."""
     others = [
         f"{other.kind} +{(other.at - first.at) / 1000:.1f} s"
-        for other in blows
+        for other in injected_faults
         if first.at < other.at <= first.at + seconds * 1000
     ]
     hit = f"{run.token}: {first.kind}, {first.left} left"
     return ", then ".join([hit, *others])
 
 
-def _count(accounts: Accounts, history: History) -> None:
-    accounts.ended[history.status or "rolled back"] += 1
-    accounts.resumed += history.starts > 1
-    accounts.events += len(history.entries)
+def _count(totals: Totals, history: History) -> None:
+    totals.ended[history.status or "rolled back"] += 1
+    totals.resumed += history.starts > 1
+    totals.events += len(history.entries)
     numbers = [entry.data["number"] for entry in history.entries if entry.event == "custom"]
-    accounts.repeated += len(numbers) - len(set(numbers))
+    totals.repeated += len(numbers) - len(set(numbers))
 
 
-def recoveries(blows: Iterable[Blow], history: History) -> Iterator[tuple[float, Blow]]:
+def recoveries(
+    injected_faults: Iterable[InjectedFault], history: History
+) -> Iterator[tuple[float, InjectedFault]]:
     """Yields how long the run stood still after each blow that hit its worker, in seconds."""
-    for blow in blows:
-        if history.run_id in blow.held:
-            after = [entry for entry in history.entries if entry.at > blow.at]
+    for fault in injected_faults:
+        if history.run_id in fault.held:
+            after = [entry for entry in history.entries if entry.at > fault.at]
             again = [
                 entry
                 for entry in after
                 if entry.event in ("metadata", "end")
-                or (blow.until is not None and entry.at > blow.until)
+                or (fault.until is not None and entry.at > fault.until)
             ]
             if again:
-                yield (again[0].at - blow.at) / 1000, blow
+                yield (again[0].at - fault.at) / 1000, fault

@@ -3,8 +3,8 @@
 import sys
 from collections import Counter
 
-from chaos.ledger import Accounts, Ledger
-from chaos.story import story
+from chaos.ledger import Ledger, Totals
+from chaos.timeline import timeline
 
 # Each must be 0.
 LOSSES = {
@@ -23,40 +23,43 @@ LOSSES = {
 }
 
 
-def table(ledger: Ledger, accounts: Accounts, *, bold: bool) -> str:
+def table(ledger: Ledger, totals: Totals, *, bold: bool) -> str:
     """Returns what happened, row by row."""
-    blows = Counter(blow.kind for blow in ledger.blows)
-    ended = ", ".join(f"{count} {status}" for status, count in accounts.ended.most_common())
+    injected_faults = Counter(fault.kind for fault in ledger.injected_faults)
+    ended = ", ".join(f"{count} {status}" for status, count in totals.ended.most_common())
     rows = [
         (
             "troubles",
-            f"{len(ledger.blows)}: " + ", ".join(f"{n} {k}" for k, n in sorted(blows.items())),
+            f"{len(ledger.injected_faults)}: "
+            + ", ".join(f"{n} {k}" for k, n in sorted(injected_faults.items())),
         ),
-        ("runs sent", f"{accounts.sent}, of them {accounts.refused} not admitted"),
+        ("runs sent", f"{totals.sent}, of them {totals.refused} not admitted"),
         ("ended", ended),
         (
             "resumed",
-            f"{accounts.resumed} runs, {accounts.repeated} events shown again by a later attempt",
+            f"{totals.resumed} runs, {totals.repeated} events shown again by a later attempt",
         ),
-        ("events", f"{accounts.events}; clients came back by hand {accounts.drops} times"),
+        ("events", f"{totals.events}; clients came back by hand {totals.drops} times"),
         (
             "slowest recovery",
-            f"{accounts.slowest:.2f} s ({accounts.slowest_of or 'none was needed'})",
+            f"{totals.slowest:.2f} s ({totals.slowest_of or 'none was needed'})",
         ),
     ]
     lines = [f"  {name:<18}{value}" for name, value in rows]
     for kind, meaning in LOSSES.items():
-        line = f"  {kind:<18}{accounts.count(kind):<6}{meaning}"
-        lines.append(_coloured(line, bold, accounts.count(kind) == 0))
-    others = [f for f in accounts.faults if f.kind not in LOSSES]
+        line = f"  {kind:<18}{totals.count(kind):<6}{meaning}"
+        lines.append(_coloured(line, bold, totals.count(kind) == 0))
+    others = [f for f in totals.violations if f.kind not in LOSSES]
     assert not others, others
     return "\n".join(lines)
 
 
-def stories(ledger: Ledger, accounts: Accounts, most: int = 10) -> str:
+def timelines(ledger: Ledger, totals: Totals, most: int = 10) -> str:
     """Returns what happened to the runs that have faults."""
-    wronged = list(accounts.wronged.items())[:most]
-    return "\n".join(f"  {name}: {story(history, ledger.blows)}" for name, history in wronged)
+    wronged = list(totals.runs_with_violations.items())[:most]
+    return "\n".join(
+        f"  {name}: {timeline(history, ledger.injected_faults)}" for name, history in wronged
+    )
 
 
 def _coloured(line: str, bold: bool, good: bool) -> str:
@@ -69,9 +72,9 @@ def say(text: str, end: str = "\n") -> None:
     sys.stdout.flush()
 
 
-def losses(accounts: Accounts, most: int = 40) -> str:
+def losses(totals: Totals, most: int = 40) -> str:
     """Returns the faults one by one."""
-    lines = [f"  {fault.kind}: {fault.what}" for fault in accounts.faults[:most]]
-    if len(accounts.faults) > most:
-        lines.append(f"  … and {len(accounts.faults) - most} more")
+    lines = [f"  {fault.kind}: {fault.what}" for fault in totals.violations[:most]]
+    if len(totals.violations) > most:
+        lines.append(f"  … and {len(totals.violations) - most} more")
     return "\n".join(lines)

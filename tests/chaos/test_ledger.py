@@ -7,7 +7,17 @@ from typing import Any
 import pytest
 
 from chaos import chain
-from chaos.ledger import Blow, Entry, Fault, History, Ledger, Run, judge, recoveries, settle
+from chaos.ledger import (
+    Entry,
+    History,
+    InjectedFault,
+    Ledger,
+    Run,
+    Violation,
+    check_run,
+    reconcile,
+    recoveries,
+)
 from chaos.report import LOSSES, table
 
 GOAL = 2
@@ -51,8 +61,8 @@ def follower(seen: History | None, **given: Any) -> Run:
     return run
 
 
-def kinds(faults: list[Fault]) -> set[str]:
-    return {fault.kind for fault in faults}
+def kinds(violations: list[Violation]) -> set[str]:
+    return {violation.kind for violation in violations}
 
 
 def without(whole: History, *gone: int) -> History:
@@ -63,14 +73,14 @@ def without(whole: History, *gone: int) -> History:
 
 @pytest.mark.parametrize("whole", [WHOLE, RESUMED])
 def test_a_run_that_is_whole_has_no_fault(whole: History) -> None:
-    assert judge(follower(whole), whole, {1: 0}) == []
+    assert check_run(follower(whole), whole, {1: 0}) == []
 
 
 def test_a_later_attempt_may_show_events_again() -> None:
-    accounts = settle(Ledger([follower(RESUMED)]), [RESUMED], {"a": {1: 0, 2: 1}})
-    assert accounts.faults == []
-    assert (accounts.resumed, accounts.repeated, accounts.admitted) == (1, 2, 1)
-    assert accounts.ended == {"success": 1}
+    totals = reconcile(Ledger([follower(RESUMED)]), [RESUMED], {"a": {1: 0, 2: 1}})
+    assert totals.violations == []
+    assert (totals.resumed, totals.repeated, totals.admitted) == (1, 2, 1)
+    assert totals.ended == {"success": 1}
 
 
 def poisoned(status: str, error: str) -> tuple[Run, History]:
@@ -83,7 +93,7 @@ def poisoned(status: str, error: str) -> tuple[Run, History]:
 
 
 def test_poison_that_is_given_up_is_no_fault() -> None:
-    assert judge(*poisoned("error", '{"error":"AttemptsExhausted"}'), {}) == []
+    assert check_run(*poisoned("error", '{"error":"AttemptsExhausted"}'), {}) == []
 
 
 WRONG: dict[str, tuple[str, Callable[[], tuple[Run, History | None]]]] = {
@@ -173,67 +183,67 @@ def test_a_wrong_run_is_found_out(name: str) -> None:
     if name == "its client saw one twice":
         for entry in [*WHOLE.entries[:4], *WHOLE.entries[3:]]:
             run.see(entry.event, entry.data, entry.id)
-    assert kind in kinds(judge(run, held, {}))
+    assert kind in kinds(check_run(run, held, {}))
 
 
 def test_an_older_attempt_that_wrote_after_a_newer_one_had_begun() -> None:
-    assert judge(follower(RESUMED), RESUMED, {1: 0, 2: 1}) == []
-    assert kinds(judge(follower(RESUMED), RESUMED, {1: 0, 2: 0})) == {"wrong states"}
+    assert check_run(follower(RESUMED), RESUMED, {1: 0, 2: 1}) == []
+    assert kinds(check_run(follower(RESUMED), RESUMED, {1: 0, 2: 0})) == {"wrong states"}
 
 
 def test_a_wait_that_is_answered_with_another_state() -> None:
     run = Run("a", "t", "walk", GOAL, "wait", run_id="r", answered=True, answer=VALUES[1])
-    assert judge(run, WHOLE, {}) == []
+    assert check_run(run, WHOLE, {}) == []
     run.answer = state("a/0/1")
-    assert kinds(judge(run, WHOLE, {})) == {"wrong states"}
+    assert kinds(check_run(run, WHOLE, {})) == {"wrong states"}
 
 
 def test_a_run_that_was_rolled_back_may_be_gone() -> None:
     held = history(metadata(1), *NUMBERS[:3], ("end", {"status": "interrupted"}), status="")
     run = follower(without(held, 4), cancels={"rollback"}, vanished=True)
-    assert judge(run, held, {}) == []
+    assert check_run(run, held, {}) == []
 
 
 def test_a_request_that_left_nothing_is_no_loss() -> None:
-    accounts = settle(Ledger([Run("a", "t", "walk", GOAL, "stream", refused=True)]), [], {})
-    assert (accounts.faults, accounts.sent, accounts.admitted) == ([], 1, 0)
+    totals = reconcile(Ledger([Run("a", "t", "walk", GOAL, "stream", refused=True)]), [], {})
+    assert (totals.violations, totals.sent, totals.admitted) == ([], 1, 0)
 
 
 def test_a_run_that_its_client_never_heard_of_is_judged_too() -> None:
     unknown = Run("a", "t", "walk", GOAL, "stream", refused=True)
-    assert settle(Ledger([unknown]), [WHOLE], {}).faults == []
-    assert kinds(settle(Ledger([unknown]), [without(WHOLE, 8)], {}).faults) == {"wrong ends"}
+    assert reconcile(Ledger([unknown]), [WHOLE], {}).violations == []
+    assert kinds(reconcile(Ledger([unknown]), [without(WHOLE, 8)], {}).violations) == {"wrong ends"}
 
 
 def test_one_request_that_became_two_runs() -> None:
     other = copy.deepcopy(WHOLE)
     other.run_id = "r2"
-    accounts = settle(Ledger([follower(WHOLE)]), [WHOLE, other], {})
-    assert kinds(accounts.faults) == {"duplicated runs"}
+    totals = reconcile(Ledger([follower(WHOLE)]), [WHOLE, other], {})
+    assert kinds(totals.violations) == {"duplicated runs"}
 
 
 def test_a_run_that_nobody_sent() -> None:
-    assert kinds(settle(Ledger(), [WHOLE], {}).faults) == {"lost runs"}
+    assert kinds(reconcile(Ledger(), [WHOLE], {}).violations) == {"lost runs"}
 
 
 def test_recovery_is_the_time_from_the_blow_to_the_next_attempt() -> None:
-    blows = [
-        Blow("kill worker", 5500, held=frozenset({"r"})),
-        Blow("kill worker", 5500, held=frozenset({"another"})),
-        Blow("freeze worker", 99_000, held=frozenset({"r"})),
+    injected_faults = [
+        InjectedFault("kill worker", 5500, held=frozenset({"r"})),
+        InjectedFault("kill worker", 5500, held=frozenset({"another"})),
+        InjectedFault("freeze worker", 99_000, held=frozenset({"r"})),
     ]
-    assert [seconds for seconds, _ in recoveries(blows, RESUMED)] == [1.5]
-    thawed = Blow("freeze worker", 1500, held=frozenset({"r"}), until=3500)
+    assert [seconds for seconds, _ in recoveries(injected_faults, RESUMED)] == [1.5]
+    thawed = InjectedFault("freeze worker", 1500, held=frozenset({"r"}), until=3500)
     assert [seconds for seconds, _ in recoveries([thawed], RESUMED)] == [2.5]
-    accounts = settle(Ledger([follower(RESUMED)], blows), [RESUMED], {})
-    assert (accounts.slowest, accounts.slowest_of) == (1.5, "a: kill worker, 0 left")
+    totals = reconcile(Ledger([follower(RESUMED)], injected_faults), [RESUMED], {})
+    assert (totals.slowest, totals.slowest_of) == (1.5, "a: kill worker, 0 left")
 
 
 def test_the_table_has_a_row_for_each_loss() -> None:
     ledger = Ledger([follower(WHOLE)])
-    ledger.fault("stuck threads", "thread t: busy")
-    ledger.fault("leaked keys", "ms:{t}:thread")
-    text = table(ledger, settle(ledger, [without(WHOLE, 3)], {}), bold=False)
+    ledger.add_violation("stuck threads", "thread t: busy")
+    ledger.add_violation("leaked keys", "ms:{t}:thread")
+    text = table(ledger, reconcile(ledger, [without(WHOLE, 3)], {}), bold=False)
     counts = {row[2:20].strip(): (row[20:].split() or [""])[0] for row in text.splitlines()}
     assert LOSSES.keys() <= counts.keys()
     for kind in ("stuck threads", "leaked keys", "lost events"):

@@ -28,7 +28,7 @@ from contract.builders import (
     woken,
     write,
 )
-from contract.index import assert_index_is_right
+from contract.thread_index import assert_index_is_right
 from millstream.shared import keys, repair, runs, scripts
 from millstream.shared.errors import ConflictError, FencedError
 from millstream.shared.redis import Client

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from contract.oracle import Oracle
+from contract.fake_sentinel import FakeSentinel
 from harness.waiting import until
 from millstream.cli.embedded import HOST, EmbeddedRedis
 from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED, Client, connect, connect_sync
@@ -23,9 +23,9 @@ HASH = hashlib.sha1(WRITE.encode()).hexdigest()
 
 
 @pytest.fixture
-def oracle() -> Iterator[Oracle]:
-    with Oracle() as oracle:
-        yield oracle
+def fake_sentinel() -> Iterator[FakeSentinel]:
+    with FakeSentinel() as fake_sentinel:
+        yield fake_sentinel
 
 
 @dataclass
@@ -69,10 +69,10 @@ async def pair(servers: tuple[EmbeddedRedis, EmbeddedRedis]) -> AsyncIterator[Pa
 
 
 @pytest.fixture
-async def client(oracle: Oracle, pair: Pair) -> AsyncIterator[Client]:
+async def client(fake_sentinel: FakeSentinel, pair: Pair) -> AsyncIterator[Client]:
     """A client that is connected to the first server."""
-    oracle.master = pair.first
-    client = connect(f"redis+sentinel://{oracle.place}/main")
+    fake_sentinel.master = pair.first
+    client = connect(f"redis+sentinel://{fake_sentinel.place}/main")
     assert await client.incr("before") == 1
     yield client
     await client.aclose()
@@ -147,18 +147,21 @@ WRITES = [
 
 @pytest.mark.parametrize("write", WRITES)
 async def test_a_write_that_meets_a_replica_goes_to_the_new_master(
-    write: Callable[[Client], Awaitable[Any]], client: Client, pair: Pair, oracle: Oracle
+    write: Callable[[Client], Awaitable[Any]],
+    client: Client,
+    pair: Pair,
+    fake_sentinel: FakeSentinel,
 ) -> None:
     await pair.demote_first()
-    oracle.master = pair.second
+    fake_sentinel.master = pair.second
     assert await retry_while_unavailable(lambda: write(client)) == 1
     assert await pair.to_second.get("n") == b"1"
     assert await write(client) == 2
 
 
-async def test_who_follows_from_a_thread_moves_too(pair: Pair, oracle: Oracle) -> None:
-    oracle.master = pair.first
-    client = connect_sync(f"redis+sentinel://{oracle.place}/main", reply_timeout=2)
+async def test_who_follows_from_a_thread_moves_too(pair: Pair, fake_sentinel: FakeSentinel) -> None:
+    fake_sentinel.master = pair.first
+    client = connect_sync(f"redis+sentinel://{fake_sentinel.place}/main", reply_timeout=2)
     pubsub: Any = client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
     pubsub.subscribe("bell")
 
@@ -173,7 +176,7 @@ async def test_who_follows_from_a_thread_moves_too(pair: Pair, oracle: Oracle) -
     assert await write_in_a_thread() == [1]
     await pair.to_first.set("n", 0)
     await pair.demote_first()
-    oracle.master = pair.second
+    fake_sentinel.master = pair.second
     assert await retry_while_unavailable(write_in_a_thread) == [1]
     assert await pair.to_second.get("n") == b"1"
 
@@ -193,43 +196,47 @@ async def test_who_follows_from_a_thread_moves_too(pair: Pair, oracle: Oracle) -
     client.close()
 
 
-async def test_a_replica_is_not_believed_to_be_the_master(pair: Pair, oracle: Oracle) -> None:
+async def test_a_replica_is_not_believed_to_be_the_master(
+    pair: Pair, fake_sentinel: FakeSentinel
+) -> None:
     await pair.demote_first()
-    oracle.master = pair.first
-    client = connect(f"redis+sentinel://{oracle.place}/main")
+    fake_sentinel.master = pair.first
+    client = connect(f"redis+sentinel://{fake_sentinel.place}/main")
     with pytest.raises(UNAVAILABLE, match="is a replica, no master"):
         await client.get("n")
-    sync = connect_sync(f"redis+sentinel://{oracle.place}/main", reply_timeout=1)
+    sync = connect_sync(f"redis+sentinel://{fake_sentinel.place}/main", reply_timeout=1)
     with pytest.raises(UNAVAILABLE, match="is a replica, no master"):
         sync.get("n")
-    oracle.master = pair.second
+    fake_sentinel.master = pair.second
     await retry_while_unavailable(lambda: client.incr("n"))
     await client.aclose()
     sync.close()
 
 
-async def test_a_sentinel_of_yesterday_is_not_asked_again_first(pair: Pair, oracle: Oracle) -> None:
+async def test_a_sentinel_of_yesterday_is_not_asked_again_first(
+    pair: Pair, fake_sentinel: FakeSentinel
+) -> None:
     await pair.demote_first()
-    oracle.master = pair.first
-    with Oracle() as other:
+    fake_sentinel.master = pair.first
+    with FakeSentinel() as other:
         other.master = pair.second
-        client = connect(f"redis+sentinel://{oracle.place},{other.place}/main")
+        client = connect(f"redis+sentinel://{fake_sentinel.place},{other.place}/main")
         await retry_while_unavailable(lambda: client.incr("n"))
         assert await pair.to_second.get("n") == b"1"
         await client.aclose()
 
 
-async def test_a_user_that_may_not_greet_is_let_in(pair: Pair, oracle: Oracle) -> None:
+async def test_a_user_that_may_not_greet_is_let_in(pair: Pair, fake_sentinel: FakeSentinel) -> None:
     await pair.to_first.execute_command("ACL", "SETUSER", "bob", "on", ">pw", "~*", "+@all", "-hello")  # type: ignore[no-untyped-call]  # fmt: skip
-    oracle.master = pair.first
-    client = connect(f"redis+sentinel://bob:pw@{oracle.place}/main/1")
+    fake_sentinel.master = pair.first
+    client = connect(f"redis+sentinel://bob:pw@{fake_sentinel.place}/main/1")
     assert await client.incr("n") == 1
     assert await pair.to_first.get("n") is None  # it is in database 1
     await client.aclose()
 
 
 async def test_with_too_few_replicas_redis_refuses_and_the_sentinels_are_asked(
-    client: Client, pair: Pair, oracle: Oracle
+    client: Client, pair: Pair, fake_sentinel: FakeSentinel
 ) -> None:
     await pair.to_first.config_set("min-replicas-to-write", 1)
     with pytest.raises(WRITES_REJECTED):
@@ -238,7 +245,7 @@ async def test_with_too_few_replicas_redis_refuses_and_the_sentinels_are_asked(
         await script(client)
     with pytest.raises(WRITES_REJECTED):
         await pipeline(client)
-    oracle.master = pair.second
+    fake_sentinel.master = pair.second
     assert await until(lambda: accepted(client)) == 1
 
 
@@ -249,51 +256,51 @@ async def accepted(client: Client) -> Any:
         return None
 
 
-async def test_the_sentinels_are_asked_in_turn(pair: Pair, oracle: Oracle) -> None:
-    with Oracle() as mute, Oracle() as ignorant:
+async def test_the_sentinels_are_asked_in_turn(pair: Pair, fake_sentinel: FakeSentinel) -> None:
+    with FakeSentinel() as mute, FakeSentinel() as ignorant:
         mute.silent = True
-        oracle.master = pair.first
-        places = f"{HOST}:1,{mute.place},{ignorant.place},{oracle.place}"
+        fake_sentinel.master = pair.first
+        places = f"{HOST}:1,{mute.place},{ignorant.place},{fake_sentinel.place}"
         client = connect(f"redis+sentinel://{places}/main")
         assert await client.incr("n") == 1
-        assert (mute.asked, ignorant.asked, oracle.asked) == (1, 1, 1)
+        assert (mute.asked, ignorant.asked, fake_sentinel.asked) == (1, 1, 1)
         await asyncio.gather(*(client.incr("n") for _ in range(50)))
         assert mute.asked == 1  # who answered last is asked first
         await client.aclose()
 
 
 async def test_a_failover_of_many_connections_is_one_question(
-    client: Client, pair: Pair, oracle: Oracle
+    client: Client, pair: Pair, fake_sentinel: FakeSentinel
 ) -> None:
     async def at_once(connections: int) -> None:
         await asyncio.gather(*(pop(client, "none", 0.1) for _ in range(connections)))
 
     await at_once(40)
-    oracle.master = pair.second
-    before, began = oracle.asked, time.monotonic()
+    fake_sentinel.master = pair.second
+    before, began = fake_sentinel.asked, time.monotonic()
     await pair.to_first.client_kill_filter(_type="normal", skipme=True)
     await at_once(40)
     most = (time.monotonic() - began) / following.FRESH + 2
-    assert oracle.asked - before <= most
+    assert fake_sentinel.asked - before <= most
     assert len(await pair.to_second.client_list()) > 30
 
 
 async def test_a_master_needs_no_sentinel_to_go_on(
-    client: Client, pair: Pair, oracle: Oracle
+    client: Client, pair: Pair, fake_sentinel: FakeSentinel
 ) -> None:
-    oracle.master = None
+    fake_sentinel.master = None
     await pair.to_first.client_kill_filter(_type="normal", skipme=True)
     await asyncio.gather(*(client.incr("n") for _ in range(10)))
     await pair.demote_first()
     with pytest.raises(UNAVAILABLE, match="replica"):
         await client.incr("n")
-    oracle.master = pair.second
+    fake_sentinel.master = pair.second
     await retry_while_unavailable(lambda: client.incr("n"))
     assert await pair.to_second.get("n") == b"1"
 
 
-async def test_without_a_master_redis_is_away(oracle: Oracle) -> None:
-    for url in (f"{oracle.place}/main", f"{oracle.place}/other", f"{HOST}:1/main"):
+async def test_without_a_master_redis_is_away(fake_sentinel: FakeSentinel) -> None:
+    for url in (f"{fake_sentinel.place}/main", f"{fake_sentinel.place}/other", f"{HOST}:1/main"):
         client = connect(f"redis+sentinel://:secret@{url}")
         with pytest.raises(UNAVAILABLE, match="No sentinel tells where the master") as no:
             await client.ping()
@@ -305,21 +312,25 @@ async def test_without_a_master_redis_is_away(oracle: Oracle) -> None:
         sync.close()
 
 
-async def test_a_sentinel_may_want_a_password(pair: Pair, oracle: Oracle) -> None:
-    oracle.master, oracle.password = pair.first, "s&m"
-    client = connect(f"redis+sentinel://{oracle.place}/main")
+async def test_a_sentinel_may_want_a_password(pair: Pair, fake_sentinel: FakeSentinel) -> None:
+    fake_sentinel.master, fake_sentinel.password = pair.first, "s&m"
+    client = connect(f"redis+sentinel://{fake_sentinel.place}/main")
     with pytest.raises(UNAVAILABLE, match="Authentication required"):
         await client.ping()
     await client.aclose()
     login = "sentinel_username=sam&sentinel_password=s%26m"
-    client = connect(f"redis+sentinel://{oracle.place}/main?{login}")
+    client = connect(f"redis+sentinel://{fake_sentinel.place}/main?{login}")
     assert await client.ping()
     await client.aclose()
 
 
-async def test_at_the_limit_callers_wait_and_then_redis_is_away(pair: Pair, oracle: Oracle) -> None:
-    oracle.master = pair.first
-    client = connect(f"redis+sentinel://{oracle.place}/main", connections=1, reply_timeout=None)
+async def test_at_the_limit_callers_wait_and_then_redis_is_away(
+    pair: Pair, fake_sentinel: FakeSentinel
+) -> None:
+    fake_sentinel.master = pair.first
+    client = connect(
+        f"redis+sentinel://{fake_sentinel.place}/main", connections=1, reply_timeout=None
+    )
     held = asyncio.create_task(pop(client, "none", 0.5))
     await until(lambda: not client.connection_pool.can_get_connection())
     assert await client.ping()  # after the one who holds the connection
@@ -334,10 +345,12 @@ async def test_at_the_limit_callers_wait_and_then_redis_is_away(pair: Pair, orac
     await client.aclose()
 
 
-async def test_who_blocks_or_listens_on_a_lost_master_is_woken(pair: Pair, oracle: Oracle) -> None:
+async def test_who_blocks_or_listens_on_a_lost_master_is_woken(
+    pair: Pair, fake_sentinel: FakeSentinel
+) -> None:
     """The old master neither closes its connections nor answers, and is no replica either."""
-    oracle.master = pair.first
-    url = f"redis+sentinel://{oracle.place}/main"
+    fake_sentinel.master = pair.first
+    url = f"redis+sentinel://{fake_sentinel.place}/main"
     client = connect(url, reply_timeout=None)
     rung: list[bytes] = []
     doorbells = Subscriber(client, lambda channel, confirmed, word: rung.append(word))
@@ -345,7 +358,7 @@ async def test_who_blocks_or_listens_on_a_lost_master_is_woken(pair: Pair, oracl
     await doorbells.listen("bell")
     popping = asyncio.create_task(pop(client, "list", 30))
     await until(lambda: rung)
-    oracle.master = pair.second
+    fake_sentinel.master = pair.second
     await until(lambda: len(rung) > 1, what="that the doorbells listen again")
     await pair.to_second.publish("bell", "ding")
     await until(lambda: b"ding" in rung)

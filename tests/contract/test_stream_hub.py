@@ -17,7 +17,7 @@ from contract.builders import (
     take,
     write,
 )
-from contract.following import (
+from contract.stream_readers import (
     all_of,
     hub_connections,
     names_of,

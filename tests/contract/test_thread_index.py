@@ -19,7 +19,7 @@ from contract.builders import (
     take,
     try_claim,
 )  # fmt: skip
-from contract.index import LARGE, assert_index_is_right
+from contract.thread_index import LARGE, assert_index_is_right
 from millstream.shared import keys, scripts, threads
 from millstream.shared.errors import FencedError, MillstreamError, NotFoundError, TooLargeError
 from millstream.shared.redis import Client

@@ -16,10 +16,10 @@ from tempfile import TemporaryDirectory
 
 import httpx
 
+from differential.cases import CASES, MODES
 from differential.compare import Line, differences
-from differential.documented import excused, is_played
-from differential.perform import describe, stream, wait
-from differential.plays import MODES, PLAYS
+from differential.documented import is_documented, strip_documented
+from differential.requests import describe, stream, wait
 from harness.processes import FreshFleet
 from millstream.cli.embedded import EmbeddedRedis
 
@@ -29,18 +29,18 @@ AT_ONCE = 6  # plays
 Perform = Callable[[httpx.AsyncClient], Awaitable[list[Line]]]
 
 
-def every_play() -> Iterator[tuple[str, Perform]]:
+def every_case() -> Iterator[tuple[str, Perform]]:
     """Yields what is compared, with its name."""
-    for number, play in enumerate(PLAYS):
-        title = f"{number} {play.graph}"
+    for number, case in enumerate(CASES):
+        title = f"{number} {case.graph}"
         for mode in MODES:
             for subgraphs in (False, True):
                 more = ", subgraphs" if subgraphs else ""
-                yield f"{title}, {mode}{more}", partial(stream, play, [mode], subgraphs=subgraphs)
+                yield f"{title}, {mode}{more}", partial(stream, case, [mode], subgraphs=subgraphs)
         together = [mode for mode in MODES if mode not in ("messages", "events")]
-        yield f"{title}, all modes", partial(stream, play, together, subgraphs=True)
-        yield f"{title}, wait", partial(wait, play)
-    for graph in sorted({play.graph for play in PLAYS}):
+        yield f"{title}, all modes", partial(stream, case, together, subgraphs=True)
+        yield f"{title}, wait", partial(wait, case)
+    for graph in sorted({case.graph for case in CASES}):
         yield f"{graph}, described", partial(describe, graph)
 
 
@@ -75,17 +75,17 @@ async def compare(reference: str, ours: str, only: str) -> int:
                 sys.stdout.write(f"\n{title}\nthe reference breaks the connection\n")
                 return
             count, found = differences(
-                [excused(line) for line in its], [excused(line) for line in our]
+                [strip_documented(line) for line in its], [strip_documented(line) for line in our]
             )
             graph = title.partition(",")[0].rpartition(" ")[2]
-            found = [one for one in found if not is_played(graph, one.ours)]
+            found = [one for one in found if not is_documented(graph, one.ours)]
             totals["lines"] += count
             totals["differences"] += len(found)
             if found:
                 sys.stdout.write(f"\n{title}\n" + "".join(f"{line}\n" for line in found))
 
         async with asyncio.TaskGroup() as group:
-            for title, performed in every_play():
+            for title, performed in every_case():
                 if only in title:
                     group.create_task(compared(title, performed))
     sys.stdout.write(
@@ -96,7 +96,7 @@ async def compare(reference: str, ours: str, only: str) -> int:
 
 
 @contextmanager
-def system_of_our_own() -> Iterator[str]:
+def own_system() -> Iterator[str]:
     """Gives the URL of an API with one worker that serves the graphs."""
     with (
         TemporaryDirectory() as folder,
@@ -117,7 +117,7 @@ def main() -> None:
     if given.ours:
         found = asyncio.run(compare(given.reference, given.ours, given.only))
     else:
-        with system_of_our_own() as url:
+        with own_system() as url:
             found = asyncio.run(compare(given.reference, url, given.only))
     sys.exit(bool(found))
 

@@ -139,14 +139,14 @@ RULES: Final[dict[str, Callable[[str, Any], Any]]] = {
 }
 """The first cell of a row in docs/api.md → the rule for it."""
 
-PLAYED: Final[dict[str, tuple[str, str]]] = {
+DOCUMENTED_IN_CASES: Final[dict[str, tuple[str, str]]] = {
     "a run that fails in a subgraph, `stream_subgraphs`": ("broken_inside", "thread"),
     "values of a thread whose first run was refused by its state's class": ("pydantic", "thread"),
 }
 """The first cell of a row in docs/api.md → the graph and the line in which it shows."""
 
 
-def excused(line: Line) -> Line:
+def strip_documented(line: Line) -> Line:
     """Returns the line without what differs on purpose."""
     name, data = line
     for rule in RULES.values():
@@ -154,9 +154,9 @@ def excused(line: Line) -> Line:
     return name, data
 
 
-def is_played(graph: str, line: Line | None) -> bool:
+def is_documented(graph: str, line: Line | None) -> bool:
     """Returns whether a line of a graph's plays differs on purpose."""
-    return line is not None and (graph, line[0]) in PLAYED.values()
+    return line is not None and (graph, line[0]) in DOCUMENTED_IN_CASES.values()
 
 
 def _changed(value: Any, key: str, change: Callable[[Any], Any]) -> Any:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from differential.cases import CASES
 from differential.compare import Line, differences, paths
-from differential.documented import PLAYED, RULES, excused, is_played
-from differential.plays import PLAYS
+from differential.documented import DOCUMENTED_IN_CASES, RULES, is_documented, strip_documented
 
 HERE = Path(__file__).parent
 API = (HERE.parents[1] / "docs" / "api.md").read_text()
@@ -80,22 +80,22 @@ def test_what_is_left_out_is_in_the_docs_and_nothing_more(rule: str) -> None:
     assert f"| {rule} |" in API
     reference, ours = RECORDED[rule]
     assert reference != ours
-    assert excused(reference) == excused(ours)
+    assert strip_documented(reference) == strip_documented(ours)
 
 
 @pytest.mark.parametrize("line", [VALUES, UPDATES, ("thread", {"error": {"error": "ValueError"}})])
 def test_other_lines_are_left_alone(line: Line) -> None:
-    assert excused(line) == line
+    assert strip_documented(line) == line
 
 
-@pytest.mark.parametrize("row", PLAYED)
+@pytest.mark.parametrize("row", DOCUMENTED_IN_CASES)
 def test_what_shows_in_one_play_is_in_the_docs(row: str) -> None:
     assert f"| {row} |" in API
-    graph, line = PLAYED[row]
-    assert is_played(graph, (line, {}))
-    assert not is_played("steps", (line, {}))
+    graph, line = DOCUMENTED_IN_CASES[row]
+    assert is_documented(graph, (line, {}))
+    assert not is_documented("steps", (line, {}))
 
 
 def test_every_graph_of_the_project_is_played() -> None:
     served = json.loads((HERE / "langgraph.json").read_text())["graphs"]
-    assert {play.graph for play in PLAYS} == served.keys()
+    assert {case.graph for case in CASES} == served.keys()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from e2e import node
-from e2e.wire import Event, Wire, ask
+from e2e.raw_http import Event, RawResponse, call_api
 from harness.leaks import leaked
 from harness.processes import Fleet, Process
 from harness.waiting import until
@@ -22,43 +22,50 @@ BEHAVIOUR = Path(__file__).parents[1] / "graphs" / "behaviour.json"
 ENDED = {"success", "error", "timeout", "interrupted"}
 
 
-class Yard:
+class Cluster:
     """A Redis, an API, and workers that come and go, serving the graphs of behaviour.py."""
 
     def __init__(
-        self, redis: EmbeddedRedis, fleet: Fleet, excused: tuple[str, ...] = (), **worker_env: str
+        self,
+        redis: EmbeddedRedis,
+        fleet: Fleet,
+        expected_errors: tuple[str, ...] = (),
+        **worker_env: str,
     ) -> None:
         self.redis = redis
         self.fleet = fleet
-        self.excused = ("ERROR   redisvl", *excused)  # what errors say that the tests provoke
+        self.expected_errors = (
+            "ERROR   redisvl",
+            *expected_errors,
+        )  # what errors say that the tests provoke
         self.api = fleet.api()
         self._worker_env = worker_env
-        self._crew: list[Process] = []
+        self._workers: list[Process] = []
 
     @property
     def url(self) -> str:
         return self.api.url
 
-    def crew(self, least: int, *, most: int = 99) -> list[Process]:
+    def ready_workers(self, least: int, *, most: int = 99) -> list[Process]:
         """Returns the live workers: as many as are wanted, each ready."""
-        self._crew = [worker for worker in self._crew if worker.process.poll() is None]
-        for worker in self._crew[most:]:
+        self._workers = [worker for worker in self._workers if worker.process.poll() is None]
+        for worker in self._workers[most:]:
             worker.stop()
-        missing = range(least - len(self._crew))
-        self._crew = self._crew[:most] + [self._worker() for _ in missing]
-        return [worker.wait_ready() for worker in self._crew]
+        missing = range(least - len(self._workers))
+        self._workers = self._workers[:most] + [self._worker() for _ in missing]
+        return [worker.wait_ready() for worker in self._workers]
 
     def _worker(self) -> Process:
         return self.fleet.worker(BEHAVIOUR, **self._worker_env)
 
-    def hire(self, **env: str) -> Process:
+    def start_worker(self, **env: str) -> Process:
         """Starts a worker of the crew with settings of its own: who hires it ends it."""
-        self._crew.append(self.fleet.worker(BEHAVIOUR, **{**self._worker_env, **env}))
-        return self._crew[-1]
+        self._workers.append(self.fleet.worker(BEHAVIOUR, **{**self._worker_env, **env}))
+        return self._workers[-1]
 
     def worker(self, pid: int) -> Process:
         """Returns the worker of the crew with that process id."""
-        return next(worker for worker in self._crew if worker.pid == pid)
+        return next(worker for worker in self._workers if worker.pid == pid)
 
     async def check(self) -> None:
         """Fails if something was left behind that nothing would delete, or if a process erred."""
@@ -73,36 +80,40 @@ class Yard:
             await client.aclose()
         for process in self.fleet.processes:
             errors = [line for line in process.lines if line.startswith("ERROR   ")]
-            errors = [line for line in errors if not any(said in line for said in self.excused)]
+            errors = [
+                line for line in errors if not any(said in line for said in self.expected_errors)
+            ]
             assert not errors, "\n".join(process.lines)
 
 
-def _yard(
-    folder: Path, api_env: dict[str, str], excused: tuple[str, ...] = (), **worker_env: str
-) -> Iterator[Yard]:
+def _start_cluster(
+    folder: Path, api_env: dict[str, str], expected_errors: tuple[str, ...] = (), **worker_env: str
+) -> Iterator[Cluster]:
     with (
         # A killed process loses nothing that it wrote, and what waits for a slow disk is not written.
         EmbeddedRedis(folder, appendonly=True, appendfsync="no") as redis,
         Fleet(redis.url, KEEPALIVE_INTERVAL_SECS="0.1", **api_env) as fleet,
     ):
-        yard = Yard(redis, fleet, excused, **worker_env)
-        yard.crew(1)
-        yard.api.wait_ready()
-        yield yard
-        yard.crew(1)  # the last test may have left none, and what is garbage is swept by a worker
-        asyncio.run(yard.check())
+        cluster = Cluster(redis, fleet, expected_errors, **worker_env)
+        cluster.ready_workers(1)
+        cluster.api.wait_ready()
+        yield cluster
+        cluster.ready_workers(
+            1
+        )  # the last test may have left none, and what is garbage is swept by a worker
+        asyncio.run(cluster.check())
 
 
 @pytest.fixture(scope="session")
-def streams(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
+def stream_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """For tests of streams: keepalives every 0.1 s, and of a long stream only the newest events."""
-    yield from _yard(
+    yield from _start_cluster(
         tmp_path_factory.mktemp("streams"), {}, STREAM_MAX_EVENTS="100", N_JOBS_PER_WORKER="50"
     )
 
 
 @pytest.fixture(scope="session")
-def works(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
+def worker_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """For tests of workers: short leases, two attempts, room for 150 runs on each."""
     env = {
         "LEASE_SECS": "1",
@@ -110,13 +121,15 @@ def works(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
         "N_JOBS_PER_WORKER": "150",
         "BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS": "0",
     }
-    yield from _yard(tmp_path_factory.mktemp("works"), env, ("The graph cancelled itself",))
+    yield from _start_cluster(
+        tmp_path_factory.mktemp("works"), env, ("The graph cancelled itself",)
+    )
 
 
 @pytest.fixture(scope="session")
-def rough(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
+def fault_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """For tests in which Redis refuses, stalls or holds junk: short leases, and of that errors logged."""
-    excused = (
+    expected_errors = (
         "Redis takes no writes",
         "which is no job of ours",
         # Redis breaks off what blocks when it becomes a replica; and a question may be no question.
@@ -124,11 +137,11 @@ def rough(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
         "the lanes of calls stumbled",
     )
     env = {"LEASE_SECS": "1", "BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS": "0"}
-    yield from _yard(tmp_path_factory.mktemp("rough"), {}, excused, **env)
+    yield from _start_cluster(tmp_path_factory.mktemp("rough"), {}, expected_errors, **env)
 
 
 @pytest.fixture(scope="session")
-def modules() -> None:
+def node_modules() -> None:
     """What the scripts of tests/js need; skips where there is no Node."""
     node.require()
 
@@ -143,34 +156,36 @@ class Thread:
 
     @classmethod
     async def create(cls, url: str) -> "Thread":
-        _, made = await ask(url, "POST", "/threads", {"thread_id": str(uuid.uuid4())})
+        _, made = await call_api(url, "POST", "/threads", {"thread_id": str(uuid.uuid4())})
         return cls(url, made["thread_id"])
 
     async def start(self, graph: str, **given: Any) -> str:
         """Starts a run in the background; returns its id."""
-        status, run = await ask(self.url, "POST", self.place, request(graph, **given))
+        status, run = await call_api(self.url, "POST", self.place, request(graph, **given))
         assert status == 200, run
         return str(run["run_id"])
 
-    async def stream(self, graph: str, **given: Any) -> Wire:
+    async def stream(self, graph: str, **given: Any) -> RawResponse:
         """Starts a run and follows it."""
-        return await Wire.open(self.url, "POST", f"{self.place}/stream", request(graph, **given))
+        return await RawResponse.open(
+            self.url, "POST", f"{self.place}/stream", request(graph, **given)
+        )
 
-    async def join(self, run_id: str, last: str | None = None, query: str = "") -> Wire:
+    async def join(self, run_id: str, last: str | None = None, query: str = "") -> RawResponse:
         """Follows a run."""
         headers = {} if last is None else {"last-event-id": last}
-        return await Wire.open(
+        return await RawResponse.open(
             self.url, "GET", f"{self.place}/{run_id}/stream{query}", headers=headers
         )
 
     async def replay(self, run_id: str) -> list[Event]:
         """Returns all events of a run, once it has ended."""
-        async with await self.join(run_id, "-1") as wire:
-            return await wire.events()
+        async with await self.join(run_id, "-1") as response:
+            return await response.events()
 
     async def run(self, run_id: str) -> Any:
         """Returns a run's record as the API shows it."""
-        return (await ask(self.url, "GET", f"{self.place}/{run_id}"))[1]
+        return (await call_api(self.url, "GET", f"{self.place}/{run_id}"))[1]
 
     async def ended(self, run_id: str, within: float = 10.0) -> str:
         """Waits until the run has ended; returns its status."""
@@ -183,7 +198,7 @@ class Thread:
 
     async def status(self) -> str:
         """Returns the thread's own status."""
-        return str((await ask(self.url, "GET", f"/threads/{self.id}"))[1]["status"])
+        return str((await call_api(self.url, "GET", f"/threads/{self.id}"))[1]["status"])
 
 
 def request(graph: str, *, input: Any = None, **given: Any) -> dict[str, Any]:
@@ -197,7 +212,7 @@ def request(graph: str, *, input: Any = None, **given: Any) -> dict[str, Any]:
     }
 
 
-class Log:
+class NodeLog:
     """What the graphs of a test noted in their file."""
 
     def __init__(self, path: Path) -> None:
@@ -229,31 +244,31 @@ class Log:
 
 
 @pytest.fixture
-def log(tmp_path: Path) -> Log:
+def log(tmp_path: Path) -> NodeLog:
     """The file that a test's graphs note in."""
-    return Log(tmp_path / "log")
+    return NodeLog(tmp_path / "log")
 
 
 @pytest.fixture
-async def streams_redis(streams: Yard) -> AsyncIterator[Client]:
-    """A client on the Redis of `streams`."""
-    client = connect(streams.redis.url)
+async def stream_redis(stream_cluster: Cluster) -> AsyncIterator[Client]:
+    """A client on the Redis of `stream_cluster`."""
+    client = connect(stream_cluster.redis.url)
     yield client
     await client.aclose()
 
 
 @pytest.fixture
-async def rough_redis(rough: Yard) -> AsyncIterator[Client]:
-    """A client on the Redis of `rough`."""
-    client = connect(rough.redis.url)
+async def fault_redis(fault_cluster: Cluster) -> AsyncIterator[Client]:
+    """A client on the Redis of `fault_cluster`."""
+    client = connect(fault_cluster.redis.url)
     yield client
     await client.aclose()
 
 
 @pytest.fixture
-async def works_redis(works: Yard) -> AsyncIterator[Client]:
-    """A client on the Redis of `works`."""
-    client = connect(works.redis.url)
+async def worker_redis(worker_cluster: Cluster) -> AsyncIterator[Client]:
+    """A client on the Redis of `worker_cluster`."""
+    client = connect(worker_cluster.redis.url)
     yield client
     await client.aclose()
 

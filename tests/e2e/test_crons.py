@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 import msgspec
 import pytest
 
-from e2e.conftest import Yard
+from e2e.conftest import Cluster
 from harness.waiting import until
 from millstream.shared import crons, keys, threads
 from millstream.shared.assistants import default_assistant_id
@@ -19,7 +19,7 @@ from millstream.shared.queue import redis_time
 from millstream.shared.redis import Client, connect
 from millstream.shared.wire import Cron, RunRequest, unpack_spec
 
-pytestmark = pytest.mark.xdist_group("works")
+pytestmark = pytest.mark.xdist_group("worker_cluster")
 
 CRONS = 1000
 YEARLY = "0 0 1 1 *"
@@ -27,8 +27,8 @@ ASSISTANT = default_assistant_id("track")
 
 
 @pytest.fixture
-async def redis(works: Yard) -> AsyncIterator[Client]:
-    client = connect(works.redis.url)
+async def redis(worker_cluster: Cluster) -> AsyncIterator[Client]:
+    client = connect(worker_cluster.redis.url)
     yield client
     for record in await crons.find(client, CronFilter()):
         await crons.delete(client, record.cron.cron_id)
@@ -82,9 +82,9 @@ async def ran(redis: Client, known: set[str]) -> list[tuple[str, str, str]]:
 
 
 async def test_each_of_a_thousand_is_fired_once_though_the_one_that_fires_is_killed(
-    works: Yard, redis: Client, record_property: Callable[[str, object], None]
+    worker_cluster: Cluster, redis: Client, record_property: Callable[[str, object], None]
 ) -> None:
-    first, *others = works.crew(3, most=3)
+    first, *others = worker_cluster.ready_workers(3, most=3)
     known = set(await asyncio.gather(*(create(redis) for _ in range(CRONS))))
     second = float(int(await redis_time(redis) + 1) * 1000)
 

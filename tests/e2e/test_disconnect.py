@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from e2e.conftest import Log, Thread, Yard, request
-from e2e.wire import Wire, ask
+from e2e.conftest import Cluster, NodeLog, Thread, request
+from e2e.raw_http import RawResponse, call_api
 from harness.processes import Process
 from harness.waiting import until
 
-pytestmark = pytest.mark.xdist_group("streams")
+pytestmark = pytest.mark.xdist_group("stream_cluster")
 
 GIVEN_UP = 8.0  # s within which a run whose client has left is ended
 
@@ -21,25 +21,25 @@ GIVEN_UP = 8.0  # s within which a run whose client has left is ended
 class Followed:
     """A run and the client that created it, stateful or stateless, by /stream or /wait."""
 
-    def __init__(self, wire: Wire, thread_id: str, run_id: str) -> None:
-        self.wire = wire
+    def __init__(self, response: RawResponse, thread_id: str, run_id: str) -> None:
+        self.wire = response
         self.run_id = run_id
-        self.thread = Thread(wire.url, thread_id)
+        self.thread = Thread(response.url, thread_id)
 
     @classmethod
     async def create(cls, url: str, verb: str, state: str, body: dict[str, Any]) -> "Followed":
         place = "/runs"
         if state == "stateful":
             place = (await Thread.create(url)).place
-        wire = await Wire.open(url, "POST", f"{place}/{verb}", body)
-        assert wire.status == 200, await wire.rest()
-        thread_id, run_id = wire.ids
+        response = await RawResponse.open(url, "POST", f"{place}/{verb}", body)
+        assert response.status == 200, await response.rest()
+        thread_id, run_id = response.ids
         if thread_id is None:
-            thread_id = str((await ask(url, "GET", f"/runs/{run_id}"))[1]["thread_id"])
-        return cls(wire, thread_id, run_id)
+            thread_id = str((await call_api(url, "GET", f"/runs/{run_id}"))[1]["thread_id"])
+        return cls(response, thread_id, run_id)
 
 
-def linger(log: Log, **given: Any) -> dict[str, Any]:
+def linger(log: NodeLog, **given: Any) -> dict[str, Any]:
     knobs = {"log": str(log), **given.pop("knobs", {})}
     return request("linger", configurable=knobs, stream_mode="custom", **given)
 
@@ -59,12 +59,12 @@ each_pace = pytest.mark.parametrize("busy", [0, 1], ids=["idle", "busy"])
 @each_state
 @each_pace
 async def test_cancel_ends_the_run_and_stops_the_graph(
-    streams: Yard, log: Log, leave: str, verb: str, state: str, busy: int
+    stream_cluster: Cluster, log: NodeLog, leave: str, verb: str, state: str, busy: int
 ) -> None:
     # It is the default, so one half of the requests does not name it.
     named = {"on_disconnect": "cancel"} if verb == "wait" else {}
     body = linger(log, knobs={"busy": busy}, **named)
-    run = await Followed.create(streams.url, verb, state, body)
+    run = await Followed.create(stream_cluster.url, verb, state, body)
     await log.noted("begin")
     if verb == "stream" and busy:
         await run.wire.until_events(5, "custom")
@@ -80,10 +80,10 @@ async def test_cancel_ends_the_run_and_stops_the_graph(
 @each_state
 @each_pace
 async def test_continue_lets_the_run_succeed(
-    streams: Yard, log: Log, leave: str, verb: str, state: str, busy: int
+    stream_cluster: Cluster, log: NodeLog, leave: str, verb: str, state: str, busy: int
 ) -> None:
     body = linger(log, knobs={"busy": busy, "seconds": 0.4}, on_disconnect="continue")
-    run = await Followed.create(streams.url, verb, state, body)
+    run = await Followed.create(stream_cluster.url, verb, state, body)
     await log.noted("begin")
     await getattr(run.wire, leave)()
     assert await run.thread.ended(run.run_id) == "success"
@@ -92,51 +92,55 @@ async def test_continue_lets_the_run_succeed(
 
 @each_verb
 async def test_a_run_that_waits_for_its_turn_never_starts(
-    streams: Yard, log: Log, leave: str, verb: str
+    stream_cluster: Cluster, log: NodeLog, leave: str, verb: str
 ) -> None:
-    thread = await Thread.create(streams.url)
+    thread = await Thread.create(stream_cluster.url)
     first = await thread.start("linger", configurable={})
-    wire = await Wire.open(streams.url, "POST", f"{thread.place}/{verb}", linger(log))
-    _, waiting = wire.ids
-    await getattr(wire, leave)()
+    response = await RawResponse.open(
+        stream_cluster.url, "POST", f"{thread.place}/{verb}", linger(log)
+    )
+    _, waiting = response.ids
+    await getattr(response, leave)()
     assert await thread.ended(waiting, within=GIVEN_UP) == "interrupted"
-    await ask(streams.url, "POST", f"{thread.place}/{first}/cancel?wait=1")
+    await call_api(stream_cluster.url, "POST", f"{thread.place}/{first}/cancel?wait=1")
     assert await thread.status() in ("idle", "interrupted")
     assert not log.notes()
 
 
-async def test_leaving_a_joined_stream_cancels_nothing(streams: Yard, log: Log, leave: str) -> None:
-    thread = await Thread.create(streams.url)
+async def test_leaving_a_joined_stream_cancels_nothing(
+    stream_cluster: Cluster, log: NodeLog, leave: str
+) -> None:
+    thread = await Thread.create(stream_cluster.url)
     run_id = await thread.start("linger", configurable={"log": str(log), "seconds": 0.5})
     await log.noted("begin")
     for path in (f"{run_id}/stream", f"{run_id}/join"):
-        await getattr(await Wire.open(thread.url, "GET", f"{thread.place}/{path}"), leave)()
+        await getattr(await RawResponse.open(thread.url, "GET", f"{thread.place}/{path}"), leave)()
     assert await thread.ended(run_id) == "success"
 
 
 @pytest.mark.parametrize("verb", ["stream", "join"])
 async def test_leaving_a_joined_stream_cancels_if_asked_to(
-    streams: Yard, log: Log, leave: str, verb: str
+    stream_cluster: Cluster, log: NodeLog, leave: str, verb: str
 ) -> None:
-    thread = await Thread.create(streams.url)
+    thread = await Thread.create(stream_cluster.url)
     run_id = await thread.start("linger", configurable={"log": str(log)})
     await log.noted("begin")
     path = f"{thread.place}/{run_id}/{verb}?cancel_on_disconnect=true"
-    await getattr(await Wire.open(thread.url, "GET", path), leave)()
+    await getattr(await RawResponse.open(thread.url, "GET", path), leave)()
     assert await thread.ended(run_id, within=GIVEN_UP) == "interrupted"
     await log.noted("stopped", within=10)
 
 
-async def test_leaving_after_the_end_changes_nothing(streams: Yard, leave: str) -> None:
-    thread = await Thread.create(streams.url)
-    wire = await thread.stream("track")
-    events = await wire.events()
-    await getattr(wire, leave)()
-    assert (await thread.run(wire.ids[1]))["status"] == "success"
-    assert await thread.replay(wire.ids[1]) == events
+async def test_leaving_after_the_end_changes_nothing(stream_cluster: Cluster, leave: str) -> None:
+    thread = await Thread.create(stream_cluster.url)
+    response = await thread.stream("track")
+    events = await response.events()
+    await getattr(response, leave)()
+    assert (await thread.run(response.ids[1]))["status"] == "success"
+    assert await thread.replay(response.ids[1]) == events
 
 
-async def watched_runs(api: Process, log: Log) -> list[Followed]:
+async def watched_runs(api: Process, log: NodeLog) -> list[Followed]:
     """Returns runs that nobody would finish if the loss of their clients cancelled them."""
     runs = []
     for verb in ("stream", "wait"):
@@ -147,22 +151,22 @@ async def watched_runs(api: Process, log: Log) -> list[Followed]:
     return runs
 
 
-async def test_a_killed_api_process_cancels_nothing(streams: Yard, log: Log) -> None:
-    api = streams.fleet.api().wait_ready()
+async def test_a_killed_api_process_cancels_nothing(stream_cluster: Cluster, log: NodeLog) -> None:
+    api = stream_cluster.fleet.api().wait_ready()
     runs = await watched_runs(api, log)
     api.kill()
     for run in runs:
         await run.wire.rest()
         assert not run.wire.ended
         await run.wire.close()
-        run.thread.url = streams.url
+        run.thread.url = stream_cluster.url
         assert await run.thread.ended(run.run_id) == "success"
 
 
 async def test_a_stopped_api_process_lets_its_streams_go_and_cancels_nothing(
-    streams: Yard, log: Log
+    stream_cluster: Cluster, log: NodeLog
 ) -> None:
-    api = streams.fleet.api().wait_ready()
+    api = stream_cluster.fleet.api().wait_ready()
     runs = await watched_runs(api, log)
     begun = time.monotonic()
     api.send(signal.SIGTERM)
@@ -173,19 +177,21 @@ async def test_a_stopped_api_process_lets_its_streams_go_and_cancels_nothing(
     for run, body in zip(runs, bodies, strict=True):
         assert b"event: end" not in body
         await run.wire.close()
-        run.thread.url = streams.url
+        run.thread.url = stream_cluster.url
         assert await run.thread.ended(run.run_id) == "success"
     streamed = runs[0]
     after = (await streamed.wire.events())[-1].id
-    async with await streamed.thread.join(streamed.run_id, after) as wire:
-        rest = await wire.events()
+    async with await streamed.thread.join(streamed.run_id, after) as response:
+        rest = await response.events()
     assert await streamed.wire.events() + rest == await streamed.thread.replay(streamed.run_id)
 
 
-async def test_wait_says_something_while_the_run_runs(streams: Yard) -> None:
-    thread = await Thread.create(streams.url)
+async def test_wait_says_something_while_the_run_runs(stream_cluster: Cluster) -> None:
+    thread = await Thread.create(stream_cluster.url)
     body = request("linger", configurable={"seconds": 0.5})
-    async with await Wire.open(streams.url, "POST", f"{thread.place}/wait", body) as wire:
-        raw = await wire.rest()
+    async with await RawResponse.open(
+        stream_cluster.url, "POST", f"{thread.place}/wait", body
+    ) as response:
+        raw = await response.rest()
     assert 3 <= len(raw) - len(raw.lstrip(b"\n")) <= 6
     assert json.loads(raw) == {"items": ["lingered"]}

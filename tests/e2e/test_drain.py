@@ -7,24 +7,24 @@ from pathlib import Path
 
 import pytest
 
-from e2e.conftest import BEHAVIOUR, Log, Thread, Yard
+from e2e.conftest import BEHAVIOUR, Cluster, NodeLog, Thread
 from e2e.test_workers_crash import rise, starts, steps, tracked
 from harness.processes import Process
 from harness.waiting import until
 
-pytestmark = pytest.mark.xdist_group("works")
+pytestmark = pytest.mark.xdist_group("worker_cluster")
 
-Hire = Callable[..., Process]
+StartWorker = Callable[..., Process]
 
 
 @pytest.fixture
-def hire(works: Yard) -> Iterator[Hire]:
+def start_worker(worker_cluster: Cluster) -> Iterator[StartWorker]:
     """Starts workers on a queue of the test's own; they are ended after it."""
     workers: list[Process] = []
 
     def start(config: Path, queue: str, **env: str) -> Process:
         env = {"N_JOBS_PER_WORKER": "150", "BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS": "60", **env}
-        workers.append(works.fleet.worker(config, queue, **env))
+        workers.append(worker_cluster.fleet.worker(config, queue, **env))
         return workers[-1].wait_ready()
 
     yield start
@@ -42,37 +42,37 @@ def config(tmp_path: Path) -> Path:
 
 
 async def test_runs_end_within_the_grace_and_no_more_are_taken(
-    works: Yard, hire: Hire, config: Path, log: Log
+    worker_cluster: Cluster, start_worker: StartWorker, config: Path, log: NodeLog
 ) -> None:
-    worker = hire(config, "limited")
-    thread, after = await Thread.create(works.url), await Thread.create(works.url)
-    async with await thread.stream("limited", **tracked(log, 0.3)) as wire:
-        await wire.until_events(2, "custom")
+    worker = start_worker(config, "limited")
+    thread, after = await Thread.create(worker_cluster.url), await Thread.create(worker_cluster.url)
+    async with await thread.stream("limited", **tracked(log, 0.3)) as response:
+        await response.until_events(2, "custom")
         worker.send(signal.SIGTERM)
         await until(lambda: any("no more are taken" in line for line in worker.lines))
         later = await after.start("limited", configurable={"log": str(log), "n": 1})
-        events = await wire.events()
+        events = await response.events()
     assert starts(events) == [1]
     assert events[-1].data == {"status": "success"}
     assert steps(log, "begin") == list(range(6))
     assert await asyncio.to_thread(worker.wait) == 0
     assert (await after.run(later))["status"] == "pending"
-    hire(config, "limited")
+    start_worker(config, "limited")
     assert await after.ended(later) == "success"
 
 
 async def test_the_grace_ends_and_the_rest_is_handed_over(
-    works: Yard, hire: Hire, config: Path, log: Log
+    worker_cluster: Cluster, start_worker: StartWorker, config: Path, log: NodeLog
 ) -> None:
-    worker = hire(config, "limited", BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS="0.6")
-    hire(config, "limited")
-    thread = await Thread.create(works.url)
-    async with await thread.stream("limited", **tracked(log, 0.5)) as wire:
-        await wire.until_events(1, "custom")
-        first = next(w for w in works.fleet.processes if w.pid == log.notes()[-1]["pid"])
+    worker = start_worker(config, "limited", BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS="0.6")
+    start_worker(config, "limited")
+    thread = await Thread.create(worker_cluster.url)
+    async with await thread.stream("limited", **tracked(log, 0.5)) as response:
+        await response.until_events(1, "custom")
+        first = next(w for w in worker_cluster.fleet.processes if w.pid == log.notes()[-1]["pid"])
         first.send(signal.SIGTERM)
-        events = await wire.events()
-    assert first in (worker, works.fleet.processes[-1])
+        events = await response.events()
+    assert first in (worker, worker_cluster.fleet.processes[-1])
     assert await asyncio.to_thread(first.wait) == 0
     assert starts(events) == [1, 1]  # no attempt is used up
     assert rise(events)
@@ -82,37 +82,37 @@ async def test_the_grace_ends_and_the_rest_is_handed_over(
 
 
 async def test_a_second_sigterm_hands_over_at_once(
-    works: Yard, hire: Hire, config: Path, log: Log
+    worker_cluster: Cluster, start_worker: StartWorker, config: Path, log: NodeLog
 ) -> None:
-    hire(config, "limited")
-    hire(config, "limited")
-    thread = await Thread.create(works.url)
-    async with await thread.stream("limited", **tracked(log, 0.5)) as wire:
-        await wire.until_events(1, "custom")
-        first = next(w for w in works.fleet.processes if w.pid == log.notes()[-1]["pid"])
+    start_worker(config, "limited")
+    start_worker(config, "limited")
+    thread = await Thread.create(worker_cluster.url)
+    async with await thread.stream("limited", **tracked(log, 0.5)) as response:
+        await response.until_events(1, "custom")
+        first = next(w for w in worker_cluster.fleet.processes if w.pid == log.notes()[-1]["pid"])
         first.send(signal.SIGTERM)
         await until(lambda: any("no more are taken" in line for line in first.lines))
-        await wire.until_events(2, "custom")
+        await response.until_events(2, "custom")
         first.send(signal.SIGTERM)
         assert await asyncio.to_thread(first.wait) == 0
-        events = await wire.events()
+        events = await response.events()
     assert starts(events) == [1, 1]
     assert events[-1].data == {"status": "success"}
     assert events[-2].data == {"items": list(range(6))}
 
 
 async def test_a_run_handed_over_is_not_given_its_input_again(
-    works: Yard, hire: Hire, config: Path, log: Log
+    worker_cluster: Cluster, start_worker: StartWorker, config: Path, log: NodeLog
 ) -> None:
     """It goes on from its checkpoint, though it is the same attempt."""
-    hire(config, "limited", BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS="0")
-    hire(config, "limited", BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS="0")
-    thread = await Thread.create(works.url)
+    start_worker(config, "limited", BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS="0")
+    start_worker(config, "limited", BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS="0")
+    thread = await Thread.create(worker_cluster.url)
     given = tracked(log, 0.4)
-    async with await thread.stream("limited", input={"items": [100]}, **given) as wire:
-        await wire.until_events(2, "custom")
-        first = next(w for w in works.fleet.processes if w.pid == log.notes()[-1]["pid"])
+    async with await thread.stream("limited", input={"items": [100]}, **given) as response:
+        await response.until_events(2, "custom")
+        first = next(w for w in worker_cluster.fleet.processes if w.pid == log.notes()[-1]["pid"])
         first.send(signal.SIGTERM)
-        events = await wire.events()
+        events = await response.events()
     assert events[-1].data == {"status": "success"}
     assert events[-2].data["items"].count(100) == 1

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from e2e.conftest import Thread, request
-from e2e.wire import Wire, ask
+from e2e.raw_http import RawResponse, call_api
 from harness.processes import Fleet
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared import keys
@@ -50,10 +50,10 @@ async def everything(redis: Client) -> dict[str, Any]:
 
 
 async def refused(url: str, path: str, **given: Any) -> None:
-    async with await Wire.open(url, "POST", path, request("track", **given)) as wire:
-        told = await wire.rest()
-        assert wire.status == 429, (path, told)
-        assert int(wire.headers["retry-after"]) > 0
+    async with await RawResponse.open(url, "POST", path, request("track", **given)) as response:
+        told = await response.rest()
+        assert response.status == 429, (path, told)
+        assert int(response.headers["retry-after"]) > 0
         assert b"QUEUE_MAX_DEPTH" in told
         assert b"%d runs" % MOST in told
 
@@ -74,14 +74,14 @@ async def test_the_third_run_is_refused_and_leaves_no_trace(
     assert await everything(redis) == before
 
     # A run that has ended makes room, for one.
-    assert (await ask(url, "POST", f"{thread.place}/{runs[0]}/cancel"))[0] == 202
+    assert (await call_api(url, "POST", f"{thread.place}/{runs[0]}/cancel"))[0] == 202
     assert await thread.ended(runs[0]) == "interrupted"
     if how:
-        async with await Wire.open(url, "POST", path + how, request("track")) as wire:
-            assert wire.status == 200
+        async with await RawResponse.open(url, "POST", path + how, request("track")) as response:
+            assert response.status == 200
             await refused(url, idle.place)
     else:
-        assert (await ask(url, "POST", path, request("track")))[0] == 200
+        assert (await call_api(url, "POST", path, request("track")))[0] == 200
     assert await redis.scard(keys.live()) <= MOST  # type: ignore[misc]
 
 
@@ -94,13 +94,13 @@ async def test_a_thread_is_not_created_for_a_run_that_is_refused(url: str, redis
     before = await everything(redis)
     for how in ("", "/stream", "/wait"):
         await refused(url, path + how, if_not_exists="create")
-    assert (await ask(url, "GET", f"/threads/{missing}"))[0] == 404
+    assert (await call_api(url, "GET", f"/threads/{missing}"))[0] == 404
     assert await everything(redis) == before
     # A run that was deferred makes room too, once it is deleted.
-    assert (await ask(url, "DELETE", f"{thread.place}/{first}"))[0] == 204
+    assert (await call_api(url, "DELETE", f"{thread.place}/{first}"))[0] == 204
     body = request("track", if_not_exists="create")
-    assert (await ask(url, "POST", path, body))[0] == 200
-    assert (await ask(url, "GET", f"/threads/{missing}"))[0] == 200
+    assert (await call_api(url, "POST", path, body))[0] == 200
+    assert (await call_api(url, "GET", f"/threads/{missing}"))[0] == 200
     await refused(url, path)
 
 
@@ -109,7 +109,7 @@ async def test_the_deletion_of_a_thread_makes_room_for_its_runs(url: str, redis:
     for _ in range(MOST):
         await thread.start("track")
     await refused(url, other.place)
-    assert (await ask(url, "DELETE", f"/threads/{thread.id}"))[0] == 204
+    assert (await call_api(url, "DELETE", f"/threads/{thread.id}"))[0] == 204
     for _ in range(MOST):
         await other.start("track")
     await refused(url, other.place)

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from e2e.conftest import Thread, Yard
+from e2e.conftest import Cluster, Thread
+from e2e.cutting_proxy import CuttingProxy
 from e2e.node import node
-from e2e.proxy import CuttingProxy
 
-pytestmark = pytest.mark.xdist_group("streams")
+pytestmark = pytest.mark.xdist_group("stream_cluster")
 
 
 def names(parts: list[Any]) -> list[str]:
@@ -27,9 +27,9 @@ def check_ids(parts: list[Any]) -> None:
     assert (parts[0]["event"], parts[-1]["event"]) == ("metadata", "end")
 
 
-@pytest.mark.usefixtures("modules")
-async def test_every_call(streams: Yard) -> None:
-    seen = await node("calls.mjs", streams.url)
+@pytest.mark.usefixtures("node_modules")
+async def test_every_call(stream_cluster: Cluster) -> None:
+    seen = await node("calls.mjs", stream_cluster.url)
     thread = seen["thread"]["thread_id"]
     assert seen["same"]["metadata"] == seen["thread"]["metadata"] == {"who": "me"}
     assert {"chat", "track", "approval"} <= set(seen["assistants"])
@@ -64,9 +64,9 @@ async def test_every_call(streams: Yard) -> None:
     assert seen["listed"][0] == seen["run"]["run_id"]
 
 
-@pytest.mark.usefixtures("modules")
-async def test_cancel_resume_and_errors(streams: Yard) -> None:
-    seen = await node("calls.mjs", streams.url)
+@pytest.mark.usefixtures("node_modules")
+async def test_cancel_resume_and_errors(stream_cluster: Cluster) -> None:
+    seen = await node("calls.mjs", stream_cluster.url)
     assert (seen["cancel"], seen["cancelled"]) == ("nothing", "interrupted")
     assert (seen["cancelAndWait"], seen["cancelledToo"]) == ({}, "interrupted")
     assert seen["deleted"] == "nothing"
@@ -88,10 +88,10 @@ async def test_cancel_resume_and_errors(streams: Yard) -> None:
     assert seen["broken"][-2]["data"] == {"error": "ValueError", "message": "broken"}
 
 
-@pytest.mark.usefixtures("modules")
+@pytest.mark.usefixtures("node_modules")
 @pytest.mark.parametrize(("state", "after"), [("stateful", 0), ("stateful", 8), ("stateless", 8)])
-async def test_a_cut_connection_is_resumed(streams: Yard, state: str, after: int) -> None:
-    async with CuttingProxy(streams.url, after=after) as proxy:
+async def test_a_cut_connection_is_resumed(stream_cluster: Cluster, state: str, after: int) -> None:
+    async with CuttingProxy(stream_cluster.url, after=after) as proxy:
         seen = await node("reconnect.mjs", proxy.url, state)
         assert proxy.cuts == 1
         # Cut before its first event it has no id to send: then the Location has to say it.
@@ -104,14 +104,14 @@ async def test_a_cut_connection_is_resumed(streams: Yard, state: str, after: int
     assert "".join(tokens) == parts[-2]["data"]["messages"][-1]["content"]
     assert len(seen["heard"]) == 1
     if state == "stateful":
-        thread = Thread(streams.url, seen["thread"])
+        thread = Thread(stream_cluster.url, seen["thread"])
         events = await thread.replay(seen["heard"][0]["run_id"])
         assert [part["id"] for part in parts] == [event.id for event in events]
 
 
-@pytest.mark.usefixtures("modules")
-async def test_state_history_and_forks(streams: Yard) -> None:
-    seen = await node("state.mjs", streams.url)
+@pytest.mark.usefixtures("node_modules")
+async def test_state_history_and_forks(stream_cluster: Cluster) -> None:
+    seen = await node("state.mjs", stream_cluster.url)
     assert seen["seeded"]["values"]["topic"] == "lunch"
     assert seen["seeded"]["metadata"]["graph_id"] == "approval"
     assert seen["paused"]["status"] == "interrupted"
@@ -144,10 +144,12 @@ async def test_state_history_and_forks(streams: Yard) -> None:
     assert statuses == {"node": 400, "thread": 404, "checkpoint": 422}
 
 
-@pytest.mark.usefixtures("modules")
+@pytest.mark.usefixtures("node_modules")
 @pytest.mark.parametrize("strategy", ["interrupt", "rollback"])
-async def test_of_three_quick_messages_the_newest_is_answered(streams: Yard, strategy: str) -> None:
-    seen = await node("double_text.mjs", streams.url, strategy)
+async def test_of_three_quick_messages_the_newest_is_answered(
+    stream_cluster: Cluster, strategy: str
+) -> None:
+    seen = await node("double_text.mjs", stream_cluster.url, strategy)
     assert [end["event"] for end in seen["ends"]] == ["end"] * 3
     ends = [end["data"]["status"] for end in seen["ends"]]
     assert ends == ["interrupted", "interrupted", "success"]

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from e2e.conftest import BEHAVIOUR, Thread, Yard
-from e2e.wire import Wire, ask, parse
+from e2e.conftest import BEHAVIOUR, Cluster, Thread
+from e2e.raw_http import RawResponse, call_api, parse
 
-pytestmark = pytest.mark.xdist_group("works")
+pytestmark = pytest.mark.xdist_group("worker_cluster")
 
 MOST = 20_000  # STREAM_MAX_EVENT_BYTES of the worker of `small`
 MEGABYTE = 1_000_000
@@ -20,22 +20,24 @@ COUNT = 40
 
 
 @pytest.fixture(scope="module")
-def small(works: Yard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
+def small(worker_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """With a worker of its own queue that keeps no event or state over `MOST` bytes."""
     config = tmp_path_factory.mktemp("small") / "langgraph.json"
     source = BEHAVIOUR.with_name("behaviour.py")
     config.write_text(json.dumps({"graphs": {"small": f"{source}:bulk"}}))
-    worker = works.fleet.worker(config, "limited", STREAM_MAX_EVENT_BYTES=str(MOST)).wait_ready()
-    yield works
+    worker = worker_cluster.fleet.worker(
+        config, "limited", STREAM_MAX_EVENT_BYTES=str(MOST)
+    ).wait_ready()
+    yield worker_cluster
     worker.stop()
 
 
-async def test_an_event_over_the_limit_is_left_out_and_the_run_goes_on(small: Yard) -> None:
+async def test_an_event_over_the_limit_is_left_out_and_the_run_goes_on(small: Cluster) -> None:
     thread = await Thread.create(small.url)
     given: dict[str, Any] = {"configurable": {"sizes": [10, MOST, 10]}, "stream_mode": "custom"}
-    async with await thread.stream("small", **given) as wire:
-        _, run_id = wire.ids
-        events = await wire.events()
+    async with await thread.stream("small", **given) as response:
+        _, run_id = response.ids
+        events = await response.events()
     assert [event.name for event in events] == ["metadata", "custom", "error", "custom", "end"]
     _, before, error, after, end = (event.data for event in events)
     assert (before["number"], after["number"]) == (0, 2)
@@ -46,40 +48,43 @@ async def test_an_event_over_the_limit_is_left_out_and_the_run_goes_on(small: Ya
     assert f"STREAM_MAX_EVENT_BYTES is {MOST}" in error["message"]
     assert end == {"status": "success"}
     assert await thread.replay(run_id) == events
-    assert await ask(small.url, "GET", f"{thread.place}/{run_id}/join") == (200, {"items": [""]})
+    assert await call_api(small.url, "GET", f"{thread.place}/{run_id}/join") == (
+        200,
+        {"items": [""]},
+    )
     assert await thread.status() == "idle"
 
 
-async def test_an_event_of_just_the_limit_is_kept(small: Yard) -> None:
+async def test_an_event_of_just_the_limit_is_kept(small: Cluster) -> None:
     thread = await Thread.create(small.url)
     size = MOST - len('{"number":0,"text":""}')
     given: dict[str, Any] = {"configurable": {"sizes": [size, size + 1]}, "stream_mode": "custom"}
-    async with await thread.stream("small", **given) as wire:
-        events = await wire.events()
+    async with await thread.stream("small", **given) as response:
+        events = await response.events()
     assert [event.name for event in events] == ["metadata", "custom", "error", "end"]
     assert events[1].data == {"number": 0, "text": "x" * size}
 
 
-async def test_a_state_over_the_limit_stays_in_its_checkpoint(small: Yard) -> None:
+async def test_a_state_over_the_limit_stays_in_its_checkpoint(small: Cluster) -> None:
     thread = await Thread.create(small.url)
     body = {"assistant_id": "small", "config": {"configurable": {"state": MOST}}, "input": {}}
-    async with await Wire.open(small.url, "POST", f"{thread.place}/wait", body) as wire:
-        answer = json.loads(await wire.rest())
-        run_id = wire.headers["content-location"].rpartition("/")[2]
+    async with await RawResponse.open(small.url, "POST", f"{thread.place}/wait", body) as response:
+        answer = json.loads(await response.rest())
+        run_id = response.headers["content-location"].rpartition("/")[2]
     assert answer["__error__"]["error"] == "StateTooLarge"
     assert f"STREAM_MAX_EVENT_BYTES is {MOST}" in answer["__error__"]["message"]
-    assert await ask(small.url, "GET", f"{thread.place}/{run_id}/join") == (200, answer)
+    assert await call_api(small.url, "GET", f"{thread.place}/{run_id}/join") == (200, answer)
     assert (await thread.run(run_id))["status"] == "success"
-    status, shown = await ask(small.url, "GET", f"/threads/{thread.id}")
+    status, shown = await call_api(small.url, "GET", f"/threads/{thread.id}")
     assert (status, shown["status"], shown["values"]) == (200, "idle", None)
-    status, state = await ask(small.url, "GET", f"/threads/{thread.id}/state")
+    status, state = await call_api(small.url, "GET", f"/threads/{thread.id}/state")
     assert (status, state["values"], state["next"]) == (200, {"items": ["y" * MOST]}, [])
     # The event of the state was left out too.
     names = [event.name for event in await thread.replay(run_id)]
     assert names == ["metadata", "error", "end"]
     # The state stays whole for the next run.
     await thread.ended(await thread.start("small"))
-    status, state = await ask(small.url, "GET", f"/threads/{thread.id}/state")
+    status, state = await call_api(small.url, "GET", f"/threads/{thread.id}/state")
     assert [len(item) for item in state["values"]["items"]] == [MOST, 0]
 
 
@@ -132,28 +137,31 @@ def whole(raw: bytes) -> None:
     assert {event.data["text"] for event in events[1:-1]} == {"x" * MEGABYTE}
 
 
-async def test_many_large_events_reach_fast_and_slow_clients(works: Yard) -> None:
-    works.crew(1)
-    thread = await Thread.create(works.url)
-    before = memory(works.api.pid)
+async def test_many_large_events_reach_fast_and_slow_clients(worker_cluster: Cluster) -> None:
+    worker_cluster.ready_workers(1)
+    thread = await Thread.create(worker_cluster.url)
+    before = memory(worker_cluster.api.pid)
     first, hurry = asyncio.Event(), asyncio.Event()
     knobs: dict[str, Any] = {"sizes": [MEGABYTE] * COUNT}
-    async with await thread.stream("bulk", configurable=knobs, stream_mode="custom") as wire:
-        _, run_id = wire.ids
+    async with await thread.stream("bulk", configurable=knobs, stream_mode="custom") as response:
+        _, run_id = response.ids
         place = f"{thread.place}/{run_id}/stream"
-        slow = [asyncio.create_task(read_slowly(works.url, place, first, hurry)) for _ in range(3)]
+        slow = [
+            asyncio.create_task(read_slowly(worker_cluster.url, place, first, hurry))
+            for _ in range(3)
+        ]
         await first.wait()
-        followed = await wire.rest()
+        followed = await response.rest()
     whole(followed)
     async with await thread.join(run_id, "-1") as again:
         assert await again.events() == parse(followed)
     # The slow ones stand near their beginning: what they have not read waits in Redis.
     assert not any(task.done() for task in slow)
-    grown = memory(works.api.pid) - before
+    grown = memory(worker_cluster.api.pid) - before
     print("grown by MB:", grown / 1e6)  # noqa: T201
     assert grown < 200e6
     hurry.set()
     for body in await asyncio.gather(*slow):
         whole(body)
-    assert memory(works.api.pid) - before < 200e6
-    assert (await ask(works.url, "DELETE", f"/threads/{thread.id}"))[0] == 204
+    assert memory(worker_cluster.api.pid) - before < 200e6
+    assert (await call_api(worker_cluster.url, "DELETE", f"/threads/{thread.id}"))[0] == 204

@@ -4,26 +4,26 @@ from typing import Any
 
 import pytest
 
-from e2e.conftest import Log, Thread, Yard, request
-from e2e.wire import HEARTBEAT, ask, parse
+from e2e.conftest import Cluster, NodeLog, Thread, request
+from e2e.raw_http import HEARTBEAT, call_api, parse
 
-pytestmark = pytest.mark.xdist_group("works")
+pytestmark = pytest.mark.xdist_group("worker_cluster")
 
 
 @pytest.fixture
-async def thread(works: Yard) -> Thread:
-    works.crew(1)
-    return await Thread.create(works.url)
+async def thread(worker_cluster: Cluster) -> Thread:
+    worker_cluster.ready_workers(1)
+    return await Thread.create(worker_cluster.url)
 
 
 @pytest.mark.parametrize("graph", ["uncalled", "undone"])
 async def test_a_graph_that_cancels_itself_ends_as_an_error(
-    works: Yard, thread: Thread, graph: str
+    worker_cluster: Cluster, thread: Thread, graph: str
 ) -> None:
-    [worker] = works.crew(1, most=1)
-    async with await thread.stream(graph) as wire:
-        _, run_id = wire.ids
-        events = await wire.events()
+    [worker] = worker_cluster.ready_workers(1, most=1)
+    async with await thread.stream(graph) as response:
+        _, run_id = response.ids
+        events = await response.events()
     assert [event.name for event in events][-2:] == ["error", "end"]
     assert events[-2].data["error"].endswith("CancelledError")
     assert events[-1].data == {"status": "error"}
@@ -36,15 +36,15 @@ async def test_a_graph_that_cancels_itself_ends_as_an_error(
 
 
 async def test_a_factory_that_cancels_itself_when_it_is_asked_for_a_state(
-    works: Yard, thread: Thread
+    worker_cluster: Cluster, thread: Thread
 ) -> None:
-    [worker] = works.crew(1, most=1)
+    [worker] = worker_cluster.ready_workers(1, most=1)
     await thread.ended(await thread.start("uncalled"))
     for _ in range(10):  # more than there are slots for questions
-        status, told = await ask(works.url, "GET", f"/threads/{thread.id}/state")
+        status, told = await call_api(worker_cluster.url, "GET", f"/threads/{thread.id}/state")
         assert (status, "cancelled itself" in told["detail"]) == (424, True)
     await thread.ended(await thread.start("track"))
-    assert (await ask(works.url, "GET", f"/threads/{thread.id}/state"))[0] == 200
+    assert (await call_api(worker_cluster.url, "GET", f"/threads/{thread.id}/state"))[0] == 200
     assert worker.process.poll() is None
 
 
@@ -54,9 +54,9 @@ async def test_the_name_of_an_event_is_one_line(thread: Thread) -> None:
         "stream_mode": ["values", "updates", "custom", "tasks"],
         "stream_subgraphs": True,
     }
-    async with await thread.stream("lines", **given) as wire:
-        _, run_id = wire.ids
-        raw = await wire.rest()
+    async with await thread.stream("lines", **given) as response:
+        _, run_id = response.ids
+        raw = await response.rest()
     fields = [line.partition(b": ")[0] for line in raw.replace(HEARTBEAT, b"").split(b"\r\n")]
     events = parse(raw)
     assert fields == [b"event", b"data", b"id", b""] * len(events) + [b""]
@@ -69,11 +69,11 @@ async def test_the_name_of_an_event_is_one_line(thread: Thread) -> None:
     assert await thread.replay(run_id) == events
 
 
-async def test_an_event_id_from_the_future_is_the_newest(thread: Thread, log: Log) -> None:
+async def test_an_event_id_from_the_future_is_the_newest(thread: Thread, log: NodeLog) -> None:
     knobs = {"log": str(log)}
-    async with await thread.stream("gate", configurable=knobs, stream_mode="custom") as wire:
-        _, run_id = wire.ids
-        before = await wire.until_events(3, "custom")
+    async with await thread.stream("gate", configurable=knobs, stream_mode="custom") as response:
+        _, run_id = response.ids
+        before = await response.until_events(3, "custom")
         ahead = [
             await thread.join(run_id, last)
             for last in ("9999999999999-0", f"{'9' * 19}-{'9' * 19}", f"{before[-1].id}")
@@ -82,7 +82,7 @@ async def test_an_event_id_from_the_future_is_the_newest(thread: Thread, log: Lo
             await other.until_heartbeat()
         late = await thread.join(run_id, "-1")
         log.open_gate()
-        events = await wire.events()
+        events = await response.events()
     new = events[len(before) :]
     assert [event.name for event in new] == ["custom", "end"]
     for other in ahead:
@@ -96,13 +96,15 @@ async def test_an_event_id_from_the_future_is_the_newest(thread: Thread, log: Lo
 
 
 @pytest.mark.parametrize("where", ["context", "configurable", "both"])
-async def test_langgraphs_own_entries_are_dropped(works: Yard, thread: Thread, where: str) -> None:
+async def test_langgraphs_own_entries_are_dropped(
+    worker_cluster: Cluster, thread: Thread, where: str
+) -> None:
     own = {f"__pregel_{name}": {"x": 1} for name in ("send", "read", "checkpointer", "runtime")}
     given = {**own, "mine": 1}
     body = request("track", configurable=given if where != "context" else {})
     if where != "configurable":
         body["context"] = given
-    status, run = await ask(works.url, "POST", thread.place, body)
+    status, run = await call_api(worker_cluster.url, "POST", thread.place, body)
     assert status == 200
     assert run["kwargs"]["context"] == {"mine": 1}
     shown = run["kwargs"]["config"]["configurable"]
@@ -113,19 +115,19 @@ async def test_langgraphs_own_entries_are_dropped(works: Yard, thread: Thread, w
 
 @pytest.mark.parametrize("way", ["checkpoint", "configurable"])
 async def test_a_run_pauses_and_goes_on_whatever_namespace_its_client_names(
-    works: Yard, thread: Thread, way: str
+    worker_cluster: Cluster, thread: Thread, way: str
 ) -> None:
     place = {"checkpoint_ns": "elsewhere"}
     odd = {"checkpoint": place} if way == "checkpoint" else {"configurable": place}
     body = request("approval", input={"topic": "it"}, **odd)
-    _, paused = await ask(works.url, "POST", f"{thread.place}/wait", body)
+    _, paused = await call_api(worker_cluster.url, "POST", f"{thread.place}/wait", body)
     assert paused["__interrupt__"][0]["value"] == {"question": "approve it?"}
-    status, shown = await ask(works.url, "GET", f"/threads/{thread.id}")
+    status, shown = await call_api(worker_cluster.url, "GET", f"/threads/{thread.id}")
     assert (status, shown["status"]) == (200, "interrupted")
     [[interrupt]] = shown["interrupts"].values()
     assert interrupt["value"] == {"question": "approve it?"}
     assert shown["values"] == {"topic": "it", "log": ["before"]}
     body = {**request("approval", **odd), "input": None, "command": {"resume": "yes"}}
-    status, values = await ask(works.url, "POST", f"{thread.place}/wait", body)
+    status, values = await call_api(worker_cluster.url, "POST", f"{thread.place}/wait", body)
     assert (status, values["log"]) == (200, ["before", "ask", "after"])
     assert await thread.status() == "idle"

@@ -11,8 +11,8 @@ from redis import Redis
 from harness.processes import Fleet
 from millstream.shared import keys
 
-HOME = Path(__file__).parents[1] / "graphs" / "home.json"
-QUEUE = "home"
+HOME = Path(__file__).parents[1] / "graphs" / "own_api.json"
+QUEUE = "own_api"
 CALLER = {"x-tenant": "acme", "authorization": "Bearer of the caller"}
 WAYS = [
     "in_a_coroutine", "early", "in_a_thread", "streamed", "in_a_subgraph", "remote", "in_a_factory", "apart",
@@ -50,7 +50,7 @@ async def web(url: str) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def ask(web: httpx.AsyncClient, graph: str, headers: dict[str, str] = CALLER) -> Any:
+async def call_api(web: httpx.AsyncClient, graph: str, headers: dict[str, str] = CALLER) -> Any:
     body = {"assistant_id": graph, "input": {}}
     answer = await web.post("/runs/wait", json=body, headers=headers)
     assert answer.status_code == 200, answer.text
@@ -60,20 +60,20 @@ async def ask(web: httpx.AsyncClient, graph: str, headers: dict[str, str] = CALL
 @pytest.mark.parametrize("graph", WAYS)
 async def test_from_wherever_a_graph_asks(web: httpx.AsyncClient, graph: str) -> None:
     assert web.base_url.path.startswith("/base")
-    assert (await ask(web, graph))["v"] == CALLER
+    assert (await call_api(web, graph))["v"] == CALLER
     other = {"x-tenant": "other"}
-    assert (await ask(web, graph, other))["v"] == {"x-tenant": "other", "authorization": None}
+    assert (await call_api(web, graph, other))["v"] == {"x-tenant": "other", "authorization": None}
 
 
 async def test_from_a_tool(web: httpx.AsyncClient) -> None:
-    assert (await ask(web, "in_a_tool"))["messages"][-1]["content"] == "acme"
+    assert (await call_api(web, "in_a_tool"))["messages"][-1]["content"] == "acme"
 
 
 async def test_what_a_client_was_made_with_goes_before(web: httpx.AsyncClient) -> None:
-    assert (await ask(web, "explicit"))["v"] == {**CALLER, "x-tenant": "its own"}
+    assert (await call_api(web, "explicit"))["v"] == {**CALLER, "x-tenant": "its own"}
 
 
 async def test_what_a_request_says_of_itself_does_not_go_along(web: httpx.AsyncClient) -> None:
     odd = {"expect": "nothing", "x-forwarded-host": "elsewhere", "last-event-id": "3", **CALLER}
-    assert (await ask(web, "in_a_thread", odd))["v"] == CALLER
-    assert (await ask(web, "streamed", odd))["v"] == CALLER
+    assert (await call_api(web, "in_a_thread", odd))["v"] == CALLER
+    assert (await call_api(web, "streamed", odd))["v"] == CALLER

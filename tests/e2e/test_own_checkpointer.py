@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from harness.modules import need_modules
 from harness.processes import Fleet
+from harness.redis_modules import require_modules
 from harness.waiting import until
 from millstream.cli.embedded import EmbeddedRedis
 
@@ -109,7 +109,7 @@ async def test_state_is_written_copied_and_pruned_as_far_as_it_can(
 ) -> None:
     env = {}
     if saver == "library":
-        need_modules()
+        require_modules()
         env["CHECKPOINTER"] = "langgraph-redis"
     module = textwrap.dedent(MODULE + KEEPER).replace("import asyncio", "import asyncio, copy")
     (tmp_path / "own_keeper.py").write_text(module)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from e2e.conftest import Log, Thread, request
-from e2e.wire import Wire, ask
+from e2e.conftest import NodeLog, Thread, request
+from e2e.raw_http import RawResponse, call_api
 from harness.processes import EXAMPLES, Fleet, Process
 from harness.waiting import until
 from millstream.cli.embedded import EmbeddedRedis
@@ -86,21 +86,21 @@ async def test_what_is_missing_is_said_at_start(
         assert not said(worker, "Traceback")
         assert not worker.ready
         url = api.wait_ready().url
-        status, told = await ask(url, "GET", "/ok")
+        status, told = await call_api(url, "GET", "/ok")
         assert status == 503
         assert told["ok"] is False
         assert rule in told["services"]["redis"]
         assert told["services"]["workers"] == "skipped"
-        status, told = await ask(url, "POST", "/threads", {})
+        status, told = await call_api(url, "POST", "/threads", {})
         assert (status == 503) == (rule != "&ms:*"), told  # that alone rings nobody
         await until(lambda: said(api, rule))
         await allow(admin, "ms", *FULL)
 
         async def well() -> bool:
-            return (await ask(url, "GET", "/ok"))[0] == 200
+            return (await call_api(url, "GET", "/ok"))[0] == 200
 
         await until(well)
-        assert (await ask(url, "POST", "/threads", {}))[0] == 200
+        assert (await call_api(url, "POST", "/threads", {}))[0] == 200
         assert len([line for line in said(api, rule) if line.startswith("ERROR")]) == 1
         assert not said(api, "Traceback")
 
@@ -109,22 +109,22 @@ async def test_what_is_missing_is_said_at_start(
     "rules", [FULL, ["-@all", *permissions.acl_rules()]], ids=["usual", "least"]
 )
 async def test_a_user_with_the_usual_or_the_least_rights_has_all_that_is_needed(
-    server: EmbeddedRedis, admin: Client, log: Log, rules: list[str]
+    server: EmbeddedRedis, admin: Client, log: NodeLog, rules: list[str]
 ) -> None:
     await allow(admin, "ms", *rules)
     with processes(server, "ms", "ms") as (api, worker):
         url = api.wait_ready().url
         worker.wait_ready()
-        told = (await ask(url, "GET", "/ok"))[1]
+        told = (await call_api(url, "GET", "/ok"))[1]
         assert told == {"ok": True, "services": {"redis": "healthy", "workers": "healthy"}}
         thread = await Thread.create(url)
         assert await thread.ended(await thread.start("track", after_seconds=0.1)) == "success"
-        async with await thread.stream("track", stream_mode="custom") as wire:
-            assert (await wire.events())[-1].data == {"status": "success"}
+        async with await thread.stream("track", stream_mode="custom") as response:
+            assert (await response.events())[-1].data == {"status": "success"}
         lingering = await thread.start("linger", configurable={"log": str(log)})
         await log.noted("begin")
         path = f"{thread.place}/{lingering}/cancel?wait=1"
-        assert (await ask(url, "POST", path))[0] == 200
+        assert (await call_api(url, "POST", path))[0] == 200
         assert await thread.ended(lingering) == "interrupted"
         for method, path in (
             ("GET", f"/threads/{thread.id}/state"),
@@ -134,7 +134,7 @@ async def test_a_user_with_the_usual_or_the_least_rights_has_all_that_is_needed(
             ("POST", "/assistants/search"),
             ("DELETE", f"/threads/{thread.id}"),
         ):
-            status, told = await ask(url, method, path, None if method != "POST" else {})
+            status, told = await call_api(url, method, path, None if method != "POST" else {})
             assert status < 300, (path, told)
         for process in (api, worker):
             [line] = await until(lambda process=process: said(process, "SETUSER"))  # type: ignore[misc]
@@ -158,14 +158,14 @@ async def test_a_permission_that_is_lost_later_is_said_once_and_comes_back(
         waiting = await thread.start("track")
 
         async def workers() -> Any:
-            return (await ask(url, "GET", "/ok"))[1]["services"]["workers"]
+            return (await call_api(url, "GET", "/ok"))[1]["services"]["workers"]
 
         async def none_is_ready() -> bool:
             return str(await workers()).startswith("No worker is running")
 
         await until(lambda: said(worker, "without which no run can be executed"), within=20)
         await until(none_is_ready, within=20)
-        assert (await ask(url, "GET", "/ok"))[0] == 200  # a run is admitted all the same
+        assert (await call_api(url, "GET", "/ok"))[0] == 200  # a run is admitted all the same
         assert worker.process.poll() is None
         await allow(admin, "worker", *FULL, "+info")
         assert await thread.ended(waiting, within=20) == "success"
@@ -180,7 +180,7 @@ async def test_a_permission_that_is_lost_later_is_said_once_and_comes_back(
 
 
 async def test_a_stream_survives_what_its_api_may_not_do_for_a_while(
-    server: EmbeddedRedis, admin: Client, log: Log
+    server: EmbeddedRedis, admin: Client, log: NodeLog
 ) -> None:
     await allow(admin, "api", *FULL)
     await allow(admin, "worker", *FULL)
@@ -190,14 +190,14 @@ async def test_a_stream_survives_what_its_api_may_not_do_for_a_while(
         thread = await Thread.create(url)
         knobs = {"log": str(log), "n": 4, "delay": 0.3}
         body = request("track", configurable=knobs, stream_mode=["custom"])
-        async with await Wire.open(url, "POST", f"{thread.place}/stream", body) as wire:
-            await wire.until_events(1, "custom")
+        async with await RawResponse.open(url, "POST", f"{thread.place}/stream", body) as response:
+            await response.until_events(1, "custom")
             await allow(admin, "api", *FULL, "-@scripting", "resetchannels")
             await log.noted("end", 4)
             for _ in range(3):
-                await wire.until_heartbeat()
+                await response.until_heartbeat()
             await allow(admin, "api", *FULL)
-            events = await wire.events()
+            events = await response.events()
         assert [e.data["step"] for e in events if e.name == "custom"] == [0, 1, 2, 3]
         assert events[-1].data == {"status": "success"}
         assert not said(api, "Traceback")
@@ -211,7 +211,7 @@ async def test_a_replica_is_refused(server: EmbeddedRedis, admin: Client) -> Non
             assert worker.wait() == 1
             assert said(worker, "This Redis is a replica")
             assert not said(worker, "Traceback")
-            status, told = await ask(api.wait_ready().url, "GET", "/ok")
+            status, told = await call_api(api.wait_ready().url, "GET", "/ok")
             assert status == 503
             assert told["services"]["redis"].startswith("This Redis is a replica")
     finally:
@@ -237,10 +237,10 @@ async def test_a_redis_without_memory_is_no_place_for_a_run(
         worker.wait_ready()
         await admin.config_set("maxmemory", 1)
         try:
-            assert (await ask(url, "POST", "/threads", {}))[0] == 503
+            assert (await call_api(url, "POST", "/threads", {}))[0] == 503
 
             async def says_so() -> bool:
-                status, told = await ask(url, "GET", "/ok")
+                status, told = await call_api(url, "GET", "/ok")
                 return status == 503 and "takes no writes" in told["services"]["redis"]
 
             await until(says_so)
@@ -248,7 +248,7 @@ async def test_a_redis_without_memory_is_no_place_for_a_run(
             await admin.config_set("maxmemory", 0)
 
         async def well() -> bool:
-            return bool((await ask(url, "GET", "/ok"))[1]["ok"])
+            return bool((await call_api(url, "GET", "/ok"))[1]["ok"])
 
         await until(well)
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from e2e.conftest import Log, Thread, Yard
+from e2e.conftest import Cluster, NodeLog, Thread
+from e2e.raw_http import Event, call_api
 from e2e.test_workers_crash import LEASE, starts
-from e2e.wire import Event, ask
 from harness.waiting import until
 
-pytestmark = pytest.mark.xdist_group("works")
+pytestmark = pytest.mark.xdist_group("worker_cluster")
 
 # What is raised → the types that clients may be told (Python makes a RuntimeError of what may not leave a
 # coroutine, LangGraph a NodeCancelledError of a CancelledError), and a part of the message.
@@ -34,21 +34,25 @@ RAISED = {
 DEATHS = {"exit": "exit status 7", "segfault": "SIGSEGV", "killed": "memory runs out"}
 
 
-async def ran(works: Yard, log: Log, graph: str = "leave", **configurable: Any) -> list[Event]:
+async def ran(
+    worker_cluster: Cluster, log: NodeLog, graph: str = "leave", **configurable: Any
+) -> list[Event]:
     """Returns the events of a run that has ended."""
-    thread = await Thread.create(works.url)
+    thread = await Thread.create(worker_cluster.url)
     given = {"log": str(log), **configurable}
-    async with await thread.stream(graph, configurable=given, stream_mode="updates") as wire:
-        return await wire.events()
+    async with await thread.stream(graph, configurable=given, stream_mode="updates") as response:
+        return await response.events()
 
 
 @pytest.mark.parametrize("node", ["sync", "async", "edge"])
-async def test_what_a_node_raises_ends_its_own_run_alone(works: Yard, log: Log, node: str) -> None:
-    [worker] = works.crew(1, most=1)
-    bystander = await Thread.create(works.url)
+async def test_what_a_node_raises_ends_its_own_run_alone(
+    worker_cluster: Cluster, log: NodeLog, node: str
+) -> None:
+    [worker] = worker_cluster.ready_workers(1, most=1)
+    bystander = await Thread.create(worker_cluster.url)
     beside = await bystander.start("linger", configurable={"log": str(log), "seconds": 2})
     await log.noted("begin")
-    runs = await asyncio.gather(*(ran(works, log, how=how, node=node) for how in RAISED))
+    runs = await asyncio.gather(*(ran(worker_cluster, log, how=how, node=node) for how in RAISED))
     for (types, part), events in zip(RAISED.values(), runs, strict=True):
         assert [event.name for event in events] == ["metadata", "error", "end"], events
         assert events[1].data["error"] in types, events
@@ -59,51 +63,53 @@ async def test_what_a_node_raises_ends_its_own_run_alone(works: Yard, log: Log, 
     assert worker.process.poll() is None
 
 
-async def test_a_node_that_stops_the_event_loop_stops_nothing(works: Yard, log: Log) -> None:
-    [worker] = works.crew(1, most=1)
-    events = await ran(works, log, how="stop the loop")
+async def test_a_node_that_stops_the_event_loop_stops_nothing(
+    worker_cluster: Cluster, log: NodeLog
+) -> None:
+    [worker] = worker_cluster.ready_workers(1, most=1)
+    events = await ran(worker_cluster, log, how="stop the loop")
     assert [event.name for event in events] == ["metadata", "updates", "end"]
-    assert (await ran(works, log))[-1].data == {"status": "success"}
+    assert (await ran(worker_cluster, log))[-1].data == {"status": "success"}
     assert worker.process.poll() is None
 
 
 @pytest.mark.parametrize("how", ["SystemExit", "KeyboardInterrupt", "PanicError", "GeneratorExit"])
 async def test_what_a_factory_raises_ends_its_run_or_its_answer(
-    works: Yard, log: Log, how: str
+    worker_cluster: Cluster, log: NodeLog, how: str
 ) -> None:
-    [worker] = works.crew(1, most=1)
-    events = await ran(works, log, "leave_early", how=how)
+    [worker] = worker_cluster.ready_workers(1, most=1)
+    events = await ran(worker_cluster, log, "leave_early", how=how)
     assert (events[-2].name, events[-2].data["error"]) == ("error", how)
-    _, assistant = await ask(
-        works.url, "POST", "/assistants",
+    _, assistant = await call_api(
+        worker_cluster.url, "POST", "/assistants",
         {"graph_id": "leave_early", "config": {"configurable": {"how": how}}},
     )  # fmt: skip
     place = f"/assistants/{assistant['assistant_id']}"
-    status, answer = await ask(works.url, "GET", f"{place}/schemas")
+    status, answer = await call_api(worker_cluster.url, "GET", f"{place}/schemas")
     assert 400 <= status < 500, answer
     assert how in answer["detail"]
-    await ask(works.url, "DELETE", place)
+    await call_api(worker_cluster.url, "DELETE", place)
     assert worker.process.poll() is None
-    assert (await ran(works, log))[-1].data == {"status": "success"}
+    assert (await ran(worker_cluster, log))[-1].data == {"status": "success"}
 
 
 @pytest.mark.parametrize("how", DEATHS)
 async def test_what_can_not_be_caught_counts_against_its_own_run(
-    works: Yard, log: Log, how: str, record_property: Callable[[str, object], None]
+    worker_cluster: Cluster, log: NodeLog, how: str, record_property: Callable[[str, object], None]
 ) -> None:
     """The worker dies once. Then nothing does any more but what the poison itself runs in."""
-    works.crew(2)
-    innocent = [await Thread.create(works.url) for _ in range(3)]
+    worker_cluster.ready_workers(2)
+    innocent = [await Thread.create(worker_cluster.url) for _ in range(3)]
     beside = [
         await thread.start("linger", configurable={"log": str(log), "seconds": 1})
         for thread in innocent
     ]
     await log.noted("begin", len(beside))
     began = time.monotonic()
-    poisoned = asyncio.create_task(ran(works, log, how=how))
+    poisoned = asyncio.create_task(ran(worker_cluster, log, how=how))
     while not poisoned.done():
         await asyncio.wait({poisoned}, timeout=0.1)
-        works.crew(2)  # what an orchestrator does
+        worker_cluster.ready_workers(2)  # what an orchestrator does
     events = poisoned.result()
     took = time.monotonic() - began
     record_property("given_up_s", round(took, 1))
@@ -119,33 +125,33 @@ async def test_what_can_not_be_caught_counts_against_its_own_run(
 
 
 async def test_code_that_holds_the_interpreter_past_the_lease_harms_nobody(
-    works: Yard, log: Log
+    worker_cluster: Cluster, log: NodeLog
 ) -> None:
-    works.crew(2)
-    innocent = [await Thread.create(works.url) for _ in range(2)]
+    worker_cluster.ready_workers(2)
+    innocent = [await Thread.create(worker_cluster.url) for _ in range(2)]
     beside = [
         await thread.start("linger", configurable={"log": str(log), "seconds": 1})
         for thread in innocent
     ]
     await log.noted("begin", len(beside))
-    events = await ran(works, log, how="hold")
+    events = await ran(worker_cluster, log, how="hold")
     assert events[-1].data == {"status": "success"}  # at the latest in a process of its own
     for thread, run in zip(innocent, beside, strict=True):
         assert await thread.ended(run, within=30) == "success"
 
 
-async def test_an_isolated_graph_ends_no_worker(works: Yard, log: Log) -> None:
-    [worker] = works.crew(1, most=1)
-    bystander = await Thread.create(works.url)
+async def test_an_isolated_graph_ends_no_worker(worker_cluster: Cluster, log: NodeLog) -> None:
+    [worker] = worker_cluster.ready_workers(1, most=1)
+    bystander = await Thread.create(worker_cluster.url)
     beside = await bystander.start("linger", configurable={"log": str(log), "seconds": 2})
     await log.noted("begin")
-    events = await ran(works, log, "leave_apart", how="segfault")
+    events = await ran(worker_cluster, log, "leave_apart", how="segfault")
     assert starts(events) == [1, 2]
     assert "SIGSEGV" in events[-2].data["message"]
     assert events[-1].data == {"status": "error"}
-    fine = await ran(works, log, "leave_apart")
+    fine = await ran(worker_cluster, log, "leave_apart")
     assert [event.name for event in fine] == ["metadata", "updates", "end"]
-    raised = await ran(works, log, "leave_apart", how="SystemExit")
+    raised = await ran(worker_cluster, log, "leave_apart", how="SystemExit")
     assert [event.name for event in raised] == ["metadata", "error", "end"]
     assert raised[1].data["error"] == "SystemExit"
     assert worker.pid not in {note["pid"] for note in log.notes() if note["run"] != beside}
@@ -154,26 +160,28 @@ async def test_an_isolated_graph_ends_no_worker(works: Yard, log: Log) -> None:
     assert worker.process.poll() is None
 
 
-async def test_a_process_that_does_not_stop_is_ended(works: Yard, log: Log) -> None:
-    works.crew(1)
-    thread = await Thread.create(works.url)
+async def test_a_process_that_does_not_stop_is_ended(worker_cluster: Cluster, log: NodeLog) -> None:
+    worker_cluster.ready_workers(1)
+    thread = await Thread.create(worker_cluster.url)
     run = await thread.start("leave_apart", configurable={"log": str(log), "how": "stay"})
     [note] = await log.noted("begin")
     asked = time.monotonic()
-    status, _ = await ask(works.url, "POST", f"{thread.place}/{run}/cancel?wait=1")
+    status, _ = await call_api(worker_cluster.url, "POST", f"{thread.place}/{run}/cancel?wait=1")
     assert status == 200
     assert time.monotonic() - asked < 8
     assert (await thread.run(run))["status"] == "interrupted"
     await until(lambda: not alive(note["pid"]), what="the end of the process")
 
 
-async def test_a_process_ends_with_its_worker_and_the_run_goes_on(works: Yard, log: Log) -> None:
-    works.crew(2)
-    thread = await Thread.create(works.url)
+async def test_a_process_ends_with_its_worker_and_the_run_goes_on(
+    worker_cluster: Cluster, log: NodeLog
+) -> None:
+    worker_cluster.ready_workers(2)
+    thread = await Thread.create(worker_cluster.url)
     knobs = {"log": str(log), "how": "wait"}
     run = await thread.start("leave_apart", configurable=knobs)
     [note] = await log.noted("begin")
-    parent = works.worker(parent_of(note["pid"]))
+    parent = worker_cluster.worker(parent_of(note["pid"]))
     parent.kill()
     await until(lambda: not alive(note["pid"]), what="the end of the process")
     await log.noted("begin", 2, within=LEASE + 15)
@@ -182,12 +190,12 @@ async def test_a_process_ends_with_its_worker_and_the_run_goes_on(works: Yard, l
     assert starts(await thread.replay(run)) == [1, 2]
 
 
-async def test_a_drain_hands_an_isolated_run_over(works: Yard, log: Log) -> None:
-    works.crew(2)
-    thread = await Thread.create(works.url)
+async def test_a_drain_hands_an_isolated_run_over(worker_cluster: Cluster, log: NodeLog) -> None:
+    worker_cluster.ready_workers(2)
+    thread = await Thread.create(worker_cluster.url)
     run = await thread.start("leave_apart", configurable={"log": str(log), "how": "wait"})
     [note] = await log.noted("begin")
-    leaving = works.worker(parent_of(note["pid"]))
+    leaving = worker_cluster.worker(parent_of(note["pid"]))
     leaving.send(signal.SIGTERM)
     await log.noted("begin", 2, within=20)
     log.open_gate()
@@ -197,17 +205,19 @@ async def test_a_drain_hands_an_isolated_run_over(works: Yard, log: Log) -> None
     assert not alive(note["pid"])
 
 
-async def test_a_run_that_lost_many_workers_is_executed_alone(works: Yard, log: Log) -> None:
+async def test_a_run_that_lost_many_workers_is_executed_alone(
+    worker_cluster: Cluster, log: NodeLog
+) -> None:
     """Others that its worker executes go on elsewhere first, at no cost of an attempt."""
-    [first] = works.crew(1, most=1)
-    thread, other = await Thread.create(works.url), await Thread.create(works.url)
+    [first] = worker_cluster.ready_workers(1, most=1)
+    thread, other = await Thread.create(worker_cluster.url), await Thread.create(worker_cluster.url)
     knobs = {"log": str(log), "how": "wait"}
     run = await thread.start("leave", configurable=knobs)
     await log.noted("begin")
     for lapses in (2, 3):
-        works.crew(1, most=1)
+        worker_cluster.ready_workers(1, most=1)
         first.kill()
-        [first] = works.crew(1)
+        [first] = worker_cluster.ready_workers(1)
         if lapses == 3:
             beside = await other.start("linger", configurable={"log": f"{log}.other", "seconds": 2})
         await log.noted("begin", lapses, within=LEASE + 25)

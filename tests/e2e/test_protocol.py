@@ -8,52 +8,52 @@ import httpx
 import pytest
 from langgraph_sdk import get_client
 
-from e2e.conftest import Log, Yard
-from harness.following import follow, start
-from harness.gate import Gate
+from e2e.conftest import Cluster, NodeLog
+from harness.api_proxy import ApiProxy
+from harness.event_stream import follow, start
 from harness.waiting import until
 
-pytestmark = pytest.mark.xdist_group("works")
+pytestmark = pytest.mark.xdist_group("worker_cluster")
 
 STEPS = 6
 TOKENS = 120
 
 
-async def test_a_killed_worker_and_two_apis(works: Yard, log: Log) -> None:
-    works.crew(2)
-    other = works.fleet.api().wait_ready()
+async def test_a_killed_worker_and_two_apis(worker_cluster: Cluster, log: NodeLog) -> None:
+    worker_cluster.ready_workers(2)
+    other = worker_cluster.fleet.api().wait_ready()
     knobs = {"configurable": {"log": str(log), "n": STEPS, "delay": 0.2}}
     async with (
-        httpx.AsyncClient(base_url=works.url, timeout=30) as one,
+        httpx.AsyncClient(base_url=worker_cluster.url, timeout=30) as one,
         httpx.AsyncClient(base_url=other.url, timeout=30) as two,
     ):
         thread = (await one.post("/threads", json={})).json()["thread_id"]
         async with follow(one, thread) as first, follow(two, thread) as second:
             await start(one, thread, "track", config=knobs, durability="sync")
-            await until(lambda: len(first.of("custom")) >= 3)
-            works.worker(log.notes()[-1]["pid"]).kill()
+            await until(lambda: len(first.data_of("custom")) >= 3)
+            worker_cluster.worker(log.notes()[-1]["pid"]).kill()
             whole = list(await first.ended())
-            assert await second.got(len(whole)) == whole
+            assert await second.at_least(len(whole)) == whole
         async with follow(two, thread, since=0) as replay:
-            assert await replay.got(len(whole)) == whole
+            assert await replay.at_least(len(whole)) == whole
     assert all(before["seq"] < after["seq"] for before, after in pairwise(whole))
     assert len({event["event_id"] for event in whole}) == len(whole)
-    assert first.said == ["running", "running", "completed"]
-    assert first.of("values")[-1] == {"items": list(range(STEPS))}
+    assert first.lifecycle == ["running", "running", "completed"]
+    assert first.data_of("values")[-1] == {"items": list(range(STEPS))}
     assert [note["step"] for note in log.notes("end")] == list(range(STEPS))
     other.stop()
 
 
 @pytest.mark.parametrize("transport", ["sse", "websocket"])
 async def test_a_deploy_is_no_event_for_the_sdk(
-    works: Yard, transport: Literal["sse", "websocket"]
+    worker_cluster: Cluster, transport: Literal["sse", "websocket"]
 ) -> None:
-    works.crew(1)
-    old, new = works.fleet.api(), works.fleet.api()
+    worker_cluster.ready_workers(1)
+    old, new = worker_cluster.fleet.api(), worker_cluster.fleet.api()
     for process in (old, new):
         process.wait_ready()
-    async with Gate() as gate:
-        gate.lead_to(old.url)
+    async with ApiProxy() as gate:
+        gate.route_to(old.url)
         async with (
             get_client(url=gate.url) as client,
             client.threads.stream(assistant_id="chat", transport=transport) as stream,
@@ -71,7 +71,7 @@ async def test_a_deploy_is_no_event_for_the_sdk(
 
             listening = asyncio.create_task(listen())
             await until(lambda: len(told) > 10)
-            gate.lead_to(new.url)
+            gate.route_to(new.url)
             old.stop()
             output: Any = await stream.output
             await asyncio.wait_for(listening, 10)

@@ -14,13 +14,13 @@ import pytest
 from langgraph_sdk import get_client
 from websockets.asyncio.client import connect
 
-from e2e.conftest import Log, Thread, Yard, request
-from e2e.wire import Wire, ask, parse
+from e2e.conftest import Cluster, NodeLog, Thread, request
+from e2e.raw_http import RawResponse, call_api, parse
 from harness.nginx import BARE, DEPLOYED, Nginx, program
 from harness.waiting import until
 
 pytestmark = [
-    pytest.mark.xdist_group("streams"),
+    pytest.mark.xdist_group("stream_cluster"),
     pytest.mark.skipif(program() is None, reason="nginx is not installed"),
 ]
 
@@ -31,12 +31,14 @@ SILENCE = 25  # keepalives of 0.1 s: more than nginx waits
 
 @pytest.fixture(params=["as it comes", "deployed", "gzip", "prefix"])
 async def proxied(
-    request: pytest.FixtureRequest, streams: Yard, tmp_path: Path
+    request: pytest.FixtureRequest, stream_cluster: Cluster, tmp_path: Path
 ) -> AsyncIterator[str]:
     """The URL of the API behind an nginx."""
     kind = request.param
     config = BARE if kind == "as it comes" else OURS
-    nginx = Nginx(tmp_path / "nginx", streams.url, config, http=SQUEEZE if kind == "gzip" else "")
+    nginx = Nginx(
+        tmp_path / "nginx", stream_cluster.url, config, http=SQUEEZE if kind == "gzip" else ""
+    )
     try:
         await until(nginx.listens)
         yield nginx.url + ("/agents" if kind == "prefix" else "")
@@ -51,73 +53,77 @@ class Proxied:
         self.root, _, prefix = url.partition("//")[2].partition("/")
         self.root, self.prefix = f"http://{self.root}", f"/{prefix}" if prefix else ""
 
-    async def open(self, method: str, path: str, body: Any = None, **headers: str) -> Wire:
-        return await Wire.open(self.root, method, self.prefix + path, body, headers)
+    async def open(self, method: str, path: str, body: Any = None, **headers: str) -> RawResponse:
+        return await RawResponse.open(self.root, method, self.prefix + path, body, headers)
 
-    async def ask(self, method: str, path: str, body: Any = None) -> Any:
-        status, told = await ask(self.root, method, self.prefix + path, body)
+    async def call_api(self, method: str, path: str, body: Any = None) -> Any:
+        status, told = await call_api(self.root, method, self.prefix + path, body)
         assert status < 300, told
         return told
 
 
-def gated(log: Log) -> dict[str, Any]:
+def gated(log: NodeLog) -> dict[str, Any]:
     return request("gate", configurable={"log": str(log), "n": 2}, stream_mode="custom")
 
 
-async def test_events_come_as_they_are_told(proxied: str, log: Log) -> None:
+async def test_events_come_as_they_are_told(proxied: str, log: NodeLog) -> None:
     at = Proxied(proxied)
-    async with await at.open("POST", "/runs/stream", gated(log)) as wire:
-        assert wire.status == 200
-        await wire.until_events(2, "custom")  # the gate is closed: nothing waits for more to come
+    async with await at.open("POST", "/runs/stream", gated(log)) as response:
+        assert response.status == 200
+        await response.until_events(
+            2, "custom"
+        )  # the gate is closed: nothing waits for more to come
         for _ in range(SILENCE):
-            await wire.until_heartbeat()
+            await response.until_heartbeat()
         log.open_gate()
-        events = await wire.events()
+        events = await response.events()
     assert [each.name for each in events] == ["metadata", *["custom"] * 3, "end"]
     assert events[-1].data == {"status": "success"}
 
 
-async def test_gzip_holds_nothing_back(proxied: str, log: Log) -> None:
+async def test_gzip_holds_nothing_back(proxied: str, log: NodeLog) -> None:
     at = Proxied(proxied)
     accept = {"accept-encoding": "gzip"}
-    async with await at.open("POST", "/runs/stream", gated(log), **accept) as wire:
-        squeezed = wire.headers.get("content-encoding") == "gzip"
+    async with await at.open("POST", "/runs/stream", gated(log), **accept) as response:
+        squeezed = response.headers.get("content-encoding") == "gzip"
         plain = zlib.decompressobj(16 + zlib.MAX_WBITS)
         text, read = b"", 0
         while b'{"before":1}' not in text:
-            assert await wire.more(), text
-            new, read = wire.body[read:], len(wire.body)
+            assert await response.more(), text
+            new, read = response.body[read:], len(response.body)
             text += plain.decompress(new) if squeezed else new
         log.open_gate()
-        rest = (await wire.rest())[read:]
+        rest = (await response.rest())[read:]
         text += plain.decompress(rest) if squeezed else rest
     assert parse(text)[-1].data == {"status": "success"}
 
 
-async def test_a_client_that_leaves_cancels_its_run(proxied: str, streams: Yard, log: Log) -> None:
+async def test_a_client_that_leaves_cancels_its_run(
+    proxied: str, stream_cluster: Cluster, log: NodeLog
+) -> None:
     at = Proxied(proxied)
-    thread = await Thread.create(streams.url)
+    thread = await Thread.create(stream_cluster.url)
     body = request("linger", configurable={"log": str(log)}, on_disconnect="cancel")
     for verb in ("stream", "wait"):
-        wire = await at.open("POST", f"{thread.place}/{verb}", body)
+        response = await at.open("POST", f"{thread.place}/{verb}", body)
         await log.noted("begin")
-        _, run_id = wire.ids
-        await wire.close()
+        _, run_id = response.ids
+        await response.close()
         assert await thread.ended(run_id) == "interrupted"
         assert (await thread.run(run_id))["cancel_reason"] == "disconnect"
         log.path.unlink()
 
 
-async def test_a_wait_outlasts_the_time_outs_of_the_proxy(proxied: str, log: Log) -> None:
+async def test_a_wait_outlasts_the_time_outs_of_the_proxy(proxied: str, log: NodeLog) -> None:
     at = Proxied(proxied)
-    async with await at.open("POST", "/runs/wait", gated(log)) as wire:
-        while wire.body.count(b"\n") < SILENCE:
-            assert await wire.more()
+    async with await at.open("POST", "/runs/wait", gated(log)) as response:
+        while response.body.count(b"\n") < SILENCE:
+            assert await response.more()
         log.open_gate()
-        assert json.loads(await wire.rest())["items"] == ["passed"]
+        assert json.loads(await response.rest())["items"] == ["passed"]
 
 
-async def test_the_sdk_comes_back_by_the_location(proxied: str, log: Log) -> None:
+async def test_the_sdk_comes_back_by_the_location(proxied: str, log: NodeLog) -> None:
     async with get_client(url=proxied) as client:
         thread = (await client.threads.create())["thread_id"]
         seen = [
@@ -131,23 +137,26 @@ async def test_the_sdk_comes_back_by_the_location(proxied: str, log: Log) -> Non
         assert joined[-1] == "end"
     # A client that follows `Location` with the prefix that it knows finds the stream.
     at = Proxied(proxied)
-    async with await at.open("POST", "/runs/stream", request("track")) as wire:
-        back = wire.headers["location"]
-        await wire.rest()
+    async with await at.open("POST", "/runs/stream", request("track")) as response:
+        back = response.headers["location"]
+        await response.rest()
     async with await at.open("GET", back) as again:
         assert (await again.events())[-1].name == "end"
 
 
 async def test_a_url_that_is_told_is_the_clients(
-    proxied: str, request: pytest.FixtureRequest, streams: Yard
+    proxied: str, request: pytest.FixtureRequest, stream_cluster: Cluster
 ) -> None:
-    await ask(streams.url, "GET", "/openapi.json")  # made once, which takes a while
+    await call_api(stream_cluster.url, "GET", "/openapi.json")  # made once, which takes a while
     kind = request.node.callspec.params["proxied"]
     at = Proxied(proxied)
-    [chat] = await at.ask("POST", "/assistants/search", {"graph_id": "chat"})
+    [chat] = await at.call_api("POST", "/assistants/search", {"graph_id": "chat"})
     card = "/.well-known/agent-card.json?assistant_id=" + chat["assistant_id"]
-    described = await at.ask("GET", "/openapi.json")
-    told = [described["servers"][0]["url"], *(await at.ask("GET", card))["supportedInterfaces"]]
+    described = await at.call_api("GET", "/openapi.json")
+    told = [
+        described["servers"][0]["url"],
+        *(await at.call_api("GET", card))["supportedInterfaces"],
+    ]
     named = [each if isinstance(each, str) else each["url"] for each in told]
     assert named
     if kind == "as it comes":  # it passes on no host: MILLSTREAM_PUBLIC_URL is for such
@@ -156,11 +165,11 @@ async def test_a_url_that_is_told_is_the_clients(
         assert all(f"{url}/".startswith(f"{proxied}/") for url in named), named
 
 
-async def test_a_web_socket(streams: Yard, tmp_path: Path) -> None:
-    nginx = Nginx(tmp_path / "nginx", streams.url, OURS)
+async def test_a_web_socket(stream_cluster: Cluster, tmp_path: Path) -> None:
+    nginx = Nginx(tmp_path / "nginx", stream_cluster.url, OURS)
     try:
         await until(nginx.listens)
-        thread = await Thread.create(streams.url)
+        thread = await Thread.create(stream_cluster.url)
         for prefix in ("", "/agents"):
             url = f"ws://127.0.0.1:{nginx.port}{prefix}/threads/{thread.id}/stream/events"
             async with connect(url) as socket:
@@ -170,8 +179,8 @@ async def test_a_web_socket(streams: Yard, tmp_path: Path) -> None:
         nginx.stop()
 
 
-async def test_http_2(streams: Yard, tmp_path: Path, log: Log) -> None:
-    nginx = Nginx(tmp_path / "nginx", streams.url, OURS, listen=" http2")
+async def test_http_2(stream_cluster: Cluster, tmp_path: Path, log: NodeLog) -> None:
+    nginx = Nginx(tmp_path / "nginx", stream_cluster.url, OURS, listen=" http2")
     try:
         await until(nginx.listens)
         curl = await asyncio.create_subprocess_exec(

@@ -21,7 +21,7 @@ from langgraph_sdk.errors import (
 from langgraph_sdk.schema import MultitaskStrategy, RunCreateMetadata, StreamMode, StreamPart
 
 from conftest import System
-from e2e.proxy import CuttingProxy
+from e2e.cutting_proxy import CuttingProxy
 from harness.waiting import until
 
 NOBODY = "00000000-0000-4000-8000-000000000000"

@@ -5,22 +5,22 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from e2e.conftest import Log, Thread, Yard, request
-from e2e.wire import ask
+from e2e.conftest import Cluster, NodeLog, Thread, request
+from e2e.raw_http import call_api
 from harness.processes import Process
 from harness.waiting import until
 from millstream.shared import keys, threads
 from millstream.shared.redis import Client
 
-pytestmark = pytest.mark.xdist_group("works")
+pytestmark = pytest.mark.xdist_group("worker_cluster")
 
 LONG = 40.0  # s: the reaper looks at all threads little by little, once a lease
 
 
 @pytest.fixture
-async def frozen(works: Yard) -> AsyncIterator[Process]:
+async def frozen(worker_cluster: Cluster) -> AsyncIterator[Process]:
     """The only worker, standing still until the test, or its end, lets it go on."""
-    [worker] = works.crew(1, most=1)
+    [worker] = worker_cluster.ready_workers(1, most=1)
     worker.send(signal.SIGSTOP)
     yield worker
     worker.send(signal.SIGCONT)
@@ -37,118 +37,132 @@ async def nothing_of(redis: Client, thread_id: str) -> bool:
     return not [job for job in await redis.smembers(keys.live()) if thread_id.encode() in job]  # type: ignore[misc]
 
 
-async def test_the_queue_is_lost(works: Yard, works_redis: Client, frozen: Process) -> None:
-    thread, other = await Thread.create(works.url), await Thread.create(works.url)
+async def test_the_queue_is_lost(
+    worker_cluster: Cluster, worker_redis: Client, frozen: Process
+) -> None:
+    thread, other = await Thread.create(worker_cluster.url), await Thread.create(worker_cluster.url)
     runs = [await thread.start("track") for _ in range(3)]
     deferred = await other.start("track", after_seconds=3600)
-    async with await thread.join(runs[0]) as wire:
-        await works_redis.delete(keys.queue("default"), keys.wake("default"))
+    async with await thread.join(runs[0]) as response:
+        await worker_redis.delete(keys.queue("default"), keys.wake("default"))
         frozen.send(signal.SIGCONT)
-        events = await wire.events()
+        events = await response.events()
     assert events[-1].data == {"status": "success"}
     for run in runs:
         assert await thread.ended(run, within=LONG) == "success"
     await until(lambda: is_idle(thread))
     # When a deferred run would have been due is lost: it is executed rather than never.
     assert await other.ended(deferred, within=LONG) == "success"
-    status, state = await ask(works.url, "GET", f"/threads/{thread.id}/state")
+    status, state = await call_api(worker_cluster.url, "GET", f"/threads/{thread.id}/state")
     assert (status, state["values"]["items"]) == (200, [0, 1, 2, 3, 4])
 
 
 async def test_the_queue_is_lost_while_a_run_runs(
-    works: Yard, works_redis: Client, log: Log
+    worker_cluster: Cluster, worker_redis: Client, log: NodeLog
 ) -> None:
-    works.crew(1, most=1)
-    thread = await Thread.create(works.url)
+    worker_cluster.ready_workers(1, most=1)
+    thread = await Thread.create(worker_cluster.url)
     knobs = {"log": str(log), "n": 12, "delay": 0.2}
-    async with await thread.stream("track", configurable=knobs, stream_mode="custom") as wire:
-        await wire.until_events(2, "custom")
-        await works_redis.delete(keys.queue("default"))
-        events = await wire.events()
+    async with await thread.stream("track", configurable=knobs, stream_mode="custom") as response:
+        await response.until_events(2, "custom")
+        await worker_redis.delete(keys.queue("default"))
+        events = await response.events()
     assert [event.data["attempt"] for event in events if event.name == "metadata"] == [1]
     assert [e.data["step"] for e in events if e.name == "custom"] == list(range(12))
     assert events[-1].data == {"status": "success"}
 
 
 async def test_queue_and_live_runs_are_lost(
-    works: Yard, works_redis: Client, frozen: Process
+    worker_cluster: Cluster, worker_redis: Client, frozen: Process
 ) -> None:
-    thread = await Thread.create(works.url)
+    thread = await Thread.create(worker_cluster.url)
     runs = [await thread.start("track") for _ in range(2)]
-    await works_redis.delete(keys.queue("default"), keys.wake("default"), keys.live())
+    await worker_redis.delete(keys.queue("default"), keys.wake("default"), keys.live())
     frozen.send(signal.SIGCONT)
     for run in runs:
         assert await thread.ended(run, within=LONG) == "success"
     await until(lambda: is_idle(thread))
 
 
-async def test_live_runs_are_lost(works: Yard, works_redis: Client, log: Log) -> None:
-    works.crew(1, most=1)
-    thread = await Thread.create(works.url)
+async def test_live_runs_are_lost(
+    worker_cluster: Cluster, worker_redis: Client, log: NodeLog
+) -> None:
+    worker_cluster.ready_workers(1, most=1)
+    thread = await Thread.create(worker_cluster.url)
     knobs = {"log": str(log), "seconds": 600}
     run = await thread.start("linger", configurable=knobs)
     await log.noted("begin")
-    await works_redis.delete(keys.live())
+    await worker_redis.delete(keys.live())
 
     async def counted() -> bool:
-        jobs = await works_redis.smembers(keys.live())  # type: ignore[misc]
+        jobs = await worker_redis.smembers(keys.live())  # type: ignore[misc]
         return keys.job_id(thread.id, run).encode() in jobs
 
     await until(counted, within=LONG)
-    assert (await ask(works.url, "POST", f"{thread.place}/{run}/cancel?wait=1")) == (200, {})
+    assert (await call_api(worker_cluster.url, "POST", f"{thread.place}/{run}/cancel?wait=1")) == (
+        200,
+        {},
+    )
     assert not await counted()
 
 
 async def test_the_record_of_a_run_is_lost(
-    works: Yard, works_redis: Client, frozen: Process
+    worker_cluster: Cluster, worker_redis: Client, frozen: Process
 ) -> None:
-    thread, alone = await Thread.create(works.url), await Thread.create(works.url)
+    thread, alone = await Thread.create(worker_cluster.url), await Thread.create(worker_cluster.url)
     lost = await thread.start("track")
     behind = await thread.start("track", configurable={"n": 1})
     last = await alone.start("track")
-    await works_redis.delete(keys.run(thread.id, lost), keys.run(alone.id, last))
+    await worker_redis.delete(keys.run(thread.id, lost), keys.run(alone.id, last))
     frozen.send(signal.SIGCONT)
     assert await thread.ended(behind, within=LONG) == "success"
     await until(lambda: is_idle(thread))
     await until(lambda: is_idle(alone), within=LONG)
     body = request("track", configurable={"n": 2})
-    assert await ask(works.url, "POST", f"{alone.place}/wait", body) == (200, {"items": [0, 1]})
+    assert await call_api(worker_cluster.url, "POST", f"{alone.place}/wait", body) == (
+        200,
+        {"items": [0, 1]},
+    )
     for thread_id in (thread.id, alone.id):
-        assert (await ask(works.url, "DELETE", f"/threads/{thread_id}"))[0] == 204
-        assert await nothing_of(works_redis, thread_id)
+        assert (await call_api(worker_cluster.url, "DELETE", f"/threads/{thread_id}"))[0] == 204
+        assert await nothing_of(worker_redis, thread_id)
 
 
-async def test_a_deletion_breaks_off(works: Yard, works_redis: Client, log: Log) -> None:
-    works.crew(1, most=1)
-    thread = await Thread.create(works.url)
+async def test_a_deletion_breaks_off(
+    worker_cluster: Cluster, worker_redis: Client, log: NodeLog
+) -> None:
+    worker_cluster.ready_workers(1, most=1)
+    thread = await Thread.create(worker_cluster.url)
     assert await thread.ended(await thread.start("track")) == "success"
-    wire = await thread.stream("linger", configurable={"log": str(log)})
+    response = await thread.stream("linger", configurable={"log": str(log)})
     await thread.start("track")
     await thread.start("track", after_seconds=3600)
     await log.noted("begin")
     # The API died right after it had closed the thread.
-    await threads.retire_thread(works_redis, thread.id)
-    assert (await ask(works.url, "GET", f"/threads/{thread.id}"))[0] == 404
+    await threads.retire_thread(worker_redis, thread.id)
+    assert (await call_api(worker_cluster.url, "GET", f"/threads/{thread.id}"))[0] == 404
 
     async def gone() -> bool:
-        return await nothing_of(works_redis, thread.id)
+        return await nothing_of(worker_redis, thread.id)
 
     await until(gone, within=LONG)
-    assert (await wire.events())[-1].data == {"status": "interrupted"}
-    await wire.close()
+    assert (await response.events())[-1].data == {"status": "interrupted"}
+    await response.close()
     assert log.notes("stopped")
 
 
-async def test_a_deletion_breaks_off_with_nobody_at_work(works: Yard, works_redis: Client) -> None:
-    works.crew(1)
-    thread = await Thread.create(works.url)
+async def test_a_deletion_breaks_off_with_nobody_at_work(
+    worker_cluster: Cluster, worker_redis: Client
+) -> None:
+    worker_cluster.ready_workers(1)
+    thread = await Thread.create(worker_cluster.url)
     assert await thread.ended(await thread.start("track")) == "success"
-    works.crew(0, most=0)
+    worker_cluster.ready_workers(0, most=0)
     await thread.start("track")
-    await threads.retire_thread(works_redis, thread.id)
-    works.crew(1)
+    await threads.retire_thread(worker_redis, thread.id)
+    worker_cluster.ready_workers(1)
 
     async def gone() -> bool:
-        return await nothing_of(works_redis, thread.id)
+        return await nothing_of(worker_redis, thread.id)
 
     await until(gone, within=LONG)

@@ -7,43 +7,49 @@ import time
 
 import pytest
 
-from e2e.conftest import Log, Thread, Yard, request
-from e2e.wire import ask
+from e2e.conftest import Cluster, NodeLog, Thread, request
+from e2e.raw_http import call_api
 from harness.waiting import until
 
-pytestmark = pytest.mark.xdist_group("rough")
+pytestmark = pytest.mark.xdist_group("fault_cluster")
 
-LEASE = 1.0  # s, LEASE_SECS of `rough`
+LEASE = 1.0  # s, LEASE_SECS of `fault_cluster`
 STEPS = 8
 
 
-async def test_redis_stalls_for_three_leases(rough: Yard, log: Log) -> None:
-    workers = rough.crew(2)
-    thread, beside = await Thread.create(rough.url), await Thread.create(rough.url)
+async def test_redis_stalls_for_three_leases(fault_cluster: Cluster, log: NodeLog) -> None:
+    workers = fault_cluster.ready_workers(2)
+    thread, beside = await Thread.create(fault_cluster.url), await Thread.create(fault_cluster.url)
     given = {
         "configurable": {"log": str(log), "n": STEPS, "delay": 0.2},
         "stream_mode": ["custom", "values"],
         "durability": "sync",
     }
-    async with await thread.stream("track", **given) as wire:
-        _, run_id = wire.ids
-        await wire.until_events(2, "custom")
-        pid = rough.redis.pid
+    async with await thread.stream("track", **given) as response:
+        _, run_id = response.ids
+        await response.until_events(2, "custom")
+        pid = fault_cluster.redis.pid
         os.kill(pid, signal.SIGSTOP)
         try:
             asked = [
-                asyncio.create_task(ask(rough.url, "GET", f"/threads/{thread.id}")),
-                asyncio.create_task(ask(rough.url, "GET", f"/threads/{thread.id}/state")),
-                asyncio.create_task(ask(rough.url, "POST", beside.place, request("track"))),
-                asyncio.create_task(ask(rough.url, "POST", "/runs/wait", request("track"))),
-                asyncio.create_task(ask(rough.url, "GET", "/ok")),
+                asyncio.create_task(call_api(fault_cluster.url, "GET", f"/threads/{thread.id}")),
+                asyncio.create_task(
+                    call_api(fault_cluster.url, "GET", f"/threads/{thread.id}/state")
+                ),
+                asyncio.create_task(
+                    call_api(fault_cluster.url, "POST", beside.place, request("track"))
+                ),
+                asyncio.create_task(
+                    call_api(fault_cluster.url, "POST", "/runs/wait", request("track"))
+                ),
+                asyncio.create_task(call_api(fault_cluster.url, "GET", "/ok")),
             ]
             over = time.monotonic() + 3 * LEASE
             while time.monotonic() < over:
-                await wire.until_heartbeat()
+                await response.until_heartbeat()
         finally:
             os.kill(pid, signal.SIGCONT)
-        events = await wire.events()
+        events = await response.events()
     # A request waits until the stall is over, or is refused in words.
     for status, told in await asyncio.gather(*asked):
         assert status in (200, 503), told
@@ -63,11 +69,13 @@ async def test_redis_stalls_for_three_leases(rough: Yard, log: Log) -> None:
     assert await thread.ended(run_id) == "success"
     assert await thread.replay(run_id) == events
     assert await thread.status() == "idle"
-    assert all(process.process.poll() is None for process in (rough.api, *workers))
+    assert all(process.process.poll() is None for process in (fault_cluster.api, *workers))
 
     async def is_idle() -> bool:
         return await beside.status() == "idle"
 
     await until(is_idle)  # what was posted in the stall is executed
-    status, values = await ask(rough.url, "POST", f"{thread.place}/wait", request("track"))
+    status, values = await call_api(
+        fault_cluster.url, "POST", f"{thread.place}/wait", request("track")
+    )
     assert (status, values) == (200, {"items": list(range(STEPS + 1))})

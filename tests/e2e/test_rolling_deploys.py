@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from e2e.conftest import BEHAVIOUR, Log, Thread, Yard, request
-from e2e.wire import Wire, ask
+from e2e.conftest import BEHAVIOUR, Cluster, NodeLog, Thread, request
+from e2e.raw_http import RawResponse, call_api
 from harness.processes import Process
 from harness.waiting import until
 from millstream.shared import keys
 from millstream.shared.redis import Client
 
-pytestmark = pytest.mark.xdist_group("works")
+pytestmark = pytest.mark.xdist_group("worker_cluster")
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "graphs.py"
 
@@ -22,7 +22,7 @@ Start = Callable[..., Process]
 
 
 @pytest.fixture
-def start(works: Yard, tmp_path: Path) -> Iterator[Start]:
+def start(worker_cluster: Cluster, tmp_path: Path) -> Iterator[Start]:
     """Starts workers that serve some graphs of behaviour.py, under names of their own."""
     started: list[Process] = []
 
@@ -40,7 +40,7 @@ def start(works: Yard, tmp_path: Path) -> Iterator[Start]:
             )
         )
         env = {"LEASE_SECS": "1", "BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS": "0"}
-        kind = works.fleet.newer_worker if newer else works.fleet.worker
+        kind = worker_cluster.fleet.newer_worker if newer else worker_cluster.fleet.worker
         started.append(kind(config, **env))
         return started[-1].wait_ready()
 
@@ -61,56 +61,58 @@ async def left_to_others(redis: Client, thread: Thread, run_id: str) -> bool:
     return bool(await redis.hexists(keys.run(thread.id, run_id), "unserved_since"))  # type: ignore[misc]
 
 
-async def test_only_some_workers_serve_the_graph(works: Yard, start: Start, log: Log) -> None:
-    [other] = works.crew(1, most=1)
-    serving = start({"added": "track"})
-    threads = await asyncio.gather(*(Thread.create(works.url) for _ in range(30)))
+async def test_only_some_workers_serve_the_graph(
+    worker_cluster: Cluster, start: Start, log: NodeLog
+) -> None:
+    [other] = worker_cluster.ready_workers(1, most=1)
+    new_worker = start({"added": "track"})
+    threads = await asyncio.gather(*(Thread.create(worker_cluster.url) for _ in range(30)))
     knobs = {"log": str(log), "n": 2, "delay": 0.01}
     runs = await asyncio.gather(*(t.start("added", configurable=knobs) for t in threads))
-    beside = await Thread.create(works.url)
+    beside = await Thread.create(worker_cluster.url)
     known = await beside.start("track", configurable={"log": str(log)})
     for thread, run in zip(threads, runs, strict=True):
         assert await thread.ended(run, within=30) == "success"
         assert await attempts(thread, run) == [1]
         assert await thread.status() == "idle"
-    assert {note["pid"] for run in runs for note in log.notes(run=run)} == {serving.pid}
+    assert {note["pid"] for run in runs for note in log.notes(run=run)} == {new_worker.pid}
     assert len(log.notes("end")) >= 60
     assert await beside.ended(known) == "success"
     assert {note["pid"] for note in log.notes(run=known)} == {other.pid}
 
 
 async def test_an_older_worker_leaves_the_runs_of_a_newer_api_to_newer_workers(
-    works: Yard, works_redis: Client, start: Start, log: Log
+    worker_cluster: Cluster, worker_redis: Client, start: Start, log: NodeLog
 ) -> None:
-    works.crew(1, most=1)
-    api = works.fleet.newer_api().wait_ready()
+    worker_cluster.ready_workers(1, most=1)
+    api = worker_cluster.fleet.newer_api().wait_ready()
     try:
         thread = await Thread.create(api.url)
-        async with await thread.stream("track", configurable={"log": str(log)}) as wire:
-            _, run_id = wire.ids
+        async with await thread.stream("track", configurable={"log": str(log)}) as response:
+            _, run_id = response.ids
             record = keys.run(thread.id, run_id)
-            ours = await works_redis.hgetall(record)  # type: ignore[misc]
+            ours = await worker_redis.hgetall(record)  # type: ignore[misc]
             ours.pop(b"unserved_since", None)
 
             async def looked_at() -> bool:
-                return await left_to_others(works_redis, thread, run_id)
+                return await left_to_others(worker_redis, thread, run_id)
 
             await until(looked_at, within=20)
-            await wire.until_heartbeat()
-            left = await works_redis.hgetall(record)  # type: ignore[misc]
+            await response.until_heartbeat()
+            left = await worker_redis.hgetall(record)  # type: ignore[misc]
             assert int(left.pop(b"unserved_since")) > 0
             assert left == ours
             assert (await thread.run(run_id))["status"] == "pending"
             assert not log.notes()
             # The older API shows it as it is.
-            status, shown = await ask(works.url, "GET", f"{thread.place}/{run_id}")
+            status, shown = await call_api(worker_cluster.url, "GET", f"{thread.place}/{run_id}")
             assert (status, shown["status"]) == (200, "pending")
             # What the older worker can execute does not wait behind it.
-            status, _ = await ask(works.url, "POST", "/runs/wait", request("track"))
+            status, _ = await call_api(worker_cluster.url, "POST", "/runs/wait", request("track"))
             assert status == 200
 
             newer = start({"track": "track"}, newer=True)
-            events = await wire.events()
+            events = await response.events()
         assert [event.data["attempt"] for event in events if event.name == "metadata"] == [1]
         assert events[-1].data == {"status": "success"}
         assert {note["pid"] for note in log.notes()} == {newer.pid}
@@ -120,51 +122,53 @@ async def test_an_older_worker_leaves_the_runs_of_a_newer_api_to_newer_workers(
 
 
 async def test_a_newer_worker_executes_the_runs_of_an_older_api(
-    works: Yard, start: Start, log: Log
+    worker_cluster: Cluster, start: Start, log: NodeLog
 ) -> None:
-    works.crew(0, most=0)
+    worker_cluster.ready_workers(0, most=0)
     newer = start({"track": "track", "linger": "linger"}, newer=True)
-    thread = await Thread.create(works.url)
+    thread = await Thread.create(worker_cluster.url)
     run_id = await thread.start("track", configurable={"log": str(log)})
     assert await thread.ended(run_id) == "success"
     assert {note["pid"] for note in log.notes()} == {newer.pid}
     assert await attempts(thread, run_id) == [1]
-    status, state = await ask(works.url, "GET", f"/threads/{thread.id}/state")
+    status, state = await call_api(worker_cluster.url, "GET", f"/threads/{thread.id}/state")
     assert (status, state["values"]) == (200, {"items": [0, 1, 2]})
     # A run goes over from the newer worker to an older one, and is cancelled there.
     lingering = await thread.start("linger", configurable={"log": str(log)})
     await log.noted("begin", 4)
-    [older] = works.crew(1)
+    [older] = worker_cluster.ready_workers(1)
     assert newer.stop() == 0
     await log.noted("begin", 5)
     assert log.notes("begin")[-1]["pid"] == older.pid
-    assert (await ask(works.url, "POST", f"{thread.place}/{lingering}/cancel"))[0] == 202
+    assert (await call_api(worker_cluster.url, "POST", f"{thread.place}/{lingering}/cancel"))[
+        0
+    ] == 202
     assert await thread.ended(lingering) == "interrupted"
     assert await attempts(thread, lingering) == [1, 1]
 
 
 async def test_a_run_that_nobody_serves_any_more_can_be_cancelled(
-    works: Yard, works_redis: Client, start: Start, log: Log
+    worker_cluster: Cluster, worker_redis: Client, start: Start, log: NodeLog
 ) -> None:
-    works.crew(1, most=1)
-    serving = start({"removed": "linger"})
-    begun, waits = await Thread.create(works.url), await Thread.create(works.url)
+    worker_cluster.ready_workers(1, most=1)
+    new_worker = start({"removed": "linger"})
+    begun, waits = await Thread.create(worker_cluster.url), await Thread.create(worker_cluster.url)
     first = await begun.start("removed", configurable={"log": str(log)})
     await log.noted("begin")
-    assert serving.stop() == 0  # the run that it had begun is handed back
+    assert new_worker.stop() == 0  # the run that it had begun is handed back
     second = await waits.start("removed", configurable={"log": str(log)})
 
     async def left() -> bool:
         runs = ((begun, first), (waits, second))
-        return all([await left_to_others(works_redis, thread, run) for thread, run in runs])
+        return all([await left_to_others(worker_redis, thread, run) for thread, run in runs])
 
     await until(left, within=20)
     for thread, run, action in ((begun, first, "rollback"), (waits, second, "interrupt")):
         assert (await thread.run(run))["status"] == "pending"
         path = f"{thread.place}/{run}/cancel?wait=1&action={action}"
-        assert await ask(works.url, "POST", path) == (200, {})
+        assert await call_api(worker_cluster.url, "POST", path) == (200, {})
     # What had begun was undone by a worker that does not know the graph.
-    assert (await ask(works.url, "GET", f"{begun.place}/{first}"))[0] == 404
+    assert (await call_api(worker_cluster.url, "GET", f"{begun.place}/{first}"))[0] == 404
     assert await begun.status() == "idle"
     assert await waits.ended(second) == "interrupted"
     assert len(log.notes("begin")) == 1
@@ -173,14 +177,14 @@ async def test_a_run_that_nobody_serves_any_more_can_be_cancelled(
     # And what is neither cancelled nor served goes with its thread.
     third = await waits.start("removed")
     assert (await waits.run(third))["status"] == "pending"
-    assert (await ask(works.url, "DELETE", f"/threads/{waits.id}"))[0] == 204
+    assert (await call_api(worker_cluster.url, "DELETE", f"/threads/{waits.id}"))[0] == 204
 
 
 async def test_an_api_learns_what_a_newer_deployment_of_a_graph_takes(
-    works: Yard, start: Start
+    worker_cluster: Cluster, start: Start
 ) -> None:
     async def takes_messages() -> bool:
-        status, agent = await ask(works.url, "GET", "/agents/evolving")
+        status, agent = await call_api(worker_cluster.url, "GET", "/agents/evolving")
         return status == 200 and agent["capabilities"]["ap.io.messages"]
 
     async def is_called(**arguments: object) -> bool:
@@ -190,8 +194,10 @@ async def test_an_api_learns_what_a_newer_deployment_of_a_graph_takes(
             "accept": "application/json, text/event-stream",
             "content-type": "application/json",
         }
-        async with await Wire.open(works.url, "POST", "/mcp/", body, headers) as wire:
-            told = await wire.rest()
+        async with await RawResponse.open(
+            worker_cluster.url, "POST", "/mcp/", body, headers
+        ) as response:
+            told = await response.rest()
         assert b"result" in told or b"-32602" in told, told
         return b"result" in told
 

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from langgraph_sdk import get_client
 
-from e2e.conftest import Thread, Yard
+from e2e.conftest import Cluster, Thread
 from e2e.node import node
-from harness.gate import Gate
+from harness.api_proxy import ApiProxy
 from harness.waiting import until
 
-pytestmark = pytest.mark.xdist_group("works")
+pytestmark = pytest.mark.xdist_group("worker_cluster")
 
 TOKENS = 120
 KNOBS = {"tokens": TOKENS, "delay": 0.03}
@@ -47,18 +47,20 @@ def check(parts: list[tuple[str, Any]]) -> None:
     assert all(event != "error" for event, _ in parts)
 
 
-@pytest.mark.usefixtures("modules")
+@pytest.mark.usefixtures("node_modules")
 @pytest.mark.parametrize("grace", ["0", "60"], ids=["handed-over", "within-the-grace"])
-async def test_a_rolling_restart_is_no_event_for_clients(works: Yard, grace: str) -> None:
+async def test_a_rolling_restart_is_no_event_for_clients(
+    worker_cluster: Cluster, grace: str
+) -> None:
     env = {"N_JOBS_PER_WORKER": "150", "BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS": grace}
-    works.crew(0, most=0)
-    old_api, new_api = works.fleet.api(), works.fleet.api()
-    old = works.hire(**env)
+    worker_cluster.ready_workers(0, most=0)
+    old_api, new_api = worker_cluster.fleet.api(), worker_cluster.fleet.api()
+    old = worker_cluster.start_worker(**env)
     for process in (old, old_api, new_api):
         process.wait_ready()
-    threads = [await Thread.create(works.url) for _ in range(4)]
-    async with Gate() as gate:
-        gate.lead_to(old_api.url)
+    threads = [await Thread.create(worker_cluster.url) for _ in range(4)]
+    async with ApiProxy() as gate:
+        gate.route_to(old_api.url)
         python = [
             asyncio.create_task(followed(gate.url, thread))
             for thread in (*(thread.id for thread in threads), None)
@@ -72,8 +74,8 @@ async def test_a_rolling_restart_is_no_event_for_clients(works: Yard, grace: str
             return all([await thread.status() == "busy" for thread in threads])
 
         await until(all_run)
-        new = works.hire(**env).wait_ready()
-        gate.lead_to(new_api.url)
+        new = worker_cluster.start_worker(**env).wait_ready()
+        gate.route_to(new_api.url)
         for process in (old_api, old):
             process.send(signal.SIGTERM)
         for parts in await asyncio.gather(*python):

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from e2e.conftest import BEHAVIOUR, Log, Thread, request
-from e2e.wire import Wire, ask
+from e2e.conftest import BEHAVIOUR, NodeLog, Thread, request
+from e2e.raw_http import RawResponse, call_api
 from harness.processes import Fleet
-from harness.sentinels import Town, client
+from harness.sentinel_cluster import SentinelCluster, client
 from harness.waiting import until
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared.redis import UNAVAILABLE
@@ -19,15 +19,15 @@ pytestmark = [pytest.mark.xdist_group("sentinel"), pytest.mark.timeout(180)]
 
 
 @pytest.fixture(scope="module")
-def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
-    with Town(tmp_path_factory.mktemp("town")) as town:
-        yield town
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SentinelCluster]:
+    with SentinelCluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="module")
-def fleet(town: Town) -> Iterator[Fleet]:
+def fleet(cluster: SentinelCluster) -> Iterator[Fleet]:
     """An API and a worker with a lease that a failover outlasts; none of them may err or end."""
-    with Fleet(town.url, KEEPALIVE_INTERVAL_SECS="0.1", LEASE_SECS="1") as fleet:
+    with Fleet(cluster.url, KEEPALIVE_INTERVAL_SECS="0.1", LEASE_SECS="1") as fleet:
         fleet.api().wait_ready()
         fleet.worker(BEHAVIOUR).wait_ready()
         yield fleet
@@ -38,15 +38,15 @@ def fleet(town: Town) -> Iterator[Fleet]:
             assert not errors, "\n".join(process.lines)
 
 
-async def works(url: str) -> bool:
+async def worker_cluster(url: str) -> bool:
     """Tells whether a run comes to its end; while Redis is away the refusal must say so."""
     body = request("track", configurable={"n": 2})
-    async with await Wire.open(url, "POST", "/runs/wait", body) as wire:
-        await wire.rest()
-        assert wire.status in (200, 503), wire.body
-        if wire.status == 503:
-            assert wire.headers["retry-after"]
-        return wire.status == 200 and b'"items":[0,1]' in wire.body.replace(b" ", b"")
+    async with await RawResponse.open(url, "POST", "/runs/wait", body) as response:
+        await response.rest()
+        assert response.status in (200, 503), response.body
+        if response.status == 503:
+            assert response.headers["retry-after"]
+        return response.status == 200 and b'"items":[0,1]' in response.body.replace(b" ", b"")
 
 
 async def connections(server: EmbeddedRedis) -> list[str]:
@@ -77,29 +77,31 @@ async def all_are_connected_to(master: EmbeddedRedis, *, not_to: EmbeddedRedis) 
 
 
 @pytest.mark.parametrize("how", ["killed", "frozen"])
-async def test_a_run_outlives_its_master(town: Town, fleet: Fleet, log: Log, how: str) -> None:
+async def test_a_run_outlives_its_master(
+    cluster: SentinelCluster, fleet: Fleet, log: NodeLog, how: str
+) -> None:
     url = fleet.processes[0].url
-    old = await town.whole()
-    [replica] = [server for server in town.servers if server is not old]
+    old = await cluster.wait_settled()
+    [replica] = [server for server in cluster.servers if server is not old]
     thread = await Thread.create(url)
     async with await thread.stream(
         "gate", configurable={"log": str(log)}, stream_mode="custom"
-    ) as wire:
-        await wire.until_events(3, "custom")
-        _, run_id = wire.ids
-        await town.follows(replica)  # else what was written last is lost with the master
+    ) as response:
+        await response.until_events(3, "custom")
+        _, run_id = response.ids
+        await cluster.wait_replica(replica)  # else what was written last is lost with the master
         if how == "killed":
             old.kill()
         else:
             os.kill(old.pid, signal.SIGSTOP)
         began = time.monotonic()
-        new = await town.moved(old)
+        new = await cluster.wait_failover(old)
         elected = time.monotonic()
         assert new is replica
-        await until(lambda: works(url), within=60, what="a run on the new master")
+        await until(lambda: worker_cluster(url), within=60, what="a run on the new master")
         served = time.monotonic()
         log.open_gate()
-        events = await wire.events()
+        events = await response.events()
         ended = time.monotonic()
     print(  # noqa: T201
         f"{how}: new master after {elected - began:.1f} s, runs after {served - began:.1f} s, "
@@ -114,48 +116,50 @@ async def test_a_run_outlives_its_master(town: Town, fleet: Fleet, log: Log, how
         old.start()
     else:
         os.kill(old.pid, signal.SIGCONT)
-    assert await town.whole() is new
-    await until(lambda: works(url))
+    assert await cluster.wait_settled() is new
+    await until(lambda: worker_cluster(url))
 
     await all_are_connected_to(new, not_to=old)
-    status, state = await ask(url, "GET", f"/threads/{thread.id}/state")
+    status, state = await call_api(url, "GET", f"/threads/{thread.id}/state")
     assert (status, state["values"]["items"]) == (200, ["passed"])
 
 
-async def test_a_master_that_lives_on_as_a_replica_is_left(town: Town, fleet: Fleet) -> None:
+async def test_a_master_that_lives_on_as_a_replica_is_left(
+    cluster: SentinelCluster, fleet: Fleet
+) -> None:
     """The sentinels are told to change masters, while a run streams."""
     url = fleet.processes[0].url
-    old = await town.whole()
+    old = await cluster.wait_settled()
     thread = await Thread.create(url)
     knobs = {"n": 40, "delay": 0.05}
-    async with await thread.stream("track", configurable=knobs, stream_mode="custom") as wire:
-        await wire.until_events(2, "custom")
-        _, run_id = wire.ids
-        assert await town.sentinels[0].ask("FAILOVER")
-        new = await town.moved(old)
-        events = await wire.events()
+    async with await thread.stream("track", configurable=knobs, stream_mode="custom") as response:
+        await response.until_events(2, "custom")
+        _, run_id = response.ids
+        assert await cluster.sentinels[0].ask("FAILOVER")
+        new = await cluster.wait_failover(old)
+        events = await response.events()
     assert events[-1].name == "end"
     assert await thread.ended(run_id) == "success", events[-3:]
     await all_are_connected_to(new, not_to=old)
-    assert await works(url)
+    assert await worker_cluster(url)
 
 
 async def test_while_no_sentinel_answers_a_live_master_serves_and_a_dead_one_is_awaited(
-    town: Town, fleet: Fleet
+    cluster: SentinelCluster, fleet: Fleet
 ) -> None:
     url = fleet.processes[0].url
-    old = await town.whole()
-    for sentinel in town.sentinels:
+    old = await cluster.wait_settled()
+    for sentinel in cluster.sentinels:
         sentinel.kill()
-    assert await works(url)  # nobody needs a sentinel while the master stays
+    assert await worker_cluster(url)  # nobody needs a sentinel while the master stays
     old.kill()
-    async with await Wire.open(url, "GET", "/ok") as wire:
-        await wire.rest()
-        assert wire.status == 503
-        assert wire.headers["retry-after"] == "1"
+    async with await RawResponse.open(url, "GET", "/ok") as response:
+        await response.rest()
+        assert response.status == 503
+        assert response.headers["retry-after"] == "1"
     late = fleet.api().wait_ready()  # an API starts all the same
-    for sentinel in town.sentinels:
+    for sentinel in cluster.sentinels:
         sentinel.start()
-    await town.moved(old)
-    await until(lambda: works(url), within=30)
-    await until(lambda: works(late.url), within=30)
+    await cluster.wait_failover(old)
+    await until(lambda: worker_cluster(url), within=30)
+    await until(lambda: worker_cluster(late.url), within=30)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from e2e.wire import ask
+from e2e.raw_http import call_api
 from harness.processes import FreshFleet, Process
 from harness.waiting import until
 from millstream.cli.embedded import EmbeddedRedis
@@ -69,7 +69,7 @@ async def test_a_redis_that_may_not_be_asked_is_taken_as_it_is(bare: EmbeddedRed
                            categories=["+@all"], commands=["-config", "-info"])  # fmt: skip
         with FreshFleet(bare.url.replace("redis://", "redis://bob:pw@")) as fleet:
             worker, api = fleet.worker().wait_ready(), fleet.api().wait_ready()
-            assert (await ask(api.url, "GET", "/ok"))[0] == 200
+            assert (await call_api(api.url, "GET", "/ok"))[0] == 200
             await until(lambda: asked(client, "cmdstat_info", "rejected_calls", 2))
             assert not said(worker, FORGETS)
             assert not said(api, FORGETS)
@@ -89,14 +89,14 @@ async def test_an_api_that_starts_without_redis_says_it_later(bare: EmbeddedRedi
         worker = fleet.worker()
         assert worker.wait() == 1
         assert said(worker, f"Redis can't be reached at {bare.url}: ")
-        assert (await ask(api.url, "GET", "/ok"))[0] == 503
+        assert (await call_api(api.url, "GET", "/ok"))[0] == 503
         assert not said(api, FORGETS)
         bare.start()
         await until(lambda: said(api, FORGETS))
-        assert (await ask(api.url, "GET", "/ok"))[0] == 200
+        assert (await call_api(api.url, "GET", "/ok"))[0] == 200
 
 
-class Cluster(EmbeddedRedis):
+class ClusterModeServer(EmbeddedRedis):
     """A server that is in cluster mode."""
 
     def _options(self) -> list[str]:
@@ -117,7 +117,7 @@ def low_port() -> int:
 
 
 async def test_a_cluster_is_refused(tmp_path: Path) -> None:
-    cluster = Cluster(tmp_path / "cluster", modules=False, port=low_port())
+    cluster = ClusterModeServer(tmp_path / "cluster", modules=False, port=low_port())
     with cluster as server, FreshFleet(server.url) as fleet:
         worker, api = fleet.worker(), fleet.api().wait_ready()
         assert worker.wait() == 1

@@ -44,7 +44,7 @@ def test_in_python(secret: bytes, headers: dict[str, str], body: str, fits: bool
     assert verified(secret, headers, body.encode()) is fits
 
 
-@pytest.mark.usefixtures("modules")
+@pytest.mark.usefixtures("node_modules")
 async def test_in_javascript(tmp_path: Path) -> None:
     cases = [[secret.decode(), headers, body] for secret, headers, body, _ in CASES]
     script = tmp_path / "snippet.mjs"

@@ -9,11 +9,11 @@ from typing import Any
 import httpx
 import pytest
 
-from api.fields import shows
+from api.run_fields import shows
 from e2e.conftest import BEHAVIOUR
 from harness.processes import Fleet
-from harness.receiver import Receiver, Reply, Told
 from harness.waiting import until
+from harness.webhook_receiver import ReceivedRequest, Receiver, Reply
 from millstream.cli.embedded import EmbeddedRedis
 
 RUNS = 30
@@ -37,10 +37,10 @@ class Site:
         assert response.status_code == 200, response.text
         return str(response.json()["run_id"])
 
-    async def told(self, run_id: str) -> Told:
+    async def requests(self, run_id: str) -> ReceivedRequest:
         """Waits for what the receiver is told of a run."""
-        await until(lambda: any(told.json["run_id"] == run_id for told in self.receiver.told))
-        return next(told for told in self.receiver.told if told.json["run_id"] == run_id)
+        await until(lambda: any(told.json["run_id"] == run_id for told in self.receiver.requests))
+        return next(told for told in self.receiver.requests if told.json["run_id"] == run_id)
 
 
 @pytest.fixture
@@ -74,12 +74,12 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
 async def test_each_is_told_though_the_receiver_is_down_and_a_worker_is_killed(site: Site) -> None:
     # Of a run that succeeds, and of one that is cancelled, at a path alone.
     hook = f"{site.receiver.url}/hook"
-    told = await site.told(await site.run(webhook=hook))
+    told = await site.requests(await site.run(webhook=hook))
     assert (told.json["status"], told.json["values"]["items"]) == ("success", [0, 1])
     assert (told.headers["x-from"], "webhook-signature" in told.headers) == ("tests", True)
     cancelled = await site.run(webhook="/relative", after_seconds=600)
     await site.http.post(f"/runs/{cancelled}/cancel")
-    told = await site.told(cancelled)
+    told = await site.requests(cancelled)
     assert (told.path, told.json["status"]) == ("/relative", "interrupted")
     assert told.json["cancel_reason"] == "explicit"
     for bad in ("http://10.0.0.1/", "ftp://x"):
@@ -100,24 +100,24 @@ async def test_each_is_told_though_the_receiver_is_down_and_a_worker_is_killed(s
     # The first worker gets no answers, and is killed while it waits for them.
     silent = threading.Event()
 
-    def answer(told: Told) -> Reply:
+    def answer(told: ReceivedRequest) -> Reply:
         silent.wait(5)
         return 200, {}
 
-    site.receiver.told.clear()
+    site.receiver.requests.clear()
     site.receiver.answer = answer
     site.receiver.start()
-    await until(lambda: len(site.receiver.told) >= 5, what="calls are under way")
+    await until(lambda: len(site.receiver.requests) >= 5, what="calls are under way")
     site.fleet.processes[1].kill()
     site.receiver.answer = lambda told: (200, {})
     silent.set()
-    lost = len(site.receiver.told)
+    lost = len(site.receiver.requests)
     site.fleet.worker(site.config).wait_ready()
 
     def all_told() -> bool:
-        return {told.json["run_id"] for told in site.receiver.told[lost:]} >= seen_before
+        return {told.json["run_id"] for told in site.receiver.requests[lost:]} >= seen_before
 
-    seen_before = {told.json["run_id"] for told in site.receiver.told[:lost]}
+    seen_before = {told.json["run_id"] for told in site.receiver.requests[:lost]}
     await until(all_told, within=60, what="those that the dead worker had are told again")
-    await until(lambda: {t.json["run_id"] for t in site.receiver.told} >= runs, within=60)
-    assert all(told.headers["webhook-id"] == told.json["run_id"] for told in site.receiver.told)
+    await until(lambda: {t.json["run_id"] for t in site.receiver.requests} >= runs, within=60)
+    assert all(told.headers["webhook-id"] == told.json["run_id"] for told in site.receiver.requests)

@@ -8,26 +8,26 @@ from typing import Any
 
 import pytest
 
-from e2e.conftest import BEHAVIOUR, Log, Thread, Yard
-from e2e.wire import HEARTBEAT, Wire, ask
+from e2e.conftest import BEHAVIOUR, Cluster, NodeLog, Thread
+from e2e.raw_http import HEARTBEAT, RawResponse, call_api
 from harness.waiting import until
 
-pytestmark = pytest.mark.xdist_group("works")
+pytestmark = pytest.mark.xdist_group("worker_cluster")
 
-FULL = 150  # N_JOBS_PER_WORKER of `works`
+FULL = 150  # N_JOBS_PER_WORKER of `worker_cluster`
 
 
 @pytest.fixture
-async def thread(works: Yard) -> Thread:
-    works.crew(1)
-    return await Thread.create(works.url)
+async def thread(worker_cluster: Cluster) -> Thread:
+    worker_cluster.ready_workers(1)
+    return await Thread.create(worker_cluster.url)
 
 
-async def fill(yard: Yard, log: Log) -> list[tuple[Thread, str]]:
+async def fill(cluster: Cluster, log: NodeLog) -> list[tuple[Thread, str]]:
     """Has the only worker execute as many runs as it may, and returns them."""
 
     async def start() -> tuple[Thread, str]:
-        thread = await Thread.create(yard.url)
+        thread = await Thread.create(cluster.url)
         return thread, await thread.start("linger", configurable={"log": str(log)})
 
     runs = []
@@ -39,31 +39,31 @@ async def fill(yard: Yard, log: Log) -> list[tuple[Thread, str]]:
 
 async def cancel(runs: list[tuple[Thread, str]]) -> None:
     for thread, run_id in runs:
-        await ask(thread.url, "POST", f"{thread.place}/{run_id}/cancel")
+        await call_api(thread.url, "POST", f"{thread.place}/{run_id}/cancel")
     for thread, run_id in runs:
         assert await thread.ended(run_id) == "interrupted"
 
 
 async def test_a_full_worker_answers_questions_and_delays_nobody(
-    works: Yard, log: Log, record_property: Callable[[str, object], None]
+    worker_cluster: Cluster, log: NodeLog, record_property: Callable[[str, object], None]
 ) -> None:
-    [full] = works.crew(1, most=1)
-    runs = await fill(works, log)
+    [full] = worker_cluster.ready_workers(1, most=1)
+    runs = await fill(worker_cluster, log)
     asked = time.monotonic()
     thread, _ = runs[0]
-    status, state = await ask(works.url, "GET", f"/threads/{thread.id}/state")
+    status, state = await call_api(worker_cluster.url, "GET", f"/threads/{thread.id}/state")
     answered = (time.monotonic() - asked) * 1000
     assert (status, state["next"]) == (200, ["only"])
 
-    _, idle = works.crew(2)
+    _, idle = worker_cluster.ready_workers(2)
     times = []
     for _ in range(6):
-        thread = await Thread.create(works.url)
+        thread = await Thread.create(worker_cluster.url)
         begun = time.monotonic()
-        async with await thread.stream("track", configurable={"log": str(log)}) as wire:
-            await wire.until_events(1, "values")
+        async with await thread.stream("track", configurable={"log": str(log)}) as response:
+            await response.until_events(1, "values")
             times.append((time.monotonic() - begun) * 1000)
-            await wire.rest()
+            await response.rest()
     assert {note["pid"] for note in log.notes("end")} == {idle.pid}
     assert {note["pid"] for note in log.notes("begin", runs[-1][1])} == {full.pid}
     record_property("start_ms", [round(ms, 1) for ms in times])
@@ -74,9 +74,11 @@ async def test_a_full_worker_answers_questions_and_delays_nobody(
     await cancel(runs)
 
 
-async def test_a_blocked_event_loop_keeps_its_lease(works: Yard, thread: Thread, log: Log) -> None:
-    [_] = works.crew(1, most=1)
-    other = await Thread.create(works.url)
+async def test_a_blocked_event_loop_keeps_its_lease(
+    worker_cluster: Cluster, thread: Thread, log: NodeLog
+) -> None:
+    [_] = worker_cluster.ready_workers(1, most=1)
+    other = await Thread.create(worker_cluster.url)
     async with await other.stream("linger", configurable={"seconds": 3.2}) as quiet:
         run_id = await thread.start("block", configurable={"log": str(log), "seconds": 3})
         await log.noted("begin")
@@ -93,9 +95,11 @@ async def test_a_blocked_event_loop_keeps_its_lease(works: Yard, thread: Thread,
     assert starts == [{"run_id": run_id, "attempt": 1}]
 
 
-async def test_runs_of_a_thread_are_executed_in_order_and_alone(works: Yard, log: Log) -> None:
-    works.crew(3)
-    thread = await Thread.create(works.url)
+async def test_runs_of_a_thread_are_executed_in_order_and_alone(
+    worker_cluster: Cluster, log: NodeLog
+) -> None:
+    worker_cluster.ready_workers(3)
+    thread = await Thread.create(worker_cluster.url)
     runs = [
         await thread.start("track", configurable={"log": str(log), "n": 1, "delay": 0.02})
         for _ in range(20)
@@ -117,14 +121,17 @@ async def test_runs_of_a_thread_are_executed_in_order_and_alone(works: Yard, log
         ("made_within", "made_within"),
     ],
 )
-async def test_graphs_of_every_kind(thread: Thread, log: Log, graph: str, said: str) -> None:
+async def test_graphs_of_every_kind(thread: Thread, log: NodeLog, graph: str, said: str) -> None:
     body = {
         "assistant_id": graph,
         "input": {},
         "config": {"configurable": {"word": "whom", "log": str(log)}},
     }
-    assert await ask(thread.url, "POST", f"{thread.place}/wait", body) == (200, {"items": [said]})
-    status, state = await ask(thread.url, "GET", f"/threads/{thread.id}/state")
+    assert await call_api(thread.url, "POST", f"{thread.place}/wait", body) == (
+        200,
+        {"items": [said]},
+    )
+    status, state = await call_api(thread.url, "GET", f"/threads/{thread.id}/state")
     assert (status, state["values"]) == (200, {"items": [said]})
     opened = 2 if graph == "made_within" else 0  # for the run, and for the state
     assert [note["what"] for note in log.notes()] == ["opened", "closed"] * opened
@@ -132,17 +139,17 @@ async def test_graphs_of_every_kind(thread: Thread, log: Log, graph: str, said: 
 
 @pytest.mark.parametrize("how", ["cancel", "leave"])
 async def test_a_graph_that_swallows_its_cancel_is_ended_without_it(
-    thread: Thread, log: Log, how: str
+    thread: Thread, log: NodeLog, how: str
 ) -> None:
-    wire = await thread.stream("swallow", configurable={"log": str(log), "seconds": 5})
-    _, run_id = wire.ids
+    response = await thread.stream("swallow", configurable={"log": str(log), "seconds": 5})
+    _, run_id = response.ids
     await log.noted("begin")
     begun = time.monotonic()
     if how == "cancel":
-        answer = await ask(thread.url, "POST", f"{thread.place}/{run_id}/cancel?wait=1")
+        answer = await call_api(thread.url, "POST", f"{thread.place}/{run_id}/cancel?wait=1")
         assert answer == (200, {})
-        assert (await wire.events())[-1].data == {"status": "interrupted"}
-    await wire.close()
+        assert (await response.events())[-1].data == {"status": "interrupted"}
+    await response.close()
     assert await thread.ended(run_id) == "interrupted"
     assert time.monotonic() - begun < 4
     before = await thread.replay(run_id)
@@ -156,45 +163,47 @@ async def test_a_graph_that_swallows_its_cancel_is_ended_without_it(
 
 
 @pytest.fixture
-def limited(works: Yard, tmp_path: Path) -> Iterator[Yard]:
+def limited(worker_cluster: Cluster, tmp_path: Path) -> Iterator[Cluster]:
     """With a second queue, whose one worker gives each run half a second."""
     config = tmp_path / "langgraph.json"
     source = BEHAVIOUR.with_name("behaviour.py")
     config.write_text(f'{{"graphs": {{"limited": "{source}:linger"}}}}')
-    worker = works.fleet.worker(config, "limited", BG_JOB_TIMEOUT_SECS="0.5").wait_ready()
-    yield works
+    worker = worker_cluster.fleet.worker(config, "limited", BG_JOB_TIMEOUT_SECS="0.5").wait_ready()
+    yield worker_cluster
     if worker.process.poll() is None:
         worker.stop()
 
 
 async def test_a_run_that_takes_too_long_and_a_graph_without_a_worker(
-    limited: Yard, log: Log
+    limited: Cluster, log: NodeLog
 ) -> None:
     thread = await Thread.create(limited.url)
     given: dict[str, Any] = {"configurable": {"log": str(log)}, "stream_mode": "custom"}
-    async with await thread.stream("limited", **given) as wire:
-        metadata, error, end = await wire.events()
-        _, run_id = wire.ids
+    async with await thread.stream("limited", **given) as response:
+        metadata, error, end = await response.events()
+        _, run_id = response.ids
     assert metadata.name == "metadata"
     assert (error.name, error.data["error"]) == ("error", "TimeoutError")
     assert (end.name, end.data) == ("end", {"status": "timeout"})
     assert (await thread.run(run_id))["status"] == "timeout"
     assert await thread.status() == "error"
     await log.noted("stopped", within=10)
-    assert (await ask(thread.url, "GET", f"{thread.place}/{run_id}/join"))[1] == {
+    assert (await call_api(thread.url, "GET", f"{thread.place}/{run_id}/join"))[1] == {
         "__error__": error.data
     }
 
     limited.fleet.processes[-1].stop()
     begun = time.monotonic()
-    async with await Wire.open(limited.url, "GET", f"/threads/{thread.id}/state") as wire:
-        assert wire.status == 503
-        assert int(wire.headers["retry-after"]) > 0
-        assert b"limited" in await wire.rest()
+    async with await RawResponse.open(
+        limited.url, "GET", f"/threads/{thread.id}/state"
+    ) as response:
+        assert response.status == 503
+        assert int(response.headers["retry-after"]) > 0
+        assert b"limited" in await response.rest()
     assert time.monotonic() - begun < 5
 
 
-async def test_a_deferred_run_is_executed_when_it_is_due(thread: Thread, log: Log) -> None:
+async def test_a_deferred_run_is_executed_when_it_is_due(thread: Thread, log: NodeLog) -> None:
     begun = time.monotonic()
     run_id = await thread.start("track", configurable={"log": str(log), "n": 1}, after_seconds=1)
     assert (await thread.run(run_id))["status"] == "pending"

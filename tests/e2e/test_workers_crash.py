@@ -7,14 +7,14 @@ from itertools import pairwise
 
 import pytest
 
-from e2e.conftest import Log, Thread, Yard, dump
-from e2e.wire import Event
+from e2e.conftest import Cluster, NodeLog, Thread, dump
+from e2e.raw_http import Event
 from harness.waiting import until
 from millstream.shared.redis import Client
 
-pytestmark = pytest.mark.xdist_group("works")
+pytestmark = pytest.mark.xdist_group("worker_cluster")
 
-LEASE = 1.0  # s, LEASE_SECS of `works`
+LEASE = 1.0  # s, LEASE_SECS of `worker_cluster`
 STEPS = 6
 
 
@@ -29,11 +29,11 @@ def rise(events: list[Event]) -> bool:
     return all(one < after for one, after in pairwise(ids))
 
 
-def steps(log: Log, what: str) -> list[int]:
+def steps(log: NodeLog, what: str) -> list[int]:
     return [note["step"] for note in log.notes(what)]
 
 
-def tracked(log: Log, delay: float) -> dict[str, object]:
+def tracked(log: NodeLog, delay: float) -> dict[str, object]:
     """A run whose steps are kept before the next one begins."""
     return {
         "configurable": {"log": str(log), "n": STEPS, "delay": delay},
@@ -43,19 +43,19 @@ def tracked(log: Log, delay: float) -> dict[str, object]:
 
 
 async def test_sigterm_hands_the_run_over(
-    works: Yard, log: Log, record_property: Callable[[str, object], None]
+    worker_cluster: Cluster, log: NodeLog, record_property: Callable[[str, object], None]
 ) -> None:
-    works.crew(2)
-    thread = await Thread.create(works.url)
-    async with await thread.stream("track", **tracked(log, 0.25)) as wire:
-        await wire.until_events(3, "custom")
-        first = works.worker(log.notes()[-1]["pid"])
+    worker_cluster.ready_workers(2)
+    thread = await Thread.create(worker_cluster.url)
+    async with await thread.stream("track", **tracked(log, 0.25)) as response:
+        await response.until_events(3, "custom")
+        first = worker_cluster.worker(log.notes()[-1]["pid"])
         told = time.monotonic()
         first.send(signal.SIGTERM)
-        await wire.until_events(2, "metadata")
+        await response.until_events(2, "metadata")
         handed = time.monotonic() - told
-        events = await wire.events()
-        _, run_id = wire.ids
+        events = await response.events()
+        _, run_id = response.ids
     record_property("handed_over_ms", round(handed * 1000))
     print("handed over after ms:", handed * 1000)  # noqa: T201
     assert handed < 8
@@ -71,18 +71,18 @@ async def test_sigterm_hands_the_run_over(
 
 
 async def test_sigkill_another_worker_goes_on(
-    works: Yard, log: Log, record_property: Callable[[str, object], None]
+    worker_cluster: Cluster, log: NodeLog, record_property: Callable[[str, object], None]
 ) -> None:
-    works.crew(2)
-    thread = await Thread.create(works.url)
-    async with await thread.stream("track", **tracked(log, 0.25)) as wire:
-        await wire.until_events(3, "custom")
+    worker_cluster.ready_workers(2)
+    thread = await Thread.create(worker_cluster.url)
+    async with await thread.stream("track", **tracked(log, 0.25)) as response:
+        await response.until_events(3, "custom")
         killed = time.monotonic()
-        works.worker(log.notes()[-1]["pid"]).kill()
-        await wire.until_events(2, "metadata")
+        worker_cluster.worker(log.notes()[-1]["pid"]).kill()
+        await response.until_events(2, "metadata")
         gap = time.monotonic() - killed
-        events = await wire.events()
-        _, run_id = wire.ids
+        events = await response.events()
+        _, run_id = response.ids
     record_property("gone_on_ms", round(gap * 1000))
     print("gone on after ms:", gap * 1000)  # noqa: T201
     assert gap < LEASE + 8
@@ -99,46 +99,48 @@ async def test_sigkill_another_worker_goes_on(
 
 
 async def test_a_frozen_worker_comes_back_too_late(
-    works: Yard, works_redis: Client, log: Log
+    worker_cluster: Cluster, worker_redis: Client, log: NodeLog
 ) -> None:
-    works.crew(2)
-    thread = await Thread.create(works.url)
-    async with await thread.stream("track", **tracked(log, 0.3)) as wire:
-        await wire.until_events(2, "custom")
-        zombie = works.worker(log.notes()[-1]["pid"])
+    worker_cluster.ready_workers(2)
+    thread = await Thread.create(worker_cluster.url)
+    async with await thread.stream("track", **tracked(log, 0.3)) as response:
+        await response.until_events(2, "custom")
+        zombie = worker_cluster.worker(log.notes()[-1]["pid"])
         zombie.send(signal.SIGSTOP)
         try:
             frozen = time.monotonic()
-            events = await wire.events()
-            _, run_id = wire.ids
+            events = await response.events()
+            _, run_id = response.ids
             assert starts(events) == [1, 2]
             assert events[-1].data == {"status": "success"}
             await until(lambda: time.monotonic() - frozen > 3 * LEASE)
-            before = await dump(works_redis, thread.id, run_id)
+            before = await dump(worker_redis, thread.id, run_id)
         finally:
             zombie.send(signal.SIGCONT)
     await until(lambda: any("lost its lease" in line for line in zombie.lines))
     # It is done with that run when it has executed another.
-    assert await dump(works_redis, thread.id, run_id) == before
+    assert await dump(worker_redis, thread.id, run_id) == before
     for _ in range(20):
-        probe = await Thread.create(works.url)
+        probe = await Thread.create(worker_cluster.url)
         run = await probe.start("track", configurable={"log": str(log), "n": 1, "delay": 0.05})
         assert await probe.ended(run) == "success"
         if log.notes("end", run)[0]["pid"] == zombie.pid:
             break
-    assert await dump(works_redis, thread.id, run_id) == before
+    assert await dump(worker_redis, thread.id, run_id) == before
     assert await thread.replay(run_id) == events
     assert (await thread.run(run_id))["status"] == "success"
 
 
-async def test_a_run_that_kills_its_workers_is_given_up(works: Yard, log: Log) -> None:
-    works.crew(3)
-    thread = await Thread.create(works.url)
+async def test_a_run_that_kills_its_workers_is_given_up(
+    worker_cluster: Cluster, log: NodeLog
+) -> None:
+    worker_cluster.ready_workers(3)
+    thread = await Thread.create(worker_cluster.url)
     waiting: list[str] = []
-    async with await thread.stream("die", configurable={"log": str(log)}) as wire:
+    async with await thread.stream("die", configurable={"log": str(log)}) as response:
         waiting.append(await thread.start("track", configurable={"n": 1}))
-        events = await wire.events()
-        _, run_id = wire.ids
+        events = await response.events()
+        _, run_id = response.ids
     assert [event.name for event in events] == [
         "metadata", "metadata", "error", "end",
     ] or [event.name for event in events] == [

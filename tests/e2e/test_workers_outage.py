@@ -9,37 +9,39 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from e2e.conftest import Log, Thread, Yard, request
-from e2e.wire import Event, Wire, ask
+from e2e.conftest import Cluster, NodeLog, Thread, request
+from e2e.raw_http import Event, RawResponse, call_api
 from harness.processes import Process
 from harness.waiting import until
 
-pytestmark = pytest.mark.xdist_group("works")
+pytestmark = pytest.mark.xdist_group("worker_cluster")
 
 
 LEASE = 3.0  # s; so long that a busy machine does not keep a holder from renewing
 
 
 @pytest.fixture(params=[{}])
-def workers(works: Yard, request: pytest.FixtureRequest) -> Iterator[list[Process]]:
+def workers(worker_cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[list[Process]]:
     """Two workers with the settings of the test, and no others; they outlive it."""
-    works.crew(0, most=0)
-    hired = [works.hire(LEASE_SECS=str(LEASE), **request.param) for _ in range(2)]
+    worker_cluster.ready_workers(0, most=0)
+    hired = [worker_cluster.start_worker(LEASE_SECS=str(LEASE), **request.param) for _ in range(2)]
     try:
         yield [worker.wait_ready() for worker in hired]
-        assert all(process.process.poll() is None for process in (works.api, *hired))
+        assert all(process.process.poll() is None for process in (worker_cluster.api, *hired))
     finally:
-        works.crew(0, most=0)
+        worker_cluster.ready_workers(0, most=0)
 
 
 @asynccontextmanager
-async def followed(works: Yard, log: Log) -> AsyncIterator[tuple[Thread, Wire]]:
+async def followed(
+    worker_cluster: Cluster, log: NodeLog
+) -> AsyncIterator[tuple[Thread, RawResponse]]:
     """A thread, and the stream of its run of eight steps, two of which have begun."""
-    thread = await Thread.create(works.url)
+    thread = await Thread.create(worker_cluster.url)
     knobs = {"log": str(log), "n": 8, "delay": 0.25}
-    async with await thread.stream("track", configurable=knobs, stream_mode="custom") as wire:
-        await wire.until_events(2, "custom")
-        yield thread, wire
+    async with await thread.stream("track", configurable=knobs, stream_mode="custom") as response:
+        await response.until_events(2, "custom")
+        yield thread, response
 
 
 async def pause(seconds: float) -> None:
@@ -54,16 +56,16 @@ def attempts(events: list[Event]) -> set[int]:
 
 @pytest.mark.parametrize("away", [0.0, LEASE + 0.5], ids=["short", "longer-than-a-lease"])
 async def test_redis_killed_and_restarted(
-    works: Yard, workers: list[Process], log: Log, away: float
+    worker_cluster: Cluster, workers: list[Process], log: NodeLog, away: float
 ) -> None:
-    async with followed(works, log) as (thread, wire):
-        _, run_id = wire.ids
-        works.redis.kill()
+    async with followed(worker_cluster, log) as (thread, response):
+        _, run_id = response.ids
+        worker_cluster.redis.kill()
         # A request in the outage is refused in words, or waits for it to pass.
-        refused = asyncio.create_task(ask(works.url, "GET", "/ok"))
+        refused = asyncio.create_task(call_api(worker_cluster.url, "GET", "/ok"))
         await pause(away)
-        works.redis.start()
-        events = await wire.events()
+        worker_cluster.redis.start()
+        events = await response.events()
     assert (await refused)[0] in (200, 503)
     assert events[-1].data == {"status": "success"}
     assert [event.data["step"] for event in events if event.name == "custom"][-1] == 7
@@ -73,13 +75,13 @@ async def test_redis_killed_and_restarted(
     assert await thread.status() != "busy"
 
     for _ in range(4):
-        status, values = await ask(
-            works.url, "POST", "/runs/wait", request("track", configurable={"n": 2})
+        status, values = await call_api(
+            worker_cluster.url, "POST", "/runs/wait", request("track", configurable={"n": 2})
         )
         assert (status, values) == (200, {"items": [0, 1]})
     once_more = await thread.start("track", configurable={"log": str(log), "n": 8})
     assert await thread.ended(once_more) == "success"
-    status, state = await ask(works.url, "GET", f"/threads/{thread.id}/state")
+    status, state = await call_api(worker_cluster.url, "GET", f"/threads/{thread.id}/state")
     assert (status, state["values"]["items"]) == (200, list(range(9)))
 
 
@@ -90,43 +92,45 @@ async def test_redis_killed_and_restarted(
     ids=["the-other-is-idle", "the-other-has-no-slot-free"],
 )
 async def test_a_holder_that_is_late_after_an_outage_keeps_its_run(
-    works: Yard, workers: list[Process], log: Log
+    worker_cluster: Cluster, workers: list[Process], log: NodeLog
 ) -> None:
-    async with followed(works, log) as (thread, wire):
-        holder = works.worker(log.notes()[-1]["pid"])
+    async with followed(worker_cluster, log) as (thread, response):
+        holder = worker_cluster.worker(log.notes()[-1]["pid"])
         holder.send(signal.SIGSTOP)
-        beside = await Thread.create(works.url)
+        beside = await Thread.create(worker_cluster.url)
         slow = {"log": str(log), "seconds": 0.5}
         run_id = await beside.start("linger", configurable=slow)
         await until(lambda: [n for n in log.notes("begin") if n["run"] == run_id])
-        works.redis.kill()
+        worker_cluster.redis.kill()
         await pause(LEASE + 0.5)
-        works.redis.start()
+        worker_cluster.redis.start()
         # By now the other worker has looked for what is due.
-        assert (await ask(works.url, "POST", "/runs/wait", request("track")))[0] == 200
+        assert (await call_api(worker_cluster.url, "POST", "/runs/wait", request("track")))[
+            0
+        ] == 200
         assert await beside.ended(run_id) == "success"
         await pause(LEASE / 4)
-        assert (await thread.run(wire.ids[1]))["status"] == "running"
+        assert (await thread.run(response.ids[1]))["status"] == "running"
         holder.send(signal.SIGCONT)
-        events = await wire.events()
+        events = await response.events()
     assert events[-1].data == {"status": "success"}
     assert attempts(events) == {1}
 
 
 async def test_what_redis_forgot_costs_a_live_client_nothing(
-    works: Yard, workers: list[Process], log: Log
+    worker_cluster: Cluster, workers: list[Process], log: NodeLog
 ) -> None:
     """Killed before its file had the latest: what it confirmed is lost, but no event takes its place."""
-    async with followed(works, log) as (thread, wire):
-        _, run_id = wire.ids
-        files = (works.redis.directory / "appendonlydir").glob("*.incr.aof")
+    async with followed(worker_cluster, log) as (thread, response):
+        _, run_id = response.ids
+        files = (worker_cluster.redis.directory / "appendonlydir").glob("*.incr.aof")
         file = max(files, key=os.path.getmtime)
         size = file.stat().st_size
-        await wire.until_events(4, "custom")
-        works.redis.kill()
+        await response.until_events(4, "custom")
+        worker_cluster.redis.kill()
         os.truncate(file, size)
-        works.redis.start()
-        events = await wire.events()
+        worker_cluster.redis.start()
+        events = await response.events()
     assert [event.data["step"] for event in events if event.name == "custom"] == list(range(8))
     assert [event.data["attempt"] for event in events if event.name == "metadata"] == [1]
     assert events[-1].data == {"status": "success"}
@@ -135,5 +139,5 @@ async def test_what_redis_forgot_costs_a_live_client_nothing(
     assert {event.name for event in forgotten} == {"custom"}
     assert [event for event in events if event in left] == left
     assert (await thread.run(run_id))["status"] == "success"
-    status, state = await ask(works.url, "GET", f"/threads/{thread.id}/state")
+    status, state = await call_api(worker_cluster.url, "GET", f"/threads/{thread.id}/state")
     assert (status, state["values"]["items"]) == (200, list(range(8)))

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from harness.forked import Forked
+from harness.forked_process import ForkedProcess
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "langgraph.json"
 GRAPHS = Path(__file__).parents[1] / "graphs" / "langgraph.json"
@@ -41,7 +41,7 @@ class Process:
         self.ready: dict[str, Any] = {}
         self.lines: list[str] = []
         self._is_ready = threading.Event()
-        self.process: Forked | subprocess.Popen[str]
+        self.process: ForkedProcess | subprocess.Popen[str]
         if fresh or newer:
             self.process = subprocess.Popen(
                 [sys.executable, str(NEWER) if newer else "-m", module, *arguments],
@@ -52,7 +52,7 @@ class Process:
                 start_new_session=True,
             )
         else:
-            self.process = Forked(module, arguments, whole)
+            self.process = ForkedProcess(module, arguments, whole)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.modules import need_modules
+from harness.redis_modules import require_modules
 
 ROOT = Path(__file__).parents[2]
 WORDS = {
@@ -20,7 +20,7 @@ WORDS = {
 @pytest.mark.parametrize("part", WORDS)
 def test_the_bench_prints_every_work_beside_what_it_is_compared_with(part: str) -> None:
     if part == "checkpointers":
-        need_modules()  # of the library's checkpointer
+        require_modules()  # of the library's checkpointer
     arguments = ["--part", part, "--scale", "0.02", "--latency-runs", "3"]
     ran = subprocess.run(
         [sys.executable, "-m", "bench", *arguments],

@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from harness.leaks import leaked
-from harness.modules import need_modules
 from harness.processes import Fleet
+from harness.redis_modules import require_modules
 from harness.waiting import until
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared.redis import Client, connect
@@ -33,9 +33,9 @@ async def _clean(redis: Client) -> bool:
 
 
 @pytest.fixture(scope="session")
-def stored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+def store_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """The URLs of an API and of its Redis; two workers share the store."""
-    need_modules()
+    require_modules()
     with (
         EmbeddedRedis(tmp_path_factory.mktemp("store"), appendonly=False) as server,
         Fleet(server.url) as fleet,
@@ -49,7 +49,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]
 
 
 @pytest.fixture(scope="session")
-def storeless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def storeless_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of an API whose Redis has no modules."""
     folder = tmp_path_factory.mktemp("storeless")
     with (
@@ -62,13 +62,13 @@ def storeless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-async def http(stored: tuple[str, str]) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=stored[0], timeout=30) as client:
+async def http(store_system: tuple[str, str]) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=store_system[0], timeout=30) as client:
         yield client
 
 
 @pytest.fixture
-async def redis(stored: tuple[str, str]) -> AsyncIterator[Client]:
-    client = connect(stored[1])
+async def redis(store_system: tuple[str, str]) -> AsyncIterator[Client]:
+    client = connect(store_system[1])
     yield client
     await client.aclose()

@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx
 
-from store.store_calls import get, new_place, put
+from store.store_requests import get, new_namespace, put
 
 
 async def run(http: httpx.AsyncClient, graph: str, **given: Any) -> Any:
@@ -14,7 +14,7 @@ async def run(http: httpx.AsyncClient, graph: str, **given: Any) -> Any:
 
 
 async def test_what_one_run_puts_another_reads(http: httpx.AsyncClient) -> None:
-    user = new_place()
+    user = new_namespace()
     assert await run(http, "remember", user=user, text="abba") == {"user": user, "text": "abba"}
     assert (await get(http, ["users", user], "runtime"))["value"] == {"text": "abba", "n": 1}
     said = (await get(http, ["users", user], "config"))["value"]
@@ -29,8 +29,8 @@ async def test_what_one_run_puts_another_reads(http: httpx.AsyncClient) -> None:
     }
 
 
-async def test_without_modules_only_the_store_is_missing(storeless: str) -> None:
-    async with httpx.AsyncClient(base_url=storeless, timeout=30) as http:
+async def test_without_modules_only_the_store_is_missing(storeless_url: str) -> None:
+    async with httpx.AsyncClient(base_url=storeless_url, timeout=30) as http:
         assert (await run(http, "plain", text="?")) == {"text": "done"}
         for graph in ("remember", "recall"):
             failed = await run(http, graph, user="me", text="?")

@@ -9,7 +9,7 @@ import pytest
 from harness.waiting import until
 from millstream.shared import keys, store_items
 from millstream.shared.redis import Client
-from store.store_calls import found_keys, get, namespaces, new_place, put, search
+from store.store_requests import found_keys, get, namespaces, new_namespace, put, search
 
 ODD = [
     "a|b", "a-b", "a*", "*", '"q"', "'", "{x}", "@under:{*}", "(", ")", "[", "-", "~", "%", "a b",
@@ -19,7 +19,7 @@ ODD = [
 
 
 async def test_an_item(http: httpx.AsyncClient) -> None:
-    place = [new_place(), "b"]
+    place = [new_namespace(), "b"]
     assert await get(http, place, "k") is None
     await put(http, place, "k", {"x": 1})
     first = await get(http, place, "k")
@@ -57,7 +57,7 @@ async def test_an_item(http: httpx.AsyncClient) -> None:
     ],
 )
 async def test_a_value_stays_as_it_is(http: httpx.AsyncClient, value: dict[str, Any]) -> None:
-    place = [new_place()]
+    place = [new_namespace()]
     await put(http, place, "k", value)
     assert (await get(http, place, "k"))["value"] == value
     [found] = await search(http, place)
@@ -65,7 +65,7 @@ async def test_a_value_stays_as_it_is(http: httpx.AsyncClient, value: dict[str, 
 
 
 async def test_depth_is_kept_or_refused(http: httpx.AsyncClient) -> None:
-    place = [new_place()]
+    place = [new_namespace()]
     for depth in (100, 200, 250, 300, 900, 5000):
         text = '{"a":' * depth + "1" + "}" * depth
         body = f'{{"namespace":["{place[0]}"],"key":"{depth}","value":{text}}}'
@@ -82,7 +82,7 @@ async def test_depth_is_kept_or_refused(http: httpx.AsyncClient) -> None:
 
 
 async def test_odd_names_are_names(http: httpx.AsyncClient) -> None:
-    place = new_place()
+    place = new_namespace()
     for name in ODD:
         await put(http, [place, name], name, {"name": name})
     for name in ODD:
@@ -100,7 +100,7 @@ async def test_odd_names_are_names(http: httpx.AsyncClient) -> None:
 
 
 async def test_namespaces_end_at_their_labels(http: httpx.AsyncClient) -> None:
-    place = new_place()
+    place = new_namespace()
     for path in (["use"], ["users"], ["users", "Ann"], ["users", "ann"], ["run"], ["runs"]):
         await put(http, [place, *path], "k", {"path": path})
     assert len(await search(http, [place, "use"])) == 1
@@ -110,7 +110,7 @@ async def test_namespaces_end_at_their_labels(http: httpx.AsyncClient) -> None:
 
 
 async def test_search_pages_and_filters(http: httpx.AsyncClient) -> None:
-    place = [new_place()]
+    place = [new_namespace()]
     for n in range(15):
         value = {"n": n, "even": n % 2 == 0, "word": f"w{n:02}", "at": {"x": n, "y": [n, {"z": 1}]}}
         await put(http, place, str(n), value)
@@ -144,7 +144,7 @@ async def test_search_pages_and_filters(http: httpx.AsyncClient) -> None:
 
 
 async def test_namespaces(http: httpx.AsyncClient) -> None:
-    place = new_place()
+    place = new_namespace()
     for path in (["a", "x"], ["a", "y", "z"], ["b", "x"], ["c", "y", "z"]):
         await put(http, [place, *path], "k", {})
 
@@ -163,7 +163,7 @@ async def test_namespaces(http: httpx.AsyncClient) -> None:
 
 
 async def test_a_ttl_ends_an_item(http: httpx.AsyncClient, redis: Client) -> None:
-    place = [new_place()]
+    place = [new_namespace()]
     await put(http, place, "short", {}, ttl=0.005)
 
     async def gone() -> bool:
@@ -254,7 +254,7 @@ async def test_what_is_wrong_is_named(http: httpx.AsyncClient) -> None:
     for content in (b"", b"[]", b"{", b'{"namespace":["\xff"]}', b'{"namespace":["\\ud800"]}'):
         assert (await http.put("/store/items", content=content)).status_code == 422
     # A key may hold anything that JSON can say; unknown fields are for newer servers.
-    place = [new_place()]
+    place = [new_namespace()]
     await put(http, place, "a\0b", {"x": 1}, newer=True)
     assert (await get(http, place, "a\0b"))["value"] == {"x": 1}
     assert (await http.get(f"/store/items?namespace={place[0]}&key=%ff")).json() is None

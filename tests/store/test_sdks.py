@@ -5,12 +5,12 @@ from langgraph_sdk import get_client
 from langgraph_sdk.errors import UnprocessableEntityError
 
 from e2e import node
-from store.store_calls import new_place
+from store.store_requests import new_namespace
 
 
-async def test_python(stored: tuple[str, str]) -> None:
-    async with get_client(url=stored[0]) as client:
-        store, place = client.store, new_place()
+async def test_python(store_system: tuple[str, str]) -> None:
+    async with get_client(url=store_system[0]) as client:
+        store, place = client.store, new_namespace()
         await store.put_item([place, "a"], "one", {"text": "aaa", "n": 1})
         await store.put_item([place, "b"], "two", {"text": "bbb", "n": 2}, index=False, ttl=5)
         one = await store.get_item([place, "a"], "one", refresh_ttl=True)
@@ -29,10 +29,10 @@ async def test_python(stored: tuple[str, str]) -> None:
             await store.put_item([""], "k", {})
 
 
-async def test_javascript(stored: tuple[str, str]) -> None:
+async def test_javascript(store_system: tuple[str, str]) -> None:
     node.require()
-    place = new_place()
-    seen = await node.node("store.mjs", stored[0], place)
+    place = new_namespace()
+    seen = await node.node("store.mjs", store_system[0], place)
     assert seen["one"]["value"] == {"text": "aaa", "n": 1}
     assert seen["one"]["createdAt"] == seen["one"]["updatedAt"]
     assert seen["none"] is None

@@ -2,11 +2,11 @@
 
 import httpx
 
-from store.store_calls import found_keys, get, new_place, put, search
+from store.store_requests import found_keys, get, new_namespace, put, search
 
 
 async def test_the_nearest_come_first(http: httpx.AsyncClient) -> None:
-    place = [new_place()]
+    place = [new_namespace()]
     await put(http, [*place, "x"], "as", {"text": "aaaa", "n": 1})
     await put(http, [*place, "y"], "abs", {"text": "abab", "n": 2})
     await put(http, place, "bs", {"text": "b", "n": 3})
@@ -24,7 +24,7 @@ async def test_the_nearest_come_first(http: httpx.AsyncClient) -> None:
 
 
 async def test_what_is_indexed(http: httpx.AsyncClient) -> None:
-    place = [new_place()]
+    place = [new_namespace()]
     await put(http, place, "no", {"text": "aaa"}, index=False)
     await put(http, place, "other", {"text": "bbb", "title": "aaa"}, index=["title"])
     await put(
@@ -49,7 +49,7 @@ async def test_what_is_indexed(http: httpx.AsyncClient) -> None:
 
 
 async def test_failing_embeddings_are_told(http: httpx.AsyncClient) -> None:
-    place = [new_place()]
+    place = [new_namespace()]
     body = {"namespace": place, "key": "k", "value": {"text": "provider down"}}
     response = await http.put("/store/items", json=body)
     assert response.status_code == 503

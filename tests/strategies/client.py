@@ -11,7 +11,7 @@ import httpx
 from harness.waiting import until
 
 
-class Following:
+class StreamedResponse:
     """A request whose answer is read in the background as it comes."""
 
     def __init__(self, http: httpx.AsyncClient, method: str, path: str, **request: Any) -> None:
@@ -31,7 +31,7 @@ class Following:
             async for text in response.aiter_text():
                 self.text += text
 
-    async def opened(self) -> "Following":
+    async def opened(self) -> "StreamedResponse":
         """Waits for the headers."""
         await self._opened.wait()
         if self._task.done():
@@ -127,7 +127,7 @@ class Client:
         assert answer.status_code == 200, answer.text
         return str(answer.json()["run_id"])
 
-    async def stream(self, thread: str, graph: str, **more: Any) -> Following:
+    async def stream(self, thread: str, graph: str, **more: Any) -> StreamedResponse:
         """Starts a run and follows it; returns once the headers are there."""
         return await self.follow("POST", f"/threads/{thread}/runs/stream", self.body(graph, **more))
 
@@ -138,9 +138,11 @@ class Client:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    async def follow(self, method: str, path: str, body: Any = None, **more: Any) -> Following:
+    async def follow(
+        self, method: str, path: str, body: Any = None, **more: Any
+    ) -> StreamedResponse:
         """Sends any request whose answer takes its time."""
-        return await Following(self.http, method, path, json=body, **more).opened()
+        return await StreamedResponse(self.http, method, path, json=body, **more).opened()
 
     async def status(self, thread: str, run: str) -> str:
         """Returns the run's status, `gone` if there is no such run."""
@@ -156,7 +158,7 @@ class Client:
 
         return str(await until(there, within=within, what=f"run {run} in {statuses}"))
 
-    async def shown(self, thread: str) -> dict[str, Any]:
+    async def thread_record(self, thread: str) -> dict[str, Any]:
         """Returns the thread."""
         found: dict[str, Any] = (await self.http.get(f"/threads/{thread}")).json()
         return found
@@ -181,7 +183,7 @@ class Client:
         return await self.http.post(path, params={"wait": int(wait), "action": action})
 
 
-class Log:
+class NodeLog:
     """What graphs have noted: lines of `word tag time`."""
 
     def __init__(self, path: Path) -> None:
@@ -194,7 +196,7 @@ class Log:
         lines = [line.split() for line in self.path.read_text().splitlines()]
         return [float(at) for noted, by, at in lines if (noted, by) == (word, tag)]
 
-    async def has(self, word: str, tag: str = "-", times: int = 1, within: float = 10) -> None:
+    async def wait_for(self, word: str, tag: str = "-", times: int = 1, within: float = 10) -> None:
         """Waits until a run has noted the word."""
         await until(
             lambda: len(self.times(word, tag)) >= times, within=within, what=f"{word} by {tag}"

@@ -15,46 +15,46 @@ from harness.waiting import until
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared.redis import Client as Redis
 from millstream.shared.redis import connect
-from strategies.client import Client, Log
+from strategies.client import Client, NodeLog
 
 CONFIG = Path(__file__).parent / "langgraph.json"
 GRACE = 1.0  # s
 
 
 @dataclass(frozen=True)
-class Town:
+class StrategyCluster:
     """The processes that all tests share."""
 
     fleet: Fleet
     api: Process
-    patient: Process  # an API with a grace for clients that left
+    grace_api: Process  # an API with a grace for clients that left
 
 
 @pytest.fixture(scope="session")
-def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StrategyCluster]:
     """The running system; tests leave it running."""
     with (
-        EmbeddedRedis(tmp_path_factory.mktemp("town"), appendonly=False) as server,
+        EmbeddedRedis(tmp_path_factory.mktemp("cluster"), appendonly=False) as server,
         Fleet(server.url, N_JOBS_PER_WORKER="20", KEEPALIVE_INTERVAL_SECS="0.2") as fleet,
     ):
-        api, patient = fleet.api(), fleet.api(DISCONNECT_GRACE_SECS=str(GRACE))
+        api, grace_api = fleet.api(), fleet.api(DISCONNECT_GRACE_SECS=str(GRACE))
         for worker in [fleet.worker(CONFIG), fleet.worker(CONFIG)]:
             worker.wait_ready()
-        yield Town(fleet, api.wait_ready(), patient.wait_ready())
+        yield StrategyCluster(fleet, api.wait_ready(), grace_api.wait_ready())
 
 
 @pytest.fixture
-async def redis(town: Town) -> AsyncIterator[Redis]:
-    """A client on the town's database."""
-    client = connect(town.fleet.redis_url)
+async def redis(cluster: StrategyCluster) -> AsyncIterator[Redis]:
+    """A client on the database of the cluster."""
+    client = connect(cluster.fleet.redis_url)
     yield client
     await client.aclose()
 
 
 @pytest.fixture
-async def client(town: Town, redis: Redis) -> AsyncIterator[Client]:
+async def client(cluster: StrategyCluster, redis: Redis) -> AsyncIterator[Client]:
     """A client of the first API; after the test no key may be left over."""
-    async with httpx.AsyncClient(base_url=town.api.url, timeout=30) as http:
+    async with httpx.AsyncClient(base_url=cluster.api.url, timeout=30) as http:
         yield Client(http)
 
     async def clean() -> bool:
@@ -65,20 +65,20 @@ async def client(town: Town, redis: Redis) -> AsyncIterator[Client]:
 
 
 @pytest.fixture
-async def patient(town: Town) -> AsyncIterator[Client]:
+async def grace_client(cluster: StrategyCluster) -> AsyncIterator[Client]:
     """A client of the API that grants a grace."""
-    async with httpx.AsyncClient(base_url=town.patient.url, timeout=30) as http:
+    async with httpx.AsyncClient(base_url=cluster.grace_api.url, timeout=30) as http:
         yield Client(http)
 
 
 @pytest.fixture
-def log(tmp_path: Path) -> Log:
+def log(tmp_path: Path) -> NodeLog:
     """Where graphs note what they do."""
-    return Log(tmp_path / "log")
+    return NodeLog(tmp_path / "log")
 
 
 @dataclass(frozen=True)
-class Outpost:
+class PrivateQueue:
     """A queue of the test's own, with a graph `walk` of another name, and workers to kill."""
 
     fleet: Fleet
@@ -92,20 +92,22 @@ class Outpost:
 
 
 @pytest.fixture
-def outpost(town: Town, tmp_path: Path) -> Iterator[Callable[[str], Outpost]]:
+def private_queue(
+    cluster: StrategyCluster, tmp_path: Path
+) -> Iterator[Callable[[str], PrivateQueue]]:
     """Makes outposts for graphs of `graphs.py`; their workers are ended after the test."""
     fleets: list[Fleet] = []
 
-    def make(graph: str) -> Outpost:
+    def make(graph: str) -> PrivateQueue:
         name = f"{graph}_{uuid.uuid4().hex[:8]}"
         config = tmp_path / f"{name}.json"
         source = f"{CONFIG.parent / 'graphs.py'}:{graph}"
         config.write_text(
             json.dumps({"dependencies": [], "graphs": {name: source}}), encoding="utf-8"
         )
-        fleet = Fleet(town.fleet.redis_url)
+        fleet = Fleet(cluster.fleet.redis_url)
         fleets.append(fleet)
-        return Outpost(fleet, config, name, name)
+        return PrivateQueue(fleet, config, name, name)
 
     yield make
     for fleet in fleets:

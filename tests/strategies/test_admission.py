@@ -16,13 +16,13 @@ from millstream.shared.rules.lifecycle import Cause, RunStatus
 from millstream.shared.rules.multitask import CancelAction, Strategy
 from millstream.shared.scripts import Batch, Claim
 from millstream.shared.scripts.checkpoints.namespace import CheckpointNamespace
-from strategies.simulated import (
+from strategies.simulated_runs import (
     TTL,
     Pool,
     claim,
+    claim_due,
     ends,
     finish,
-    held,
     leftovers,
     status,
     submit,
@@ -60,7 +60,7 @@ async def test_a_free_thread_takes_any_strategy(
     any_redis: Client, thread: str, strategy: Strategy
 ) -> None:
     run = (await submit(any_redis, thread, strategy)).spec.run_id
-    assert await finish(any_redis, await held(any_redis, thread, run)) is RunStatus.SUCCESS
+    assert await finish(any_redis, await claim_due(any_redis, thread, run)) is RunStatus.SUCCESS
     assert not await leftovers(any_redis, thread)
 
 
@@ -75,7 +75,7 @@ async def test_a_pending_run_is_ended_by_the_admission(
     assert await status(any_redis, thread, first) == left
     assert await ends(any_redis, thread, first) == 1
     assert await claim(any_redis, thread, first) is None
-    assert (await held(any_redis, thread, second)).cancel is None
+    assert (await claim_due(any_redis, thread, second)).cancel is None
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ async def test_a_running_run_is_cancelled_and_those_that_wait_are_ended(
     any_redis: Client, thread: str, strategy: Strategy, left: str
 ) -> None:
     first = (await submit(any_redis, thread)).spec.run_id
-    claimed = await held(any_redis, thread, first)
+    claimed = await claim_due(any_redis, thread, first)
     queued = (await submit(any_redis, thread)).spec.run_id
     second = (await submit(any_redis, thread, strategy)).spec.run_id
     assert await status(any_redis, thread, first) == "running"
@@ -95,7 +95,7 @@ async def test_a_running_run_is_cancelled_and_those_that_wait_are_ended(
     assert await finish(any_redis, claimed) is RunStatus.INTERRUPTED
     assert await status(any_redis, thread, first) == left
     assert await claim(any_redis, thread, queued) is None
-    assert await finish(any_redis, await held(any_redis, thread, second)) is RunStatus.SUCCESS
+    assert await finish(any_redis, await claim_due(any_redis, thread, second)) is RunStatus.SUCCESS
     assert not await leftovers(any_redis, thread)
 
 
@@ -105,7 +105,7 @@ async def test_of_two_at_once_the_first_word_and_the_later_run_count(
     any_redis: Client, thread: str, first_word: Strategy, second_word: Strategy
 ) -> None:
     first = (await submit(any_redis, thread)).spec.run_id
-    claimed = await held(any_redis, thread, first)
+    claimed = await claim_due(any_redis, thread, first)
     second = (await submit(any_redis, thread, first_word)).spec.run_id
     third = (await submit(any_redis, thread, second_word)).spec.run_id
     assert await runs.cancel_action(any_redis, thread, first) == CancelAction(first_word.value)
@@ -127,7 +127,7 @@ async def test_a_run_that_is_just_finishing_is_ended_once(
     for number in range(100):
         thread = str(uuid.uuid4())
         first = (await submit(real_redis, thread)).spec.run_id
-        claimed = await held(real_redis, thread, first)
+        claimed = await claim_due(real_redis, thread, first)
         meeting = [finish(real_redis, claimed), submit(real_redis, thread, strategy)]
         if number % 2:
             meeting.reverse()
@@ -136,7 +136,7 @@ async def test_a_run_that_is_just_finishing_is_ended_once(
         ended = next(r for r in results if isinstance(r, RunStatus))
         assert await ends(real_redis, thread, first) == 1
         seen[ended.value, await status(real_redis, thread, first)] += 1
-        assert await finish(real_redis, await held(real_redis, thread, second))
+        assert await finish(real_redis, await claim_due(real_redis, thread, second))
         assert not await leftovers(real_redis, thread)
     lost = "gone" if strategy is Strategy.ROLLBACK else "interrupted"
     assert set(seen) <= {("success", "success"), ("interrupted", lost)}
@@ -144,7 +144,7 @@ async def test_a_run_that_is_just_finishing_is_ended_once(
 
 async def test_a_repeated_admission_changes_nothing(any_redis: Client, thread: str) -> None:
     first = (await submit(any_redis, thread)).spec.run_id
-    await held(any_redis, thread, first)
+    await claim_due(any_redis, thread, first)
     again = str(uuid.uuid4())
     one = await submit(any_redis, thread, Strategy.INTERRUPT, run_id=again)
     two = await submit(any_redis, thread, Strategy.INTERRUPT, run_id=again)
@@ -157,7 +157,7 @@ async def test_a_deferred_run_that_finds_its_thread_busy_joins_the_fifo(
 ) -> None:
     deferred = (await submit(real_redis, thread, Strategy.ROLLBACK, delay_ms=1)).spec.run_id
     first = (await submit(real_redis, thread)).spec.run_id
-    claimed = await held(real_redis, thread, first)
+    claimed = await claim_due(real_redis, thread, first)
 
     async def due() -> list[str]:
         return (await scripts.due(real_redis, "default", 5))[0]
@@ -210,7 +210,7 @@ async def test_fifty_contenders_behind_a_running_run(
     real_redis: Client, thread: str, seed: int
 ) -> None:
     first = (await submit(real_redis, thread)).spec.run_id
-    claimed = await held(real_redis, thread, first)
+    claimed = await claim_due(real_redis, thread, first)
     admitted, rejected = await contend(real_redis, thread, 50, seed)
     assert rejected
     assert not admitted[Strategy.REJECT]
@@ -277,7 +277,7 @@ async def test_a_fenced_off_worker_writes_nothing_after_a_cancel(
     stale = await claim(any_redis, thread, run, lease_ms=0)  # its worker dies
     assert stale is not None
     assert await runs.cancel(any_redis, thread, run, action=action, stream_ttl=TTL) == "running"
-    fresh = await held(any_redis, thread, run)
+    fresh = await claim_due(any_redis, thread, run)
     assert (fresh.fence > stale.fence, fresh.cancel) == (True, action.value)
 
     for refused in (Cause.SUCCEEDED, Cause.CANCELLED, Cause.FAILED):
@@ -307,7 +307,7 @@ async def test_checkpoints_are_refused_once_a_rollback_is_noted(
     any_redis: Client, thread: str, action: str, refused: bool
 ) -> None:
     run = (await submit(any_redis, thread)).spec.run_id
-    claimed = await held(any_redis, thread, run)
+    claimed = await claim_due(any_redis, thread, run)
     await put(any_redis, claimed, "1")
     await runs.cancel(any_redis, thread, run, action=action, stream_ttl=TTL)
     if refused:
@@ -322,11 +322,11 @@ async def test_a_rollback_of_a_run_that_was_handed_back_is_a_workers(
 ) -> None:
     """It is pending, but has left checkpoints: whoever cancels it can't undo them."""
     run = (await submit(any_redis, thread)).spec.run_id
-    claimed = await held(any_redis, thread, run)
+    claimed = await claim_due(any_redis, thread, run)
     assert await scripts.hand_back(any_redis, claimed)
     await runs.cancel(any_redis, thread, run, action="rollback", stream_ttl=TTL)
     assert await status(any_redis, thread, run) == "pending"
-    again = await held(any_redis, thread, run)
+    again = await claim_due(any_redis, thread, run)
     assert again.cancel == "rollback"
     assert await finish(any_redis, again, Cause.CANCELLED) is RunStatus.INTERRUPTED
     assert await status(any_redis, thread, run) == "gone"
@@ -340,7 +340,7 @@ async def test_cancel_and_finish_have_one_winner_in_a_thousand_rounds(
     async def compete(number: int) -> str:
         thread = str(uuid.uuid4())
         run = (await submit(real_redis, thread)).spec.run_id
-        claimed = await held(real_redis, thread, run)
+        claimed = await claim_due(real_redis, thread, run)
         cancelling = runs.cancel(real_redis, thread, run, action=action, stream_ttl=TTL)
         finishing = scripts.finish(
             real_redis, claimed.spec, Cause.SUCCEEDED, fence=claimed.fence, stream_ttl=TTL

@@ -14,8 +14,8 @@ import pytest
 from harness.waiting import until
 from millstream.shared import keys
 from millstream.shared.redis import Client as Redis
-from strategies.client import Client, Log
-from strategies.conftest import Outpost
+from strategies.client import Client, NodeLog
+from strategies.conftest import PrivateQueue
 
 LONG: dict[str, Any] = {"left": 100, "delay": 0.1}
 SWALLOWED = 3.0  # s, about: a graph gets half a second to stop
@@ -26,28 +26,28 @@ def median(values: list[float]) -> float:
     return round(statistics.median(values) * 1000, 1)
 
 
-async def test_cancel_answers_202_and_the_run_ends(client: Client, log: Log) -> None:
+async def test_cancel_answers_202_and_the_run_ends(client: Client, log: NodeLog) -> None:
     thread = await client.thread()
     run = await client.stream(thread, "walk", **LONG, log=log.path)
-    await log.has("start")
+    await log.wait_for("start")
     answer = await client.cancel(thread, run.run_id)
     assert (answer.status_code, answer.content) == (202, b"")
     assert await run.ended(within=10) == "interrupted"
     assert "error" not in run.names
-    shown = await client.shown(thread)
+    shown = await client.thread_record(thread)
     assert (shown["status"], shown["error"]["error"]) == ("interrupted", "UserInterrupt")
     assert (await client.state(thread))["next"] == ["step"]
 
 
 async def test_cancel_with_wait_returns_when_the_graph_has_stopped(
-    client: Client, log: Log, record_property: Callable[[str, object], None]
+    client: Client, log: NodeLog, record_property: Callable[[str, object], None]
 ) -> None:
     lags = []
     for number in range(10):
         thread = await client.thread()
         tag = f"r{number}"
         run = await client.create(thread, "walk", left=100, delay=5, tag=tag, log=log.path)
-        await log.has("start", tag)
+        await log.wait_for("start", tag)
         answer = await client.cancel(thread, run, wait=True)
         now = time.time()
         assert (answer.status_code, answer.json()) == (200, {})
@@ -61,14 +61,14 @@ async def test_cancel_with_wait_returns_when_the_graph_has_stopped(
 
 
 async def test_how_long_a_cancel_takes(
-    client: Client, log: Log, record_property: Callable[[str, object], None]
+    client: Client, log: NodeLog, record_property: Callable[[str, object], None]
 ) -> None:
     times = []
     for number in range(30):
         thread = await client.thread()
         tag = f"r{number}"
         run = await client.stream(thread, "walk", left=9, delay=5, tag=tag, log=log.path)
-        await log.has("start", tag)
+        await log.wait_for("start", tag)
         begun = time.perf_counter()
         await client.cancel(thread, run.run_id)
         assert await run.ended() == "interrupted"
@@ -78,10 +78,10 @@ async def test_how_long_a_cancel_takes(
     assert statistics.median(times) < 5
 
 
-async def test_a_pending_run_is_cancelled_at_once(client: Client, log: Log) -> None:
+async def test_a_pending_run_is_cancelled_at_once(client: Client, log: NodeLog) -> None:
     thread = await client.thread()
     first = await client.create(thread, "walk", **LONG, log=log.path)
-    await log.has("start")
+    await log.wait_for("start")
     queued = await client.stream(thread, "walk", tag="b", log=log.path)
     answer = await client.cancel(thread, queued.run_id, wait=True)
     assert answer.status_code == 200
@@ -94,7 +94,7 @@ async def test_a_pending_run_is_cancelled_at_once(client: Client, log: Log) -> N
     assert await client.status(thread, later) == "gone"
     await client.cancel(thread, first, wait=True)
     assert not log.times("start", "b")
-    assert (await client.shown(thread))["status"] == "interrupted"
+    assert (await client.thread_record(thread))["status"] == "interrupted"
 
 
 @pytest.mark.parametrize("action", ["interrupt", "rollback"])
@@ -110,11 +110,11 @@ async def test_a_run_that_has_ended_or_never_was_is_404(client: Client, action: 
     assert (await client.cancel(thread, run["run_id"], action="stop")).status_code == 422
 
 
-async def test_a_cancel_may_be_repeated(client: Client, log: Log) -> None:
+async def test_a_cancel_may_be_repeated(client: Client, log: NodeLog) -> None:
     """Ten at once, of both kinds, waiting or not: the first one's action counts, all answer."""
     thread = await client.thread()
     run = await client.stream(thread, "walk", **LONG, log=log.path)
-    await log.has("stop")
+    await log.wait_for("stop")
     first = await client.cancel(thread, run.run_id)
     answers = await asyncio.gather(
         *(client.cancel(thread, run.run_id, wait=bool(n % 2), action="rollback") for n in range(10))
@@ -126,10 +126,10 @@ async def test_a_cancel_may_be_repeated(client: Client, log: Log) -> None:
     assert await client.items(thread)
 
 
-async def test_many_by_status(client: Client, log: Log) -> None:
+async def test_many_by_status(client: Client, log: NodeLog) -> None:
     thread, other = await client.thread(), await client.thread()
     running = [await client.create(t, "walk", **LONG, log=log.path) for t in (thread, other)]
-    await log.has("start", times=2)
+    await log.wait_for("start", times=2)
     queued = await client.create(thread, "walk", tag="b")
     answer = await client.http.post("/runs/cancel", json={"status": "pending"})
     assert (answer.status_code, answer.content) == (204, b"")
@@ -143,15 +143,15 @@ async def test_many_by_status(client: Client, log: Log) -> None:
     assert (answer.status_code, answer.json()) == (404, {"detail": "No runs found to cancel."})
 
 
-async def test_many_of_a_thread(client: Client, log: Log) -> None:
+async def test_many_of_a_thread(client: Client, log: NodeLog) -> None:
     thread = await client.thread()
     runs = [await client.create(thread, "walk", **LONG, tag=tag, log=log.path) for tag in "abc"]
-    await log.has("start", "a")
+    await log.wait_for("start", "a")
     body = {"thread_id": thread, "run_ids": [runs[0], runs[2], str(uuid.uuid4())]}
     assert (await client.http.post("/runs/cancel", json=body)).status_code == 204
     await client.reaches(thread, runs[0], "interrupted")
     await client.reaches(thread, runs[2], "interrupted")
-    await log.has("start", "b")
+    await log.wait_for("start", "b")
     await client.cancel(thread, runs[1], wait=True)
     for wrong in (
         {"status": "all", **body},
@@ -168,20 +168,20 @@ async def test_many_of_a_thread(client: Client, log: Log) -> None:
 @pytest.mark.parametrize("action", ["interrupt", "rollback"])
 @pytest.mark.parametrize("graph", STUBBORN)
 async def test_a_graph_that_does_not_stop_is_ended_without_it(
-    client: Client, redis: Redis, log: Log, graph: str, action: str
+    client: Client, redis: Redis, log: NodeLog, graph: str, action: str
 ) -> None:
     thread = await client.thread()
     run = await client.stream(
         thread, graph, delay=4, log=log.path, stream_mode=["values", "custom"]
     )
-    await log.has("start")
+    await log.wait_for("start")
     begun = time.monotonic()
     assert (await client.cancel(thread, run.run_id, wait=True, action=action)).status_code == 200
     assert time.monotonic() - begun < SWALLOWED
     assert await run.ended(within=10) == "interrupted"
     assert not log.times("late")
     before = await client.state(thread), await events(redis, thread, run.run_id)
-    await log.has("late")
+    await log.wait_for("late")
     assert await client.wait(await client.thread(), "walk", left=3)  # time for its late writes
     after = await client.state(thread), await events(redis, thread, run.run_id)
     assert after == before
@@ -198,31 +198,33 @@ async def events(redis: Redis, thread: str, run: str) -> list[object]:
     return found
 
 
-async def test_a_graph_that_does_not_stop_lets_the_next_run_begin(client: Client, log: Log) -> None:
+async def test_a_graph_that_does_not_stop_lets_the_next_run_begin(
+    client: Client, log: NodeLog
+) -> None:
     thread = await client.thread()
     await client.create(thread, "stubborn", delay=4, log=log.path)
-    await log.has("start")
+    await log.wait_for("start")
     begun = time.monotonic()
     await client.wait(thread, "walk", tag="b", multitask_strategy="rollback")
     assert time.monotonic() - begun < SWALLOWED + 0.5
-    await log.has("late")
+    await log.wait_for("late")
     assert await client.items(thread) == ["b1"]
 
 
 async def test_a_cancel_survives_the_death_of_the_worker(
-    client: Client, outpost: Callable[[str], Outpost], log: Log
+    client: Client, private_queue: Callable[[str], PrivateQueue], log: NodeLog
 ) -> None:
     """The worker stops (SIGSTOP), so it can't hear of the cancel; then it dies."""
-    post = outpost("walk")
-    first = post.worker().wait_ready()
+    queue = private_queue("walk")
+    first = queue.worker().wait_ready()
     thread = await client.thread()
-    run = await client.stream(thread, post.graph, **LONG, log=log.path)
-    await log.has("stop")
+    run = await client.stream(thread, queue.graph, **LONG, log=log.path)
+    await log.wait_for("stop")
     first.send(signal.SIGSTOP)
     assert (await client.cancel(thread, run.run_id)).status_code == 202
     first.kill()
     steps = len(log.times("start"))
-    post.worker().wait_ready()
+    queue.worker().wait_ready()
     assert await run.ended(within=10) == "interrupted"
     assert await client.status(thread, run.run_id) == "interrupted"
     assert len(log.times("start")) == steps  # never retried into life
@@ -253,18 +255,20 @@ async def test_cancel_and_finish_have_one_winner(
     assert seen.total() == 60
 
 
-async def test_timeout(client: Client, outpost: Callable[[str], Outpost], log: Log) -> None:
-    post = outpost("walk")
-    post.worker(BG_JOB_TIMEOUT_SECS="0.4").wait_ready()
+async def test_timeout(
+    client: Client, private_queue: Callable[[str], PrivateQueue], log: NodeLog
+) -> None:
+    queue = private_queue("walk")
+    queue.worker(BG_JOB_TIMEOUT_SECS="0.4").wait_ready()
     thread = await client.thread()
-    run = await client.stream(thread, post.graph, **LONG, log=log.path)
+    run = await client.stream(thread, queue.graph, **LONG, log=log.path)
     assert await run.ended(within=10) == "timeout"
     assert run.names[-2:] == ["error", "end"]
     error = run.events[-2][1]
     assert error["error"] == "TimeoutError"
     assert error["message"].startswith("The run took longer than 0.4 s, the most that this server")
     assert await client.status(thread, run.run_id) == "timeout"
-    shown = await client.shown(thread)
+    shown = await client.thread_record(thread)
     assert (shown["status"], shown["error"]) == ("error", error)
-    assert await client.wait(thread, post.graph, **LONG) == {"__error__": error}
+    assert await client.wait(thread, queue.graph, **LONG) == {"__error__": error}
     await until(lambda: len(log.times("start")) == len(log.times("stop")))

@@ -9,8 +9,8 @@ import pytest
 
 from harness.waiting import until
 from millstream.shared.redis import Client as Redis
-from strategies.client import Client, Following, Log
-from strategies.conftest import Outpost
+from strategies.client import Client, NodeLog, StreamedResponse
+from strategies.conftest import PrivateQueue
 
 LONG: dict[str, Any] = {"left": 100, "delay": 0.1}
 
@@ -24,10 +24,10 @@ async def delete(client: Client, path: str) -> httpx.Response:
     return await client.http.delete(path)
 
 
-async def test_a_run_is_cancelled_first(client: Client, redis: Redis, log: Log) -> None:
+async def test_a_run_is_cancelled_first(client: Client, redis: Redis, log: NodeLog) -> None:
     thread = await client.thread()
     run = await client.stream(thread, "walk", **LONG, log=log.path)
-    await log.has("stop")
+    await log.wait_for("stop")
     queued = await client.stream(thread, "walk", tag="b", left=1)
     answer = await delete(client, f"/threads/{thread}/runs/{run.run_id}")
     assert (answer.status_code, answer.content) == (204, b"")
@@ -42,7 +42,7 @@ async def test_a_run_is_cancelled_first(client: Client, redis: Redis, log: Log) 
 
 @pytest.mark.parametrize("round_", range(3))
 async def test_who_follows_a_deleted_run_elsewhere_is_told_its_end(
-    client: Client, patient: Client, log: Log, round_: int
+    client: Client, grace_client: Client, log: NodeLog, round_: int
 ) -> None:
     """The other API process may come to read the stream only when it has gone."""
     for number in range(10):
@@ -50,12 +50,13 @@ async def test_who_follows_a_deleted_run_elsewhere_is_told_its_end(
         run = await client.create(thread, "walk", left=9, delay=5, tag=tag, log=log.path)
         path = f"/threads/{thread}/runs/{run}"
         followers = [
-            await (patient if n % 2 else client).follow("GET", f"{path}/stream") for n in range(4)
+            await (grace_client if n % 2 else client).follow("GET", f"{path}/stream")
+            for n in range(4)
         ]
-        joined = [await who.follow("GET", f"{path}/join") for who in (client, patient)]
-        await log.has("start", tag)
+        joined = [await who.follow("GET", f"{path}/join") for who in (client, grace_client)]
+        await log.wait_for("start", tag)
         # One may find that another has deleted it already.
-        answers = await asyncio.gather(delete(client, path), delete(patient, path))
+        answers = await asyncio.gather(delete(client, path), delete(grace_client, path))
         assert {answer.status_code for answer in answers} <= {204, 404}
         for follower in followers:
             assert await follower.ended(within=10) == "interrupted"
@@ -64,12 +65,12 @@ async def test_who_follows_a_deleted_run_elsewhere_is_told_its_end(
 
 
 async def test_a_thread_with_running_and_queued_runs(
-    client: Client, redis: Redis, log: Log
+    client: Client, redis: Redis, log: NodeLog
 ) -> None:
     thread = await client.thread()
     await client.wait(thread, "nested", left=2)
     run = await client.stream(thread, "nested", **LONG, log=log.path)
-    await log.has("start")
+    await log.wait_for("start")
     queued = [await client.stream(thread, "walk", tag="b", log=log.path) for _ in range(5)]
     await client.create(thread, "walk", tag="b", log=log.path, after_seconds=600)
     answer = await delete(client, f"/threads/{thread}")
@@ -88,25 +89,25 @@ async def test_a_thread_with_running_and_queued_runs(
 
 @pytest.mark.parametrize("graph", ["stubborn", "blocking"])
 async def test_a_thread_whose_graph_does_not_stop(
-    client: Client, redis: Redis, log: Log, graph: str
+    client: Client, redis: Redis, log: NodeLog, graph: str
 ) -> None:
     thread = await client.thread()
     run = await client.stream(thread, graph, delay=1.6, log=log.path)
-    await log.has("start")
+    await log.wait_for("start")
     assert (await delete(client, f"/threads/{thread}")).status_code == 204
     assert await keys_of(redis, thread) == []
-    await log.has("late")
+    await log.wait_for("late")
     await client.wait(await client.thread(), "walk", left=3)  # time for its late writes
     assert await keys_of(redis, thread) == []
     assert await run.ended() == "interrupted"
 
 
 async def test_runs_that_were_rolled_back_leave_nothing(
-    client: Client, redis: Redis, log: Log
+    client: Client, redis: Redis, log: NodeLog
 ) -> None:
     thread = await client.thread()
     run = await client.stream(thread, "nested", **LONG, log=log.path)
-    await log.has("start")
+    await log.wait_for("start")
     await client.wait(thread, "walk", multitask_strategy="rollback")
     assert await run.ended() == "interrupted"
     assert (await delete(client, f"/threads/{thread}")).status_code == 204
@@ -114,36 +115,36 @@ async def test_runs_that_were_rolled_back_leave_nothing(
 
 
 async def test_a_run_that_is_created_meanwhile_gets_404(
-    client: Client, patient: Client, redis: Redis, log: Log
+    client: Client, grace_client: Client, redis: Redis, log: NodeLog
 ) -> None:
     thread = await client.thread()
     await client.create(thread, "stubborn", delay=1.6, log=log.path)
-    await log.has("start")
+    await log.wait_for("start")
     deletion = asyncio.create_task(delete(client, f"/threads/{thread}"))
 
     async def closed() -> bool:
-        return (await patient.http.get(f"/threads/{thread}")).status_code == 404
+        return (await grace_client.http.get(f"/threads/{thread}")).status_code == 404
 
     await until(closed)
     assert not deletion.done()
     body = client.body("walk") | {"if_not_exists": "create"}
     for path in ("runs", "runs/stream", "runs/wait"):
-        answer = await patient.http.post(f"/threads/{thread}/{path}", json=body)
+        answer = await grace_client.http.post(f"/threads/{thread}/{path}", json=body)
         assert answer.status_code == 404, answer.text
     assert (await deletion).status_code == 204
     assert await keys_of(redis, thread) == []
-    await log.has("late")
+    await log.wait_for("late")
 
 
 async def test_runs_that_race_with_the_deletion(
-    client: Client, patient: Client, redis: Redis
+    client: Client, grace_client: Client, redis: Redis
 ) -> None:
     """Each is either refused, or told its end; nothing is left of either."""
     for _ in range(5):
         thread = await client.thread()
 
-        async def start(number: int, thread: str = thread) -> Following:
-            who = (client, patient)[number % 2]
+        async def start(number: int, thread: str = thread) -> StreamedResponse:
+            who = (client, grace_client)[number % 2]
             strategy = ("enqueue", "interrupt", "rollback")[number % 3]
             body = who.body("walk", left=3, delay=0.01, multitask_strategy=strategy)
             return await who.follow("POST", f"/threads/{thread}/runs/stream", body)
@@ -160,16 +161,16 @@ async def test_runs_that_race_with_the_deletion(
 
 
 async def test_a_thread_whose_worker_is_dead(
-    client: Client, outpost: Callable[[str], Outpost], redis: Redis, log: Log
+    client: Client, private_queue: Callable[[str], PrivateQueue], redis: Redis, log: NodeLog
 ) -> None:
-    post = outpost("walk")
-    worker = post.worker().wait_ready()
+    queue = private_queue("walk")
+    worker = queue.worker().wait_ready()
     thread = await client.thread()
-    run = await client.stream(thread, post.graph, **LONG, log=log.path)
-    await log.has("stop")
+    run = await client.stream(thread, queue.graph, **LONG, log=log.path)
+    await log.wait_for("stop")
     worker.kill()
     deletion = asyncio.create_task(delete(client, f"/threads/{thread}"))
-    post.worker().wait_ready()
+    queue.worker().wait_ready()
     assert (await deletion).status_code == 204
     assert await run.ended() == "interrupted"
     assert await keys_of(redis, thread) == []

@@ -6,22 +6,24 @@ import httpx
 import pytest
 
 from harness.waiting import until
-from strategies.client import Client, Log
-from strategies.conftest import GRACE, Town
+from strategies.client import Client, NodeLog
+from strategies.conftest import GRACE, StrategyCluster
 
 LONG: dict[str, Any] = {"left": 100, "delay": 0.1}
 
 
-async def goes_on(client: Client, thread: str, run: str, log: Log, steps: int = 5) -> None:
+async def assert_continues(
+    client: Client, thread: str, run: str, log: NodeLog, steps: int = 5
+) -> None:
     """Waits until the run has done some more steps, and is running still."""
-    await log.has("stop", times=len(log.times("stop")) + steps)
+    await log.wait_for("stop", times=len(log.times("stop")) + steps)
     assert await client.status(thread, run) == "running"
     await client.cancel(thread, run, wait=True)
 
 
 @pytest.mark.parametrize("path", ["stream", "wait"])
 async def test_the_creator_leaves_and_the_run_is_cancelled(
-    client: Client, log: Log, path: str
+    client: Client, log: NodeLog, path: str
 ) -> None:
     thread = await client.thread()
     body = client.body("walk", **LONG, log=log.path)
@@ -33,47 +35,49 @@ async def test_the_creator_leaves_and_the_run_is_cancelled(
 
 
 @pytest.mark.parametrize("path", ["stream", "wait"])
-async def test_the_creator_may_choose_to_leave(client: Client, log: Log, path: str) -> None:
+async def test_the_creator_may_choose_to_leave(client: Client, log: NodeLog, path: str) -> None:
     thread = await client.thread()
     body = client.body("walk", **LONG, log=log.path, on_disconnect="continue")
     run = await client.follow("POST", f"/threads/{thread}/runs/{path}", body)
-    await log.has("stop")
+    await log.wait_for("stop")
     await run.leave()
-    await goes_on(client, thread, run.run_id, log)
+    await assert_continues(client, thread, run.run_id, log)
 
 
 @pytest.mark.parametrize("path", ["stream", "join"])
 @pytest.mark.parametrize("cancels", [True, False])
-async def test_one_that_joined_leaves(client: Client, log: Log, path: str, cancels: bool) -> None:
+async def test_one_that_joined_leaves(
+    client: Client, log: NodeLog, path: str, cancels: bool
+) -> None:
     thread = await client.thread()
     run = await client.create(thread, "walk", **LONG, log=log.path)
-    await log.has("stop")
+    await log.wait_for("stop")
     place = f"/threads/{thread}/runs/{run}/{path}"
     joined = await client.follow("GET", place, params={"cancel_on_disconnect": int(cancels)})
     await joined.leave()
     if cancels:
         await client.reaches(thread, run, "interrupted", within=10)
     else:
-        await goes_on(client, thread, run, log)
+        await assert_continues(client, thread, run, log)
 
 
-async def test_a_client_that_leaves_while_its_run_is_queued(client: Client, log: Log) -> None:
+async def test_a_client_that_leaves_while_its_run_is_queued(client: Client, log: NodeLog) -> None:
     thread = await client.thread()
     first = await client.create(thread, "walk", **LONG, log=log.path)
-    await log.has("start")
+    await log.wait_for("start")
     queued = await client.stream(thread, "walk", tag="b", log=log.path)
     await queued.leave()
     await client.reaches(thread, queued.run_id, "interrupted", within=10)
-    await goes_on(client, thread, first, log, steps=1)
+    await assert_continues(client, thread, first, log, steps=1)
     assert not log.times("start", "b")
 
 
 async def test_one_that_comes_back_in_time_saves_the_run(
-    client: Client, patient: Client, log: Log
+    client: Client, grace_client: Client, log: NodeLog
 ) -> None:
     thread = await client.thread()
-    run = await patient.stream(thread, "walk", left=25, delay=0.1, log=log.path)
-    await log.has("stop")
+    run = await grace_client.stream(thread, "walk", left=25, delay=0.1, log=log.path)
+    await log.wait_for("stop")
     await until(lambda: "values" in run.names)
     await run.leave()
     path = f"/threads/{thread}/runs/{run.run_id}/stream"
@@ -85,13 +89,13 @@ async def test_one_that_comes_back_in_time_saves_the_run(
 
 @pytest.mark.parametrize(("create", "again"), [("stream", "stream"), ("wait", "join")])
 async def test_one_that_comes_back_before_it_is_missed(
-    client: Client, patient: Client, log: Log, create: str, again: str
+    client: Client, grace_client: Client, log: NodeLog, create: str, again: str
 ) -> None:
     """A connection may be dead for long before the server finds out."""
     thread = await client.thread()
-    body = patient.body("walk", left=25, delay=0.1, log=log.path)
-    run = await patient.follow("POST", f"/threads/{thread}/runs/{create}", body)
-    await log.has("stop")
+    body = grace_client.body("walk", left=25, delay=0.1, log=log.path)
+    run = await grace_client.follow("POST", f"/threads/{thread}/runs/{create}", body)
+    await log.wait_for("stop")
     back = await client.follow("GET", f"/threads/{thread}/runs/{run.run_id}/{again}")
     await run.leave()
     await client.reaches(thread, run.run_id, "success", "interrupted")
@@ -100,11 +104,11 @@ async def test_one_that_comes_back_before_it_is_missed(
 
 
 async def test_one_that_comes_back_too_late_finds_it_cancelled(
-    client: Client, patient: Client, log: Log
+    client: Client, grace_client: Client, log: NodeLog
 ) -> None:
     thread = await client.thread()
-    run = await patient.stream(thread, "walk", **LONG, log=log.path)
-    await log.has("stop")
+    run = await grace_client.stream(thread, "walk", **LONG, log=log.path)
+    await log.wait_for("stop")
     await run.leave()
     left = len(log.times("stop"))
     await client.reaches(thread, run.run_id, "interrupted", within=GRACE + 2)
@@ -115,34 +119,36 @@ async def test_one_that_comes_back_too_late_finds_it_cancelled(
 
 
 async def test_one_that_comes_back_to_a_queued_run(
-    client: Client, patient: Client, log: Log
+    client: Client, grace_client: Client, log: NodeLog
 ) -> None:
     thread = await client.thread()
     first = await client.create(thread, "walk", **LONG, log=log.path)
-    await log.has("start")
-    queued = await patient.stream(thread, "walk", tag="b")
+    await log.wait_for("start")
+    queued = await grace_client.stream(thread, "walk", tag="b")
     await queued.leave()
     again = await client.follow("GET", f"/threads/{thread}/runs/{queued.run_id}/stream")
     steps = round((GRACE + 0.5) / 0.1)
-    await goes_on(client, thread, first, log, steps=steps)
+    await assert_continues(client, thread, first, log, steps=steps)
     assert await again.ended() == "success"
 
 
-async def test_leaving_twice(client: Client, patient: Client, log: Log) -> None:
+async def test_leaving_twice(client: Client, grace_client: Client, log: NodeLog) -> None:
     """The grace of the first farewell does not end the second."""
     thread = await client.thread()
-    run = await patient.stream(thread, "walk", **LONG, log=log.path)
-    await log.has("stop")
+    run = await grace_client.stream(thread, "walk", **LONG, log=log.path)
+    await log.wait_for("stop")
     await run.leave()
     path = f"/threads/{thread}/runs/{run.run_id}/stream"
-    again = await patient.follow("GET", path, params={"cancel_on_disconnect": 1})
+    again = await grace_client.follow("GET", path, params={"cancel_on_disconnect": 1})
     await again.leave()
     await client.reaches(thread, run.run_id, "interrupted", within=GRACE + 2)
     assert len(log.times("stop")) >= GRACE / 0.1 - 2
 
 
-async def test_a_killed_api_cancels_nothing(town: Town, client: Client, log: Log) -> None:
-    api = town.fleet.api().wait_ready()
+async def test_a_killed_api_cancels_nothing(
+    cluster: StrategyCluster, client: Client, log: NodeLog
+) -> None:
+    api = cluster.fleet.api().wait_ready()
     thread = await client.thread()
     async with httpx.AsyncClient(base_url=api.url, timeout=30) as http:
         doomed = Client(http)
@@ -150,7 +156,7 @@ async def test_a_killed_api_cancels_nothing(town: Town, client: Client, log: Log
         joined = await doomed.follow(
             "GET", f"/threads/{thread}/runs/{run.run_id}/join", params={"cancel_on_disconnect": 1}
         )
-        await log.has("stop")
+        await log.wait_for("stop")
         api.kill()
         for follower in (run, joined):
             await follower.failed()
@@ -160,13 +166,13 @@ async def test_a_killed_api_cancels_nothing(town: Town, client: Client, log: Log
 
 
 async def test_an_api_that_is_told_to_stop_cancels_nothing(
-    town: Town, client: Client, log: Log
+    cluster: StrategyCluster, client: Client, log: NodeLog
 ) -> None:
-    api = town.fleet.api().wait_ready()
+    api = cluster.fleet.api().wait_ready()
     thread = await client.thread()
     async with httpx.AsyncClient(base_url=api.url, timeout=30) as http:
         run = await Client(http).stream(thread, "walk", left=20, delay=0.1, log=log.path)
-        await log.has("stop")
+        await log.wait_for("stop")
         api.stop()
         await until(lambda: run.over)
         assert "end" not in run.names
@@ -174,13 +180,15 @@ async def test_an_api_that_is_told_to_stop_cancels_nothing(
     await client.reaches(thread, run.run_id, "success")
 
 
-async def test_a_grace_that_outlasts_the_run(patient: Client, client: Client, log: Log) -> None:
+async def test_a_grace_that_outlasts_the_run(
+    grace_client: Client, client: Client, log: NodeLog
+) -> None:
     thread = await client.thread()
-    run = await patient.stream(thread, "walk", left=3, delay=0.1, log=log.path)
-    await log.has("start")
+    run = await grace_client.stream(thread, "walk", left=3, delay=0.1, log=log.path)
+    await log.wait_for("start")
     await run.leave()
     await client.reaches(thread, run.run_id, "success")
-    shown = await client.shown(thread)
+    shown = await client.thread_record(thread)
     await client.wait(await client.thread(), "walk", left=12, delay=0.1)  # the grace ends
     assert await client.status(thread, run.run_id) == "success"
-    assert await client.shown(thread) == shown
+    assert await client.thread_record(thread) == shown

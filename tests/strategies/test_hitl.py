@@ -9,7 +9,7 @@ from strategies.client import Client
 
 async def asked(client: Client, thread: str) -> dict[str, Any]:
     """Returns the question of each interrupt that the thread shows: id → question."""
-    shown = await client.shown(thread)
+    shown = await client.thread_record(thread)
     assert shown["status"] == "interrupted"
     listed = [i for found in shown["interrupts"].values() for i in found]
     state = await client.state(thread)
@@ -33,7 +33,7 @@ async def test_two_questions_at_once(client: Client) -> None:
     expected = sorted(f"{questions[i]}={word}" for i, word in ((first, "A"), (second, "B")))
     assert sorted(answer["items"][:2]) == expected
     assert answer["items"][2:] == ["slowly"]
-    shown = await client.shown(thread)
+    shown = await client.thread_record(thread)
     assert (shown["status"], shown["interrupts"]) == ("idle", {})
     listed = (await client.http.get(f"/threads/{thread}/runs")).json()
     assert {r["status"] for r in listed} == {"success"}
@@ -58,7 +58,7 @@ async def test_a_question_inside_a_subgraph(client: Client) -> None:
     assert task["state"]["next"] == ["ask"]
     answer = await client.wait(thread, "inside", command={"resume": "yes"})
     assert answer["items"][-3:] == ["inside=yes", "slowly", "after"]
-    assert (await client.shown(thread))["status"] == "idle"
+    assert (await client.thread_record(thread))["status"] == "idle"
 
 
 async def test_a_new_input_instead_of_an_answer_begins_anew(client: Client) -> None:
@@ -118,13 +118,13 @@ async def test_a_breakpoint(client: Client, where: str) -> None:
     thread = await client.thread()
     run = await client.stream(thread, "nested", **{where: ["inner"]})
     assert await run.ended() == "success"
-    shown = await client.shown(thread)
+    shown = await client.thread_record(thread)
     assert (shown["status"], shown["interrupts"]) == ("interrupted", {})
     expected = ["inner"] if where == "interrupt_before" else ["after"]
     assert (await client.state(thread))["next"] == expected
     answer = await client.wait(thread, "nested", input=None)
     assert answer["items"] == ["before", "before", "1", "after"]
-    assert (await client.shown(thread))["status"] == "idle"
+    assert (await client.thread_record(thread))["status"] == "idle"
 
 
 async def test_a_breakpoint_everywhere(client: Client) -> None:
@@ -134,8 +134,8 @@ async def test_a_breakpoint_everywhere(client: Client) -> None:
     seen = []
     while (state := await client.state(thread))["next"]:
         seen.append(state["next"])
-        assert (await client.shown(thread))["status"] == "interrupted"
+        assert (await client.thread_record(thread))["status"] == "interrupted"
         await client.wait(thread, "nested", input=None, interrupt_before="*")
         assert len(seen) < 20
     assert [names for names in seen if names != ["inner"]] == [["before"], ["after"]]
-    assert (await client.shown(thread))["status"] == "idle"
+    assert (await client.thread_record(thread))["status"] == "idle"

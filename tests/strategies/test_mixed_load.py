@@ -13,8 +13,8 @@ import pytest
 
 from millstream.shared import keys
 from millstream.shared.redis import Client as Redis
-from strategies.client import Client, Following
-from strategies.conftest import CONFIG, Town
+from strategies.client import Client, StreamedResponse
+from strategies.conftest import CONFIG, StrategyCluster
 
 RUNS, CLIENTS, THREADS = 500, 20, 10
 STRATEGIES = ["enqueue"] * 6 + ["interrupt"] * 2 + ["rollback"] * 2 + ["reject"]
@@ -64,7 +64,7 @@ class Crowd:
                 self.ended.append((thread, run, "interrupted"))
                 return True
         status = ""
-        if isinstance(answer, Following) and way != "runs/wait":
+        if isinstance(answer, StreamedResponse) and way != "runs/wait":
             status = await answer.ended(within=60)
         else:
             await answer.answer(within=60)
@@ -74,15 +74,15 @@ class Crowd:
 
 @pytest.mark.timeout(180)
 async def test_mixed_load(
-    town: Town,
+    cluster: StrategyCluster,
     client: Client,
-    patient: Client,
+    grace_client: Client,
     redis: Redis,
     tmp_path: Path,
     record_property: Callable[[str, object], None],
 ) -> None:
-    third = town.fleet.worker(CONFIG).wait_ready()
-    crowd = Crowd([client, patient], [await client.thread() for _ in range(THREADS)], tmp_path)
+    third = cluster.fleet.worker(CONFIG).wait_ready()
+    crowd = Crowd([client, grace_client], [await client.thread() for _ in range(THREADS)], tmp_path)
     begun = time.perf_counter()
     try:
         await asyncio.gather(*(crowd.come(seed) for seed in range(CLIENTS)))
@@ -103,7 +103,7 @@ async def test_mixed_load(
     for thread in crowd.threads:
         assert not await redis.exists(keys.waiting(thread))
         assert not await redis.hexists(keys.thread(thread), "active")  # type: ignore[misc]
-        assert (await client.shown(thread))["status"] in ("idle", "interrupted")
+        assert (await client.thread_record(thread))["status"] in ("idle", "interrupted")
 
 
 async def outcome(client: Client, redis: Redis, thread: str, run: str, told: str) -> str:

@@ -9,8 +9,8 @@ import pytest
 from harness.waiting import until
 from millstream.shared import keys
 from millstream.shared.redis import Client as Redis
-from strategies.client import Client, Following, Log
-from strategies.conftest import Outpost
+from strategies.client import Client, NodeLog, StreamedResponse
+from strategies.conftest import PrivateQueue
 
 REFUSAL = (
     "Thread is already running a task. Wait for it to finish or choose a different multitask "
@@ -19,14 +19,14 @@ REFUSAL = (
 HOW = ["runs", "runs/stream", "runs/wait"]
 
 
-async def running(client: Client, thread: str, log: Log, **more: object) -> Following:
+async def running(client: Client, thread: str, log: NodeLog, **more: object) -> StreamedResponse:
     """Starts a run that takes long, and returns when it has done one step of it."""
     first = await client.stream(thread, "walk", left=100, delay=0.1, tag="a", log=log.path, **more)
-    await log.has("stop", "a")
+    await log.wait_for("stop", "a")
     return first
 
 
-async def second(client: Client, thread: str, how: str, log: Log, strategy: str) -> str:
+async def second(client: Client, thread: str, how: str, log: NodeLog, strategy: str) -> str:
     """Starts a second run in one of three ways; returns its id."""
     body = client.body("walk", left=2, tag="b", log=log.path, multitask_strategy=strategy)
     answer = await client.follow("POST", f"/threads/{thread}/{how}", body)
@@ -51,12 +51,12 @@ def after(thread_items: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("how", HOW)
-async def test_reject(client: Client, thread: str, log: Log, how: str) -> None:
+async def test_reject(client: Client, thread: str, log: NodeLog, how: str) -> None:
     first = await running(client, thread, log)
     body = client.body("walk", multitask_strategy="reject")
     answer = await client.http.post(f"/threads/{thread}/{how}", json=body)
     assert (answer.status_code, answer.json()) == (409, {"detail": REFUSAL})
-    await log.has("stop", "a", times=len(log.times("stop", "a")) + 1)  # it goes on
+    await log.wait_for("stop", "a", times=len(log.times("stop", "a")) + 1)  # it goes on
     assert await client.status(thread, first.run_id) == "running"
     listed = (await client.http.get(f"/threads/{thread}/runs")).json()
     assert listed[0]["run_id"] == first.run_id
@@ -66,7 +66,7 @@ async def test_reject(client: Client, thread: str, log: Log, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", HOW)
-async def test_interrupt(client: Client, thread: str, log: Log, how: str) -> None:
+async def test_interrupt(client: Client, thread: str, log: NodeLog, how: str) -> None:
     first = await running(client, thread, log)
     run = await second(client, thread, how, log, "interrupt")
     assert await first.ended(within=10) == "interrupted"
@@ -77,11 +77,11 @@ async def test_interrupt(client: Client, thread: str, log: Log, how: str) -> Non
     assert items[0] == "a100"  # its checkpoints stay
     assert items[-2:] == ["b2", "b1"]
     assert min(log.times("start", "b")) >= max(log.times("stop", "a"))
-    assert (await client.shown(thread))["status"] == "idle"
+    assert (await client.thread_record(thread))["status"] == "idle"
 
 
 @pytest.mark.parametrize("how", HOW)
-async def test_rollback(client: Client, thread: str, log: Log, how: str) -> None:
+async def test_rollback(client: Client, thread: str, log: NodeLog, how: str) -> None:
     first = await running(client, thread, log)
     run = await second(client, thread, how, log, "rollback")
     assert await first.ended(within=10) == "interrupted"
@@ -91,10 +91,10 @@ async def test_rollback(client: Client, thread: str, log: Log, how: str) -> None
     listed = (await client.http.get(f"/threads/{thread}/runs")).json()
     assert first.run_id not in [r["run_id"] for r in listed]
     assert min(log.times("start", "b")) >= max(log.times("stop", "a"))
-    assert (await client.shown(thread))["status"] == "idle"
+    assert (await client.thread_record(thread))["status"] == "idle"
 
 
-async def test_enqueue_is_first_in_first_out(client: Client, thread: str, log: Log) -> None:
+async def test_enqueue_is_first_in_first_out(client: Client, thread: str, log: NodeLog) -> None:
     """Eight runs over two workers, created in all ways: each starts where the one before ended."""
     first = await client.stream(thread, "walk", left=4, delay=0.05, tag="a", log=log.path)
     tags = [chr(ord("b") + number) for number in range(7)]
@@ -112,7 +112,9 @@ async def test_enqueue_is_first_in_first_out(client: Client, thread: str, log: L
         assert max(log.times("stop", before)) <= min(log.times("start", then))
 
 
-async def test_a_queued_stream_has_headers_and_keepalives_at_once(client: Client, log: Log) -> None:
+async def test_a_queued_stream_has_headers_and_keepalives_at_once(
+    client: Client, log: NodeLog
+) -> None:
     thread = await client.thread()
     first = await running(client, thread, log)
     queued = await client.stream(thread, "walk", left=1, tag="b")  # returns with the headers
@@ -129,7 +131,7 @@ async def test_a_queued_stream_has_headers_and_keepalives_at_once(client: Client
 
 @pytest.mark.parametrize(("strategy", "left"), [("interrupt", "interrupted"), ("rollback", "gone")])
 async def test_those_that_wait_or_are_due_later_are_displaced_too(
-    client: Client, log: Log, strategy: str, left: str
+    client: Client, log: NodeLog, strategy: str, left: str
 ) -> None:
     """Whoever follows one of them is told its end at once; only the newest runs, and one after it."""
     thread = await client.thread()
@@ -173,7 +175,7 @@ async def test_a_run_that_is_due_later_counts_for_reject(client: Client, how: st
 
 
 @pytest.mark.parametrize("strategy", ["interrupt", "rollback"])
-async def test_three_quick_messages(client: Client, log: Log, strategy: str) -> None:
+async def test_three_quick_messages(client: Client, log: NodeLog, strategy: str) -> None:
     """The newest is answered, and nothing older runs after it."""
     thread = await client.thread()
     first = await client.stream(thread, "walk", left=9, delay=0.1, tag="a", log=log.path)
@@ -190,7 +192,7 @@ async def test_three_quick_messages(client: Client, log: Log, strategy: str) -> 
     statuses = [await client.status(thread, each.run_id) for each in followed]
     assert statuses == [lost, lost, "success"]
     assert (await client.items(thread))[-2:] == ["c2", "c1"]
-    shown = await client.shown(thread)
+    shown = await client.thread_record(thread)
     assert (shown["status"], shown["values"]["items"][-2:]) == ("idle", ["c2", "c1"])
     assert [
         r
@@ -200,7 +202,7 @@ async def test_three_quick_messages(client: Client, log: Log, strategy: str) -> 
 
 
 @pytest.mark.parametrize("strategy", ["interrupt", "rollback"])
-async def test_two_at_the_same_moment(client: Client, log: Log, strategy: str) -> None:
+async def test_two_at_the_same_moment(client: Client, log: NodeLog, strategy: str) -> None:
     thread = await client.thread()
     first = await running(client, thread, log)
     two = await asyncio.gather(
@@ -212,24 +214,28 @@ async def test_two_at_the_same_moment(client: Client, log: Log, strategy: str) -
     assert "success" in ends
     items = [item for item in await client.items(thread) if not item.startswith("a")]
     assert len(items) >= ends.count("success")
-    assert (await client.shown(thread))["status"] == "idle"
+    assert (await client.thread_record(thread))["status"] == "idle"
 
 
 @pytest.mark.parametrize(("strategy", "left"), [("interrupt", "interrupted"), ("rollback", "gone")])
 async def test_against_a_run_that_nobody_has_claimed(
-    client: Client, outpost: Callable[[str], Outpost], redis: Redis, strategy: str, left: str
+    client: Client,
+    private_queue: Callable[[str], PrivateQueue],
+    redis: Redis,
+    strategy: str,
+    left: str,
 ) -> None:
-    post = outpost("walk")
-    worker = post.worker().wait_ready()
+    queue = private_queue("walk")
+    worker = queue.worker().wait_ready()
     worker.stop()
     thread = await client.thread()
-    first = await client.stream(thread, post.graph, tag="a")
+    first = await client.stream(thread, queue.graph, tag="a")
     assert await client.status(thread, first.run_id) == "pending"
-    then = await client.create(thread, post.graph, tag="b", multitask_strategy=strategy)
+    then = await client.create(thread, queue.graph, tag="b", multitask_strategy=strategy)
     assert await first.ended(within=10) == "interrupted"
     assert first.names == ["end"]
     assert await client.status(thread, first.run_id) == left
-    post.worker().wait_ready()
+    queue.worker().wait_ready()
     await client.reaches(thread, then, "success")
     assert await client.items(thread) == ["b1"]
 
@@ -241,23 +247,23 @@ async def test_against_a_run_that_nobody_has_claimed(
 )
 async def test_against_a_run_whose_worker_is_dead(
     client: Client,
-    outpost: Callable[[str], Outpost],
+    private_queue: Callable[[str], PrivateQueue],
     redis: Redis,
-    log: Log,
+    log: NodeLog,
     strategy: str,
     left: str,
     outside: list[str],
 ) -> None:
-    post = outpost("nested")
-    worker, spare = post.worker(), post.worker()
+    queue = private_queue("nested")
+    worker, spare = queue.worker(), queue.worker()
     worker.wait_ready(), spare.wait_ready()
     thread = await client.thread()
-    first = await client.stream(thread, post.graph, left=50, delay=0.1, tag="a", log=log.path)
-    await log.has("stop", "a", times=2)
+    first = await client.stream(thread, queue.graph, left=50, delay=0.1, tag="a", log=log.path)
+    await log.wait_for("stop", "a", times=2)
     control = await redis.hget(keys.run(thread, first.run_id), "control")  # type: ignore[misc]
     (worker if b"-%d-" % worker.pid in control else spare).kill()
     then = await client.create(
-        thread, post.graph, left=1, tag="b", log=log.path, multitask_strategy=strategy
+        thread, queue.graph, left=1, tag="b", log=log.path, multitask_strategy=strategy
     )
     assert await first.ended(within=10) == "interrupted"
     await client.reaches(thread, then, "success")

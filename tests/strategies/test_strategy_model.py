@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from contract.index import assert_index_is_right
+from contract.thread_index import assert_index_is_right
 from harness.leaks import leaked
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared import keys, repair, runs, scripts
@@ -24,7 +24,7 @@ from millstream.shared.redis import Client, connect
 from millstream.shared.rules.multitask import CancelAction, Strategy
 from millstream.shared.scripts import Batch, Claim
 from millstream.shared.scripts.checkpoints.namespace import CheckpointNamespace
-from strategies import simulated
+from strategies import simulated_runs
 
 EXAMPLES = int(os.environ.get("STRATEGY_EXAMPLES", "60"))
 LATER = 3_600_000  # ms
@@ -112,7 +112,7 @@ class Model:
             self.active = self.waiting.pop(0) if self.waiting else None
 
 
-class Story:
+class ModelComparison:
     """Plays the same steps to the scripts and to the model, and compares the two after each."""
 
     def __init__(self, redis: Client, most: int) -> None:
@@ -129,7 +129,7 @@ class Story:
             await self.claim() if self.model.active else await self.due()
             await self.finish()
             await self.compare()
-        assert await simulated.leftovers(self.redis, self.thread) == []
+        assert await simulated_runs.leftovers(self.redis, self.thread) == []
         if self.model.runs:
             await assert_index_is_right(self.redis)
         assert await leaked(self.redis) == []
@@ -141,16 +141,16 @@ class Story:
 
     async def submit(self, strategy: Strategy, later: bool, dies: bool) -> None:
         delay = LATER + len(self.model.runs) * 1000 if later else 0
-        asked = simulated.submission(self.thread, strategy, delay_ms=delay)
+        asked = simulated_runs.submission(self.thread, strategy, delay_ms=delay)
         expected = self.model.admit(asked.run_id, strategy, later=later, dies=dies)
         try:
             if dies:  # the caller ends nothing
                 await scripts.admit(
                     self.redis, runs.spec_of(asked), delay_ms=delay, new_thread=asked.new_thread,
-                    stream_ttl=simulated.TTL,
+                    stream_ttl=simulated_runs.TTL,
                 )  # fmt: skip
             else:
-                await runs.submit(self.redis, asked, stream_ttl=simulated.TTL)
+                await runs.submit(self.redis, asked, stream_ttl=simulated_runs.TTL)
         except ConflictError:
             assert not expected
         else:
@@ -160,7 +160,7 @@ class Story:
         run = self.model.active
         if run is None or run.status != "pending":
             return
-        claim = await simulated.claim(self.redis, self.thread, run.run_id)
+        claim = await simulated_runs.claim(self.redis, self.thread, run.run_id)
         assert claim is not None
         assert (claim.cancel or "") == run.cancel
         run.status, run.was_claimed = "running", True
@@ -170,7 +170,7 @@ class Story:
         run = self.held
         if run is None:
             return
-        assert await simulated.finish(self.redis, run.claims[-1]) is not None
+        assert await simulated_runs.finish(self.redis, run.claims[-1]) is not None
         self.model.end(run, "interrupted" if run.cancel else "success")
 
     async def store(self) -> None:
@@ -203,9 +203,9 @@ class Story:
         if run is None:
             return
         job = keys.job_id(self.thread, run.run_id)
-        await self.redis.zadd(keys.queue(simulated.QUEUE), {job: 1})
+        await self.redis.zadd(keys.queue(simulated_runs.QUEUE), {job: 1})
         run.status = "pending"
-        claim = await simulated.claim(self.redis, self.thread, run.run_id)
+        claim = await simulated_runs.claim(self.redis, self.thread, run.run_id)
         assert claim is not None
         run.status = "running"
         run.claims.append(claim)
@@ -216,8 +216,8 @@ class Story:
             return
         run = self.model.later.pop(0)
         job = keys.job_id(self.thread, run.run_id)
-        await self.redis.zadd(keys.queue(simulated.QUEUE), {job: 1})
-        claim = await simulated.claim(self.redis, self.thread, run.run_id)
+        await self.redis.zadd(keys.queue(simulated_runs.QUEUE), {job: 1})
+        claim = await simulated_runs.claim(self.redis, self.thread, run.run_id)
         if self.model.active:
             assert claim is None
             self.model.waiting.append(run)
@@ -232,7 +232,7 @@ class Story:
             return
         run = alive[number % len(alive)]
         await runs.cancel(
-            self.redis, self.thread, run.run_id, action=action, stream_ttl=simulated.TTL
+            self.redis, self.thread, run.run_id, action=action, stream_ttl=simulated_runs.TTL
         )
         if run.alive:
             run.cancel = run.cancel or action.value
@@ -240,15 +240,17 @@ class Story:
             self.model.end(run, "interrupted")
 
     async def reap(self) -> None:
-        await repair.repair_runs(self.redis, lease_ms=60_000, stream_ttl=simulated.TTL)
+        await repair.repair_runs(self.redis, lease_ms=60_000, stream_ttl=simulated_runs.TTL)
         for run in list(self.model.left):
             self.model.end(run, "interrupted")
 
     async def compare(self) -> None:
         model, redis = self.model, self.redis
-        statuses = [await simulated.status(redis, self.thread, run.run_id) for run in model.runs]
+        statuses = [
+            await simulated_runs.status(redis, self.thread, run.run_id) for run in model.runs
+        ]
         assert statuses == [run.status for run in model.runs]
-        assert await simulated.waiting(redis, self.thread) == [r.run_id for r in model.waiting]
+        assert await simulated_runs.waiting(redis, self.thread) == [r.run_id for r in model.waiting]
         run_refs = await redis.zrange(keys.deferred(self.thread), 0, -1)
         assert [_run_of(t) for t in run_refs] == [run.run_id for run in model.later]
         run_ref = await redis.hget(keys.thread(self.thread), "active")  # type: ignore[misc]
@@ -304,7 +306,7 @@ def test_the_scripts_do_what_the_model_does(
         redis = connect(redis_server.url.rpartition("/")[0] + "/1")
         await redis.flushdb()
         try:
-            await Story(redis, most).play(steps)
+            await ModelComparison(redis, most).play(steps)
         finally:
             await redis.aclose()
 

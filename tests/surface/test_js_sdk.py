@@ -2,11 +2,11 @@
 
 from conftest import System
 from e2e import node
-from harness.modules import need_modules
+from harness.redis_modules import require_modules
 
 
 async def test_every_method(system: System) -> None:
-    need_modules()
+    require_modules()
     node.require()
     seen = await node.node("surface.mjs", system.url)
     print(f"\n@langchain/langgraph-sdk: {len(seen['methods'])} methods")  # noqa: T201

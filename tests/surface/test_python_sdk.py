@@ -6,7 +6,7 @@ import pytest
 from langgraph_sdk import get_client, get_sync_client
 
 from conftest import System
-from harness.modules import need_modules
+from harness.redis_modules import require_modules
 from surface.recorder import Recorder, methods
 from surface.scenario import everything
 
@@ -23,7 +23,7 @@ def show(kind: str, seen: dict[str, set[str]], all_of_it: dict[str, set[str]]) -
 @pytest.mark.filterwarnings("ignore:`checkpoint_during` is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("kind", ["async", "sync"])
 async def test_every_method_with_every_parameter(system: System, kind: str) -> None:
-    need_modules()
+    require_modules()
     if kind == "async":
         async with get_client(url=system.url) as client:
             await check(client, kind)

@@ -7,7 +7,7 @@ import langgraph_sdk
 import pytest
 from langgraph.pregel.remote import RemoteGraph
 
-from harness.receiver import Receiver
+from harness.webhook_receiver import Receiver
 from millstream.shared.own_api import CALLER, connect_sdk, forwarded_headers
 from millstream.worker import remote_graph
 
@@ -74,7 +74,7 @@ async def test_the_callers_headers_go_along_at_the_time_of_the_request(
         with langgraph_sdk.get_sync_client() as sync:
             sync.http.client.post("/ok", content=b"{}")
         CALLER.set({})
-        first, second = receiver.told
+        first, second = receiver.requests
     assert first.path == second.path == "/base/ok"
     assert (first.headers["x-tenant"], first.headers["x-own"]) == ("acme", "own")
     assert first.headers["x-api-key"] == "own"

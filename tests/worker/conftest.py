@@ -7,14 +7,14 @@ from typing import Protocol
 import httpx
 import pytest
 
-from graphs import serving
-from harness.modules import need_modules
+from graphs import extra_worker
 from harness.processes import Fleet, Process
+from harness.redis_modules import require_modules
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared.redis import Client, connect
 
 
-class Running(Protocol):
+class System(Protocol):
     """The running system, as these tests use it."""
 
     fleet: Fleet
@@ -24,24 +24,24 @@ class Running(Protocol):
 
 
 @pytest.fixture(scope="module")
-def fields_worker(system: Running) -> Iterator[None]:
+def fields_worker(system: System) -> Iterator[None]:
     """A worker for the graphs of tests/graphs/fields.py, beside the system's."""
-    with serving.beside(system.fleet.redis_url, "fields"):
+    with extra_worker.run_worker(system.fleet.redis_url, "fields"):
         yield
 
 
 @pytest.fixture
-async def web(system: Running, fields_worker: None) -> AsyncIterator[httpx.AsyncClient]:
+async def web(system: System, fields_worker: None) -> AsyncIterator[httpx.AsyncClient]:
     """A plain HTTP client of the system that serves those graphs; afterwards no key is left."""
     async with httpx.AsyncClient(base_url=system.url, timeout=30) as client:
         yield client
-    await serving.check_leaks(system.fleet.redis_url)
+    await extra_worker.check_leaks(system.fleet.redis_url)
 
 
 @pytest.fixture(scope="module")
 def store_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
     """A real server with modules that no running system uses."""
-    need_modules()
+    require_modules()
     with EmbeddedRedis(tmp_path_factory.mktemp("store"), appendonly=False) as server:
         yield server
 
@@ -56,15 +56,15 @@ async def bare_redis(tmp_path: Path) -> AsyncIterator[Client]:
 
 
 @pytest.fixture(scope="module")
-def failing_worker(system: Running) -> Iterator[Process]:
+def failing_worker(system: System) -> Iterator[Process]:
     """A worker for the graphs of tests/graphs/failing.py, beside the system's."""
-    with serving.beside(system.fleet.redis_url, "failing") as worker:
+    with extra_worker.run_worker(system.fleet.redis_url, "failing") as worker:
         yield worker
 
 
 @pytest.fixture
-async def failing(system: Running, failing_worker: Process) -> AsyncIterator[httpx.AsyncClient]:
+async def failing(system: System, failing_worker: Process) -> AsyncIterator[httpx.AsyncClient]:
     """A plain HTTP client of the system that serves those graphs; afterwards no key is left."""
     async with httpx.AsyncClient(base_url=system.url, timeout=30) as client:
         yield client
-    await serving.check_leaks(system.fleet.redis_url)
+    await extra_worker.check_leaks(system.fleet.redis_url)

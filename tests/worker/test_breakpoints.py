@@ -8,7 +8,7 @@ import pytest
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared import runs
 from millstream.shared.rules.lifecycle import RunStatus
-from worker.lives import Dying, Life, given, living
+from worker.simulated_thread import Dying, SimulatedThread, given, simulated_thread_of
 from worker.test_record_property import agree
 
 STOPS: dict[str, dict[str, Any]] = {
@@ -20,49 +20,51 @@ STOPS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture
-async def life(redis_server: EmbeddedRedis) -> AsyncIterator[Life]:
+async def simulated(redis_server: EmbeddedRedis) -> AsyncIterator[SimulatedThread]:
     url = redis_server.url.rpartition("/")[0] + "/3"
-    async with living(url, "typed") as made:
+    async with simulated_thread_of(url, "typed") as made:
         yield made
 
 
 @pytest.mark.parametrize("stops", STOPS.values(), ids=STOPS)
 async def test_the_next_attempt_stops_at_the_same_breakpoint(
-    life: Life, stops: dict[str, Any]
+    simulated: SimulatedThread, stops: dict[str, Any]
 ) -> None:
-    run = await life.admit(input=given("typed", "answer"), **stops)
-    await life.executed(run, Dying)
-    stopped = await life.state()
+    run = await simulated.admit(input=given("typed", "answer"), **stops)
+    await simulated.executed(run, Dying)
+    stopped = await simulated.state()
     assert stopped["next"]
-    await life.executed(run)
-    assert await life.state() == stopped
-    assert (await runs.get_run(life.redis, life.thread, run)).status is RunStatus.SUCCESS
-    await agree(life)
+    await simulated.executed(run)
+    assert await simulated.state() == stopped
+    assert (await runs.get_run(simulated.redis, simulated.thread, run)).status is RunStatus.SUCCESS
+    await agree(simulated)
 
 
 @pytest.mark.parametrize("stops", STOPS.values(), ids=STOPS)
 async def test_a_breakpoint_that_was_passed_holds_up_no_attempt(
-    life: Life, stops: dict[str, Any]
+    simulated: SimulatedThread, stops: dict[str, Any]
 ) -> None:
     before = {"interrupt_before": ["answer"]}
-    await life.executed(await life.admit(input=given("typed", "answer"), **before))
-    run = await life.admit(input=None, **stops)
-    await life.executed(run, Dying)
-    await life.executed(run)
-    assert (await life.state())["next"] == []
-    assert (await life.state())["values"]["answer"] == "answer"
+    await simulated.executed(await simulated.admit(input=given("typed", "answer"), **before))
+    run = await simulated.admit(input=None, **stops)
+    await simulated.executed(run, Dying)
+    await simulated.executed(run)
+    assert (await simulated.state())["next"] == []
+    assert (await simulated.state())["values"]["answer"] == "answer"
 
 
-async def test_a_run_that_died_before_its_first_checkpoint_begins_anew(life: Life) -> None:
-    run = await life.admit(input=given("typed", "answer"), interrupt_before="*")
-    await life.claim(run)  # and dies
-    await life.executed(run)
-    assert (await life.state())["next"] == ["think"]
+async def test_a_run_that_died_before_its_first_checkpoint_begins_anew(
+    simulated: SimulatedThread,
+) -> None:
+    run = await simulated.admit(input=given("typed", "answer"), interrupt_before="*")
+    await simulated.claim(run)  # and dies
+    await simulated.executed(run)
+    assert (await simulated.state())["next"] == ["think"]
 
 
-async def test_a_run_beyond_its_breakpoints_ends(life: Life) -> None:
-    run = await life.admit(input=given("typed", "answer"), interrupt_before=["nowhere"])
-    await life.executed(run, Dying)
-    await life.executed(run)
-    assert (await runs.get_run(life.redis, life.thread, run)).status is RunStatus.SUCCESS
-    assert (await life.state())["next"] == []
+async def test_a_run_beyond_its_breakpoints_ends(simulated: SimulatedThread) -> None:
+    run = await simulated.admit(input=given("typed", "answer"), interrupt_before=["nowhere"])
+    await simulated.executed(run, Dying)
+    await simulated.executed(run)
+    assert (await runs.get_run(simulated.redis, simulated.thread, run)).status is RunStatus.SUCCESS
+    assert (await simulated.state())["next"] == []

@@ -13,7 +13,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.checkpoint.memory import InMemorySaver
 
-from harness.modules import need_modules
+from harness.redis_modules import require_modules
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared import keys
 from millstream.shared.errors import SettingError
@@ -188,7 +188,7 @@ async def test_a_key_without_the_package_is_refused(
 async def test_the_librarys_saver_is_set_up_by_many_workers_at_once(
     real_redis: Client, tmp_path: Path
 ) -> None:
-    need_modules()
+    require_modules()
     base = await real_redis.config_get("databases")
     assert base
     client = connect(_database_0(real_redis))  # indexes exist in database 0 alone

@@ -272,10 +272,10 @@ async def test_a_run_that_pauses() -> None:
 async def test_langchains_events() -> None:
     stream = EventStream(["events", "updates"], subgraphs=False)
     events = await play(stream, graph())
-    kinds = [(data["event"], data["name"]) for name, data in events if name == "events"]
-    assert kinds[0] == ("on_chain_start", "g")
-    assert kinds[-1] == ("on_chain_end", "g")
-    assert ("on_chain_stream", "g") not in kinds  # the root's chunks are the other modes
-    assert ("on_chain_stream", "node") in kinds
+    event_names = [(data["event"], data["name"]) for name, data in events if name == "events"]
+    assert event_names[0] == ("on_chain_start", "g")
+    assert event_names[-1] == ("on_chain_end", "g")
+    assert ("on_chain_stream", "g") not in event_names  # the root's chunks are the other modes
+    assert ("on_chain_stream", "node") in event_names
     assert ("updates", {"node": {"items": ["done"]}}) in events
     assert stream.newest.values == {"items": ["in", "done"]}

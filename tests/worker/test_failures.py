@@ -9,8 +9,8 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from golden.normalise import parse_sse
 from graphs.failing import UNSTORABLE, keeps
-from harness.modules import need_modules
 from harness.processes import Process
+from harness.redis_modules import require_modules
 from harness.waiting import until
 from millstream.worker.checkpoints.external import ShieldedSaver
 from millstream.worker.checkpoints.unstorable import UnstorableError
@@ -204,7 +204,7 @@ async def test_the_way_is_named_on_which_it_was_to_be_kept(
 
 
 async def test_a_store_names_what_it_can_not_hold(failing: httpx.AsyncClient) -> None:
-    need_modules()
+    require_modules()
     _, events = await run(failing, "keeps", {"what": "lambda", "where": "store"})
     [told] = errors(events)
     assert told["message"].startswith(

@@ -18,8 +18,15 @@ from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared import runs, threads
 from millstream.shared.rules.lifecycle import RunStatus
 from millstream.shared.rules.multitask import CancelAction
-from worker.lives import GRAPHS, HIDDEN, MAX_ATTEMPTS, Dying, Life, living
-from worker.lives import given as given_to
+from worker.simulated_thread import (
+    GRAPHS,
+    HIDDEN,
+    MAX_ATTEMPTS,
+    Dying,
+    SimulatedThread,
+    simulated_thread_of,
+)
+from worker.simulated_thread import given as given_to
 
 LONGEST = 30  # s that one life takes
 EXAMPLES = int(os.environ.get("RECORD_EXAMPLES", "40"))
@@ -46,72 +53,82 @@ STEPS = (
 Step = tuple[str, str]
 
 
-async def take(life: Life, step: Step) -> None:  # noqa: C901 - one case a kind of step
+async def take(simulated: SimulatedThread, step: Step) -> None:  # noqa: C901 - one case a kind of step
     """Has the step happen to the thread."""
     match step:
         case ("run", do):
-            await ended(life, await life.admit(input=given_to(life.graph, do)))
+            await ended(simulated, await simulated.admit(input=given_to(simulated.graph, do)))
         case ("stops", do):
             await ended(
-                life, await life.admit(input=given_to(life.graph, do), interrupt_before="*")
+                simulated,
+                await simulated.admit(input=given_to(simulated.graph, do), interrupt_before="*"),
             )
         case ("goes on", _):
-            await ended(life, await life.admit(input=None))
+            await ended(simulated, await simulated.admit(input=None))
         case ("resume", how):
-            await resume(life, how)
+            await resume(simulated, how)
         case ("cancel", action):
-            run = await life.admit(input=given_to(life.graph, "wait"))
-            await life.stopped(run, action)
-            await noted(life, run)
+            run = await simulated.admit(input=given_to(simulated.graph, "wait"))
+            await simulated.stopped(run, action)
+            await noted(simulated, run)
         case ("cancel pending", _):
-            run = await life.admit(input=given_to(life.graph, "answer"))
-            await runs.cancel(life.redis, life.thread, run, action="interrupt", stream_ttl=60)
-            hides(await life.output(run))  # which is the state that the thread had
+            run = await simulated.admit(input=given_to(simulated.graph, "answer"))
+            await runs.cancel(
+                simulated.redis, simulated.thread, run, action="interrupt", stream_ttl=60
+            )
+            hides(await simulated.output(run))  # which is the state that the thread had
         case ("time is up", _):
-            life.context = replace(life.context, graphs=replace(life.graphs, job_timeout=0.15))
-            run = await life.admit(input=given_to(life.graph, "wait"))
-            await life.executed(run, waits=True)
-            await noted(life, run)
-            life.context = replace(life.context, graphs=life.graphs)
+            simulated.context = replace(
+                simulated.context, graphs=replace(simulated.graphs, job_timeout=0.15)
+            )
+            run = await simulated.admit(input=given_to(simulated.graph, "wait"))
+            await simulated.executed(run, waits=True)
+            await noted(simulated, run)
+            simulated.context = replace(simulated.context, graphs=simulated.graphs)
         case ("killed at the end of", do):
             more: dict[str, Any] = {"interrupt_before": "*"} if do == "stops" else {}
-            asked = given_to(life.graph, "answer" if do == "stops" else do)
-            run = await life.admit(input=asked, **more)
-            await life.executed(run, Dying)
-            before = await life.state()
-            await ended(life, run)
+            asked = given_to(simulated.graph, "answer" if do == "stops" else do)
+            run = await simulated.admit(input=asked, **more)
+            await simulated.executed(run, Dying)
+            before = await simulated.state()
+            await ended(simulated, run)
             if do != "raise":  # which it does anew
-                assert (await life.state())["next"] == before["next"]
+                assert (await simulated.state())["next"] == before["next"]
         case ("killed in the middle", _):
-            run = await life.admit(input=given_to(life.graph, "wait"))
-            await life.stopped(run, "lost")
-            await life.stopped(run, CancelAction.INTERRUPT)
-            await noted(life, run)
+            run = await simulated.admit(input=given_to(simulated.graph, "wait"))
+            await simulated.stopped(run, "lost")
+            await simulated.stopped(run, CancelAction.INTERRUPT)
+            await noted(simulated, run)
         case ("given up", _):
-            run = await life.admit(input=given_to(life.graph, "wait"))
+            run = await simulated.admit(input=given_to(simulated.graph, "wait"))
             for _attempt in range(MAX_ATTEMPTS):
-                await life.crashed(run)
-            await ended(life, run)
+                await simulated.crashed(run)
+            await ended(simulated, run)
         case ("update", how):
-            values = given_to(life.graph, "answer") if how != "is wrong" else "wrong"
-            if await life.update(values, "nowhere" if how == "of no node" else None):
-                life.failed = False
+            values = given_to(simulated.graph, "answer") if how != "is wrong" else "wrong"
+            if await simulated.update(values, "nowhere" if how == "of no node" else None):
+                simulated.failed = False
         case ("fork", do):
-            places = [s["checkpoint"]["checkpoint_id"] for s in await life.history()]
+            places = [s["checkpoint"]["checkpoint_id"] for s in await simulated.history()]
             if places:
                 place = {"checkpoint_id": places[len(places) // 2]}
-                await ended(life, await life.admit(input=given_to(life.graph, do), place=place))
+                await ended(
+                    simulated,
+                    await simulated.admit(input=given_to(simulated.graph, do), place=place),
+                )
         case ("prune", _):
-            if await threads.exists(life.redis, life.thread):
-                await threads.prune(life.redis, life.thread, "keep_latest")
+            if await threads.exists(simulated.redis, simulated.thread):
+                await threads.prune(simulated.redis, simulated.thread, "keep_latest")
         case ("copy", _):
-            if await threads.exists(life.redis, life.thread):
-                life.thread = (await threads.copy_thread(life.redis, life.thread)).thread_id
+            if await threads.exists(simulated.redis, simulated.thread):
+                simulated.thread = (
+                    await threads.copy_thread(simulated.redis, simulated.thread)
+                ).thread_id
 
 
-async def resume(life: Life, how: str) -> None:
+async def resume(simulated: SimulatedThread, how: str) -> None:
     """Answers what the thread waits for, or what it does not wait for."""
-    asked = [i["id"] for i in (await life.state())["interrupts"]]
+    asked = [i["id"] for i in (await simulated.state())["interrupts"]]
     answers: dict[str, Any] = {
         "plainly": "yes",
         "all": dict.fromkeys(asked, "yes"),
@@ -120,34 +137,36 @@ async def resume(life: Life, how: str) -> None:
         "unknown": {"0" * 32: "yes"},
         "strictly": {"0" * 32: "yes"},
     }
-    run = await life.admit(command={"resume": answers[how]}, strict_resume=how == "strictly")
-    before = await life.state()
-    await life.executed(run)
-    if how != "strictly" or (await life.state()) != before:
-        await noted(life, run)
+    run = await simulated.admit(command={"resume": answers[how]}, strict_resume=how == "strictly")
+    before = await simulated.state()
+    await simulated.executed(run)
+    if how != "strictly" or (await simulated.state()) != before:
+        await noted(simulated, run)
     else:
-        assert (await runs.get_run(life.redis, life.thread, run)).status is RunStatus.ERROR
+        assert (
+            await runs.get_run(simulated.redis, simulated.thread, run)
+        ).status is RunStatus.ERROR
 
 
-async def ended(life: Life, run: str) -> None:
+async def ended(simulated: SimulatedThread, run: str) -> None:
     """Has the run executed to its end."""
-    await life.executed(run)
-    await noted(life, run)
+    await simulated.executed(run)
+    await noted(simulated, run)
 
 
-async def noted(life: Life, run: str) -> None:
+async def noted(simulated: SimulatedThread, run: str) -> None:
     """Notes what the newest run did, and looks at what it told."""
-    found = await runs.find_run(life.redis, life.thread, run)
+    found = await runs.find_run(simulated.redis, simulated.thread, run)
     if found is None:  # rolled back
         return
-    life.failed = found.status in (RunStatus.ERROR, RunStatus.TIMEOUT)
-    told = await life.output(run)
+    simulated.failed = found.status in (RunStatus.ERROR, RunStatus.TIMEOUT)
+    told = await simulated.output(run)
     hides(told)
     if isinstance(told, dict) and "__error__" not in told:
-        if life.graph not in ("plain", "private", "work"):
+        if simulated.graph not in ("plain", "private", "work"):
             assert "do" not in told
         # Of a run that did not pause, nothing says that it waits.
-        waits = (await life.state())["next"] and found.status is RunStatus.SUCCESS
+        waits = (await simulated.state())["next"] and found.status is RunStatus.SUCCESS
         assert ("__interrupt__" in told) == bool(waits)
 
 
@@ -156,11 +175,14 @@ def hides(told: Any) -> None:
     assert not isinstance(told, dict) or not HIDDEN & told.keys()
 
 
-async def agree(life: Life) -> None:
+async def agree(simulated: SimulatedThread) -> None:
     """Fails unless the record says what the state says."""
-    if not await threads.exists(life.redis, life.thread):
+    if not await threads.exists(simulated.redis, simulated.thread):
         return
-    record, state = await threads.get_thread(life.redis, life.thread), await life.state()
+    record, state = (
+        await threads.get_thread(simulated.redis, simulated.thread),
+        await simulated.state(),
+    )
     if state["metadata"] is None:
         assert record.values is None
     else:
@@ -168,17 +190,17 @@ async def agree(life: Life) -> None:
     waiting = {task["id"]: task["interrupts"] for task in state["tasks"] if task["interrupts"]}
     assert json.loads(record.interrupts) == waiting
     left = "interrupted" if state["next"] else "idle"
-    assert record.status.value == ("error" if life.failed else left)
-    assert (record.error is not None) >= life.failed
+    assert record.status.value == ("error" if simulated.failed else left)
+    assert (record.error is not None) >= simulated.failed
 
 
 async def live(url: str, graph: str, steps: list[Step]) -> None:
     """Lives through the steps, and looks after each."""
-    async with living(url, graph) as life:
+    async with simulated_thread_of(url, graph) as simulated:
         for step in steps:
-            await take(life, step)
-            life.log.append(" ".join(step))
-            await agree(life)
+            await take(simulated, step)
+            simulated.log.append(" ".join(step))
+            await agree(simulated)
 
 
 @pytest.fixture(scope="module")
@@ -212,8 +234,8 @@ def test_the_record_agrees_with_the_state(
 
 @pytest.mark.parametrize("graph", ["typed", "asking", "outer", "work"])
 def test_each_step_after_a_question(runner: asyncio.Runner, url: str, graph: str) -> None:
-    async def lives() -> None:
+    async def simulated_thread() -> None:
         for step in STEPS:
             await live(url, graph, [("run", "ask"), step])
 
-    runner.run(lives())
+    runner.run(simulated_thread())

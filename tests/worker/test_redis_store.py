@@ -16,7 +16,7 @@ from langchain_core.embeddings import Embeddings
 from langgraph.store.base import PutOp, ensure_embeddings
 from langgraph.store.memory import InMemoryStore
 
-from harness.modules import need_modules
+from harness.redis_modules import require_modules
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared import keys, store_items
 from millstream.shared.errors import UnavailableError
@@ -93,7 +93,7 @@ async def test_it_goes_on_after_redis_lost_everything(
 
 
 async def test_what_a_graph_puts_waits_while_redis_is_away(tmp_path: Path) -> None:
-    need_modules()
+    require_modules()
     with EmbeddedRedis(tmp_path / "away", appendonly=False) as server:
         redis = connect(server.url)
         store = ProjectStore()

@@ -29,7 +29,7 @@ from millstream.shared.threads import checkpoints
 from millstream.shared.wire import PROTOCOL, RunSpec
 from millstream.worker.checkpoints.saver import FencedSaver
 from millstream.worker.checkpoints.unstorable import UnstorableError
-from worker.kinds import KNOWN
+from worker.stored_types import KNOWN
 
 VALUES: dict[str, Any] = {
     "datetime": datetime(2026, 11, 22, 12, 30, tzinfo=UTC),

@@ -19,7 +19,7 @@ from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared import keys
 from millstream.shared.redis import Client, connect
 from millstream.worker.checkpoints.saver import FencedSaver
-from worker.kinds import VALUES, alike
+from worker.stored_types import VALUES, alike
 
 EXAMPLES = int(os.environ.get("CHECKPOINT_EXAMPLES", "200"))
 pytestmark = pytest.mark.timeout(120 + EXAMPLES)

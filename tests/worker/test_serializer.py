@@ -27,7 +27,7 @@ from pydantic.v1 import BaseModel as OldModel
 from millstream.worker.checkpoints import serializer
 from millstream.worker.checkpoints.classes import ClassNotFoundError
 from millstream.worker.checkpoints.serializer import MESSAGES, MessageSerializer
-from worker.kinds import Address
+from worker.stored_types import Address
 
 CALL: Any = {"name": "f", "args": {"n": 1}, "id": "c", "type": "tool_call"}
 USAGE: Any = {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}

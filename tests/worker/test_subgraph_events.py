@@ -128,10 +128,10 @@ async def test_it_changes_nothing_of_the_other_modes(subgraphs: bool) -> None:
     )
     modes = ["values", "updates", "messages-tuple", "custom", "tools"]
     without = await told(graph, modes, subgraphs=subgraphs)
-    beside = await told(graph, [*modes, "lifecycle"], subgraphs=subgraphs)
-    shown = [name for name, _ in beside if not name.startswith("lifecycle")]
+    run_worker = await told(graph, [*modes, "lifecycle"], subgraphs=subgraphs)
+    shown = [name for name, _ in run_worker if not name.startswith("lifecycle")]
     assert shown == [name for name, _ in without]
-    assert [name for name, _ in beside if name.startswith("lifecycle")] == ["lifecycle|c"] * 2
+    assert [name for name, _ in run_worker if name.startswith("lifecycle")] == ["lifecycle|c"] * 2
 
 
 @pytest.mark.parametrize("subgraphs", [False, True])

@@ -14,8 +14,8 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from contract.builders import a_spec, admit, end, running
-from harness.receiver import Receiver, Reply, Told
 from harness.waiting import until
+from harness.webhook_receiver import ReceivedRequest, Receiver, Reply
 from millstream.shared import keys, webhooks
 from millstream.shared.errors import SettingError
 from millstream.shared.redis import Client
@@ -76,7 +76,7 @@ async def test_what_is_told_and_how_it_is_signed(
     config = replace_headers({"X-Token": "t-1"})
     settings = replace(QUICK, webhook_secret=f"newer key, {secret}")
     await settled(real_redis, deliverer(config, settings))
-    [told] = receiver.told
+    [told] = receiver.requests
     assert (told.path, told.headers["x-token"]) == ("/hook?a=b", "t-1")
     assert told.headers["content-type"] == "application/json"
     assert told.headers["webhook-id"] == told.json["run_id"] == run_id
@@ -97,8 +97,8 @@ def replace_headers(given: dict[str, str]) -> WebhooksConfig:
 async def test_it_is_tried_again_under_the_same_id(
     real_redis: Client, receiver: Receiver, deliverer: Callable[..., Deliverer], trouble: str
 ) -> None:
-    def answer(told: Told) -> Reply:
-        if len(receiver.told) >= 3:
+    def answer(told: ReceivedRequest) -> Reply:
+        if len(receiver.requests) >= 3:
             return 200, {}
         match trouble:
             case "closed":
@@ -120,9 +120,9 @@ async def test_it_is_tried_again_under_the_same_id(
         await until(lambda: has_tried(real_redis, run_id))
         receiver.start()
     await settled(real_redis, one)
-    assert len(receiver.told) == (1 if trouble == "down" else 3)
-    assert {told.headers["webhook-id"] for told in receiver.told} == {run_id}
-    assert {told.path for told in receiver.told} == {"/hook"}  # a redirect is not followed
+    assert len(receiver.requests) == (1 if trouble == "down" else 3)
+    assert {told.headers["webhook-id"] for told in receiver.requests} == {run_id}
+    assert {told.path for told in receiver.requests} == {"/hook"}  # a redirect is not followed
 
 
 async def has_tried(redis: Client, run_id: str) -> bool:
@@ -135,11 +135,11 @@ async def test_a_receiver_says_when_or_that_it_is_gone(
     real_redis: Client, receiver: Receiver, deliverer: Callable[..., Deliverer]
 ) -> None:
     receiver.answer = lambda told: (
-        (503, {"retry-after": "1"}) if len(receiver.told) == 1 else (410, {})
+        (503, {"retry-after": "1"}) if len(receiver.requests) == 1 else (410, {})
     )
     await ended(real_redis, receiver.url)
     await settled(real_redis, deliverer())
-    first, second = receiver.told
+    first, second = receiver.requests
     assert second.at - first.at >= 1
 
 
@@ -153,7 +153,7 @@ async def test_it_is_given_up_after_its_time(
     run_id = await ended(real_redis, receiver.url)
     with caplog.at_level(logging.ERROR):
         await settled(real_redis, deliverer(settings=replace(QUICK, webhook_give_up=1.0)))
-    assert len(receiver.told) > 1
+    assert len(receiver.requests) > 1
     assert f"webhook of run {run_id} is given up" in caplog.text
 
 
@@ -174,7 +174,7 @@ async def test_an_address_inside_is_not_called_whatever_its_name(
     await ended(real_redis, receiver.url.replace("127.0.0.1", host))
     with caplog.at_level(logging.ERROR):
         await settled(real_redis, deliverer(WebhooksConfig()))
-    assert receiver.told == []
+    assert receiver.requests == []
     assert "is not called" in caplog.text
 
 
@@ -196,7 +196,7 @@ async def test_a_redis_that_is_away_costs_nothing_but_another_call(
     [word] = await real_redis.zrange(keys.deliveries(), 0, -1)
     await real_redis.zadd(keys.deliveries(), {word: 1})  # as when the lease is over
     await settled(real_redis, one)
-    assert [told.headers["webhook-id"] for told in receiver.told] == [run_id, run_id]
+    assert [told.headers["webhook-id"] for told in receiver.requests] == [run_id, run_id]
 
 
 async def test_a_path_alone_leads_to_the_deployment(
@@ -205,7 +205,7 @@ async def test_a_path_alone_leads_to_the_deployment(
     await ended(real_redis, "/hooks/done?x=1")
     settings = replace(QUICK, webhook_base_url=f"{receiver.url}/")
     await settled(real_redis, deliverer(WebhooksConfig(), settings))
-    assert [told.path for told in receiver.told] == ["/hooks/done?x=1"]
+    assert [told.path for told in receiver.requests] == ["/hooks/done?x=1"]
 
 
 # ── What the project says ───────────────────────────────────────────────────────────────────

@@ -1,0 +1,231 @@
+"""The town: a Redis, APIs behind gates, and workers, kept at strength whatever happens to them."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from chaos.graphs import POISONED
+from chaos.ledger import Ledger
+from harness.api_proxy import ApiProxy
+from harness.processes import Process
+from harness.waiting import until
+from millstream.cli.embedded import EmbeddedRedis
+from millstream.shared.redis import Client, connect
+
+CONFIG = Path(__file__).with_name("langgraph.json")
+TESTS = Path(__file__).parents[1]
+LEASE = 1.0  # s
+LEAVES_WITHIN = 20.0  # s from SIGTERM on
+ENV = {
+    "LEASE_SECS": str(LEASE),
+    "RUN_MAX_ATTEMPTS": "5",
+    "BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS": "1",
+    "KEEPALIVE_INTERVAL_SECS": "0.5",
+    "N_JOBS_PER_WORKER": "10",
+}
+
+
+@dataclass
+class Slot:
+    """A place in the town that one process after the other fills."""
+
+    name: str
+    proxy: ApiProxy | None  # of an API
+    process: Process
+    expected_to_end: bool = False  # its end is our doing
+    frozen: bool = False
+
+    @property
+    def is_ready(self) -> bool:
+        return bool(self.process.ready) and not self.frozen and self.process.process.poll() is None
+
+
+@dataclass
+class StoppingProcess:
+    """A process that was told to stop."""
+
+    process: Process
+    since: float = field(default_factory=time.monotonic)
+    pressed: bool = False  # it was told twice
+
+    def signal_again(self) -> None:
+        """Tells it again."""
+        self.signalled_twice = True
+        self.process.send(signal.SIGTERM)
+
+    @property
+    def violation(self) -> str:
+        """What is wrong with how it left; nothing as long as it may still be on its way."""
+        status = self.process.process.poll()
+        if status is None:
+            late = time.monotonic() - self.since > LEAVES_WITHIN
+            return "did not stop when told" if late else ""
+        # uvicorn ends by the signal that it got; so does a worker whose second signal comes when
+        # its loop is closed already.
+        is_api = "url" in self.process.ready
+        expected = (0, -signal.SIGTERM) if is_api or self.signalled_twice else (0,)
+        return "" if status in expected else f"stopped with {status}"
+
+
+@dataclass
+class Cluster:
+    """The running town."""
+
+    redis: EmbeddedRedis
+    client: Client  # of our own, for looking
+    ledger: Ledger
+    slots: list[Slot] = field(default_factory=list)
+    stopping: list[StoppingProcess] = field(default_factory=list)
+    ended_processes: list[Process] = field(default_factory=list)
+    thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
+    redis_is_down: bool = False
+
+    @property
+    def workers(self) -> list[Slot]:
+        return [slot for slot in self.slots if slot.proxy is None]
+
+    @property
+    def apis(self) -> list[Slot]:
+        return [slot for slot in self.slots if slot.proxy is not None]
+
+    @property
+    def urls(self) -> list[str]:
+        """The addresses of the APIs: they stay."""
+        return [slot.proxy.url for slot in self.slots if slot.proxy is not None]
+
+    def start(self, name: str, proxy: ApiProxy | None) -> None:
+        """Adds a post."""
+        self.slots.append(Slot(name, proxy, self._process(proxy)))
+
+    def _process(self, proxy: ApiProxy | None) -> Process:
+        module = "millstream.api" if proxy else "millstream.worker"
+        options = ["--port", "0"] if proxy else ["--config", str(CONFIG)]
+        path = os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
+        # On a leash: a kill of the suite itself must not leave anybody behind.
+        return Process(
+            "millstream.shared.parent_death",
+            [str(int(signal.SIGKILL)), str(os.getpid()), sys.executable, "-m", module, *options],
+            {"REDIS_URL": self.redis.url, "PYTHONPATH": path, **ENV},
+            fresh=True,
+        )
+
+    def replace(self, slot: Slot) -> None:
+        """Fills a post anew."""
+        slot.process = self._process(slot.proxy)
+        slot.expected_to_end = slot.frozen = False
+
+    def stop(self, slot: Slot) -> StoppingProcess:
+        """Tells a process to stop, and fills its post at once."""
+        stopping = StoppingProcess(slot.process)
+        stopping.process.send(signal.SIGTERM)
+        self.stopping.append(stopping)
+        self.replace(slot)
+        return stopping
+
+    async def kill_redis(self) -> None:
+        self.redis_is_down = True
+        await self._in_thread(self.redis.kill)
+
+    async def start_redis(self) -> None:
+        await self._in_thread(self.redis.start)
+        self.redis_is_down = False
+
+    async def _in_thread(self, do: "object") -> None:
+        assert callable(do)
+        # One thread for all of its life: the server dies with the thread that started it.
+        await asyncio.get_running_loop().run_in_executor(self.thread, do)
+
+    async def supervise(self) -> None:
+        """Keeps the town at strength; never returns."""
+        while True:
+            for slot in self.slots:
+                if slot.process.process.poll() is not None:
+                    self._replace_ended(slot)
+                elif slot.proxy is not None and slot.process.ready:
+                    slot.proxy.route_to(slot.process.url)
+            for stopping in list(self.stopping):
+                self._check_stopping(stopping)
+            await asyncio.sleep(0.02)
+
+    def _replace_ended(self, slot: Slot) -> None:
+        process = slot.process
+        self.ended_processes.append(process)
+        status = process.process.returncode
+        poisoned = status == POISONED and slot.proxy is None
+        if not (slot.expected_to_end or poisoned) and process.ready:
+            last = "\n".join(process.lines[-12:])
+            self.ledger.add_violation(
+                "fallen processes", f"{slot.name} fell by itself ({status}):\n{last}"
+            )
+        self.replace(slot)
+
+    def _check_stopping(self, stopping: StoppingProcess) -> None:
+        process = stopping.process
+        if violation := stopping.violation:
+            last = "\n".join(process.lines[-12:])
+            self.ledger.add_violation("fallen processes", f"{process.pid} {violation}:\n{last}")
+            process.send(signal.SIGKILL)
+        elif process.process.poll() is None:
+            return
+        self.stopping.remove(stopping)
+        self.ended_processes.append(process)
+
+    async def wait_ready(self) -> None:
+        """Waits until every post is filled and ready, and all who were told to stop have left."""
+        await until(
+            lambda: all(slot.is_ready for slot in self.slots) and not self.stopping,
+            within=60,
+            what="a town at strength",
+        )
+        # The keeper notices an API a moment after it is ready.
+        await until(lambda: all(p.proxy is None or p.proxy.backend for p in self.slots))
+
+    def errors(self) -> list[str]:
+        """Returns what processes logged as errors."""
+        everybody = [*self.ended_processes, *(slot.process for slot in self.slots)]
+        return [line for process in everybody for line in process.lines if line[:5] == "ERROR"]
+
+
+@contextlib.asynccontextmanager
+async def running_cluster(ledger: Ledger, *, workers: int, apis: int) -> AsyncIterator[Cluster]:
+    """Yields a town at strength; all of it ends with the block."""
+    async with contextlib.AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-")))
+        # Each write on disk before it is answered: what is lost, then, was lost by us.
+        redis = EmbeddedRedis(folder / "redis", appendonly=True, appendfsync="always")
+        thread = ThreadPoolExecutor(1, thread_name_prefix="redis")
+        stack.callback(thread.shutdown)
+        stack.callback(lambda: thread.submit(redis.stop).result())
+        await asyncio.get_running_loop().run_in_executor(thread, redis.start)
+        client = connect(redis.url)
+        stack.push_async_callback(client.aclose)
+        cluster = Cluster(redis, client, ledger, thread=thread)
+        stack.callback(_end, cluster)
+        for number in range(apis):
+            cluster.start(f"api {number}", await stack.enter_async_context(ApiProxy()))
+        for number in range(workers):
+            cluster.start(f"worker {number}", None)
+        keeper = asyncio.create_task(cluster.supervise())
+        stack.callback(keeper.cancel)
+        await cluster.wait_ready()
+        yield cluster
+
+
+def _end(cluster: Cluster) -> None:
+    processes = [
+        *(slot.process for slot in cluster.slots),
+        *(stopping.process for stopping in cluster.stopping),
+    ]
+    for process in processes:
+        if process.process.poll() is None:
+            process.send(signal.SIGKILL)
+    for process in processes:
+        process.wait()

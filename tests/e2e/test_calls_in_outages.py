@@ -1,0 +1,171 @@
+"""Calls by MCP, tasks of A2A and sockets, while workers die, an API stops, and Redis is away."""
+
+import asyncio
+import json
+import uuid
+from typing import Any
+
+import httpx
+import pytest
+from a2a.types import a2a_pb2 as pb
+from a2a.utils.errors import A2AError
+from google.protobuf.json_format import MessageToDict
+
+from e2e.conftest import Cluster, NodeLog
+from harness.a2a_client import message_request, open_a2a_client
+from harness.event_socket import open_socket
+from harness.event_stream import ALL_CHANNELS, follow, start
+from harness.waiting import until
+
+pytestmark = pytest.mark.xdist_group("worker_cluster")
+
+STEPS = 8
+DONE = pb.TASK_STATE_COMPLETED
+
+
+class Calls:
+    """A tool that is called and an agent that is asked, with a stream and without, on one API; what they were told."""
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self.http = http
+        self.told: list[pb.StreamResponse] = []
+
+    async def begin(self, log: NodeLog) -> None:
+        """Begins all, and waits until they are under way."""
+        track = await self._assistant("track", log=str(log), n=STEPS, delay=0.2)
+        chat = await self._assistant("chat", tokens=60, delay=0.03)
+        self.agent = await open_a2a_client(self.http, str(self.http.base_url).rstrip("/"), chat)
+        self.tool = asyncio.create_task(self._call(track))
+        self.asked = asyncio.create_task(self._ask())
+        self.waited = asyncio.create_task(self._wait(chat))
+        await log.noted("end", 2)
+        await until(lambda: len(self.told) > 5)
+
+    async def _assistant(self, graph: str, **knobs: Any) -> str:
+        made = {
+            "graph_id": graph,
+            "name": f"{graph}-{uuid.uuid4()}",
+            "config": {"configurable": knobs},
+        }
+        found = (await self.http.post("/assistants", json=made)).json()
+        return str(found["name" if graph == "track" else "assistant_id"])
+
+    async def _call(self, name: str) -> Any:
+        body = {
+            "jsonrpc": "2.0", "id": 1, "method": "tools/call",
+            "params": {"name": name, "arguments": {}},
+        }  # fmt: skip
+        accept = {"accept": "application/json, text/event-stream"}
+        answer = await self.http.post("/mcp/", json=body, headers=accept)
+        said = [line for line in answer.text.splitlines() if line.startswith("data: {")]
+        return json.loads(said[-1].removeprefix("data: "))
+
+    async def _wait(self, agent: str) -> Any:
+        """Asks without a stream; the answer is one of JSON whatever happens meanwhile."""
+        body = {
+            "jsonrpc": "2.0", "id": 1, "method": "SendMessage",
+            "params": MessageToDict(message_request("hello")),
+        }  # fmt: skip
+        return (await self.http.post(f"/a2a/{agent}", json=body)).json()
+
+    async def _ask(self) -> None:
+        async for event in self.agent.send_message(message_request("hello")):
+            self.told.append(event)
+
+    @property
+    def task_id(self) -> str:
+        """The agent's task."""
+        return self.told[0].task.id
+
+    def said(self) -> str:
+        """The newest artifact, put together as a client does."""
+        text = ""
+        for event in self.told:
+            if event.HasField("artifact_update"):
+                part = "".join(part.text for part in event.artifact_update.artifact.parts)
+                text = text + part if event.artifact_update.append else part
+        return text
+
+
+async def test_workers_die_under_calls(worker_cluster: Cluster, log: NodeLog) -> None:
+    worker_cluster.ready_workers(2)
+    async with httpx.AsyncClient(base_url=worker_cluster.url, timeout=60) as http:
+        calls = Calls(http)
+        await calls.begin(log)
+        for worker in worker_cluster.ready_workers(0):
+            worker.kill()
+        worker_cluster.ready_workers(1)
+        result = (await calls.tool)["result"]
+        assert (result["isError"], result["structuredContent"]) == (
+            False,
+            {"items": list(range(STEPS))},
+        )
+        answered = (await calls.waited)["result"]["task"]
+        assert answered["status"]["state"] == "TASK_STATE_COMPLETED"
+        assert answered["artifacts"][0]["parts"][0]["text"].startswith("The quick brown fox")
+        await calls.asked
+        assert calls.told[-1].status_update.status.state == DONE
+        task = await calls.agent.get_task(pb.GetTaskRequest(id=calls.task_id))
+        assert calls.said() == "".join(part.text for part in task.artifacts[-1].parts)
+
+
+async def test_an_api_stops_under_calls(worker_cluster: Cluster, log: NodeLog) -> None:
+    worker_cluster.ready_workers(1)
+    old = worker_cluster.fleet.api().wait_ready()
+    async with (
+        httpx.AsyncClient(base_url=old.url, timeout=60) as http,
+        httpx.AsyncClient(base_url=worker_cluster.url, timeout=60) as other,
+    ):
+        calls = Calls(http)
+        await calls.begin(log)
+        await asyncio.to_thread(old.stop)
+        assert "the run goes on" in (await calls.tool)["error"]["message"]
+        with pytest.raises(A2AError, match="the run goes on"):
+            await calls.asked
+        assert "the run goes on" in (await calls.waited)["error"]["message"]
+        assert calls.told[-1].HasField("artifact_update")
+        # The task is found again at another, and the tool's run has come to its end.
+        thread = calls.told[0].task.context_id
+        run = (await other.get(f"/threads/{thread}/runs")).json()[0]
+        chat = await open_a2a_client(other, worker_cluster.url, run["assistant_id"])
+
+        async def done() -> bool:
+            task = await chat.get_task(pb.GetTaskRequest(id=calls.task_id))
+            return bool(task.status.state == DONE)
+
+        await until(done)
+        await log.noted("end", STEPS)
+
+
+async def test_redis_is_away_under_calls(worker_cluster: Cluster, log: NodeLog) -> None:
+    worker_cluster.ready_workers(1)
+    async with httpx.AsyncClient(base_url=worker_cluster.url, timeout=60) as http:
+        calls = Calls(http)
+        await calls.begin(log)
+        worker_cluster.redis.kill()
+        worker_cluster.redis.start()
+        result = (await calls.tool)["result"]
+        assert result["structuredContent"] == {"items": list(range(STEPS))}
+        await calls.asked
+        assert calls.told[-1].status_update.status.state == DONE
+        answered = (await calls.waited)["result"]["task"]
+        assert answered["status"]["state"] == "TASK_STATE_COMPLETED"
+
+
+async def test_redis_is_away_under_a_socket(worker_cluster: Cluster, log: NodeLog) -> None:
+    worker_cluster.ready_workers(1)
+    knobs = {"configurable": {"log": str(log), "n": STEPS, "delay": 0.2}}
+    async with httpx.AsyncClient(base_url=worker_cluster.url, timeout=60) as http:
+        thread = (await http.post("/threads", json={})).json()["thread_id"]
+        async with open_socket(worker_cluster.url, thread) as one, follow(http, thread) as two:
+            await one.subscribe(1, *ALL_CHANNELS)
+            await start(http, thread, "track", config=knobs)
+            await until(lambda: len(two.data_of("custom")) >= 2)
+            worker_cluster.redis.kill()
+            worker_cluster.redis.start()
+            whole = list(await two.ended())
+            assert two.lifecycle[-1] == "completed"
+            # The stream and the connection have told the same; a socket adds whose subscription it is for.
+            told = await one.at_least(len(whole))
+            assert [event["seq"] for event in told] == [event["seq"] for event in whole]
+            assert one.code is None

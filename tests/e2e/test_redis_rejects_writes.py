@@ -1,0 +1,200 @@
+"""Redis is there, but takes no writes: it has no memory left, or has become a replica."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from google.protobuf.json_format import MessageToDict
+
+from e2e.conftest import Cluster, NodeLog, Thread, request
+from e2e.raw_http import Event, RawResponse, call_api
+from harness.a2a_client import message_request
+from harness.waiting import until
+from millstream.shared import keys
+from millstream.shared.redis import Client
+
+pytestmark = pytest.mark.xdist_group("fault_cluster")
+
+STEPS = 8
+
+
+@pytest.fixture
+async def redis(fault_cluster: Cluster, fault_redis: Client) -> AsyncIterator[Client]:
+    """The Redis of `fault_cluster`; it takes writes again after the test, whatever became of it."""
+    fault_cluster.ready_workers(1)
+    yield fault_redis
+    await fault_redis.replicaof("NO", "ONE")
+    await fault_redis.config_set("maxmemory", 0)
+
+
+async def fill(redis: Client) -> None:
+    """Leaves no memory; the policy is the server's own, noeviction."""
+    await redis.config_set("maxmemory", 1)
+
+
+async def names(redis: Client) -> set[str]:
+    """Returns the keys, but for those that live seconds and belong to no run."""
+    found = {name.decode() async for name in redis.scan_iter(count=5000)}
+    return {n for n in found if n != keys.leader_lock("reaper") and n != keys.health("default")}
+
+
+async def refused(url: str, path: str, body: dict[str, Any]) -> None:
+    async with await RawResponse.open(url, "POST", path, body) as response:
+        told = await response.rest()
+        assert response.status == 503, (path, told)
+        assert int(response.headers["retry-after"]) > 0
+        assert b"takes no writes" in told
+
+
+async def refused_by_call(url: str, path: str, method: str, params: Any) -> None:
+    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+    headers = {
+        "accept": "application/json, text/event-stream",
+        "content-type": "application/json",
+    }
+    async with await RawResponse.open(url, "POST", path, body, headers) as response:
+        told = await response.rest()
+        assert b"-32603" in told
+        # A connection that waited while the server became a replica was cut off.
+        assert b"`GET /ok` says why" in told or b"Redis is not reachable" in told
+
+
+async def nothing_new_begins(cluster: Cluster, redis: Client, thread: Thread) -> None:
+    """Every way to begin something is refused, and leaves no trace."""
+    before = await names(redis)
+    live = await redis.smembers(keys.live())  # type: ignore[misc]
+    url = cluster.url
+    for path in (thread.place, "/runs"):
+        for how in ("", "/stream", "/wait"):
+            await refused(url, path + how, request("track"))
+    await refused(url, "/threads", {})
+    fresh = "/threads/6c9ff0b5-27d5-4c7e-8a3c-9a3c3f6d0f01/runs"
+    await refused(url, fresh, request("track", if_not_exists="create"))
+    asked = MessageToDict(message_request("hello"))
+    for path, method, params in (
+        ("/mcp/", "tools/call", {"name": "track", "arguments": {}}),
+        ("/a2a/chat", "SendMessage", asked),
+        ("/a2a/chat", "SendStreamingMessage", asked),
+    ):
+        await refused_by_call(url, path, method, params)
+    assert await names(redis) <= before
+    assert await redis.smembers(keys.live()) == live  # type: ignore[misc]
+    assert (await call_api(url, "GET", thread.place))[1] == []
+
+
+def tracked(log: NodeLog) -> dict[str, Any]:
+    """A run of some seconds whose steps are kept before the next one begins."""
+    return {
+        "configurable": {"log": str(log), "n": STEPS, "delay": 0.2},
+        "stream_mode": ["custom", "values"],
+        "durability": "sync",
+    }
+
+
+def is_whole(events: list[Event], log: NodeLog) -> None:
+    """One attempt, each step once, and the end."""
+    assert [e.data["attempt"] for e in events if e.name == "metadata"] == [1]
+    assert [e.data["step"] for e in events if e.name == "custom"] == list(range(STEPS))
+    assert [note["step"] for note in log.notes("end")] == list(range(STEPS))
+    assert events[-2].data == {"items": list(range(STEPS))}
+    assert events[-1].data == {"status": "success"}
+
+
+async def nothing_has_exited(cluster: Cluster) -> None:
+    assert all(
+        process.process.poll() is None for process in (cluster.api, *cluster.ready_workers(1))
+    )
+    status, _ = await call_api(cluster.url, "POST", "/runs/wait", request("track"))
+    assert status == 200
+
+
+async def test_out_of_memory_in_the_middle_of_a_run(
+    fault_cluster: Cluster, redis: Client, log: NodeLog
+) -> None:
+    thread, idle, silent, later = [await Thread.create(fault_cluster.url) for _ in range(4)]
+    ended = await Thread.create(fault_cluster.url)
+    assert await ended.ended(await ended.start("track")) == "success"
+    lingering = await silent.start("linger", configurable={"log": str(log)})
+    await log.noted("begin")
+    log.path.unlink()
+    async with await thread.stream("track", **tracked(log)) as response:
+        _, run_id = response.ids
+        await response.until_events(2, "custom")
+        deferred = await later.start("track", after_seconds=0.5)
+        await fill(redis)
+        await nothing_new_begins(fault_cluster, redis, idle)
+        for _ in range(12):  # more than a lease
+            await response.until_heartbeat()
+        # Who lost its connection comes back, to all that is kept.
+        async with await thread.join(run_id, "-1") as again:
+            assert again.status == 200
+            await again.until_events(2, "custom")
+        # What frees memory works.
+        assert (await call_api(fault_cluster.url, "POST", f"{silent.place}/{lingering}/cancel"))[
+            0
+        ] == 202
+        assert await silent.ended(lingering) == "interrupted"
+        assert (await call_api(fault_cluster.url, "DELETE", f"/threads/{ended.id}"))[0] == 204
+        assert not await redis.keys(f"*{ended.id}*")
+        assert (await thread.run(run_id))["status"] == "running"
+        assert (await later.run(deferred))["status"] == "pending"
+        await redis.config_set("maxmemory", 0)
+        is_whole(await response.events(), log)
+    assert await thread.ended(run_id) == "success"
+    assert await thread.status() == "idle"
+    assert await later.ended(deferred) == "success"
+    await nothing_has_exited(fault_cluster)
+
+
+async def test_runs_that_fill_their_streams_end_by_a_cancel_without_memory(
+    fault_cluster: Cluster, redis: Client, log: NodeLog
+) -> None:
+    knobs = {"log": str(log), "busy": 1}
+    thread = await Thread.create(fault_cluster.url)
+    async with await thread.stream("linger", configurable=knobs, stream_mode="custom") as response:
+        _, run_id = response.ids
+        await response.until_events(3, "custom")
+        await fill(redis)
+        for _ in range(5):
+            await response.until_heartbeat()
+        assert (await call_api(fault_cluster.url, "POST", f"{thread.place}/{run_id}/cancel"))[
+            0
+        ] == 202
+        await log.noted("stopped")
+        await redis.config_set("maxmemory", 0)
+        events = await response.events()
+    assert events[-1].data == {"status": "interrupted"}
+    left = [event.data["left"] for event in events if event.name == "custom"]
+    assert left == sorted(set(left), reverse=True)
+    assert await thread.replay(run_id) == events
+
+
+async def test_a_redis_that_became_a_replica(
+    fault_cluster: Cluster, redis: Client, log: NodeLog
+) -> None:
+    thread, idle = await Thread.create(fault_cluster.url), await Thread.create(fault_cluster.url)
+    async with await thread.stream("track", **tracked(log)) as response:
+        _, run_id = response.ids
+        await response.until_events(2, "custom")
+        behind = await thread.start("track", configurable={"n": 1})
+        await redis.replicaof("127.0.0.1", "1")  # nobody is there: it keeps what it has
+        await nothing_new_begins(fault_cluster, redis, idle)
+        for _ in range(20):  # more than a lease: nobody can renew it, so the graph is stopped
+            await response.until_heartbeat()
+        assert (await call_api(fault_cluster.url, "GET", f"{thread.place}/{run_id}"))[0] == 200
+        await redis.replicaof("NO", "ONE")
+        events = await response.events()
+    assert {event.data["attempt"] for event in events if event.name == "metadata"} == {1}
+    seen = [event.data["step"] for event in events if event.name == "custom"]
+    assert seen == sorted(seen)
+    assert set(seen) == set(range(STEPS))
+    assert events[-2].data == {"items": list(range(STEPS))}
+    assert events[-1].data == {"status": "success"}
+    assert await thread.replay(run_id) == events
+    assert await thread.ended(behind) == "success"
+    await until(lambda: thread_is_idle(thread))
+    await nothing_has_exited(fault_cluster)
+
+
+async def thread_is_idle(thread: Thread) -> bool:
+    return await thread.status() == "idle"

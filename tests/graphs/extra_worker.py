@@ -1,0 +1,54 @@
+"""Workers for graphs of the tests, beside the one of the running system."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from redis import Redis
+
+from harness.leaks import leaked
+from harness.processes import Fleet, Process
+from harness.waiting import until
+from millstream.shared import keys
+from millstream.shared.redis import connect
+
+HERE = Path(__file__).parent
+QUEUES = ("fields", "failing")  # each named after its langgraph.json
+
+
+@contextlib.contextmanager
+def run_worker(redis_url: str, name: str, **env: str) -> Iterator[Process]:
+    """Serves the graphs of `<name>.json` on a queue of their own; takes every trace of it away at the end."""
+    config = HERE / f"{name}.json"
+    graphs = tuple(json.loads(config.read_text())["graphs"])
+    with Fleet(redis_url, **env) as fleet:
+        worker = fleet.worker(config, queue=name).wait_ready()
+        try:
+            yield worker
+        finally:
+            worker.stop()
+            with Redis.from_url(redis_url) as redis:
+                redis.hdel(keys.graphs(), *graphs)
+                redis.delete(keys.queue(name), keys.wake(name))
+                queues = map(keys.call_queue, graphs)
+                redis.delete(
+                    *(key(queue) for queue in queues for key in (keys.calls, keys.workers))
+                )
+
+
+async def check_leaks(redis_url: str) -> None:
+    """Fails if keys are left that nothing would ever delete."""
+    redis = connect(redis_url)
+    left: list[str] = []
+
+    async def clean() -> bool:
+        left[:] = await leaked(redis, ("default", *QUEUES))
+        return not left
+
+    try:
+        with contextlib.suppress(AssertionError):
+            await until(clean, within=10)
+        assert left == []
+    finally:
+        await redis.aclose()

@@ -1,0 +1,218 @@
+"""The life of one thread without processes: what the API and a worker do to it, step by step."""
+
+import asyncio
+import json
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import msgspec
+
+from graphs import state_schemas
+from harness.waiting import until
+from millstream.shared import keys, runs, scripts, threads
+from millstream.shared.assistants import GraphDirectory
+from millstream.shared.errors import FencedError, MillstreamError
+from millstream.shared.redis import Client, connect
+from millstream.shared.rules.multitask import CancelAction, Strategy
+from millstream.shared.scripts import Claim
+from millstream.shared.settings import Settings
+from millstream.shared.wire import Call, GraphInfo, RunKwargs
+from millstream.worker.answers import VERBS, AnswerContext
+from millstream.worker.attempt import Attempt, WorkerContext
+from millstream.worker.checkpoints.checkpointing import FencedCheckpoints
+from millstream.worker.graph_result import GraphResult
+from millstream.worker.graph_run import GraphContext
+from millstream.worker.graphs import GraphRegistry, GraphSource
+from millstream.worker.isolation.processes import Processes
+from millstream.worker.leases.availability import RedisAvailability
+from millstream.worker.leases.heartbeat import Heartbeat
+from millstream.worker.publish import Publisher
+
+QUEUE, TTL, MAX_ATTEMPTS = "default", 60, 3
+NEVER = 2.0**40  # s
+GRAPHS = (
+    "typed", "classy", "modelled", "plain", "private", "noted_talk", "outer", "asking", "rooted", "work", "saved",
+)  # fmt: skip
+HIDDEN = {"notes", "draft", "secret", "hidden"}  # what the output schemas of those leave out
+
+
+def given(graph: str, do: str) -> Any:
+    """Returns the input that has the graph do that."""
+    match graph:
+        case "noted_talk":
+            return {"messages": [{"role": "user", "content": do}]}
+        case "asking":
+            return {"asks": ["a", "b"] if do == "ask" else ["!answer", f"!{do}", "c"]}
+        case "rooted":
+            return [do]
+        case "saved":
+            return do
+    return {"do": do}
+
+
+class Leases:
+    """A heartbeat that never misses: the leases of these tests are nobody else's."""
+
+    def hold(self, claim: Claim, *_: Any, **__: Any) -> None:
+        """Holds nothing."""
+
+    def release(self, claim: Claim) -> None:
+        """Releases nothing."""
+
+
+class Dying(Attempt):
+    """A worker that is killed between its last checkpoint and the end of the run."""
+
+    async def _finish(self, ending: GraphResult) -> None:
+        raise FencedError("killed")
+
+
+class SimulatedThread:
+    """A thread, and what happens to it. Every method returns when it has happened."""
+
+    def __init__(
+        self, redis: Client, publisher: Publisher, graph: str, *others: GraphSource
+    ) -> None:
+        known = [GraphSource(g, getattr(state_schemas, g), None) for g in GRAPHS]
+        registry = GraphRegistry([*known, *others])
+        settings = Settings(max_attempts=MAX_ATTEMPTS)
+        checkpointing = FencedCheckpoints(redis)
+        self.redis = redis
+        self.graph = graph
+        self.thread = str(uuid.uuid4())
+        self.graphs = GraphContext(redis, registry, checkpointing, publisher, settings.job_timeout)
+        self.means = AnswerContext(
+            redis, registry, checkpointing.saver, settings, GraphDirectory(redis)
+        )
+        leases = cast("Heartbeat", Leases())
+        processes = cast("Processes", None)  # none of these runs has one of its own
+        self.context = WorkerContext(
+            redis, self.graphs, processes, leases, RedisAvailability(lease=30), settings
+        )
+        self.failed = False  # what the newest run did to the status
+        self.log: list[str] = []
+
+    async def admit(self, **kwargs: Any) -> str:
+        """Admits a run; returns its id."""
+        configurable = {"thread_id": self.thread, "checkpoint_ns": "", **kwargs.pop("place", {})}
+        wanted = RunKwargs(config={"configurable": configurable}, **kwargs)
+        run = str(uuid.uuid4())
+        submission = runs.Submission(
+            run_id=run,
+            thread_id=self.thread,
+            assistant_id="a",
+            graph=GraphInfo(graph_id=self.graph, queue=QUEUE),
+            strategy=Strategy.ENQUEUE,
+            kwargs=wanted,
+            kwargs_json=msgspec.json.encode(wanted),
+            metadata_json=b"{}",
+            new_thread=threads.new_thread_fields({}),
+        )
+        await runs.submit(self.redis, submission, stream_ttl=TTL)
+        return run
+
+    async def claim(self, run: str) -> Claim:
+        """Claims the run, as soon as its last lease has lapsed."""
+        claimed: list[Claim] = []
+
+        async def is_due() -> bool:
+            claim = await scripts.claim(
+                self.redis, keys.job_id(self.thread, run), QUEUE, control=keys.control("w"), token=uuid.uuid4().hex,
+                graphs=self.graphs.registry.graph_ids, lease_ms=1, max_attempts=MAX_ATTEMPTS, events_ttl=TTL,
+            )  # fmt: skip
+            claimed.extend([claim] if claim is not None else [])
+            return claim is not None
+
+        await until(is_due)
+        return claimed[0]
+
+    async def executed(
+        self, run: str, kind: type[Attempt] = Attempt, *, waits: bool = False
+    ) -> None:
+        """Has a worker claim the run and execute it; its nodes wait only if something will stop them."""
+        attempt = kind(await self.claim(run), self.context, since=time.monotonic())
+        if waits:
+            await attempt.execute()
+            return
+        state_schemas.PASSING.append(run)
+        try:
+            await attempt.execute()
+        finally:
+            state_schemas.PASSING.remove(run)
+
+    async def stopped(self, run: str, reason: str) -> Claim:
+        """Has a worker execute the run, and stops it once its node waits; returns the worker's claim."""
+        before = len(state_schemas.WAITING)
+        claim = await self.claim(run)
+        attempt = Attempt(claim, self.context, since=time.monotonic())
+        executing = asyncio.create_task(attempt.execute())
+        await until(lambda: len(state_schemas.WAITING) > before or executing.done())
+        if reason in set(CancelAction):
+            await runs.cancel(self.redis, self.thread, run, action=reason, stream_ttl=TTL)
+        attempt.stop(reason)
+        await executing
+        return claim
+
+    async def crashed(self, run: str) -> None:
+        """Has the run end the process in which it alone is executed."""
+        claim = await self.stopped(run, "lost")
+        assert await scripts.hand_back(self.redis, claim, crash="ended itself with exit status 7")
+
+    async def ask(self, verb: str, **arguments: Any) -> Any:
+        """Returns what a worker answers to a question about the thread."""
+        asked = {"thread_id": self.thread, "assistant_id": "a", **arguments}
+        call = Call(call_id="c", verb=verb, graph_id=self.graph, arguments=asked, deadline=NEVER)
+        return json.loads(await VERBS[verb](self.means, call))
+
+    async def state(self) -> Any:
+        """Returns the thread's state."""
+        return await self.ask("state", checkpoint={"checkpoint_ns": ""}, subgraphs=False, select=[])
+
+    async def history(self) -> list[Any]:
+        """Returns the thread's states, newest first."""
+        found: list[Any] = await self.ask(
+            "history",
+            checkpoint={"checkpoint_ns": ""},
+            limit=50,
+            before=None,
+            metadata={},
+            select=[],
+        )
+        return found
+
+    async def update(self, values: Any, as_node: str | None = None) -> bool:
+        """Writes a state; returns whether the graph took it."""
+        try:
+            await self.ask(
+                "update", checkpoint={"checkpoint_ns": ""}, values=values, as_node=as_node
+            )
+        except MillstreamError:
+            return False
+        return True
+
+    async def output(self, run: str) -> Any:
+        """Returns what wait and join answer with."""
+        entries = await self.redis.xrevrange(keys.events(self.thread, run), count=1)
+        end = entries[0][1].get(b"output") if entries else None
+        return json.loads(await runs.final_output(self.redis, self.thread, run, end))
+
+
+@asynccontextmanager
+async def simulated_thread_of(
+    url: str, graph: str, *others: GraphSource
+) -> AsyncIterator[SimulatedThread]:
+    """Gives a thread of that graph on an empty database; `others` are graphs beside GRAPHS."""
+    redis = connect(url)
+    await redis.flushdb()
+    publisher = Publisher(redis, max_events=1000, max_event=100_000)
+    publisher.start()
+    try:
+        yield SimulatedThread(redis, publisher, graph, *others)
+    finally:
+        assert publisher.task is not None
+        publisher.task.cancel()
+        await asyncio.gather(publisher.task, return_exceptions=True)
+        await redis.aclose()
