@@ -73,7 +73,9 @@ def pictures(tmp_path: Path) -> str:
     return str(Path(os.environ.get("PICTURES", tmp_path)).resolve())
 
 
-async def test_a_person_chats(system: System, page: str, pictures: str) -> None:
+async def test_the_chat_page_streams_resumes_asks_and_stops(
+    system: System, page: str, pictures: str
+) -> None:
     process = await asyncio.create_subprocess_exec(
         "node", str(DRIVE), f"{page}?api={system.url}", str(CHROMIUM), pictures,
         cwd=PAGE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,

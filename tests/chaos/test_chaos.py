@@ -15,7 +15,7 @@ SEED = 1
 
 @pytest.mark.timeout(240)
 @pytest.mark.xdist_group("chaos")
-def test_nothing_is_lost_in_a_minute_of_trouble() -> None:
+def test_nothing_is_lost_in_a_minute_of_faults() -> None:
     paths = [str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])]
     ran = subprocess.run(
         [sys.executable, "-m", "chaos", "--minutes", "0.6", "--seed", str(SEED), "--clients", "8"],

@@ -72,11 +72,11 @@ def without(whole: History, *gone: int) -> History:
 
 
 @pytest.mark.parametrize("whole", [WHOLE, RESUMED])
-def test_a_run_that_is_whole_has_no_fault(whole: History) -> None:
+def test_a_complete_run_has_no_violation(whole: History) -> None:
     assert check_run(follower(whole), whole, {1: 0}) == []
 
 
-def test_a_later_attempt_may_show_events_again() -> None:
+def test_a_later_attempt_may_repeat_events() -> None:
     totals = reconcile(Ledger([follower(RESUMED)]), [RESUMED], {"a": {1: 0, 2: 1}})
     assert totals.violations == []
     assert (totals.resumed, totals.repeated, totals.admitted) == (1, 2, 1)
@@ -92,7 +92,7 @@ def poisoned(status: str, error: str) -> tuple[Run, History]:
     return run, ended
 
 
-def test_poison_that_is_given_up_is_no_fault() -> None:
+def test_an_exhausted_poison_run_is_no_violation() -> None:
     assert check_run(*poisoned("error", '{"error":"AttemptsExhausted"}'), {}) == []
 
 
@@ -177,7 +177,7 @@ WRONG: dict[str, tuple[str, Callable[[], tuple[Run, History | None]]]] = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_a_wrong_run_is_found_out(name: str) -> None:
+def test_each_defect_is_reported(name: str) -> None:
     kind, make = WRONG[name]
     run, held = make()
     if name == "its client saw one twice":
@@ -186,47 +186,47 @@ def test_a_wrong_run_is_found_out(name: str) -> None:
     assert kind in kinds(check_run(run, held, {}))
 
 
-def test_an_older_attempt_that_wrote_after_a_newer_one_had_begun() -> None:
+def test_a_write_of_an_older_attempt_after_a_newer_one_began_is_a_violation() -> None:
     assert check_run(follower(RESUMED), RESUMED, {1: 0, 2: 1}) == []
     assert kinds(check_run(follower(RESUMED), RESUMED, {1: 0, 2: 0})) == {"wrong states"}
 
 
-def test_a_wait_that_is_answered_with_another_state() -> None:
+def test_a_wait_that_returns_another_state_is_a_violation() -> None:
     run = Run("a", "t", "walk", GOAL, "wait", run_id="r", answered=True, answer=VALUES[1])
     assert check_run(run, WHOLE, {}) == []
     run.answer = state("a/0/1")
     assert kinds(check_run(run, WHOLE, {})) == {"wrong states"}
 
 
-def test_a_run_that_was_rolled_back_may_be_gone() -> None:
+def test_a_rolled_back_run_may_have_no_record() -> None:
     held = history(metadata(1), *NUMBERS[:3], ("end", {"status": "interrupted"}), status="")
     run = follower(without(held, 4), cancels={"rollback"}, vanished=True)
     assert check_run(run, held, {}) == []
 
 
-def test_a_request_that_left_nothing_is_no_loss() -> None:
+def test_a_request_that_admitted_no_run_is_no_violation() -> None:
     totals = reconcile(Ledger([Run("a", "t", "walk", GOAL, "stream", refused=True)]), [], {})
     assert (totals.violations, totals.sent, totals.admitted) == ([], 1, 0)
 
 
-def test_a_run_that_its_client_never_heard_of_is_judged_too() -> None:
+def test_a_run_unknown_to_its_client_is_checked_too() -> None:
     unknown = Run("a", "t", "walk", GOAL, "stream", refused=True)
     assert reconcile(Ledger([unknown]), [WHOLE], {}).violations == []
     assert kinds(reconcile(Ledger([unknown]), [without(WHOLE, 8)], {}).violations) == {"wrong ends"}
 
 
-def test_one_request_that_became_two_runs() -> None:
+def test_one_request_with_two_runs_is_a_violation() -> None:
     other = copy.deepcopy(WHOLE)
     other.run_id = "r2"
     totals = reconcile(Ledger([follower(WHOLE)]), [WHOLE, other], {})
     assert kinds(totals.violations) == {"duplicated runs"}
 
 
-def test_a_run_that_nobody_sent() -> None:
+def test_a_run_without_a_request_is_a_violation() -> None:
     assert kinds(reconcile(Ledger(), [WHOLE], {}).violations) == {"lost runs"}
 
 
-def test_recovery_is_the_time_from_the_blow_to_the_next_attempt() -> None:
+def test_recovery_lasts_from_the_fault_to_the_next_attempt() -> None:
     injected_faults = [
         InjectedFault("kill worker", 5500, held=frozenset({"r"})),
         InjectedFault("kill worker", 5500, held=frozenset({"another"})),

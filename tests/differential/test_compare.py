@@ -48,17 +48,17 @@ def test_equal_lines_are_counted() -> None:
         ([VALUES, VALUES], [VALUES], 1),
     ],
 )
-def test_what_differs_is_told(reference: list[Line], ours: list[Line], expected: Any) -> None:
+def test_differences_are_listed(reference: list[Line], ours: list[Line], expected: Any) -> None:
     found = told(reference, ours)
     assert found == expected if isinstance(expected, list) else len(found) == expected
 
 
-def test_a_line_that_is_missing_moves_no_other() -> None:
+def test_a_missing_line_shifts_no_other() -> None:
     lines: list[Line] = [("event values", {"n": n}) for n in range(5)]
     assert told(lines, lines[:2] + lines[3:]) == ['- ["event values", {"n": 2}]']
 
 
-def test_paths_say_where() -> None:
+def test_paths_name_each_difference() -> None:
     one = {"a": [{"b": 1}, {"b": 2}], "c": "x"}
     other = {"a": [{"b": 1}, {"b": 3}], "d": "x"}
     assert list(paths(one, other)) == [
@@ -76,7 +76,7 @@ RECORDED: dict[str, tuple[Line, Line]] = {
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_what_is_left_out_is_in_the_docs_and_nothing_more(rule: str) -> None:
+def test_each_rule_is_documented_and_strips_nothing_else(rule: str) -> None:
     assert f"| {rule} |" in API
     reference, ours = RECORDED[rule]
     assert reference != ours
@@ -84,18 +84,18 @@ def test_what_is_left_out_is_in_the_docs_and_nothing_more(rule: str) -> None:
 
 
 @pytest.mark.parametrize("line", [VALUES, UPDATES, ("thread", {"error": {"error": "ValueError"}})])
-def test_other_lines_are_left_alone(line: Line) -> None:
+def test_other_lines_are_unchanged(line: Line) -> None:
     assert strip_documented(line) == line
 
 
 @pytest.mark.parametrize("row", DOCUMENTED_IN_CASES)
-def test_what_shows_in_one_play_is_in_the_docs(row: str) -> None:
+def test_each_difference_of_a_single_case_is_documented(row: str) -> None:
     assert f"| {row} |" in API
     graph, line = DOCUMENTED_IN_CASES[row]
     assert is_documented(graph, (line, {}))
     assert not is_documented("steps", (line, {}))
 
 
-def test_every_graph_of_the_project_is_played() -> None:
+def test_every_graph_has_a_case() -> None:
     served = json.loads((HERE / "langgraph.json").read_text())["graphs"]
     assert {case.graph for case in CASES} == served.keys()

@@ -87,7 +87,7 @@ class Calls:
         return text
 
 
-async def test_workers_die_under_calls(worker_cluster: Cluster, log: NodeLog) -> None:
+async def test_calls_survive_killed_workers(worker_cluster: Cluster, log: NodeLog) -> None:
     worker_cluster.ready_workers(2)
     async with httpx.AsyncClient(base_url=worker_cluster.url, timeout=60) as http:
         calls = Calls(http)
@@ -109,7 +109,7 @@ async def test_workers_die_under_calls(worker_cluster: Cluster, log: NodeLog) ->
         assert calls.said() == "".join(part.text for part in task.artifacts[-1].parts)
 
 
-async def test_an_api_stops_under_calls(worker_cluster: Cluster, log: NodeLog) -> None:
+async def test_calls_report_the_stop_of_their_api(worker_cluster: Cluster, log: NodeLog) -> None:
     worker_cluster.ready_workers(1)
     old = worker_cluster.fleet.api().wait_ready()
     async with (
@@ -137,7 +137,7 @@ async def test_an_api_stops_under_calls(worker_cluster: Cluster, log: NodeLog) -
         await log.noted("end", STEPS)
 
 
-async def test_redis_is_away_under_calls(worker_cluster: Cluster, log: NodeLog) -> None:
+async def test_calls_survive_a_redis_outage(worker_cluster: Cluster, log: NodeLog) -> None:
     worker_cluster.ready_workers(1)
     async with httpx.AsyncClient(base_url=worker_cluster.url, timeout=60) as http:
         calls = Calls(http)
@@ -152,7 +152,7 @@ async def test_redis_is_away_under_calls(worker_cluster: Cluster, log: NodeLog) 
         assert answered["status"]["state"] == "TASK_STATE_COMPLETED"
 
 
-async def test_redis_is_away_under_a_socket(worker_cluster: Cluster, log: NodeLog) -> None:
+async def test_a_websocket_survives_a_redis_outage(worker_cluster: Cluster, log: NodeLog) -> None:
     worker_cluster.ready_workers(1)
     knobs = {"configurable": {"log": str(log), "n": STEPS, "delay": 0.2}}
     async with httpx.AsyncClient(base_url=worker_cluster.url, timeout=60) as http:

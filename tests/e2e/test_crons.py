@@ -81,7 +81,7 @@ async def ran(redis: Client, known: set[str]) -> list[tuple[str, str, str]]:
     return found
 
 
-async def test_each_of_a_thousand_is_fired_once_though_the_one_that_fires_is_killed(
+async def test_each_of_a_thousand_crons_fires_once_despite_a_killed_worker(
     worker_cluster: Cluster, redis: Client, record_property: Callable[[str, object], None]
 ) -> None:
     first, *others = worker_cluster.ready_workers(3, most=3)

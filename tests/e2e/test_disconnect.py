@@ -91,7 +91,7 @@ async def test_continue_lets_the_run_succeed(
 
 
 @each_verb
-async def test_a_run_that_waits_for_its_turn_never_starts(
+async def test_a_disconnect_cancels_a_waiting_run_before_it_starts(
     stream_cluster: Cluster, log: NodeLog, leave: str, verb: str
 ) -> None:
     thread = await Thread.create(stream_cluster.url)
@@ -107,7 +107,7 @@ async def test_a_run_that_waits_for_its_turn_never_starts(
     assert not log.notes()
 
 
-async def test_leaving_a_joined_stream_cancels_nothing(
+async def test_a_disconnect_from_a_joined_stream_cancels_nothing(
     stream_cluster: Cluster, log: NodeLog, leave: str
 ) -> None:
     thread = await Thread.create(stream_cluster.url)
@@ -119,7 +119,7 @@ async def test_leaving_a_joined_stream_cancels_nothing(
 
 
 @pytest.mark.parametrize("verb", ["stream", "join"])
-async def test_leaving_a_joined_stream_cancels_if_asked_to(
+async def test_a_disconnect_from_a_joined_stream_cancels_if_requested(
     stream_cluster: Cluster, log: NodeLog, leave: str, verb: str
 ) -> None:
     thread = await Thread.create(stream_cluster.url)
@@ -131,7 +131,9 @@ async def test_leaving_a_joined_stream_cancels_if_asked_to(
     await log.noted("stopped", within=10)
 
 
-async def test_leaving_after_the_end_changes_nothing(stream_cluster: Cluster, leave: str) -> None:
+async def test_a_disconnect_after_the_end_changes_nothing(
+    stream_cluster: Cluster, leave: str
+) -> None:
     thread = await Thread.create(stream_cluster.url)
     response = await thread.stream("track")
     events = await response.events()
@@ -163,7 +165,7 @@ async def test_a_killed_api_process_cancels_nothing(stream_cluster: Cluster, log
         assert await run.thread.ended(run.run_id) == "success"
 
 
-async def test_a_stopped_api_process_lets_its_streams_go_and_cancels_nothing(
+async def test_a_stopped_api_closes_its_streams_and_cancels_nothing(
     stream_cluster: Cluster, log: NodeLog
 ) -> None:
     api = stream_cluster.fleet.api().wait_ready()
@@ -186,7 +188,7 @@ async def test_a_stopped_api_process_lets_its_streams_go_and_cancels_nothing(
     assert await streamed.wire.events() + rest == await streamed.thread.replay(streamed.run_id)
 
 
-async def test_wait_says_something_while_the_run_runs(stream_cluster: Cluster) -> None:
+async def test_wait_sends_keepalives_during_the_run(stream_cluster: Cluster) -> None:
     thread = await Thread.create(stream_cluster.url)
     body = request("linger", configurable={"seconds": 0.5})
     async with await RawResponse.open(

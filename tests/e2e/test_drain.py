@@ -41,7 +41,7 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
-async def test_runs_end_within_the_grace_and_no_more_are_taken(
+async def test_a_draining_worker_finishes_its_runs_and_claims_no_more(
     worker_cluster: Cluster, start_worker: StartWorker, config: Path, log: NodeLog
 ) -> None:
     worker = start_worker(config, "limited")
@@ -61,7 +61,7 @@ async def test_runs_end_within_the_grace_and_no_more_are_taken(
     assert await after.ended(later) == "success"
 
 
-async def test_the_grace_ends_and_the_rest_is_handed_over(
+async def test_runs_that_outlast_the_grace_are_handed_back(
     worker_cluster: Cluster, start_worker: StartWorker, config: Path, log: NodeLog
 ) -> None:
     worker = start_worker(config, "limited", BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS="0.6")
@@ -81,7 +81,7 @@ async def test_the_grace_ends_and_the_rest_is_handed_over(
     assert steps(log, "end") == list(range(6))
 
 
-async def test_a_second_sigterm_hands_over_at_once(
+async def test_a_second_sigterm_hands_runs_back_at_once(
     worker_cluster: Cluster, start_worker: StartWorker, config: Path, log: NodeLog
 ) -> None:
     start_worker(config, "limited")
@@ -101,7 +101,7 @@ async def test_a_second_sigterm_hands_over_at_once(
     assert events[-2].data == {"items": list(range(6))}
 
 
-async def test_a_run_handed_over_is_not_given_its_input_again(
+async def test_a_handed_back_run_does_not_get_its_input_again(
     worker_cluster: Cluster, start_worker: StartWorker, config: Path, log: NodeLog
 ) -> None:
     """It goes on from its checkpoint, though it is the same attempt."""

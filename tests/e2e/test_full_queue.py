@@ -60,7 +60,7 @@ async def refused(url: str, path: str, **given: Any) -> None:
 
 @pytest.mark.parametrize("how", ["", "/stream", "/wait"])
 @pytest.mark.parametrize("where", ["a thread with runs", "an idle thread", "no thread"])
-async def test_the_third_run_is_refused_and_leaves_no_trace(
+async def test_a_run_beyond_the_limit_is_rejected_and_leaves_no_trace(
     url: str, redis: Client, where: str, how: str
 ) -> None:
     thread, idle = await Thread.create(url), await Thread.create(url)
@@ -85,7 +85,7 @@ async def test_the_third_run_is_refused_and_leaves_no_trace(
     assert await redis.scard(keys.live()) <= MOST  # type: ignore[misc]
 
 
-async def test_a_thread_is_not_created_for_a_run_that_is_refused(url: str, redis: Client) -> None:
+async def test_a_rejected_run_creates_no_thread(url: str, redis: Client) -> None:
     thread = await Thread.create(url)
     first = await thread.start("track", after_seconds=60)
     await thread.start("track")
@@ -104,7 +104,7 @@ async def test_a_thread_is_not_created_for_a_run_that_is_refused(url: str, redis
     await refused(url, path)
 
 
-async def test_the_deletion_of_a_thread_makes_room_for_its_runs(url: str, redis: Client) -> None:
+async def test_deleting_a_thread_frees_the_places_of_its_runs(url: str, redis: Client) -> None:
     thread, other = await Thread.create(url), await Thread.create(url)
     for _ in range(MOST):
         await thread.start("track")
@@ -115,7 +115,7 @@ async def test_the_deletion_of_a_thread_makes_room_for_its_runs(url: str, redis:
     await refused(url, other.place)
 
 
-async def test_a_batch_that_does_not_fit_leaves_no_run_alive(url: str, redis: Client) -> None:
+async def test_a_batch_beyond_the_limit_leaves_no_run(url: str, redis: Client) -> None:
     async with httpx.AsyncClient(base_url=url) as http:
         response = await http.post("/runs/batch", json=[{"assistant_id": "track"}] * (MOST + 1))
         assert response.status_code == 429, response.text

@@ -28,7 +28,7 @@ async def play(http: httpx.AsyncClient, name: str) -> tuple[str, httpx.Response]
 
 
 @pytest.mark.parametrize("name", CASES)
-async def test_stream_equals_the_reference(http: httpx.AsyncClient, name: str) -> None:
+async def test_the_stream_equals_the_reference(http: httpx.AsyncClient, name: str) -> None:
     _, response = await play(http, name)
     assert response.status_code == 200, response.text
     events = [list(normalise(event, data)) for event, data in parse_sse(response.text)]

@@ -11,7 +11,7 @@ from millstream.shared.events.hub import StreamHub
 from millstream.shared.redis import connect
 
 
-async def test_the_first_stream_after_a_long_silence(tmp_path: Path) -> None:
+async def test_the_first_stream_after_a_long_idle_time_works(tmp_path: Path) -> None:
     with EmbeddedRedis(tmp_path, appendonly=False, modules=False) as server:
         redis, blocking = connect(server.url), connect(server.url, reply_timeout=None)
         hub = StreamHub(redis, blocking)

@@ -32,7 +32,7 @@ async def both_ways(cluster: Cluster) -> None:
     assert await thread.ended(later, within=20) == "success"
 
 
-async def test_in_the_wake_list(
+async def test_invalid_wake_ups_are_dropped(
     fault_cluster: Cluster, fault_redis: Client, worker: Process
 ) -> None:
     await fault_redis.rpush(keys.wake("default"), *JUNK)  # type: ignore[misc]
@@ -40,13 +40,15 @@ async def test_in_the_wake_list(
     await until_empty(fault_redis, keys.wake("default"))
 
 
-async def test_in_the_queue(fault_cluster: Cluster, fault_redis: Client, worker: Process) -> None:
+async def test_invalid_jobs_are_dropped(
+    fault_cluster: Cluster, fault_redis: Client, worker: Process
+) -> None:
     await fault_redis.zadd(keys.queue("default"), dict.fromkeys(JUNK, 0))
     await both_ways(fault_cluster)
     await until_empty(fault_redis, keys.queue("default"))
 
 
-async def test_among_the_live_runs_and_the_threads_to_delete(
+async def test_invalid_live_runs_and_threads_to_delete_are_dropped(
     fault_cluster: Cluster, fault_redis: Client, worker: Process
 ) -> None:
     await fault_redis.sadd(keys.live(), *JUNK)  # type: ignore[misc]
@@ -65,7 +67,7 @@ async def test_among_the_live_runs_and_the_threads_to_delete(
     await both_ways(fault_cluster)
 
 
-async def test_among_the_questions(
+async def test_invalid_calls_are_dropped(
     fault_cluster: Cluster, fault_redis: Client, worker: Process
 ) -> None:
     thread = await Thread.create(fault_cluster.url)

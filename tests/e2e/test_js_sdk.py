@@ -28,7 +28,7 @@ def check_ids(parts: list[Any]) -> None:
 
 
 @pytest.mark.usefixtures("node_modules")
-async def test_every_call(stream_cluster: Cluster) -> None:
+async def test_every_call_of_the_js_sdk_works(stream_cluster: Cluster) -> None:
     seen = await node("calls.mjs", stream_cluster.url)
     thread = seen["thread"]["thread_id"]
     assert seen["same"]["metadata"] == seen["thread"]["metadata"] == {"who": "me"}
@@ -65,7 +65,7 @@ async def test_every_call(stream_cluster: Cluster) -> None:
 
 
 @pytest.mark.usefixtures("node_modules")
-async def test_cancel_resume_and_errors(stream_cluster: Cluster) -> None:
+async def test_cancel_resume_and_errors_work(stream_cluster: Cluster) -> None:
     seen = await node("calls.mjs", stream_cluster.url)
     assert (seen["cancel"], seen["cancelled"]) == ("nothing", "interrupted")
     assert (seen["cancelAndWait"], seen["cancelledToo"]) == ({}, "interrupted")
@@ -110,7 +110,7 @@ async def test_a_cut_connection_is_resumed(stream_cluster: Cluster, state: str, 
 
 
 @pytest.mark.usefixtures("node_modules")
-async def test_state_history_and_forks(stream_cluster: Cluster) -> None:
+async def test_state_history_and_forks_work(stream_cluster: Cluster) -> None:
     seen = await node("state.mjs", stream_cluster.url)
     assert seen["seeded"]["values"]["topic"] == "lunch"
     assert seen["seeded"]["metadata"]["graph_id"] == "approval"

@@ -32,7 +32,7 @@ def small(worker_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> 
     worker.stop()
 
 
-async def test_an_event_over_the_limit_is_left_out_and_the_run_goes_on(small: Cluster) -> None:
+async def test_an_event_over_the_limit_is_dropped_and_the_run_continues(small: Cluster) -> None:
     thread = await Thread.create(small.url)
     given: dict[str, Any] = {"configurable": {"sizes": [10, MOST, 10]}, "stream_mode": "custom"}
     async with await thread.stream("small", **given) as response:
@@ -55,7 +55,7 @@ async def test_an_event_over_the_limit_is_left_out_and_the_run_goes_on(small: Cl
     assert await thread.status() == "idle"
 
 
-async def test_an_event_of_just_the_limit_is_kept(small: Cluster) -> None:
+async def test_an_event_at_the_limit_is_kept(small: Cluster) -> None:
     thread = await Thread.create(small.url)
     size = MOST - len('{"number":0,"text":""}')
     given: dict[str, Any] = {"configurable": {"sizes": [size, size + 1]}, "stream_mode": "custom"}
@@ -65,7 +65,7 @@ async def test_an_event_of_just_the_limit_is_kept(small: Cluster) -> None:
     assert events[1].data == {"number": 0, "text": "x" * size}
 
 
-async def test_a_state_over_the_limit_stays_in_its_checkpoint(small: Cluster) -> None:
+async def test_a_state_over_the_event_limit_stays_in_its_checkpoint(small: Cluster) -> None:
     thread = await Thread.create(small.url)
     body = {"assistant_id": "small", "config": {"configurable": {"state": MOST}}, "input": {}}
     async with await RawResponse.open(small.url, "POST", f"{thread.place}/wait", body) as response:

@@ -17,7 +17,7 @@ async def thread(worker_cluster: Cluster) -> Thread:
 
 
 @pytest.mark.parametrize("graph", ["uncalled", "undone"])
-async def test_a_graph_that_cancels_itself_ends_as_an_error(
+async def test_a_graph_that_cancels_itself_fails(
     worker_cluster: Cluster, thread: Thread, graph: str
 ) -> None:
     [worker] = worker_cluster.ready_workers(1, most=1)
@@ -35,7 +35,7 @@ async def test_a_graph_that_cancels_itself_ends_as_an_error(
     assert worker.process.poll() is None
 
 
-async def test_a_factory_that_cancels_itself_when_it_is_asked_for_a_state(
+async def test_a_factory_that_cancels_itself_fails_the_state_request(
     worker_cluster: Cluster, thread: Thread
 ) -> None:
     [worker] = worker_cluster.ready_workers(1, most=1)
@@ -48,7 +48,7 @@ async def test_a_factory_that_cancels_itself_when_it_is_asked_for_a_state(
     assert worker.process.poll() is None
 
 
-async def test_the_name_of_an_event_is_one_line(thread: Thread) -> None:
+async def test_an_event_name_is_one_line(thread: Thread) -> None:
     given: dict[str, Any] = {
         "configurable": {"sizes": [1]},
         "stream_mode": ["values", "updates", "custom", "tasks"],
@@ -96,7 +96,7 @@ async def test_an_event_id_from_the_future_is_the_newest(thread: Thread, log: No
 
 
 @pytest.mark.parametrize("where", ["context", "configurable", "both"])
-async def test_langgraphs_own_entries_are_dropped(
+async def test_reserved_config_entries_are_dropped(
     worker_cluster: Cluster, thread: Thread, where: str
 ) -> None:
     own = {f"__pregel_{name}": {"x": 1} for name in ("send", "read", "checkpointer", "runtime")}
@@ -114,7 +114,7 @@ async def test_langgraphs_own_entries_are_dropped(
 
 
 @pytest.mark.parametrize("way", ["checkpoint", "configurable"])
-async def test_a_run_pauses_and_goes_on_whatever_namespace_its_client_names(
+async def test_a_client_supplied_namespace_does_not_prevent_a_resume(
     worker_cluster: Cluster, thread: Thread, way: str
 ) -> None:
     place = {"checkpoint_ns": "elsewhere"}

@@ -58,22 +58,22 @@ async def call_api(web: httpx.AsyncClient, graph: str, headers: dict[str, str] =
 
 
 @pytest.mark.parametrize("graph", WAYS)
-async def test_from_wherever_a_graph_asks(web: httpx.AsyncClient, graph: str) -> None:
+async def test_a_graph_calls_its_own_api_from_any_code(web: httpx.AsyncClient, graph: str) -> None:
     assert web.base_url.path.startswith("/base")
     assert (await call_api(web, graph))["v"] == CALLER
     other = {"x-tenant": "other"}
     assert (await call_api(web, graph, other))["v"] == {"x-tenant": "other", "authorization": None}
 
 
-async def test_from_a_tool(web: httpx.AsyncClient) -> None:
+async def test_a_tool_calls_its_own_api(web: httpx.AsyncClient) -> None:
     assert (await call_api(web, "in_a_tool"))["messages"][-1]["content"] == "acme"
 
 
-async def test_what_a_client_was_made_with_goes_before(web: httpx.AsyncClient) -> None:
+async def test_explicit_headers_win_over_the_callers(web: httpx.AsyncClient) -> None:
     assert (await call_api(web, "explicit"))["v"] == {**CALLER, "x-tenant": "its own"}
 
 
-async def test_what_a_request_says_of_itself_does_not_go_along(web: httpx.AsyncClient) -> None:
+async def test_request_specific_headers_are_not_forwarded(web: httpx.AsyncClient) -> None:
     odd = {"expect": "nothing", "x-forwarded-host": "elsewhere", "last-event-id": "3", **CALLER}
     assert (await call_api(web, "in_a_thread", odd))["v"] == CALLER
     assert (await call_api(web, "streamed", odd))["v"] == CALLER

@@ -41,7 +41,9 @@ MODULE = """
 """
 
 
-async def test_runs_use_it_and_a_rollback_that_it_cannot_do_is_an_error(tmp_path: Path) -> None:
+async def test_runs_use_an_external_checkpointer_and_an_unsupported_rollback_is_an_error(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "own_saver.py").write_text(textwrap.dedent(MODULE))
     config = tmp_path / "langgraph.json"
     config.write_text(
@@ -104,7 +106,7 @@ KEEPER = """
 
 
 @pytest.mark.parametrize("saver", ["keeper", "saver", "library"])
-async def test_state_is_written_copied_and_pruned_as_far_as_it_can(
+async def test_an_external_checkpointer_writes_copies_and_prunes_as_supported(
     tmp_path: Path, saver: str
 ) -> None:
     env = {}

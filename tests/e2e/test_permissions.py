@@ -74,7 +74,7 @@ def processes(server: EmbeddedRedis, api: str, worker: str) -> Iterator[tuple[Pr
     ],
     ids=["channels", "time", "scripts", "keys"],
 )
-async def test_what_is_missing_is_said_at_start(
+async def test_missing_permissions_are_reported_at_start(
     server: EmbeddedRedis, admin: Client, lost: list[str], rule: str
 ) -> None:
     await allow(admin, "ms", *FULL, *lost)
@@ -108,7 +108,7 @@ async def test_what_is_missing_is_said_at_start(
 @pytest.mark.parametrize(
     "rules", [FULL, ["-@all", *permissions.acl_rules()]], ids=["usual", "least"]
 )
-async def test_a_user_with_the_usual_or_the_least_rights_has_all_that_is_needed(
+async def test_the_usual_and_the_minimal_permissions_suffice(
     server: EmbeddedRedis, admin: Client, log: NodeLog, rules: list[str]
 ) -> None:
     await allow(admin, "ms", *rules)
@@ -144,7 +144,7 @@ async def test_a_user_with_the_usual_or_the_least_rights_has_all_that_is_needed(
 
 
 @pytest.mark.parametrize("lost", [["resetchannels"], ["-time"]])
-async def test_a_permission_that_is_lost_later_is_said_once_and_comes_back(
+async def test_a_permission_revoked_later_is_logged_once_until_it_is_restored(
     server: EmbeddedRedis, admin: Client, lost: list[str]
 ) -> None:
     await allow(admin, "api", *FULL)
@@ -179,7 +179,7 @@ async def test_a_permission_that_is_lost_later_is_said_once_and_comes_back(
         assert len(worker.lines) < 20, worker.lines  # one line a part, not one a try
 
 
-async def test_a_stream_survives_what_its_api_may_not_do_for_a_while(
+async def test_a_stream_survives_a_revoked_permission(
     server: EmbeddedRedis, admin: Client, log: NodeLog
 ) -> None:
     await allow(admin, "api", *FULL)
@@ -203,7 +203,7 @@ async def test_a_stream_survives_what_its_api_may_not_do_for_a_while(
         assert not said(api, "Traceback")
 
 
-async def test_a_replica_is_refused(server: EmbeddedRedis, admin: Client) -> None:
+async def test_a_replica_is_rejected(server: EmbeddedRedis, admin: Client) -> None:
     await allow(admin, "ms", *FULL)
     await admin.replicaof("127.0.0.1", "1")
     try:
@@ -228,9 +228,7 @@ def dev(url: str) -> "subprocess.CompletedProcess[str]":
     )  # fmt: skip
 
 
-async def test_a_redis_without_memory_is_no_place_for_a_run(
-    server: EmbeddedRedis, admin: Client
-) -> None:
+async def test_a_redis_without_memory_rejects_runs(server: EmbeddedRedis, admin: Client) -> None:
     await allow(admin, "ms", *FULL)
     with processes(server, "ms", "ms") as (api, worker):
         url = api.wait_ready().url
@@ -253,9 +251,7 @@ async def test_a_redis_without_memory_is_no_place_for_a_run(
         await until(well)
 
 
-async def test_dev_does_not_start_what_could_run_nothing(
-    server: EmbeddedRedis, admin: Client
-) -> None:
+async def test_dev_does_not_start_without_permissions(server: EmbeddedRedis, admin: Client) -> None:
     await allow(admin, "ms", "~*", "+@all", "-@dangerous")
     ended = await asyncio.to_thread(dev, url_of(server, "ms"))
     assert ended.returncode == 1

@@ -45,7 +45,7 @@ async def ran(
 
 
 @pytest.mark.parametrize("node", ["sync", "async", "edge"])
-async def test_what_a_node_raises_ends_its_own_run_alone(
+async def test_an_exception_in_a_node_ends_its_run_only(
     worker_cluster: Cluster, log: NodeLog, node: str
 ) -> None:
     [worker] = worker_cluster.ready_workers(1, most=1)
@@ -63,7 +63,7 @@ async def test_what_a_node_raises_ends_its_own_run_alone(
     assert worker.process.poll() is None
 
 
-async def test_a_node_that_stops_the_event_loop_stops_nothing(
+async def test_a_node_that_stops_the_event_loop_affects_no_other_run(
     worker_cluster: Cluster, log: NodeLog
 ) -> None:
     [worker] = worker_cluster.ready_workers(1, most=1)
@@ -74,7 +74,7 @@ async def test_a_node_that_stops_the_event_loop_stops_nothing(
 
 
 @pytest.mark.parametrize("how", ["SystemExit", "KeyboardInterrupt", "PanicError", "GeneratorExit"])
-async def test_what_a_factory_raises_ends_its_run_or_its_answer(
+async def test_an_exception_in_a_factory_ends_its_run_or_request_only(
     worker_cluster: Cluster, log: NodeLog, how: str
 ) -> None:
     [worker] = worker_cluster.ready_workers(1, most=1)
@@ -94,7 +94,7 @@ async def test_what_a_factory_raises_ends_its_run_or_its_answer(
 
 
 @pytest.mark.parametrize("how", DEATHS)
-async def test_what_can_not_be_caught_counts_against_its_own_run(
+async def test_an_uncatchable_crash_counts_against_its_own_run(
     worker_cluster: Cluster, log: NodeLog, how: str, record_property: Callable[[str, object], None]
 ) -> None:
     """The worker dies once. Then nothing does any more but what the poison itself runs in."""
@@ -124,7 +124,7 @@ async def test_what_can_not_be_caught_counts_against_its_own_run(
         assert max(starts(await thread.replay(run))) <= 2
 
 
-async def test_code_that_holds_the_interpreter_past_the_lease_harms_nobody(
+async def test_code_that_holds_the_interpreter_affects_no_other_run(
     worker_cluster: Cluster, log: NodeLog
 ) -> None:
     worker_cluster.ready_workers(2)
@@ -140,7 +140,9 @@ async def test_code_that_holds_the_interpreter_past_the_lease_harms_nobody(
         assert await thread.ended(run, within=30) == "success"
 
 
-async def test_an_isolated_graph_ends_no_worker(worker_cluster: Cluster, log: NodeLog) -> None:
+async def test_an_isolated_graph_does_not_end_its_worker(
+    worker_cluster: Cluster, log: NodeLog
+) -> None:
     [worker] = worker_cluster.ready_workers(1, most=1)
     bystander = await Thread.create(worker_cluster.url)
     beside = await bystander.start("linger", configurable={"log": str(log), "seconds": 2})
@@ -160,7 +162,9 @@ async def test_an_isolated_graph_ends_no_worker(worker_cluster: Cluster, log: No
     assert worker.process.poll() is None
 
 
-async def test_a_process_that_does_not_stop_is_ended(worker_cluster: Cluster, log: NodeLog) -> None:
+async def test_an_isolated_process_that_does_not_stop_is_killed(
+    worker_cluster: Cluster, log: NodeLog
+) -> None:
     worker_cluster.ready_workers(1)
     thread = await Thread.create(worker_cluster.url)
     run = await thread.start("leave_apart", configurable={"log": str(log), "how": "stay"})
@@ -173,7 +177,7 @@ async def test_a_process_that_does_not_stop_is_ended(worker_cluster: Cluster, lo
     await until(lambda: not alive(note["pid"]), what="the end of the process")
 
 
-async def test_a_process_ends_with_its_worker_and_the_run_goes_on(
+async def test_an_isolated_process_ends_with_its_worker_and_the_run_continues(
     worker_cluster: Cluster, log: NodeLog
 ) -> None:
     worker_cluster.ready_workers(2)
@@ -190,7 +194,7 @@ async def test_a_process_ends_with_its_worker_and_the_run_goes_on(
     assert starts(await thread.replay(run)) == [1, 2]
 
 
-async def test_a_drain_hands_an_isolated_run_over(worker_cluster: Cluster, log: NodeLog) -> None:
+async def test_a_drain_hands_an_isolated_run_back(worker_cluster: Cluster, log: NodeLog) -> None:
     worker_cluster.ready_workers(2)
     thread = await Thread.create(worker_cluster.url)
     run = await thread.start("leave_apart", configurable={"log": str(log), "how": "wait"})
@@ -205,7 +209,7 @@ async def test_a_drain_hands_an_isolated_run_over(worker_cluster: Cluster, log: 
     assert not alive(note["pid"])
 
 
-async def test_a_run_that_lost_many_workers_is_executed_alone(
+async def test_a_run_that_lost_many_workers_is_isolated(
     worker_cluster: Cluster, log: NodeLog
 ) -> None:
     """Others that its worker executes go on elsewhere first, at no cost of an attempt."""

@@ -19,7 +19,9 @@ STEPS = 6
 TOKENS = 120
 
 
-async def test_a_killed_worker_and_two_apis(worker_cluster: Cluster, log: NodeLog) -> None:
+async def test_event_streams_survive_a_killed_worker_and_agree_over_two_apis(
+    worker_cluster: Cluster, log: NodeLog
+) -> None:
     worker_cluster.ready_workers(2)
     other = worker_cluster.fleet.api().wait_ready()
     knobs = {"configurable": {"log": str(log), "n": STEPS, "delay": 0.2}}
@@ -45,7 +47,7 @@ async def test_a_killed_worker_and_two_apis(worker_cluster: Cluster, log: NodeLo
 
 
 @pytest.mark.parametrize("transport", ["sse", "websocket"])
-async def test_a_deploy_is_no_event_for_the_sdk(
+async def test_the_sdk_does_not_notice_a_deploy(
     worker_cluster: Cluster, transport: Literal["sse", "websocket"]
 ) -> None:
     worker_cluster.ready_workers(1)

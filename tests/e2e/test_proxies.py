@@ -66,7 +66,7 @@ def gated(log: NodeLog) -> dict[str, Any]:
     return request("gate", configurable={"log": str(log), "n": 2}, stream_mode="custom")
 
 
-async def test_events_come_as_they_are_told(proxied: str, log: NodeLog) -> None:
+async def test_events_pass_the_proxy_at_once(proxied: str, log: NodeLog) -> None:
     at = Proxied(proxied)
     async with await at.open("POST", "/runs/stream", gated(log)) as response:
         assert response.status == 200
@@ -81,7 +81,7 @@ async def test_events_come_as_they_are_told(proxied: str, log: NodeLog) -> None:
     assert events[-1].data == {"status": "success"}
 
 
-async def test_gzip_holds_nothing_back(proxied: str, log: NodeLog) -> None:
+async def test_gzip_delays_no_event(proxied: str, log: NodeLog) -> None:
     at = Proxied(proxied)
     accept = {"accept-encoding": "gzip"}
     async with await at.open("POST", "/runs/stream", gated(log), **accept) as response:
@@ -98,7 +98,7 @@ async def test_gzip_holds_nothing_back(proxied: str, log: NodeLog) -> None:
     assert parse(text)[-1].data == {"status": "success"}
 
 
-async def test_a_client_that_leaves_cancels_its_run(
+async def test_a_disconnect_behind_the_proxy_cancels_the_run(
     proxied: str, stream_cluster: Cluster, log: NodeLog
 ) -> None:
     at = Proxied(proxied)
@@ -114,7 +114,7 @@ async def test_a_client_that_leaves_cancels_its_run(
         log.path.unlink()
 
 
-async def test_a_wait_outlasts_the_time_outs_of_the_proxy(proxied: str, log: NodeLog) -> None:
+async def test_a_wait_outlasts_the_proxy_timeouts(proxied: str, log: NodeLog) -> None:
     at = Proxied(proxied)
     async with await at.open("POST", "/runs/wait", gated(log)) as response:
         while response.body.count(b"\n") < SILENCE:
@@ -123,7 +123,7 @@ async def test_a_wait_outlasts_the_time_outs_of_the_proxy(proxied: str, log: Nod
         assert json.loads(await response.rest())["items"] == ["passed"]
 
 
-async def test_the_sdk_comes_back_by_the_location(proxied: str, log: NodeLog) -> None:
+async def test_the_sdk_reconnects_by_the_location_header(proxied: str, log: NodeLog) -> None:
     async with get_client(url=proxied) as client:
         thread = (await client.threads.create())["thread_id"]
         seen = [
@@ -144,7 +144,7 @@ async def test_the_sdk_comes_back_by_the_location(proxied: str, log: NodeLog) ->
         assert (await again.events())[-1].name == "end"
 
 
-async def test_a_url_that_is_told_is_the_clients(
+async def test_urls_in_responses_use_the_clients_address(
     proxied: str, request: pytest.FixtureRequest, stream_cluster: Cluster
 ) -> None:
     await call_api(stream_cluster.url, "GET", "/openapi.json")  # made once, which takes a while
@@ -165,7 +165,7 @@ async def test_a_url_that_is_told_is_the_clients(
         assert all(f"{url}/".startswith(f"{proxied}/") for url in named), named
 
 
-async def test_a_web_socket(stream_cluster: Cluster, tmp_path: Path) -> None:
+async def test_a_websocket_passes_the_proxy(stream_cluster: Cluster, tmp_path: Path) -> None:
     nginx = Nginx(tmp_path / "nginx", stream_cluster.url, OURS)
     try:
         await until(nginx.listens)
@@ -179,7 +179,9 @@ async def test_a_web_socket(stream_cluster: Cluster, tmp_path: Path) -> None:
         nginx.stop()
 
 
-async def test_http_2(stream_cluster: Cluster, tmp_path: Path, log: NodeLog) -> None:
+async def test_streams_work_over_http_2(
+    stream_cluster: Cluster, tmp_path: Path, log: NodeLog
+) -> None:
     nginx = Nginx(tmp_path / "nginx", stream_cluster.url, OURS, listen=" http2")
     try:
         await until(nginx.listens)

@@ -55,7 +55,7 @@ def name(event: str) -> str:
     return "messages-tuple" if event == "messages" else event
 
 
-async def test_threads(client: LangGraphClient) -> None:
+async def test_threads_are_created_and_read(client: LangGraphClient) -> None:
     chosen = str(uuid.uuid4())
     made = await client.threads.create(thread_id=chosen, metadata={"who": "me"})
     assert made["thread_id"] == chosen
@@ -75,7 +75,7 @@ async def test_threads(client: LangGraphClient) -> None:
     assert state["checkpoint"]["thread_id"] == chosen
 
 
-async def test_assistants(client: LangGraphClient) -> None:
+async def test_assistants_are_searched_and_read(client: LangGraphClient) -> None:
     found = await client.assistants.search(limit=100)
     chat = next(assistant for assistant in found if assistant["graph_id"] == "chat")
     assert (await client.assistants.get(chat["assistant_id"])) == chat
@@ -113,18 +113,18 @@ def check_modes(parts: list[StreamPart], modes: list[StreamMode]) -> None:
 
 
 @pytest.mark.parametrize("modes", COMBINED, ids="+".join)
-async def test_stream_in_each_combination_of_modes(
+async def test_a_stream_has_the_requested_modes(
     client: LangGraphClient, thread: str, modes: list[StreamMode]
 ) -> None:
     check_modes(await streamed(client, thread, modes), modes)
 
 
-async def test_stateless_stream_in_each_combination_of_modes(client: LangGraphClient) -> None:
+async def test_a_stateless_stream_has_the_requested_modes(client: LangGraphClient) -> None:
     for modes in COMBINED:
         check_modes(await streamed(client, None, modes), modes)
 
 
-async def test_messages_mode_accumulates(client: LangGraphClient, thread: str) -> None:
+async def test_messages_mode_accumulates_tokens(client: LangGraphClient, thread: str) -> None:
     parts = await collect(
         client.runs.stream(
             thread, "chat", input=HELLO, stream_mode="messages", config=knobs(tokens=3)
@@ -134,7 +134,7 @@ async def test_messages_mode_accumulates(client: LangGraphClient, thread: str) -
     assert texts == ["The", "The quick", "The quick brown", "The quick brown"]
 
 
-async def test_stream_version_2(client: LangGraphClient, thread: str) -> None:
+async def test_stream_version_2_is_supported(client: LangGraphClient, thread: str) -> None:
     stream = client.runs.stream(
         thread, "steps", input={"items": []}, stream_mode="values", version="v2"
     )
@@ -142,7 +142,9 @@ async def test_stream_version_2(client: LangGraphClient, thread: str) -> None:
     assert [part["type"] for part in parts] == ["metadata", *["values"] * 4]
 
 
-async def test_subgraphs(client: LangGraphClient, thread: str) -> None:
+async def test_subgraphs_are_streamed_with_their_namespace(
+    client: LangGraphClient, thread: str
+) -> None:
     parts = await collect(
         client.runs.stream(
             thread, "nested", input={"text": "x"}, stream_mode="updates", stream_subgraphs=True
@@ -152,7 +154,9 @@ async def test_subgraphs(client: LangGraphClient, thread: str) -> None:
     assert sum("|child:" in part.event for part in parts) == 2
 
 
-async def test_run_from_create_to_delete(client: LangGraphClient, thread: str) -> None:
+async def test_a_run_is_created_joined_listed_and_deleted(
+    client: LangGraphClient, thread: str
+) -> None:
     heard: list[RunCreateMetadata] = []
     run = await client.runs.create(
         thread,
@@ -190,7 +194,7 @@ async def test_run_from_create_to_delete(client: LangGraphClient, thread: str) -
 
 
 @pytest.mark.parametrize("wait", [False, True])
-async def test_cancel(client: LangGraphClient, thread: str, wait: bool) -> None:
+async def test_a_run_is_cancelled(client: LangGraphClient, thread: str, wait: bool) -> None:
     run_id = (await client.runs.create(thread, "slow", input={}))["run_id"]
 
     async def running() -> bool:
@@ -245,7 +249,7 @@ async def test_of_three_quick_messages_the_newest_is_answered(
     assert (await client.threads.get(thread))["status"] == "idle"
 
 
-async def test_interrupt_and_resume(client: LangGraphClient, thread: str) -> None:
+async def test_an_interrupt_is_resumed(client: LangGraphClient, thread: str) -> None:
     parts = await collect(client.runs.stream(thread, "approval", input={"topic": "lunch"}))
     [asked] = parts[-2].data["__interrupt__"]
     assert asked["value"] == {"question": "approve lunch?"}
@@ -261,14 +265,14 @@ async def test_interrupt_and_resume(client: LangGraphClient, thread: str) -> Non
     assert (thread_now["status"], thread_now["interrupts"]) == ("idle", {})
 
 
-async def test_breakpoint_and_going_on(client: LangGraphClient, thread: str) -> None:
+async def test_a_run_continues_after_a_breakpoint(client: LangGraphClient, thread: str) -> None:
     await client.runs.wait(thread, "nested", input={"text": "x"}, interrupt_before=["post"])
     assert (await client.threads.get_state(thread))["next"] == ["post"]
     assert await client.runs.wait(thread, "nested") == {"text": "x+pre+c1+c2+post"}
 
 
 @pytest.mark.parametrize("state", ["stateful", "stateless"])
-async def test_ids_are_told_when_the_run_is_created(
+async def test_on_run_created_gets_the_ids(
     client: LangGraphClient, thread: str, state: str
 ) -> None:
     heard: list[RunCreateMetadata] = []
@@ -283,7 +287,7 @@ async def test_ids_are_told_when_the_run_is_created(
     await client.runs.join(run["thread_id"], run["run_id"])
 
 
-async def test_errors_are_the_sdks_own(client: LangGraphClient, thread: str) -> None:
+async def test_errors_have_the_sdks_types(client: LangGraphClient, thread: str) -> None:
     with pytest.raises(NotFoundError, match="not found"):
         await client.threads.get(NOBODY)
     with pytest.raises(NotFoundError):
@@ -309,7 +313,7 @@ async def test_errors_are_the_sdks_own(client: LangGraphClient, thread: str) -> 
     await client.runs.cancel(thread, first["run_id"], wait=True)
 
 
-async def test_a_failing_graph(client: LangGraphClient, thread: str) -> None:
+async def test_a_failing_graph_raises(client: LangGraphClient, thread: str) -> None:
     parts = await collect(client.runs.stream(thread, "boom", input={}))
     told = {"error": "ValueError", "message": "boom"}
     assert [(part.event, part.data) for part in parts[-2:]] == [
@@ -358,7 +362,7 @@ async def test_a_cut_connection_is_resumed(
         assert parts == await collect(client.runs.join_stream(thread, heard[0]["run_id"]))
 
 
-async def test_a_cut_stream_of_a_thread_is_resumed(
+async def test_a_cut_thread_stream_is_resumed(
     client: LangGraphClient, thread: str, system: System
 ) -> None:
     async with (
@@ -386,7 +390,7 @@ async def test_a_cut_stream_of_a_thread_is_resumed(
     await whole.aclose()
 
 
-def test_sync_client(system: System) -> None:
+def test_the_sync_client_works(system: System) -> None:
     with get_sync_client(url=system.url) as client:
         thread = client.threads.create()["thread_id"]
         heard: list[RunCreateMetadata] = []

@@ -28,7 +28,7 @@ async def thread(client: LangGraphClient) -> str:
     return thread_id
 
 
-async def test_state_and_history(client: LangGraphClient, thread: str) -> None:
+async def test_state_and_history_are_read(client: LangGraphClient, thread: str) -> None:
     history = await client.threads.get_history(thread)
     assert [s["values"] for s in history][:2] == [{"items": [0, 1, 2]}, {"items": [0, 1]}]
     assert await client.threads.get_state(thread) == history[0]
@@ -50,7 +50,7 @@ async def test_state_and_history(client: LangGraphClient, thread: str) -> None:
     assert [dict(s) for s in chosen] == [{"checkpoint": history[0]["checkpoint"]}]
 
 
-async def test_update_and_fork(client: LangGraphClient, thread: str) -> None:
+async def test_an_update_forks_the_thread(client: LangGraphClient, thread: str) -> None:
     history = await client.threads.get_history(thread)
     made: Any = await client.threads.update_state(thread, {"items": ["u"]}, as_node="step")
     state = await client.threads.get_state(thread)
@@ -67,7 +67,7 @@ async def test_update_and_fork(client: LangGraphClient, thread: str) -> None:
     assert shown["values"]["items"][:2] == [0, "in"]
 
 
-async def test_refusals(client: LangGraphClient, thread: str) -> None:
+async def test_invalid_updates_raise_the_sdks_errors(client: LangGraphClient, thread: str) -> None:
     with pytest.raises(BadRequestError, match="nope"):
         await client.threads.update_state(thread, {}, as_node="nope")
     with pytest.raises(NotFoundError):
@@ -80,7 +80,7 @@ async def test_refusals(client: LangGraphClient, thread: str) -> None:
     await client.runs.cancel(thread, run["run_id"], wait=True)
 
 
-async def test_supersteps_copy_and_prune(client: LangGraphClient) -> None:
+async def test_threads_are_seeded_copied_and_pruned(client: LangGraphClient) -> None:
     made: Any = await client.threads.create(
         graph_id="steps",
         supersteps=[
@@ -106,7 +106,7 @@ async def test_supersteps_copy_and_prune(client: LangGraphClient) -> None:
         await client.threads.get(thread)
 
 
-async def test_a_thread_that_expires(client: LangGraphClient) -> None:
+async def test_a_thread_expires_after_its_ttl(client: LangGraphClient) -> None:
     thread = (await client.threads.create(ttl={"ttl": 0.002, "strategy": "delete"}))["thread_id"]
 
     async def gone() -> bool:
@@ -119,7 +119,7 @@ async def test_a_thread_that_expires(client: LangGraphClient) -> None:
     await until(gone, within=30)
 
 
-def test_the_synchronous_client(system: System) -> None:
+def test_the_sync_client_reads_and_writes_state(system: System) -> None:
     with get_sync_client(url=system.url) as client:
         thread = client.threads.create(graph_id="steps")["thread_id"]
         client.threads.update_state(thread, {"items": ["s"]}, as_node="step")
@@ -129,7 +129,9 @@ def test_the_synchronous_client(system: System) -> None:
         client.threads.delete(thread)
 
 
-async def test_search_count_and_update(client: LangGraphClient, thread: str) -> None:
+async def test_threads_are_searched_counted_and_updated(
+    client: LangGraphClient, thread: str
+) -> None:
     mark: dict[str, Any] = {"mark": {"of": str(uuid.uuid4())}}
     other = await client.threads.create(metadata=mark)
     patched: Any = await client.threads.update(thread, metadata=mark, ttl=30)
@@ -152,7 +154,7 @@ async def test_search_count_and_update(client: LangGraphClient, thread: str) -> 
     assert [dict(run) for run in runs] == [{"status": "success"}]
 
 
-async def test_a_batch_of_runs(client: LangGraphClient) -> None:
+async def test_a_batch_of_runs_is_created(client: LangGraphClient) -> None:
     payload: Any = {"assistant_id": "steps", "input": {"items": []}, "on_completion": "keep"}
     made = await client.runs.create_batch([payload, payload])
     for run in made:

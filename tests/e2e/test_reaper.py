@@ -37,7 +37,7 @@ async def nothing_of(redis: Client, thread_id: str) -> bool:
     return not [job for job in await redis.smembers(keys.live()) if thread_id.encode() in job]  # type: ignore[misc]
 
 
-async def test_the_queue_is_lost(
+async def test_a_lost_queue_is_restored(
     worker_cluster: Cluster, worker_redis: Client, frozen: Process
 ) -> None:
     thread, other = await Thread.create(worker_cluster.url), await Thread.create(worker_cluster.url)
@@ -57,7 +57,7 @@ async def test_the_queue_is_lost(
     assert (status, state["values"]["items"]) == (200, [0, 1, 2, 3, 4])
 
 
-async def test_the_queue_is_lost_while_a_run_runs(
+async def test_a_queue_lost_during_a_run_is_restored(
     worker_cluster: Cluster, worker_redis: Client, log: NodeLog
 ) -> None:
     worker_cluster.ready_workers(1, most=1)
@@ -72,7 +72,7 @@ async def test_the_queue_is_lost_while_a_run_runs(
     assert events[-1].data == {"status": "success"}
 
 
-async def test_queue_and_live_runs_are_lost(
+async def test_a_lost_queue_and_live_set_are_restored(
     worker_cluster: Cluster, worker_redis: Client, frozen: Process
 ) -> None:
     thread = await Thread.create(worker_cluster.url)
@@ -84,7 +84,7 @@ async def test_queue_and_live_runs_are_lost(
     await until(lambda: is_idle(thread))
 
 
-async def test_live_runs_are_lost(
+async def test_a_lost_live_set_is_restored(
     worker_cluster: Cluster, worker_redis: Client, log: NodeLog
 ) -> None:
     worker_cluster.ready_workers(1, most=1)
@@ -106,7 +106,7 @@ async def test_live_runs_are_lost(
     assert not await counted()
 
 
-async def test_the_record_of_a_run_is_lost(
+async def test_a_lost_run_record_frees_its_thread(
     worker_cluster: Cluster, worker_redis: Client, frozen: Process
 ) -> None:
     thread, alone = await Thread.create(worker_cluster.url), await Thread.create(worker_cluster.url)
@@ -128,7 +128,7 @@ async def test_the_record_of_a_run_is_lost(
         assert await nothing_of(worker_redis, thread_id)
 
 
-async def test_a_deletion_breaks_off(
+async def test_an_interrupted_deletion_is_completed(
     worker_cluster: Cluster, worker_redis: Client, log: NodeLog
 ) -> None:
     worker_cluster.ready_workers(1, most=1)
@@ -151,7 +151,7 @@ async def test_a_deletion_breaks_off(
     assert log.notes("stopped")
 
 
-async def test_a_deletion_breaks_off_with_nobody_at_work(
+async def test_an_interrupted_deletion_is_completed_without_running_workers(
     worker_cluster: Cluster, worker_redis: Client
 ) -> None:
     worker_cluster.ready_workers(1)

@@ -108,7 +108,7 @@ async def nothing_has_exited(cluster: Cluster) -> None:
     assert status == 200
 
 
-async def test_out_of_memory_in_the_middle_of_a_run(
+async def test_a_run_survives_a_redis_without_memory(
     fault_cluster: Cluster, redis: Client, log: NodeLog
 ) -> None:
     thread, idle, silent, later = [await Thread.create(fault_cluster.url) for _ in range(4)]
@@ -146,7 +146,7 @@ async def test_out_of_memory_in_the_middle_of_a_run(
     await nothing_has_exited(fault_cluster)
 
 
-async def test_runs_that_fill_their_streams_end_by_a_cancel_without_memory(
+async def test_without_memory_a_cancel_ends_runs_that_fill_their_streams(
     fault_cluster: Cluster, redis: Client, log: NodeLog
 ) -> None:
     knobs = {"log": str(log), "busy": 1}
@@ -169,7 +169,7 @@ async def test_runs_that_fill_their_streams_end_by_a_cancel_without_memory(
     assert await thread.replay(run_id) == events
 
 
-async def test_a_redis_that_became_a_replica(
+async def test_runs_survive_a_redis_that_becomes_a_replica(
     fault_cluster: Cluster, redis: Client, log: NodeLog
 ) -> None:
     thread, idle = await Thread.create(fault_cluster.url), await Thread.create(fault_cluster.url)

@@ -17,7 +17,9 @@ LEASE = 1.0  # s, LEASE_SECS of `fault_cluster`
 STEPS = 8
 
 
-async def test_redis_stalls_for_three_leases(fault_cluster: Cluster, log: NodeLog) -> None:
+async def test_runs_survive_a_redis_stall_of_three_leases(
+    fault_cluster: Cluster, log: NodeLog
+) -> None:
     workers = fault_cluster.ready_workers(2)
     thread, beside = await Thread.create(fault_cluster.url), await Thread.create(fault_cluster.url)
     given = {

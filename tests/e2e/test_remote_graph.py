@@ -34,7 +34,7 @@ async def place(system: System) -> Any:
     return {"configurable": {"thread_id": thread["thread_id"]}}
 
 
-async def test_it_runs_streams_and_keeps_state(remote: Remote, place: Any) -> None:
+async def test_a_remote_graph_runs_streams_and_keeps_state(remote: Remote, place: Any) -> None:
     steps = remote("steps")
     assert await steps.ainvoke({"items": []}) == {"items": [0, 1, 2]}
     assert steps.invoke({"items": []}) == {"items": [0, 1, 2]}
@@ -53,7 +53,7 @@ async def test_it_runs_streams_and_keeps_state(remote: Remote, place: Any) -> No
     assert past[0].values["items"][-1] == 9
 
 
-async def test_its_picture(remote: Remote, place: Any) -> None:
+async def test_a_remote_graph_is_drawn(remote: Remote, place: Any) -> None:
     nested = remote("nested")
     drawn = await nested.aget_graph(xray=True)
     assert any(name.endswith("c1") for name in drawn.nodes)
@@ -61,7 +61,9 @@ async def test_its_picture(remote: Remote, place: Any) -> None:
     assert nested.get_graph().draw_mermaid().startswith("---")
 
 
-async def test_tokens_subgraphs_and_failures(remote: Remote, place: Any) -> None:
+async def test_a_remote_graph_streams_tokens_subgraphs_and_errors(
+    remote: Remote, place: Any
+) -> None:
     chat = remote("chat")
     tokens: list[Any] = [part async for part in chat.astream(HELLO, stream_mode="messages")]
     assert "".join(str(message["content"]) for message, _ in tokens).startswith("The quick")
@@ -80,7 +82,7 @@ class Outer(TypedDict, total=False):
     log: Annotated[list[str], operator.add]
 
 
-async def test_as_a_subgraph_that_asks(remote: Remote, place: Any) -> None:
+async def test_a_remote_graph_interrupts_as_a_subgraph(remote: Remote, place: Any) -> None:
     builder: Any = StateGraph(Outer)
     builder.add_node("remote", remote("approval"))
     builder.add_edge(START, "remote")
@@ -95,7 +97,7 @@ async def test_as_a_subgraph_that_asks(remote: Remote, place: Any) -> None:
     assert ended["log"][-1] == "after"
 
 
-async def test_as_a_subgraph_its_events_come_through(remote: Remote, place: Any) -> None:
+async def test_a_remote_subgraph_streams_its_events(remote: Remote, place: Any) -> None:
     class Text(TypedDict):
         text: str
 
@@ -111,7 +113,7 @@ async def test_as_a_subgraph_its_events_come_through(remote: Remote, place: Any)
     assert any(namespace for namespace, _ in parts)
 
 
-async def test_it_pauses_and_goes_on(remote: Remote, place: Any) -> None:
+async def test_a_remote_graph_pauses_and_resumes(remote: Remote, place: Any) -> None:
     approval = remote("approval")
     paused = await approval.ainvoke({"topic": "t"}, place)
     assert paused["__interrupt__"][0]["value"] == {"question": "approve t?"}

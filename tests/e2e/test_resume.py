@@ -35,7 +35,7 @@ async def finished_chat(thread: Thread) -> tuple[str, list[Event]]:
 
 
 @pytest.mark.parametrize("position", range(1, POSITIONS))
-async def test_resumed_after_any_event(thread: Thread, position: int) -> None:
+async def test_a_stream_is_resumed_after_any_event(thread: Thread, position: int) -> None:
     async with await thread.stream("chat", **CHAT) as response:
         first = (await response.until_events(position))[:position]
         _, run_id = response.ids
@@ -48,7 +48,7 @@ async def test_resumed_after_any_event(thread: Thread, position: int) -> None:
     assert await thread.ended(run_id) == "success"
 
 
-async def test_the_same_place_is_told_again(thread: Thread) -> None:
+async def test_a_joined_stream_repeats_its_location(thread: Thread) -> None:
     async with await thread.stream("chat", **CHAT) as response:
         place = response.headers["location"]
         _, run_id = response.ids
@@ -60,7 +60,7 @@ async def test_the_same_place_is_told_again(thread: Thread) -> None:
         assert response.headers["content-location"] == path.removesuffix("/stream")
 
 
-async def test_stateless_stream_is_resumed_by_its_location(stream_cluster: Cluster) -> None:
+async def test_a_stateless_stream_is_resumed_by_its_location(stream_cluster: Cluster) -> None:
     body = {**CHAT, "assistant_id": "chat", "config": {"configurable": CHAT["configurable"]}}
     async with await RawResponse.open(stream_cluster.url, "POST", "/runs/stream", body) as response:
         first = await response.until_events(4)
@@ -80,7 +80,7 @@ async def test_a_finished_run_is_replayed(thread: Thread, last: str | None) -> N
         assert await response.events() == events
 
 
-async def test_after_the_last_event_there_is_an_end_of_its_own(thread: Thread) -> None:
+async def test_resuming_after_the_last_event_sends_an_end(thread: Thread) -> None:
     run_id, events = await finished_chat(thread)
     async with await thread.join(run_id, events[-1].id) as response:
         [end] = await response.events()
@@ -103,7 +103,7 @@ async def test_a_running_run_is_replayed_and_then_followed(
 @pytest.mark.parametrize(
     "last", ["rubbish", "12", "1-2-3", "-5-1", "\u0663-0", "9" * 30 + "-0", None]
 )
-async def test_without_a_place_to_go_on_from_it_goes_live(
+async def test_without_last_event_id_a_join_starts_live(
     thread: Thread, log: NodeLog, last: str | None
 ) -> None:
     async with await thread.stream("gate", **gate(log)) as creator:
@@ -143,7 +143,9 @@ async def test_ten_joiners_see_the_same_bytes(thread: Thread, log: NodeLog) -> N
         ("?stream_mode=custom", ["metadata", "end"]),
     ],
 )
-async def test_stream_mode_filters(thread: Thread, query: str, shown: list[str]) -> None:
+async def test_stream_mode_filters_a_joined_stream(
+    thread: Thread, query: str, shown: list[str]
+) -> None:
     run_id, events = await finished_chat(thread)
     async with await thread.join(run_id, "-1", query) as response:
         seen = await response.events()
@@ -151,7 +153,7 @@ async def test_stream_mode_filters(thread: Thread, query: str, shown: list[str])
     assert seen == [event for event in events if event in seen]
 
 
-async def test_an_id_that_was_trimmed_away_is_told_as_a_gap(thread: Thread) -> None:
+async def test_a_trimmed_event_id_sends_a_gap(thread: Thread) -> None:
     flood = {"configurable": {"n": 3000}, "stream_mode": "custom", "on_disconnect": "continue"}
     async with await thread.stream("flood", **flood) as response:
         first = await response.until_events(2)
@@ -187,7 +189,7 @@ async def test_an_unknown_run_is_not_found(thread: Thread) -> None:
     assert (await call_api(thread.url, "GET", f"{thread.place}/{nobody}/stream"))[0] == 404
 
 
-async def test_joined_on_another_api_process(
+async def test_a_stream_is_joined_on_another_api(
     stream_cluster: Cluster, thread: Thread, log: NodeLog
 ) -> None:
     other = Thread(stream_cluster.fleet.api().wait_ready().url, thread.id)

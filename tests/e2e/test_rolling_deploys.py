@@ -61,7 +61,7 @@ async def left_to_others(redis: Client, thread: Thread, run_id: str) -> bool:
     return bool(await redis.hexists(keys.run(thread.id, run_id), "unserved_since"))  # type: ignore[misc]
 
 
-async def test_only_some_workers_serve_the_graph(
+async def test_a_run_waits_for_a_worker_that_serves_its_graph(
     worker_cluster: Cluster, start: Start, log: NodeLog
 ) -> None:
     [other] = worker_cluster.ready_workers(1, most=1)
@@ -81,7 +81,7 @@ async def test_only_some_workers_serve_the_graph(
     assert {note["pid"] for note in log.notes(run=known)} == {other.pid}
 
 
-async def test_an_older_worker_leaves_the_runs_of_a_newer_api_to_newer_workers(
+async def test_an_older_worker_leaves_newer_runs_to_newer_workers(
     worker_cluster: Cluster, worker_redis: Client, start: Start, log: NodeLog
 ) -> None:
     worker_cluster.ready_workers(1, most=1)
@@ -147,7 +147,7 @@ async def test_a_newer_worker_executes_the_runs_of_an_older_api(
     assert await attempts(thread, lingering) == [1, 1]
 
 
-async def test_a_run_that_nobody_serves_any_more_can_be_cancelled(
+async def test_a_run_without_a_serving_worker_can_be_cancelled(
     worker_cluster: Cluster, worker_redis: Client, start: Start, log: NodeLog
 ) -> None:
     worker_cluster.ready_workers(1, most=1)
@@ -180,7 +180,7 @@ async def test_a_run_that_nobody_serves_any_more_can_be_cancelled(
     assert (await call_api(worker_cluster.url, "DELETE", f"/threads/{waits.id}"))[0] == 204
 
 
-async def test_an_api_learns_what_a_newer_deployment_of_a_graph_takes(
+async def test_an_api_learns_the_schema_of_a_newer_deployment(
     worker_cluster: Cluster, start: Start
 ) -> None:
     async def takes_messages() -> bool:

@@ -37,7 +37,7 @@ def write(folder: Path, shape: SampleProject) -> Path:
 
 
 @pytest.mark.parametrize("name", SAMPLE_PROJECTS)
-def test_it_starts_as_it_comes_and_answers(
+def test_a_sample_project_starts_unchanged_and_answers(
     name: str, tmp_path: Path, fleet: Fleet, api: Process
 ) -> None:
     shape = SAMPLE_PROJECTS[name]
@@ -53,7 +53,7 @@ def test_it_starts_as_it_comes_and_answers(
         worker.stop()
 
 
-def test_what_is_missing_is_one_sentence(tmp_path: Path, fleet: Fleet) -> None:
+def test_a_missing_module_is_one_sentence(tmp_path: Path, fleet: Fleet) -> None:
     shape = SAMPLE_PROJECTS["react"]
     files = {
         **shape.files,

@@ -77,7 +77,7 @@ async def all_are_connected_to(master: EmbeddedRedis, *, not_to: EmbeddedRedis) 
 
 
 @pytest.mark.parametrize("how", ["killed", "frozen"])
-async def test_a_run_outlives_its_master(
+async def test_a_run_survives_a_failover(
     cluster: SentinelCluster, fleet: Fleet, log: NodeLog, how: str
 ) -> None:
     url = fleet.processes[0].url
@@ -124,9 +124,7 @@ async def test_a_run_outlives_its_master(
     assert (status, state["values"]["items"]) == (200, ["passed"])
 
 
-async def test_a_master_that_lives_on_as_a_replica_is_left(
-    cluster: SentinelCluster, fleet: Fleet
-) -> None:
+async def test_connections_leave_a_demoted_master(cluster: SentinelCluster, fleet: Fleet) -> None:
     """The sentinels are told to change masters, while a run streams."""
     url = fleet.processes[0].url
     old = await cluster.wait_settled()
@@ -144,7 +142,7 @@ async def test_a_master_that_lives_on_as_a_replica_is_left(
     assert await worker_cluster(url)
 
 
-async def test_while_no_sentinel_answers_a_live_master_serves_and_a_dead_one_is_awaited(
+async def test_without_sentinels_a_live_master_serves_and_a_dead_one_is_awaited(
     cluster: SentinelCluster, fleet: Fleet
 ) -> None:
     url = fleet.processes[0].url

@@ -41,7 +41,7 @@ def said(process: Process, text: str) -> list[str]:
     return [line for line in process.lines if text in line]
 
 
-async def test_eviction_and_forgetting_are_warned_of(bare: EmbeddedRedis) -> None:
+async def test_eviction_and_missing_persistence_are_warnings(bare: EmbeddedRedis) -> None:
     with (
         configured(bare, maxmemory="100mb", maxmemory_policy="allkeys-lru", save=""),
         FreshFleet(bare.url) as fleet,
@@ -55,7 +55,7 @@ async def test_eviction_and_forgetting_are_warned_of(bare: EmbeddedRedis) -> Non
             assert not said(process, "ERROR")
 
 
-async def test_of_a_redis_that_keeps_its_data_nothing_is_said(bare: EmbeddedRedis) -> None:
+async def test_a_persistent_redis_starts_without_warnings(bare: EmbeddedRedis) -> None:
     with configured(bare, appendonly="yes") as client, FreshFleet(bare.url) as fleet:
         worker, api = fleet.worker().wait_ready(), fleet.api().wait_ready()
         await until(lambda: asked(client))
@@ -63,7 +63,7 @@ async def test_of_a_redis_that_keeps_its_data_nothing_is_said(bare: EmbeddedRedi
         assert not said(api, "Redis ")
 
 
-async def test_a_redis_that_may_not_be_asked_is_taken_as_it_is(bare: EmbeddedRedis) -> None:
+async def test_a_redis_that_hides_its_settings_starts_without_warnings(bare: EmbeddedRedis) -> None:
     with configured(bare) as client:
         client.acl_setuser("bob", enabled=True, passwords=["+pw"], keys="*", channels="*",
                            categories=["+@all"], commands=["-config", "-info"])  # fmt: skip
@@ -82,7 +82,7 @@ def asked(client: "Redis", command: str = "cmdstat_config|get", what: str = "cal
     return int(stats.get(command, {}).get(what, 0)) >= times
 
 
-async def test_an_api_that_starts_without_redis_says_it_later(bare: EmbeddedRedis) -> None:
+async def test_an_api_started_without_redis_warns_once_it_connects(bare: EmbeddedRedis) -> None:
     bare.kill()
     with FreshFleet(bare.url) as fleet:
         api = fleet.api().wait_ready()
@@ -116,7 +116,7 @@ def low_port() -> int:
     raise AssertionError("no port is free")
 
 
-async def test_a_cluster_is_refused(tmp_path: Path) -> None:
+async def test_a_redis_cluster_is_rejected(tmp_path: Path) -> None:
     cluster = ClusterModeServer(tmp_path / "cluster", modules=False, port=low_port())
     with cluster as server, FreshFleet(server.url) as fleet:
         worker, api = fleet.worker(), fleet.api().wait_ready()
@@ -129,7 +129,7 @@ async def test_a_cluster_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("url", ["redis+sentinel://:secret@127.0.0.1:1", "http://:secret@x"])
-async def test_a_url_that_nobody_understands_ends_both_with_a_sentence(url: str) -> None:
+async def test_an_invalid_redis_url_ends_both_processes_with_one_sentence(url: str) -> None:
     with FreshFleet(url) as fleet:
         for process in (fleet.api(), fleet.worker()):
             assert process.wait() == 1

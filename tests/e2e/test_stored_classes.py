@@ -101,7 +101,9 @@ def config(folder: Path, graphs: dict[str, str], dependencies: list[str]) -> Pat
     return path
 
 
-async def test_agents_with_the_same_names_keep_their_classes(tmp_path: Path, fleet: Fleet) -> None:
+async def test_agents_with_equal_module_names_keep_their_classes(
+    tmp_path: Path, fleet: Fleet
+) -> None:
     project = tmp_path / "project"
     write(project, FILES)
     api = fleet.api()

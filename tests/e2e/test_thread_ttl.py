@@ -11,7 +11,7 @@ from harness.waiting import until
 from millstream.cli.embedded import EmbeddedRedis
 
 
-async def test_new_threads_live_as_long_as_langgraph_json_says(tmp_path: Path) -> None:
+async def test_langgraph_json_sets_the_ttl_of_new_threads(tmp_path: Path) -> None:
     config = tmp_path / "langgraph.json"
     ttl = {"default_ttl": 0.01, "sweep_interval_minutes": 0.001}
     graph = f"{BEHAVIOUR.with_name('behaviour.py')}:track"

@@ -36,7 +36,9 @@ def snippet(language: str) -> str:
 
 
 @pytest.mark.parametrize(("secret", "headers", "body", "fits"), CASES)
-def test_in_python(secret: bytes, headers: dict[str, str], body: str, fits: bool) -> None:
+def test_the_python_snippet_verifies_a_signature(
+    secret: bytes, headers: dict[str, str], body: str, fits: bool
+) -> None:
     names: dict[str, object] = {}
     exec(snippet("python"), names)  # noqa: S102
     verified = names["verified"]
@@ -45,7 +47,7 @@ def test_in_python(secret: bytes, headers: dict[str, str], body: str, fits: bool
 
 
 @pytest.mark.usefixtures("node_modules")
-async def test_in_javascript(tmp_path: Path) -> None:
+async def test_the_javascript_snippet_verifies_a_signature(tmp_path: Path) -> None:
     cases = [[secret.decode(), headers, body] for secret, headers, body, _ in CASES]
     script = tmp_path / "snippet.mjs"
     script.write_text(

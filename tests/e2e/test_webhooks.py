@@ -71,7 +71,9 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
 
 
 @shows("webhook")
-async def test_each_is_told_though_the_receiver_is_down_and_a_worker_is_killed(site: Site) -> None:
+async def test_each_webhook_is_delivered_despite_a_receiver_outage_and_a_worker_crash(
+    site: Site,
+) -> None:
     # Of a run that succeeds, and of one that is cancelled, at a path alone.
     hook = f"{site.receiver.url}/hook"
     told = await site.requests(await site.run(webhook=hook))

@@ -44,7 +44,7 @@ async def cancel(runs: list[tuple[Thread, str]]) -> None:
         assert await thread.ended(run_id) == "interrupted"
 
 
-async def test_a_full_worker_answers_questions_and_delays_nobody(
+async def test_a_full_worker_answers_calls_and_delays_no_run(
     worker_cluster: Cluster, log: NodeLog, record_property: Callable[[str, object], None]
 ) -> None:
     [full] = worker_cluster.ready_workers(1, most=1)
@@ -95,7 +95,7 @@ async def test_a_blocked_event_loop_keeps_its_lease(
     assert starts == [{"run_id": run_id, "attempt": 1}]
 
 
-async def test_runs_of_a_thread_are_executed_in_order_and_alone(
+async def test_runs_of_a_thread_are_executed_one_at_a_time_in_order(
     worker_cluster: Cluster, log: NodeLog
 ) -> None:
     worker_cluster.ready_workers(3)
@@ -121,7 +121,9 @@ async def test_runs_of_a_thread_are_executed_in_order_and_alone(
         ("made_within", "made_within"),
     ],
 )
-async def test_graphs_of_every_kind(thread: Thread, log: NodeLog, graph: str, said: str) -> None:
+async def test_every_kind_of_graph_is_executed(
+    thread: Thread, log: NodeLog, graph: str, said: str
+) -> None:
     body = {
         "assistant_id": graph,
         "input": {},
@@ -138,7 +140,7 @@ async def test_graphs_of_every_kind(thread: Thread, log: NodeLog, graph: str, sa
 
 
 @pytest.mark.parametrize("how", ["cancel", "leave"])
-async def test_a_graph_that_swallows_its_cancel_is_ended_without_it(
+async def test_a_run_ends_though_its_graph_swallows_the_cancel(
     thread: Thread, log: NodeLog, how: str
 ) -> None:
     response = await thread.stream("swallow", configurable={"log": str(log), "seconds": 5})
@@ -174,7 +176,7 @@ def limited(worker_cluster: Cluster, tmp_path: Path) -> Iterator[Cluster]:
         worker.stop()
 
 
-async def test_a_run_that_takes_too_long_and_a_graph_without_a_worker(
+async def test_a_run_times_out_and_a_graph_without_a_worker_is_503(
     limited: Cluster, log: NodeLog
 ) -> None:
     thread = await Thread.create(limited.url)

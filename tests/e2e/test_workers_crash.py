@@ -42,7 +42,7 @@ def tracked(log: NodeLog, delay: float) -> dict[str, object]:
     }
 
 
-async def test_sigterm_hands_the_run_over(
+async def test_sigterm_hands_the_run_to_another_worker(
     worker_cluster: Cluster, log: NodeLog, record_property: Callable[[str, object], None]
 ) -> None:
     worker_cluster.ready_workers(2)
@@ -70,7 +70,7 @@ async def test_sigterm_hands_the_run_over(
     assert await thread.replay(run_id) == events
 
 
-async def test_sigkill_another_worker_goes_on(
+async def test_after_sigkill_another_worker_continues_the_run(
     worker_cluster: Cluster, log: NodeLog, record_property: Callable[[str, object], None]
 ) -> None:
     worker_cluster.ready_workers(2)
@@ -98,7 +98,7 @@ async def test_sigkill_another_worker_goes_on(
     assert await thread.replay(run_id) == events
 
 
-async def test_a_frozen_worker_comes_back_too_late(
+async def test_a_worker_that_resumes_after_its_lease_changes_nothing(
     worker_cluster: Cluster, worker_redis: Client, log: NodeLog
 ) -> None:
     worker_cluster.ready_workers(2)
@@ -131,7 +131,7 @@ async def test_a_frozen_worker_comes_back_too_late(
     assert (await thread.run(run_id))["status"] == "success"
 
 
-async def test_a_run_that_kills_its_workers_is_given_up(
+async def test_a_run_that_kills_its_workers_is_exhausted(
     worker_cluster: Cluster, log: NodeLog
 ) -> None:
     worker_cluster.ready_workers(3)

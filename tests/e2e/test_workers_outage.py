@@ -55,7 +55,7 @@ def attempts(events: list[Event]) -> set[int]:
 
 
 @pytest.mark.parametrize("away", [0.0, LEASE + 0.5], ids=["short", "longer-than-a-lease"])
-async def test_redis_killed_and_restarted(
+async def test_runs_survive_a_redis_restart(
     worker_cluster: Cluster, workers: list[Process], log: NodeLog, away: float
 ) -> None:
     async with followed(worker_cluster, log) as (thread, response):
@@ -91,7 +91,7 @@ async def test_redis_killed_and_restarted(
     indirect=True,
     ids=["the-other-is-idle", "the-other-has-no-slot-free"],
 )
-async def test_a_holder_that_is_late_after_an_outage_keeps_its_run(
+async def test_a_worker_late_after_an_outage_keeps_its_run(
     worker_cluster: Cluster, workers: list[Process], log: NodeLog
 ) -> None:
     async with followed(worker_cluster, log) as (thread, response):
@@ -117,7 +117,7 @@ async def test_a_holder_that_is_late_after_an_outage_keeps_its_run(
     assert attempts(events) == {1}
 
 
-async def test_what_redis_forgot_costs_a_live_client_nothing(
+async def test_a_live_client_loses_nothing_that_redis_forgot(
     worker_cluster: Cluster, workers: list[Process], log: NodeLog
 ) -> None:
     """Killed before its file had the latest: what it confirmed is lost, but no event takes its place."""

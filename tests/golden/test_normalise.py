@@ -38,13 +38,13 @@ def shape(data: object) -> object:
         ("", ""),
     ],
 )
-def test_strings(text: str, expected: str) -> None:
+def test_varying_strings_are_replaced(text: str, expected: str) -> None:
     assert shape(text) == expected
     assert shape({text: [text]}) == {expected: [expected]}
 
 
 @pytest.mark.parametrize("value", [None, True, False, 0, -1, 20, 0.5, [], {}])
-def test_other_values_stay(value: object) -> None:
+def test_other_values_are_unchanged(value: object) -> None:
     assert shape(value) == value
     assert type(shape(value)) is type(value)
 
@@ -57,45 +57,45 @@ def test_other_values_stay(value: object) -> None:
         (f"values|a:{UUID}|b:{OTHER}", "values|a:<uuid>|b:<uuid>"),
     ],
 )
-def test_event_names(name: str, expected: str) -> None:
+def test_event_names_are_normalised(name: str, expected: str) -> None:
     assert normalise(name, None) == (expected, None)
 
 
-def test_keys_of_hosting_and_auth_go_at_any_depth() -> None:
+def test_keys_of_hosting_and_auth_are_removed_at_any_depth() -> None:
     data = [{"config": {"configurable": dict.fromkeys(LEFT_OUT, "x") | {"tokens": 4}}}]
     assert shape(data) == [{"config": {"configurable": {"tokens": 4}}}]
 
 
-def test_versions_are_forgotten_but_their_keys_are_not() -> None:
+def test_versions_are_replaced_and_their_keys_stay() -> None:
     metadata = {"langgraph_version": "1.2.22", "lc_versions": {"langchain-core": "1.7.2"}}
     assert shape(metadata) == {"langgraph_version": "<version>", "lc_versions": "<version>"}
 
 
-def test_the_order_of_keys_does_not_matter_and_that_of_items_does() -> None:
+def test_key_order_is_ignored_and_item_order_is_not() -> None:
     assert json.dumps(shape({"b": 1, "a": {"d": 2, "c": 3}})) == json.dumps(
         shape({"a": {"c": 3, "d": 2}, "b": 1})
     )
     assert shape(["b", "a"]) != shape(["a", "b"])
 
 
-def test_tuples_are_lists_as_on_the_wire() -> None:
+def test_tuples_become_lists_as_on_the_wire() -> None:
     assert shape({"next": ("ask",)}) == {"next": ["ask"]}
 
 
-def test_the_data_passed_in_is_left_alone() -> None:
+def test_the_argument_is_not_modified() -> None:
     data = {"id": UUID, "user_id": "", "nested": [{"id": UUID}]}
     before = json.dumps(data)
     normalise("values", data)
     assert json.dumps(data) == before
 
 
-def test_two_keys_that_become_one_are_refused() -> None:
+def test_two_keys_that_become_equal_raise() -> None:
     with pytest.raises(ValueError, match="two keys became one"):
         shape({UUID: 1, OTHER: 2})
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r", "\r\n"])
-def test_parse_sse_takes_every_line_ending(newline: str) -> None:
+def test_parse_sse_accepts_every_line_ending(newline: str) -> None:
     body = "event: a\ndata: {}\nid: 1-0\n\nevent: b\ndata: [1]\n\n".replace("\n", newline)
     assert parse_sse(body) == [("a", {}), ("b", [1])]
 
@@ -123,11 +123,11 @@ def test_parse_sse_takes_every_line_ending(newline: str) -> None:
         "a line separator of Unicode is text",
     ],
 )
-def test_parse_sse(body: str, expected: list[tuple[str, object]]) -> None:
+def test_parse_sse_returns_names_and_data(body: str, expected: list[tuple[str, object]]) -> None:
     assert parse_sse(body) == expected
 
 
-def test_examples_in_docstrings() -> None:
+def test_docstring_examples_pass() -> None:
     assert doctest.testmod(module) == doctest.TestResults(failed=0, attempted=1)
 
 
@@ -140,7 +140,7 @@ def test_recorded_streams_are_sorted_and_normalised() -> None:
 
 
 @pytest.mark.parametrize("name", STREAMS)
-def test_recorded_stream_says_how_to_repeat_it(name: str) -> None:
+def test_each_recorded_stream_can_be_repeated(name: str) -> None:
     case = STREAMS[name]
     assert case["events"][0][0] == "metadata"
     assert case["request"]["assistant_id"]

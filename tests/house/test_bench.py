@@ -18,7 +18,7 @@ WORDS = {
 
 
 @pytest.mark.parametrize("part", WORDS)
-def test_the_bench_prints_every_work_beside_what_it_is_compared_with(part: str) -> None:
+def test_the_bench_prints_every_workload_beside_its_baseline(part: str) -> None:
     if part == "checkpointers":
         require_modules()  # of the library's checkpointer
     arguments = ["--part", part, "--scale", "0.02", "--latency-runs", "3"]

@@ -11,11 +11,11 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 
 
-def test_the_table_of_settings_is_the_codes() -> None:
+def test_the_settings_table_equals_the_code() -> None:
     assert (DOCS / "settings.md").read_text().endswith(settings.table())
 
 
-def test_the_diagram_of_the_lifecycle_is_the_tables() -> None:
+def test_the_lifecycle_diagram_equals_the_table() -> None:
     text = (DOCS / "lifecycle.md").read_text()
     drawn = re.findall(r"^    (\w+) --> (\w+): (\w+)$", text, re.MULTILINE)
     assert drawn == [(s.value, t.value, c.value) for (s, c), t in TRANSITIONS.items()]
@@ -24,13 +24,13 @@ def test_the_diagram_of_the_lifecycle_is_the_tables() -> None:
     }
 
 
-def test_every_link_leads_somewhere() -> None:
+def test_every_link_has_a_target() -> None:
     for page in [*ROOT.glob("*.md"), *DOCS.rglob("*.md")]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-def test_every_table_has_a_head() -> None:
+def test_every_table_has_a_header() -> None:
     for page in [*ROOT.glob("*.md"), *DOCS.rglob("*.md")]:
         text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
         for table in re.findall(r"(?:^\|.*\n?)+", text, re.MULTILINE):
@@ -38,7 +38,7 @@ def test_every_table_has_a_head() -> None:
             assert re.fullmatch(r"(\|[-: ]+)+\|", rule), f"{page.name}: {table[:80]}"
 
 
-def test_the_map_names_each_module_in_its_folder_and_no_other() -> None:
+def test_architecture_lists_exactly_the_modules_of_each_folder() -> None:
     text = (ROOT / "ARCHITECTURE.md").read_text()
     listing = text[text.index("```") : text.index("Import rules")]
     root, folders, named = "", [""], set[str]()
@@ -64,12 +64,12 @@ def test_the_map_names_each_module_in_its_folder_and_no_other() -> None:
     assert named == modules | {f"{scripts}script.py"}
 
 
-def test_the_index_of_docs_has_every_page() -> None:
+def test_the_docs_index_lists_every_page() -> None:
     linked = set(re.findall(r"\]\(([\w-]+\.md)\)", (DOCS / "README.md").read_text()))
     assert linked == {page.name for page in DOCS.glob("*.md")} - {"README.md"}
 
 
-def test_the_index_of_decisions_has_each_with_its_title_and_a_status() -> None:
+def test_the_decision_index_lists_each_title_with_a_status() -> None:
     folder = DOCS / "decisions"
     rows = re.findall(
         r"^\| \[(\d{4})\]\((\S+)\) \| (.+) \| (.+) \|$",
@@ -92,7 +92,7 @@ def test_the_index_of_decisions_has_each_with_its_title_and_a_status() -> None:
             assert number < state[1] == state[2][:4]
 
 
-def test_the_changelogs_versions_fall_and_none_is_newer_than_the_package() -> None:
+def test_changelog_versions_descend_from_the_package_version() -> None:
     headings = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert headings[0] == "Unreleased"
     dated = [
@@ -106,14 +106,14 @@ def test_the_changelogs_versions_fall_and_none_is_newer_than_the_package() -> No
     assert not versions or versions[0] <= current
 
 
-def test_each_make_target_that_is_named_exists() -> None:
+def test_each_documented_make_target_exists() -> None:
     targets = set(re.findall(r"^([a-z0-9]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for page in [ROOT / "CONTRIBUTING.md", ROOT / "README.md", *DOCS.rglob("*.md")]:
         named = set(re.findall(r"(?:^|`)make ([a-z0-9]+)", page.read_text(), re.MULTILINE))
         assert named <= targets, f"{page.name}: {named - targets}"
 
 
-def test_each_path_that_a_contributor_is_sent_to_exists() -> None:
+def test_each_path_in_contributing_exists() -> None:
     parts = ["", *(f"{part}/millstream" for part in ("api", "worker", "shared"))]
     parts += ["shared/millstream/shared", "tests"]
     for named in re.findall(r"`((?:[\w.-]+/)+[\w.-]*)`", (ROOT / "CONTRIBUTING.md").read_text()):

@@ -10,7 +10,7 @@ LONGEST = 450  # lines; a file past 400 is asking to be split
 VAGUE = re.compile(r"(^|_)(utils?|common|helpers?|manager|service|handler|broker|core)(_|\.|$)")
 
 
-def test_no_file_grows_past_the_limit() -> None:
+def test_no_file_exceeds_the_line_limit() -> None:
     long = {
         str(path.relative_to(ROOT)): lines
         for path in tracked("*.py", "*.lua", "*.mjs")
@@ -27,7 +27,7 @@ def test_the_namespace_has_no_init() -> None:
     assert not list(ROOT.glob("*/millstream/__init__.py"))
 
 
-def test_every_module_says_what_it_is_for() -> None:
+def test_every_module_has_a_docstring() -> None:
     silent = [
         str(path.relative_to(ROOT))
         for path in tracked("api/*.py", "worker/*.py", "shared/*.py")
@@ -36,7 +36,7 @@ def test_every_module_says_what_it_is_for() -> None:
     assert not silent, silent
 
 
-def test_every_public_function_says_what_it_does() -> None:
+def test_every_public_function_has_a_docstring() -> None:
     silent = []
     for path in tracked("api/*.py", "worker/*.py", "shared/*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -56,7 +56,7 @@ def test_every_public_function_says_what_it_does() -> None:
     assert not silent, silent
 
 
-def test_no_path_of_a_machine_is_written_down() -> None:
+def test_no_file_contains_an_absolute_path() -> None:
     home = re.compile(r"(?<![\w.-])/(?:home|Users|root|work)/\w")
     found = [
         str(path.relative_to(ROOT))
@@ -66,7 +66,7 @@ def test_no_path_of_a_machine_is_written_down() -> None:
     assert not found
 
 
-def test_locks_name_no_registry() -> None:
+def test_locks_contain_no_registry_url() -> None:
     for lock in tracked("*.lock", "*package-lock.json"):
         assert not re.search(r"https?://(?!.*(funding|opencollective))", _sources(lock)), lock.name
 

@@ -42,12 +42,12 @@ def declared(path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_no_body_counts_positions(path: Path) -> None:
+def test_no_script_body_uses_positions(path: Path) -> None:
     assert not re.search(r"\b(KEYS|ARGV)\b", code(path.read_text()))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_each_file_uses_each_name_that_it_declares_and_gives_it_no_other_meaning(
+def test_each_script_uses_each_declared_name_with_one_meaning(
     path: Path,
 ) -> None:
     body = code(path.read_text())
@@ -72,7 +72,7 @@ def _inner(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_script_has_its_function_and_its_promise(name: str) -> None:
+def test_each_script_has_a_typed_function_and_a_contract(name: str) -> None:
     text = (SCRIPTS / f"{name}.lua").read_text()
     header = text.partition("]]")[0]
     assert text.startswith("--[[")
@@ -82,7 +82,7 @@ def test_each_script_has_its_function_and_its_promise(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_script_reads_nothing_that_is_neither_declared_nor_its_own(name: str) -> None:
+def test_a_script_reads_only_declared_names(name: str) -> None:
     """Redis has no such variable either, but would only say so when it comes to the line."""
     script = Script(name)
     body = code(
@@ -96,7 +96,7 @@ def test_a_script_reads_nothing_that_is_neither_declared_nor_its_own(name: str) 
 
 
 @pytest.mark.parametrize("name", PARTS)
-def test_each_part_is_in_use(name: str) -> None:
+def test_each_part_is_used(name: str) -> None:
     assert [path for path in FILES if f"\n-- with {name}\n" in path.read_text()]
 
 

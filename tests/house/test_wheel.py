@@ -30,7 +30,7 @@ def test_the_wheel_holds_all_three_roots_and_nothing_else(wheel: zipfile.ZipFile
     assert {Path(name).suffix for name in names} <= {".py", ".lua", ".typed"}
 
 
-def test_the_wheel_holds_every_script_and_the_marks_of_types(wheel: zipfile.ZipFile) -> None:
+def test_the_wheel_holds_every_script_and_py_typed(wheel: zipfile.ZipFile) -> None:
     names = wheel.namelist()
     folder = ROOT / "shared/millstream/shared"
     for script in folder.glob("scripts/**/*.lua"):
@@ -39,7 +39,7 @@ def test_the_wheel_holds_every_script_and_the_marks_of_types(wheel: zipfile.ZipF
         assert f"millstream/{part}/py.typed" in names
 
 
-def test_the_wheel_brings_the_command_and_the_licence(wheel: zipfile.ZipFile) -> None:
+def test_the_wheel_has_the_command_and_the_licence(wheel: zipfile.ZipFile) -> None:
     info = next(name for name in wheel.namelist() if name.endswith("entry_points.txt"))
     assert "millstream = millstream.cli.main:main" in wheel.read(info).decode()
     assert any(name.endswith("licenses/LICENSE") for name in wheel.namelist())
@@ -50,12 +50,12 @@ def locked(name: str) -> set[str]:
     return set(re.findall(r"^([a-z0-9][a-z0-9._-]*)==", text, re.MULTILINE))
 
 
-def test_the_apis_image_holds_no_langgraph_and_the_workers_no_http_server() -> None:
+def test_the_api_image_has_no_langgraph_and_the_worker_image_no_http_server() -> None:
     assert not {n for n in locked("api.lock") if n.startswith(("lang", "arq"))}
     assert not {"starlette", "uvicorn"} & locked("worker.lock")
 
 
-def test_the_api_imports_nothing_of_langgraph() -> None:
+def test_the_api_imports_no_langgraph() -> None:
     code = (
         "import sys, millstream.api.app, millstream.cli.main; "
         "print([m for m in sys.modules if m.split('.')[0] in "

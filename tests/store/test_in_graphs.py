@@ -13,7 +13,7 @@ async def run(http: httpx.AsyncClient, graph: str, **given: Any) -> Any:
     return response.json()
 
 
-async def test_what_one_run_puts_another_reads(http: httpx.AsyncClient) -> None:
+async def test_runs_share_the_store(http: httpx.AsyncClient) -> None:
     user = new_namespace()
     assert await run(http, "remember", user=user, text="abba") == {"user": user, "text": "abba"}
     assert (await get(http, ["users", user], "runtime"))["value"] == {"text": "abba", "n": 1}
@@ -29,7 +29,7 @@ async def test_what_one_run_puts_another_reads(http: httpx.AsyncClient) -> None:
     }
 
 
-async def test_without_modules_only_the_store_is_missing(storeless_url: str) -> None:
+async def test_without_redis_modules_only_the_store_is_unavailable(storeless_url: str) -> None:
     async with httpx.AsyncClient(base_url=storeless_url, timeout=30) as http:
         assert (await run(http, "plain", text="?")) == {"text": "done"}
         for graph in ("remember", "recall"):

@@ -18,7 +18,7 @@ ODD = [
 ]  # fmt: skip
 
 
-async def test_an_item(http: httpx.AsyncClient) -> None:
+async def test_an_item_is_put_replaced_and_deleted(http: httpx.AsyncClient) -> None:
     place = [new_namespace(), "b"]
     assert await get(http, place, "k") is None
     await put(http, place, "k", {"x": 1})
@@ -56,7 +56,9 @@ async def test_an_item(http: httpx.AsyncClient) -> None:
         {"deep": [[[[[[[[[[{"a": {"b": [1, {"c": 2}]}}]]]]]]]]]]},
     ],
 )
-async def test_a_value_stays_as_it_is(http: httpx.AsyncClient, value: dict[str, Any]) -> None:
+async def test_a_value_is_returned_unchanged(
+    http: httpx.AsyncClient, value: dict[str, Any]
+) -> None:
     place = [new_namespace()]
     await put(http, place, "k", value)
     assert (await get(http, place, "k"))["value"] == value
@@ -64,7 +66,7 @@ async def test_a_value_stays_as_it_is(http: httpx.AsyncClient, value: dict[str, 
     assert found["value"] == value
 
 
-async def test_depth_is_kept_or_refused(http: httpx.AsyncClient) -> None:
+async def test_a_deep_value_is_stored_or_rejected(http: httpx.AsyncClient) -> None:
     place = [new_namespace()]
     for depth in (100, 200, 250, 300, 900, 5000):
         text = '{"a":' * depth + "1" + "}" * depth
@@ -81,7 +83,7 @@ async def test_depth_is_kept_or_refused(http: httpx.AsyncClient) -> None:
         assert depth > 200 or response.status_code == 204
 
 
-async def test_odd_names_are_names(http: httpx.AsyncClient) -> None:
+async def test_any_string_is_a_valid_name(http: httpx.AsyncClient) -> None:
     place = new_namespace()
     for name in ODD:
         await put(http, [place, name], name, {"name": name})
@@ -99,7 +101,7 @@ async def test_odd_names_are_names(http: httpx.AsyncClient) -> None:
     assert await search(http, [place]) == []
 
 
-async def test_namespaces_end_at_their_labels(http: httpx.AsyncClient) -> None:
+async def test_a_prefix_matches_whole_labels(http: httpx.AsyncClient) -> None:
     place = new_namespace()
     for path in (["use"], ["users"], ["users", "Ann"], ["users", "ann"], ["run"], ["runs"]):
         await put(http, [place, *path], "k", {"path": path})
@@ -109,7 +111,7 @@ async def test_namespaces_end_at_their_labels(http: httpx.AsyncClient) -> None:
     assert (await get(http, [place, "runs"], "k"))["value"]["path"] == ["runs"]
 
 
-async def test_search_pages_and_filters(http: httpx.AsyncClient) -> None:
+async def test_search_pages_and_filters_items(http: httpx.AsyncClient) -> None:
     place = [new_namespace()]
     for n in range(15):
         value = {"n": n, "even": n % 2 == 0, "word": f"w{n:02}", "at": {"x": n, "y": [n, {"z": 1}]}}
@@ -143,7 +145,7 @@ async def test_search_pages_and_filters(http: httpx.AsyncClient) -> None:
     assert await keep({"@under:{*}": "*"}) == []
 
 
-async def test_namespaces(http: httpx.AsyncClient) -> None:
+async def test_namespaces_are_listed_by_prefix_suffix_and_depth(http: httpx.AsyncClient) -> None:
     place = new_namespace()
     for path in (["a", "x"], ["a", "y", "z"], ["b", "x"], ["c", "y", "z"]):
         await put(http, [place, *path], "k", {})
@@ -162,7 +164,7 @@ async def test_namespaces(http: httpx.AsyncClient) -> None:
     assert len({tuple(p) for p in await namespaces(http, max_depth=1, prefix=[place])}) == 1
 
 
-async def test_a_ttl_ends_an_item(http: httpx.AsyncClient, redis: Client) -> None:
+async def test_an_item_expires_after_its_ttl(http: httpx.AsyncClient, redis: Client) -> None:
     place = [new_namespace()]
     await put(http, place, "short", {}, ttl=0.005)
 
@@ -234,7 +236,7 @@ BAD: list[tuple[str, str, dict[str, Any], str]] = [
 ]  # fmt: skip
 
 
-async def test_what_is_wrong_is_named(http: httpx.AsyncClient) -> None:
+async def test_an_invalid_field_is_named(http: httpx.AsyncClient) -> None:
     for method, path, body, word in BAD:
         response = await http.request(method, path, json=body)
         assert response.status_code == 422, (method, path, body, response.text)

@@ -8,7 +8,7 @@ from e2e import node
 from store.store_requests import new_namespace
 
 
-async def test_python(store_system: tuple[str, str]) -> None:
+async def test_the_python_sdk_uses_the_store(store_system: tuple[str, str]) -> None:
     async with get_client(url=store_system[0]) as client:
         store, place = client.store, new_namespace()
         await store.put_item([place, "a"], "one", {"text": "aaa", "n": 1})
@@ -29,7 +29,7 @@ async def test_python(store_system: tuple[str, str]) -> None:
             await store.put_item([""], "k", {})
 
 
-async def test_javascript(store_system: tuple[str, str]) -> None:
+async def test_the_javascript_sdk_uses_the_store(store_system: tuple[str, str]) -> None:
     node.require()
     place = new_namespace()
     seen = await node.node("store.mjs", store_system[0], place)

@@ -5,7 +5,7 @@ import httpx
 from store.store_requests import found_keys, get, new_namespace, put, search
 
 
-async def test_the_nearest_come_first(http: httpx.AsyncClient) -> None:
+async def test_the_nearest_items_come_first(http: httpx.AsyncClient) -> None:
     place = [new_namespace()]
     await put(http, [*place, "x"], "as", {"text": "aaaa", "n": 1})
     await put(http, [*place, "y"], "abs", {"text": "abab", "n": 2})
@@ -23,7 +23,7 @@ async def test_the_nearest_come_first(http: httpx.AsyncClient) -> None:
         assert await search(http, place, query="a", offset=far, filter={"n": {"$gt": 0}}) == []
 
 
-async def test_what_is_indexed(http: httpx.AsyncClient) -> None:
+async def test_index_selects_the_embedded_fields(http: httpx.AsyncClient) -> None:
     place = [new_namespace()]
     await put(http, place, "no", {"text": "aaa"}, index=False)
     await put(http, place, "other", {"text": "bbb", "title": "aaa"}, index=["title"])
@@ -48,7 +48,7 @@ async def test_what_is_indexed(http: httpx.AsyncClient) -> None:
     assert (await search(http, place, query="aaa"))[-1]["key"] == "other"
 
 
-async def test_failing_embeddings_are_told(http: httpx.AsyncClient) -> None:
+async def test_failing_embeddings_are_a_503_with_the_cause(http: httpx.AsyncClient) -> None:
     place = [new_namespace()]
     body = {"namespace": place, "key": "k", "value": {"text": "provider down"}}
     response = await http.put("/store/items", json=body)

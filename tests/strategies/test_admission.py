@@ -56,7 +56,7 @@ async def test_reject_writes_nothing(any_redis: Client, thread: str) -> None:
 
 
 @pytest.mark.parametrize("strategy", Strategy)
-async def test_a_free_thread_takes_any_strategy(
+async def test_a_free_thread_admits_any_strategy(
     any_redis: Client, thread: str, strategy: Strategy
 ) -> None:
     run = (await submit(any_redis, thread, strategy)).spec.run_id
@@ -81,7 +81,7 @@ async def test_a_pending_run_is_ended_by_the_admission(
 @pytest.mark.parametrize(
     ("strategy", "left"), [(Strategy.INTERRUPT, "interrupted"), (Strategy.ROLLBACK, "gone")]
 )
-async def test_a_running_run_is_cancelled_and_those_that_wait_are_ended(
+async def test_a_running_run_is_cancelled_and_waiting_runs_end(
     any_redis: Client, thread: str, strategy: Strategy, left: str
 ) -> None:
     first = (await submit(any_redis, thread)).spec.run_id
@@ -101,7 +101,7 @@ async def test_a_running_run_is_cancelled_and_those_that_wait_are_ended(
 
 @pytest.mark.parametrize("first_word", CANCELLING)
 @pytest.mark.parametrize("second_word", CANCELLING)
-async def test_of_two_at_once_the_first_word_and_the_later_run_count(
+async def test_the_first_action_and_the_newest_run_win(
     any_redis: Client, thread: str, first_word: Strategy, second_word: Strategy
 ) -> None:
     first = (await submit(any_redis, thread)).spec.run_id
@@ -119,7 +119,7 @@ async def test_of_two_at_once_the_first_word_and_the_later_run_count(
 
 
 @pytest.mark.parametrize("strategy", CANCELLING)
-async def test_a_run_that_is_just_finishing_is_ended_once(
+async def test_admission_and_finish_at_once_end_a_run_once(
     real_redis: Client, strategy: Strategy
 ) -> None:
     """The admission and the finish meet: the run is a success, or cancelled, never both."""
@@ -152,7 +152,7 @@ async def test_a_repeated_admission_changes_nothing(any_redis: Client, thread: s
     assert await waiting(any_redis, thread) == [again]
 
 
-async def test_a_deferred_run_that_finds_its_thread_busy_joins_the_fifo(
+async def test_a_due_deferred_run_joins_the_fifo_of_a_busy_thread(
     real_redis: Client, thread: str
 ) -> None:
     deferred = (await submit(real_redis, thread, Strategy.ROLLBACK, delay_ms=1)).spec.run_id
@@ -206,7 +206,7 @@ def last_to_displace(admitted: Admitted) -> tuple[list[str], list[str]]:
 
 
 @pytest.mark.parametrize("seed", range(5))
-async def test_fifty_contenders_behind_a_running_run(
+async def test_fifty_contenders_behind_a_running_run_keep_their_order(
     real_redis: Client, thread: str, seed: int
 ) -> None:
     first = (await submit(real_redis, thread)).spec.run_id
@@ -231,7 +231,7 @@ async def test_fifty_contenders_behind_a_running_run(
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_fifty_contenders_on_a_thread_that_nobody_serves(
+async def test_fifty_contenders_without_a_worker_keep_their_order(
     real_redis: Client, thread: str, seed: int
 ) -> None:
     """Each displacing one ends all the pending ones before it, at once."""
@@ -250,7 +250,7 @@ async def test_fifty_contenders_on_a_thread_that_nobody_serves(
 
 
 @pytest.mark.parametrize("seed", range(5))
-async def test_fifty_contenders_while_workers_work(
+async def test_fifty_contenders_with_workers_keep_their_order(
     real_redis: Client, thread: str, seed: int
 ) -> None:
     await submit(real_redis, thread)
@@ -270,7 +270,7 @@ async def test_fifty_contenders_while_workers_work(
 
 
 @pytest.mark.parametrize("action", CancelAction)
-async def test_a_fenced_off_worker_writes_nothing_after_a_cancel(
+async def test_a_stale_worker_writes_nothing_after_a_cancel(
     any_redis: Client, thread: str, action: CancelAction
 ) -> None:
     run = (await submit(any_redis, thread)).spec.run_id
@@ -303,7 +303,7 @@ async def test_a_fenced_off_worker_writes_nothing_after_a_cancel(
 
 
 @pytest.mark.parametrize(("action", "refused"), [("interrupt", False), ("rollback", True)])
-async def test_checkpoints_are_refused_once_a_rollback_is_noted(
+async def test_checkpoints_are_rejected_once_a_rollback_is_requested(
     any_redis: Client, thread: str, action: str, refused: bool
 ) -> None:
     run = (await submit(any_redis, thread)).spec.run_id
@@ -317,7 +317,7 @@ async def test_checkpoints_are_refused_once_a_rollback_is_noted(
         await put(any_redis, claimed, "2")
 
 
-async def test_a_rollback_of_a_run_that_was_handed_back_is_a_workers(
+async def test_a_handed_back_run_is_rolled_back_by_the_next_worker(
     any_redis: Client, thread: str
 ) -> None:
     """It is pending, but has left checkpoints: whoever cancels it can't undo them."""

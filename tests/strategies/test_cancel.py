@@ -26,7 +26,7 @@ def median(values: list[float]) -> float:
     return round(statistics.median(values) * 1000, 1)
 
 
-async def test_cancel_answers_202_and_the_run_ends(client: Client, log: NodeLog) -> None:
+async def test_cancel_returns_202_and_the_run_ends(client: Client, log: NodeLog) -> None:
     thread = await client.thread()
     run = await client.stream(thread, "walk", **LONG, log=log.path)
     await log.wait_for("start")
@@ -60,7 +60,7 @@ async def test_cancel_with_wait_returns_when_the_graph_has_stopped(
     print("stop of the graph to the answer of cancel?wait=1, p50 ms:", median(lags))  # noqa: T201
 
 
-async def test_how_long_a_cancel_takes(
+async def test_half_of_all_cancels_end_their_run_within_5_ms(
     client: Client, log: NodeLog, record_property: Callable[[str, object], None]
 ) -> None:
     times = []
@@ -98,7 +98,7 @@ async def test_a_pending_run_is_cancelled_at_once(client: Client, log: NodeLog) 
 
 
 @pytest.mark.parametrize("action", ["interrupt", "rollback"])
-async def test_a_run_that_has_ended_or_never_was_is_404(client: Client, action: str) -> None:
+async def test_an_ended_or_unknown_run_is_404(client: Client, action: str) -> None:
     thread = await client.thread()
     await client.wait(thread, "walk", left=1)
     [run] = (await client.http.get(f"/threads/{thread}/runs")).json()
@@ -110,7 +110,7 @@ async def test_a_run_that_has_ended_or_never_was_is_404(client: Client, action: 
     assert (await client.cancel(thread, run["run_id"], action="stop")).status_code == 422
 
 
-async def test_a_cancel_may_be_repeated(client: Client, log: NodeLog) -> None:
+async def test_the_first_of_many_cancels_decides_the_action(client: Client, log: NodeLog) -> None:
     """Ten at once, of both kinds, waiting or not: the first one's action counts, all answer."""
     thread = await client.thread()
     run = await client.stream(thread, "walk", **LONG, log=log.path)
@@ -126,7 +126,7 @@ async def test_a_cancel_may_be_repeated(client: Client, log: NodeLog) -> None:
     assert await client.items(thread)
 
 
-async def test_many_by_status(client: Client, log: NodeLog) -> None:
+async def test_runs_are_cancelled_by_status(client: Client, log: NodeLog) -> None:
     thread, other = await client.thread(), await client.thread()
     running = [await client.create(t, "walk", **LONG, log=log.path) for t in (thread, other)]
     await log.wait_for("start", times=2)
@@ -143,7 +143,7 @@ async def test_many_by_status(client: Client, log: NodeLog) -> None:
     assert (answer.status_code, answer.json()) == (404, {"detail": "No runs found to cancel."})
 
 
-async def test_many_of_a_thread(client: Client, log: NodeLog) -> None:
+async def test_some_runs_of_a_thread_are_cancelled(client: Client, log: NodeLog) -> None:
     thread = await client.thread()
     runs = [await client.create(thread, "walk", **LONG, tag=tag, log=log.path) for tag in "abc"]
     await log.wait_for("start", "a")
@@ -167,7 +167,7 @@ async def test_many_of_a_thread(client: Client, log: NodeLog) -> None:
 
 @pytest.mark.parametrize("action", ["interrupt", "rollback"])
 @pytest.mark.parametrize("graph", STUBBORN)
-async def test_a_graph_that_does_not_stop_is_ended_without_it(
+async def test_a_run_ends_though_its_graph_does_not_stop(
     client: Client, redis: Redis, log: NodeLog, graph: str, action: str
 ) -> None:
     thread = await client.thread()
@@ -198,7 +198,7 @@ async def events(redis: Redis, thread: str, run: str) -> list[object]:
     return found
 
 
-async def test_a_graph_that_does_not_stop_lets_the_next_run_begin(
+async def test_the_next_run_starts_though_the_graph_does_not_stop(
     client: Client, log: NodeLog
 ) -> None:
     thread = await client.thread()
@@ -211,7 +211,7 @@ async def test_a_graph_that_does_not_stop_lets_the_next_run_begin(
     assert await client.items(thread) == ["b1"]
 
 
-async def test_a_cancel_survives_the_death_of_the_worker(
+async def test_a_cancel_survives_a_worker_crash(
     client: Client, private_queue: Callable[[str], PrivateQueue], log: NodeLog
 ) -> None:
     """The worker stops (SIGSTOP), so it can't hear of the cancel; then it dies."""
@@ -255,7 +255,7 @@ async def test_cancel_and_finish_have_one_winner(
     assert seen.total() == 60
 
 
-async def test_timeout(
+async def test_a_run_over_the_time_limit_ends_as_timeout(
     client: Client, private_queue: Callable[[str], PrivateQueue], log: NodeLog
 ) -> None:
     queue = private_queue("walk")

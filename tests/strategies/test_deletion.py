@@ -24,7 +24,7 @@ async def delete(client: Client, path: str) -> httpx.Response:
     return await client.http.delete(path)
 
 
-async def test_a_run_is_cancelled_first(client: Client, redis: Redis, log: NodeLog) -> None:
+async def test_deleting_a_run_cancels_it_first(client: Client, redis: Redis, log: NodeLog) -> None:
     thread = await client.thread()
     run = await client.stream(thread, "walk", **LONG, log=log.path)
     await log.wait_for("stop")
@@ -41,7 +41,7 @@ async def test_a_run_is_cancelled_first(client: Client, redis: Redis, log: NodeL
 
 
 @pytest.mark.parametrize("round_", range(3))
-async def test_who_follows_a_deleted_run_elsewhere_is_told_its_end(
+async def test_followers_on_another_api_get_the_end_of_a_deleted_run(
     client: Client, grace_client: Client, log: NodeLog, round_: int
 ) -> None:
     """The other API process may come to read the stream only when it has gone."""
@@ -64,7 +64,7 @@ async def test_who_follows_a_deleted_run_elsewhere_is_told_its_end(
             assert isinstance(await join.answer(within=10), dict)
 
 
-async def test_a_thread_with_running_and_queued_runs(
+async def test_deleting_a_thread_ends_its_running_and_queued_runs(
     client: Client, redis: Redis, log: NodeLog
 ) -> None:
     thread = await client.thread()
@@ -88,7 +88,7 @@ async def test_a_thread_with_running_and_queued_runs(
 
 
 @pytest.mark.parametrize("graph", ["stubborn", "blocking"])
-async def test_a_thread_whose_graph_does_not_stop(
+async def test_deleting_a_thread_whose_graph_does_not_stop_leaves_nothing(
     client: Client, redis: Redis, log: NodeLog, graph: str
 ) -> None:
     thread = await client.thread()
@@ -102,7 +102,7 @@ async def test_a_thread_whose_graph_does_not_stop(
     assert await run.ended() == "interrupted"
 
 
-async def test_runs_that_were_rolled_back_leave_nothing(
+async def test_deleting_a_thread_after_a_rollback_leaves_nothing(
     client: Client, redis: Redis, log: NodeLog
 ) -> None:
     thread = await client.thread()
@@ -114,7 +114,7 @@ async def test_runs_that_were_rolled_back_leave_nothing(
     assert await keys_of(redis, thread) == []
 
 
-async def test_a_run_that_is_created_meanwhile_gets_404(
+async def test_a_run_created_during_the_deletion_is_404(
     client: Client, grace_client: Client, redis: Redis, log: NodeLog
 ) -> None:
     thread = await client.thread()
@@ -136,7 +136,7 @@ async def test_a_run_that_is_created_meanwhile_gets_404(
     await log.wait_for("late")
 
 
-async def test_runs_that_race_with_the_deletion(
+async def test_runs_that_race_with_the_deletion_end_or_get_404(
     client: Client, grace_client: Client, redis: Redis
 ) -> None:
     """Each is either refused, or told its end; nothing is left of either."""
@@ -160,7 +160,7 @@ async def test_runs_that_race_with_the_deletion(
         assert await keys_of(redis, thread) == []
 
 
-async def test_a_thread_whose_worker_is_dead(
+async def test_deleting_a_thread_whose_worker_died_leaves_nothing(
     client: Client, private_queue: Callable[[str], PrivateQueue], redis: Redis, log: NodeLog
 ) -> None:
     queue = private_queue("walk")

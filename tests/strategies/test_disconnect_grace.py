@@ -22,7 +22,7 @@ async def assert_continues(
 
 
 @pytest.mark.parametrize("path", ["stream", "wait"])
-async def test_the_creator_leaves_and_the_run_is_cancelled(
+async def test_a_run_is_cancelled_when_its_creator_disconnects(
     client: Client, log: NodeLog, path: str
 ) -> None:
     thread = await client.thread()
@@ -35,7 +35,9 @@ async def test_the_creator_leaves_and_the_run_is_cancelled(
 
 
 @pytest.mark.parametrize("path", ["stream", "wait"])
-async def test_the_creator_may_choose_to_leave(client: Client, log: NodeLog, path: str) -> None:
+async def test_on_disconnect_continue_keeps_the_run(
+    client: Client, log: NodeLog, path: str
+) -> None:
     thread = await client.thread()
     body = client.body("walk", **LONG, log=log.path, on_disconnect="continue")
     run = await client.follow("POST", f"/threads/{thread}/runs/{path}", body)
@@ -46,7 +48,7 @@ async def test_the_creator_may_choose_to_leave(client: Client, log: NodeLog, pat
 
 @pytest.mark.parametrize("path", ["stream", "join"])
 @pytest.mark.parametrize("cancels", [True, False])
-async def test_one_that_joined_leaves(
+async def test_a_joined_client_that_disconnects_cancels_only_if_it_asked(
     client: Client, log: NodeLog, path: str, cancels: bool
 ) -> None:
     thread = await client.thread()
@@ -61,7 +63,9 @@ async def test_one_that_joined_leaves(
         await assert_continues(client, thread, run, log)
 
 
-async def test_a_client_that_leaves_while_its_run_is_queued(client: Client, log: NodeLog) -> None:
+async def test_a_queued_run_is_cancelled_when_its_creator_disconnects(
+    client: Client, log: NodeLog
+) -> None:
     thread = await client.thread()
     first = await client.create(thread, "walk", **LONG, log=log.path)
     await log.wait_for("start")
@@ -72,7 +76,7 @@ async def test_a_client_that_leaves_while_its_run_is_queued(client: Client, log:
     assert not log.times("start", "b")
 
 
-async def test_one_that_comes_back_in_time_saves_the_run(
+async def test_a_reconnect_within_the_grace_keeps_the_run(
     client: Client, grace_client: Client, log: NodeLog
 ) -> None:
     thread = await client.thread()
@@ -88,7 +92,7 @@ async def test_one_that_comes_back_in_time_saves_the_run(
 
 
 @pytest.mark.parametrize(("create", "again"), [("stream", "stream"), ("wait", "join")])
-async def test_one_that_comes_back_before_it_is_missed(
+async def test_a_reconnect_before_the_disconnect_is_noticed_keeps_the_run(
     client: Client, grace_client: Client, log: NodeLog, create: str, again: str
 ) -> None:
     """A connection may be dead for long before the server finds out."""
@@ -103,7 +107,7 @@ async def test_one_that_comes_back_before_it_is_missed(
     await until(lambda: back.over)
 
 
-async def test_one_that_comes_back_too_late_finds_it_cancelled(
+async def test_a_reconnect_after_the_grace_finds_the_run_cancelled(
     client: Client, grace_client: Client, log: NodeLog
 ) -> None:
     thread = await client.thread()
@@ -118,7 +122,7 @@ async def test_one_that_comes_back_too_late_finds_it_cancelled(
     assert await again.ended() == "interrupted"
 
 
-async def test_one_that_comes_back_to_a_queued_run(
+async def test_a_reconnect_to_a_queued_run_keeps_it(
     client: Client, grace_client: Client, log: NodeLog
 ) -> None:
     thread = await client.thread()
@@ -132,7 +136,9 @@ async def test_one_that_comes_back_to_a_queued_run(
     assert await again.ended() == "success"
 
 
-async def test_leaving_twice(client: Client, grace_client: Client, log: NodeLog) -> None:
+async def test_a_second_disconnect_gets_its_own_grace(
+    client: Client, grace_client: Client, log: NodeLog
+) -> None:
     """The grace of the first farewell does not end the second."""
     thread = await client.thread()
     run = await grace_client.stream(thread, "walk", **LONG, log=log.path)
@@ -165,7 +171,7 @@ async def test_a_killed_api_cancels_nothing(
     assert await again.ended() == "success"
 
 
-async def test_an_api_that_is_told_to_stop_cancels_nothing(
+async def test_a_stopped_api_cancels_nothing(
     cluster: StrategyCluster, client: Client, log: NodeLog
 ) -> None:
     api = cluster.fleet.api().wait_ready()
@@ -180,7 +186,7 @@ async def test_an_api_that_is_told_to_stop_cancels_nothing(
     await client.reaches(thread, run.run_id, "success")
 
 
-async def test_a_grace_that_outlasts_the_run(
+async def test_a_grace_that_ends_after_the_run_changes_nothing(
     grace_client: Client, client: Client, log: NodeLog
 ) -> None:
     thread = await client.thread()

@@ -17,7 +17,7 @@ async def asked(client: Client, thread: str) -> dict[str, Any]:
     return {i["id"]: i["value"]["question"] for i in listed}
 
 
-async def test_two_questions_at_once(client: Client) -> None:
+async def test_two_interrupts_are_resumed_one_by_one(client: Client) -> None:
     thread = await client.thread()
     run = await client.stream(thread, "questions", stream_mode=["values", "updates"])
     assert await run.ended() == "success"
@@ -39,7 +39,7 @@ async def test_two_questions_at_once(client: Client) -> None:
     assert {r["status"] for r in listed} == {"success"}
 
 
-async def test_both_questions_answered_together(client: Client) -> None:
+async def test_two_interrupts_are_resumed_together(client: Client) -> None:
     thread = await client.thread()
     await client.wait(thread, "questions")
     answers = {i: question.upper() for i, question in (await asked(client, thread)).items()}
@@ -47,7 +47,7 @@ async def test_both_questions_answered_together(client: Client) -> None:
     assert answer["items"] == ["one=ONE", "two=TWO", "slowly"]
 
 
-async def test_a_question_inside_a_subgraph(client: Client) -> None:
+async def test_an_interrupt_in_a_subgraph_is_resumed(client: Client) -> None:
     thread = await client.thread()
     run = await client.stream(thread, "inside", stream_subgraphs=True)
     assert await run.ended() == "success"
@@ -61,7 +61,7 @@ async def test_a_question_inside_a_subgraph(client: Client) -> None:
     assert (await client.thread_record(thread))["status"] == "idle"
 
 
-async def test_a_new_input_instead_of_an_answer_begins_anew(client: Client) -> None:
+async def test_a_new_input_restarts_an_interrupted_graph(client: Client) -> None:
     thread = await client.thread()
     await client.wait(thread, "questions")
     old = await asked(client, thread)
@@ -83,7 +83,9 @@ async def test_a_new_input_instead_of_an_answer_begins_anew(client: Client) -> N
         ({"goto": "red", "resume": None, "update": None}, {"red1"}),
     ],
 )
-async def test_goto(client: Client, command: dict[str, Any], items: set[str]) -> None:
+async def test_goto_continues_at_the_named_nodes(
+    client: Client, command: dict[str, Any], items: set[str]
+) -> None:
     thread = await client.thread()
     await client.wait(thread, "rooms", left=1)
     answer = await client.wait(thread, "rooms", command=command)
@@ -91,7 +93,7 @@ async def test_goto(client: Client, command: dict[str, Any], items: set[str]) ->
     assert set(answer["items"][1:]) == items
 
 
-async def test_resume_and_update_together(client: Client) -> None:
+async def test_a_command_resumes_and_updates_together(client: Client) -> None:
     thread = await client.thread()
     await client.wait(thread, "questions", left=1)
     resume = dict.fromkeys(await asked(client, thread), "yes")
@@ -104,7 +106,7 @@ async def test_resume_and_update_together(client: Client) -> None:
     ("command", "status"),
     [({}, 200), ({"resume": "x", "input": {}}, 200), ({"resumes": "x"}, 422), ({"input": {}}, 422)],
 )
-async def test_a_command_says_something_or_is_none(
+async def test_an_empty_command_is_allowed_and_unknown_fields_are_422(
     client: Client, command: dict[str, Any], status: int
 ) -> None:
     thread = await client.thread()
@@ -114,7 +116,7 @@ async def test_a_command_says_something_or_is_none(
 
 
 @pytest.mark.parametrize("where", ["interrupt_before", "interrupt_after"])
-async def test_a_breakpoint(client: Client, where: str) -> None:
+async def test_a_breakpoint_pauses_and_null_input_continues(client: Client, where: str) -> None:
     thread = await client.thread()
     run = await client.stream(thread, "nested", **{where: ["inner"]})
     assert await run.ended() == "success"
@@ -127,7 +129,7 @@ async def test_a_breakpoint(client: Client, where: str) -> None:
     assert (await client.thread_record(thread))["status"] == "idle"
 
 
-async def test_a_breakpoint_everywhere(client: Client) -> None:
+async def test_a_breakpoint_at_every_node_pauses_before_each(client: Client) -> None:
     """`*` stops before each node; null goes on to the next."""
     thread = await client.thread()
     await client.wait(thread, "nested", interrupt_before="*")

@@ -73,7 +73,7 @@ class Crowd:
 
 
 @pytest.mark.timeout(180)
-async def test_mixed_load(
+async def test_five_hundred_runs_with_every_strategy_each_end_once(
     cluster: StrategyCluster,
     client: Client,
     grace_client: Client,

@@ -45,7 +45,7 @@ async def snapshot(client: Client, redis: Redis, thread: str) -> list[Any]:
 
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
 @pytest.mark.parametrize("earlier", ["none", "some"])
-async def test_of_a_run_with_subgraphs(
+async def test_rollback_of_a_run_with_subgraphs_restores_the_thread(
     client: Client, redis: Redis, log: NodeLog, durability: str, earlier: str
 ) -> None:
     thread = await client.thread()
@@ -77,7 +77,7 @@ def without_nothing(state: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
 @pytest.mark.parametrize("graph", ["questions", "inside"])
-async def test_of_an_answer(
+async def test_rollback_of_a_resume_restores_the_interrupts(
     client: Client, redis: Redis, log: NodeLog, graph: str, durability: str
 ) -> None:
     """The answer's writes lie behind checkpoints of the run that asked."""
@@ -101,7 +101,9 @@ async def test_of_an_answer(
     assert (await client.thread_record(thread))["status"] == "idle"
 
 
-async def test_of_a_part_of_the_answers(client: Client, redis: Redis, log: NodeLog) -> None:
+async def test_rollback_of_a_partial_resume_keeps_the_earlier_answer(
+    client: Client, redis: Redis, log: NodeLog
+) -> None:
     """A run that pauses again is a success, and is not undone with the one after it."""
     thread = await client.thread()
     await client.wait(thread, "questions")
@@ -133,7 +135,7 @@ async def away(redis: Redis) -> AsyncIterator[str]:
 
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
 @pytest.mark.parametrize("graph", ["nested", "questions", "inside"])
-async def test_by_a_strategy(
+async def test_the_rollback_strategy_restores_the_thread(
     client: Client, redis: Redis, log: NodeLog, away: str, graph: str, durability: str
 ) -> None:
     """What the next run finds is what was there before; it is held back to compare."""

@@ -51,7 +51,9 @@ def after(thread_items: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("how", HOW)
-async def test_reject(client: Client, thread: str, log: NodeLog, how: str) -> None:
+async def test_reject_returns_409_and_the_active_run_continues(
+    client: Client, thread: str, log: NodeLog, how: str
+) -> None:
     first = await running(client, thread, log)
     body = client.body("walk", multitask_strategy="reject")
     answer = await client.http.post(f"/threads/{thread}/{how}", json=body)
@@ -66,7 +68,9 @@ async def test_reject(client: Client, thread: str, log: NodeLog, how: str) -> No
 
 
 @pytest.mark.parametrize("how", HOW)
-async def test_interrupt(client: Client, thread: str, log: NodeLog, how: str) -> None:
+async def test_interrupt_ends_the_active_run_and_keeps_its_checkpoints(
+    client: Client, thread: str, log: NodeLog, how: str
+) -> None:
     first = await running(client, thread, log)
     run = await second(client, thread, how, log, "interrupt")
     assert await first.ended(within=10) == "interrupted"
@@ -81,7 +85,9 @@ async def test_interrupt(client: Client, thread: str, log: NodeLog, how: str) ->
 
 
 @pytest.mark.parametrize("how", HOW)
-async def test_rollback(client: Client, thread: str, log: NodeLog, how: str) -> None:
+async def test_rollback_removes_the_active_run_and_its_checkpoints(
+    client: Client, thread: str, log: NodeLog, how: str
+) -> None:
     first = await running(client, thread, log)
     run = await second(client, thread, how, log, "rollback")
     assert await first.ended(within=10) == "interrupted"
@@ -94,7 +100,7 @@ async def test_rollback(client: Client, thread: str, log: NodeLog, how: str) -> 
     assert (await client.thread_record(thread))["status"] == "idle"
 
 
-async def test_enqueue_is_first_in_first_out(client: Client, thread: str, log: NodeLog) -> None:
+async def test_enqueued_runs_execute_in_order(client: Client, thread: str, log: NodeLog) -> None:
     """Eight runs over two workers, created in all ways: each starts where the one before ended."""
     first = await client.stream(thread, "walk", left=4, delay=0.05, tag="a", log=log.path)
     tags = [chr(ord("b") + number) for number in range(7)]
@@ -112,7 +118,7 @@ async def test_enqueue_is_first_in_first_out(client: Client, thread: str, log: N
         assert max(log.times("stop", before)) <= min(log.times("start", then))
 
 
-async def test_a_queued_stream_has_headers_and_keepalives_at_once(
+async def test_a_queued_stream_sends_headers_and_keepalives_at_once(
     client: Client, log: NodeLog
 ) -> None:
     thread = await client.thread()
@@ -130,7 +136,7 @@ async def test_a_queued_stream_has_headers_and_keepalives_at_once(
 
 
 @pytest.mark.parametrize(("strategy", "left"), [("interrupt", "interrupted"), ("rollback", "gone")])
-async def test_those_that_wait_or_are_due_later_are_displaced_too(
+async def test_waiting_and_deferred_runs_are_displaced_too(
     client: Client, log: NodeLog, strategy: str, left: str
 ) -> None:
     """Whoever follows one of them is told its end at once; only the newest runs, and one after it."""
@@ -164,7 +170,7 @@ async def test_those_that_wait_or_are_due_later_are_displaced_too(
 
 
 @pytest.mark.parametrize("how", HOW)
-async def test_a_run_that_is_due_later_counts_for_reject(client: Client, how: str) -> None:
+async def test_a_deferred_run_makes_reject_fail(client: Client, how: str) -> None:
     thread = await client.thread()
     later = await client.create(thread, "walk", after_seconds=600)
     body = client.body("walk", multitask_strategy="reject")
@@ -175,7 +181,9 @@ async def test_a_run_that_is_due_later_counts_for_reject(client: Client, how: st
 
 
 @pytest.mark.parametrize("strategy", ["interrupt", "rollback"])
-async def test_three_quick_messages(client: Client, log: NodeLog, strategy: str) -> None:
+async def test_of_three_quick_messages_the_newest_is_answered(
+    client: Client, log: NodeLog, strategy: str
+) -> None:
     """The newest is answered, and nothing older runs after it."""
     thread = await client.thread()
     first = await client.stream(thread, "walk", left=9, delay=0.1, tag="a", log=log.path)
@@ -202,7 +210,9 @@ async def test_three_quick_messages(client: Client, log: NodeLog, strategy: str)
 
 
 @pytest.mark.parametrize("strategy", ["interrupt", "rollback"])
-async def test_two_at_the_same_moment(client: Client, log: NodeLog, strategy: str) -> None:
+async def test_two_displacing_runs_at_once_leave_the_thread_idle(
+    client: Client, log: NodeLog, strategy: str
+) -> None:
     thread = await client.thread()
     first = await running(client, thread, log)
     two = await asyncio.gather(
@@ -218,7 +228,7 @@ async def test_two_at_the_same_moment(client: Client, log: NodeLog, strategy: st
 
 
 @pytest.mark.parametrize(("strategy", "left"), [("interrupt", "interrupted"), ("rollback", "gone")])
-async def test_against_a_run_that_nobody_has_claimed(
+async def test_a_pending_run_without_a_worker_is_displaced(
     client: Client,
     private_queue: Callable[[str], PrivateQueue],
     redis: Redis,
@@ -245,7 +255,7 @@ async def test_against_a_run_that_nobody_has_claimed(
     # What is there before the second run; its subgraph repeats all that it is given.
     [("interrupt", "interrupted", ["before"]), ("rollback", "gone", [])],
 )
-async def test_against_a_run_whose_worker_is_dead(
+async def test_a_run_whose_worker_died_is_displaced(
     client: Client,
     private_queue: Callable[[str], PrivateQueue],
     redis: Redis,
@@ -282,7 +292,7 @@ async def test_an_unknown_strategy_is_refused(client: Client) -> None:
 
 
 @pytest.mark.parametrize("strategy", ["interrupt", "rollback"])
-async def test_a_run_on_a_thread_that_is_to_be_created(client: Client, strategy: str) -> None:
+async def test_a_displacing_run_creates_its_thread(client: Client, strategy: str) -> None:
     thread = str(uuid.uuid4())
     body = client.body("walk", tag="a", multitask_strategy=strategy) | {"if_not_exists": "create"}
     answer = await client.http.post(f"/threads/{thread}/runs/wait", json=body)

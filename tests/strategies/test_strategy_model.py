@@ -295,7 +295,7 @@ def runner() -> Iterator[asyncio.Runner]:
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 @given(steps=st.lists(STEPS, min_size=12, max_size=25), most=st.sampled_from([0, 1, 2, 100]))
-def test_the_scripts_do_what_the_model_does(
+def test_the_scripts_agree_with_the_model(
     redis_server: EmbeddedRedis,
     runner: asyncio.Runner,
     monkeypatch: pytest.MonkeyPatch,

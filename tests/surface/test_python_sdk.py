@@ -22,7 +22,7 @@ def show(kind: str, seen: dict[str, set[str]], all_of_it: dict[str, set[str]]) -
 
 @pytest.mark.filterwarnings("ignore:`checkpoint_during` is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("kind", ["async", "sync"])
-async def test_every_method_with_every_parameter(system: System, kind: str) -> None:
+async def test_every_method_works_with_every_parameter(system: System, kind: str) -> None:
     require_modules()
     if kind == "async":
         async with get_client(url=system.url) as client:

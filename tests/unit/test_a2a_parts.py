@@ -17,12 +17,12 @@ def nested(levels: int) -> Any:
 
 
 @pytest.mark.parametrize("levels", [0, 40, 41])
-def test_a_value_is_data(levels: int) -> None:
+def test_a_value_becomes_a_data_part(levels: int) -> None:
     assert data_of(data_part(nested(levels))) == nested(levels)
 
 
 @pytest.mark.parametrize("levels", [100, 101, 240, 241])
-def test_a_value_that_is_too_deep_for_data_is_a_text(levels: int) -> None:
+def test_a_value_too_deep_for_data_becomes_text(levels: int) -> None:
     part = data_part(nested(levels))
     assert json.loads(part.text) == nested(levels)
     assert part.media_type == "application/json"
@@ -32,6 +32,6 @@ def test_a_value_that_is_too_deep_for_data_is_a_text(levels: int) -> None:
     "odd", [None, 1, {}, {"type": None}, {"type": ["text"]}, {"type": {}}, {"type": "text", "text": 1},
             {"type": "image"}, {"type": "file", "url": 1}, {"type": "image", "base64": "é"}]
 )  # fmt: skip
-def test_what_is_no_block_is_passed_over(odd: Any) -> None:
+def test_other_values_are_skipped(odd: Any) -> None:
     told = parts_of([odd, {"type": "text", "text": "hello"}])
     assert [MessageToDict(part) for part in told] == [{"text": "hello"}]

@@ -20,20 +20,20 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
-async def test_a_file_that_is_read_in_the_event_loop_is_an_error(config: Path) -> None:
+async def test_reading_a_file_in_the_event_loop_raises(config: Path) -> None:
     with pytest.raises(BlockingError, match="read"):
         read_content(config)
 
 
-async def test_one_that_is_read_in_a_thread_is_not(config: Path) -> None:
+async def test_reading_a_file_in_a_thread_is_allowed(config: Path) -> None:
     assert await asyncio.to_thread(read_content, config) == {}
 
 
-def test_nor_one_that_is_read_without_an_event_loop(config: Path) -> None:
+def test_reading_a_file_without_an_event_loop_is_allowed(config: Path) -> None:
     assert read_content(config) == {}
 
 
-def test_what_is_allowed_exists() -> None:
+def test_each_allowed_function_exists() -> None:
     for file, name in ALLOWED:
         part = file.split("/")[1]
         assert f"def {name}(" in (ROOT / part / file).read_text(), file

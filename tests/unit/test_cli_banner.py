@@ -20,7 +20,7 @@ from millstream.shared.redis import masked
         ("unix:///run/redis.sock?password=secret&db=1", "unix:///run/redis.sock?password=***&db=1"),
     ],
 )
-def test_a_password_is_masked(url: str, shown: str) -> None:
+def test_the_banner_masks_passwords(url: str, shown: str) -> None:
     assert masked(url) == shown
 
 
@@ -36,7 +36,7 @@ def facts(graphs: list[str]) -> Facts:
     )
 
 
-def test_the_banner_says_what_runs_where() -> None:
+def test_the_banner_lists_processes_and_addresses() -> None:
     text = click.unstyle(banner(facts(["chat", "echo"])))
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     assert lines[:7] == [
@@ -51,7 +51,7 @@ def test_the_banner_says_what_runs_where() -> None:
     assert lines[-1] == "Ctrl-C stops everything."
 
 
-def test_the_curl_line_is_a_request_for_the_first_graph() -> None:
+def test_the_curl_line_requests_the_first_graph() -> None:
     text = click.unstyle(banner(facts(["it's", "echo"])))
     line = next(line for line in text.splitlines() if "curl" in line)
     words = shlex.split(line)

@@ -59,7 +59,7 @@ def port() -> int:
         ("::", "http://[::1]:2025"), ("::1", "http://[::1]:2025"), ("box", "http://box:2025"),
     ],
 )  # fmt: skip
-def test_where_this_machine_reaches_the_api(host: str, url: str) -> None:
+def test_a_wildcard_address_becomes_a_loopback_url(host: str, url: str) -> None:
     assert local_url(host, 2025) == url
 
 
@@ -123,14 +123,14 @@ def test_a_signal_ends_everything_within_5_seconds(dev: Dev, signum: signal.Sign
     assert not dev.redis_answers()
 
 
-def test_nothing_outlives_a_dev_that_is_killed(dev: Dev, folder: Path) -> None:
+def test_no_process_survives_a_killed_dev(dev: Dev, folder: Path) -> None:
     dev.process.kill()
     assert dev.children_end()
     with EmbeddedRedis(folder / ".millstream"):  # its lock is free: it is gone
         pass
 
 
-def test_dev_ends_when_its_redis_does(dev: Dev) -> None:
+def test_dev_ends_with_its_redis(dev: Dev) -> None:
     found = re.search(r"embedded, port \d+, data in (\S+)", dev.text)
     assert found
     log = Path(found[1], "redis.log").read_text()
@@ -141,13 +141,13 @@ def test_dev_ends_when_its_redis_does(dev: Dev) -> None:
     assert dev.children_end()
 
 
-def test_the_data_folder_is_hidden_from_git_and_serves_one_dev(dev: Dev, folder: Path) -> None:
+def test_the_data_folder_is_ignored_by_git_and_serves_one_dev(dev: Dev, folder: Path) -> None:
     assert (folder / ".millstream" / ".gitignore").read_text() == "*\n"
     with pytest.raises(SetupError, match="already running in this folder"):
         EmbeddedRedis(folder / ".millstream").start()
 
 
-def test_a_taken_port_is_told_with_one_that_is_free() -> None:
+def test_a_taken_port_is_an_error_that_names_a_free_one() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(SetupError) as failure:
@@ -160,10 +160,10 @@ def test_a_taken_port_is_told_with_one_that_is_free() -> None:
     assert int(found[1]) > port
 
 
-def test_an_address_of_another_machine_is_told(port: int) -> None:
+def test_an_address_of_another_machine_is_an_error(port: int) -> None:
     with pytest.raises(SetupError, match=f"The API can't listen on 192.0.2.1, port {port}: "):
         require_free_port("192.0.2.1", port)
 
 
-def test_a_free_port_is_fine(port: int) -> None:
+def test_a_free_port_is_accepted(port: int) -> None:
     require_free_port("127.0.0.1", port)

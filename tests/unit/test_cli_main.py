@@ -52,7 +52,7 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(main, arguments)
 
 
-def test_version() -> None:
+def test_version_prints_the_version() -> None:
     assert run("--version").output == f"millstream {version('millstream')}\n"
 
 
@@ -64,7 +64,7 @@ def test_help_shows_the_defaults(command: str) -> None:
     assert ("2024" in result.output) is (command != "worker")
 
 
-def test_api_becomes_the_api(started: Started, folder: Path) -> None:
+def test_the_api_command_becomes_the_api_process(started: Started, folder: Path) -> None:
     assert run("api").exit_code == 0
     assert run("api", "--host", "::1", "--port", "80").exit_code == 0
     api = ["-P", "-m", "millstream.api"]
@@ -74,7 +74,7 @@ def test_api_becomes_the_api(started: Started, folder: Path) -> None:
     ]
 
 
-def test_worker_becomes_the_worker(
+def test_the_worker_command_becomes_the_worker_process(
     started: Started, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run("worker").exit_code == 0
@@ -90,7 +90,7 @@ def test_worker_becomes_the_worker(
     ]
 
 
-def test_the_option_wins_over_the_environment(
+def test_an_option_overrides_the_environment(
     started: Started, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run("api")
@@ -108,7 +108,7 @@ def test_the_option_wins_over_the_environment(
 
 
 @pytest.mark.parametrize("command", ["dev", "worker"])
-def test_a_missing_project_is_told(command: str, folder: Path, started: Started) -> None:
+def test_a_missing_project_is_an_error(command: str, folder: Path, started: Started) -> None:
     (folder / "langgraph.json").unlink()
     result = run(command)
     assert result.exit_code == 2
@@ -118,7 +118,7 @@ def test_a_missing_project_is_told(command: str, folder: Path, started: Started)
 
 
 @pytest.mark.parametrize("command", ["dev", "worker"])
-def test_an_invalid_project_is_told(command: str, folder: Path, started: Started) -> None:
+def test_an_invalid_project_is_an_error(command: str, folder: Path, started: Started) -> None:
     (folder / "langgraph.json").write_text('{"graphs": }')
     result = run(command)
     assert result.exit_code == 2
@@ -127,7 +127,7 @@ def test_an_invalid_project_is_told(command: str, folder: Path, started: Started
 
 
 @pytest.mark.parametrize("command", ["dev", "api", "worker"])
-def test_a_bad_setting_is_told(
+def test_an_invalid_setting_is_an_error(
     command: str, started: Started, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("N_JOBS_PER_WORKER", "many")
@@ -146,7 +146,7 @@ def test_a_bad_setting_is_told(
         ("dev", "langgraph", "worker"),
     ],
 )
-def test_a_missing_extra_is_told(
+def test_a_missing_extra_is_an_error(
     command: str, package: str, extra: str, started: Started, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     find: Callable[..., ModuleSpec | None] = importlib.util.find_spec
@@ -159,13 +159,13 @@ def test_a_missing_extra_is_told(
     assert not started
 
 
-def test_dev_tells_of_a_taken_port(taken_port: int) -> None:
+def test_dev_reports_a_taken_port(taken_port: int) -> None:
     result = run("dev", "--port", str(taken_port))
     assert result.exit_code == 1
     assert result.stderr.startswith(f"Error: Port {taken_port} is already in use.")
 
 
-def test_dev_tells_of_a_redis_that_does_not_answer(folder: Path) -> None:
+def test_dev_reports_an_unreachable_redis(folder: Path) -> None:
     with socket.socket() as closed:  # bound, but nobody listens
         closed.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{closed.getsockname()[1]}"
@@ -176,7 +176,7 @@ def test_dev_tells_of_a_redis_that_does_not_answer(folder: Path) -> None:
     assert not (folder / ".millstream").exists()
 
 
-def test_dev_tells_of_a_url_that_is_none() -> None:
+def test_dev_reports_an_invalid_redis_url() -> None:
     result = run("dev", "--redis-url", "localhost:6379", *free_port())
     assert result.exit_code == 2
     assert result.stderr.startswith("Error: localhost:6379 is no Redis URL: ")
@@ -188,7 +188,7 @@ def free_port() -> tuple[str, str]:
         return "--port", str(probe.getsockname()[1])
 
 
-def test_the_command_loads_neither_side() -> None:
+def test_the_command_imports_neither_side() -> None:
     program = (
         "import sys, millstream.cli.main, millstream.cli.dev\n"
         "heavy = {'starlette', 'uvicorn', 'pydantic', 'langgraph', 'langchain_core', 'arq'}\n"

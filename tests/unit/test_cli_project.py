@@ -16,7 +16,7 @@ def write(folder: Path, content: object) -> Path:
     return path
 
 
-def test_a_project_knows_its_folders_and_its_env_file(tmp_path: Path) -> None:
+def test_a_project_lists_its_folders_and_env_file(tmp_path: Path) -> None:
     for name in ("app", "app/inner", "lib"):
         (tmp_path / name).mkdir()
     path = write(
@@ -33,7 +33,7 @@ def test_a_project_knows_its_folders_and_its_env_file(tmp_path: Path) -> None:
     assert project.env_file == tmp_path / "app" / ".env"
 
 
-def test_files_that_lie_elsewhere_are_watched_too(tmp_path: Path) -> None:
+def test_files_outside_the_folder_are_watched_too(tmp_path: Path) -> None:
     for name in ("app", "beside/src", "shared"):
         (tmp_path / name).mkdir(parents=True)
     graphs = {"chat": "../shared/chat.py:graph", "other": {"path": "./x.py:graph"}}
@@ -43,14 +43,14 @@ def test_files_that_lie_elsewhere_are_watched_too(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-def test_a_folder_stands_for_the_file_in_it(tmp_path: Path) -> None:
+def test_a_folder_means_the_langgraph_json_in_it(tmp_path: Path) -> None:
     path = write(tmp_path, {"graphs": {"chat": "./chat.py:graph"}, "env": {"A": "1"}})
     project = read_project(tmp_path)
     assert project.config == path
     assert project.env_file is None
 
 
-def test_a_missing_file_shows_an_example_that_works(tmp_path: Path) -> None:
+def test_a_missing_file_prints_a_working_example(tmp_path: Path) -> None:
     with pytest.raises(CliError) as refusal:
         read_project(tmp_path / "langgraph.json")
     text = str(refusal.value)
@@ -69,14 +69,14 @@ def test_a_missing_file_shows_an_example_that_works(tmp_path: Path) -> None:
         ('{"graphs": []}', "names no graphs"),
     ],
 )
-def test_a_broken_file_is_named_with_its_fault(tmp_path: Path, content: str, said: str) -> None:
+def test_a_broken_file_is_named_with_its_error(tmp_path: Path, content: str, said: str) -> None:
     path = write(tmp_path, content)
     with pytest.raises(CliError) as refusal:
         read_project(path)
     assert str(refusal.value).startswith(f"{path} {said}")
 
 
-def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_text_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "langgraph.json").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(CliError, match="is not valid JSON"):
         read_project(tmp_path)

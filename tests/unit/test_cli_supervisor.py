@@ -160,9 +160,7 @@ def ends(pid: int) -> bool:
         os.close(watch)
 
 
-def test_the_banner_comes_once_when_all_are_ready_and_stop_ends_all(
-    plan: Plan, graph: Path
-) -> None:
+def test_the_banner_is_printed_once_and_stop_ends_all(plan: Plan, graph: Path) -> None:
     with running(plan, graph) as run:
         run.screen.wait_for("Ctrl-C stops everything.")
         pids = [run.screen.pid("api"), run.screen.pid("worker")]
@@ -177,7 +175,7 @@ def test_the_banner_comes_once_when_all_are_ready_and_stop_ends_all(
     assert "worker │ worker pid" in text
 
 
-def test_a_change_restarts_the_worker_and_nothing_else(plan: Plan, graph: Path) -> None:
+def test_a_change_restarts_the_worker_only(plan: Plan, graph: Path) -> None:
     with running(plan, graph) as run:
         run.screen.wait_for("is ready")
         first = run.screen.pid("worker")
@@ -190,7 +188,7 @@ def test_a_change_restarts_the_worker_and_nothing_else(plan: Plan, graph: Path) 
     assert run.screen.text.count("hello from the API") == 1
 
 
-def test_with_http_in_the_file_a_change_restarts_the_api_too(plan: Plan, graph: Path) -> None:
+def test_a_change_restarts_the_api_too_if_the_project_has_http(plan: Plan, graph: Path) -> None:
     graphs = {"chat": "./graph.py:graph"}
     plan.project.config.write_text(json.dumps({"graphs": graphs, "http": {"app": "./app.py:app"}}))
     with running(replace(plan, project=read_project(plan.project.config)), graph) as run:
@@ -203,7 +201,7 @@ def test_with_http_in_the_file_a_change_restarts_the_api_too(plan: Plan, graph: 
     assert "graph.py changed: restarting the API and the worker\n" in run.screen.text
 
 
-def test_a_worker_that_fails_waits_for_the_next_change(plan: Plan, graph: Path) -> None:
+def test_a_failed_worker_restarts_at_the_next_change(plan: Plan, graph: Path) -> None:
     graph.write_text("broken")
     with running(plan, graph) as run:
         invitation = run.screen.wait_for("dev    │ worker ended with status 1")
@@ -218,14 +216,14 @@ def test_a_worker_that_fails_waits_for_the_next_change(plan: Plan, graph: Path) 
         run.screen.wait_for("worker is ready again: chat")
 
 
-def test_without_reload_a_worker_that_fails_ends_everything(plan: Plan, graph: Path) -> None:
+def test_without_reload_a_failed_worker_ends_all(plan: Plan, graph: Path) -> None:
     graph.write_text("broken")
     with running(replace(plan, reload=False), graph) as run:
         assert run.ended() == 1
     assert "worker ended with status 1: stopping." in run.screen.text
 
 
-def test_an_api_that_ends_takes_the_rest_along(plan: Plan, graph: Path) -> None:
+def test_the_end_of_the_api_ends_all(plan: Plan, graph: Path) -> None:
     api = [sys.executable, "-c", "import sys; sys.exit(7)"]
     with running(replace(plan, api=api), graph) as run:
         assert run.ended() == 7
@@ -250,7 +248,7 @@ def test_a_process_that_ignores_the_signal_is_killed(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="watches a process by its descriptor")
-def test_what_a_graph_has_started_ends_with_its_worker(plan: Plan, graph: Path) -> None:
+def test_processes_of_a_graph_end_with_its_worker(plan: Plan, graph: Path) -> None:
     graph.write_text("parent")
     with running(plan, graph) as run:
         run.screen.wait_for("is ready")
@@ -259,7 +257,7 @@ def test_what_a_graph_has_started_ends_with_its_worker(plan: Plan, graph: Path) 
     assert ends(grandchild)
 
 
-def test_several_workers_are_told_apart(plan: Plan, graph: Path) -> None:
+def test_the_output_of_several_workers_is_labelled(plan: Plan, graph: Path) -> None:
     with running(replace(plan, workers=2), graph) as run:
         run.screen.wait_for("Workers  2, each with up to 10 runs")
         run.screen.wait_for("worker pid", times=2)
@@ -268,7 +266,7 @@ def test_several_workers_are_told_apart(plan: Plan, graph: Path) -> None:
     assert worker_names(1) == ["worker"]
 
 
-def test_a_changed_configuration_is_read_again(plan: Plan, graph: Path) -> None:
+def test_a_changed_configuration_is_reloaded(plan: Plan, graph: Path) -> None:
     with running(plan, graph) as run:
         run.screen.wait_for("is ready")
         for content in ('{"graphs": {"a": "b"}, "env": ".env.local"}', "{broken"):
@@ -278,7 +276,7 @@ def test_a_changed_configuration_is_read_again(plan: Plan, graph: Path) -> None:
         run.screen.wait_for("ready again")
 
 
-def test_workers_are_told_where_their_api_is(plan: Plan, graph: Path) -> None:
+def test_workers_get_the_url_of_their_api(plan: Plan, graph: Path) -> None:
     with running(plan, graph) as run:
         assert run.screen.wait_for("its API is ") == "http://127.0.0.1:2024"
         content = '{"graphs": {"a": "b"}, "http": {"mount_prefix": "/base/"}}'

@@ -36,12 +36,14 @@ def project(tmp_path: Path) -> Project:
         ("../elsewhere.py", False),
     ],
 )
-def test_what_matters(project: Project, path: str, counts: bool) -> None:
+def test_only_source_and_config_files_are_watched(
+    project: Project, path: str, counts: bool
+) -> None:
     absolute = (project.folder.resolve() / path).resolve()
     assert needs_restart(project, str(absolute)) is counts
 
 
-def test_changes_are_told_in_a_few_words(project: Project) -> None:
+def test_changes_are_summarised(project: Project) -> None:
     paths = {str(project.folder / name) for name in ("b.py", "a/c.py")}
     assert describe_changes(project, paths) == "a/c.py, b.py"
     paths |= {str(project.folder / name) for name in ("d.py", "e.py", "f.py")}

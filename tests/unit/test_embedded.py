@@ -30,7 +30,7 @@ def client(server: EmbeddedRedis) -> "redis.Redis":
     return redis.Redis.from_url(server.url, single_connection_client=True)
 
 
-def test_it_answers_as_soon_as_it_has_started(server: EmbeddedRedis) -> None:
+def test_the_server_answers_once_started(server: EmbeddedRedis) -> None:
     with client(server) as connection:
         assert connection.ping()
         assert connection.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
@@ -61,7 +61,7 @@ def test_without_appendonly_nothing_is_kept(folder: Path) -> None:
             connection.set("k", "v")
 
 
-def test_a_folder_serves_one_at_a_time(server: EmbeddedRedis, folder: Path) -> None:
+def test_a_folder_serves_one_server_at_a_time(server: EmbeddedRedis, folder: Path) -> None:
     with pytest.raises(SetupError, match="already running in this folder"):
         EmbeddedRedis(folder).start()
     server.stop()
@@ -69,7 +69,7 @@ def test_a_folder_serves_one_at_a_time(server: EmbeddedRedis, folder: Path) -> N
         pass
 
 
-def test_stop_leaves_no_process_and_can_be_repeated(server: EmbeddedRedis) -> None:
+def test_stop_leaves_no_process_and_is_idempotent(server: EmbeddedRedis) -> None:
     pid = server.pid
     server.stop()
     server.stop()
@@ -79,14 +79,14 @@ def test_stop_leaves_no_process_and_can_be_repeated(server: EmbeddedRedis) -> No
         _ = server.pid
 
 
-def test_a_taken_port_is_told_with_the_log(server: EmbeddedRedis, tmp_path: Path) -> None:
+def test_a_taken_port_raises_with_the_log(server: EmbeddedRedis, tmp_path: Path) -> None:
     with pytest.raises(SetupError, match="Address already in use"):
         EmbeddedRedis(tmp_path / "other", port=server.port).start()
     with client(server) as connection:
         assert connection.ping()
 
 
-def test_a_server_that_dies_is_told_with_its_words(folder: Path, tmp_path: Path) -> None:
+def test_a_server_that_dies_raises_with_its_output(folder: Path, tmp_path: Path) -> None:
     broken = tmp_path / "redis-server"
     broken.write_text("#!/bin/sh\necho it hurts; exit 3\n")
     broken.chmod(0o755)
@@ -96,7 +96,7 @@ def test_a_server_that_dies_is_told_with_its_words(folder: Path, tmp_path: Path)
         pass
 
 
-def test_modules_that_do_not_load_are_left_out(folder: Path, tmp_path: Path) -> None:
+def test_modules_that_fail_to_load_are_skipped(folder: Path, tmp_path: Path) -> None:
     found = find_server()
     module = tmp_path / "redisearch.so"
     module.write_text("no library")
@@ -107,7 +107,7 @@ def test_modules_that_do_not_load_are_left_out(folder: Path, tmp_path: Path) -> 
         assert connection.ping()
 
 
-def test_modules_are_loaded_where_they_are(folder: Path) -> None:
+def test_modules_are_loaded_if_present(folder: Path) -> None:
     found = find_server()
     if not found.modules:
         pytest.skip("no modules for this machine")
@@ -117,21 +117,19 @@ def test_modules_are_loaded_where_they_are(folder: Path) -> None:
         assert connection.execute_command("FT._LIST") == []
 
 
-def test_wait_returns_when_the_server_is_killed_from_outside(server: EmbeddedRedis) -> None:
+def test_wait_returns_when_the_server_is_killed(server: EmbeddedRedis) -> None:
     os.kill(server.pid, 9)
     assert server.wait() == -9
     assert "Ready to accept connections" in server.last_log_lines()
 
 
-def test_a_folder_that_cannot_be_made_is_a_failure(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_raises(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SetupError, match="can't be used"):
         EmbeddedRedis(tmp_path / "file" / "data").start()
 
 
-def test_the_server_on_path_is_used_if_it_is_new_enough(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_recent_server_on_path_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded, "_packaged_server", lambda: None)
     monkeypatch.delenv(embedded.CHOSEN, raising=False)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/usr/bin{os.pathsep}/bin")
@@ -147,7 +145,7 @@ def test_the_server_on_path_is_used_if_it_is_new_enough(
                 find_server()
 
 
-def test_the_chosen_server_goes_before_all_and_gets_no_modules(
+def test_the_chosen_server_wins_and_gets_no_modules(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake = tmp_path / "valkey-server"
@@ -161,7 +159,7 @@ def test_the_chosen_server_goes_before_all_and_gets_no_modules(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ties a child to its parent")
-def test_it_dies_with_a_starter_that_is_killed(folder: Path) -> None:
+def test_the_server_dies_with_its_parent(folder: Path) -> None:
     program = (
         "import signal, sys; from pathlib import Path\n"
         "from millstream.cli.embedded import EmbeddedRedis\n"

@@ -49,7 +49,7 @@ PART = st.text(min_size=1).filter(lambda part: "/" not in part and part not in (
 
 
 @given(PART)
-def test_an_escaped_part_is_an_identifier_and_leads_back(part: str) -> None:
+def test_an_escaped_part_is_an_identifier_and_reversible(part: str) -> None:
     name = escape(part)
     assert name.isidentifier()
     assert name.isascii()
@@ -57,7 +57,7 @@ def test_an_escaped_part_is_an_identifier_and_leads_back(part: str) -> None:
 
 
 @given(st.text("_x-2de0a.", min_size=1), st.text("_x-2de0a.", min_size=1))
-def test_two_parts_have_two_names(one: str, two: str) -> None:
+def test_different_parts_have_different_names(one: str, two: str) -> None:
     assert (escape(one) == escape(two)) is (one == two)
 
 
@@ -69,7 +69,7 @@ def test_two_parts_have_two_names(one: str, two: str) -> None:
         ("../shared/agent", "_x_.shared.agent"), ("_x_", "_x5f_x_"), ("é", "_xe9_"), ("class", "class"),
     ],
 )  # fmt: skip
-def test_a_name_tells_the_path(path: str, name: str) -> None:
+def test_a_module_name_encodes_its_path(path: str, name: str) -> None:
     folder = Path("/any/where")
     assert reserved_name(folder / path, folder) == f"millstream_project.{name}"
     assert reserved_path(f"millstream_project.{name}", folder) == Path(
@@ -86,7 +86,7 @@ TAKEN = [
 
 
 @pytest.mark.parametrize("form", ["./{}.py", "./agents/{}.py", "./{}/__init__.py", "./{}/agent.py"])
-def test_no_name_is_taken_and_none_is_lost(tmp_path: Path, form: str) -> None:
+def test_module_names_do_not_collide_or_disappear(tmp_path: Path, form: str) -> None:
     before = {name: importlib.import_module(name) for name in TAKEN}
     files = [form.format(name) for name in TAKEN]
     write(tmp_path, {file: VALUE.format(word=file) for file in files})
@@ -105,7 +105,7 @@ def test_no_name_is_taken_and_none_is_lost(tmp_path: Path, form: str) -> None:
         assert spec is None or not str(spec.origin).startswith(str(tmp_path))
 
 
-def test_files_of_the_same_name_are_modules_of_their_own(tmp_path: Path) -> None:
+def test_files_of_the_same_name_are_separate_modules(tmp_path: Path) -> None:
     names = ["song", "story", "camera"]
     write(tmp_path, {f"src/{name}/graph.py": VALUE.format(word=name) for name in names})
     specs = [f"./src/{name}/graph.py:State" for name in names]
@@ -116,7 +116,7 @@ def test_files_of_the_same_name_are_modules_of_their_own(tmp_path: Path) -> None
     ]
 
 
-def test_odd_names(tmp_path: Path) -> None:
+def test_any_file_name_is_importable(tmp_path: Path) -> None:
     files = [
         "my-agent.py",
         "my_agent.py",
@@ -136,7 +136,7 @@ def test_odd_names(tmp_path: Path) -> None:
     assert [pickle.loads(pickle.dumps(state)) for state in found] == found
 
 
-def test_a_file_beside_a_folder_or_package_of_its_name(tmp_path: Path) -> None:
+def test_a_file_beside_a_folder_of_its_name_is_imported(tmp_path: Path) -> None:
     files = [
         "agent.py",
         "agent/graph.py",
@@ -155,7 +155,7 @@ def test_a_file_beside_a_folder_or_package_of_its_name(tmp_path: Path) -> None:
 # ── One file, one module ────────────────────────────────────────────────────────────────────
 
 
-def test_a_file_is_run_once_however_it_is_named(tmp_path: Path) -> None:
+def test_a_file_runs_once_under_all_its_names(tmp_path: Path) -> None:
     count = "import builtins\nbuiltins.ran = getattr(builtins, 'ran', 0) + 1\n"
     write(
         tmp_path,
@@ -180,7 +180,7 @@ def test_a_file_is_run_once_however_it_is_named(tmp_path: Path) -> None:
         vars(sys.modules["builtins"]).pop("ran", None)
 
 
-def test_natural_names_lead_to_the_module_also_before_it_is_loaded(tmp_path: Path) -> None:
+def test_natural_names_import_the_module_before_it_is_loaded(tmp_path: Path) -> None:
     write(
         tmp_path, {"agent.py": VALUE.format(word="w"), "lib/helper.py": "from agent import State\n"}
     )
@@ -194,7 +194,7 @@ def test_natural_names_lead_to_the_module_also_before_it_is_loaded(tmp_path: Pat
     assert importlib.reload(natural) is natural
 
 
-def test_a_file_that_is_gone_is_no_other_module(tmp_path: Path) -> None:
+def test_a_deleted_file_is_not_replaced_by_another_module(tmp_path: Path) -> None:
     write(tmp_path, {"calendar.py": VALUE.format(word="w"), "src/json.py": VALUE.format(word="w")})
     load(tmp_path, ["./calendar.py:State", "./src/json.py:State"], [".", "./src"])
     open_project(tmp_path, [".", "./src"], [])
@@ -205,7 +205,7 @@ def test_a_file_that_is_gone_is_no_other_module(tmp_path: Path) -> None:
             importlib.import_module(f"millstream_project.{file.replace('/', '.')}")
 
 
-def test_modules_that_import_each_other(tmp_path: Path) -> None:
+def test_modules_may_import_each_other(tmp_path: Path) -> None:
     write(
         tmp_path,
         {
@@ -217,7 +217,7 @@ def test_modules_that_import_each_other(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dependencies", [["."], ["./src"], ["./src/agent"], []])
-def test_a_package_is_imported_as_itself(tmp_path: Path, dependencies: list[str]) -> None:
+def test_a_package_keeps_its_name(tmp_path: Path, dependencies: list[str]) -> None:
     absolute = dependencies and "agent" not in dependencies[0]
     write(tmp_path, {
         "src/agent/__init__.py": "from agent.graph import State\n" if absolute else "",
@@ -294,7 +294,7 @@ def homonyms(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("turned", [False, True])
-def test_each_folder_gets_its_own(tmp_path: Path, turned: bool) -> None:
+def test_each_folder_imports_its_own_modules(tmp_path: Path, turned: bool) -> None:
     step = -1 if turned else 1
     folders = homonyms(tmp_path)[::step]
     words = ["a", "b"][::step]
@@ -310,7 +310,7 @@ def test_each_folder_gets_its_own(tmp_path: Path, turned: bool) -> None:
         assert sys.modules[f"millstream_project.{word}.graph"].late.__code__.co_firstlineno == 13
 
 
-def test_who_imports_by_text_is_told_which_it_gets(
+def test_an_ambiguous_import_by_name_warns_which_module_it_gets(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folders = homonyms(tmp_path)
@@ -327,7 +327,7 @@ def test_who_imports_by_text_is_told_which_it_gets(
         load_object("pack.inner:State", tmp_path, "graph")
 
 
-def test_a_namespace_over_several_folders_stays_one(tmp_path: Path) -> None:
+def test_a_namespace_package_may_span_folders(tmp_path: Path) -> None:
     write(tmp_path, {
         "one/company/agents/a.py": "from company.tools.t import word\nimport company\n",
         "two/company/tools/t.py": "word = 'tool'\n",
@@ -336,7 +336,7 @@ def test_a_namespace_over_several_folders_stays_one(tmp_path: Path) -> None:
     assert sys.modules["company.tools.t"].__name__ == "company.tools.t"
 
 
-def test_projects_without_such_names_are_loaded_as_ever(tmp_path: Path) -> None:
+def test_projects_without_duplicate_names_load_unchanged(tmp_path: Path) -> None:
     write(tmp_path, {"agent.py": "import state\n", "state.py": VALUE.format(word="w")})
     load(tmp_path, ["./agent.py:state"], ["."])
     assert "__import__" not in vars(sys.modules["state"]).get("__builtins__", {}) or (
@@ -348,7 +348,7 @@ def test_projects_without_such_names_are_loaded_as_ever(tmp_path: Path) -> None:
 # ── Other processes ─────────────────────────────────────────────────────────────────────────
 
 
-def test_a_name_means_the_same_in_each_process(tmp_path: Path) -> None:
+def test_a_module_name_is_the_same_in_each_process(tmp_path: Path) -> None:
     folders = homonyms(tmp_path / "project")
     write(tmp_path / "project", {"redis.py": VALUE.format(word="mine")})
     specs = ["./a/graph.py:State", "./b/graph.py:State", "./redis.py:State"]
@@ -375,7 +375,7 @@ def test_a_name_means_the_same_in_each_process(tmp_path: Path) -> None:
     assert json.loads(told.stdout) == ["a", "b", "mine"]
 
 
-def test_an_import_path_that_has_the_project_in_front(
+def test_a_project_first_on_sys_path_is_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(

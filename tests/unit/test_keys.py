@@ -18,12 +18,12 @@ PLAIN = st.text(st.characters(exclude_characters="/"), min_size=1)
 
 
 @given(PLAIN, st.text(min_size=1))
-def test_a_job_id_gives_back_its_thread_and_its_run(thread: str, run: str) -> None:
+def test_a_job_id_contains_its_thread_and_run(thread: str, run: str) -> None:
     assert keys.parse_job_id(keys.job_id(thread, run)) == (thread, run)
 
 
 @pytest.mark.parametrize("word", ["", "/", "a", "a/", "/b"])
-def test_a_word_that_is_no_job_id_is_refused(word: str) -> None:
+def test_an_invalid_job_id_raises(word: str) -> None:
     with pytest.raises(ValueError, match="not a job id"):
         keys.parse_job_id(word)
 
@@ -39,23 +39,23 @@ def test_a_word_that_is_no_job_id_is_refused(word: str) -> None:
         keys.events("t", "r"),
     ],
 )
-def test_the_keys_of_a_thread_carry_its_id_as_hash_tag(key: str) -> None:
+def test_keys_of_a_thread_have_its_id_as_hash_tag(key: str) -> None:
     assert key.startswith("ms:{t}:")
 
 
 @pytest.mark.parametrize("word", [b"", b"junk", b"/", b"a/", b"/a", b"\xff/\xff"])
-def test_a_word_that_is_no_job_id(word: bytes) -> None:
+def test_an_invalid_job_id_decodes_to_none(word: bytes) -> None:
     assert keys.decode_job_id(word) is None
     assert keys.decode_job_id(b"t/r") == "t/r"
 
 
-def test_a_key_of_a_thread_names_it() -> None:
+def test_the_thread_of_a_key_is_its_hash_tag() -> None:
     assert (
         keys.thread_id_of(keys.thread("t-1")) == keys.thread_id_of(keys.events("t-1", "r")) == "t-1"
     )
 
 
-def test_no_two_keys_are_the_same() -> None:
+def test_all_keys_differ() -> None:
     functions: list[Callable[..., str]] = [
         function
         for name, function in inspect.getmembers(keys, inspect.isfunction)
@@ -67,7 +67,7 @@ def test_no_two_keys_are_the_same() -> None:
     assert len(set(made)) == len(made)
 
 
-def test_the_permanent_keys_are_those_that_say_so() -> None:
+def test_permanent_keys_say_so_in_their_docstring() -> None:
     said = set(keys.threads_index())
     for name, function in inspect.getmembers(keys, inspect.isfunction):
         head = (function.__doc__ or "").partition(":")[0]
@@ -96,13 +96,13 @@ def test_the_permanent_keys_are_those_that_say_so() -> None:
     assert keys.permanent_keys(["q"], []) < keys.permanent_keys(["q", "r"], [])
 
 
-def test_a_run_ref_holds_the_job_and_the_keys_to_release_it_with() -> None:
+def test_a_run_ref_holds_the_job_and_the_keys_that_release_it() -> None:
     words = ["t/r", keys.queue("q"), keys.wake("q"), keys.run("t", "r")]
     words += [keys.events("t", "r"), keys.delivery("t", "r")]
     assert keys.run_ref("t", "r", "q").split(" ") == words
 
 
-def test_there_is_a_sample_of_each_kind_of_key() -> None:
+def test_each_key_function_has_a_sample() -> None:
     """A Redis user may be allowed some of `ms:queue:*`, `ms:{*`, …: all of them are tried."""
     made = [
         function(*["x"] * len(inspect.signature(function).parameters))

@@ -30,23 +30,23 @@ DRAWN = {
 
 
 @pytest.mark.parametrize(("status", "cause"), list(product(RunStatus, Cause)))
-def test_each_cell_is_as_drawn(status: RunStatus, cause: Cause) -> None:
+def test_each_cell_equals_the_documented_table(status: RunStatus, cause: Cause) -> None:
     assert follow(status, cause) == DRAWN.get(status, {}).get(cause)
 
 
-def test_the_words_are_those_of_the_sdk() -> None:
+def test_statuses_equal_those_of_the_sdk() -> None:
     assert set(RunStatus) == {"pending", "running", "success", "error", "timeout", "interrupted"}
     assert set(ThreadStatus) == {"idle", "busy", "interrupted", "error"}
 
 
-def test_nothing_follows_a_terminal_status_and_something_every_other() -> None:
+def test_only_terminal_statuses_have_no_successor() -> None:
     assert {"success", "error", "timeout", "interrupted"} == TERMINAL
     for status in RunStatus:
         follows = [follow(status, cause) for cause in Cause]
         assert any(follows) == (status not in TERMINAL)
 
 
-def test_every_status_is_reached_and_a_terminal_one_from_everywhere() -> None:
+def test_every_status_is_reachable_and_leads_to_a_terminal_one() -> None:
     for start in set(RunStatus) - TERMINAL:
         reached = {start}
         for _ in RunStatus:
@@ -55,7 +55,7 @@ def test_every_status_is_reached_and_a_terminal_one_from_everywhere() -> None:
 
 
 @pytest.mark.parametrize("cause", list(Cause))
-def test_the_edges_of_a_cause_are_its_cells_in_plain_words(cause: Cause) -> None:
+def test_the_edges_of_a_cause_equal_its_cells(cause: Cause) -> None:
     words = edges(cause)
     assert all(type(word) is str for word in words)
     assert dict(zip(words[::2], words[1::2], strict=True)) == {
@@ -63,6 +63,6 @@ def test_the_edges_of_a_cause_are_its_cells_in_plain_words(cause: Cause) -> None
     }
 
 
-def test_a_lapsed_run_can_be_claimed_as_the_claim_script_takes_for_granted() -> None:
+def test_a_lapsed_run_is_claimable_as_the_claim_script_assumes() -> None:
     claimed_from, claimed_to = edges(Cause.CLAIMED)
     assert edges(Cause.LAPSED) == [claimed_to, claimed_from]

@@ -52,7 +52,7 @@ def size(schema: Any) -> int:
 
 
 @pytest.mark.parametrize("kind", [Chat, Bare, Said, Maybe, Deep])
-def test_messages_are_told_in_few_bytes(kind: Any) -> None:
+def test_the_schema_of_messages_is_short(kind: Any) -> None:
     made = compact(schema_of(kind))
     jsonschema.Draft202012Validator.check_schema(made)
     assert size(made) < 600
@@ -62,7 +62,7 @@ def test_messages_are_told_in_few_bytes(kind: Any) -> None:
     assert "additional_kwargs" not in text
 
 
-def test_what_a_model_is_told_of_a_chat() -> None:
+def test_the_schema_of_a_chat_is_complete() -> None:
     assert compact(schema_of(Chat)) == {
         "type": "object",
         "properties": {
@@ -82,7 +82,7 @@ def test_what_a_model_is_told_of_a_chat() -> None:
     }
 
 
-def test_descriptions_stay_and_messages_are_told_once() -> None:
+def test_descriptions_stay_and_messages_are_defined_once() -> None:
     made = compact(schema_of(Deep))
     assert "what was said" in json.dumps(made)
     assert json.dumps(made).count('"role": {') == 1
@@ -142,7 +142,9 @@ OTHERS: list[tuple[Any, list[Any], list[Any]]] = [
 
 
 @pytest.mark.parametrize(("kind", "good", "bad"), OTHERS)
-def test_what_is_short_has_the_same_meaning(kind: Any, good: list[Any], bad: list[Any]) -> None:
+def test_a_shortened_schema_accepts_the_same_values(
+    kind: Any, good: list[Any], bad: list[Any]
+) -> None:
     whole = schema_of(kind)
     made = compact(whole)
     assert size(made) < size(whole)
@@ -159,7 +161,7 @@ def test_what_is_short_has_the_same_meaning(kind: Any, good: list[Any], bad: lis
             tool.checked(value)
 
 
-def test_what_says_the_same_is_told_once() -> None:
+def test_equal_definitions_are_merged() -> None:
     point = {"type": "object", "properties": {"x": {"type": "integer", "title": "X"}}}
     schema = {
         "type": "object",
@@ -183,7 +185,7 @@ def test_what_says_the_same_is_told_once() -> None:
     }
 
 
-def test_a_schema_is_left_as_it_was() -> None:
+def test_the_argument_schema_is_not_modified() -> None:
     whole = schema_of(Deep)
     before = json.dumps(whole)
     compact(whole)
@@ -208,7 +210,7 @@ ACCEPTED = [
 
 @pytest.mark.parametrize("kind", [Chat, Bare, Said, Maybe])
 @pytest.mark.parametrize("messages", ACCEPTED)
-def test_whatever_langchain_makes_messages_of_is_accepted(kind: Any, messages: Any) -> None:
+def test_every_message_form_of_langchain_is_accepted(kind: Any, messages: Any) -> None:
     ToolSchemas(schema_of(kind), {}).checked({"messages": messages})
 
 
@@ -225,13 +227,13 @@ def test_whatever_langchain_makes_messages_of_is_accepted(kind: Any, messages: A
         ({"messages": ["x" * 9999, 5]}, "arguments.messages"),
     ],
 )
-def test_an_argument_that_is_wrong_is_named(arguments: Any, words: str) -> None:
+def test_an_invalid_argument_is_named(arguments: Any, words: str) -> None:
     with pytest.raises(InvalidError, match=f"^{words}") as told:
         ToolSchemas(schema_of(Chat), {}).checked(arguments)
     assert len(str(told.value)) < 400
 
 
-def test_null_stands_for_what_may_be_left_out() -> None:
+def test_null_is_accepted_for_optional_arguments() -> None:
     properties = {
         "a": {"type": "string", "default": None},
         "b": {"anyOf": [{"type": "string"}, {"type": "null"}]},
@@ -256,11 +258,11 @@ def test_null_stands_for_what_may_be_left_out() -> None:
         {"type": "object", "properties": {"a": {"$ref": "#/$defs/Gone"}}},
     ],
 )
-def test_what_can_not_be_checked_is_not(schema: dict[str, Any]) -> None:
+def test_an_uncheckable_schema_is_not_checked(schema: dict[str, Any]) -> None:
     ToolSchemas(schema, {}).checked({"a": 1})
 
 
-def test_a_result_is_told_by_its_keys() -> None:
+def test_a_result_schema_lists_its_keys() -> None:
     assert (
         ToolSchemas({}, schema_of(Shape)).output["properties"].keys()
         == schema_of(Shape)["properties"].keys()
@@ -290,7 +292,7 @@ CHOICES = [
         ({"t": {"$ref": "#/$defs/Chain"}}, {"t": nested(249)}),
     ],
 )
-def test_a_check_that_would_take_long_is_left_to_the_graph(
+def test_an_expensive_check_is_left_to_the_graph(
     schema: dict[str, Any], arguments: dict[str, Any]
 ) -> None:
     chain = {"anyOf": [{"type": "object", "properties": {"a": {"$ref": "#/$defs/Chain"}}}]}

@@ -8,7 +8,7 @@ from millstream.shared.rules.multitask import WHEN_BUSY, Strategy, WhenBusy
 @pytest.mark.parametrize(
     ("strategy", "when_busy"), [("reject", WhenBusy.REFUSE), ("enqueue", WhenBusy.WAIT)]
 )
-def test_the_words_of_the_api_mean_what_they_say(strategy: str, when_busy: WhenBusy) -> None:
+def test_each_strategy_maps_to_its_actions(strategy: str, when_busy: WhenBusy) -> None:
     assert WHEN_BUSY[Strategy(strategy)] is when_busy
 
 
@@ -23,6 +23,6 @@ def test_every_strategy_is_in_the_table_and_every_outcome_is_used() -> None:
     }
 
 
-def test_the_table_can_not_be_changed() -> None:
+def test_the_table_is_read_only() -> None:
     with pytest.raises(TypeError):
         WHEN_BUSY[Strategy.REJECT] = WhenBusy.WAIT  # type: ignore[index]

@@ -21,9 +21,7 @@ async def test_a_module_is_imported_in_a_thread(
     assert threading.get_ident() != sys.modules["asked_for_late"].THREAD
 
 
-async def test_a_module_that_failed_is_tried_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_failed_import_is_retried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(ModuleNotFoundError):
         await load("comes_later")

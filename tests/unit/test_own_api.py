@@ -22,7 +22,7 @@ def _connected(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def test_it_is_done_once_and_everywhere() -> None:
+def test_the_sdk_is_connected_once_in_every_module() -> None:
     made = [getattr(langgraph_sdk, name) for name in NAMES]
     connect_sdk()
     remote_graph.connect()
@@ -33,7 +33,7 @@ def test_it_is_done_once_and_everywhere() -> None:
         assert function.__name__ == name
 
 
-async def test_without_the_setting_it_is_named() -> None:
+async def test_without_a_url_the_error_names_the_setting() -> None:
     for given in ({}, {"url": None}, {"url": ""}):
         async with langgraph_sdk.get_client(**given) as client:
             with pytest.raises(RuntimeError, match="MILLSTREAM_API_URL"):
@@ -48,14 +48,14 @@ async def test_without_the_setting_it_is_named() -> None:
 
 
 @pytest.mark.parametrize("name", URLS)
-def test_each_variable_leads_there(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_each_variable_sets_the_url(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     for other in URLS[URLS.index(name) :]:
         monkeypatch.setenv(other, f"http://{other.lower().replace('_', '-')}:1/base")
     client = langgraph_sdk.get_client()
     assert str(client.http.client.base_url) == f"http://{name.lower().replace('_', '-')}:1/base/"
 
 
-def test_a_url_of_ones_own_is_left_alone() -> None:
+def test_an_explicit_url_is_unchanged() -> None:
     with langgraph_sdk.get_sync_client(url="http://other:1") as client:
         assert client.http.client.base_url == "http://other:1"
         assert client.http.client.event_hooks == {"request": [], "response": []}
@@ -63,7 +63,7 @@ def test_a_url_of_ones_own_is_left_alone() -> None:
     assert remote.sync_client is None
 
 
-async def test_the_callers_headers_go_along_at_the_time_of_the_request(
+async def test_the_callers_headers_are_forwarded_at_request_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with Receiver() as receiver:
@@ -81,7 +81,7 @@ async def test_the_callers_headers_go_along_at_the_time_of_the_request(
     assert second.headers["x-api-key"] == "caller's"
 
 
-def test_what_is_not_carried() -> None:
+def test_internal_headers_are_not_forwarded() -> None:
     kept = {
         "x-tenant": "a",
         "authorization": "b",
@@ -93,7 +93,7 @@ def test_what_is_not_carried() -> None:
     assert forwarded_headers(kept | own) == kept
 
 
-def test_an_environment_without_the_sdk_is_left_as_it_is() -> None:
+def test_without_the_sdk_nothing_is_changed() -> None:
     code = (
         "import sys; sys.modules['langgraph_sdk'] = None\n"
         "from millstream.shared.own_api import connect_sdk\n"

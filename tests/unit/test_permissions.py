@@ -7,11 +7,11 @@ from millstream.shared import permissions, scripts
 from millstream.shared.permissions import Lack
 
 
-def test_nothing_is_said_of_a_user_that_may_all() -> None:
+def test_a_user_with_all_permissions_gets_no_message() -> None:
     assert Lack().sentence("ms") == ""
 
 
-def test_one_sentence_names_all_that_is_missing_and_one_rule_mends_it() -> None:
+def test_one_sentence_names_all_missing_permissions_and_one_rule_adds_them() -> None:
     lack = Lack(commands=["TIME", "EVAL", "TIME"], keys=["ms:queue:trial"], channels=["ms:a"])
     assert lack.sentence("ms") == (
         "The Redis user 'ms' may not use the keys ms:* (ms:queue:trial, for one) and the channels "
@@ -20,14 +20,14 @@ def test_one_sentence_names_all_that_is_missing_and_one_rule_mends_it() -> None:
     )
 
 
-def test_of_many_commands_some_are_named_and_the_rule_is_the_usual_one() -> None:
+def test_many_missing_commands_are_shortened_and_the_usual_rule_is_printed() -> None:
     said = Lack(commands=list(permissions.COMMANDS)).sentence("ms")
     assert said.endswith("ACL SETUSER ms +@all -@dangerous")
     assert f"{len(permissions.COMMANDS)} commands (COPY, EXISTS, " in said
     assert len(said) < 300
 
 
-def test_every_command_of_every_script_is_tried() -> None:
+def test_every_command_of_every_script_is_checked() -> None:
     folder = Path(scripts.__file__).parent
     used = {
         name

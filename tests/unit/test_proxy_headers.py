@@ -56,7 +56,7 @@ def base(scope: Scope) -> str:
 
 
 @pytest.mark.parametrize("trusted", ["10.0.0.7", "10.0.0.0/8", "*", "::1, 10.0.0.7"])
-async def test_a_trusted_proxy_is_believed(trusted: str) -> None:
+async def test_headers_of_a_trusted_proxy_are_used(trusted: str) -> None:
     scope = await seen(SAID, trusted=trusted)
     assert base(scope) == "https://agents.example/api/"
     assert (scope["path"], scope["raw_path"]) == ("/api/ok", b"/api/ok")
@@ -64,13 +64,13 @@ async def test_a_trusted_proxy_is_believed(trusted: str) -> None:
 
 
 @pytest.mark.parametrize("trusted", ["127.0.0.1,::1", "10.0.0.8", "10.1.0.0/16"])
-async def test_another_peer_is_not(trusted: str) -> None:
+async def test_headers_of_another_peer_are_ignored(trusted: str) -> None:
     scope = await seen(SAID, trusted=trusted)
     assert base(scope) == "http://api:2024/"
     assert (scope["path"], scope["client"]) == ("/ok", ("10.0.0.7", 1234))
 
 
-async def test_a_socket_has_its_scheme() -> None:
+async def test_a_websocket_gets_a_websocket_scheme() -> None:
     scope = await seen({"X-Forwarded-Proto": "https"}, kind="websocket")
     assert scope["scheme"] == "wss"
 
@@ -95,11 +95,11 @@ async def test_a_socket_has_its_scheme() -> None:
         ({"X-Forwarded-Prefix": "/ü"}, "http://api:2024/"),
     ],
 )
-async def test_each_header_by_itself(headers: dict[str, str], url: str) -> None:
+async def test_each_header_is_used_alone(headers: dict[str, str], url: str) -> None:
     assert base(await seen(headers)) == url
 
 
-async def test_a_prefix_that_is_the_applications_own_is_in_the_path_already() -> None:
+async def test_the_own_prefix_is_not_added_twice() -> None:
     scope = await seen({"X-Forwarded-Prefix": "/agents"}, mounted="/agents", path="/agents/ok")
     assert (scope["path"], base(scope)) == ("/agents/ok", "http://api:2024/")
     scope = await seen({"X-Forwarded-Prefix": "/api"}, mounted="/agents", path="/agents/ok")

@@ -26,7 +26,7 @@ def watched(url: str) -> Watched:
     "url",
     ["redis://localhost:6379/0", "rediss://bob:pw@host/1", "unix:///run/redis.sock?db=1"],
 )
-def test_a_url_of_redis_py_is_left_to_it(url: str) -> None:
+def test_a_redis_url_is_parsed_by_redis_py(url: str) -> None:
     assert parse(url) is None
 
 
@@ -39,7 +39,7 @@ def test_a_url_of_redis_py_is_left_to_it(url: str) -> None:
         ("[::1]:5000,[fe80::1],10.0.0.1", (("::1", 5000), ("fe80::1", 26379), ("10.0.0.1", 26379))),
     ],
 )
-def test_sentinels_have_hosts_and_ports(hosts: str, sentinels: object) -> None:
+def test_a_sentinel_url_lists_hosts_and_ports(hosts: str, sentinels: object) -> None:
     found = watched(f"redis+sentinel://{hosts}/main")
     assert (found.sentinels, found.master) == (sentinels, "main")
     assert options(found.data_url) == {"db": 0}
@@ -57,13 +57,13 @@ def test_sentinels_have_hosts_and_ports(hosts: str, sentinels: object) -> None:
         (":p@w#d@", {"password": "p@w#d"}),
     ],
 )
-def test_the_login_is_the_masters(login: str, expected: dict[str, str]) -> None:
+def test_the_login_is_for_the_master(login: str, expected: dict[str, str]) -> None:
     found = watched(f"redis+sentinel://{login}a,b/main/3")
     assert options(found.data_url) == {"db": 3, **expected}
     assert options(found.sentinel_url) in ({}, {"db": 0})
 
 
-def test_the_sentinels_have_a_login_of_their_own() -> None:
+def test_the_sentinels_have_their_own_login() -> None:
     found = watched(
         "redis+sentinel://:pw@a/main?sentinel_username=sam&sentinel_password=s%26c&client_name=x"
     )
@@ -73,7 +73,7 @@ def test_the_sentinels_have_a_login_of_their_own() -> None:
     assert "client_name" not in asked
 
 
-def test_tls_is_for_both() -> None:
+def test_tls_applies_to_master_and_sentinels() -> None:
     found = watched("REDISS+Sentinel://a/main?ssl_ca_certs=/ca.pem&socket_timeout=3")
     for url in (found.data_url, found.sentinel_url):
         assert options(url)["connection_class"] is SSLConnection
@@ -81,7 +81,7 @@ def test_tls_is_for_both() -> None:
     assert options(found.data_url)["socket_timeout"] == 3.0
 
 
-def test_the_masters_name_may_be_percent_encoded_and_a_slash_may_follow() -> None:
+def test_a_percent_encoded_master_name_and_a_trailing_slash_are_accepted() -> None:
     assert watched("redis+sentinel://a/my%20main/").master == "my main"
 
 
@@ -109,9 +109,7 @@ def test_the_masters_name_may_be_percent_encoded_and_a_slash_may_follow() -> Non
         ("redis+sentinel://a/main?socket_timeout=soon", "Invalid value for 'socket_timeout'"),
     ],
 )
-def test_a_url_that_nobody_understands_is_refused_with_how_it_should_look(
-    url: str, reason: str
-) -> None:
+def test_an_invalid_url_raises_with_the_expected_form(url: str, reason: str) -> None:
     with pytest.raises(SettingError) as refused:
         check_url(url)
     assert reason in str(refused.value)
@@ -140,11 +138,11 @@ def test_a_url_that_nobody_understands_is_refused_with_how_it_should_look(
         ("redis://host?password=se/c:r@et", "redis://***"),
     ],
 )
-def test_passwords_are_masked(url: str, shown: str) -> None:
+def test_passwords_in_urls_are_masked(url: str, shown: str) -> None:
     assert masked(url) == shown
 
 
-def test_a_refusal_does_not_tell_the_password() -> None:
+def test_the_error_for_an_invalid_url_hides_the_password() -> None:
     for url in (
         "redis+sentinel://bob:sec/ret@a,b",
         "redis+sentinel://bob:sec?ret@a/main",
@@ -167,11 +165,11 @@ def test_a_refusal_does_not_tell_the_password() -> None:
         (f"{SIX} -OOM command not allowed when used memory > 'maxmemory'.", OutOfMemoryError),
     ],
 )  # fmt: skip
-def test_refused_writes_are_told_apart(text: str, kind: type[Exception]) -> None:
+def test_rejected_writes_are_classified(text: str, kind: type[Exception]) -> None:
     assert type(named(ResponseError(text))) is kind
     assert issubclass(kind, WRITES_REJECTED)
 
 
-def test_other_errors_stay_what_they_are() -> None:
+def test_other_errors_are_unchanged() -> None:
     for error in (ResponseError("WRONGTYPE of READONLY things"), ReadOnlyError("You can't")):
         assert named(error) is error

@@ -28,25 +28,25 @@ def due(schedule: str, after: str, count: int, timezone: str | None = BERLIN) ->
     return found
 
 
-def test_a_schedule_is_read_by_the_clock_of_its_zone() -> None:
+def test_a_schedule_uses_its_time_zone() -> None:
     assert due("30 8 * * MON-FRI", "2026-06-05 09:00", 2) == ["08. 08:30+0200", "09. 08:30+0200"]
     assert due("30 8 * * *", "2026-06-05 09:00", 1, None) == ["06. 08:30+0000"]
     assert due("0 0 L * *", "2026-02-01 00:00", 2) == ["28. 00:00+0100", "31. 00:00+0200"]
 
 
-def test_what_is_due_now_counts_as_past() -> None:
+def test_the_current_minute_counts_as_past() -> None:
     assert due("0 * * * *", "2026-06-05 09:00", 1) == ["05. 10:00+0200"]
     assert due("0 * * * *", "2026-06-05 08:59:59.999", 1) == ["05. 09:00+0200"]
 
 
-def test_a_time_that_the_clock_skips_is_due_after_the_gap_and_once() -> None:
+def test_a_skipped_local_time_is_due_once_after_the_gap() -> None:
     before = "2026-03-28 12:00"
     assert due("30 2 * * *", before, 2) == ["29. 03:00+0200", "30. 02:30+0200"]
     assert due("0,30 2 * * *", before, 2) == ["29. 03:00+0200", "30. 02:00+0200"]
     assert due("*/30 * * * *", "2026-03-29 01:30", 2) == ["29. 03:00+0200", "29. 03:30+0200"]
 
 
-def test_a_time_that_the_clock_repeats_is_due_once() -> None:
+def test_a_repeated_local_time_is_due_once() -> None:
     before = "2026-10-25 01:00"
     assert due("30 2 * * *", before, 2) == ["25. 02:30+0200", "26. 02:30+0100"]
     # Asked in the second pass through the hour, it does not go back to the first.
@@ -71,7 +71,7 @@ def test_nothing_is_due_after_the_end() -> None:
         "1," * 250 + "1 * * * *",
     ],
 )  # fmt: skip
-def test_what_is_no_schedule_is_refused_by_name(schedule: str) -> None:
+def test_an_invalid_schedule_is_rejected_by_name(schedule: str) -> None:
     with pytest.raises(InvalidError, match=r"^schedule: "):
         check_schedule(schedule)
 
@@ -80,7 +80,7 @@ FIELD = st.text("0123456789*/,-L#W MONJAN\u0662²", min_size=1, max_size=6)
 
 
 @given(st.lists(FIELD, min_size=5, max_size=5).map(" ".join))
-def test_whatever_is_given_is_refused_or_comes(schedule: str) -> None:
+def test_any_string_is_rejected_or_has_a_next_time(schedule: str) -> None:
     try:
         check_schedule(schedule)
     except InvalidError:
@@ -106,11 +106,11 @@ def test_the_next_time_is_always_later(schedule: str, zone: str | None, moment: 
 @pytest.mark.parametrize(
     "name", ["", "Mars", "europe/berlin", "Z", "../etc", "posix/UTC", "America", "localtime", "\0"]
 )
-def test_what_is_no_time_zone_is_refused_by_name(name: str) -> None:
+def test_an_invalid_time_zone_is_rejected_by_name(name: str) -> None:
     with pytest.raises(InvalidError, match=r"^timezone: "):
         check_timezone(name)
 
 
-def test_time_zones() -> None:
+def test_common_time_zones_are_accepted() -> None:
     for name in ("UTC", BERLIN, "America/Argentina/Buenos_Aires", "Etc/GMT+5"):
         check_timezone(name)

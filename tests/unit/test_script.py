@@ -39,20 +39,20 @@ def source(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Any:
     return write
 
 
-def test_singles_come_before_lists_and_all_lists_but_the_last_are_counted(source: Any) -> None:
+def test_scalars_precede_lists_and_all_lists_but_the_last_have_a_count(source: Any) -> None:
     source("given", HEADER)
     words = Script("given").words(GIVEN)
     assert words == [4, "k1", "f1", "f2", "l1", 7, 2, 1, "e1", "x", "y"]
 
 
 @pytest.mark.parametrize("name", GIVEN)
-def test_each_name_has_to_be_given(source: Any, name: str) -> None:
+def test_a_missing_name_raises(source: Any, name: str) -> None:
     source("given", HEADER)
     with pytest.raises(TypeError, match=rf"given.lua: lacking \['{name}'\], unknown \[\]"):
         Script("given").words({key: value for key, value in GIVEN.items() if key != name})
 
 
-def test_no_other_name_may_be_given(source: Any) -> None:
+def test_an_unknown_name_raises(source: Any) -> None:
     source("given", HEADER)
     with pytest.raises(TypeError, match=r"lacking \[\], unknown \['none'\]"):
         Script("given").words({**GIVEN, "none": 1})
@@ -62,13 +62,13 @@ def test_no_other_name_may_be_given(source: Any) -> None:
 @pytest.mark.parametrize(
     "value", ["abc", b"abc", 7, None, {"a": 1}.keys()], ids=lambda value: type(value).__name__
 )
-def test_what_is_no_list_is_not_taken_as_one(source: Any, name: str, value: Any) -> None:
+def test_a_string_is_no_list(source: Any, name: str, value: Any) -> None:
     source("given", HEADER)
     with pytest.raises(TypeError):
         Script("given").words({**GIVEN, name: value})
 
 
-def test_a_part_brings_its_names_once_however_many_ask_for_it(source: Any) -> None:
+def test_a_part_declares_its_names_once(source: Any) -> None:
     source("parts/low", "--[[\n  KEY  run\n]]\nlocal function low() return run end\n")
     source("parts/high", "--[[\n  KEY  run\n  ARG  fence\n]]\n-- with low\n-- high\n")
     source("both", "--[[\n  ARG  job\n]]\n-- with low\n-- with high\nreturn low()\n")
@@ -77,7 +77,7 @@ def test_a_part_brings_its_names_once_however_many_ask_for_it(source: Any) -> No
     assert both.source.count("local function low") == 1
 
 
-def test_a_name_has_one_kind(source: Any) -> None:
+def test_a_name_has_one_type(source: Any) -> None:
     source("parts/other", "--[[\n  ARG  run\n]]\n")
     source("mixed", "--[[\n  KEY  run\n]]\n-- with other\n")
     with pytest.raises(ValueError, match=r"mixed.lua declares run as ARG and as KEY"):
@@ -90,6 +90,6 @@ def test_a_script_without_names_has_no_locals(source: Any) -> None:
     assert Script("bare").words({}) == [0]
 
 
-def test_a_file_keeps_the_numbers_of_its_lines(source: Any) -> None:
+def test_line_numbers_of_a_script_are_preserved(source: Any) -> None:
     source("given", HEADER)
     assert Script("given").source.count("\n") == HEADER.count("\n")

@@ -16,32 +16,32 @@ GOOD: dict[str, Any] = {
 
 @pytest.mark.parametrize("version", ["6.2.0", "6.2.14", "7.0.15", "8.2.3", "10.0.0", "255.255.255"])
 @pytest.mark.parametrize("save", ["", "3600 1 300 100", None])
-def test_of_a_good_server_there_is_nothing_to_say(version: str, save: str | None) -> None:
+def test_a_suitable_server_has_no_problem(version: str, save: str | None) -> None:
     assert findings(GOOD | {"redis_version": version}, save) == []
 
 
 @pytest.mark.parametrize("version", ["6.0.16", "5.0.7", "3.2.100"])
-def test_an_old_server_is_of_no_use(version: str) -> None:
+def test_an_old_server_is_rejected(version: str) -> None:
     [found] = findings(GOOD | {"redis_version": version}, None)
     assert found.fatal
     assert f"Redis {version} is too old" in found.text
 
 
-def test_a_cluster_is_of_no_use() -> None:
+def test_a_redis_cluster_is_rejected() -> None:
     [found] = findings(GOOD | {"cluster_enabled": 1}, None)
     assert found.fatal
     assert "Cluster, which is not supported yet" in found.text
 
 
 @pytest.mark.parametrize("policy", ["allkeys-lru", "volatile-ttl"])
-def test_eviction_is_warned_of(policy: str) -> None:
+def test_eviction_is_a_warning(policy: str) -> None:
     [found] = findings(GOOD | {"maxmemory_policy": policy}, None)
     assert not found.fatal
     assert policy in found.text
     assert "redis-cli CONFIG SET maxmemory-policy noeviction" in found.text
 
 
-def test_a_server_that_keeps_nothing_is_warned_of() -> None:
+def test_a_server_without_persistence_is_a_warning() -> None:
     [found] = findings(GOOD | {"aof_enabled": 0}, "")
     assert not found.fatal
     assert "when it restarts" in found.text
@@ -49,16 +49,16 @@ def test_a_server_that_keeps_nothing_is_warned_of() -> None:
 
 
 @pytest.mark.parametrize("save", ["3600 1", None])
-def test_snapshots_or_a_setting_that_may_not_be_read_count_as_kept(save: str | None) -> None:
+def test_snapshots_or_an_unreadable_setting_count_as_persistence(save: str | None) -> None:
     assert findings(GOOD | {"aof_enabled": 0}, save) == []
 
 
-def test_what_a_server_does_not_tell_is_taken_for_right() -> None:
+def test_missing_server_information_counts_as_suitable() -> None:
     assert findings({}, "") == []
     assert findings({"redis_version": "unstable"}, None) == []
 
 
-def test_all_that_is_wrong_is_said_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     worst = {
         "redis_version": "5.0.7",
         "cluster_enabled": 1,

@@ -16,7 +16,7 @@ def test_an_empty_environment_gives_the_defaults() -> None:
     assert Settings().redis_url == DEFAULT_REDIS_URL
 
 
-def test_the_environment_of_the_process_is_read_where_none_is_given(
+def test_the_process_environment_is_the_default(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("N_JOBS_PER_WORKER", "7")
@@ -24,7 +24,7 @@ def test_the_environment_of_the_process_is_read_where_none_is_given(
 
 
 @pytest.mark.parametrize("text", ["", "  "])
-def test_an_empty_variable_is_one_that_is_not_set(text: str) -> None:
+def test_an_empty_variable_counts_as_unset(text: str) -> None:
     assert Settings.from_env({"N_JOBS_PER_WORKER": text}).jobs_per_worker == 10
 
 
@@ -36,7 +36,7 @@ def test_values_have_the_type_of_their_default() -> None:
     assert type(found.lease) is float
 
 
-def test_of_two_names_for_a_setting_the_first_wins() -> None:
+def test_the_first_of_two_variable_names_wins() -> None:
     assert Settings.from_env({"REDIS_URI": "redis://b"}).redis_url == "redis://b"
     both = {"REDIS_URI": "redis://b", "REDIS_URL": "redis://a"}
     assert Settings.from_env(both).redis_url == "redis://a"
@@ -44,7 +44,7 @@ def test_of_two_names_for_a_setting_the_first_wins() -> None:
 
 
 @pytest.mark.parametrize("setting", NUMBERS, ids=lambda setting: setting.name)
-def test_a_number_that_is_none_is_refused_by_the_name_of_its_variable(setting: object) -> None:
+def test_an_invalid_number_is_rejected_with_its_variable(setting: object) -> None:
     [name, *_] = setting.metadata["names"]  # type: ignore[attr-defined]
     for text in ("ten", "1,5", "0x10", "1 s"):
         with pytest.raises(SettingError, match=f"^{name}='{text}' is not a"):
@@ -52,7 +52,7 @@ def test_a_number_that_is_none_is_refused_by_the_name_of_its_variable(setting: o
 
 
 @pytest.mark.parametrize("setting", NUMBERS, ids=lambda setting: setting.name)
-def test_a_number_below_its_limit_is_refused_and_the_limit_itself_is_not(setting: object) -> None:
+def test_a_number_below_its_limit_is_rejected_and_the_limit_accepted(setting: object) -> None:
     [name, *_] = setting.metadata["names"]  # type: ignore[attr-defined]
     low = setting.metadata["low"]  # type: ignore[attr-defined]
     assert Settings.from_env({name: str(low)}) is not None
@@ -62,13 +62,13 @@ def test_a_number_below_its_limit_is_refused_and_the_limit_itself_is_not(setting
 
 
 @pytest.mark.parametrize("text", ["inf", "nan", "1e999"])
-def test_a_time_without_an_end_is_refused(text: str) -> None:
+def test_an_infinite_time_is_rejected(text: str) -> None:
     with pytest.raises(SettingError, match="LEASE_SECS"):
         Settings.from_env({"LEASE_SECS": text})
 
 
 @pytest.mark.parametrize("setting", NUMBERS, ids=lambda setting: setting.name)
-def test_a_default_is_within_its_own_limit(setting: object) -> None:
+def test_each_default_is_within_its_limit(setting: object) -> None:
     assert setting.default >= setting.metadata["low"]  # type: ignore[attr-defined]
 
 
@@ -77,7 +77,7 @@ def test_no_variable_is_read_twice() -> None:
     assert len(set(names)) == len(names)
 
 
-def test_the_table_has_a_row_for_each_setting_with_all_its_names() -> None:
+def test_the_table_lists_each_setting_with_all_names() -> None:
     _, _, *rows = table().splitlines()
     for setting, row in zip(fields(Settings), rows, strict=True):
         assert all(f"`{name}`" in row for name in setting.metadata["names"])
@@ -89,27 +89,27 @@ def test_the_table_has_a_row_for_each_setting_with_all_its_names() -> None:
 
 
 @pytest.mark.parametrize("name", ["two words", "tab\there", "new\nline"])
-def test_the_name_of_a_queue_has_no_white_space(name: str) -> None:
+def test_a_queue_name_with_white_space_is_rejected(name: str) -> None:
     """A run reference in a thread's FIFO separates its words by blanks: such a run could not be released."""
     with pytest.raises(SettingError, match="MILLSTREAM_QUEUE"):
         Settings.from_env({"MILLSTREAM_QUEUE": name})
 
 
 @pytest.mark.parametrize("text", ["*", "127.0.0.1,::1", "10.0.0.0/8, 192.168.7.9/32", "fd00::/8"])
-def test_proxies_are_named_by_addresses_and_networks(text: str) -> None:
+def test_trusted_proxies_are_addresses_or_networks(text: str) -> None:
     assert Settings.from_env({"FORWARDED_ALLOW_IPS": text}).forwarded_allow_ips == text
 
 
 @pytest.mark.parametrize(
     "text", ["nginx", "10.0.0.0/33", "10.0.0.1/8", "10.0.0.1,", "10.0.0.1 ::1"]
 )
-def test_a_proxy_that_nobody_could_be_is_refused(text: str) -> None:
+def test_an_invalid_proxy_is_rejected(text: str) -> None:
     with pytest.raises(SettingError, match=r"^FORWARDED_ALLOW_IPS: .* no address"):
         Settings.from_env({"FORWARDED_ALLOW_IPS": text})
 
 
 @pytest.mark.parametrize("text", ["https://a.example", "http://[::1]:2024/api/"])
-def test_a_public_url_is_one_of_http(text: str) -> None:
+def test_a_public_url_is_http_or_https(text: str) -> None:
     assert Settings.from_env({"LANGGRAPH_API_URL": text}).public_url == text
 
 
@@ -117,6 +117,6 @@ def test_a_public_url_is_one_of_http(text: str) -> None:
     "text",
     ["a.example", "/api", "ftp://a", "https://", "https://a?b", "https://a:x", "https://a b"],
 )
-def test_a_public_url_that_leads_nowhere_is_refused(text: str) -> None:
+def test_an_invalid_public_url_is_rejected(text: str) -> None:
     with pytest.raises(SettingError, match=r"^MILLSTREAM_PUBLIC_URL=.* is no URL"):
         Settings.from_env({"MILLSTREAM_PUBLIC_URL": text})

@@ -33,7 +33,7 @@ def request(body: dict[str, Any]) -> Request:
         ({"assistant_id": "chat", "agent_id": "chat", "messages": []}, ["agent_id", "messages"]),
     ],
 )
-async def test_fields_without_an_effect_are_told(
+async def test_fields_without_an_effect_are_logged(
     body: dict[str, Any], told: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "millstream.api.http.body")

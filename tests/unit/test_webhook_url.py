@@ -17,7 +17,7 @@ DEFAULT = WebhookPolicy()
         "https://[2606:4700::1111]/", "https://sub.EXAMPLE.com./x",
     ],
 )  # fmt: skip
-def test_what_may_be_called(url: str) -> None:
+def test_public_urls_are_allowed(url: str) -> None:
     assert webhook_url_error(url, DEFAULT) == ""
 
 
@@ -36,7 +36,7 @@ def test_what_may_be_called(url: str) -> None:
         "https://example.com/" + "x" * 65536,
     ],
 )  # fmt: skip
-def test_what_may_not(url: str) -> None:
+def test_internal_and_invalid_urls_are_rejected(url: str) -> None:
     assert webhook_url_error(url, DEFAULT)
 
 
@@ -68,13 +68,15 @@ def test_what_may_not(url: str) -> None:
         ({"relative": True}, ["/hooks/done?x=1"], ["//evil.com/x", "http://127.0.0.1/"]),
     ],
 )
-def test_rules_of_the_project(policy: dict[str, object], fine: list[str], wrong: list[str]) -> None:
+def test_a_project_restricts_and_extends_the_urls(
+    policy: dict[str, object], fine: list[str], wrong: list[str]
+) -> None:
     made = WebhookPolicy(**policy)  # type: ignore[arg-type]
     assert [webhook_url_error(url, made) for url in fine] == [""] * len(fine)
     assert all(webhook_url_error(url, made) for url in wrong)
 
 
-def test_an_address_that_stands_for_another() -> None:
+def test_an_address_that_embeds_an_internal_one_is_rejected() -> None:
     mapped = ipaddress.ip_address("::ffff:8.8.8.8")
     assert address_error(mapped, DEFAULT) == ""
     assert address_error(ipaddress.ip_address("::ffff:10.0.0.1"), DEFAULT)

@@ -49,12 +49,12 @@ JSON = st.recursive(
 
 
 @given(SPECS)
-def test_a_spec_comes_out_as_it_went_in(spec: RunSpec) -> None:
+def test_a_spec_survives_packing(spec: RunSpec) -> None:
     assert unpack_spec(pack(spec)) == spec
 
 
 @given(JSON)
-def test_the_request_of_a_run_keeps_its_input(value: Any) -> None:
+def test_the_input_of_a_run_survives_packing(value: Any) -> None:
     """Integers past 64 bits and any text included."""
     text = json.dumps({"input": value, "temporary": True}).encode()
     kwargs = unpack_kwargs(text)
@@ -64,11 +64,11 @@ def test_the_request_of_a_run_keeps_its_input(value: Any) -> None:
 
 
 @pytest.mark.parametrize("number", [2**53 + 1, 2**63, 2**64, -(2**63) - 1, 10**40])
-def test_big_integers_stay_exact(number: int) -> None:
+def test_large_integers_stay_exact(number: int) -> None:
     assert unpack_kwargs(b'{"input": {"n": %d}}' % number).input == {"n": number}
 
 
-def test_the_defaults_of_a_request_are_not_shared() -> None:
+def test_default_values_are_not_shared() -> None:
     one, other = unpack_kwargs(b"{}"), unpack_kwargs(b"{}")
     one.config["a"] = 1
     one.stream_mode.append("updates")
@@ -77,7 +77,7 @@ def test_the_defaults_of_a_request_are_not_shared() -> None:
 
 
 @pytest.mark.parametrize("given_call", [{}, {"a": [1, None, "\u00fc"], "b": {"c": 1.5}}])
-def test_calls_graphs_and_replies_come_out_as_they_went_in(given_call: dict[str, Any]) -> None:
+def test_calls_graphs_and_replies_survive_packing(given_call: dict[str, Any]) -> None:
     call = Call(call_id="c", verb="v", graph_id="g", arguments=given_call, deadline=1.25)
     assert unpack_call(pack(call)) == call
     info = GraphInfo(
@@ -88,7 +88,7 @@ def test_calls_graphs_and_replies_come_out_as_they_went_in(given_call: dict[str,
         assert unpack_reply(pack(reply)) == reply
 
 
-def test_a_spec_of_a_newer_api_with_more_fields_is_still_read() -> None:
+def test_a_spec_with_unknown_fields_is_read() -> None:
     spec = RunSpec(
         protocol=PROTOCOL, run_id="r", thread_id="t", assistant_id="a", graph_id="g", queue="q",
         strategy="enqueue", temporary=False, metadata=b"{}", kwargs=b"{}",
@@ -99,12 +99,12 @@ def test_a_spec_of_a_newer_api_with_more_fields_is_still_read() -> None:
 
 @pytest.mark.parametrize("unpack", [unpack_spec, unpack_call, unpack_graph, unpack_reply])
 @pytest.mark.parametrize("data", [b"", b"\xc1", b"[]", msgspec.msgpack.encode([1, 2])])
-def test_bytes_that_are_none_of_ours_are_refused(unpack: Any, data: bytes) -> None:
+def test_other_bytes_raise(unpack: Any, data: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
         unpack(data)
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"temporary": "yes"}'])
-def test_a_request_that_is_none_is_refused(data: bytes) -> None:
+def test_an_invalid_request_raises(data: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
         unpack_kwargs(data)
