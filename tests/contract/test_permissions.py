@@ -43,8 +43,8 @@ async def as_user(real_redis: Client, redis_server: EmbeddedRedis) -> AsyncItera
 )
 async def test_a_user_that_may_what_is_needed(as_user: Connect, rules: list[str]) -> None:
     redis = await as_user(*rules)
-    lack = await permissions.check_permissions(redis)
-    assert (lack.sentence("trier"), lack.refusal) == ("", "")
+    denied = await permissions.check_permissions(redis)
+    assert (denied.message("trier"), denied.write_rejection) == ("", "")
     await permissions.require(redis)
 
 
@@ -85,7 +85,7 @@ async def test_what_is_missing_is_named_with_the_rule_that_mends_it(
     for _ in range(5):  # of a user that may nearly nothing, not all can be tried at once
         rule = said.rpartition("ACL SETUSER trier ")[2]
         await real_redis.execute_command("ACL", "SETUSER", "trier", *rule.split())  # type: ignore[no-untyped-call]
-        said = (await permissions.check_permissions(redis)).sentence("trier")
+        said = (await permissions.check_permissions(redis)).message("trier")
         if not said:
             break
     assert not said, "the rules that were named do not mend it"

@@ -4,16 +4,18 @@ import re
 from pathlib import Path
 
 from millstream.shared import permissions, scripts
-from millstream.shared.permissions import Lack
+from millstream.shared.permissions import DeniedPermissions
 
 
 def test_a_user_with_all_permissions_gets_no_message() -> None:
-    assert Lack().sentence("ms") == ""
+    assert DeniedPermissions().message("ms") == ""
 
 
 def test_one_sentence_names_all_missing_permissions_and_one_rule_adds_them() -> None:
-    lack = Lack(commands=["TIME", "EVAL", "TIME"], keys=["ms:queue:trial"], channels=["ms:a"])
-    assert lack.sentence("ms") == (
+    denied = DeniedPermissions(
+        commands=["TIME", "EVAL", "TIME"], keys=["ms:queue:trial"], channels=["ms:a"]
+    )
+    assert denied.message("ms") == (
         "The Redis user 'ms' may not use the keys ms:* (ms:queue:trial, for one) and the channels "
         "ms:* (ms:a, for one) and the commands TIME, EVAL, without which no run can be executed. "
         "This allows it: ACL SETUSER ms ~ms:* &ms:* +time +eval"
@@ -21,7 +23,7 @@ def test_one_sentence_names_all_missing_permissions_and_one_rule_adds_them() -> 
 
 
 def test_many_missing_commands_are_shortened_and_the_usual_rule_is_printed() -> None:
-    said = Lack(commands=list(permissions.COMMANDS)).sentence("ms")
+    said = DeniedPermissions(commands=list(permissions.COMMANDS)).message("ms")
     assert said.endswith("ACL SETUSER ms +@all -@dangerous")
     assert f"{len(permissions.COMMANDS)} commands (COPY, EXISTS, " in said
     assert len(said) < 300

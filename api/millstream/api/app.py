@@ -14,7 +14,7 @@ from millstream.api.protocol import websocket
 from millstream.api.routes import EVENTS, served
 from millstream.shared.assistants import GraphDirectory
 from millstream.shared.events.hub import StreamHub
-from millstream.shared.permissions import Access
+from millstream.shared.permissions import PermissionMonitor
 from millstream.shared.redis import connect, server_checks
 from millstream.shared.rules import cron_schedule
 from millstream.shared.settings import Settings
@@ -46,7 +46,7 @@ def create_app(settings: Settings, http: HttpSettings | None = None) -> Starlett
         app.state.hub.start()
         app.state.mcp = McpHost()
         app.state.graph_schemas = {}
-        app.state.access = Access(redis)
+        app.state.access = PermissionMonitor(redis)
         await asyncio.to_thread(
             cron_schedule.zones
         )  # else the first cron would hold up all streams

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from millstream.api.http.body import answer
 from millstream.shared import keys
 from millstream.shared.errors import UnavailableError
-from millstream.shared.permissions import Access
+from millstream.shared.permissions import PermissionMonitor
 from millstream.shared.queue import live_workers
 from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED
 
@@ -42,16 +42,16 @@ async def ok(request: Request) -> Response:
 
 
 async def _redis(request: Request) -> str:
-    access: Access = request.app.state.access
+    access: PermissionMonitor = request.app.state.access
     try:
         await access.check()
-        if not access.lacking:
+        if not access.denied:
             await request.app.state.redis.ping()
     except UNAVAILABLE:
         return "Redis is not reachable. Try again shortly."
     except WRITES_REJECTED as error:
         return f"Redis refuses to answer: {error}"
-    return access.lacking or access.refusal or HEALTHY
+    return access.denied or access.write_rejection or HEALTHY
 
 
 async def _workers(request: Request) -> str:

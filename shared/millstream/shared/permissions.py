@@ -1,10 +1,10 @@
-"""What a process may not do in Redis: found by trying, said in a sentence with the ACL rule that mends it.
+"""Finds what this process may not do in Redis, and says which ACL rule allows it.
 
-API and workers need the same: their keys and channels, and the commands below. A user that lacks one of
-them can't be half of use: a cancel that is not published, or a lease that is not renewed, shows late
-and elsewhere. INFO and CONFIG are not needed; without them less is checked (redis/findings.py).
+API and workers need the same keys, channels and commands. A user that lacks one of them must not start: a cancel that
+is not published, or a lease that is not renewed, would fail late and elsewhere. INFO and CONFIG are optional; without
+them fewer settings of the server are checked (redis/server_checks.py).
 
-All is tried on a key of the process's own, which is gone after it.
+Every command is tried on a key of the process's own, which is deleted at the end.
 """
 
 import asyncio
@@ -25,13 +25,13 @@ from millstream.shared.redis.errors import named
 
 log = logging.getLogger(__name__)
 
-LACKING: Final = NoPermissionError  # what a command raises that the user may not use
-EVERY: Final = 10.0  # s between looks while all is well
-PAUSE: Final = 1.0  # s between looks while something is not
-LIFE: Final = 10_000  # ms that a trial lives if it can't be deleted
-MAX_NAMED: Final = 8  # commands in a sentence; of more, some
+PERMISSION_DENIED: Final = NoPermissionError  # what a command raises that the user may not use
+CHECK_INTERVAL_SECONDS: Final = 10.0  # between checks while all is well
+RETRY_SECONDS: Final = 1.0  # between checks while a permission is missing or writes are rejected
+TRIAL_TTL_MS: Final = 10_000  # of the trial key, if it can't be deleted
+MAX_NAMED: Final = 8  # commands that one message lists
 
-# Commands and what stands after the key. The key holds a string, so those of other types change nothing.
+# Command → the arguments after the key. The key holds a string, so commands for other types change nothing.
 COMMANDS: Final[dict[str, str]] = {
     "COPY": "trial", "EXISTS": "", "EXPIRE": "10", "GET": "", "HDEL": "f", "HEXISTS": "f",
     "HGET": "f", "HGETALL": "", "HINCRBY": "f 1", "HKEYS": "", "HMGET": "f", "HSET": "f 1",
@@ -43,234 +43,235 @@ COMMANDS: Final[dict[str, str]] = {
     "ZREMRANGEBYRANK": "0 0", "ZREMRANGEBYSCORE": "0 0", "ZREVRANGE": "0 0",
     "ZREVRANGEBYLEX": "+ -", "ZSCORE": "1",
 }  # fmt: skip
-# Those that name no key of ours, or none.
-KEYLESS: Final[dict[str, str]] = {"TIME": "", "SCAN": "0"}
-# Scripts may not contain them, or not all of what they do.
-ALONE: Final = (
+# Commands without a key.
+KEYLESS_COMMANDS: Final[dict[str, str]] = {"TIME": "", "SCAN": "0"}
+# Commands that a script may not contain, or not in full: they are sent on a connection.
+CONNECTION_COMMANDS: Final = (
     "SELECT", "PING", "EVALSHA", "EVAL", "MULTI", "EXEC", "BLPOP", "SUBSCRIBE", "UNSUBSCRIBE",
 )  # fmt: skip
-WRITES_NOTHING: Final = "return 1"
+EMPTY_SCRIPT: Final = "return 1"
 
 
 @dataclass(slots=True)
-class Lack:
-    """What a user may not do.
+class DeniedPermissions:
+    """What the Redis user of this process may not do.
 
     Attributes:
         commands: names, in the order in which they were tried.
-        keys: keys that it may not read and write.
-        channels: channels that it may not subscribe to and publish on.
-        refusal: why Redis takes no writes at all now, '' if it does.
+        keys: keys that the user may not read and write.
+        channels: channels that the user may not subscribe to and publish on.
+        write_rejection: why Redis rejects every write now; '' if it takes writes.
+        is_replica: whether it rejects them because it is a replica.
     """
 
     commands: list[str] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
     channels: list[str] = field(default_factory=list)
-    refusal: str = ""
+    write_rejection: str = ""
     is_replica: bool = False
 
-    def sentence(self, user: str) -> str:
-        """Returns what is missing and the rule that mends it; '' if nothing is."""
-        things, rules = [], []
+    def message(self, user: str) -> str:
+        """Returns what the user lacks and the ACL rules that allow it; '' if the user lacks nothing."""
+        lacking, rules = [], []
         if self.keys:
-            things.append(f"the keys {keys.PREFIX}:* ({self.keys[0]}, for one)")
+            lacking.append(f"the keys {keys.PREFIX}:* ({self.keys[0]}, for one)")
             rules.append(f"~{keys.PREFIX}:*")
         if self.channels:
-            things.append(f"the channels {keys.PREFIX}:* ({self.channels[0]}, for one)")
+            lacking.append(f"the channels {keys.PREFIX}:* ({self.channels[0]}, for one)")
             rules.append(f"&{keys.PREFIX}:*")
         names = list(dict.fromkeys(self.commands))
         if len(names) > MAX_NAMED:
-            things.append(f"{len(names)} commands ({', '.join(names[:MAX_NAMED])}, …)")
+            lacking.append(f"{len(names)} commands ({', '.join(names[:MAX_NAMED])}, …)")
             rules.append("+@all -@dangerous")
         elif names:
-            things.append(f"the command{'s' * (len(names) > 1)} {', '.join(names)}")
+            lacking.append(f"the command{'s' * (len(names) > 1)} {', '.join(names)}")
             rules += [f"+{name.lower()}" for name in names]
-        if not things:
+        if not lacking:
             return ""
         return (
-            f"The Redis user {user!r} may not use {' and '.join(things)}, without which no run can "
+            f"The Redis user {user!r} may not use {' and '.join(lacking)}, without which no run can "
             f"be executed. This allows it: ACL SETUSER {user} {' '.join(rules)}"
         )
 
 
 def user_of(redis: Client) -> str:
-    """Returns the name of the user as whom the client connects."""
+    """Returns the name of the Redis user that the client connects as."""
     return str(redis.connection_pool.connection_kwargs.get("username") or "default")
 
 
-async def check_permissions(redis: Client) -> Lack:
-    """Tries all that is needed; raises redis-py's errors while Redis is away."""
-    lack = Lack()
+async def check_permissions(redis: Client) -> DeniedPermissions:
+    """Tries every command that a process needs; raises redis-py's errors while Redis is unavailable."""
+    denied = DeniedPermissions()
     trial = keys.trial(uuid.uuid4().hex)
-    await _alone(redis, trial, lack)
-    if not {"SELECT", "EVAL"} & set(lack.commands):  # without them nothing more can be tried
-        await _keys(redis, lack)
-        await _in_script(redis, trial, lack)
-    return lack
+    await _try_on_connection(redis, trial, denied)
+    if not {"SELECT", "EVAL"} & set(denied.commands):  # without these nothing more can be tried
+        await _try_keys(redis, denied)
+        await _try_in_script(redis, trial, denied)
+    return denied
 
 
-async def _alone(redis: Client, trial: str, lack: Lack) -> None:
-    """Tries what no script can, on a connection that nobody else uses."""
+async def _try_on_connection(redis: Client, trial: str, denied: DeniedPermissions) -> None:
+    """Tries the commands that no script can contain, on a connection of its own."""
     connection: Any = redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]
     channels = keys.sample_channels()
 
-    async def ask(*words: Any) -> None:
+    async def attempt(*command: Any) -> None:
         try:
-            await connection.send_command(*words)
+            await connection.send_command(*command)
             await connection.read_response()
         except NoPermissionError as error:
-            if words[0] == "SUBSCRIBE" and _names(error, "channel"):
-                lack.channels.append(words[1])
-            elif not _names(error, "key"):  # those are tried by themselves
-                lack.commands.append(words[0])
+            if command[0] == "SUBSCRIBE" and _denies(error, "channel"):
+                denied.channels.append(command[1])
+            elif not _denies(error, "key"):  # `_try_keys` tries the keys
+                denied.commands.append(command[0])
         except ResponseError:
-            pass  # it was allowed; there is no such script, or no transaction to end
+            pass  # the command is allowed: the script, or a transaction to end, is missing
 
     try:
         try:
             await connection.connect()
-        except NoPermissionError:  # of the database that REDIS_URL names
-            lack.commands.append("SELECT")
+        except NoPermissionError:  # for the database that REDIS_URL names
+            denied.commands.append("SELECT")
             return
-        await ask("PING")
-        await ask("EVALSHA", "0" * 40, 0)
-        await ask("EVAL", WRITES_NOTHING, 0)
-        await ask("MULTI")
-        await ask("EXEC")
-        await ask("BLPOP", trial, 0.01)
+        await attempt("PING")
+        await attempt("EVALSHA", "0" * 40, 0)
+        await attempt("EVAL", EMPTY_SCRIPT, 0)
+        await attempt("MULTI")
+        await attempt("EXEC")
+        await attempt("BLPOP", trial, 0.01)
         for channel in channels:
-            await ask("SUBSCRIBE", channel)
-        await ask("UNSUBSCRIBE", channels[0])
+            await attempt("SUBSCRIBE", channel)
+        await attempt("UNSUBSCRIBE", channels[0])
     finally:
         await connection.disconnect(nowait=True)
 
 
-async def _keys(redis: Client, lack: Lack) -> None:
-    """Finds the keys that may not be read and written: naming them to a script is enough."""
+async def _try_keys(redis: Client, denied: DeniedPermissions) -> None:
+    """Finds the keys that the user may not read and write: Redis checks them before a script starts."""
     samples = keys.sample_keys()
     try:
-        await redis.eval(WRITES_NOTHING, len(samples), *samples)  # type: ignore[misc]
+        await redis.eval(EMPTY_SCRIPT, len(samples), *samples)  # type: ignore[misc]
     except NoPermissionError:
         for key in samples:
             try:
-                await redis.eval(WRITES_NOTHING, 1, key)  # type: ignore[misc]
+                await redis.eval(EMPTY_SCRIPT, 1, key)  # type: ignore[misc]
             except NoPermissionError:
-                lack.keys.append(key)
+                denied.keys.append(key)
 
 
-async def _in_script(redis: Client, trial: str, lack: Lack) -> None:
-    words = [[name, trial, *_words(rest, trial)] for name, rest in COMMANDS.items()]
-    words += [[name, *rest.split()] for name, rest in KEYLESS.items()]
-    words += [["PUBLISH", channel, ""] for channel in keys.sample_channels()]
+async def _try_in_script(redis: Client, trial: str, denied: DeniedPermissions) -> None:
+    commands = [[name, trial, *_arguments(rest, trial)] for name, rest in COMMANDS.items()]
+    commands += [[name, *rest.split()] for name, rest in KEYLESS_COMMANDS.items()]
+    commands += [["PUBLISH", channel, ""] for channel in keys.sample_channels()]
     try:
-        told = await scripts.try_commands(redis, trial, words, ttl_ms=LIFE)
-    except NoPermissionError:  # of the trial's key: `_keys` has told
+        failures = await scripts.try_commands(redis, trial, commands, ttl_ms=TRIAL_TTL_MS)
+    except NoPermissionError:  # for the trial's key, which `_try_keys` reports
         return
-    except WRITES_REJECTED as error:  # a server that lets no script begin
-        _note_refusal(lack, error)
+    except WRITES_REJECTED as error:  # the server starts no script
+        _note_write_rejection(denied, error)
         return
-    for name, text in told:
-        refused = named(ResponseError(text))
-        if isinstance(refused, NoPermissionError):
-            if name == "PUBLISH" and _names(refused, "channel"):
-                lack.channels.append(keys.sample_channels()[0])
-            elif not _names(refused, "key"):
-                lack.commands.append(name)
-        elif isinstance(refused, WRITES_REJECTED):
-            _note_refusal(lack, refused)
+    for name, text in failures:
+        failure = named(ResponseError(text))
+        if isinstance(failure, NoPermissionError):
+            if name == "PUBLISH" and _denies(failure, "channel"):
+                denied.channels.append(keys.sample_channels()[0])
+            elif not _denies(failure, "key"):
+                denied.commands.append(name)
+        elif isinstance(failure, WRITES_REJECTED):
+            _note_write_rejection(denied, failure)
 
 
-def _words(rest: str, trial: str) -> list[str]:
-    return [trial if word == "trial" else word for word in rest.split()]
+def _arguments(rest: str, trial: str) -> list[str]:
+    return [trial if argument == "trial" else argument for argument in rest.split()]
 
 
-def _note_refusal(lack: Lack, error: ResponseError) -> None:
-    lack.is_replica = isinstance(error, ReadOnlyError)
-    lack.refusal = (
+def _note_write_rejection(denied: DeniedPermissions, error: ResponseError) -> None:
+    denied.is_replica = isinstance(error, ReadOnlyError)
+    denied.write_rejection = (
         "This Redis is a replica, which takes no writes: REDIS_URL must lead to the master "
         "(docs/operations.md)."
-        if lack.is_replica
+        if denied.is_replica
         else f"Redis takes no writes now: {error}"
     )
 
 
-def _names(error: ResponseError, what: str) -> bool:
-    """Returns whether a key or a channel is what is refused, and not the command."""
-    return re.search(rf"\b{what}s?\b", str(error)) is not None
+def _denies(error: ResponseError, kind: str) -> bool:
+    """Returns whether the error denies a key or a channel (`kind`), and not the command."""
+    return re.search(rf"\b{kind}s?\b", str(error)) is not None
 
 
 async def require(redis: Client) -> None:
-    """Raises SettingError, with what to do, if the user may not do what a process needs, or if the
-    server is a replica."""
-    lack = await check_permissions(redis)
-    text = lack.sentence(user_of(redis)) or (lack.refusal if lack.is_replica else "")
+    """Raises SettingError, with a remedy, if the user lacks a permission or the server is a replica."""
+    denied = await check_permissions(redis)
+    text = denied.message(user_of(redis)) or (denied.write_rejection if denied.is_replica else "")
     if text:
         raise SettingError(text)
 
 
-class Access:
-    """Whether this process may do in Redis what it needs: tried at start, at intervals, and in doubt.
+class PermissionMonitor:
+    """Tracks whether this process may do in Redis what it needs: checks at start, at intervals, and on request.
 
     Attributes:
-        lacking: what its user may not do, in a sentence; '' if there is nothing.
-        refusal: why Redis takes no writes, in a sentence; '' if it does.
+        denied: which permissions its user lacks, as a message; '' if none.
+        write_rejection: why Redis rejects writes, as a message; '' if it takes them.
     """
 
     def __init__(self, redis: Client) -> None:
-        """Tries nothing yet."""
-        self.lacking = ""
-        self.refusal = ""
+        """Checks nothing yet."""
+        self.denied = ""
+        self.write_rejection = ""
         self._redis = redis
-        self._looked = -EVERY  # monotonic time
-        self._doubt = asyncio.Event()
+        self._checked_at = -CHECK_INTERVAL_SECONDS  # monotonic time
+        self._recheck = asyncio.Event()
         self._allowed = asyncio.Event()
         self._allowed.set()
-        self._turn = asyncio.Lock()
+        self._checking = asyncio.Lock()
 
-    def doubt(self) -> None:
-        """Says that something was refused: it is looked at soon. Called in the event loop."""
-        self._doubt.set()
+    def recheck(self) -> None:
+        """Asks for a check soon, because Redis rejected a command. Call it in the event loop."""
+        self._recheck.set()
 
-    async def allowed(self) -> None:
-        """Returns once nothing is lacking, as far as known."""
+    async def wait_until_allowed(self) -> None:
+        """Returns once the last check found no missing permission."""
         await self._allowed.wait()
 
     async def check(self) -> None:
-        """Looks, unless that was done a moment ago; raises redis-py's errors while Redis is away."""
-        async with self._turn:
-            troubled = self.lacking or self.refusal or self._doubt.is_set()
-            if time.monotonic() - self._looked < (PAUSE if troubled else EVERY):
+        """Checks, unless it did a moment ago; raises redis-py's errors while Redis is unavailable."""
+        async with self._checking:
+            is_suspect = self.denied or self.write_rejection or self._recheck.is_set()
+            interval = RETRY_SECONDS if is_suspect else CHECK_INTERVAL_SECONDS
+            if time.monotonic() - self._checked_at < interval:
                 return
-            self._doubt.clear()
-            lack = await check_permissions(self._redis)
-            self._looked = time.monotonic()
-            self._note(lack.sentence(user_of(self._redis)))
-            self.refusal = lack.refusal
+            self._recheck.clear()
+            denied = await check_permissions(self._redis)
+            self._checked_at = time.monotonic()
+            self._note(denied.message(user_of(self._redis)))
+            self.write_rejection = denied.write_rejection
 
     async def watch(self) -> None:
-        """Looks again and again until it is cancelled; says once what is lacking, and when it is not."""
+        """Checks at intervals until it is cancelled; logs once when a permission goes and when it returns."""
         while True:
             try:
                 await self.check()
             except (*UNAVAILABLE, *WRITES_REJECTED) as error:
-                log.debug("Redis is away, so nothing was tried: %s", error)
+                log.debug("Redis is unavailable, so no permission was checked: %s", error)
             except ResponseError as error:
-                log.warning("Redis did not understand what was tried: %s", error)
-            pause = PAUSE if self.lacking or self.refusal else EVERY
+                log.warning("The check of permissions failed, Redis answered: %s", error)
+            is_suspect = self.denied or self.write_rejection
             try:
-                async with asyncio.timeout(pause):
-                    await self._doubt.wait()
-                await asyncio.sleep(PAUSE)  # a doubt is not looked into more often than that
+                async with asyncio.timeout(RETRY_SECONDS if is_suspect else CHECK_INTERVAL_SECONDS):
+                    await self._recheck.wait()
+                await asyncio.sleep(RETRY_SECONDS)  # however often a recheck is requested
             except TimeoutError:
                 pass
 
-    def _note(self, lacking: str) -> None:
-        if lacking and lacking != self.lacking:
-            log.error("%s", lacking)
-        elif self.lacking and not lacking:
-            log.warning("The Redis user may do what is needed again.")
-        self.lacking = lacking
-        if lacking:
+    def _note(self, denied: str) -> None:
+        if denied and denied != self.denied:
+            log.error("%s", denied)
+        elif self.denied and not denied:
+            log.warning("The Redis user has all needed permissions again.")
+        self.denied = denied
+        if denied:
             self._allowed.clear()
         else:
             self._allowed.set()
@@ -278,10 +279,22 @@ class Access:
 
 def all_commands() -> Sequence[str]:
     """Returns the names of all commands that are tried."""
-    return [*COMMANDS, *KEYLESS, *ALONE, "PUBLISH", "SET", "PEXPIRE", "UNLINK", "DEL"]
+    return [
+        *COMMANDS,
+        *KEYLESS_COMMANDS,
+        *CONNECTION_COMMANDS,
+        "PUBLISH",
+        "SET",
+        "PEXPIRE",
+        "UNLINK",
+        "DEL",
+    ]
 
 
 def acl_rules(commands: Iterable[str] | None = None) -> list[str]:
-    """Returns the ACL rules of a user that may do what is needed, and nothing else."""
+    """Returns the ACL rules of a user with exactly the needed permissions.
+
+    `commands` defaults to all that a process uses.
+    """
     names = all_commands() if commands is None else commands
     return [f"~{keys.PREFIX}:*", f"&{keys.PREFIX}:*", *(f"+{name.lower()}" for name in names)]

@@ -19,7 +19,7 @@ from redis.exceptions import NoPermissionError
 
 from millstream.shared import keys, queue, scripts
 from millstream.shared.errors import FencedError
-from millstream.shared.permissions import Access
+from millstream.shared.permissions import PermissionMonitor
 from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED, Client, OutageLog
 from millstream.shared.redis.retry import retry_while_unavailable
 from millstream.shared.scripts import Claim
@@ -49,7 +49,7 @@ class RunWorker(Worker):
         worker_id: str,
         context: WorkerContext,
         settings: Settings,
-        access: Access,
+        access: PermissionMonitor,
     ) -> None:
         """`blocking` is a client whose connections may wait without a timeout."""
         super().__init__(
@@ -90,7 +90,7 @@ class RunWorker(Worker):
             except (*UNAVAILABLE, *WRITES_REJECTED) as error:
                 self._outages.failed(error)
                 if isinstance(error, NoPermissionError):
-                    self._access.doubt()
+                    self._access.recheck()
                 self._context.availability.mark_down()
                 self._next_scan = 0.0  # a wake-up may have been lost
                 await asyncio.sleep(BACKOFF)
@@ -161,7 +161,7 @@ class RunWorker(Worker):
     async def heart_beat(self) -> None:
         """One round: waits until there is a run to claim."""
         # A run that was claimed without the right to publish, say, could not be cancelled.
-        await self._access.allowed()
+        await self._access.wait_until_allowed()
         await super().heart_beat()
         if self._is_full:
             # A wake-up that is taken now would be lost for the idle workers.

@@ -22,7 +22,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from millstream.shared import assistants, keys, permissions, queue
 from millstream.shared.errors import SettingError
 from millstream.shared.langgraph_json import folder_of
-from millstream.shared.permissions import Access
+from millstream.shared.permissions import PermissionMonitor
 from millstream.shared.redis import (
     UNAVAILABLE,
     WRITES_REJECTED,
@@ -116,7 +116,7 @@ async def work(
     graph_context = GraphContext(redis, registry, checkpointing, publisher, settings.job_timeout)
     processes = Processes(command(config_file), most=settings.isolated_processes)
     context = WorkerContext(redis, graph_context, processes, heartbeat, availability, settings)
-    access = Access(redis)
+    access = PermissionMonitor(redis)
     worker = RunWorker(redis, blocking, worker_id, context, settings, access)
 
     flushing = publisher.start()
@@ -227,9 +227,11 @@ def _project(
     )
 
 
-async def _report_alive(redis: Client, lanes: list[str], worker_id: str, access: Access) -> None:
+async def _report_alive(
+    redis: Client, lanes: list[str], worker_id: str, access: PermissionMonitor
+) -> None:
     async def report() -> None:
-        if access.lacking:  # it takes no runs: nobody shall count on it
+        if access.denied:  # it takes no runs: nobody shall count on it
             await queue.report_gone(redis, lanes, worker_id)
         else:
             await queue.report_alive(redis, lanes, worker_id, ttl=3 * ALIVE)

@@ -24,7 +24,7 @@ from millstream.shared.errors import (
     TooLargeError,
     UnavailableError,
 )
-from millstream.shared.permissions import LACKING
+from millstream.shared.permissions import PERMISSION_DENIED
 from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED, OutageLog
 
 log = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ async def _away(request: Request, error: Any) -> Response:
 
 
 async def _not_allowed(request: Request, error: Any) -> Response:
-    request.app.state.access.doubt()
+    request.app.state.access.recheck()
     _OUTAGES.failed(error)
     return problem(
         503, "The server's user of Redis lacks a permission: `GET /ok` says which.", _LATER
@@ -102,7 +102,7 @@ async def _not_allowed(request: Request, error: Any) -> Response:
 
 
 async def _refusing(request: Request, error: Any) -> Response:
-    request.app.state.access.doubt()  # so that `/ok` says it too
+    request.app.state.access.recheck()  # so that `/ok` says it too
     log.error("%s %s: Redis takes no writes: %s", request.method, request.url.path, error)
     return problem(503, "Redis takes no writes now. Try again later.", _LATER)
 
@@ -118,6 +118,6 @@ HANDLERS: Final[dict[Any, Callable[[Request, Any], Awaitable[Response]]]] = {
     HTTPException: _http,
     **dict.fromkeys(UNAVAILABLE, _away),
     **dict.fromkeys(WRITES_REJECTED, _refusing),
-    LACKING: _not_allowed,
+    PERMISSION_DENIED: _not_allowed,
     Exception: _unexpected,
 }

@@ -20,7 +20,7 @@ from millstream.shared.events.protocol import (
     params_of,
     seq_of,
 )
-from millstream.shared.events.thread_stream import Segment, Tell
+from millstream.shared.events.thread_stream import Segment, Translate
 from millstream.shared.rules.lifecycle import RunStatus
 from millstream.shared.rules.multitask import CancelReason
 
@@ -125,7 +125,7 @@ def begins_with(namespace: Namespace, prefix: Namespace) -> bool:
     )
 
 
-def telling(wants: Wants) -> Tell:
+def telling(wants: Wants) -> Translate:
     """Returns what a client that wants these events is told of the entries of a thread."""
 
     def tell(segment: Segment, entry: Entry) -> Iterable[Entry]:

@@ -132,7 +132,7 @@ class ProtocolSocket:
             refused = UnavailableError("Redis is not reachable. Try again shortly.")
         except WRITES_REJECTED as error:
             OUTAGES.failed(error)
-            self._websocket.app.state.access.doubt()
+            self._websocket.app.state.access.recheck()
             refused = UnavailableError("Redis refuses this now: `GET /ok` says why.")
         return refusal(value.get("id") if isinstance(value, dict) else None, refused)
 

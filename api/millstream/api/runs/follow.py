@@ -78,7 +78,7 @@ def outages_told(request: HTTPConnection) -> Iterator[None]:
     except UNAVAILABLE:
         raise UnavailableError("Redis is not reachable. Try again shortly.") from None
     except WRITES_REJECTED as error:
-        request.app.state.access.doubt()
+        request.app.state.access.recheck()
         log.warning("Redis refuses what a call needs: %s", error)
         raise UnavailableError("Redis refuses this now: `GET /ok` says why.") from None
 

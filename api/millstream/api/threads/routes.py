@@ -32,7 +32,7 @@ from millstream.api.threads.schemas import (
 from millstream.api.threads.state_routes import ask, assistant_of
 from millstream.shared import runs, scripts, threads
 from millstream.shared.errors import ConflictError, NotFoundError, UnavailableError
-from millstream.shared.events.thread_stream import ThreadReader, telling
+from millstream.shared.events.thread_stream import ThreadReader, translate_modes
 from millstream.shared.rules.multitask import CancelAction, CancelReason
 from millstream.shared.threads import ThreadRecord, Ttl, checkpoint_sizes
 from millstream.shared.threads import search as thread_search
@@ -246,7 +246,9 @@ async def stream(request: Request) -> Response:
     query = query_model(request, ThreadStreamQuery)
     redis = request.app.state.redis
     await threads.require_thread(redis, thread_id)
-    reader = ThreadReader(request.app.state.hub, redis, thread_id, telling(frozenset(query.modes)))
+    reader = ThreadReader(
+        request.app.state.hub, redis, thread_id, translate_modes(frozenset(query.modes))
+    )
     try:
         begins = await reader.begin(last_event(request, query.last_event_id))
     except BaseException:

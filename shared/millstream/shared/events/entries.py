@@ -1,25 +1,27 @@
-"""The entries of event streams, and their places."""
+"""The entries of event streams, and their positions."""
 
 from dataclasses import dataclass
 from typing import Final
 
 from millstream.shared.scripts.runs.read_events import RawEntry
 
-Position = tuple[int, int]  # an entry's id: the seq of its run (sequence.lua), place in it
+Position = tuple[
+    int, int
+]  # an entry's id: the seq of its segment (parts/sequence.lua), index in it
 START: Final[Position] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One event as the stream holds it."""
+    """One event of a stream."""
 
     position: Position
     event: bytes
     data: bytes  # JSON
-    output: bytes | None = None  # of the `end` entry: what wait and join answer with
-    first: bool = False  # the metadata of the first claim
-    at: int = 0  # ms since the epoch, of entries that begin or end something
-    reason: str = ""  # of the `end` entry of a run that was cancelled: why it was
+    output: bytes | None = None  # JSON, of the `end` entry: the response of wait and join
+    first: bool = False  # `metadata` of the first attempt, or an update
+    at: int = 0  # ms since the epoch, of entries that begin or end an attempt, a run or an update
+    reason: str = ""  # of the `end` entry of a cancelled run (CancelReason)
 
     @property
     def id(self) -> bytes:
@@ -28,7 +30,7 @@ class Entry:
 
     @property
     def is_first(self) -> bool:
-        """Whether nothing can have stood before it: the first claim's metadata, or a lone end."""
+        """Whether no event can have preceded it: `first`, or an `end` that is the only entry left."""
         return self.event == b"end" or self.first
 
     def before(self) -> Position:
@@ -38,7 +40,7 @@ class Entry:
 
 
 def format_position(position: Position) -> str:
-    """Returns the id that Redis and clients know it by."""
+    """Returns the id that Redis and clients use for it."""
     return f"{position[0]}-{position[1]}"
 
 
@@ -53,7 +55,7 @@ def parse_position(text: str) -> Position | None:
 
 
 def parse_entry(raw: RawEntry) -> Entry:
-    """Returns an entry as Redis has it."""
+    """Parses an entry that XRANGE returned."""
     seq, _, index = raw[0].partition(b"-")
     fields = raw[1]
     event, data = next(iter(fields.items()))

@@ -1,8 +1,9 @@
-"""The stream of a thread: what its runs and updates tell, one after the other, for as long as one listens.
+"""The stream of a thread: the events of its runs and updates, one after the other, without an end.
 
-Scripts number the runs and updates in the order in which they have the thread (sequence.lua) and ring its doorbell.
-Each has an event stream of its own, whose ids begin with that number, and it is followed to its end before the
-next. So the order is the same for every reader and after every resume, and nothing is stored twice.
+Scripts number the runs and updates of a thread in the order in which they become active (parts/sequence.lua) and
+notify the thread's channel. Each run and update is a segment with an event stream of its own, whose ids begin with
+that number. A reader follows one segment to its end before the next. So the order is the same for every reader and
+after every resume, and no event is stored twice.
 """
 
 import asyncio
@@ -23,39 +24,37 @@ LIVE: Final = frozenset(status.encode() for status in RunStatus if status not in
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A run, or an update of the state, that has or had the thread."""
+    """A run of a thread, or an update of its state."""
 
-    number: int
-    word: str  # the id of the run, or the name of the update
-    graph_id: str = ""  # of a run, while its record is kept
-    began_at: int = 0  # ms since the epoch, of a run, while its record is kept
+    seq: int
+    segment_id: str  # the id of the run, or the name of the update
+    graph_id: str = ""  # of a run, while its record exists
+    began_at: int = 0  # ms since the epoch, of a run, while its record exists
 
     @property
     def is_update(self) -> bool:
-        """Whether it is no run."""
-        return self.word.startswith(UPDATE)
+        """Whether it is an update, not a run."""
+        return self.segment_id.startswith(UPDATE)
 
 
-Tell = Callable[
-    [Segment, Entry], Iterable[Entry]
-]  # what the client is told of an entry of a segment
+Translate = Callable[[Segment, Entry], Iterable[Entry]]  # a stored entry → what a client receives
 
 
 class ThreadReader:
-    """One client's cursor in a thread: `read()` when there is `news`, as with a `Reader` of a run.
+    """One client's cursor in a thread: `read()` after `news`, as with the `Reader` of a run.
 
-    `ended` is set only when the thread is gone; one that is yet to be created is waited for.
+    `ended` is set only when the thread is deleted. A reader waits for a thread that does not exist yet.
     """
 
-    def __init__(self, hub: StreamHub, redis: Client, thread_id: str, tell: Tell) -> None:
-        """`tell` returns what the client is sent of an entry."""
+    def __init__(self, hub: StreamHub, redis: Client, thread_id: str, translate: Translate) -> None:
+        """`translate` returns what the client receives of an entry."""
         self._hub = hub
         self._redis = redis
         self._thread_id = thread_id
-        self._tell = tell
-        self._doorbell = keys.segments(thread_id)
-        self._begun = 0  # the number of the last segment that was begun
-        self._resume: Position = START  # of a segment that is begun in its midst
+        self._translate = translate
+        self._segments_key = keys.segments(thread_id)  # also the channel that scripts notify
+        self._seq = 0  # of the segment that is read, or was read last
+        self._resume: Position = START  # where the first segment begins, if not at its start
         self._segment: Segment | None = None
         self._reader: Reader | None = None
         self._existed = False
@@ -69,111 +68,112 @@ class ThreadReader:
         return self._hub.closing
 
     async def begin(self, after: Position | None) -> Position:
-        """Sets the cursor: behind an event, at the beginning (START), or None: from now on.
+        """Sets the cursor and returns its position.
 
-        A position that the thread has not reached yet, for it was deleted meanwhile and created anew, begins
-        at the beginning. Returns the position at which it begins.
+        `after` is the position of the last event that the client has, START for the first event of the
+        thread, or None for the next event. A position beyond the thread's last segment counts as START:
+        the thread was deleted and created anew.
         """
-        await self._hub.watch(self._doorbell, self.news)
-        newest = await self._redis.zrevrange(self._doorbell, 0, 0, withscores=True)
+        await self._hub.watch(self._segments_key, self.news)
+        newest = await self._redis.zrevrange(self._segments_key, 0, 0, withscores=True)
         if not newest:
             return START
-        word, number = newest[0][0].decode(), int(newest[0][1])
+        segment_id, seq = newest[0][0].decode(), int(newest[0][1])
         if after is None:
-            told = await self._redis.xrevrange(keys.events(self._thread_id, word), count=1)
-            after = parse_entry(told[0]).position if told else (number, 0)
-        if after[0] > number:
+            last = await self._redis.xrevrange(keys.events(self._thread_id, segment_id), count=1)
+            after = parse_entry(last[0]).position if last else (seq, 0)
+        if after[0] > seq:
             return START
-        self._begun = after[0] if await self._was_told(after) else after[0] - 1
+        self._seq = after[0] if await self._is_last(after) else after[0] - 1
         self._resume = after
         return after
 
-    async def _was_told(self, after: Position) -> bool:
-        """Returns whether the position is the last that its segment will ever have."""
-        for word in await self._redis.zrangebyscore(self._doorbell, after[0], after[0]):
-            newest = await self._redis.xrevrange(
-                keys.events(self._thread_id, word.decode()), count=1
-            )
-            return (
-                bool(newest) and b"end" in newest[0][1] and parse_entry(newest[0]).position <= after
-            )
+    async def _is_last(self, position: Position) -> bool:
+        """Returns whether its segment will have no event after the position."""
+        seq = position[0]
+        for segment_id in await self._redis.zrangebyscore(self._segments_key, seq, seq):
+            stream = keys.events(self._thread_id, segment_id.decode())
+            newest = await self._redis.xrevrange(stream, count=1)
+            if not newest or b"end" not in newest[0][1]:
+                return False
+            return parse_entry(newest[0]).position <= position
         return True
 
     def close(self) -> None:
         """Stops following the thread."""
         if self._reader is not None:
             self._reader.close()
-        self._hub.unwatch(self._doorbell, self.news)
+        self._hub.unwatch(self._segments_key, self.news)
 
     async def read(self) -> list[Entry]:
-        """Returns the next events, in order, each once; an empty list if there are none now.
+        """Returns the next events in order, each once; an empty list if there are none now.
 
-        Raises a redis-py connection error while Redis is away; the cursor stays.
+        Raises a redis-py connection error while Redis is unavailable; the cursor stays.
         """
         self.news.clear()
         while True:
-            if self._reader is None and not await self._next():
+            if self._reader is None and not await self._open_next():
                 return []
             assert self._reader is not None
             assert self._segment is not None
             entries = await self._reader.read()
             if not entries and not self._reader.ended:
                 return []
-            told = [event for entry in entries for event in self._tell(self._segment, entry)]
+            events = [event for entry in entries for event in self._translate(self._segment, entry)]
             if self._reader.ended:
                 self._reader.close()
                 self._reader = None
-            if told:
-                return told
+            if events:
+                return events
 
-    async def _next(self) -> bool:
-        """Begins the next segment; returns False if there is none."""
+    async def _open_next(self) -> bool:
+        """Opens a reader of the next segment; returns False if there is none."""
         while True:
             pipe = self._redis.pipeline(transaction=False)
             pipe.zrangebyscore(
-                self._doorbell, f"({self._begun}", "+inf", start=0, num=PAGE, withscores=True
+                self._segments_key, f"({self._seq}", "+inf", start=0, num=PAGE, withscores=True
             )
             pipe.exists(keys.thread(self._thread_id))
-            found, exists = await pipe.execute()
+            segments, exists = await pipe.execute()
             self._existed |= bool(exists)
-            if not found:
+            if not segments:
                 self.ended = self._existed and not exists
                 return False
-            for word, score in found:
-                number = int(score)
-                segment = await self._kept(number, word.decode())
+            for segment_id, score in segments:
+                seq = int(score)
+                segment = await self._load(seq, segment_id.decode())
                 if segment is not None:
-                    start = self._resume if self._resume[0] == number else START
-                    reader = await self._hub.open(self._thread_id, segment.word, start)
+                    start = self._resume if self._resume[0] == seq else START
+                    reader = await self._hub.open(self._thread_id, segment.segment_id, start)
                     reader.news = self.news
-                    self._begun, self._segment, self._reader = number, segment, reader
+                    self._seq, self._segment, self._reader = seq, segment, reader
                     return True
-                self._begun = number
+                self._seq = seq
 
-    async def _kept(self, number: int, word: str) -> Segment | None:
-        """Returns the segment if there is, or will be, something to tell of it."""
+    async def _load(self, seq: int, segment_id: str) -> Segment | None:
+        """Returns the segment; None if it has no events and will have none."""
         pipe = self._redis.pipeline(transaction=False)
-        pipe.exists(keys.events(self._thread_id, word))
-        pipe.hmget(keys.run(self._thread_id, word), ["status", "graph", "started_at"])
+        pipe.exists(keys.events(self._thread_id, segment_id))
+        pipe.hmget(keys.run(self._thread_id, segment_id), ["status", "graph", "started_at"])
         exists, (status, graph, started) = await pipe.execute()
         if not exists and status not in LIVE:
             return None
-        return Segment(number, word, (graph or b"").decode(), int(started or 0) // 1000)
+        return Segment(seq, segment_id, (graph or b"").decode(), int(started or 0) // 1000)
 
 
-def telling(modes: frozenset[str]) -> Tell:
-    """Returns what `GET /threads/{thread_id}/stream` tells to a client that asked for these modes."""
+def translate_modes(modes: frozenset[str]) -> Translate:
+    """Returns what `GET /threads/{thread_id}/stream` sends to a client that requested these modes."""
 
-    def tell(segment: Segment, entry: Entry) -> Iterable[Entry]:
-        event, data, done = entry.event, entry.data, entry.event == b"end"
+    def translate(segment: Segment, entry: Entry) -> Iterable[Entry]:
+        event, data, is_end = entry.event, entry.data, entry.event == b"end"
         if segment.is_update:
-            wanted = "state_update" in modes and not done
+            is_requested = "state_update" in modes and not is_end
         else:
-            if done:
+            if is_end:
                 event = b"metadata"
-                data = b'{"status":"run_done","run_id":"%b"}' % segment.word.encode()
-            wanted = "run_modes" in modes or ("lifecycle" in modes and event == b"metadata")
-        if wanted:
+                data = b'{"status":"run_done","run_id":"%b"}' % segment.segment_id.encode()
+            is_requested = "run_modes" in modes or ("lifecycle" in modes and event == b"metadata")
+        if is_requested:
             yield Entry(entry.position, event, data)
 
-    return tell
+    return translate
