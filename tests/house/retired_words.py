@@ -102,7 +102,7 @@ PHRASES: Final = {
     "patience|patiently": "retries while Redis is unavailable",
     "(?:the|their|its|metadata's) lea(?:f|ves)": "term",
     "surroundings": "middleware",
-    "findings?": "problem",
+    "findings": "problems",
     "strays": "orphans",
     "upkeep": "maintenance",
     "the own": "the deployment's own, the thread's own, …",

@@ -17,7 +17,6 @@ from house.tree import ROOT, tracked
 PENDING: Final[tuple[str, ...]] = (
     *("api/", "worker/", "shared/", "tests/"),
     *(
-        "docs/",
         "README.md",
         "ARCHITECTURE.md",
         "CHANGELOG.md",
