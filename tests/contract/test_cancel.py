@@ -24,18 +24,20 @@ from harness.waiting import until
 from millstream.shared import keys, runs, scripts
 from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import Cause, RunStatus
-from millstream.shared.rules.multitask import CancelReason
+from millstream.shared.rules.multitask import CancelAction, CancelReason
 from millstream.shared.wire import RunSpec
 
 
-async def ask(redis: Client, spec: RunSpec, action: str = "interrupt") -> RunStatus | None:
+async def ask(
+    redis: Client, spec: RunSpec, action: CancelAction = CancelAction.INTERRUPT
+) -> RunStatus | None:
     return await scripts.cancel(redis, spec.thread_id, spec.run_id, action)
 
 
 async def ask_and_end(redis: Client, spec: RunSpec) -> RunStatus | None:
     """Cancels as the API does: a run that nobody holds ends at once."""
     return await runs.cancel(
-        redis, spec.thread_id, spec.run_id, action="interrupt", stream_ttl=STREAM_TTL
+        redis, spec.thread_id, spec.run_id, action=CancelAction.INTERRUPT, stream_ttl=STREAM_TTL
     )
 
 
@@ -55,7 +57,7 @@ async def test_a_cancel_is_noted_and_nothing_else_changes(
 
 async def test_the_first_action_stays(any_redis: Client) -> None:
     spec = (await running(any_redis)).spec
-    for action in ("interrupt", "rollback"):
+    for action in CancelAction:
         assert await ask(any_redis, spec, action) is RunStatus.RUNNING
     assert (await record(any_redis, spec))["cancel"] == "interrupt"
 
@@ -147,7 +149,10 @@ async def test_a_cancel_that_races_the_claim_always_ends_in_interrupted(any_redi
 
 async def test_of_fifty_that_cancel_one_reason_stays_with_its_action(any_redis: Client) -> None:
     spec = (await running(any_redis)).spec
-    ways = [("interrupt", CancelReason.EXPLICIT), ("rollback", CancelReason.DISCONNECT)]
+    ways = [
+        (CancelAction.INTERRUPT, CancelReason.EXPLICIT),
+        (CancelAction.ROLLBACK, CancelReason.DISCONNECT),
+    ]
     await asyncio.gather(
         *(
             scripts.cancel(any_redis, spec.thread_id, spec.run_id, action, reason=why)
@@ -158,10 +163,19 @@ async def test_of_fifty_that_cancel_one_reason_stays_with_its_action(any_redis: 
     assert (noted["cancel"], noted["reason"]) in ways
 
 
+@pytest.mark.parametrize("word", ["pause", "", "enqueue"])
+async def test_a_cancel_has_no_other_word_than_an_action(any_redis: Client, word: Any) -> None:
+    spec = (await running(any_redis)).spec
+    before = await dump(any_redis)
+    with pytest.raises(ValueError, match="CancelAction"):
+        await ask(any_redis, spec, word)
+    assert await dump(any_redis) == before
+
+
 async def test_an_ended_run_gets_no_reason(any_redis: Client) -> None:
     claim = await running(any_redis)
     await end(any_redis, claim)
-    await scripts.cancel(any_redis, claim.spec.thread_id, claim.spec.run_id, "interrupt")
+    await scripts.cancel(any_redis, claim.spec.thread_id, claim.spec.run_id, CancelAction.INTERRUPT)
     assert "reason" not in await record(any_redis, claim.spec)
 
 

@@ -9,6 +9,7 @@ from contract.builders import a_spec, dump, end, new_id, overtaken, running, wri
 from millstream.shared import keys, scripts, threads
 from millstream.shared.errors import ConflictError, FencedError
 from millstream.shared.redis import Client
+from millstream.shared.rules.multitask import CancelAction
 from millstream.shared.scripts import Claim
 from millstream.shared.scripts.checkpoints.namespace import CheckpointNamespace
 from millstream.shared.threads import checkpoints
@@ -245,7 +246,7 @@ async def test_a_stale_worker_changes_nothing(any_redis: Client, situation: str)
     if situation == "ended":
         await end(any_redis, stale)
     if situation == "rolled back":
-        await scripts.cancel(any_redis, spec.thread_id, spec.run_id, "rollback")
+        await scripts.cancel(any_redis, spec.thread_id, spec.run_id, CancelAction.ROLLBACK)
     before = await dump(any_redis)
     for attempt in (
         put(any_redis, stale, "3"),

@@ -30,6 +30,7 @@ from millstream.shared import keys, scripts
 from millstream.shared.queue import redis_time
 from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import Cause
+from millstream.shared.rules.multitask import CancelAction
 from millstream.shared.wire import PROTOCOL
 
 SPARE_MS = 20_000
@@ -102,7 +103,7 @@ async def test_a_run_with_a_cancel_is_held_and_says_so_but_writes_no_event(
     any_redis: Client,
 ) -> None:
     spec = await admit(any_redis)
-    await scripts.cancel(any_redis, spec.thread_id, spec.run_id, "interrupt")
+    await scripts.cancel(any_redis, spec.thread_id, spec.run_id, CancelAction.INTERRUPT)
     claim = await take(any_redis, spec)
     assert claim.cancel == "interrupt"
     assert await events_of(any_redis, spec) == []
@@ -284,7 +285,7 @@ async def test_a_run_that_a_worker_can_not_execute_is_left_to_others(
 
 async def test_a_cancelled_run_is_ended_by_any_worker(any_redis: Client) -> None:
     spec = await admit(any_redis)
-    await scripts.cancel(any_redis, spec.thread_id, spec.run_id, "interrupt")
+    await scripts.cancel(any_redis, spec.thread_id, spec.run_id, CancelAction.INTERRUPT)
     claim = await try_claim(any_redis, spec, graphs=[])
     assert claim is not None
     assert claim.cancel == "interrupt"

@@ -27,6 +27,7 @@ from millstream.shared import keys, repair, runs, scripts, webhooks
 from millstream.shared.errors import FencedError
 from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import Cause
+from millstream.shared.rules.multitask import CancelAction
 from millstream.shared.webhooks import Delivery
 from millstream.shared.wire import RunSpec
 
@@ -78,13 +79,13 @@ async def test_no_end_goes_untold(any_redis: Client, how: str) -> None:
     spec = a_spec(kwargs=CALLED, temporary=how == "temporary")
     await admit(any_redis, spec)
     if how in ("pending", "late"):
-        await scripts.cancel(any_redis, spec.thread_id, spec.run_id, "interrupt")
+        await scripts.cancel(any_redis, spec.thread_id, spec.run_id, CancelAction.INTERRUPT)
         await end_pending(any_redis, spec)
         assert await end_pending(any_redis, spec) is None  # a second end is none
     else:
         claim = await take(any_redis, spec)
         if how in ("cancelled", "rollback"):
-            action = "rollback" if how == "rollback" else "interrupt"
+            action = CancelAction.ROLLBACK if how == "rollback" else CancelAction.INTERRUPT
             await scripts.cancel(any_redis, spec.thread_id, spec.run_id, action)
             await end(any_redis, claim, Cause.CANCELLED)
         elif how == "error":

@@ -1,5 +1,6 @@
 """`interrupt` and `rollback` displace every run of the thread that is pending or running, in one step."""
 
+import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ from millstream.shared import keys, repair, runs, scripts
 from millstream.shared.errors import ConflictError, FencedError
 from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import Cause
+from millstream.shared.rules.multitask import WHEN_BUSY, CancelAction, Strategy
 from millstream.shared.scripts import Claim
 from millstream.shared.threads import new_thread_fields
 from millstream.shared.wire import RunSpec
@@ -211,7 +213,11 @@ async def test_a_run_that_is_due_later_counts_for_reject(
 async def test_once_it_has_ended_it_counts_no_more(any_redis: Client) -> None:
     later = await admit(any_redis, delay_ms=60_000)
     await runs.cancel(
-        any_redis, later.thread_id, later.run_id, action="interrupt", stream_ttl=STREAM_TTL
+        any_redis,
+        later.thread_id,
+        later.run_id,
+        action=CancelAction.INTERRUPT,
+        stream_ttl=STREAM_TTL,
     )
     await admit(any_redis, a_spec(later.thread_id, strategy="reject"))
 
@@ -322,3 +328,32 @@ async def test_a_deferred_run_that_its_thread_forgot_is_noted_again(any_redis: C
     assert done == {"queued": 1}
     await admit(any_redis, a_spec(later.thread_id, strategy="interrupt"))
     assert await status(any_redis, later) == "interrupted"
+
+
+@pytest.mark.parametrize("strategy", Strategy)
+async def test_the_others_get_the_cancel_of_the_table_or_none(
+    any_redis: Client, strategy: Strategy
+) -> None:
+    held = (await running(any_redis)).spec
+    with contextlib.suppress(ConflictError):
+        await admit(any_redis, a_spec(held.thread_id, strategy=strategy))
+    action = await runs.cancel_action(any_redis, held.thread_id, held.run_id)
+    assert action is WHEN_BUSY[strategy].cancel
+
+
+async def test_of_fifty_contenders_that_displace_the_newest_is_left(any_redis: Client) -> None:
+    held = await running(any_redis)
+    thread = held.spec.thread_id
+    specs = [a_spec(thread, strategy=ACTIONS[number % 2]) for number in range(50)]
+    await asyncio.gather(*(admit(any_redis, spec) for spec in specs))
+    [newest] = await waiting(any_redis, thread)
+    for spec in specs:
+        if job(spec) != newest:
+            assert await status(any_redis, spec) in ("interrupted", "gone")
+    noted = await record(any_redis, held.spec)
+    assert noted["cancel"] in set(CancelAction)
+    assert await end(any_redis, held) is None
+    assert await end(any_redis, held, Cause.CANCELLED) is not None
+    assert (await queued(any_redis)).keys() == {newest}
+    assert await woken(any_redis) == [job(held.spec), newest]
+    await assert_index_is_right(any_redis)

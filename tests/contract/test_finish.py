@@ -29,6 +29,7 @@ from millstream.shared import keys, scripts
 from millstream.shared.errors import FencedError
 from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import Cause, RunStatus
+from millstream.shared.rules.multitask import CancelAction
 
 CAUSES = [
     (Cause.SUCCEEDED, "success"),
@@ -141,7 +142,7 @@ async def test_a_cancel_that_was_asked_for_goes_before_every_other_cause(
     any_redis: Client, replies: list[Any]
 ) -> None:
     claim = await running(any_redis)
-    await scripts.cancel(any_redis, claim.spec.thread_id, claim.spec.run_id, "interrupt")
+    await scripts.cancel(any_redis, claim.spec.thread_id, claim.spec.run_id, CancelAction.INTERRUPT)
     before = await dump(any_redis)
     for cause, _ in CAUSES[:-1]:
         assert await end(any_redis, claim, cause, events=["values", "{}"]) is None

@@ -18,6 +18,7 @@ from contract.builders import (
 )
 from millstream.shared import keys, scripts
 from millstream.shared.redis import Client
+from millstream.shared.rules.multitask import CancelAction
 
 
 async def test_a_run_handed_back_is_due_and_wakes_a_worker(any_redis: Client) -> None:
@@ -34,7 +35,7 @@ async def test_a_run_handed_back_is_due_and_wakes_a_worker(any_redis: Client) ->
 
 async def test_a_cancel_is_heard_by_the_worker_that_goes_on(any_redis: Client) -> None:
     claim = await running(any_redis)
-    await scripts.cancel(any_redis, claim.spec.thread_id, claim.spec.run_id, "interrupt")
+    await scripts.cancel(any_redis, claim.spec.thread_id, claim.spec.run_id, CancelAction.INTERRUPT)
     await scripts.hand_back(any_redis, claim)
     assert (await take(any_redis, claim.spec, "w2")).cancel == "interrupt"
     assert len(await events_of(any_redis, claim.spec)) == 1

@@ -20,6 +20,7 @@ from millstream.shared import keys, scripts, threads
 from millstream.shared.errors import FencedError
 from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import Cause
+from millstream.shared.rules.multitask import CancelAction
 from millstream.shared.scripts import Claim
 
 
@@ -33,7 +34,7 @@ async def mode_of(redis: Client, thread_id: str) -> str | None:
 
 
 async def roll_back(redis: Client, claim: Claim) -> None:
-    await scripts.cancel(redis, claim.spec.thread_id, claim.spec.run_id, "rollback")
+    await scripts.cancel(redis, claim.spec.thread_id, claim.spec.run_id, CancelAction.ROLLBACK)
     await end(redis, claim, Cause.CANCELLED)
 
 
@@ -71,7 +72,7 @@ async def test_a_rollback_of_a_run_that_noted_nothing_changes_no_note(any_redis:
     thread = claim.spec.thread_id
     await roll_back(any_redis, await running(any_redis, a_spec(thread)))
     waiting = await admit(any_redis, a_spec(thread))
-    await scripts.cancel(any_redis, thread, waiting.run_id, "rollback")
+    await scripts.cancel(any_redis, thread, waiting.run_id, CancelAction.ROLLBACK)
     await end_pending(any_redis, waiting)
     assert await mode_of(any_redis, thread) == "kept"
 
@@ -96,7 +97,9 @@ async def test_a_stale_worker_notes_nothing(any_redis: Client, situation: str) -
     if situation == "handed back":
         await scripts.hand_back(any_redis, claim)
     if situation == "rolled back":
-        await scripts.cancel(any_redis, claim.spec.thread_id, claim.spec.run_id, "rollback")
+        await scripts.cancel(
+            any_redis, claim.spec.thread_id, claim.spec.run_id, CancelAction.ROLLBACK
+        )
     before = await dump(any_redis)
     with pytest.raises(FencedError):
         await scripts.note_config(any_redis, claim, config("stale"))

@@ -22,6 +22,7 @@ from contract.builders import (
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared import keys, runs, scripts, threads
 from millstream.shared.redis import Client, connect
+from millstream.shared.rules.multitask import CancelAction
 from millstream.shared.threads import new_thread_fields
 
 
@@ -80,14 +81,16 @@ async def test_leases_hold_and_runs_end(redis: Client) -> None:
     handed = await running(redis)
     pending = await admit(redis)
     marked = await admit(redis)
-    await scripts.cancel(redis, marked.thread_id, marked.run_id, "interrupt")
+    await scripts.cancel(redis, marked.thread_id, marked.run_id, CancelAction.INTERRUPT)
     run_ref = keys.run_ref(marked.thread_id, marked.run_id, marked.queue).encode()
     await fill(redis)
     assert await scripts.end_displaced(redis, marked.thread_id, [run_ref], stream_ttl=60) == 1
     assert await renew(redis, claim) == "held"
     assert await end(redis, claim, events=["values", "{}"], output=b"{}") == "success"
     spec = cancelled.spec
-    await runs.cancel(redis, spec.thread_id, spec.run_id, action="interrupt", stream_ttl=60)
+    await runs.cancel(
+        redis, spec.thread_id, spec.run_id, action=CancelAction.INTERRUPT, stream_ttl=60
+    )
     assert await renew(redis, cancelled) == "interrupt"
     assert await scripts.hand_back(redis, handed)
     assert (await record(redis, handed.spec))["status"] == "pending"

@@ -18,6 +18,7 @@ from contract.builders import (
 from millstream.shared import keys, scripts
 from millstream.shared.queue import redis_time
 from millstream.shared.redis import Client
+from millstream.shared.rules.multitask import CancelAction
 
 
 async def test_a_renewal_moves_the_end_of_the_lease_and_nothing_else(any_redis: Client) -> None:
@@ -41,7 +42,7 @@ async def test_a_lease_that_lapsed_untaken_is_saved_by_a_renewal(any_redis: Clie
 
 async def test_a_renewal_hears_of_a_cancel_and_is_renewed(any_redis: Client) -> None:
     claim = await running(any_redis)
-    await scripts.cancel(any_redis, claim.spec.thread_id, claim.spec.run_id, "interrupt")
+    await scripts.cancel(any_redis, claim.spec.thread_id, claim.spec.run_id, CancelAction.INTERRUPT)
     await make_due(any_redis, claim.spec)
     assert await renew(any_redis, claim) == "interrupt"
     assert await try_claim(any_redis, claim.spec, "w2") is None

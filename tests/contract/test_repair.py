@@ -31,6 +31,7 @@ from millstream.shared import keys, repair, scripts, threads
 from millstream.shared.errors import FencedError
 from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import Cause
+from millstream.shared.rules.multitask import CancelAction
 from millstream.shared.wire import RunSpec
 
 
@@ -79,7 +80,7 @@ async def waiting_run(redis: Client) -> RunSpec:
 
 async def cancelled_in_a_worker(redis: Client) -> RunSpec:
     spec = (await running(redis)).spec
-    await scripts.cancel(redis, spec.thread_id, spec.run_id, "interrupt")
+    await scripts.cancel(redis, spec.thread_id, spec.run_id, CancelAction.INTERRUPT)
     return spec
 
 
@@ -221,7 +222,7 @@ async def test_a_run_that_is_held_is_not_stranded(any_redis: Client) -> None:
 async def test_a_cancel_whose_second_half_is_missing_is_carried_out(any_redis: Client) -> None:
     """The API notes a cancel, then ends a run that nobody holds; it may die in between."""
     _, second = await two_on_a_thread(any_redis)
-    await scripts.cancel(any_redis, second.thread_id, second.run_id, "interrupt")
+    await scripts.cancel(any_redis, second.thread_id, second.run_id, CancelAction.INTERRUPT)
     assert await repair_all(any_redis) == {"cancelled": 1}
     assert (await record(any_redis, second))["status"] == "interrupted"
     assert await waiting(any_redis, second.thread_id) == []

@@ -8,6 +8,7 @@ from contract.builders import LEASE_MS, events_of, running
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared import keys, scripts
 from millstream.shared.redis import Client, connect_sync
+from millstream.shared.rules.multitask import CancelAction
 from millstream.shared.scripts import Batch
 from millstream.shared.scripts.runs.read_events import read_events
 from millstream.shared.scripts.runs.renew import renew_all
@@ -56,7 +57,9 @@ async def test_renewals_survive_the_loss_of_the_script(
     real_redis: Client, redis_server: EmbeddedRedis
 ) -> None:
     claims = [await running(real_redis) for _ in range(3)]
-    await scripts.cancel(real_redis, claims[1].spec.thread_id, claims[1].spec.run_id, "rollback")
+    await scripts.cancel(
+        real_redis, claims[1].spec.thread_id, claims[1].spec.run_id, CancelAction.ROLLBACK
+    )
     await scripts.hand_back(real_redis, claims[2])
     blocking = connect_sync(redis_server.url.rpartition("/")[0] + "/1", reply_timeout=10)
     try:

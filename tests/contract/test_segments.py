@@ -16,6 +16,7 @@ from contract.builders import (
 from contract.test_store_state import a_thread, store
 from millstream.shared import keys, scripts, threads
 from millstream.shared.redis import Client
+from millstream.shared.rules.multitask import CancelAction
 from millstream.shared.scripts import Batch
 
 CONTENDERS = 50
@@ -34,7 +35,7 @@ async def test_runs_have_their_turns_in_the_order_of_their_claims(any_redis: Cli
     )
     [claim] = [claim for claim in claims if claim is not None]
     assert await segments(any_redis, thread) == [first.run_id]
-    await scripts.cancel(any_redis, thread, third.run_id, "interrupt")
+    await scripts.cancel(any_redis, thread, third.run_id, CancelAction.INTERRUPT)
     await asyncio.gather(*(end_pending(any_redis, third) for _ in range(CONTENDERS)))
     await end(any_redis, claim)
     await end(any_redis, await take(any_redis, second))

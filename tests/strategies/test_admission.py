@@ -302,9 +302,10 @@ async def test_a_stale_worker_writes_nothing_after_a_cancel(
     assert not await leftovers(any_redis, thread)
 
 
-@pytest.mark.parametrize(("action", "refused"), [("interrupt", False), ("rollback", True)])
+@pytest.mark.parametrize(("action", "refused"), [(CancelAction.INTERRUPT, False), (CancelAction.ROLLBACK, True)]
+)
 async def test_checkpoints_are_rejected_once_a_rollback_is_requested(
-    any_redis: Client, thread: str, action: str, refused: bool
+    any_redis: Client, thread: str, action: CancelAction, refused: bool
 ) -> None:
     run = (await submit(any_redis, thread)).spec.run_id
     claimed = await claim_due(any_redis, thread, run)
@@ -324,7 +325,7 @@ async def test_a_handed_back_run_is_rolled_back_by_the_next_worker(
     run = (await submit(any_redis, thread)).spec.run_id
     claimed = await claim_due(any_redis, thread, run)
     assert await scripts.hand_back(any_redis, claimed)
-    await runs.cancel(any_redis, thread, run, action="rollback", stream_ttl=TTL)
+    await runs.cancel(any_redis, thread, run, action=CancelAction.ROLLBACK, stream_ttl=TTL)
     assert await status(any_redis, thread, run) == "pending"
     again = await claim_due(any_redis, thread, run)
     assert again.cancel == "rollback"

@@ -1,28 +1,50 @@
-"""Every strategy says what becomes of a run that finds its thread busy."""
+"""Every strategy says what becomes of a run that finds its thread busy, and of the runs before it."""
+
+from typing import Any
 
 import pytest
 
-from millstream.shared.rules.multitask import WHEN_BUSY, Strategy, WhenBusy
+from millstream.shared.rules.multitask import (
+    WHEN_BUSY,
+    CancelAction,
+    NewRun,
+    Strategy,
+    WhenBusy,
+)
 
 
 @pytest.mark.parametrize(
-    ("strategy", "when_busy"), [("reject", WhenBusy.REFUSE), ("enqueue", WhenBusy.WAIT)]
+    ("strategy", "new", "cancel"),
+    [
+        ("reject", NewRun.REFUSE, None),
+        ("enqueue", NewRun.WAIT, None),
+        ("interrupt", NewRun.WAIT, CancelAction.INTERRUPT),
+        ("rollback", NewRun.WAIT, CancelAction.ROLLBACK),
+    ],
 )
-def test_each_strategy_maps_to_its_actions(strategy: str, when_busy: WhenBusy) -> None:
-    assert WHEN_BUSY[Strategy(strategy)] is when_busy
+def test_each_strategy_maps_to_its_actions(
+    strategy: str, new: NewRun, cancel: CancelAction | None
+) -> None:
+    assert WHEN_BUSY[Strategy(strategy)] == WhenBusy(new, cancel)
 
 
 def test_every_strategy_is_in_the_table_and_every_outcome_is_used() -> None:
     assert set(WHEN_BUSY) == set(Strategy)
-    assert set(WHEN_BUSY.values()) == set(WhenBusy)
-    assert {outcome.value for outcome in WhenBusy} == {
-        "refuse",
-        "wait",
-        "interrupt",
-        "rollback",
-    }
+    assert {row.new for row in WHEN_BUSY.values()} == set(NewRun) == {"refuse", "wait"}
+    assert {row.cancel for row in WHEN_BUSY.values()} == {None, *CancelAction}
 
 
 def test_the_table_is_read_only() -> None:
     with pytest.raises(TypeError):
-        WHEN_BUSY[Strategy.REJECT] = WhenBusy.WAIT  # type: ignore[index]
+        WHEN_BUSY[Strategy.REJECT] = WhenBusy(NewRun.WAIT)  # type: ignore[index]
+
+
+@pytest.mark.parametrize("word", ["pause", "", "wait", *(set(Strategy) - {*CancelAction})])
+def test_a_row_cancels_with_nothing_but_a_cancel_action(word: Any) -> None:
+    with pytest.raises(ValueError, match="CancelAction"):
+        WhenBusy(NewRun.WAIT, word)
+
+
+def test_a_row_has_no_other_word_for_the_new_run() -> None:
+    with pytest.raises(ValueError, match="NewRun"):
+        WhenBusy(CancelAction.ROLLBACK)  # type: ignore[arg-type]

@@ -16,6 +16,7 @@ from millstream.shared import keys, runs, scripts, threads
 from millstream.shared.assistants import GraphDirectory
 from millstream.shared.errors import FencedError, MillstreamError
 from millstream.shared.redis import Client, connect
+from millstream.shared.rules.lease_policy import LeasePolicy
 from millstream.shared.rules.multitask import CancelAction, Strategy
 from millstream.shared.scripts import Claim
 from millstream.shared.settings import Settings
@@ -30,6 +31,7 @@ from millstream.worker.isolation.processes import Processes
 from millstream.worker.leases.availability import RedisAvailability
 from millstream.worker.leases.heartbeat import Heartbeat
 from millstream.worker.publish import Publisher
+from millstream.worker.stop_reason import StopReason
 
 QUEUE, TTL, MAX_ATTEMPTS = "default", 60, 3
 NEVER = 2.0**40  # s
@@ -90,7 +92,7 @@ class SimulatedThread:
         leases = cast("Heartbeat", Leases())
         processes = cast("Processes", None)  # none of these runs has one of its own
         self.context = WorkerContext(
-            redis, self.graphs, processes, leases, RedisAvailability(lease=30), settings
+            redis, self.graphs, processes, leases, RedisAvailability(LeasePolicy(30)), settings
         )
         self.failed = False  # what the newest run did to the status
         self.log: list[str] = []
@@ -143,22 +145,23 @@ class SimulatedThread:
         finally:
             state_schemas.PASSING.remove(run)
 
-    async def stopped(self, run: str, reason: str) -> Claim:
-        """Has a worker execute the run, and stops it once its node waits; returns the worker's claim."""
+    async def stopped(self, run: str, why: StopReason | CancelAction) -> Claim:
+        """Has a worker execute the run, and stops or cancels it once its node waits; returns the worker's claim."""
         before = len(state_schemas.WAITING)
         claim = await self.claim(run)
         attempt = Attempt(claim, self.context, since=time.monotonic())
         executing = asyncio.create_task(attempt.execute())
         await until(lambda: len(state_schemas.WAITING) > before or executing.done())
-        if reason in set(CancelAction):
-            await runs.cancel(self.redis, self.thread, run, action=reason, stream_ttl=TTL)
-        attempt.stop(reason)
+        if isinstance(why, CancelAction):
+            await runs.cancel(self.redis, self.thread, run, action=why, stream_ttl=TTL)
+            why = StopReason.CANCELLED
+        attempt.stop(why)
         await executing
         return claim
 
     async def crashed(self, run: str) -> None:
         """Has the run end the process in which it alone is executed."""
-        claim = await self.stopped(run, "lost")
+        claim = await self.stopped(run, StopReason.LOST)
         assert await scripts.hand_back(self.redis, claim, crash="ended itself with exit status 7")
 
     async def ask(self, verb: str, **arguments: Any) -> Any:

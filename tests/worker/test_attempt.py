@@ -11,11 +11,14 @@ from langgraph.graph import START, StateGraph
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared import keys, runs
 from millstream.shared.rules.lifecycle import RunStatus
+from millstream.shared.rules.multitask import CancelAction
+from millstream.shared.scripts import Claim
 from millstream.worker.attempt import Attempt
+from millstream.worker.execution import Execution, Unsent
 from millstream.worker.final_record import ExitKind
 from millstream.worker.graph_result import GraphResult
-from millstream.worker.graph_run import NO_PROCESS, Unsent
 from millstream.worker.graphs import GraphSource
+from millstream.worker.stop_reason import StopReason
 from worker.simulated_thread import TTL, SimulatedThread, simulated_thread_of
 
 MADE: list[str] = []  # what was asked of the factories
@@ -67,14 +70,16 @@ def factory(config: dict[str, Any]) -> Any:
     return graph()
 
 
-class Elsewhere:
+class Elsewhere(Execution):
     """What is executed in another process, and has ended there like this."""
 
-    def __init__(self, ending: GraphResult, reason: str | None) -> None:
-        self.ending, self.reason = ending, reason
-        self.time_limit = 5.0
+    time_limit = 5.0
 
-    def stop(self, reason: str) -> None:
+    def __init__(self, claim: Claim, ending: GraphResult, reason: StopReason | None) -> None:
+        super().__init__(claim)
+        self.ending, self.reason = ending, reason
+
+    def _on_stop(self, reason: StopReason) -> None:
         """Is too late."""
 
     async def run(self) -> GraphResult:
@@ -133,7 +138,7 @@ async def test_a_factory_that_may_end_its_process_is_not_called_for_a_cancelled_
     """Its worker died; if it is called to read the state, the next worker dies too, and the next."""
     run = await simulated.admit(input={})
     await simulated.claim(run)
-    await runs.cancel(simulated.redis, simulated.thread, run, action="interrupt", stream_ttl=TTL)
+    await runs.cancel(simulated.redis, simulated.thread, run, action=CancelAction.INTERRUPT, stream_ttl=TTL)
     await simulated.executed(run)
     assert await status(simulated, run) == RunStatus.INTERRUPTED
     assert not MADE
@@ -145,21 +150,21 @@ async def test_the_factory_of_an_isolated_graph_is_not_called_in_the_worker(
 ) -> None:
     simulated.graph = graph_id
     run = await simulated.admit(input={})
-    execution = Elsewhere(GraphResult(how=ExitKind.TIMED_OUT), None)
     claim = await simulated.claim(run)
+    execution = Elsewhere(claim, GraphResult(how=ExitKind.TIMED_OUT), None)
     await Attempt(claim, simulated.context, since=time.monotonic(), execution=execution).execute()
     assert await status(simulated, run) == RunStatus.TIMEOUT
     assert len(MADE) == made
 
 
-@pytest.mark.parametrize("reason", ["drain", NO_PROCESS])
+@pytest.mark.parametrize("reason", [StopReason.DRAIN, StopReason.NO_PROCESS])
 async def test_a_drain_does_not_lose_the_end_of_a_run(
-    simulated: SimulatedThread, reason: str
+    simulated: SimulatedThread, reason: StopReason
 ) -> None:
     simulated.graph = "plain"
     run = await simulated.admit(input={})
-    execution = Elsewhere(GraphResult(how=ExitKind.TIMED_OUT), reason)
     claim = await simulated.claim(run)
+    execution = Elsewhere(claim, GraphResult(how=ExitKind.TIMED_OUT), reason)
     await Attempt(claim, simulated.context, since=time.monotonic(), execution=execution).execute()
     assert await status(simulated, run) == RunStatus.TIMEOUT
 

@@ -17,13 +17,18 @@ from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared import keys, scripts
 from millstream.shared.queue import redis_time
 from millstream.shared.redis import connect
+from millstream.shared.rules.lease_policy import LeasePolicy
+from millstream.shared.rules.multitask import CancelAction
 from millstream.shared.scripts import Claim
 from millstream.worker.leases import heartbeat
 from millstream.worker.leases.availability import RedisAvailability
 from millstream.worker.leases.heartbeat import Heartbeat
+from millstream.worker.stop_reason import StopReason
 
 pytestmark = pytest.mark.usefixtures("no_blocking_calls")
 LEASE = 1.0  # s
+MARGIN = 0.2  # s beyond a lease: in an outage too there is a beat in it
+POLICY = LeasePolicy(LEASE, margin=MARGIN)
 
 
 class Held:
@@ -40,7 +45,7 @@ class Held:
         self.availability = availability
         self.heartbeat = heartbeat
         self.claim = claim
-        self.heard: list[str] = []
+        self.heard: list[StopReason] = []
         self.redis = connect(server.url)
 
     async def lease(self) -> float:
@@ -53,8 +58,8 @@ class Held:
 async def held(tmp_path: Path) -> AsyncIterator[Held]:
     with EmbeddedRedis(tmp_path, appendfsync="no") as server:
         client = connect(server.url)
-        availability = RedisAvailability(lease=LEASE)
-        beating = Heartbeat(server.url, "w1", availability, lease=LEASE)
+        availability = RedisAvailability(POLICY)
+        beating = Heartbeat(server.url, "w1", availability, POLICY)
         held = Held(server, beating, availability, await running(client))
         await client.aclose()
         held.heartbeat.start()
@@ -83,8 +88,8 @@ async def test_leases_are_renewed_and_a_cancel_is_heard_of(held: Held) -> None:
     await held.redis.script_flush()
     await renews(held)
     spec = held.claim.spec
-    await scripts.cancel(held.redis, spec.thread_id, spec.run_id, "rollback")
-    await until(lambda: held.heard[:1] == ["rollback"])
+    await scripts.cancel(held.redis, spec.thread_id, spec.run_id, CancelAction.ROLLBACK)
+    await until(lambda: held.heard[:1] == [StopReason.CANCELLED])
     await renews(held)
 
 
@@ -121,7 +126,7 @@ async def test_it_comes_back_after_every_outage_whenever_garbage_is_collected(
             await renews(held)
     finally:
         gc.enable()
-    assert "lost" not in held.heard
+    assert StopReason.LOST not in held.heard
 
 
 async def test_who_asks_in_an_outage_that_outlasts_the_lease_hears_that_it_lapsed(
@@ -129,7 +134,7 @@ async def test_who_asks_in_an_outage_that_outlasts_the_lease_hears_that_it_lapse
 ) -> None:
     assert held.availability.lease_grace() == 0
     held.server.kill()
-    await until(lambda: "lapsed" in held.heard, within=LEASE + 5)
+    await until(lambda: StopReason.LAPSED in held.heard, within=LEASE + 5)
     assert held.availability.lease_grace() == LEASE
     held.server.start()
     await renews(held)  # nobody has claimed it, and so it is still ours to hand back
@@ -140,14 +145,14 @@ async def test_who_asks_in_an_outage_that_outlasts_the_lease_hears_that_it_lapse
 async def test_a_lease_that_another_has_is_lost(held: Held) -> None:
     run = keys.run(held.claim.spec.thread_id, held.claim.spec.run_id)
     await held.redis.hset(run, "fence", str(held.claim.fence + 1))  # type: ignore[misc]
-    await until(lambda: "lost" in held.heard)
+    await until(lambda: StopReason.LOST in held.heard)
     held.heartbeat.release(held.claim)
     await admit(held.redis)
 
 
 async def test_a_heartbeat_that_stands_still_is_noticed(held: Held) -> None:
-    every = LEASE + 0.2  # s: in an outage too there is a beat in it
-    watching = asyncio.create_task(held.heartbeat.watch(every - LEASE))
+    every = POLICY.stalled_after
+    watching = asyncio.create_task(held.heartbeat.watch())
     held.server.kill()
     over = time.monotonic() + 3 * every
     await until(lambda: time.monotonic() >= over, within=4 * every)

@@ -11,14 +11,15 @@ import pytest
 from harness.waiting import until
 from millstream.shared.scripts import Claim
 from millstream.shared.wire import PROTOCOL, RunSpec
+from millstream.worker.execution import CrashError
 from millstream.worker.final_record import ExitKind
 from millstream.worker.graph_result import GraphResult
-from millstream.worker.graph_run import NO_PROCESS, CrashError
 from millstream.worker.isolation import messages, processes
 from millstream.worker.isolation.level import Level, level_of, needs_unused_process
 from millstream.worker.isolation.messages import Ended, Message, Ready
 from millstream.worker.isolation.process_run import ProcessRun
 from millstream.worker.isolation.processes import ChildProcess, Processes, StartError
+from millstream.worker.stop_reason import StopReason
 
 MOST = 3
 
@@ -212,7 +213,7 @@ async def test_a_process_that_can_not_start_costs_the_run_nothing(
         await pool.take()
     run = ProcessRun(a_claim(), pool, job_timeout=5)
     assert (await run.run()).how is ExitKind.CANCELLED
-    assert run.reason == NO_PROCESS
+    assert run.reason is StopReason.NO_PROCESS
     assert "exit status 4" in caplog.text
     await pool.warm()  # says so, and raises nothing
     await pool.aclose()
@@ -228,7 +229,7 @@ async def test_a_system_without_room_for_a_process_costs_the_run_nothing(
     pool = Processes(ENDS, most=1)
     run = ProcessRun(a_claim(), pool, job_timeout=5)
     assert (await run.run()).how is ExitKind.CANCELLED
-    assert run.reason == NO_PROCESS
+    assert run.reason is StopReason.NO_PROCESS
     assert "temporarily unavailable" in caplog.text
     await pool.warm()
     await pool.aclose()
@@ -240,10 +241,10 @@ async def test_a_run_that_is_stopped_while_it_waits_for_a_process_is_not_execute
     run = ProcessRun(a_claim(), pool, job_timeout=5)
     running = asyncio.create_task(run.run())
     await asyncio.sleep(0)
-    run.stop("interrupt")
-    run.stop("drain")
+    run.stop(StopReason.CANCELLED)
+    run.stop(StopReason.DRAIN)
     assert (await running).how is ExitKind.CANCELLED
-    assert run.reason == "interrupt"
+    assert run.reason is StopReason.CANCELLED
     pool.give_back(held, is_idle=True)
     assert await asyncio.wait_for(pool.take(), 5) is held
     pool.give_back(held, is_idle=True)
@@ -268,7 +269,7 @@ async def test_a_process_that_does_not_answer_is_ended(
     running = asyncio.create_task(run.run())
     await until(lambda: bool(taken))
     if stopped:
-        run.stop("rollback")
+        run.stop(StopReason.CANCELLED)
     assert (await running).how is (ExitKind.CANCELLED if stopped else ExitKind.TIMED_OUT)
     await until(lambda: not taken[0].is_alive)
     await pool.aclose()
@@ -279,11 +280,11 @@ async def test_a_lost_lease_goes_before_what_the_process_says() -> None:
     made: list[ProcessRun] = []
 
     async def lose() -> None:
-        made[0].reason = "lost"
+        made[0].reason = StopReason.LOST
 
     made.append(ProcessRun(a_claim(), pool, job_timeout=5, make_room=lose))
     await made[0].run()
-    assert made[0].reason == "lost"
+    assert made[0].reason is StopReason.LOST
     await pool.aclose()
 
 

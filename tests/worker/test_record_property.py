@@ -18,6 +18,7 @@ from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared import runs, threads
 from millstream.shared.rules.lifecycle import RunStatus
 from millstream.shared.rules.multitask import CancelAction
+from millstream.worker.stop_reason import StopReason
 from worker.simulated_thread import (
     GRAPHS,
     HIDDEN,
@@ -69,12 +70,12 @@ async def take(simulated: SimulatedThread, step: Step) -> None:  # noqa: C901 - 
             await resume(simulated, how)
         case ("cancel", action):
             run = await simulated.admit(input=given_to(simulated.graph, "wait"))
-            await simulated.stopped(run, action)
+            await simulated.stopped(run, CancelAction(action))
             await noted(simulated, run)
         case ("cancel pending", _):
             run = await simulated.admit(input=given_to(simulated.graph, "answer"))
             await runs.cancel(
-                simulated.redis, simulated.thread, run, action="interrupt", stream_ttl=60
+                simulated.redis, simulated.thread, run, action=CancelAction.INTERRUPT, stream_ttl=60
             )
             hides(await simulated.output(run))  # which is the state that the thread had
         case ("time is up", _):
@@ -96,7 +97,7 @@ async def take(simulated: SimulatedThread, step: Step) -> None:  # noqa: C901 - 
                 assert (await simulated.state())["next"] == before["next"]
         case ("killed in the middle", _):
             run = await simulated.admit(input=given_to(simulated.graph, "wait"))
-            await simulated.stopped(run, "lost")
+            await simulated.stopped(run, StopReason.LOST)
             await simulated.stopped(run, CancelAction.INTERRUPT)
             await noted(simulated, run)
         case ("given up", _):

@@ -15,7 +15,7 @@ from typing import Final
 from millstream.shared import keys, runs, scripts, threads
 from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import TERMINAL, RunStatus
-from millstream.shared.rules.multitask import CancelReason
+from millstream.shared.rules.multitask import CancelAction, CancelReason
 
 BATCH: Final = 500  # runs looked at in one round trip
 CURSOR_TTL: Final = 3600  # s
@@ -48,7 +48,9 @@ async def repair_runs(redis: Client, *, lease_ms: int, stream_ttl: int) -> Count
             redis, job, queue, lease_ms=lease_ms, stream_ttl=stream_ttl
         )
         if of_run == "cancel":
-            await runs.cancel(redis, thread_id, run_id, action="interrupt", stream_ttl=stream_ttl)
+            await runs.cancel(
+                redis, thread_id, run_id, action=CancelAction.INTERRUPT, stream_ttl=stream_ttl
+            )
             done["cancelled"] += 1
         elif of_run != "fine":
             done[of_run] += 1
@@ -135,7 +137,7 @@ async def finish_deletions(redis: Client, *, stream_ttl: int) -> Counter[str]:
                 redis,
                 thread_id,
                 run_id.decode(),
-                action="interrupt",
+                action=CancelAction.INTERRUPT,
                 stream_ttl=stream_ttl,
                 reason=CancelReason.DELETED,
             )

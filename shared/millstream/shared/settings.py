@@ -9,6 +9,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from millstream.shared.errors import SettingError
+from millstream.shared.rules.lease_policy import LeasePolicy
 
 DEFAULT_REDIS_URL: Final = "redis://localhost:6379/0"
 
@@ -245,6 +246,11 @@ class Settings:
             _check_url("MILLSTREAM_API_URL", self.api_url)
         if self.public_url:
             _check_url("MILLSTREAM_PUBLIC_URL", self.public_url)
+
+    @property
+    def lease_policy(self) -> LeasePolicy:
+        """All times that follow from the lease."""
+        return LeasePolicy(self.lease)
 
     @property
     def earlier_keys(self) -> list[str]:

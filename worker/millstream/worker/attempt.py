@@ -16,26 +16,18 @@ from millstream.shared.scripts import Batch, Claim
 from millstream.shared.settings import Settings
 from millstream.worker.checkpoints.checkpointing import RollbackUnsupportedError
 from millstream.worker.encode import encode
+from millstream.worker.execution import CrashError, Execution, Unsent
 from millstream.worker.failure import error_of
 from millstream.worker.final_record import ExitKind, FinalRecord, exhausted, final_record
 from millstream.worker.graph_result import GraphResult
-from millstream.worker.graph_run import (
-    GIVEN_UP,
-    LOST,
-    CrashError,
-    Execution,
-    GraphContext,
-    GraphRun,
-    Unsent,
-    without_running,
-)
+from millstream.worker.graph_run import GraphContext, GraphRun, without_running
 from millstream.worker.isolation.processes import Processes
 from millstream.worker.leases.availability import RedisAvailability
 from millstream.worker.leases.heartbeat import Heartbeat
+from millstream.worker.stop_reason import StopReason
 
 log = logging.getLogger(__name__)
 
-OVERTIME: Final = 30.0  # s beyond its time limit in which a run must have been ended by its worker
 ELSEWHERE: Final = (
     "another worker goes on with it. If that happens often, this worker has too much to do (fewer runs: "
     "N_JOBS_PER_WORKER) or leases are short (LEASE_SECS)."
@@ -75,16 +67,16 @@ class Attempt:
         self._rolled_back = False  # rolled back: its thread is as it was before
 
     def __repr__(self) -> str:
-        spec = self.claim.spec
-        return f"Run {spec.run_id} on thread {spec.thread_id} (attempt {self.claim.attempt})"
+        return self.claim.description
 
-    def stop(self, reason: str) -> None:
-        """Has the graph stopped; the first reason counts, but a lost lease goes before all."""
+    def stop(self, reason: StopReason) -> None:
+        """Has the graph stopped; of several reasons see `StopReason.over`."""
         self._execution.stop(reason)
 
     def _check(self) -> None:
         """Raises FencedError once the lease is not ours any more. A drain does not stop the end of a run."""
-        if self._execution.reason in LOST:
+        reason = self._execution.reason
+        if reason is not None and reason.is_lost:
             raise FencedError(f"{self.claim.job} is held by another worker, or may be")
 
     async def execute(self) -> None:
@@ -92,12 +84,12 @@ class Attempt:
 
         Nothing is written when the lease is lost: the run is another's by then.
         """
-        claim, heartbeat = self.claim, self.context.heartbeat
-        heartbeat.hold(
+        claim, context = self.claim, self.context
+        context.heartbeat.hold(
             claim,
-            lambda word: self._loop.call_soon_threadsafe(self.stop, word),
+            lambda reason: self._loop.call_soon_threadsafe(self.stop, reason),
             since=self._since,
-            at_most=self._execution.time_limit + OVERTIME,
+            at_most=context.settings.lease_policy.renewed_for(self._execution.time_limit),
         )
         try:
             if claim.cancel is not None:
@@ -107,10 +99,9 @@ class Attempt:
                 ending = GraphResult(how=ExitKind.EXHAUSTED, error=error)
             else:
                 ending = await self._execution.run()
-            reason = self._execution.reason
-            if reason == "lost":
+            if self._execution.reason is StopReason.LOST:
                 log.warning("%r lost its lease and stops here: %s", self, ELSEWHERE)
-            elif reason in GIVEN_UP and ending.how is ExitKind.CANCELLED:
+            elif self._execution.is_given_up and ending.how is ExitKind.CANCELLED:
                 await retry_while_unavailable(repr(self), self._hand_back)
             else:
                 if ending.waits is None and not ending.refused:
@@ -128,7 +119,7 @@ class Attempt:
                 self,
             )
         finally:
-            heartbeat.release(claim)
+            context.heartbeat.release(claim)
             await self._execution.close()
 
     async def _close_stream(self) -> Unsent:

@@ -25,13 +25,14 @@ from millstream.shared.redis.retry import retry_while_unavailable
 from millstream.shared.scripts import Claim
 from millstream.shared.settings import Settings
 from millstream.worker.attempt import Attempt, WorkerContext
-from millstream.worker.graph_run import Execution, GraphRun
+from millstream.worker.execution import Execution
+from millstream.worker.graph_run import GraphRun
 from millstream.worker.isolation.level import Level, level_of, needs_unused_process
 from millstream.worker.isolation.process_run import ProcessRun
+from millstream.worker.stop_reason import StopReason
 
 log = logging.getLogger(__name__)
 
-SCAN: Final = 1.0  # s: the longest that a lost wake-up, or a lapsed lease, lies unseen
 BACKOFF: Final = 0.2  # s between attempts while Redis is away
 HAND_BACK: Final = 10.0  # s that handing back may take; after it, leases are left to run out
 # s that other runs may go on for when one is to be executed alone.
@@ -69,6 +70,7 @@ class RunWorker(Worker):
         self._worker_id: Final = worker_id
         self._context = context
         self._settings = settings
+        self._policy = settings.lease_policy
         self._access = access
         self._outages = OutageLog(log, "The dispatch of runs")
         self._claims: dict[str, tuple[Claim, float]] = {}  # and when it was asked for
@@ -117,7 +119,7 @@ class RunWorker(Worker):
 
     def _heard(self, expected: float) -> None:
         """Takes note of an answer of Redis; one that comes late says that it stood still."""
-        if self.loop.time() - expected > self._settings.lease / 3:
+        if self.loop.time() - expected > self._policy.late_after:
             self._context.availability.mark_down()
         self._context.availability.mark_up()
         self._outages.recovered()
@@ -140,7 +142,7 @@ class RunWorker(Worker):
         hurried.cancel()
         self._handing_back = True
         for attempt in list(self._attempts.values()):
-            attempt.stop("drain")
+            attempt.stop(StopReason.DRAIN)
         try:
             await asyncio.wait_for(self._wait_for_runs(), HAND_BACK)
         except TimeoutError:
@@ -178,7 +180,8 @@ class RunWorker(Worker):
             self._heard(now)
             others = [job for job in due if job not in self.tasks or self.tasks[job].done()]
             await self.start_jobs([os.fsencode(job) for job in others])
-            wait = 0.0 if len(others) == free else SCAN if later is None else min(SCAN, later)
+            every = self._policy.look_every
+            wait = 0.0 if len(others) == free else every if later is None else min(every, later)
             self._next_scan = self.loop.time() + wait
             return
         job = await queue.wait_for_wake(self._blocking, self._settings.queue, self._next_scan - now)
@@ -218,7 +221,7 @@ class RunWorker(Worker):
                 control=keys.control(self._worker_id),
                 token=token,
                 graphs=self._context.graphs.registry.graph_ids,
-                lease_ms=int(settings.lease * 1000),
+                lease_ms=self._policy.lease_ms,
                 max_attempts=settings.max_attempts,
                 events_ttl=int(settings.job_timeout) + settings.stream_ttl,
                 spare_ms=math.ceil(1000 * self._context.availability.lease_grace()),
@@ -245,7 +248,7 @@ class RunWorker(Worker):
             claim, self._context, since=since, execution=self._execution(claim)
         )
         if self._handing_back:
-            attempt.stop("drain")
+            attempt.stop(StopReason.DRAIN)
         try:
             await attempt.execute()
         finally:
@@ -289,7 +292,7 @@ class RunWorker(Worker):
             await asyncio.wait(self._others(claim.job), timeout=ROOM_GRACE)
             for job, attempt in list(self._attempts.items()):
                 if job != claim.job:
-                    attempt.stop("drain")
+                    attempt.stop(StopReason.DRAIN)
             while others := self._others(claim.job):
                 await asyncio.wait(others)
         if not await retry_while_unavailable(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.errors import UnknownInterruptError
@@ -25,6 +25,7 @@ from millstream.worker.checkpoints.checkpointing import Checkpointing
 from millstream.worker.checkpoints.unstorable import UnstorableError
 from millstream.worker.encode import encode, show_interrupt
 from millstream.worker.events import EventStream
+from millstream.worker.execution import STOP_GRACE, Execution, Unsent
 from millstream.worker.failure import (
     SELF_CANCELLED,
     error_of,
@@ -38,51 +39,12 @@ from millstream.worker.graphs import Graph, GraphRegistry
 from millstream.worker.protocol_stream import ProtocolStream, input_requested
 from millstream.worker.publish import Publisher, RunStream
 from millstream.worker.request import Request, read_request, resumed
+from millstream.worker.stop_reason import StopReason
 from millstream.worker.thread_record import hides_state, output_of, with_state
 
 log = logging.getLogger(__name__)
 
-# s that a cancelled graph may take to stop; after it the run is ended without it, and whatever
-# the graph still writes is refused.
-STOP_GRACE: Final = 0.5
-NO_PROCESS: Final = "no process"  # none can be started for a run that is to have one
 OPEN_TIMEOUT: Final = 5.0  # s in which a factory must give its graph when only its state is read
-LOST: Final = ("lost", "lapsed")  # the lease is another's, or may be
-# Reasons for which the run goes on elsewhere: the lease is lost, or is handed back.
-GIVEN_UP: Final = (*LOST, "drain", NO_PROCESS)
-
-
-@dataclass(frozen=True, slots=True)
-class Unsent:
-    """What a graph's stream still holds when it is closed, and where it stands in Redis."""
-
-    words: list[str | bytes]  # event name, JSON data, …: no batch took them
-    batches: int  # how many batches of this attempt were sent
-    index: int  # of the newest event that Redis is known to have
-    refused: bool  # Redis refused a batch, so nothing may be written behind it
-
-
-class CrashError(Exception):
-    """The run ended the process in which it alone was executed; the text says how."""
-
-
-class Execution(Protocol):
-    """Executes one attempt's graph, in this process or in another one."""
-
-    reason: str | None  # why it was stopped: 'lost', 'lapsed', 'drain', or the action of a cancel
-
-    @property
-    def time_limit(self) -> float:
-        """Seconds in which `run` has ended, unless the event loop is held up."""
-
-    def stop(self, reason: str) -> None:
-        """Has the graph stopped; the first reason counts, but a lost lease goes before all."""
-
-    async def run(self) -> GraphResult:
-        """Executes the graph until it ends, is stopped, or its time is up; raises CrashError."""
-
-    async def close(self) -> Unsent:
-        """Ends the stream of events; a repeated call returns no words again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,17 +58,17 @@ class GraphContext:
     job_timeout: float  # s
 
 
-class GraphRun:
+class GraphRun(Execution):
     """The graph of one attempt, executed in this process."""
 
     def __init__(self, claim: Claim, context: GraphContext) -> None:
         """Executes nothing yet."""
-        self.claim = claim
-        self.reason: str | None = None
+        super().__init__(claim)
         self.is_left_behind = False  # the graph does not stop, though the run has ended
         self._context = context
-        self._stop = asyncio.Event()
-        self._stream: RunStream = context.publisher.stream(claim, lambda: self.stop("lost"))
+        self._stream: RunStream = context.publisher.stream(
+            claim, lambda: self.stop(StopReason.LOST)
+        )
         self._events: EventStream | ProtocolStream | None = None
         self._unstorable: UnstorableError | None = None  # what a checkpoint could not hold
         self._logged = False  # its failure
@@ -117,15 +79,7 @@ class GraphRun:
         """Seconds in which `run` has ended, unless the event loop is held up."""
         return self._context.job_timeout
 
-    def __repr__(self) -> str:
-        spec = self.claim.spec
-        return f"Run {spec.run_id} on thread {spec.thread_id} (attempt {self.claim.attempt})"
-
-    def stop(self, reason: str) -> None:
-        """Has the graph stopped; the first reason counts, but a lost lease goes before all."""
-        if self.reason is None or reason == "lost":
-            self.reason = reason
-        self._stop.set()
+    def _on_stop(self, reason: StopReason) -> None:
         self._stream.stir()
 
     def refuse(self, error: UnstorableError) -> None:
@@ -138,7 +92,7 @@ class GraphRun:
     def check(self) -> None:
         """Raises FencedError once the run is being given up: its graph is stopped then, and what it
         stores while it falls apart would look like work that was done."""
-        if self.reason in GIVEN_UP:
+        if self.is_given_up:
             raise FencedError(f"{self.claim.job} is being given up: {self.reason}")
 
     async def before_write(self) -> None:
@@ -159,12 +113,12 @@ class GraphRun:
         if self._stop.is_set():
             return GraphResult(how=ExitKind.CANCELLED)
         ending = await self._run_until_stopped()
-        if self.reason in GIVEN_UP and ending.how is ExitKind.CANCELLED:
+        if self.is_given_up and ending.how is ExitKind.CANCELLED:
             return ending
         try:
             return await self._settled(ending)
         except FencedError:
-            if self.reason not in GIVEN_UP:
+            if not self.is_given_up:
                 raise
             return GraphResult(
                 how=ExitKind.CANCELLED
@@ -184,7 +138,7 @@ class GraphRun:
                 await asyncio.wait({graph_run}, timeout=STOP_GRACE)
         finally:
             stopped.cancel()
-        if graph_run.done() and self.reason in GIVEN_UP:
+        if graph_run.done() and self.is_given_up:
             ended = None if graph_run.cancelled() else graph_run.result()
             if ended is not None and ended.how in (ExitKind.COMPLETED, ExitKind.PAUSED):
                 return ended
@@ -260,7 +214,7 @@ class GraphRun:
     def _raised(self, error: BaseException) -> GraphResult:
         """Returns the end of a run whose code raised; it is logged once, from the project's line on."""
         error = self._unstorable or error
-        if self.reason not in GIVEN_UP and not self._logged:
+        if not self.is_given_up and not self._logged:
             self._logged = True
             log.warning(
                 "%r of graph %r failed: %s%s",

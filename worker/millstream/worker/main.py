@@ -111,8 +111,9 @@ async def work(
     publisher = Publisher(
         redis, max_events=settings.stream_max_events, max_event=settings.max_event
     )
-    availability = RedisAvailability(lease=settings.lease)
-    heartbeat = Heartbeat(settings.redis_url, worker_id, availability, lease=settings.lease)
+    policy = settings.lease_policy
+    availability = RedisAvailability(policy)
+    heartbeat = Heartbeat(settings.redis_url, worker_id, availability, policy)
     graph_context = GraphContext(redis, registry, checkpointing, publisher, settings.job_timeout)
     processes = Processes(command(config_file), most=settings.isolated_processes)
     context = WorkerContext(redis, graph_context, processes, heartbeat, availability, settings)
@@ -146,7 +147,7 @@ async def work(
         asyncio.create_task(access.watch()),
         asyncio.create_task(_report_alive(redis, call_queues, worker_id, access)),
         asyncio.create_task(_every(SWEEP, lambda: _sweep(redis, saver))),
-        asyncio.create_task(_every(settings.lease, lambda: reaper.run_once(redis, settings))),
+        asyncio.create_task(_every(policy.reap_every, lambda: reaper.run_once(redis, settings))),
         asyncio.create_task(_expire(redis, kept.ttl, saver)),
     ]
     firing = _every(crons.EVERY, lambda: crons.run_once(redis, directory, settings))

@@ -407,7 +407,7 @@ async def end_run(
     reader = await _hub(request).open(thread_id, run_id, START)
     try:
         # A worker that died is followed by another within a lease, if there is one.
-        async with asyncio.timeout(settings_of(request).lease + 10):
+        async with asyncio.timeout(settings_of(request).lease_policy.takeover_within):
             while not reader.ended:
                 if not await reader.read():
                     await reader.news.wait()

@@ -37,7 +37,6 @@ from millstream.shared.rules.multitask import CancelAction, CancelReason
 from millstream.shared.threads import ThreadRecord, Ttl, checkpoint_sizes
 from millstream.shared.threads import search as thread_search
 
-DELETION = 10.0  # s beyond a lease that the end of a thread's runs may take
 PAUSE = 0.1  # s between looks
 
 
@@ -275,7 +274,7 @@ async def delete_thread(request: Request, thread_id: str) -> None:
     """
     redis = request.app.state.redis
     retired = False
-    deadline = time.monotonic() + settings_of(request).lease + DELETION
+    deadline = time.monotonic() + settings_of(request).lease_policy.takeover_within
     while True:
         try:
             run_ids = await threads.retire_thread(redis, thread_id)

@@ -3,6 +3,7 @@
 Source: the `multitask_strategy` field of the LangGraph Platform API.
 """
 
+from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
@@ -35,21 +36,43 @@ class CancelReason(StrEnum):
     WITHDRAWN = "withdrawn"  # the rest of its batch was refused
 
 
-class WhenBusy(StrEnum):
-    """What the admission script does with a new run while the thread has others that are pending or
-    running. Those that are due later (`after_seconds`) count, but for WAIT: nobody waits for them."""
+class NewRun(StrEnum):
+    """What the admission script does with a new run whose thread has others that are pending or running."""
 
     REFUSE = "refuse"  # nothing is written; the caller answers 409
-    WAIT = "wait"  # it joins the thread's FIFO; the finish before it releases it
-    INTERRUPT = "interrupt"  # all of them are cancelled; the new one goes next
-    ROLLBACK = "rollback"  # the same, and what they left is undone and their records are deleted
+    WAIT = "wait"  # it joins the thread's FIFO; the end of the run before it releases it
+
+
+@dataclass(frozen=True, slots=True)
+class WhenBusy:
+    """What becomes of a new run, and of those that its thread has already.
+
+    Runs that are due later (`after_seconds`) count as well, but no new run waits for them.
+
+    Attributes:
+        new: what is done with the new run.
+        cancel: the cancel that the others get, so that the new run goes next; None: they go on. The script writes it
+            into their records.
+
+    Raises:
+        ValueError: `new` or `cancel` is a word of another kind.
+    """
+
+    new: NewRun
+    cancel: CancelAction | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses a word that no reader of the records knows."""
+        NewRun(self.new)
+        if self.cancel is not None:
+            CancelAction(self.cancel)
 
 
 WHEN_BUSY: Final = MappingProxyType(
     {
-        Strategy.REJECT: WhenBusy.REFUSE,
-        Strategy.ENQUEUE: WhenBusy.WAIT,
-        Strategy.INTERRUPT: WhenBusy.INTERRUPT,
-        Strategy.ROLLBACK: WhenBusy.ROLLBACK,
+        Strategy.REJECT: WhenBusy(NewRun.REFUSE),
+        Strategy.ENQUEUE: WhenBusy(NewRun.WAIT),
+        Strategy.INTERRUPT: WhenBusy(NewRun.WAIT, CancelAction.INTERRUPT),
+        Strategy.ROLLBACK: WhenBusy(NewRun.WAIT, CancelAction.ROLLBACK),
     }
 )

@@ -165,7 +165,7 @@ async def cancel(
     thread_id: str,
     run_id: str,
     *,
-    action: str,
+    action: CancelAction,
     stream_ttl: int,
     reason: CancelReason = CancelReason.EXPLICIT,
     joined: int | None = None,

@@ -10,6 +10,7 @@ import msgspec
 
 from millstream.shared.scripts import Claim
 from millstream.worker.graph_result import GraphResult
+from millstream.worker.stop_reason import StopReason
 
 SIZE: Final = 4  # bytes
 
@@ -21,9 +22,9 @@ class Execute(msgspec.Struct, tag=True, frozen=True):
 
 
 class Stop(msgspec.Struct, tag=True, frozen=True):
-    """To the process: stop the graph (graph_run.Execution.stop)."""
+    """To the process: stop the graph (Execution.stop)."""
 
-    reason: str
+    reason: StopReason
 
 
 class Ready(msgspec.Struct, tag=True, frozen=True):
@@ -34,7 +35,7 @@ class Ended(msgspec.Struct, tag=True, frozen=True, kw_only=True):
     """From the process: the graph has ended, or was left behind because it does not stop."""
 
     ending: GraphResult
-    reason: str | None  # why it was stopped
+    reason: StopReason | None  # why it was stopped
     words: list[Any]  # of Unsent: names as str, data as bytes
     batches: int
     index: int

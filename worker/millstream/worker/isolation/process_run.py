@@ -6,11 +6,12 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 from millstream.shared.scripts import Claim
+from millstream.worker.execution import STOP_GRACE, CrashError, Execution, Unsent
 from millstream.worker.final_record import ExitKind
 from millstream.worker.graph_result import GraphResult
-from millstream.worker.graph_run import NO_PROCESS, STOP_GRACE, CrashError, Unsent
 from millstream.worker.isolation.messages import Ended, Execute, Message, Stop
 from millstream.worker.isolation.processes import ChildProcess, Processes, StartError
+from millstream.worker.stop_reason import StopReason
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +22,7 @@ PAUSE: Final = 1.0  # s before a run is handed back because no process could be 
 Result = TypeVar("Result")
 
 
-class ProcessRun:
+class ProcessRun(Execution):
     """The graph of one attempt, executed in another process.
 
     The worker keeps the lease, renews it and writes the end; the process streams the events and stores
@@ -43,13 +44,11 @@ class ProcessRun:
         unused: bool = False,
     ) -> None:
         """Starts no process yet."""
-        self.claim = claim
-        self.reason: str | None = None
+        super().__init__(claim)
         self._processes = processes
         self._job_timeout = job_timeout
         self._make_room = make_room
         self._unused = unused
-        self._stop = asyncio.Event()
         self._child: ChildProcess | None = None
         self._unsent = Unsent([], 0, claim.index, False)
 
@@ -59,17 +58,9 @@ class ProcessRun:
         take, and as long again for a process to be free."""
         return 2 * self._job_timeout
 
-    def __repr__(self) -> str:
-        spec = self.claim.spec
-        return f"Run {spec.run_id} on thread {spec.thread_id} (attempt {self.claim.attempt})"
-
-    def stop(self, reason: str) -> None:
-        """Has the graph stopped; the first reason counts, but a lost lease goes before all."""
-        if self.reason is None or reason == "lost":
-            self.reason = reason
-        self._stop.set()
+    def _on_stop(self, reason: StopReason) -> None:
         if self._child is not None:
-            self._child.send(Stop(self.reason))
+            self._child.send(Stop(reason))
 
     async def close(self) -> Unsent:
         """Returns what the process could not send any more; a repeated call returns no words again."""
@@ -89,7 +80,7 @@ class ProcessRun:
         except StartError as error:
             log.error("%r is handed back, as no process can be started for it: %s", self, error)
             await self._unless_stopped(asyncio.sleep(PAUSE))
-            self.stop(NO_PROCESS)
+            self.stop(StopReason.NO_PROCESS)
             return GraphResult(how=ExitKind.CANCELLED)
         if child is None:
             return GraphResult(how=ExitKind.CANCELLED)
@@ -107,7 +98,8 @@ class ProcessRun:
         finally:
             self._child = None
             self._processes.give_back(child, is_idle=ended is not None and ended.is_idle)
-        self.reason = self.reason if self.reason == "lost" else ended.reason or self.reason
+        if self.reason is not StopReason.LOST and ended.reason is not None:
+            self.reason = ended.reason
         self._unsent = Unsent(ended.words, ended.batches, ended.index, ended.refused)
         return ended.ending
 

@@ -7,13 +7,15 @@ run. Together they miss none that lets leases lapse.
 import math
 import time
 
+from millstream.shared.rules.lease_policy import LeasePolicy
+
 
 class RedisAvailability:
     """Of one worker process; the event loop and the heartbeat's thread tell it what they notice."""
 
-    def __init__(self, *, lease: float) -> None:
-        """`lease` is in seconds."""
-        self._lease = lease  # s
+    def __init__(self, policy: LeasePolicy) -> None:
+        """Redis counts as available until somebody notices that it is not."""
+        self._grace = policy.grace_after_outage  # s
         self._away = False
         self._back = -math.inf  # monotonic time
 
@@ -31,5 +33,5 @@ class RedisAvailability:
         """Returns the seconds for which lapsed leases are left to their holders: after a time in which
         nobody could renew, each lease begins anew, so that an outage costs no run an attempt."""
         if self._away:
-            return self._lease
-        return max(0.0, self._back + self._lease - time.monotonic())
+            return self._grace
+        return max(0.0, self._back + self._grace - time.monotonic())

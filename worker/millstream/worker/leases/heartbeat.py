@@ -9,37 +9,34 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from millstream.shared import keys
 from millstream.shared.redis import OutageLog, connect_sync
+from millstream.shared.rules.lease_policy import LeasePolicy
 from millstream.shared.scripts import Claim
 from millstream.shared.scripts.runs.renew import renew_all
 from millstream.worker.leases.availability import RedisAvailability
+from millstream.worker.stop_reason import StopReason
 
 log = logging.getLogger(__name__)
 
-# 'lost': another worker has the run; 'lapsed': another may have it, as the lease could not be renewed
-# in time; or the action of a cancel.
-Word = Literal["lost", "lapsed"] | str
-Hear = Callable[[Word], object]
+Stop = Callable[[StopReason], object]
 PAUSE: Final = 0.2  # s between attempts while Redis is away
-# s beyond a lease that one attempt may take: names are looked up, sentinels asked, none of them answers.
-ATTEMPT: Final = 60.0
 
 
 class Heartbeat:
     """The leases that a worker process holds."""
 
     def __init__(
-        self, url: str, worker_id: str, availability: RedisAvailability, *, lease: float
+        self, url: str, worker_id: str, availability: RedisAvailability, policy: LeasePolicy
     ) -> None:
-        """`url` is REDIS_URL; `lease` is in seconds. The thread starts with `start()`."""
-        self._redis = connect_sync(url, reply_timeout=max(0.3, lease / 3))
+        """`url` is REDIS_URL. The thread starts with `start()`."""
+        self._redis = connect_sync(url, reply_timeout=policy.reply_timeout)
         self._availability = availability
         self._control = keys.control(worker_id)
-        self._lease = lease
-        self._held: dict[str, tuple[Claim, Hear]] = {}
+        self._policy = policy
+        self._held: dict[str, tuple[Claim, Stop]] = {}
         self._renewed: dict[str, float] = {}  # job → monotonic time of the last renewal
         self._until: dict[str, float] = {}  # job → monotonic time of the end of all renewals
         self._lock = threading.Lock()
@@ -59,21 +56,17 @@ class Heartbeat:
         if not self._thread.is_alive():  # else it may hold what closing needs
             self._redis.close()
 
-    async def watch(self, attempt: float = ATTEMPT) -> None:
-        """Returns once the thread stands still: its worker would lose each run that it takes.
-
-        Args:
-            attempt: seconds beyond a lease in which a thread that lives does something.
-        """
+    async def watch(self) -> None:
+        """Returns once the thread stands still: its worker would lose each run that it takes."""
         beats, still = -1, 0
         while still < 2:  # twice, as code that holds the interpreter's lock may have stopped both
-            await asyncio.sleep(self._lease + attempt)
+            await asyncio.sleep(self._policy.stalled_after)
             still = still + 1 if self._beats == beats else 0
             beats = self._beats
         log.error("The heartbeat stands still, so no lease can be renewed.")
 
-    def hold(self, claim: Claim, hear: Hear, *, since: float, at_most: float) -> None:
-        """Renews the lease from now on. `hear` is called in this thread: when it is lost, or when
+    def hold(self, claim: Claim, stop: Stop, *, since: float, at_most: float) -> None:
+        """Renews the lease from now on. `stop` is called in this thread: when the lease is lost, or when
         a cancel was asked for (once or more).
 
         Args:
@@ -82,12 +75,12 @@ class Heartbeat:
                 everything but this thread: without an end it would hold all runs for ever.
         """
         with self._lock:
-            self._held[claim.job] = (claim, hear)
+            self._held[claim.job] = (claim, stop)
             self._renewed[claim.job] = since
             self._until[claim.job] = since + at_most
 
     def release(self, claim: Claim) -> None:
-        """Renews the lease no more."""
+        """Stops renewing the lease."""
         with self._lock:
             held = self._held.get(claim.job)
             if held is not None and held[0].fence == claim.fence:
@@ -115,7 +108,7 @@ class Heartbeat:
         while not self._stopping.is_set():
             self._beats += 1
             if time.monotonic() >= due:
-                due = time.monotonic() + self._lease / 3
+                due = time.monotonic() + self._policy.renew_every
                 self._renew(None)
             self._outages.recovered()
             message = pubsub.get_message(timeout=max(0.01, min(0.5, due - time.monotonic())))
@@ -130,20 +123,22 @@ class Heartbeat:
         if not held:
             return
         asked = time.monotonic()
-        renewals = renew_all(self._redis, [claim for claim, _ in held], int(self._lease * 1000))
+        renewals = renew_all(self._redis, [claim for claim, _ in held], self._policy.lease_ms)
         self._availability.mark_up()
-        for (claim, hear), word in zip(held, renewals, strict=True):
-            if word != "lost":
+        for (claim, stop), renewal in zip(held, renewals, strict=True):
+            if renewal != "lost":
                 with self._lock:
                     if claim.job in self._renewed:
                         self._renewed[claim.job] = asked
-            if word != "held":
-                hear(word)
+            if renewal != "held":
+                stop(StopReason.LOST if renewal == "lost" else StopReason.CANCELLED)
 
     def _give_up_lapsed(self) -> None:
         """Tells of the leases that nobody could renew in time."""
         now = time.monotonic()
         with self._lock:
-            lapsed = [self._held[j] for j, at in self._renewed.items() if now - at > self._lease]
-        for _, hear in lapsed:
-            hear("lapsed")
+            lapsed = [
+                self._held[j] for j, at in self._renewed.items() if now - at > self._policy.lease
+            ]
+        for _, stop in lapsed:
+            stop(StopReason.LAPSED)

@@ -25,13 +25,14 @@ async def run_once(redis: Client, settings: Settings) -> int:
 
     It looks at all live runs, and at all threads little by little.
     """
-    if not await repair.take_leader_lock(redis, "reaper", every=settings.lease):
+    policy = settings.lease_policy
+    if not await repair.take_leader_lock(redis, "reaper", every=policy.reap_every):
         return 0
     begun = time.monotonic()
     ttl = settings.stream_ttl
     done: Counter[str] = Counter()
     services: list[Callable[[], Awaitable[Counter[str]]]] = [
-        lambda: repair.repair_runs(redis, lease_ms=int(settings.lease * 1000), stream_ttl=ttl),
+        lambda: repair.repair_runs(redis, lease_ms=policy.lease_ms, stream_ttl=ttl),
         lambda: repair.repair_threads(redis),
         lambda: repair.finish_deletions(redis, stream_ttl=ttl),
     ]
@@ -43,7 +44,7 @@ async def run_once(redis: Client, settings: Settings) -> int:
         except Exception:  # the others must not wait for it
             log.exception("a part of the reaper failed")
     took = time.monotonic() - begun
-    if took > SHARE * settings.lease:
+    if took > SHARE * policy.reap_every:
         await repair.postpone_leader_lock(redis, "reaper", by=took / SHARE)
     if done:
         log.warning(

@@ -13,7 +13,8 @@
   ARG  run_id
   ARG  spec          msgpack of wire.RunSpec
   ARG  pending       the first status of a run
-  ARG  when_busy     'refuse', 'wait', 'interrupt' or 'rollback' (shared/rules/multitask.py)
+  ARG  new_run       'refuse' or 'wait', if the thread has other runs (NewRun of shared/rules/multitask.py)
+  ARG  cancel_others the CancelAction that the thread's other runs get, '' if they go on
   ARG  delay         ms before the run is due
   ARG  missing       'refuse' or 'create': what is done if there is no such thread
   ARG  graph_id      noted on the thread, as is
@@ -43,7 +44,7 @@ if not known and missing == 'refuse' or redis.call('HEXISTS', thread, 'retired')
 local active = known and redis.call('HGET', thread, 'active')
 local later = known and redis.call('EXISTS', deferred) == 1
 -- An answer goes before runs that are due later: they do not change what the thread waits for.
-if when_busy == 'refuse' and (active or later and answers == '') then return {'busy'} end
+if new_run == 'refuse' and (active or later and answers == '') then return {'busy'} end
 if answers ~= '' and redis.call('HGET', thread, 'interrupts') ~= answers then return {'changed'} end
 if tonumber(max_live) > 0 and redis.call('SCARD', live) >= tonumber(max_live) then return {'full'} end
 
@@ -63,10 +64,10 @@ local thread_id = job:match('^[^/]+')
 push_expiry(thread_id, due)
 
 local left = {}
-if (active or later) and (when_busy == 'interrupt' or when_busy == 'rollback') then
+if (active or later) and cancel_others ~= '' then
 -- Brought in here: most admissions displace nothing, and need not make these functions.
 -- with displacement
-  left = displace(when_busy, cancelled, now_us, now_ms)
+  left = displace(cancel_others, cancelled, now_us, now_ms)
   active = redis.call('HGET', thread, 'active') -- a run that a worker has to end
 end
 

@@ -30,6 +30,7 @@ def arguments(
 ) -> dict[str, Any]:
     """Returns what parts/admission.lua takes for one admission; see `admit`."""
     thread, run = spec.thread_id, spec.run_id
+    when_busy = WHEN_BUSY[Strategy(spec.strategy)]
     created = new_thread or {}
     if spec.temporary:  # nobody looks for a thread that goes with its run: it is not listed
         created = {name: word for name, word in created.items() if name not in INDEX_FIELDS}
@@ -51,7 +52,8 @@ def arguments(
         "run_id": run,
         "spec": pack(spec),
         "pending": RunStatus.PENDING,
-        "when_busy": WHEN_BUSY[Strategy(spec.strategy)],
+        "new_run": when_busy.new,
+        "cancel_others": when_busy.cancel or "",
         "delay": delay_ms,
         "missing": "refuse" if new_thread is None else "create",
         "graph_id": spec.graph_id,

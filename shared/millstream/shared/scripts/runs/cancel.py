@@ -3,7 +3,7 @@
 from millstream.shared import keys
 from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import TERMINAL, RunStatus
-from millstream.shared.rules.multitask import CancelReason
+from millstream.shared.rules.multitask import CancelAction, CancelReason
 from millstream.shared.scripts.script import Script
 
 SCRIPT = Script("runs/cancel")
@@ -14,7 +14,7 @@ async def cancel(
     redis: Client,
     thread_id: str,
     run_id: str,
-    action: str,
+    action: CancelAction,
     *,
     reason: CancelReason = CancelReason.EXPLICIT,
     joined: int | None = None,
@@ -23,6 +23,8 @@ async def cancel(
 
     With `joined`, what `note_joined` told a client that left (0: it created the run), nothing is
     noted if somebody has come since, and None is returned.
+
+    Raises ValueError if `action` is no CancelAction: the worker that ends the run could not read it.
     """
     job = keys.job_id(thread_id, run_id)
     seen = "" if joined is None else joined
@@ -30,7 +32,7 @@ async def cancel(
         redis,
         run=keys.run(thread_id, run_id),
         job=job,
-        action=action,
+        action=CancelAction(action),
         joined=seen,
         reason=reason,
         cancellable=CANCELLABLE,

@@ -34,6 +34,11 @@ class Claim:
     crash: str = ""  # how its process ended the last time
 
     @property
+    def description(self) -> str:
+        """The attempt as the log names it."""
+        return f"Run {self.spec.run_id} on thread {self.spec.thread_id} (attempt {self.attempt})"
+
+    @property
     def lapses(self) -> int:
         """How many of its attempts ended because a lease lapsed that a worker with other runs held."""
         return self.attempt - 1 - self.crashes
