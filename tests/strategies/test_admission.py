@@ -302,7 +302,8 @@ async def test_a_stale_worker_writes_nothing_after_a_cancel(
     assert not await leftovers(any_redis, thread)
 
 
-@pytest.mark.parametrize(("action", "refused"), [(CancelAction.INTERRUPT, False), (CancelAction.ROLLBACK, True)]
+@pytest.mark.parametrize(
+    ("action", "refused"), [(CancelAction.INTERRUPT, False), (CancelAction.ROLLBACK, True)]
 )
 async def test_checkpoints_are_rejected_once_a_rollback_is_requested(
     any_redis: Client, thread: str, action: CancelAction, refused: bool

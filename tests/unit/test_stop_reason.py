@@ -1,4 +1,4 @@
-"""Of several reasons to stop a run one counts, and it says who writes the run's end."""
+"""Of several reasons to stop a run one counts, and it says which worker writes the run's end."""
 
 import pytest
 
@@ -16,5 +16,5 @@ def test_the_first_reason_counts_but_a_lost_lease_goes_before_all(
 
 @pytest.mark.parametrize("reason", StopReason)
 def test_only_a_cancelled_run_is_ended_by_the_worker_that_stops_it(reason: StopReason) -> None:
-    assert reason.goes_on_elsewhere is (reason is not StopReason.CANCELLED)
+    assert reason.continues_elsewhere is (reason is not StopReason.CANCELLED)
     assert reason.is_lost is (reason in {"lost", "lapsed"})

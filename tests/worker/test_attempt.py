@@ -138,7 +138,9 @@ async def test_a_factory_that_may_end_its_process_is_not_called_for_a_cancelled_
     """Its worker died; if it is called to read the state, the next worker dies too, and the next."""
     run = await simulated.admit(input={})
     await simulated.claim(run)
-    await runs.cancel(simulated.redis, simulated.thread, run, action=CancelAction.INTERRUPT, stream_ttl=TTL)
+    await runs.cancel(
+        simulated.redis, simulated.thread, run, action=CancelAction.INTERRUPT, stream_ttl=TTL
+    )
     await simulated.executed(run)
     assert await status(simulated, run) == RunStatus.INTERRUPTED
     assert not MADE

@@ -47,8 +47,8 @@ class Execution(ABC):
 
     @property
     def is_given_up(self) -> bool:
-        """Whether it was stopped for another worker to go on with the run."""
-        return self.reason is not None and self.reason.goes_on_elsewhere
+        """Whether it was stopped for another worker to continue the run."""
+        return self.reason is not None and self.reason.continues_elsewhere
 
     def stop(self, reason: StopReason) -> None:
         """Has the graph stopped; of several reasons see `StopReason.over`."""

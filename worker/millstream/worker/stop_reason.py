@@ -15,7 +15,7 @@ class StopReason(StrEnum):
     NO_PROCESS = "no process"
     """No process can be started for a run that is to have one: the run is handed back."""
     CANCELLED = "cancelled"
-    """A cancel was asked for; the run's record has its CancelAction."""
+    """A cancel was requested; the run's record has its CancelAction."""
 
     @property
     def is_lost(self) -> bool:
@@ -23,10 +23,10 @@ class StopReason(StrEnum):
         return self in (StopReason.LOST, StopReason.LAPSED)
 
     @property
-    def goes_on_elsewhere(self) -> bool:
-        """Whether another worker goes on with the run, so that this one must not write its end."""
+    def continues_elsewhere(self) -> bool:
+        """Whether another worker continues the run, so that this one must not write its end."""
         return self is not StopReason.CANCELLED
 
     def over(self, earlier: "StopReason | None") -> "StopReason":
-        """Returns which of two reasons counts: the earlier one, but a lost lease goes before all."""
+        """Returns which of two reasons counts: the earlier one, unless the later one is a lost lease."""
         return self if earlier is None or self is StopReason.LOST else earlier

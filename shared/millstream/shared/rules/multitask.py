@@ -51,7 +51,7 @@ class WhenBusy:
 
     Attributes:
         new: what is done with the new run.
-        cancel: the cancel that the others get, so that the new run goes next; None: they go on. The script writes it
+        cancel: the cancel that the others get, so that the new run goes next; None: they continue. The script writes it
             into their records.
 
     Raises:

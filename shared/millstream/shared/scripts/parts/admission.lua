@@ -14,7 +14,7 @@
   ARG  spec          msgpack of wire.RunSpec
   ARG  pending       the first status of a run
   ARG  new_run       'refuse' or 'wait', if the thread has other runs (NewRun of shared/rules/multitask.py)
-  ARG  cancel_others the CancelAction that the thread's other runs get, '' if they go on
+  ARG  cancel_others the CancelAction that the thread's other runs get, '' if they continue
   ARG  delay         ms before the run is due
   ARG  missing       'refuse' or 'create': what is done if there is no such thread
   ARG  graph_id      noted on the thread, as is
