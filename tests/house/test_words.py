@@ -19,7 +19,6 @@ PENDING: Final[tuple[str, ...]] = (
     *(
         "README.md",
         "ARCHITECTURE.md",
-        "CHANGELOG.md",
         "examples/",
         "deploy/",
         "pyproject.toml",
