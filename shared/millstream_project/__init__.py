@@ -7,7 +7,7 @@ import path: it comes here when it unpickles a function of a graph's file. See d
 import os
 from pathlib import Path
 
-from millstream.shared.langgraph_json import ENTERED, enter
+from millstream.shared.langgraph_json import ENTERED, enter, read_project
 
 if ENTERED in os.environ:
-    enter(Path(os.environ[ENTERED]))
+    enter(read_project(Path(os.environ[ENTERED])))

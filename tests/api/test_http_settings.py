@@ -19,7 +19,6 @@ from harness.event_stream import follow, start
 from harness.processes import Fleet, Process
 from harness.waiting import until
 from millstream.api.app import create_app
-from millstream.api.http.config import Cors, HttpSettings
 from millstream.api.http.middleware import load, surround
 from millstream.api.routes import (
     A2A,
@@ -34,6 +33,7 @@ from millstream.api.routes import (
     served,
 )
 from millstream.shared.errors import SettingError
+from millstream.shared.langgraph_json.http import Cors, HttpSettings
 from millstream.shared.settings import Settings
 
 FOLDER = Path(extra_worker.__file__).parent

@@ -24,6 +24,7 @@ from millstream.shared.runs.submission import submission
 from millstream.shared.scripts.checkpoints.namespace import CheckpointNamespace
 from millstream.shared.threads import Ttl, checkpoints
 from millstream.shared.wire import GraphInfo, Project, RunRequest
+from millstream.worker.checkpoints.checkpointing import FencedCheckpoints
 from millstream.worker.maintenance import expiry
 
 HOUR = 3_600_000  # ms
@@ -43,6 +44,10 @@ async def due(redis: Client, thread: str) -> float | None:
 
 async def let_expire(redis: Client, thread: str) -> None:
     await redis.zadd(keys.expiring(), {thread: LONG_AGO})
+
+
+async def expire(redis: Client) -> int:
+    return await threads.expire(redis, limit=10, prune=FencedCheckpoints(redis).prune)
 
 
 async def test_every_use_pushes_the_time(any_redis: Client) -> None:
@@ -84,7 +89,7 @@ async def test_a_thread_that_is_over_goes_with_all_it_had(any_redis: Client) -> 
     assert await store(any_redis, thread, 1) == "stored"
     await let_expire(any_redis, thread)
     other = await a_thread(any_redis)
-    assert await threads.expire(any_redis, limit=10) == 1
+    assert await expire(any_redis) == 1
     with pytest.raises(NotFoundError):
         await threads.get_thread(any_redis, thread)
     assert not [key for key in await dump(any_redis) if thread in key]
@@ -97,7 +102,7 @@ async def test_keep_latest_prunes_and_waits_for_the_next_use(any_redis: Client) 
     for epoch, name in enumerate(("c1", "c2")):
         assert await store(any_redis, thread, epoch, staged=staged(thread, name)) == "stored"
     await let_expire(any_redis, thread)
-    assert await threads.expire(any_redis, limit=10) == 1
+    assert await expire(any_redis) == 1
     page, _ = await scripts.list_checkpoints(
         any_redis, CheckpointNamespace(thread, ""), before=None, count=9
     )
@@ -113,24 +118,24 @@ async def test_a_busy_thread_is_left_for_later(any_redis: Client, strategy: str)
     thread = await a_thread(any_redis, strategy)
     claim = await running(any_redis, a_spec(thread))
     await let_expire(any_redis, thread)
-    assert await threads.expire(any_redis, limit=10) == 0
-    assert await threads.expire(any_redis, limit=10) == 0
+    assert await expire(any_redis) == 0
+    assert await expire(any_redis) == 0
     assert (await due(any_redis, thread) or 0) > LONG_AGO
     await end(any_redis, claim)
     await let_expire(any_redis, thread)
-    assert await threads.expire(any_redis, limit=10) == 1
+    assert await expire(any_redis) == 1
 
 
 async def test_a_run_that_is_due_later_keeps_its_thread(any_redis: Client) -> None:
     thread = await a_thread(any_redis)
     spec = await admit(any_redis, a_spec(thread), delay_ms=HOUR)
     await let_expire(any_redis, thread)
-    assert await threads.expire(any_redis, limit=10) == 0
+    assert await expire(any_redis) == 0
     with pytest.raises(ConflictError):
         await threads.prune(any_redis, thread, "delete")
     await end_pending(any_redis, spec)
     await let_expire(any_redis, thread)
-    assert await threads.expire(any_redis, limit=10) == 1
+    assert await expire(any_redis) == 1
 
 
 async def test_a_thread_used_at_the_last_moment_stays(any_redis: Client) -> None:
@@ -144,7 +149,7 @@ async def test_a_thread_used_at_the_last_moment_stays(any_redis: Client) -> None
 
 async def test_an_entry_of_no_thread_is_dropped(any_redis: Client) -> None:
     await let_expire(any_redis, new_id())
-    assert await threads.expire(any_redis, limit=10) == 0
+    assert await expire(any_redis) == 0
     assert await any_redis.zcard(keys.expiring()) == 0
 
 
@@ -158,7 +163,9 @@ async def test_deleting_a_thread_takes_its_entry(any_redis: Client) -> None:
 async def test_of_all_workers_one_has_its_turn(any_redis: Client) -> None:
     for _ in range(3):
         await let_expire(any_redis, await a_thread(any_redis))
-    turns = [await expiry.run_once(any_redis, every=60) for _ in range(3)]
+    turns = [
+        await expiry.run_once(any_redis, FencedCheckpoints(any_redis), every=60) for _ in range(3)
+    ]
     assert turns == [3, 0, 0]
 
 
@@ -168,7 +175,8 @@ async def test_a_turn_deals_with_so_many_and_no_more(
     monkeypatch.setattr(expiry, "BATCH", 2)
     for _ in range(7):
         await let_expire(any_redis, await a_thread(any_redis))
-    assert await expiry.run_once(any_redis, every=0.001, most=5) == 5
+    checkpointing = FencedCheckpoints(any_redis)
+    assert await expiry.run_once(any_redis, checkpointing, every=0.001, max_threads=5) == 5
     assert await any_redis.zcard(keys.expiring()) == 2
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from e2e.node import node
-from millstream.worker.webhooks import keys_of, signature
+from millstream.worker.webhooks.signing import signature, signing_keys
 
 PAGE = (Path(__file__).parents[2] / "docs" / "webhooks.md").read_text(encoding="utf-8")
-OLD, NEW = keys_of("an old secret, whsec_bmV3ZXI=")
+OLD, NEW = signing_keys("an old secret, whsec_bmV3ZXI=")
 BODY = '{"status": "success", "who": "Zoë"}'
 SIGNED = {
     "webhook-id": "0192",

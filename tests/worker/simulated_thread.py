@@ -86,9 +86,7 @@ class SimulatedThread:
         self.graph = graph
         self.thread = str(uuid.uuid4())
         self.graphs = GraphContext(redis, registry, checkpointing, publisher, settings.job_timeout)
-        self.means = AnswerContext(
-            redis, registry, checkpointing.saver, settings, GraphDirectory(redis)
-        )
+        self.means = AnswerContext(redis, registry, checkpointing, settings, GraphDirectory(redis))
         leases = cast("Heartbeat", Leases())
         processes = cast("Processes", None)  # none of these runs has one of its own
         self.context = WorkerContext(

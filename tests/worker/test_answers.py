@@ -22,8 +22,7 @@ from millstream.shared.scripts.checkpoints.namespace import CheckpointNamespace
 from millstream.shared.settings import Settings
 from millstream.shared.wire import Call
 from millstream.worker.answers import VERBS, AnswerContext, state
-from millstream.worker.checkpoints.saver import FencedSaver
-from millstream.worker.checkpoints.staged import StagedSaver
+from millstream.worker.checkpoints.checkpointing import FencedCheckpoints
 from millstream.worker.graphs import GraphRegistry, GraphSource, Use
 
 THREAD = "7c1d3c6e-0000-4000-8000-000000000001"
@@ -54,7 +53,7 @@ async def context(real_redis: Client) -> AnswerContext:
     registry = GraphRegistry([GraphSource("g", graph, None)])
     directory = GraphDirectory(real_redis)
     return AnswerContext(
-        real_redis, registry, FencedSaver(real_redis), Settings(max_event=10_000), directory
+        real_redis, registry, FencedCheckpoints(real_redis), Settings(max_event=10_000), directory
     )
 
 
@@ -95,8 +94,8 @@ async def test_a_seeded_thread_and_its_updates(context: AnswerContext) -> None:
 async def test_a_staged_update_is_seen_by_nobody_else(context: AnswerContext) -> None:
     await seeded(context, 1)
     before = await ask(context, "history")
-    assert isinstance(context.saver, FencedSaver)
-    saver = StagedSaver.over(context.saver)
+    staging = context.checkpointing.staged()
+    saver = staging.saver
     async with context.registry.open("g", Use("threads.update", {}), saver) as opened:
         config: Any = {"configurable": {"thread_id": THREAD, "checkpoint_ns": ""}}
         for number in (2, 3):
@@ -106,7 +105,7 @@ async def test_a_staged_update_is_seen_by_nobody_else(context: AnswerContext) ->
         assert there is not None
         assert (await opened.aget_state(there)).values == {"items": [1, 2]}
     assert await ask(context, "history") == before
-    [namespace] = saver.staged.values()
+    [namespace] = staging.namespaces.values()
     assert len(namespace.checkpoints) == 2
 
 

@@ -17,6 +17,8 @@ from harness.redis_modules import require_modules
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared import keys
 from millstream.shared.errors import SettingError
+from millstream.shared.langgraph_json import read_project
+from millstream.shared.langgraph_json.config import CheckpointerConfig, CheckpointerTtl
 from millstream.shared.redis import Client, connect
 from millstream.shared.rules.lifecycle import RunStatus
 from millstream.shared.scripts import Claim
@@ -24,14 +26,13 @@ from millstream.shared.settings import Settings
 from millstream.shared.wire import PROTOCOL, RunSpec
 from millstream.worker.checkpoints.checkpointing import (
     Checkpointing,
-    ForeignCheckpoints,
+    ExternalCheckpoints,
     RollbackUnsupportedError,
     open_checkpointing,
 )
 from millstream.worker.checkpoints.external import ShieldedSaver
 from millstream.worker.checkpoints.saver import FencedSaver
 from millstream.worker.checkpoints.unstorable import UnstorableError
-from millstream.worker.project import CheckpointerConfig, CheckpointerTtl, read_config
 
 KEY = "a key of thirty-two bytes, here."
 LIBRARY = Settings(checkpointer="langgraph-redis")
@@ -103,7 +104,7 @@ def test_a_wrong_line_is_named(tmp_path: Path, checkpointer: Any, named: str) ->
     file = tmp_path / "langgraph.json"
     file.write_text(json.dumps({"graphs": {"g": "./g.py:g"}, "checkpointer": checkpointer}))
     with pytest.raises(SettingError, match=named):
-        read_config(file)
+        read_project(file)
 
 
 def test_the_lines_are_read(tmp_path: Path) -> None:
@@ -112,7 +113,7 @@ def test_the_lines_are_read(tmp_path: Path) -> None:
     ttl |= {"sweep_interval_minutes": 10, "sweep_limit": 50}
     checkpointer = {"path": "./s.py:s", "ttl": ttl}
     file.write_text(json.dumps({"graphs": {"g": "./g.py:g"}, "checkpointer": checkpointer}))
-    assert read_config(file).checkpointer == CheckpointerConfig(
+    assert read_project(file).config.checkpointer == CheckpointerConfig(
         ttl=CheckpointerTtl("keep_latest", 10, 43200, 50), path="./s.py:s"
     )
 
@@ -345,9 +346,9 @@ class Slow(InMemorySaver):
         self.halves = -1
 
 
-async def test_a_write_that_has_begun_ends_before_the_cancel_goes_on() -> None:
+async def test_a_write_that_has_begun_ends_before_the_cancel_goes_on(real_redis: Client) -> None:
     slow = Slow()
-    writing = asyncio.create_task(put(ForeignCheckpoints(slow).saver, "t", 1))
+    writing = asyncio.create_task(put(ExternalCheckpoints(real_redis, slow).saver, "t", 1))
     await asyncio.sleep(0.01)
     writing.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -356,9 +357,9 @@ async def test_a_write_that_has_begun_ends_before_the_cancel_goes_on() -> None:
     assert await value_in(slow, "t") == 1
 
 
-async def test_a_saver_that_deletes_by_run_rolls_back() -> None:
+async def test_a_saver_that_deletes_by_run_rolls_back(real_redis: Client) -> None:
     slow = Slow()
-    await ForeignCheckpoints(slow).roll_back(a_claim("t"))
+    await ExternalCheckpoints(real_redis, slow).roll_back(a_claim("t"))
     assert slow.halves == -1
 
 

@@ -12,7 +12,7 @@ from millstream.shared.errors import ConflictError, InvalidError, NotFoundError,
 from millstream.shared.redis import Client
 from millstream.shared.settings import Settings
 from millstream.worker.answers import AnswerContext
-from millstream.worker.checkpoints.external import ShieldedSaver
+from millstream.worker.checkpoints.checkpointing import ExternalCheckpoints
 from millstream.worker.graphs import GraphRegistry, GraphSource
 from worker.test_answers import THREAD, ask, graph
 
@@ -31,7 +31,8 @@ class Keeper(InMemorySaver):
 async def context(real_redis: Client) -> AnswerContext:
     registry = GraphRegistry([GraphSource("g", graph, None)])
     directory = GraphDirectory(real_redis)
-    return AnswerContext(real_redis, registry, ShieldedSaver(Keeper()), Settings(), directory)
+    checkpointing = ExternalCheckpoints(real_redis, Keeper())
+    return AnswerContext(real_redis, registry, checkpointing, Settings(), directory)
 
 
 def config(thread: str = THREAD) -> RunnableConfig:
@@ -39,7 +40,7 @@ def config(thread: str = THREAD) -> RunnableConfig:
 
 
 async def items(context: AnswerContext) -> Any:
-    found = await context.saver.aget_tuple(config())
+    found = await context.checkpointing.saver.aget_tuple(config())
     return None if found is None else found.checkpoint["channel_values"].get("items")
 
 
@@ -113,8 +114,8 @@ async def test_half_a_copy_is_deleted(context: AnswerContext) -> None:
     await a_thread(context)
     with pytest.raises(ConnectionError):
         await ask(context, "copy")
-    assert isinstance(context.saver, ShieldedSaver)
-    assert list(context.saver.inner.storage) == [THREAD]  # type: ignore[attr-defined]
+    assert isinstance(context.checkpointing, ExternalCheckpoints)
+    assert list(context.checkpointing.saver.inner.storage) == [THREAD]  # type: ignore[attr-defined]
     with pytest.raises(RefusedError, match="Keeper, can't prune"):
         await ask(context, "prune")
     await scripts.retire_thread(context.redis, THREAD)

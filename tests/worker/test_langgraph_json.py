@@ -11,8 +11,8 @@ import pytest
 from harness.projects import GRAPHS, clean_imports, config_file, refusal, write
 from millstream.shared.errors import SettingError
 from millstream.shared.importing import load_object
+from millstream.shared.langgraph_json import read_project
 from millstream.worker.graphs import load
-from millstream.worker.project import read_config
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +31,7 @@ def test_no_file(tmp_path: Path) -> None:
     assert f"There is no langgraph.json in {tmp_path}" in text
     assert "--config" in text
     with pytest.raises(SettingError, match="can't be read"):
-        read_config(tmp_path)
+        read_project(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,7 @@ def test_null_says_something_of_serde_alone(tmp_path: Path) -> None:
         ),
     ):
         file = config_file(tmp_path, {"g": "./mine.py:compiled"}, checkpointer={"serde": serde})
-        kept = read_config(file).checkpointer
+        kept = read_project(file).config.checkpointer
         assert kept is not None
         assert kept.serde is not None
         assert kept.serde.arguments()["allowed_msgpack_modules"] == found

@@ -20,9 +20,9 @@ from harness.redis_modules import require_modules
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared import keys, store_items
 from millstream.shared.errors import UnavailableError
+from millstream.shared.langgraph_json.config import IndexSettings, StoreSettings, TTLSettings
 from millstream.shared.redis import UNAVAILABLE, Client, connect
 from millstream.worker.store.lazy import ProjectStore, StoreUnavailableError
-from millstream.worker.store.settings import IndexSettings, StoreSettings, TTLSettings
 
 
 def counted(texts: Sequence[str]) -> list[list[float]]:

@@ -18,10 +18,13 @@ from harness.waiting import until
 from harness.webhook_receiver import ReceivedRequest, Receiver, Reply
 from millstream.shared import keys, webhooks
 from millstream.shared.errors import SettingError
+from millstream.shared.langgraph_json.config import WebhooksConfig, WebhookUrls
 from millstream.shared.redis import Client
 from millstream.shared.settings import Settings
-from millstream.worker.project import WebhooksConfig, WebhookUrls
-from millstream.worker.webhooks import Deliverer, headers, keys_of, open_caller, policy, signature
+from millstream.worker.webhooks.client import open_client
+from millstream.worker.webhooks.deliverer import Deliverer
+from millstream.worker.webhooks.policy import headers_of, policy_of
+from millstream.worker.webhooks.signing import signature, signing_keys
 
 LOOPBACK = WebhooksConfig(url=WebhookUrls(disable_loopback=False))
 QUICK = Settings(webhook_retry=0.05, webhook_timeout=1.0)
@@ -47,7 +50,7 @@ async def deliverer(real_redis: Client) -> AsyncIterator[Callable[..., Deliverer
     made: list[Any] = []
 
     def make(config: WebhooksConfig = LOOPBACK, settings: Settings = QUICK) -> Deliverer:
-        caller = open_caller(config, settings)
+        caller = open_client(config, settings)
         deliverer = Deliverer(real_redis, caller, settings)
         made.append((deliverer, caller))
         return deliverer
@@ -195,7 +198,7 @@ async def test_a_redis_that_is_away_costs_nothing_but_another_call(
         await one.drain()
     [word] = await real_redis.zrange(keys.deliveries(), 0, -1)
     await real_redis.zadd(keys.deliveries(), {word: 1})  # as when the lease is over
-    await settled(real_redis, one)
+    await settled(real_redis, deliverer())
     assert [told.headers["webhook-id"] for told in receiver.requests] == [run_id, run_id]
 
 
@@ -214,9 +217,9 @@ async def test_a_path_alone_leads_to_the_deployment(
 def test_headers_take_variables_of_the_environment() -> None:
     config = WebhooksConfig(headers={"X-A": "Bearer ${{ env.LG_WEBHOOK_T }}/${{env.LG_WEBHOOK_U}}"})
     environ = {"LG_WEBHOOK_T": "t", "LG_WEBHOOK_U": "u", "OTHER": "o"}
-    assert headers(config, environ) == {"X-A": "Bearer t/u"}
+    assert headers_of(config, environ) == {"X-A": "Bearer t/u"}
     own = WebhooksConfig(env_prefix="OTH", headers={"X": "${{ env.OTHER }}"})
-    assert headers(own, environ) == {"X": "o"}
+    assert headers_of(own, environ) == {"X": "o"}
 
 
 @pytest.mark.parametrize(
@@ -231,7 +234,7 @@ def test_headers_take_variables_of_the_environment() -> None:
 )
 def test_headers_that_can_not_be(name: str, value: str, said: str) -> None:
     with pytest.raises(SettingError, match=said):
-        headers(WebhooksConfig(headers={name: value}), {"PATH": "p"})
+        headers_of(WebhooksConfig(headers={name: value}), {"PATH": "p"})
 
 
 @pytest.mark.parametrize(
@@ -244,18 +247,20 @@ def test_headers_that_can_not_be(name: str, value: str, said: str) -> None:
 )
 def test_settings_that_can_not_be(settings: Settings, said: str) -> None:
     with pytest.raises(SettingError, match=said):
-        open_caller(WebhooksConfig(), settings)
+        open_client(WebhooksConfig(), settings)
 
 
 def test_what_workers_announce() -> None:
     config = WebhooksConfig(url=WebhookUrls(require_https=True, allowed_ports=[443]))
-    made = policy(config, Settings(webhook_networks="10.0.0.0/8", webhook_base_url="https://a.b"))
+    made = policy_of(
+        config, Settings(webhook_networks="10.0.0.0/8", webhook_base_url="https://a.b")
+    )
     assert (made.require_https, made.allowed_ports) == (True, [443])
     assert (made.networks, made.relative, made.disable_loopback) == (["10.0.0.0/8"], True, True)
 
 
 def test_a_signature_of_the_standard() -> None:
     # The example that Standard Webhooks gives in its specification.
-    [key] = keys_of("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    [key] = signing_keys("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     made = signature(key, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}')
     assert made == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="

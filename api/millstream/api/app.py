@@ -8,12 +8,12 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from millstream.api.http import openapi, problems
-from millstream.api.http.config import HttpSettings
 from millstream.api.mcp.routes import McpHost
 from millstream.api.protocol import websocket
 from millstream.api.routes import EVENTS, served
 from millstream.shared.assistants import GraphDirectory
 from millstream.shared.events.hub import StreamHub
+from millstream.shared.langgraph_json.http import HttpSettings
 from millstream.shared.permissions import PermissionMonitor
 from millstream.shared.redis import connect, server_checks
 from millstream.shared.rules import cron_schedule

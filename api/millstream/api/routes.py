@@ -36,7 +36,6 @@ from millstream.api.crons.schemas import (
     CronPatch,
     CronSearch,
 )
-from millstream.api.http.config import HttpSettings
 from millstream.api.http.openapi import Endpoint
 from millstream.api.mcp import routes as mcp
 from millstream.api.protocol import routes as protocol
@@ -88,6 +87,7 @@ from millstream.api.threads.state_schemas import (
     StateUpdated,
     ThreadState,
 )
+from millstream.shared.langgraph_json.http import HttpSettings
 
 ASSISTANT = "/assistants/{assistant_id}"
 AGENT = "/agents/{agent_id}"

@@ -3,19 +3,13 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from millstream.cli.errors import CliError
+from millstream.shared import langgraph_json
 from millstream.shared.errors import SettingError
-from millstream.shared.importing.objects import find_named_files
 from millstream.shared.importing.roots import root_folders
-from millstream.shared.langgraph_json import (
-    CONFIG,
-    env_file,
-    local_dependencies,
-    read_content,
-    require_graphs,
-)
+from millstream.shared.langgraph_json import CONFIG, ProjectFile
+from millstream.shared.langgraph_json.http import HttpSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,30 +37,26 @@ def read_project(path: Path) -> Project:
     if path.is_dir():
         path = path / CONFIG
     try:
-        content = read_content(path)
-        require_graphs(path, content)
+        project = langgraph_json.read_project(path)
     except SettingError as error:
         raise CliError(str(error)) from None
+    http = project.config.http
     return Project(
         config=path,
-        folders=_folders(path.parent, content),
-        env_file=env_file(content, path.parent),
-        has_http=bool(content.get("http")),
-        prefix=_prefix(content.get("http")),
+        folders=_folders(project),
+        env_file=project.env_file,
+        has_http=http != HttpSettings(),
+        prefix=http.prefix,
     )
 
 
-def _prefix(http: Any) -> str:
-    given = http.get("mount_prefix") if isinstance(http, dict) else None
-    return given.rstrip("/") if isinstance(given, str) else ""
-
-
-def _folders(folder: Path, content: dict[str, Any]) -> tuple[Path, ...]:
-    """Returns where the project's code lies: its folder, then what of it lies elsewhere."""
-    files = [Path(os.path.normpath(folder / file)) for file in find_named_files(content)]
-    places = [*root_folders(folder, local_dependencies(content)), *(file.parent for file in files)]
-    found = [folder]
-    for place in map(Path.resolve, places):
-        if place.is_dir() and not any(place.is_relative_to(known.resolve()) for known in found):
-            found.append(place)
-    return tuple(found)
+def _folders(project: ProjectFile) -> tuple[Path, ...]:
+    """Returns the folders of the project's code: its own, then those that lie outside of it."""
+    folder = project.folder
+    files = [Path(os.path.normpath(folder / file)) for file in project.named_files]
+    named = [*root_folders(folder, project.dependencies), *(file.parent for file in files)]
+    folders = [folder]
+    for place in map(Path.resolve, named):
+        if place.is_dir() and not any(place.is_relative_to(known.resolve()) for known in folders):
+            folders.append(place)
+    return tuple(folders)

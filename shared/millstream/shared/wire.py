@@ -146,7 +146,7 @@ class Project(msgspec.Struct, kw_only=True, frozen=True):
     thread_ttl: float | None = None  # minutes, of threads that are created without one
     thread_ttl_strategy: str = "delete"
     webhooks: WebhookPolicy = WebhookPolicy()
-    foreign: bool = False  # checkpoints lie where only its workers reach them
+    external: bool = False  # checkpoints are kept where only its workers reach them
 
 
 class Call(msgspec.Struct, kw_only=True, frozen=True):

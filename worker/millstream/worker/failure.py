@@ -211,8 +211,8 @@ def _skip_machinery(told: traceback.TracebackException | None, *, seen: set[int]
     seen.add(id(told))
     frames = list(told.stack)
     own = [at for at, frame in enumerate(frames) if _is_own(frame.filename)]
-    foreign = [at for at, frame in enumerate(frames) if not _MACHINERY.search(frame.filename)]
-    if first := (own or foreign)[:1]:
+    external = [at for at, frame in enumerate(frames) if not _MACHINERY.search(frame.filename)]
+    if first := (own or external)[:1]:
         told.stack[:] = frames[first[0] :]
     for part in (told.__cause__, told.__context__, *(told.exceptions or ())):
         _skip_machinery(part, seen=seen)

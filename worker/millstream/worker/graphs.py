@@ -13,10 +13,10 @@ from langgraph.pregel import Pregel
 
 from millstream.shared.errors import NotFoundError, SettingError
 from millstream.shared.importing import load_object
-from millstream.shared.langgraph_json import enter, folder_of
+from millstream.shared.langgraph_json import enter, read_project
+from millstream.shared.langgraph_json.config import GraphEntry
 from millstream.worker import remote_graph
 from millstream.worker.factories import Factory, Graph, Use
-from millstream.worker.project import GraphEntry, read_config
 from millstream.worker.store.lazy import ProjectStore, load_store
 
 __all__ = ["Graph", "GraphRegistry", "GraphSource", "Use", "load"]
@@ -117,24 +117,24 @@ def load(path: Path) -> GraphRegistry:
     Raises:
         SettingError: the file, some graphs or the store can't be used; it says which, all of them, and why.
     """
-    config = read_config(path)
-    notes = enter(path)
+    project = read_project(path)
+    config, folder = project.config, project.folder
+    notes = [*project.notes, *enter(project)]
     remote_graph.connect()
-    folder = folder_of(path)
     entries = {
         graph_id: GraphEntry(entry) if isinstance(entry, str) else entry
         for graph_id, entry in config.graphs.items()
     }
-    foreign = [graph_id for graph_id, entry in entries.items() if JAVASCRIPT.search(entry.path)]
-    if foreign:
+    javascript = [graph_id for graph_id, entry in entries.items() if JAVASCRIPT.search(entry.path)]
+    if javascript:
         notes.append(
-            f"Not served, for they are JavaScript: {', '.join(foreign)}. Only Python graphs are."
+            f"Not served, for they are JavaScript: {', '.join(javascript)}. Only Python graphs are."
         )
     for note in notes:
         log.warning("%s", note)
     sources, wrong = [], []
     for graph_id, entry in entries.items():
-        if graph_id in foreign:
+        if graph_id in javascript:
             continue
         try:
             value = load_object(entry.path, folder, f"graph {graph_id!r}")

@@ -20,10 +20,10 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from millstream.api import health
-from millstream.api.http.config import Cors, HeaderFilter, HttpSettings, read_http
 from millstream.shared.errors import SettingError
 from millstream.shared.importing import load_object
-from millstream.shared.langgraph_json import enter, folder_of
+from millstream.shared.langgraph_json import enter, read_project
+from millstream.shared.langgraph_json.http import Cors, HeaderFilter, HttpSettings
 from millstream.shared.own_api import connect_sdk
 
 log = logging.getLogger(__name__)
@@ -41,12 +41,17 @@ def load(config: Path | None) -> tuple[HttpSettings, Starlette | None]:
     """
     if config is None:
         return HttpSettings(), None
-    http = read_http(config)
+    project = read_project(config)
+    http = project.config.http
+    notes = project.notes
+    if http.app is not None:
+        notes += enter(project)
+    for note in notes:
+        log.warning("%s", note)
     if http.app is None:
         return http, None
-    enter(config)  # what is to be noted of the file, the workers say
     connect_sdk()
-    app = load_object(http.app, folder_of(config), "http.app")
+    app = load_object(http.app, project.folder, "http.app")
     if not isinstance(app, Starlette):  # FastAPI is one
         raise SettingError(
             f"http.app: {http.app!r} is a {type(app).__name__}, not a Starlette or FastAPI application."

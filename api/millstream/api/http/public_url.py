@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from millstream.api.http.body import settings_of
-from millstream.api.http.config import HttpSettings
+from millstream.shared.langgraph_json.http import HttpSettings
 
 HOST: Final = re.compile(r"[\w.-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?", re.ASCII)
 PREFIX: Final = re.compile(r"(/[\w.~-]+)+", re.ASCII)

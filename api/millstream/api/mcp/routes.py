@@ -10,10 +10,10 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from millstream.api.http.body import settings_of
-from millstream.api.http.config import HttpSettings
 from millstream.api.http.problems import problem
 from millstream.api.http.sse import KEEPALIVE
 from millstream.api.lazy_import import load
+from millstream.shared.langgraph_json.http import HttpSettings
 
 NEAR: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 MISSING: Final = 'MCP is not installed here: pip install "millstream[mcp]".'

@@ -14,7 +14,6 @@ from pydantic import ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from millstream.api.http.body import canonical_uuid, decode
-from millstream.api.http.config import HttpSettings
 from millstream.api.http.problems import sentence
 from millstream.api.http.sse import FAILED, OUTAGES
 from millstream.api.protocol.commands import (
@@ -31,6 +30,7 @@ from millstream.shared.errors import InvalidError, MillstreamError, UnavailableE
 from millstream.shared.events.entries import START, Entry, Position
 from millstream.shared.events.protocol import position_of
 from millstream.shared.events.thread_stream import ThreadReader
+from millstream.shared.langgraph_json.http import HttpSettings
 from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED
 from millstream.shared.wire import to_json
 

@@ -15,7 +15,6 @@ from millstream.api.http.body import (
     read_model,
     settings_of,
 )
-from millstream.api.http.config import HttpSettings
 from millstream.api.http.resume import last_event, resume_location
 from millstream.api.http.sse import EventStream, FinalOutput
 from millstream.api.runs.run_request import run_request
@@ -36,6 +35,7 @@ from millstream.shared.assistants import GraphDirectory
 from millstream.shared.errors import InvalidError, MillstreamError, NotFoundError, UnavailableError
 from millstream.shared.events.entries import START, Entry, Position
 from millstream.shared.events.hub import Reader, StreamHub
+from millstream.shared.langgraph_json.http import HttpSettings
 from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import TERMINAL
 from millstream.shared.rules.multitask import CancelAction, CancelReason

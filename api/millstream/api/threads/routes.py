@@ -108,7 +108,7 @@ async def storage(request: Request) -> Response:
     thread_id = path_uuid(request, "thread_id", "thread")
     redis = request.app.state.redis
     await threads.require_thread(redis, thread_id)
-    if (await request.app.state.graphs.project()).foreign:
+    if (await request.app.state.graphs.project()).external:
         raise HTTPException(501, "Only Millstream's own checkpoints are measured.")
     sizes = await checkpoint_sizes.measure(redis, thread_id)
     channel_bytes = sum(size for _, size in sizes.channels.values())
@@ -207,7 +207,7 @@ async def _kept_elsewhere(request: Request, thread_id: str) -> str | None:
 
     Raises NotFoundError if they do not, and there is no such thread.
     """
-    if not (await request.app.state.graphs.project()).foreign:
+    if not (await request.app.state.graphs.project()).external:
         return None
     return (await threads.get_thread(request.app.state.redis, thread_id)).graph_id
 

@@ -303,10 +303,10 @@ async def find_busy(redis: Client, thread_ids: Sequence[str]) -> list[str]:
     return [thread_id for thread_id, active in zip(thread_ids, found, strict=True) if active]
 
 
-async def expire(redis: Client, *, limit: int, prune: Pruner | None = None) -> int:
+async def expire(redis: Client, *, limit: int, prune: Pruner) -> int:
     """Deletes or prunes the threads whose time is over, oldest first; returns how many it was.
 
-    `prune` deletes all but the newest checkpoints of a thread, where they are not in Millstream's checkpointer.
+    `prune` deletes all but the newest checkpoints of a thread; it raises ConflictError while a run is active on it.
     A thread with a live run is left as it is; the end of that run gives it new time.
     """
     seconds, micros = await redis.time()
@@ -321,7 +321,7 @@ async def expire(redis: Client, *, limit: int, prune: Pruner | None = None) -> i
 
 
 async def _expire(
-    redis: Client, thread_id: str, due_ms: float, now_ms: float, prune: Pruner | None
+    redis: Client, thread_id: str, due_ms: float, now_ms: float, prune: Pruner
 ) -> bool:
     strategy = await redis.hget(keys.thread(thread_id), "ttl_strategy")  # type: ignore[misc]
     if strategy is None:  # the thread is gone, or has no time any more
@@ -329,11 +329,7 @@ async def _expire(
         return False
     if strategy == b"keep_latest":
         try:
-            if prune is None:
-                await checkpoints.prune(redis, thread_id, keep_latest=True)
-            else:
-                await idle_epoch(redis, thread_id)
-                await prune(thread_id)
+            await prune(thread_id)
         except ConflictError:
             word = "busy"
         else:

@@ -17,6 +17,7 @@ from millstream.shared.redis import Client
 from millstream.shared.runs.submission import config_of_assistant, without_ids
 from millstream.shared.settings import Settings
 from millstream.shared.wire import Call, unpack_kwargs
+from millstream.worker.checkpoints.checkpointing import Checkpointing
 from millstream.worker.failure import error_of, is_cancelled, summary, traceback_of
 from millstream.worker.graphs import Graph, GraphRegistry, Use
 
@@ -29,7 +30,7 @@ class AnswerContext:
 
     redis: Client
     registry: GraphRegistry
-    saver: BaseCheckpointSaver[Any]  # under no lease: for reading
+    checkpointing: Checkpointing
     settings: Settings
     directory: GraphDirectory
 
@@ -45,7 +46,9 @@ class AnswerContext:
 
         Raises GraphError if its factory fails, also after the answer was made.
         """
-        made = self.registry.open(call.graph_id, Use(access, config), saver or self.saver)
+        made = self.registry.open(
+            call.graph_id, Use(access, config), saver or self.checkpointing.saver
+        )
         async with AsyncExitStack() as opened:
             with _blamed(call.graph_id):
                 graph = await opened.enter_async_context(made)
@@ -85,7 +88,7 @@ class AnswerContext:
         if "checkpoint_id" not in place:
             return None
         there = {"checkpoint_ns": "", **place, "thread_id": thread_id}
-        found = await self.saver.aget_tuple({"configurable": there})
+        found = await self.checkpointing.saver.aget_tuple({"configurable": there})
         run_id = None if found is None else found.metadata.get("run_id")
         run = None if run_id is None else await runs.find_run(self.redis, thread_id, str(run_id))
         if run is None or run.spec.graph_id != call.graph_id:

@@ -10,7 +10,7 @@ from millstream.shared import threads
 from millstream.shared.errors import RefusedError
 from millstream.shared.wire import Call
 from millstream.worker.answers.context import AnswerContext
-from millstream.worker.checkpoints.external import name_of
+from millstream.worker.checkpoints.checkpointing import UnsupportedError
 from millstream.worker.encode import encode
 
 
@@ -22,12 +22,12 @@ async def copy(context: AnswerContext, call: Call) -> bytes:
     source, target = call.arguments["thread_id"], str(uuid.uuid4())
     await threads.idle_epoch(context.redis, source)
     try:
-        await context.saver.acopy_thread(source, target)
+        await context.checkpointing.copy(source, target)
         await threads.copy_thread(context.redis, source, target)
-    except NotImplementedError:
-        raise _cannot(context, "copy a thread (acopy_thread)") from None
+    except UnsupportedError as error:
+        raise RefusedError(str(error)) from None
     except BaseException:  # half a copy, or one that is no thread
-        await context.saver.adelete_thread(target)
+        await context.checkpointing.delete(target)
         raise
     return encode({"thread_id": target})
 
@@ -38,13 +38,8 @@ async def prune(context: AnswerContext, call: Call) -> bytes:
     Raises NotFoundError, ConflictError (a run is active), RefusedError (the checkpointer can't).
     """
     thread_id = call.arguments["thread_id"]
-    await threads.idle_epoch(context.redis, thread_id)
     try:
-        await context.saver.aprune([thread_id], strategy="keep_latest")
-    except NotImplementedError:
-        raise _cannot(context, "prune a thread (aprune)") from None
+        await context.checkpointing.prune(thread_id)
+    except UnsupportedError as error:
+        raise RefusedError(str(error)) from None
     return encode({})
-
-
-def _cannot(context: AnswerContext, what: str) -> RefusedError:
-    return RefusedError(f"The project's checkpointer, {name_of(context.saver)}, can't {what}.")

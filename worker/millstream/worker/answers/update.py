@@ -15,7 +15,6 @@ from typing import Any, Final
 
 import orjson
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.errors import InvalidUpdateError
 from langgraph.types import StateUpdate
 
@@ -34,8 +33,7 @@ from millstream.shared.runs.submission import without_ids
 from millstream.shared.wire import Call
 from millstream.worker.answers.context import AnswerContext, over
 from millstream.worker.answers.state import config_of
-from millstream.worker.checkpoints.saver import FencedSaver
-from millstream.worker.checkpoints.staged import StagedSaver
+from millstream.worker.checkpoints.checkpointing import Staging
 from millstream.worker.checkpoints.unstorable import UnstorableError
 from millstream.worker.encode import encode
 from millstream.worker.graphs import Graph
@@ -59,11 +57,13 @@ async def update(context: AnswerContext, call: Call) -> bytes:
     thread_id, place = given["thread_id"], given["checkpoint"]
     while True:
         epoch = await threads.idle_epoch(context.redis, thread_id)
-        saver = _writable(context)
+        staging = context.checkpointing.staged()
         config = config_of(call, place)
         made = await context.made_of(call)
-        async with context.graph(call, "threads.update", over(made, config), saver) as graph:
-            if "checkpoint_id" in place and await saver.aget_tuple(config) is None:
+        async with context.graph(
+            call, "threads.update", over(made, config), staging.saver
+        ) as graph:
+            if "checkpoint_id" in place and await staging.saver.aget_tuple(config) is None:
                 raise NotFoundError(
                     f"checkpoint: thread {thread_id} has no checkpoint {place['checkpoint_id']}"
                     + (f" in {place['checkpoint_ns']!r}" if place["checkpoint_ns"] else "")
@@ -71,7 +71,7 @@ async def update(context: AnswerContext, call: Call) -> bytes:
             step = [StateUpdate(given["values"], given["as_node"])]
             written = await _applied(graph, config, [step])
             fields = await _record(context, call, graph, made)
-        if await _stored(context, call, saver, epoch, fields):
+        if await _store(context, call, staging, epoch, fields):
             checkpoint = {
                 key: written["configurable"][key]
                 for key in ("thread_id", "checkpoint_ns", "checkpoint_id", "checkpoint_map")
@@ -96,24 +96,24 @@ async def seed(context: AnswerContext, call: Call) -> bytes:
     """
     supersteps = [[_state_update(u) for u in step] for step in call.arguments["supersteps"]]
     thread_id = call.arguments["thread_id"]
-    saver = _writable(context)
-    if not isinstance(saver, StagedSaver) and await threads.exists(context.redis, thread_id):
+    staging = context.checkpointing.staged()
+    if staging.is_stored_at_once and await threads.exists(context.redis, thread_id):
         return encode({"created": False})
     config = config_of(call, {})
     try:
         made = await context.made_of(call)
-        async with context.graph(call, "threads.update", over(made, config), saver) as graph:
+        async with context.graph(
+            call, "threads.update", over(made, config), staging.saver
+        ) as graph:
             await _applied(graph, config, supersteps)
             fields = call.arguments["fields"] | await _record(context, call, graph, made)
-        await _stored(context, call, saver, None, fields)
+        await _store(context, call, staging, None, fields)
     except ConflictError:
         return encode({"created": False})
     except BaseException:
-        # Unless the id is somebody else's by now: what they have must not go with what is ours.
-        if not isinstance(saver, StagedSaver) and not await threads.exists(
-            context.redis, thread_id
-        ):
-            await context.saver.adelete_thread(thread_id)
+        # Another client may have created the thread meanwhile: its checkpoints must stay.
+        if staging.is_stored_at_once and not await threads.exists(context.redis, thread_id):
+            await context.checkpointing.delete(thread_id)
         raise
     return encode({"created": True})
 
@@ -178,34 +178,34 @@ def told(thread_id: str, fields: dict[str, Any]) -> bytes:
     return orjson.dumps({"thread_id": thread_id, "state": state})
 
 
-async def _stored(
+async def _store(
     context: AnswerContext,
     call: Call,
-    saver: BaseCheckpointSaver[Any],
+    staging: Staging,
     epoch: int | None,
     fields: dict[str, Any],
 ) -> bool:
-    """Stores what was staged; returns False if the state is to be read again."""
+    """Stores what was staged; returns False if the update must be repeated on the state of now."""
     thread_id = call.arguments["thread_id"]
-    staged = saver.staged if isinstance(saver, StagedSaver) else None
     word = await scripts.store_state(
         context.redis,
         thread_id,
-        staged or {},
+        staging.namespaces,
         epoch=epoch,
         deadline_ms=int(call.deadline * 1000),
         fields=fields,
         told=told(thread_id, fields),
         stream_ttl=context.settings.stream_ttl,
     )
-    if staged is None and epoch is not None and word in ("busy", "changed", "late"):
+    at_once = staging.is_stored_at_once
+    if at_once and epoch is not None and word in ("busy", "changed", "late"):
         why = "took too long" if word == "late" else "was in use meanwhile"
         raise ConflictError(
             f"Thread {thread_id}: the state is stored, but the update {why}: what the thread shows may "
             "be older, and a run that began may go on from the state before it. Read the state."
         )
-    if staged is None and word == "missing":  # it was deleted: nothing of it may stay behind
-        await context.saver.adelete_thread(thread_id)
+    if at_once and word == "missing":  # it was deleted: nothing of it may stay behind
+        await context.checkpointing.delete(thread_id)
     match word:
         case "missing":
             raise NotFoundError(f"Thread with ID {thread_id} not found")
@@ -222,10 +222,3 @@ def _state_update(given: dict[str, Any]) -> StateUpdate:
     command = given.get("command")
     values: Any = given.get("values") if command is None else read_command(command)
     return StateUpdate(values, given.get("as_node"))
-
-
-def _writable(context: AnswerContext) -> BaseCheckpointSaver[Any]:
-    """Returns what an update is written through: a copy of ours, or the project's own as it is."""
-    if isinstance(context.saver, FencedSaver):
-        return StagedSaver.over(context.saver)
-    return context.saver

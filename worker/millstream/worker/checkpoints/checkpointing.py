@@ -11,6 +11,7 @@ from contextlib import (
     asynccontextmanager,
     suppress,
 )
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -19,17 +20,20 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.base import CipherProtocol, SerializerProtocol
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 
-from millstream.shared import keys
+from millstream.shared import keys, threads
 from millstream.shared.errors import SettingError
 from millstream.shared.importing import load_object
+from millstream.shared.langgraph_json.config import CheckpointerConfig, SerdeConfig
 from millstream.shared.redis import Client, masked
 from millstream.shared.scripts import Claim
+from millstream.shared.scripts.checkpoints.namespace import CheckpointNamespace
+from millstream.shared.scripts.threads.store_state import StagedNamespace
 from millstream.shared.settings import Settings
 from millstream.shared.threads import checkpoints
 from millstream.worker.checkpoints.external import ShieldedSaver
 from millstream.worker.checkpoints.saver import FencedSaver, Guard
 from millstream.worker.checkpoints.serializer import MessageSerializer
-from millstream.worker.project import CheckpointerConfig, SerdeConfig
+from millstream.worker.checkpoints.staged import StagedSaver
 
 log = logging.getLogger(__name__)
 
@@ -40,19 +44,44 @@ CHECKPOINTER=langgraph-redis needs RediSearch and RedisJSON, which the Redis at 
 Use Redis 8 or Redis Stack, or leave CHECKPOINTER=millstream, which needs no modules."""
 
 
-class RollbackUnsupportedError(Exception):
+class UnsupportedError(Exception):
+    """The project's own checkpointer can't do what is asked; the text says what."""
+
+
+class RollbackUnsupportedError(UnsupportedError):
     """The checkpointer can't take back what one run stored."""
 
 
+@dataclass(frozen=True, slots=True)
+class Staging:
+    """What an update of a thread's state is written through."""
+
+    saver: BaseCheckpointSaver[Any]
+    namespaces: dict[CheckpointNamespace, StagedNamespace]
+    """What the saver holds back, for one script to store."""
+    is_stored_at_once: bool
+    """Whether the saver holds nothing back: each write is stored before the update has ended."""
+
+
 class Checkpointing(Protocol):
-    """Where a worker keeps checkpoints."""
+    """Where a worker keeps checkpoints: all that other parts of the worker do with them.
+
+    No other module asks which class a saver is of.
+    """
 
     @property
     def saver(self) -> BaseCheckpointSaver[Any]:
-        """The checkpointer outside of runs: it reads, or writes what a client asked for."""
+        """The checkpointer outside of runs: it reads, under no lease."""
+
+    @property
+    def is_external(self) -> bool:
+        """Whether the checkpoints are kept where Millstream's scripts don't reach them."""
 
     def under(self, claim: Claim, guard: Guard) -> BaseCheckpointSaver[Any]:
         """Returns the checkpointer that a run's graph writes through."""
+
+    def staged(self) -> Staging:
+        """Returns what one update of a thread's state is written through."""
 
     async def roll_back(self, claim: Claim) -> None:
         """Undoes all that the claimed run stored; may be repeated.
@@ -62,44 +91,126 @@ class Checkpointing(Protocol):
             RollbackUnsupportedError: the checkpointer can't do it.
         """
 
+    async def delete(self, thread_id: str) -> None:
+        """Deletes all checkpoints of a thread; may be repeated."""
+
+    async def copy(self, source: str, target: str) -> None:
+        """Copies all checkpoints of a thread to another; raises UnsupportedError."""
+
+    async def prune(self, thread_id: str) -> None:
+        """Deletes all but the newest checkpoints of a thread.
+
+        Raises:
+            NotFoundError: there is no such thread.
+            ConflictError: a run is active on it.
+            UnsupportedError: the checkpointer can't do it.
+        """
+
 
 class FencedCheckpoints:
     """Millstream's own: every write of a run carries its fence."""
 
+    is_external: Final = False
+
     def __init__(self, redis: Client, serde: SerializerProtocol | None = None) -> None:
         """`serde` replaces Millstream's serializer."""
         self._redis = redis
-        self.saver: Final = FencedSaver(redis, serde=serde)
+        self._saver = FencedSaver(redis, serde=serde)
+
+    @property
+    def saver(self) -> FencedSaver:
+        """The saver that reads, and is bound to no run."""
+        return self._saver
 
     def under(self, claim: Claim, guard: Guard) -> FencedSaver:
         """Returns the saver whose writes are refused once the claim's lease is lost."""
-        return self.saver.under(claim, guard)
+        return self._saver.under(claim, guard)
+
+    def staged(self) -> Staging:
+        """Returns a copy that holds its writes back, for scripts.store_state to store."""
+        saver = StagedSaver.over(self._saver)
+        return Staging(saver, saver.staged, is_stored_at_once=False)
 
     async def roll_back(self, claim: Claim) -> None:
         """Undoes what the run stored, in every namespace; raises FencedError."""
         await checkpoints.roll_back(self._redis, claim)
 
+    async def delete(self, thread_id: str) -> None:
+        """Deletes all checkpoints of a thread."""
+        await self._saver.adelete_thread(thread_id)
 
-class ForeignCheckpoints:
-    """Another saver: nothing is fenced, and a rollback needs its `adelete_for_runs`."""
+    async def copy(self, source: str, target: str) -> None:
+        """Copies all checkpoints of a thread to another."""
+        await self._saver.acopy_thread(source, target)
 
-    def __init__(self, saver: BaseCheckpointSaver[Any]) -> None:
+    async def prune(self, thread_id: str) -> None:
+        """Deletes all but the newest checkpoints of a thread; raises NotFoundError, ConflictError."""
+        await checkpoints.prune(self._redis, thread_id, keep_latest=True)
+
+
+class ExternalCheckpoints:
+    """Another saver: nothing is fenced, an update of a state is stored at once, and a rollback, a copy
+    and a pruning need methods that the saver may lack."""
+
+    is_external: Final = True
+
+    def __init__(self, redis: Client, saver: BaseCheckpointSaver[Any]) -> None:
         """`saver` is opened and closed by the caller."""
-        self.saver: Final = ShieldedSaver(saver)
+        self._redis = redis
+        self._saver = ShieldedSaver(saver)
+
+    @property
+    def saver(self) -> ShieldedSaver:
+        """The saver: it is the same for all uses."""
+        return self._saver
+
+    @property
+    def _name(self) -> str:
+        """What the user calls the saver."""
+        return type(self._saver.inner).__name__
 
     def under(self, claim: Claim, guard: Guard) -> ShieldedSaver:
         """Returns the saver: it is the same for all runs."""
-        return self.saver
+        return self._saver
+
+    def staged(self) -> Staging:
+        """Returns the saver: it holds nothing back."""
+        return Staging(self._saver, {}, is_stored_at_once=True)
 
     async def roll_back(self, claim: Claim) -> None:
         """Has the saver delete by run; raises RollbackUnsupportedError if it can't."""
         try:
-            await self.saver.adelete_for_runs([claim.spec.run_id])
+            await self._saver.adelete_for_runs([claim.spec.run_id])
         except NotImplementedError:
             raise RollbackUnsupportedError(
-                f"{type(self.saver.inner).__name__} can't delete what one run stored: the run was "
+                f"{self._name} can't delete what one run stored: the run was "
                 "stopped, and its checkpoints stay."
             ) from None
+
+    async def delete(self, thread_id: str) -> None:
+        """Has the saver delete the thread."""
+        await self._saver.adelete_thread(thread_id)
+
+    async def copy(self, source: str, target: str) -> None:
+        """Has the saver copy the thread; raises UnsupportedError if it can't."""
+        try:
+            await self._saver.acopy_thread(source, target)
+        except NotImplementedError:
+            raise self._lacks("copy a thread (acopy_thread)") from None
+
+    async def prune(self, thread_id: str) -> None:
+        """Has the saver prune the thread, which is looked at before: no script guards it meanwhile.
+
+        Raises NotFoundError, ConflictError (a run is active), UnsupportedError (the saver can't).
+        """
+        await threads.idle_epoch(self._redis, thread_id)
+        try:
+            await self._saver.aprune([thread_id], strategy="keep_latest")
+        except NotImplementedError:
+            raise self._lacks("prune a thread (aprune)") from None
+
+    def _lacks(self, method: str) -> UnsupportedError:
+        return UnsupportedError(f"The project's checkpointer, {self._name}, can't {method}.")
 
 
 @asynccontextmanager
@@ -124,14 +235,14 @@ async def open_checkpointing(
         )
     async with AsyncExitStack() as stack:
         if config.path is None:
-            yield ForeignCheckpoints(await _library_saver(redis, settings))
+            yield ExternalCheckpoints(redis, await _library_saver(redis, settings))
         elif settings.checkpointer != "millstream":
             raise SettingError(
                 f"CHECKPOINTER={settings.checkpointer} and checkpointer.path of langgraph.json "
                 "name two checkpointers: take one of them out."
             )
         else:
-            yield ForeignCheckpoints(await _own_saver(config.path, folder, stack))
+            yield ExternalCheckpoints(redis, await _own_saver(config.path, folder, stack))
 
 
 def serializer(settings: Settings, serde: SerdeConfig | None) -> SerializerProtocol:

@@ -205,11 +205,6 @@ class ShieldedSaver(BaseCheckpointSaver[Any]):
         self.inner.prune(thread_ids, strategy=strategy)
 
 
-def name_of(saver: BaseCheckpointSaver[Any]) -> str:
-    """Returns what the user calls the saver: the class of the one within."""
-    return type(saver.inner if isinstance(saver, ShieldedSaver) else saver).__name__
-
-
 async def _to_its_end(work: Coroutine[Any, Any, Result]) -> Result:
     """Awaits the work; a cancel waits for its end, and is then raised."""
     task = asyncio.ensure_future(work)

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from millstream.shared.errors import SettingError
-from millstream.shared.langgraph_json import folder_of
+from millstream.shared.langgraph_json import read_project
 from millstream.shared.redis import connect
 from millstream.shared.settings import Settings
 from millstream.worker import event_loop, graphs
@@ -23,7 +23,6 @@ from millstream.worker.checkpoints.checkpointing import open_checkpointing
 from millstream.worker.graph_run import GraphContext, GraphRun
 from millstream.worker.isolation import messages
 from millstream.worker.isolation.messages import Ended, Execute, Ready, Stop
-from millstream.worker.project import CheckpointerConfig, read_config
 from millstream.worker.publish import Publisher
 
 log = logging.getLogger("millstream.worker.isolation")
@@ -60,8 +59,10 @@ async def _serve(
     asyncio.get_running_loop().set_default_executor(threads)
     redis = connect(settings.redis_url)
     registry.store.connect(redis)
-    kept = read_config(config).checkpointer or CheckpointerConfig()
-    async with open_checkpointing(redis, settings, kept, folder_of(config)) as checkpointing:
+    project = read_project(config)
+    async with open_checkpointing(
+        redis, settings, project.config.checkpointer, project.folder
+    ) as checkpointing:
         publisher = Publisher(
             redis, max_events=settings.stream_max_events, max_event=settings.max_event
         )

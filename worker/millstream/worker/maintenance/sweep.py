@@ -6,23 +6,28 @@ the two leaves nothing behind: any other sweeps it.
 
 import logging
 import time
-from typing import Any, Final
-
-from langgraph.checkpoint.base import BaseCheckpointSaver
+from typing import Final
 
 from millstream.shared import keys
 from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED, Client
+from millstream.worker.checkpoints.checkpointing import Checkpointing
 
 log = logging.getLogger(__name__)
 
 BATCH: Final = 50
 
 
-async def run_once(redis: Client, checkpointer: BaseCheckpointSaver[Any]) -> int:
-    """Sweeps a batch, oldest first; returns how many threads it was.
+async def run_once(redis: Client, checkpointing: Checkpointing) -> None:
+    """Sweeps what there is, oldest first.
 
     Two workers may sweep the same thread: deleting twice changes nothing.
     """
+    while await _sweep(redis, checkpointing) == BATCH:
+        pass  # a full batch: there may be more
+
+
+async def _sweep(redis: Client, checkpointing: Checkpointing) -> int:
+    """Sweeps a batch; returns how many threads it was."""
     jobs = await redis.zrange(keys.garbage(), 0, BATCH - 1)
     swept = 0
     for word in jobs:
@@ -34,7 +39,7 @@ async def run_once(redis: Client, checkpointer: BaseCheckpointSaver[Any]) -> int
         thread_id, _ = keys.parse_job_id(job)
         try:
             if not await redis.exists(keys.thread(thread_id)):  # else somebody made it anew
-                await checkpointer.adelete_thread(thread_id)
+                await checkpointing.delete(thread_id)
         except (*UNAVAILABLE, *WRITES_REJECTED):  # of Redis, not of this thread
             raise
         except Exception:  # the others behind it must not wait for ever

@@ -17,12 +17,12 @@ from langgraph.store.base import BaseStore, Op, Result, TTLConfig
 from langgraph.store.memory import InMemoryStore
 
 from millstream.shared import store_items
-from millstream.shared.errors import SettingError, UnavailableError
+from millstream.shared.errors import UnavailableError
 from millstream.shared.importing import load_object
+from millstream.shared.langgraph_json.config import StoreSettings
 from millstream.shared.redis import UNAVAILABLE, Client
 from millstream.shared.redis.retry import retry_while_unavailable
 from millstream.worker.store.embedding import THREADS, load_embeddings
-from millstream.worker.store.settings import StoreSettings
 
 if TYPE_CHECKING:
     from millstream.worker.store.redis_store import RedisStore
@@ -178,11 +178,6 @@ def load_store(settings: StoreSettings | None, folder: Path) -> ProjectStore:
     if settings is None:
         return ProjectStore()
     if settings.path is not None:
-        if settings.index is not None or settings.ttl is not None:
-            raise SettingError(
-                "store: `path` names a store of your own, so `index` and `ttl` have no effect; "
-                "take them out."
-            )
         return ProjectStore(settings, custom=load_object(settings.path, folder, "store.path"))
     if settings.index is None:
         return ProjectStore(settings)

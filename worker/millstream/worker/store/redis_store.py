@@ -39,12 +39,12 @@ from redisvl.index import AsyncSearchIndex
 
 from millstream.shared import keys, store_items
 from millstream.shared.errors import UnavailableError
+from millstream.shared.langgraph_json.config import IndexSettings
 from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED, Client
 from millstream.shared.scripts import NewItem, get_items, put_item
 from millstream.worker.checkpoints.unstorable import unstorable_item
 from millstream.worker.store.embedding import embed
 from millstream.worker.store.matching import matches, namespace_matches
-from millstream.worker.store.settings import IndexSettings
 
 PAGES: Final = (1_000, 10_000, 100_000)  # candidates that a filter looks at, page by page
 TRIES: Final = 10  # of a set-up that others are at too

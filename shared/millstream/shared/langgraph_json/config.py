@@ -1,13 +1,15 @@
-"""What a worker reads of langgraph.json. Source: the LangGraph CLI's configuration file."""
+"""The keys of langgraph.json that have an effect. Source: the LangGraph CLI's configuration file.
 
-from pathlib import Path
+`http` is in http.py. A section refuses a key that it does not know: the line would look as if it had an effect.
+"""
+
 from typing import Annotated, Any, Literal
 
 import msgspec
 
-from millstream.shared.errors import SettingError
-from millstream.shared.langgraph_json import read_content, read_file, require_graphs
-from millstream.worker.store.settings import StoreSettings
+from millstream.shared.langgraph_json.http import HttpSettings
+
+Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class GraphEntry(msgspec.Struct, frozen=True):
@@ -25,9 +27,9 @@ class CheckpointerTtl(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     strategy: Literal["delete", "keep_latest"] = "delete"
     # minutes between two sweeps
-    sweep_interval_minutes: Annotated[float, msgspec.Meta(gt=0)] = 5
+    sweep_interval_minutes: Positive = 5
     # minutes after its last use; None: only threads with a `ttl` of their own
-    default_ttl: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    default_ttl: Positive | None = None
     # threads dealt with in one sweep
     sweep_limit: Annotated[int, msgspec.Meta(gt=0)] = 1000
 
@@ -50,26 +52,23 @@ class SerdeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def _pairs(
-    given: list[list[str]] | bool | None, *, parts: bool = False
+    allowed: list[list[str]] | bool | None, *, parts: bool = False
 ) -> list[tuple[str, ...]] | Literal[True] | None:
     """Returns an allow-list as LangGraph takes it: (module, name), for JSON each part of the module by itself."""
-    if isinstance(given, bool) or given is None:
-        return True if given else None
+    if isinstance(allowed, bool) or allowed is None:
+        return True if allowed else None
     return [
-        tuple(entry) if parts else (".".join(entry[:-1]), entry[-1]) for entry in given if entry
+        tuple(entry) if parts else (".".join(entry[:-1]), entry[-1]) for entry in allowed if entry
     ]
 
 
 class CheckpointerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`checkpointer` of langgraph.json.
-
-    Keys that are not known are refused: a line that does nothing would look as if it did.
-    """
+    """`checkpointer` of langgraph.json."""
 
     ttl: CheckpointerTtl | None = None
     path: str | None = None  # './file.py:name' of a checkpointer of the user's own
     serde: SerdeConfig | None = None
-    backend: Literal["default", "custom"] | None = None  # which `path` tells already
+    backend: Literal["default", "custom"] | None = None  # `path` says the same
 
 
 class WebhookUrls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -90,26 +89,38 @@ class WebhooksConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     headers: dict[str, str] = {}  # `${{ env.LG_WEBHOOK_TOKEN }}` stands for a variable
 
 
-class ConfigFile(msgspec.Struct):
-    """The keys of langgraph.json that a worker reads.
+class IndexSettings(msgspec.Struct, frozen=True):
+    """`store.index`: what makes items searchable by meaning."""
 
-    `http` is the API's (api/http/config.py), `env` and `dependencies` are any process's (shared/langgraph_json.py).
-    """
+    embed: Annotated[str, msgspec.Meta(min_length=1)]  # 'provider:model' or 'path.py:function'
+    dims: Annotated[int, msgspec.Meta(gt=0, le=32768)]  # numbers of one embedding
+    # Paths in the value; $ is all of it.
+    fields: list[str] = msgspec.field(default_factory=lambda: ["$"])
+
+
+class TTLSettings(msgspec.Struct, frozen=True):
+    """`store.ttl`: how long items live. Redis lets them go by itself, so no sweep is needed."""
+
+    default_ttl: Positive | None = None  # minutes
+    refresh_on_read: bool = True
+    sweep_interval_minutes: Positive | None = None  # without effect
+
+
+class StoreSettings(msgspec.Struct, frozen=True):
+    """`store`."""
+
+    index: IndexSettings | None = None
+    ttl: TTLSettings | None = None
+    path: Annotated[str, msgspec.Meta(min_length=1)] | None = None  # a store of the user's own
+
+
+class ProjectConfig(msgspec.Struct, frozen=True):
+    """All of them: what a worker, an API and the command read of the file."""
 
     graphs: dict[str, str | GraphEntry]
-    auth: dict[str, object] | None = None
-    checkpointer: CheckpointerConfig | None = None
+    checkpointer: CheckpointerConfig = CheckpointerConfig()
     store: StoreSettings | None = None
     webhooks: WebhooksConfig = WebhooksConfig()
-
-
-def read_config(path: Path) -> ConfigFile:
-    """Reads langgraph.json; raises SettingError that says what is wrong and where."""
-    require_graphs(path, read_content(path))
-    config = read_file(path, ConfigFile)
-    if config.auth is not None:
-        raise SettingError(
-            f"{path} asks for `auth`, which this version does not enforce: the API would be open "
-            "to all. Put a proxy that authenticates before it, and take `auth` out."
-        )
-    return config
+    http: HttpSettings = HttpSettings()
+    dependencies: list[Any] = []  # packages, which are installed beforehand, and folders
+    env: str | list[Any] | dict[str, Any] = ""  # a file's name; names; or names with their values

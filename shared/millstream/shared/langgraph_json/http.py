@@ -5,13 +5,9 @@ Source of the names: the LangGraph CLI's configuration file.
 
 import re
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import msgspec
-
-from millstream.shared.errors import SettingError
-from millstream.shared.langgraph_json import read_file
 
 # Secrets that are for the server, not for graphs or logs: passed on only where they are named in full.
 SECRET: Final = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
@@ -108,22 +104,3 @@ class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def headers_for_runs(self, headers: list[tuple[str, str]]) -> dict[str, str]:
         """Returns what a run's `configurable` takes from the request that asks for it."""
         return self.configurable_headers.chosen(headers) if self.configurable_headers else {}
-
-
-class _File(msgspec.Struct):
-    http: HttpSettings = HttpSettings()
-
-
-def read_http(path: Path) -> HttpSettings:
-    """Reads the file's `http`; raises SettingError that says what is wrong and where."""
-    http = read_file(path, _File).http
-    if http.enable_custom_route_auth or http.middleware_order == "auth_first":
-        raise SettingError(
-            f"{path}: http.enable_custom_route_auth and http.middleware_order speak of `auth`, which this "
-            "version does not enforce: put a proxy that authenticates before it, and take them out."
-        )
-    try:
-        re.compile(http.cors.allow_origin_regex or "")
-    except re.error as error:
-        raise SettingError(f"{path}: http.cors.allow_origin_regex: {error}") from None
-    return http

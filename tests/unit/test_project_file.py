@@ -1,0 +1,109 @@
+"""One langgraph.json: the API, a worker and the command refuse and note the same, in the same words."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.projects import GRAPHS, clean_imports, write
+from millstream.api.http import middleware
+from millstream.cli.errors import CliError
+from millstream.cli.project import read_project
+from millstream.shared.errors import SettingError
+from millstream.shared.langgraph_json.reader import NOT_DONE, NOT_ENFORCED
+from millstream.worker import graphs
+
+READERS: dict[str, Callable[[Path], object]] = {
+    "API": middleware.load,
+    "worker": graphs.load,
+    "command": read_project,
+}
+VALID = {"graphs": {"g": "./mine.py:compiled"}}
+INDEX = {"embed": "./mine.py:embed", "dims": 2}
+NOT_ENFORCED_VALUES: dict[str, dict[str, Any]] = {
+    "auth": {"auth": {"path": "./auth.py:auth"}},
+    "http.enable_custom_route_auth": {"http": {"enable_custom_route_auth": True}},
+    "http.middleware_order": {"http": {"middleware_order": "auth_first"}},
+}
+
+
+@pytest.fixture(autouse=True)
+def _clean() -> Iterator[None]:
+    with clean_imports():
+        yield
+
+
+def sentences(path: Path) -> set[str]:
+    """Returns what the readers say of a file that each of them refuses."""
+    told = []
+    for read in READERS.values():
+        with pytest.raises((SettingError, CliError)) as refusal:
+            read(path)
+        told.append(str(refusal.value))
+    return set(told)
+
+
+def file(folder: Path, **keys: Any) -> Path:
+    write(folder, "mine.py", GRAPHS)
+    return write(folder, "langgraph.json", json.dumps({**VALID, **keys}))
+
+
+def test_each_key_that_is_not_enforced_has_a_value_here() -> None:
+    assert NOT_ENFORCED_VALUES.keys() == NOT_ENFORCED.keys()
+
+
+@pytest.mark.parametrize("key", NOT_ENFORCED)
+def test_what_is_not_enforced_is_refused_by_all(tmp_path: Path, key: str) -> None:
+    path = file(tmp_path, **NOT_ENFORCED_VALUES[key])
+    assert sentences(path) == {f"{path} {NOT_ENFORCED[key]}"}
+    assert key in NOT_ENFORCED[key]
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"auth": {}}, "`auth`"),
+        ({"graphs": None}, "names no graphs"),
+        ({"graphs": {"g": 5}}, "$.graphs"),
+        ({"dependencies": "."}, "`dependencies` must be"),
+        ({"env": 5}, "`env` must be"),
+        ({"http": {"disable_everything": True}}, "disable_everything"),
+        ({"http": {"cors": {"allow_origin_regex": "("}}}, "http.cors.allow_origin_regex"),
+        ({"checkpointer": {"table": "x"}}, "table"),
+        ({"checkpointer": {"ttl": {"default_ttl": 0}}}, "$.checkpointer.ttl.default_ttl"),
+        ({"webhooks": {"retries": 3}}, "retries"),
+        ({"store": {"index": {"dims": 2}}}, "embed"),
+        ({"store": {"path": "./mine.py:own", "index": INDEX}}, "take them out"),
+        ({"store": {"path": "./mine.py:own", "ttl": {}}}, "take them out"),
+    ],
+)
+def test_what_is_not_valid_is_refused_by_all(
+    tmp_path: Path, keys: dict[str, Any], said: str
+) -> None:
+    path = file(tmp_path, **keys)
+    [sentence] = sentences(path)
+    assert sentence.startswith(str(path))
+    assert said in sentence
+
+
+def test_a_file_that_is_missing_or_no_json_is_refused_by_all(tmp_path: Path) -> None:
+    [sentence] = sentences(tmp_path / "langgraph.json")
+    assert sentence.startswith("There is no langgraph.json in ")
+    [sentence] = sentences(write(tmp_path, "langgraph.json", "{"))
+    assert "is not valid JSON" in sentence
+
+
+@pytest.mark.parametrize("key", [*NOT_DONE, "grahps"])
+def test_what_has_no_effect_is_noted_by_those_that_would_have_it(
+    tmp_path: Path, key: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = file(tmp_path, **{key: {"g": "./ui.tsx"}})
+    for read in READERS.values():
+        read(path)
+    told = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(told) == 2  # of the API and of the worker, which the command starts
+    assert len(set(told)) == 1
+    assert told[0].startswith(f"`{key}` of langgraph.json ")

@@ -1,0 +1,1 @@
+"""Calls the webhooks of runs that have ended: from here, at least once, until a receiver answers."""

@@ -1,0 +1,106 @@
+"""Takes the deliveries that are due, calls their webhooks, and decides when to call again.
+
+Redis decides which worker takes which delivery: see shared/webhooks.py.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from typing import Final
+
+from millstream.shared import webhooks
+from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED, Client
+from millstream.shared.settings import Settings
+from millstream.shared.webhooks import Delivery
+from millstream.worker.webhooks.client import Answer, WebhookClient
+from millstream.worker.webhooks.network import RefusedAddressError
+
+log = logging.getLogger(__name__)
+
+EVERY: Final = 0.5  # s between looks for what is due
+MAX_CONCURRENT: Final = 20  # calls of one worker
+MAX_PAUSE: Final = 3600.0  # s between two calls of one delivery
+LEASE_MARGIN: Final = 5.0  # s beyond a call's timeout for which its delivery is this worker's
+GONE: Final = 410
+
+
+class Deliverer:
+    """Calls the webhooks that are due, several at a time."""
+
+    def __init__(self, redis: Client, client: WebhookClient, settings: Settings) -> None:
+        """Calls nothing yet."""
+        self._redis = redis
+        self._client = client
+        self._settings = settings
+        self._calls: set[asyncio.Task[None]] = set()
+        self._draining = False
+
+    async def run_once(self) -> int:
+        """Takes deliveries that are due, and starts to call them; returns how many."""
+        room = 0 if self._draining else MAX_CONCURRENT - len(self._calls)
+        if room <= 0:
+            return 0
+        lease = self._settings.webhook_timeout + LEASE_MARGIN
+        taken = await webhooks.take(self._redis, limit=room, lease_ms=round(lease * 1000))
+        for delivery in taken:
+            task = asyncio.create_task(self._deliver(delivery), name=f"webhook {delivery.job}")
+            self._calls.add(task)
+            task.add_done_callback(self._calls.discard)
+        return len(taken)
+
+    async def drain(self) -> None:
+        """Takes no more deliveries, and waits for the calls in progress, at most for their timeout.
+
+        Another worker takes the deliveries whose calls have not ended by then.
+        """
+        self._draining = True
+        if self._calls:
+            await asyncio.wait(self._calls, timeout=self._settings.webhook_timeout)
+        for task in self._calls:
+            task.cancel()
+        await asyncio.gather(*self._calls, return_exceptions=True)
+
+    async def _deliver(self, delivery: Delivery) -> None:
+        try:
+            answer = await self._client.call(delivery)
+        except RefusedAddressError as error:
+            log.error("webhook of run %s is not called: %s", delivery.webhook_id, error)
+            await self._settle(delivery, None)
+            return
+        except Exception:
+            log.exception("webhook of run %s failed", delivery.webhook_id)
+            answer = Answer(0, "see the log")
+        if 200 <= answer.status < 300:
+            await self._settle(delivery, None)
+        elif answer.status == GONE:
+            log.warning("webhook of run %s: the receiver is gone (410)", delivery.webhook_id)
+            await self._settle(delivery, None)
+        else:
+            await self._postpone(delivery, answer)
+
+    async def _postpone(self, delivery: Delivery, answer: Answer) -> None:
+        pause = max(self._pause(delivery.tries), min(answer.retry_after or 0, MAX_PAUSE))
+        age = time.time() - delivery.ended_at / 1e6
+        reason = f"{answer.status or 'no answer'}: {answer.text}"
+        if age + pause > self._settings.webhook_give_up:
+            log.error(
+                "webhook of run %s is given up after %d tries: %s",
+                delivery.webhook_id, delivery.tries + 1, reason,
+            )  # fmt: skip
+            await self._settle(delivery, None)
+            return
+        log.info("webhook of run %s, again in %.1f s: %s", delivery.webhook_id, pause, reason)
+        await self._settle(delivery, round(pause * 1000))
+
+    def _pause(self, tries: int) -> float:
+        """Returns the seconds until the next call: twice as many each time, and spread at random."""
+        pause = min(self._settings.webhook_retry * 2.0 ** min(tries, 40), MAX_PAUSE)
+        return pause * random.uniform(0.8, 1.2)
+
+    async def _settle(self, delivery: Delivery, after_ms: int | None) -> None:
+        try:
+            if not await webhooks.settle(self._redis, delivery, after_ms=after_ms):
+                log.warning("webhook of run %s was taken by another", delivery.webhook_id)
+        except (*UNAVAILABLE, *WRITES_REJECTED) as error:  # it is due again when its lease ends
+            log.warning("webhook of run %s is not settled: %s", delivery.webhook_id, error)

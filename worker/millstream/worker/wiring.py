@@ -1,0 +1,190 @@
+"""The parts of a worker, and how they are put together: what it connects, and the services that it runs."""
+
+import asyncio
+import os
+import socket
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from millstream.shared import assistants, keys, permissions
+from millstream.shared.assistants import GraphDirectory
+from millstream.shared.errors import SettingError
+from millstream.shared.langgraph_json import ProjectFile
+from millstream.shared.langgraph_json.config import CheckpointerTtl
+from millstream.shared.permissions import PermissionMonitor
+from millstream.shared.redis import UNAVAILABLE, Client, connect, masked, server_checks
+from millstream.shared.settings import Settings
+from millstream.shared.wire import GraphInfo, Project
+from millstream.worker.answers import AnswerContext
+from millstream.worker.attempt import WorkerContext
+from millstream.worker.background import Service, periodic
+from millstream.worker.call_server import CallServer
+from millstream.worker.checkpoints.checkpointing import Checkpointing, open_checkpointing
+from millstream.worker.dispatch import RunWorker
+from millstream.worker.graph_run import GraphContext
+from millstream.worker.graphs import GraphRegistry
+from millstream.worker.isolation.processes import Processes, command
+from millstream.worker.leases.availability import RedisAvailability
+from millstream.worker.leases.heartbeat import Heartbeat
+from millstream.worker.maintenance import crons, expiry, liveness, reaper, sweep
+from millstream.worker.maintenance.liveness import Liveness
+from millstream.worker.publish import Publisher
+from millstream.worker.webhooks import deliverer
+from millstream.worker.webhooks.client import WebhookClient, open_client
+from millstream.worker.webhooks.deliverer import Deliverer
+
+SWEEP: Final = 1.0  # s between sweeps
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the services of one worker process share; all of it is open."""
+
+    worker_id: str
+    registry: GraphRegistry
+    settings: Settings
+    project: ProjectFile
+    redis: Client
+    blocking: Client
+    """Its connections may wait without a timeout."""
+    checkpointing: Checkpointing
+    directory: GraphDirectory
+    processes: Processes
+    webhooks: WebhookClient
+    access: PermissionMonitor
+
+
+@asynccontextmanager
+async def open_parts(
+    registry: GraphRegistry, settings: Settings, project: ProjectFile
+) -> AsyncIterator[Parts]:
+    """Connects and opens what the services work with; closes it in the reverse order.
+
+    Raises SettingError if Redis or the checkpointer can't be used, or a setting contradicts langgraph.json.
+    """
+    config = project.config
+    async with AsyncExitStack() as opened:
+        webhooks = open_client(config.webhooks, settings)
+        opened.push_async_callback(webhooks.aclose)
+        redis = connect(settings.redis_url)
+        opened.push_async_callback(redis.aclose)
+        # Without repeats it learns of each outage: leases may have lapsed meanwhile that nobody could renew.
+        blocking = connect(settings.redis_url, reply_timeout=None, repeats=0)
+        opened.push_async_callback(blocking.aclose)
+        try:
+            await server_checks.require(redis)
+            await permissions.require(redis)
+        except UNAVAILABLE as error:
+            raise SettingError(
+                f"Redis can't be reached at {masked(settings.redis_url)}: {error}"
+            ) from None
+        checkpointing = await opened.enter_async_context(
+            open_checkpointing(redis, settings, config.checkpointer, project.folder)
+        )
+        registry.store.connect(redis)
+        opened.push_async_callback(registry.store.aclose)
+        processes = Processes(command(project.path), most=settings.isolated_processes)
+        opened.push_async_callback(processes.aclose)
+        yield Parts(
+            worker_id=f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}",
+            registry=registry,
+            settings=settings,
+            project=project,
+            redis=redis,
+            blocking=blocking,
+            checkpointing=checkpointing,
+            directory=GraphDirectory(redis),
+            processes=processes,
+            webhooks=webhooks,
+            access=PermissionMonitor(redis),
+        )
+
+
+def call_queues(parts: Parts) -> list[str]:
+    """Returns the keys of the queues of questions that the worker answers: the store's, and one a graph."""
+    return [keys.STORE, *map(keys.call_queue, parts.registry.graph_ids)]
+
+
+async def announce(parts: Parts) -> None:
+    """Tells APIs which graphs this worker serves, and what its project says of threads and webhooks."""
+    graphs = [
+        GraphInfo(
+            graph_id=source.graph_id, queue=parts.settings.queue, description=source.description
+        )
+        for source in parts.registry.sources
+    ]
+    ttl = parts.project.config.checkpointer.ttl or CheckpointerTtl()
+    project = Project(
+        thread_ttl=ttl.default_ttl,
+        thread_ttl_strategy=ttl.strategy,
+        webhooks=parts.webhooks.policy,
+        external=parts.checkpointing.is_external,
+    )
+    await assistants.announce(parts.redis, graphs, project)
+
+
+def services(parts: Parts, reports: Liveness, hurry: asyncio.Event) -> list[Service]:
+    """Returns the services of a worker, in the order in which they start; they stop in the reverse order.
+
+    So the dispatch drains first: while the last runs end, or are handed back, their leases are renewed, their
+    events are published and their webhooks are called.
+
+    Args:
+        reports: its first report was made, so that APIs find the worker once it says that it is ready.
+        hurry: once set, the drain of the dispatch waits for no run any more.
+    """
+    redis, settings, checkpointing = parts.redis, parts.settings, parts.checkpointing
+    policy = settings.lease_policy
+    availability = RedisAvailability(policy)
+    heartbeat = Heartbeat(settings.redis_url, parts.worker_id, availability, policy)
+    publisher = Publisher(
+        redis, max_events=settings.stream_max_events, max_event=settings.max_event
+    )
+    graphs = GraphContext(redis, parts.registry, checkpointing, publisher, settings.job_timeout)
+    context = WorkerContext(redis, graphs, parts.processes, heartbeat, availability, settings)
+    dispatch = RunWorker(redis, parts.blocking, parts.worker_id, context, settings, parts.access)
+    answers = AnswerContext(redis, parts.registry, checkpointing, settings, parts.directory)
+    calls = CallServer(redis, parts.blocking, answers, call_queues(parts))
+    deliveries = Deliverer(redis, parts.webhooks, settings)
+
+    async def keep_leases() -> None:
+        heartbeat.start()
+        await heartbeat.watch()
+
+    async def close_heartbeat() -> None:
+        heartbeat.stop()
+
+    return [
+        Service("publisher", publisher.start, aclose=publisher.stop),
+        Service("heartbeat", keep_leases, aclose=close_heartbeat),
+        periodic("liveness", liveness.EVERY, reports.run_once, aclose=reports.leave),
+        Service("permissions", parts.access.watch),
+        periodic("webhooks", deliverer.EVERY, deliveries.run_once, drain=deliveries.drain),
+        *maintenance(parts),
+        Service("calls", calls.run),
+        Service("dispatch", dispatch.serve, drain=partial(dispatch.drain, hurry)),
+    ]
+
+
+def maintenance(parts: Parts) -> list[Service]:
+    """Returns the services that keep Redis in order; each does so for all workers."""
+    redis, settings, checkpointing = parts.redis, parts.settings, parts.checkpointing
+    sweep_every, max_threads = expiry.EVERY, expiry.MAX_THREADS
+    if (ttl := parts.project.config.checkpointer.ttl) is not None:
+        sweep_every, max_threads = 60 * ttl.sweep_interval_minutes, ttl.sweep_limit
+    expire = partial(
+        expiry.run_once, redis, checkpointing, every=sweep_every, max_threads=max_threads
+    )
+    return [
+        periodic("sweep", SWEEP, partial(sweep.run_once, redis, checkpointing)),
+        periodic(
+            "reaper", settings.lease_policy.reap_every, partial(reaper.run_once, redis, settings)
+        ),
+        # A worker that has just started must not wait long to see whether a sweep is due.
+        periodic("expiry", min(sweep_every, expiry.EVERY), expire),
+        periodic("crons", crons.EVERY, partial(crons.run_once, redis, parts.directory, settings)),
+    ]
