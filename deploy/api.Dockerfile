@@ -1,4 +1,4 @@
-# The API: HTTP in, events out. No LangGraph and no graphs are in here.
+# The API: HTTP in, events out. The image has no LangGraph and no graphs.
 #   docker build -f deploy/api.Dockerfile -t millstream-api .
 FROM python:3.12-slim AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1

@@ -1,5 +1,5 @@
-# A worker with a project's graphs. The project, a folder with a langgraph.json, comes as a build
-# context of its own (its own .dockerignore keeps .env and .venv out):
+# A worker with a project's graphs. The project, a folder with a langgraph.json, is a build context of
+# its own (its .dockerignore keeps .env and .venv out):
 #   docker build -f deploy/worker.Dockerfile --build-context project=examples -t my-worker .
 FROM python:3.12-slim AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
@@ -14,8 +14,8 @@ COPY worker worker
 COPY shared shared
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
     && /opt/millstream/bin/pip install --no-deps --no-index /wheels/*.whl
-# What the graphs need besides. The check fails the build if it has moved a package that the
-# worker needs out of its bounds.
+# Further packages of the graphs. `pip check` fails the build if they changed a package of the worker
+# to a version that it does not allow.
 COPY --from=project . /project
 RUN if [ -f /project/requirements.txt ]; then \
         /opt/millstream/bin/pip install -r /project/requirements.txt; \
@@ -29,8 +29,7 @@ COPY --from=build /project /project
 ENV PATH=/opt/millstream/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /project
 USER 10001
-# The process itself is watched by whoever runs the container; this tells whether it can reach
-# its Redis.
+# The container runtime watches the process itself; this checks that it can reach its Redis.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 \
     CMD ["python", "-c", "import os, redis; redis.Redis.from_url(os.environ['REDIS_URL'], socket_timeout=3).ping()"]
 CMD ["millstream", "worker", "--config", "langgraph.json"]

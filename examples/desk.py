@@ -1,6 +1,6 @@
 """`desk`: a chat that streams its answers, and asks a person before it sends a mail.
 
-It reads what `chat` reads from `config.configurable`: `tokens` (20), `delay` seconds a token (0).
+It reads the same entries of `config.configurable` as `chat`: `tokens` (20), `delay`, seconds per token (0).
 """
 
 from typing import Any
@@ -13,16 +13,15 @@ from graphs import Graph, ask_model
 
 
 def wants_mail(state: MessagesState) -> str:
-    """Tell whether the person asked for a mail."""
-    asked = str(state["messages"][-1].content).lower()
-    return "mail" if "mail" in asked else "model"
+    """Return "mail" if the last message mentions one, else "model"."""
+    return "mail" if "mail" in str(state["messages"][-1].content).lower() else "model"
 
 
 async def send_mail(state: MessagesState) -> dict[str, Any]:
-    """Stop until a person decides; when the run goes on, `interrupt` returns what they said."""
+    """Stop until a person decides; `interrupt` returns the decision when the run is resumed."""
     decision = interrupt("Send the mail to all customers?")
-    told = "The mail is on its way." if decision == "approved" else "No mail was sent."
-    return {"messages": [AIMessage(told)]}
+    text = "The mail is on its way." if decision == "approved" else "No mail was sent."
+    return {"messages": [AIMessage(text)]}
 
 
 def build_desk() -> Graph:

@@ -1,18 +1,18 @@
-"""Nine small graphs that need no model and no key: each shows one thing that a run server must carry.
+"""Nine small graphs that need no model and no key. Each shows one feature that a run server must support.
 
 | graph | shows | set in `config.configurable` |
 |---|---|---|
-| `chat` | a chat model that streams its tokens | `tokens` (20), `delay` seconds a token (0) |
-| `steps` | a loop, one superstep an item | `n` steps (3), `delay` seconds a step (0) |
+| `chat` | a chat model that streams its tokens | `tokens` (20), `delay` seconds per token (0) |
+| `steps` | a loop, one superstep per item | `n` steps (3), `delay` seconds per step (0) |
 | `approval` | `interrupt()`: the run stops and waits for a person's answer | |
 | `nested` | a graph as a node of another graph | |
 | `boom` | a node that fails after one that succeeded | |
-| `custom` | a node that writes progress of its own to the stream | `n` writes (3) |
-| `slow` | a node that takes long: something to cancel, or to walk away from | `seconds` (30) |
-| `echo` | a message that no chat model made | |
+| `custom` | a node that writes its own progress to the stream | `n` writes (3) |
+| `slow` | a node that takes long: a run to cancel, or to leave and join again | `seconds` (30) |
+| `echo` | a message without a chat model | |
 | `nested_chat` | a chat model inside a subgraph | as `chat` |
 
-Every answer is the same each time, so tests compare these graphs' events with recorded ones.
+The answers are always the same, so tests compare these graphs' events with recorded ones.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ SENTENCE = (
     "The quick brown fox jumps over the lazy dog, while twenty small tokens stream out one by one."
 )
 TOKENS = re.findall(r" ?\w+|[,.]", SENTENCE)
-"""Twenty, cut as a model would: a space leads its word, punctuation stands alone."""
+"""Twenty tokens, split like a model's: a space belongs to the next word, punctuation is a token."""
 
 
 def knob(config: RunnableConfig, name: str, default: float) -> float:
@@ -55,9 +55,9 @@ def knob(config: RunnableConfig, name: str, default: float) -> float:
 
 
 class FixedTokens(BaseChatModel):
-    """A chat model that says the same tokens whatever it is asked.
+    """A chat model that answers every conversation with the same tokens.
 
-    `delay` is waited before each token, and only when the tokens are streamed.
+    It waits `delay` seconds before each token, and only when the tokens are streamed.
     """
 
     tokens: list[str] = TOKENS
@@ -103,7 +103,7 @@ class FixedTokens(BaseChatModel):
 
 
 async def ask_model(state: MessagesState, config: RunnableConfig) -> dict[str, Any]:
-    """Answer the conversation with the first `tokens` tokens; past the last one it starts over."""
+    """Answer with the first `tokens` tokens; after the last one they repeat."""
     count = int(knob(config, "tokens", len(TOKENS)))
     model = FixedTokens(
         tokens=list(islice(cycle(TOKENS), count)),
@@ -143,7 +143,7 @@ async def count_step(state: ItemsState, config: RunnableConfig) -> dict[str, Any
 
 
 def _more(state: ItemsState, config: RunnableConfig) -> str:
-    """Go round again until there are `n` items. (Clients see this function's name in `events`.)"""
+    """Repeat until there are `n` items. (Clients see this function's name in `events`.)"""
     return "step" if len(state.get("items", [])) < int(knob(config, "n", 3)) else END
 
 
@@ -168,18 +168,18 @@ class ApprovalState(TypedDict, total=False):
 
 
 async def note_before(state: ApprovalState) -> dict[str, Any]:
-    """Leave a trace, so that a resumed run can be seen not to come here again."""
+    """Write to the log, which shows that a resumed run does not execute this node again."""
     return {"log": ["before"]}
 
 
 async def ask_person(state: ApprovalState) -> dict[str, Any]:
-    """Stop until somebody answers; on resume this node runs again and `interrupt` returns."""
+    """Stop until there is an answer; on resume this node runs again and `interrupt` returns it."""
     answer = interrupt({"question": f"approve {state.get('topic')}?"})
     return {"answer": answer, "log": ["ask"]}
 
 
 async def note_after(state: ApprovalState) -> dict[str, Any]:
-    """Leave a trace after the answer."""
+    """Write to the log after the answer."""
     return {"log": ["after"]}
 
 
@@ -260,12 +260,12 @@ def build_nested() -> Graph:
 
 
 async def succeed(state: ItemsState) -> dict[str, Any]:
-    """Write something that is kept although the next node fails."""
+    """Write an item that stays although the next node fails."""
     return {"items": ["ok"]}
 
 
 async def fail(state: ItemsState) -> dict[str, Any]:
-    """Raise, as nodes do."""
+    """Raise an exception."""
     raise ValueError("boom")
 
 
@@ -302,7 +302,7 @@ def build_custom() -> Graph:
     return builder.compile(name="custom")
 
 
-# ── slow: something to wait for ──────────────────────────────────────────────
+# ── slow: a long wait ────────────────────────────────────────────────────────
 
 
 async def note_start(state: ItemsState) -> dict[str, Any]:
@@ -331,7 +331,7 @@ def build_slow() -> Graph:
 
 
 async def repeat(state: MessagesState) -> dict[str, Any]:
-    """Answer with the last message; its id is ours, so a second answer replaces the first."""
+    """Answer with the last message; the fixed id makes a second answer replace the first."""
     heard = state["messages"][-1].content
     return {"messages": [AIMessage(content=f"echo: {heard}", id="echo-1")]}
 

@@ -1,8 +1,8 @@
-// A chat in the browser on `useStream`: it streams, survives a reload in mid-run, asks a person for
+// A chat in the browser on `useStream`: it streams, survives a reload during a run, asks a person for
 // approval, stops a run, and follows a run that another tab has started.
 //
-// In the address: api (the server), assistant, thread (set by the page), and any number that the
-// graph reads from `config.configurable`: ?delay=0.1&tokens=40
+// Parameters of the address: api (the server), assistant, thread (set by the page), and any number that
+// the graph reads from `config.configurable`: ?delay=0.1&tokens=40
 
 import { useStream } from "@langchain/langgraph-sdk/react";
 import { useEffect, useRef, useState } from "react";
@@ -26,34 +26,34 @@ function Chat() {
       window.history.replaceState(null, "", address);
       setThreadId(id);
     },
-    reconnectOnMount: true, // after a reload the run goes on, and so does its stream
-    // With the history, each message would go on from the checkpoint that this tab knows: a fork,
-    // should another tab have spoken meanwhile.
+    reconnectOnMount: true, // after a reload the hook joins the run's stream again
+    // With the history, each message would start from the checkpoint that this tab knows: a fork, if
+    // another tab has sent a message meanwhile.
     fetchStateHistory: false,
-    onFinish() {}, // has the hook read the thread again, and see that a question was answered
+    onFinish() {}, // makes the hook read the thread again, which shows that a question was answered
   });
   useRunOfAnotherTab(stream, threadId);
 
-  const how = { config: { configurable }, streamMode: ["values", "messages-tuple"] };
+  const options = { config: { configurable }, streamMode: ["values", "messages-tuple"] };
   const question = stream.interrupt?.value;
 
   function send(event) {
     event.preventDefault();
     if (!text.trim()) return;
-    const said = { type: "human", content: text, id: crypto.randomUUID() };
+    const message = { type: "human", content: text, id: crypto.randomUUID() };
     setText("");
     stream.submit(
-      { messages: [said] },
+      { messages: [message] },
       {
-        ...how,
+        ...options,
         onDisconnect: "continue",
-        optimisticValues: (before) => ({ messages: [...(before.messages ?? []), said] }),
+        optimisticValues: (before) => ({ messages: [...(before.messages ?? []), message] }),
       },
     );
   }
 
   function decide(answer) {
-    stream.submit(undefined, { ...how, onDisconnect: "continue", command: { resume: answer } });
+    stream.submit(undefined, { ...options, onDisconnect: "continue", command: { resume: answer } });
   }
 
   return (
