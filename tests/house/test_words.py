@@ -20,7 +20,6 @@ PENDING: Final[tuple[str, ...]] = (
     "shared/",
     "tests/",
     "ARCHITECTURE.md",
-    "pyproject.toml",
 )
 LISTS: Final = (
     "tests/house/retired_words.py",
