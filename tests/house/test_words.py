@@ -130,10 +130,10 @@ def comments(pattern: re.Pattern[str], text: str) -> Iterator[Text]:
 
 
 def markdown_prose(text: str) -> str:
-    """Returns the page without its code and its links' targets, but with the texts of its diagrams."""
+    """Returns the page without its code and its links' targets, but with its diagrams and text blocks."""
 
     def without(code: re.Match[str]) -> str:
-        if code.re is FENCED and code[2] == "mermaid":
+        if code.re is FENCED and code[2] in ("mermaid", "text"):
             return f"\n{code[3]}"
         return "…" + "\n" * code[0].count("\n")
 
@@ -208,6 +208,7 @@ def test_no_retired_word_is_used() -> None:
         ("a.lua", "-- the client who left", 1),
         ("a.md", "# A\n\n- Redis is away.", 3),
         ("a.md", "```mermaid\nC->>A: comes back\n```", 2),
+        ("a.md", "```text\na.py  what is shown\n```", 2),
         ("a.yaml", "a: 1\n\n# of so many", 3),
         ("a.jsx", "f() // it is told", 1),
     ],
