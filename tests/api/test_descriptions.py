@@ -158,6 +158,13 @@ async def test_openapi_has_every_route(http: httpx.AsyncClient, system: System) 
     assert told == {(endpoint.method, endpoint.path) for endpoint in ENDPOINTS}
 
 
+def test_each_route_is_under_the_name_of_its_resource() -> None:
+    assert {endpoint.tag for endpoint in ENDPOINTS} == {
+        "a2a", "agent_protocol", "assistants", "crons", "health", "mcp", "protocol", "runs", "store",
+        "threads", "ui",
+    }  # fmt: skip
+
+
 async def test_openapi_holds_together(http: httpx.AsyncClient) -> None:
     document = (await http.get("/openapi.json")).json()
     schemas = document["components"]["schemas"]

@@ -21,7 +21,8 @@ def request(body: dict[str, Any]) -> Request:
     async def receive() -> Message:
         return {"type": "http.request", "body": json.dumps(body).encode(), "more_body": False}
 
-    app = SimpleNamespace(state=SimpleNamespace(settings=Settings()))
+    process = SimpleNamespace(settings=Settings())
+    app = SimpleNamespace(state=SimpleNamespace(process=process))
     return Request({"type": "http", "headers": [], "app": app}, receive)
 
 

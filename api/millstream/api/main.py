@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 
 from millstream.api.app import create_app
 from millstream.api.http import middleware
+from millstream.api.http.context import process_in
 from millstream.api.http.public_url import ProxyHeaders
 from millstream.shared.errors import SettingError
 from millstream.shared.redis import check_url
@@ -55,9 +56,9 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Called by uvicorn on SIGTERM and SIGINT."""
-        hub = getattr(self._app.state, "hub", None)
-        if hub is not None:
-            hub.shut_down()
+        process = process_in(self._app)
+        if process is not None:
+            process.shut_down()
             logging.getLogger("uvicorn.error").addFilter(_ExpectedBreaks())
         super().handle_exit(signal.Signals(sig), frame)
 

@@ -1,7 +1,12 @@
 """Every route: method, path, handler, and the models of what it takes and answers."""
 
-from millstream.api import health, ui
+from collections.abc import Awaitable, Callable
+
+from starlette.websockets import WebSocket
+
+from millstream.api import health_routes, ui_routes
 from millstream.api.a2a import routes as a2a
+from millstream.api.a2a.schemas import CardQuery
 from millstream.api.agent_protocol import routes as agent_protocol
 from millstream.api.agent_protocol.schemas import (
     Agent,
@@ -39,6 +44,7 @@ from millstream.api.crons.schemas import (
 from millstream.api.http.openapi import Endpoint
 from millstream.api.mcp import routes as mcp
 from millstream.api.protocol import routes as protocol
+from millstream.api.protocol import websocket
 from millstream.api.protocol.schemas import EventStreamRequest, ProtocolCommand
 from millstream.api.runs import routes as runs
 from millstream.api.runs.schemas import (
@@ -89,6 +95,7 @@ from millstream.api.threads.state_schemas import (
 )
 from millstream.shared.langgraph_json.http import HttpSettings
 
+SocketHandler = Callable[[WebSocket], Awaitable[None]]
 ASSISTANT = "/assistants/{assistant_id}"
 AGENT = "/agents/{agent_id}"
 THREAD_RUNS = "/threads/{thread_id}/runs"
@@ -236,16 +243,17 @@ MCP = [
 A2A = [
     Endpoint("POST", "/a2a/{assistant_id}", a2a.post, streams=True),
     Endpoint("POST", "/a2a/{assistant_id}/", a2a.post, streams=True),
-    Endpoint("GET", "/.well-known/agent-card.json", a2a.card, query=a2a.CardQuery),
+    Endpoint("GET", "/.well-known/agent-card.json", a2a.card, query=CardQuery),
     Endpoint("GET", "/a2a/{assistant_id}/.well-known/agent-card.json", a2a.card_of),
 ]
-UI = [Endpoint("POST", "/ui/{assistant_id}", ui.component, status=404)]
+UI = [Endpoint("POST", "/ui/{assistant_id}", ui_routes.component, status=404)]
 META = [
-    Endpoint("GET", "/info", health.info),
+    Endpoint("GET", "/info", health_routes.info),
 ]
 ALWAYS = [  # whoever runs the process asks it
-    Endpoint("GET", "/ok", health.ok),
+    Endpoint("GET", "/ok", health_routes.ok),
 ]
+SOCKETS: list[tuple[str, SocketHandler]] = [(path, websocket.connect) for path in EVENTS]
 ENDPOINTS = [*ASSISTANTS, *THREADS, *RUNS, *STORE, *MCP, *A2A, *UI, *META, *ALWAYS]
 
 
@@ -263,3 +271,8 @@ def served(http: HttpSettings) -> list[Endpoint]:
         (ALWAYS, False),
     ]
     return [endpoint for group, disabled in groups if not disabled for endpoint in group]
+
+
+def served_sockets(http: HttpSettings) -> list[tuple[str, SocketHandler]]:
+    """Returns paths and handlers of the WebSockets that langgraph.json has not disabled."""
+    return [] if http.disable_runs else SOCKETS

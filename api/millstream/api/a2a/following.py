@@ -12,17 +12,19 @@ import msgspec
 from a2a.server.context import ServerCallContext
 from a2a.types import a2a_pb2 as pb
 from a2a.utils.errors import UnsupportedOperationError
-from starlette.requests import Request
 
 from millstream.api.a2a import tasks
 from millstream.api.a2a.parts import parts_of
 from millstream.api.a2a.tasks import Scope, Task, TaskId
+from millstream.api.context import RequestContext
 from millstream.api.http.keepalive import Head
+from millstream.api.http.resume import RunLocation
+from millstream.api.runs import operations as runs
 from millstream.api.runs.follow import entries_of, retry_while_unavailable
 from millstream.shared.assistants import Resolved
 from millstream.shared.errors import UnavailableError
 from millstream.shared.events.entries import START, Entry
-from millstream.shared.events.hub import Reader, StreamHub
+from millstream.shared.events.hub import Reader
 from millstream.shared.rules.lifecycle import TERMINAL
 
 Event = pb.Task | pb.TaskStatusUpdateEvent | pb.TaskArtifactUpdateEvent
@@ -32,7 +34,7 @@ Event = pb.Task | pb.TaskStatusUpdateEvent | pb.TaskArtifactUpdateEvent
 class Call:
     """What a method is told beside its parameters."""
 
-    request: Request
+    context: RequestContext
     resolved: Resolved
     head: Head  # of the answer: a method that admits a run tells it there
     legacy: bool  # of version 0.3
@@ -92,8 +94,8 @@ async def tell(
     call: Call, task_id: TaskId, reader: Reader, history: int | None
 ) -> AsyncGenerator[Event, None]:
     """The task as it is, and what becomes of its run, to the end."""
-    task = await tasks.find(call.request.app.state.redis, task_id, call.assistant_id)
-    yield await tasks.shown(call.request, task, history, call.scope)
+    task = await tasks.find(call.context, task_id, call.assistant_id)
+    yield await tasks.shown(call.context, task, history, call.scope)
     async with aclosing(_becoming(call, _Telling(task), reader)) as events:
         async for event in events:
             yield event
@@ -112,18 +114,18 @@ async def _becoming(call: Call, telling: _Telling, reader: Reader) -> AsyncGener
 
 async def followed(call: Call, task: Task, news: asyncio.Event) -> AsyncGenerator[Event, None]:
     """The task as it is, and what becomes of it, run after run; `news` tells that there may be another run."""
-    hub: StreamHub = call.request.app.state.hub
     if await _is_over(call, task):
         raise UnsupportedOperationError(message="The task has ended.")
     is_first = True
     while True:
         run_id = task.record.spec.run_id
-        reader = await hub.open(task.id.thread_id, run_id, None if is_first else START)
+        after = None if is_first else START
+        reader = await runs.open_reader(call.context, task.id.thread_id, run_id, after)
         with closing(reader):
             if is_first:
-                call.head.tell(**place(task.id.thread_id, run_id))
+                call.head.tell(**RunLocation(run_id, task.id.thread_id).headers())
                 await reader.begin()  # what comes while the task is looked up is told behind it
-                yield await tasks.shown(call.request, task, None, call.scope)
+                yield await tasks.shown(call.context, task, None, call.scope)
             if not is_first or task.record.status not in TERMINAL:
                 telling = _Telling(task, joined=is_first)
                 async with aclosing(_becoming(call, telling, reader)) as events:
@@ -137,7 +139,7 @@ async def followed(call: Call, task: Task, news: asyncio.Event) -> AsyncGenerato
                 return
             if task.record.spec.run_id == run_id:
                 await news.wait()
-            if hub.closing:
+            if call.context.closing:
                 raise UnavailableError("The server is restarting; the task goes on.")
 
 
@@ -145,21 +147,15 @@ async def _is_over(call: Call, task: Task) -> bool:
     """Returns whether nothing can become of the task any more."""
     if task.record.status not in TERMINAL:
         return False
-    return not await tasks.questions_of(call.request.app.state.redis, task.record)
-
-
-def place(thread_id: str, run_id: str) -> dict[str, str]:
-    """Returns the header by which a client knows the run before the answer is there."""
-    return {"content-location": f"/threads/{thread_id}/runs/{run_id}"}
+    return not await tasks.questions_of(call.context, task.record)
 
 
 async def found(call: Call, task_id: str) -> Task:
     """Returns the agent's task of that id; raises TaskNotFoundError."""
-    redis = call.request.app.state.redis
-    return await tasks.find(redis, tasks.parse_task_id(task_id), call.assistant_id)
+    return await tasks.find(call.context, tasks.parse_task_id(task_id), call.assistant_id)
 
 
 async def now(call: Call, task_id: TaskId, history: int | None) -> pb.Task:
     """Returns the task as it is now, with so many messages of its history (None: all)."""
-    task = await tasks.find(call.request.app.state.redis, task_id, call.assistant_id)
-    return await tasks.shown(call.request, task, history, call.scope)
+    task = await tasks.find(call.context, task_id, call.assistant_id)
+    return await tasks.shown(call.context, task, history, call.scope)

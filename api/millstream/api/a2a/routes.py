@@ -8,29 +8,20 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from millstream.api.http.body import answer, query_model, read_body, settings_of
+from millstream.api.a2a.schemas import CardQuery
+from millstream.api.assistants import operations as assistants
+from millstream.api.context import RequestContext
+from millstream.api.http.body import answer, query_model, read_body
+from millstream.api.http.context import context_of
 from millstream.api.http.problems import problem
 from millstream.api.http.public_url import public_url
-from millstream.api.http.schema_base import QueryModel
 from millstream.api.lazy_import import load
-from millstream.shared.assistants import GraphDirectory, Resolved
 from millstream.shared.errors import InvalidError
 
 MISSING = 'A2A is not installed here: pip install "millstream[a2a]".'
 
 
 CACHED: Final = 60  # s for which a client need not look at a card again
-
-
-class CardQuery(QueryModel):
-    """Query of `GET /.well-known/agent-card.json`."""
-
-    assistant_id: str | None = None  # None: the one of A2A_ASSISTANT, or of the only graph
-
-
-async def _resolved(request: Request, assistant_id: str) -> Resolved:
-    directory: GraphDirectory = request.app.state.graphs
-    return await directory.resolve(assistant_id)
 
 
 async def post(request: Request) -> Response:
@@ -41,25 +32,26 @@ async def post(request: Request) -> Response:
     await load("millstream.api.a2a.rpc")
     from millstream.api.a2a.rpc import answer as answered
 
-    resolved = await _resolved(request, request.path_params["assistant_id"])
-    return await answered(request, resolved, await read_body(request))
+    context = context_of(request)
+    resolved = await assistants.resolve(context, request.path_params["assistant_id"])
+    body = await read_body(request)
+    return await answered(context, resolved, body, request.headers, request.query_params)
 
 
 async def card(request: Request) -> Response:
     """`GET /.well-known/agent-card.json`: the card of the agent `assistant_id`, or of the server's only one."""
     asked = query_model(request, CardQuery).assistant_id
-    return await _card(request, asked or await _default(request))
+    return await _card(request, asked or await _default(context_of(request)))
 
 
-async def _default(request: Request) -> str:
+async def _default(context: RequestContext) -> str:
     """Returns the assistant that stands for the whole server; raises InvalidError if there is none."""
-    configured = settings_of(request).a2a_assistant
+    configured = context.settings.a2a_assistant
     if configured:
         return configured
-    directory: GraphDirectory = request.app.state.graphs
-    graphs = await directory.all()
+    graphs = await assistants.graph_ids(context)
     if len(graphs) == 1:
-        return graphs[0].graph_id
+        return graphs[0]
     raise InvalidError(
         f"assistant_id: Field required: there are {len(graphs)} graphs here, and A2A_ASSISTANT names none"
     )
@@ -76,7 +68,7 @@ async def _card(request: Request, assistant_id: str) -> Response:
     await load("millstream.api.a2a.card")
     from millstream.api.a2a.card import card as made
 
-    resolved = await _resolved(request, assistant_id)
+    resolved = await assistants.resolve(context_of(request), assistant_id)
     url = f"{public_url(request)}/a2a/{resolved.assistant.assistant_id}"
     shown = answer(made(resolved, url))
     shown.headers["cache-control"] = f"max-age={CACHED}"

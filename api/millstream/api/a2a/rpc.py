@@ -7,7 +7,7 @@ Source: a2a-protocol.org, "JSON-RPC Protocol Binding" and "Versioning"; jsonrpc.
 
 import logging
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final
@@ -34,14 +34,14 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
 from google.protobuf.message import Message
 from pydantic import BaseModel, ValidationError
-from starlette.requests import Request
 from starlette.responses import Response
 
 from millstream.api.a2a.card import HISTORY_SCOPE_HEADER, VERSIONS
 from millstream.api.a2a.following import Call
 from millstream.api.a2a.server import Agents
 from millstream.api.a2a.tasks import Scope
-from millstream.api.http.body import decode, settings_of
+from millstream.api.context import RequestContext
+from millstream.api.http.body import decode
 from millstream.api.http.keepalive import Head, KeptAlive
 from millstream.api.http.problems import sentence
 from millstream.api.http.sse import KEEPALIVE, WHITE_SPACE
@@ -125,9 +125,18 @@ class _Asked:
     scope: Scope
 
 
-async def answer(request: Request, resolved: Resolved, body: bytes) -> Response:
-    """Returns the answer to a call of the agent; whatever the body is, it is one of JSON-RPC."""
-    if not _is_json(request.headers.get("content-type", "")):
+async def answer(
+    context: RequestContext,
+    resolved: Resolved,
+    body: bytes,
+    headers: Mapping[str, str],
+    query: Mapping[str, str],
+) -> Response:
+    """Returns the answer to a call of the agent; whatever the body is, it is one of JSON-RPC.
+
+    `headers` and `query` are those of the request; names of headers are in lower case.
+    """
+    if not _is_json(headers.get("content-type", "")):
         unknown = ContentTypeNotSupportedError(message="content-type: must be application/json")
         return _refusal(None, unknown)
     try:
@@ -136,22 +145,22 @@ async def answer(request: Request, resolved: Resolved, body: bytes) -> Response:
         return _refusal(None, JSONParseError(message=str(error)))
     request_id = _id_of(value)
     try:
-        asked = _asked(request, value, request_id)
+        asked = _asked(headers, query, value, request_id)
     except A2AError as error:
         return _refusal(request_id, error, legacy=_is_legacy(value))
     head = Head(awaited=asked.handler in ADMITTING)
-    call = Call(request, resolved, head, asked.legacy, asked.scope)
-    context = ServerCallContext(state={"call": call})
+    call = Call(context, resolved, head, asked.legacy, asked.scope)
+    call_context = ServerCallContext(state={"call": call})
     if asked.handler not in STREAMED:
-        return _kept(request, head, _one(asked, context), "application/json", WHITE_SPACE)
-    events = _events(asked, context)
+        return _kept(context, head, _one(asked, call_context), "application/json", WHITE_SPACE)
+    events = _events(asked, call_context)
     if asked.legacy:
-        return _kept(request, head, events, "text/event-stream", KEEPALIVE)
+        return _kept(context, head, events, "text/event-stream", KEEPALIVE)
     # What is refused before anything was told is no stream.
     first = await anext(events)
     if first.error is not None:
         return _refusal(request_id, first.error)
-    return _kept(request, head, _frames(first, events), "text/event-stream", KEEPALIVE)
+    return _kept(context, head, _frames(first, events), "text/event-stream", KEEPALIVE)
 
 
 def _is_json(content_type: str) -> bool:
@@ -170,7 +179,9 @@ def _is_legacy(value: Any) -> bool:
     return isinstance(method, str) and method in LEGACY
 
 
-def _asked(request: Request, value: Any, request_id: Id) -> _Asked:
+def _asked(
+    headers: Mapping[str, str], query: Mapping[str, str], value: Any, request_id: Id
+) -> _Asked:
     """Returns what is asked for; raises A2AError that says what is wrong with it."""
     if not isinstance(value, dict):
         raise InvalidRequestError(message="A request is one object: batches are not supported.")
@@ -181,13 +192,13 @@ def _asked(request: Request, value: Any, request_id: Id) -> _Asked:
     method = value.get("method")
     if not isinstance(method, str) or not method:
         raise InvalidRequestError(message="method: must be the name of a method")
-    legacy = _version(request, method) == "0.3"
+    legacy = _version(headers.get("a2a-version") or query.get("A2A-Version"), method) == "0.3"
     if method not in (LEGACY if legacy else METHODS):
         raise MethodNotFoundError(message=f"There is no method {method!r}.")
     params = value.get("params", {})
     if not isinstance(params, dict):
         raise InvalidParamsError(message="params: must be an object")
-    scope = _scope(request, params)
+    scope = _scope(headers, params)
     if legacy:
         model, handler = LEGACY[method]
         try:
@@ -213,9 +224,8 @@ def _check_convertible(parsed: BaseModel) -> None:
             raise InvalidParamsError(message=f"params.message: {error}") from None
 
 
-def _version(request: Request, method: str) -> str:
+def _version(told: str | None, method: str) -> str:
     """Returns the version that is asked for; without a word of it, the one that has the method."""
-    told = request.headers.get("a2a-version") or request.query_params.get("A2A-Version")
     if not told:
         return "0.3" if method in LEGACY else "1.0"
     match = VERSION.fullmatch(told.strip())  # what follows major and minor does not count
@@ -226,10 +236,10 @@ def _version(request: Request, method: str) -> str:
     return match[1]
 
 
-def _scope(request: Request, params: dict[str, Any]) -> Scope:
+def _scope(headers: Mapping[str, str], params: dict[str, Any]) -> Scope:
     configuration = params.get("configuration")
     within = configuration.get("historyScope") if isinstance(configuration, dict) else None
-    told = params.get("historyScope") or within or request.headers.get(HISTORY_SCOPE_HEADER)
+    told = params.get("historyScope") or within or headers.get(HISTORY_SCOPE_HEADER)
     if told in (None, "context"):
         return "context"
     if told == "task":
@@ -259,13 +269,13 @@ def _known_items(value: Any, field: FieldDescriptor) -> Any:
 
 
 def _kept(
-    request: Request,
+    context: RequestContext,
     head: Head,
     said: "AsyncGenerator[_Said, None]",
     media_type: str,
     beat: bytes,
 ) -> KeptAlive:
-    keepalive = settings_of(request).keepalive
+    keepalive = context.settings.keepalive
     chunks = _bytes(said)
     return KeptAlive(chunks, head, media_type=media_type, beat=beat, keepalive=keepalive)
 

@@ -5,7 +5,6 @@ are called is in a2a_rpc.py. A task goes on when its client leaves: it comes bac
 Source: a2a-protocol.org; the LangGraph Platform API for the path and the extension.
 """
 
-import asyncio
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
@@ -26,27 +25,27 @@ from a2a.utils.errors import (
 
 from millstream.api.a2a import tasks
 from millstream.api.a2a.card import modes_of
-from millstream.api.a2a.following import Call, Event, call_of, followed, found, now, place, tell
+from millstream.api.a2a.following import Call, Event, call_of, followed, found, now, tell
 from millstream.api.a2a.parts import content_of, data_of
 from millstream.api.a2a.task_list import page_of
 from millstream.api.a2a.tasks import CONTEXT, MESSAGE, TASK, Question, Task, TaskId
+from millstream.api.assistants.graph_operations import schemas_of
+from millstream.api.http.resume import RunLocation
+from millstream.api.runs import operations as runs
 from millstream.api.runs.follow import (
     Invocation,
     config_of,
     invoked,
     outages_told,
     retry_while_unavailable,
-    schemas_of,
 )
-from millstream.api.runs.routes import end_run
-from millstream.shared import keys, threads
+from millstream.api.threads import operations as threads
 from millstream.shared.errors import (
     ConflictError,
     InvalidError,
     MillstreamError,
     NotFoundError,
 )
-from millstream.shared.events.hub import StreamHub
 from millstream.shared.rules.lifecycle import TERMINAL
 from millstream.shared.rules.multitask import CancelReason
 from millstream.shared.wire import RunRequest
@@ -58,7 +57,7 @@ LATER: Final = 3600.0  # s: long after the run that is due then was cancelled
 def told(call: Call) -> Iterator[None]:
     """Turns what this server refuses, inside of the block, into errors of the protocol."""
     try:
-        with outages_told(call.request):
+        with outages_told(call.context):
             yield
     except NotFoundError as error:
         raise TaskNotFoundError(message=str(error)) from None
@@ -97,7 +96,7 @@ class Agents(RequestHandler):
         with told(call):
             async with (
                 _sent(call, params) as (task_id, run),
-                aclosing(tell(call, task_id, run.reader, history)) as events,
+                aclosing(tell(call, task_id, run.followed.reader, history)) as events,
             ):
                 async for event in events:
                     yield event
@@ -108,17 +107,14 @@ class Agents(RequestHandler):
     ) -> AsyncGenerator[Event, None]:
         """The task, and what becomes of it from now on; one that waits is followed when it goes on."""
         call = call_of(context)
-        hub: StreamHub = call.request.app.state.hub
         with told(call):
             task = await found(call, params.id)
-            doorbell, news = keys.segments(task.id.thread_id), asyncio.Event()
-            await hub.watch(doorbell, news)
-            try:
-                async with aclosing(followed(call, task, news)) as events:
-                    async for event in events:
-                        yield event
-            finally:
-                hub.unwatch(doorbell, news)
+            async with (
+                threads.new_runs(call.context, task.id.thread_id) as news,
+                aclosing(followed(call, task, news)) as events,
+            ):
+                async for event in events:
+                    yield event
 
     @validate_request_params
     async def on_get_task(
@@ -129,7 +125,7 @@ class Agents(RequestHandler):
         history = _history(params)
         with told(call):
             task = await found(call, params.id)
-            return await tasks.shown(call.request, task, history, call.scope)
+            return await tasks.shown(call.context, task, history, call.scope)
 
     @validate_request_params
     async def on_cancel_task(
@@ -142,7 +138,9 @@ class Agents(RequestHandler):
             run_id = task.record.spec.run_id
             if task.record.status in TERMINAL:
                 run_id = await _never(call, task)
-            await end_run(call.request, task.id.thread_id, run_id, reason=CancelReason.EXPLICIT)
+            await runs.cancel_and_wait(
+                call.context, task.id.thread_id, run_id, reason=CancelReason.EXPLICIT
+            )
             return await now(call, task.id, None)
 
     async def on_list_tasks(
@@ -152,9 +150,9 @@ class Agents(RequestHandler):
         call = call_of(context)
         history = _history(params) or 0
         with told(call):
-            page = await page_of(call.request.app.state.redis, params, call.assistant_id)
+            page = await page_of(call.context, params, call.assistant_id)
             shown = [
-                await tasks.shown(call.request, task, history, call.scope) for task in page.tasks
+                await tasks.shown(call.context, task, history, call.scope) for task in page.tasks
             ]
         return pb.ListTasksResponse(
             tasks=shown, next_page_token=page.next, page_size=len(shown), total_size=page.total
@@ -192,8 +190,8 @@ async def _sent(
     content = content_of(given, modes_of(call.resolved).input)
     if given.task_id:
         task_id, asked, waiting = await _answering(call, given, content)
-        async with invoked(call.request, asked, task_id.thread_id, answers=waiting) as run:
-            call.head.tell(**place(run.thread_id, run.run_id))
+        async with invoked(call.context, asked, task_id.thread_id, answers=waiting) as run:
+            call.head.tell(**RunLocation(run.run_id, run.thread_id).headers())
             yield task_id, run
         return
     await _require_messages(call)
@@ -209,8 +207,8 @@ async def _sent(
         stream_mode=["messages-tuple"],
         creates_thread=True,
     )
-    async with invoked(call.request, asked, thread_id) as run:
-        call.head.tell(**place(run.thread_id, run.run_id))
+    async with invoked(call.context, asked, thread_id) as run:
+        call.head.tell(**RunLocation(run.run_id, run.thread_id).headers())
         yield TaskId(thread_id, run.run_id), run
 
 
@@ -224,9 +222,8 @@ async def _answering(
     task = await found(call, given.task_id)
     if given.context_id and given.context_id != task.context_id:
         raise InvalidParamsError(message="message.contextId: the task is of another context")
-    redis = call.request.app.state.redis
-    waiting = await threads.get_interrupts(redis, task.id.thread_id)
-    questions = await tasks.questions_of(redis, task.record)
+    waiting = await threads.interrupts(call.context, task.id.thread_id)
+    questions = await tasks.questions_of(call.context, task.record)
     if not questions:
         state = pb.TaskState.Name(tasks.state_of(task.record, questions))
         name = state.removeprefix("TASK_STATE_").lower()
@@ -255,12 +252,11 @@ async def _never(call: Call, task: Task) -> str:
     So a task that waits has a newest run that was cancelled, as one has whose run was under way. Raises
     TaskNotCancelableError for a task that does not wait.
     """
-    redis = call.request.app.state.redis
-    waiting = await threads.get_interrupts(redis, task.id.thread_id)
-    if not await tasks.questions_of(redis, task.record):
+    waiting = await threads.interrupts(call.context, task.id.thread_id)
+    if not await tasks.questions_of(call.context, task.record):
         raise TaskNotCancelableError(message="No run of the task is under way.")
     asked = _going_on(task, after_seconds=LATER)
-    async with invoked(call.request, asked, task.id.thread_id, answers=waiting) as run:
+    async with invoked(call.context, asked, task.id.thread_id, answers=waiting) as run:
         return run.run_id
 
 
@@ -276,7 +272,7 @@ def _answers(given: pb.Message, content: Any, questions: list[Question]) -> dict
 
 
 async def _require_messages(call: Call) -> None:
-    schema = (await schemas_of(call.request, call.resolved)).input
+    schema = (await schemas_of(call.context, call.resolved)).input
     if schema.get("type") == "object" and "messages" not in schema.get("properties", {}):
         name = call.resolved.graph.graph_id
         raise UnsupportedOperationError(

@@ -13,12 +13,13 @@ from a2a.utils.errors import InvalidParamsError
 
 from millstream.api.a2a import tasks
 from millstream.api.a2a.tasks import Question, Task
-from millstream.shared import runs, threads
+from millstream.api.context import RequestContext
+from millstream.api.runs import operations as runs
+from millstream.api.threads import operations as threads
 from millstream.shared.errors import NotFoundError
-from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import ThreadStatus
 from millstream.shared.threads import ThreadRecord
-from millstream.shared.threads.search import ThreadFilter, search
+from millstream.shared.threads.search import ThreadFilter
 
 CONTEXTS: Final = 1000  # that were used last: the tasks of others are listed by their context alone
 AT_ONCE: Final = 20  # contexts that are read at a time
@@ -35,7 +36,7 @@ class Page:
     next: str  # the token of the page behind it, '' behind the last one
 
 
-async def page_of(redis: Client, params: pb.ListTasksRequest, assistant_id: str) -> Page:
+async def page_of(context: RequestContext, params: pb.ListTasksRequest, assistant_id: str) -> Page:
     """Returns the page that is asked for, of the assistant's tasks; raises InvalidParamsError."""
     size = params.page_size if params.HasField("page_size") else PAGE
     if not 1 <= size <= LARGEST_PAGE:
@@ -44,7 +45,7 @@ async def page_of(redis: Client, params: pb.ListTasksRequest, assistant_id: str)
     since = _microseconds(params) if params.HasField("status_timestamp_after") else 0
     found = [
         task
-        for task, questions in await _tasks(redis, params.context_id, assistant_id)
+        for task, questions in await _tasks(context, params.context_id, assistant_id)
         if params.status in (0, tasks.state_of(task.record, questions))
         and task.record.updated_at >= since
     ]
@@ -56,36 +57,36 @@ async def page_of(redis: Client, params: pb.ListTasksRequest, assistant_id: str)
 
 
 async def _tasks(
-    redis: Client, context_id: str, assistant_id: str
+    context: RequestContext, context_id: str, assistant_id: str
 ) -> list[tuple[Task, list[Question]]]:
     """Returns all tasks of the context, or of those used last, and what each waits for."""
     if context_id:
         try:
             thread_id = tasks.thread_of(context_id, assistant_id)
-            contexts = [await threads.get_thread(redis, thread_id)]
+            contexts = [await threads.get(context, thread_id)]
         except NotFoundError:
             contexts = []
     else:
         wanted = ThreadFilter(metadata={"assistant_id": assistant_id}, sort_by="updated_at")
-        contexts = (await search(redis, wanted, limit=CONTEXTS, offset=0, with_state=False)).records
+        contexts = (await threads.find(context, wanted, limit=CONTEXTS)).records
     found = []
     for at in range(0, len(contexts), AT_ONCE):
         some = contexts[at : at + AT_ONCE]
-        for some_tasks in await asyncio.gather(*(_of(redis, each, assistant_id) for each in some)):
+        for some_tasks in await asyncio.gather(
+            *(_of(context, each, assistant_id) for each in some)
+        ):
             found += some_tasks
     return found
 
 
 async def _of(
-    redis: Client, context: ThreadRecord, assistant_id: str
+    context: RequestContext, thread: ThreadRecord, assistant_id: str
 ) -> list[tuple[Task, list[Question]]]:
-    records = await runs.list_runs(
-        redis, context.thread_id, limit=tasks.RUNS, offset=0, status=None
-    )
+    records = await runs.list_runs(context, thread.thread_id, limit=tasks.RUNS)
     waits: dict[str, list[Question]] = {}  # by the run that paused
-    if records and context.status is ThreadStatus.INTERRUPTED:
+    if records and thread.status is ThreadStatus.INTERRUPTED:
         waits[records[0].spec.run_id] = tasks.questions_in(
-            await threads.get_interrupts(redis, context.thread_id)
+            await threads.interrupts(context, thread.thread_id)
         )
     return [
         (task, waits.get(task.record.spec.run_id, []))

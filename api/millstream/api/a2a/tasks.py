@@ -7,12 +7,12 @@ from typing import Any, Final, Literal
 import msgspec
 from a2a.types import a2a_pb2 as pb
 from a2a.utils.errors import TaskNotFoundError
-from starlette.requests import HTTPConnection
 
 from millstream.api.a2a.parts import data_part, parts_of
-from millstream.api.http.body import canonical_uuid
-from millstream.shared import runs, threads
-from millstream.shared.redis import Client
+from millstream.api.context import RequestContext
+from millstream.api.runs import operations as runs
+from millstream.api.threads import operations as threads
+from millstream.api.uuids import canonical_uuid
 from millstream.shared.rules.lifecycle import TERMINAL, RunStatus
 from millstream.shared.runs import RunRecord
 
@@ -100,12 +100,12 @@ def _metadata(record: RunRecord) -> dict[str, Any]:
     return found
 
 
-async def find(redis: Client, task_id: TaskId, assistant_id: str) -> Task:
+async def find(context: RequestContext, task_id: TaskId, assistant_id: str) -> Task:
     """Returns the assistant's task with the run with which it went on last; raises TaskNotFoundError."""
-    first = await runs.find_run(redis, task_id.thread_id, task_id.run_id)
+    first = await runs.find(context, task_id.thread_id, task_id.run_id)
     if first is None or first.spec.assistant_id != assistant_id or id_of(first) != task_id:
         raise TaskNotFoundError
-    found = await runs.list_runs(redis, task_id.thread_id, limit=RUNS, offset=0, status=None)
+    found = await runs.list_runs(context, task_id.thread_id, limit=RUNS)
     return of_context(found, assistant_id).get(task_id) or Task(task_id, first, frozenset())
 
 
@@ -135,14 +135,14 @@ class Question:
     value: Any
 
 
-async def questions_of(redis: Client, record: RunRecord) -> list[Question]:
+async def questions_of(context: RequestContext, record: RunRecord) -> list[Question]:
     """Returns what the thread waits for, if it was this run that paused."""
     if record.status is not RunStatus.SUCCESS:
         return []
-    newest = await runs.list_runs(redis, record.spec.thread_id, limit=1, offset=0, status=None)
+    newest = await runs.list_runs(context, record.spec.thread_id, limit=1)
     if not newest or newest[0].spec.run_id != record.spec.run_id:
         return []
-    return questions_in(await threads.get_interrupts(redis, record.spec.thread_id))
+    return questions_in(await threads.interrupts(context, record.spec.thread_id))
 
 
 def questions_in(interrupts: bytes) -> list[Question]:
@@ -159,20 +159,18 @@ def state_of(record: RunRecord, questions: list[Question]) -> "pb.TaskState":
 
 
 async def shown(
-    request: HTTPConnection, task: Task, history: int | None, scope: Scope = "context"
+    context: RequestContext, task: Task, history: int | None, scope: Scope = "context"
 ) -> pb.Task:
     """Returns the task as it is now, with so many messages of its history (None: all)."""
-    redis: Client = request.app.state.redis
     record = task.record
-    questions = await questions_of(redis, record)
+    questions = await questions_of(context, record)
     state = state_of(record, questions)
     said: list[pb.Part] = []
     messages: Messages = []
     if record.status in TERMINAL:
-        end = await request.app.state.hub.newest_entry(task.id.thread_id, record.spec.run_id)
-        output = end.output if end is not None else None
+        end = await runs.newest_entry(context, task.id.thread_id, record.spec.run_id)
         told = msgspec.json.decode(
-            await runs.final_output(redis, task.id.thread_id, record.spec.run_id, output)
+            await runs.final_output(context, task.id.thread_id, record.spec.run_id, end)
         )
         values = told if isinstance(told, dict) else {}
         if "__error__" in values:

@@ -8,11 +8,10 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from millstream.api.assistants import graph_operations, operations
 from millstream.api.assistants.schemas import DrawnQuery, SubgraphsQuery
-from millstream.api.http.body import query_model
-from millstream.api.threads.state_routes import ask, forwarded
-from millstream.shared.assistants import GraphDirectory
-from millstream.shared.runs.submission import config_of_assistant
+from millstream.api.http.body import forwarded, query_model
+from millstream.api.http.context import context_of
 
 
 async def schemas(request: Request) -> Response:
@@ -33,8 +32,6 @@ async def subgraphs(request: Request) -> Response:
 
 
 async def _asked(request: Request, verb: str, arguments: dict[str, Any]) -> Response:
-    directory: GraphDirectory = request.app.state.graphs
-    resolved = await directory.resolve(request.path_params["assistant_id"])
-    config = config_of_assistant(resolved.assistant)  # a graph's factory may look at it
-    body = await ask(request, resolved.graph.graph_id, verb, {**arguments, "config": config})
-    return forwarded(body)
+    context = context_of(request)
+    resolved = await operations.resolve(context, request.path_params["assistant_id"])
+    return forwarded(await graph_operations.call(context, resolved, verb, arguments))

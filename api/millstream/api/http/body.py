@@ -4,18 +4,18 @@ import json
 import logging
 import math
 import re
-import uuid
 from typing import Any, Final, TypeVar
 
 import msgspec
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
+from millstream.api.http.context import process_of
 from millstream.api.http.schema_base import RequestModel
+from millstream.api.uuids import canonical_uuid
 from millstream.shared.errors import InvalidError
-from millstream.shared.settings import Settings
 from millstream.shared.wire import TOO_DEEP, to_json
 
 log = logging.getLogger(__name__)
@@ -30,15 +30,9 @@ _told: set[tuple[str, str]] = set()  # unknown fields that were logged already
 TOLD_AT_MOST: Final = 1000
 
 
-def settings_of(request: HTTPConnection) -> Settings:
-    """Returns the settings of the process."""
-    settings: Settings = request.app.state.settings
-    return settings
-
-
 async def read_body(request: Request) -> bytes:
     """Returns the body; answers 413 as soon as it proves longer than allowed."""
-    most = settings_of(request).max_body
+    most = process_of(request).settings.max_body
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > most:
         raise HTTPException(413, f"The request body is larger than {most} bytes.")
@@ -170,20 +164,22 @@ def answer(value: Any, status: int = 200, headers: dict[str, str] | None = None)
     return Response(to_json(value), status, headers, media_type="application/json")
 
 
+def forwarded(body: bytes) -> Response:
+    """Returns a worker's JSON as it is."""
+    return Response(body, media_type="application/json")
+
+
 def path_uuid(request: Request, name: str, noun: str, *, malformed: int = 422) -> str:
-    """Returns the UUID in the path in its usual form; answers `malformed` if it is none."""
-    found = canonical_uuid(request.path_params[name])
-    if found is None:
+    """Returns the UUID in the path in its usual form; raises what `parse_uuid` raises."""
+    return parse_uuid(request.path_params[name], noun, malformed=malformed)
+
+
+def parse_uuid(text: str, noun: str, *, malformed: int = 422) -> str:
+    """Returns the UUID in its usual form; raises HTTPException with the status `malformed` for other texts."""
+    uuid = canonical_uuid(text)
+    if uuid is None:
         raise HTTPException(malformed, f"Invalid {noun} ID: must be a UUID")
-    return found
-
-
-def canonical_uuid(text: str) -> str | None:
-    """Returns the UUID in its usual form, None for what is none."""
-    try:
-        return str(uuid.UUID(text))
-    except ValueError:
-        return None
+    return uuid
 
 
 def query_model(request: Request, model: type[Model]) -> Model:

@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from millstream.api import health
+from millstream.api.http import openapi
 from millstream.shared.errors import SettingError
 from millstream.shared.importing import load_object
 from millstream.shared.langgraph_json import enter, read_project
@@ -82,7 +82,7 @@ def _joined(own: Starlette, api: Starlette) -> Starlette:
         own.router.routes[:] = [
             route for route in own.router.routes if getattr(route, "path", "") not in DESCRIPTIONS
         ]
-        api.state.described = describe
+        openapi.describe_too(api, describe)
     theirs = own.router.lifespan_context
 
     @asynccontextmanager
@@ -107,9 +107,7 @@ def _under(prefix: str, app: ASGIApp, api: Starlette, *, lives: Starlette) -> St
         async with lives.router.lifespan_context(lives) as state:
             yield state
 
-    outer = Starlette(routes=[Mount(prefix, app=app), Route("/ok", health.ok)], lifespan=lifespan)
-    outer.state = api.state
-    return outer
+    return Starlette(routes=[Mount(prefix, app=app), Route("/ok", api)], lifespan=lifespan)
 
 
 def _cors(app: ASGIApp, cors: Cors) -> ASGIApp:

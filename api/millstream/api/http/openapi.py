@@ -9,15 +9,17 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from millstream.api.health import VERSION
 from millstream.api.http.body import answer
 from millstream.api.http.public_url import public_url
+from millstream.api.version import VERSION
 
 Handler = Callable[[Request], Awaitable[Response]]
+Document = Callable[[], dict[str, Any]]  # returns an OpenAPI document
 PROBLEMS = {
     "404": "There is no such thing.",
     "409": "It is there already, or busy.",
@@ -48,20 +50,20 @@ class Endpoint:
     @property
     def tag(self) -> str:
         """The resource that the route belongs to."""
-        return self.handler.__module__.rpartition(".")[2]
+        return self.handler.__module__.split(".")[2].removesuffix("_routes")
 
 
 def routes(endpoints: Sequence[Endpoint]) -> list[Route]:
     """Returns the routes of `/openapi.json` and `/docs`.
 
-    With `app.state.described`, a function that returns an OpenAPI document, its paths are told too.
+    The paths of `describe_too` are in the document too.
     """
     made: list[dict[str, Any]] = []
 
     def document(request: Request) -> dict[str, Any]:
         if not made:
             made.append(describe(endpoints))
-            other = getattr(request.app.state, "described", None)
+            other: Document | None = getattr(request.app.state, "described", None)
             if other is not None:
                 _join(made[0], other())
         return {**made[0], "servers": [{"url": public_url(request)}]}
@@ -73,6 +75,11 @@ def routes(endpoints: Sequence[Endpoint]) -> list[Route]:
         return HTMLResponse(page(document(request)))
 
     return [Route("/openapi.json", openapi_json), Route("/docs", docs)]
+
+
+def describe_too(app: Starlette, document: Document) -> None:
+    """Has `/openapi.json` of the application describe another one's paths as well."""
+    app.state.described = document
 
 
 def _join(document: dict[str, Any], other: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from millstream.api.http.context import process_of
 from millstream.shared.errors import (
     ConflictError,
     GraphError,
@@ -94,7 +95,7 @@ async def _away(request: Request, error: Any) -> Response:
 
 
 async def _not_allowed(request: Request, error: Any) -> Response:
-    request.app.state.access.recheck()
+    process_of(request).access.recheck()
     _OUTAGES.failed(error)
     return problem(
         503, "The server's user of Redis lacks a permission: `GET /ok` says which.", _LATER
@@ -102,7 +103,7 @@ async def _not_allowed(request: Request, error: Any) -> Response:
 
 
 async def _refusing(request: Request, error: Any) -> Response:
-    request.app.state.access.recheck()  # so that `/ok` says it too
+    process_of(request).access.recheck()  # so that `/ok` says it too
     log.error("%s %s: Redis takes no writes: %s", request.method, request.url.path, error)
     return problem(503, "Redis takes no writes now. Try again later.", _LATER)
 

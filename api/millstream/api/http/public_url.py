@@ -10,8 +10,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from millstream.api.http.body import settings_of
-from millstream.shared.langgraph_json.http import HttpSettings
+from millstream.api.http.context import process_of
 
 HOST: Final = re.compile(r"[\w.-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?", re.ASCII)
 PREFIX: Final = re.compile(r"(/[\w.~-]+)+", re.ASCII)
@@ -64,8 +63,8 @@ class ProxyHeaders:
 
 def public_url(request: HTTPConnection) -> str:
     """Returns where the client reaches the API, with the prefix under which it lies, without a slash at the end."""
-    configured = settings_of(request).public_url
+    process = process_of(request)
+    configured = process.settings.public_url
     if configured:
         return configured.rstrip("/")
-    http: HttpSettings = request.app.state.http
-    return str(request.base_url).rstrip("/") + http.prefix
+    return str(request.base_url).rstrip("/") + process.http.prefix

@@ -6,22 +6,22 @@ nothing was sent yet, and the options of the request.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlencode
-
-from starlette.requests import Request
 
 from millstream.shared.events.entries import START, Position, format_position, parse_position
 
 FROM_THE_START: Final = ("-1", "0", "0-0", "-")
 
 
-def last_event(request: Request, queried: str) -> Position | None:
+def last_event(header: str, queried: str) -> Position | None:
     """Returns the position after which the client wants events; None means from now on.
 
-    A header that is no event's id means from now on too: never is more sent than was asked for.
+    `header` is `Last-Event-ID`, '' if there is none. A text that is no event's id means from now on too: a client
+    never gets more than it asked for.
     """
-    last = request.headers.get("last-event-id", "").strip() or queried
+    last = header.strip() or queried
     return START if last in FROM_THE_START else parse_position(last)
 
 
@@ -46,3 +46,40 @@ def resume_location(
     if after is not None:
         query.append(("last_event_id", format_position(after)))
     return f"{path}?{urlencode(query)}" if query else path
+
+
+@dataclass(frozen=True, slots=True)
+class RunLocation:
+    """Where clients find a run, and the headers that say so."""
+
+    run_id: str
+    thread_id: str | None  # None: by the run's own id, as stateless runs are found
+
+    @property
+    def path(self) -> str:
+        """The run's path, relative to the server's own."""
+        return (
+            f"/threads/{self.thread_id}/runs/{self.run_id}"
+            if self.thread_id
+            else f"/runs/{self.run_id}"
+        )
+
+    def headers(
+        self,
+        back: str | None = None,
+        after: Position | None = None,
+        *,
+        modes: Sequence[str] = (),
+        cancel: bool = False,
+    ) -> dict[str, str]:
+        """Returns the headers of an answer about the run.
+
+        Args:
+            back: the route below the run's path by which a client comes back to the answer; None: it is complete.
+            after, modes, cancel: see `resume_location`.
+        """
+        headers = {"content-location": self.path}
+        if back is not None:
+            location = resume_location(f"{self.path}/{back}", after, modes=modes, cancel=cancel)
+            headers["location"] = location
+        return headers

@@ -14,6 +14,7 @@ from starlette.background import BackgroundTask
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
+from millstream.api.stream_watch import StreamWatch
 from millstream.shared.events.entries import Entry
 from millstream.shared.events.hub import Reader
 from millstream.shared.events.protocol import plain
@@ -34,6 +35,7 @@ READ_WITHIN: Final = 2.0  # s, at the least, before an answer of Redis is given 
 
 Followed = Reader | ThreadReader
 Leave = Callable[[], Awaitable[object]]
+Output = Callable[[Entry], Awaitable[bytes]]  # of a run's last event, the body that answers
 
 
 def frame(entry: Entry) -> bytes:
@@ -62,6 +64,7 @@ class _Following(Response):
     def __init__(
         self,
         reader: Followed,
+        watch: StreamWatch,
         *,
         headers: dict[str, str],
         media_type: str,
@@ -73,6 +76,7 @@ class _Following(Response):
         self.media_type = media_type
         self.init_headers(headers)
         self._reader = reader
+        self._watched = watch
         self._keepalive = keepalive
         self._on_leave = on_leave
         self._gone = False
@@ -83,12 +87,14 @@ class _Following(Response):
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         leaving = asyncio.create_task(self._watch(receive))
         self._schedule()
+        self._watched.opened()
         try:
             await self._follow(send)
         finally:
             leaving.cancel()
             self._timer.cancel()
             self._reader.close()
+            self._watched.closed()
         if self._gone and not self._reader.ended and self._on_leave is not None:
             await self._leave()
 
@@ -148,6 +154,8 @@ class _Following(Response):
                 reader.news.set()  # there may be more
             if body or over:
                 await send(_chunk(body, more=not over))
+            if entries and body:
+                self._watched.sent(entries)
             if over:
                 return
 
@@ -171,6 +179,7 @@ class EventStream(_Following):
     def __init__(
         self,
         reader: Followed,
+        watch: StreamWatch,
         *,
         headers: dict[str, str],
         keepalive: float,
@@ -186,6 +195,7 @@ class EventStream(_Following):
         }
         super().__init__(
             reader,
+            watch,
             headers=headers,
             media_type="text/event-stream",
             keepalive=keepalive,
@@ -225,7 +235,8 @@ class FinalOutput(_Following):
     def __init__(
         self,
         reader: Reader,
-        output: Callable[[Entry], Awaitable[bytes]],
+        watch: StreamWatch,
+        output: Output,
         *,
         headers: dict[str, str],
         keepalive: float,
@@ -234,6 +245,7 @@ class FinalOutput(_Following):
         """`output` makes the body of the run's last entry; `keepalive` is in seconds."""
         super().__init__(
             reader,
+            watch,
             headers=headers,
             media_type="application/json",
             keepalive=keepalive,

@@ -1,7 +1,9 @@
-"""`/mcp/`: the routes of MCP, and the start of its server with the first request."""
+"""`/mcp/`: the routes of MCP. Its server starts with the first request."""
 
 import asyncio
 import importlib.util
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -9,54 +11,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from millstream.api.http.body import settings_of
+from millstream.api.http.context import process_of
 from millstream.api.http.problems import problem
 from millstream.api.http.sse import KEEPALIVE
 from millstream.api.lazy_import import load
-from millstream.shared.langgraph_json.http import HttpSettings
 
 NEAR: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 MISSING: Final = 'MCP is not installed here: pip install "millstream[mcp]".'
-
-
-class McpHost:
-    """The server of MCP, in a task of its own; none until it is asked for."""
-
-    def __init__(self) -> None:
-        """Starts nothing yet."""
-        self._stop = asyncio.Event()
-        self._starting = asyncio.Lock()
-        self._server: ASGIApp | None = None
-        self._task: asyncio.Task[None] | None = None
-
-    async def server(self, max_body: int) -> ASGIApp:
-        """Returns the server, which is started first if need be."""
-        async with self._starting:
-            if self._server is None:
-                ready: asyncio.Future[ASGIApp] = asyncio.get_running_loop().create_future()
-                self._task = asyncio.create_task(self._run(ready, max_body))
-                self._server = await ready
-        return self._server
-
-    async def _run(self, ready: "asyncio.Future[ASGIApp]", max_body: int) -> None:
-        # It is imported here: half a second, and memory, for those alone who use it.
-        try:
-            await load("millstream.api.mcp.server")
-            from millstream.api.mcp.server import McpServer
-
-            async with McpServer(max_body).running() as server:
-                ready.set_result(server)
-                await self._stop.wait()
-        except Exception as error:
-            if ready.done():
-                raise
-            ready.set_exception(error)
-
-    async def close(self) -> None:
-        """Ends it."""
-        self._stop.set()
-        if self._task is not None:
-            await asyncio.gather(self._task, return_exceptions=True)
 
 
 class _Passed(Response):
@@ -123,10 +84,10 @@ def _refused(request: Request) -> Response | None:
     page that a name server points at this server would get past it.
     """
     origin = request.headers.get("origin")
-    http: HttpSettings = request.app.state.http
-    if origin is None or http.cors.names(origin) or _is_near(origin):
+    process = process_of(request)
+    if origin is None or process.http.cors.names(origin) or _is_near(origin):
         return None
-    own = urlsplit(settings_of(request).public_url)
+    own = urlsplit(process.settings.public_url)
     if own.netloc and origin == f"{own.scheme}://{own.netloc}":
         return None
     return problem(
@@ -148,9 +109,17 @@ async def post(request: Request) -> Response:
         return problem(404, MISSING)
     if (refused := _refused(request)) is not None:
         return refused
-    host: McpHost = request.app.state.mcp
-    settings = settings_of(request)
-    return _Passed(await host.server(settings.max_body), settings.keepalive)
+    process = process_of(request)
+    server = await process.mcp.server(partial(_start, process.settings.max_body))
+    return _Passed(server, process.settings.keepalive)
+
+
+async def _start(max_body: int) -> AbstractAsyncContextManager[ASGIApp]:
+    # Imported here: it takes half a second, and memory, which only those pay that use it.
+    await load("millstream.api.mcp.server")
+    from millstream.api.mcp.server import McpServer
+
+    return McpServer(max_body).running()
 
 
 async def get(request: Request) -> Response:

@@ -17,25 +17,26 @@ import msgspec
 from mcp.server.lowlevel import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.shared.exceptions import MCPError
-from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
-from millstream.api.health import VERSION
+from millstream.api.assistants import graph_operations
+from millstream.api.assistants import operations as assistants
+from millstream.api.context import RequestContext
+from millstream.api.graph_schemas import GraphSchemas
+from millstream.api.http.context import context_of
 from millstream.api.mcp.schemas import ToolSchemas
+from millstream.api.runs import operations as runs
 from millstream.api.runs.follow import (
-    GraphSchemas,
     Invocation,
     invoked,
     outages_told,
     retry_while_unavailable,
-    schemas_of,
 )
-from millstream.shared import runs
-from millstream.shared.assistants import GraphDirectory
+from millstream.api.version import VERSION
 from millstream.shared.assistants.records import AssistantRecord
 from millstream.shared.errors import InvalidError, MillstreamError, UnavailableError
 from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED
-from millstream.shared.rules.multitask import CancelAction, CancelReason
+from millstream.shared.rules.multitask import CancelReason
 from millstream.shared.wire import RunRequest, to_json
 
 logging.getLogger("mcp.server.streamable_http").setLevel(logging.WARNING)  # it logs each request
@@ -51,7 +52,7 @@ PAUSED: Final = (
 INVALID_PARAMS: Final = -32602
 INTERNAL_ERROR: Final = -32603
 _made: WeakKeyDictionary[GraphSchemas, ToolSchemas] = WeakKeyDictionary()
-Context = Any  # ServerRequestContext[None, Request]
+McpContext = Any  # ServerRequestContext[None, starlette.requests.Request]
 
 
 def named(records: list[AssistantRecord]) -> dict[str, AssistantRecord]:
@@ -69,23 +70,22 @@ def named(records: list[AssistantRecord]) -> dict[str, AssistantRecord]:
     return found
 
 
-async def _tools(request: Request) -> dict[str, AssistantRecord]:
-    directory: GraphDirectory = request.app.state.graphs
-    return named(await directory.assistants())
+async def _tools(context: RequestContext) -> dict[str, AssistantRecord]:
+    return named(await assistants.find(context, metadata={}))
 
 
 async def list_tools(
-    ctx: Context, params: types.PaginatedRequestParams | None
+    ctx: McpContext, params: types.PaginatedRequestParams | None
 ) -> types.ListToolsResult:
     """`tools/list`: the assistants whose graphs some worker serves."""
-    request: Request = ctx.request
+    context = context_of(ctx.request)
     cursor = (params and params.cursor) or "0"
     if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 10):
         raise MCPError(INVALID_PARAMS, "cursor: it is none of this server's")
-    with _told(request):
-        tools = list((await _tools(request)).items())
+    with _told(context):
+        tools = list((await _tools(context)).items())
         page = tools[int(cursor) : int(cursor) + PAGE]
-        shown = await asyncio.gather(*(_tool(request, name, record) for name, record in page))
+        shown = await asyncio.gather(*(_tool(context, name, record) for name, record in page))
     after = int(cursor) + PAGE
     return types.ListToolsResult(
         tools=[tool for tool in shown if tool is not None],
@@ -93,10 +93,10 @@ async def list_tools(
     )
 
 
-async def _tool(request: Request, name: str, record: AssistantRecord) -> types.Tool | None:
+async def _tool(context: RequestContext, name: str, record: AssistantRecord) -> types.Tool | None:
     assistant = record.assistant
     try:
-        schemas = await _schemas(request, assistant.assistant_id)
+        schemas = await _schemas(context, assistant.assistant_id)
     except UnavailableError:  # nobody could carry out a call of it either
         return None
     except MillstreamError:  # a graph that can't say what it takes may take it all the same
@@ -111,10 +111,10 @@ async def _tool(request: Request, name: str, record: AssistantRecord) -> types.T
     )
 
 
-async def _schemas(request: Request, assistant_id: str) -> ToolSchemas:
-    """Returns what the assistant's tool takes and answers; raises what `schemas_of` raises."""
-    directory: GraphDirectory = request.app.state.graphs
-    schemas = await schemas_of(request, await directory.resolve(assistant_id))
+async def _schemas(context: RequestContext, assistant_id: str) -> ToolSchemas:
+    """Returns what the assistant's tool takes and answers; raises what `graph_operations.schemas_of` raises."""
+    resolved = await assistants.resolve(context, assistant_id)
+    schemas = await graph_operations.schemas_of(context, resolved)
     made = _made.get(schemas)
     if made is None:
         made = _made[schemas] = ToolSchemas(schemas.input, schemas.output)
@@ -127,20 +127,20 @@ class ToolCall(types.CallToolRequestParams):
     context: dict[str, Any] | None = None
 
 
-async def call_tool(ctx: Context, params: ToolCall) -> types.CallToolResult:
+async def call_tool(ctx: McpContext, params: ToolCall) -> types.CallToolResult:
     """`tools/call`: a run on a thread of its own, and the state in which it ends.
 
     The nodes that have ended are told as progress, to clients that ask for it. When the client leaves, the run is
     cancelled.
     """
-    request: Request = ctx.request
+    context = context_of(ctx.request)
     arguments = params.arguments or {}
-    with _told(request):
-        record = (await _tools(request)).get(params.name)
+    with _told(context):
+        record = (await _tools(context)).get(params.name)
         if record is None:
             raise InvalidError(f"name: there is no tool {params.name!r}")
         assistant_id = record.assistant.assistant_id
-        arguments = await _checked(request, assistant_id, arguments)
+        arguments = await _checked(context, assistant_id, arguments)
         asked = RunRequest(
             assistant_id=assistant_id,
             input=arguments,
@@ -149,32 +149,29 @@ async def call_tool(ctx: Context, params: ToolCall) -> types.CallToolResult:
             creates_thread=True,
             temporary=True,
         )
-        async with invoked(request, asked) as run:
+        async with invoked(context, asked) as run:
             try:
-                output = await _output(ctx, request, run)
+                output = await _output(ctx, context, run)
             except asyncio.CancelledError:
                 with suppress(*UNAVAILABLE, *WRITES_REJECTED):
                     await asyncio.shield(
-                        runs.cancel(
-                            request.app.state.redis, run.thread_id, run.run_id,
-                            action=CancelAction.INTERRUPT,
-                            stream_ttl=request.app.state.settings.stream_ttl,
-                            reason=CancelReason.DISCONNECT,
+                        runs.request_cancel(
+                            context, run.thread_id, run.run_id, reason=CancelReason.DISCONNECT
                         )
-                    )  # fmt: skip
+                    )
                 raise
     return _result(output)
 
 
 async def _checked(
-    request: Request, assistant_id: str, arguments: dict[str, Any]
+    context: RequestContext, assistant_id: str, arguments: dict[str, Any]
 ) -> dict[str, Any]:
     """Returns the arguments as the graph takes them; what it takes may not be known now.
 
     Raises InvalidError for arguments that it does not take.
     """
     try:
-        schemas = await _schemas(request, assistant_id)
+        schemas = await _schemas(context, assistant_id)
     except MillstreamError:
         return arguments
     return schemas.checked(arguments)
@@ -200,7 +197,7 @@ def _result(output: bytes) -> types.CallToolResult:
     )
 
 
-async def _output(ctx: Context, request: Request, run: Invocation) -> bytes:
+async def _output(ctx: McpContext, context: RequestContext, run: Invocation) -> bytes:
     ended, last = 0, None
     async for entry in run.entries():
         last = entry
@@ -208,18 +205,16 @@ async def _output(ctx: Context, request: Request, run: Invocation) -> bytes:
             ended += 1
             nodes = ", ".join(msgspec.json.decode(entry.data, type=dict[str, msgspec.Raw]))
             await ctx.session.report_progress(ended, message=nodes)
-    output = last.output if last else None
-    redis = request.app.state.redis
     return await retry_while_unavailable(
-        lambda: runs.final_output(redis, run.thread_id, run.run_id, output)
+        lambda: runs.final_output(context, run.thread_id, run.run_id, last)
     )
 
 
 @contextmanager
-def _told(request: Request) -> Iterator[None]:
+def _told(context: RequestContext) -> Iterator[None]:
     """Turns what this server refuses, inside of the block, into errors of the protocol."""
     try:
-        with outages_told(request):
+        with outages_told(context):
             yield
     except InvalidError as error:
         raise MCPError(INVALID_PARAMS, str(error)) from None

@@ -1,13 +1,11 @@
 """The commands of the protocol: what each does, and the envelopes of their answers."""
 
-import uuid
-from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
 from pydantic import ValidationError
-from starlette.requests import HTTPConnection
 
+from millstream.api.context import RequestContext
 from millstream.api.http.problems import sentence
 from millstream.api.protocol.events import event_of
 from millstream.api.protocol.schemas import (
@@ -17,11 +15,12 @@ from millstream.api.protocol.schemas import (
     ProtocolCommand,
     RunStart,
 )
+from millstream.api.runs import admission
+from millstream.api.runs import operations as runs
 from millstream.api.runs.follow import config_of
-from millstream.api.runs.routes import submission_of, submit
 from millstream.api.runs.run_request import run_request
 from millstream.api.runs.schemas import Command, RunCreate
-from millstream.shared import runs, threads
+from millstream.api.threads import operations as threads
 from millstream.shared.errors import (
     ConflictError,
     InvalidError,
@@ -29,10 +28,8 @@ from millstream.shared.errors import (
     TooLargeError,
     UnavailableError,
 )
-from millstream.shared.events.hub import StreamHub
 from millstream.shared.events.protocol import MODES, params_of
 from millstream.shared.events.thread_stream import Segment
-from millstream.shared.redis import Client
 from millstream.shared.rules.multitask import Strategy
 from millstream.shared.runs import RunRecord
 from millstream.shared.wire import PLAIN
@@ -84,7 +81,7 @@ def success(command_id: int, result: Reply) -> Reply:
     }
 
 
-async def carry_out(request: HTTPConnection, thread_id: str, command: ProtocolCommand) -> Reply:
+async def carry_out(context: RequestContext, thread_id: str, command: ProtocolCommand) -> Reply:
     """Carries the command out and returns its answer.
 
     Raises UnavailableError, and what redis-py raises: then it may help to send it again.
@@ -92,11 +89,11 @@ async def carry_out(request: HTTPConnection, thread_id: str, command: ProtocolCo
     try:
         match command.method:
             case "run.start":
-                result = await _start(request, thread_id, command.params)
+                result = await _start(context, thread_id, command.params)
             case "input.respond":
-                result = await _respond(request, thread_id, command.params)
+                result = await _respond(context, thread_id, command.params)
             case "agent.getTree":
-                result = await _get_tree(request, thread_id, command.params)
+                result = await _get_tree(context, thread_id, command.params)
             case method if method in NOT_SUPPORTED:
                 raise CommandError("not_supported", f"{method} is not supported by this server.")
             case method:
@@ -110,7 +107,7 @@ async def carry_out(request: HTTPConnection, thread_id: str, command: ProtocolCo
     return success(command.id, result)
 
 
-async def _start(request: HTTPConnection, thread_id: str, params: dict[str, Any]) -> Reply:
+async def _start(context: RequestContext, thread_id: str, params: dict[str, Any]) -> Reply:
     """`run.start`: a run, on a thread that is created if there is none.
 
     On a thread that waits for answers, the input is the answer (source: langchain_protocol).
@@ -118,17 +115,16 @@ async def _start(request: HTTPConnection, thread_id: str, params: dict[str, Any]
     if not (params.get("assistant_id") or params.get("assistantId")):
         raise CommandError("invalid_argument", "run.start requires an assistant_id.")
     body = RunStart.model_validate(params)
-    redis: Client = request.app.state.redis
-    asked = await threads.get_interrupts(redis, thread_id) if body.input is not None else b"{}"
+    asked = await threads.interrupts(context, thread_id) if body.input is not None else b"{}"
     waiting = _ids(asked)
     if _forks(body) or not (waiting or _names_interrupts(body.input)):
-        return {"run_id": await _admit(request, body, thread_id)}
+        return {"run_id": await _admit(context, body, thread_id)}
     answers = _by_interrupt(body.input, waiting)
     body.command, body.input = Command(resume=answers), None
     if "multitask_strategy" not in body.model_fields_set:
         body.multitask_strategy = Strategy.REJECT  # of many answers one counts
     try:
-        return {"run_id": await _admit(request, body, thread_id, answers=asked)}
+        return {"run_id": await _admit(context, body, thread_id, answers=asked)}
     except ConflictError:
         raise _no_such(next(iter(answers))) from None
 
@@ -166,14 +162,13 @@ def _by_interrupt(value: Any, waiting: set[str]) -> dict[str, Any]:
     return {next(iter(waiting)): value}
 
 
-async def _respond(request: HTTPConnection, thread_id: str, params: dict[str, Any]) -> Reply:
+async def _respond(context: RequestContext, thread_id: str, params: dict[str, Any]) -> Reply:
     """`input.respond`: the paused run goes on with the answers, as it was configured, once.
 
     Which of several answers counts is decided with the admission: what was read of the thread must still hold then.
     """
-    redis: Client = request.app.state.redis
     given = InputRespond.model_validate(params)
-    asked = await threads.get_interrupts(redis, thread_id)
+    asked = await threads.interrupts(context, thread_id)
     waiting = _ids(asked)
     for answer in given.responses:
         if answer.interrupt_id not in waiting:
@@ -181,22 +176,21 @@ async def _respond(request: HTTPConnection, thread_id: str, params: dict[str, An
     command = given.model_dump(include={"update", "goto"}, exclude_unset=True)
     command["resume"] = {answer.interrupt_id: answer.response for answer in given.responses}
     body = RunStart.model_validate(
-        await _as_before(redis, thread_id, given)
+        await _as_before(context, thread_id, given)
         | {"command": command, "metadata": given.metadata, "strict_resume": given.strict_resume}
         | {"multitask_strategy": "reject"}
     )
     try:
-        run_id = await _admit(request, body, thread_id, answers=asked)
+        run_id = await _admit(context, body, thread_id, answers=asked)
     except ConflictError:
         raise _no_such(given.responses[0].interrupt_id) from None
     return {"run_id": run_id}
 
 
 async def _admit(
-    request: HTTPConnection, body: RunCreate, thread_id: str, answers: bytes | None = None
+    context: RequestContext, body: RunCreate, thread_id: str, answers: bytes | None = None
 ) -> str:
     """Admits a run that streams the protocol's events; returns its id."""
-    run_id = str(uuid.uuid4())
     asked = msgspec.structs.replace(
         run_request(body),
         stream_mode=list(MODES),
@@ -204,9 +198,8 @@ async def _admit(
         stream_resumable=True,
         event_streaming=True,
     )
-    submitted = await submission_of(request, asked, run_id, thread_id)
-    await submit(request, replace(submitted, answers=answers))
-    return run_id
+    record = await admission.admit(context, asked, thread_id, answers=answers)
+    return record.spec.run_id
 
 
 def _no_such(interrupt_id: str) -> CommandError:
@@ -214,9 +207,11 @@ def _no_such(interrupt_id: str) -> CommandError:
     return CommandError("no_such_interrupt", message)
 
 
-async def _as_before(redis: Client, thread_id: str, given: InputRespond) -> dict[str, Any]:
+async def _as_before(
+    context: RequestContext, thread_id: str, given: InputRespond
+) -> dict[str, Any]:
     """Returns assistant, config and context of the thread's newest run, under the config that is given."""
-    record = await _run_of(redis, thread_id, None)
+    record = await _run_of(context, thread_id, None)
     before = config_of(record)
     own = given.config.model_dump(exclude_unset=True)
     config = {name: before[name] for name in PLAIN} | own
@@ -229,28 +224,26 @@ async def _as_before(redis: Client, thread_id: str, given: InputRespond) -> dict
     }
 
 
-async def _run_of(redis: Client, thread_id: str, run_id: str | None) -> RunRecord:
+async def _run_of(context: RequestContext, thread_id: str, run_id: str | None) -> RunRecord:
     """Returns a run of the thread, the newest if none is named; raises CommandError."""
     if run_id is None:
-        found = await runs.list_runs(redis, thread_id, limit=1, offset=0, status=None)
+        found = await runs.list_runs(context, thread_id, limit=1)
         record = found[0] if found else None
     else:
-        record = await runs.find_run(redis, thread_id, run_id)
+        record = await runs.find(context, thread_id, run_id)
     if record is None:
         raise CommandError("no_such_run", "There is no such run on this thread.")
     return record
 
 
-async def _get_tree(request: HTTPConnection, thread_id: str, params: dict[str, Any]) -> Reply:
+async def _get_tree(context: RequestContext, thread_id: str, params: dict[str, Any]) -> Reply:
     """`agent.getTree`: the graphs of a run, each with its status; made of the events that are kept."""
-    redis: Client = request.app.state.redis
-    hub: StreamHub = request.app.state.hub
-    record = await _run_of(redis, thread_id, GetTree.model_validate(params).run_id)
+    record = await _run_of(context, thread_id, GetTree.model_validate(params).run_id)
     run_id, graph_id = record.spec.run_id, record.spec.graph_id
     root: Reply = {"namespace": [], "status": "started", "graph_name": graph_id}
     nodes: dict[tuple[str, ...], Reply] = {(): root}
     segment = Segment(0, run_id, graph_id)
-    async for entry in hub.read_stored(thread_id, run_id):
+    async for entry in runs.kept_entries(context, thread_id, run_id):
         found = event_of(segment, entry)
         if found is None or found[0] != b"lifecycle":
             continue

@@ -6,16 +6,17 @@ from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from millstream.api.http.body import answer, decode, path_uuid, read_body, settings_of
+from millstream.api.http.body import answer, decode, path_uuid, read_body
+from millstream.api.http.context import context_of
 from millstream.api.http.problems import sentence
 from millstream.api.http.sse import ProtocolStream
 from millstream.api.protocol.commands import CommandError, carry_out, read_command, refusal
 from millstream.api.protocol.events import Wanted, telling
 from millstream.api.protocol.schemas import EventStreamRequest
+from millstream.api.threads import operations as threads
 from millstream.shared.errors import InvalidError, RefusedError
 from millstream.shared.events.entries import START
 from millstream.shared.events.protocol import LAST_SEQ, position_of
-from millstream.shared.events.thread_stream import ThreadReader
 
 
 async def commands(request: Request) -> Response:
@@ -31,7 +32,7 @@ async def commands(request: Request) -> Response:
     except CommandError as error:
         given = value.get("id") if isinstance(value, dict) else None
         return answer(refusal(given, error), 400)
-    return answer(await carry_out(request, thread_id, command))
+    return answer(await carry_out(context_of(request), thread_id, command))
 
 
 async def events(request: Request) -> Response:
@@ -49,14 +50,12 @@ async def events(request: Request) -> Response:
     last = request.headers.get("last-event-id", "").strip()
     if since is None and last.isascii() and last.isdigit() and len(last) < 20:
         since = min(int(last), LAST_SEQ)
-    state = request.app.state
-    reader = ThreadReader(state.hub, state.redis, thread_id, telling(Wanted(asked, START).has))
-    try:
-        await reader.begin(START if since is None else position_of(since))
-    except BaseException:
-        reader.close()
-        raise
-    return ProtocolStream(reader, headers={}, keepalive=settings_of(request).keepalive)
+    context = context_of(request)
+    after = START if since is None else position_of(since)
+    translate = telling(Wanted(asked, START).has)
+    reader, _ = await threads.follow(context, thread_id, translate, after)
+    watch = threads.watch_of(context, thread_id, after)
+    return ProtocolStream(reader, watch, headers={}, keepalive=context.settings.keepalive)
 
 
 async def _json(request: Request) -> Any:

@@ -13,7 +13,9 @@ import msgspec
 from pydantic import ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from millstream.api.http.body import canonical_uuid, decode
+from millstream.api.context import RequestContext
+from millstream.api.http.body import decode
+from millstream.api.http.context import context_of
 from millstream.api.http.problems import sentence
 from millstream.api.http.sse import FAILED, OUTAGES
 from millstream.api.protocol.commands import (
@@ -26,11 +28,12 @@ from millstream.api.protocol.commands import (
 )
 from millstream.api.protocol.events import ProtocolEntry, Wanted, telling
 from millstream.api.protocol.schemas import ProtocolCommand, Subscribe, Unsubscribe
+from millstream.api.threads import operations as threads
+from millstream.api.uuids import canonical_uuid
 from millstream.shared.errors import InvalidError, MillstreamError, UnavailableError
 from millstream.shared.events.entries import START, Entry, Position
 from millstream.shared.events.protocol import position_of
 from millstream.shared.events.thread_stream import ThreadReader
-from millstream.shared.langgraph_json.http import HttpSettings
 from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED
 from millstream.shared.wire import to_json
 
@@ -71,19 +74,22 @@ class _Union:
 class ProtocolSocket:
     """One client's connection."""
 
-    def __init__(self, websocket: WebSocket, thread_id: str) -> None:
+    def __init__(self, websocket: WebSocket, context: RequestContext, thread_id: str) -> None:
         """`websocket` is not accepted yet; `serve()` does that."""
         self._websocket = websocket
+        self._context = context
         self._thread_id = thread_id
         self._union = _Union()
         self._cursor: Position = START
         self._reader: ThreadReader | None = None
         self._begun = asyncio.Event()
         self._sending = asyncio.Lock()  # while events that were read are sent
+        self._watch = threads.watch_of(context, thread_id)
 
     async def serve(self) -> None:
         """Carries out commands and sends events until the client leaves or the process stops."""
         await self._websocket.accept()
+        self._watch.opened()
         tasks = [asyncio.create_task(self._receive()), asyncio.create_task(self._send_events())]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -98,6 +104,7 @@ class ProtocolSocket:
                     )
             if self._reader is not None:
                 self._reader.close()
+            self._watch.closed()
 
     async def _send(self, text: str) -> None:
         if self._websocket.application_state is WebSocketState.CONNECTED:
@@ -122,7 +129,7 @@ class ProtocolSocket:
             if command.method.startswith("subscription."):
                 result = await self._subscription(command)
                 return success(command.id, result)
-            return await carry_out(self._websocket, self._thread_id, command)
+            return await carry_out(self._context, self._thread_id, command)
         except ValidationError as error:
             refused: MillstreamError = CommandError("invalid_argument", sentence(error))
         except (CommandError, InvalidError, UnavailableError) as error:
@@ -132,7 +139,7 @@ class ProtocolSocket:
             refused = UnavailableError("Redis is not reachable. Try again shortly.")
         except WRITES_REJECTED as error:
             OUTAGES.failed(error)
-            self._websocket.app.state.access.recheck()
+            self._context.process.access.recheck()
             refused = UnavailableError("Redis refuses this now: `GET /ok` says why.")
         return refusal(value.get("id") if isinstance(value, dict) else None, refused)
 
@@ -166,17 +173,12 @@ class ProtocolSocket:
         A replaced reader has its news set, so that the task that waits for it looks at the new one. Returns where the
         subscription begins.
         """
-        state = self._websocket.app.state
-        reader = ThreadReader(state.hub, state.redis, self._thread_id, telling(self._union.wants))
-        try:
-            if self._reader is None:
-                after = await reader.begin(after)
-            else:
-                await reader.begin(min(after, self._cursor))
-        except BaseException:
-            reader.close()
-            raise
-        if self._reader is not None:
+        starts = after if self._reader is None else min(after, self._cursor)
+        translate = telling(self._union.wants)
+        reader, begins = await threads.follow(self._context, self._thread_id, translate, starts)
+        if self._reader is None:
+            after = begins
+        else:
             self._reader.close()
             self._reader.news.set()
         self._reader = reader
@@ -221,6 +223,7 @@ class ProtocolSocket:
             await self._send(_frame(entry))
             self._cursor = max(self._cursor, entry.position)
         if entries:
+            self._watch.sent(entries)
             reader.news.set()
 
 
@@ -232,9 +235,9 @@ def _frame(entry: Entry) -> str:
 
 async def connect(websocket: WebSocket) -> None:
     """`WS /threads/{thread_id}/stream/events`, for pages whose origin `http.cors` allows."""
-    http: HttpSettings = websocket.app.state.http
+    context = context_of(websocket)
     origin = websocket.headers.get("origin")
-    if origin is not None and not http.cors.allows(origin):
+    if origin is not None and not context.process.http.cors.allows(origin):
         await websocket.accept()  # browsers can't read the status of a refused handshake
         await websocket.close(FORBIDDEN, "This origin is not allowed.")
         return
@@ -243,4 +246,4 @@ async def connect(websocket: WebSocket) -> None:
         await websocket.accept()
         await websocket.close(INVALID, "Invalid thread ID: must be a UUID")
         return
-    await ProtocolSocket(websocket, thread_id).serve()
+    await ProtocolSocket(websocket, context, thread_id).serve()

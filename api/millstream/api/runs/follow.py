@@ -2,48 +2,50 @@
 
 import asyncio
 import logging
-import time
-import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-import msgspec
-from starlette.requests import HTTPConnection
-
-from millstream.api.http.sse import PAUSE
-from millstream.api.runs.routes import submission_of, submit
-from millstream.api.threads.state_routes import ask
-from millstream.shared import runs
-from millstream.shared.assistants import Resolved
+from millstream.api.context import RequestContext
+from millstream.api.runs import admission
+from millstream.api.runs.operations import Followed
 from millstream.shared.errors import UnavailableError
-from millstream.shared.events.entries import START, Entry
+from millstream.shared.events.entries import Entry
 from millstream.shared.events.hub import Reader
 from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED
 from millstream.shared.runs import RunRecord
-from millstream.shared.runs.submission import OWN, config_of_assistant
+from millstream.shared.runs.submission import OWN
 from millstream.shared.wire import PLAIN, RunRequest, unpack_kwargs
 
 log = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
-KEPT: Final = 1000  # assistants whose schemas a process keeps
-BELIEVED: Final = 60.0  # s for which schemas are not asked for again
+PAUSE: Final = 0.2  # s between attempts while Redis is away
 
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """A run that somebody follows."""
+    """A run that a client waits for."""
 
-    thread_id: str
-    run_id: str
-    reader: Reader
+    followed: Followed
+
+    @property
+    def thread_id(self) -> str:
+        """The thread."""
+        return self.followed.thread_id
+
+    @property
+    def run_id(self) -> str:
+        """The run."""
+        return self.followed.run_id
 
     async def entries(self) -> AsyncGenerator[Entry, None]:
         """Yields the run's entries to its end; raises UnavailableError if the process stops before."""
-        async for entry in entries_of(self.reader):
-            yield entry
+        async with aclosing(entries_of(self.followed.reader)) as entries:
+            async for entry in entries:
+                self.followed.watch.sent((entry,))
+                yield entry
 
 
 async def entries_of(reader: Reader) -> AsyncGenerator[Entry, None]:
@@ -71,39 +73,34 @@ async def retry_while_unavailable(asked: Callable[[], Awaitable[Answer]]) -> Ans
 
 
 @contextmanager
-def outages_told(request: HTTPConnection) -> Iterator[None]:
+def outages_told(context: RequestContext) -> Iterator[None]:
     """Turns what Redis does not do now, inside of the block, into UnavailableError."""
     try:
         yield
     except UNAVAILABLE:
         raise UnavailableError("Redis is not reachable. Try again shortly.") from None
     except WRITES_REJECTED as error:
-        request.app.state.access.recheck()
+        context.process.access.recheck()
         log.warning("Redis refuses what a call needs: %s", error)
         raise UnavailableError("Redis refuses this now: `GET /ok` says why.") from None
 
 
 @asynccontextmanager
 async def invoked(
-    request: HTTPConnection,
-    asked: RunRequest,
+    context: RequestContext,
+    request: RunRequest,
     thread_id: str | None = None,
     *,
     answers: bytes | None = None,
 ) -> AsyncIterator[Invocation]:
-    """Admits a run and gives it to be followed from its first event on; of no thread, on one of its own.
-
-    `answers` are the interrupts (JSON) on which the thread must still wait. Raises what admission raises.
-    """
-    run_id = str(uuid.uuid4())
-    thread = thread_id or runs.stateless_thread_id(run_id)
-    reader = await request.app.state.hub.open(thread, run_id, START, fresh=True)
+    """Admits a run as `admission.admit` does, and follows it inside of the block from its first event on."""
+    followed = await admission.admit_followed(context, request, thread_id, answers=answers)
+    followed.watch.opened()
     try:
-        submitted = await submission_of(request, asked, run_id, thread)
-        await submit(request, replace(submitted, answers=answers))
-        yield Invocation(thread, run_id, reader)
+        yield Invocation(followed)
     finally:
-        reader.close()
+        followed.reader.close()
+        followed.watch.closed()
 
 
 def config_of(record: RunRecord) -> dict[str, Any]:
@@ -116,52 +113,3 @@ def config_of(record: RunRecord) -> dict[str, Any]:
         **{name: config.get(name) for name in PLAIN},
         "durability": kwargs.durability,
     }
-
-
-@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
-class GraphSchemas:
-    """The JSON schemas of what a graph takes and answers; {} where it can't say."""
-
-    input: dict[str, Any]
-    output: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class KnownSchemas:
-    """What a worker told, of which version and deployment, and until when (monotonic) that is believed."""
-
-    of: tuple[int, int]
-    until: float
-    schemas: GraphSchemas
-
-
-async def schemas_of(request: HTTPConnection, resolved: Resolved) -> GraphSchemas:
-    """Returns the schemas of the assistant's graph.
-
-    A worker is asked for each version of the assistant, when a worker has announced the graph anew, and after a
-    while, for older workers may still answer during a deploy. What is known holds while none answers.
-
-    Raises what `ask` raises.
-    """
-    known: dict[str, KnownSchemas] = request.app.state.graph_schemas
-    record, graph = resolved.record, resolved.graph
-    assistant_id, of = record.assistant.assistant_id, (record.version, graph.renewed_at)
-    last = known.get(assistant_id)
-    if last is not None and last.of == of and time.monotonic() < last.until:
-        return last.schemas
-    schemas = last.schemas if last is not None else None
-    try:
-        config = config_of_assistant(record.assistant)
-        told = msgspec.json.decode(
-            await ask(request, graph.graph_id, "schemas", {"config": config})
-        )
-        taken, answered = told["input_schema"] or {}, told["output_schema"] or {}
-        if schemas is None or (schemas.input, schemas.output) != (taken, answered):
-            schemas = GraphSchemas(taken, answered)
-    except UnavailableError:
-        if schemas is None:
-            raise
-    if len(known) >= KEPT and assistant_id not in known:
-        known.clear()
-    known[assistant_id] = KnownSchemas(of, time.monotonic() + BELIEVED, schemas)
-    return schemas

@@ -1,13 +1,12 @@
 """The long-term store, which workers are asked for: its library is theirs."""
 
-from typing import Any
-
 from starlette.requests import Request
 from starlette.responses import Response
 
-from millstream.api.http.body import query_model, read_model, settings_of
+from millstream.api.http.body import forwarded, query_model, read_model
+from millstream.api.http.context import context_of
 from millstream.api.store.schemas import ItemDelete, ItemGet, ItemPut, ItemSearch, NamespaceSearch
-from millstream.shared import calls, keys
+from millstream.api.worker_calls import call_store
 from millstream.shared.wire import to_json
 
 
@@ -16,20 +15,20 @@ async def put(request: Request) -> Response:
     body = await read_model(request, ItemPut)
     given = body.model_dump()
     given["value"] = to_json(body.value)  # as it is: JSON carries what msgpack would not
-    await _ask(request, "store_put", given)
+    await call_store(context_of(request), "store_put", given)
     return Response(status_code=204)
 
 
 async def get(request: Request) -> Response:
     """`GET /store/items`: the item, or null."""
     query = query_model(request, ItemGet)
-    return _json(await _ask(request, "store_get", query.model_dump()))
+    return forwarded(await call_store(context_of(request), "store_get", query.model_dump()))
 
 
 async def delete(request: Request) -> Response:
     """`DELETE /store/items`: 204 also if there was none."""
     body = await read_model(request, ItemDelete)
-    await _ask(request, "store_delete", body.model_dump())
+    await call_store(context_of(request), "store_delete", body.model_dump())
     return Response(status_code=204)
 
 
@@ -38,26 +37,10 @@ async def search(request: Request) -> Response:
     body = await read_model(request, ItemSearch, empty=True)
     given = body.model_dump()
     given["filter"] = to_json(body.filter)
-    return _json(await _ask(request, "store_search", given))
+    return forwarded(await call_store(context_of(request), "store_search", given))
 
 
 async def namespaces(request: Request) -> Response:
     """`POST /store/namespaces`: in the order of their names."""
     body = await read_model(request, NamespaceSearch, empty=True)
-    return _json(await _ask(request, "store_namespaces", body.model_dump()))
-
-
-async def _ask(request: Request, verb: str, arguments: dict[str, Any]) -> bytes:
-    return await calls.call_worker(
-        request.app.state.redis,
-        request.app.state.blocking,
-        queue=keys.STORE,
-        graph_id="",
-        verb=verb,
-        arguments=arguments,
-        within=settings_of(request).call_timeout,
-    )
-
-
-def _json(body: bytes) -> Response:
-    return Response(body, media_type="application/json")
+    return forwarded(await call_store(context_of(request), "store_namespaces", body.model_dump()))

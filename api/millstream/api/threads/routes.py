@@ -1,23 +1,19 @@
 """Threads: create, read, search, patch, copy, prune, delete."""
 
-import asyncio
 import re
-import time
-import uuid
-from contextlib import suppress
 from typing import Any
 
-import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from millstream.api.http.body import answer, path_uuid, query_model, read_model, settings_of
+from millstream.api.http.body import answer, path_uuid, query_model, read_model
+from millstream.api.http.context import context_of
 from millstream.api.http.json_views import show_thread, show_ttl
 from millstream.api.http.pagination import page_headers
 from millstream.api.http.resume import last_event, resume_location
 from millstream.api.http.sse import ThreadStream
-from millstream.api.runs.routes import end_run
+from millstream.api.threads import operations
 from millstream.api.threads.json_paths import extracted, parse_path
 from millstream.api.threads.schemas import (
     ThreadCreate,
@@ -29,59 +25,28 @@ from millstream.api.threads.schemas import (
     ThreadStreamQuery,
     ThreadTtl,
 )
-from millstream.api.threads.state_routes import ask, assistant_of
-from millstream.shared import runs, scripts, threads
-from millstream.shared.errors import ConflictError, NotFoundError, UnavailableError
-from millstream.shared.events.thread_stream import ThreadReader, translate_modes
-from millstream.shared.rules.multitask import CancelAction, CancelReason
-from millstream.shared.threads import ThreadRecord, Ttl, checkpoint_sizes
+from millstream.shared.events.thread_stream import translate_modes
+from millstream.shared.threads import Ttl
 from millstream.shared.threads import search as thread_search
-
-PAUSE = 0.1  # s between looks
 
 
 async def create(request: Request) -> Response:
     """`POST /threads`: a thread; with `supersteps` it has a state from the start."""
     body = await read_model(request, ThreadCreate, empty=True)
+    context, ttl = context_of(request), _ttl(body.ttl)
     if body.supersteps:
-        return answer(show_thread(await _seed(request, body)))
-    record = await threads.create_thread(
-        request.app.state.redis,
-        body.thread_id,
-        body.metadata,
-        if_exists=body.if_exists,
-        ttl=await _ttl_of(request, body.ttl),
-    )
+        supersteps = [
+            [update.model_dump(exclude_unset=True) for update in step.updates]
+            for step in body.supersteps
+        ]
+        record = await operations.create_with_states(
+            context, body.thread_id, body.metadata, supersteps, if_exists=body.if_exists, ttl=ttl
+        )
+    else:
+        record = await operations.create(
+            context, body.thread_id, body.metadata, if_exists=body.if_exists, ttl=ttl
+        )
     return answer(show_thread(record))
-
-
-async def _seed(request: Request, body: ThreadCreate) -> ThreadRecord:
-    """Creates a thread with its first states, which a worker makes and stores; or finds it there."""
-    redis = request.app.state.redis
-    thread_id = body.thread_id or str(uuid.uuid4())
-    try:
-        found = await threads.get_thread(redis, thread_id)
-    except NotFoundError:
-        arguments = {
-            "thread_id": thread_id,
-            "supersteps": [
-                [u.model_dump(exclude_unset=True) for u in step.updates] for step in body.supersteps
-            ],
-            "fields": threads.new_thread_fields(body.metadata, await _ttl_of(request, body.ttl)),
-            **assistant_of(body.metadata),
-        }
-        done = await ask(request, body.metadata["graph_id"], "seed", arguments)
-        found = await threads.get_thread(redis, thread_id)
-        if msgspec.json.decode(done)["created"]:
-            return found
-    if body.if_exists != "do_nothing":
-        raise ConflictError(threads.already_exists_message(thread_id))
-    return found
-
-
-async def _ttl_of(request: Request, given: ThreadTtl | None) -> Ttl | None:
-    """Returns the lifetime of a new thread: the request's, or else the project's."""
-    return _ttl(given) or threads.default_ttl(await request.app.state.graphs.project())
 
 
 def _ttl(given: ThreadTtl | None) -> Ttl | None:
@@ -92,11 +57,11 @@ async def get(request: Request) -> Response:
     """`GET /threads/{thread_id}`"""
     thread_id = path_uuid(request, "thread_id", "thread")
     query = query_model(request, ThreadQuery)
-    redis = request.app.state.redis
-    record = await threads.get_thread(redis, thread_id)
+    context = context_of(request)
+    record = await operations.get(context, thread_id)
     shown = show_thread(record)
     if "ttl" in query.include:
-        shown["ttl"] = show_ttl(record, await threads.expires_at(redis, thread_id))
+        shown["ttl"] = show_ttl(record, await operations.expires_at(context, thread_id))
     return answer(shown)
 
 
@@ -106,11 +71,9 @@ async def storage(request: Request) -> Response:
     501 where another checkpointer keeps them.
     """
     thread_id = path_uuid(request, "thread_id", "thread")
-    redis = request.app.state.redis
-    await threads.require_thread(redis, thread_id)
-    if (await request.app.state.graphs.project()).external:
+    sizes = await operations.storage(context_of(request), thread_id)
+    if sizes is None:
         raise HTTPException(501, "Only Millstream's own checkpoints are measured.")
-    sizes = await checkpoint_sizes.measure(redis, thread_id)
     channel_bytes = sum(size for _, size in sizes.channels.values())
     return answer(
         {
@@ -135,8 +98,8 @@ async def search(request: Request) -> Response:
     body = await read_model(request, ThreadSearch, empty=True)
     paths = {name: parse_path(path) for name, path in body.extract.items()}
     needed = {*body.select, *(str(path[0]) for path in paths.values())}
-    page = await thread_search.search(
-        request.app.state.redis,
+    page = await operations.find(
+        context_of(request),
         _wanted(body, ids=body.ids, sort_by=body.sort_by, descending=body.sort_order == "desc"),
         limit=body.limit,
         offset=body.offset,
@@ -160,7 +123,7 @@ async def search(request: Request) -> Response:
 async def count(request: Request) -> Response:
     """`POST /threads/count`: how many threads fit."""
     body = await read_model(request, ThreadFilter, empty=True)
-    return answer(await thread_search.count(request.app.state.redis, _wanted(body)))
+    return answer(await operations.count(context_of(request), _wanted(body)))
 
 
 def _wanted(body: ThreadFilter, **more: Any) -> thread_search.ThreadFilter:
@@ -180,12 +143,12 @@ async def patch(request: Request) -> Response:
     """
     thread_id = path_uuid(request, "thread_id", "thread")
     body = await read_model(request, ThreadPatch)
-    redis = request.app.state.redis
-    await threads.patch_thread(redis, thread_id, body.metadata, _ttl(body.ttl))
+    context = context_of(request)
+    await operations.patch(context, thread_id, body.metadata, _ttl(body.ttl))
     preferred = request.headers.get("prefer", "").replace(" ", "").lower()
     if "return=minimal" in re.split("[,;]", preferred):
         return Response(status_code=204)
-    return answer(show_thread(await threads.get_thread(redis, thread_id)))
+    return answer(show_thread(await operations.get(context, thread_id)))
 
 
 async def copy(request: Request) -> Response:
@@ -194,22 +157,7 @@ async def copy(request: Request) -> Response:
     409 while a run is active on the thread.
     """
     thread_id = path_uuid(request, "thread_id", "thread")
-    redis = request.app.state.redis
-    graph_id = await _kept_elsewhere(request, thread_id)
-    if graph_id is None:
-        return answer(show_thread(await threads.copy_thread(redis, thread_id)))
-    done = msgspec.json.decode(await ask(request, graph_id, "copy", {"thread_id": thread_id}))
-    return answer(show_thread(await threads.get_thread(redis, done["thread_id"])))
-
-
-async def _kept_elsewhere(request: Request, thread_id: str) -> str | None:
-    """Returns the graph whose workers keep the thread's checkpoints, None if they lie in Redis.
-
-    Raises NotFoundError if they do not, and there is no such thread.
-    """
-    if not (await request.app.state.graphs.project()).external:
-        return None
-    return (await threads.get_thread(request.app.state.redis, thread_id)).graph_id
+    return answer(show_thread(await operations.copy(context_of(request), thread_id)))
 
 
 async def prune(request: Request) -> Response:
@@ -218,20 +166,7 @@ async def prune(request: Request) -> Response:
     Ids of no thread are passed over. 409, with nothing changed, while a run is active on one of them.
     """
     body = await read_model(request, ThreadsPrune)
-    redis = request.app.state.redis
-    thread_ids = list(dict.fromkeys(body.thread_ids))
-    busy = await threads.find_busy(redis, thread_ids)
-    if busy:
-        raise ConflictError(f"thread_ids: a run is active on {', '.join(busy[:10])}")
-    pruned = 0
-    for thread_id in thread_ids:
-        graph_id = None
-        if body.strategy == "keep_latest":
-            with suppress(NotFoundError):
-                graph_id = await _kept_elsewhere(request, thread_id)
-        if graph_id is not None:
-            await ask(request, graph_id, "prune", {"thread_id": thread_id})
-        pruned += await threads.prune(redis, thread_id, body.strategy)
+    pruned = await operations.prune(context_of(request), body.thread_ids, body.strategy)
     return answer({"pruned_count": pruned})
 
 
@@ -243,58 +178,21 @@ async def stream(request: Request) -> Response:
     """
     thread_id = path_uuid(request, "thread_id", "thread")
     query = query_model(request, ThreadStreamQuery)
-    redis = request.app.state.redis
-    await threads.require_thread(redis, thread_id)
-    reader = ThreadReader(
-        request.app.state.hub, redis, thread_id, translate_modes(frozenset(query.modes))
-    )
-    try:
-        begins = await reader.begin(last_event(request, query.last_event_id))
-    except BaseException:
-        reader.close()
-        raise
+    context = context_of(request)
+    await operations.require(context, thread_id)
+    after = last_event(request.headers.get("last-event-id", ""), query.last_event_id)
+    translate = translate_modes(frozenset(query.modes))
+    reader, begins = await operations.follow(context, thread_id, translate, after)
     back = resume_location(f"/threads/{thread_id}/stream", begins, modes=query.modes)
     return ThreadStream(
-        reader, headers={"location": back}, keepalive=settings_of(request).keepalive
+        reader,
+        operations.watch_of(context, thread_id, after),
+        headers={"location": back},
+        keepalive=context.settings.keepalive,
     )
 
 
 async def delete(request: Request) -> Response:
     """`DELETE /threads/{thread_id}`: its runs are cancelled first; then all that belongs to it goes."""
-    await delete_thread(request, path_uuid(request, "thread_id", "thread"))
+    await operations.delete(context_of(request), path_uuid(request, "thread_id", "thread"))
     return Response(status_code=204)
-
-
-async def delete_thread(request: Request, thread_id: str) -> None:
-    """Cancels the thread's runs and deletes it with all that belongs to it.
-
-    Raises:
-        NotFoundError: there is no such thread.
-        UnavailableError: its runs do not end; it is deleted once they have.
-    """
-    redis = request.app.state.redis
-    retired = False
-    deadline = time.monotonic() + settings_of(request).lease_policy.takeover_within
-    while True:
-        try:
-            run_ids = await threads.retire_thread(redis, thread_id)
-        except NotFoundError:
-            if retired:  # the reaper has gone on with what we began
-                return
-            raise
-        retired = True
-        for run_id in reversed(run_ids):  # those that wait go first, so that they never begin
-            await runs.cancel(
-                redis, thread_id, run_id,
-                action=CancelAction.INTERRUPT, stream_ttl=settings_of(request).stream_ttl,
-                reason=CancelReason.DELETED,
-            )  # fmt: skip
-        for run_id in run_ids:
-            await end_run(request, thread_id, run_id)
-        if await threads.delete_thread(redis, thread_id):
-            return
-        # A run was admitted meanwhile, or the thread waits for one that is gone.
-        await scripts.repair_thread(redis, thread_id)
-        if time.monotonic() > deadline:
-            raise UnavailableError("The thread's runs do not end; it is deleted once they have.")
-        await asyncio.sleep(PAUSE)

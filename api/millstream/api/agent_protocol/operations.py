@@ -1,0 +1,79 @@
+"""The use cases of the Agent Protocol that no other interface has: agents, and a run as it ended."""
+
+from typing import Any, Final
+
+import msgspec
+
+from millstream.api.assistants import graph_operations
+from millstream.api.assistants import operations as assistants
+from millstream.api.context import RequestContext
+from millstream.api.runs import operations as runs
+from millstream.api.runs.operations import Followed
+from millstream.shared.assistants import Resolved
+from millstream.shared.errors import InvalidError, MillstreamError, NotFoundError
+from millstream.shared.events.entries import Entry
+from millstream.shared.runs import RunRecord
+from millstream.shared.runs.json_view import run_to_json
+
+ROLES: Final = {"human": "user", "ai": "assistant"}  # LangChain's words → those of the protocol
+SCHEMAS: Final = ("input_schema", "output_schema", "state_schema", "config_schema")
+
+
+async def resolve(context: RequestContext, agent_id: str) -> Resolved:
+    """Returns the assistant that an agent is; the id may be a graph's name. Raises NotFoundError."""
+    try:
+        return await assistants.resolve(context, agent_id)
+    except (InvalidError, NotFoundError):
+        raise NotFoundError(f"Agent {agent_id[:60]!r} not found") from None
+
+
+async def agent_of(context: RequestContext, resolved: Resolved) -> dict[str, Any]:
+    """Returns an `Agent`; a worker may have to be asked for its capabilities."""
+    assistant = resolved.assistant
+    capabilities = {"ap.io.streaming": True}
+    try:
+        taken = (await graph_operations.schemas_of(context, resolved)).input
+        capabilities["ap.io.messages"] = "messages" in taken.get("properties", {})
+    except MillstreamError:  # no worker serves the graph, or it can't say: it is not known
+        pass
+    return {
+        "agent_id": assistant.assistant_id,
+        "name": assistant.name,
+        "description": assistant.description or "",
+        "metadata": msgspec.Raw(assistant.metadata),
+        "capabilities": capabilities,
+    }
+
+
+async def schemas_of(context: RequestContext, agent_id: str) -> dict[str, Any]:
+    """Returns `AgentSchemas`; where the graph has no schema, anything is valid. Raises NotFoundError."""
+    resolved = await resolve(context, agent_id)
+    reply = msgspec.json.decode(await graph_operations.call(context, resolved, "schemas", {}))
+    schemas = {name: reply.get(name) or {} for name in SCHEMAS}
+    return {"agent_id": resolved.assistant.assistant_id, **schemas}
+
+
+async def ended_run(context: RequestContext, followed: Followed, end: Entry) -> bytes:
+    """Returns `RunWait`, as JSON: the run, and the state in which it ended."""
+    thread_id, run_id = followed.thread_id, followed.run_id
+    # A run whose thread goes with it may be gone: it is shown as it was, with the status that it ended with.
+    record = await runs.find(context, thread_id, run_id) or followed.record
+    run = run_of(record) | msgspec.json.decode(end.data)
+    values = msgspec.json.decode(await runs.final_output(context, thread_id, run_id, end))
+    waited: dict[str, Any] = {"run": run, "values": values}
+    if isinstance(values, dict) and isinstance(values.get("messages"), list):
+        waited["messages"] = [_message(each) for each in values.pop("messages")]
+    return msgspec.json.encode(waited)
+
+
+def _message(message: Any) -> Any:
+    """Returns a message with its `role`, beside what LangChain says of it."""
+    if not isinstance(message, dict):
+        return {"role": "user", "content": message}
+    kind = message.get("type", "user")
+    return {"role": ROLES.get(kind, kind), **message}
+
+
+def run_of(record: RunRecord) -> dict[str, Any]:
+    """Returns an `AgentRun`."""
+    return {**run_to_json(record), "agent_id": record.spec.assistant_id}

@@ -1,0 +1,17 @@
+"""Who a use case acts for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The client of one request. Nobody is authenticated: each caller may do everything."""
+
+    # Headers of the request that `http.configurable_headers` lets through into a run's `configurable`.
+    run_headers: Mapping[str, str] = field(default_factory=dict)
+    request_id: str | None = None  # `x-request-id`, as a proxy or the client sent it
+
+
+ANONYMOUS: Final = Caller()

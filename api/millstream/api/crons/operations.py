@@ -1,0 +1,200 @@
+"""The use cases of crons: create, change, read, find, delete."""
+
+import uuid
+from typing import Any, Final
+
+import msgspec
+
+from millstream.api.context import RequestContext
+from millstream.api.crons.schemas import (
+    PAYLOAD,
+    CronCreate,
+    CronFilter,
+    CronPatch,
+    CronRun,
+)
+from millstream.api.runs.admission import require_webhooks
+from millstream.api.runs.run_request import run_request
+from millstream.api.runs.schemas import RunCreateStateful, RunCreateStateless
+from millstream.shared import crons, queue
+from millstream.shared.crons import DISABLED_BECAUSE, CronRecord
+from millstream.shared.errors import InvalidError, NotFoundError
+from millstream.shared.rules.run_metadata import trim_run_metadata
+from millstream.shared.runs.json_view import iso_time
+from millstream.shared.runs.submission import check_webhook
+from millstream.shared.wire import Cron, RunRequest, to_json
+
+LARGEST_PAYLOAD: Final = 64 * 1024  # bytes of JSON
+LARGEST_METADATA: Final = 16 * 1024  # bytes of JSON; every search reads it
+
+
+# ── Create ──────────────────────────────────────────────────────────────────────────────────
+
+
+async def create(
+    context: RequestContext, given: CronCreate, thread_id: str | None, on_run_completed: str | None
+) -> CronRecord:
+    """Creates a cron whose runs are on one thread, or without it on a thread each.
+
+    Args:
+        context: of the request.
+        given: what is run, and when.
+        thread_id: the thread of all runs, which need not exist yet.
+        on_run_completed: what becomes of the thread of a run that has one of its own.
+
+    Raises:
+        InvalidError, pydantic.ValidationError: its runs would be refused, or it would never start one.
+        NotFoundError: there is no such assistant.
+    """
+    resolved = await context.directory.resolve(given.assistant_id)
+    cron = Cron(
+        cron_id=str(uuid.uuid4()),
+        assistant_id=resolved.assistant.assistant_id,
+        thread_id=thread_id,
+        schedule=given.schedule,
+        timezone=given.timezone,
+        end_time=None if given.end_time is None else round(given.end_time.timestamp() * 1_000_000),
+        enabled=given.enabled,
+        on_run_completed=on_run_completed,
+        metadata=to_json(given.metadata),
+    )
+    await _check_end(context, cron)
+    await _check_webhook(context, given.webhook)
+    payload, request = _payload(cron, _given(given))
+    return await crons.create(context.redis, cron, payload, request)
+
+
+def _given(body: CronRun) -> dict[str, Any]:
+    """Returns what the client said of the cron's runs."""
+    given: dict[str, Any] = body.model_dump(include=set(PAYLOAD), exclude_unset=True)
+    return given
+
+
+def _payload(cron: Cron, given: dict[str, Any]) -> tuple[bytes, RunRequest]:
+    """Returns the payload as it is shown, and the request that the cron's runs are made of.
+
+    Raises InvalidError or pydantic's ValidationError for what would be refused of a run, so that no
+    run of the cron fails for its form.
+    """
+    config = given.get("config", {})
+    configurable = {**config.get("configurable", {}), "cron_id": cron.cron_id}
+    payload = {
+        "assistant_id": cron.assistant_id,
+        "schedule": cron.schedule,
+        **given,
+        "config": {**config, "configurable": configurable},
+    }
+    shown = _bounded("payload", to_json(payload), LARGEST_PAYLOAD)
+    _bounded("metadata", cron.metadata, LARGEST_METADATA)
+    metadata = trim_run_metadata({"cron_id": cron.cron_id} | _own_metadata(cron))
+    body: dict[str, Any] = {**payload, "metadata": metadata}
+    run = (
+        RunCreateStateless.model_validate({**body, "on_completion": cron.on_run_completed})
+        if cron.thread_id is None
+        else RunCreateStateful.model_validate(body)
+    )
+    return shown, run_request(run)
+
+
+def _own_metadata(cron: Cron) -> dict[str, Any]:
+    """Returns the client's part of the metadata, without what says things of the cron itself."""
+    metadata: dict[str, Any] = msgspec.json.decode(cron.metadata)
+    return {k: v for k, v in metadata.items() if k not in ("cron_id", DISABLED_BECAUSE)}
+
+
+def _bounded(field: str, data: bytes, most: int) -> bytes:
+    if len(data) > most:
+        raise InvalidError(f"{field}: it takes {len(data)} bytes as JSON; at most {most} are kept")
+    return data
+
+
+async def _check_end(context: RequestContext, cron: Cron) -> None:
+    now = await queue.redis_time(context.redis)
+    if cron.end_time is not None and cron.end_time / 1e6 <= now:
+        raise InvalidError(f"end_time: {iso_time(cron.end_time)} is in the past")
+
+
+async def _check_webhook(context: RequestContext, url: str | None) -> None:
+    require_webhooks(context, url)
+    check_webhook(url, await context.directory.project())
+
+
+# ── Change and delete ───────────────────────────────────────────────────────────────────────
+
+
+async def patch(context: RequestContext, cron_id: str, given: CronPatch) -> CronRecord:
+    """Changes what is given; metadata is merged. Raises what `create` raises."""
+    await _check_webhook(context, given.webhook)
+    for _ in range(crons.TRIES):
+        record = await get(context, cron_id)
+        cron = _patched(record, given)
+        if cron.end_time is not None and ("end_time" in given.model_fields_set or given.enabled):
+            await _check_end(context, cron)
+        payload, request = _payload(cron, _kept(record) | _given(given))
+        if await crons.change(context.redis, record, cron, payload, request):
+            return await get(context, cron_id)
+    raise crons.changed_too_often_error(cron_id)
+
+
+def _patched(record: CronRecord, body: CronPatch) -> Cron:
+    cron = record.cron
+    if body.on_run_completed is not None and cron.thread_id is not None:
+        raise InvalidError("on_run_completed: this cron's runs are on a thread that stays")
+    metadata = msgspec.json.decode(cron.metadata)
+    if body.enabled:
+        metadata.pop(DISABLED_BECAUSE, None)
+    end_time = cron.end_time
+    if "end_time" in body.model_fields_set:
+        end_time = None if body.end_time is None else round(body.end_time.timestamp() * 1_000_000)
+    return msgspec.structs.replace(
+        cron,
+        schedule=body.schedule or cron.schedule,
+        timezone=body.timezone or cron.timezone,
+        end_time=end_time,
+        enabled=cron.enabled if body.enabled is None else body.enabled,
+        on_run_completed=body.on_run_completed or cron.on_run_completed,
+        metadata=to_json(metadata | body.metadata),
+    )
+
+
+def _kept(record: CronRecord) -> dict[str, Any]:
+    """Returns what the cron's runs have been asked for with until now."""
+    payload = msgspec.json.decode(record.payload)
+    return {name: value for name, value in payload.items() if name in PAYLOAD}
+
+
+async def delete(context: RequestContext, cron_id: str) -> None:
+    """Deletes a cron; its runs, and their threads, stay. Raises NotFoundError."""
+    await crons.delete(context.redis, cron_id)
+
+
+# ── Read ────────────────────────────────────────────────────────────────────────────────────
+
+
+async def get(context: RequestContext, cron_id: str) -> CronRecord:
+    """Returns a cron; raises NotFoundError."""
+    return await crons.get(context.redis, cron_id)
+
+
+async def find(context: RequestContext, query: CronFilter) -> list[CronRecord]:
+    """Returns the crons that match, in no order and without their payloads."""
+    wanted = crons.CronFilter(
+        assistant_id=query.assistant_id and await _assistant(context, query.assistant_id),
+        thread_id=query.thread_id,
+        enabled=query.enabled,
+        metadata=query.metadata,
+    )
+    return await crons.find(context.redis, wanted)
+
+
+async def with_payloads(context: RequestContext, found: list[CronRecord]) -> list[CronRecord]:
+    """Returns crons that were just found, with their payloads."""
+    return await crons.read_payloads(context.redis, found)
+
+
+async def _assistant(context: RequestContext, given: str) -> str:
+    """Returns the id of the assistant, also of one that is gone: its crons may be there."""
+    try:
+        return (await context.directory.resolve(given)).assistant.assistant_id
+    except (NotFoundError, InvalidError):
+        return given

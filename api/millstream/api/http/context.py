@@ -1,0 +1,35 @@
+"""From a request to its context: the one place where Starlette's state holds the process."""
+
+from starlette.applications import Starlette
+from starlette.requests import HTTPConnection
+
+from millstream.api.caller import Caller
+from millstream.api.context import RequestContext
+from millstream.api.process import Process
+
+
+def attach(app: Starlette, process: Process) -> None:
+    """Has the application's requests find the process."""
+    app.state.process = process
+
+
+def process_in(app: Starlette) -> Process | None:
+    """Returns the application's process, None before it has started."""
+    process: Process | None = getattr(app.state, "process", None)
+    return process
+
+
+def process_of(connection: HTTPConnection) -> Process:
+    """Returns the process that serves a request or a WebSocket."""
+    process: Process = connection.app.state.process
+    return process
+
+
+def context_of(connection: HTTPConnection) -> RequestContext:
+    """Returns what use cases take of a request or a WebSocket."""
+    process = process_of(connection)
+    caller = Caller(
+        run_headers=process.http.headers_for_runs(connection.headers.items()),
+        request_id=connection.headers.get("x-request-id"),
+    )
+    return RequestContext(process, caller)

@@ -1,0 +1,79 @@
+"""What lives as long as an API process."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from millstream.api.graph_schemas import SchemaCache
+from millstream.api.mcp.host import McpHost
+from millstream.shared.assistants import GraphDirectory
+from millstream.shared.events.hub import StreamHub
+from millstream.shared.langgraph_json.http import HttpSettings
+from millstream.shared.observer import RunObserver
+from millstream.shared.permissions import PermissionMonitor
+from millstream.shared.redis import Client, connect, server_checks
+from millstream.shared.rules import cron_schedule
+from millstream.shared.settings import Settings
+
+REPLY_TIMEOUT: Final = 5.0  # s: a client hears that Redis is away before it gives up itself
+BLOCKING_CONNECTIONS: Final = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """Settings, connections and caches. Use cases reach it by their RequestContext."""
+
+    settings: Settings
+    http: HttpSettings
+    redis: Client
+    blocking: Client  # a connection of it may wait without a timeout
+    directory: GraphDirectory
+    hub: StreamHub
+    access: PermissionMonitor
+    graph_schemas: SchemaCache
+    mcp: McpHost
+    observer: RunObserver
+
+    def shut_down(self) -> None:
+        """Has all open streams end, for the process is about to stop."""
+        self.hub.shut_down()
+
+
+@asynccontextmanager
+async def running(
+    settings: Settings, http: HttpSettings, observer: RunObserver
+) -> AsyncIterator[Process]:
+    """Connects to Redis and reads streams inside of the block; closes all of it at the end."""
+    redis = connect(
+        settings.redis_url,
+        connections=settings.redis_max_connections,
+        reply_timeout=REPLY_TIMEOUT,
+    )
+    blocking = connect(settings.redis_url, connections=BLOCKING_CONNECTIONS, reply_timeout=None)
+    process = Process(
+        settings=settings,
+        http=http,
+        redis=redis,
+        blocking=blocking,
+        directory=GraphDirectory(redis),
+        hub=StreamHub(redis, blocking),
+        access=PermissionMonitor(redis),
+        graph_schemas=SchemaCache(),
+        mcp=McpHost(),
+        observer=observer,
+    )
+    process.hub.start()
+    # Read ahead in a thread: the first cron would hold up all streams.
+    await asyncio.to_thread(cron_schedule.zones)
+    checking = asyncio.gather(server_checks.report(redis), process.access.watch())
+    try:
+        yield process
+    finally:
+        checking.cancel()
+        await asyncio.gather(checking, return_exceptions=True)
+        await process.mcp.close()
+        await process.hub.close()
+        await blocking.aclose()
+        await redis.aclose()

@@ -1,0 +1,144 @@
+"""The use cases that admit runs."""
+
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+from millstream.api.context import RequestContext
+from millstream.api.runs.operations import Followed, request_cancel
+from millstream.api.stream_watch import StreamWatch
+from millstream.shared import runs
+from millstream.shared.errors import InvalidError, MillstreamError
+from millstream.shared.events.entries import START
+from millstream.shared.rules.multitask import CancelReason
+from millstream.shared.runs import RunRecord, Submission
+from millstream.shared.runs.submission import submission
+from millstream.shared.wire import RunRequest
+
+
+async def admit(
+    context: RequestContext,
+    request: RunRequest,
+    thread_id: str | None = None,
+    *,
+    answers: bytes | None = None,
+) -> RunRecord:
+    """Admits a run; without a thread, on one of its own.
+
+    Args:
+        context: its caller's headers go into the run's config.
+        request: what to run, and how.
+        thread_id: the thread, which must exist unless the request creates it.
+        answers: the interrupts (JSON) on which the thread must still wait.
+
+    Raises:
+        InvalidError, NotFoundError: the request names something that there is not.
+        MillstreamError: what else `scripts.admit` raises.
+    """
+    run_id, thread = _ids_of_new(thread_id)
+    return await _admit(context, request, run_id, thread, answers)
+
+
+async def admit_followed(
+    context: RequestContext,
+    request: RunRequest,
+    thread_id: str | None = None,
+    *,
+    answers: bytes | None = None,
+) -> Followed:
+    """Admits a run as `admit` does, and follows it from its first event on."""
+    run_id, thread = _ids_of_new(thread_id)
+    reader = await context.hub.open(thread, run_id, START, fresh=True)
+    try:
+        record = await _admit(context, request, run_id, thread, answers)
+    except BaseException:
+        reader.close()
+        raise
+    return Followed(record, reader, StreamWatch(context.observer, thread, run_id))
+
+
+async def admit_batch(context: RequestContext, requests: Sequence[RunRequest]) -> list[RunRecord]:
+    """Admits runs, each on a thread of its own: all of them, or none.
+
+    All are checked before the first is admitted. If an admission fails, those before it are cancelled.
+    An error of one that is invalid begins with its number.
+    """
+    submissions = []
+    for number, request in enumerate(requests):
+        with _reported(context, request):
+            try:
+                submissions.append(await _submission(context, request, *_ids_of_new(None)))
+            except MillstreamError as error:
+                raise type(error)(f"{number}: {error}") from None
+    records: list[RunRecord] = []
+    try:
+        for request, submitted in zip(requests, submissions, strict=True):
+            with _reported(context, request):
+                records.append(await _submit(context, submitted))
+    except BaseException:
+        for record in records:
+            spec = record.spec
+            await request_cancel(
+                context, spec.thread_id, spec.run_id, reason=CancelReason.WITHDRAWN
+            )
+        raise
+    return records
+
+
+def require_webhooks(context: RequestContext, url: str | None) -> None:
+    """Raises InvalidError for a webhook where langgraph.json has disabled them."""
+    if url is not None and context.process.http.disable_webhooks:
+        raise InvalidError("webhook: webhooks are disabled here (http.disable_webhooks)")
+
+
+def _ids_of_new(thread_id: str | None) -> tuple[str, str]:
+    """Returns a new run's id, and its thread's."""
+    run_id = str(uuid.uuid4())
+    return run_id, thread_id or runs.stateless_thread_id(run_id)
+
+
+async def _admit(
+    context: RequestContext, request: RunRequest, run_id: str, thread_id: str, answers: bytes | None
+) -> RunRecord:
+    with _reported(context, request):
+        submitted = await _submission(context, request, run_id, thread_id)
+        return await _submit(context, replace(submitted, answers=answers))
+
+
+async def _submission(
+    context: RequestContext, request: RunRequest, run_id: str, thread_id: str
+) -> Submission:
+    """Returns what is to be admitted, by the assistant and the project as they are now."""
+    resolved = await context.directory.resolve(request.assistant_id)
+    project = await context.directory.project()
+    require_webhooks(context, request.webhook)
+    return submission(
+        request,
+        resolved,
+        project,
+        run_id=run_id,
+        thread_id=thread_id,
+        headers=dict(context.caller.run_headers),
+    )
+
+
+async def _submit(context: RequestContext, submitted: Submission) -> RunRecord:
+    record = await runs.submit(
+        context.redis,
+        submitted,
+        stream_ttl=context.settings.stream_ttl,
+        max_live=context.settings.max_live,
+    )
+    context.observer.admitted(record.spec, submitted.delay_ms)
+    return record
+
+
+@contextmanager
+def _reported(context: RequestContext, request: RunRequest) -> Iterator[None]:
+    """Reports an error inside of the block as the rejection of the request."""
+    try:
+        yield
+    except Exception as error:
+        context.observer.rejected(request.assistant_id, error)
+        raise

@@ -1,0 +1,76 @@
+"""What routes of runs share: the ids in their paths, and answers that follow a run."""
+
+from collections.abc import Mapping, Sequence
+
+from millstream.api.context import RequestContext
+from millstream.api.http.body import parse_uuid
+from millstream.api.http.resume import RunLocation
+from millstream.api.http.sse import EventStream, FinalOutput, Output
+from millstream.api.runs import operations
+from millstream.api.runs.operations import Followed
+from millstream.shared import runs
+
+
+def run_ids(path: Mapping[str, str]) -> tuple[str, str]:
+    """Returns the thread and the run that a path names; a stateless run's thread follows from its own id."""
+    run_id = parse_uuid(path["run_id"], "run")
+    if "thread_id" in path:
+        return parse_uuid(path["thread_id"], "thread"), run_id
+    return runs.stateless_thread_id(run_id), run_id
+
+
+def event_stream(
+    context: RequestContext,
+    followed: Followed,
+    thread_id: str | None,
+    *,
+    modes: Sequence[str] = (),
+    cancels: bool,
+) -> EventStream:
+    """Returns the run's events as an answer.
+
+    Args:
+        context: of the request.
+        followed: the run; it is closed with the answer.
+        thread_id: as the path names it, None for a stateless run.
+        modes: the stream modes to send, all if empty.
+        cancels: whether the run is cancelled when the client leaves.
+    """
+    location = RunLocation(followed.run_id, thread_id)
+    return EventStream(
+        followed.reader,
+        followed.watch,
+        headers=location.headers("stream", followed.begins, modes=modes, cancel=cancels),
+        keepalive=context.settings.keepalive,
+        modes=frozenset(modes),
+        on_leave=operations.cancel_on_leave(context, followed) if cancels else None,
+    )
+
+
+def final_output(
+    context: RequestContext,
+    followed: Followed,
+    route: str,
+    *,
+    cancels: bool,
+    output: Output | None = None,
+) -> FinalOutput:
+    """Returns an answer that waits for the run's end.
+
+    Args:
+        context: of the request.
+        followed: the run; it is closed with the answer.
+        route: below the run's path, by which a client comes back to the answer.
+        cancels: whether the run is cancelled when the client leaves.
+        output: makes the body of the run's last event; None: the state in which the run ended.
+    """
+    return FinalOutput(
+        followed.reader,
+        followed.watch,
+        output
+        or (lambda end: operations.final_output(context, followed.thread_id, followed.run_id, end)),
+        # The reference names the thread here, of a stateless run too.
+        headers=RunLocation(followed.run_id, followed.thread_id).headers(route, cancel=cancels),
+        keepalive=context.settings.keepalive,
+        on_leave=operations.cancel_on_leave(context, followed) if cancels else None,
+    )

@@ -1,0 +1,278 @@
+"""The use cases of runs that were admitted: read, follow, cancel, delete."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from millstream.api.context import RequestContext
+from millstream.api.stream_watch import StreamWatch
+from millstream.shared import runs, threads
+from millstream.shared.errors import NotFoundError, UnavailableError
+from millstream.shared.events.entries import START, Entry, Position
+from millstream.shared.events.hub import Reader
+from millstream.shared.rules.lifecycle import TERMINAL, RunStatus
+from millstream.shared.rules.multitask import CancelAction, CancelReason
+from millstream.shared.runs import RunRecord, search
+
+OnLeave = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """A run, and a reader of its events for one client. Close the reader when done."""
+
+    record: RunRecord
+    reader: Reader
+    watch: StreamWatch
+    begins: Position = START  # the reader returns the events after it
+    number: int = 0  # of this client among those that joined the run; 0 created it
+
+    @property
+    def thread_id(self) -> str:
+        """The thread, also of a stateless run."""
+        return self.record.spec.thread_id
+
+    @property
+    def run_id(self) -> str:
+        """The run."""
+        return self.record.spec.run_id
+
+
+# ── Read and follow ─────────────────────────────────────────────────────────────────────────
+
+
+async def get(context: RequestContext, thread_id: str, run_id: str) -> RunRecord:
+    """Returns a run; raises NotFoundError."""
+    return await runs.get_run(context.redis, thread_id, run_id)
+
+
+async def find(context: RequestContext, thread_id: str, run_id: str) -> RunRecord | None:
+    """Returns a run, or None."""
+    return await runs.find_run(context.redis, thread_id, run_id)
+
+
+async def list_runs(
+    context: RequestContext,
+    thread_id: str,
+    *,
+    limit: int,
+    offset: int = 0,
+    status: RunStatus | None = None,
+) -> list[RunRecord]:
+    """Returns runs of a thread, the newest first; none of a thread that does not exist."""
+    return await runs.list_runs(context.redis, thread_id, limit=limit, offset=offset, status=status)
+
+
+async def search_runs(
+    context: RequestContext,
+    *,
+    thread_id: str | None,
+    agent_id: str | None,
+    status: RunStatus | None,
+    metadata: dict[str, Any],
+    limit: int,
+    offset: int,
+) -> list[RunRecord]:
+    """Returns runs that match all of it, the newest first; without a thread, runs that have not ended.
+
+    `agent_id` is an assistant's id or a graph's name. Raises NotFoundError for a thread that does not exist.
+    """
+    if thread_id is not None:
+        await threads.require_thread(context.redis, thread_id)
+    assistant_id = None
+    if agent_id is not None:
+        assistant_id = (await context.directory.resolve(agent_id)).assistant.assistant_id
+    return await search.search(
+        context.redis,
+        thread_id=thread_id,
+        status=status,
+        assistant_id=assistant_id,
+        metadata=metadata,
+        limit=limit,
+        offset=offset,
+    )
+
+
+async def join(
+    context: RequestContext, thread_id: str, run_id: str, after: Position | None
+) -> Followed:
+    """Follows a run after a position; None means from now on, or of an ended run all that is kept.
+
+    The client is counted once its reader has a cursor: one that an outage of Redis turns away has not come
+    back. Raises NotFoundError.
+    """
+    record = await runs.get_run(context.redis, thread_id, run_id)
+    reader = await context.hub.open(thread_id, run_id, after)
+    try:
+        begins = await reader.begin()
+        number = await runs.note_joined(context.redis, thread_id, run_id)
+    except BaseException:
+        reader.close()
+        raise
+    watch = StreamWatch(context.observer, thread_id, run_id, resumed=after not in (None, START))
+    return Followed(record, reader, watch, begins, number)
+
+
+async def open_reader(
+    context: RequestContext, thread_id: str, run_id: str, after: Position | None
+) -> Reader:
+    """Returns a reader of the run's events after a position, None for from now on. Close it when done.
+
+    Its client does not count among those that joined the run.
+    """
+    return await context.hub.open(thread_id, run_id, after)
+
+
+async def kept_entries(
+    context: RequestContext, thread_id: str, run_id: str
+) -> AsyncIterator[Entry]:
+    """Yields all events of the run that there are now."""
+    async for entry in context.hub.read_stored(thread_id, run_id):
+        yield entry
+
+
+async def newest_entry(context: RequestContext, thread_id: str, run_id: str) -> Entry | None:
+    """Returns the newest of the run's events that are kept."""
+    return await context.hub.newest_entry(thread_id, run_id)
+
+
+async def final_output(
+    context: RequestContext, thread_id: str, run_id: str, end: Entry | None
+) -> bytes:
+    """Returns the JSON of the state in which a run ended; `end` is its last event, if it is kept."""
+    output = None if end is None else end.output
+    return await runs.final_output(context.redis, thread_id, run_id, output)
+
+
+# ── End ─────────────────────────────────────────────────────────────────────────────────────
+
+
+async def cancel(
+    context: RequestContext, thread_id: str, run_id: str, action: CancelAction
+) -> None:
+    """Cancels a run and does not wait for its end; raises NotFoundError if there is nothing to cancel."""
+    status = await request_cancel(context, thread_id, run_id, action=action)
+    if status is None:
+        raise NotFoundError("No runs found to cancel.")
+    if status in TERMINAL:
+        raise NotFoundError(
+            f"No matching runs to cancel. Run {run_id} has ended: its status is {status}."
+        )
+
+
+async def cancel_followed(
+    context: RequestContext, thread_id: str, run_id: str, action: CancelAction
+) -> tuple[Reader, StreamWatch]:
+    """Cancels a run and follows it to its end; raises what `cancel` raises."""
+    reader = await context.hub.open(thread_id, run_id, START)
+    try:
+        await cancel(context, thread_id, run_id, action)
+    except BaseException:
+        reader.close()
+        raise
+    return reader, StreamWatch(context.observer, thread_id, run_id)
+
+
+async def cancel_many(
+    context: RequestContext, chosen: Sequence[tuple[str, str]], action: CancelAction
+) -> None:
+    """Cancels runs, given as thread and run; raises NotFoundError if all of them have ended."""
+    statuses = [
+        await request_cancel(context, thread_id, run_id, action=action)
+        for thread_id, run_id in chosen
+    ]
+    if not any(status is not None and status not in TERMINAL for status in statuses):
+        raise NotFoundError("No runs found to cancel.")
+
+
+async def live_runs(context: RequestContext, status: RunStatus | None) -> list[tuple[str, str]]:
+    """Returns thread and run of every run that has not ended, of one status or of both."""
+    return [
+        (thread_id, run_id)
+        for thread_id, run_id, found in await runs.live_runs(context.redis)
+        if status in (None, found)
+    ]
+
+
+async def request_cancel(
+    context: RequestContext,
+    thread_id: str,
+    run_id: str,
+    *,
+    action: CancelAction = CancelAction.INTERRUPT,
+    reason: CancelReason = CancelReason.EXPLICIT,
+    joined: int | None = None,
+) -> RunStatus | None:
+    """Asks for the end of a run; returns its status before, None if there is no such run.
+
+    `joined` is the number of a client that left: nothing happens if another has joined the run since.
+    """
+    return await runs.cancel(
+        context.redis,
+        thread_id,
+        run_id,
+        action=action,
+        stream_ttl=context.settings.stream_ttl,
+        reason=reason,
+        joined=joined,
+    )
+
+
+def cancel_on_leave(context: RequestContext, followed: Followed) -> OnLeave:
+    """Returns what to call when the client has left: it cancels the run, unless the client comes back in time.
+
+    With a grace, a client that joins the run after it counts as the one that came back, also if it came before
+    the server noticed that the old connection was dead.
+    """
+    grace = context.settings.disconnect_grace
+
+    async def cancel_run() -> None:
+        await asyncio.sleep(grace)
+        await request_cancel(
+            context,
+            followed.thread_id,
+            followed.run_id,
+            reason=CancelReason.DISCONNECT,
+            joined=followed.number if grace else None,
+        )
+
+    return cancel_run
+
+
+async def cancel_and_wait(
+    context: RequestContext,
+    thread_id: str,
+    run_id: str,
+    *,
+    reason: CancelReason = CancelReason.DELETED,
+) -> None:
+    """Cancels the run if it has not ended, and returns when it has.
+
+    Raises UnavailableError if no worker ends it in time, or the process stops before.
+    """
+    status = await request_cancel(context, thread_id, run_id, reason=reason)
+    if status is None or status in TERMINAL:
+        return
+    reader = await context.hub.open(thread_id, run_id, START)
+    try:
+        # A worker that died is followed by another within a lease, if there is one.
+        async with asyncio.timeout(context.settings.lease_policy.takeover_within):
+            while not reader.ended:
+                if not await reader.read():
+                    await reader.news.wait()
+                if reader.closing:
+                    raise UnavailableError("The server is stopping; the run was cancelled.")
+    except TimeoutError:
+        raise UnavailableError(
+            f"Run {run_id} was cancelled, but no worker is there to end it. Try again."
+        ) from None
+    finally:
+        reader.close()
+
+
+async def delete(context: RequestContext, thread_id: str, run_id: str) -> None:
+    """Deletes a run, which is cancelled first if it has not ended; raises NotFoundError, UnavailableError."""
+    await runs.get_run(context.redis, thread_id, run_id)
+    await cancel_and_wait(context, thread_id, run_id)
+    await runs.delete_run(context.redis, thread_id, run_id)

@@ -1,0 +1,104 @@
+"""The use cases of a thread's states: only a worker knows the graph, so a worker answers, in JSON."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from millstream.api import worker_calls
+from millstream.api.context import RequestContext
+from millstream.api.threads.state_schemas import CheckpointPlace, HistoryRequest, StateUpdate
+from millstream.api.uuids import canonical_uuid
+from millstream.shared import threads
+from millstream.shared.errors import ConflictError, InvalidError, RefusedError
+
+
+async def state(
+    context: RequestContext,
+    thread_id: str,
+    place: CheckpointPlace,
+    *,
+    subgraphs: bool,
+    select: list[str],
+) -> bytes | None:
+    """Returns the newest state, or that at a checkpoint; None for a thread that has no graph yet.
+
+    Raises:
+        NotFoundError: there is no such thread.
+        MillstreamError: what `worker_calls.call_graph` raises.
+    """
+    arguments: dict[str, Any] = {
+        "thread_id": thread_id,
+        "checkpoint": _configurable(thread_id, place),
+        "subgraphs": subgraphs,
+        "select": select,
+    }
+    return await _call(context, thread_id, "state", arguments)
+
+
+async def history(context: RequestContext, thread_id: str, query: HistoryRequest) -> bytes | None:
+    """Returns states, the newest first; None for a thread that has no graph yet. Raises what `state` raises."""
+    arguments = {
+        "thread_id": thread_id,
+        "checkpoint": _configurable(thread_id, query.checkpoint),
+        "limit": query.limit,
+        "before": query.before,
+        "metadata": query.metadata,
+        "select": query.select,
+    }
+    return await _call(context, thread_id, "history", arguments)
+
+
+async def _call(
+    context: RequestContext, thread_id: str, verb: str, arguments: dict[str, Any]
+) -> bytes | None:
+    record = await threads.get_thread(context.redis, thread_id)
+    if record.graph_id is None:
+        return None
+    arguments |= assistant_of(record.metadata)
+    return await worker_calls.call_graph(context, record.graph_id, verb, arguments)
+
+
+async def update(context: RequestContext, thread_id: str, given: StateUpdate) -> bytes:
+    """Writes a state, behind the newest or behind a checkpoint; returns where it is.
+
+    Raises:
+        NotFoundError: there is no such thread.
+        ConflictError: a run is active on it.
+        RefusedError: it has no graph yet.
+        MillstreamError: what `worker_calls.call_graph` raises.
+    """
+    place = _configurable(thread_id, given.checkpoint)
+    record = await threads.get_thread(context.redis, thread_id)
+    if record.active:
+        raise ConflictError(threads.busy_message(thread_id))
+    graph_id = record.graph_id or record.metadata.get("graph_id")
+    if not isinstance(graph_id, str):
+        raise RefusedError(
+            f"Thread {thread_id} has no graph yet: start a run on it first, or create it with the "
+            "name of a graph as metadata.graph_id"
+        )
+    arguments = {
+        "thread_id": thread_id,
+        "checkpoint": place,
+        "values": given.values,
+        "as_node": given.as_node,
+        **assistant_of(record.metadata),
+    }
+    return await worker_calls.call_graph(context, graph_id, "update", arguments)
+
+
+def assistant_of(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the argument that names a thread's assistant, if its metadata does."""
+    assistant_id = canonical_uuid(str(metadata.get("assistant_id", "")))
+    return {} if assistant_id is None else {"assistant_id": assistant_id}
+
+
+def _configurable(thread_id: str, place: CheckpointPlace) -> dict[str, Any]:
+    """Returns what names the checkpoint in LangGraph's `configurable`.
+
+    Raises InvalidError for a checkpoint of another thread.
+    """
+    if place.thread_id not in (None, thread_id):
+        raise InvalidError(
+            f"checkpoint.thread_id: {place.thread_id} is not the thread of the request, {thread_id}"
+        )
+    return place.model_dump(exclude={"thread_id"}, exclude_none=True)

@@ -1,0 +1,56 @@
+"""Questions that only a worker can answer: of a graph, or of the store."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from millstream.api.context import RequestContext
+from millstream.shared import calls, keys
+from millstream.shared.assistants import default_assistant_id
+from millstream.shared.errors import InvalidError, UnavailableError
+from millstream.shared.wire import TOO_DEEP
+
+
+async def call_graph(
+    context: RequestContext, graph_id: str, verb: str, arguments: Mapping[str, Any]
+) -> bytes:
+    """Returns a worker's answer about a graph, as JSON; the assistant is the graph's default one if none is named.
+
+    Raises:
+        UnavailableError: no worker serves the graph, or has ever announced it.
+        MillstreamError: what else `calls.call_worker` raises.
+    """
+    try:
+        graph = await context.directory.graph(graph_id)
+    except InvalidError:
+        raise UnavailableError(
+            f"No worker is running that serves graph {graph_id!r}.", retry_after=5
+        ) from None
+    try:
+        return await _call(
+            context,
+            keys.call_queue(graph.graph_id),
+            graph.graph_id,
+            verb,
+            {"assistant_id": default_assistant_id(graph.graph_id), **arguments},
+        )
+    except RecursionError:  # what was just read may be too deep to write
+        raise InvalidError(TOO_DEEP) from None
+
+
+async def call_store(context: RequestContext, verb: str, arguments: dict[str, Any]) -> bytes:
+    """Returns a worker's answer about the long-term store, as JSON; raises what `calls.call_worker` raises."""
+    return await _call(context, keys.STORE, "", verb, arguments)
+
+
+async def _call(
+    context: RequestContext, queue: str, graph_id: str, verb: str, arguments: dict[str, Any]
+) -> bytes:
+    return await calls.call_worker(
+        context.redis,
+        context.process.blocking,
+        queue=queue,
+        graph_id=graph_id,
+        verb=verb,
+        arguments=arguments,
+        within=context.settings.call_timeout,
+    )
