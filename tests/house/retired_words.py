@@ -44,7 +44,7 @@ WHOLE_NAMES: Final = {
     "given": "args, value: what it is",
     "kept": "stored: what it is",
     "made": "result, created: what it is",
-    "named": "indexed, by_name",
+    "named": "by_name, indexed: what it is",
     "own": "what it is",
     "places?": "namespace, position, location",
     "ran|ran_in": "checkpoint_runs",

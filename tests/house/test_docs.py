@@ -92,6 +92,19 @@ def test_the_decision_index_lists_each_title_with_a_status() -> None:
             assert number < state[1] == state[2][:4]
 
 
+def test_each_decision_has_a_status_a_date_and_the_same_sections() -> None:
+    folder = DOCS / "decisions"
+    index = (folder / "README.md").read_text()
+    statuses = dict(re.findall(r"^\| \[(\d{4})\].* \| (.+) \|$", index, re.MULTILINE))
+    for page in folder.glob("[0-9]*.md"):
+        text = page.read_text()
+        head = re.match(r"# .+\n\n- Status: (.+)\n- Date: \d{4}-\d\d-\d\d\n\n", text)
+        assert head, f"{page.name}: title, status and date come first"
+        assert head[1] == statuses[page.name[:4]], page.name
+        sections = re.findall(r"^## (.+)$", text, re.MULTILINE)
+        assert sections == ["Context", "Decision", "Consequences"], f"{page.name}: {sections}"
+
+
 def test_changelog_versions_descend_from_the_package_version() -> None:
     headings = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert headings[0] == "Unreleased"
