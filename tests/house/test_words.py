@@ -19,7 +19,6 @@ PENDING: Final[tuple[str, ...]] = (
     "worker/",
     "shared/",
     "tests/",
-    "ARCHITECTURE.md",
 )
 LISTS: Final = (
     "tests/house/retired_words.py",
