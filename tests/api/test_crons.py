@@ -14,7 +14,7 @@ from millstream.api.crons.schemas import PAYLOAD, CronCreateStateless
 from millstream.shared import keys
 from millstream.shared.assistants import default_assistant_id
 from millstream.shared.redis import Client, connect
-from millstream.shared.wire import PLAIN
+from millstream.shared.wire import UNMERGED
 
 YEARLY = "0 0 1 1 *"
 FIELDS = {
@@ -145,6 +145,9 @@ ASKED: dict[str, Any] = {
     "stream_subgraphs": True,
     "stream_resumable": True,
     "durability": "exit",
+    "feedback_keys": ["liked"],
+    "langsmith_tracer": {"project_name": "p"},
+    "strict_resume": True,
     "multitask_strategy": "reject",
 }
 
@@ -177,7 +180,7 @@ async def test_every_field_reaches_the_run(
     assert run["metadata"] == named
     kwargs = run["kwargs"]
     assert kwargs["config"] == {
-        **{name: ASKED["config"][name] for name in PLAIN},
+        **{name: ASKED["config"][name] for name in UNMERGED},
         "configurable": {
             "key": "v", "cron_id": cron_id, "run_id": run["run_id"], "thread_id": thread, **ids,
         },
@@ -187,6 +190,8 @@ async def test_every_field_reaches_the_run(
         "input": "input", "context": "context", "interrupt_before": "interrupt_before",
         "interrupt_after": "interrupt_after", "stream_mode": "stream_mode",
         "stream_subgraphs": "subgraphs", "stream_resumable": "resumable", "durability": "durability",
+        "feedback_keys": "feedback_keys", "langsmith_tracer": "langsmith_tracer",
+        "strict_resume": "strict_resume",
     }  # fmt: skip
     for asked, shown in told.items():
         assert kwargs[shown] == ASKED[asked], asked

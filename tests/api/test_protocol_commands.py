@@ -11,7 +11,7 @@ from api.requests import UNKNOWN_ID
 from api.thread_state import SHOWN_BY, shows, state
 from harness.event_stream import command, follow, send, start
 from millstream.api.protocol.schemas import Answer, GetTree, InputRespond, ProtocolCommand
-from millstream.shared.wire import PLAIN
+from millstream.shared.wire import UNMERGED
 
 FORK = (
     "1ef00000-0000-6000-8000-000000000000"  # a checkpoint that is nowhere: a run begins anew there
@@ -82,13 +82,15 @@ async def test_an_answer_is_taken_while_a_run_is_due_later(
     http: httpx.AsyncClient, thread: str
 ) -> None:
     """A new run that asks to be alone is refused then; an answer takes nothing from the other."""
-    interrupt_id = await paused(http, thread)
-    later = await start(http, thread, "approval", after_seconds=600)
+    interrupt_id = await paused(http, thread, config={"run_name": "paused"})
+    later = await start(http, thread, "approval", after_seconds=600, config={"run_name": "later"})
     refused = {"assistant_id": "steps", "multitask_strategy": "reject"}
     reply = await send(http, thread, {"id": 1, "method": "run.start", "params": refused})
     assert "already running" in reply["message"]
     values = await goes_on(http, thread, interrupt_id=interrupt_id, response="yes")
     assert values["answer"] == "yes"
+    [answered, *_] = (await http.get(f"/threads/{thread}/runs")).json()
+    assert answered["kwargs"]["config"]["run_name"] == "paused"
     assert (await http.get(f"/threads/{thread}/runs/{later}")).json()["status"] == "pending"
     await http.post(f"/threads/{thread}/runs/{later}/cancel")
 
@@ -314,7 +316,7 @@ async def test_the_run_goes_on_as_it_was_configured(http: httpx.AsyncClient, thr
     configurable = shown["kwargs"]["config"]["configurable"]
     assert (configurable["model"], configurable["level"]) == ("x", 2)
     assert configurable["run_id"] == run
-    assert {name: shown["kwargs"]["config"][name] for name in PLAIN} == plain
+    assert {name: shown["kwargs"]["config"][name] for name in UNMERGED} == plain
     assert "first" not in shown["metadata"]
 
 

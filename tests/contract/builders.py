@@ -9,13 +9,12 @@ import msgspec
 from millstream.shared import keys, scripts
 from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import Cause, RunStatus
-from millstream.shared.rules.multitask import Strategy
 from millstream.shared.runs import Submission
 from millstream.shared.scripts import Batch, Claim
 from millstream.shared.scripts.runs.renew import SCRIPT as RENEW
 from millstream.shared.scripts.runs.renew import arguments
 from millstream.shared.threads import new_thread_fields
-from millstream.shared.wire import PROTOCOL, GraphInfo, RunKwargs, RunSpec
+from millstream.shared.wire import PROTOCOL, RunSpec
 
 QUEUE = "default"
 LEASE_MS = 60_000
@@ -47,19 +46,8 @@ def a_spec(thread_id: str = "", **changes: Any) -> RunSpec:
 
 
 def a_submission(thread_id: str = "", **changes: Any) -> Submission:
-    """Returns a request for a new run on a thread that may have to be created."""
-    fields: dict[str, Any] = {
-        "run_id": new_id(),
-        "thread_id": thread_id or new_id(),
-        "assistant_id": "a1",
-        "graph": GraphInfo(graph_id="echo", queue=QUEUE),
-        "strategy": Strategy.ENQUEUE,
-        "kwargs": RunKwargs(),
-        "kwargs_json": b"{}",
-        "metadata_json": b"{}",
-        "new_thread": new_thread_fields({}),
-    }
-    return Submission(**(fields | changes))
+    """Returns a new run to admit, on a thread that may have to be created."""
+    return Submission(spec=a_spec(thread_id, **changes), new_thread=new_thread_fields({}))
 
 
 def job(spec: RunSpec) -> str:

@@ -219,11 +219,11 @@ async def test_fifty_repeats_at_once_admit_one_run(any_redis: Client) -> None:
 
 
 async def test_submit_returns_the_record_that_is_found_afterwards(any_redis: Client) -> None:
-    submission = a_submission(metadata_json=b'{"a":1}', kwargs_json=b'{"input":{"x":1}}')
+    submission = a_submission(metadata=b'{"a":1}', kwargs=b'{"input":{"x":1}}')
     returned = await submit(any_redis, submission, stream_ttl=60)
     assert returned.status is RunStatus.PENDING
     assert returned.spec.metadata == b'{"a":1}'
-    assert await find_run(any_redis, submission.thread_id, submission.run_id) == returned
+    assert await find_run(any_redis, returned.spec.thread_id, returned.spec.run_id) == returned
 
 
 async def test_no_more_runs_are_admitted_than_may_be_alive(any_redis: Client) -> None:

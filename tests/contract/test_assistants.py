@@ -27,7 +27,15 @@ from millstream.shared.errors import (
 from millstream.shared.queue import redis_time, report_alive, report_gone
 from millstream.shared.redis import Client
 from millstream.shared.runs.submission import submission
-from millstream.shared.wire import PLAIN, Assistant, GraphInfo, Project, RunRequest
+from millstream.shared.wire import (
+    UNMERGED,
+    Assistant,
+    GraphInfo,
+    Project,
+    RunConfig,
+    RunRequest,
+    unpack_kwargs,
+)
 
 CONTENDERS = 50
 
@@ -236,14 +244,20 @@ async def test_what_an_assistant_says_comes_under_what_a_run_asks(
         metadata=b'{"team":"a","deep":{"not":"fit"},"k":1}',
     )
     resolved = await (await directory(any_redis)).resolve(record.assistant.assistant_id)
-    request = RunRequest(assistant_id="x", metadata={"k": 2}, config_metadata={"n": 2}, **asked)
+    request = RunRequest(
+        assistant_id="x",
+        metadata={"k": 2},
+        config=RunConfig(metadata={"n": 2}, configurable=asked.get("configurable", {})),
+        context=asked.get("context", {}),
+    )
     ids: dict[str, Any] = {"run_id": new_id(), "thread_id": new_id()}
     made = submission(request, resolved, Project(), **ids)
     own = {"graph_id": "echo", "assistant_id": record.assistant.assistant_id}
-    assert made.assistant_id == record.assistant.assistant_id
-    assert msgspec.json.decode(made.metadata_json) == {"team": "a", "k": 2, **own}
-    assert made.kwargs.context == context
-    assert made.kwargs.config == {
+    assert made.spec.assistant_id == record.assistant.assistant_id
+    assert msgspec.json.decode(made.spec.metadata) == {"team": "a", "k": 2, **own}
+    kwargs = unpack_kwargs(made.spec.kwargs)
+    assert kwargs.context == context
+    assert kwargs.config == {
         "configurable": {**configurable, **ids, **own},
         "metadata": {"m": 1, "n": 2, "team": "a", "k": 2, **own},
         "tags": ["of assistant"],
@@ -257,7 +271,8 @@ async def test_what_an_assistant_says_comes_under_what_a_run_asks(
         "max_concurrency": 0,
         "run_name": "of run",
     }
-    over = RunRequest(assistant_id="x", **plain)
+    over = RunRequest(assistant_id="x", config=RunConfig(**plain))
     made = submission(over, resolved, Project(), **ids)
-    assert {name: made.kwargs.config[name] for name in PLAIN} == plain
+    kwargs = unpack_kwargs(made.spec.kwargs)
+    assert {name: kwargs.config[name] for name in UNMERGED} == plain
     await assistant_records.delete(any_redis, record.assistant.assistant_id)

@@ -116,6 +116,8 @@ async def test_the_reaper_ends_them_if_the_caller_died(any_redis: Client, action
 
 DIES: str = """
 import asyncio, os, signal, sys
+from dataclasses import replace
+
 from contract.builders import a_submission
 from millstream.shared import runs, scripts
 from millstream.shared.rules.multitask import Strategy
@@ -126,7 +128,7 @@ async def die(*_, **__):
 
 async def main(url, thread, action):
     scripts.end_displaced = die
-    asked = a_submission(thread, strategy=Strategy(action), new_thread=None)
+    asked = replace(a_submission(thread, strategy=Strategy(action)), new_thread=None)
     await runs.submit(connect(url), asked, stream_ttl=60)
 
 asyncio.run(main(*sys.argv[1:]))

@@ -193,7 +193,7 @@ async def test_what_a_project_announces_is_the_lifetime_of_new_threads(any_redis
         request = RunRequest(assistant_id="g", creates_thread=True, temporary=temporary)
         submitted = submission(request, graph, project, run_id=new_id(), thread_id=new_id())
         record = await runs.submit(any_redis, submitted, stream_ttl=60)
-        thread = keys.thread(submitted.thread_id)
+        thread = keys.thread(submitted.spec.thread_id)
         assert await any_redis.hget(thread, "ttl") == expected  # type: ignore[misc]
         await end_pending(any_redis, record.spec)
 

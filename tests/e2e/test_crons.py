@@ -17,7 +17,7 @@ from millstream.shared.assistants import default_assistant_id
 from millstream.shared.crons import CronFilter
 from millstream.shared.queue import redis_time
 from millstream.shared.redis import Client, connect
-from millstream.shared.wire import Cron, RunRequest, unpack_spec
+from millstream.shared.wire import Cron, RunConfig, RunRequest, unpack_spec
 
 pytestmark = pytest.mark.xdist_group("worker_cluster")
 
@@ -50,7 +50,7 @@ async def create(redis: Client) -> str:
     request = RunRequest(
         assistant_id=ASSISTANT,
         input={},
-        configurable={"n": 1},
+        config=RunConfig(configurable={"n": 1}),
         metadata={"cron_id": cron.cron_id},
         creates_thread=True,
     )

@@ -10,7 +10,7 @@ from millstream.shared.rules.lifecycle import Cause, RunStatus
 from millstream.shared.rules.multitask import CancelAction, Strategy
 from millstream.shared.scripts import Batch, Claim
 from millstream.shared.threads import checkpoints, new_thread_fields
-from millstream.shared.wire import GraphInfo, RunKwargs
+from millstream.shared.wire import PROTOCOL, RunSpec
 
 QUEUE = "default"
 TTL = 60  # s
@@ -20,18 +20,19 @@ def submission(
     thread: str, strategy: Strategy, *, run_id: str = "", delay_ms: int = 0
 ) -> runs.Submission:
     """Returns a request for a run, on a thread that is created if need be."""
-    return runs.Submission(
+    spec = RunSpec(
+        protocol=PROTOCOL,
         run_id=run_id or str(uuid.uuid4()),
         thread_id=thread,
         assistant_id="a",
-        graph=GraphInfo(graph_id="g", queue=QUEUE),
+        graph_id="g",
+        queue=QUEUE,
         strategy=strategy,
-        kwargs=RunKwargs(),
-        kwargs_json=b"{}",
-        metadata_json=b"{}",
-        delay_ms=delay_ms,
-        new_thread=new_thread_fields({}),
+        temporary=False,
+        metadata=b"{}",
+        kwargs=b"{}",
     )
+    return runs.Submission(spec=spec, delay_ms=delay_ms, new_thread=new_thread_fields({}))
 
 
 async def submit(

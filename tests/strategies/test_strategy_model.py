@@ -142,11 +142,11 @@ class ModelComparison:
     async def submit(self, strategy: Strategy, later: bool, dies: bool) -> None:
         delay = LATER + len(self.model.runs) * 1000 if later else 0
         asked = simulated_runs.submission(self.thread, strategy, delay_ms=delay)
-        expected = self.model.admit(asked.run_id, strategy, later=later, dies=dies)
+        expected = self.model.admit(asked.spec.run_id, strategy, later=later, dies=dies)
         try:
             if dies:  # the caller ends nothing
                 await scripts.admit(
-                    self.redis, runs.spec_of(asked), delay_ms=delay, new_thread=asked.new_thread,
+                    self.redis, asked.spec, delay_ms=delay, new_thread=asked.new_thread,
                     stream_ttl=simulated_runs.TTL,
                 )  # fmt: skip
             else:

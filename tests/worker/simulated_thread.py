@@ -20,7 +20,7 @@ from millstream.shared.rules.lease_policy import LeasePolicy
 from millstream.shared.rules.multitask import CancelAction, Strategy
 from millstream.shared.scripts import Claim
 from millstream.shared.settings import Settings
-from millstream.shared.wire import Call, GraphInfo, RunKwargs
+from millstream.shared.wire import PROTOCOL, Call, RunKwargs, RunSpec
 from millstream.worker.answers import VERBS, AnswerContext
 from millstream.worker.attempt import Attempt, WorkerContext
 from millstream.worker.checkpoints.checkpointing import FencedCheckpoints
@@ -100,17 +100,19 @@ class SimulatedThread:
         configurable = {"thread_id": self.thread, "checkpoint_ns": "", **kwargs.pop("place", {})}
         wanted = RunKwargs(config={"configurable": configurable}, **kwargs)
         run = str(uuid.uuid4())
-        submission = runs.Submission(
+        spec = RunSpec(
+            protocol=PROTOCOL,
             run_id=run,
             thread_id=self.thread,
             assistant_id="a",
-            graph=GraphInfo(graph_id=self.graph, queue=QUEUE),
+            graph_id=self.graph,
+            queue=QUEUE,
             strategy=Strategy.ENQUEUE,
-            kwargs=wanted,
-            kwargs_json=msgspec.json.encode(wanted),
-            metadata_json=b"{}",
-            new_thread=threads.new_thread_fields({}),
+            temporary=False,
+            metadata=b"{}",
+            kwargs=msgspec.json.encode(wanted),
         )
+        submission = runs.Submission(spec=spec, new_thread=threads.new_thread_fields({}))
         await runs.submit(self.redis, submission, stream_ttl=TTL)
         return run
 

@@ -13,7 +13,7 @@ from langsmith import Client, tracing_context
 from pydantic import BaseModel
 
 from millstream.shared.scripts import Claim
-from millstream.shared.wire import PLAIN, PROTOCOL, RunKwargs, RunSpec
+from millstream.shared.wire import PROTOCOL, UNMERGED, RunKwargs, RunSpec
 from millstream.worker.graphs import Graph
 from millstream.worker.request import read_request, resumed
 
@@ -31,7 +31,7 @@ def claim(attempt: int = 1, **kwargs: Any) -> Claim:
         strategy="enqueue",
         temporary=False,
         metadata=b"{}",
-        kwargs=msgspec.json.encode(RunKwargs(**kwargs)),
+        kwargs=msgspec.json.encode(msgspec.convert(kwargs, RunKwargs)),
     )
     job = f"{THREAD}/{RUN}"
     return Claim(spec=spec, job=job, fence=1, attempt=attempt, cancel=None, created_at=0)
@@ -94,10 +94,9 @@ def test_the_config() -> None:
     assert (metadata["k"], metadata["run_id"], metadata["run_attempt"]) == ("v", RUN, 2)
     assert metadata["langgraph_version"]
     for again in (request, resumed(request)):
-        assert {name: again.config[name] for name in PLAIN} == {
-            name: config[name] for name in PLAIN
-        }
-    assert not set(PLAIN) & set(read_request(claim()).config)  # LangGraph's own defaults
+        kept: dict[str, Any] = {**again.config}
+        assert {name: kept[name] for name in UNMERGED} == {name: config[name] for name in UNMERGED}
+    assert not set(UNMERGED) & set(read_request(claim()).config)  # LangGraph's own defaults
 
 
 @pytest.mark.parametrize("value", [{"x": 1}, {}, [], "text", 0, False, None, {"big": 2**80}])

@@ -300,7 +300,7 @@ async def _fire_read(
         version,
         due_ms=due_ms,
         next_ms=due_after(cron, now),
-        spec=runs.spec_of(submitted),
+        spec=submitted.spec,
         new_thread=submitted.new_thread,
         max_live=firing.max_live,
         stream_ttl=firing.stream_ttl,

@@ -6,74 +6,89 @@ from typing import Any, Final
 import msgspec
 
 from millstream.shared.errors import InvalidError
+from millstream.shared.rules.multitask import Strategy
 
 TOO_DEEP: Final = "Invalid JSON in request body: nested too deep"
-# The entries of a run's config that stand for themselves: the run's own, or else its assistant's.
-PLAIN: Final = ("tags", "recursion_limit", "max_concurrency", "run_name")
 PROTOCOL: Final = 1  # raised when an older worker could not execute a newer API's run
 
 
-class RunKwargs(msgspec.Struct, kw_only=True, omit_defaults=False):
-    """What the client asked for: JSON, shown as `kwargs` of a Run and executed by the worker.
+class LangsmithTracer(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """Where LangSmith keeps the trace of a run."""
 
-    Field names are the reference server's.
+    project_name: str | None = None
+    example_id: str | None = None  # a UUID
+
+
+class RunOptions(msgspec.Struct, kw_only=True, frozen=True):
+    """The options of a run: its worker acts on them, and nothing between the request and the worker has to know them.
+
+    Each is declared here once, for requests, records of runs, crons, and runs that answer an interrupt. An attribute
+    is called as in a request; `name` is what the `kwargs` of a Run call it, where that differs.
+    """
+
+    stream_mode: list[str] = msgspec.field(default_factory=lambda: ["values"])
+    stream_subgraphs: bool = msgspec.field(default=False, name="subgraphs")
+    stream_resumable: bool = msgspec.field(default=False, name="resumable")
+    interrupt_before: list[str] | str | None = None
+    interrupt_after: list[str] | str | None = None
+    webhook: str | None = None
+    feedback_keys: list[str] | None = None
+    durability: str = "async"
+    strict_resume: bool = False
+    langsmith_tracer: LangsmithTracer | None = None
+
+
+class RunConfig(msgspec.Struct, kw_only=True, frozen=True):
+    """What a request says of the config of its run; None leaves an entry to the assistant."""
+
+    configurable: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
+    tags: list[str] | None = None
+    recursion_limit: int | None = None
+    max_concurrency: int | None = None
+    run_name: str | None = None
+
+
+# The entries of a config that are not merged: the run's own value, or else its assistant's.
+UNMERGED: Final = tuple(
+    name for name in RunConfig.__struct_fields__ if name not in ("configurable", "metadata")
+)
+
+
+class RunKwargs(RunOptions, kw_only=True, frozen=True):
+    """What a worker executes, as JSON, and what a Run shows as `kwargs`: the options, and what admission made of the
+    rest of the request. Source of the names: the LangGraph Platform API.
     """
 
     input: Any = None
     command: dict[str, Any] | None = None
     config: dict[str, Any] = {}
     context: dict[str, Any] = {}
-    stream_mode: list[str] = msgspec.field(default_factory=lambda: ["values"])
-    interrupt_before: list[str] | str | None = None
-    interrupt_after: list[str] | str | None = None
-    webhook: str | None = None
-    feedback_keys: list[str] | None = None
     temporary: bool = False
-    subgraphs: bool = False
-    resumable: bool = False
     checkpoint_during: bool = True
-    durability: str = "async"
-    strict_resume: bool = False
-    langsmith_tracer: dict[str, Any] | None = None
-    # It stores the events of the event streaming protocol; of no other run it is shown.
+    # It stores the events of the event streaming protocol; shown of such a run alone.
     event_streaming: bool | msgspec.UnsetType = msgspec.UNSET
-    # Entries of `configurable` that are headers of the request: they go along when the graph asks the API.
+    # Entries of `configurable` that are headers of the request: they go along when the graph calls the API.
     caller_headers: list[str] | msgspec.UnsetType = msgspec.UNSET
 
 
 class RunRequest(msgspec.Struct, kw_only=True, frozen=True):
-    """A client's valid request for a run, before the run has ids: what `submission` makes one of,
-    at once or, for a cron, each time it is due. Append fields with defaults only.
-
-    Field names are those of the request; `configurable`, `tags`, … are parts of its `config`.
+    """A client's valid request for a run that has no ids yet. `submission` makes a run of it, at once or, for a cron,
+    each time it is due. Append fields with defaults only.
     """
 
     assistant_id: str
     input: Any = None
     command: dict[str, Any] | None = None
     metadata: dict[str, Any] = {}
-    configurable: dict[str, Any] = {}
-    config_metadata: dict[str, Any] = {}
-    tags: list[str] | None = None
-    recursion_limit: int | None = None
+    config: RunConfig = RunConfig()
     context: dict[str, Any] = {}
-    stream_mode: list[str] = msgspec.field(default_factory=lambda: ["values"])
-    interrupt_before: list[str] | str | None = None
-    interrupt_after: list[str] | str | None = None
-    feedback_keys: list[str] | None = None
-    webhook: str | None = None
-    stream_subgraphs: bool = False
-    stream_resumable: bool = False
-    durability: str = "async"
-    strict_resume: bool = False
-    multitask_strategy: str = "enqueue"
-    place: dict[str, Any] = {}  # the checkpoint to start from, as `configurable` names it
-    temporary: bool = False  # its thread goes with it
+    options: RunOptions = RunOptions()
+    multitask_strategy: Strategy = Strategy.ENQUEUE
+    checkpoint: dict[str, Any] = {}  # to start from, as `configurable` names it
+    temporary: bool = False  # its thread is deleted with it
     creates_thread: bool = False  # if there is none of the id
     after_seconds: float = 0
-    langsmith_tracer: dict[str, Any] | None = None
-    max_concurrency: int | None = None
-    run_name: str | None = None
     event_streaming: bool = False
 
 

@@ -320,7 +320,7 @@ def _stream_of(request: Request) -> EventStream | ProtocolStream:
     kwargs = request.kwargs
     if kwargs.event_streaming is True:
         return ProtocolStream()
-    return EventStream(kwargs.stream_mode, subgraphs=kwargs.subgraphs)
+    return EventStream(kwargs.stream_mode, subgraphs=kwargs.stream_subgraphs)
 
 
 def _forget(task: "asyncio.Task[GraphResult]") -> None:

@@ -4,7 +4,7 @@ import logging
 import uuid
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.runnables import RunnableConfig
@@ -13,7 +13,7 @@ from langgraph.types import Command, Send
 from langsmith.utils import tracing_is_enabled
 
 from millstream.shared.scripts import Claim
-from millstream.shared.wire import PLAIN, RunKwargs, unpack_kwargs
+from millstream.shared.wire import UNMERGED, LangsmithTracer, RunKwargs, unpack_kwargs
 from millstream.worker.context_names import known_names
 from millstream.worker.graphs import Graph, Use
 
@@ -68,7 +68,7 @@ def read_request(claim: Claim) -> Request:
     """
     kwargs = unpack_kwargs(claim.spec.kwargs)
     given = kwargs.config
-    config: RunnableConfig = {
+    config: dict[str, Any] = {
         "configurable": dict(given.get("configurable", {})),
         "metadata": {
             **given.get("metadata", {}),
@@ -80,19 +80,17 @@ def read_request(claim: Claim) -> Request:
     }
     if kwargs.strict_resume:
         config["configurable"][STRICT_RESUME] = True
-    for name in PLAIN:
-        if name in given:
-            config[name] = given[name]
+    config |= {name: given[name] for name in UNMERGED if name in given}
     if kwargs.langsmith_tracer and tracing_is_enabled():
         config["callbacks"] = _tracers(kwargs.langsmith_tracer)
     run_input = kwargs.input if kwargs.command is None else read_command(kwargs.command)
-    return Request(kwargs, config, run_input)
+    return Request(kwargs, cast("RunnableConfig", config), run_input)
 
 
-def _tracers(given: dict[str, Any]) -> list[BaseCallbackHandler]:
+def _tracers(given: LangsmithTracer) -> list[BaseCallbackHandler]:
     """Returns what sends the run's trace where the client said, in place of the default."""
     try:
-        return [LangChainTracer(given.get("example_id"), given.get("project_name"))]
+        return [LangChainTracer(given.example_id, given.project_name)]
     except Exception:  # as with the default one: a run does not fail for its trace
         log.warning("a run is not traced as it asked to be", exc_info=True)
         return []

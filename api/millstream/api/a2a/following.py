@@ -66,7 +66,7 @@ class _Telling:
             self.begun.clear()  # a later attempt says what it says anew
             state = tasks.status(self.task, pb.TASK_STATE_WORKING, [])
             yield pb.TaskStatusUpdateEvent(**self.task.ids, status=state)
-        elif entry.event == b"messages":
+        elif entry.event.partition(b"|")[0] == b"messages":
             said = msgspec.json.decode(entry.data)[0]
             parts = parts_of(said.get("content"))
             if said.get("type") not in ("ai", "AIMessageChunk") or not parts:

@@ -22,6 +22,7 @@ from a2a.utils.errors import (
     TaskNotFoundError,
     UnsupportedOperationError,
 )
+from msgspec.structs import replace
 
 from millstream.api.a2a import tasks
 from millstream.api.a2a.card import modes_of
@@ -34,7 +35,6 @@ from millstream.api.http.resume import RunLocation
 from millstream.api.runs import operations as runs
 from millstream.api.runs.follow import (
     Invocation,
-    config_of,
     invoked,
     outages_told,
     retry_while_unavailable,
@@ -48,8 +48,10 @@ from millstream.shared.errors import (
 )
 from millstream.shared.rules.lifecycle import TERMINAL
 from millstream.shared.rules.multitask import CancelReason
-from millstream.shared.wire import RunRequest
+from millstream.shared.runs.continuation import continuation
+from millstream.shared.wire import RunOptions, RunRequest
 
+MODES: Final = ("messages-tuple",)  # of which a task's runs tell: see following.py
 LATER: Final = 3600.0  # s: long after the run that is due then was cancelled
 
 
@@ -204,7 +206,7 @@ async def _sent(
         assistant_id=call.assistant_id,
         input={"messages": [{"role": "user", "content": content, "id": given.message_id}]},
         metadata=metadata,
-        stream_mode=["messages-tuple"],
+        options=RunOptions(stream_mode=list(MODES)),
         creates_thread=True,
     )
     async with invoked(call.context, asked, thread_id) as run:
@@ -232,17 +234,18 @@ async def _answering(
     return task.id, asked, waiting
 
 
-def _going_on(task: Task, **fields: Any) -> RunRequest:
-    """Returns the request for a run with which the task goes on, configured as its newest run was."""
+def _going_on(
+    task: Task, *, command: dict[str, Any] | None = None, after_seconds: float = 0
+) -> RunRequest:
+    """Returns the request for a run that continues the task, with the config and options of its newest run."""
     metadata: dict[str, Any] = {TASK: str(task.id)}
     metadata |= {key: task.metadata[key] for key in (MESSAGE, CONTEXT) if key in task.metadata}
-    return RunRequest(
-        assistant_id=task.record.spec.assistant_id,
-        metadata=metadata,
-        stream_mode=["messages-tuple"],
-        multitask_strategy="reject",
-        **config_of(task.record),
-        **fields,
+    request = continuation(task.record, command=command, metadata=metadata)
+    modes = list(dict.fromkeys([*request.options.stream_mode, *MODES]))
+    return replace(
+        request,
+        options=replace(request.options, stream_mode=modes),
+        after_seconds=after_seconds,
     )
 
 

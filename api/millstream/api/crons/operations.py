@@ -14,7 +14,6 @@ from millstream.api.crons.schemas import (
     CronRun,
 )
 from millstream.api.runs.admission import require_webhooks
-from millstream.api.runs.run_request import run_request
 from millstream.api.runs.schemas import RunCreateStateful, RunCreateStateless
 from millstream.shared import crons, queue
 from millstream.shared.crons import DISABLED_BECAUSE, CronRecord
@@ -93,7 +92,7 @@ def _payload(cron: Cron, given: dict[str, Any]) -> tuple[bytes, RunRequest]:
         if cron.thread_id is None
         else RunCreateStateful.model_validate(body)
     )
-    return shown, run_request(run)
+    return shown, run.request()
 
 
 def _own_metadata(cron: Cron) -> dict[str, Any]:

@@ -7,17 +7,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from millstream.api.http.schema_base import FARTHEST, RequestModel
 from millstream.api.runs.config_schemas import Config
-from millstream.api.runs.schemas import Breakpoints, MultitaskStrategy, StreamModes
+from millstream.api.runs.schemas import MultitaskStrategy, OptionFields
 from millstream.api.threads.schemas import Filter, ThreadId
 from millstream.shared.rules.cron_schedule import check_schedule, check_timezone
 
-PAYLOAD: Final = frozenset(  # what a cron's runs are asked for with
-    {
-        "input", "config", "context", "webhook", "interrupt_before", "interrupt_after",
-        "stream_mode", "stream_subgraphs", "stream_resumable", "durability", "checkpoint_during",
-        "multitask_strategy",
-    }
-)  # fmt: skip
 CronField = Literal[
     "cron_id", "assistant_id", "thread_id", "on_run_completed", "end_time", "schedule", "timezone",
     "created_at", "updated_at", "user_id", "payload", "next_run_date", "metadata", "enabled", "now",
@@ -56,20 +49,16 @@ Timezone = Annotated[str, AfterValidator(_timezone)]
 WhenCompleted = Literal["delete", "keep"]
 
 
-class CronRun(RequestModel):
-    """What the runs of a cron are asked for with; the schemas of runs say what is valid."""
+class CronRun(OptionFields):
+    """What the runs of a cron are made of; the schemas of runs say what is valid."""
 
     input: Any = Field(default=None, description="The graph's input, the same each time.")
     config: Config | None = None
     context: dict[str, Any] | None = None
-    webhook: str | None = Field(default=None, min_length=1, max_length=65536)
-    interrupt_before: Breakpoints | None = None
-    interrupt_after: Breakpoints | None = None
-    stream_mode: StreamModes | None = None
-    stream_subgraphs: bool | None = None
-    stream_resumable: bool | None = None
-    durability: Literal["sync", "async", "exit"] | None = None
-    checkpoint_during: bool | None = None
+
+
+# What the payload of a cron holds, as far as it was given.
+PAYLOAD: Final = frozenset(CronRun.model_fields) | {"multitask_strategy"}
 
 
 class CronCreate(CronRun):

@@ -37,7 +37,7 @@ from millstream.shared.assistants.records import AssistantRecord
 from millstream.shared.errors import InvalidError, MillstreamError, UnavailableError
 from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED
 from millstream.shared.rules.multitask import CancelReason
-from millstream.shared.wire import RunRequest, to_json
+from millstream.shared.wire import RunOptions, RunRequest, to_json
 
 logging.getLogger("mcp.server.streamable_http").setLevel(logging.WARNING)  # it logs each request
 
@@ -145,7 +145,7 @@ async def call_tool(ctx: McpContext, params: ToolCall) -> types.CallToolResult:
             assistant_id=assistant_id,
             input=arguments,
             context=params.context or {},
-            stream_mode=["updates"],
+            options=RunOptions(stream_mode=["updates"]),
             creates_thread=True,
             temporary=True,
         )

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 import msgspec
+from msgspec import structs
 from pydantic import ValidationError
 
 from millstream.api.context import RequestContext
@@ -17,9 +18,7 @@ from millstream.api.protocol.schemas import (
 )
 from millstream.api.runs import admission
 from millstream.api.runs import operations as runs
-from millstream.api.runs.follow import config_of
-from millstream.api.runs.run_request import run_request
-from millstream.api.runs.schemas import Command, RunCreate
+from millstream.api.runs.schemas import Command
 from millstream.api.threads import operations as threads
 from millstream.shared.errors import (
     ConflictError,
@@ -30,12 +29,15 @@ from millstream.shared.errors import (
 )
 from millstream.shared.events.protocol import MODES, params_of
 from millstream.shared.events.thread_stream import Segment
+from millstream.shared.rules.lifecycle import TERMINAL
 from millstream.shared.rules.multitask import Strategy
 from millstream.shared.runs import RunRecord
-from millstream.shared.wire import PLAIN
+from millstream.shared.runs.continuation import continuation
+from millstream.shared.wire import RunOptions, RunRequest
 
 Reply = dict[str, Any]
 NOT_A_COMMAND: Final = "Protocol commands must include an integer id and string method."
+RUNS: Final = 100  # newest ones of a thread, among which the paused one is looked for
 # The commands of the protocol that are not carried out here, beside those that nobody knows.
 NOT_SUPPORTED: Final = frozenset(
     {"input.inject", "state.get", "state.listCheckpoints", "state.fork", "subscription.reconnect"}
@@ -118,13 +120,13 @@ async def _start(context: RequestContext, thread_id: str, params: dict[str, Any]
     asked = await threads.interrupts(context, thread_id) if body.input is not None else b"{}"
     waiting = _ids(asked)
     if _forks(body) or not (waiting or _names_interrupts(body.input)):
-        return {"run_id": await _admit(context, body, thread_id)}
+        return {"run_id": await _admit(context, body.request(), thread_id)}
     answers = _by_interrupt(body.input, waiting)
     body.command, body.input = Command(resume=answers), None
     if "multitask_strategy" not in body.model_fields_set:
         body.multitask_strategy = Strategy.REJECT  # of many answers one counts
     try:
-        return {"run_id": await _admit(context, body, thread_id, answers=asked)}
+        return {"run_id": await _admit(context, body.request(), thread_id, answers=asked)}
     except ConflictError:
         raise _no_such(next(iter(answers))) from None
 
@@ -163,7 +165,7 @@ def _by_interrupt(value: Any, waiting: set[str]) -> dict[str, Any]:
 
 
 async def _respond(context: RequestContext, thread_id: str, params: dict[str, Any]) -> Reply:
-    """`input.respond`: the paused run goes on with the answers, as it was configured, once.
+    """`input.respond`: a run, configured as the paused one, continues with the answers, once.
 
     Which of several answers counts is decided with the admission: what was read of the thread must still hold then.
     """
@@ -175,30 +177,38 @@ async def _respond(context: RequestContext, thread_id: str, params: dict[str, An
             raise _no_such(answer.interrupt_id)
     command = given.model_dump(include={"update", "goto"}, exclude_unset=True)
     command["resume"] = {answer.interrupt_id: answer.response for answer in given.responses}
-    body = RunStart.model_validate(
-        await _as_before(context, thread_id, given)
-        | {"command": command, "metadata": given.metadata, "strict_resume": given.strict_resume}
-        | {"multitask_strategy": "reject"}
+    before = continuation(
+        await _paused_run(context, thread_id), command=command, metadata=given.metadata
     )
     try:
-        run_id = await _admit(context, body, thread_id, answers=asked)
+        run_id = await _admit(context, _changed(before, given), thread_id, answers=asked)
     except ConflictError:
         raise _no_such(given.responses[0].interrupt_id) from None
     return {"run_id": run_id}
 
 
+def _changed(before: RunRequest, given: InputRespond) -> RunRequest:
+    """Returns the request with the config and the options that the answer names in place of the earlier ones."""
+    config: dict[str, Any] = given.config.model_dump(exclude_unset=True)
+    for name in ("configurable", "metadata"):
+        config[name] = getattr(before.config, name) | config.get(name, {})
+    options = given.model_dump(include=set(RunOptions.__struct_fields__), exclude_unset=True)
+    return structs.replace(
+        before,
+        config=structs.replace(before.config, **config),
+        options=structs.replace(before.options, **options),
+    )
+
+
 async def _admit(
-    context: RequestContext, body: RunCreate, thread_id: str, answers: bytes | None = None
+    context: RequestContext, request: RunRequest, thread_id: str, answers: bytes | None = None
 ) -> str:
     """Admits a run that streams the protocol's events; returns its id."""
-    asked = msgspec.structs.replace(
-        run_request(body),
-        stream_mode=list(MODES),
-        stream_subgraphs=True,
-        stream_resumable=True,
-        event_streaming=True,
+    options = structs.replace(
+        request.options, stream_mode=list(MODES), stream_subgraphs=True, stream_resumable=True
     )
-    record = await admission.admit(context, asked, thread_id, answers=answers)
+    request = structs.replace(request, options=options, event_streaming=True)
+    record = await admission.admit(context, request, thread_id, answers=answers)
     return record.spec.run_id
 
 
@@ -207,21 +217,14 @@ def _no_such(interrupt_id: str) -> CommandError:
     return CommandError("no_such_interrupt", message)
 
 
-async def _as_before(
-    context: RequestContext, thread_id: str, given: InputRespond
-) -> dict[str, Any]:
-    """Returns assistant, config and context of the thread's newest run, under the config that is given."""
-    record = await _run_of(context, thread_id, None)
-    before = config_of(record)
-    own = given.config.model_dump(exclude_unset=True)
-    config = {name: before[name] for name in PLAIN} | own
-    config["configurable"] = before["configurable"] | own.get("configurable", {})
-    return {
-        "assistant_id": record.spec.assistant_id,
-        "config": config,
-        "context": before["context"],
-        "durability": before["durability"],
-    }
+async def _paused_run(context: RequestContext, thread_id: str) -> RunRecord:
+    """Returns the newest run of the thread that was executed: not one that is due later, or was cancelled before."""
+    found = await runs.list_runs(context, thread_id, limit=RUNS)
+    executed = (run for run in found if run.status in TERMINAL and run.attempt)
+    record = next(executed, found[0] if found else None)
+    if record is None:
+        raise CommandError("no_such_run", "There is no run on this thread.")
+    return record
 
 
 async def _run_of(context: RequestContext, thread_id: str, run_id: str | None) -> RunRecord:

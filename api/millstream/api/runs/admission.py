@@ -112,7 +112,7 @@ async def _submission(
     """Returns what is to be admitted, by the assistant and the project as they are now."""
     resolved = await context.directory.resolve(request.assistant_id)
     project = await context.directory.project()
-    require_webhooks(context, request.webhook)
+    require_webhooks(context, request.options.webhook)
     return submission(
         request,
         resolved,

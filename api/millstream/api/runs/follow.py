@@ -5,7 +5,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from millstream.api.context import RequestContext
 from millstream.api.runs import admission
@@ -14,9 +14,7 @@ from millstream.shared.errors import UnavailableError
 from millstream.shared.events.entries import Entry
 from millstream.shared.events.hub import Reader
 from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED
-from millstream.shared.runs import RunRecord
-from millstream.shared.runs.submission import OWN
-from millstream.shared.wire import PLAIN, RunRequest, unpack_kwargs
+from millstream.shared.wire import RunRequest
 
 log = logging.getLogger(__name__)
 
@@ -101,15 +99,3 @@ async def invoked(
     finally:
         followed.reader.close()
         followed.watch.closed()
-
-
-def config_of(record: RunRecord) -> dict[str, Any]:
-    """Returns what a run was configured with, as fields of a RunRequest: for the run that goes on with it."""
-    kwargs = unpack_kwargs(record.spec.kwargs)
-    config = kwargs.config
-    return {
-        "configurable": {k: v for k, v in config.get("configurable", {}).items() if k not in OWN},
-        "context": {k: v for k, v in kwargs.context.items() if k not in OWN},
-        **{name: config.get(name) for name in PLAIN},
-        "durability": kwargs.durability,
-    }

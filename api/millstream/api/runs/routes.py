@@ -9,7 +9,6 @@ from millstream.api.http.resume import RunLocation, last_event
 from millstream.api.http.sse import FinalOutput
 from millstream.api.runs import admission, operations
 from millstream.api.runs.http import event_stream, final_output, run_ids
-from millstream.api.runs.run_request import run_request
 from millstream.api.runs.schemas import (
     RunBatch,
     RunCancel,
@@ -69,26 +68,26 @@ async def create_batch(request: Request) -> Response:
     """`POST /runs/batch`: background runs, each on a thread of its own; all of them, or none."""
     batch = await read_list(request, RunBatch, RunCreateStateless)
     records = await admission.admit_batch(
-        context_of(request), [run_request(body) for body in batch.root]
+        context_of(request), [body.request() for body in batch.root]
     )
     return answer([run_to_json(record) for record in records])
 
 
 async def _create(request: Request, body: RunCreate, thread_id: str | None) -> Response:
-    record = await admission.admit(context_of(request), run_request(body), thread_id)
+    record = await admission.admit(context_of(request), body.request(), thread_id)
     location = RunLocation(record.spec.run_id, thread_id)
     return answer(run_to_json(record), headers=location.headers())
 
 
 async def _stream(request: Request, body: RunCreate, thread_id: str | None) -> Response:
     context = context_of(request)
-    followed = await admission.admit_followed(context, run_request(body), thread_id)
+    followed = await admission.admit_followed(context, body.request(), thread_id)
     return event_stream(context, followed, thread_id, cancels=body.on_disconnect == "cancel")
 
 
 async def _wait(request: Request, body: RunCreate, thread_id: str | None) -> Response:
     context = context_of(request)
-    followed = await admission.admit_followed(context, run_request(body), thread_id)
+    followed = await admission.admit_followed(context, body.request(), thread_id)
     return final_output(context, followed, "join", cancels=body.on_disconnect == "cancel")
 
 

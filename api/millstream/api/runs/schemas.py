@@ -4,6 +4,7 @@ import math
 import uuid
 from typing import Annotated, Any, Final, Literal
 
+import msgspec
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, RootModel, model_validator
 
 from millstream.api.http.schema_base import FARTHEST, LastEventId, Listed, QueryModel, RequestModel
@@ -11,6 +12,7 @@ from millstream.api.runs.config_schemas import Config
 from millstream.shared.rules.lifecycle import RunStatus
 from millstream.shared.rules.multitask import CancelAction, CancelReason, Strategy
 from millstream.shared.rules.run_metadata import run_metadata_error
+from millstream.shared.wire import RunConfig, RunOptions, RunRequest
 
 StreamMode = Literal[
     "values", "updates", "messages", "messages-tuple", "custom", "events", "debug", "tasks",
@@ -111,8 +113,37 @@ class LangsmithTracer(RequestModel):
         None
     )
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it leaves all to the worker."""
+        return self.project_name is None and self.example_id is None
 
-class RunCreate(RequestModel):
+
+class OptionFields(RequestModel):
+    """What is valid of the options of a run (`wire.RunOptions`), for runs and crons."""
+
+    webhook: str | None = Field(
+        default=None, min_length=1, max_length=65536, description="Called once the run has ended."
+    )
+    interrupt_before: Breakpoints | None = None
+    interrupt_after: Breakpoints | None = None
+    stream_mode: StreamModes = ["values"]
+    stream_subgraphs: bool = False
+    stream_resumable: bool = False
+    feedback_keys: list[str] | None = None
+    durability: Literal["sync", "async", "exit"] | None = None
+    checkpoint_during: bool | None = Field(
+        default=None, description="The older form of `durability`: `false` is `exit`."
+    )
+    langsmith_tracer: LangsmithTracer | None = None
+    strict_resume: bool = Field(
+        default=False,
+        description="A resume that answers an interrupt which is not waiting fails the run, and "
+        "leaves the thread as it was.",
+    )
+
+
+class RunCreate(OptionFields):
     """What stateful and stateless runs have in common."""
 
     assistant_id: str = Field(min_length=1, description="A graph's name, or an assistant's UUID.")
@@ -124,27 +155,10 @@ class RunCreate(RequestModel):
     metadata: RunMetadata = {}
     config: Config = Config()
     context: dict[str, Any] = {}
-    webhook: str | None = Field(
-        default=None, min_length=1, max_length=65536, description="Called once the run has ended."
-    )
-    interrupt_before: Breakpoints | None = None
-    interrupt_after: Breakpoints | None = None
     stream: bool = False
-    stream_mode: StreamModes = ["values"]
-    stream_subgraphs: bool = False
-    stream_resumable: bool = False
-    feedback_keys: list[str] | None = None
     multitask_strategy: MultitaskStrategy = Strategy.ENQUEUE
     on_disconnect: Literal["cancel", "continue"] = "cancel"
     after_seconds: int | float = Field(default=0, ge=0, le=LONGEST_DELAY)
-    durability: Literal["sync", "async", "exit"] | None = None
-    checkpoint_during: bool | None = None
-    langsmith_tracer: LangsmithTracer | None = None
-    strict_resume: bool = Field(
-        default=False,
-        description="A resume that answers an interrupt which is not waiting fails the run, and "
-        "leaves the thread as it was.",
-    )
 
     @classmethod
     def taken(cls, data: dict[str, Any]) -> frozenset[str]:
@@ -179,7 +193,28 @@ class RunCreate(RequestModel):
             self.stream_mode = ["values"]
         if self.durability is None:
             self.durability = "exit" if self.checkpoint_during is False else "async"
+        if self.langsmith_tracer is not None and self.langsmith_tracer.is_empty:
+            self.langsmith_tracer = None
         return self
+
+    def request(self) -> RunRequest:
+        """Returns the request as all processes know it."""
+        return RunRequest(
+            assistant_id=self.assistant_id,
+            input=self.input,
+            command=None if self.command is None else self.command.model_dump(exclude_unset=True),
+            metadata=self.metadata,
+            config=msgspec.convert(self.config, RunConfig, from_attributes=True),
+            context=self.context,
+            options=msgspec.convert(self, RunOptions, from_attributes=True),
+            multitask_strategy=self.multitask_strategy,
+            after_seconds=self.after_seconds,
+            **self._thread(),
+        )
+
+    def _thread(self) -> dict[str, Any]:
+        """Returns what the request says of the run's thread."""
+        raise NotImplementedError
 
 
 class RunCreateStateful(RunCreate):
@@ -188,6 +223,14 @@ class RunCreateStateful(RunCreate):
     checkpoint: Checkpoint | None = None
     checkpoint_id: str | None = None
     if_not_exists: Literal["create", "reject"] = "reject"
+
+    def _thread(self) -> dict[str, Any]:
+        checkpoint = self.checkpoint.model_dump(exclude={"thread_id"}) if self.checkpoint else {}
+        checkpoint["checkpoint_id"] = checkpoint.get("checkpoint_id") or self.checkpoint_id
+        return {
+            "checkpoint": {name: value for name, value in checkpoint.items() if value},
+            "creates_thread": self.if_not_exists == "create",
+        }
 
 
 class RunCreateStateless(RunCreate):
@@ -205,6 +248,9 @@ class RunCreateStateless(RunCreate):
             if given:
                 raise ValueError(f"{field}: a stateless run has no thread to start from")
         return self
+
+    def _thread(self) -> dict[str, Any]:
+        return {"creates_thread": True, "temporary": self.on_completion == "delete"}
 
 
 class RunBatch(RootModel[list[RunCreateStateless]]):

@@ -14,7 +14,6 @@ from millstream.shared.runs.records import (
     list_runs,
     live_runs,
     note_joined,
-    spec_of,
     stateless_thread_id,
     submit,
 )
@@ -33,7 +32,6 @@ __all__ = [
     "list_runs",
     "live_runs",
     "note_joined",
-    "spec_of",
     "stateless_thread_id",
     "submit",
 ]

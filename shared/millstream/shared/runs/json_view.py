@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from millstream.shared.runs import RunRecord
+from millstream.shared.wire import LangsmithTracer
 
 
 def iso_time(micros: int) -> str:
@@ -35,11 +36,11 @@ def run_to_json(record: RunRecord, select: list[str] | None = None) -> dict[str,
 class _Traced(msgspec.Struct):
     """The one part of a request that is looked at when its run is shown."""
 
-    langsmith_tracer: dict[str, str] | None = None
+    langsmith_tracer: LangsmithTracer | None = None
 
 
 def _project(kwargs: bytes) -> str | None:
     if b'"langsmith_tracer":{' not in kwargs:  # so that inputs are not read for nothing
         return None
     tracer = msgspec.json.decode(kwargs, type=_Traced).langsmith_tracer
-    return tracer.get("project_name") if tracer else None
+    return tracer.project_name if tracer else None

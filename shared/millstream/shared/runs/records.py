@@ -10,9 +10,9 @@ from millstream.shared import keys, scripts
 from millstream.shared.errors import MillstreamError, NotFoundError
 from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED, Client
 from millstream.shared.rules.lifecycle import Cause, RunStatus
-from millstream.shared.rules.multitask import CancelAction, CancelReason, Strategy
+from millstream.shared.rules.multitask import CancelAction, CancelReason
 from millstream.shared.scripts.runs.admit import MAX_ENDED
-from millstream.shared.wire import PROTOCOL, GraphInfo, RunKwargs, RunSpec, unpack_spec
+from millstream.shared.wire import RunSpec, unpack_spec
 
 log = logging.getLogger(__name__)
 
@@ -39,16 +39,9 @@ def stateless_thread_id(run_id: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """A validated request for a run."""
+    """A run to admit."""
 
-    run_id: str
-    thread_id: str
-    assistant_id: str
-    graph: GraphInfo
-    strategy: Strategy
-    kwargs: RunKwargs
-    kwargs_json: bytes
-    metadata_json: bytes
+    spec: RunSpec
     delay_ms: int = 0
     new_thread: dict[str, object] | None = None  # None: the thread must exist
     answers: bytes | None = None  # JSON of the interrupts that the thread must still wait on
@@ -58,7 +51,7 @@ async def submit(
     redis: Client, submission: Submission, *, stream_ttl: int, max_live: int = 0
 ) -> RunRecord:
     """Admits the run and returns its record; raises what `scripts.admit` raises."""
-    spec = spec_of(submission)
+    spec = submission.spec
     now, displaced = await scripts.admit(
         redis,
         spec,
@@ -70,22 +63,6 @@ async def submit(
     )
     await end_displaced(redis, spec.thread_id, displaced, stream_ttl=stream_ttl)
     return RunRecord(spec, RunStatus.PENDING, 0, now, now)
-
-
-def spec_of(submission: Submission) -> RunSpec:
-    """Returns what admission fixes of the run."""
-    return RunSpec(
-        protocol=PROTOCOL,
-        run_id=submission.run_id,
-        thread_id=submission.thread_id,
-        assistant_id=submission.assistant_id,
-        graph_id=submission.graph.graph_id,
-        queue=submission.graph.queue,
-        strategy=submission.strategy,
-        temporary=submission.kwargs.temporary,
-        metadata=submission.metadata_json,
-        kwargs=submission.kwargs_json,
-    )
 
 
 PAGE: Final = 500  # runs whose status is read in one round trip

@@ -12,12 +12,20 @@ import msgspec
 from millstream.shared.assistants import Resolved
 from millstream.shared.errors import InvalidError
 from millstream.shared.own_api import forwarded_headers
-from millstream.shared.rules.multitask import Strategy
 from millstream.shared.rules.run_metadata import trim_run_metadata
 from millstream.shared.runs import Submission
 from millstream.shared.threads import default_ttl, new_thread_fields
 from millstream.shared.webhook_url import webhook_url_error
-from millstream.shared.wire import PLAIN, Assistant, Project, RunKwargs, RunRequest, to_json
+from millstream.shared.wire import (
+    PROTOCOL,
+    UNMERGED,
+    Assistant,
+    Project,
+    RunKwargs,
+    RunRequest,
+    RunSpec,
+    to_json,
+)
 
 # What a config names of its run: not part of what the run was configured with.
 OWN: Final = frozenset({
@@ -46,7 +54,7 @@ def submission(
         InvalidError: something can't be kept.
         UnavailableError: the assistant's graph was taken out of the deployment.
     """
-    check_webhook(request.webhook, project)
+    check_webhook(request.options.webhook, project)
     assistant, graph = resolved.require_served().assistant, resolved.graph
     kept = _config(assistant)
     ids = {"graph_id": assistant.graph_id, "assistant_id": assistant.assistant_id}
@@ -56,23 +64,24 @@ def submission(
         **request.metadata,
     }
 
-    own = {**request.place, "run_id": run_id, "thread_id": thread_id, **ids}
+    own = {**request.checkpoint, "run_id": run_id, "thread_id": thread_id, **ids}
     given, context = (
         {**of_assistant, **of_request}
         for of_assistant, of_request in zip(
             _both(kept.get("configurable", {}), msgspec.json.decode(assistant.context), own),
-            _both(request.configurable, request.context, own),
+            _both(request.config.configurable, request.context, own),
             strict=True,
         )
     )
     let_through = _allowed(headers or {})
     config: dict[str, Any] = {
         "configurable": {**given, **let_through, **own},
-        "metadata": {**kept.get("metadata", {}), **request.config_metadata, **metadata},
+        "metadata": {**kept.get("metadata", {}), **request.config.metadata, **metadata},
     }
-    for name in PLAIN:
-        asked = getattr(request, name)
-        value = kept.get(name) if asked is None else asked
+    for name in UNMERGED:
+        value = getattr(request.config, name)
+        if value is None:
+            value = kept.get(name)
         if value is not None:
             config[name] = value
 
@@ -81,30 +90,26 @@ def submission(
         command=request.command,
         config=config,
         context=context,
-        stream_mode=request.stream_mode,
-        interrupt_before=request.interrupt_before,
-        interrupt_after=request.interrupt_after,
-        webhook=request.webhook,
-        feedback_keys=request.feedback_keys,
         temporary=request.temporary,
-        subgraphs=request.stream_subgraphs,
-        resumable=request.stream_resumable,
-        checkpoint_during=request.durability != "exit",
-        durability=request.durability,
-        strict_resume=request.strict_resume,
-        langsmith_tracer=request.langsmith_tracer,
+        checkpoint_during=request.options.durability != "exit",
         event_streaming=request.event_streaming or msgspec.UNSET,
         caller_headers=sorted(forwarded_headers(let_through)) or msgspec.UNSET,
+        **msgspec.structs.asdict(request.options),
     )
-    return Submission(
+    spec = RunSpec(
+        protocol=PROTOCOL,
         run_id=run_id,
         thread_id=thread_id,
         assistant_id=assistant.assistant_id,
-        graph=graph,
-        strategy=Strategy(request.multitask_strategy),
-        kwargs=kwargs,
-        kwargs_json=to_json(kwargs),
-        metadata_json=to_json(metadata),
+        graph_id=graph.graph_id,
+        queue=graph.queue,
+        strategy=request.multitask_strategy,
+        temporary=request.temporary,
+        metadata=to_json(metadata),
+        kwargs=to_json(kwargs),
+    )
+    return Submission(
+        spec=spec,
         delay_ms=round(request.after_seconds * 1000),
         new_thread=new_thread_fields({}, None if request.temporary else default_ttl(project))
         if request.creates_thread

@@ -1,0 +1,46 @@
+"""A paused run → the request for the run that answers its interrupt.
+
+That run has the paused run's assistant, config, context and options; an option that is added to `RunOptions` is
+inherited without further code. What belongs to one request is not inherited: input and command, metadata, ids, the
+checkpoint to start from, the delay, the strategy, whether the thread is created or temporary, the form of the events,
+and the caller's headers. See docs/decisions/0056.
+"""
+
+from typing import Any
+
+import msgspec
+
+from millstream.shared.rules.multitask import Strategy
+from millstream.shared.runs.records import RunRecord
+from millstream.shared.runs.submission import OWN
+from millstream.shared.wire import UNMERGED, RunConfig, RunOptions, RunRequest, unpack_kwargs
+
+
+def continuation(
+    record: RunRecord, *, command: dict[str, Any] | None, metadata: dict[str, Any]
+) -> RunRequest:
+    """Returns the request for a run that answers the interrupt of `record`'s run.
+
+    Its strategy is `reject`: on a busy thread another answer came first.
+    """
+    kwargs = unpack_kwargs(record.spec.kwargs)
+    config = kwargs.config
+    dropped = OWN.union(kwargs.caller_headers or ())
+    run_metadata = msgspec.json.decode(record.spec.metadata)
+    return RunRequest(
+        assistant_id=record.spec.assistant_id,
+        command=command,
+        metadata=metadata,
+        config=RunConfig(
+            configurable=_without(config.get("configurable", {}), dropped),
+            metadata=_without(config.get("metadata", {}), frozenset(run_metadata)),
+            **{name: config.get(name) for name in UNMERGED},
+        ),
+        context=_without(kwargs.context, OWN),
+        options=msgspec.convert(kwargs, RunOptions, from_attributes=True),
+        multitask_strategy=Strategy.REJECT,
+    )
+
+
+def _without(entries: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:
+    return {name: value for name, value in entries.items() if name not in names}
