@@ -33,7 +33,7 @@ async def lapse(redis: Client, claim: Claim) -> Claim:
 
 async def lapse_alone(redis: Client, claim: Claim) -> Claim:
     """Returns the claim after the death of a worker that executed nothing else."""
-    assert await scripts.run_alone(redis, claim)
+    assert await scripts.mark_alone(redis, claim)
     return await lapse(redis, claim)
 
 
@@ -109,7 +109,7 @@ async def test_a_run_that_was_alone_and_is_handed_back_has_crashed_nothing(
     any_redis: Client,
 ) -> None:
     claim = await running(any_redis)
-    assert await scripts.run_alone(any_redis, claim)
+    assert await scripts.mark_alone(any_redis, claim)
     assert await scripts.hand_back(any_redis, claim)
     claim = await take(any_redis, claim.spec)
     assert (claim.attempt, claim.crashes, claim.lapses) == (1, 0, 0)
@@ -130,7 +130,7 @@ async def test_a_claim_sent_again_has_the_same_answer(any_redis: Client) -> None
 async def test_a_claim_that_nobody_may_execute_counts_no_crash_twice(any_redis: Client) -> None:
     """A worker that does not serve the graph looks at the run and leaves it, as often as it likes."""
     claim = await running(any_redis)
-    assert await scripts.run_alone(any_redis, claim)
+    assert await scripts.mark_alone(any_redis, claim)
     for _ in range(5):
         await make_due(any_redis, claim.spec)
         assert await try_claim(any_redis, claim.spec, graphs=["another"]) is None
@@ -148,7 +148,7 @@ async def test_a_worker_that_lost_its_run_notes_nothing(any_redis: Client, situa
     if situation == "handed back":
         await scripts.hand_back(any_redis, claim)
     before = await dump(any_redis)
-    assert not await scripts.run_alone(any_redis, claim)
+    assert not await scripts.mark_alone(any_redis, claim)
     assert not await scripts.hand_back(any_redis, claim, crash=CRASH)
     assert await dump(any_redis) == before
 
@@ -164,5 +164,5 @@ async def test_of_fifty_contenders_one_notes_the_crash(any_redis: Client) -> Non
 
 async def test_fifty_notes_of_being_alone_count_one_crash(any_redis: Client) -> None:
     claim = await running(any_redis)
-    assert all(await asyncio.gather(*(scripts.run_alone(any_redis, claim) for _ in range(50))))
+    assert all(await asyncio.gather(*(scripts.mark_alone(any_redis, claim) for _ in range(50))))
     assert (await lapse(any_redis, claim)).crashes == 1

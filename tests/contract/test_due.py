@@ -8,7 +8,7 @@ from millstream.shared.redis import Client
 
 
 async def test_an_empty_queue_has_nothing_due_and_nothing_later(any_redis: Client) -> None:
-    assert await scripts.due(any_redis, "default", 10) == ([], None)
+    assert await scripts.find_due(any_redis, "default", 10) == ([], None)
 
 
 async def test_due_jobs_come_oldest_first_and_the_next_one_after_them_is_told(
@@ -20,7 +20,7 @@ async def test_due_jobs_come_oldest_first_and_the_next_one_after_them_is_told(
     await admit(any_redis, delay_ms=90_000)
     await admit(any_redis, delay_ms=60_000)
     before = await dump(any_redis)
-    ids, later = await scripts.due(any_redis, "default", 3)
+    ids, later = await scripts.find_due(any_redis, "default", 3)
     assert ids == [job(spec) for spec in reversed(specs)][:3]
     assert later == pytest.approx(60, abs=5)
     assert await dump(any_redis) == before
@@ -28,19 +28,19 @@ async def test_due_jobs_come_oldest_first_and_the_next_one_after_them_is_told(
 
 async def test_a_run_that_is_held_is_not_due_until_its_lease_lapses(any_redis: Client) -> None:
     claim = await running(any_redis)
-    ids, later = await scripts.due(any_redis, "default", 10)
+    ids, later = await scripts.find_due(any_redis, "default", 10)
     assert ids == []
     assert later == pytest.approx(60, abs=5)
     await make_due(any_redis, claim.spec)
-    assert await scripts.due(any_redis, "default", 10) == ([claim.job], None)
+    assert await scripts.find_due(any_redis, "default", 10) == ([claim.job], None)
 
 
 async def test_a_job_whose_wake_up_was_lost_is_due(any_redis: Client) -> None:
     spec = await admit(any_redis)
     await any_redis.delete(keys.wake("default"))
-    assert (await scripts.due(any_redis, "default", 10))[0] == [job(spec)]
+    assert (await scripts.find_due(any_redis, "default", 10))[0] == [job(spec)]
 
 
 async def test_queues_are_apart(any_redis: Client) -> None:
     await admit(any_redis)
-    assert await scripts.due(any_redis, "other", 10) == ([], None)
+    assert await scripts.find_due(any_redis, "other", 10) == ([], None)

@@ -36,7 +36,7 @@ class Crowd:
 
     async def work(self, name: str) -> None:
         while len(self.ended) < len(self.specs):
-            ids, _ = await scripts.due(self.redis, "default", 5)
+            ids, _ = await scripts.find_due(self.redis, "default", 5)
             for found in ids:
                 claim = await try_claim(self.redis, self.specs[found], name)
                 if claim is None:

@@ -28,7 +28,7 @@ async def test_a_run_handed_back_is_due_and_wakes_a_worker(any_redis: Client) ->
     found = await record(any_redis, claim.spec)
     assert (found["status"], found["attempt"], found["fence"]) == ("pending", "0", str(claim.fence))
     assert await woken(any_redis) == [claim.job]
-    assert (await scripts.due(any_redis, "default", 10))[0] == [claim.job]
+    assert (await scripts.find_due(any_redis, "default", 10))[0] == [claim.job]
     assert list(await queued(any_redis)) == [claim.job]
     assert (await thread_of(any_redis, claim.spec))["active"] == claim.spec.run_id
 

@@ -127,7 +127,7 @@ class Pool:
 
     async def _work(self) -> None:
         while await self.redis.scard(keys.live()):  # type: ignore[misc]
-            due, _ = await scripts.due(self.redis, QUEUE, 10)
+            due, _ = await scripts.find_due(self.redis, QUEUE, 10)
             for job in due:
                 claimed = await claim(self.redis, *keys.parse_job_id(job))
                 if claimed is not None:

@@ -160,7 +160,7 @@ async def test_a_due_deferred_run_joins_the_fifo_of_a_busy_thread(
     claimed = await claim_due(real_redis, thread, first)
 
     async def due() -> list[str]:
-        return (await scripts.due(real_redis, "default", 5))[0]
+        return (await scripts.find_due(real_redis, "default", 5))[0]
 
     await until(due)
     assert await claim(real_redis, thread, deferred) is None

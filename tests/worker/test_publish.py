@@ -35,9 +35,9 @@ class Sink:
         if self.away:
             self.away -= 1
             raise ConnectionError("away")
-        self.batches += [(batch.number, list(batch.words)) for batch in batches]
+        self.batches += [(batch.number, list(batch.items)) for batch in batches]
         self.known += [batch.after for batch in batches]
-        self.index += sum(len(batch.words) // 2 for batch in batches)
+        self.index += sum(len(batch.items) // 2 for batch in batches)
         return [self.index if self.held else None for _ in batches]
 
     @property
@@ -210,9 +210,9 @@ async def test_a_run_whose_events_redis_will_not_take_loses_its_lease_alone(
     written: list[Any] = []
 
     async def append(_: Client, batches: list[Any], *, max_events: int) -> list[int]:
-        if any(b"bad" in batch.words for batch in batches):
+        if any(b"bad" in batch.items for batch in batches):
             raise ResponseError("WRONGTYPE")
-        written.extend(batch.words for batch in batches)
+        written.extend(batch.items for batch in batches)
         return [1 for _ in batches]
 
     monkeypatch.setattr(scripts, "append", append)

@@ -332,7 +332,7 @@ async def drop_orphans(redis: Client) -> int:
             pipe.exists(keys.thread(thread_id or ""))
         for (cron_id, thread_id), exists in zip(threads.items(), await pipe.execute(), strict=True):
             if thread_id is not None and not exists:
-                dropped += await scripts.delete_cron(redis, cron_id, thread_id, "stray")
+                dropped += await scripts.delete_cron(redis, cron_id, thread_id, "orphaned")
     return dropped
 
 

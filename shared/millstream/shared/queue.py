@@ -20,7 +20,7 @@ BLOCKING_GRACE_SECONDS: Final = (
 async def wait_for_wake(redis: Client, queue: str, within: float) -> str | None:
     """Blocks for at most `within` seconds; returns the id of a job that became due, or None.
 
-    A job id that is taken here and then lost with its worker is found again by `scripts.due`. What is
+    A job id that is taken here and then lost with its worker is found again by `scripts.find_due`. What is
     no UTF-8 is none of ours; `os.fsencode` gives its bytes back.
     """
     # 0 would mean "for ever".

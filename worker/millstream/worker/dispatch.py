@@ -176,7 +176,7 @@ class RunWorker(Worker):
         now = self.loop.time()
         if now >= self._next_scan:
             free = self.max_jobs - self.job_counter
-            due, later = await scripts.due(self._redis, self._settings.queue, free)
+            due, later = await scripts.find_due(self._redis, self._settings.queue, free)
             self._heard(now)
             others = [job for job in due if job not in self.tasks or self.tasks[job].done()]
             await self.start_jobs([os.fsencode(job) for job in others])
@@ -296,7 +296,7 @@ class RunWorker(Worker):
             while others := self._others(claim.job):
                 await asyncio.wait(others)
         if not await retry_while_unavailable(
-            repr(claim.job), partial(scripts.run_alone, self._redis, claim)
+            repr(claim.job), partial(scripts.mark_alone, self._redis, claim)
         ):
             raise FencedError(f"{claim.job} was lost before it could be executed alone")
 

@@ -191,7 +191,7 @@ class Publisher:
                     stream.refused = True
                 else:
                     stream.index = index
-                    stream.appended += len(batch.words) // 2
+                    stream.appended += len(batch.items) // 2
         finally:
             for stream in streams:
                 if stream.sending is not None:

@@ -1,4 +1,4 @@
-"""Every change of run or thread state: one .lua file a verb, one typed function a file."""
+"""Every change of state in Redis: one script a verb, with one typed function each."""
 
 from millstream.shared.scripts.assistants.choose_version import choose_version
 from millstream.shared.scripts.assistants.create_assistant import create_assistant
@@ -21,14 +21,14 @@ from millstream.shared.scripts.runs.append import Batch, append
 from millstream.shared.scripts.runs.cancel import cancel
 from millstream.shared.scripts.runs.claim import Claim, claim
 from millstream.shared.scripts.runs.delete_run import delete_run
-from millstream.shared.scripts.runs.due import due
 from millstream.shared.scripts.runs.end_displaced import end_displaced
+from millstream.shared.scripts.runs.find_due import find_due
 from millstream.shared.scripts.runs.finish import finish
 from millstream.shared.scripts.runs.hand_back import hand_back
+from millstream.shared.scripts.runs.mark_alone import mark_alone
 from millstream.shared.scripts.runs.note_joined import note_joined
 from millstream.shared.scripts.runs.read_events import read_events
 from millstream.shared.scripts.runs.repair_run import repair_run
-from millstream.shared.scripts.runs.run_alone import run_alone
 from millstream.shared.scripts.server.try_commands import try_commands
 from millstream.shared.scripts.store.get_items import get_items
 from millstream.shared.scripts.store.put_item import NewItem, put_item
@@ -65,8 +65,8 @@ __all__ = [
     "delete_run",
     "delete_thread",
     "drop_checkpoints",
-    "due",
     "end_displaced",
+    "find_due",
     "find_threads",
     "finish",
     "fire_cron",
@@ -75,6 +75,7 @@ __all__ = [
     "get_items",
     "hand_back",
     "list_checkpoints",
+    "mark_alone",
     "measure_checkpoints",
     "note_config",
     "note_joined",
@@ -87,7 +88,6 @@ __all__ = [
     "repair_run",
     "repair_thread",
     "retire_thread",
-    "run_alone",
     "settle_delivery",
     "store_state",
     "take_deliveries",

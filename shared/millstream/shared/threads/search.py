@@ -121,12 +121,12 @@ async def _matching(
             if wanted == ALL and decided and not seen:
                 needed = 1  # the sets may know how many there are
             found: FoundThreads = await scripts.find_threads(
-                redis, order, sets, descending=query.descending, start=start, wanted=needed
+                redis, order, sets, descending=query.descending, start=start, limit=needed
             )
-            start = found.place
+            start = found.next_start
             ids = [i for i in found.ids if i not in seen]
             seen.update(ids)
-            known = decided and found.decided
+            known = decided and found.is_decided
             if not known:
                 ids = await _verified(redis, ids, query)
             whole = known and len(statuses) == 1

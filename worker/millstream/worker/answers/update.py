@@ -194,7 +194,7 @@ async def _store(
         epoch=epoch,
         deadline_ms=int(call.deadline * 1000),
         fields=fields,
-        told=told(thread_id, fields),
+        update=told(thread_id, fields),
         stream_ttl=context.settings.stream_ttl,
     )
     at_once = staging.is_stored_at_once

@@ -1,1 +1,1 @@
-"""Changes of assistants and their versions."""
+"""Scripts that change assistants and their versions."""

@@ -4,7 +4,7 @@
   KEY  assistant  hash
   ARG  version
 
-  Returns 1, or 0 when there is no such version, and nothing changed.
+  Returns 1, or 0 without a change if the version does not exist.
 ]]
 -- with clock
 local head = redis.call('HGET', assistant, 'v:' .. version)

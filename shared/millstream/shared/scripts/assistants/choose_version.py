@@ -1,4 +1,4 @@
-"""Make a version of an assistant the current one: see choose_version.lua."""
+"""Makes a version of an assistant the current one: see choose_version.lua."""
 
 from millstream.shared import keys
 from millstream.shared.redis import Client
@@ -8,7 +8,7 @@ SCRIPT = Script("assistants/choose_version")
 
 
 async def choose_version(redis: Client, assistant_id: str, version: int) -> bool:
-    """Makes it the current one; returns False, with nothing changed, if it is not there."""
+    """Makes the version the current one; returns False, without a change, if it does not exist."""
     return bool(
         await SCRIPT(
             redis,

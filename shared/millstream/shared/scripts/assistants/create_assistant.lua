@@ -6,7 +6,7 @@
   ARG  assistant_id
   ARG  packed        packed wire.Assistant
 
-  Returns 1, or 0 when there is one of that id, and nothing changed.
+  Returns 1, or 0 without a change if an assistant has that id.
 ]]
 -- with clock
 if redis.call('EXISTS', assistant) == 1 then return 0 end

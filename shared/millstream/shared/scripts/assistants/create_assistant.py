@@ -1,4 +1,4 @@
-"""Create an assistant: see create_assistant.lua."""
+"""Creates an assistant: see create_assistant.lua."""
 
 from millstream.shared import keys
 from millstream.shared.redis import Client
@@ -9,7 +9,7 @@ SCRIPT = Script("assistants/create_assistant")
 
 
 async def create_assistant(redis: Client, assistant: Assistant) -> bool:
-    """Writes the first version; returns False, with nothing changed, if the id is taken."""
+    """Writes the first version; returns False, without a change, if the id is taken."""
     name = assistant.assistant_id
     return bool(
         await SCRIPT(

@@ -1,4 +1,4 @@
-"""Delete an assistant: see delete_assistant.lua."""
+"""Deletes an assistant: see delete_assistant.lua."""
 
 from millstream.shared import keys
 from millstream.shared.redis import Client
@@ -8,7 +8,7 @@ SCRIPT = Script("assistants/delete_assistant")
 
 
 async def delete_assistant(redis: Client, assistant_id: str) -> bool:
-    """Deletes all its versions; returns False if there was none."""
+    """Deletes the assistant's record with all versions; returns False if it has none."""
     return bool(
         await SCRIPT(
             redis,

@@ -1,16 +1,16 @@
 --[[
-  Give an assistant a new version, which becomes the current one, if it is still what the caller has read.
+  Give an assistant a new version and make it the current one, if the record is still the one that the caller read.
 
   KEY  assistant     hash
   KEY  assistants    sorted set
   ARG  assistant_id
-  ARG  revision      as the caller read it; '' is a default assistant that has no record yet
+  ARG  revision      as the caller read it; '' for a default assistant without a record
   ARG  packed        packed wire.Assistant, the new version
-  ARG  first         packed wire.Assistant, the first version of one that has no record yet
-  ARG  announced_at  when it was announced, µs
-  ARG  max_versions          versions that are kept
+  ARG  first         packed wire.Assistant, the first version of a default assistant without a record
+  ARG  announced_at  µs, when a worker announced its graph
+  ARG  max_versions  number of versions to keep
 
-  Returns the number of the version, or 0 with nothing changed: read it again.
+  Returns the number of the version, or 0 without a change: read the assistant again.
 ]]
 -- with clock
 local current = redis.call('HGET', assistant, 'revision')

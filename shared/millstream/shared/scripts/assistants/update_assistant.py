@@ -1,4 +1,4 @@
-"""Give an assistant a new version: see update_assistant.lua."""
+"""Gives an assistant a new version: see update_assistant.lua."""
 
 from millstream.shared import keys
 from millstream.shared.redis import Client
@@ -20,11 +20,12 @@ async def update_assistant(
     """Writes a new version and makes it the current one; returns its number.
 
     Args:
-        revision: what the record said when it was read; None for a default assistant without one.
-        first: the first version of one that has no record yet, announced at `announced_at` (µs).
-        max_versions: versions that are kept; older ones go.
+        revision: of the record that the caller read; None for a default assistant without a record.
+        first: the first version of a default assistant without a record.
+        announced_at: µs, when a worker announced the graph of that default assistant.
+        max_versions: number of versions to keep; older ones are deleted.
 
-    Returns 0, with nothing changed, if the record is another by now.
+    Returns 0, without a change, if the record has changed: read it again.
     """
     name = assistant.assistant_id
     version = await SCRIPT(

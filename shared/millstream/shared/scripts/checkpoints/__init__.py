@@ -1,1 +1,1 @@
-"""Checkpoints, written under a run's fence."""
+"""Scripts that read and change checkpoints, under a run's fence."""

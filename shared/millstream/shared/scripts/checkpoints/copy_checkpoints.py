@@ -1,4 +1,4 @@
-"""Copy a thread's checkpoints to another thread: see copy_checkpoints.lua."""
+"""Copies a thread's checkpoints to another thread: see copy_checkpoints.lua."""
 
 from collections.abc import Sequence
 
@@ -24,12 +24,12 @@ async def copy_checkpoints(
     namespaces: Sequence[str],
     claim: Claim | None,
 ) -> int | None:
-    """Copies every checkpoint; returns how many. The same again changes nothing.
+    """Copies every checkpoint; returns their number. A repeat changes nothing.
 
-    Returns None, with nothing changed, if the source has other namespaces than `namespaces`.
+    Returns None, without a change, if the source has other namespaces than `namespaces`: read them again.
 
     Raises:
-        FencedError: the lease is another's, or the run has ended.
+        FencedError: the caller lost the lease, or the run has ended.
     """
     pairs = zip(
         namespace_keys_of(source_id, namespaces),
@@ -43,11 +43,13 @@ async def copy_checkpoints(
         checkpoint_runs=keys.checkpoint_runs(source_id),
         target_checkpoint_runs=keys.checkpoint_runs(target_id),
         runs_with_checkpoints=keys.runs_with_checkpoints(),
-        families=[key for pair in pairs for key in pair],
+        namespace_keys=[key for pair in pairs for key in pair],
         thread_id=target_id,
         namespace_names=namespaces,
         **fence_arguments(target_id, claim),
     )
     if copied == FENCED:
-        raise FencedError("a copy was refused: another worker holds the run, or it has ended")
+        raise FencedError(
+            "the copy was refused: another worker holds the run, or the run has ended"
+        )
     return None if copied == OTHER_NAMESPACES else int(copied)

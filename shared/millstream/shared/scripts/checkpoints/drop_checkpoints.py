@@ -1,4 +1,4 @@
-"""Undo what runs stored: see drop_checkpoints.lua."""
+"""Deletes the checkpoints of runs: see drop_checkpoints.lua."""
 
 from collections.abc import Sequence
 
@@ -24,24 +24,26 @@ async def drop_checkpoints(
     run_ids: Sequence[str],
     claim: Claim | None,
 ) -> int | None:
-    """Deletes the checkpoints and writes of the runs; returns how many checkpoints it were.
+    """Deletes the checkpoints and pending writes of the runs; returns the number of checkpoints.
 
-    Returns None, with nothing changed, if the thread has other namespaces than `namespaces`.
+    Returns None, without a change, if the thread has other namespaces than `namespaces`: read them again.
 
     Raises:
-        FencedError: the lease is another's, or the run has ended.
+        FencedError: the caller lost the lease, or the run has ended.
     """
     dropped = await SCRIPT(
         redis,
         namespaces=keys.checkpoint_namespaces(thread_id),
         checkpoint_runs=keys.checkpoint_runs(thread_id),
         runs_with_checkpoints=keys.runs_with_checkpoints(),
-        families=namespace_keys_of(thread_id, namespaces),
+        namespace_keys=namespace_keys_of(thread_id, namespaces),
         **fence_arguments(thread_id, claim),
         thread_id=thread_id,
         run_ids=run_ids,
         namespace_names=namespaces,
     )
     if dropped == FENCED:
-        raise FencedError("a rollback was refused: another worker holds the run, or it has ended")
+        raise FencedError(
+            "the rollback was refused: another worker holds the run, or the run has ended"
+        )
     return None if dropped == OTHER_NAMESPACES else int(dropped)

@@ -1,4 +1,4 @@
-"""Read a checkpoint: see get_checkpoint.lua."""
+"""Reads a checkpoint: see get_checkpoint.lua."""
 
 from dataclasses import dataclass
 
@@ -12,31 +12,32 @@ SCRIPT = Script("checkpoints/get_checkpoint")
 
 @dataclass(frozen=True, slots=True)
 class StoredCheckpoint:
-    """A checkpoint as Redis holds it."""
+    """A checkpoint as Redis stores it."""
 
     checkpoint_id: str
     parent_id: str  # '' for none
     record: bytes
-    writes: bytes  # as put_writes was given them, one after the other
+    writes: bytes  # packed list: a run's id, a write, … (put_writes)
     values: dict[bytes, bytes]  # field → msgpack
 
 
 async def get_checkpoint(
     redis: Client, namespace: CheckpointNamespace, checkpoint_id: str
 ) -> StoredCheckpoint | None:
-    """Returns the checkpoint, or the newest of its namespace for ''; None if there is none."""
+    """Returns the checkpoint, or for '' the namespace's newest; None if it does not exist."""
     reply = await SCRIPT(
         redis, checkpoint_id=checkpoint_id, **namespace_keys(namespace.thread_id, namespace.name)
     )
     if reply is None:
         return None
-    found, record, references, writes, *values = reply
+    stored_id, record, references, writes, *values = reply
     _, parent, _, *fields = unpack_list(references)
-    stored = zip(fields, values, strict=True)
     return StoredCheckpoint(
-        checkpoint_id=found.decode(),
+        checkpoint_id=stored_id.decode(),
         parent_id=parent.decode(),
         record=record,
         writes=writes,
-        values={field: value for field, value in stored if value is not None},
+        values={
+            field: value for field, value in zip(fields, values, strict=True) if value is not None
+        },
     )

@@ -1,36 +1,37 @@
 --[[
-  Read a page of a namespace's checkpoints, newest first, with their channel values and pending writes.
+  Read a page of a namespace's checkpoints, newest first, with their channel values and pending writes. It changes
+  nothing.
 
   KEY  index       sorted set
   KEY  records     hash
   KEY  references  hash
   KEY  values      hash
   KEY  writes      hash
-  ARG  upper       '+' for the newest, '(' and an id for those before it
-  ARG  count
+  ARG  upper       '+' to begin with the newest; '(' and an id to begin before that checkpoint
+  ARG  count       number of checkpoints
 
-  Returns {{id, record, references, writes or ''}, …} and {field, value, …}: each value once, however
-  many of the checkpoints refer to it.
+  Returns {{id, record, references, writes or ''}, …} and {field, value, …}, which has each value once even if several
+  of the checkpoints refer to it.
 ]]
 -- with packed_list
-local entries, shared, seen = {}, {}, {}
+local entries, shared_values, is_listed = {}, {}, {}
 for _, id in ipairs(redis.call('ZREVRANGEBYLEX', index, upper, '-', 'LIMIT', 0, count)) do
-  local record, framed = redis.call('HGET', records, id), redis.call('HGET', references, id)
-  if record and framed then
-    entries[#entries + 1] = {id, record, framed, redis.call('HGET', writes, id) or ''}
-    local fields = unpack_list(framed)
+  local record, packed = redis.call('HGET', records, id), redis.call('HGET', references, id)
+  if record and packed then
+    entries[#entries + 1] = {id, record, packed, redis.call('HGET', writes, id) or ''}
+    local fields = unpack_list(packed)
     for i = 4, #fields do
-      if not seen[fields[i]] then
-        seen[fields[i]] = true
+      if not is_listed[fields[i]] then
+        is_listed[fields[i]] = true
         local value = redis.call('HGET', values, fields[i])
         if value then
-          shared[#shared + 1] = fields[i]
-          shared[#shared + 1] = value
+          shared_values[#shared_values + 1] = fields[i]
+          shared_values[#shared_values + 1] = value
         end
       end
     end
   else
-    entries[#entries + 1] = {id, '', '', ''} -- half gone: it is passed over, and the page goes on
+    entries[#entries + 1] = {id, '', '', ''} -- incomplete: the caller skips it
   end
 end
-return {entries, shared}
+return {entries, shared_values}

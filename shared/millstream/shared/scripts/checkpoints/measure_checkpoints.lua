@@ -1,12 +1,12 @@
 --[[
-  Measure some checkpoints of a namespace, without their channel values. It changes nothing.
+  Measure checkpoints of a namespace, without their channel values. It changes nothing.
 
   KEY  records         hash
   KEY  references      hash
   KEY  writes          hash
   ARGS checkpoint_ids
 
-  Returns {checkpoints, their bytes, pending writes, their bytes}.
+  Returns {number of checkpoints, their bytes, number of pending writes, their bytes}.
 ]]
 -- with packed_list
 local checkpoints, bytes, pending, pending_bytes = 0, 0, 0, 0
@@ -16,13 +16,13 @@ for _, id in ipairs(checkpoint_ids) do
     checkpoints = checkpoints + 1
     bytes = bytes + size + redis.call('HSTRLEN', references, id)
   end
-  local framed = redis.call('HGET', writes, id) or ''
-  pending_bytes = pending_bytes + #framed
-  local at, words = 1, 0
-  while at <= #framed do
-    at = at + 4 + size_at(framed, at)
-    words = words + 1
+  local packed = redis.call('HGET', writes, id) or ''
+  pending_bytes = pending_bytes + #packed
+  local at, items = 1, 0
+  while at <= #packed do
+    at = at + 4 + size_at(packed, at)
+    items = items + 1
   end
-  pending = pending + words / 2 -- each behind its run's id
+  pending = pending + items / 2 -- each write follows its run's id
 end
 return {checkpoints, bytes, pending, pending_bytes}

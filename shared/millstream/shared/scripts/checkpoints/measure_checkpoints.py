@@ -1,4 +1,4 @@
-"""Measure checkpoints: see measure_checkpoints.lua."""
+"""Measures checkpoints: see measure_checkpoints.lua."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ SCRIPT = Script("checkpoints/measure_checkpoints")
 
 @dataclass(frozen=True, slots=True)
 class CheckpointSizes:
-    """How many there are, and how many bytes they take as they are stored."""
+    """The number of checkpoints and pending writes, and their bytes in Redis."""
 
     checkpoints: int
     checkpoint_bytes: int
@@ -24,7 +24,7 @@ class CheckpointSizes:
 async def measure_checkpoints(
     redis: Client, namespace: CheckpointNamespace, checkpoint_ids: Sequence[bytes]
 ) -> CheckpointSizes:
-    """Returns the measures of these checkpoints; those that are gone count nothing."""
+    """Returns the sums over these checkpoints; a checkpoint that does not exist counts as 0."""
     thread, name = namespace.thread_id, namespace.name
     reply = await SCRIPT(
         redis,

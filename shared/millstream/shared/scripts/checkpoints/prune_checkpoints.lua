@@ -1,18 +1,18 @@
 --[[
-  Delete a thread's checkpoints: all of them, or all but the newest of each namespace and what that one
-  builds on.
+  Delete a thread's checkpoints: all of them, or all but the newest of each namespace and the checkpoints that it builds
+  on.
 
-  KEY  run         hash
-  KEY  namespaces  set
-  KEY  thread      hash
-  KEYS families    index, records, references, values, writes of each namespace
-  ARG  fence       of the run that does it; '' when no run does
-  ARG  running     the status of a run that a worker holds
-  ARG  keep        1 to keep the newest
-  ARG  idle        1 to refuse while another run of the thread is active: what it has read may go
+  KEY  run             hash
+  KEY  namespaces      set
+  KEY  thread          hash
+  KEYS namespace_keys  index, records, references, values and writes of each namespace
+  ARG  fence           of the run that prunes; '' outside of runs
+  ARG  running         status of a run that a worker holds
+  ARG  keep            1 to keep the newest
+  ARG  idle            1 to refuse while a run of the thread is active, because it may have read what would be deleted
 
-  Returns how many checkpoints it deleted, -1 when the caller has been fenced off, -2 when the thread
-  has other namespaces than the caller named, -3 when it is busy; then nothing was changed.
+  Returns the number of deleted checkpoints. Without a change: -1 if the caller lost the lease, -2 if the thread has
+  other namespaces than the caller listed, -3 if a run is active.
 ]]
 -- with lease
 -- with packed_list
@@ -26,88 +26,88 @@ if redis.call('EXISTS', thread) == 1 then redis.call('HINCRBY', thread, 'epoch',
 
 local kept_runs = {}
 
-local function note_runs(framed_writes)
-  local entries = unpack_list(framed_writes)
+local function keep_runs_of(writes)
+  local entries = unpack_list(writes)
   for i = 1, #entries, 2 do kept_runs[entries[i]] = true end
 end
 
--- Takes out of `wanted` the prefixes for which one of the fields has a value.
-local function found_among(fields, values, wanted)
-  for prefix in pairs(wanted) do
+-- Removes from `missing` the prefixes for which one of the fields has a value.
+local function remove_found(missing, fields, values)
+  for prefix in pairs(missing) do
     for i = 4, #fields do
       local field = fields[i]
       if field:sub(1, #prefix) == prefix and not field:find('\0', #prefix + 1, true)
         and redis.call('HEXISTS', values, field) == 1 then
-        wanted[prefix] = nil
+        missing[prefix] = nil
         break
       end
     end
   end
 end
 
--- Returns the checkpoints that stay, the newest first: those behind it hold what its channels that
--- keep only changes (DeltaChannel) are built from, down to the nearest whole value of each.
+-- Returns the checkpoints that stay, newest first: the newest, and the ancestors from which its channels that store
+-- only changes (DeltaChannel) are built, back to the nearest whole value of each channel.
 local function lineage(head, references, values)
-  local chain, seen, wanted, id = {}, {}, nil, head
-  while id ~= '' and not seen[id] do
-    local framed = redis.call('HGET', references, id)
-    if not framed then break end
-    local fields = unpack_list(framed)
-    seen[id] = true
-    chain[#chain + 1] = {id, framed, fields}
-    if not wanted then
-      wanted = {}
-      for _, prefix in ipairs(unpack_list(fields[3])) do wanted[prefix] = true end
+  local chain, is_visited, missing, id = {}, {}, nil, head
+  while id ~= '' and not is_visited[id] do
+    local packed = redis.call('HGET', references, id)
+    if not packed then break end
+    local fields = unpack_list(packed)
+    is_visited[id] = true
+    chain[#chain + 1] = {id, packed, fields}
+    if not missing then
+      missing = {}
+      for _, prefix in ipairs(unpack_list(fields[3])) do missing[prefix] = true end
     end
-    found_among(fields, values, wanted)
-    if next(wanted) == nil then break end
+    remove_found(missing, fields, values)
+    if next(missing) == nil then break end
     id = fields[2]
   end
   return chain
 end
 
--- Keeps little, so it takes that little out, deletes all at once, and puts it back.
+-- Only few checkpoints stay, so this reads them, deletes the keys, and writes them again.
 local function keep_latest(index, records, references, values, writes)
   local head = redis.call('ZREVRANGE', index, 0, 0)[1]
   local chain = head and lineage(head, references, values) or {}
   for _, link in ipairs(chain) do kept_runs[link[3][1]] = true end
   local dropped = redis.call('ZCARD', index) - #chain
-  local staying = {} -- key, field, value, …
+  local kept_fields = {} -- key, field, value, …
   for _, id in ipairs(redis.call('HKEYS', writes)) do
-    local stays = dropped == 0 or not head or id > head -- of a checkpoint that is still to come
+    local stays = dropped == 0 or not head or id > head -- of a checkpoint that is not stored yet
     for _, link in ipairs(chain) do stays = stays or link[1] == id end
     if stays then
-      local framed = redis.call('HGET', writes, id)
-      note_runs(framed)
-      for _, word in ipairs({writes, id, framed}) do staying[#staying + 1] = word end
+      local packed = redis.call('HGET', writes, id)
+      keep_runs_of(packed)
+      for _, item in ipairs({writes, id, packed}) do kept_fields[#kept_fields + 1] = item end
     end
   end
   if dropped == 0 then return 0 end
   for _, link in ipairs(chain) do
-    for _, word in ipairs({records, link[1], redis.call('HGET', records, link[1])}) do
-      staying[#staying + 1] = word
+    for _, item in ipairs({records, link[1], redis.call('HGET', records, link[1])}) do
+      kept_fields[#kept_fields + 1] = item
     end
-    for _, word in ipairs({references, link[1], link[2]}) do staying[#staying + 1] = word end
+    for _, item in ipairs({references, link[1], link[2]}) do kept_fields[#kept_fields + 1] = item end
     for i = 4, #link[3] do
       local value = redis.call('HGET', values, link[3][i])
       if value then
-        for _, word in ipairs({values, link[3][i], value}) do staying[#staying + 1] = word end
+        for _, item in ipairs({values, link[3][i], value}) do kept_fields[#kept_fields + 1] = item end
       end
     end
   end
   redis.call('UNLINK', index, records, references, values, writes)
-  for i = 1, #staying, 3 do redis.call('HSET', staying[i], staying[i + 1], staying[i + 2]) end
+  for i = 1, #kept_fields, 3 do redis.call('HSET', kept_fields[i], kept_fields[i + 1], kept_fields[i + 2]) end
   for _, link in ipairs(chain) do redis.call('ZADD', index, 0, link[1]) end
   return dropped
 end
 
 local dropped = 0
-for at = 1, #families, 5 do
+for i = 1, #namespace_keys, 5 do
   if keep == '1' then
-    dropped = dropped + keep_latest(unpack(families, at, at + 4))
+    dropped = dropped + keep_latest(unpack(namespace_keys, i, i + 4))
   else
-    dropped = dropped + redis.call('ZCARD', families[at]) -- the index
-    redis.call('UNLINK', unpack(families, at, at + 4))
+    dropped = dropped + redis.call('ZCARD', namespace_keys[i]) -- the index
+    redis.call('UNLINK', unpack(namespace_keys, i, i + 4))
   end
 end
 if keep ~= '1' then redis.call('UNLINK', namespaces) end

@@ -1,4 +1,4 @@
-"""Delete a thread's checkpoints, or all but the newest: see prune_checkpoints.lua."""
+"""Deletes a thread's checkpoints, or all but the newest: see prune_checkpoints.lua."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -28,17 +28,17 @@ async def prune_checkpoints(
     keep_latest: bool,
     only_idle: bool,
 ) -> int | None:
-    """Deletes checkpoints with their values and writes; returns how many checkpoints it were.
+    """Deletes checkpoints with their values and writes; returns the number of checkpoints.
 
-    Returns None, with nothing changed, if the thread has other namespaces than `namespaces`.
+    Returns None, without a change, if the thread has other namespaces than `namespaces`: read them again.
 
     Args:
-        claim: the lease of the run that does it; None outside of runs.
-        keep_latest: keep the newest checkpoint of each namespace, and what it builds on.
-        only_idle: refuse while a run is active on the thread.
+        claim: of the run that prunes; None outside of runs.
+        keep_latest: whether the newest checkpoint of each namespace stays, with those that it builds on.
+        only_idle: whether to refuse while a run is active on the thread.
 
     Raises:
-        FencedError: the lease is another's, or the run has ended.
+        FencedError: the caller lost the lease, or the run has ended.
         ConflictError: a run is active on the thread.
     """
     dropped = await SCRIPT(
@@ -47,7 +47,7 @@ async def prune_checkpoints(
         checkpoint_runs=keys.checkpoint_runs(thread_id),
         runs_with_checkpoints=keys.runs_with_checkpoints(),
         thread=keys.thread(thread_id),
-        families=namespace_keys_of(thread_id, namespaces),
+        namespace_keys=namespace_keys_of(thread_id, namespaces),
         **fence_arguments(thread_id, claim),
         thread_id=thread_id,
         keep=int(keep_latest),
@@ -55,7 +55,9 @@ async def prune_checkpoints(
         namespace_names=namespaces,
     )
     if dropped == FENCED:
-        raise FencedError("pruning was refused: another worker holds the run, or it has ended")
+        raise FencedError(
+            "the pruning was refused: another worker holds the run, or the run has ended"
+        )
     if dropped == BUSY:
         raise ConflictError(f"Thread with ID {thread_id} is busy: prune it when its run has ended")
     return None if dropped == OTHER_NAMESPACES else int(dropped)

@@ -1,4 +1,4 @@
-"""Store a checkpoint: see put_checkpoint.lua."""
+"""Stores a checkpoint: see put_checkpoint.lua."""
 
 from collections.abc import Iterable, Mapping
 
@@ -16,7 +16,7 @@ SCRIPT = Script("checkpoints/put_checkpoint")
 def pack_references(
     run_id: str, parent_id: str, fields: Iterable[bytes], built: Iterable[bytes]
 ) -> bytes:
-    """Returns what a checkpoint refers to, framed (wire.py); see `put_checkpoint`."""
+    """Returns the references of a checkpoint as a packed list; see `put_checkpoint` for the parameters."""
     return pack_list([run_id.encode(), parent_id.encode(), pack_list(built), *fields])
 
 
@@ -33,18 +33,19 @@ async def put_checkpoint(
     values: Mapping[bytes, bytes],
     built: Iterable[bytes] = (),
 ) -> None:
-    """Writes the checkpoint and its new values in one step; the same again changes nothing.
+    """Writes the checkpoint and its new values in one step; a repeat changes nothing.
 
     Args:
-        claim: the lease of the run that writes; None for an update from outside of runs.
+        claim: of the run that writes; None for an update from outside of runs.
         parent_id: '' for none.
-        run_id: whose checkpoint it is; '' for nobody's.
-        fields: of each value that the checkpoint refers to.
-        values: field → msgpack, of the values that are not stored yet.
-        built: the prefix of the field of each channel that may have to be built from ancestors.
+        run_id: the run that the checkpoint belongs to; '' for none.
+        record: the checkpoint without its values, with its metadata (msgpack).
+        fields: the field of each value that the checkpoint refers to.
+        values: field → msgpack, for the values that are not stored yet.
+        built: the field prefix of each channel whose value may have to be built from ancestors.
 
     Raises:
-        FencedError: the lease is another's, or the run has ended.
+        FencedError: the caller lost the lease, or the run has ended.
     """
     thread, name = namespace.thread_id, namespace.name
     references = pack_references(run_id, parent_id, fields, built)
@@ -61,10 +62,12 @@ async def put_checkpoint(
         namespace=name,
         checkpoint_id=checkpoint_id,
         record=record,
-        framed=references,
+        packed_refs=references,
         run_id=run_id,
         run_in_thread=keys.run_in_thread(run_id, thread),
         new_values=pairs(values),
     )
     if not written:
-        raise FencedError("a checkpoint was refused: another worker holds the run, or it has ended")
+        raise FencedError(
+            "the checkpoint was refused: another worker holds the run, or the run has ended"
+        )

@@ -1,4 +1,4 @@
-"""Add pending writes: see put_writes.lua."""
+"""Appends pending writes: see put_writes.lua."""
 
 from millstream.shared import keys
 from millstream.shared.errors import FencedError
@@ -19,10 +19,15 @@ async def put_writes(
     run_id: str,
     entries: bytes,
 ) -> None:
-    """Appends what a task wrote; raises FencedError as `put_checkpoint` does.
+    """Appends the pending writes of a task.
 
-    `run_id` is '' for none; `entries` are the run's id, a write, the run's id, a write, …, framed
-    (wire.py).
+    Args:
+        claim: of the run that writes; None outside of runs.
+        run_id: '' for none.
+        entries: packed list (wire.pack_list): the run's id, a write, the run's id, a write, …
+
+    Raises:
+        FencedError: the caller lost the lease, or the run has ended.
     """
     thread = namespace.thread_id
     written = await SCRIPT(
@@ -39,4 +44,6 @@ async def put_writes(
         run_in_thread=keys.run_in_thread(run_id, thread),
     )
     if not written:
-        raise FencedError("writes were refused: another worker holds the run, or it has ended")
+        raise FencedError(
+            "the writes were refused: another worker holds the run, or the run has ended"
+        )

@@ -1,1 +1,1 @@
-"""Changes of crons, and the runs that they start."""
+"""Scripts that change crons and fire them."""

@@ -1,17 +1,17 @@
 --[[
-  Create a cron, on a thread that is there and stays.
+  Create a cron.
 
   KEY  cron             hash
   KEY  crons            sorted set
   KEY  thread           hash
-  KEY  crons_of_thread  set, of the thread
+  KEY  crons_of_thread  set
   ARG  cron_id
-  ARG  due              ms, or '+inf'
-  ARG  on_thread        '1'; '' for a cron without a thread, for which the keys are of a thread that is never there
+  ARG  due              ms, or '+inf' for never
+  ARG  on_thread        '1'; '' for a cron without a thread, for which the keys name a thread that never exists
   ARGS fields           field, value, … of the cron
 
-  Returns its time of creation in µs, or '' with nothing changed: there is no such thread.
-  A repeat with the same cron id changes nothing and has the same answer.
+  Returns the time of creation in µs, or '' without a change if the thread does not exist.
+  A repeat with the same cron id changes nothing and gets the same reply.
 ]]
 -- with clock
 local created = redis.call('HGET', cron, 'created_at')

@@ -1,4 +1,4 @@
-"""Create a cron: see create_cron.lua."""
+"""Creates a cron: see create_cron.lua."""
 
 from typing import Any, Final
 
@@ -10,11 +10,11 @@ from millstream.shared.wire import Cron, pack
 
 SCRIPT = Script("crons/create_cron")
 NEVER: Final = "+inf"
-NO_THREAD: Final = "none"  # the thread of a cron without one: it is never there
+NO_THREAD: Final = "none"  # in the keys of a cron without a thread: no thread has this id
 
 
 def due_score(due_ms: int | None) -> int | str:
-    """Returns the score of a cron that is due then, or of one that is not due."""
+    """Returns the score in `keys.crons()`: the due time, or +inf for None, which is never due."""
     return NEVER if due_ms is None else due_ms
 
 
@@ -23,8 +23,13 @@ async def create_cron(
 ) -> int:
     """Writes the cron; returns its time of creation in µs.
 
-    `payload` is JSON, `request` a packed `wire.RunRequest`. Raises NotFoundError if its thread is
-    not there.
+    Args:
+        payload: JSON.
+        request: a packed `wire.RunRequest`.
+        due_ms: None for never.
+
+    Raises:
+        NotFoundError: the cron's thread does not exist.
     """
     thread = cron.thread_id or NO_THREAD
     fields: dict[str, Any] = {"cron": pack(cron), "payload": payload, "request": request}

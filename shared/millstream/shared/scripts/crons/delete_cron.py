@@ -1,4 +1,4 @@
-"""Delete a cron: see delete_cron.lua."""
+"""Deletes a cron: see delete_cron.lua."""
 
 from typing import Literal
 
@@ -11,9 +11,9 @@ SCRIPT = Script("crons/delete_cron")
 
 
 async def delete_cron(
-    redis: Client, cron_id: str, thread_id: str | None, when: Literal["now", "stray"] = "now"
+    redis: Client, cron_id: str, thread_id: str | None, when: Literal["now", "orphaned"] = "now"
 ) -> bool:
-    """Deletes the cron; False if it was not there. `when` says under which condition."""
+    """Deletes the cron; returns False if it does not exist, or (`orphaned`) its thread exists."""
     thread = thread_id or NO_THREAD
     reply = await SCRIPT(
         redis,

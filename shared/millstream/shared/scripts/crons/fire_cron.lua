@@ -1,19 +1,21 @@
 --[[
-  Fire a cron: admit the run of one due time and move on to the next, in one step, so that no due time
-  has two runs, or is lost with the worker that saw it.
+  Fire a cron: admit the run of one due time and set the next one, in one step, so that no due time gets two runs, and
+  none is lost with the worker that read it.
 
   KEY  cron      hash
   KEY  crons     sorted set
   ARG  cron_id
-  ARG  due       ms, as the caller saw it
-  ARG  version   of the cron that the run is made of
-  ARG  next_due  ms when it is due after that, or '+inf'
+  ARG  due       ms, as the caller read it
+  ARG  version   of the cron that the run was built from
+  ARG  next_due  ms, or '+inf' for never
 
-  It also takes what parts/admission.lua declares, of the run.
+  It also takes what parts/admission.lua declares.
 
-  Returns what admit.lua does: {'admitted', now in µs, {run_ref, …}}; {'busy'}: this
-          due time is passed over; {'missing'}: the cron is gone, as its thread is; {'full'}: nothing changed.
-          Or {'stale'}, with nothing changed: it is not due, was fired by another or has been changed.
+  Returns what admit.lua returns: {'admitted', time of admission in µs, {run reference, …}}
+          {'busy'}: this due time is skipped
+          {'missing'}: the thread does not exist; the cron is deleted
+          {'full'}: nothing changed
+          Or {'stale'} without a change: the cron is not due, another worker has fired it, or it was changed.
 ]]
 -- with clock
 -- with forget_cron

@@ -1,4 +1,4 @@
-"""Fire a cron: see fire_cron.lua."""
+"""Fires a cron: see fire_cron.lua."""
 
 from typing import Any, Literal, cast
 
@@ -26,20 +26,19 @@ async def fire_cron(
     max_live: int,
     stream_ttl: int,
 ) -> tuple[Reply, list[bytes]]:
-    """Admits the run of one due time, once, whoever else tries; moves the cron on.
+    """Admits the run of one due time, once however many workers try, and sets the next due time.
 
     Args:
-        version: of the record that `cron` and `spec` were made of.
-        due_ms: the time that is claimed, as it was read.
-        next_ms: when the cron is due after it; None if it is not.
+        version: of the record from which `cron` and `spec` were built.
+        due_ms: the due time, as the caller read it.
+        next_ms: the next due time; None for never.
         new_thread: fields of the thread to create; None for a cron that has a thread.
-        max_live: runs that may be alive at a time; 0 for no limit.
+        max_live: maximum number of runs that have not ended; 0 for no limit.
         stream_ttl: seconds for which the events of displaced runs stay readable.
 
-    Returns the script's word for what happened, and the run_refs of displaced runs that the caller
-    is to end (see `admit`).
+    Returns the script's status, and references to the displaced runs that the caller must end (see `admit`).
     """
-    word, *more = await SCRIPT(
+    status, *details = await SCRIPT(
         redis,
         cron=keys.cron(cron.cron_id),
         crons=keys.crons(),
@@ -50,4 +49,4 @@ async def fire_cron(
         next_due=due_score(next_ms),
         **arguments(spec, 0, new_thread, max_live, stream_ttl),
     )
-    return cast("Reply", word.decode()), more[1] if more else []
+    return cast("Reply", status.decode()), details[1] if details else []

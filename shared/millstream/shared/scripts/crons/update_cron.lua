@@ -1,14 +1,14 @@
 --[[
-  Change a cron, if it is still what the caller has read.
+  Change a cron, if its record is still the one that the caller read.
 
   KEY  cron     hash
   KEY  crons    sorted set
   ARG  cron_id
   ARG  version  as the caller read it
-  ARG  due      ms, or '+inf'; '' leaves it, also if it has moved on meanwhile
+  ARG  due      ms, or '+inf' for never; '' leaves it as it is
   ARGS fields   field, value, …
 
-  Returns 'updated', or with nothing changed: 'missing' or 'changed' (read it again).
+  Returns 'updated', or without a change 'missing' or 'changed' (read the cron again).
 ]]
 -- with clock
 local current = redis.call('HGET', cron, 'version')

@@ -1,4 +1,4 @@
-"""Change a cron: see update_cron.lua."""
+"""Changes a cron: see update_cron.lua."""
 
 from typing import Literal, cast
 
@@ -20,11 +20,11 @@ async def update_cron(
     due_ms: int | Literal["kept"] | None,
     fields: dict[str, bytes],
 ) -> Reply:
-    """Writes the cron and `fields` of its record; returns the script's word for what happened.
+    """Writes the cron and `fields` of its record; returns the script's status.
 
     Args:
-        version: what the record said when it was read.
-        due_ms: when it is due, None if it is not; "kept" leaves that as it is.
+        version: of the record that the caller read.
+        due_ms: None for never; "kept" leaves the due time as it is.
     """
     reply = await SCRIPT(
         redis,

@@ -1,34 +1,34 @@
 --[[
-  Cancel all runs of a thread that are pending or running, also those that are due later.
+  Cancel all pending, running and deferred runs of a thread.
 
-  A run that a worker has to end (one holds it, or it left checkpoints that are to be rolled back) keeps its place,
-  before all that come. The others leave every place from which a claim could take them. The first `max_ended` of
-  them are ended here. Those beyond it are only marked, which is quicker, so that the script delays no other command
-  for long; their run_refs are returned. The caller ends them in further steps (end_displaced.lua), or the reaper if
-  the caller dies.
+  A worker must end a run that it holds, and a run whose checkpoints it must roll back. These runs keep their places,
+  ahead of later runs. The other runs leave the queue and the thread's FIFO, so that no claim takes them. This script
+  ends the first `max_ended` of them. It only marks the rest, which is quicker, so that it never delays other commands
+  for long. The caller ends the marked runs in further steps (end_displaced.lua); if the caller dies, the reaper does.
 
-  KEY  thread      hash
-  KEY  waiting     list
-  KEY  deferred    sorted set
-  ARG  pending     a status
-  ARG  running     a status
-  ARG  max_ended  displaced runs that are ended here
+  KEY  thread     hash
+  KEY  waiting    list
+  KEY  deferred   sorted set
+  ARG  pending    status
+  ARG  running    status
+  ARG  max_ended  number of displaced runs that this script ends
 ]]
 -- with release
 -- with run_ref
 -- with note_cancel
 -- with ending
-local SUPERSEDED = 'superseded' -- CancelReason.SUPERSEDED of multitask.py
+local SUPERSEDED = 'superseded' -- CancelReason.SUPERSEDED (shared/rules/multitask.py)
+-- Returns the run references of the runs that are marked and left to the caller.
 local function displace(action, cancelled, now_us, now_ms)
   local active = redis.call('HGET', thread, 'active')
   local run_refs = redis.call('LRANGE', waiting, 0, -1)
   if active then table.insert(run_refs, 1, active) end
-  local first_later = #run_refs + 1
+  local first_deferred = #run_refs + 1
   for _, run_ref in ipairs(redis.call('ZRANGE', deferred, 0, -1)) do run_refs[#run_refs + 1] = run_ref end
   redis.call('DEL', waiting, deferred)
   redis.call('HDEL', thread, 'active')
 
-  local ended, left = 0, {}
+  local ended, marked = 0, {}
   local ending = {status = cancelled, error = '', output = '', now_us = now_us, now_ms = now_ms}
   for i, run_ref in ipairs(run_refs) do
     local displaced = read_run_ref(run_ref)
@@ -46,7 +46,7 @@ local function displace(action, cancelled, now_us, now_ms)
         redis.call('RPUSH', waiting, run_ref)
       end
     elseif status == pending then
-      if run_ref == active or i >= first_later then redis.call('ZREM', displaced.queue, displaced.job) end
+      if run_ref == active or i >= first_deferred then redis.call('ZREM', displaced.queue, displaced.job) end
       redis.call('HSETNX', displaced.record, 'reason', SUPERSEDED)
       if ended < tonumber(max_ended) then
         ending.forget = rolled_back
@@ -54,11 +54,11 @@ local function displace(action, cancelled, now_us, now_ms)
         ended = ended + 1
       else
         redis.call('HSETNX', displaced.record, 'cancel', action)
-        left[#left + 1] = run_ref
+        marked[#marked + 1] = run_ref
       end
     end
   end
   if active and redis.call('HEXISTS', thread, 'active') == 0 then release(now_ms) end
-  return left
+  return marked
 end
 

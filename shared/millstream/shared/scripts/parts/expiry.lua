@@ -1,5 +1,5 @@
 --[[
-  A thread with a `ttl` is due for deletion so long after its last use.
+  Postpone the expiry of a thread that has a `ttl`: the thread was used now.
 
   KEY  thread    hash
   KEY  expiring  sorted set

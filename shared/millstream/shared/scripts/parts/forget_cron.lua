@@ -1,5 +1,7 @@
 --[[
-  Delete a cron, its place among all crons and that among its thread's. Returns 1, or 0 when there was none.
+  Delete a cron's record and its entries in the sets of all crons and of its thread's crons.
+
+  Returns 1, or 0 if the cron does not exist.
 
   KEY  cron             hash
   KEY  crons            sorted set

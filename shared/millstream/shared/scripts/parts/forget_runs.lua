@@ -1,8 +1,9 @@
 --[[
-  Forget which runs stored checkpoints in a thread, but for `kept`: a table run id → true, or nil.
+  Remove from a thread the list of runs that stored checkpoints in it, except the runs in `kept` (run id → true; nil
+  for none).
 
-  KEY  checkpoint_runs  set
-  KEY  runs_with_checkpoints              sorted set
+  KEY  checkpoint_runs        set
+  KEY  runs_with_checkpoints  sorted set
   ARG  thread_id
 ]]
 local function forget_runs(kept)

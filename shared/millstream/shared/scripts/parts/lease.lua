@@ -1,7 +1,7 @@
 --[[
-  Whether the caller's lease on the run still holds, and the run may still store something: what a rollback has rolled_back
-  stays so. A caller that is no run gives an empty fence, which is always allowed. `running` is the status of a run
-  that a worker holds.
+  Return whether the caller may store something for a run: it holds the lease, and no rollback was requested, so that
+  nothing is stored again after it was rolled back. A caller that writes outside of runs passes an empty fence, which is
+  always allowed. `running` is the status of a run that a worker holds.
 ]]
 local function may_store(run, fence, running)
   if fence == '' then return true end

@@ -1,9 +1,9 @@
 --[[
-  Ask for the end of a run. The flag on the record is the truth, and the first action and its reason stay; the publish
-  on the holder's channel, if there is a holder, is only for speed.
+  Request the cancel of a run. The field on the record is the truth; the first action and its reason stay. The message
+  on the holder's channel, if a worker holds the run, only saves time.
 ]]
 local function note_cancel(record, job, action, control, reason)
-  redis.call('HDEL', record, 'unserved_since') -- first, so that it works without memory too (renew.lua)
+  redis.call('HDEL', record, 'unserved_since') -- first, so that it also works when Redis is out of memory (renew.lua)
   redis.call('HSETNX', record, 'cancel', action)
   redis.call('HSETNX', record, 'reason', reason)
   if control then redis.call('PUBLISH', control, job) end

@@ -1,6 +1,6 @@
 --[[
-  Note the end of a run that has a webhook with that end, in one step: so no end goes undelivered, and none is
-  delivered that did not come.
+  Enqueue the webhook call of a run that ends, in the same step as its end: no end stays undelivered, and no call
+  announces an end that did not happen.
 
   KEY  thread        hash
   KEY  deliveries    sorted set

@@ -1,16 +1,16 @@
 --[[
-  Free a thread for its next run, if one waits.
+  Make the next waiting run of a thread active and wake a worker for it; without one, the thread becomes idle.
 
   KEY  thread   hash
   KEY  waiting  list
-  ARG  busy     the status of a thread that has a run
+  ARG  busy     status of a thread that has an active run
 ]]
 -- with wake
 local function release(now_ms)
-  local following = redis.call('LPOP', waiting)
-  if following then
-    local job, queue, wake = following:match('^(%S+) (%S+) (%S+)')
-    redis.call('HSET', thread, 'active', following, 'status', busy)
+  local next_ref = redis.call('LPOP', waiting)
+  if next_ref then
+    local job, queue, wake = next_ref:match('^(%S+) (%S+) (%S+)')
+    redis.call('HSET', thread, 'active', next_ref, 'status', busy)
     redis.call('ZADD', queue, now_ms, job)
     push_wake(wake, job)
   else

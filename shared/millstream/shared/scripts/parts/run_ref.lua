@@ -1,5 +1,5 @@
 --[[
-  Read what a thread holds of a run (keys.run_ref). Returns nil for what is no run_ref.
+  Parse a run reference (keys.run_ref). Returns nil for an invalid one.
 ]]
 local function read_run_ref(run_ref)
   local job, queue, record, events, delivery = run_ref:match('^(%S+) (%S+) %S+ (%S+) (%S+) (%S+)$')

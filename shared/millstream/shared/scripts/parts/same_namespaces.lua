@@ -1,5 +1,5 @@
 --[[
-  Whether a thread has the namespaces that the caller named, and no others: so the caller gave the keys of all.
+  Return whether a thread has exactly the namespaces that the caller listed, so that the caller passed the keys of all.
 
   KEY  namespaces       set
   ARGS namespace_names  in the order of their keys

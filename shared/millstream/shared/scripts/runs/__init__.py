@@ -1,1 +1,1 @@
-"""Changes of a run, its events and its lease."""
+"""Scripts that change a run, its events or its lease."""

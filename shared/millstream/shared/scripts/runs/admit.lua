@@ -1,10 +1,11 @@
 --[[
-  Admit a run: the run, its place in its thread and in the queue, or nothing at all.
+  Admit a run: write its record and its places in its thread and in the queue, or nothing.
 
-  Takes what parts/admission.lua declares.
+  It takes what parts/admission.lua declares.
 
-  Returns {'admitted', now in µs, {run_ref, …}}: the run_refs of the displaced runs that the caller is to end
-          (end_displaced.lua); {'missing'}, {'busy'}, {'changed'} or {'full'}.
-  A repeat with the same run id changes nothing and is 'admitted' again, without run_refs.
+  Returns {'admitted', time of admission in µs, {run reference, …}}: the caller must end these displaced runs
+          (end_displaced.lua).
+          {'missing'}, {'busy'}, {'changed'} or {'full'} without a change.
+  A repeat with the same run id changes nothing and returns 'admitted' again, without run references.
 ]]
 -- with admission

@@ -1,4 +1,4 @@
-"""Admit a run: see admit.lua."""
+"""Admits a run: see admit.lua."""
 
 from typing import Any, Final, Literal
 
@@ -17,7 +17,9 @@ from millstream.shared.wire import RunSpec, pack
 
 SCRIPT = Script("runs/admit")
 Reply = Literal["admitted", "missing", "busy", "changed", "full"]
-MAX_ENDED: Final = 100  # displaced runs that one script ends, so that it holds nobody up
+MAX_ENDED: Final = (
+    100  # displaced runs that one script ends, so that it does not delay other commands
+)
 
 
 def arguments(
@@ -28,12 +30,12 @@ def arguments(
     stream_ttl: int,
     answers: bytes | None = None,
 ) -> dict[str, Any]:
-    """Returns what parts/admission.lua takes for one admission; see `admit`."""
+    """Returns the arguments of parts/admission.lua; see `admit` for the parameters."""
     thread, run = spec.thread_id, spec.run_id
     when_busy = WHEN_BUSY[Strategy(spec.strategy)]
     created = new_thread or {}
-    if spec.temporary:  # nobody looks for a thread that goes with its run: it is not listed
-        created = {name: word for name, word in created.items() if name not in INDEX_FIELDS}
+    if spec.temporary:  # searches do not list a thread that is deleted with its run
+        created = {name: value for name, value in created.items() if name not in INDEX_FIELDS}
     return {
         "thread": keys.thread(thread),
         "runs": keys.runs(thread),
@@ -77,16 +79,16 @@ def arguments(
     }
 
 
-class _Told(msgspec.Struct):
-    """The one part of a request that is looked at here."""
+class _WebhookOnly(msgspec.Struct):
+    """The only field of RunKwargs that an admission reads."""
 
     webhook: str | None = None
 
 
 def _webhook(spec: RunSpec) -> str:
-    if b'"webhook":"' not in spec.kwargs:  # so that inputs are not read for nothing
+    if b'"webhook":"' not in spec.kwargs:  # saves decoding the input
         return ""
-    return msgspec.json.decode(spec.kwargs, type=_Told).webhook or ""
+    return msgspec.json.decode(spec.kwargs, type=_WebhookOnly).webhook or ""
 
 
 async def admit(
@@ -99,40 +101,40 @@ async def admit(
     max_live: int = 0,
     answers: bytes | None = None,
 ) -> tuple[int, list[bytes]]:
-    """Writes the run, its place in its thread and in the queue, in one step or not at all.
+    """Writes the run's record and its places in its thread and in the queue, in one step or not at all.
 
     Args:
-        spec: the run; its id is the caller's, so that a repeat changes nothing.
-        delay_ms: how long after now it is due.
-        new_thread: fields of the thread to create if it is missing; None refuses instead.
+        spec: the run. The caller chooses its id, so that a repeat changes nothing.
+        delay_ms: milliseconds from now until it is due.
+        new_thread: fields of the thread to create if it is missing; None raises NotFoundError instead.
         stream_ttl: seconds for which the events of displaced runs stay readable.
-        max_live: runs that may be alive at a time; 0 for no limit.
-        answers: JSON of the thread's interrupts, as they were read, if the run answers them.
+        max_live: maximum number of runs that have not ended; 0 for no limit.
+        answers: JSON of the thread's interrupts, as the caller read them, if the run answers them.
 
-    Returns the time of admission in µs, and the run_refs of those of the runs that the strategy
-    displaced that the caller is to end (`end_displaced`): those beyond `MAX_ENDED`. The others have
-    ended; one that a worker holds is ended by that worker.
+    Returns the time of admission in µs, and references to the displaced runs that the caller must end
+    (`end_displaced`): those beyond `MAX_ENDED`. The other displaced runs have ended, or the worker that
+    holds them ends them.
 
     Raises:
-        NotFoundError: there is no such thread, and it was not to be created.
-        ConflictError: the thread has a run that is pending or running, and the strategy is reject; or it does not
-            wait on what is answered any more.
-        OverloadedError: `max_live` runs are alive.
+        NotFoundError: the thread does not exist, and `new_thread` is None.
+        ConflictError: the strategy is reject and the thread has a run that has not ended; or the thread's
+            interrupts are not `answers` any more.
+        OverloadedError: `max_live` runs have not ended.
     """
     reply = await SCRIPT(
         redis, **arguments(spec, delay_ms, new_thread, max_live, stream_ttl, answers)
     )
-    word: Reply = reply[0].decode()
-    if word == "missing":
+    status: Reply = reply[0].decode()
+    if status == "missing":
         raise NotFoundError("Thread or assistant not found.")
-    if word == "busy":
+    if status == "busy":
         raise ConflictError(
             "Thread is already running a task. Wait for it to finish or choose a different "
             "multitask strategy."
         )
-    if word == "changed":
+    if status == "changed":
         raise ConflictError("The thread does not wait for these answers any more.")
-    if word == "full":
+    if status == "full":
         raise OverloadedError(
             f"{max_live} runs are waiting or running already, and that is the most "
             "(QUEUE_MAX_DEPTH). Try again later.",

@@ -1,4 +1,4 @@
-"""Append events under a fence: see append.lua. The flusher sends many runs in one round trip."""
+"""Appends events under a fence: see append.lua. One call writes the events of many runs in one round trip."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -13,12 +13,12 @@ SCRIPT = Script("runs/append")
 
 
 class Batch(NamedTuple):
-    """Events of one run that are written together."""
+    """Events of one run that are written in one step."""
 
     claim: Claim
-    number: int  # rises with each batch of a claim: a repeat of the last one changes nothing
-    words: Sequence[str | bytes]  # event name, JSON data, …
-    after: int = 0  # the index of the newest event that is known: these come after it
+    number: int  # rises with each batch of a claim; a repeated number changes nothing
+    items: Sequence[str | bytes]  # event name, JSON data, …
+    after: int = 0  # index of the newest event that the caller knows
 
 
 async def append(
@@ -27,13 +27,13 @@ async def append(
     *,
     max_events: int,
 ) -> list[int | None]:
-    """Appends a batch to each of several runs in one round trip.
+    """Appends batches to several runs in one round trip.
 
     Args:
-        batches: one a run.
-        max_events: entries kept of a stream, about.
+        batches: one for each run.
+        max_events: number of entries that a stream keeps, approximately.
 
-    Returns for each run the index of its newest event; None means that its lease is lost.
+    Returns the index of each run's newest event, or None where the claim has lost its lease.
     """
     return await SCRIPT.many(
         redis,
@@ -46,8 +46,8 @@ async def append(
                 "max_events": max_events,
                 "batch": f"{claim.fence}:{number}",
                 "after": after,
-                "words": words,
+                "items": items,
             }
-            for claim, number, words, after in batches
+            for claim, number, items, after in batches
         ],
     )

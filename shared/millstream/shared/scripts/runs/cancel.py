@@ -1,4 +1,4 @@
-"""Ask for the end of a run: see cancel.lua."""
+"""Requests the cancel of a run: see cancel.lua."""
 
 from millstream.shared import keys
 from millstream.shared.redis import Client
@@ -19,21 +19,22 @@ async def cancel(
     reason: CancelReason = CancelReason.EXPLICIT,
     joined: int | None = None,
 ) -> RunStatus | None:
-    """Notes the cancel on the record and rings the worker; returns the run's status, None if unknown.
+    """Writes the cancel on the record, notifies the worker, and returns the run's status.
 
-    With `joined`, what `note_joined` told a client that left (0: it created the run), nothing is
-    noted if somebody has come since, and None is returned.
+    Args:
+        action: 'interrupt' or 'rollback'.
+        reason: why the run is cancelled.
+        joined: for the cancel of a client that left: what `note_joined` returned to it (0 if it created
+            the run). If a client has joined since, the run is not cancelled.
 
-    Raises ValueError if `action` is no CancelAction: the worker that ends the run could not read it.
+    Returns None if the run does not exist, or a client has joined since.
     """
-    job = keys.job_id(thread_id, run_id)
-    seen = "" if joined is None else joined
     status = await SCRIPT(
         redis,
         run=keys.run(thread_id, run_id),
-        job=job,
+        job=keys.job_id(thread_id, run_id),
         action=CancelAction(action),
-        joined=seen,
+        joined="" if joined is None else joined,
         reason=reason,
         cancellable=CANCELLABLE,
     )

@@ -1,4 +1,4 @@
-"""Claim a due run: see claim.lua."""
+"""Claims a due run: see claim.lua."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,19 +19,19 @@ Reply = Literal["claimed", "early", "unserved", "waits", "gone"]
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A lease on one run: what its holder needs to execute it and to write under its fence."""
+    """A lease on a run: what the holder needs to execute the run and to write under its fence."""
 
     spec: RunSpec
     job: str
     fence: int
     attempt: int
-    cancel: str | None  # a cancel that was asked for before this claim
+    cancel: str | None  # action of a cancel that was requested before this claim
     created_at: int  # µs
-    is_first: bool = True  # nobody has held the run before
+    is_first: bool = True  # no worker has held the run before
     index: int = 0  # of the run's newest event
-    crashes: int = 0  # attempts that ended a process in which no other run was executed
-    exhausted: bool = False  # it has crashed too often: it is to be ended, not executed
-    crash: str = ""  # how its process ended the last time
+    crashes: int = 0  # attempts that crashed a process in which no other run was executed
+    exhausted: bool = False  # it has crashed too often: the holder must end it, not execute it
+    crash: str = ""  # how the last attempt crashed its process
 
     @property
     def description(self) -> str:
@@ -40,7 +40,7 @@ class Claim:
 
     @property
     def lapses(self) -> int:
-        """How many of its attempts ended because a lease lapsed that a worker with other runs held."""
+        """The number of attempts that ended because the lease of a worker with several runs lapsed."""
         return self.attempt - 1 - self.crashes
 
 
@@ -57,18 +57,19 @@ async def claim(
     events_ttl: int,
     spare_ms: int = 0,
 ) -> Claim | None:
-    """Takes the run if it is due and its thread is free; returns None if there is nothing to do.
+    """Claims the run if it is due and its thread is free; returns None otherwise.
 
     Args:
         job: arq's job id (keys.job_id).
-        control: the channel on which this worker hears of cancels.
-        token: names this claim among all; a repeat with it has the same answer.
-        graphs: those that this worker serves; a run of another is left to other workers.
-        lease_ms: how long the run is ours without a renewal.
-        max_attempts: a run that has crashed so often, the first lapsed lease counted, is exhausted.
-        events_ttl: seconds that the stream outlives a fleet of dead workers.
-        spare_ms: if above 0, a lease that has lapsed is left to its holder for so much longer, once:
-            Redis was away, and nobody could renew.
+        queue: name of the queue that holds the job.
+        control: channel on which this worker receives cancels.
+        token: identifies this claim; a repeat with the same token gets the same claim.
+        graphs: ids of the graphs that this worker serves; it leaves other runs to other workers.
+        lease_ms: milliseconds until the lease lapses without a renewal.
+        max_attempts: number of crashes, the first lapsed lease counted, after which a run is exhausted.
+        events_ttl: seconds for which the stream stays readable if every worker dies.
+        spare_ms: if above 0, a lapsed lease is extended for its holder by this time, once: Redis was
+            unavailable, and no worker could renew.
     """
     thread, run = keys.parse_job_id(job)
     pending, running = edges(Cause.CLAIMED)
@@ -93,12 +94,12 @@ async def claim(
         running=running,
         token=token,
         protocol=PROTOCOL,
-        spare=spare_ms,
+        grace=spare_ms,
         graphs=graphs,
         **thread_index_keys(),
     )
-    word: Reply = reply[0].decode()
-    if word != "claimed":
+    status: Reply = reply[0].decode()
+    if status != "claimed":
         return None
     return Claim(
         spec=_spec(reply[3], thread, run, queue),
@@ -116,7 +117,7 @@ async def claim(
 
 
 def _spec(packed: bytes | None, thread: str, run: str, queue: str) -> RunSpec:
-    """Returns the spec; one that can't be read is replaced by one that says who is to be ended."""
+    """Returns the spec. An unreadable one is replaced by a spec with which the run ends as an error."""
     try:
         return unpack_spec(packed or b"")
     except msgspec.MsgspecError:
@@ -130,5 +131,5 @@ def _spec(packed: bytes | None, thread: str, run: str, queue: str) -> RunSpec:
             strategy="enqueue",
             temporary=False,
             metadata=b"{}",
-            kwargs=b"",  # no request: reading it is an error, and so the run ends as one
+            kwargs=b"",  # not JSON: the worker fails to decode it
         )

@@ -1,11 +1,11 @@
 --[[
-  Delete an ended run: its record, its stream, its place in the thread's list. A client that
-  follows it, and has not read its end yet, gets its status by the doorbell.
+  Delete an ended run: its record, its stream and its entries in the thread's sets. A client that follows the run and
+  has not read its end yet gets its status from the notification.
 
   KEY  run             hash
-  KEY  events          stream, and the name of its doorbell
+  KEY  events          stream; also the name of its notification channel
   KEY  runs            sorted set
-  KEY  segments           sorted set
+  KEY  segments        sorted set
   ARG  run_id
   ARGS ended_statuses  statuses in which a run has ended
 

@@ -1,4 +1,4 @@
-"""Delete an ended run: see delete_run.lua."""
+"""Deletes an ended run: see delete_run.lua."""
 
 from typing import Literal, cast
 
@@ -12,7 +12,7 @@ Reply = Literal["deleted", "missing"] | RunStatus
 
 
 async def delete_run(redis: Client, thread_id: str, run_id: str) -> Reply:
-    """Returns 'deleted', 'missing', or the status of a run that has not ended and so stays."""
+    """Deletes the run; returns 'deleted', 'missing', or the status of a run that has not ended and stays."""
     reply = await SCRIPT(
         redis,
         run=keys.run(thread_id, run_id),
@@ -22,5 +22,5 @@ async def delete_run(redis: Client, thread_id: str, run_id: str) -> Reply:
         run_id=run_id,
         ended_statuses=sorted(TERMINAL),
     )
-    word = reply.decode()
-    return cast("Reply", word) if word in ("deleted", "missing") else RunStatus(word)
+    status = reply.decode()
+    return cast("Reply", status) if status in ("deleted", "missing") else RunStatus(status)

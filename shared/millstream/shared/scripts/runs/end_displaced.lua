@@ -1,14 +1,14 @@
 --[[
-  End runs of a thread that an admission displaced and left to its caller (displacement.lua): they are marked, and
-  nobody holds them. A run that has ended meanwhile is passed over.
+  End runs of a thread that an admission displaced and left to its caller (parts/displacement.lua): they are marked, and
+  no worker holds them. A run that has ended meanwhile is skipped.
 
-  ARG  pending    the status of a run that no worker holds
-  ARG  cancelled  the status that it gets
-  ARGS run_refs    (keys.run_ref)
+  ARG  pending    status of a run that no worker holds
+  ARG  cancelled  status that the run gets
+  ARGS run_refs   run references (keys.run_ref)
 
   It also takes what parts/ending.lua declares.
 
-  Returns how many were ended.
+  Returns the number of runs that it ended.
 ]]
 -- with clock
 -- with run_ref
@@ -24,7 +24,8 @@ for _, run_ref in ipairs(run_refs) do
   end
   ending.forget = cancel == 'rollback'
   if status == pending and cancel and not (ending.forget and fence ~= '0') then
-    redis.call('ZREM', displaced.queue, displaced.job) -- first, so that it works without memory too (renew.lua)
+    -- First, so that it also works when Redis is out of memory (renew.lua).
+    redis.call('ZREM', displaced.queue, displaced.job)
     end_run(displaced, ending)
     ended = ended + 1
   end

@@ -1,4 +1,4 @@
-"""End runs that an admission displaced and left to its caller: see end_displaced.lua."""
+"""Ends runs that an admission displaced and left to its caller: see end_displaced.lua."""
 
 from collections.abc import Sequence
 
@@ -14,10 +14,10 @@ SCRIPT = Script("runs/end_displaced")
 async def end_displaced(
     redis: Client, thread_id: str, run_refs: Sequence[bytes], *, stream_ttl: int
 ) -> int:
-    """Ends runs of one thread that are marked and that nobody holds; returns how many it ended.
+    """Ends marked runs of a thread that no worker holds; returns the number of runs that it ended.
 
     Args:
-        run_refs: what the admission returned of them, some at a time: the script ends all in one step.
+        run_refs: references from the admission; at most `MAX_ENDED`, because the script ends all in one step.
         stream_ttl: seconds for which their events stay readable.
     """
     reply = await SCRIPT(

@@ -1,30 +1,32 @@
 --[[
-  End a run: its status, its last events, its thread's status, and the next run's release.
+  End a run: write its status, its last events and its thread's status, and release the thread's next run.
 
   KEY  run            hash
   KEY  thread         hash
   KEY  waiting        list
-  KEY  events         stream, and the name of its doorbell
+  KEY  events         stream; also the name of its notification channel
   KEY  queue          sorted set
   KEY  delivery       hash
   KEY  deferred       sorted set
   ARG  job            job id
-  ARG  run_ref         what the thread holds of the run (keys.run_ref)
-  ARG  fence          '' when the caller holds no lease (it ends a pending run)
-  ARG  yields         '1' when a cancel that was asked for goes before this cause; '' when this is the cancel: of a
-                      'rollback' the record goes too, and what it noted
-  ARG  failure        JSON of the error for the record, '' if none
-  ARG  start          the status that this cause leads from (shared/rules/lifecycle.py)
-  ARG  target         the status that it leads to
-  ARG  output         JSON that wait and join answer with, kept with the end event
-  ARG  after          the index of the newest event that the caller knows of (append.lua)
+  ARG  run_ref        run reference (keys.run_ref)
+  ARG  fence          '' if the caller holds no lease and ends a pending run
+  ARG  yields         '1' if a requested cancel takes precedence over this end; '' if this end is the cancel. A cancel
+                      with the action 'rollback' also deletes the record and restores the thread's config.
+  ARG  failure        JSON of the error for the record, '' for none
+  ARG  start          status that the run must have (shared/rules/lifecycle.py)
+  ARG  target         status that the run gets
+  ARG  output         JSON response of wait and join, kept with the end event
+  ARG  after          index of the newest event that the caller knows (append.lua)
   ARGS thread_fields  field, value, …: idle_status (the thread's status when no run is left), values, interrupts, error
-  ARGS last_events    event name, JSON data, …: appended before the end
+  ARGS last_events    event name, JSON data, …, to append before the end
 
   It also takes what parts/ending.lua declares.
 
-  Returns {'finished', status}, {'cancelled', action} (a cancel goes first; nothing was written),
-          {'fenced'} (the lease is another's) or {'refused', status or ''} (the run is not where the edge starts).
+  Returns {'finished', status}
+          {'cancelled', action}: a cancel takes precedence; nothing was written
+          {'fenced'}: another worker holds the lease
+          {'refused', status or ''}: the run does not have the status `start`
 ]]
 -- with clock
 -- with release
@@ -35,11 +37,11 @@ if fence ~= '' and status and current ~= fence then return {'fenced'} end
 if status ~= start then return {'refused', status or ''} end
 if yields == '1' and cancel then return {'cancelled', cancel} end
 local forget = yields == '' and cancel == 'rollback'
-if forget and fence == '' and current ~= '0' then return {'refused', status} end -- a worker must undo it first
+if forget and fence == '' and current ~= '0' then return {'refused', status} end -- a worker must roll it back first
 
 local now_us, now_ms = read_clock()
-redis.call('ZREM', queue, job) -- first, so that it works without memory too (renew.lua)
-if redis.call('HGET', thread, 'active') ~= run_ref then -- it never had its seq: nobody waits for it
+redis.call('ZREM', queue, job) -- first, so that it also works when Redis is out of memory (renew.lua)
+if redis.call('HGET', thread, 'active') ~= run_ref then -- the run was never active: no other run waits for it
   redis.call('LREM', waiting, -1, run_ref)
   redis.call('ZREM', deferred, run_ref)
 else

@@ -1,4 +1,4 @@
-"""End a run: see finish.lua."""
+"""Ends a run: see finish.lua."""
 
 from collections.abc import Sequence
 from typing import Final, Literal
@@ -13,7 +13,9 @@ from millstream.shared.wire import RunSpec
 
 SCRIPT = Script("runs/finish")
 Reply = Literal["finished", "cancelled", "fenced", "refused"]
-DELIVERY_TTL: Final = 4 * 86400  # s: longer than any call of a webhook is tried
+DELIVERY_TTL: Final = (
+    4 * 86400
+)  # s: longer than the delivery of a webhook is retried (WEBHOOK_GIVE_UP_SECS)
 
 
 async def finish(
@@ -32,25 +34,28 @@ async def finish(
     """Moves the run along the edge of `cause`, writes its last events and releases the next run.
 
     Args:
-        fence: that of the caller's lease; None to end a run that nobody holds (it is pending).
+        fence: of the caller's lease; None to end a pending run, which no worker holds.
         stream_ttl: seconds for which the events stay readable.
-        thread: fields of the thread to set: idle_status (its status once no run is left), values,
-            interrupts, error. A run that was never executed sets none.
+        thread: fields of the thread to set: idle_status (the thread's status once no run is left), values,
+            interrupts, error. None for a run that was never executed.
         events: `[event name, JSON data, …]` to append before the `end` event.
-        after: index of the newest event that the caller knows of (append.Batch).
-        output: JSON that wait and join answer with.
+        after: index of the newest event that the caller knows (append.Batch).
+        output: JSON response of wait and join.
         error: JSON of the error, for the record.
 
-    Returns the terminal status that this call gave the run, or None when it gave none: the run
-    has ended already, or is held by somebody, or (for a cause other than `cancelled`) a cancel
-    that was asked for goes first, and the caller is to end the run as cancelled.
+    Returns the terminal status that this call gave the run. Returns None if the call changed nothing: the
+    run has ended, a worker holds it, or a requested cancel takes precedence over the cause; the caller
+    must then end the run as cancelled.
 
     Raises:
-        FencedError: the lease is another's.
+        FencedError: another worker holds the lease.
+        ValueError: no edge of the lifecycle has this cause.
     """
     start = RunStatus.PENDING if fence is None else RunStatus.RUNNING
     target = follow(start, cause)
-    if target is None or cause is Cause.STRANDED:  # that is repair_run's, which looks again
+    if (
+        target is None or cause is Cause.STRANDED
+    ):  # only repair_run has that cause, and checks the run again
         raise ValueError(f"no edge from {start} by {cause}")
     thread_id, run_id = spec.thread_id, spec.run_id
     fields = pairs(thread or {})
@@ -87,7 +92,7 @@ async def finish(
         last_events=events,
         **thread_index_keys(),
     )
-    word: Reply = reply[0].decode()
-    if word == "fenced":
+    status: Reply = reply[0].decode()
+    if status == "fenced":
         raise FencedError(f"run {run_id} is held by another worker")
-    return RunStatus(reply[1].decode()) if word == "finished" else None
+    return RunStatus(reply[1].decode()) if status == "finished" else None

@@ -1,23 +1,23 @@
 --[[
-  Hand a running run back to the queue, at once: without using up its attempt, or as crashed.
+  Hand a running run back to the queue, due at once. Its attempt does not count, unless it crashed.
 
   KEY  run      hash
   KEY  queue    sorted set
   KEY  wake     list
   ARG  job      job id
   ARG  fence
-  ARG  running  the status of a run that a worker holds
-  ARG  pending  the status that it gets
-  ARG  crash    '' or, of a run that ended the process in which it was executed alone, how: the attempt is used up
-                (claim.lua)
+  ARG  running  status of a run that a worker holds
+  ARG  pending  status that the run gets
+  ARG  crash    how the run crashed the process in which it was executed alone: the attempt then counts (claim.lua); ''
+                for any other reason
 
-  Returns 1, or 0 when the lease is another's and nothing changed.
+  Returns 1, or 0 without a change if the caller lost the lease.
 ]]
 -- with clock
 -- with wake
 local current, status, attempt = unpack(redis.call('HMGET', run, 'fence', 'status', 'attempt'))
 if current ~= fence or status ~= running then return 0 end
-redis.call('ZREM', queue, job) -- first, so that it works without memory too (renew.lua)
+redis.call('ZREM', queue, job) -- first, so that it also works when Redis is out of memory (renew.lua)
 redis.call('HSET', run, 'status', pending)
 if crash == '' then
   redis.call('HSET', run, 'attempt', attempt - 1)

@@ -1,4 +1,4 @@
-"""Hand a running run back to the queue: see hand_back.lua."""
+"""Hands a running run back to the queue: see hand_back.lua."""
 
 from millstream.shared import keys
 from millstream.shared.redis import Client
@@ -10,10 +10,10 @@ SCRIPT = Script("runs/hand_back")
 
 
 async def hand_back(redis: Client, claim: Claim, *, crash: str = "") -> bool:
-    """Gives the run up, so that another worker goes on with it; returns False if it was lost.
+    """Gives up the lease, so that another worker resumes the run; returns False if the lease was lost.
 
-    `crash` says how a process ended in which nothing but this run was executed: the attempt is then
-    used up, and the run is exhausted after some of them.
+    `crash` says how the run crashed the process in which it was executed alone. The attempt then counts
+    against the run's maximum.
     """
     spec = claim.spec
     running, pending = edges(Cause.HANDED_BACK)

@@ -1,10 +1,11 @@
 --[[
-  Count a client that has come to follow a run, so that the farewell of one before it is not its end.
+  Count a client that joins a run, so that the run is not cancelled when an earlier client leaves (cancel.lua).
 
   KEY  run  hash
 
-  Returns how many have come by now, or 0 when there is no such run.
+  Returns the number of clients that have joined, or 0 if the run does not exist.
 ]]
 if redis.call('EXISTS', run) == 0 then return 0 end
-redis.call('HDEL', run, '') -- there is none; first, so that it works without memory too (renew.lua)
+-- A field that never exists. First, so that the script also works when Redis is out of memory (renew.lua).
+redis.call('HDEL', run, '')
 return redis.call('HINCRBY', run, 'joined', 1)

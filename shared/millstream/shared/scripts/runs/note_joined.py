@@ -1,4 +1,4 @@
-"""Count a client that has come to follow a run: see note_joined.lua."""
+"""Counts a client that joins a run: see note_joined.lua."""
 
 from millstream.shared import keys
 from millstream.shared.redis import Client
@@ -8,7 +8,7 @@ SCRIPT = Script("runs/note_joined")
 
 
 async def note_joined(redis: Client, thread_id: str, run_id: str) -> int:
-    """Returns how many have come by now, its creator not counted; 0 if there is no such run."""
+    """Returns the number of clients that have joined, without the run's creator; 0 if the run does not exist."""
     return int(
         await SCRIPT(
             redis,

@@ -1,4 +1,4 @@
-"""Read pages of events: see read_events.lua. A process asks for many streams in one round trip."""
+"""Reads pages of events: see read_events.lua. One call reads many streams in one round trip."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ RawEntry = tuple[bytes, dict[bytes, bytes]]  # id, fields
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some entries of a stream, in order."""
+    """Consecutive entries of a stream."""
 
     entries: list[RawEntry]
-    more: bool  # there may be more after them
-    oldest: RawEntry | None  # of the whole stream, if it was asked for and there is one
+    more: bool  # a limit ended the page: more entries may follow
+    oldest: RawEntry | None  # of the whole stream; None if not requested, or the stream is empty
 
 
 async def read_events(
@@ -32,10 +32,10 @@ async def read_events(
     """Returns a page of each stream.
 
     Args:
-        cursors: the key of a stream, and the id after which its page begins.
-        max_entries: entries a page.
-        max_bytes: a page is closed once it holds so many.
-        oldest: whether to tell the oldest entry of each stream.
+        cursors: for each stream its key and the id after which the page begins.
+        max_entries: maximum number of entries in a page.
+        max_bytes: a page ends with the entry that reaches this size.
+        oldest: whether to return the oldest entry of each stream too.
     """
     replies = await SCRIPT.many(
         redis,
@@ -44,18 +44,20 @@ async def read_events(
                 "events": key,
                 "after": f"({after}",
                 "max_entries": max_entries,
-                "bytes": max_bytes,
+                "max_bytes": max_bytes,
                 "oldest": "1" if oldest else "",
             }
             for key, after in cursors
         ],
     )
     return [
-        Page([_raw(entry) for entry in entries], bool(more), first and _raw(first))
-        for more, entries, first in replies
+        Page(
+            [_parse(entry) for entry in entries], bool(more), oldest_entry and _parse(oldest_entry)
+        )
+        for more, entries, oldest_entry in replies
     ]
 
 
-def _raw(entry: Any) -> RawEntry:
-    words = entry[1]
-    return entry[0], dict(zip(words[::2], words[1::2], strict=True))
+def _parse(entry: Any) -> RawEntry:
+    entry_id, fields = entry
+    return entry_id, dict(zip(fields[::2], fields[1::2], strict=True))

@@ -1,32 +1,35 @@
 --[[
-  Put a run right that nothing would ever move on: what a loss of data, an eviction or a deleted key
-  left behind. A run that is where it should be is left alone, whatever the caller saw before.
+  Repair a stuck run, which a loss of data, an eviction or a deleted key left behind. The script checks the run again
+  and leaves a healthy run as it is, whatever the caller read before.
 
   KEY  run         hash
   KEY  thread      hash
   KEY  waiting     list
-  KEY  events      stream, and the name of its doorbell
+  KEY  events      stream; also the name of its notification channel
   KEY  queue       sorted set
   KEY  wake        list
   KEY  live        set
   KEY  runs        sorted set
   KEY  garbage     sorted set
   KEY  delivery    hash
-  KEY  segments       sorted set
+  KEY  segments    sorted set
   KEY  deferred    sorted set
   ARG  job         job id
-  ARG  run_ref      what the thread holds of the run (keys.run_ref)
-  ARG  pending     a status
-  ARG  running     a status
-  ARG  lease       ms in which a worker that holds the run will have renewed
-  ARG  events_ttl  s after the end
-  ARG  busy        the status of a thread that has a run
-  ARG  failure     JSON of the error of a run whose thread is gone
-  ARGS stranded    from, to, …: the edges of that cause (shared/rules/lifecycle.py)
+  ARG  run_ref     run reference (keys.run_ref)
+  ARG  pending     status
+  ARG  running     status
+  ARG  lease       ms within which a worker that holds the run renews its lease
+  ARG  events_ttl  s for which the events of a run that ends here stay readable
+  ARG  busy        status of a thread that has an active run
+  ARG  failure     JSON of the error of a run whose thread is lost
+  ARGS stranded    from, to, …: the edges of Cause.STRANDED (shared/rules/lifecycle.py)
 
-  Returns 'fine'; 'cancel' for a pending run that the caller is to end as cancelled; or what was done:
-  'ended' (it had ended: what still spoke of it is gone), 'stranded' (ended, for its thread is gone),
-  'queued' (it has its place again), 'released' (the thread's next run has its seq).
+  Returns 'fine'      the run is healthy; nothing changed
+          'cancel'    the caller must end this pending run as cancelled
+          'ended'     the run had ended; its leftovers are removed
+          'stranded'  the run ended here, because its thread is lost
+          'queued'    the run has its place in the queue or the FIFO again
+          'released'  the thread's next run is active
 ]]
 -- with clock
 -- with wake
@@ -37,11 +40,11 @@
 local now_us, now_ms = read_clock()
 
 local function next_id()
-  return ids_of(run, job:match('[^/]+$'))()
+  return event_ids(run, job:match('[^/]+$'))()
 end
 
-local function write_end(last)
-  redis.call('XADD', events, next_id(), 'end', '{"status":"' .. last .. '"}', 'at', now_ms)
+local function write_end(final_status)
+  redis.call('XADD', events, next_id(), 'end', '{"status":"' .. final_status .. '"}', 'at', now_ms)
   redis.call('EXPIRE', events, events_ttl)
   redis.call('PUBLISH', events, '')
 end
@@ -63,12 +66,12 @@ if status ~= pending and status ~= running then
   redis.call('LREM', waiting, 0, run_ref)
   redis.call('ZREM', deferred, run_ref)
   local newest = status and redis.call('XREVRANGE', events, '+', '-', 'COUNT', 1)[1]
-  local open = newest and newest[2][1] ~= 'end'
-  if open then write_end(status) end
+  local lacks_end = newest and newest[2][1] ~= 'end'
+  if lacks_end then write_end(status) end
   if active == run_ref then
     release(now_ms)
     index_thread(thread_id)
-  elseif alive == 0 and not due and not open then
+  elseif alive == 0 and not due and not lacks_end then
     return 'fine'
   end
   return 'ended'
@@ -106,9 +109,9 @@ end
 if cancel and fence == '0' then return 'cancel' end
 local waits = redis.call('LPOS', waiting, run_ref)
 if due then
-  local placed = active == run_ref or waits or cancel or redis.call('ZSCORE', deferred, run_ref)
-  if placed or tonumber(due) <= now_ms then return 'fine' end
-  redis.call('ZADD', deferred, due, run_ref) -- or no strategy would displace it
+  local has_place = active == run_ref or waits or cancel or redis.call('ZSCORE', deferred, run_ref)
+  if has_place or tonumber(due) <= now_ms then return 'fine' end
+  redis.call('ZADD', deferred, due, run_ref) -- so that a strategy can displace it
   return 'queued'
 end
 redis.call('ZREM', deferred, run_ref)

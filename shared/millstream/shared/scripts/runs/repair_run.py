@@ -1,4 +1,4 @@
-"""Put a stuck run right: see repair_run.lua."""
+"""Repairs a stuck run: see repair_run.lua."""
 
 from typing import Final, Literal, cast
 
@@ -19,13 +19,13 @@ STRANDED: Final = (
 async def repair_run(
     redis: Client, job: str, queue: str, *, lease_ms: int, stream_ttl: int
 ) -> Reply:
-    """Returns what was done: see repair_run.lua. Of a healthy run nothing is changed.
+    """Repairs the run if it is stuck; returns what the script did (see repair_run.lua).
 
     Args:
         job: the run's job id (keys.job_id).
-        queue: the queue it was admitted to.
-        lease_ms: the time in which a worker that holds the run will have renewed its lease.
-        stream_ttl: seconds for which the events stay readable if it is ended here.
+        queue: name of the queue that the run was admitted to.
+        lease_ms: milliseconds within which a worker that holds the run renews its lease.
+        stream_ttl: seconds for which the events stay readable if the script ends the run.
     """
     thread, run = keys.parse_job_id(job)
     reply = await SCRIPT(

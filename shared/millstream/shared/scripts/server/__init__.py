@@ -1,1 +1,1 @@
-"""What the Redis server itself is asked."""
+"""Scripts that check the Redis server."""

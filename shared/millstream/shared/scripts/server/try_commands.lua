@@ -1,26 +1,25 @@
 --[[
-  Try commands, each on its own: a refusal is returned and stops nothing.
+  Try commands. An error of one does not keep the others from being tried.
 
-  KEY  trial     string: made first, so that commands for other types change nothing, and gone at the end
+  KEY  trial     string: created first, so that commands for other types change nothing, and deleted at the end
   ARG  ttl       ms
-  ARG  commands  JSON
+  ARG  commands  JSON: a list of lists, each a command with its arguments
 
-  Returns {command, error, …} of those that gave an error, for whatever reason; no command after 'SET' is
-          tried if that gave one.
+  Returns {command, error, …} for the commands that returned an error. If 'SET' fails, no other command is tried.
 ]]
-local refused = {}
-local function try(words)
-  local reply = redis.pcall(unpack(words))
+local failed = {}
+local function try(command)
+  local reply = redis.pcall(unpack(command))
   if type(reply) == 'table' and reply.err then
-    refused[#refused + 1] = words[1]
-    refused[#refused + 1] = reply.err
+    failed[#failed + 1] = command[1]
+    failed[#failed + 1] = reply.err
     return false
   end
   return true
 end
-if not try({'SET', trial, '', 'PX', ttl}) then return refused end
-for _, words in ipairs(cjson.decode(commands)) do try(words) end
+if not try({'SET', trial, '', 'PX', ttl}) then return failed end
+for _, command in ipairs(cjson.decode(commands)) do try(command) end
 try({'PEXPIRE', trial, ttl})
 try({'UNLINK', trial})
 try({'DEL', trial})
-return refused
+return failed

@@ -1,4 +1,4 @@
-"""Try commands: see try_commands.lua."""
+"""Tries commands: see try_commands.lua."""
 
 from collections.abc import Sequence
 
@@ -13,21 +13,13 @@ SCRIPT = Script("server/try_commands")
 async def try_commands(
     redis: Client, trial: str, commands: Sequence[Sequence[str]], *, ttl_ms: int
 ) -> list[tuple[str, str]]:
-    """Returns the commands that gave an error, each with what Redis said; nothing stays of them.
+    """Returns the commands that failed, each with Redis' error message. It leaves nothing behind.
 
     Args:
-        trial: a key of the caller's alone (keys.trial).
-        commands: the words of each; SET, PEXPIRE, UNLINK and DEL of the trial are tried in any case.
-        ttl_ms: how long the trial lives if neither UNLINK nor DEL is allowed.
+        trial: a key that only the caller uses (keys.trial).
+        commands: each a name with its arguments. SET, PEXPIRE, UNLINK and DEL of the trial are always tried.
+        ttl_ms: after which the trial expires if neither UNLINK nor DEL is allowed.
     """
-    words = msgspec.json.encode(commands)
-    reply = [
-        word.decode()
-        for word in await SCRIPT(
-            redis,
-            trial=trial,
-            ttl=ttl_ms,
-            commands=words,
-        )
-    ]
-    return list(zip(reply[::2], reply[1::2], strict=True))
+    reply = await SCRIPT(redis, trial=trial, ttl=ttl_ms, commands=msgspec.json.encode(commands))
+    texts = [text.decode() for text in reply]
+    return list(zip(texts[::2], texts[1::2], strict=True))

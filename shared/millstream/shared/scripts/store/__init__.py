@@ -1,1 +1,1 @@
-"""Items of the long-term store."""
+"""Scripts that read and write items of the long-term store."""

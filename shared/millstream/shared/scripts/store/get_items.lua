@@ -1,17 +1,17 @@
 --[[
-  Read items of the store; a reading may give those that have a TTL their time anew.
+  Read items of the store, and optionally restart the TTL of those that have one.
 
   KEYS items    JSON documents
-  ARG  refresh  '1' or '0'
+  ARG  refresh  '1' to restart the TTLs, or '0'
 
-  Returns, for each key, the item as JSON in a list of one, or nil if there is none.
+  Returns for each key the item, as JSON in a list of one, or nil if it does not exist.
 ]]
-local found = {}
+local replies = {}
 for i, key in ipairs(items) do
-  found[i] = redis.call('JSON.GET', key, '$.item')
-  if found[i] and refresh == '1' and redis.call('PTTL', key) > 0 then
+  replies[i] = redis.call('JSON.GET', key, '$.item')
+  if replies[i] and refresh == '1' and redis.call('PTTL', key) > 0 then
     local ttl = redis.call('JSON.GET', key, '$.item.ttl'):match('^%[(%d+)%]$')
     if ttl and ttl ~= '0' then redis.call('PEXPIRE', key, ttl) end
   end
 end
-return found
+return replies

@@ -1,12 +1,12 @@
 --[[
-  Write an item of the store, over an older one of its name, whose time of creation it keeps.
+  Write an item of the store. It replaces an item of the same name and keeps its time of creation.
 
   KEY  item              JSON
-  ARG  members           of the item: its row and its namespace, as JSON without the braces
-  ARG  document_members  of the document beside the item: what it is searched by
-  ARG  ttl               ms; 0: it stays until it is deleted
+  ARG  members           JSON members of the item, without braces: its row and its namespace
+  ARG  document_members  JSON members of the document beside the item, without braces: what searches use
+  ARG  ttl               ms; 0 for none
 
-  Returns the time of the update, in µs.
+  Returns the time of the update in µs.
 ]]
 -- with clock
 local now = read_clock()

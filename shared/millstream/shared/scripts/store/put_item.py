@@ -1,4 +1,4 @@
-"""Write an item of the store: see put_item.lua."""
+"""Writes an item of the store: see put_item.lua."""
 
 import json
 from collections.abc import Sequence
@@ -13,22 +13,21 @@ SCRIPT = Script("store/put_item")
 
 @dataclass(frozen=True, slots=True)
 class NewItem:
-    """An item as it is written.
+    """An item to write.
 
-    The row is a text to Redis, whatever is in it: so numbers keep their size, and any depth and any
-    character will do.
+    Redis stores the row as a string, so that numbers keep their precision and any depth and character is possible.
     """
 
-    name: str  # of its key
-    namespace: str  # `items.word_of`
-    row: str  # JSON: what the item is
-    under: Sequence[str]  # the names of its namespace and of those above it
-    vectors: Sequence[Sequence[float]] = ()  # its embeddings
-    ttl: float | None = None  # s from now, or from the last reading that refreshes it
+    name: str  # `store_items.item_name`
+    namespace: str  # `store_items.encode_namespace`
+    row: str  # JSON of the item
+    under: Sequence[str]  # `store_items.namespace_terms`
+    vectors: Sequence[Sequence[float]] = ()  # embeddings
+    ttl: float | None = None  # s from now, or from the last read that refreshes it
 
 
 async def put_item(redis: Client, item: NewItem) -> None:
-    """Writes the item, over one that is there."""
+    """Writes the item; replaces an item of the same name."""
     document = {"under": list(item.under), "vectors": [list(vector) for vector in item.vectors]}
     ttl = 0 if item.ttl is None else max(1, round(item.ttl * 1000))
     await SCRIPT(

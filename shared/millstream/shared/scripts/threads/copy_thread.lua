@@ -1,15 +1,15 @@
 --[[
-  Copy a thread: its record and all its checkpoints, as one new thread. Its runs stay where they are.
+  Create a thread as a copy of another: its record and all its checkpoints, without its runs.
 
-  KEY  source     hash, of the source
-  KEY  thread     hash, of the target
-  ARG  thread_id  of the target; sent again after a lost reply, it has the same answer
+  KEY  source     hash
+  KEY  thread     hash: the target
+  ARG  thread_id  of the target; a repeat after a lost reply gets the same reply
 
-  Returns 'copied', or with nothing changed: 'missing', 'busy' (a run is active on the source) or
-  'changed' (the source has other namespaces than the caller run_terms).
+  Returns 'copied', or without a change 'missing', 'busy' (a run is active on the source) or 'changed' (the source has
+  other namespaces than the caller listed).
 ]]
 -- with clock
--- with copy_family
+-- with copy_namespaces
 -- with expiry
 -- with same_namespaces
 -- with thread_index
@@ -19,14 +19,14 @@ if redis.call('HEXISTS', source, 'active') == 1 then return 'busy' end
 if not same_namespaces() then return 'changed' end
 
 local now_us, now_ms = read_clock()
-local its_own = {token = true, epoch = true, indexed = true, last_seq = true}
+local is_excluded = {token = true, epoch = true, indexed = true, last_seq = true}
 local record = redis.call('HGETALL', source)
 for i = 1, #record, 2 do
-  if not its_own[record[i]] then redis.call('HSET', thread, record[i], record[i + 1]) end
+  if not is_excluded[record[i]] then redis.call('HSET', thread, record[i], record[i + 1]) end
 end
 redis.call('HSET', thread, 'created_at', now_us, 'updated_at', now_us, 'state_updated_at', now_us)
 
-copy_families()
+copy_namespaces()
 push_expiry(thread_id, now_ms)
 index_thread(thread_id)
 return 'copied'

@@ -1,4 +1,4 @@
-"""Copy a thread with its state: see copy_thread.lua."""
+"""Copies a thread with its state: see copy_thread.lua."""
 
 from collections.abc import Sequence
 from typing import Literal, cast
@@ -16,7 +16,7 @@ Reply = Literal["copied", "missing", "busy", "changed"]
 async def copy_thread(
     redis: Client, source_id: str, target_id: str, namespaces: Sequence[str]
 ) -> Reply:
-    """Makes the target of a source with these namespaces; returns the script's word for it."""
+    """Creates the target from a source that has these namespaces; returns the script's status."""
     pairs = zip(
         namespace_keys_of(source_id, namespaces),
         namespace_keys_of(target_id, namespaces),
@@ -32,7 +32,7 @@ async def copy_thread(
         checkpoint_runs=keys.checkpoint_runs(source_id),
         target_checkpoint_runs=keys.checkpoint_runs(target_id),
         runs_with_checkpoints=keys.runs_with_checkpoints(),
-        families=[key for pair in pairs for key in pair],
+        namespace_keys=[key for pair in pairs for key in pair],
         thread_id=target_id,
         namespace_names=namespaces,
         **thread_index_keys(),

@@ -1,12 +1,12 @@
 --[[
-  Create a thread, if there is none of that id.
+  Create a thread, unless one has that id.
 
   KEY  thread     hash
-  ARG  token      names this request: sent again after a lost reply, it has the same answer
+  ARG  token      identifies this request: a repeat after a lost reply gets the same reply
   ARG  thread_id
   ARGS fields     field, value, …
 
-  Returns 1, or 0 when it was there and nothing changed.
+  Returns 1, or 0 without a change if the thread exists.
 ]]
 -- with clock
 -- with expiry

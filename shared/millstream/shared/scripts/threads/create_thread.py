@@ -1,4 +1,4 @@
-"""Create a thread: see create_thread.lua."""
+"""Creates a thread: see create_thread.lua."""
 
 import uuid
 from typing import Any
@@ -12,7 +12,7 @@ SCRIPT = Script("threads/create_thread")
 
 
 def arguments(thread_id: str, token: str, fields: dict[str, Any]) -> dict[str, Any]:
-    """Returns what one call of the script takes."""
+    """Returns the arguments of one call of the script."""
     return {
         "thread": keys.thread(thread_id),
         "expiring": keys.expiring(),
@@ -24,6 +24,6 @@ def arguments(thread_id: str, token: str, fields: dict[str, Any]) -> dict[str, A
 
 
 async def create_thread(redis: Client, thread_id: str, fields: dict[str, Any]) -> bool:
-    """Writes the thread; returns False, with nothing changed, if it was there."""
+    """Writes the thread; returns False, without a change, if it exists."""
     token = uuid.uuid4().hex
     return bool(await SCRIPT(redis, **arguments(thread_id, token, fields)))

@@ -1,24 +1,24 @@
 --[[
-  Delete a retired thread with all that belongs to it, once no run of it is left alive. A client
-  that follows one of its runs, and has not read the end yet, gets the run's status by the doorbell; a client
-  that follows the thread hears its doorbell, and finds that it is gone.
+  Delete a retired thread with its runs, checkpoints and crons, once all its runs have ended. A client that follows one
+  of the runs and has not read its end yet gets the run's status from the notification. A client that follows the thread
+  is notified, and finds that the thread does not exist.
 
   KEY  thread           hash
   KEY  waiting          list
   KEY  retired          set
-  KEY  checkpoint_runs  set, of those that stored checkpoints in the thread
+  KEY  checkpoint_runs  set: runs that stored checkpoints in the thread
   KEY  expiring         sorted set
   KEY  garbage          sorted set
   KEY  crons            sorted set
-  KEY  segments            sorted set, and the name of the thread's doorbell
+  KEY  segments         sorted set; also the thread's notification channel
   KEYS runs_and_events  run, events, run, events, …
-  KEYS others           everything else of the thread, its crons too
-  ARG  interrupted      the status of a run that was rolled back: its record is gone already
+  KEYS other_keys       all other keys of the thread, and the keys of its crons
+  ARG  interrupted      status of a run that was rolled back, so that its record does not exist any more
   ARG  thread_id
-  ARG  garbage_member   the member of garbage: a checkpointer of another kind deletes what it has of the thread
+  ARG  garbage_member   member of garbage: a worker deletes what an external checkpointer holds of the thread
   ARGS cron_ids
 
-  Returns 1, or 0 when a run is still alive (or the thread is not retired) and nothing changed.
+  Returns 1, or 0 without a change if a run has not ended or the thread is not retired.
 ]]
 -- with forget_runs
 if redis.call('HEXISTS', thread, 'active') == 1 then return 0 end
@@ -31,7 +31,7 @@ for i = 1, #runs_and_events, 2 do
   redis.call('UNLINK', run, events)
 end
 redis.call('UNLINK', thread, waiting, checkpoint_runs, segments)
-for _, key in ipairs(others) do redis.call('UNLINK', key) end
+for _, key in ipairs(other_keys) do redis.call('UNLINK', key) end
 redis.call('ZREM', expiring, thread_id)
 for _, cron_id in ipairs(cron_ids) do redis.call('ZREM', crons, cron_id) end
 redis.call('ZADD', garbage, 0, garbage_member)

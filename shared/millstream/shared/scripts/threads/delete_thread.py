@@ -1,4 +1,4 @@
-"""Delete a retired thread: see delete_thread.lua."""
+"""Deletes a retired thread: see delete_thread.lua."""
 
 from collections.abc import Sequence
 
@@ -14,12 +14,12 @@ async def delete_thread(
     redis: Client,
     thread_id: str,
     run_ids: Sequence[str],
-    others: Sequence[str],
+    other_keys: Sequence[str],
     cron_ids: Sequence[str] = (),
 ) -> bool:
-    """Deletes the thread, its runs and crons, and `others`, keys that belong to it.
+    """Deletes the thread, its runs and crons, and the other keys that belong to it.
 
-    Returns False, with nothing changed, while a run is alive.
+    Returns False, without a change, while a run has not ended.
     """
     runs = [key(thread_id, run_id) for run_id in run_ids for key in (keys.run, keys.events)]
     reply = await SCRIPT(
@@ -34,8 +34,8 @@ async def delete_thread(
         crons=keys.crons(),
         segments=keys.segments(thread_id),
         runs_and_events=runs,
-        others=[
-            *others,
+        other_keys=[
+            *other_keys,
             keys.crons_of(thread_id),
             keys.deferred(thread_id),
             *map(keys.cron, cron_ids),

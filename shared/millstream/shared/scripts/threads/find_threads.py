@@ -1,4 +1,4 @@
-"""Find threads by the sets in which they are: see find_threads.lua."""
+"""Finds threads by the sets that they are in: see find_threads.lua."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,46 +9,46 @@ from millstream.shared.redis import Client
 from millstream.shared.scripts.script import Script
 
 SCRIPT = Script("threads/find_threads")
-SMALL_SET: Final = 1000  # members of a set that is looked up whole
-CHUNK: Final = 500  # members of the order in one command
-MAX_SCANNED: Final = 10_000  # members that one call looks at, so that nobody waits long for Redis
+SMALL_SET: Final = 1000  # maximum number of members of a set that is sorted whole
+CHUNK: Final = 500  # members of the order that one command scans
+MAX_SCANNED: Final = 10_000  # members that one call scans, so that it does not delay other commands
 
 
 @dataclass(frozen=True, slots=True)
 class FoundThreads:
-    """Some of the threads that were asked for, in order."""
+    """A page of matching threads, in order."""
 
     ids: list[str]
-    place: int | None  # at which to go on; None: there are no more
-    total: int | None  # all of them, None if that is not known
-    decided: bool  # False: their metadata has to be looked at
+    next_start: int | None  # rank at which the next page starts; None after the last page
+    total: int | None  # number of all matches; None if unknown
+    is_decided: bool  # False: the caller must check the threads' metadata
 
 
 async def find_threads(
-    redis: Client, order: str, sets: Sequence[str], *, descending: bool, start: int, wanted: int
+    redis: Client, order: str, sets: Sequence[str], *, descending: bool, start: int, limit: int
 ) -> FoundThreads:
-    """Returns `wanted` threads or some more or less; see the script.
+    """Returns about `limit` threads: fewer if the scan is long, at most a few more.
 
     Args:
-        order: key of the sorted set in whose order they are.
+        order: key of the sorted set that orders them.
         sets: keys of the sets that they must be in.
-        start: place in the order from which on to look.
+        start: rank in the order to start at.
     """
-    place, total, decided, *ids = await SCRIPT(
+    next_start, total, is_decided, *ids = await SCRIPT(
         redis,
         order=order,
         unindexed=keys.unindexed(),
         sets=sets,
         descending="1" if descending else "",
         start=start,
-        wanted=wanted,
-        few=SMALL_SET,
+        limit=limit,
+        small_set=SMALL_SET,
         chunk=CHUNK,
-        most=MAX_SCANNED,
+        max_scanned=MAX_SCANNED,
     )
     return FoundThreads(
-        [word.decode() for word in ids],
-        None if place < 0 else place,
+        [thread_id.decode() for thread_id in ids],
+        None if next_start < 0 else next_start,
         None if total < 0 else total,
-        decided == b"1",
+        is_decided == b"1",
     )

@@ -1,4 +1,4 @@
-"""Take a thread out of those that expire: see forget_expiry.lua."""
+"""Removes a thread's expiry: see forget_expiry.lua."""
 
 from millstream.shared import keys
 from millstream.shared.redis import Client
@@ -8,7 +8,7 @@ SCRIPT = Script("threads/forget_expiry")
 
 
 async def forget_expiry(redis: Client, thread_id: str, due_ms: float) -> bool:
-    """Clears the thread's entry if it is still due at `due_ms`; returns whether it did."""
+    """Removes the expiry if it is still at most `due_ms`; returns whether it did."""
     return bool(
         await SCRIPT(
             redis,

@@ -1,4 +1,4 @@
-"""Note on a thread what its run is configured with: see note_config.lua."""
+"""Stores the config of a run on its thread: see note_config.lua."""
 
 from millstream.shared import keys
 from millstream.shared.errors import FencedError
@@ -11,12 +11,12 @@ SCRIPT = Script("threads/note_config")
 
 
 async def note_config(redis: Client, claim: Claim, config: bytes) -> None:
-    """Notes the config (JSON) on the run's thread, for reads of the thread (threads.get_config).
+    """Stores the config (JSON) on the run's thread, for reads of the thread (threads.get_config).
 
-    Raises FencedError if the lease is another's, or a rollback was asked for: nothing was written.
+    Raises FencedError, without a change, if the caller lost the lease or a rollback was requested.
     """
     thread, run = claim.spec.thread_id, claim.spec.run_id
-    noted = await SCRIPT(
+    is_stored = await SCRIPT(
         redis,
         run=keys.run(thread, run),
         thread=keys.thread(thread),
@@ -24,5 +24,5 @@ async def note_config(redis: Client, claim: Claim, config: bytes) -> None:
         running=RunStatus.RUNNING,
         config=config,
     )
-    if not noted:
+    if not is_stored:
         raise FencedError(f"run {run} is held by another worker")

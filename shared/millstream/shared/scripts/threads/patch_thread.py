@@ -1,4 +1,4 @@
-"""Change a thread's metadata and `ttl`: see patch_thread.lua."""
+"""Changes a thread's metadata and `ttl`: see patch_thread.lua."""
 
 import uuid
 from typing import Any, Literal, cast
@@ -15,14 +15,14 @@ Reply = Literal["patched", "missing", "changed"]
 def arguments(
     thread_id: str, token: str, read: bytes, *, had_run: bool, fields: dict[str, Any]
 ) -> dict[str, Any]:
-    """Returns what one call of the script takes."""
+    """Returns the arguments of one call of the script; see `patch_thread` for the parameters."""
     return {
         "thread": keys.thread(thread_id),
         "expiring": keys.expiring(),
         "token": token,
         "thread_id": thread_id,
         "metadata": read,
-        "run_terms": "" if had_run else "1",
+        "no_run": "" if had_run else "1",
         "fields": pairs(fields),
         **thread_index_keys(),
     }
@@ -31,14 +31,13 @@ def arguments(
 async def patch_thread(
     redis: Client, thread_id: str, read: bytes, *, had_run: bool, fields: dict[str, Any]
 ) -> Reply:
-    """Sets the fields; returns the script's word for what happened.
+    """Sets fields of the thread's record; returns the script's status.
 
     Args:
-        read: the metadata (JSON) on the record when it was read.
-        had_run: the record run_terms the graph of a run then.
+        read: metadata (JSON) that the caller read from the record.
+        had_run: whether the thread had a run when the caller read the record.
         fields: of the thread's record.
     """
     token = uuid.uuid4().hex
-    words = arguments(thread_id, token, read, had_run=had_run, fields=fields)
-    reply = await SCRIPT(redis, **words)
+    reply = await SCRIPT(redis, **arguments(thread_id, token, read, had_run=had_run, fields=fields))
     return cast("Reply", reply.decode())

@@ -1,15 +1,16 @@
 --[[
-  Put a thread right that is busy though none of its runs is alive, or idle though runs wait.
+  Repair a thread that is busy though all its runs have ended, or idle though runs wait.
 
   KEY  thread          hash
   KEY  waiting         list
   KEY  live            set
-  ARG  busy            the thread's status while it has a run
+  ARG  busy            status of a thread that has an active run
   ARG  thread_id
   ARGS ended_statuses  statuses in which a run has ended
 
-  Returns 'fine', 'released' (it was freed for its next run), or 'counted' (its run is alive and was not
-  in the set of those that are: repair_run does the rest).
+  Returns 'fine'      nothing changed
+          'released'  the thread's next run is active, or the thread is idle
+          'counted'   its active run was missing in the set of live runs; repair_run does the rest
 ]]
 -- with clock
 -- with release
@@ -26,8 +27,8 @@ if not active then
 end
 local job, run = active:match('^(%S+) %S+ %S+ (%S+)')
 local status = run and redis.call('HGET', run, 'status')
-local ended = not status -- or it holds what is no run_ref
-for _, last in ipairs(ended_statuses) do ended = ended or last == status end
+local ended = not status -- also for an invalid run reference
+for _, each in ipairs(ended_statuses) do ended = ended or each == status end
 if ended then
   if job then redis.call('SREM', live, job) end
   release(now_ms)

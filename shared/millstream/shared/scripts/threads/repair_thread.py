@@ -1,4 +1,4 @@
-"""Put a stuck thread right: see repair_thread.lua."""
+"""Repairs a stuck thread: see repair_thread.lua."""
 
 from typing import Literal, cast
 
@@ -13,7 +13,7 @@ Reply = Literal["fine", "released", "counted"]
 
 
 async def repair_thread(redis: Client, thread_id: str) -> Reply:
-    """Returns what was done: see repair_thread.lua. Of a healthy thread nothing is changed."""
+    """Repairs the thread if it is stuck; returns what the script did (see repair_thread.lua)."""
     reply = await SCRIPT(
         redis,
         thread=keys.thread(thread_id),

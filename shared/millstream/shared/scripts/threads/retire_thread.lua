@@ -1,5 +1,5 @@
 --[[
-  Close a thread to new runs, because it is about to be deleted.
+  Close a thread to new runs before it is deleted.
 
   KEY  thread     hash
   KEY  retired    set
@@ -7,9 +7,9 @@
   KEY  live       set
   KEY  expiring   sorted set
   ARG  thread_id
-  ARG  when       'now'; 'idle': only if none of its runs is alive; 'due': if its time is over, too
+  ARG  when       'now'; 'idle': only if all its runs have ended; 'due': only if that is so and the thread has expired
 
-  Returns 'retired', or with nothing changed: 'missing', 'busy' or 'early'.
+  Returns 'retired', or without a change 'missing', 'busy' or 'early'.
 ]]
 -- with clock
 -- with thread_index
@@ -20,11 +20,11 @@ if when ~= 'now' then
     if not due or tonumber(due) > read_clock_ms() then return 'early' end
   end
   if redis.call('HEXISTS', thread, 'active') == 1 then return 'busy' end
-  for _, run_id in ipairs(redis.call('ZRANGE', runs, 0, -1)) do -- those that are due later
+  for _, run_id in ipairs(redis.call('ZRANGE', runs, 0, -1)) do -- deferred runs
     if redis.call('SISMEMBER', live, thread_id .. '/' .. run_id) == 1 then return 'busy' end
   end
 end
-redis.call('HDEL', thread, 'token') -- first, so that it works without memory too (renew.lua)
+redis.call('HDEL', thread, 'token') -- first, so that it also works when Redis is out of memory (renew.lua)
 unlist_thread(thread_id)
 redis.call('HSET', thread, 'retired', 1)
 redis.call('SADD', retired, thread_id)

@@ -1,4 +1,4 @@
-"""Close a thread to new runs: see retire_thread.lua."""
+"""Closes a thread to new runs: see retire_thread.lua."""
 
 from typing import Literal, cast
 
@@ -14,9 +14,10 @@ Reply = Literal["retired", "missing", "busy", "early"]
 async def retire_thread(
     redis: Client, thread_id: str, when: Literal["now", "idle", "due"] = "now"
 ) -> Reply:
-    """Admits no more runs to the thread; returns the script's word for what happened.
+    """Closes the thread to new runs; returns the script's status.
 
-    `when` says under which condition: see the script.
+    Args:
+        when: "now"; "idle": only if all its runs have ended; "due": only if that is so and it has expired.
     """
     reply = await SCRIPT(
         redis,

@@ -1,27 +1,28 @@
 --[[
-  Store what changes a thread's state from outside of runs, whole or not at all: its checkpoints, what
-  was written behind them, and the record of the thread, which is created with them if it is to be new.
+  Store an update of a thread's state from outside of runs, whole or not at all: checkpoints, pending writes and the
+  thread's record, which this script can create.
 
-  Nothing is locked meanwhile. The caller read the state at an epoch of the thread; every claim of a run
-  and every update begins another, so what it read still holds if the epoch does and no run is active.
+  No lock is held meanwhile. The caller read the state at an epoch of the thread. Every claim of a run, every update and
+  every pruning raises the epoch. So the state is still the one that the caller read if the epoch is unchanged and no
+  run is active.
 
   KEY  thread           hash
   KEY  namespaces       set
-  KEY  events           stream of this update, as a run has one
-  KEYS families         of each namespace: index, records, references, values, writes
-  ARG  token            names this update: sent again after a lost reply, it has the same answer
-  ARG  epoch            of the thread when its state was read; '' for a thread that is to be new
-  ARG  deadline         ms, by the clock of Redis: after it nobody waits for the answer any more
+  KEY  events           stream of this update
+  KEYS namespace_keys   index, records, references, values and writes of each namespace
+  ARG  token            identifies this update: a repeat after a lost reply gets the same reply
+  ARG  epoch            of the thread when the caller read its state; '' to create the thread
+  ARG  deadline         ms, by the clock of Redis: the client does not wait for the response any longer
   ARG  thread_id
-  ARG  segment_id          the name of this update among the thread's segments
-  ARG  update           JSON: what the thread's stream shows of it
+  ARG  segment_id       name of this update among the thread's segments
+  ARG  update           JSON of the `state_update` event in the thread's stream
   ARG  events_ttl       s
   ARGS thread_fields    field, value, … of the thread
   ARGS namespace_names  in the order of their keys
-  ARGS stored           key, field, value, …: what is stored where; key is a number, that of one of `families`
+  ARGS stored           key, field, value, …: `key` is an index in `namespace_keys`
 
-  Returns 'stored', or with nothing changed: 'changed' (read the state again), 'busy' (a run is active),
-  'late', 'missing' (there is no such thread) or 'exists' (it was to be new).
+  Returns 'stored', or without a change 'changed' (read the state again), 'busy' (a run is active), 'late', 'missing'
+  (the thread does not exist) or 'exists' (the thread to create exists).
 ]]
 -- with clock
 -- with expiry
@@ -48,8 +49,8 @@ for i = 1, #thread_fields, 2 do redis.call('HSET', thread, thread_fields[i], thr
 for _, name in ipairs(namespace_names) do redis.call('SADD', namespaces, name) end
 for i = 1, #stored, 3 do
   local number, field, value = tonumber(stored[i]), stored[i + 1], stored[i + 2]
-  local key, kind = families[number], (number - 1) % 5 -- 1: a record, 4: writes behind a checkpoint
-  if kind == 1 then redis.call('ZADD', families[number - 1], 0, field) end
+  local key, kind = namespace_keys[number], (number - 1) % 5 -- 1: records, 4: writes, which are appended
+  if kind == 1 then redis.call('ZADD', namespace_keys[number - 1], 0, field) end
   if kind == 4 then value = (redis.call('HGET', key, field) or '') .. value end
   redis.call('HSET', key, field, value)
 end

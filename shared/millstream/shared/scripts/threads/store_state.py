@@ -1,4 +1,4 @@
-"""Store an update of a thread's state: see store_state.lua."""
+"""Stores an update of a thread's state: see store_state.lua."""
 
 import uuid
 from collections.abc import Mapping
@@ -14,30 +14,30 @@ from millstream.shared.scripts.threads.thread_index import thread_index_keys
 
 SCRIPT = Script("threads/store_state")
 Reply = Literal["stored", "changed", "busy", "late", "missing", "exists"]
-FIRST: Final = 1  # the number of the first namespace's first key
-PER_NAMESPACE: Final = 5
-UPDATE: Final = "update-"  # begins the name of an update among the segments of a thread
+FIRST: Final = 1  # index of the first key in Lua
+PER_NAMESPACE: Final = 5  # keys
+UPDATE: Final = "update-"  # prefix of an update's name among the segments of a thread
 
 
 @dataclass(slots=True)
 class StagedNamespace:
-    """What is to be stored in one namespace of a thread's checkpoints."""
+    """What an update stores in one namespace of a thread's checkpoints."""
 
     checkpoints: dict[str, tuple[bytes, bytes]] = field(default_factory=dict)  # record, references
-    values: dict[bytes, bytes] = field(default_factory=dict)
-    writes: dict[str, bytes] = field(default_factory=dict)  # checkpoint id → framed entries
+    values: dict[bytes, bytes] = field(default_factory=dict)  # field → msgpack
+    writes: dict[str, bytes] = field(default_factory=dict)  # checkpoint id → packed list
 
-    def words(self, first: int) -> list[Word]:
-        """Returns key, field, value, …; `first` is the number of the namespace's first key."""
+    def to_arguments(self, first: int) -> list[Word]:
+        """Returns key, field, value, …; `first` is the index of the namespace's first key."""
         _, records, references, values, writes = range(first, first + PER_NAMESPACE)
-        found: list[Word] = []
+        items: list[Word] = []
         for checkpoint_id, (record, refers) in self.checkpoints.items():
-            found += [records, checkpoint_id, record, references, checkpoint_id, refers]
+            items += [records, checkpoint_id, record, references, checkpoint_id, refers]
         for name, value in self.values.items():
-            found += [values, name, value]
+            items += [values, name, value]
         for checkpoint_id, entries in self.writes.items():
-            found += [writes, checkpoint_id, entries]
-        return found
+            items += [writes, checkpoint_id, entries]
+        return items
 
 
 async def store_state(
@@ -48,28 +48,27 @@ async def store_state(
     epoch: int | None,
     deadline_ms: int,
     fields: dict[str, Any],
-    told: bytes = b"{}",
+    update: bytes = b"{}",
     stream_ttl: int,
 ) -> Reply:
-    """Stores all of it in one step or nothing; returns the script's word for what happened.
+    """Stores the update in one step or not at all; returns the script's status.
 
     Args:
-        staged: what is new in each namespace of the thread.
-        epoch: that of the thread when its state was read; None for a thread that is to be new.
+        staged: the new checkpoints, values and writes of each namespace.
+        epoch: of the thread when the caller read its state; None to create the thread.
         deadline_ms: by the clock of Redis; after it nothing is stored.
         fields: of the thread's record.
-        told: JSON that the thread's stream shows of it.
-        stream_ttl: seconds for which that can be read.
+        update: JSON of the `state_update` event in the thread's stream.
+        stream_ttl: seconds for which that event stays readable.
     """
     if "graph_id" in fields:
         fields = {**fields, "run_terms": run_terms(fields["graph_id"], fields["assistant_id"])}
-    own = pairs(fields)
     token = uuid.uuid4().hex
     segment = f"{UPDATE}{token}"
     namespaces = [namespace.name for namespace in staged]
     stored: list[Word] = []
     for number, namespace in enumerate(staged.values()):
-        stored += namespace.words(FIRST + PER_NAMESPACE * number)
+        stored += namespace.to_arguments(FIRST + PER_NAMESPACE * number)
     reply = await SCRIPT(
         redis,
         thread=keys.thread(thread_id),
@@ -77,15 +76,15 @@ async def store_state(
         expiring=keys.expiring(),
         segments=keys.segments(thread_id),
         events=keys.events(thread_id, segment),
-        families=namespace_keys_of(thread_id, namespaces),
+        namespace_keys=namespace_keys_of(thread_id, namespaces),
         token=token,
         epoch="" if epoch is None else epoch,
         deadline=deadline_ms,
         thread_id=thread_id,
         segment_id=segment,
-        update=told,
+        update=update,
         events_ttl=stream_ttl,
-        thread_fields=own,
+        thread_fields=pairs(fields),
         namespace_names=namespaces,
         stored=stored,
         **thread_index_keys(),

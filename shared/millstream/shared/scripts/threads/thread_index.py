@@ -1,4 +1,4 @@
-"""What scripts that change a thread's record take to keep the index of threads: see parts/thread_index.lua."""
+"""The keys of the index of threads, for scripts that change a thread's record: see parts/thread_index.lua."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from millstream.shared.rules.lifecycle import ThreadStatus
 
 
 def thread_index_keys() -> dict[str, Any]:
-    """Returns the keys by which threads are found, by the names that the part declares."""
+    """Returns the keys by the names that parts/thread_index.lua declares."""
     return {
         "threads_by_thread_id": keys.threads_by("thread_id"),
         "threads_by_created_at": keys.threads_by("created_at"),

@@ -1,1 +1,1 @@
-"""Deliveries of webhooks: taken, and settled."""
+"""Scripts that take and settle webhook calls."""

@@ -1,17 +1,17 @@
 --[[
-  Settle a call of a webhook: it came to its end, or is due again.
+  Settle a webhook call: remove it, or make it due again.
 
   KEY  deliveries  sorted set
   KEY  delivery    hash
   ARG  job         job id
-  ARG  score       of the taking, by which the caller holds it
-  ARG  after       ms until the next try; '' is the end
+  ARG  lease_end   of the caller's lease on the call (take_deliveries.lua)
+  ARG  after       ms until the next try; '' to remove the call
 
-  Returns 1, or 0 with nothing changed: another worker has taken it since.
+  Returns 1, or 0 without a change if another worker has taken the call since.
 ]]
 -- with clock
 local current = redis.call('ZSCORE', deliveries, job)
-if not current or tonumber(current) ~= tonumber(score) then return 0 end
+if not current or tonumber(current) ~= tonumber(lease_end) then return 0 end
 if after == '' then
   redis.call('ZREM', deliveries, job)
   redis.call('DEL', delivery)

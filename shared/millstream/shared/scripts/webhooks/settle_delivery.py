@@ -1,4 +1,4 @@
-"""Settle a call of a webhook: see settle_delivery.lua."""
+"""Settles a webhook call: see settle_delivery.lua."""
 
 from millstream.shared import keys
 from millstream.shared.redis import Client
@@ -7,11 +7,11 @@ from millstream.shared.scripts.script import Script
 SCRIPT = Script("webhooks/settle_delivery")
 
 
-async def settle_delivery(redis: Client, job: str, taking: int, *, after_ms: int | None) -> bool:
-    """Has the call due again after so many ms, or done with (None).
+async def settle_delivery(redis: Client, job: str, lease_end: int, *, after_ms: int | None) -> bool:
+    """Makes the call due again after `after_ms`, or removes it (None).
 
-    `taking` is what `take_deliveries` returned. Returns False, with nothing changed, if somebody
-    else has taken it since.
+    `lease_end` is what `take_deliveries` returned. Returns False, without a change, if another worker has
+    taken the call since.
     """
     thread_id, run_id = keys.parse_job_id(job)
     return bool(
@@ -20,7 +20,7 @@ async def settle_delivery(redis: Client, job: str, taking: int, *, after_ms: int
             deliveries=keys.deliveries(),
             delivery=keys.delivery(thread_id, run_id),
             job=job,
-            score=taking,
+            lease_end=lease_end,
             after="" if after_ms is None else after_ms,
         )
     )

@@ -1,19 +1,19 @@
 --[[
-  Take calls of webhooks that are due: for so long they are the caller's.
+  Lease due webhook calls to the caller.
 
   KEY  deliveries  sorted set
-  ARG  limit       how many
+  ARG  limit       number of calls
   ARG  lease       ms
 
-  Returns job id, score, …: the score names this taking to settle_delivery.lua.
+  Returns {job id, end of the lease in ms, …}; settle_delivery.lua checks that end.
 ]]
 -- with clock
 local now_ms = read_clock_ms()
 local taken = {}
 for _, job in ipairs(redis.call('ZRANGEBYSCORE', deliveries, '-inf', now_ms, 'LIMIT', 0, limit)) do
-  local score = string.format('%.0f', now_ms + tonumber(lease))
-  redis.call('ZADD', deliveries, score, job)
+  local lease_end = string.format('%.0f', now_ms + tonumber(lease))
+  redis.call('ZADD', deliveries, lease_end, job)
   taken[#taken + 1] = job
-  taken[#taken + 1] = score
+  taken[#taken + 1] = lease_end
 end
 return taken

@@ -1,4 +1,4 @@
-"""Take calls of webhooks that are due: see take_deliveries.lua."""
+"""Leases due webhook calls: see take_deliveries.lua."""
 
 from millstream.shared import keys
 from millstream.shared.redis import Client
@@ -8,9 +8,9 @@ SCRIPT = Script("webhooks/take_deliveries")
 
 
 async def take_deliveries(redis: Client, *, limit: int, lease_ms: int) -> list[tuple[bytes, int]]:
-    """Returns the job ids of the runs whose webhooks are due, each with the number of this taking.
+    """Returns at most `limit` job ids of runs whose webhook calls are due, each with the end of the lease (ms).
 
-    They are the caller's for `lease_ms`; then somebody else may take them.
+    After `lease_ms` another worker may take them.
     """
     reply = await SCRIPT(
         redis,
@@ -18,4 +18,4 @@ async def take_deliveries(redis: Client, *, limit: int, lease_ms: int) -> list[t
         limit=limit,
         lease=lease_ms,
     )
-    return [(job, int(score)) for job, score in zip(reply[::2], reply[1::2], strict=True)]
+    return [(job, int(lease_end)) for job, lease_end in zip(reply[::2], reply[1::2], strict=True)]

@@ -1,4 +1,4 @@
-"""Note that a held run is executed alone: see run_alone.lua."""
+"""Marks a run as the only one that its worker executes: see mark_alone.lua."""
 
 from millstream.shared import keys
 from millstream.shared.redis import Client
@@ -6,11 +6,11 @@ from millstream.shared.rules.lifecycle import RunStatus
 from millstream.shared.scripts.runs.claim import Claim
 from millstream.shared.scripts.script import Script
 
-SCRIPT = Script("runs/run_alone")
+SCRIPT = Script("runs/mark_alone")
 
 
-async def run_alone(redis: Client, claim: Claim) -> bool:
-    """Notes that the worker executes no other run; returns False if the lease was lost."""
+async def mark_alone(redis: Client, claim: Claim) -> bool:
+    """Marks the run; returns False if the lease was lost."""
     spec = claim.spec
     reply = await SCRIPT(
         redis,

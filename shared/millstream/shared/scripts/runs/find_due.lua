@@ -1,11 +1,11 @@
 --[[
-  Look for due jobs by the clock of Redis: those that were deferred, or whose lease has lapsed,
-  or whose wake-up was lost.
+  Find the due jobs of a queue by the clock of Redis: deferred jobs, jobs whose lease has lapsed, and jobs whose wake-up
+  was lost. It changes nothing.
 
   KEY  queue  sorted set
-  ARG  limit
+  ARG  limit  number of jobs
 
-  Returns {ms until the next job is due, or -1 if none is queued, job id, job id, …}.
+  Returns {ms until the next job is due or -1 if there is none, job id, job id, …}.
 ]]
 -- with clock
 local now_ms = read_clock_ms()
