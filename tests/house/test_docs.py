@@ -2,12 +2,11 @@
 
 import re
 import tomllib
-from pathlib import Path
 
+from house.tree import ROOT, tracked
 from millstream.shared import settings
 from millstream.shared.rules.lifecycle import TERMINAL, TRANSITIONS
 
-ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 
 
@@ -62,6 +61,16 @@ def test_architecture_lists_exactly_the_modules_of_each_folder() -> None:
     }
     modules = {path for path in modules if not path.startswith((scripts, command))}
     assert named == modules | {f"{scripts}script.py"}
+
+
+def test_each_file_that_architecture_and_decisions_name_exists() -> None:
+    files = ["/" + path.relative_to(ROOT).as_posix() for path in tracked("*.py", "*.lua")]
+    files += [path.replace("/millstream/", "/", 1) for path in files]
+    for page in [ROOT / "ARCHITECTURE.md", *(DOCS / "decisions").glob("[0-9]*.md")]:
+        for named in re.findall(
+            r"`((?:shared|worker|api|scripts|tests)/[\w/]+\.(?:py|lua))`", page.read_text()
+        ):
+            assert any(path.endswith(f"/{named}") for path in files), f"{page.name}: {named}"
 
 
 def test_the_docs_index_lists_every_page() -> None:
