@@ -62,6 +62,7 @@ LUA_NAMES: Final = re.compile(
     r"|\bfunction ?(\w*)\(([\w, ]*)\)|^  (?:KEYS?|ARGS?) +(\w+)",
     re.MULTILINE,
 )
+HASH_METHOD: Final = re.compile(r"h(?:get|set|mget|mset|del|exists|incrby|setnx)$")
 HASH_COMMAND: Final = re.compile(r"redis\.call\('H\w+',((?:[^()]|\([^()]*\))*)\)")
 LINE_COMMENT: Final = re.compile(r"(?:^|[ \t])(?:#|//)+\s(.*)$", re.MULTILINE)
 FENCED: Final = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
@@ -108,6 +109,16 @@ def python_prose(text: str, tree: ast.Module) -> Iterator[Text]:
             row = []
 
 
+def python_fields(tree: ast.Module) -> Iterator[Text]:
+    """Yields the texts that are arguments of a command on a hash: fields, and values that do no harm."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Attribute(attr=command)) if HASH_METHOD.match(command):
+                for part in ast.walk(node):
+                    if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                        yield Text(part.lineno, part.value)
+
+
 def lua_names(text: str) -> Iterator[Text]:
     """Yields locals, functions, parameters, and the keys and arguments that a header declares."""
     for match in LUA_NAMES.finditer(text):
@@ -149,6 +160,7 @@ def retired(path: str, text: str) -> list[str]:
         case ".py":
             tree = ast.parse(text)
             names, prose = [stem, *python_names(tree)], list(python_prose(text, tree))
+            fields = list(python_fields(tree))
             classes = [
                 Text(n.lineno, n.name) for n in ast.walk(tree) if isinstance(n, ast.ClassDef)
             ]
@@ -197,6 +209,7 @@ def test_no_retired_word_is_used() -> None:
         ("a.py", "import os as own", 1),
         ("a.py", "match 1:\n    case given: ...", 2),
         ("a.py", "MOST_KEYS = 1", 1),
+        ("a.py", "redis.hget(\n  run, 'settled')", 2),
         ("a.py", '"""A client\n\nwho leaves."""', 3),
         ("a.py", "x = 1\n# The stream goes\n# on.", 2),
         ("a.py", "x = 1  # what is asked for", 1),
