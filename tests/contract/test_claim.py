@@ -90,6 +90,18 @@ async def test_a_lapsed_lease_is_taken_over_with_the_next_attempt_and_a_higher_f
     assert (await queued(any_redis))[new.job] > 1
 
 
+async def test_a_claim_says_for_how_long_the_run_was_due(any_redis: Client) -> None:
+    spec = await admit(any_redis)
+    due = await redis_time(any_redis) * 1000 - 5_000
+    await any_redis.zadd(keys.queue(spec.queue), {job(spec): due})
+    claim = await try_claim(any_redis, spec, token="t1")
+    assert claim is not None
+    assert 5_000 <= claim.waited_ms < 60_000
+    again = await try_claim(any_redis, spec, token="t1")
+    assert again is not None
+    assert again.waited_ms == 0  # its answer was lost: the queue holds the lease's end by now
+
+
 async def test_a_run_handed_back_keeps_its_attempt_but_gets_a_higher_fence(
     any_redis: Client,
 ) -> None:

@@ -17,11 +17,11 @@ def test_an_observer_may_override_a_few_methods() -> None:
         def __init__(self) -> None:
             self.renewals = 0
 
-        def renewed(self, count: int) -> None:
+        def renewed(self, count: int, late: float) -> None:
             self.renewals += count
 
     observer = Counting()
-    observer.renewed(2)
+    observer.renewed(2, late=0.0)
     observer.outage(0.5)
     assert observer.renewals == 2
 

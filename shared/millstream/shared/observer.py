@@ -5,6 +5,8 @@ and never blocks: it is called on the event loop, or where its docstring says so
 An observer takes plain data; which library it hands them to is its own affair.
 """
 
+from typing import Final
+
 from millstream.shared.rules.lifecycle import RunStatus
 from millstream.shared.scripts import Claim
 from millstream.shared.wire import RunSpec
@@ -41,19 +43,30 @@ class RunObserver:
     def claimed(self, claim: Claim, wait_ms: int) -> None:
         """A run was claimed, `wait_ms` after it was due."""
 
-    def appended(self, count: int, size: int) -> None:
-        """One write stored `count` events of `size` bytes."""
+    def appended(self, count: int, size: int, seconds: float) -> None:
+        """One write, which took `seconds`, stored `count` events of `size` bytes. Not called for the last events of
+        a run, which its end stores, nor for a run that has a process of its own."""
 
-    def renewed(self, count: int) -> None:
-        """One heartbeat renewed `count` leases. Called in the heartbeat's thread."""
+    def checkpoint_stored(self, size: int, seconds: float) -> None:
+        """A checkpoint of `size` bytes was stored by Millstream's checkpointer, `seconds` after its graph made it:
+        the events before it go first."""
+
+    def renewed(self, count: int, late: float) -> None:
+        """One heartbeat renewed `count` leases, `late` seconds after it was due. Called in the heartbeat's thread."""
+
+    def lease_lost(self, claim: Claim) -> None:
+        """A run was stopped, or its end refused, because another worker holds it, or may."""
 
     def handed_back(self, claim: Claim) -> None:
         """A run was given up for another worker to go on with; it costs no attempt."""
 
-    def ended(self, claim: Claim, status: RunStatus) -> None:
-        """The end of a run was written. A run that nobody held ends without this."""
+    def ended(self, claim: Claim, status: RunStatus, seconds: float) -> None:
+        """The end of a run was written, `seconds` after its claim. A run that nobody held ends without this."""
 
     # ── In both ─────────────────────────────────────────────────────────────────────────────
 
     def outage(self, seconds: float) -> None:
         """Redis answers again, `seconds` after it stopped. May be called in the heartbeat's thread."""
+
+
+UNOBSERVED: Final = RunObserver()  # what is held where nobody observes

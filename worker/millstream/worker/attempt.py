@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+import time
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
 from millstream.shared import runs, scripts
 from millstream.shared.errors import FencedError
+from millstream.shared.observer import UNOBSERVED, RunObserver
 from millstream.shared.redis import Client
 from millstream.shared.redis.retry import retry_while_unavailable
 from millstream.shared.rules.lifecycle import Cause
@@ -44,6 +46,7 @@ class WorkerContext:
     heartbeat: Heartbeat
     availability: RedisAvailability
     settings: Settings
+    observer: RunObserver = UNOBSERVED
 
 
 class Attempt:
@@ -100,7 +103,7 @@ class Attempt:
             else:
                 ending = await self._execution.run()
             if self._execution.reason is StopReason.LOST:
-                log.warning("%r lost its lease and stops here: %s", self, ELSEWHERE)
+                self._on_lost("and stops here")
             elif self._execution.is_given_up and ending.how is ExitKind.CANCELLED:
                 await retry_while_unavailable(repr(self), self._hand_back)
             else:
@@ -110,7 +113,7 @@ class Attempt:
         except CrashError as crash:
             await self._hand_back_crashed(str(crash))
         except FencedError:
-            log.warning("%r lost its lease before its end was written: %s", self, ELSEWHERE)
+            self._on_lost("before its end was written")
         except asyncio.CancelledError:
             raise
         except BaseException:  # whatever it is, the worker and its other runs go on
@@ -121,6 +124,10 @@ class Attempt:
         finally:
             context.heartbeat.release(claim)
             await self._execution.close()
+
+    def _on_lost(self, when: str) -> None:
+        log.warning("%r lost its lease %s: %s", self, when, ELSEWHERE)
+        self.context.observer.lease_lost(self.claim)
 
     async def _close_stream(self) -> Unsent:
         """Returns the events that are still unsent; raises FencedError if a batch of them was
@@ -150,6 +157,7 @@ class Attempt:
             await scripts.append(self.context.redis, [batch], max_events=most)
         if await scripts.hand_back(self.context.redis, self.claim):
             log.info("%r is handed back", self)
+            self.context.observer.handed_back(self.claim)
 
     async def _roll_back(self) -> bool:
         """Undoes what the run stored, if its cancel asks for that.
@@ -203,6 +211,9 @@ class Attempt:
                 error=error,
             )
             status = await retry_while_unavailable(repr(self), write)
+            if status is not None:
+                took = time.monotonic() - self._since
+                self.context.observer.ended(self.claim, status, took)
             if status is not None or result.cause is Cause.CANCELLED:
                 return
 

@@ -231,6 +231,7 @@ class RunWorker(Worker):
             raise
         if claim is None:
             return
+        self._context.observer.claimed(claim, claim.waited_ms)
         if self._level(claim) is Level.ALONE:
             self._alone = job
         await self.sem.acquire()

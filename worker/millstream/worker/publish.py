@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from millstream.shared import scripts
+from millstream.shared.observer import UNOBSERVED, RunObserver
 from millstream.shared.redis import Client
 from millstream.shared.redis.retry import retry_while_unavailable
 from millstream.shared.scripts import Batch, Claim
@@ -124,9 +125,17 @@ class RunStream:
 class Publisher:
     """The one flusher of a worker process."""
 
-    def __init__(self, redis: Client, *, max_events: int, max_event: int) -> None:
+    def __init__(
+        self,
+        redis: Client,
+        *,
+        max_events: int,
+        max_event: int,
+        observer: RunObserver = UNOBSERVED,
+    ) -> None:
         """A stream keeps about `max_events` events, each of at most `max_event` bytes."""
         self._redis = redis
+        self._observer = observer
         self.max_event = max_event  # bytes
         self._max_events = max_events
         self._waiting: dict[RunStream, None] = {}
@@ -184,6 +193,8 @@ class Publisher:
             batches.append(Batch(stream.claim, stream.batches, stream.take(), stream.index))
             if stream.words:
                 self.wake(stream)
+        begun = loop.time()
+        count = size = 0
         try:
             written = await self._send_all(batches)
             for batch, stream, index in zip(batches, streams, written, strict=True):
@@ -192,6 +203,10 @@ class Publisher:
                 else:
                     stream.index = index
                     stream.appended += len(batch.items) // 2
+                    count += len(batch.items) // 2
+                    size += sum(map(len, batch.items))
+            if count:
+                self._observer.appended(count, size, loop.time() - begun)
         finally:
             for stream in streams:
                 if stream.sending is not None:

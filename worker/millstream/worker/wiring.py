@@ -15,6 +15,7 @@ from millstream.shared.assistants import GraphDirectory
 from millstream.shared.errors import SettingError
 from millstream.shared.langgraph_json import ProjectFile
 from millstream.shared.langgraph_json.config import CheckpointerTtl
+from millstream.shared.observer import UNOBSERVED, RunObserver
 from millstream.shared.permissions import PermissionMonitor
 from millstream.shared.redis import UNAVAILABLE, Client, connect, masked, server_checks
 from millstream.shared.settings import Settings
@@ -56,11 +57,15 @@ class Parts:
     processes: Processes
     webhooks: WebhookClient
     access: PermissionMonitor
+    observer: RunObserver
 
 
 @asynccontextmanager
 async def open_parts(
-    registry: GraphRegistry, settings: Settings, project: ProjectFile
+    registry: GraphRegistry,
+    settings: Settings,
+    project: ProjectFile,
+    observer: RunObserver = UNOBSERVED,
 ) -> AsyncIterator[Parts]:
     """Connects and opens what the services work with; closes it in the reverse order.
 
@@ -83,7 +88,7 @@ async def open_parts(
                 f"Redis can't be reached at {masked(settings.redis_url)}: {error}"
             ) from None
         checkpointing = await opened.enter_async_context(
-            open_checkpointing(redis, settings, config.checkpointer, project.folder)
+            open_checkpointing(redis, settings, config.checkpointer, project.folder, observer)
         )
         registry.store.connect(redis)
         opened.push_async_callback(registry.store.aclose)
@@ -101,6 +106,7 @@ async def open_parts(
             processes=processes,
             webhooks=webhooks,
             access=PermissionMonitor(redis),
+            observer=observer,
         )
 
 
@@ -139,13 +145,18 @@ def services(parts: Parts, reports: Liveness, hurry: asyncio.Event) -> list[Serv
     """
     redis, settings, checkpointing = parts.redis, parts.settings, parts.checkpointing
     policy = settings.lease_policy
-    availability = RedisAvailability(policy)
+    availability = RedisAvailability(policy, parts.observer)
     heartbeat = Heartbeat(settings.redis_url, parts.worker_id, availability, policy)
     publisher = Publisher(
-        redis, max_events=settings.stream_max_events, max_event=settings.max_event
+        redis,
+        max_events=settings.stream_max_events,
+        max_event=settings.max_event,
+        observer=parts.observer,
     )
     graphs = GraphContext(redis, parts.registry, checkpointing, publisher, settings.job_timeout)
-    context = WorkerContext(redis, graphs, parts.processes, heartbeat, availability, settings)
+    context = WorkerContext(
+        redis, graphs, parts.processes, heartbeat, availability, settings, parts.observer
+    )
     dispatch = RunWorker(redis, parts.blocking, parts.worker_id, context, settings, parts.access)
     answers = AnswerContext(redis, parts.registry, checkpointing, settings, parts.directory)
     calls = CallServer(redis, parts.blocking, answers, call_queues(parts))

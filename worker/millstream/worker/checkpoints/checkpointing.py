@@ -24,6 +24,7 @@ from millstream.shared import keys, threads
 from millstream.shared.errors import SettingError
 from millstream.shared.importing import load_object
 from millstream.shared.langgraph_json.config import CheckpointerConfig, SerdeConfig
+from millstream.shared.observer import UNOBSERVED, RunObserver
 from millstream.shared.redis import Client, masked
 from millstream.shared.scripts import Claim
 from millstream.shared.scripts.checkpoints.namespace import CheckpointNamespace
@@ -112,10 +113,15 @@ class FencedCheckpoints:
 
     is_external: Final = False
 
-    def __init__(self, redis: Client, serde: SerializerProtocol | None = None) -> None:
+    def __init__(
+        self,
+        redis: Client,
+        serde: SerializerProtocol | None = None,
+        observer: RunObserver = UNOBSERVED,
+    ) -> None:
         """`serde` replaces Millstream's serializer."""
         self._redis = redis
-        self._saver = FencedSaver(redis, serde=serde)
+        self._saver = FencedSaver(redis, serde=serde, observer=observer)
 
     @property
     def saver(self) -> FencedSaver:
@@ -215,14 +221,18 @@ class ExternalCheckpoints:
 
 @asynccontextmanager
 async def open_checkpointing(
-    redis: Client, settings: Settings, config: CheckpointerConfig, folder: Path
+    redis: Client,
+    settings: Settings,
+    config: CheckpointerConfig,
+    folder: Path,
+    observer: RunObserver = UNOBSERVED,
 ) -> AsyncIterator[Checkpointing]:
     """Gives the checkpointer that the settings and langgraph.json (in `folder`) ask for.
 
     Raises SettingError that says what is missing or contradicts itself.
     """
     if config.path is None and settings.checkpointer == "millstream":
-        yield FencedCheckpoints(redis, serializer(settings, config.serde))
+        yield FencedCheckpoints(redis, serializer(settings, config.serde), observer)
         return
     if config.serde is not None:
         log.warning(

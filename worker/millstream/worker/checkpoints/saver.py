@@ -7,6 +7,7 @@ checkpoint refers to the versions it holds. Values are LangGraph's own serialisa
 
 import copy
 import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Protocol, Self, TypeVar
@@ -25,6 +26,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.types import ERROR
 
 from millstream.shared import scripts
+from millstream.shared.observer import UNOBSERVED, RunObserver
 from millstream.shared.redis import Client
 from millstream.shared.redis.retry import retry_while_unavailable
 from millstream.shared.scripts import Claim
@@ -76,10 +78,17 @@ class Guard(Protocol):
 class FencedSaver(BlockingCalls):
     """LangGraph's checkpointer. `under(claim)` gives the one that a run writes through."""
 
-    def __init__(self, redis: Client, *, serde: SerializerProtocol | None = None) -> None:
+    def __init__(
+        self,
+        redis: Client,
+        *,
+        serde: SerializerProtocol | None = None,
+        observer: RunObserver = UNOBSERVED,
+    ) -> None:
         """`serde` replaces Millstream's serializer."""
         super().__init__(serde=serde or MessageSerializer())
         self._redis = redis
+        self._observer = observer
         self._claim: Claim | None = None
         self._guard: Guard | None = None
         # Checkpoints that could not be stored: one that comes after would refer to what is missing.
@@ -296,7 +305,10 @@ class FencedSaver(BlockingCalls):
             values=values,
             built=built,
         )
+        begun = time.monotonic()
         await self._write(write)
+        size = len(record) + sum(map(len, values.values()))
+        self._observer.checkpoint_stored(size, time.monotonic() - begun)
 
     async def _store_writes(
         self, namespace: CheckpointNamespace, checkpoint_id: str, run_id: str, entries: bytes

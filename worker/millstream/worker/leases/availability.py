@@ -7,27 +7,33 @@ run. Together they miss none that lets leases lapse.
 import math
 import time
 
+from millstream.shared.observer import UNOBSERVED, RunObserver
 from millstream.shared.rules.lease_policy import LeasePolicy
 
 
 class RedisAvailability:
     """Of one worker process; the event loop and the heartbeat's thread tell it what they notice."""
 
-    def __init__(self, policy: LeasePolicy) -> None:
+    def __init__(self, policy: LeasePolicy, observer: RunObserver = UNOBSERVED) -> None:
         """Redis counts as available until somebody notices that it is not."""
         self._grace = policy.grace_after_outage  # s
+        self._observer = observer
         self._away = False
-        self._back = -math.inf  # monotonic time
+        self._since = -math.inf  # monotonic time of the latest outage's begin
+        self._back = -math.inf  # and of its end
 
     def mark_down(self) -> None:
         """Redis is away, takes no writes, or stood still."""
-        self._away = True
+        if not self._away:
+            self._since = time.monotonic()
+            self._away = True
 
     def mark_up(self) -> None:
         """Redis has answered."""
         if self._away:
             self._back = time.monotonic()
             self._away = False
+            self._observer.outage(self._back - self._since)
 
     def lease_grace(self) -> float:
         """Returns the seconds for which lapsed leases are left to their holders: after a time in which

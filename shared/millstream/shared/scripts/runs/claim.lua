@@ -24,12 +24,13 @@
                      (renew.lua).
   ARGS graphs        ids of the graphs that the worker serves
 
-  Returns {'claimed', fence, attempt, spec, cancel or '', created_at, first, index, crashes, exhausted, crash}:
+  Returns {'claimed', fence, attempt, spec, cancel or '', created_at, first, index, crashes, exhausted, crash, waited}:
           the caller holds the lease. It must end, and not execute, a run that has a cancel or is exhausted (1).
             first    1 for the first claim of the run
             index    of the run's newest event (parts/sequence.lua)
             crashes  number of attempts that crashed their process
             crash    how the last one crashed
+            waited   ms for which the run was due; 0 for a repeated claim
           {'early', ms} for a job that is not due yet (another worker may hold it), or whose lease was extended
           {'unserved', ms} for a run that this worker can't execute; it is due again after that time
           {'waits'} for a deferred run that has now joined its thread's FIFO
@@ -58,7 +59,7 @@ local left = tonumber(due) - now_ms
 if status == running and claimed_by == token then
   redis.call('ZADD', queue, now_ms + tonumber(lease), job) -- the worker counts from its request
   return {'claimed', fence, attempt, spec, cancel or '', created_at, tonumber(first), tonumber(index or 0), crashes,
-    is_exhausted(attempt - 1) and 1 or 0, crash or ''}
+    is_exhausted(attempt - 1) and 1 or 0, crash or '', 0}
 end
 if left <= 0 and status == running and tonumber(grace) > 0 and lease_extended ~= fence then
   left = tonumber(grace)
@@ -118,4 +119,4 @@ if not cancel and not exhausted then
 end
 redis.call('EXPIRE', events, events_ttl)
 return {'claimed', next_fence, attempt, spec, cancel or '', created_at, is_first,
-  tonumber(redis.call('HGET', run, 'index') or 0), crashes, exhausted and 1 or 0, crash or ''}
+  tonumber(redis.call('HGET', run, 'index') or 0), crashes, exhausted and 1 or 0, crash or '', -left}

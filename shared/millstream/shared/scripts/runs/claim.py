@@ -1,7 +1,7 @@
 """Claims a due run: see claim.lua."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import msgspec
@@ -32,6 +32,7 @@ class Claim:
     crashes: int = 0  # attempts that crashed a process in which no other run was executed
     exhausted: bool = False  # it has crashed too often: the holder must end it, not execute it
     crash: str = ""  # how the last attempt crashed its process
+    waited_ms: int = field(default=0, compare=False)  # for which the run was due
 
     @property
     def description(self) -> str:
@@ -113,6 +114,7 @@ async def claim(
         crashes=reply[8],
         exhausted=reply[9] == 1,
         crash=reply[10].decode(),
+        waited_ms=reply[11],
     )
 
 
