@@ -96,7 +96,9 @@ async def test_a_claim_says_for_how_long_the_run_was_due(any_redis: Client) -> N
     await any_redis.zadd(keys.queue(spec.queue), {job(spec): due})
     claim = await try_claim(any_redis, spec, token="t1")
     assert claim is not None
-    assert 5_000 <= claim.waited_ms < 60_000
+    assert (
+        4_990 <= claim.waited_ms < 60_000
+    )  # the clocks of Redis and of the script differ in rounding
     again = await try_claim(any_redis, spec, token="t1")
     assert again is not None
     assert again.waited_ms == 0  # its answer was lost: the queue holds the lease's end by now
