@@ -19,7 +19,8 @@ from harness.event_stream import follow, start
 from harness.processes import Fleet, Process
 from harness.waiting import until
 from millstream.api.app import create_app
-from millstream.api.http.middleware import load, surround
+from millstream.api.http.context import process_in
+from millstream.api.http.middleware import load, wrap_app
 from millstream.api.routes import (
     A2A,
     ASSISTANTS,
@@ -247,7 +248,7 @@ async def test_who_may_call_from_a_page(serve: Served) -> None:
 )  # fmt: skip
 async def test_no_credentials_for_all_origins(cors: dict[str, Any]) -> None:
     settings = msgspec.convert({"allow_credentials": True, **cors}, Cors)
-    app = surround(create_app(Settings()), HttpSettings(cors=settings), None)
+    app = wrap_app(create_app(Settings()), HttpSettings(cors=settings), None)
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://api") as http:
         pattern = cors.get("allow_origin_regex", "")
@@ -282,7 +283,7 @@ async def test_a_page_may_call_into_a_private_network(http: httpx.AsyncClient) -
 async def test_only_pages_that_may_call_learn_of_the_private_network(prefix: str) -> None:
     cors = Cors(allow_origins=["https://app.example"], allow_credentials=True)
     settings = HttpSettings(cors=cors, mount_prefix=prefix)
-    app = surround(create_app(Settings(), settings), settings, None)
+    app = wrap_app(create_app(Settings(), settings), settings, None)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api") as http:
         for origin, status in (("https://app.example", 200), ("https://evil.example", 400)):
             response = await http.options(
@@ -362,6 +363,24 @@ async def test_all_under_a_prefix(serve: Served, app: str | None) -> None:
             async with client.threads.stream(assistant_id="steps") as stream:
                 await stream.run.start(input={"items": []})
                 assert await stream.output == {"items": [0, 1, 2]}
+
+
+async def test_ok_beside_a_prefix_is_503_while_the_process_stops(system: System) -> None:
+    http_settings = HttpSettings(mount_prefix="/agents")
+    api = create_app(Settings(redis_url=system.fleet.redis_url), http_settings)
+    transport = httpx.ASGITransport(wrap_app(api, http_settings, None))
+    async with (
+        api.router.lifespan_context(api),
+        httpx.AsyncClient(transport=transport, base_url="http://test") as client,
+    ):
+        assert (await client.get("/ok")).json()["ok"] is True
+        process = process_in(api)
+        assert process is not None
+        process.shut_down()
+        for path in ("/ok", "/agents/ok"):
+            response = await client.get(path)
+            assert (response.status_code, detail(response)) == (503, "This process is stopping.")
+            assert response.headers["retry-after"] == "1"
 
 
 # ── What is disabled ────────────────────────────────────────────────────────────────────────

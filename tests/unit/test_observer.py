@@ -1,8 +1,12 @@
-"""The observer that is held where nobody observes."""
+"""The observer that does nothing, and what the API reports of a stream."""
 
 import inspect
 from typing import Any
 
+import pytest
+
+from millstream.api.stream_watch import StreamWatch
+from millstream.shared.events.entries import Entry
 from millstream.shared.observer import RunObserver
 
 METHODS = {
@@ -32,3 +36,59 @@ def test_no_method_returns_or_waits_for_anything() -> None:
         arguments: list[Any] = [None] * (len(inspect.signature(method).parameters) - 1)
         assert getattr(RunObserver(), name)(*arguments) is None
         assert not inspect.iscoroutinefunction(method)
+
+
+class Streams(RunObserver):
+    """Notes what it hears of streams."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def stream_opened(self, thread_id: str, run_id: str | None) -> None:
+        self.heard.append(f"opened {thread_id} {run_id}")
+
+    def resumed(self, thread_id: str, run_id: str | None) -> None:
+        self.heard.append("resumed")
+
+    def first_event(self, thread_id: str, run_id: str | None, seconds: float) -> None:
+        assert 0 <= seconds < 60
+        self.heard.append("first event")
+
+    def gap(self, thread_id: str, run_id: str | None) -> None:
+        self.heard.append("gap")
+
+    def stream_closed(self, thread_id: str, run_id: str | None, seconds: float) -> None:
+        assert 0 <= seconds < 60
+        self.heard.append("closed")
+
+
+def entry(number: int, event: bytes) -> Entry:
+    return Entry((1, number), event, b"{}")
+
+
+@pytest.mark.parametrize(
+    ("resumed", "pages", "heard"),
+    [
+        (False, [], ["opened t None", "closed"]),
+        (
+            False,
+            [[entry(1, b"metadata")], [entry(2, b"end")]],
+            ["opened t None", "first event", "closed"],
+        ),
+        (
+            True,
+            [[entry(4, b"gap")], [entry(5, b"values")]],
+            ["opened t None", "resumed", "first event", "gap", "closed"],
+        ),
+    ],
+)
+def test_a_stream_reports_each_fact_once(
+    resumed: bool, pages: list[list[Entry]], heard: list[str]
+) -> None:
+    observer = Streams()
+    watch = StreamWatch(observer, "t", None, resumed=resumed)
+    watch.opened()
+    for page in pages:
+        watch.sent(page)
+    watch.closed()
+    assert observer.heard == heard

@@ -1,4 +1,4 @@
-"""Who a use case acts for."""
+"""The client that a use case acts for."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

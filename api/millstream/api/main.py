@@ -82,7 +82,7 @@ def main() -> None:
     app = create_app(settings, http)
     config = uvicorn.Config(
         ProxyHeaders(
-            middleware.surround(app, http, own), settings.forwarded_allow_ips, http.prefix
+            middleware.wrap_app(app, http, own), settings.forwarded_allow_ips, http.prefix
         ),
         proxy_headers=False,  # for those are done with more of them above
         host=arguments.host,

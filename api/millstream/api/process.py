@@ -17,7 +17,7 @@ from millstream.shared.redis import Client, connect, server_checks
 from millstream.shared.rules import cron_schedule
 from millstream.shared.settings import Settings
 
-REPLY_TIMEOUT: Final = 5.0  # s: a client hears that Redis is away before it gives up itself
+REPLY_TIMEOUT: Final = 5.0  # s: a client gets an error before it gives up itself
 BLOCKING_CONNECTIONS: Final = 128
 
 

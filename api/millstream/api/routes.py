@@ -250,7 +250,7 @@ UI = [Endpoint("POST", "/ui/{assistant_id}", ui_routes.component, status=404)]
 META = [
     Endpoint("GET", "/info", health_routes.info),
 ]
-ALWAYS = [  # whoever runs the process asks it
+ALWAYS = [  # for the operator of the process
     Endpoint("GET", "/ok", health_routes.ok),
 ]
 SOCKETS: list[tuple[str, SocketHandler]] = [(path, websocket.connect) for path in EVENTS]

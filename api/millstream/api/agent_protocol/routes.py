@@ -24,14 +24,14 @@ async def search(request: Request) -> Response:
     """`POST /agents/search`: agents that fit, a page at a time; newest first."""
     query = await read_model(request, AgentSearch, empty=True)
     context = context_of(request)
-    found = await assistants.find(context, metadata=query.metadata, name=query.name)
-    found.sort(key=lambda each: (each.created_at, each.assistant.assistant_id), reverse=True)
-    page = found[query.offset : query.offset + query.limit]
+    records = await assistants.find(context, metadata=query.metadata, name=query.name)
+    records.sort(key=lambda each: (each.created_at, each.assistant.assistant_id), reverse=True)
+    page = records[query.offset : query.offset + query.limit]
     resolved = [await assistants.resolve(context, record.assistant.assistant_id) for record in page]
-    more = query.offset + query.limit < len(found)
+    more = query.offset + query.limit < len(records)
     return answer(
         await asyncio.gather(*(operations.agent_of(context, each) for each in resolved)),
-        headers=page_headers(len(found), offset=query.offset, limit=query.limit, more=more),
+        headers=page_headers(len(records), offset=query.offset, limit=query.limit, more=more),
     )
 
 
@@ -51,7 +51,7 @@ async def schemas(request: Request) -> Response:
 async def search_runs(request: Request) -> Response:
     """`POST /runs/search`: runs of a thread, or those of all threads that wait or run; newest first."""
     query = await read_model(request, RunSearch, empty=True)
-    found = await runs.search_runs(
+    records = await runs.search_runs(
         context_of(request),
         thread_id=query.thread_id,
         agent_id=query.agent_id,
@@ -60,7 +60,7 @@ async def search_runs(request: Request) -> Response:
         limit=query.limit,
         offset=query.offset,
     )
-    return answer([operations.run_of(record) for record in found])
+    return answer([operations.run_of(record) for record in records])
 
 
 async def wait(request: Request) -> Response:

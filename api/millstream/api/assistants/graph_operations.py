@@ -25,8 +25,8 @@ async def call(
 async def schemas_of(context: RequestContext, resolved: Resolved) -> GraphSchemas:
     """Returns the schemas of the assistant's graph.
 
-    A worker is asked for each version of the assistant, when a worker has announced the graph anew, and after a
-    while, for older workers may still answer during a deploy. What is known holds while none answers.
+    They come from a worker: once for each version of the assistant and each announcement of the graph, and again
+    after a while, because older workers may still answer during a deploy. What is known holds while none answers.
 
     Raises what `worker_calls.call_graph` raises.
     """

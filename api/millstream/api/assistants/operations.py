@@ -28,22 +28,22 @@ PAGE: Final = 100  # threads that are deleted before the next are looked for
 # ── Create and change ───────────────────────────────────────────────────────────────────────
 
 
-async def create(context: RequestContext, given: AssistantCreate) -> AssistantRecord:
+async def create(context: RequestContext, body: AssistantCreate) -> AssistantRecord:
     """Creates an assistant, or with `if_exists: do_nothing` returns the one of that id.
 
     Raises:
         ConflictError: the id is taken.
         InvalidError: no worker has ever served the graph, or the assistant is too large.
     """
-    graph = await context.directory.graph(given.graph_id)
+    graph = await context.directory.graph(body.graph_id)
     assistant = Assistant(
-        assistant_id=given.assistant_id or str(uuid.uuid4()),
+        assistant_id=body.assistant_id or str(uuid.uuid4()),
         graph_id=graph.graph_id,
-        name=given.name,
-        description=given.description,
-        config=_json(given.config),
-        context=to_json(given.context),
-        metadata=to_json(given.metadata),
+        name=body.name,
+        description=body.description,
+        config=_json(body.config),
+        context=to_json(body.context),
+        metadata=to_json(body.metadata),
     )
     _check_size(assistant)
     try:
@@ -51,7 +51,7 @@ async def create(context: RequestContext, given: AssistantCreate) -> AssistantRe
             raise records.id_taken_error(assistant.assistant_id)
         await records.create(context.redis, assistant)
     except ConflictError:
-        if given.if_exists == "raise":
+        if body.if_exists == "raise":
             raise
     return (await resolve(context, assistant.assistant_id)).record
 
@@ -69,7 +69,7 @@ def _check_size(assistant: Assistant) -> None:
 
 
 async def patch(
-    context: RequestContext, assistant_id: str, given: AssistantPatch
+    context: RequestContext, assistant_id: str, body: AssistantPatch
 ) -> AssistantRecord:
     """Makes a new version, which becomes the current one.
 
@@ -78,11 +78,11 @@ async def patch(
         InvalidError: the graph can't be the assistant's, or the version is too large.
         ConflictError: many change the assistant at once.
     """
-    if given.graph_id is not None:
-        await context.directory.graph(given.graph_id)
+    if body.graph_id is not None:
+        await context.directory.graph(body.graph_id)
     for _ in range(TRIES):
         record = (await resolve(context, assistant_id)).record
-        changed = _patched(record, given)
+        changed = _patched(record, body)
         _check_size(changed)
         if await records.update(context.redis, record, changed):
             context.directory.forget()
@@ -92,22 +92,22 @@ async def patch(
     )
 
 
-def _patched(record: AssistantRecord, given: AssistantPatch) -> Assistant:
+def _patched(record: AssistantRecord, body: AssistantPatch) -> Assistant:
     before = record.assistant
     is_default = before.assistant_id == default_assistant_id(before.graph_id)
-    if is_default and given.graph_id not in (None, before.graph_id):
+    if is_default and body.graph_id not in (None, before.graph_id):
         raise InvalidError(
             f"graph_id: this is the default assistant of graph {before.graph_id!r}; create another "
-            f"one for {given.graph_id!r}"
+            f"one for {body.graph_id!r}"
         )
-    metadata = msgspec.json.decode(before.metadata) | given.metadata
+    metadata = msgspec.json.decode(before.metadata) | body.metadata
     return msgspec.structs.replace(
         before,
-        graph_id=given.graph_id or before.graph_id,
-        name=given.name or before.name,
-        description=before.description if given.description is None else given.description,
-        config=before.config if given.config is None else _json(given.config),
-        context=before.context if given.context is None else to_json(given.context),
+        graph_id=body.graph_id or before.graph_id,
+        name=body.name or before.name,
+        description=before.description if body.description is None else body.description,
+        config=before.config if body.config is None else _json(body.config),
+        context=before.context if body.context is None else to_json(body.context),
         metadata=to_json(metadata),
     )
 
@@ -121,7 +121,7 @@ async def choose_version(
 
 
 async def delete(context: RequestContext, assistant_id: str, *, delete_threads: bool) -> None:
-    """Deletes an assistant and its crons; its runs go on.
+    """Deletes an assistant and its crons; its runs continue.
 
     With `delete_threads`, the threads whose newest run was its own go too, with all that belongs to them.
 
@@ -184,11 +184,13 @@ async def find(
 async def versions(
     context: RequestContext, assistant_id: str, metadata: dict[str, Any]
 ) -> list[AssistantRecord]:
-    """Returns the versions of the assistant that are kept and match, the newest first; raises NotFoundError."""
+    """Returns the versions of the assistant that are stored and match, the newest first; raises NotFoundError."""
     record = (await resolve(context, assistant_id)).record
-    kept = await records.versions(context.redis, record.assistant.assistant_id)
+    stored = await records.versions(context.redis, record.assistant.assistant_id)
     return [
-        each for each in kept or [record] if each.fits(metadata=metadata, graph_id=None, name=None)
+        each
+        for each in stored or [record]
+        if each.fits(metadata=metadata, graph_id=None, name=None)
     ]
 
 

@@ -45,7 +45,7 @@ async def latest(request: Request) -> Response:
 
 
 async def delete(request: Request) -> Response:
-    """`DELETE /assistants/{assistant_id}`: its crons go too; its runs go on.
+    """`DELETE /assistants/{assistant_id}`: its crons go too; its runs continue.
 
     409 for the default assistant of a graph.
     """
@@ -66,23 +66,23 @@ async def get(request: Request) -> Response:
 async def search(request: Request) -> Response:
     """`POST /assistants/search`: assistants that fit, a page at a time; newest first."""
     query = await read_model(request, AssistantSearch, empty=True)
-    found = await _find(request, query)
+    records = await _find(request, query)
 
     def value(record: AssistantRecord) -> Any:
-        own = query.sort_by in ("created_at", "updated_at")
-        return getattr(record if own else record.assistant, query.sort_by)
+        is_of_record = query.sort_by in ("created_at", "updated_at")
+        return getattr(record if is_of_record else record.assistant, query.sort_by)
 
-    found.sort(
+    records.sort(
         key=lambda each: (value(each), each.assistant.assistant_id),
         reverse=query.sort_order == "desc",
     )
-    more = query.offset + query.limit < len(found)
+    more = query.offset + query.limit < len(records)
     return answer(
         [
             show_assistant(record, list(query.select))
-            for record in found[query.offset : query.offset + query.limit]
+            for record in records[query.offset : query.offset + query.limit]
         ],
-        headers=page_headers(len(found), offset=query.offset, limit=query.limit, more=more),
+        headers=page_headers(len(records), offset=query.offset, limit=query.limit, more=more),
     )
 
 
@@ -100,8 +100,10 @@ async def _find(request: Request, query: AssistantFilter) -> list[AssistantRecor
 async def versions(request: Request) -> Response:
     """`POST /assistants/{assistant_id}/versions`: those that are kept, newest first."""
     query = await read_model(request, VersionSearch, empty=True)
-    found = await operations.versions(context_of(request), _id(request), query.metadata)
-    return answer([show_version(each) for each in found[query.offset : query.offset + query.limit]])
+    records = await operations.versions(context_of(request), _id(request), query.metadata)
+    return answer(
+        [show_version(each) for each in records[query.offset : query.offset + query.limit]]
+    )
 
 
 def _id(request: Request) -> str:

@@ -1,4 +1,4 @@
-"""What surrounds the API, as `http` of langgraph.json says: CORS, a line in the log a request, a prefix, and the
+"""Everything around the API, as `http` of langgraph.json says: CORS, a line in the log a request, a prefix, and the
 routes of a project's own application.
 
 From outside in: the log, CORS, the prefix, the project's middleware, its routes, and then the API's.
@@ -59,7 +59,7 @@ def load(config: Path | None) -> tuple[HttpSettings, Starlette | None]:
     return http, app
 
 
-def surround(api: Starlette, http: HttpSettings, own: Starlette | None) -> ASGIApp:
+def wrap_app(api: Starlette, http: HttpSettings, own: Starlette | None) -> ASGIApp:
     """Returns the application that the process serves."""
     app: ASGIApp = api if own is None else _joined(own, api)
     if http.prefix:

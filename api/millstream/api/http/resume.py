@@ -1,6 +1,6 @@
-"""Where a client whose connection broke goes on: what it has, and the `Location` that it comes back by.
+"""Where a client whose connection broke continues: the last event that it has, and the `Location` that it returns to.
 
-Both SDKs come back to `Location` with `Last-Event-ID`, or without it if they were cut before their first event;
+Both SDKs return to `Location` with `Last-Event-ID`, or without it if they were cut before their first event;
 neither repeats reliably what it asked for. So `Location` says it all: the place in the stream, from which on
 nothing was sent yet, and the options of the request.
 """
@@ -75,7 +75,7 @@ class RunLocation:
         """Returns the headers of an answer about the run.
 
         Args:
-            back: the route below the run's path by which a client comes back to the answer; None: it is complete.
+            back: the route below the run's path by which a client returns to the answer; None: it is complete.
             after, modes, cancel: see `resume_location`.
         """
         headers = {"content-location": self.path}

@@ -60,7 +60,7 @@ def final_output(
     Args:
         context: of the request.
         followed: the run; it is closed with the answer.
-        route: below the run's path, by which a client comes back to the answer.
+        route: below the run's path, by which a client returns to the answer.
         cancels: whether the run is cancelled when the client leaves.
         output: makes the body of the run's last event; None: the state in which the run ended.
     """

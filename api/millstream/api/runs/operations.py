@@ -99,8 +99,8 @@ async def join(
 ) -> Followed:
     """Follows a run after a position; None means from now on, or of an ended run all that is kept.
 
-    The client is counted once its reader has a cursor: one that an outage of Redis turns away has not come
-    back. Raises NotFoundError.
+    The client is counted once its reader has a cursor: one that an outage of Redis turns away has not
+    returned. Raises NotFoundError.
     """
     record = await runs.get_run(context.redis, thread_id, run_id)
     reader = await context.hub.open(thread_id, run_id, after)
@@ -190,8 +190,8 @@ async def live_runs(context: RequestContext, status: RunStatus | None) -> list[t
     """Returns thread and run of every run that has not ended, of one status or of both."""
     return [
         (thread_id, run_id)
-        for thread_id, run_id, found in await runs.live_runs(context.redis)
-        if status in (None, found)
+        for thread_id, run_id, current in await runs.live_runs(context.redis)
+        if status in (None, current)
     ]
 
 
@@ -220,9 +220,9 @@ async def request_cancel(
 
 
 def cancel_on_leave(context: RequestContext, followed: Followed) -> OnLeave:
-    """Returns what to call when the client has left: it cancels the run, unless the client comes back in time.
+    """Returns what to call when the client has left: it cancels the run, unless the client returns in time.
 
-    With a grace, a client that joins the run after it counts as the one that came back, also if it came before
+    With a grace, a client that joins the run after it counts as the one that returned, also if it came before
     the server noticed that the old connection was dead.
     """
     grace = context.settings.disconnect_grace

@@ -1,4 +1,4 @@
-"""The long-term store, which workers are asked for: its library is theirs."""
+"""The long-term store, which workers read and write: they have its library."""
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,9 +13,9 @@ from millstream.shared.wire import to_json
 async def put(request: Request) -> Response:
     """`PUT /store/items`: creates the item, or replaces its value."""
     body = await read_model(request, ItemPut)
-    given = body.model_dump()
-    given["value"] = to_json(body.value)  # as it is: JSON carries what msgpack would not
-    await call_store(context_of(request), "store_put", given)
+    arguments = body.model_dump()
+    arguments["value"] = to_json(body.value)  # as it is: JSON carries what msgpack would not
+    await call_store(context_of(request), "store_put", arguments)
     return Response(status_code=204)
 
 
@@ -35,9 +35,9 @@ async def delete(request: Request) -> Response:
 async def search(request: Request) -> Response:
     """`POST /store/items/search`: nearest first with a query, else those that were updated last."""
     body = await read_model(request, ItemSearch, empty=True)
-    given = body.model_dump()
-    given["filter"] = to_json(body.filter)
-    return forwarded(await call_store(context_of(request), "store_search", given))
+    arguments = body.model_dump()
+    arguments["filter"] = to_json(body.filter)
+    return forwarded(await call_store(context_of(request), "store_search", arguments))
 
 
 async def namespaces(request: Request) -> Response:

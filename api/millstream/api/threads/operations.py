@@ -238,7 +238,7 @@ async def delete(context: RequestContext, thread_id: str) -> None:
         try:
             run_ids = await threads.retire_thread(context.redis, thread_id)
         except NotFoundError:
-            if retired:  # the reaper has gone on with what we began
+            if retired:  # the reaper has completed the deletion
                 return
             raise
         retired = True

@@ -49,8 +49,8 @@ async def create(request: Request) -> Response:
     return answer(show_thread(record))
 
 
-def _ttl(given: ThreadTtl | None) -> Ttl | None:
-    return None if given is None else Ttl(round(given.ttl * 60_000), given.strategy)
+def _ttl(ttl: ThreadTtl | None) -> Ttl | None:
+    return None if ttl is None else Ttl(round(ttl.ttl * 60_000), ttl.strategy)
 
 
 async def get(request: Request) -> Response:
@@ -59,10 +59,10 @@ async def get(request: Request) -> Response:
     query = query_model(request, ThreadQuery)
     context = context_of(request)
     record = await operations.get(context, thread_id)
-    shown = show_thread(record)
+    view = show_thread(record)
     if "ttl" in query.include:
-        shown["ttl"] = show_ttl(record, await operations.expires_at(context, thread_id))
-    return answer(shown)
+        view["ttl"] = show_ttl(record, await operations.expires_at(context, thread_id))
+    return answer(view)
 
 
 async def storage(request: Request) -> Response:
@@ -100,22 +100,22 @@ async def search(request: Request) -> Response:
     needed = {*body.select, *(str(path[0]) for path in paths.values())}
     page = await operations.find(
         context_of(request),
-        _wanted(body, ids=body.ids, sort_by=body.sort_by, descending=body.sort_order == "desc"),
+        _filter(body, ids=body.ids, sort_by=body.sort_by, descending=body.sort_order == "desc"),
         limit=body.limit,
         offset=body.offset,
         with_state=not body.select or not needed.isdisjoint(thread_search.STATE),
     )
-    found = []
+    views = []
     for record in page.records:
         whole = show_thread(record)
-        shown: dict[str, Any] = {**whole}
+        view: dict[str, Any] = {**whole}
         if body.select:
-            shown = {name: whole[name] for name in body.select}
+            view = {name: whole[name] for name in body.select}
         if paths:
-            shown["extracted"] = extracted(whole, paths)
-        found.append(shown)
+            view["extracted"] = extracted(whole, paths)
+        views.append(view)
     return answer(
-        found,
+        views,
         headers=page_headers(page.total, offset=body.offset, limit=body.limit, more=page.more),
     )
 
@@ -123,10 +123,10 @@ async def search(request: Request) -> Response:
 async def count(request: Request) -> Response:
     """`POST /threads/count`: how many threads fit."""
     body = await read_model(request, ThreadFilter, empty=True)
-    return answer(await operations.count(context_of(request), _wanted(body)))
+    return answer(await operations.count(context_of(request), _filter(body)))
 
 
-def _wanted(body: ThreadFilter, **more: Any) -> thread_search.ThreadFilter:
+def _filter(body: ThreadFilter, **more: Any) -> thread_search.ThreadFilter:
     return thread_search.ThreadFilter(
         metadata=body.metadata,
         exclude=body.exclude_metadata or [],

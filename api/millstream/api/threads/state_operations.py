@@ -14,7 +14,7 @@ from millstream.shared.errors import ConflictError, InvalidError, RefusedError
 async def state(
     context: RequestContext,
     thread_id: str,
-    place: CheckpointPlace,
+    checkpoint: CheckpointPlace,
     *,
     subgraphs: bool,
     select: list[str],
@@ -27,7 +27,7 @@ async def state(
     """
     arguments: dict[str, Any] = {
         "thread_id": thread_id,
-        "checkpoint": _configurable(thread_id, place),
+        "checkpoint": _configurable(thread_id, checkpoint),
         "subgraphs": subgraphs,
         "select": select,
     }
@@ -57,7 +57,7 @@ async def _call(
     return await worker_calls.call_graph(context, record.graph_id, verb, arguments)
 
 
-async def update(context: RequestContext, thread_id: str, given: StateUpdate) -> bytes:
+async def update(context: RequestContext, thread_id: str, body: StateUpdate) -> bytes:
     """Writes a state, behind the newest or behind a checkpoint; returns where it is.
 
     Raises:
@@ -66,7 +66,7 @@ async def update(context: RequestContext, thread_id: str, given: StateUpdate) ->
         RefusedError: it has no graph yet.
         MillstreamError: what `worker_calls.call_graph` raises.
     """
-    place = _configurable(thread_id, given.checkpoint)
+    checkpoint = _configurable(thread_id, body.checkpoint)
     record = await threads.get_thread(context.redis, thread_id)
     if record.active:
         raise ConflictError(threads.busy_message(thread_id))
@@ -78,9 +78,9 @@ async def update(context: RequestContext, thread_id: str, given: StateUpdate) ->
         )
     arguments = {
         "thread_id": thread_id,
-        "checkpoint": place,
-        "values": given.values,
-        "as_node": given.as_node,
+        "checkpoint": checkpoint,
+        "values": body.values,
+        "as_node": body.as_node,
         **assistant_of(record.metadata),
     }
     return await worker_calls.call_graph(context, graph_id, "update", arguments)
@@ -92,13 +92,13 @@ def assistant_of(metadata: Mapping[str, Any]) -> dict[str, str]:
     return {} if assistant_id is None else {"assistant_id": assistant_id}
 
 
-def _configurable(thread_id: str, place: CheckpointPlace) -> dict[str, Any]:
+def _configurable(thread_id: str, checkpoint: CheckpointPlace) -> dict[str, Any]:
     """Returns what names the checkpoint in LangGraph's `configurable`.
 
     Raises InvalidError for a checkpoint of another thread.
     """
-    if place.thread_id not in (None, thread_id):
+    if checkpoint.thread_id not in (None, thread_id):
         raise InvalidError(
-            f"checkpoint.thread_id: {place.thread_id} is not the thread of the request, {thread_id}"
+            f"checkpoint.thread_id: {checkpoint.thread_id} is not the thread of the request, {thread_id}"
         )
-    return place.model_dump(exclude={"thread_id"}, exclude_none=True)
+    return checkpoint.model_dump(exclude={"thread_id"}, exclude_none=True)

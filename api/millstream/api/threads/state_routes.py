@@ -19,11 +19,11 @@ from millstream.api.threads.state_schemas import (
 
 async def get(request: Request) -> Response:
     """`GET /threads/{thread_id}/state…`: the newest state, or that at a checkpoint."""
-    place = CheckpointPlace()
+    checkpoint = CheckpointPlace()
     if "checkpoint_id" in request.path_params:
-        place.checkpoint_id = path_uuid(request, "checkpoint_id", "checkpoint")
+        checkpoint.checkpoint_id = path_uuid(request, "checkpoint_id", "checkpoint")
     query = query_model(request, StateQuery)
-    return await _state(request, place, subgraphs=query.subgraphs, select=query.select)
+    return await _state(request, checkpoint, subgraphs=query.subgraphs, select=query.select)
 
 
 async def at_checkpoint(request: Request) -> Response:
@@ -33,14 +33,14 @@ async def at_checkpoint(request: Request) -> Response:
 
 
 async def _state(
-    request: Request, place: CheckpointPlace, *, subgraphs: bool, select: list[str]
+    request: Request, checkpoint: CheckpointPlace, *, subgraphs: bool, select: list[str]
 ) -> Response:
     thread_id = path_uuid(request, "thread_id", "thread")
     state = await state_operations.state(
-        context_of(request), thread_id, place, subgraphs=subgraphs, select=select
+        context_of(request), thread_id, checkpoint, subgraphs=subgraphs, select=select
     )
     if state is None:
-        return answer(show_empty_state(thread_id, place.checkpoint_id, select))
+        return answer(show_empty_state(thread_id, checkpoint.checkpoint_id, select))
     return forwarded(state)
 
 
