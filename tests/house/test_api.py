@@ -9,6 +9,9 @@ from typing import Final
 from house.tree import ROOT, tracked
 
 API: Final = ROOT / "api" / "millstream" / "api"
+STATE: Final = re.compile(
+    r"(^|\W|_)(app|api|own|outer|request|connection|websocket)\.state$"
+)  # Starlette's
 ROUTES: Final = re.compile(r"(.+_)?routes\.py|websocket\.py")
 USE_CASES: Final = re.compile(r"(.+_)?operations\.py|admission\.py|worker_calls\.py|health\.py")
 FLOOR: Final = {"process.py", "context.py"}  # what use cases stand on
@@ -44,11 +47,7 @@ def test_no_module_below_the_routes_knows_a_request() -> None:
 
 
 def test_starlettes_state_is_used_in_two_modules() -> None:
-    using = {
-        str(path)
-        for path, tree in modules()
-        if any(re.search(r"\b(app|api|request|connection)\.state\b", a) for a in attributes(tree))
-    }
+    using = {str(path) for path, tree in modules() if any(map(STATE.search, attributes(tree)))}
     assert using == {"http/context.py", "http/openapi.py"}
 
 

@@ -5,7 +5,7 @@ Source: a2a-protocol.org, "Task Update Delivery Mechanisms".
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, closing
+from contextlib import aclosing
 from dataclasses import dataclass, field
 
 import msgspec
@@ -20,11 +20,11 @@ from millstream.api.context import RequestContext
 from millstream.api.http.keepalive import Head
 from millstream.api.http.resume import RunLocation
 from millstream.api.runs import operations as runs
-from millstream.api.runs.follow import entries_of, retry_while_unavailable
+from millstream.api.runs.follow import entries_of, following, retry_while_unavailable
+from millstream.api.runs.operations import Followed
 from millstream.shared.assistants import Resolved
 from millstream.shared.errors import UnavailableError
 from millstream.shared.events.entries import START, Entry
-from millstream.shared.events.hub import Reader
 from millstream.shared.rules.lifecycle import TERMINAL
 
 Event = pb.Task | pb.TaskStatusUpdateEvent | pb.TaskArtifactUpdateEvent
@@ -91,18 +91,18 @@ class _Telling:
 
 
 async def tell(
-    call: Call, task_id: TaskId, reader: Reader, history: int | None
+    call: Call, task_id: TaskId, run: Followed, history: int | None
 ) -> AsyncGenerator[Event, None]:
     """The task as it is, and what becomes of its run, to the end."""
     task = await tasks.find(call.context, task_id, call.assistant_id)
     yield await tasks.shown(call.context, task, history, call.scope)
-    async with aclosing(_becoming(call, _Telling(task), reader)) as events:
+    async with aclosing(_becoming(call, _Telling(task), run)) as events:
         async for event in events:
             yield event
 
 
-async def _becoming(call: Call, telling: _Telling, reader: Reader) -> AsyncGenerator[Event, None]:
-    async with aclosing(entries_of(reader)) as entries:
+async def _becoming(call: Call, telling: _Telling, run: Followed) -> AsyncGenerator[Event, None]:
+    async with aclosing(entries_of(run)) as entries:
         async for entry in entries:
             for event in telling.of(entry):
                 yield event
@@ -120,15 +120,14 @@ async def followed(call: Call, task: Task, news: asyncio.Event) -> AsyncGenerato
     while True:
         run_id = task.record.spec.run_id
         after = None if is_first else START
-        reader = await runs.open_reader(call.context, task.id.thread_id, run_id, after)
-        with closing(reader):
+        with following(await runs.follow(call.context, task.record, after)) as run:
             if is_first:
                 call.head.tell(**RunLocation(run_id, task.id.thread_id).headers())
-                await reader.begin()  # what comes while the task is looked up is told behind it
+                await run.reader.begin()  # what comes while the task is looked up is told behind it
                 yield await tasks.shown(call.context, task, None, call.scope)
             if not is_first or task.record.status not in TERMINAL:
                 telling = _Telling(task, joined=is_first)
-                async with aclosing(_becoming(call, telling, reader)) as events:
+                async with aclosing(_becoming(call, telling, run)) as events:
                     async for event in events:
                         yield event
         is_first = False

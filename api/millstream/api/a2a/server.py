@@ -34,11 +34,12 @@ from millstream.api.assistants.graph_operations import schemas_of
 from millstream.api.http.resume import RunLocation
 from millstream.api.runs import operations as runs
 from millstream.api.runs.follow import (
-    Invocation,
+    entries_of,
     invoked,
-    outages_told,
     retry_while_unavailable,
+    unavailable_errors,
 )
+from millstream.api.runs.operations import Followed
 from millstream.api.threads import operations as threads
 from millstream.shared.errors import (
     ConflictError,
@@ -59,7 +60,7 @@ LATER: Final = 3600.0  # s: long after the run that is due then was cancelled
 def told(call: Call) -> Iterator[None]:
     """Turns what this server refuses, inside of the block, into errors of the protocol."""
     try:
-        with outages_told(call.context):
+        with unavailable_errors(call.context):
             yield
     except NotFoundError as error:
         raise TaskNotFoundError(message=str(error)) from None
@@ -84,7 +85,7 @@ class Agents(RequestHandler):
         with told(call):
             async with _sent(call, params) as (task_id, run):
                 if not params.configuration.return_immediately:
-                    async for _ in run.entries():
+                    async for _ in entries_of(run):
                         pass
             return await retry_while_unavailable(lambda: now(call, task_id, history))
 
@@ -98,7 +99,7 @@ class Agents(RequestHandler):
         with told(call):
             async with (
                 _sent(call, params) as (task_id, run),
-                aclosing(tell(call, task_id, run.followed.reader, history)) as events,
+                aclosing(tell(call, task_id, run, history)) as events,
             ):
                 async for event in events:
                     yield event
@@ -184,7 +185,7 @@ class Agents(RequestHandler):
 @asynccontextmanager
 async def _sent(
     call: Call, params: pb.SendMessageRequest
-) -> AsyncIterator[tuple[TaskId, Invocation]]:
+) -> AsyncIterator[tuple[TaskId, Followed]]:
     """Admits the run of a message and gives it with its task; inside of the block it is followed."""
     given = params.message
     if params.configuration.HasField("task_push_notification_config"):

@@ -28,8 +28,9 @@ def process_of(connection: HTTPConnection) -> Process:
 def context_of(connection: HTTPConnection) -> RequestContext:
     """Returns what use cases take of a request or a WebSocket."""
     process = process_of(connection)
+    http, headers = process.http, connection.headers
     caller = Caller(
-        run_headers=process.http.headers_for_runs(connection.headers.items()),
-        request_id=connection.headers.get("x-request-id"),
+        run_headers=http.headers_for_runs(headers.items()) if http.configurable_headers else {},
+        request_id=headers.get("x-request-id"),
     )
     return RequestContext(process, caller)

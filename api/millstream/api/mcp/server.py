@@ -27,11 +27,12 @@ from millstream.api.http.context import context_of
 from millstream.api.mcp.schemas import ToolSchemas
 from millstream.api.runs import operations as runs
 from millstream.api.runs.follow import (
-    Invocation,
+    entries_of,
     invoked,
-    outages_told,
     retry_while_unavailable,
+    unavailable_errors,
 )
+from millstream.api.runs.operations import Followed
 from millstream.api.version import VERSION
 from millstream.shared.assistants.records import AssistantRecord
 from millstream.shared.errors import InvalidError, MillstreamError, UnavailableError
@@ -197,9 +198,9 @@ def _result(output: bytes) -> types.CallToolResult:
     )
 
 
-async def _output(ctx: McpContext, context: RequestContext, run: Invocation) -> bytes:
+async def _output(ctx: McpContext, context: RequestContext, run: Followed) -> bytes:
     ended, last = 0, None
-    async for entry in run.entries():
+    async for entry in entries_of(run):
         last = entry
         if entry.event == b"updates":
             ended += 1
@@ -214,7 +215,7 @@ async def _output(ctx: McpContext, context: RequestContext, run: Invocation) -> 
 def _told(context: RequestContext) -> Iterator[None]:
     """Turns what this server refuses, inside of the block, into errors of the protocol."""
     try:
-        with outages_told(context):
+        with unavailable_errors(context):
             yield
     except InvalidError as error:
         raise MCPError(INVALID_PARAMS, str(error)) from None

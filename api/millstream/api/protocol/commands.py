@@ -246,7 +246,7 @@ async def _get_tree(context: RequestContext, thread_id: str, params: dict[str, A
     root: Reply = {"namespace": [], "status": "started", "graph_name": graph_id}
     nodes: dict[tuple[str, ...], Reply] = {(): root}
     segment = Segment(0, run_id, graph_id)
-    async for entry in runs.kept_entries(context, thread_id, run_id):
+    async for entry in runs.stored_entries(context, thread_id, run_id):
         found = event_of(segment, entry)
         if found is None or found[0] != b"lifecycle":
             continue

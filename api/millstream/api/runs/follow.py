@@ -3,8 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import aclosing, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final, TypeVar
 
 from millstream.api.context import RequestContext
@@ -12,67 +11,55 @@ from millstream.api.runs import admission
 from millstream.api.runs.operations import Followed
 from millstream.shared.errors import UnavailableError
 from millstream.shared.events.entries import Entry
-from millstream.shared.events.hub import Reader
 from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED
 from millstream.shared.wire import RunRequest
 
 log = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
-PAUSE: Final = 0.2  # s between attempts while Redis is away
+PAUSE: Final = 0.2  # s between attempts while Redis is unavailable
 
 
-@dataclass(frozen=True, slots=True)
-class Invocation:
-    """A run that a client waits for."""
-
-    followed: Followed
-
-    @property
-    def thread_id(self) -> str:
-        """The thread."""
-        return self.followed.thread_id
-
-    @property
-    def run_id(self) -> str:
-        """The run."""
-        return self.followed.run_id
-
-    async def entries(self) -> AsyncGenerator[Entry, None]:
-        """Yields the run's entries to its end; raises UnavailableError if the process stops before."""
-        async with aclosing(entries_of(self.followed.reader)) as entries:
-            async for entry in entries:
-                self.followed.watch.sent((entry,))
-                yield entry
+@contextmanager
+def following(followed: Followed) -> Iterator[Followed]:
+    """Reports the run's stream as open inside of the block, and closes its reader after it."""
+    followed.watch.opened()
+    try:
+        yield followed
+    finally:
+        followed.reader.close()
+        followed.watch.closed()
 
 
-async def entries_of(reader: Reader) -> AsyncGenerator[Entry, None]:
-    """Yields what a reader reads, to the end of the run; an outage of Redis is waited for.
+async def entries_of(followed: Followed) -> AsyncGenerator[Entry, None]:
+    """Yields the run's entries to its end; an outage of Redis is waited for.
 
     Raises UnavailableError if the process stops before.
     """
+    reader = followed.reader
     while not reader.ended:
         await reader.news.wait()
         if reader.closing:
             raise UnavailableError("The server is restarting; the run goes on.")
         while entries := await retry_while_unavailable(reader.read):
+            followed.watch.sent(entries)
             for entry in entries:
                 yield entry
 
 
-async def retry_while_unavailable(asked: Callable[[], Awaitable[Answer]]) -> Answer:
-    """Returns what is asked of Redis, of which a client waits anyway: once Redis is there."""
+async def retry_while_unavailable(call: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Returns what the call returns, once Redis is reachable: the client waits for its answer anyway."""
     while True:
         try:
-            return await asked()
+            return await call()
         except UNAVAILABLE as error:
-            log.warning("Redis is away, an answer waits: %r", error)
+            log.warning("Redis is unavailable, an answer waits: %r", error)
             await asyncio.sleep(PAUSE)
 
 
 @contextmanager
-def outages_told(context: RequestContext) -> Iterator[None]:
-    """Turns what Redis does not do now, inside of the block, into UnavailableError."""
+def unavailable_errors(context: RequestContext) -> Iterator[None]:
+    """Turns errors of a Redis that is unavailable or takes no writes into UnavailableError inside of the block."""
     try:
         yield
     except UNAVAILABLE:
@@ -90,12 +77,8 @@ async def invoked(
     thread_id: str | None = None,
     *,
     answers: bytes | None = None,
-) -> AsyncIterator[Invocation]:
+) -> AsyncIterator[Followed]:
     """Admits a run as `admission.admit` does, and follows it inside of the block from its first event on."""
     followed = await admission.admit_followed(context, request, thread_id, answers=answers)
-    followed.watch.opened()
-    try:
-        yield Invocation(followed)
-    finally:
-        followed.reader.close()
-        followed.watch.closed()
+    with following(followed):
+        yield followed

@@ -114,17 +114,17 @@ async def join(
     return Followed(record, reader, watch, begins, number)
 
 
-async def open_reader(
-    context: RequestContext, thread_id: str, run_id: str, after: Position | None
-) -> Reader:
-    """Returns a reader of the run's events after a position, None for from now on. Close it when done.
+async def follow(context: RequestContext, record: RunRecord, after: Position | None) -> Followed:
+    """Follows a run that was just read, after a position; None means from now on.
 
     Its client does not count among those that joined the run.
     """
-    return await context.hub.open(thread_id, run_id, after)
+    thread_id, run_id = record.spec.thread_id, record.spec.run_id
+    reader = await context.hub.open(thread_id, run_id, after)
+    return Followed(record, reader, StreamWatch(context.observer, thread_id, run_id))
 
 
-async def kept_entries(
+async def stored_entries(
     context: RequestContext, thread_id: str, run_id: str
 ) -> AsyncIterator[Entry]:
     """Yields all events of the run that there are now."""
