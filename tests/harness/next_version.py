@@ -1,6 +1,6 @@
 """Runs a module of the product as its next version would: its wire protocol is one number higher.
 
-`python newer.py MODULE ARGUMENT…`. What imports the number copies it, so it is raised before.
+`python next_version.py MODULE ARGUMENT…`. What imports the number copies it, so it is raised before.
 """
 
 import runpy

@@ -15,7 +15,7 @@ from harness.forked_process import ForkedProcess
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "langgraph.json"
 GRAPHS = Path(__file__).parents[1] / "graphs" / "langgraph.json"
-NEWER = Path(__file__).with_name("newer.py")
+NEWER = Path(__file__).with_name("next_version.py")
 START_SECONDS = 90.0  # of a machine that does much else
 STOP_SECONDS = 15.0
 MEASURED = "COVERAGE_PROCESS_CONFIG" in os.environ  # a process that is killed writes no figures
