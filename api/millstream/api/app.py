@@ -11,20 +11,19 @@ from millstream.api.http import openapi, problems
 from millstream.api.http.context import attach
 from millstream.api.routes import served, served_sockets
 from millstream.shared.langgraph_json.http import HttpSettings
-from millstream.shared.observer import RunObserver
+from millstream.shared.observer import UNOBSERVED, RunObserver
 from millstream.shared.settings import Settings
 
 
 def create_app(
-    settings: Settings, http: HttpSettings | None = None, observer: RunObserver | None = None
+    settings: Settings, http: HttpSettings | None = None, observer: RunObserver = UNOBSERVED
 ) -> Starlette:
     """Returns the application; it connects to Redis when it starts.
 
-    CORS, a prefix and a project's own routes are around it: http/middleware.py. Without an observer, nothing
-    hears of runs and streams.
+    CORS, a prefix and a project's own routes are around it: http/middleware.py. The observer receives
+    reports of runs and streams.
     """
     http = http or HttpSettings()
-    observer = observer or RunObserver()
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

@@ -23,21 +23,21 @@ from millstream.shared.runs.json_view import iso_time
 from millstream.shared.runs.submission import check_webhook
 from millstream.shared.wire import Cron, RunRequest, to_json
 
-LARGEST_PAYLOAD: Final = 64 * 1024  # bytes of JSON
-LARGEST_METADATA: Final = 16 * 1024  # bytes of JSON; every search reads it
+MAX_PAYLOAD_BYTES: Final = 64 * 1024  # of JSON
+MAX_METADATA_BYTES: Final = 16 * 1024  # of JSON; every search reads it
 
 
 # ── Create ──────────────────────────────────────────────────────────────────────────────────
 
 
 async def create(
-    context: RequestContext, given: CronCreate, thread_id: str | None, on_run_completed: str | None
+    context: RequestContext, body: CronCreate, thread_id: str | None, on_run_completed: str | None
 ) -> CronRecord:
     """Creates a cron whose runs are on one thread, or without it on a thread each.
 
     Args:
         context: of the request.
-        given: what is run, and when.
+        body: what is run, and when.
         thread_id: the thread of all runs, which need not exist yet.
         on_run_completed: what becomes of the thread of a run that has one of its own.
 
@@ -45,46 +45,46 @@ async def create(
         InvalidError, pydantic.ValidationError: its runs would be refused, or it would never start one.
         NotFoundError: there is no such assistant.
     """
-    resolved = await context.directory.resolve(given.assistant_id)
+    resolved = await context.directory.resolve(body.assistant_id)
     cron = Cron(
         cron_id=str(uuid.uuid4()),
         assistant_id=resolved.assistant.assistant_id,
         thread_id=thread_id,
-        schedule=given.schedule,
-        timezone=given.timezone,
-        end_time=None if given.end_time is None else round(given.end_time.timestamp() * 1_000_000),
-        enabled=given.enabled,
+        schedule=body.schedule,
+        timezone=body.timezone,
+        end_time=None if body.end_time is None else round(body.end_time.timestamp() * 1_000_000),
+        enabled=body.enabled,
         on_run_completed=on_run_completed,
-        metadata=to_json(given.metadata),
+        metadata=to_json(body.metadata),
     )
     await _check_end(context, cron)
-    await _check_webhook(context, given.webhook)
-    payload, request = _payload(cron, _given(given))
+    await _check_webhook(context, body.webhook)
+    payload, request = _payload(cron, _run_fields(body))
     return await crons.create(context.redis, cron, payload, request)
 
 
-def _given(body: CronRun) -> dict[str, Any]:
-    """Returns what the client said of the cron's runs."""
-    given: dict[str, Any] = body.model_dump(include=set(PAYLOAD), exclude_unset=True)
-    return given
+def _run_fields(body: CronRun) -> dict[str, Any]:
+    """Returns the fields of the cron's runs that the client set."""
+    fields: dict[str, Any] = body.model_dump(include=set(PAYLOAD), exclude_unset=True)
+    return fields
 
 
-def _payload(cron: Cron, given: dict[str, Any]) -> tuple[bytes, RunRequest]:
+def _payload(cron: Cron, fields: dict[str, Any]) -> tuple[bytes, RunRequest]:
     """Returns the payload as it is shown, and the request that the cron's runs are made of.
 
     Raises InvalidError or pydantic's ValidationError for what would be refused of a run, so that no
     run of the cron fails for its form.
     """
-    config = given.get("config", {})
+    config = fields.get("config", {})
     configurable = {**config.get("configurable", {}), "cron_id": cron.cron_id}
     payload = {
         "assistant_id": cron.assistant_id,
         "schedule": cron.schedule,
-        **given,
+        **fields,
         "config": {**config, "configurable": configurable},
     }
-    shown = _bounded("payload", to_json(payload), LARGEST_PAYLOAD)
-    _bounded("metadata", cron.metadata, LARGEST_METADATA)
+    payload_json = _bounded("payload", to_json(payload), MAX_PAYLOAD_BYTES)
+    _bounded("metadata", cron.metadata, MAX_METADATA_BYTES)
     metadata = trim_run_metadata({"cron_id": cron.cron_id} | _own_metadata(cron))
     body: dict[str, Any] = {**payload, "metadata": metadata}
     run = (
@@ -92,7 +92,7 @@ def _payload(cron: Cron, given: dict[str, Any]) -> tuple[bytes, RunRequest]:
         if cron.thread_id is None
         else RunCreateStateful.model_validate(body)
     )
-    return shown, run.request()
+    return payload_json, run.request()
 
 
 def _own_metadata(cron: Cron) -> dict[str, Any]:
@@ -101,9 +101,9 @@ def _own_metadata(cron: Cron) -> dict[str, Any]:
     return {k: v for k, v in metadata.items() if k not in ("cron_id", DISABLED_BECAUSE)}
 
 
-def _bounded(field: str, data: bytes, most: int) -> bytes:
-    if len(data) > most:
-        raise InvalidError(f"{field}: it takes {len(data)} bytes as JSON; at most {most} are kept")
+def _bounded(field: str, data: bytes, limit: int) -> bytes:
+    if len(data) > limit:
+        raise InvalidError(f"{field}: it takes {len(data)} bytes as JSON; at most {limit} are kept")
     return data
 
 
@@ -121,15 +121,15 @@ async def _check_webhook(context: RequestContext, url: str | None) -> None:
 # ── Change and delete ───────────────────────────────────────────────────────────────────────
 
 
-async def patch(context: RequestContext, cron_id: str, given: CronPatch) -> CronRecord:
-    """Changes what is given; metadata is merged. Raises what `create` raises."""
-    await _check_webhook(context, given.webhook)
+async def patch(context: RequestContext, cron_id: str, body: CronPatch) -> CronRecord:
+    """Changes the fields that the body has; metadata is merged. Raises what `create` raises."""
+    await _check_webhook(context, body.webhook)
     for _ in range(crons.TRIES):
         record = await get(context, cron_id)
-        cron = _patched(record, given)
-        if cron.end_time is not None and ("end_time" in given.model_fields_set or given.enabled):
+        cron = _patched(record, body)
+        if cron.end_time is not None and ("end_time" in body.model_fields_set or body.enabled):
             await _check_end(context, cron)
-        payload, request = _payload(cron, _kept(record) | _given(given))
+        payload, request = _payload(cron, _stored_fields(record) | _run_fields(body))
         if await crons.change(context.redis, record, cron, payload, request):
             return await get(context, cron_id)
     raise crons.changed_too_often_error(cron_id)
@@ -156,8 +156,8 @@ def _patched(record: CronRecord, body: CronPatch) -> Cron:
     )
 
 
-def _kept(record: CronRecord) -> dict[str, Any]:
-    """Returns what the cron's runs have been asked for with until now."""
+def _stored_fields(record: CronRecord) -> dict[str, Any]:
+    """Returns the fields of the cron's runs as they are stored."""
     payload = msgspec.json.decode(record.payload)
     return {name: value for name, value in payload.items() if name in PAYLOAD}
 
@@ -177,23 +177,23 @@ async def get(context: RequestContext, cron_id: str) -> CronRecord:
 
 async def find(context: RequestContext, query: CronFilter) -> list[CronRecord]:
     """Returns the crons that match, in no order and without their payloads."""
-    wanted = crons.CronFilter(
+    matching = crons.CronFilter(
         assistant_id=query.assistant_id and await _assistant(context, query.assistant_id),
         thread_id=query.thread_id,
         enabled=query.enabled,
         metadata=query.metadata,
     )
-    return await crons.find(context.redis, wanted)
+    return await crons.find(context.redis, matching)
 
 
-async def with_payloads(context: RequestContext, found: list[CronRecord]) -> list[CronRecord]:
+async def with_payloads(context: RequestContext, records: list[CronRecord]) -> list[CronRecord]:
     """Returns crons that were just found, with their payloads."""
-    return await crons.read_payloads(context.redis, found)
+    return await crons.read_payloads(context.redis, records)
 
 
-async def _assistant(context: RequestContext, given: str) -> str:
+async def _assistant(context: RequestContext, name: str) -> str:
     """Returns the id of the assistant, also of one that is gone: its crons may be there."""
     try:
-        return (await context.directory.resolve(given)).assistant.assistant_id
+        return (await context.directory.resolve(name)).assistant.assistant_id
     except (NotFoundError, InvalidError):
-        return given
+        return name

@@ -40,7 +40,7 @@ async def create_for_thread(request: Request) -> Response:
 
 
 async def patch(request: Request) -> Response:
-    """`PATCH /runs/crons/{cron_id}`: changes what is given; metadata is merged."""
+    """`PATCH /runs/crons/{cron_id}`: changes the fields that the body has; metadata is merged."""
     cron_id = _id(request)
     body = await read_model(request, CronPatch)
     return answer(show_cron(await operations.patch(context_of(request), cron_id, body)))
@@ -67,18 +67,18 @@ async def search(request: Request) -> Response:
     """
     body = await read_model(request, CronSearch, empty=True)
     context = context_of(request)
-    found = await operations.find(context, body)
-    page = _sorted(found, body)[body.offset : body.offset + body.limit]
+    records = await operations.find(context, body)
+    page = _sorted(records, body)[body.offset : body.offset + body.limit]
     if not body.select or "payload" in body.select:
         page = await operations.with_payloads(context, page)
-    more = body.offset + body.limit < len(found)
+    more = body.offset + body.limit < len(records)
     return answer(
         [show_cron(record, list(body.select)) for record in page],
-        headers=page_headers(len(found), offset=body.offset, limit=body.limit, more=more),
+        headers=page_headers(len(records), offset=body.offset, limit=body.limit, more=more),
     )
 
 
-def _sorted(found: list[CronRecord], body: CronSearch) -> list[CronRecord]:
+def _sorted(records: list[CronRecord], body: CronSearch) -> list[CronRecord]:
     def value(record: CronRecord) -> Any:
         match body.sort_by:
             case "created_at" | "updated_at" as field:
@@ -91,9 +91,9 @@ def _sorted(found: list[CronRecord], body: CronSearch) -> list[CronRecord]:
     def name(record: CronRecord) -> str:
         return record.cron.cron_id
 
-    have = [record for record in found if value(record) is not None]
+    have = [record for record in records if value(record) is not None]
     have.sort(key=lambda r: (value(r), name(r)), reverse=body.sort_order == "desc")
-    return have + sorted((record for record in found if value(record) is None), key=name)
+    return have + sorted((record for record in records if value(record) is None), key=name)
 
 
 async def count(request: Request) -> Response:
