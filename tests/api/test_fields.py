@@ -16,7 +16,7 @@ from api.run_fields import SHOWN_BY, events, kinds, shows
 from golden.normalise import parse_sse
 from millstream.api.runs.schemas import RunCreateStateful, RunCreateStateless
 from millstream.shared.assistants import default_assistant_id
-from millstream.shared.events.protocol import MODES
+from millstream.shared.events.protocol import COMMAND_MODES
 
 
 async def probe(web: httpx.AsyncClient, thread: str, **fields: Any) -> dict[str, Any]:
@@ -338,7 +338,7 @@ async def test_tools_and_lifecycle(web: httpx.AsyncClient, thread: str, subgraph
 async def test_the_modes_of_a_command_make_no_command_of_a_run(
     http: httpx.AsyncClient, thread: str
 ) -> None:
-    body = {"assistant_id": "steps", "input": {"items": []}, "stream_mode": list(MODES)}
+    body = {"assistant_id": "steps", "input": {"items": []}, "stream_mode": list(COMMAND_MODES)}
     response = await http.post(f"/threads/{thread}/runs/stream", json=body)
     assert kinds(response) == {"values", "updates", "tasks", "checkpoints"}
     assert events(response, "updates")[0] == {"step": {"items": [0]}}

@@ -163,8 +163,10 @@ async def test_how_runs_end(http: httpx.AsyncClient, thread: str) -> None:
         await following.ended(4)
         [asked] = following.data_of("input.requested")
         await command(http, thread, "input.respond", interrupt_id=asked["interrupt_id"], response=1)
-        await following.ended(5)
-        assert following.ends[3:] == ["interrupted", "completed"]
+        await following.ended(5)  # at the breakpoint, which the run of the answer has too
+        await start(http, thread, "approval", input=None)
+        await following.ended(6)
+        assert following.ends[3:] == ["interrupted", "interrupted", "completed"]
 
 
 async def test_runs_that_no_command_started_are_told_too(

@@ -18,7 +18,7 @@ from harness.webhook_receiver import Receiver
 from millstream.api.runs.schemas import OptionFields
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared import keys
-from millstream.shared.events.protocol import MODES
+from millstream.shared.events.protocol import COMMAND_MODES
 from millstream.shared.redis import connect
 from millstream.shared.wire import RunOptions
 
@@ -39,7 +39,7 @@ VALUES: Final[dict[str, Any]] = {
 }
 # What a path has to stream for its own clients, beside or in place of what the client of the first run wanted.
 STREAMED: Final[dict[str, Any]] = {
-    "input.respond": {"stream_mode": list(MODES)},
+    "input.respond": {"stream_mode": list(COMMAND_MODES)},
     "A2A": {"stream_mode": [*VALUES["stream_mode"], "messages-tuple"]},
     "cron": {},
 }

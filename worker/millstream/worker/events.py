@@ -18,14 +18,17 @@ from typing import Any, Final, cast
 from langchain_core.messages import BaseMessage, BaseMessageChunk, message_chunk_to_message
 from langgraph.types import StreamMode
 
+from millstream.shared.events.modes import MODES
 from millstream.worker.encode import encode
 from millstream.worker.graph_result import Newest, asks
 from millstream.worker.graphs import Graph
 from millstream.worker.subgraph_events import Subgraphs, SubgraphTask, ToolCalls, watched
 
-LIBRARY_MODES: Final = frozenset(
-    {"values", "updates", "custom", "debug", "tasks", "checkpoints", "tools"}
-)
+MESSAGES: Final = MODES["messages"]
+METADATA, PARTIAL, COMPLETE = MESSAGES.events
+MESSAGE_TUPLES: Final = MODES["messages-tuple"]
+LIFECYCLE: Final = MODES["lifecycle"]
+EVENTS: Final = MODES["events"]
 
 Namespace = tuple[str, ...]
 Chunk = tuple[Namespace, str, Any]  # namespace, LangGraph's mode, payload
@@ -58,7 +61,7 @@ class EventStream:
                 failed = error
         if self._lifecycle is not None:
             for namespace, told in self._lifecycle.end(failed):
-                yield _name("lifecycle", namespace), encode(told)
+                yield LIFECYCLE.event_name(namespace), encode(told)
         if failed is not None:
             raise failed
 
@@ -71,11 +74,11 @@ class EventStream:
 
         `values` and `updates` always: they tell the final state, and whether the run paused.
         """
-        modes = (self._modes & LIBRARY_MODES) | {"values", "updates"}
-        if self._modes & {"messages", "messages-tuple"}:
-            modes |= {"messages"}
-        if self._lifecycle is not None:
-            modes |= {"tasks"} if self._subgraphs else {"tasks", "custom"}
+        modes = {"values", "updates"}
+        for name in self._modes & MODES.keys():
+            modes.update(MODES[name].library_modes)
+        if self._lifecycle is not None and not self._subgraphs:
+            modes.add("custom")  # the tasks of subgraphs come through it: see `watched`
         return cast("list[StreamMode]", sorted(modes))
 
     async def _plain(
@@ -108,7 +111,7 @@ class EventStream:
                     for translated in self.translate(self._chunk(event["data"]["chunk"])):
                         yield translated
                 elif event["event"] != "on_chain_stream" or event["parent_ids"]:
-                    yield "events", encode(event)
+                    yield EVENTS.event_name(()), encode(event)
 
     def _chunk(self, chunk: Any) -> Chunk:
         if self._subgraphs:
@@ -137,7 +140,7 @@ class EventStream:
         if not namespace:
             self._note(mode, payload, data)
         if data is not None:
-            yield _name(mode, namespace), data
+            yield MODES[mode].event_name(namespace), data
         if mode == "tasks" and "result" in payload:
             yield from self._of_subgraphs(namespace, payload)
 
@@ -146,7 +149,7 @@ class EventStream:
     ) -> Iterator[tuple[str, bytes]]:
         if self._lifecycle is not None:
             for of_whom, told in self._lifecycle.tell(namespace, task):
-                yield _name("lifecycle", of_whom), encode(told)
+                yield LIFECYCLE.event_name(of_whom), encode(told)
 
     def _note(self, mode: str, payload: Any, data: bytes | None) -> None:
         if mode == "values":
@@ -158,25 +161,23 @@ class EventStream:
         self, namespace: Namespace, message: BaseMessage, metadata: dict[str, Any]
     ) -> Iterator[tuple[str, bytes]]:
         if "messages-tuple" in self._modes:
-            yield _name("messages", namespace), encode([message, metadata])
+            yield MESSAGE_TUPLES.event_name(namespace), encode([message, metadata])
             return
         key = message.id or ""
         seen = self._messages.get(key)
         if seen is None:
-            yield "messages/metadata", encode({key: {"metadata": metadata}})
+            yield MESSAGES.event_name(namespace, METADATA), encode({key: {"metadata": metadata}})
         if isinstance(message, BaseMessageChunk):
             if isinstance(seen, BaseMessageChunk):
                 message = seen + message
             self._messages[key] = message
-            yield "messages/partial", encode([message_chunk_to_message(message)])
+            yield (
+                MESSAGES.event_name(namespace, PARTIAL),
+                encode([message_chunk_to_message(message)]),
+            )
         else:
             self._messages[key] = message
-            yield "messages/complete", encode([message])
-
-
-def _name(mode: str, namespace: Namespace) -> str:
-    """Returns the event's name: one line, whatever a node is called."""
-    return "|".join((mode, *namespace)).translate({10: " ", 13: " "})
+            yield MESSAGES.event_name(namespace, COMPLETE), encode([message])
 
 
 def _with_places(checkpoint: dict[str, Any]) -> dict[str, Any]:

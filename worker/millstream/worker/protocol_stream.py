@@ -15,7 +15,14 @@ from langchain_core.language_models._compat_bridge import message_to_events
 from langchain_core.messages import BaseMessage
 from langgraph.stream import StreamChannel, StreamTransformer
 
-from millstream.shared.events.protocol import INPUT_REQUESTED, MARK, NAMED
+from millstream.shared.events.modes import MODES
+from millstream.shared.events.protocol import (
+    COMMAND_MODES,
+    INPUT_REQUESTED,
+    MARK,
+    MODE_CHANNELS,
+    NAMED,
+)
 from millstream.worker.encode import encode
 from millstream.worker.graph_result import INTERRUPT, Newest, asks
 from millstream.worker.graphs import Graph
@@ -25,7 +32,6 @@ warnings.filterwarnings("ignore", "The v3 streaming protocol on Pregel", LangCha
 
 Namespace = tuple[str, ...]
 ROLES: Final = {"human": "human", "system": "system"}  # of a whole message; any other is the AI's
-AS_THEY_ARE: Final = frozenset({"tools"})
 
 
 class _Everything(StreamTransformer):
@@ -33,9 +39,9 @@ class _Everything(StreamTransformer):
 
     _native: ClassVar[bool] = True  # LangGraph names the channel's events by the channel alone
     before_builtins: ClassVar[bool] = True
-    required_stream_modes: ClassVar[tuple[str, ...]] = (
-        "values", "updates", "messages", "custom", "tasks", "checkpoints", "tools",
-    )  # fmt: skip
+    required_stream_modes: ClassVar[tuple[str, ...]] = tuple(
+        {library for name in COMMAND_MODES for library in MODES[name].library_modes}
+    )
 
     def __init__(self, scope: Namespace = ()) -> None:
         super().__init__(scope)
@@ -94,7 +100,7 @@ class ProtocolStream:
         elif method.startswith(NAMED):
             told = {"name": method.removeprefix(NAMED), "payload": data}
             yield _entry("custom", namespace, at, encode(told))
-        elif method in AS_THEY_ARE:
+        elif method in MODE_CHANNELS:
             yield _entry(method, namespace, at, encode(data))
 
     def namespace_of(self, interrupt_id: str) -> Namespace:

@@ -17,6 +17,7 @@ from starlette.types import Message, Receive, Scope, Send
 from millstream.api.stream_watch import StreamWatch
 from millstream.shared.events.entries import Entry
 from millstream.shared.events.hub import Reader
+from millstream.shared.events.modes import MODES
 from millstream.shared.events.protocol import plain
 from millstream.shared.events.thread_stream import ThreadReader
 from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED, OutageLog
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 # The comment line alone: a blank line after it would make the npm SDK yield an empty event.
 KEEPALIVE: Final = b": heartbeat\r\n"
 WHITE_SPACE: Final = b"\n"
+MODE_OF: Final = {event.encode(): mode.name for mode in MODES.values() for event in mode.events}
 ALWAYS: Final = frozenset({b"metadata", b"error", b"end", b"gap"})
 FAILED: Final = "The stream of the thread failed. Open it again."
 OUTAGES: Final = OutageLog(log, "Open streams")
@@ -49,10 +51,7 @@ def shown(event: bytes, modes: frozenset[str]) -> bool:
     """Returns whether a client that asked for these modes is sent the event; none means all."""
     if not modes or event in ALWAYS:
         return True
-    name = event.partition(b"|")[0].decode()
-    if name.startswith("messages/"):
-        return "messages" in modes
-    return ("messages-tuple" if name == "messages" else name) in modes
+    return MODE_OF.get(event.partition(b"|")[0]) in modes
 
 
 class _Following(Response):

@@ -27,7 +27,7 @@ from millstream.shared.errors import (
     TooLargeError,
     UnavailableError,
 )
-from millstream.shared.events.protocol import MODES, params_of
+from millstream.shared.events.protocol import COMMAND_MODES, params_of
 from millstream.shared.events.thread_stream import Segment
 from millstream.shared.rules.lifecycle import TERMINAL
 from millstream.shared.rules.multitask import Strategy
@@ -205,7 +205,10 @@ async def _admit(
 ) -> str:
     """Admits a run that streams the protocol's events; returns its id."""
     options = structs.replace(
-        request.options, stream_mode=list(MODES), stream_subgraphs=True, stream_resumable=True
+        request.options,
+        stream_mode=list(COMMAND_MODES),
+        stream_subgraphs=True,
+        stream_resumable=True,
     )
     request = structs.replace(request, options=options, event_streaming=True)
     record = await admission.admit(context, request, thread_id, answers=answers)

@@ -12,9 +12,11 @@ import msgspec
 
 from millstream.api.protocol.schemas import EventFilter
 from millstream.shared.events.entries import Entry, Position
+from millstream.shared.events.modes import Form
 from millstream.shared.events.protocol import (
     INPUT_REQUESTED,
     MARKED,
+    METHOD_AND_FORM,
     NAMED,
     Params,
     params_of,
@@ -25,8 +27,6 @@ from millstream.shared.rules.lifecycle import RunStatus
 from millstream.shared.rules.multitask import CancelReason
 
 Namespace = Sequence[str]
-# The modes whose events are the protocol's also in a run that was not started by one of its commands.
-SHARED: Final = frozenset({b"values", b"updates", b"custom", b"tasks", b"checkpoints"})
 CANCELLED: Final = "The run was cancelled."
 
 
@@ -163,13 +163,14 @@ def event_of(segment: Segment, entry: Entry) -> tuple[bytes, bytes] | None:
         return b"lifecycle", _params((), at, _lifecycle(segment, "running"))
     if entry.event == b"end":
         return b"lifecycle", _params((), at, _lifecycle(segment, *how_it_ended(entry)))
-    method, *namespace = entry.event.split(b"|")
-    if method not in SHARED:
+    name, *namespace = entry.event.split(b"|")
+    if name not in METHOD_AND_FORM:
         return None
+    method, form = METHOD_AND_FORM[name]
     data: Any = msgspec.Raw(entry.data)
-    if method == b"custom":
+    if form is Form.PAYLOAD:
         data = {"payload": data}
-    elif method == b"updates":
+    elif form is Form.NODE:
         [(node, update)] = msgspec.json.decode(entry.data, type=dict[str, msgspec.Raw]).items()
         data = {"node": node, "values": update}
     return method, _params([part.decode() for part in namespace], at, data)

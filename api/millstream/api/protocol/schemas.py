@@ -34,8 +34,8 @@ class EventFilter(RequestModel):
     """Which events of a thread are wanted."""
 
     channels: Annotated[list[str], AfterValidator(_channels)] = Field(
-        description="Of `values`, `updates`, `messages`, `tools`, `lifecycle`, `input`, `checkpoints`, "
-        "`tasks`, `custom` (all custom events), `custom:<name>`."
+        description=f"Of {', '.join(f'`{name}`' for name in CHANNELS)}, `custom:<name>` (the custom events of "
+        "that name)."
     )
     namespaces: list[Namespace] | None = Field(
         default=None,

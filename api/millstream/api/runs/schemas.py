@@ -2,22 +2,23 @@
 
 import math
 import uuid
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, RootModel, model_validator
 
 from millstream.api.http.schema_base import FARTHEST, LastEventId, Listed, QueryModel, RequestModel
 from millstream.api.runs.config_schemas import Config
+from millstream.shared.events.modes import MODES
 from millstream.shared.rules.lifecycle import RunStatus
 from millstream.shared.rules.multitask import CancelAction, CancelReason, Strategy
 from millstream.shared.rules.run_metadata import run_metadata_error
 from millstream.shared.wire import RunConfig, RunOptions, RunRequest
 
-StreamMode = Literal[
-    "values", "updates", "messages", "messages-tuple", "custom", "events", "debug", "tasks",
-    "checkpoints", "tools", "lifecycle",
-]  # fmt: skip
+if TYPE_CHECKING:
+    StreamMode = str  # mypy takes no computed Literal
+else:
+    StreamMode = Literal[tuple(MODES)]
 MOST_RUNS: Final = 500  # of one batch
 LONGEST_DELAY: Final = 10 * 365 * 86400  # s
 

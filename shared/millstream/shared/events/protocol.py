@@ -10,25 +10,24 @@ from typing import Any, Final
 import msgspec
 
 from millstream.shared.events.entries import Entry, Position
+from millstream.shared.events.modes import MODES, Form
 
 MARK: Final = "@"  # begins the name of an entry that is an event of the protocol
 MARKED: Final = MARK.encode()
 INPUT_REQUESTED: Final = "input.requested"
-# The stream modes of a run that a command started.
-MODES: Final = (
-    "values", "updates", "messages", "tools", "lifecycle", "custom", "tasks", "checkpoints",
-)  # fmt: skip
-CHANNELS: Final = (
-    "values",
-    "updates",
-    "messages",
-    "tools",
-    "lifecycle",
-    "input",
-    "checkpoints",
-    "tasks",
-    "custom",
-)
+# The stream modes of a run that a command started, and the channels of their events.
+COMMAND_MODES: Final = tuple(mode.name for mode in MODES.values() if mode.channel)
+MODE_CHANNELS: Final = tuple(mode.channel for mode in MODES.values() if mode.channel)
+CHANNELS: Final = (*MODE_CHANNELS, "input")
+# The modes whose events both kinds of streams have: by their channel, and by their name in the stream of a run.
+BY_METHOD: Final = {
+    mode.channel.encode(): mode for mode in MODES.values() if mode.channel and mode.form
+}
+METHOD_AND_FORM: Final = {
+    mode.events[0].encode(): (mode.channel.encode(), mode.form)
+    for mode in MODES.values()
+    if mode.channel and mode.form
+}
 NAMED: Final = "custom:"  # begins the channel of custom events of one name
 INDEX_BITS: Final = 30  # of a seq: places in one seq; JavaScript counts to 2**53: 2**23 seqs
 LAST_SEQ: Final = 2**53 - 1
@@ -71,15 +70,15 @@ def plain(entry: Entry) -> Entry | None:
     """Returns the entry as the streams of runs show it, where one of the protocol has such a form."""
     if not entry.event.startswith(MARKED):
         return entry
-    method = entry.event[len(MARK) :]
+    mode = BY_METHOD.get(entry.event[len(MARK) :])
+    if mode is None:
+        return None
     params = params_of(entry.data)
     data: Any = params.data
-    if method == b"updates":
+    if mode.form is Form.NODE:
         update = _update(params.data)
         data = {update.node: update.values}
-    elif method == b"custom":
+    elif mode.form is Form.PAYLOAD:
         data = _custom(params.data).payload
-    elif method not in (b"values", b"tasks", b"checkpoints"):
-        return None
-    name = "|".join((method.decode(), *params.namespace)).translate({10: " ", 13: " "})
+    name = mode.event_name(params.namespace)
     return Entry(entry.position, name.encode(), msgspec.json.encode(data))
