@@ -89,7 +89,7 @@ def dev(
 @click.option(
     "--config",
     type=_CONFIG,
-    help="A langgraph.json, or its folder: its `http` section is read, and nothing else.",
+    help="A langgraph.json, or its folder: the API serves what its `http` section says.",
 )
 def api(host: str, port: int, redis_url: str | None, config: Path | None) -> None:
     """Run one API process: HTTP in, events out. It never runs a graph."""

@@ -14,7 +14,7 @@ VERBS: Final[dict[str, Callable[[AnswerContext, Call], Awaitable[bytes]]]] = {
     "copy": external_checkpoints.copy,
     "prune": external_checkpoints.prune,
     "schemas": graph_schemas.schemas,
-    "graph": graph_schemas.drawn,
+    "graph": graph_schemas.drawing,
     "subgraphs": graph_schemas.subgraphs,
     "state": state.get,
     "history": state.history,

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class AnswerContext:
-    """One set a worker process."""
+    """What every answer works with; one per worker process."""
 
     redis: Client
     registry: GraphRegistry
@@ -46,29 +46,31 @@ class AnswerContext:
 
         Raises GraphError if its factory fails, also after the answer was made.
         """
-        made = self.registry.open(
+        opening = self.registry.open(
             call.graph_id, Use(access, config), saver or self.checkpointing.saver
         )
         async with AsyncExitStack() as opened:
-            with _blamed(call.graph_id):
-                graph = await opened.enter_async_context(made)
+            with _factory_errors(call.graph_id):
+                graph = await opened.enter_async_context(opening)
             yield graph
-            with _blamed(call.graph_id):
+            with _factory_errors(call.graph_id):
                 await opened.aclose()
 
     @asynccontextmanager
     async def graph_of_thread(
         self, call: Call, access: AccessContext, config: RunnableConfig
     ) -> AsyncIterator[Graph]:
-        """Opens the graph of the call's thread, to read it; the config that is given names the thread.
+        """Opens the graph of the call's thread, to read it; `config` names the thread.
 
         Raises GraphError if its factory fails.
         """
-        async with self.graph(call, access, over(await self.made_of(call), config)) as graph:
+        async with self.graph(
+            call, access, merged(await self.factory_config(call), config)
+        ) as graph:
             yield graph
 
-    async def made_of(self, call: Call) -> dict[str, Any] | None:
-        """Returns the config that the graph of the call's thread is made with; None if no factory makes it.
+    async def factory_config(self, call: Call) -> dict[str, Any] | None:
+        """Returns the config that a factory gets for the graph of the call's thread; None if no factory makes it.
 
         It is that of the thread's newest run; of a checkpoint that the call names, of the run that stored
         it; before the first run, what the thread's assistant is configured with.
@@ -84,12 +86,12 @@ class AnswerContext:
 
     async def _config_at(self, call: Call) -> dict[str, Any] | None:
         """Returns the config of the run that stored the checkpoint which the call names, if it is known."""
-        thread_id, place = call.arguments["thread_id"], call.arguments.get("checkpoint", {})
-        if "checkpoint_id" not in place:
+        thread_id, checkpoint = call.arguments["thread_id"], call.arguments.get("checkpoint", {})
+        if "checkpoint_id" not in checkpoint:
             return None
-        there = {"checkpoint_ns": "", **place, "thread_id": thread_id}
-        found = await self.checkpointing.saver.aget_tuple({"configurable": there})
-        run_id = None if found is None else found.metadata.get("run_id")
+        config = {"checkpoint_ns": "", **checkpoint, "thread_id": thread_id}
+        stored = await self.checkpointing.saver.aget_tuple({"configurable": config})
+        run_id = None if stored is None else stored.metadata.get("run_id")
         run = None if run_id is None else await runs.find_run(self.redis, thread_id, str(run_id))
         if run is None or run.spec.graph_id != call.graph_id:
             return None
@@ -104,17 +106,17 @@ class AnswerContext:
         return {}
 
 
-def over(config: dict[str, Any] | None, given: RunnableConfig) -> RunnableConfig:
-    """Returns the config with what is given over it, `configurable` name by name; or what is given alone."""
+def merged(config: dict[str, Any] | None, override: RunnableConfig) -> RunnableConfig:
+    """Returns `override` over the config, `configurable` name by name; without a config, `override` alone."""
     if config is None:
-        return given
-    configurable = {**config.get("configurable", {}), **given.get("configurable", {})}
-    return cast("RunnableConfig", {**config, **given, "configurable": configurable})
+        return override
+    configurable = {**config.get("configurable", {}), **override.get("configurable", {})}
+    return cast("RunnableConfig", {**config, **override, "configurable": configurable})
 
 
 @contextmanager
-def _blamed(graph_id: str) -> Iterator[None]:
-    """Turns what a factory raises into the answer to the question."""
+def _factory_errors(graph_id: str) -> Iterator[None]:
+    """Raises GraphError for what a factory raises, so that the call is answered with it."""
     try:
         yield
     except MillstreamError:  # of the store, or of the registry
@@ -125,7 +127,7 @@ def _blamed(graph_id: str) -> Iterator[None]:
         log.warning(
             "the factory of graph %r failed: %s\n%s", graph_id, summary(error), traceback_of(error)
         )
-        told = error_of(error)
+        described = error_of(error)
         raise GraphError(
-            f"The factory of graph {graph_id!r} failed: {told['error']}: {told['message']}"
+            f"The factory of graph {graph_id!r} failed: {described['error']}: {described['message']}"
         ) from error

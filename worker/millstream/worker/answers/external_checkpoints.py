@@ -1,7 +1,7 @@
-"""Copies and prunings of threads whose checkpoints another checkpointer keeps.
+"""Copies and prunes threads whose checkpoints an external checkpointer stores.
 
-Of Millstream's own one script does them. Here the thread is looked at before and after, and what the
-checkpointer can't do is refused.
+For Millstream's own checkpointer the API calls one script instead. Here the thread is checked before and after, and
+a method that the checkpointer lacks is refused.
 """
 
 import uuid
@@ -26,7 +26,7 @@ async def copy(context: AnswerContext, call: Call) -> bytes:
         await threads.copy_thread(context.redis, source, target)
     except UnsupportedError as error:
         raise RefusedError(str(error)) from None
-    except BaseException:  # half a copy, or one that is no thread
+    except BaseException:  # an incomplete copy, or one without a thread
         await context.checkpointing.delete(target)
         raise
     return encode({"thread_id": target})

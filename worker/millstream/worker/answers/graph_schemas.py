@@ -15,7 +15,7 @@ from millstream.worker.encode import encode
 from millstream.worker.graphs import Graph
 
 Schema = dict[str, Any]
-# What comes of types that JSON Schema has no word for, or that can't be looked up.
+# Raised for types that JSON Schema can't describe, or whose names can't be resolved.
 UNSHOWABLE: Final = (RuntimeError, TypeError, NameError, ValueError, AttributeError)
 
 
@@ -26,7 +26,7 @@ async def schemas(context: AnswerContext, call: Call) -> bytes:
         return encode({"graph_id": call.graph_id, **schemas_of(graph)})
 
 
-async def drawn(context: AnswerContext, call: Call) -> bytes:
+async def drawing(context: AnswerContext, call: Call) -> bytes:
     """`graph`: its nodes and edges, as LangChain draws them. Arguments: config, xray.
 
     Raises RefusedError for a graph that can't be drawn.
@@ -37,11 +37,11 @@ async def drawn(context: AnswerContext, call: Call) -> bytes:
             picture = await graph.aget_graph(config, xray=xray)
         except Exception as error:  # of the user's code: types that are no types, cycles, ...
             raise RefusedError(f"The graph can't be drawn: {error}") from error
-        drawing: dict[str, Any] = picture.to_json()
-        for node in drawing["nodes"]:
+        drawn: dict[str, Any] = picture.to_json()
+        for node in drawn["nodes"]:
             if isinstance(node.get("data"), dict):
                 node["data"].pop("id", None)  # names classes of the library
-        return encode(drawing)
+        return encode(drawn)
 
 
 async def subgraphs(context: AnswerContext, call: Call) -> bytes:
@@ -50,35 +50,38 @@ async def subgraphs(context: AnswerContext, call: Call) -> bytes:
     Raises InvalidError for a namespace that has no subgraph.
     """
     config, namespace = _config(call), call.arguments["namespace"]
-    found = {}
+    schemas_by_name = {}
     async with context.graph(call, "assistants.read", config) as graph:
         parts = graph.aget_subgraphs(namespace=namespace, recurse=call.arguments["recurse"])
         async for name, part in parts:
             if isinstance(part, Pregel):
-                found[name] = schemas_of(part)
-    if namespace is not None and not found:
+                schemas_by_name[name] = schemas_of(part)
+    if namespace is not None and not schemas_by_name:
         raise InvalidError(f"namespace: graph {call.graph_id!r} has no subgraph at {namespace!r}")
-    return encode(found)
+    return encode(schemas_by_name)
 
 
 def schemas_of(graph: Graph) -> dict[str, Schema | None]:
-    """Returns the schemas of what goes in, comes out, is kept and configures it."""
+    """Returns the schemas of input, output, state, config and context; None for one that does not exist."""
     builder = getattr(graph, "builder", None)
-    given, told = getattr(builder, "input_schema", None), getattr(builder, "output_schema", None)
+    taken = getattr(builder, "input_schema", None)
+    returned = getattr(builder, "output_schema", None)
     return {
-        "input_schema": _schema(graph.get_input_jsonschema, lambda: _of_hints("Input", given)),
-        "output_schema": _schema(graph.get_output_jsonschema, lambda: _of_hints("Output", told)),
+        "input_schema": _schema(graph.get_input_jsonschema, lambda: _of_hints("Input", taken)),
+        "output_schema": _schema(
+            graph.get_output_jsonschema, lambda: _of_hints("Output", returned)
+        ),
         "state_schema": _schema(lambda: _state_schema(graph)),
         "config_schema": _schema(lambda: _configurable(graph.get_config_jsonschema())),
         "context_schema": _schema(graph.get_context_jsonschema),
     }
 
 
-def _schema(*ways: Callable[[], Schema | None]) -> Schema | None:
-    """Returns the schema by the first way that leads to one, or None if there can be none."""
-    for way in ways:
+def _schema(*functions: Callable[[], Schema | None]) -> Schema | None:
+    """Returns the schema by the first function that finds one, or None."""
+    for function in functions:
         with suppress(*UNSHOWABLE):
-            return way()
+            return function()
     return None
 
 
@@ -109,11 +112,11 @@ def _of_fields(name: str, kinds: Mapping[str, Any]) -> Schema:
 def _configurable(schema: Mapping[str, Any]) -> Schema:
     """Returns the part of a config's schema that clients may fill in, `{}` if there is none."""
     definitions: dict[str, Any] = dict(schema.get("$defs", {}))
-    place = schema.get("properties", {}).get("configurable", {})
-    found = definitions.pop(str(place.get("$ref", "")).rpartition("/")[2], None)
-    if found is None:
+    reference = schema.get("properties", {}).get("configurable", {})
+    fields = definitions.pop(str(reference.get("$ref", "")).rpartition("/")[2], None)
+    if fields is None:
         return {}
-    return {**found, "$defs": definitions} if definitions else dict(found)
+    return {**fields, "$defs": definitions} if definitions else dict(fields)
 
 
 def _config(call: Call) -> RunnableConfig:

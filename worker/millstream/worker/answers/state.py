@@ -22,11 +22,11 @@ async def get(context: AnswerContext, call: Call) -> bytes:
 
     Raises TooLargeError, GraphError.
     """
-    given = call.arguments
-    config = config_of(call, given["checkpoint"])
+    args = call.arguments
+    config = config_of(call, args["checkpoint"])
     async with context.graph_of_thread(call, "threads.read", config) as graph:
-        snapshot = await graph.aget_state(config, subgraphs=bool(given["subgraphs"]))
-        body = encode(_selected(show_state(snapshot, given["thread_id"]), given["select"]))
+        snapshot = await graph.aget_state(config, subgraphs=bool(args["subgraphs"]))
+        body = encode(_selected(show_state(snapshot, args["thread_id"]), args["select"]))
     if len(body) > MOST_BYTES:
         raise TooLargeError(
             f"select: the state takes {len(body)} bytes, and an answer may take {MOST_BYTES}; "
@@ -44,36 +44,36 @@ async def history(context: AnswerContext, call: Call) -> bytes:
 
     Raises TooLargeError if the newest alone is more than `MOST_BYTES`, GraphError.
     """
-    given = call.arguments
-    config = config_of(call, given["checkpoint"])
-    shown: list[bytes] = []
+    args = call.arguments
+    config = config_of(call, args["checkpoint"])
+    states: list[bytes] = []
     size = 2
     budget = min(context.settings.max_history or MOST_BYTES, MOST_BYTES)
     async with context.graph_of_thread(call, "threads.read", config) as graph:
-        before = given["before"]
-        while len(shown) < given["limit"]:
-            wanted = min(PAGE, given["limit"] - len(shown))
-            page = await _page(graph, config, before, wanted, given["metadata"])
+        before = args["before"]
+        while len(states) < args["limit"]:
+            limit = min(PAGE, args["limit"] - len(states))
+            page = await _page(graph, config, before, limit, args["metadata"])
             for snapshot in page:
-                state = show_state(snapshot, given["thread_id"])
+                state = show_state(snapshot, args["thread_id"])
                 before = state["checkpoint_id"]
-                told = encode(_selected(state, given["select"]))
-                size += 1 + len(told)
-                if shown and size > budget:
-                    return _listed(shown)
-                shown.append(told)
-            if len(page) < wanted:
+                body = encode(_selected(state, args["select"]))
+                size += 1 + len(body)
+                if states and size > budget:
+                    return _json_list(states)
+                states.append(body)
+            if len(page) < limit:
                 break
     if size > MOST_BYTES:
         raise TooLargeError(
             f"select: the newest state takes {size} bytes, and an answer may take {MOST_BYTES}; "
             "ask for some of its fields"
         )
-    return _listed(shown)
+    return _json_list(states)
 
 
-def _listed(shown: list[bytes]) -> bytes:
-    return b"[" + b",".join(shown) + b"]"
+def _json_list(items: list[bytes]) -> bytes:
+    return b"[" + b",".join(items) + b"]"
 
 
 async def _page(
@@ -165,7 +165,7 @@ def _place(config: Any, thread_id: str) -> dict[str, Any] | None:
 
 
 def _task_place(state: Any, thread_id: str) -> dict[str, Any] | None:
-    """Returns where a subgraph's state lies, if it is not shown beside."""
+    """Returns the checkpoint of a subgraph's state, if the state itself is not included."""
     if state is None or isinstance(state, StateSnapshot):
         return None
     configurable = state.get("configurable", {})

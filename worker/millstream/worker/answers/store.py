@@ -24,22 +24,20 @@ from millstream.worker.store.lazy import ProjectStore
 
 async def put(store: ProjectStore, call: Call) -> bytes:
     """`store_put`. Arguments: namespace, key, value (JSON), index, ttl (minutes)."""
-    given = call.arguments
-    ttl = given["ttl"]
+    args = call.arguments
+    ttl = args["ttl"]
     if ttl is None and store.ttl_config is not None:
         ttl = store.ttl_config.get("default_ttl")
-    value = _readable(given["value"])
-    await _execute(
-        store, PutOp(tuple(given["namespace"]), given["key"], value, given["index"], ttl)
-    )
+    value = _readable(args["value"])
+    await _execute(store, PutOp(tuple(args["namespace"]), args["key"], value, args["index"], ttl))
     return b"null"
 
 
 async def get(store: ProjectStore, call: Call) -> bytes:
     """`store_get`: the item, or null. Arguments: namespace, key, refresh_ttl."""
-    given = call.arguments
-    refresh = _refresh(store, given["refresh_ttl"])
-    item = await _execute(store, GetOp(tuple(given["namespace"]), given["key"], refresh))
+    args = call.arguments
+    refresh = _refresh(store, args["refresh_ttl"])
+    item = await _execute(store, GetOp(tuple(args["namespace"]), args["key"], refresh))
     return encode(None if item is None else show_item(item))
 
 
@@ -51,28 +49,28 @@ async def delete(store: ProjectStore, call: Call) -> bytes:
 
 async def search(store: ProjectStore, call: Call) -> bytes:
     """`store_search`. Arguments: namespace_prefix, filter, limit, offset, query, refresh_ttl."""
-    given = call.arguments
+    args = call.arguments
     op = Search(
-        tuple(given["namespace_prefix"]),
-        filter=_filter(given["filter"]),
-        limit=given["limit"],
-        offset=given["offset"],
-        query=given["query"],
-        refresh_ttl=_refresh(store, given["refresh_ttl"]),
+        tuple(args["namespace_prefix"]),
+        filter=_filter(args["filter"]),
+        limit=args["limit"],
+        offset=args["offset"],
+        query=args["query"],
+        refresh_ttl=_refresh(store, args["refresh_ttl"]),
     )
-    found = await _execute(store, op)
-    return encode({"items": [{**show_item(item), "score": item.score} for item in found]})
+    items = await _execute(store, op)
+    return encode({"items": [{**show_item(item), "score": item.score} for item in items]})
 
 
 async def namespaces(store: ProjectStore, call: Call) -> bytes:
     """`store_namespaces`. Arguments: prefix, suffix, max_depth, limit, offset."""
-    given = call.arguments
+    args = call.arguments
     conditions = tuple(
-        MatchCondition(match_type=kind, path=tuple(given[kind]))
+        MatchCondition(match_type=kind, path=tuple(args[kind]))
         for kind in ("prefix", "suffix")
-        if given[kind]
+        if args[kind]
     )
-    op = ListNamespacesOp(conditions or None, given["max_depth"], given["limit"], given["offset"])
+    op = ListNamespacesOp(conditions or None, args["max_depth"], args["limit"], args["offset"])
     return encode({"namespaces": await _execute(store, op)})
 
 
@@ -88,7 +86,7 @@ def show_item(item: Item) -> dict[str, Any]:
 
 
 async def _execute(store: ProjectStore, op: Op) -> Any:
-    """Executes one operation; what Redis or the store refuses is told as that."""
+    """Executes one operation; raises InvalidError, UnavailableError for what the store or Redis refuses."""
     try:
         [result] = await store.at_once([op])
     except (InvalidNamespaceError, ValueError, RecursionError) as error:
@@ -100,14 +98,14 @@ async def _execute(store: ProjectStore, op: Op) -> Any:
 
 def _filter(data: bytes) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads(data)
+        parsed: dict[str, Any] = json.loads(data)
     except RecursionError:
         raise InvalidError("filter: nested too deep") from None
-    return found
+    return parsed
 
 
 def _readable(data: bytes) -> Any:
-    """Returns the value, if it can be shown again as it is."""
+    """Returns the value; raises InvalidError for one that could not be sent back."""
     try:
         value = json.loads(data)
         orjson.dumps({"items": [{"value": value}]})
@@ -116,7 +114,7 @@ def _readable(data: bytes) -> Any:
     return value
 
 
-def _refresh(store: ProjectStore, given: bool | None) -> bool:
-    if given is not None or store.ttl_config is None:
-        return given is not False
+def _refresh(store: ProjectStore, requested: bool | None) -> bool:
+    if requested is not None or store.ttl_config is None:
+        return requested is not False
     return store.ttl_config.get("refresh_on_read", True)

@@ -4,8 +4,8 @@ LangGraph works on a copy (`StagedSaver`); then one script stores the checkpoint
 record, if the thread is still as it was read: see store_state.lua. No run waits for an update, and a
 worker that is late or dies has changed nothing.
 
-Another checkpointer than Millstream's is written at once. The thread is looked at before and after: a
-run that began meanwhile is told of, and can't be kept from going on behind the older state.
+An external checkpointer stores each write at once. The thread is checked before and after: a run that began
+meanwhile is reported as a conflict, and can't be kept from continuing from the older state.
 """
 
 import logging
@@ -31,7 +31,7 @@ from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED
 from millstream.shared.rules.lifecycle import ThreadStatus
 from millstream.shared.runs.submission import without_ids
 from millstream.shared.wire import Call
-from millstream.worker.answers.context import AnswerContext, over
+from millstream.worker.answers.context import AnswerContext, merged
 from millstream.worker.answers.state import config_of
 from millstream.worker.checkpoints.checkpointing import Staging
 from millstream.worker.checkpoints.unstorable import UnstorableError
@@ -53,23 +53,23 @@ async def update(context: AnswerContext, call: Call) -> bytes:
     Raises NotFoundError (the thread, the checkpoint), ConflictError (a run is active), RefusedError
     (as_node), InvalidError (values), GraphError, UnavailableError (it took too long).
     """
-    given = call.arguments
-    thread_id, place = given["thread_id"], given["checkpoint"]
+    args = call.arguments
+    thread_id, place = args["thread_id"], args["checkpoint"]
     while True:
         epoch = await threads.idle_epoch(context.redis, thread_id)
         staging = context.checkpointing.staged()
         config = config_of(call, place)
-        made = await context.made_of(call)
+        made = await context.factory_config(call)
         async with context.graph(
-            call, "threads.update", over(made, config), staging.saver
+            call, "threads.update", merged(made, config), staging.saver
         ) as graph:
             if "checkpoint_id" in place and await staging.saver.aget_tuple(config) is None:
                 raise NotFoundError(
                     f"checkpoint: thread {thread_id} has no checkpoint {place['checkpoint_id']}"
                     + (f" in {place['checkpoint_ns']!r}" if place["checkpoint_ns"] else "")
                 )
-            step = [StateUpdate(given["values"], given["as_node"])]
-            written = await _applied(graph, config, [step])
+            step = [StateUpdate(args["values"], args["as_node"])]
+            written = await _apply(graph, config, [step])
             fields = await _record(context, call, graph, made)
         if await _store(context, call, staging, epoch, fields):
             checkpoint = {
@@ -101,11 +101,11 @@ async def seed(context: AnswerContext, call: Call) -> bytes:
         return encode({"created": False})
     config = config_of(call, {})
     try:
-        made = await context.made_of(call)
+        made = await context.factory_config(call)
         async with context.graph(
-            call, "threads.update", over(made, config), staging.saver
+            call, "threads.update", merged(made, config), staging.saver
         ) as graph:
-            await _applied(graph, config, supersteps)
+            await _apply(graph, config, supersteps)
             fields = call.arguments["fields"] | await _record(context, call, graph, made)
         await _store(context, call, staging, None, fields)
     except ConflictError:
@@ -118,17 +118,17 @@ async def seed(context: AnswerContext, call: Call) -> bytes:
     return encode({"created": True})
 
 
-async def _applied(
+async def _apply(
     graph: Graph, config: RunnableConfig, supersteps: Sequence[Sequence[StateUpdate]]
 ) -> RunnableConfig:
-    """Applies the updates; says which field is to blame for what the graph does not take."""
+    """Applies the updates; raises InvalidError, RefusedError that name the field which the graph rejects."""
     try:
         return await graph.abulk_update_state(config, supersteps)
     except InvalidUpdateError as error:
-        said = str(error).partition("\n")[0]
-        if OF_THE_NODE.match(said):
-            raise RefusedError(f"as_node: {said}") from None
-        raise InvalidError(f"values: {said}") from None
+        message = str(error).partition("\n")[0]
+        if OF_THE_NODE.match(message):
+            raise RefusedError(f"as_node: {message}") from None
+        raise InvalidError(f"values: {message}") from None
     except (MillstreamError, *UNAVAILABLE, *WRITES_REJECTED):
         raise
     except UnstorableError as error:
@@ -138,7 +138,7 @@ async def _applied(
             raise InvalidError(f"checkpoint.checkpoint_ns: {error}") from None
         log.info("an update of graph %r raised", graph.name, exc_info=error)
         raise InvalidError(
-            f"values: the graph does not take them: {type(error).__name__}: {str(error)[:500]}"
+            f"values: the graph rejects them: {type(error).__name__}: {str(error)[:500]}"
         ) from None
 
 
@@ -147,14 +147,14 @@ async def _record(
 ) -> dict[str, str | bytes]:
     """Returns what the thread's record says of its newest state, as at the end of a run.
 
-    `made` is what the graph was made with, for reads of that state (None: of nothing).
+    `made` is the config that a factory made the graph with, for reads of that state; None without a factory.
     """
     record = record_of(graph, await graph.aget_state(config_of(call, {})))
     status = ThreadStatus.INTERRUPTED if record.waits else ThreadStatus.IDLE
-    most = context.settings.max_event
+    limit = context.settings.max_event
     values, output, interrupts = record.values or b"", record.output or b"", record.interrupts
-    if max(len(values), len(output)) > most:
-        values, output = b"", b""  # too large to be shown: the checkpoint has it
+    if max(len(values), len(output)) > limit:
+        values, output = b"", b""  # too large for the record: the checkpoint has it
     fields: dict[str, str | bytes] = {
         "status": status.value,
         "idle_status": status.value,
@@ -162,14 +162,14 @@ async def _record(
         "assistant_id": call.arguments["assistant_id"],
         "values": values,
         "output": b"" if output == values else output,
-        "interrupts": interrupts if len(interrupts) <= most else b"{}",
+        "interrupts": interrupts if len(interrupts) <= limit else b"{}",
         "error": b"",
     }
     return fields if made is None else {**fields, "config": encode(without_ids(made))}
 
 
-def told(thread_id: str, fields: dict[str, Any]) -> bytes:
-    """Returns what the thread's stream shows of an update."""
+def state_event(thread_id: str, fields: dict[str, Any]) -> bytes:
+    """Returns the event of an update in the thread's stream."""
     state = {
         "values": orjson.Fragment(fields["values"] or b"null"),
         "interrupts": orjson.Fragment(fields["interrupts"]),
@@ -187,26 +187,26 @@ async def _store(
 ) -> bool:
     """Stores what was staged; returns False if the update must be repeated on the state of now."""
     thread_id = call.arguments["thread_id"]
-    word = await scripts.store_state(
+    outcome = await scripts.store_state(
         context.redis,
         thread_id,
         staging.namespaces,
         epoch=epoch,
         deadline_ms=int(call.deadline * 1000),
         fields=fields,
-        update=told(thread_id, fields),
+        update=state_event(thread_id, fields),
         stream_ttl=context.settings.stream_ttl,
     )
     at_once = staging.is_stored_at_once
-    if at_once and epoch is not None and word in ("busy", "changed", "late"):
-        why = "took too long" if word == "late" else "was in use meanwhile"
+    if at_once and epoch is not None and outcome in ("busy", "changed", "late"):
+        why = "took too long" if outcome == "late" else "was in use meanwhile"
         raise ConflictError(
             f"Thread {thread_id}: the state is stored, but the update {why}: what the thread shows may "
             "be older, and a run that began may go on from the state before it. Read the state."
         )
-    if at_once and word == "missing":  # it was deleted: nothing of it may stay behind
+    if at_once and outcome == "missing":  # it was deleted meanwhile: no checkpoint may remain
         await context.checkpointing.delete(thread_id)
-    match word:
+    match outcome:
         case "missing":
             raise NotFoundError(f"Thread with ID {thread_id} not found")
         case "busy":
@@ -215,10 +215,10 @@ async def _store(
             raise ConflictError(threads.already_exists_message(thread_id))
         case "late":
             raise UnavailableError("The update took too long; nothing was written.", retry_after=5)
-    return word == "stored"
+    return outcome == "stored"
 
 
-def _state_update(given: dict[str, Any]) -> StateUpdate:
-    command = given.get("command")
-    values: Any = given.get("values") if command is None else read_command(command)
-    return StateUpdate(values, given.get("as_node"))
+def _state_update(update: dict[str, Any]) -> StateUpdate:
+    command = update.get("command")
+    values: Any = update.get("values") if command is None else read_command(command)
+    return StateUpdate(values, update.get("as_node"))

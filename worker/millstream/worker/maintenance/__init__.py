@@ -1,1 +1,1 @@
-"""What a worker does beside its runs: one file a service, each with `run_once()`."""
+"""Services beside the runs: one file each, with a `run_once()` that wiring.py makes periodic."""

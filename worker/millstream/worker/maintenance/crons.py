@@ -1,7 +1,7 @@
-"""Fires the crons that are due. Of all workers, one has its turn at a time.
+"""Fires the crons that are due. One worker at a time does it.
 
-The turn only saves work: a script fires each due time once, over any number of workers
-(fire_cron.lua). Who dies in the middle leaves the rest to the next turn.
+The lock only saves work: a script fires each due time once, over any number of workers (fire_cron.lua). A worker
+that dies meanwhile leaves the rest to the next round.
 """
 
 import logging
@@ -15,17 +15,23 @@ from millstream.shared.settings import Settings
 
 log = logging.getLogger(__name__)
 
-EVERY: Final = 1.0  # s between turns
+EVERY: Final = 1.0  # s between rounds
 BATCH: Final = 200  # crons fired in one go
 AT_ONCE: Final = 20  # of them at the same time
-ORPHANS: Final = 60.0  # s between looks for crons whose thread is gone
-GONE_ON: Final = ("admitted", "busy", "over", "disabled", "missing")  # what is not due any more
+ORPHANS: Final = 60.0  # s between searches for crons whose thread was deleted
+MOVED_ON: Final = (
+    "admitted",
+    "busy",
+    "over",
+    "disabled",
+    "missing",
+)  # results after which a cron is not due
 
 
 async def run_once(
     redis: Client, directory: GraphDirectory, settings: Settings, *, every: float = EVERY
 ) -> int:
-    """Has its turn, if no other worker has it; returns how many runs it admitted."""
+    """Fires what is due, unless another worker does; returns how many runs it admitted."""
     if not await repair.take_leader_lock(redis, "crons", every=every):
         return 0
     firing = CronContext(redis, directory, settings.max_live, settings.stream_ttl)
@@ -35,8 +41,8 @@ async def run_once(
         fired += done["admitted"]
         if done["full"]:
             log.warning("crons wait: QUEUE_MAX_DEPTH runs are alive")
-        # A full batch: there may be more. One in which nothing moved on would be the same again.
-        if done.total() < BATCH or done["full"] or not any(done[word] for word in GONE_ON):
+        # After a full batch more may be due. One in which no cron moved on would be the same again.
+        if done.total() < BATCH or done["full"] or not any(done[result] for result in MOVED_ON):
             break
     if await repair.take_leader_lock(redis, "orphans", every=ORPHANS):
         dropped = await crons.drop_orphans(redis)

@@ -1,7 +1,7 @@
-"""The reaper: puts right what is stuck. Of all workers, one has its turn at a time.
+"""The reaper: repairs runs and threads that are stuck. One worker at a time does it.
 
-It takes nothing from a worker that is alive: a lapsed lease is taken over by the claim, which any
-worker finds in the queue. This is for what no claim would ever find (see shared/repair.py).
+It takes nothing from a worker that is alive: a claim, which any worker finds in the queue, takes over a lapsed lease.
+The reaper is for what no claim would ever find (see shared/repair.py).
 """
 
 import logging
@@ -17,13 +17,13 @@ from millstream.shared.settings import Settings
 log = logging.getLogger(__name__)
 
 
-SHARE: Final = 0.05  # of the time, at the most, in which a reaper is at work
+MAX_SHARE: Final = 0.05  # of the time, in which a reaper works
 
 
 async def run_once(redis: Client, settings: Settings) -> int:
-    """Has the turn, if no other worker has it; returns how much was put right.
+    """Repairs, unless another worker does; returns how many repairs it made.
 
-    It looks at all live runs, and at all threads little by little.
+    It checks all live runs, and all threads in small parts.
     """
     policy = settings.lease_policy
     if not await repair.take_leader_lock(redis, "reaper", every=policy.reap_every):
@@ -31,21 +31,21 @@ async def run_once(redis: Client, settings: Settings) -> int:
     begun = time.monotonic()
     ttl = settings.stream_ttl
     done: Counter[str] = Counter()
-    services: list[Callable[[], Awaitable[Counter[str]]]] = [
+    repairs: list[Callable[[], Awaitable[Counter[str]]]] = [
         lambda: repair.repair_runs(redis, lease_ms=policy.lease_ms, stream_ttl=ttl),
         lambda: repair.repair_threads(redis),
         lambda: repair.finish_deletions(redis, stream_ttl=ttl),
     ]
-    for service in services:
+    for one_repair in repairs:
         try:
-            done += await service()
+            done += await one_repair()
         except (*UNAVAILABLE, *WRITES_REJECTED):
             raise
-        except Exception:  # the others must not wait for it
+        except Exception:  # the others must go on
             log.exception("a part of the reaper failed")
     took = time.monotonic() - begun
-    if took > SHARE * policy.reap_every:
-        await repair.postpone_leader_lock(redis, "reaper", by=took / SHARE)
+    if took > MAX_SHARE * policy.reap_every:
+        await repair.postpone_leader_lock(redis, "reaper", by=took / MAX_SHARE)
     if done:
         log.warning(
             "put right what was stuck: %s", ", ".join(f"{n} {word}" for word, n in done.items())

@@ -1,7 +1,7 @@
 """Deletes the checkpoints of temporary threads whose last run has ended, and of deleted threads.
 
-The end of the run noted the thread in one step with its status, so a worker that dies between
-the two leaves nothing behind: any other sweeps it.
+The script that ends the run also adds the thread to the garbage, so a worker that dies between the two leaves nothing
+behind: any other worker sweeps it.
 """
 
 import logging
@@ -18,9 +18,9 @@ BATCH: Final = 50
 
 
 async def run_once(redis: Client, checkpointing: Checkpointing) -> None:
-    """Sweeps what there is, oldest first.
+    """Sweeps all such threads, oldest first.
 
-    Two workers may sweep the same thread: deleting twice changes nothing.
+    Two workers may sweep the same thread: a repeated deletion changes nothing.
     """
     while await _sweep(redis, checkpointing) == BATCH:
         pass  # a full batch: there may be more
@@ -38,12 +38,14 @@ async def _sweep(redis: Client, checkpointing: Checkpointing) -> int:
             continue
         thread_id, _ = keys.parse_job_id(job)
         try:
-            if not await redis.exists(keys.thread(thread_id)):  # else somebody made it anew
+            if not await redis.exists(keys.thread(thread_id)):  # else a client created it again
                 await checkpointing.delete(thread_id)
         except (*UNAVAILABLE, *WRITES_REJECTED):  # of Redis, not of this thread
             raise
-        except Exception:  # the others behind it must not wait for ever
-            log.exception("the checkpoints of thread %s can't be deleted, later again", thread_id)
+        except Exception:  # the other threads must not wait for it
+            log.exception(
+                "the checkpoints of thread %s can't be deleted; this will be tried again", thread_id
+            )
             await redis.zadd(keys.garbage(), {job: time.time() * 1000}, xx=True)
         else:
             swept += await redis.zrem(keys.garbage(), job)
