@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 
 from contract.builders import LEASE_MS, events_of, running
-from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared import keys, scripts
-from millstream.shared.redis import Client, connect_sync
+from millstream.shared.redis import Client
 from millstream.shared.rules.multitask import CancelAction
 from millstream.shared.scripts import Batch
 from millstream.shared.scripts.runs.read_events import read_events
@@ -53,22 +52,16 @@ async def test_reading_survives_the_loss_of_the_script(real_redis: Client) -> No
     assert [len(page.entries) for page in pages] == [1, 1]
 
 
-async def test_renewals_survive_the_loss_of_the_script(
-    real_redis: Client, redis_server: EmbeddedRedis
-) -> None:
+async def test_renewals_survive_the_loss_of_the_script(real_redis: Client) -> None:
     claims = [await running(real_redis) for _ in range(3)]
     await scripts.cancel(
         real_redis, claims[1].spec.thread_id, claims[1].spec.run_id, CancelAction.ROLLBACK
     )
     await scripts.hand_back(real_redis, claims[2])
-    blocking = connect_sync(redis_server.url.rpartition("/")[0] + "/1", reply_timeout=10)
-    try:
-        for _ in range(2):  # by its source, then by its hash
-            renewed = renew_all(blocking, claims, LEASE_MS)
-            assert renewed == ["held", "rollback", "lost"]
-            await real_redis.script_flush()
-    finally:
-        blocking.close()
+    await real_redis.script_flush()
+    for _ in range(2):  # by its source, then by its hash
+        renewed = await renew_all(real_redis, claims, LEASE_MS)
+        assert renewed == ["held", "rollback", "lost"]
 
 
 async def test_no_batch_is_no_call(real_redis: Client) -> None:

@@ -2,11 +2,13 @@
 
 import asyncio
 import hashlib
+import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from redis.asyncio import Redis
@@ -14,12 +16,38 @@ from redis.asyncio import Redis
 from contract.fake_sentinel import FakeSentinel
 from harness.waiting import until
 from millstream.cli.embedded import HOST, EmbeddedRedis
-from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED, Client, connect, connect_sync
+from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED, Client, connect
 from millstream.shared.redis import sentinel as following
 from millstream.shared.redis.subscriber import Subscriber
+from millstream.worker.leases.thread_loop import ThreadLoop
 
 WRITE = "return redis.call('INCR', KEYS[1])"
 HASH = hashlib.sha1(WRITE.encode()).hexdigest()
+
+
+class LoopThread:
+    """A thread with an event loop, as the heartbeat has one."""
+
+    def __init__(self) -> None:
+        self._loop = ThreadLoop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def submit(self, do: Coroutine[Any, Any, Any]) -> "Future[Any]":
+        """Begins it in the thread."""
+        return asyncio.run_coroutine_threadsafe(do, self._loop)
+
+    async def run(self, do: Coroutine[Any, Any, Any]) -> Any:
+        """Returns what it returns in the thread."""
+        return await asyncio.wrap_future(self.submit(do))
 
 
 @pytest.fixture
@@ -159,41 +187,40 @@ async def test_a_write_that_meets_a_replica_goes_to_the_new_master(
     assert await write(client) == 2
 
 
-async def test_who_follows_from_a_thread_moves_too(pair: Pair, fake_sentinel: FakeSentinel) -> None:
+async def test_a_thread_with_a_loop_of_its_own_moves_to_the_new_master(
+    pair: Pair, fake_sentinel: FakeSentinel
+) -> None:
+    """The heartbeat renews and listens in such a thread."""
     fake_sentinel.master = pair.first
-    client = connect_sync(f"redis+sentinel://{fake_sentinel.place}/main", reply_timeout=2)
-    pubsub: Any = client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
-    pubsub.subscribe("bell")
+    url = f"redis+sentinel://{fake_sentinel.place}/main"
+    client = connect(url, reply_timeout=None, repeats=0)
+    received: list[bytes] = []
+    subscriber = Subscriber(client, lambda channel, confirmed, data: received.append(data))
+    with LoopThread() as thread:
+        listening = thread.submit(subscriber.run())
+        await thread.run(subscriber.listen("bell"))
 
-    def write() -> Any:
-        pipe = client.pipeline(transaction=False)
-        pipe.register_script(WRITE)(keys=["n"], client=pipe)
-        return pipe.execute()
+        async def write_in_the_thread() -> Any:
+            return await thread.run(pipeline_of_scripts(client))
 
-    async def write_in_a_thread() -> Any:
-        return await asyncio.to_thread(write)
+        assert await write_in_the_thread() == 1
+        await pair.to_first.set("n", 0)
+        await pair.demote_first()
+        fake_sentinel.master = pair.second
+        assert await retry_while_unavailable(write_in_the_thread) == 1
+        assert await pair.to_second.get("n") == b"1"
 
-    assert await write_in_a_thread() == [1]
-    await pair.to_first.set("n", 0)
-    await pair.demote_first()
-    fake_sentinel.master = pair.second
-    assert await retry_while_unavailable(write_in_a_thread) == [1]
-    assert await pair.to_second.get("n") == b"1"
+        # What Sentinel does to those who listen.
+        await pair.to_first.client_kill_filter(_type="pubsub")
 
-    # What Sentinel does to those who listen.
-    await pair.to_first.client_kill_filter(_type="pubsub")
+        async def is_received() -> bool:
+            await pair.to_second.publish("bell", "ding")
+            return b"ding" in received
 
-    async def heard() -> Any:
-        await pair.to_second.publish("bell", "ding")
-        try:
-            return await asyncio.to_thread(pubsub.get_message, timeout=0.05)
-        except UNAVAILABLE:
-            return None
-
-    assert (await until(heard))["data"] == b"ding"
-    assert await pair.to_second.pubsub_numsub("bell") == [(b"bell", 1)]
-    pubsub.close()
-    client.close()
+        await until(is_received)
+        assert await pair.to_second.pubsub_numsub("bell") == [(b"bell", 1)]
+        listening.cancel()
+        await thread.run(client.aclose())
 
 
 async def test_a_replica_is_not_believed_to_be_the_master(
@@ -204,13 +231,9 @@ async def test_a_replica_is_not_believed_to_be_the_master(
     client = connect(f"redis+sentinel://{fake_sentinel.place}/main")
     with pytest.raises(UNAVAILABLE, match="is a replica, no master"):
         await client.get("n")
-    sync = connect_sync(f"redis+sentinel://{fake_sentinel.place}/main", reply_timeout=1)
-    with pytest.raises(UNAVAILABLE, match="is a replica, no master"):
-        sync.get("n")
     fake_sentinel.master = pair.second
     await retry_while_unavailable(lambda: client.incr("n"))
     await client.aclose()
-    sync.close()
 
 
 async def test_a_sentinel_of_yesterday_is_not_asked_again_first(
@@ -306,10 +329,6 @@ async def test_without_a_master_redis_is_away(fake_sentinel: FakeSentinel) -> No
             await client.ping()
         assert "secret" not in str(no.value)
         await client.aclose()
-        sync = connect_sync(f"redis+sentinel://:secret@{url}", reply_timeout=1)
-        with pytest.raises(UNAVAILABLE, match="No sentinel tells"):
-            sync.ping()
-        sync.close()
 
 
 async def test_a_sentinel_may_want_a_password(pair: Pair, fake_sentinel: FakeSentinel) -> None:

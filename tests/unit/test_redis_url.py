@@ -5,7 +5,7 @@ from redis.connection import SSLConnection, parse_url
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
 
 from millstream.shared.errors import SettingError
-from millstream.shared.redis import WRITES_REJECTED, check_url, connect, connect_sync, masked
+from millstream.shared.redis import WRITES_REJECTED, check_url, connect, masked
 from millstream.shared.redis.errors import RefusedWriteError, named
 from millstream.shared.redis.url import Watched, parse
 
@@ -117,9 +117,8 @@ def test_an_invalid_url_raises_with_the_expected_form(url: str, reason: str) -> 
     assert "redis+sentinel://[user:password@]host:26379,host:26379/master_name/0" in str(
         refused.value
     )
-    for client in (connect, lambda url: connect_sync(url, reply_timeout=1)):
-        with pytest.raises(SettingError):
-            client(url)
+    with pytest.raises(SettingError):
+        connect(url)
 
 
 @pytest.mark.parametrize(

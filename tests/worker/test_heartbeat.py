@@ -2,14 +2,18 @@
 
 import asyncio
 import gc
+import os
+import select
+import signal
+import socket
+import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import redis as sync_redis
-from redis.client import PubSub
+from redis.asyncio.connection import AbstractConnection, BlockingConnectionPool
 
 from contract.builders import admit, running
 from harness.waiting import until
@@ -20,6 +24,7 @@ from millstream.shared.redis import connect
 from millstream.shared.rules.lease_policy import LeasePolicy
 from millstream.shared.rules.multitask import CancelAction
 from millstream.shared.scripts import Claim
+from millstream.shared.scripts.runs.renew import renew_all
 from millstream.worker.leases import heartbeat
 from millstream.worker.leases.availability import RedisAvailability
 from millstream.worker.leases.heartbeat import Heartbeat
@@ -69,6 +74,12 @@ async def held(tmp_path: Path) -> AsyncIterator[Held]:
         await held.redis.aclose()
 
 
+async def pause(seconds: float) -> None:
+    """Returns after that time."""
+    over = time.monotonic() + seconds
+    await until(lambda: time.monotonic() >= over, within=seconds + 5)
+
+
 async def renews(held: Held) -> None:
     """Waits until the lease has been renewed, twice."""
     for _ in range(2):
@@ -93,26 +104,26 @@ async def test_leases_are_renewed_and_a_cancel_is_heard_of(held: Held) -> None:
     await renews(held)
 
 
-async def test_it_comes_back_after_every_outage_whenever_garbage_is_collected(
+async def test_it_recovers_from_each_outage_whenever_garbage_is_collected(
     held: Held, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A subscription that is collected waits for a lock, which the same thread may hold just then."""
-    made, got = sync_redis.ConnectionPool.make_connection, PubSub.get_message
+    """Connections that are collected in the middle of a pool's work must not hang the thread."""
+    make, read = BlockingConnectionPool.make_connection, AbstractConnection.read_response
 
     def make_connection(pool: Any) -> Any:
         gc.collect()
-        return made(pool)
+        return make(pool)  # type: ignore[no-untyped-call]
 
-    def get_message(pubsub: Any, **options: Any) -> Any:
+    async def read_response(connection: Any, *args: Any, **options: Any) -> Any:
         try:
-            return got(pubsub, **options)
+            return await read(connection, *args, **options)
         except Exception:
-            ring: list[Any] = [pubsub]  # as its own frames make one, at times, with the error
+            ring: list[Any] = [connection]  # as its own frames make one, at times, with the error
             ring.append(ring)
             raise
 
-    monkeypatch.setattr(sync_redis.ConnectionPool, "make_connection", make_connection)
-    monkeypatch.setattr(PubSub, "get_message", get_message)
+    monkeypatch.setattr(BlockingConnectionPool, "make_connection", make_connection)
+    monkeypatch.setattr(AbstractConnection, "read_response", read_response)
     monkeypatch.setattr(
         heartbeat.log, "disabled", True
     )  # pytest keeps what is logged, and so the error
@@ -120,8 +131,7 @@ async def test_it_comes_back_after_every_outage_whenever_garbage_is_collected(
     try:
         for _ in range(3):
             held.server.kill()
-            at = time.monotonic() + 0.5
-            await until(lambda at=at: time.monotonic() >= at)  # type: ignore[misc]
+            await pause(0.5)
             held.server.start()
             await renews(held)
     finally:
@@ -154,9 +164,97 @@ async def test_a_heartbeat_that_stands_still_is_noticed(held: Held) -> None:
     every = POLICY.stalled_after
     watching = asyncio.create_task(held.heartbeat.watch())
     held.server.kill()
-    over = time.monotonic() + 3 * every
-    await until(lambda: time.monotonic() >= over, within=4 * every)
+    await pause(3 * every)
     assert not watching.done()
-    with held.heartbeat._lock:  # as if it hung in there
-        held.server.start()
+    released = threading.Event()
+    held.heartbeat._runner.get_loop().call_soon_threadsafe(block, released.is_set)
+    held.server.start()
+    try:
         await asyncio.wait_for(watching, 6 * every)
+    finally:
+        released.set()
+
+
+@pytest.mark.parametrize("hog", ["blocks the loop", "holds the interpreter in slices", "threads"])
+async def test_code_that_blocks_the_worker_loses_no_lease(held: Held, hog: str) -> None:
+    until_then = time.monotonic() + 3 * LEASE
+    others = [threading.Thread(target=spin, args=(until_then,)) for _ in range(3)]
+    for thread in others if hog == "threads" else []:
+        thread.start()
+    if hog == "blocks the loop":
+        block(lambda: time.monotonic() > until_then)
+    else:
+        spin(until_then, at_a_time=2_000_000 if hog != "threads" else 10_000)
+    assert await held.lease() > 0
+    for thread in others if hog == "threads" else []:
+        thread.join()
+    assert not held.heard
+    assert held.availability.lease_grace() == 0
+
+
+def block(is_over: Callable[[], bool]) -> None:
+    """Blocks the thread until it is over."""
+    while not is_over():
+        select.select([], [], [], 0.01)
+
+
+def spin(until_then: float, at_a_time: int = 10_000) -> None:
+    """Computes, and keeps the interpreter's lock for so many additions at a time."""
+    while time.monotonic() < until_then:
+        sum(range(at_a_time))
+
+
+async def test_a_reply_that_the_thread_reads_late_counts(
+    held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late: list[float] = []
+
+    async def held_up(*args: Any) -> Any:
+        renewing = asyncio.ensure_future(renew_all(*args))
+        await asyncio.sleep(0)
+        late.append(time.monotonic() + 1.5 * POLICY.reply_timeout)
+        block(lambda: time.monotonic() > late[-1])
+        return await renewing
+
+    monkeypatch.setattr(heartbeat, "renew_all", held_up)
+    await until(lambda: len(late) >= 2)
+    await until(lambda: fresh(held))
+    assert not held.heard
+    assert held.availability.lease_grace() == 0
+
+
+@pytest.mark.parametrize("trouble", ["none", "redis is silent", "redis is gone", "no name server"])
+async def test_it_stops_in_time(held: Held, trouble: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopping, silence = held.heartbeat, threading.Event()
+    await renews(held)
+    if trouble == "redis is silent":
+        os.kill(held.server.pid, signal.SIGSTOP)
+    if trouble == "redis is gone":
+        held.server.kill()
+    if trouble == "no name server":
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: silence.wait())
+        stopping = Heartbeat("redis://redis.example:6379", "w2", held.availability, POLICY)
+        stopping.hold(held.claim, held.heard.append, since=time.monotonic(), at_most=60)
+        stopping.start()
+        await until(lambda: [x for x in threading.enumerate() if x.name == "resolver"])
+    else:
+        await pause(0.1)
+    began = time.monotonic()
+    stopping.stop()
+    try:
+        assert time.monotonic() - began < heartbeat.STOP_WITHIN
+        assert not stopping._thread.is_alive()
+        # Python waits at its end for threads that are not daemons.
+        mine = [x for x in threading.enumerate() if x.name in ("heartbeat", "resolver")]
+        assert all(thread.daemon for thread in mine)
+    finally:
+        silence.set()
+        if trouble == "redis is silent":
+            os.kill(held.server.pid, signal.SIGCONT)
+
+
+async def test_an_outage_while_no_lease_is_held_is_noticed(held: Held) -> None:
+    held.heartbeat.release(held.claim)
+    await until(lambda: held.availability.lease_grace() == 0)
+    held.server.kill()
+    await until(lambda: held.availability.lease_grace() == LEASE)

@@ -1,6 +1,6 @@
 """How a process connects to Redis: to one server, or to the master that sentinels name."""
 
-from millstream.shared.redis.clients import Client, connect, connect_sync
+from millstream.shared.redis.clients import Client, connect
 from millstream.shared.redis.errors import UNAVAILABLE, WRITES_REJECTED
 from millstream.shared.redis.outage_log import OutageLog
 from millstream.shared.redis.url import check_url, masked
@@ -12,6 +12,5 @@ __all__ = [
     "OutageLog",
     "check_url",
     "connect",
-    "connect_sync",
     "masked",
 ]

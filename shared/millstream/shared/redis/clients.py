@@ -4,7 +4,6 @@ import asyncio
 import socket
 from typing import Any, Final
 
-import redis as sync_redis
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
@@ -59,34 +58,9 @@ def connect(
     if kind is not UnixDomainSocketConnection:
         pool.connection_kwargs.update(socket_keepalive=True, socket_keepalive_options=_keepalive())
     if watched is not None:
-        kind = sentinel.following(kind, sentinel.AsyncSentinels(watched))
+        kind = sentinel.following(kind, sentinel.Sentinels(watched))
     pool.connection_class = _careful(kind)
     return Redis.from_pool(pool)
-
-
-def connect_sync(
-    url: str, *, reply_timeout: float, connect_timeout: float = 2.0
-) -> "sync_redis.Redis":
-    """Returns a client for a thread of its own, which repeats nothing; nothing is sent yet.
-
-    Args:
-        url: as for `connect`.
-        reply_timeout: seconds to wait for a reply.
-        connect_timeout: seconds to wait for a connection.
-
-    Raises SettingError for a URL that can't be used.
-    """
-    watched = parse(url)
-    pool = sync_redis.ConnectionPool.from_url(
-        url if watched is None else watched.data_url,
-        socket_timeout=reply_timeout,
-        socket_connect_timeout=connect_timeout,
-    )
-    if watched is not None:
-        pool.connection_class = sentinel.following_sync(
-            pool.connection_class, sentinel.SyncSentinels(watched)
-        )
-    return sync_redis.Redis.from_pool(pool)
 
 
 def _keepalive() -> dict[int, int]:

@@ -10,66 +10,39 @@ import asyncio
 import time
 from typing import Any, Final
 
-from redis.asyncio.connection import Connection as AsyncConnection
-from redis.asyncio.connection import parse_url as async_parse_url
-from redis.connection import Connection as SyncConnection
-from redis.connection import parse_url as sync_parse_url
+from redis.asyncio.connection import Connection, parse_url
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, ResponseError
 
 from millstream.shared.redis.errors import UNAVAILABLE, RefusedWriteError, named
 from millstream.shared.redis.url import Address, Watched
 
-PATIENCE: Final = 1.0  # s that one sentinel has for connecting, and again for its answer
+ANSWER_WITHIN: Final = 1.0  # s that one sentinel has for connecting, and again for its answer
 FRESH: Final = 0.1  # s for which an answer serves all: a failover moves hundreds of connections
 # s of silence, after which the sentinels are asked whether the master is another by now, and again
 # after as much. A server that vanished with its machine never says that it is gone.
 SILENCE: Final = 1.0
 
 
-class _Sentinels:
-    """What is known of the master; the rest differs between threads and the event loop."""
+class Sentinels:
+    """The sentinels of one master, and what they said of it. For one event loop."""
 
     def __init__(self, watched: Watched) -> None:
+        """Asks nobody yet."""
         self.known: Address | None = None  # the latest answer
         self._watched = watched
         self._order = list(watched.sentinels)
         self._asked = -FRESH
         self._silence = ""  # why the latest question had no answer; empty if it had one
-        self._reasons: list[str] = []
+        self._lock = asyncio.Lock()  # one question at a time
 
-    def doubt(self, address: Address) -> None:
-        """Takes note that the answer was of no use: the next question goes to another sentinel."""
-        if address == self.known:
-            self._order.append(self._order.pop(0))
-
-    def _options(self, parsed: Any, sentinel: Address) -> dict[str, Any]:
-        options = dict(parsed) | {"host": sentinel[0], "port": sentinel[1]}
-        options |= {"socket_timeout": PATIENCE, "socket_connect_timeout": PATIENCE}
-        return options
-
-    def _is_fresh(self) -> bool:
-        return time.monotonic() - self._asked < FRESH
-
-    def _take(self, sentinel: Address, reply: Any) -> bool:
-        """Takes the sentinel's answer; tells whether it was one."""
-        if not reply:
-            self._silent(sentinel, "knows no master of that name")
-            return False
-        self.known = reply[0].decode(), int(reply[1])
-        self._order.remove(sentinel)
-        self._order.insert(0, sentinel)  # who has answered is asked first the next time
-        return True
-
-    def _silent(self, sentinel: Address, reason: object) -> None:
-        self._reasons.append(f"{sentinel[0]}:{sentinel[1]} {reason}")
-
-    def _conclude(self) -> None:
-        self._silence = "; ".join(self._reasons)
-        self._asked = time.monotonic()
-
-    def _answer(self) -> Address:
-        # While no sentinel answers, the latest answer stands: a master needs none to go on, and
+    async def master(self) -> Address:
+        """Returns where the master is; raises redis-py's ConnectionError if no sentinel ever told."""
+        async with self._lock:
+            if time.monotonic() - self._asked >= FRESH:
+                await self._ask_in_turn()
+                self._asked = time.monotonic()
+        # While no sentinel answers, the latest answer stands: a master needs none to continue, and
         # whether it still is one is asked of itself.
         if self.known is None:
             raise RedisConnectionError(
@@ -77,73 +50,44 @@ class _Sentinels:
             )
         return self.known
 
+    def doubt(self, address: Address) -> None:
+        """Takes note that the answer was of no use: the next question goes to another sentinel."""
+        if address == self.known:
+            self._order.append(self._order.pop(0))
 
-class AsyncSentinels(_Sentinels):
-    """The sentinels as asked from an event loop."""
+    async def _ask_in_turn(self) -> None:
+        reasons = []
+        for sentinel in tuple(self._order):
+            try:
+                self.known = await self._ask(sentinel)
+            except (*UNAVAILABLE, ResponseError) as error:
+                reasons.append(f"{sentinel[0]}:{sentinel[1]} {error}")
+            else:
+                self._order.remove(sentinel)
+                self._order.insert(0, sentinel)  # the next time it is asked first
+                self._silence = ""
+                return
+        self._silence = "; ".join(reasons)
 
-    def __init__(self, watched: Watched) -> None:
-        """Must be made in the event loop that uses it."""
-        super().__init__(watched)
-        self._writing = asyncio.Lock()
-
-    async def master(self) -> Address:
-        """Returns where the master is; raises redis-py's ConnectionError if none ever told."""
-        async with self._writing:
-            if not self._is_fresh():
-                self._reasons = []
-                for sentinel in tuple(self._order):
-                    if await self._ask(sentinel):
-                        self._reasons = []
-                        break
-                self._conclude()
-            return self._answer()
-
-    async def _ask(self, sentinel: Address) -> bool:
-        options = self._options(async_parse_url(self._watched.sentinel_url), sentinel)
-        connection = options.pop("connection_class", AsyncConnection)(**options)
+    async def _ask(self, sentinel: Address) -> Address:
+        options: dict[str, Any] = dict(parse_url(self._watched.sentinel_url))
+        options |= {"host": sentinel[0], "port": sentinel[1]}
+        options |= {"socket_timeout": ANSWER_WITHIN, "socket_connect_timeout": ANSWER_WITHIN}
+        connection = options.pop("connection_class", Connection)(**options)
         try:
             await connection.connect()
             await connection.send_command(
                 "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._watched.master
             )
-            return self._take(sentinel, await connection.read_response())
-        except (*UNAVAILABLE, ResponseError) as error:
-            self._silent(sentinel, error)
-            return False
+            reply = await connection.read_response()
         finally:
             await connection.disconnect(nowait=True)
+        if not reply:
+            raise RedisConnectionError("knows no master of that name")
+        return reply[0].decode(), int(reply[1])
 
 
-class SyncSentinels(_Sentinels):
-    """The sentinels as asked from one thread."""
-
-    def master(self) -> Address:
-        """Returns where the master is; raises redis-py's ConnectionError if none ever told."""
-        if not self._is_fresh():
-            self._reasons = []
-            for sentinel in tuple(self._order):
-                if self._ask(sentinel):
-                    self._reasons = []
-                    break
-            self._conclude()
-        return self._answer()
-
-    def _ask(self, sentinel: Address) -> bool:
-        parsed = sync_parse_url(self._watched.sentinel_url)  # type: ignore[no-untyped-call]
-        options = self._options(parsed, sentinel)
-        connection = options.pop("connection_class", SyncConnection)(**options)
-        try:
-            connection.connect()
-            connection.send_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._watched.master)
-            return self._take(sentinel, connection.read_response())
-        except (*UNAVAILABLE, ResponseError) as error:
-            self._silent(sentinel, error)
-            return False
-        finally:
-            connection.disconnect()
-
-
-def following(kind: type[Any], sentinels: AsyncSentinels) -> type[Any]:  # noqa: C901 - all methods are counted
+def following(kind: type[Any], sentinels: Sentinels) -> type[Any]:  # noqa: C901 - all methods are counted
     """Returns the kind of connection, but one that connects to the master, wherever it is."""
 
     class Following(kind):  # type: ignore[misc]
@@ -212,57 +156,6 @@ def following(kind: type[Any], sentinels: AsyncSentinels) -> type[Any]:  # noqa:
                 await asyncio.sleep(SILENCE)
             if self._writer is not None:
                 self._writer.transport.abort()
-
-    return Following
-
-
-def following_sync(kind: type[Any], sentinels: SyncSentinels) -> type[Any]:
-    """Returns the kind of connection, but one that connects to the master, wherever it is."""
-
-    class Following(kind):  # type: ignore[misc]
-        """A connection to the master; READONLY and a master elsewhere make it connect anew."""
-
-        _doubtful = False
-
-        def connect(self) -> None:
-            """Connects, unless it is connected to the master that is known."""
-            if self._sock and (self._doubtful or (self.host, self.port) != sentinels.known):
-                self.disconnect()
-            super().connect()
-
-        def _connect(self) -> Any:
-            self.host, self.port = address = sentinels.master()
-            self._doubtful = False
-            try:
-                return super()._connect()
-            except OSError:
-                sentinels.doubt(address)
-                raise
-
-        def on_connect(self) -> None:
-            """Greets the server, which must be a master."""
-            super().on_connect()
-            self.send_command("HELLO", check_health=False)
-            try:
-                hello = self.read_response()
-            except ResponseError:
-                return  # a user that may not ask: writes will show it
-            if _is_replica(hello):
-                sentinels.doubt((self.host, self.port))
-                raise RedisConnectionError(f"{self.host}:{self.port} is a replica, no master")
-
-        def read_response(self, *args: Any, **options: Any) -> Any:
-            """Returns a reply; a refused write tells that the master may be another by now."""
-            try:
-                return _written(super().read_response(*args, **options))
-            except ResponseError as error:
-                refusal = named(error)
-                if isinstance(refusal, (ReadOnlyError, RefusedWriteError)):
-                    self._doubtful = True
-                if isinstance(refusal, ReadOnlyError):
-                    self.disconnect()
-                    raise _demoted(self.host, self.port) from None
-                raise
 
     return Following
 

@@ -1,8 +1,8 @@
-"""The doorbells of streams, heard on one connection.
+"""Listening to channels on one connection.
 
 redis-py's own PubSub is not made for subscribing in one task while another reads: each would open or
-mend the connection under the other's hands. Here one task owns the connection: it opens it,
-subscribes to all that is listened to, and reads; others only add their word to an open one.
+repair the connection while the other uses it. Here one task owns the connection: it opens it,
+subscribes to all channels, and reads; others only send their command on an open one.
 """
 
 import asyncio
@@ -20,21 +20,36 @@ PAUSE: Final = 0.2  # s before the connection is opened again
 
 
 class Subscriber:
-    """Listens to channels; `heard(channel, confirmed, word)` is called for each ring.
+    """Listens to channels, and calls `on_message(channel, confirmed, data)` for each message.
 
-    `confirmed` tells that Redis has just begun to listen for us: what rang before, also while the
-    connection was lost, was not heard. `word` is what was published.
+    With `confirmed` Redis has just subscribed this connection, and `data` is empty: messages that were published
+    before, also while the connection was lost, did not arrive.
     """
 
-    def __init__(self, blocking: Client, heard: Callable[[str, bool, bytes], None]) -> None:
-        """`blocking` is a client whose connections may wait without a timeout."""
+    def __init__(
+        self,
+        blocking: Client,
+        on_message: Callable[[str, bool, bytes], None],
+        *,
+        name: str = "The subscription to notifications",
+        on_lost: Callable[[], None] | None = None,
+    ) -> None:
+        """Connects to nothing yet.
+
+        Args:
+            blocking: a client whose connections may wait without a timeout.
+            on_message: called in the event loop.
+            name: what the log calls it.
+            on_lost: called in the event loop when the connection breaks, or can't be opened.
+        """
         self._blocking = blocking
-        self._heard = heard
+        self._on_message = on_message
+        self._on_lost = on_lost
         self._channels: set[str] = set()
         self._connection: AbstractConnection | None = None  # while it is open and subscribed
         self._writing = asyncio.Lock()  # one command at a time is written
         self._pinged = False
-        self._outages = OutageLog(log, "Listening to the doorbells of streams")
+        self._outages = OutageLog(log, name)
 
     async def listen(self, channel: str) -> None:
         """Listens to the channel from now on, or from when Redis is back."""
@@ -72,6 +87,8 @@ class Subscriber:
                     self._take(await connection.read_response())
             except Exception as error:  # noqa: BLE001 - it is logged
                 self._outages.failed(error)
+                if self._on_lost is not None:
+                    self._on_lost()
             finally:
                 self._connection = None
                 await connection.disconnect(nowait=True)
@@ -97,6 +114,6 @@ class Subscriber:
         if channel not in self._channels:
             return
         if kind == b"subscribe":
-            self._heard(channel, True, b"")
+            self._on_message(channel, True, b"")
         elif kind == b"message":
-            self._heard(channel, False, reply[2])
+            self._on_message(channel, False, reply[2])

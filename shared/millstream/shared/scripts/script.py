@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any, Final, Literal
 
-from redis import Redis as SyncClient
 from redis.exceptions import NoScriptError
 
 from millstream.shared.redis import Client
@@ -88,14 +87,6 @@ class Script:
         except NoScriptError:
             return await self._send(redis, "EVAL", words)
 
-    def many_sync(self, redis: SyncClient, calls: Sequence[Mapping[str, Given]]) -> list[Any]:
-        """Does what `many` does, with a client that blocks the thread."""
-        words = [self.words(given) for given in calls]
-        try:
-            return self._send_sync(redis, "EVALSHA", words)
-        except NoScriptError:
-            return self._send_sync(redis, "EVAL", words)
-
     def words(self, given: Mapping[str, Given]) -> list[Word]:
         """Returns what follows the hash in a call: how many keys, the keys, the arguments.
 
@@ -132,12 +123,6 @@ class Script:
         for words in calls:
             pipe.execute_command(command, script, *words)
         return await pipe.execute()
-
-    def _send_sync(self, redis: SyncClient, command: Command, calls: list[list[Word]]) -> list[Any]:
-        pipe = redis.pipeline(transaction=False)
-        for words in calls:
-            pipe.execute_command(command, self._named(command), *words)  # type: ignore[no-untyped-call]
-        return list(pipe.execute())
 
     def _named(self, command: Command) -> str:
         return self.sha if command == "EVALSHA" else self.source

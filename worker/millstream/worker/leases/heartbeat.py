@@ -1,60 +1,97 @@
-"""Leases are renewed, and cancels heard of, in a thread of its own.
+"""Renews the leases of a worker and learns of cancels, on an event loop in a thread of its own.
 
-Code in a graph that blocks the event loop can't lose a lease that way. The thread has its own
-connections; it listens to the worker's control channel and renews every third of a lease.
+Code of a graph that blocks the worker's event loop loses no lease: this thread has its own loop, its own
+connections and no lock that it shares. It listens to the worker's control channel, where cancels are published.
 """
 
 import asyncio
 import logging
+import math
 import threading
 import time
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from millstream.shared import keys
-from millstream.shared.redis import OutageLog, connect_sync
+from millstream.shared.redis import OutageLog, connect
+from millstream.shared.redis.subscriber import Subscriber
 from millstream.shared.rules.lease_policy import LeasePolicy
 from millstream.shared.scripts import Claim
 from millstream.shared.scripts.runs.renew import renew_all
 from millstream.worker.leases.availability import RedisAvailability
+from millstream.worker.leases.thread_loop import ThreadLoop
 from millstream.worker.stop_reason import StopReason
 
 log = logging.getLogger(__name__)
 
 Stop = Callable[[StopReason], object]
-PAUSE: Final = 0.2  # s between attempts while Redis is away
+Result = TypeVar("Result")
+PAUSE: Final = 0.2  # s between attempts while Redis is unavailable
+STOP_WITHIN: Final = 2.0  # s in which the thread must end
+WAITS: Final = 3  # for one reply, while code holds the interpreter's lock
+LATE: Final = 0.1  # s after its timeout: a wait that ends later was held up
+
+
+@dataclass(slots=True, eq=False)
+class _Lease:
+    """A lease that is held. The times are monotonic."""
+
+    claim: Claim
+    stop: Stop
+    renewed: float  # when the latest renewal that succeeded was sent
+    until: float  # the end of all renewals
 
 
 class Heartbeat:
-    """The leases that a worker process holds."""
+    """The leases that a worker process holds.
+
+    The worker's event loop adds and removes leases, this thread reads them. Each of these steps is one operation on a
+    dict, which Python makes atomic, so there is no lock in which either could hang.
+    """
 
     def __init__(
         self, url: str, worker_id: str, availability: RedisAvailability, policy: LeasePolicy
     ) -> None:
-        """`url` is REDIS_URL. The thread starts with `start()`."""
-        self._redis = connect_sync(url, reply_timeout=policy.reply_timeout)
+        """`url` is REDIS_URL. The thread starts with `start()`.
+
+        Raises SettingError for a URL that can't be used.
+        """
+        # No timeout for replies: see `_reply`. No repeats: an outage must be noticed, however short.
+        self._redis = connect(url, connections=2, reply_timeout=None, repeats=0)
+        self._subscriber = Subscriber(
+            self._redis,
+            self._on_message,
+            name="The heartbeat's channel of cancels",
+            on_lost=self._on_lost,
+        )
         self._availability = availability
         self._control = keys.control(worker_id)
         self._policy = policy
-        self._held: dict[str, tuple[Claim, Stop]] = {}
-        self._renewed: dict[str, float] = {}  # job → monotonic time of the last renewal
-        self._until: dict[str, float] = {}  # job → monotonic time of the end of all renewals
-        self._lock = threading.Lock()
-        self._stopping = threading.Event()
+        self._leases: dict[str, _Lease] = {}  # by job
+        self._requested: set[str] = set()  # jobs whose renewal somebody requested
+        self._due = -math.inf  # monotonic time of the next renewal of all leases
+        self._is_connected = False  # as far as known
+        self._wake = asyncio.Event()
         self._beats = 0
         self._outages = OutageLog(log, "The heartbeat, which renews the leases")
+        self._stopped = asyncio.Event()
+        self._runner = asyncio.Runner(loop_factory=ThreadLoop)
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
         """Starts the thread."""
+        self._runner.get_loop()  # so that `stop` has one
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends the thread; leases that are still held run out."""
-        self._stopping.set()
-        self._thread.join(timeout=2)
-        if not self._thread.is_alive():  # else it may hold what closing needs
-            self._redis.close()
+        """Ends the thread, and returns after STOP_WITHIN at the latest; leases that are still held lapse."""
+        with suppress(RuntimeError):  # its loop is closed: it has ended by itself
+            self._runner.get_loop().call_soon_threadsafe(self._stopped.set)
+        self._thread.join(timeout=STOP_WITHIN)
 
     async def watch(self) -> None:
         """Returns once the thread stands still: its worker would lose each run that it takes."""
@@ -66,79 +103,136 @@ class Heartbeat:
         log.error("The heartbeat stands still, so no lease can be renewed.")
 
     def hold(self, claim: Claim, stop: Stop, *, since: float, at_most: float) -> None:
-        """Renews the lease from now on. `stop` is called in this thread: when the lease is lost, or when
-        a cancel was asked for (once or more).
+        """Renews the lease from now on.
 
         Args:
+            claim: of the run.
+            stop: called in the heartbeat's thread when the lease is lost, or a cancel was requested (once or more).
             since: monotonic time before which the lease can't have begun.
-            at_most: seconds for which it is renewed. Code that blocks the event loop stops
-                everything but this thread: without an end it would hold all runs for ever.
+            at_most: seconds for which it is renewed (LeasePolicy.renewed_for).
         """
-        with self._lock:
-            self._held[claim.job] = (claim, stop)
-            self._renewed[claim.job] = since
-            self._until[claim.job] = since + at_most
+        self._leases[claim.job] = _Lease(claim, stop, renewed=since, until=since + at_most)
 
     def release(self, claim: Claim) -> None:
         """Stops renewing the lease."""
-        with self._lock:
-            held = self._held.get(claim.job)
-            if held is not None and held[0].fence == claim.fence:
-                del self._held[claim.job], self._renewed[claim.job], self._until[claim.job]
+        lease = self._leases.get(claim.job)
+        if lease is not None and lease.claim.fence == claim.fence:
+            del self._leases[claim.job]
+
+    # ── In the thread ───────────────────────────────────────────────────────────────────────
 
     def _run(self) -> None:
-        while not self._stopping.is_set():
-            self._beats += 1
-            try:
-                self._renew(None)  # first of all: Redis may have been away for most of the lease
-                # Closed here, not when it is collected: redis-py takes the pool's lock for that, and if
-                # the collector comes while this thread holds it, the thread waits for itself.
-                with self._redis.pubsub(ignore_subscribe_messages=True) as pubsub:  # type: ignore[no-untyped-call]
-                    self._listen(pubsub)
-            except Exception as error:  # noqa: BLE001 - it is logged
-                self._outages.failed(error)
-                self._availability.mark_down()
-                self._give_up_lapsed()
-                self._stopping.wait(PAUSE)
+        with self._runner:
+            self._runner.run(self._serve())
 
-    def _listen(self, pubsub: Any) -> None:
-        """Renews in time, and at once what somebody asks for on the worker's channel."""
-        pubsub.subscribe(self._control)
-        due = time.monotonic()  # a cancel may have been published meanwhile
-        while not self._stopping.is_set():
-            self._beats += 1
-            if time.monotonic() >= due:
-                due = time.monotonic() + self._policy.renew_every
-                self._renew(None)
-            self._outages.recovered()
-            message = pubsub.get_message(timeout=max(0.01, min(0.5, due - time.monotonic())))
-            if message is not None:
-                self._renew(message["data"].decode())
+    async def _serve(self) -> None:
+        """Returns after `stop()`."""
+        await self._subscriber.listen(self._control)
+        listening = asyncio.create_task(self._subscriber.run())
+        renewing = asyncio.create_task(self._renew_in_time())
+        try:
+            await self._stopped.wait()
+        finally:
+            for task in (listening, renewing):
+                task.cancel()
+            await asyncio.wait({listening, renewing})
+            await self._redis.aclose()
 
-    def _renew(self, job: str | None) -> None:
-        """Renews one lease, or all."""
+    async def _renew_in_time(self) -> None:
+        while True:
+            self._beats += 1
+            self._wake.clear()
+            await self._beat()
+
+    async def _beat(self) -> None:
+        """Renews what is due, then waits for what is due next."""
         now = time.monotonic()
-        with self._lock:
-            held = [h for j, h in self._held.items() if job in (None, j) and now < self._until[j]]
+        requested, self._requested = self._requested, set()
+        try:
+            if now >= self._due:
+                self._due = now + self._policy.renew_every
+                if leases := list(self._leases.values()):
+                    await self._renew(leases)
+                    await self._subscriber.check()
+            elif requested:
+                await self._renew(
+                    [x for x in list(self._leases.values()) if x.claim.job in requested]
+                )
+            self._outages.recovered()
+        except Exception as error:  # noqa: BLE001 - it is logged
+            self._is_connected = False
+            self._due = -math.inf  # all leases first, once Redis answers
+            self._outages.failed(error)
+            self._availability.mark_down()
+            self._stop_lapsed()
+            await asyncio.sleep(PAUSE)
+        else:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, self._due - time.monotonic())):
+                    await self._wake.wait()
+
+    def _on_message(self, _: str, confirmed: bool, data: bytes) -> None:
+        """Called for a job whose cancel was published, and once the channel is listened to."""
+        if confirmed:  # a cancel may have been published before
+            self._due = -math.inf
+        else:
+            self._requested.add(data.decode())
+        self._wake.set()
+
+    def _on_lost(self) -> None:
+        """Called when the connection breaks that the channel is listened to on."""
+        self._availability.mark_down()
+        self._due = -math.inf
+        self._wake.set()
+
+    async def _renew(self, leases: Collection[_Lease]) -> None:
+        now = time.monotonic()
+        held = [lease for lease in leases if now < lease.until]
         if not held:
             return
-        asked = time.monotonic()
-        renewals = renew_all(self._redis, [claim for claim, _ in held], self._policy.lease_ms)
+        if not self._is_connected:
+            await self._connect()
+        sent = time.monotonic()
+        claims = [lease.claim for lease in held]
+        renewals = await self._reply(renew_all(self._redis, claims, self._policy.lease_ms))
+        self._is_connected = True
         self._availability.mark_up()
-        for (claim, stop), renewal in zip(held, renewals, strict=True):
+        for lease, renewal in zip(held, renewals, strict=True):
             if renewal != "lost":
-                with self._lock:
-                    if claim.job in self._renewed:
-                        self._renewed[claim.job] = asked
+                lease.renewed = sent
             if renewal != "held":
-                stop(StopReason.LOST if renewal == "lost" else StopReason.CANCELLED)
+                lease.stop(StopReason.LOST if renewal == "lost" else StopReason.CANCELLED)
 
-    def _give_up_lapsed(self) -> None:
-        """Tells of the leases that nobody could renew in time."""
+    async def _connect(self) -> None:
+        """Opens a connection. That takes as long as names, sentinels and greetings may take."""
+        pool = self._redis.connection_pool
+        await pool.release(await pool.get_connection())
+
+    async def _reply(self, call: Awaitable[Result]) -> Result:
+        """Returns the reply to a call; raises redis-py's TimeoutError if it does not arrive in time.
+
+        A wait that ends late was held up by code that holds the interpreter's lock. The reply may have arrived by
+        then, so that wait does not count.
+        """
+        timeout = self._policy.reply_timeout
+        calling = asyncio.ensure_future(call)
+        try:
+            for _ in range(WAITS):
+                end = time.monotonic() + timeout
+                await asyncio.wait({calling}, timeout=timeout)
+                if calling.done():
+                    return calling.result()
+                if time.monotonic() - end < LATE:
+                    break
+        finally:
+            if not calling.done():
+                calling.cancel()
+                await asyncio.wait({calling})  # its connection is free again
+        raise RedisTimeoutError(f"no reply within {timeout:g} s")
+
+    def _stop_lapsed(self) -> None:
+        """Stops the runs whose leases could not be renewed in time."""
         now = time.monotonic()
-        with self._lock:
-            lapsed = [
-                self._held[j] for j, at in self._renewed.items() if now - at > self._policy.lease
-            ]
-        for _, stop in lapsed:
-            stop(StopReason.LAPSED)
+        for lease in list(self._leases.values()):
+            if now - lease.renewed > self._policy.lease:
+                lease.stop(StopReason.LAPSED)

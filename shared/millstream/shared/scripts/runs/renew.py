@@ -1,11 +1,10 @@
-"""Renew leases: see renew.lua. The heartbeat's thread calls it through a client of its own."""
+"""Renew leases: see renew.lua."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from redis import Redis as SyncClient
-
 from millstream.shared import keys
+from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import RunStatus
 from millstream.shared.scripts.runs.claim import Claim
 from millstream.shared.scripts.script import Script
@@ -27,14 +26,14 @@ def arguments(claim: Claim, lease_ms: int) -> dict[str, Any]:
     }
 
 
-def renew_all(redis: SyncClient, claims: Sequence[Claim], lease_ms: int) -> list[Renewal]:
+async def renew_all(redis: Client, claims: Sequence[Claim], lease_ms: int) -> list[Renewal]:
     """Renews the leases in one round trip; returns of each whether it is held, or lost, or the
-    action of a cancel that was asked for (it is held, too).
+    action of a cancel that was requested (it is held, too).
 
     Args:
-        redis: a client that blocks the thread.
+        redis: the client.
         claims: one a run.
         lease_ms: how long each run is the caller's from now on.
     """
     calls = [arguments(claim, lease_ms) for claim in claims]
-    return [reply.decode() for reply in SCRIPT.many_sync(redis, calls)]
+    return [reply.decode() for reply in await SCRIPT.many(redis, calls)]
