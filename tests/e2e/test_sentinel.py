@@ -57,7 +57,9 @@ async def connections(server: EmbeddedRedis) -> list[str]:
         except UNAVAILABLE:
             return ["unknown"]  # a master that is just demoted closes this connection too
     return [
-        each["cmd"]
+        "subscribe"
+        if "P" in each["flags"]
+        else each["cmd"]  # one that listens may have sent a ping
         for each in found
         if each["flags"] not in ("M", "S")
         and not each["name"].startswith("sentinel-")
