@@ -19,6 +19,7 @@ from contract.builders import admit, running
 from harness.waiting import until
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared import keys, scripts
+from millstream.shared.observer import RunObserver
 from millstream.shared.queue import redis_time
 from millstream.shared.redis import connect
 from millstream.shared.rules.lease_policy import LeasePolicy
@@ -36,6 +37,16 @@ MARGIN = 0.2  # s beyond a lease: in an outage too there is a beat in it
 POLICY = LeasePolicy(LEASE, margin=MARGIN)
 
 
+class Renewals(RunObserver):
+    """Notes each renewal: how many leases, how late."""
+
+    def __init__(self) -> None:
+        self.noted: list[tuple[int, float]] = []
+
+    def renewed(self, count: int, late: float) -> None:
+        self.noted.append((count, late))
+
+
 class Held:
     """A run that a heartbeat holds, on a Redis of the test's own."""
 
@@ -45,12 +56,14 @@ class Held:
         heartbeat: Heartbeat,
         availability: RedisAvailability,
         claim: Claim,
+        observer: Renewals,
     ) -> None:
         self.server = server
         self.availability = availability
         self.heartbeat = heartbeat
         self.claim = claim
         self.heard: list[StopReason] = []
+        self.observer = observer
         self.redis = connect(server.url)
 
     async def lease(self) -> float:
@@ -64,8 +77,9 @@ async def held(tmp_path: Path) -> AsyncIterator[Held]:
     with EmbeddedRedis(tmp_path, appendfsync="no") as server:
         client = connect(server.url)
         availability = RedisAvailability(POLICY)
-        beating = Heartbeat(server.url, "w1", availability, POLICY)
-        held = Held(server, beating, availability, await running(client))
+        observer = Renewals()
+        beating = Heartbeat(server.url, "w1", availability, POLICY, observer)
+        held = Held(server, beating, availability, await running(client), observer)
         await client.aclose()
         held.heartbeat.start()
         held.heartbeat.hold(held.claim, held.heard.append, since=time.monotonic(), at_most=60)
@@ -102,6 +116,8 @@ async def test_leases_are_renewed_and_a_cancel_is_heard_of(held: Held) -> None:
     await scripts.cancel(held.redis, spec.thread_id, spec.run_id, CancelAction.ROLLBACK)
     await until(lambda: held.heard[:1] == [StopReason.CANCELLED])
     await renews(held)
+    assert len(held.observer.noted) >= 3
+    assert all(count == 1 and 0 <= late < LEASE for count, late in held.observer.noted)
 
 
 async def test_it_recovers_from_each_outage_whenever_garbage_is_collected(

@@ -146,7 +146,7 @@ def services(parts: Parts, reports: Liveness, hurry: asyncio.Event) -> list[Serv
     redis, settings, checkpointing = parts.redis, parts.settings, parts.checkpointing
     policy = settings.lease_policy
     availability = RedisAvailability(policy, parts.observer)
-    heartbeat = Heartbeat(settings.redis_url, parts.worker_id, availability, policy)
+    heartbeat = Heartbeat(settings.redis_url, parts.worker_id, availability, policy, parts.observer)
     publisher = Publisher(
         redis,
         max_events=settings.stream_max_events,

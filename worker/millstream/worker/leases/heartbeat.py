@@ -17,6 +17,7 @@ from typing import Final, TypeVar
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from millstream.shared import keys
+from millstream.shared.observer import UNOBSERVED, RunObserver
 from millstream.shared.redis import OutageLog, connect
 from millstream.shared.redis.subscriber import Subscriber
 from millstream.shared.rules.lease_policy import LeasePolicy
@@ -54,7 +55,12 @@ class Heartbeat:
     """
 
     def __init__(
-        self, url: str, worker_id: str, availability: RedisAvailability, policy: LeasePolicy
+        self,
+        url: str,
+        worker_id: str,
+        availability: RedisAvailability,
+        policy: LeasePolicy,
+        observer: RunObserver = UNOBSERVED,
     ) -> None:
         """`url` is REDIS_URL. The thread starts with `start()`.
 
@@ -71,6 +77,7 @@ class Heartbeat:
         self._availability = availability
         self._control = keys.control(worker_id)
         self._policy = policy
+        self._observer = observer
         self._leases: dict[str, _Lease] = {}  # by job
         self._requested: set[str] = set()  # jobs whose renewal somebody requested
         self._due = -math.inf  # monotonic time of the next renewal of all leases
@@ -150,9 +157,10 @@ class Heartbeat:
         requested, self._requested = self._requested, set()
         try:
             if now >= self._due:
+                late = now - self._due if math.isfinite(self._due) else 0.0
                 self._due = now + self._policy.renew_every
                 if leases := list(self._leases.values()):
-                    await self._renew(leases)
+                    await self._renew(leases, late)
                     await self._subscriber.check()
             elif requested:
                 await self._renew(
@@ -185,7 +193,7 @@ class Heartbeat:
         self._due = -math.inf
         self._wake.set()
 
-    async def _renew(self, leases: Collection[_Lease]) -> None:
+    async def _renew(self, leases: Collection[_Lease], late: float = 0.0) -> None:
         now = time.monotonic()
         held = [lease for lease in leases if now < lease.until]
         if not held:
@@ -197,6 +205,7 @@ class Heartbeat:
         renewals = await self._reply(renew_all(self._redis, claims, self._policy.lease_ms))
         self._is_connected = True
         self._availability.mark_up()
+        self._observer.renewed(sum(renewal != "lost" for renewal in renewals), late)
         for lease, renewal in zip(held, renewals, strict=True):
             if renewal != "lost":
                 lease.renewed = sent
