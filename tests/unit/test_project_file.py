@@ -96,11 +96,20 @@ def test_a_file_that_is_missing_or_no_json_is_refused_by_all(tmp_path: Path) -> 
     assert "is not valid JSON" in sentence
 
 
+def nested(key: str) -> dict[str, Any]:
+    """Returns the content of a file that sets the key: a number in a section, else an object."""
+    *sections, name = key.split(".")
+    content: dict[str, Any] = {name: 5 if sections else {"g": "./ui.tsx"}}
+    for section in reversed(sections):
+        content = {section: content}
+    return content
+
+
 @pytest.mark.parametrize("key", [*NOT_DONE, "grahps"])
 def test_what_has_no_effect_is_noted_by_those_that_would_have_it(
     tmp_path: Path, key: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path = file(tmp_path, **{key: {"g": "./ui.tsx"}})
+    path = file(tmp_path, **nested(key))
     for read in READERS.values():
         read(path)
     told = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]

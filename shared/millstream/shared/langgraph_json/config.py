@@ -103,7 +103,7 @@ class TTLSettings(msgspec.Struct, frozen=True):
 
     default_ttl: Positive | None = None  # minutes
     refresh_on_read: bool = True
-    sweep_interval_minutes: Positive | None = None  # without effect
+    sweep_interval_minutes: Positive | None = None  # without effect: see reader.NOT_DONE
 
 
 class StoreSettings(msgspec.Struct, frozen=True):

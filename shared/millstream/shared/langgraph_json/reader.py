@@ -28,11 +28,13 @@ FOR_IMAGES: Final = frozenset({
     "package", "pip_config_file", "pip_installer", "project_root", "python_version", "source",
 })  # fmt: skip
 KNOWN: Final = frozenset(ProjectConfig.__struct_fields__) | FOR_IMAGES
+# Keys without an effect, each with why.
 NOT_DONE: Final = {
     "ui": "components of a generative UI are not served",
     "ui_config": "components of a generative UI are not served",
     "encryption": "only LANGGRAPH_AES_KEY encrypts",
     "priority": "runs have no priorities",
+    "store.ttl.sweep_interval_minutes": "Redis deletes expired items by itself",
 }
 # Keys that are refused, each with why: without an effect, they would leave open what they close.
 NOT_ENFORCED: Final = {
@@ -77,17 +79,17 @@ class ProjectFile:
     @property
     def notes(self) -> list[str]:
         """A sentence for each key that has no effect, unless it is about images alone."""
-        notes = []
-        for key, value in self.content.items():
-            if key in NOT_DONE and value:
-                notes.append(f"`{key}` of {CONFIG} has no effect: {NOT_DONE[key]}.")
-            elif (
-                key not in KNOWN | NOT_DONE.keys()
-                and not key.startswith("_INTERNAL")
-                and key not in NOT_ENFORCED
-            ):
-                notes.append(f"`{key}` of {CONFIG} is not known, and has no effect.")
-        return notes
+        notes = [
+            f"`{key}` of {CONFIG} has no effect: {reason}."
+            for key, reason in NOT_DONE.items()
+            if _value_at(self.content, key)
+        ]
+        return notes + [
+            f"`{key}` of {CONFIG} is not known, and has no effect."
+            for key in self.content
+            if key not in KNOWN | NOT_DONE.keys() | NOT_ENFORCED.keys()
+            and not key.startswith("_INTERNAL")
+        ]
 
 
 def folder_of(path: Path) -> Path:
@@ -142,6 +144,14 @@ def read_content(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise SettingError(f"{path} must hold a JSON object, such as:\n\n{EXAMPLE}")
     return content
+
+
+def _value_at(content: dict[str, Any], key: str) -> object:
+    """Returns the value of a key, which names its sections first; None if it is not there."""
+    value: object = content
+    for name in key.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
 
 
 def _without_nulls(content: dict[str, Any]) -> dict[str, Any]:
