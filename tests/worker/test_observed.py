@@ -32,7 +32,7 @@ from millstream.worker.maintenance.liveness import Liveness
 
 WORKER = Path(__file__).parents[2] / "worker"
 REPORTED = {
-    "claimed", "appended", "checkpoint_stored", "lease_lost", "handed_back", "ended", "outage",
+    "claimed", "appended", "checkpoint_stored", "renewed", "lease_lost", "handed_back", "ended", "outage",
 }  # fmt: skip
 
 
