@@ -10,7 +10,7 @@ import pytest
 from contract.builders import dump, new_id
 from millstream.shared import keys, scripts
 from millstream.shared.assistants import (
-    GONE,
+    UNSERVED_SECONDS,
     GraphDirectory,
     announce,
     default_assistant,
@@ -196,7 +196,7 @@ async def test_a_graph_that_live_workers_have_not_served_for_long_is_taken_out(
         return tuple([(await graphs.resolve(name)).served for name in ("echo", "old")])  # type: ignore[return-value]
 
     assert await served() == (True, True)  # nobody has come yet: their runs wait
-    gone_at = await redis_time(any_redis) - GONE - 5
+    gone_at = await redis_time(any_redis) - UNSERVED_SECONDS - 5
     await any_redis.zadd(keys.workers(old), {"w1": gone_at})
     assert await served() == (True, True)  # all workers are gone: a deploy, or an outage
     await report_alive(any_redis, [echo], "w2", ttl=30)

@@ -1,10 +1,10 @@
-"""Every Redis key and channel: named once, with its type and how long it lives.
+"""Every Redis key and channel, with its type, how long it exists, and its content.
 
-Keys of a thread carry its id as hash tag. Scripts never build a key: they are given these, as
-KEYS or (where the key belongs to another run) as a word that was stored earlier.
+The keys of a thread have its id as hash tag. Scripts build no keys: they receive them as KEYS, or read them from a run
+reference (`run_ref`) that an earlier script stored.
 
-Lives: *until deleted* keys are removed by the script that deletes their thread or run;
-`PERMANENT` lists the few that belong to no thread and stay.
+How long a key exists: *until deleted* means until a script deletes the thread, the run or the assistant that it
+belongs to. *Permanent* keys belong to none of these and stay; `permanent_keys` lists them. *TTL* keys expire.
 """
 
 from typing import Final
@@ -12,7 +12,7 @@ from typing import Final
 from millstream.shared.rules.lifecycle import ThreadStatus
 
 PREFIX: Final = "ms"
-STORE: Final = "store"  # the queue for questions about the long-term store
+STORE: Final = "store"  # the call queue for the long-term store
 
 
 def thread(thread_id: str) -> str:
@@ -26,42 +26,42 @@ def runs(thread_id: str) -> str:
 
 
 def waiting(thread_id: str) -> str:
-    """list, until empty: the thread's FIFO, one `run_ref()` a run that waits for its turn."""
+    """list, until empty: the thread's FIFO, with a `run_ref()` for each run that waits for the active one."""
     return f"{PREFIX}:{{{thread_id}}}:waiting"
 
 
 def deferred(thread_id: str) -> str:
-    """sorted set, until empty: run_refs of the runs that are due later → when that is (ms)."""
+    """sorted set, until empty: `run_ref()` of each run that is due later → due time (ms)."""
     return f"{PREFIX}:{{{thread_id}}}:deferred"
 
 
 def segments(thread_id: str) -> str:
-    """sorted set, until deleted: runs and updates → the number of their turn; and a doorbell."""
+    """sorted set, until deleted: run id or name of an update → its seq. Also a notification channel."""
     return f"{PREFIX}:{{{thread_id}}}:segments"
 
 
 def rolled_back(thread_id: str) -> str:
-    """set, stream TTL: runs that were rolled back, whose events are still readable."""
+    """set, stream TTL: ids of the runs that were rolled back and whose events are still readable."""
     return f"{PREFIX}:{{{thread_id}}}:rolled_back"
 
 
 def run(thread_id: str, run_id: str) -> str:
-    """hash, until deleted (of a temporary thread: stream TTL): spec, status, fence, attempt, …"""
+    """hash, until deleted (for a temporary thread: stream TTL): spec, status, fence, attempt, …"""
     return f"{PREFIX}:{{{thread_id}}}:run:{run_id}"
 
 
 def events(thread_id: str, run_id: str) -> str:
-    """stream, TTL from the first entry on: one entry an event. Also the name of its doorbell."""
+    """stream, TTL from the first entry on: one entry for each event. Also the run's notification channel."""
     return f"{PREFIX}:{{{thread_id}}}:run:{run_id}:events"
 
 
 def checkpoint_namespaces(thread_id: str) -> str:
-    """set, until deleted: the checkpoint namespaces of the thread; '' is the root graph's."""
+    """set, until deleted: the thread's checkpoint namespaces; '' is the root graph's."""
     return f"{PREFIX}:{{{thread_id}}}:checkpoints"
 
 
 def checkpoint_index(thread_id: str, namespace: str) -> str:
-    """sorted set, until deleted: checkpoint ids, all of score 0, so in the order of their names."""
+    """sorted set, until deleted: checkpoint ids, all with score 0, so sorted by id."""
     return f"{PREFIX}:{{{thread_id}}}:checkpoints:index:{namespace}"
 
 
@@ -71,17 +71,17 @@ def checkpoint_records(thread_id: str, namespace: str) -> str:
 
 
 def checkpoint_references(thread_id: str, namespace: str) -> str:
-    """hash, until deleted: checkpoint id → its run, its parent, the fields of its values."""
+    """hash, until deleted: checkpoint id → packed list of its run, its parent and the fields of its values."""
     return f"{PREFIX}:{{{thread_id}}}:checkpoints:references:{namespace}"
 
 
 def checkpoint_values(thread_id: str, namespace: str) -> str:
-    """hash, until deleted: channel and version → the value, stored once (msgpack)."""
+    """hash, until deleted: channel, NUL, version → the value, stored once (msgpack)."""
     return f"{PREFIX}:{{{thread_id}}}:checkpoints:values:{namespace}"
 
 
 def checkpoint_writes(thread_id: str, namespace: str) -> str:
-    """hash, until deleted: checkpoint id → what tasks wrote after it (appended)."""
+    """hash, until deleted: checkpoint id → packed list of the pending writes that follow it."""
     return f"{PREFIX}:{{{thread_id}}}:checkpoints:writes:{namespace}"
 
 
@@ -91,55 +91,55 @@ def checkpoint_runs(thread_id: str) -> str:
 
 
 def runs_with_checkpoints() -> str:
-    """sorted set, permanent: a run's id, NUL, a thread in which it stored checkpoints (score 0).
+    """sorted set, permanent: run id, NUL, id of a thread in which the run stored checkpoints (score 0).
 
-    A member goes with the thread, or with what the run stored in it, in the same script.
+    The script that deletes the thread, or what the run stored in it, removes the member too.
     """
     return f"{PREFIX}:runs_with_checkpoints"
 
 
 def run_in_thread(run_id: str, thread_id: str) -> str:
-    """Returns the member of `runs_with_checkpoints()` that says so."""
+    """Returns the member of `runs_with_checkpoints()` for a run and a thread."""
     return f"{run_id}\0{thread_id}"
 
 
 def queue(name: str) -> str:
-    """sorted set, permanent: arq's queue. Job id → when it is due (ms): now, later, lease's end."""
+    """sorted set, permanent: arq's queue. Job id → when it is due (ms): now, later, or at its lease's end."""
     return f"{PREFIX}:queue:{name}"
 
 
 def wake(name: str) -> str:
-    """list, permanent: one job id for each job that became due at once; idle workers block on it."""
+    """list, permanent: ids of jobs that became due; idle workers block on it."""
     return f"{PREFIX}:queue:{name}:wake"
 
 
 def health(name: str) -> str:
-    """string, TTL: arq's own health line of a queue."""
+    """string, TTL: arq's health check of a queue."""
     return f"{PREFIX}:queue:{name}:health"
 
 
 def call_queue(graph_id: str) -> str:
-    """Returns the name of the queue for questions about a graph."""
+    """Returns the name of the queue for calls about a graph."""
     return f"graph:{graph_id}"
 
 
 def calls(call_queue_name: str) -> str:
-    """list, permanent: the questions of a queue (`wire.Call`)."""
+    """list, permanent: the waiting calls of a queue (`wire.Call`)."""
     return f"{PREFIX}:calls:{call_queue_name}:calls"
 
 
 def reply(call_id: str) -> str:
-    """list, TTL: the one answer to a call (`wire.Reply`)."""
+    """list, TTL: the reply to a call (`wire.Reply`)."""
     return f"{PREFIX}:reply:{call_id}"
 
 
 def workers(call_queue_name: str) -> str:
-    """sorted set, permanent: live workers that answer in a queue → when they count as gone (s)."""
+    """sorted set, permanent: ids of the workers of a call queue → when each counts as dead (s)."""
     return f"{PREFIX}:calls:{call_queue_name}:workers"
 
 
 def item(name: str) -> str:
-    """JSON, users' data: an item of the store, until it is deleted or its own TTL ends."""
+    """JSON, until deleted or until its own TTL: an item of the store."""
     return f"{PREFIX}:item:{name}"
 
 
@@ -149,12 +149,12 @@ def items_index() -> str:
 
 
 def vectors_index(dims: int) -> str:
-    """search index: the items that have embeddings of so many numbers."""
+    """search index: the items that have embeddings of `dims` numbers."""
     return f"{PREFIX}:items:vectors:{dims}"
 
 
 def graphs() -> str:
-    """hash, permanent: graph id → `wire.GraphInfo`, announced by the workers that serve it."""
+    """hash, permanent: graph id → `wire.GraphInfo`, announced by the workers that serve the graph."""
     return f"{PREFIX}:graphs"
 
 
@@ -169,63 +169,63 @@ def live() -> str:
 
 
 def retired() -> str:
-    """set, permanent: ids of the threads that are being deleted."""
+    """set, permanent: ids of the threads whose deletion has begun."""
     return f"{PREFIX}:retired"
 
 
 def leader_lock(service: str) -> str:
-    """string, TTL: an upkeep service has had its turn in this interval."""
+    """string, TTL: held by the process that does a maintenance service in this interval."""
     return f"{PREFIX}:leader:{service}"
 
 
 def garbage() -> str:
-    """sorted set, permanent: threads that are gone and whose checkpoints are to be deleted."""
+    """sorted set, permanent: job ids of deleted threads whose checkpoints a worker must delete (score: ms, or 0)."""
     return f"{PREFIX}:garbage"
 
 
 def expiring() -> str:
-    """sorted set, permanent: ids of the threads that have a `ttl` → when they are due (ms)."""
+    """sorted set, permanent: ids of the threads that have a `ttl` → when they expire (ms)."""
     return f"{PREFIX}:expiring"
 
 
 def threads_by(field: str) -> str:
-    """sorted set, permanent: ids of the listed threads → a time on their records (µs), or 0.
+    """sorted set, permanent: ids of the indexed threads → a time on their records (µs), or 0.
 
-    The fields are thread_id (all of score 0, so in the order of their names), created_at,
-    updated_at and state_updated_at.
+    The fields are thread_id (all with score 0, so sorted by id), created_at, updated_at and
+    state_updated_at.
     """
     return f"{PREFIX}:threads:{field}"
 
 
 def threads_of(status: str) -> str:
-    """set, permanent: ids of the listed threads of that status."""
+    """set, permanent: ids of the indexed threads that have the status."""
     return f"{PREFIX}:threads:status:{status}"
 
 
 def term(digest: str) -> str:
-    """set, until its last thread goes: ids of the listed threads whose metadata has that leaf."""
+    """set, until its last thread is removed: ids of the indexed threads whose metadata has the term."""
     return f"{PREFIX}:term:{digest}"
 
 
 def unindexed() -> str:
-    """set, permanent: ids of the listed threads whose metadata is too large for sets of leaves."""
+    """set, permanent: ids of the indexed threads whose metadata is too large for sets of terms."""
     return f"{PREFIX}:threads:unindexed"
 
 
 def threads_index() -> list[str]:
-    """Returns the keys by which threads are found: see scripts/thread_index.py."""
+    """Returns the keys of the index of threads (scripts/parts/thread_index.lua)."""
     orders = ("thread_id", "created_at", "updated_at", "state_updated_at")
     return [*map(threads_by, orders), *map(threads_of, ThreadStatus)]
 
 
 def assistant(assistant_id: str) -> str:
-    """hash, until deleted: head (`wire.Assistant`), version, newest, revision, times (µs); of each
-    version N `v:N` (`wire.Assistant`) and `t:N` (µs)."""
+    """hash, until deleted: head (`wire.Assistant`), version, newest, revision, times (µs), and for each
+    version N the fields `v:N` (`wire.Assistant`) and `t:N` (µs)."""
     return f"{PREFIX}:assistant:{assistant_id}"
 
 
 def assistants() -> str:
-    """sorted set, permanent: id of every assistant with a record → when it was created (µs)."""
+    """sorted set, permanent: id of each assistant that has a record → time of creation (µs)."""
     return f"{PREFIX}:assistants"
 
 
@@ -235,7 +235,7 @@ def cron(cron_id: str) -> str:
 
 
 def crons() -> str:
-    """sorted set, permanent: every cron's id → when it is due (ms); +inf: it is not."""
+    """sorted set, permanent: id of each cron → when it is due (ms), +inf for never."""
     return f"{PREFIX}:crons"
 
 
@@ -250,22 +250,22 @@ def deliveries() -> str:
 
 
 def delivery(thread_id: str, run_id: str) -> str:
-    """hash, TTL: what a webhook is told of a run's end, and how often that was tried."""
+    """hash, TTL: the data of a webhook call, and the number of failed tries."""
     return f"{PREFIX}:{{{thread_id}}}:delivery:{run_id}"
 
 
 def trial(process: str) -> str:
-    """string, TTL: what a process tries on whether its user of Redis may do what it needs."""
+    """string, TTL: a key on which a process tries the commands that it needs (permissions.py)."""
     return f"{PREFIX}:trial:{process}"
 
 
 def control(worker_id: str) -> str:
-    """channel: job ids that this worker should look at now, because a cancel was asked for."""
+    """channel: job ids that this worker must renew now, because a cancel was requested."""
     return f"{PREFIX}:worker:{worker_id}:control"
 
 
 def permanent_keys(queue_names: list[str], graph_ids: list[str]) -> frozenset[str]:
-    """Returns the named list: the keys that need no TTL though they belong to no thread."""
+    """Returns the keys that need no TTL though they belong to no thread."""
     per_queue, per_call_queue = (queue, wake), (calls, workers)
     queues = [STORE, *map(call_queue, graph_ids)]
     return frozenset(
@@ -289,57 +289,60 @@ def permanent_keys(queue_names: list[str], graph_ids: list[str]) -> frozenset[st
 
 
 def sample_keys() -> list[str]:
-    """Returns a key of each kind that may lie under a key pattern of its own: `ms:{…}:`, `ms:queue:`, …
+    """Returns a key for each prefix that an ACL rule may have: `ms:{…}:`, `ms:queue:`, …
 
-    They name nothing that there is.
+    None of these keys exists.
     """
-    word = "trial"
+    name = "trial"
     return [
-        assistant(word), assistants(), cron(word), crons(), deliveries(), expiring(), garbage(),
-        graphs(), item(word), items_index(), term(word), live(), project(), queue(word),
-        runs_with_checkpoints(), reply(word), retired(), thread(word), threads_of(word), trial(word), leader_lock(word),
-        workers(word),
+        assistant(name), assistants(), cron(name), crons(), deliveries(), expiring(), garbage(),
+        graphs(), item(name), items_index(), term(name), live(), project(), queue(name),
+        runs_with_checkpoints(), reply(name), retired(), thread(name), threads_of(name), trial(name), leader_lock(name),
+        workers(name),
     ]  # fmt: skip
 
 
 def sample_channels() -> list[str]:
-    """Returns a channel of each kind: the doorbells of a run and of a thread, a worker's control."""
-    word = "trial"
-    return [events(word, word), segments(word), control(word)]
+    """Returns a channel of each kind: the notifications of a run and of a thread, the cancels of a worker."""
+    name = "trial"
+    return [events(name, name), segments(name), control(name)]
 
 
 def job_id(thread_id: str, run_id: str) -> str:
-    """Returns arq's job id of a run: it names both, so that a worker can name the run's keys."""
+    """Returns arq's job id of a run. It has both ids, so that a worker can build the run's keys."""
     return f"{thread_id}/{run_id}"
 
 
 def parse_job_id(job: str) -> tuple[str, str]:
-    """Returns `(thread_id, run_id)`; raises ValueError for a word that is no job id of ours."""
+    """Returns `(thread_id, run_id)`; raises ValueError if it is not a job id of Millstream."""
     thread_id, slash, run_id = job.partition("/")
     if not (thread_id and slash and run_id):
         raise ValueError(f"not a job id: {job!r}")
     return thread_id, run_id
 
 
-def decode_job_id(word: bytes) -> str | None:
-    """Returns the job id that a word in Redis is, or None if it is no job id of ours."""
+def decode_job_id(member: bytes) -> str | None:
+    """Returns the job id in a member that Redis returned; None if it is not a job id of Millstream."""
     try:
-        job = word.decode()
+        job = member.decode()
         parse_job_id(job)
-    except ValueError:  # not UTF-8 either
+    except ValueError:  # not UTF-8, or not a job id
         return None
     return job
 
 
 def thread_id_of(key: str) -> str:
-    """Returns the id of the thread that a key with a hash tag belongs to."""
+    """Returns the thread id in a key that has a hash tag."""
     return key[key.index("{") + 1 : key.index("}")]
 
 
 def run_ref(thread_id: str, run_id: str, queue_name: str) -> str:
-    """Returns what a thread holds of a run that is active, waits or is due later: its job id, and
-    the keys that a script needs to release, to cancel or to end it."""
-    words = [
+    """Returns a run reference: what a thread stores of an active, waiting or deferred run.
+
+    It has the job id and the keys with which a script releases, cancels or ends the run, separated by
+    blanks.
+    """
+    parts = [
         job_id(thread_id, run_id),
         queue(queue_name),
         wake(queue_name),
@@ -347,4 +350,4 @@ def run_ref(thread_id: str, run_id: str, queue_name: str) -> str:
         events(thread_id, run_id),
         delivery(thread_id, run_id),
     ]
-    return " ".join(words)
+    return " ".join(parts)

@@ -1,9 +1,8 @@
-"""Metadata as the index of threads sees it: terms that can be found, and what contains what.
+"""Terms of metadata, by which threads are indexed, and the containment of one JSON value in another.
 
-A term is a scalar and the path of names to it. Each has a set of the threads that have it
-(`keys.term`), so that a filter is an intersection. What is in no set, such as the items of lists,
-is decided by `contains` on the records. Containment is that of PostgreSQL's `jsonb @>`, which is
-the reference's.
+A term is a scalar and the path of names to it. Each term has a set of the threads that have it (`keys.term`), so that
+a filter is an intersection of sets. For values that are no terms, such as the items of lists, `contains` decides on the
+records. Containment is defined as for PostgreSQL's `jsonb @>`, which the reference server uses.
 """
 
 import base64
@@ -14,22 +13,20 @@ import msgspec
 
 from millstream.shared import keys
 
-MAX_TERMS: Final = 64  # terms of a thread that have sets
-MAX_DEPTH: Final = (
-    32  # levels to which metadata is looked into for them, and that a filter may have
-)
-INDEX_FIELDS: Final = (
-    "terms",
-    "run_terms",
-)  # fields of a record: the sets of terms that its thread is in
-NAMES: Final = ("graph_id", "assistant_id")  # shown of the newest run, whatever the client stored
+MAX_TERMS: Final = 64  # of one thread; its metadata with more terms is unindexed
+MAX_DEPTH: Final = 32  # levels of indexed metadata, and of a filter
+INDEX_FIELDS: Final = ("terms", "run_terms")  # of a thread's record: the sets that it is in
+RUN_FIELDS: Final = (
+    "graph_id",
+    "assistant_id",
+)  # of metadata; the newest run's values replace the client's
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 def term_keys(value: dict[str, Any]) -> list[str] | None:
-    """Returns the keys of the sets of the terms; None if there are more, or deeper ones, than go."""
-    found: dict[str, None] = {}
+    """Returns the keys of the sets of the value's terms; None beyond `MAX_TERMS` or `MAX_DEPTH`."""
+    terms: dict[str, None] = {}  # ordered, each once
     stack: list[tuple[tuple[str, ...], Any]] = [((), value)]
     while stack:
         path, item = stack.pop()
@@ -38,50 +35,50 @@ def term_keys(value: dict[str, Any]) -> list[str] | None:
                 return None
             stack += [((*path, name), inner) for name, inner in item.items()]
         elif not isinstance(item, list):
-            found[_term_key(path, item)] = None
-        if len(found) + len(stack) > MAX_TERMS:
+            terms[_term_key(path, item)] = None
+        if len(terms) + len(stack) > MAX_TERMS:
             return None
-    return sorted(found)
+    return sorted(terms)
 
 
 def _term_key(path: tuple[str, ...], value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
-        value = int(value)  # 1 and 1.0 are the same number
+        value = int(value)  # 1 and 1.0 are equal in JSON
     exact = value if isinstance(value, str | bool | None) else repr(value)
-    word = _encode([path, exact, isinstance(value, str)])
-    digest = hashlib.blake2b(word, digest_size=12).digest()
+    encoded = _encode([path, exact, isinstance(value, str)])
+    digest = hashlib.blake2b(encoded, digest_size=12).digest()
     return keys.term(base64.urlsafe_b64encode(digest).decode())
 
 
 def index_fields(metadata: dict[str, Any]) -> dict[str, str]:
-    """Returns the fields `INDEX_FIELDS`: keys, one blank between.
+    """Returns the fields `INDEX_FIELDS` of a thread's record: keys of sets, separated by blanks.
 
-    `run_terms` are those that are replaced when a run begins.
+    A run that starts on the thread replaces `run_terms`.
     """
-    own = {name: item for name, item in metadata.items() if name not in NAMES}
-    run_terms = {name: item for name, item in metadata.items() if name in NAMES}
-    return {"terms": _words(own), "run_terms": _words(run_terms)}
+    client_part = {name: item for name, item in metadata.items() if name not in RUN_FIELDS}
+    run_part = {name: item for name, item in metadata.items() if name in RUN_FIELDS}
+    return {"terms": _join_keys(client_part), "run_terms": _join_keys(run_part)}
 
 
 def run_terms(graph_id: str, assistant_id: str) -> str:
-    """Returns the field `run_terms` of a thread whose newest run is of these."""
-    return _words({"graph_id": graph_id, "assistant_id": assistant_id})
+    """Returns the field `run_terms` of a thread whose newest run has this graph and assistant."""
+    return _join_keys({"graph_id": graph_id, "assistant_id": assistant_id})
 
 
-def _words(part: dict[str, Any]) -> str:
-    found = term_keys(part)
-    return " ".join([keys.unindexed()] if found is None else found)
+def _join_keys(metadata: dict[str, Any]) -> str:
+    sets = term_keys(metadata)
+    return " ".join([keys.unindexed()] if sets is None else sets)
 
 
 def terms_decide(value: Any) -> bool:
-    """Returns whether the sets of terms decide about a filter: it has no lists, nothing empty."""
+    """Returns whether the sets of terms decide a filter alone: it has no lists and no empty objects."""
     if isinstance(value, dict):
         return bool(value) and all(map(terms_decide, value.values()))
     return not isinstance(value, list)
 
 
 def depth(value: Any) -> int:
-    """Returns how many objects and lists are inside each other; `MAX_DEPTH + 1` stands for more."""
+    """Returns the nesting depth of objects and lists; `MAX_DEPTH + 1` for any deeper value."""
     level, items = 0, [value]
     while level <= MAX_DEPTH:
         items = [item for item in items if isinstance(item, dict | list)]
@@ -95,7 +92,7 @@ def depth(value: Any) -> int:
 
 
 def contains(whole: Any, part: Any) -> bool:
-    """Returns whether all of the part is in the whole; the part is no deeper than `MAX_DEPTH`."""
+    """Returns whether the whole contains the part, which must not be deeper than `MAX_DEPTH`."""
     if isinstance(part, dict):
         return isinstance(whole, dict) and all(
             name in whole and contains(whole[name], item) for name, item in part.items()

@@ -1,7 +1,7 @@
-"""What is to be told of runs that have ended: taken by a worker, tried, settled.
+"""Webhook calls for runs that have ended: a worker takes them, tries them and settles them.
 
-The script that ends a run notes it (outbox.lua). A worker takes what is due for a while; if it dies,
-another takes it then. So each is told at least once, always under the same id, that of the run.
+The script that ends a run enqueues its call (scripts/parts/outbox.lua). A worker takes due calls under a lease; if it
+dies, another worker takes them. So each call is made at least once, always with the same id, which is the run's.
 """
 
 from dataclasses import dataclass
@@ -25,25 +25,25 @@ FIELDS: Final = [
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A webhook's call that is due, and the caller's until the lease it was taken with ends."""
+    """A webhook call that is leased to the caller."""
 
     job: str
-    taking: int
+    lease_end: int  # ms, Redis time
     url: str
     record: RunRecord
     started_at: int | None  # µs
     ended_at: int  # µs
     values: bytes  # JSON
     error: bytes  # JSON
-    tries: int  # that were in vain
+    tries: int  # that failed
 
     @property
     def webhook_id(self) -> str:
-        """The same for every try, so that a receiver can tell what it knows already."""
+        """The same for every try, so that a receiver can detect a repeat."""
         return self.record.spec.run_id
 
     def payload(self, sent_at: int) -> dict[str, Any]:
-        """Returns what the receiver is told, at `sent_at` (µs). Source: the LangGraph Platform API."""
+        """Returns the JSON body of a call at `sent_at` (µs). Source: the LangGraph Platform API."""
         return {
             **run_to_json(self.record),
             "run_started_at": None if self.started_at is None else iso_time(self.started_at),
@@ -55,23 +55,23 @@ class Delivery:
 
 
 async def take(redis: Client, *, limit: int, lease_ms: int) -> list[Delivery]:
-    """Takes calls that are due; drops what nobody can read any more."""
-    found = []
-    for word, taking in await scripts.take_deliveries(redis, limit=limit, lease_ms=lease_ms):
-        job = keys.decode_job_id(word)
+    """Takes at most `limit` due calls; removes calls whose data has expired."""
+    deliveries = []
+    for member, lease_end in await scripts.take_deliveries(redis, limit=limit, lease_ms=lease_ms):
+        job = keys.decode_job_id(member)
         delivery = None
         if job is not None:
-            place = keys.delivery(*keys.parse_job_id(job))
-            delivery = _delivery(job, taking, await redis.hmget(place, FIELDS))  # type: ignore[misc]
+            key = keys.delivery(*keys.parse_job_id(job))
+            delivery = _parse(job, lease_end, await redis.hmget(key, FIELDS))  # type: ignore[misc]
         if delivery is None:
-            await redis.zrem(keys.deliveries(), word)
+            await redis.zrem(keys.deliveries(), member)
         else:
-            found.append(delivery)
-    return found
+            deliveries.append(delivery)
+    return deliveries
 
 
-def _delivery(job: str, taking: int, words: list[bytes | None]) -> Delivery | None:
-    url, spec, status, error, created, started, ended, attempt, values, tries, reason = words
+def _parse(job: str, lease_end: int, fields: list[bytes | None]) -> Delivery | None:
+    url, spec, status, error, created, started, ended, attempt, values, tries, reason = fields
     if url is None or spec is None or status is None or ended is None:
         return None
     record = RunRecord(
@@ -84,7 +84,7 @@ def _delivery(job: str, taking: int, words: list[bytes | None]) -> Delivery | No
     )
     return Delivery(
         job=job,
-        taking=taking,
+        lease_end=lease_end,
         url=url.decode(),
         record=record,
         started_at=int(started) if started else None,
@@ -96,8 +96,8 @@ def _delivery(job: str, taking: int, words: list[bytes | None]) -> Delivery | No
 
 
 async def settle(redis: Client, delivery: Delivery, *, after_ms: int | None) -> bool:
-    """Has the call due again after so many ms, or done with (None).
+    """Makes the call due again after `after_ms`, or removes it (None).
 
-    Returns False if somebody else has taken it since.
+    Returns False if another worker has taken the call since.
     """
-    return await scripts.settle_delivery(redis, delivery.job, delivery.taking, after_ms=after_ms)
+    return await scripts.settle_delivery(redis, delivery.job, delivery.lease_end, after_ms=after_ms)

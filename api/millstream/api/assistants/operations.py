@@ -177,7 +177,7 @@ async def find(
     return [
         record
         for record in await context.directory.assistants()
-        if record.fits(metadata=metadata, graph_id=graph_id, name=name)
+        if record.matches(metadata=metadata, graph_id=graph_id, name=name)
     ]
 
 
@@ -190,7 +190,7 @@ async def versions(
     return [
         each
         for each in stored or [record]
-        if each.fits(metadata=metadata, graph_id=None, name=None)
+        if each.matches(metadata=metadata, graph_id=None, name=None)
     ]
 
 

@@ -1,7 +1,7 @@
 """Assistants, and the graphs that workers serve."""
 
 from millstream.shared.assistants.directory import (
-    GONE,
+    UNSERVED_SECONDS,
     GraphDirectory,
     Resolved,
     announce,
@@ -10,7 +10,7 @@ from millstream.shared.assistants.directory import (
 )
 
 __all__ = [
-    "GONE",
+    "UNSERVED_SECONDS",
     "GraphDirectory",
     "Resolved",
     "announce",

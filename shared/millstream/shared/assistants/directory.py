@@ -1,4 +1,4 @@
-"""Which assistants there are: the default one of each graph that workers announced, and the records."""
+"""All assistants: the default assistant of each graph that workers announced, and those with a record."""
 
 import time
 import uuid
@@ -19,10 +19,12 @@ from millstream.shared.wire import (
     unpack_project,
 )
 
-# The namespace that every server of this API derives the ids of default assistants from.
+# Every server of this API derives the ids of default assistants from this namespace.
 NAMESPACE: Final = uuid.UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8")
-FRESH: Final = 1.0  # s for which a known graph is not looked up again
-GONE: Final = 60.0  # s in which none of the live workers served a graph: it was taken out
+CACHE_SECONDS: Final = 1.0  # until the announcements are read again
+UNSERVED_SECONDS: Final = (
+    60.0  # without a live worker that serves a graph, until it counts as removed
+)
 SYSTEM: Final = b'{"created_by":"system"}'  # the metadata of default assistants
 
 
@@ -32,9 +34,9 @@ def default_assistant_id(graph_id: str) -> str:
 
 
 async def announce(redis: Client, graphs: list[GraphInfo], project: Project | None = None) -> None:
-    """Publishes the graphs that a worker serves, and what else the API needs of its project.
+    """Stores which graphs a worker serves, and what else the API needs of its project.
 
-    The first announcement's time is kept of a graph; of projects the newest counts.
+    A graph keeps the time of its first announcement. The latest project replaces the earlier one.
     """
     if project is not None:
         await redis.set(keys.project(), pack(project))
@@ -62,7 +64,7 @@ async def list_graphs(redis: Client) -> list[GraphInfo]:
 
 
 def default_assistant(info: GraphInfo) -> AssistantRecord:
-    """Returns the default assistant of a graph as it is while nobody has changed it."""
+    """Returns the default assistant of a graph, as long as no client has changed it."""
     assistant = Assistant(
         assistant_id=default_assistant_id(info.graph_id),
         graph_id=info.graph_id,
@@ -75,19 +77,19 @@ def default_assistant(info: GraphInfo) -> AssistantRecord:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """What a run is made with: an assistant, and its graph."""
+    """An assistant and its graph, from which a run is created."""
 
     record: AssistantRecord
     graph: GraphInfo
-    served: bool = True  # False: workers of its queue live, and none has served it for a while
+    served: bool = True  # False: its queue has live workers, but none has served the graph for `UNSERVED_SECONDS`
 
     @property
     def assistant(self) -> Assistant:
-        """The version that is current."""
+        """The current version."""
         return self.record.assistant
 
     def require_served(self) -> "Resolved":
-        """Returns itself; raises UnavailableError if its graph was taken out of the deployment."""
+        """Returns itself; raises UnavailableError if no worker of the deployment serves the graph any more."""
         if self.served:
             return self
         raise UnavailableError(
@@ -99,14 +101,14 @@ class Resolved:
 
 
 class GraphDirectory:
-    """The announced graphs as one API process knows them: looked up again when stale or missing."""
+    """The announced graphs, cached by one process. It reads them again when the cache is old or lacks a graph."""
 
     def __init__(self, redis: Client) -> None:
         """Reads nothing yet."""
         self._redis = redis
         self._by_name: dict[str, GraphInfo] = {}
         self._changed: set[str] = set()  # ids of default assistants that have a record
-        self._unserved: set[str] = set()  # names of graphs
+        self._unserved_graphs: set[str] = set()  # names of graphs
         self._project = Project()
         self._read_at = float("-inf")
 
@@ -132,7 +134,7 @@ class GraphDirectory:
             if exists
         }
         last = [newest[0][1] if newest else None for newest in replies[1::2]]
-        self._unserved = _taken_out(graphs, last, seconds)
+        self._unserved_graphs = _removed_graphs(graphs, last, seconds)
         self._read_at = time.monotonic()
         return graphs
 
@@ -154,11 +156,11 @@ class GraphDirectory:
         return {default_assistant_id(info.graph_id) for info in await self.all()}
 
     def forget(self) -> None:
-        """Has everything looked up anew: a record was written."""
+        """Invalidates the cache, after a record was written."""
         self._read_at = float("-inf")
 
     async def graph(self, graph_id: str) -> GraphInfo:
-        """Returns the announced graph of that name; raises InvalidError that names those there are."""
+        """Returns the announced graph of that name; raises InvalidError, which lists the announced graphs."""
         info = self._by_name.get(graph_id)
         if info is None or info.graph_id != graph_id or self._stale():
             await self.all()
@@ -168,11 +170,11 @@ class GraphDirectory:
         return info
 
     async def resolve(self, assistant_id: str) -> Resolved:
-        """Returns the assistant of that id, or the default one of the graph of that name.
+        """Returns the assistant with that id, or the default assistant of the graph with that name.
 
         Raises:
-            NotFoundError: a well-formed id that no assistant has.
-            InvalidError: neither an id nor the name of an announced graph.
+            NotFoundError: it is a UUID, but no assistant has that id.
+            InvalidError: it is neither a UUID nor the name of an announced graph.
         """
         if assistant_id not in self._by_name or self._stale():
             await self.all()
@@ -200,16 +202,16 @@ class GraphDirectory:
     def _resolved(self, record: AssistantRecord) -> Resolved:
         name = record.assistant.graph_id
         info = self._by_name.get(name)
-        if info is None:  # Redis has lost the announcement, and nobody has repeated it
+        if info is None:  # Redis has lost the announcement, and no worker has repeated it
             return Resolved(record, GraphInfo(graph_id=name, queue=""), served=False)
-        return Resolved(record, info, served=name not in self._unserved)
+        return Resolved(record, info, served=name not in self._unserved_graphs)
 
     async def _refresh(self) -> None:
         if self._stale():
             await self.all()
 
     def _stale(self) -> bool:
-        return time.monotonic() - self._read_at > FRESH
+        return time.monotonic() - self._read_at > CACHE_SECONDS
 
     def _graphs(self) -> str:
         names = ", ".join(sorted({info.graph_id for info in self._by_name.values()}))
@@ -218,23 +220,27 @@ class GraphDirectory:
         return "the name of a graph; none is registered yet: start a worker (`millstream worker`)"
 
 
-def _taken_out(graphs: list[GraphInfo], last: list[float | None], now: float) -> set[str]:
-    """Returns the names of the graphs that live workers of their queue have not served for long.
+def _removed_graphs(graphs: list[GraphInfo], last: list[float | None], now: float) -> set[str]:
+    """Returns the names of the graphs that the live workers of their queue do not serve any more.
 
-    `last` is when the last worker of each counts, or counted, as gone (s): None if that is not known.
+    Args:
+        last: for each graph the time (s) at which its last worker counts, or counted, as dead; None if unknown.
+        now: s, Redis time.
     """
-    known = list(zip(graphs, last, strict=True))
-    live = {info.queue for info, gone_at in known if gone_at is not None and gone_at > now}
+    expiries = list(zip(graphs, last, strict=True))
+    live_queues = {
+        info.queue for info, dead_at in expiries if dead_at is not None and dead_at > now
+    }
     return {
         info.graph_id
-        for info, gone_at in known
-        if info.queue in live and gone_at is not None and gone_at < now - GONE
+        for info, dead_at in expiries
+        if info.queue in live_queues and dead_at is not None and dead_at < now - UNSERVED_SECONDS
     }
 
 
-def _canonical(word: str) -> str:
-    """Returns the UUID in its usual form, or '' for a word that is none."""
+def _canonical(assistant_id: str) -> str:
+    """Returns the UUID in canonical form; '' if it is not a UUID."""
     try:
-        return str(uuid.UUID(word))
+        return str(uuid.UUID(assistant_id))
     except ValueError:
         return ""

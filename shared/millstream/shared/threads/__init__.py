@@ -1,4 +1,4 @@
-"""Threads: their records, how they are found, their checkpoints."""
+"""Threads: their records, searches, and checkpoints."""
 
 from millstream.shared.threads.records import (
     MAX_METADATA_BYTES,

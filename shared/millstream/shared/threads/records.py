@@ -1,4 +1,4 @@
-"""Thread records: created, read, and shown to the worker's callers."""
+"""The records of threads: creating, reading, changing, expiring and deleting them."""
 
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
@@ -16,23 +16,21 @@ from millstream.shared.threads import checkpoints
 from millstream.shared.wire import Project
 
 Pruner = Callable[[str], Awaitable[None]]
-MAX_METADATA_BYTES: Final = 1024 * 1024  # bytes of JSON to which patches may add up
-AGAIN: Final = (
-    60_000  # ms after which a thread is looked at again whose time was over while it was busy
-)
+MAX_METADATA_BYTES: Final = 1024 * 1024  # of JSON, after a patch
+BUSY_RETRY_MS: Final = 60_000  # until the next try to expire a thread that was busy
 
 
 @dataclass(frozen=True, slots=True)
 class Ttl:
-    """How long a thread lives after its last use, and what becomes of it then."""
+    """How long a thread stays after its last use, and what then happens."""
 
     milliseconds: int
-    strategy: str = "delete"  # or "keep_latest": the newest checkpoints stay
+    strategy: str = "delete"  # or "keep_latest": only the newest checkpoints stay
 
 
 @dataclass(frozen=True, slots=True)
 class ThreadRecord:
-    """What Redis holds of a thread. Times are µs since the epoch; JSON stays bytes."""
+    """A thread's record. Times are µs since the epoch; JSON stays bytes."""
 
     thread_id: str
     created_at: int
@@ -40,23 +38,23 @@ class ThreadRecord:
     state_updated_at: int
     status: ThreadStatus
     metadata: dict[str, Any]
-    graph_id: str | None  # of the newest run, None before the first
+    graph_id: str | None  # of the newest run; None before the first run
     values: bytes | None
     interrupts: bytes
     error: bytes | None
-    active: bool  # a run is, or will be as soon as a worker takes it
+    active: bool  # it has a run that a worker executes, or may claim
     ttl: Ttl | None
 
 
 def default_ttl(project: Project) -> Ttl | None:
-    """Returns the lifetime of a thread that is created without one (`checkpointer.ttl`)."""
+    """Returns the `ttl` of a thread that is created without one (`checkpointer.ttl` of langgraph.json)."""
     if project.thread_ttl is None:
         return None
     return Ttl(max(1, round(project.thread_ttl * 60_000)), project.thread_ttl_strategy)
 
 
 def new_thread_fields(metadata: dict[str, Any], ttl: Ttl | None = None) -> dict[str, Any]:
-    """Returns the fields of a thread that has had no run."""
+    """Returns the record fields of a thread without a run."""
     fields: dict[str, Any] = {
         "status": ThreadStatus.IDLE.value,
         "idle_status": ThreadStatus.IDLE.value,
@@ -80,16 +78,19 @@ async def create_thread(
     if_exists: str,
     ttl: Ttl | None = None,
 ) -> ThreadRecord:
-    """Creates a thread and returns it; `if_exists='do_nothing'` returns the one that is there.
+    """Creates a thread and returns it; `if_exists='do_nothing'` returns a thread that exists.
+
+    Args:
+        thread_id: None chooses an id.
 
     Raises:
-        ConflictError: it exists and `if_exists` is `raise`.
+        ConflictError: the thread exists and `if_exists` is `raise`.
     """
-    chosen = thread_id or str(uuid.uuid4())
-    created = await scripts.create_thread(redis, chosen, new_thread_fields(metadata, ttl))
+    thread_id = thread_id or str(uuid.uuid4())
+    created = await scripts.create_thread(redis, thread_id, new_thread_fields(metadata, ttl))
     if not created and if_exists != "do_nothing":
-        raise ConflictError(already_exists_message(chosen))
-    return await get_thread(redis, chosen)
+        raise ConflictError(already_exists_message(thread_id))
+    return await get_thread(redis, thread_id)
 
 
 async def get_thread(redis: Client, thread_id: str) -> ThreadRecord:
@@ -102,7 +103,7 @@ async def get_thread(redis: Client, thread_id: str) -> ThreadRecord:
 
 
 def parse_record(thread_id: str, fields: dict[bytes, bytes]) -> ThreadRecord | None:
-    """Returns the thread as these fields of its record have it; None if it is gone, or going."""
+    """Parses fields of a thread's record; returns None if the thread is deleted, or its deletion has begun."""
     if b"created_at" not in fields or b"retired" in fields:
         return None
     graph_id = fields.get(b"graph_id")
@@ -112,7 +113,7 @@ def parse_record(thread_id: str, fields: dict[bytes, bytes]) -> ThreadRecord | N
         updated_at=int(fields[b"updated_at"]),
         state_updated_at=int(fields[b"state_updated_at"]),
         status=ThreadStatus(fields[b"status"].decode()),
-        metadata=shown_metadata(
+        metadata=merge_run_metadata(
             fields.get(b"metadata"), graph_id, fields.get(b"assistant_id", b"")
         ),
         graph_id=None if graph_id is None else graph_id.decode(),
@@ -124,10 +125,10 @@ def parse_record(thread_id: str, fields: dict[bytes, bytes]) -> ThreadRecord | N
     )
 
 
-def shown_metadata(
+def merge_run_metadata(
     stored: bytes | None, graph_id: bytes | None, assistant_id: bytes
 ) -> dict[str, Any]:
-    """Returns the client's metadata with what its newest run names; that wins."""
+    """Returns the client's metadata with the graph and the assistant of the newest run, which take precedence."""
     metadata: dict[str, Any] = msgspec.json.decode(stored or b"{}")
     if graph_id is not None:
         metadata |= {"graph_id": graph_id.decode(), "assistant_id": assistant_id.decode()}
@@ -137,31 +138,31 @@ def shown_metadata(
 async def patch_thread(
     redis: Client, thread_id: str, metadata: dict[str, Any], ttl: Ttl | None
 ) -> None:
-    """Merges the metadata into the thread's (the first level of it) and sets its `ttl`, if given.
+    """Merges the metadata into the thread's, on the first level only, and sets its `ttl` (None: keeps it).
 
     Raises:
-        NotFoundError: there is no such thread.
+        NotFoundError: the thread does not exist.
         TooLargeError: the metadata would be larger than `MAX_METADATA_BYTES`.
     """
-    word = "changed"
-    while word == "changed":  # by somebody else; so somebody gets on
-        found = await redis.hmget(keys.thread(thread_id), ["metadata", "graph_id"])  # type: ignore[misc]
-        read, graph_id = found[0] or b"{}", found[1]
+    status = "changed"
+    while status == "changed":  # another patch was faster
+        stored, graph_id = await redis.hmget(keys.thread(thread_id), ["metadata", "graph_id"])  # type: ignore[misc]
+        read = stored or b"{}"
         fields = {} if ttl is None else _ttl_fields(ttl)
         if metadata:
             merged = msgspec.json.decode(read) | metadata
             encoded = msgspec.json.encode(merged)
             if len(encoded) > max(MAX_METADATA_BYTES, len(read)):
                 raise TooLargeError(
-                    f"metadata: with what the thread has, more than {MAX_METADATA_BYTES} bytes"
+                    f"metadata: more than {MAX_METADATA_BYTES} bytes, merged with the thread's"
                 )
             fields |= {"metadata": encoded, **index_fields(merged)}
             if graph_id is not None:
                 fields.pop("run_terms")
-        word = await scripts.patch_thread(
+        status = await scripts.patch_thread(
             redis, thread_id, read, had_run=graph_id is not None, fields=fields
         )
-    if word == "missing":
+    if status == "missing":
         raise NotFoundError(f"Thread with ID {thread_id} not found")
 
 
@@ -172,18 +173,18 @@ def _ttl(fields: dict[bytes, bytes]) -> Ttl | None:
 
 
 async def expires_at(redis: Client, thread_id: str) -> int | None:
-    """Returns when the thread's time is over (µs), None if it has no such time."""
+    """Returns when the thread expires (µs); None if it does not."""
     due = await redis.zscore(keys.expiring(), thread_id)
     return None if due is None else int(due * 1000)
 
 
 def already_exists_message(thread_id: str) -> str:
-    """Returns what is said of a thread that is there though it was to be new."""
+    """Returns the error message for a thread to create that exists."""
     return f"Thread with ID {thread_id} already exists"
 
 
 def busy_message(thread_id: str) -> str:
-    """Returns what is said of a thread that can't be written because a run is active on it."""
+    """Returns the error message for a thread that can't be changed because a run is active on it."""
     return f"Thread {thread_id} is busy: a run is active on it. Wait for it to end, or cancel it."
 
 
@@ -191,7 +192,7 @@ async def idle_epoch(redis: Client, thread_id: str) -> int:
     """Returns the thread's epoch, for an update of its state (scripts.store_state).
 
     Raises:
-        NotFoundError: there is no such thread.
+        NotFoundError: the thread does not exist.
         ConflictError: a run is active on it.
     """
     fields = ["created_at", "retired", "active", "epoch"]
@@ -204,14 +205,14 @@ async def idle_epoch(redis: Client, thread_id: str) -> int:
 
 
 async def get_config(redis: Client, thread_id: str) -> dict[str, Any] | None:
-    """Returns what the newest run was configured with whose graph a factory made (scripts.note_config).
+    """Returns the config of the newest run whose graph a factory made (scripts.note_config).
 
-    None before such a run.
+    None before the first of these runs.
     """
-    kept = await redis.hget(keys.thread(thread_id), "config")  # type: ignore[misc]
-    if kept is None:
+    stored = await redis.hget(keys.thread(thread_id), "config")  # type: ignore[misc]
+    if stored is None:
         return None
-    config: dict[str, Any] = msgspec.json.decode(kept)
+    config: dict[str, Any] = msgspec.json.decode(stored)
     return config
 
 
@@ -226,20 +227,22 @@ async def retire_thread(redis: Client, thread_id: str) -> list[str]:
 async def delete_thread(redis: Client, thread_id: str) -> bool:
     """Deletes a retired thread, its runs, their events, its crons and its checkpoints.
 
-    Returns False, with nothing changed, while one of its runs is alive.
+    Returns False, without a change, while one of its runs has not ended.
     """
     run_ids = [r.decode() for r in await redis.zrange(keys.runs(thread_id), 0, -1)]
     rolled_back = [r.decode() for r in await redis.smembers(keys.rolled_back(thread_id))]  # type: ignore[misc]
-    names = [keys.runs(thread_id), keys.rolled_back(thread_id)]
-    names += await checkpoints.key_names(redis, thread_id)
-    turns = [turn.decode() for turn in await redis.zrange(keys.segments(thread_id), 0, -1)]
-    names += [keys.events(thread_id, turn) for turn in turns]  # of updates; those of runs go anyway
+    other_keys = [keys.runs(thread_id), keys.rolled_back(thread_id)]
+    other_keys += await checkpoints.list_keys(redis, thread_id)
+    segments = [s.decode() for s in await redis.zrange(keys.segments(thread_id), 0, -1)]
+    other_keys += [keys.events(thread_id, segment) for segment in segments]  # for the updates
     crons = [c.decode() for c in await redis.smembers(keys.crons_of(thread_id))]  # type: ignore[misc]
-    return await scripts.delete_thread(redis, thread_id, [*run_ids, *rolled_back], names, crons)
+    return await scripts.delete_thread(
+        redis, thread_id, [*run_ids, *rolled_back], other_keys, crons
+    )
 
 
 async def get_interrupts(redis: Client, thread_id: str) -> bytes:
-    """Returns the interrupts on which the thread waits, as JSON: task id → its interrupts; `{}` for none."""
+    """Returns the interrupts that the thread waits for, as JSON: task id → its interrupts; `{}` for none."""
     try:
         record = await get_thread(redis, thread_id)
     except NotFoundError:
@@ -248,96 +251,100 @@ async def get_interrupts(redis: Client, thread_id: str) -> bytes:
 
 
 async def exists(redis: Client, thread_id: str) -> bool:
-    """Returns whether there is a record of that id."""
+    """Returns whether the thread has a record."""
     return bool(await redis.exists(keys.thread(thread_id)))
 
 
 async def require_thread(redis: Client, thread_id: str) -> None:
-    """Raises NotFoundError if there is no such thread."""
+    """Raises NotFoundError if the thread does not exist."""
     retired = await redis.hget(keys.thread(thread_id), "retired")  # type: ignore[misc]
     if retired or not await redis.exists(keys.thread(thread_id)):
         raise NotFoundError(f"Thread with ID {thread_id} not found")
 
 
 async def copy_thread(redis: Client, thread_id: str, target_id: str | None = None) -> ThreadRecord:
-    """Returns a new thread (`target_id`) with the state, the metadata and the `ttl` of another.
+    """Creates a thread with the state, the metadata and the `ttl` of another; returns it.
 
     Raises:
-        NotFoundError: there is no such thread.
-        ConflictError: a run is active on it, so its state is about to change.
+        NotFoundError: the thread does not exist.
+        ConflictError: a run is active on it, so its state may change.
     """
     target_id = target_id or str(uuid.uuid4())
-    word = "changed"
-    while word == "changed":  # a namespace came or went meanwhile
-        found = await checkpoints.list_namespaces(redis, thread_id)
-        word = await scripts.copy_thread(redis, thread_id, target_id, found)
-    if word == "missing":
+    status = "changed"
+    while status == "changed":  # a namespace was added or deleted meanwhile
+        namespaces = await checkpoints.list_namespaces(redis, thread_id)
+        status = await scripts.copy_thread(redis, thread_id, target_id, namespaces)
+    if status == "missing":
         raise NotFoundError(f"Thread with ID {thread_id} not found")
-    if word == "busy":
+    if status == "busy":
         raise ConflictError(busy_message(thread_id))
     return await get_thread(redis, target_id)
 
 
 async def prune(redis: Client, thread_id: str, strategy: str) -> bool:
-    """Deletes the thread, or with `keep_latest` all its checkpoints but the newest.
+    """Deletes the thread, or with the strategy `keep_latest` all its checkpoints but the newest.
 
-    Returns False if there is no such thread; raises ConflictError while one of its runs is alive.
+    Returns False if the thread does not exist. Raises ConflictError while one of its runs has not ended.
     """
     if strategy == "keep_latest":
         if not await redis.exists(keys.thread(thread_id)):
             return False
         await checkpoints.prune(redis, thread_id, keep_latest=True)
         return True
-    word = await scripts.retire_thread(redis, thread_id, "idle")
-    if word == "busy":
+    status = await scripts.retire_thread(redis, thread_id, "idle")
+    if status == "busy":
         raise ConflictError(busy_message(thread_id))
-    return word == "retired" and await delete_thread(redis, thread_id)
+    return status == "retired" and await delete_thread(redis, thread_id)
 
 
 async def find_busy(redis: Client, thread_ids: Sequence[str]) -> list[str]:
-    """Returns those of the threads on which a run is active."""
+    """Returns the threads that have an active run."""
     pipe = redis.pipeline(transaction=False)
     for thread_id in thread_ids:
         pipe.hexists(keys.thread(thread_id), "active")
-    found = await pipe.execute()
-    return [thread_id for thread_id, active in zip(thread_ids, found, strict=True) if active]
+    replies = await pipe.execute()
+    return [thread_id for thread_id, active in zip(thread_ids, replies, strict=True) if active]
 
 
 async def expire(redis: Client, *, limit: int, prune: Pruner) -> int:
-    """Deletes or prunes the threads whose time is over, oldest first; returns how many it was.
+    """Deletes or prunes expired threads, oldest first; returns their number.
 
-    `prune` deletes all but the newest checkpoints of a thread; it raises ConflictError while a run is active on it.
-    A thread with a live run is left as it is; the end of that run gives it new time.
+    A thread with a run that has not ended stays as it is; the end of that run postpones its expiry.
+
+    Args:
+        limit: maximum number of threads to check.
+        prune: deletes all but the newest checkpoints of a thread; raises ConflictError while a run is
+            active on it.
     """
     seconds, micros = await redis.time()
     now_ms = seconds * 1000 + micros / 1000
     due = await redis.zrangebyscore(
         keys.expiring(), "-inf", now_ms, start=0, num=limit, withscores=True
     )
-    done = 0
-    for word, due_ms in due:
-        done += await _expire(redis, word.decode(), due_ms, now_ms, prune)
-    return done
+    expired = 0
+    for thread_id, due_ms in due:
+        expired += await _expire(redis, thread_id.decode(), due_ms, now_ms, prune)
+    return expired
 
 
 async def _expire(
     redis: Client, thread_id: str, due_ms: float, now_ms: float, prune: Pruner
 ) -> bool:
     strategy = await redis.hget(keys.thread(thread_id), "ttl_strategy")  # type: ignore[misc]
-    if strategy is None:  # the thread is gone, or has no time any more
+    if strategy is None:  # the thread is deleted, or its `ttl` was removed
         await scripts.forget_expiry(redis, thread_id, due_ms)
         return False
     if strategy == b"keep_latest":
         try:
             await prune(thread_id)
         except ConflictError:
-            word = "busy"
+            status = "busy"
         else:
             return await scripts.forget_expiry(redis, thread_id, due_ms)
     else:
-        word = await scripts.retire_thread(redis, thread_id, "due")
-    if word == "retired":
+        status = await scripts.retire_thread(redis, thread_id, "due")
+    if status == "retired":
         return await delete_thread(redis, thread_id)
-    if word == "busy":  # behind those that can be dealt with now
-        await redis.zadd(keys.expiring(), {thread_id: now_ms + AGAIN}, xx=True, gt=True)
+    if status == "busy":  # behind the threads that can expire now
+        await redis.zadd(keys.expiring(), {thread_id: now_ms + BUSY_RETRY_MS}, xx=True, gt=True)
     return False
