@@ -1,4 +1,4 @@
-"""Questions that need a graph: the API asks, a worker answers, on a queue apart from the runs."""
+"""Calls from the API to a worker that need the graph's code, on queues apart from the runs."""
 
 import asyncio
 import uuid
@@ -20,9 +20,9 @@ from millstream.shared.queue import BLOCKING_GRACE_SECONDS, live_workers, redis_
 from millstream.shared.redis import Client
 from millstream.shared.wire import Call, Reply, pack, unpack_call, unpack_reply
 
-MAX_WAITING_CALLS: Final = 10_000  # questions that wait
+MAX_WAITING_CALLS: Final = 10_000  # in one queue
 
-# What a worker may refuse a question with, by the word that crosses Redis.
+# `wire.Reply.kind` → the error that the caller raises.
 KINDS: Final[dict[str | None, type[MillstreamError]]] = {
     "conflict": ConflictError,
     "graph": GraphError,
@@ -44,27 +44,27 @@ async def call_worker(
     arguments: dict[str, Any],
     within: float,
 ) -> bytes:
-    """Asks a worker and waits for its answer: JSON, to be forwarded unread.
+    """Calls a worker and waits for its reply: JSON, which the caller forwards without decoding it.
 
     Args:
-        blocking: a client whose connections may block; one is taken for the wait.
-        queue: where those listen who can answer: keys.call_queue(graph_id), say.
-        graph_id: the graph it is about; empty for a queue that is no graph's.
+        blocking: a client whose connections may block; the call holds one until the reply arrives.
+        queue: name of the call queue, such as keys.call_queue(graph_id).
+        graph_id: the graph that the call needs; '' for a queue that belongs to no graph.
         verb: a name in worker/call_server.py.
-        within: seconds; after it no worker starts on the question any more.
+        within: seconds; after it no worker starts the call any more.
 
     Raises:
-        UnavailableError: no live worker listens, none answered in time, or what it needs is away.
-        ConflictError, GraphError, InvalidError, NotFoundError, RefusedError, TooLargeError: as the
-            worker says.
-        MillstreamError: the worker failed on the question.
+        UnavailableError: no live worker serves the queue, none replied in time, or the worker lacks
+            something that it needs.
+        ConflictError, GraphError, InvalidError, NotFoundError, RefusedError, TooLargeError: the reply has
+            this error.
+        MillstreamError: the call failed in the worker.
     """
     subject = f"graph {graph_id!r}" if graph_id else f"the {queue}"
     workers, now = await live_workers(redis, queue)
     if not workers:
         raise UnavailableError(
-            f"No worker is running that serves {subject}. Start one (`millstream worker`), or look into its "
-            "log.",
+            f"No worker is running that serves {subject}. Start one (`millstream worker`), or check its log.",
             retry_after=5,
         )
     call = Call(
@@ -76,20 +76,19 @@ async def call_worker(
     )
     pipe = redis.pipeline(transaction=False)
     pipe.rpush(keys.calls(queue), pack(call))
-    pipe.ltrim(
-        keys.calls(queue), -MAX_WAITING_CALLS, -1
-    )  # of frozen workers; who asked so long ago has gone
+    # Frozen workers let the queue grow; the callers of the oldest calls have given up.
+    pipe.ltrim(keys.calls(queue), -MAX_WAITING_CALLS, -1)
     await pipe.execute()
     seconds: Any = within
     async with asyncio.timeout(within + BLOCKING_GRACE_SECONDS):
-        answer = await blocking.blpop([keys.reply(call.call_id)], timeout=seconds)  # type: ignore[misc]
-    if answer is None:
+        popped = await blocking.blpop([keys.reply(call.call_id)], timeout=seconds)  # type: ignore[misc]
+    if popped is None:
         raise UnavailableError(
-            f"No worker answered for {subject} within {within:g} s. Try again; if it stays so, the workers "
-            "have too much to do, or the graph's code blocks.",
+            f"No worker answered for {subject} within {within:g} s. Try again. If this persists, the "
+            "workers are overloaded, or the graph's code blocks the event loop.",
             retry_after=5,
         )
-    reply = unpack_reply(answer[1])
+    reply = unpack_reply(popped[1])
     if reply.error is not None:
         raise KINDS.get(reply.kind, MillstreamError)(reply.error)
     return reply.body
@@ -98,7 +97,7 @@ async def call_worker(
 async def take_call(
     redis: Client, blocking: Client, queues: Sequence[str], within: float
 ) -> Call | None:
-    """Returns the next question of the queues, or None after `within` seconds without one."""
+    """Takes the next call from the queues; returns None if there is none within `within` seconds, or it is too late."""
     seconds: Any = within
     async with asyncio.timeout(within + BLOCKING_GRACE_SECONDS):
         popped = await blocking.blpop([keys.calls(queue) for queue in queues], timeout=seconds)  # type: ignore[misc]
@@ -109,7 +108,7 @@ async def take_call(
 
 
 async def send_reply(redis: Client, call: Call, reply: Reply) -> None:
-    """Sends the answer; it is kept for a minute, for a caller that may have gone."""
+    """Sends the reply, which expires after a minute in case the caller has given up."""
     key = keys.reply(call.call_id)
     pipe = redis.pipeline(transaction=True)
     pipe.rpush(key, pack(reply))

@@ -1,7 +1,7 @@
-"""The deployment's own API, as the project's code reaches it: langgraph_sdk's clients that are made without a URL.
+"""Connects langgraph_sdk's clients that the project's code makes without a URL to the deployment's API.
 
-LangGraph's server runs graphs in the process that serves its API, and its SDK looks for the API there. Here they
-are processes apart, so these clients lead to MILLSTREAM_API_URL. See docs/decisions/0035.
+LangGraph's server runs graphs in the process that serves its API, and its SDK expects the API there. Millstream has
+separate processes, so these clients connect to MILLSTREAM_API_URL. See docs/decisions/0035.
 """
 
 import functools
@@ -14,85 +14,87 @@ from typing import Any, Final
 
 from millstream.shared.settings import Settings
 
-# The headers that a run's caller sent and that go along when its graph asks the API. What names an authenticated
-# caller belongs here too.
+# The headers of the request for a run, which its graph's requests to the API get too. Headers that identify an
+# authenticated caller belong here.
 CALLER: Final[ContextVar[Mapping[str, str]]] = ContextVar("caller", default=MappingProxyType({}))
 
-UNKNOWN: Final = "http://millstream-api-url.invalid"
-HOW: Final = (
+UNKNOWN_URL: Final = "http://millstream-api-url.invalid"
+NO_URL: Final = (
     "A client of langgraph_sdk was made without a URL, and this process does not know where its API is: set "
     "MILLSTREAM_API_URL (or LANGGRAPH_API_URL) to its URL, or give the client a `url`."
 )
-# What a request says of itself and of its way: never another request's.
-NOT_CARRIED: Final = frozenset({
+# Headers that describe one request or its route, and are wrong for any other request.
+NOT_FORWARDED: Final = frozenset({
     "accept", "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "expect",
     "forwarded", "host", "keep-alive", "last-event-id", "origin", "prefer", "proxy-connection", "referer", "te",
     "trailer", "transfer-encoding", "upgrade", "user-agent", "via",
 })  # fmt: skip
-NOT_CARRIED_FAMILIES: Final = ("access-control-", "if-", "sec-", "x-forwarded-")
+NOT_FORWARDED_PREFIXES: Final = ("access-control-", "if-", "sec-", "x-forwarded-")
 
 
 def forwarded_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Returns those of a request's headers that may go along with the requests that are made for it."""
+    """Returns the headers of a request that the requests of its run to the API get too."""
     return {
         name: value
         for name, value in headers.items()
-        if name not in NOT_CARRIED and not name.startswith(NOT_CARRIED_FAMILIES)
+        if name not in NOT_FORWARDED and not name.startswith(NOT_FORWARDED_PREFIXES)
     }
 
 
 def connect_sdk() -> None:
-    """Has clients of langgraph_sdk that are made without a URL lead to the deployment's API.
+    """Makes clients of langgraph_sdk without a URL connect to the deployment's API.
 
-    Modules that have imported the functions get them too; a repeated call changes nothing.
+    Modules that have already imported the functions are changed too. A repeated call changes nothing.
     """
     if importlib.util.find_spec("langgraph_sdk") is None:
         return
     from langgraph_sdk import client
 
     for name, hook in (("get_client", _hook_of_async), ("get_sync_client", _hook_of_sync)):
-        made = getattr(client, name)
-        if hasattr(made, "__wrapped__"):
+        original = getattr(client, name)
+        if hasattr(original, "__wrapped__"):
             continue
-        leading = _leading(made, hook)
+        wrapped = _with_default_url(original, hook)
         for module in [
-            m for m in list(sys.modules.values()) if getattr(m, "__dict__", {}).get(name) is made
+            m
+            for m in list(sys.modules.values())
+            if getattr(m, "__dict__", {}).get(name) is original
         ]:
-            setattr(module, name, leading)
+            setattr(module, name, wrapped)
 
 
-def _leading(make: Callable[..., Any], hook_of: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns the SDK's function, with the deployment's API in place of no URL."""
+def _with_default_url(make: Callable[..., Any], hook_of: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns the SDK's function with the deployment's API as the default URL."""
 
     @functools.wraps(make)
-    def lead(**given: Any) -> Any:
-        if given.get("url"):
-            return make(**given)
+    def make_client(**arguments: Any) -> Any:
+        if arguments.get("url"):
+            return make(**arguments)
         settings = Settings.from_env()
         url = settings.api_url or settings.public_url
-        client = make(**{**given, "url": url or UNKNOWN})
-        own = {name.lower() for name in given.get("headers") or {}}
-        if isinstance(given.get("api_key"), str):
-            own.add("x-api-key")
-        client.http.client.event_hooks = {"request": [hook_of(bool(url), own)]}
+        client = make(**{**arguments, "url": url or UNKNOWN_URL})
+        client_headers = {name.lower() for name in arguments.get("headers") or {}}
+        if isinstance(arguments.get("api_key"), str):
+            client_headers.add("x-api-key")
+        client.http.client.event_hooks = {"request": [hook_of(bool(url), client_headers)]}
         return client
 
-    return lead
+    return make_client
 
 
-def _hook_of_sync(known: bool, own: set[str]) -> Callable[[Any], None]:
-    """Returns what adds the caller's headers to a request; those that the client was made with go before."""
+def _hook_of_sync(is_known: bool, client_headers: set[str]) -> Callable[[Any], None]:
+    """Returns a hook that adds the caller's headers to a request; the client's own headers take precedence."""
 
     def hook(request: Any) -> None:
-        if not known:
-            raise RuntimeError(HOW)
-        request.headers.update({k: v for k, v in CALLER.get().items() if k not in own})
+        if not is_known:
+            raise RuntimeError(NO_URL)
+        request.headers.update({k: v for k, v in CALLER.get().items() if k not in client_headers})
 
     return hook
 
 
-def _hook_of_async(known: bool, own: set[str]) -> Callable[[Any], Any]:
-    add = _hook_of_sync(known, own)
+def _hook_of_async(is_known: bool, client_headers: set[str]) -> Callable[[Any], Any]:
+    add = _hook_of_sync(is_known, client_headers)
 
     async def hook(request: Any) -> None:
         add(request)

@@ -1,7 +1,7 @@
-"""Becomes another program, after asking Linux to end it when the process that started it dies.
+"""Starts a program that Linux ends when the process that started it dies.
 
-Run as a script of its own: SIGKILL leaves a parent no time to stop its children, and setting
-this between fork and exec (`preexec_fn`) is unsafe in a process that has threads.
+It runs as a script of its own, because a parent that gets SIGKILL can't stop its children, and setting the option
+between fork and exec (`preexec_fn`) is unsafe in a process that has threads.
 """
 
 import os
@@ -17,8 +17,8 @@ def dies_with_parent(argv: Sequence[str], signum: signal.Signals) -> list[str]:
     """Returns the command that runs `argv` and sends it `signum` if the calling process dies.
 
     The kernel watches the thread that starts the command, not only its process: start it from
-    one that lives as long as the program should. Where there is no prctl, `argv` comes back as
-    it is. `argv[0]` must be a path.
+    a thread that lives as long as the program should. On systems without prctl it returns `argv` unchanged.
+    `argv[0]` must be a path.
     """
     if sys.platform != "linux":
         return list(argv)
@@ -33,7 +33,7 @@ def main(signum: int, parent: int, argv: Sequence[str]) -> None:
 
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signum)
     except (ImportError, OSError, AttributeError):
-        pass  # no libffi or no prctl: the program runs, only without the leash
+        pass  # no libffi or no prctl: the program runs, but survives its parent
     if os.getppid() != parent:
         sys.exit(1)  # the parent died before it could be watched
     os.execv(argv[0], list(argv))

@@ -1,7 +1,7 @@
-"""The queue as a worker uses it: waiting for a job, looking for due ones, and being counted.
+"""How a worker waits for jobs and reports that it is alive, and Redis' clock.
 
-The queue is arq's: a sorted set of job ids scored by the time at which they are due. Beside it
-lies the wake list, so that an idle worker need not poll.
+The queue is arq's: a sorted set of job ids, scored by the time at which they are due. A wake list beside it saves idle
+workers from polling.
 """
 
 import asyncio
@@ -12,27 +12,24 @@ from typing import Any, Final
 from millstream.shared import keys
 from millstream.shared.redis import Client
 
-BLOCKING_GRACE_SECONDS: Final = (
-    3.0  # s after which a blocking call that should have returned counts as lost
-)
+BLOCKING_GRACE_SECONDS: Final = 3.0  # after its timeout until a blocking command counts as lost
 
 
 async def wait_for_wake(redis: Client, queue: str, within: float) -> str | None:
     """Blocks for at most `within` seconds; returns the id of a job that became due, or None.
 
-    A job id that is taken here and then lost with its worker is found again by `scripts.find_due`. What is
-    no UTF-8 is none of ours; `os.fsencode` gives its bytes back.
+    If a worker takes an id and dies, `scripts.find_due` finds the job again. An id that is not UTF-8 is not
+    Millstream's; `os.fsencode` returns its bytes.
     """
-    # 0 would mean "for ever".
-    seconds: Any = max(0.01, within)
-    # The answer may never come, if the other side vanished without a word.
+    seconds: Any = max(0.01, within)  # 0 would block without a timeout
+    # The reply may never arrive, if the connection broke without a notice.
     async with asyncio.timeout(within + BLOCKING_GRACE_SECONDS):
         popped = await redis.blpop([keys.wake(queue)], timeout=seconds)  # type: ignore[misc]
     return os.fsdecode(popped[1]) if popped else None
 
 
 async def report_alive(redis: Client, queues: Sequence[str], worker_id: str, *, ttl: float) -> None:
-    """Counts the worker among the live ones of its queues for `ttl` seconds, and drops the dead."""
+    """Reports the worker as alive in its call queues for `ttl` seconds, and removes dead workers."""
     now = await redis_time(redis)
     pipe = redis.pipeline(transaction=False)
     for queue in queues:
@@ -42,7 +39,7 @@ async def report_alive(redis: Client, queues: Sequence[str], worker_id: str, *, 
 
 
 async def report_gone(redis: Client, queues: Sequence[str], worker_id: str) -> None:
-    """Takes the worker out of the live ones; that it was the last of a queue stays to be seen."""
+    """Reports the worker as dead now. Its entry stays, so that the API sees when a queue lost its last worker."""
     now = await redis_time(redis)
     pipe = redis.pipeline(transaction=False)
     for queue in queues:
@@ -51,7 +48,7 @@ async def report_gone(redis: Client, queues: Sequence[str], worker_id: str) -> N
 
 
 async def live_workers(redis: Client, queue: str) -> tuple[int, float]:
-    """Returns how many workers of the queue have reported within their time, and that time (s)."""
+    """Returns the number of live workers of the call queue, and the current time (s, Redis time)."""
     pipe = redis.pipeline(transaction=False)
     pipe.time()
     pipe.zrange(keys.workers(queue), 0, -1, withscores=True)
@@ -61,6 +58,6 @@ async def live_workers(redis: Client, queue: str) -> tuple[int, float]:
 
 
 async def redis_time(redis: Client) -> float:
-    """Returns the time by the one clock that all processes share, in seconds."""
+    """Returns the time of Redis' clock in seconds, which all processes share."""
     seconds, micros = await redis.time()
     return float(seconds + micros / 1e6)

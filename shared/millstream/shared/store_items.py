@@ -1,7 +1,7 @@
-"""The items of the long-term store in Redis: where they are, and how they are found.
+"""The items of the long-term store in Redis: their names, and searches for them.
 
-An item is found by its name, which its namespace and key are hashed to; others are found by the
-hashes of the namespaces that they lie in. So no text of a user's ever is part of a query.
+An item's name is a hash of its namespace and key. Searches use terms, which are hashes of namespaces. So no text of a
+user is ever part of a query.
 """
 
 import hashlib
@@ -15,8 +15,8 @@ from redis.exceptions import NoPermissionError, ResponseError
 from millstream.shared import keys, permissions
 from millstream.shared.redis import Client
 
-TIMEOUT: Final = 8_000  # ms that a search may take: the default, 500, cuts results off silently
-MAX_RESULTS: Final = 1_000_000  # results that a search can give
+SEARCH_TIMEOUT_MS: Final = 8_000  # the default, 500, drops results without an error
+MAX_RESULTS: Final = 1_000_000  # of one search
 
 NO_MODULES: Final = (
     "The store needs a Redis with RediSearch and RedisJSON, and this one has {what}. "
@@ -24,7 +24,7 @@ NO_MODULES: Final = (
     "need neither."
 )
 MODULES: Final = {"FT": "RediSearch", "JSON": "RedisJSON"}
-# What the store uses, with words that change nothing and find nothing.
+# The commands that the store uses, with arguments that change nothing and find nothing.
 COMMANDS: Final[dict[str, tuple[str, ...]]] = {
     "FT._LIST": (),
     "FT.INFO": (keys.trial("store"),),
@@ -41,36 +41,36 @@ FORBIDDEN: Final = (
 )
 NOT_FIRST: Final = (
     "The store needs database 0 of Redis, and REDIS_URL names database {database}: "
-    "RediSearch indexes no other."
+    "RediSearch indexes no other database."
 )
 
 
 def item_name(namespace: Sequence[str], key: str) -> str:
-    """Returns the name of the item, by which its key in Redis is called."""
+    """Returns the item's name, from which `keys.item` builds its key."""
     return _hash([list(namespace), key])
 
 
 def namespace_term(namespace: Sequence[str]) -> str:
-    """Returns the word that all items in the namespace, and below it, are indexed by."""
+    """Returns the term of all items in the namespace and below it."""
     return _hash(list(namespace))
 
 
 def namespace_terms(namespace: Sequence[str]) -> list[str]:
-    """Returns the words that an item in the namespace is indexed by."""
+    """Returns the terms of an item in the namespace: of the namespace and of those above it."""
     return [namespace_term(namespace[:depth]) for depth in range(1, len(namespace) + 1)]
 
 
 def encode_namespace(namespace: Sequence[str]) -> str:
-    """Returns the namespace as hex digits of JSON: a search index folds the case of other texts."""
+    """Returns the namespace as hexadecimal JSON, because a search index folds the case of plain text."""
     return json.dumps(list(namespace)).encode().hex()
 
 
 async def find_obstacle(redis: Client) -> str | None:
-    """Returns why this Redis can hold no store, in a sentence or two; None if it can."""
+    """Returns the reason why this Redis can't hold the store, as a message; None if it can."""
     missing, forbidden = [], []
-    for name, words in COMMANDS.items():
+    for name, arguments in COMMANDS.items():
         try:
-            await redis.execute_command(name, *words)  # type: ignore[no-untyped-call]
+            await redis.execute_command(name, *arguments)  # type: ignore[no-untyped-call]
         except NoPermissionError:
             forbidden.append(name)
         except ResponseError as error:
@@ -90,72 +90,72 @@ async def find_obstacle(redis: Client) -> str | None:
 
 
 async def is_indexing(redis: Client, index: str) -> bool:
-    """Returns whether items that were there before the index are still being entered into it."""
-    told = await redis.execute_command("FT.INFO", index)  # type: ignore[no-untyped-call]
-    info = dict(zip(told[::2], told[1::2], strict=True))
+    """Returns whether the index still lacks items that are older than itself."""
+    reply = await redis.execute_command("FT.INFO", index)  # type: ignore[no-untyped-call]
+    info = dict(zip(reply[::2], reply[1::2], strict=True))
     return int(info.get(b"indexing", 0)) == 1
 
 
 async def delete(redis: Client, names: Sequence[str]) -> None:
-    """Deletes the items; those that are not there are none the worse."""
+    """Deletes the items that exist."""
     await redis.unlink(*map(keys.item, names))
 
 
-async def list_newest(redis: Client, place: str | None, *, limit: int, offset: int) -> list[str]:
-    """Returns the names of items, those that were updated last first.
+async def list_newest(redis: Client, term: str | None, *, limit: int, offset: int) -> list[str]:
+    """Returns the names of items, the latest update first.
 
     Args:
-        place: where they lie, from `namespace_term`; None for anywhere.
+        term: `namespace_term` of the namespace to search, with those below it; None for all.
     """
     if offset + limit > MAX_RESULTS:
         limit = max(0, MAX_RESULTS - offset)
     if not limit:
         return []
-    found = await _search(
-        redis, keys.items_index(), _where(place),
+    results = await _search(
+        redis, keys.items_index(), _filter(term),
         "NOCONTENT", "SORTBY", "updated_at", "DESC", "LIMIT", offset, limit,
     )  # fmt: skip
-    return [_name(key) for key in found[1:]]
+    return [_name(key) for key in results[1:]]
 
 
 async def find_nearest(
-    redis: Client, place: str | None, vector: Sequence[float], *, limit: int
+    redis: Client, term: str | None, vector: Sequence[float], *, limit: int
 ) -> list[tuple[str, float]]:
-    """Returns the names of the items nearest to a vector, and how near: 1 is the same direction.
+    """Returns the names of the items nearest to a vector, each with its cosine similarity.
 
-    An item with several embeddings counts by the nearest.
+    For an item with several embeddings the nearest one counts.
     """
     limit = min(limit, MAX_RESULTS)
-    found = await _search(
+    results = await _search(
         redis, keys.vectors_index(len(vector)),
-        f"({_where(place)})=>[KNN {limit} @embedding $vector AS distance]",
+        f"({_filter(term)})=>[KNN {limit} @embedding $vector AS distance]",
         "PARAMS", 2, "vector", struct.pack(f"<{len(vector)}f", *vector),
         "SORTBY", "distance", "ASC", "RETURN", 1, "distance", "LIMIT", 0, limit,
     )  # fmt: skip
     return [
         (_name(key), 1.0 - float(fields[1]))
-        for key, fields in zip(found[1::2], found[2::2], strict=True)
+        for key, fields in zip(results[1::2], results[2::2], strict=True)
     ]
 
 
-async def list_namespaces(redis: Client, place: str | None) -> list[tuple[str, ...]]:
-    """Returns the namespaces at the place and below it that have items, each once, unsorted."""
+async def list_namespaces(redis: Client, term: str | None) -> list[tuple[str, ...]]:
+    """Returns the namespaces with items, each once and unsorted; `term` limits them to one and those below it."""
     groups = await redis.execute_command(  # type: ignore[no-untyped-call]
-        "FT.AGGREGATE", keys.items_index(), _where(place), "GROUPBY", 1, "@namespace",
-        "LIMIT", 0, MAX_RESULTS, "TIMEOUT", TIMEOUT, "DIALECT", 2,
+        "FT.AGGREGATE", keys.items_index(), _filter(term), "GROUPBY", 1, "@namespace",
+        "LIMIT", 0, MAX_RESULTS, "TIMEOUT", SEARCH_TIMEOUT_MS, "DIALECT", 2,
     )  # fmt: skip
     return [tuple(json.loads(bytes.fromhex(group[1].decode()))) for group in groups[1:]]
 
 
-async def _search(redis: Client, index: str, query: str, *words: Any) -> list[Any]:
-    found: list[Any] = await redis.execute_command(  # type: ignore[no-untyped-call]
-        "FT.SEARCH", index, query, *words, "TIMEOUT", TIMEOUT, "DIALECT", 2
+async def _search(redis: Client, index: str, query: str, *arguments: Any) -> list[Any]:
+    results: list[Any] = await redis.execute_command(  # type: ignore[no-untyped-call]
+        "FT.SEARCH", index, query, *arguments, "TIMEOUT", SEARCH_TIMEOUT_MS, "DIALECT", 2
     )
-    return found
+    return results
 
 
-def _where(place: str | None) -> str:
-    return "*" if place is None else f"@under:{{{place}}}"
+def _filter(term: str | None) -> str:
+    return "*" if term is None else f"@under:{{{term}}}"
 
 
 def _name(key: bytes) -> str:

@@ -1,8 +1,8 @@
-"""Which addresses a webhook may have: decided when a run is asked for, and again when it is called. Pure.
+"""Which URLs and addresses a webhook may have. Pure. Checked when a run is requested and again before the call.
 
-Whoever may start runs chooses the URL, and workers stand inside of the network: without a rule they
-would fetch for a stranger what only insiders can reach. So by default only addresses of the public
-internet are called, and a name's addresses are looked at when the connection is made.
+Any client that may start runs chooses the URL, and workers are inside the network. Without a rule a client could make
+them call services that only the network can reach. So by default only addresses of the public internet are allowed, and
+a host's addresses are checked when the connection is made.
 """
 
 import ipaddress
@@ -16,7 +16,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def webhook_url_error(url: str, policy: WebhookPolicy) -> str:
-    """Returns why the URL of a webhook is refused, '' if it is not."""
+    """Returns why the URL is not allowed; '' if it is allowed."""
     if len(url) > policy.max_url_length:
         return f"it is longer than {policy.max_url_length} characters"
     if not url.isascii() or not url.isprintable() or " " in url:
@@ -29,7 +29,7 @@ def webhook_url_error(url: str, policy: WebhookPolicy) -> str:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        return f"it is no URL: {error}"
+        return f"it is not a valid URL: {error}"
     if parts.scheme not in PORTS or not parts.hostname:
         return "it must begin with https:// or http:// and a host"
     if policy.require_https and parts.scheme != "https":
@@ -38,19 +38,21 @@ def webhook_url_error(url: str, policy: WebhookPolicy) -> str:
         return "it must not hold a user or a password"
     port = port or PORTS[parts.scheme]
     if policy.allowed_ports and port not in policy.allowed_ports:
-        return f"port {port} is none of {', '.join(map(str, policy.allowed_ports))}"
-    return _host_refused(parts, policy)
+        return f"port {port} is not allowed: it must be one of {', '.join(map(str, policy.allowed_ports))}"
+    return _host_error(parts, policy)
 
 
 def is_relative(url: str) -> bool:
-    """Returns whether it is a path on the deployment itself."""
+    """Returns whether the URL is a path alone, without a host."""
     return url.startswith("/") and not url.startswith("//")
 
 
-def _host_refused(parts: SplitResult, policy: WebhookPolicy) -> str:
+def _host_error(parts: SplitResult, policy: WebhookPolicy) -> str:
     host = (parts.hostname or "").rstrip(".").lower()
-    if policy.allowed_domains and not any(_is_of(host, name) for name in policy.allowed_domains):
-        return f"host {host} is none of {', '.join(policy.allowed_domains)}"
+    if policy.allowed_domains and not any(
+        _is_in_domain(host, name) for name in policy.allowed_domains
+    ):
+        return f"host {host} is not allowed: it must be one of {', '.join(policy.allowed_domains)}"
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
@@ -60,7 +62,7 @@ def _host_refused(parts: SplitResult, policy: WebhookPolicy) -> str:
     return address_error(address, policy)
 
 
-def _is_of(host: str, domain: str) -> bool:
+def _is_in_domain(host: str, domain: str) -> bool:
     domain = domain.lower()
     if domain.startswith("*."):
         return host.endswith(domain[1:])
@@ -68,14 +70,14 @@ def _is_of(host: str, domain: str) -> bool:
 
 
 def address_error(address: Address, policy: WebhookPolicy) -> str:
-    """Returns why an address is not called, '' if it may be."""
-    plain = _unwrapped(address)
-    if plain.is_global and not plain.is_multicast:
+    """Returns why the address is not allowed; '' if it is allowed."""
+    target = _unwrap(address)
+    if target.is_global and not target.is_multicast:
         return ""
-    if plain.is_loopback and not policy.disable_loopback:
+    if target.is_loopback and not policy.disable_loopback:
         return ""
     for network in policy.networks:
-        if plain in ipaddress.ip_network(network, strict=False):
+        if target in ipaddress.ip_network(network, strict=False):
             return ""
     return (
         f"{address} is not an address of the public internet (webhooks.url.disable_loopback and "
@@ -83,8 +85,8 @@ def address_error(address: Address, policy: WebhookPolicy) -> str:
     )
 
 
-def _unwrapped(address: Address) -> Address:
-    """Returns the IPv4 address that an IPv6 address stands for, or the address itself."""
+def _unwrap(address: Address) -> Address:
+    """Returns the IPv4 address that is embedded in an IPv6 address, or the address itself."""
     if isinstance(address, ipaddress.IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
         if inner is None and address in ipaddress.ip_network("64:ff9b::/96"):

@@ -1,4 +1,4 @@
-"""The modules of a project: what they are called, how they are found, objects in them."""
+"""The modules of a project: their names, how Python finds them, and objects in them."""
 
 from millstream.shared.importing.objects import load_object
 from millstream.shared.importing.project import (

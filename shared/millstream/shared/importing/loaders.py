@@ -1,4 +1,4 @@
-"""How a project's modules are loaded: once, and with imports that mean their own folder."""
+"""Loads a project's modules: each file once, and with imports that prefer the file's own folder."""
 
 import builtins
 import importlib
@@ -11,38 +11,40 @@ from typing import Any
 
 
 class SecondName(Loader):
-    """Gives the module that a file has been loaded as, under another name for the same file."""
+    """Loads a module under a second name: it returns the module that the file was loaded as under its first name."""
 
     def __init__(self, name: str) -> None:
-        """`name` is the name that the file is loaded under."""
+        """`name` is the file's first name."""
         self._name = name
         self._spec: ModuleSpec | None = None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """Returns the module under its own name; loads it if that was not done yet."""
-        module = importlib.import_module(self._name)  # waits for a thread that is loading it
+        """Returns the module under its first name, and imports it first if necessary."""
+        module = importlib.import_module(
+            self._name
+        )  # waits for another thread that is importing it
         self._spec = module.__spec__
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        """Runs nothing again; the import system has just replaced the module's spec."""
+        """Executes nothing again; restores the spec, which the import system has just replaced."""
         module.__spec__ = self._spec
 
 
 class OwnFolderLoader(SourceFileLoader):
-    """Loads a file whose import statements mean its own folder first.
+    """Loads a file whose import statements look in its own folder first.
 
-    Used where several folders have modules of the same name. Source, line numbers and cached bytecode are the file's:
-    only the module's `__import__` is another.
+    Used where several folders have modules of the same name. Source, line numbers and cached bytecode are the file's;
+    only the module's `__import__` differs.
     """
 
     def __init__(self, name: str, path: str, own_name: Callable[[str], str | None]) -> None:
-        """Takes what returns the full name of a module that the file's folder has, for its top-level name."""
+        """`own_name` maps a top-level name to the full name of that module in the file's folder; None without one."""
         super().__init__(name, path)
         self._own_name = own_name
 
     def exec_module(self, module: ModuleType) -> None:
-        """Runs the file."""
+        """Executes the file."""
         module.__dict__["__builtins__"] = {**vars(builtins), "__import__": self._import}
         super().exec_module(module)
 
@@ -55,11 +57,11 @@ class OwnFolderLoader(SourceFileLoader):
         level: int = 0,
     ) -> ModuleType:
         top, dot, rest = name.partition(".")
-        own = self._own_name(top) if level == 0 else None
-        if own is None:
+        own_top = self._own_name(top) if level == 0 else None
+        if own_top is None:
             return builtins.__import__(name, globals, locals, fromlist or (), level)
-        full = own + dot + rest
+        full = own_top + dot + rest
         if fromlist:
             return builtins.__import__(full, globals, locals, fromlist, 0)
         importlib.import_module(full)
-        return sys.modules[own]
+        return sys.modules[own_top]

@@ -1,8 +1,7 @@
-"""The modules of one project: one file, one module, one name in every process.
+"""The modules of a project: each file is one module with one name, the same in every process.
 
-A file that langgraph.json names is called by its package if that name leads to this very file, and else by its path
-(names.py). Its other names, and those of every other file of the project, lead to the same module. See
-docs/decisions/0027.
+A file that langgraph.json names gets its package's name if imports of that name find this file, and otherwise a name
+built from its path (names.py). Imports of any other name of a file return the same module. See docs/decisions/0027.
 """
 
 import importlib
@@ -19,13 +18,13 @@ from types import ModuleType
 from millstream.shared.importing.loaders import OwnFolderLoader, SecondName
 from millstream.shared.importing.names import RESERVED, escape, reserved_name, reserved_path
 from millstream.shared.importing.roots import (
-    entries,
+    find_shared_names,
     is_library,
     is_package,
-    libraries,
+    library_paths,
+    list_importable,
     root_folders,
 )
-from millstream.shared.importing.roots import shared_names as find_shared_names
 
 log = logging.getLogger(__name__)
 
@@ -33,31 +32,31 @@ INIT = "__init__.py"
 
 
 class ProjectModules(MetaPathFinder):
-    """Finds the modules of a project, under each of their names."""
+    """An import finder for the modules of a project, under any of their names."""
 
     def __init__(self, folder: Path, dependencies: list[str], files: list[str]) -> None:
-        """Takes langgraph.json's folder, its `dependencies`, and the files that it names."""
+        """Takes the folder of langgraph.json, its `dependencies`, and the files that it names."""
         self.folder = folder
         self._roots = root_folders(folder, dependencies)
         self._shared = find_shared_names(self._roots)
-        self._told: set[str] = set()
-        self._tops = {name for place in self._places() for name in entries(place)}
-        self._tops |= _above(folder)
-        # By real path. What langgraph.json names is known from the start, so that no order matters.
+        self._warned: set[str] = set()  # names
+        self._tops = {name for folder in self._search_path() for name in list_importable(folder)}
+        self._tops |= _names_of_parents(folder)
+        # By real path. The files of langgraph.json are named at once, so that the order of imports does not matter.
         self._names: dict[str, str] = {}
         self._files: dict[str, Path] = {}
         self._parents = set[Path]()
         self._name_files(files)
 
-    def _places(self) -> list[Path]:
-        """The roots, and what the import path has besides within the project: editable installations."""
+    def _search_path(self) -> list[Path]:
+        """Returns the roots and the other entries of the import path in the project: editable installations."""
         within = [Path(entry) for entry in sys.path if Path(entry).is_relative_to(self.folder)]
-        return [*self._roots, *(place for place in within if "site-packages" not in place.parts)]
+        return [*self._roots, *(path for path in within if "site-packages" not in path.parts)]
 
     # ── Names ───────────────────────────────────────────────────────────────────────────────
 
     def module(self, path: str) -> ModuleType:
-        """Returns the module of a file, given as langgraph.json does; raises what its import raises."""
+        """Imports and returns the module of a file, named as in langgraph.json; raises what its import raises."""
         file = self.file(path)
         real = os.path.realpath(file)
         if real not in self._names:
@@ -65,26 +64,26 @@ class ProjectModules(MetaPathFinder):
         return importlib.import_module(self._names[real])
 
     def file(self, path: str) -> Path:
-        """Returns where a file that langgraph.json names lies."""
+        """Returns the absolute path of a file that langgraph.json names."""
         return Path(os.path.normpath(self.folder / path))
 
     def named_folders(self) -> list[Path]:
-        """Returns the folders, below that of langgraph.json, of the files that it names."""
+        """Returns the folders of the files that langgraph.json names, below its own folder and without the roots."""
         folders = {file.parent for file in self._files.values()}
         return sorted(f for f in folders if f.is_relative_to(self.folder) and f not in self._roots)
 
     def owns(self, file: str) -> bool:
-        """Tells whether a file is the project's, and no library's."""
+        """Returns whether a file belongs to the project, not to a library."""
         real = os.path.realpath(file)
         if real in self._names:
             return True
-        own = _deepest(real, [os.path.realpath(root) for root in self._roots])
-        outside = _deepest(real, [os.path.realpath(entry) for entry in libraries(self._roots)])
-        return len(own) > 0 and len(own) >= len(outside)
+        root = _deepest(real, [os.path.realpath(root) for root in self._roots])
+        library = _deepest(real, [os.path.realpath(entry) for entry in library_paths(self._roots)])
+        return len(root) > 0 and len(root) >= len(library)
 
     def find_homonyms(self, name: str) -> list[str]:
-        """Returns the places in the project between which a top-level name leaves the choice, if it does."""
-        return [os.path.relpath(place, self.folder) for place in self._shared.get(name, ())]
+        """Returns the paths in the project that a top-level name may mean, if there are several; else an empty list."""
+        return [os.path.relpath(path, self.folder) for path in self._shared.get(name, ())]
 
     def _name_files(self, paths: list[str]) -> None:
         spellings: dict[str, list[Path]] = {}
@@ -92,7 +91,7 @@ class ProjectModules(MetaPathFinder):
             file = self.file(path)
             if file.is_file():
                 spellings.setdefault(os.path.realpath(file), []).append(file)
-        # Of several spellings the one without links, else the first in order: never the first in the file.
+        # Of several spellings the one without links, else the first in sort order, whatever their order in the file.
         files = {
             real: min(files, key=lambda file: (str(file) != real, str(file)))
             for real, files in spellings.items()
@@ -109,12 +108,12 @@ class ProjectModules(MetaPathFinder):
             self._name(real, file)
 
     def _name(self, real: str, file: Path) -> None:
-        """Names a file, and the packages that it lies in."""
+        """Names a file and the packages that contain it."""
         if is_package(file.parent):
-            package, plain = self._name_package(file.parent), file.with_suffix("")
+            package, stem_path = self._name_package(file.parent), file.with_suffix("")
             if file.name == INIT:
                 name = package
-            elif file.stem.isidentifier() and not is_package(plain):
+            elif file.stem.isidentifier() and not is_package(stem_path):
                 name = f"{package}.{file.stem}"
             else:
                 name = f"{package}.{escape(file.name)}"
@@ -124,7 +123,7 @@ class ProjectModules(MetaPathFinder):
         self._files[self._names[real]] = file
 
     def _name_package(self, folder: Path) -> str:
-        """Names a package and those around it; returns its name."""
+        """Names a package and the packages that contain it; returns its name."""
         real = os.path.realpath(folder / INIT)
         if real not in self._names:
             names = (name for name in self._natural_names(folder) if self._leads_to(name, real))
@@ -134,10 +133,10 @@ class ProjectModules(MetaPathFinder):
         return self._names[real]
 
     def _natural_names(self, folder: Path) -> list[str]:
-        """Returns the names that imports could find a package under."""
+        """Returns the names under which imports may find a package."""
         names = []
         for root in sorted(self._roots, key=lambda root: -len(root.parts)):
-            # A package is imported as what it is, never from within itself.
+            # A package is imported from outside of itself.
             if root != folder and folder.is_relative_to(root) and not is_package(root):
                 parts = folder.relative_to(root).parts
                 if all(map(str.isidentifier, parts)):
@@ -145,17 +144,15 @@ class ProjectModules(MetaPathFinder):
         return names
 
     def _leads_to(self, name: str, real: str) -> bool:
-        """Tells whether the name of a package is that of the package with this `__init__.py`."""
+        """Returns whether imports of the name find the package with this `__init__.py`."""
         top, *rest = name.split(".")
         if top in self._shared or top in sys.stdlib_module_names:
             return False
-        if PathFinder.find_spec(top, libraries(self._roots, within=self.folder)) is not None:
-            return (
-                False  # also of a library that a worker has loaded already, whatever it is made of
-            )
+        if PathFinder.find_spec(top, library_paths(self._roots, within=self.folder)) is not None:
+            return False  # a library, which may be loaded already
         spec = self._find_top(top)
-        for place in (spec and spec.submodule_search_locations) or ():
-            init = Path(place, *rest, INIT)
+        for location in (spec and spec.submodule_search_locations) or ():
+            init = Path(location, *rest, INIT)
             if init.is_file():
                 return os.path.realpath(init) == real
         return False
@@ -163,20 +160,20 @@ class ProjectModules(MetaPathFinder):
     def _reserved_name(self, file: Path) -> str:
         if file.name == INIT:
             return reserved_name(file.parent, self.folder)
-        plain = file.with_suffix("")
-        if is_package(plain) or plain in self._parents:  # which has that name
+        stem_path = file.with_suffix("")
+        if is_package(stem_path) or stem_path in self._parents:  # a folder has that name
             return f"{reserved_name(file.parent, self.folder)}.{escape(file.name)}"
-        return reserved_name(plain, self.folder)
+        return reserved_name(stem_path, self.folder)
 
     # ── Finding ─────────────────────────────────────────────────────────────────────────────
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Returns where a module of the project lies; None for all others."""
+        """Returns the spec of a module of the project; None for any other module."""
         top = fullname.partition(".")[0]
         if top == RESERVED or fullname in self._files:
-            return self._find_named(fullname)
+            return self._find_by_path(fullname)
         if top not in self._tops:
             return None
         spec = self._find_top(fullname) if path is None else PathFinder.find_spec(fullname, path)
@@ -187,27 +184,27 @@ class ProjectModules(MetaPathFinder):
         ):
             return spec
         if top in self._shared:
-            self._tell(fullname, str(spec.origin))
-        return self._as_named(spec, Path(str(spec.origin)))
+            self._warn(fullname, str(spec.origin))
+        return self._with_first_name(spec, Path(str(spec.origin)))
 
     def _find_top(self, name: str) -> ModuleSpec | None:
-        """Returns what a top-level name stands for: a library's module before the project's."""
-        outside = libraries(self._roots)
+        """Returns the spec of a top-level name: a library's module takes precedence over the project's."""
+        path = library_paths(self._roots)
         finders = [finder for finder in sys.meta_path if finder is not self]
         behind = finders[finders.index(PathFinder) + 1 :] if PathFinder in finders else []
-        spec = PathFinder.find_spec(name, outside)
-        for finder in behind:  # of libraries that are installed in place
+        spec = PathFinder.find_spec(name, path)
+        for finder in behind:  # the finders of editable installations
             if spec is None or spec.origin is None:
                 spec = finder.find_spec(name, None) or spec
         if spec is not None and spec.origin is not None and not self.owns(spec.origin):
             return spec
-        found = PathFinder.find_spec(name, [*outside, *map(str, self._roots)])
-        # A library may be a package without `__init__.py`: langgraph is.
-        return (
-            spec if found is not None and found.loader is not None and is_library(spec) else found
-        )
+        own_spec = PathFinder.find_spec(name, [*path, *map(str, self._roots)])
+        # A library may be a package without `__init__.py`, as langgraph is.
+        if own_spec is not None and own_spec.loader is not None and is_library(spec):
+            return spec
+        return own_spec
 
-    def _find_named(self, name: str) -> ModuleSpec | None:
+    def _find_by_path(self, name: str) -> ModuleSpec | None:
         path = reserved_path(name, self.folder)
         locations = None
         if name in self._files:
@@ -225,11 +222,11 @@ class ProjectModules(MetaPathFinder):
             return spec
         else:
             return self._find_in_namespace(name, path)
-        found = spec_from_file_location(name, file, submodule_search_locations=locations)
-        return found and self._as_named(found, file)
+        spec_of_file = spec_from_file_location(name, file, submodule_search_locations=locations)
+        return spec_of_file and self._with_first_name(spec_of_file, file)
 
     def _find_in_namespace(self, name: str, path: Path) -> ModuleSpec | None:
-        """Returns what another root has in a package without `__init__.py`, of which this is a part."""
+        """Returns the spec of a module that another root has in the same package without `__init__.py`."""
         root = self._root_of(path)
         parts = path.relative_to(root).parts if root is not None else ()
         if len(parts) < 2 or parts[0] not in self._shared or is_package(path.parent):
@@ -243,8 +240,8 @@ class ProjectModules(MetaPathFinder):
             raise
         return ModuleSpec(name, SecondName(natural))
 
-    def _as_named(self, spec: ModuleSpec, file: Path) -> ModuleSpec:
-        """Returns the spec, or that of the name which the file has already."""
+    def _with_first_name(self, spec: ModuleSpec, file: Path) -> ModuleSpec:
+        """Returns the spec, or the spec of the first name if the file has been imported under another name."""
         name = self._names.setdefault(os.path.realpath(file), self._first_name(spec.name, file))
         if name != spec.name:
             return ModuleSpec(spec.name, SecondName(name), origin=spec.origin)
@@ -253,45 +250,43 @@ class ProjectModules(MetaPathFinder):
         return spec
 
     def _first_name(self, name: str, file: Path) -> str:
-        """Returns the name of a file that is imported for the first time, as `name`."""
+        """Returns the name for a file that is imported for the first time, as `name`."""
         parent, _, child = name.rpartition(".")
         if not name.startswith(RESERVED) and name.partition(".")[0] in self._shared:
             return self._reserved_name(file)
-        if parent in sys.modules:  # it may have another name itself
+        if parent in sys.modules:  # the parent may have another first name
             above = sys.modules[parent].__spec__
             return f"{above.name if above else parent}.{child}"
         return name
 
     def _own_name(self, file: Path, top: str) -> str | None:
-        """Returns the full name of what the file's own folder has under a name that several have."""
+        """Returns the full name of the file's own module with a shared top-level name; None if it has none."""
         if top not in self._shared:
             return None
         for root in sorted(self._roots, key=lambda root: -len(root.parts)):
             if file.is_relative_to(root):
-                for place in self._shared[top]:
-                    if place.parent == root:
-                        return (
-                            self._reserved_name(place)
-                            if place.is_file()
-                            else reserved_name(place, self.folder)
-                        )
+                for path in self._shared[top]:
+                    if path.parent == root:
+                        if path.is_file():
+                            return self._reserved_name(path)
+                        return reserved_name(path, self.folder)
         return None
 
     def _root_of(self, file: Path) -> Path | None:
         within = [root for root in self._roots if file.is_relative_to(root)]
         return max(within, key=lambda root: len(root.parts), default=None)
 
-    def _tell(self, name: str, origin: str) -> None:
-        """Says, once for a name, that Python can't know which of several files is meant."""
+    def _warn(self, name: str, origin: str) -> None:
+        """Logs, once for each name, that Python can't know which of several files an import means."""
         top, *rest = name.split(".")
-        places = [place.with_suffix("").joinpath(*rest) for place in self._shared[top]]
-        places = [p for p in places if is_package(p) or Path(f"{p}.py").is_file()]
-        if len(places) > 1 and not self._told & {name, top}:
-            self._told.add(name)
+        paths = [path.with_suffix("").joinpath(*rest) for path in self._shared[top]]
+        paths = [p for p in paths if is_package(p) or Path(f"{p}.py").is_file()]
+        if len(paths) > 1 and not self._warned & {name, top}:
+            self._warned.add(name)
             log.warning(
-                "%r is imported from outside of the folders that have it (%s), or by its name as text: it stands for "
-                "%s. The files in these folders get their own.",
-                name, ", ".join(os.path.relpath(place, self.folder) for place in places),
+                "%r is imported from outside of the folders that have it (%s), or by its name as text: this import "
+                "gets %s. The files in these folders get the module of their own folder.",
+                name, ", ".join(os.path.relpath(path, self.folder) for path in paths),
                 os.path.relpath(origin, self.folder),
             )  # fmt: skip
 
@@ -300,8 +295,8 @@ _opened: ProjectModules | None = None
 
 
 def open_project(folder: Path, dependencies: list[str], files: list[str]) -> ProjectModules:
-    """Makes a project's modules importable in this process, in place of those of another project."""
-    global _opened  # one a process, as the import system of which it is a part
+    """Makes a project's modules importable in this process. It replaces the modules of an earlier project."""
+    global _opened  # one in a process, like the import system
     if _opened is not None:
         if _opened in sys.meta_path:
             sys.meta_path.remove(_opened)
@@ -310,7 +305,7 @@ def open_project(folder: Path, dependencies: list[str], files: list[str]) -> Pro
             if name.startswith(RESERVED) or (spec is not None and spec.name.startswith(RESERVED)):
                 del sys.modules[name]
     for root in root_folders(folder, dependencies):
-        # Behind the libraries: a project's redis.py is no reason for a worker to lose its own.
+        # After the libraries, so that a project's redis.py does not hide the worker's redis package.
         if str(root) not in sys.path:
             sys.path.append(str(root))
     importlib.invalidate_caches()
@@ -320,12 +315,12 @@ def open_project(folder: Path, dependencies: list[str], files: list[str]) -> Pro
 
 
 def find_homonyms(module: str) -> list[str]:
-    """Returns the places between which the name of a module leaves the choice in the open project."""
+    """Returns the paths in the open project that the name of a module may mean, if there are several."""
     return _opened.find_homonyms(module.partition(".")[0]) if _opened is not None else []
 
 
 def module_path(module: str) -> str | None:
-    """Returns the file that a module named by its path lies in, from the folder of langgraph.json."""
+    """Returns the file of a module that is named by its path, relative to the folder of langgraph.json; else None."""
     if _opened is None or module.partition(".")[0] != RESERVED:
         return None
     path = os.path.relpath(reserved_path(module, _opened.folder), _opened.folder)
@@ -333,19 +328,19 @@ def module_path(module: str) -> str | None:
 
 
 def modules_of(folder: Path) -> ProjectModules:
-    """Returns the modules of the project in a folder; opens it if this process has not."""
+    """Returns the modules of the project in a folder; opens the project if necessary."""
     if _opened is not None and _opened.folder == folder:
         return _opened
     return open_project(folder, [], [])
 
 
 def _before_paths() -> int:
-    """Returns the place behind the finders of built-in modules, before the one that searches folders."""
+    """Returns the index in `sys.meta_path` before the finder that searches folders."""
     return sys.meta_path.index(PathFinder) if PathFinder in sys.meta_path else len(sys.meta_path)
 
 
-def _above(folder: Path) -> set[str]:
-    """Returns the top-level names under which entries of the import path above the folder have it."""
+def _names_of_parents(folder: Path) -> set[str]:
+    """Returns the top-level names of the folder in the entries of the import path that contain it."""
     return {
         folder.relative_to(entry).parts[0]
         for entry in map(Path, sys.path)

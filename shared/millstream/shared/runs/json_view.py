@@ -1,4 +1,4 @@
-"""A run as clients see it: in answers of the API, and in what webhooks are told."""
+"""The JSON of a run, in responses of the API and in webhook calls."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -10,12 +10,12 @@ from millstream.shared.wire import LangsmithTracer
 
 
 def iso_time(micros: int) -> str:
-    """Returns a time in µs as ISO 8601 with microseconds, in UTC."""
+    """Returns a time (µs since the epoch) as ISO 8601 in UTC, with microseconds."""
     return datetime.fromtimestamp(micros / 1_000_000, UTC).isoformat(timespec="microseconds")
 
 
 def run_to_json(record: RunRecord, select: list[str] | None = None) -> dict[str, Any]:
-    """Returns a `Run`, or the selected fields of it."""
+    """Returns a `Run` of the API, or only the fields in `select`."""
     spec = record.spec
     run = {
         "run_id": spec.run_id,

@@ -1,6 +1,6 @@
-"""Finding runs: those of one thread, or those of all threads that have not ended.
+"""Searches for runs: all runs of one thread, or the runs of all threads that have not ended.
 
-There is no set of ended runs over all threads, so nothing here reads more than one thread, or the live runs.
+No index has the ended runs of all threads, so a search reads one thread or the live runs.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -27,23 +27,23 @@ async def search(
     limit: int,
     offset: int,
 ) -> list[RunRecord]:
-    """Returns runs that fit all of it, newest first; without a thread, runs that have not ended.
+    """Returns the matching runs, newest first; without a thread, only runs that have not ended.
 
-    Reads no more of them than it takes to fill the page.
+    It stops reading runs when the page is full.
     """
-    found: list[RunRecord] = []
-    places = await _live(redis) if thread_id is None else await _of_thread(redis, thread_id)
-    async for record in _read(redis, places):
+    matches: list[RunRecord] = []
+    ids = await _live(redis) if thread_id is None else await _of_thread(redis, thread_id)
+    async for record in _read(redis, ids):
         if status not in (None, record.status):
             continue
         if assistant_id not in (None, record.spec.assistant_id):
             continue
         if metadata and not contains(msgspec.json.decode(record.spec.metadata), metadata):
             continue
-        found.append(record)
-        if len(found) >= offset + limit:
+        matches.append(record)
+        if len(matches) >= offset + limit:
             break
-    return found[offset:]
+    return matches[offset:]
 
 
 async def _of_thread(redis: Client, thread_id: str) -> list[tuple[str, str]]:
@@ -52,16 +52,16 @@ async def _of_thread(redis: Client, thread_id: str) -> list[tuple[str, str]]:
 
 
 async def _live(redis: Client) -> list[tuple[str, str]]:
-    places = [(thread_id, run_id) for thread_id, run_id, _ in await live_runs(redis)]
+    ids = [(thread_id, run_id) for thread_id, run_id, _ in await live_runs(redis)]
     pipe = redis.pipeline(transaction=False)
-    for thread_id, run_id in places:
+    for thread_id, run_id in ids:
         pipe.hget(keys.run(thread_id, run_id), "created_at")
     created = [int(at or 0) for at in await pipe.execute()]
-    by_age = sorted(zip(created, places, strict=True), reverse=True)
-    return [place for _, place in by_age]
+    by_age = sorted(zip(created, ids, strict=True), reverse=True)
+    return [pair for _, pair in by_age]
 
 
-async def _read(redis: Client, places: Sequence[tuple[str, str]]) -> AsyncIterator[RunRecord]:
-    for start in range(0, len(places), PAGE):
-        for record in await find_runs(redis, places[start : start + PAGE]):
+async def _read(redis: Client, ids: Sequence[tuple[str, str]]) -> AsyncIterator[RunRecord]:
+    for start in range(0, len(ids), PAGE):
+        for record in await find_runs(redis, ids[start : start + PAGE]):
             yield record
