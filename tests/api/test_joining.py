@@ -9,7 +9,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from api.requests import STEPS, System
 from millstream.api.app import create_app
 from millstream.shared import keys
-from millstream.shared.events.hub import Reader
+from millstream.shared.events.reader import Reader
 from millstream.shared.redis import connect
 from millstream.shared.redis.subscriber import Subscriber
 from millstream.shared.settings import Settings

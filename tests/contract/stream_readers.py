@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 
 from contract.builders import write
 from millstream.shared.events.entries import Entry
-from millstream.shared.events.hub import Reader, StreamHub
+from millstream.shared.events.hub import StreamHub
+from millstream.shared.events.reader import Reader
 from millstream.shared.redis import Client, connect
 from millstream.shared.scripts import Claim
 

@@ -31,9 +31,11 @@ from contract.stream_readers import (
 from harness.waiting import until
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared import keys, scripts
-from millstream.shared.events import hub as stream_hub
 from millstream.shared.events.entries import START, Position, parse_position
-from millstream.shared.events.hub import Reader, StreamHub
+from millstream.shared.events.hub import StreamHub
+from millstream.shared.events.pages import PAGE_ENTRIES
+from millstream.shared.events.reader import Reader
+from millstream.shared.events.tail import WINDOW_BYTES, WINDOW_ENTRIES
 from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import Cause
 from millstream.shared.scripts import Batch, Claim
@@ -239,7 +241,7 @@ async def test_a_late_reader_catches_up_and_then_follows(
 async def test_a_slow_reader_gets_everything_once_though_the_window_has_moved_on(
     hub: StreamHub, real_redis: Client
 ) -> None:
-    total = 2 * (stream_hub.WINDOW + stream_hub.PAGE) + 7
+    total = 2 * (WINDOW_ENTRIES + PAGE_ENTRIES) + 7
     claim = await running(real_redis)
     fast, slow = await follow(hub, claim), await follow(hub, claim)
     await read_some(slow, 1)
@@ -260,7 +262,7 @@ async def test_large_events_move_the_window_on_by_their_bytes(
     fast, slow = await follow(hub, claim), await follow(hub, claim)
     await read_some(slow, 1)
     fast_task = asyncio.create_task(read_to_end(fast))
-    body = b"9" * (stream_hub.WINDOW_BYTES // 5)
+    body = b"9" * (WINDOW_BYTES // 5)
     for n in range(1, 21):
         await write(real_redis, claim, n, "custom", body + str(n).encode())
     await end(real_redis, claim)
@@ -270,7 +272,7 @@ async def test_large_events_move_the_window_on_by_their_bytes(
     ]
     assert await read_to_end(slow) == everything[1:]
     [tail] = hub._tails.values()
-    assert tail.size == sum(len(entry.data) for entry in tail.window) <= stream_hub.WINDOW_BYTES
+    assert tail.size == sum(len(entry.data) for entry in tail.window) <= WINDOW_BYTES
     fast.close()
     slow.close()
 

@@ -24,7 +24,8 @@ from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared import keys, scripts
 from millstream.shared.events import hub as stream_hub
 from millstream.shared.events.entries import START, Position
-from millstream.shared.events.hub import Reader, StreamHub
+from millstream.shared.events.hub import StreamHub
+from millstream.shared.events.reader import Reader
 from millstream.shared.redis import Client
 from millstream.shared.scripts import Batch, Claim
 
@@ -66,7 +67,7 @@ async def test_who_gives_up_while_it_opens_a_reader_leaves_nothing_behind(
 async def test_a_lost_doorbell_delays_an_event_until_the_next_sweep(
     url: str, real_redis: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream_hub, "SWEEP", 0.02)
+    monkeypatch.setattr(stream_hub, "SWEEP_SECONDS", 0.02)
     claim = await running(real_redis)
     async with running_hub(url) as hub:
         reader = await follow(hub, claim)
@@ -99,7 +100,7 @@ async def test_without_a_doorbell_and_without_a_sweep_there_is_no_news(
 async def test_a_stream_that_is_gone_ends_at_the_next_sweep(
     url: str, real_redis: Client, monkeypatch: pytest.MonkeyPatch, left: str
 ) -> None:
-    monkeypatch.setattr(stream_hub, "SWEEP", 0.02)
+    monkeypatch.setattr(stream_hub, "SWEEP_SECONDS", 0.02)
     claim = await running(real_redis)
     thread, run = claim.spec.thread_id, claim.spec.run_id
     async with running_hub(url) as hub:
@@ -119,7 +120,7 @@ async def test_a_stream_that_is_gone_ends_at_the_next_sweep(
 async def test_a_silent_run_is_not_ended_by_sweeps(
     url: str, real_redis: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream_hub, "SWEEP", 0.005)
+    monkeypatch.setattr(stream_hub, "SWEEP_SECONDS", 0.005)
     claim = await running(real_redis)
     waiting = await admit(real_redis, a_spec(claim.spec.thread_id))
     async with running_hub(url) as hub:
@@ -201,7 +202,7 @@ async def test_an_empty_page_that_arrives_late_loses_no_events(
     early = await hub.open(spec.thread_id, spec.run_id, START)
     late = await hub.open(spec.thread_id, spec.run_id, START)
     await asyncio.wait_for(late._tail.subscribed.wait(), 5)
-    pages = hub._pages
+    pages = hub._pages.read
     has_read, may_go_on = asyncio.Event(), asyncio.Event()
 
     async def held_up(cursors: list[tuple[str, Position]], *, oldest: bool = False) -> Any:
@@ -210,11 +211,11 @@ async def test_an_empty_page_that_arrives_late_loses_no_events(
         await may_go_on.wait()
         return found
 
-    monkeypatch.setattr(hub, "_pages", held_up)
+    monkeypatch.setattr(hub._pages, "read", held_up)
     reading = asyncio.create_task(late.read())
     async with asyncio.timeout(5):
         await has_read.wait()
-    monkeypatch.setattr(hub, "_pages", pages)
+    monkeypatch.setattr(hub._pages, "read", pages)
 
     claim = await take(real_redis, spec)
     await write_numbers(real_redis, claim, range(3))
@@ -281,7 +282,7 @@ async def test_closing_ends_the_hub_though_a_cancel_was_swallowed_underneath(
                 monkeypatch.undo()
             return [[] for _ in cursors]
 
-        monkeypatch.setattr(hub, "_pages", deaf)
+        monkeypatch.setattr(hub._pages, "read", deaf)
         await write(real_redis, claim, 1, "values", "1")
         async with asyncio.timeout(5):
             await is_reading.wait()

@@ -16,9 +16,9 @@ from starlette.types import Message, Receive, Scope, Send
 
 from millstream.api.stream_watch import StreamWatch
 from millstream.shared.events.entries import Entry
-from millstream.shared.events.hub import Reader
 from millstream.shared.events.modes import MODES
 from millstream.shared.events.protocol import plain
+from millstream.shared.events.reader import Reader
 from millstream.shared.events.thread_stream import ThreadReader
 from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED, OutageLog
 from millstream.shared.wire import to_json

@@ -10,7 +10,7 @@ from millstream.api.stream_watch import StreamWatch
 from millstream.shared import runs, threads
 from millstream.shared.errors import NotFoundError, UnavailableError
 from millstream.shared.events.entries import START, Entry, Position
-from millstream.shared.events.hub import Reader
+from millstream.shared.events.reader import Reader
 from millstream.shared.rules.lifecycle import TERMINAL, RunStatus
 from millstream.shared.rules.multitask import CancelAction, CancelReason
 from millstream.shared.runs import RunRecord, search

@@ -1,1 +1,1 @@
-"""A run's events: what stands in its stream, and who reads it."""
+"""The events of runs and threads: reading them from Redis, and following them for many clients."""

@@ -13,7 +13,8 @@ from typing import Final
 
 from millstream.shared import keys
 from millstream.shared.events.entries import START, Entry, Position, parse_entry
-from millstream.shared.events.hub import Reader, StreamHub
+from millstream.shared.events.hub import StreamHub
+from millstream.shared.events.reader import Reader
 from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import TERMINAL, RunStatus
 from millstream.shared.scripts.threads.store_state import UPDATE
