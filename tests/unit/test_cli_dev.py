@@ -153,7 +153,7 @@ def test_a_taken_port_is_an_error_that_names_a_free_one() -> None:
         with pytest.raises(SetupError) as failure:
             require_free_port("127.0.0.1", port)
     found = re.fullmatch(
-        rf"Port {port} is already in use\. Stop the process that uses it, or use --port (\d+)\.",
+        rf"Port {port} is already in use\. Stop what uses it, or use --port (\d+)\.",
         str(failure.value),
     )
     assert found

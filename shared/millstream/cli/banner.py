@@ -1,4 +1,4 @@
-"""The text that `millstream dev` prints once everything runs."""
+"""The text that `millstream dev` shows once everything runs."""
 
 import json
 import shlex
@@ -10,7 +10,7 @@ import click
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """The contents of the banner."""
+    """What the banner tells."""
 
     version: str
     url: str
@@ -18,12 +18,12 @@ class Facts:
     redis: str
     workers: int
     jobs: int
-    """Runs that one worker executes at the same time."""
+    """Runs that one worker executes at a time."""
     reload: str
 
 
 def banner(facts: Facts) -> str:
-    """Returns the banner, with colours, which click removes if there is no TTY."""
+    """Returns the banner, with colours that click takes out where there is no TTY."""
     rows = {
         "API": facts.url,
         "Docs": f"{facts.url}/docs",

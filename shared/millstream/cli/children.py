@@ -1,4 +1,4 @@
-"""The API and the workers as child processes: their output, readiness and end."""
+"""The API and the workers as child processes: their output, their readiness, their end."""
 
 import contextlib
 import json
@@ -14,12 +14,12 @@ from millstream.cli.console import Console
 from millstream.shared.parent_death import dies_with_parent
 
 READY: Final = b"millstream-ready "
-_LAST_OUTPUT_SECONDS: Final = 0.5  # for the readers to print the output of a child that has ended
+_LAST_WORDS_SECONDS: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A child serves. `facts` is the JSON object that it printed about itself."""
+    """A child serves; `facts` is what it said of itself."""
 
     child: "Child"
     facts: dict[str, Any]
@@ -27,22 +27,22 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Exited:
-    """A child has ended, and its output has been printed."""
+    """A child has ended, and all that it wrote has been shown."""
 
     child: "Child"
     status: int
-    """The exit status as in a shell: 128 + the signal, if a signal ended the child."""
+    """As a shell counts it: 128 + the signal, if a signal ended the child."""
 
 
 class Child:
-    """A process that can be started repeatedly. Its threads report events.
+    """A process that can be started again and again; events come from its threads.
 
     Args:
-        name: the prefix of each of its lines.
+        name: stands before each of its lines.
         argv: the command; `argv[0]` is a path.
         environ: its whole environment.
-        console: prints its lines.
-        report: receives Ready and Exited; called from threads.
+        console: where its lines go.
+        tell: receives Ready and Exited; called from threads.
     """
 
     def __init__(
@@ -51,26 +51,26 @@ class Child:
         argv: Sequence[str],
         environ: Mapping[str, str],
         console: Console,
-        report: Callable[[Ready | Exited], None],
+        tell: Callable[[Ready | Exited], None],
     ) -> None:
-        """Starts no process."""
+        """Starts nothing yet."""
         self.name = name
         self._argv = argv
         self._environ = environ
         self._console = console
-        self._report = report
+        self._tell = tell
         self._process: subprocess.Popen[bytes] | None = None
-        self._ended = threading.Event()
+        self._gone = threading.Event()
         self._killer: threading.Timer | None = None
 
     def __repr__(self) -> str:
-        down = self._process is None or self._ended.is_set()
+        down = self._process is None or self._gone.is_set()
         return f"<Child {self.name} {'down' if down else 'alive'}>"
 
     def start(self) -> None:
-        """Starts the process, without the terminal's Ctrl-C. The process before must have been reported as Exited."""
+        """Starts the process, out of reach of the terminal's Ctrl-C; its last Exited was told."""
         process = subprocess.Popen(
-            # SIGKILL: if this process was killed, nothing may be left, and there is no time for a slow shutdown.
+            # SIGKILL: whoever kills the starter wants nothing left, least of all a slow goodbye.
             dies_with_parent(self._argv, signal.SIGKILL),
             env=dict(self._environ),
             stdin=subprocess.DEVNULL,
@@ -79,7 +79,7 @@ class Child:
             start_new_session=True,
         )
         self._process = process
-        self._ended = threading.Event()
+        self._gone = threading.Event()
         readers = [
             threading.Thread(target=self._read, args=(process.stdout, False), daemon=True),
             threading.Thread(target=self._read, args=(process.stderr, True), daemon=True),
@@ -89,9 +89,9 @@ class Child:
         threading.Thread(target=self._await_end, args=(process, readers), daemon=True).start()
 
     def terminate(self, grace: float) -> None:
-        """Sends SIGTERM, and SIGKILL after `grace` seconds. Returns at once."""
+        """Asks the process to end, kills it after `grace` seconds; returns at once."""
         process = self._process
-        if process is None or self._ended.is_set():
+        if process is None or self._gone.is_set():
             return
         process.terminate()
         if self._killer is not None:
@@ -101,8 +101,8 @@ class Child:
         self._killer.start()
 
     def join(self, timeout: float) -> bool:
-        """Waits up to `timeout` seconds for the end of the process. Returns whether it has ended."""
-        return self._process is None or self._ended.wait(timeout)
+        """Waits up to `timeout` seconds; tells whether the process is gone."""
+        return self._process is None or self._gone.wait(timeout)
 
     def _await_end(
         self, process: subprocess.Popen[bytes], readers: Sequence[threading.Thread]
@@ -111,22 +111,22 @@ class Child:
         if self._killer is not None:
             self._killer.cancel()
             self._killer = None
-        # A process that a graph has started would keep the pipes open, and outlive the worker.
+        # What a graph has started would keep the pipes open, and outlive its worker.
         _kill_group(process.pid)
         for reader in readers:
-            reader.join(_LAST_OUTPUT_SECONDS)
-        self._ended.set()
-        self._report(Exited(self, 128 - status if status < 0 else status))
+            reader.join(_LAST_WORDS_SECONDS)
+        self._gone.set()
+        self._tell(Exited(self, 128 - status if status < 0 else status))
 
     def _read(self, pipe: IO[bytes], err: bool) -> None:
         with pipe:
             for line in pipe:
                 if not err and line.startswith(READY):
                     with contextlib.suppress(ValueError):
-                        self._report(Ready(self, json.loads(line[len(READY) :])))
+                        self._tell(Ready(self, json.loads(line[len(READY) :])))
                         continue
                 text = line.decode(errors="replace").rstrip("\r\n")
-                # The pipe must be read even if nobody reads our output: a full pipe would block the child.
+                # A reader of ours that left must not block the child at a full pipe.
                 with contextlib.suppress(OSError, ValueError):
                     self._console.line(self.name, text, err=err)
 

@@ -1,4 +1,4 @@
-"""A real Redis server of this process: for `millstream dev`, and for tests."""
+"""A real Redis server of one's own: for `millstream dev`, and for tests."""
 
 import contextlib
 import fcntl
@@ -27,17 +27,17 @@ _START_SECONDS: Final = 10.0
 _LOAD_SECONDS: Final = 120.0
 _LOG_LINES: Final = 8
 
-SERVER_VARIABLE: Final = "MILLSTREAM_REDIS_SERVER"
+CHOSEN: Final = "MILLSTREAM_REDIS_SERVER"
 NO_SERVER: Final = """\
 There is no Redis to start. One of these helps:
-  pip install "millstream[embedded]"     a redis-server in a wheel
+  pip install "millstream[embedded]"     a redis-server that comes as a wheel
   install redis-server 7 or newer        with your system's packages
   REDIS_URL=redis://... millstream dev   a Redis that runs already"""
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A redis-server program that this machine can execute."""
+    """A redis-server that runs on this machine."""
 
     path: Path
     modules: tuple[Path, ...]
@@ -45,17 +45,15 @@ class Server:
 
 
 def find_server() -> Server:
-    """Returns the server of the `embedded` extra, else the one on PATH. Raises SetupError if there is none.
+    """Returns the server of the `embedded` extra, else the one on PATH; raises SetupError.
 
-    `MILLSTREAM_REDIS_SERVER` chooses another Redis or Valkey, which gets no modules: the extra's modules
-    need its own server.
+    `MILLSTREAM_REDIS_SERVER` chooses another Redis or Valkey, which gets no modules: those of the
+    extra fit its own server.
     """
-    if chosen := os.environ.get(SERVER_VARIABLE):
+    if chosen := os.environ.get(CHOSEN):
         if (version := _version(chosen)) < MIN_VERSION:
-            minimum = ".".join(map(str, MIN_VERSION))
-            raise SetupError(
-                f"{SERVER_VARIABLE}={chosen} is not a redis-server of version {minimum} or newer."
-            )
+            least = ".".join(map(str, MIN_VERSION))
+            raise SetupError(f"{CHOSEN}={chosen} is no redis-server of version {least} or newer.")
         return Server(Path(chosen), (), version)
     for path in (_packaged_server(), shutil.which("redis-server")):
         if path is not None and (version := _version(path)) >= MIN_VERSION:
@@ -64,18 +62,18 @@ def find_server() -> Server:
 
 
 class EmbeddedRedis:
-    """A redis-server with its data in `directory`, on the loopback address only.
+    """A redis-server with its data in `directory`, on the loopback address alone.
 
-    The server dies with the process (on Linux: with the thread) that called `start()`. The directory is
-    locked as long as the server lives, even if the server outlives that process.
+    The server dies with the process (on Linux: with the thread) that called `start()`. The
+    directory is locked for as long as the server lives, even if it outlives its starter.
 
     Args:
-        directory: the folder of data, log and lock; created if it is missing.
-        port: a TCP port; None chooses a free one at the first start and keeps it.
+        directory: where data, log and lock lie; made if it is not there.
+        port: a TCP port; None picks a free one at the first start and keeps it.
         appendonly: whether the data survives a restart.
-        appendfsync: Redis' setting of that name: how often the data is forced to disk.
-        modules: whether to load RediSearch and RedisJSON, if they are installed.
-        server: the program; None calls `find_server()`.
+        appendfsync: how often the data is forced to disk, in Redis' words.
+        modules: whether to load RediSearch and RedisJSON, if they are there.
+        server: which server; None finds one.
     """
 
     def __init__(
@@ -88,7 +86,7 @@ class EmbeddedRedis:
         modules: bool = True,
         server: Server | None = None,
     ) -> None:
-        """Starts no process and creates no directory."""
+        """Starts nothing and makes no directory yet."""
         self.directory = directory.absolute()
         self.log = self.directory / "redis.log"
         self.modules: tuple[Path, ...] = ()
@@ -108,7 +106,7 @@ class EmbeddedRedis:
     def port(self) -> int:
         """The TCP port; known after the first start."""
         if self._port is None:
-            raise RuntimeError("start() chooses the port.")
+            raise RuntimeError("The port is chosen by start().")
         return self._port
 
     @property
@@ -124,7 +122,7 @@ class EmbeddedRedis:
         return self._process.pid
 
     def start(self) -> Self:
-        """Starts the server and waits until it answers. Raises SetupError with its last log lines if it fails."""
+        """Starts the server and waits until it answers; raises SetupError with its last log lines."""
         if self._process is not None:
             raise RuntimeError("The server is running already.")
         server = self._server = self._server or find_server()
@@ -133,7 +131,7 @@ class EmbeddedRedis:
             self.modules = server.modules if self._with_modules else ()
             failure = self._launch(server)
             if failure and self.modules and "module" in failure.lower():
-                # The modules are optional, and not compatible with this server or this machine.
+                # The modules are optional, and these don't fit this server or this machine.
                 self.modules = ()
                 failure = self._launch(server)
             if failure:
@@ -144,7 +142,7 @@ class EmbeddedRedis:
         return self
 
     def stop(self, seconds: float = 1.5) -> None:
-        """Stops the server with SIGTERM, or kills it after `seconds`. Does nothing if it does not run."""
+        """Stops the server in good order, or kills it after `seconds`; nothing if it is down."""
         if self._process is not None:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -152,7 +150,7 @@ class EmbeddedRedis:
         self.kill()
 
     def kill(self) -> None:
-        """Ends the server at once, like a crash. `start()` starts it again with its data."""
+        """Ends the server at once, as a crash would; `start()` brings it back with its data."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -162,7 +160,7 @@ class EmbeddedRedis:
             self._lock = None
 
     def wait(self) -> int:
-        """Blocks until the server has ended. Returns its exit status."""
+        """Blocks until the server has ended, by whatever cause; returns its exit status."""
         if self._process is None:
             raise RuntimeError("The server is not running.")
         return self._process.wait()
@@ -197,7 +195,7 @@ class EmbeddedRedis:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                # A server whose parent was just killed needs a moment to end.
+                # A server whose starter was just killed needs a moment to leave.
                 if time.monotonic() > deadline:
                     os.close(lock)
                     raise SetupError(
@@ -208,20 +206,20 @@ class EmbeddedRedis:
         self._lock = lock
 
     def _launch(self, server: Server) -> str:
-        """Starts one server process. Returns the reason if it failed, else an empty string."""
+        """Starts one server process; returns what went wrong, empty if it answers."""
         chosen = self._port
         for _ in range(3):
             self._port = chosen or _free_port()
             failure = self._launch_on_port(server)
             if chosen or "Address already in use" not in failure:
-                break  # otherwise another process took the port between the choice and the bind
+                break  # else another process took the port between choosing and binding
         return failure
 
     def _launch_on_port(self, server: Server) -> str:
         assert self._lock is not None
         with self.log.open("wb") as log:
             process = subprocess.Popen(
-                # SIGTERM, so that a server whose parent dies still writes its data to disk.
+                # SIGTERM, so that a server that loses its starter still writes its data out.
                 dies_with_parent([str(server.path), *self._options()], signal.SIGTERM),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -231,14 +229,14 @@ class EmbeddedRedis:
             )
         self._process = process
         deadline = time.monotonic() + _START_SECONDS
-        while (reply := _ping(self.port, process.pid)) != b"+PONG":
-            if reply.startswith(b"-LOADING"):
+        while (answer := _ask(self.port, process.pid)) != b"+PONG":
+            if answer.startswith(b"-LOADING"):
                 deadline = max(deadline, time.monotonic() + _LOAD_SECONDS)
             if process.poll() is not None or time.monotonic() > deadline:
                 process.kill()
                 process.wait()
                 self._process = None
-                return self.last_log_lines() or f"{server.path} ended without a log line."
+                return self.last_log_lines() or f"{server.path} ended without a word."
             time.sleep(0.01)
         return ""
 
@@ -254,8 +252,8 @@ class EmbeddedRedis:
             "appendfsync": self._appendfsync,
             "maxmemory-policy": "noeviction",
         }
-        arguments = [each for name, value in options.items() for each in (f"--{name}", value)]
-        return arguments + [each for path in self.modules for each in ("--loadmodule", str(path))]
+        words = [word for name, value in options.items() for word in (f"--{name}", value)]
+        return words + [word for path in self.modules for word in ("--loadmodule", str(path))]
 
 
 def _packaged_server() -> str | None:
@@ -274,7 +272,7 @@ def _packaged_modules() -> tuple[Path, ...]:
 
 
 def _executable(path: Path) -> bool:
-    """Returns whether Redis can load the file. Adds the required permission, which some installers drop."""
+    """Tells whether Redis would load it: it wants the permission, which some installers drop."""
     if not path.is_file():
         return False
     if not os.access(path, os.X_OK):
@@ -284,14 +282,14 @@ def _executable(path: Path) -> bool:
 
 
 def _version(path: str) -> tuple[int, int, int]:
-    """Returns the server's version, or zeros if this machine can't execute it."""
+    """Returns the server's version; zeros if it does not run here."""
     try:
         _executable(Path(path))
         done = subprocess.run([path, "--version"], capture_output=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return (0, 0, 0)
-    match = re.search(rb"v=(\d+)\.(\d+)\.(\d+)", done.stdout)
-    return (int(match[1]), int(match[2]), int(match[3])) if match else (0, 0, 0)
+    found = re.search(rb"v=(\d+)\.(\d+)\.(\d+)", done.stdout)
+    return (int(found[1]), int(found[2]), int(found[3])) if found else (0, 0, 0)
 
 
 def _free_port() -> int:
@@ -300,10 +298,10 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _ping(port: int, pid: int) -> bytes:
-    """Returns the reply to PING of the server with that process id, or nothing if it does not reply.
+def _ask(port: int, pid: int) -> bytes:
+    """Returns the answer to PING of the server with that process id; empty if it does not answer.
 
-    The id matters: if the port was taken already, another server would reply.
+    The id matters: on a port that was taken already, somebody else's server would answer.
     """
     try:
         with socket.create_connection((HOST, port), timeout=1) as connection:

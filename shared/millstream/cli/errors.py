@@ -1,15 +1,15 @@
-"""The errors with which the command ends."""
+"""The ways in which the command says that it can't go on."""
 
 import click
 
 
 class CliError(click.ClickException):
-    """The arguments, the settings or the project are invalid. The message is for the user at the terminal."""
+    """What was asked for can't be done; a short text for the person at the terminal."""
 
     exit_code = 2
 
 
 class SetupError(CliError):
-    """The arguments are valid, but something on this machine prevents the start."""
+    """What was asked for is fine, but something on this machine stands in its way."""
 
     exit_code = 1

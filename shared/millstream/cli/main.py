@@ -89,7 +89,7 @@ def dev(
 @click.option(
     "--config",
     type=_CONFIG,
-    help="A langgraph.json, or its folder: its `http` section configures the API.",
+    help="A langgraph.json, or its folder: the API serves what its `http` section says.",
 )
 def api(host: str, port: int, redis_url: str | None, config: Path | None) -> None:
     """Run one API process: HTTP in, events out. It never runs a graph."""
@@ -103,14 +103,14 @@ def api(host: str, port: int, redis_url: str | None, config: Path | None) -> Non
 @_config
 @_redis_url
 def worker(queue: str | None, config: Path, redis_url: str | None) -> None:
-    """Run one worker process: it claims runs from a queue and executes their graphs."""
+    """Run one worker process: it takes runs from a queue and executes their graphs."""
     require_extra("worker")
     queue = queue or read_settings(os.environ).queue
     _become(worker_command(read_project(config).config, queue), redis_url)
 
 
 def _become(command: list[str], redis_url: str | None) -> None:
-    """Replaces this process by `command`, so that its supervisor sees one process, not two."""
+    """Turns this process into `command`: what supervises it sees one process, not two."""
     environ = environment(os.environ, find_redis_url(redis_url, os.environ))
     read_settings(environ)
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""The commands of the API and of the worker, and their environment."""
+"""The commands that become the API and the worker, and the environment that they run in."""
 
 import importlib.util
 import sys
@@ -13,7 +13,7 @@ from millstream.shared.settings import Settings
 
 Extra = Literal["api", "worker"]
 
-_PACKAGES: Final[dict[Extra, str]] = {"api": "starlette", "worker": "langgraph"}
+_TELLTALES: Final[dict[Extra, str]] = {"api": "starlette", "worker": "langgraph"}
 
 
 def _variables(name: str) -> tuple[str, ...]:
@@ -40,18 +40,18 @@ def worker_command(config: Path, queue: str) -> list[str]:
 
 
 def environment(environ: Mapping[str, str], redis_url: str | None) -> dict[str, str]:
-    """Returns `environ`, with the Redis URL if it is not None."""
+    """Returns `environ` with the Redis URL, if one is given."""
     return {**environ, **({} if redis_url is None else {_REDIS_NAMES[0]: redis_url})}
 
 
 def find_redis_url(option: str | None, environ: Mapping[str, str]) -> str | None:
-    """Returns the Redis URL of the option, else that of the environment, else None."""
+    """Returns the Redis URL that somebody asked for: the option's, else the environment's."""
     candidates = [option, *(environ.get(name) for name in _REDIS_NAMES)]
     return next((text.strip() for text in candidates if text and text.strip()), None)
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
-    """Reads the settings. Raises CliError that names the invalid variable."""
+    """Reads the settings; raises CliError that names the variable at fault."""
     try:
         return Settings.from_env(environ)
     except SettingError as error:
@@ -59,14 +59,14 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
 
 
 def require_extra(extra: Extra) -> None:
-    """Raises SetupError if the packages of the API or of the worker are not installed."""
-    if importlib.util.find_spec(_PACKAGES[extra]) is None:
+    """Raises CliError if what the API or the worker needs is not installed."""
+    if importlib.util.find_spec(_TELLTALES[extra]) is None:
         raise SetupError(
-            f"The packages of the {extra} are not installed here. Install them with:\n"
+            f"What the {extra} needs is not installed here. Install it with:\n"
             f'  pip install "millstream[{extra}]"'
         )
 
 
 def _python(module: str) -> list[str]:
-    # -P: without it, a file of the project with a package's name (redis.py) would be imported instead.
+    # -P: else a file of the project named like a package (redis.py) would be imported instead.
     return [sys.executable, "-P", "-m", module]

@@ -1,4 +1,4 @@
-"""A project as the command needs it: its langgraph.json, its folders, its env file."""
+"""What the command has to know of a project: its langgraph.json, its folders, its env file."""
 
 import os
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ from millstream.shared.langgraph_json.http import HttpSettings
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A valid langgraph.json, which names at least one graph."""
+    """A langgraph.json that can be read and names at least one graph."""
 
     config: Path
     folders: tuple[Path, ...]
     """The folder of the file first, then local dependencies that lie outside of it."""
     env_file: Path | None
     has_http: bool = False
-    """Whether it has an `http` section, which the API reads."""
+    """Whether it says something of the API."""
     prefix: str = ""
-    """The path under which the API lies: `/…` without a slash at its end, or empty."""
+    """The path under which the API lies: `/…` without a slash at its end, or nothing."""
 
     @property
     def folder(self) -> Path:
@@ -32,7 +32,7 @@ class Project:
 
 
 def read_project(path: Path) -> Project:
-    """Reads the langgraph.json at `path`, or in it if it is a folder. Raises CliError if it is invalid."""
+    """Reads the langgraph.json at `path`, or in it if it is a folder; raises CliError."""
     path = path.absolute()
     if path.is_dir():
         path = path / CONFIG
@@ -51,14 +51,12 @@ def read_project(path: Path) -> Project:
 
 
 def _folders(project: ProjectFile) -> tuple[Path, ...]:
-    """Returns the project's folder, then the folders of its code that lie outside of it."""
+    """Returns the folders of the project's code: its own, then those that lie outside of it."""
     folder = project.folder
     files = [Path(os.path.normpath(folder / file)) for file in project.named_files]
-    candidates = [*root_folders(folder, project.dependencies), *(file.parent for file in files)]
+    named = [*root_folders(folder, project.dependencies), *(file.parent for file in files)]
     folders = [folder]
-    for candidate in map(Path.resolve, candidates):
-        if candidate.is_dir() and not any(
-            candidate.is_relative_to(known.resolve()) for known in folders
-        ):
-            folders.append(candidate)
+    for place in map(Path.resolve, named):
+        if place.is_dir() and not any(place.is_relative_to(known.resolve()) for known in folders):
+            folders.append(place)
     return tuple(folders)

@@ -1,4 +1,4 @@
-"""Runs the processes of `millstream dev`, from their start to the end of the last one."""
+"""Keeps the processes of `millstream dev` together, from their start to the last one's end."""
 
 import contextlib
 import queue
@@ -18,15 +18,15 @@ from millstream.cli.processes import variable
 from millstream.cli.project import Project, read_project
 from millstream.cli.watch import Watch, describe_changes
 
-API_URL: Final = variable("api_url")  # graphs reach their own API with it
+API_URL: Final = variable("api_url")  # where graphs find their own API
 STOP_SECONDS: Final = 3.0
 RESTART_SECONDS: Final = 5.0
-WARN_AFTER_SECONDS: Final = 20.0  # without readiness of all processes
+PATIENCE_SECONDS: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Ctrl-C, or another signal that ends the command."""
+    """Somebody asked for the end: Ctrl-C, or a signal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +49,12 @@ Events = queue.SimpleQueue[Event]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The processes to run, and their options."""
+    """What to run, and how."""
 
     project: Project
     environ: Mapping[str, str]
     address: str
-    """The URL by which this machine reaches the API, without the project's prefix: `http://127.0.0.1:2024`."""
+    """Where this machine reaches the API, without the project's prefix: `http://127.0.0.1:2024`."""
     api: Sequence[str]
     """The command of the API process."""
     worker: Sequence[str]
@@ -62,22 +62,22 @@ class Plan:
     workers: int
     reload: bool
     redis: str
-    """The name of the Redis in the banner."""
+    """How the banner names the Redis."""
     version: str
 
 
 def worker_names(count: int) -> list[str]:
-    """Returns the prefixes of the lines of `count` workers."""
+    """Returns the names that stand before the lines of `count` workers."""
     return ["worker"] if count == 1 else [f"worker{n + 1}" for n in range(count)]
 
 
 class Supervisor:
-    """Reacts to events, one after the other. Threads only report events; all decisions are made here."""
+    """Reacts to one event after the other; threads only report, and nothing else decides."""
 
     def __init__(
         self, plan: Plan, console: Console, events: Events, redis: EmbeddedRedis | None = None
     ) -> None:
-        """`redis` is the embedded server; None if the plan uses one that runs already."""
+        """`redis` is the server to run as well; None if the plan names one that runs already."""
         self._plan = plan
         self._project = plan.project
         self._console = console
@@ -96,14 +96,14 @@ class Supervisor:
         self._watch: Watch | None = None
 
     def run(self) -> int:
-        """Runs until Ctrl-C, or until a process ends that can't be replaced. Returns the exit status.
+        """Runs until Ctrl-C or until something ends that can't be replaced.
 
-        The API and the workers have ended then; the caller stops the Redis. Call it in the main thread: the
-        processes die with the thread that runs it.
+        Returns the exit status. The API and the workers are gone then; the Redis is left to the
+        caller. Call it in the main thread: the processes die with the thread that runs it.
         """
         try:
             if self._plan.reload:
-                self._start_watch()
+                self._start_to_watch()
             if self._redis is not None:
                 threading.Thread(target=self._await_redis, daemon=True).start()
             for child in (self._api, *self._workers):
@@ -115,13 +115,13 @@ class Supervisor:
             self._stop_children()
 
     def _react(self) -> int:
-        """Reacts to events until one of them ends the command. Returns the exit status."""
-        timeout: float | None = WARN_AFTER_SECONDS
+        """Takes events until one of them means the end; returns the exit status."""
+        patience: float | None = PATIENCE_SECONDS
         while True:
             try:
-                event = self._events.get(timeout=None if self._announced else timeout)
+                event = self._events.get(timeout=None if self._announced else patience)
             except queue.Empty:
-                timeout = None  # one warning is enough
+                patience = None  # said once
                 self._say(f"still waiting for {', '.join(self._missing())} …")
                 continue
             match event:
@@ -147,13 +147,13 @@ class Supervisor:
                         self._say(f"{child.name} ended with status {status}: stopping.", err=True)
                         return status or 1
                     else:
-                        self._say(self._how_to_restart(child, status), err=True)
+                        self._say(self._invitation(child, status), err=True)
 
     def _note_ready(self, child: Child, facts: dict[str, Any]) -> None:
         self._ready[child] = facts
         if self._announced:
-            served = facts.get("url") or ", ".join(facts.get("graphs", ()))
-            self._say(f"{child.name} is ready again: {served}")
+            shown = facts.get("url") or ", ".join(facts.get("graphs", ()))
+            self._say(f"{child.name} is ready again: {shown}")
         elif not self._missing():
             self._announced = True
             self._console.block(banner(self._facts()))
@@ -175,19 +175,19 @@ class Supervisor:
         return [child.name for child in (self._api, *self._workers) if child not in self._ready]
 
     def _restart(self, paths: AbstractSet[str]) -> None:
-        """Restarts the workers, and the API if it reads the project too."""
+        """Starts the workers anew, and the API if it reads something of the project too."""
         had_http = self._project.has_http
         if str(self._project.config) in paths:
-            # Its env file or its folders may have changed. If the file is invalid, the worker reports it.
+            # Its env file or its folders may be others now; if it is broken, the worker says so.
             with contextlib.suppress(CliError):
                 self._project = read_project(self._project.config)
                 self._environ[API_URL] = self._plan.address + self._project.prefix
-                self._start_watch()
+                self._start_to_watch()
         with_api = had_http or self._project.has_http
         what = "the API and the worker" if with_api else "the worker"
         self._say(f"{describe_changes(self._project, paths)} changed: restarting {what}")
         for child in ((self._api,) if with_api else ()) + tuple(self._workers):
-            if child in self._running:  # even if it has just died: its Exited follows
+            if child in self._running:  # even if it has just died: its Exited is on the way
                 self._restarting.add(child)
                 child.terminate(RESTART_SECONDS)
             else:
@@ -197,14 +197,14 @@ class Supervisor:
         self._running.add(child)
         child.start()
 
-    def _how_to_restart(self, child: Child, status: int) -> str:
+    def _invitation(self, child: Child, status: int) -> str:
         kind = child.name.rstrip("0123456789")
         return (
             f"{child.name} ended with status {status}, its reason is above. Correct the file and "
             f"save it: the {kind} starts again with the next change in {self._project.folder}"
         )
 
-    def _start_watch(self) -> None:
+    def _start_to_watch(self) -> None:
         if self._watch is not None:
             self._watch.stop()
         self._watch = Watch(

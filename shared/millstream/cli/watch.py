@@ -1,4 +1,4 @@
-"""Watches a project's files and reports which of them changed."""
+"""Watches a project's files and says which of them changed."""
 
 import importlib.util
 import os
@@ -14,16 +14,17 @@ _IGNORED: Final = {"node_modules", "__pycache__", "site-packages"}
 
 
 def can_watch() -> bool:
-    """Returns whether the package that watches files is installed."""
+    """Tells whether the package that watches files is installed."""
     return importlib.util.find_spec("watchfiles") is not None
 
 
 def needs_restart(project: Project, path: str) -> bool:
-    """Returns whether a change of `path` restarts the workers.
+    """Tells whether a change of `path` asks for new workers.
 
-    Python files do, langgraph.json and its env file, except in hidden folders and in folders of installed packages.
+    Python files do, langgraph.json and its env file; nothing in hidden folders, nor in folders
+    that hold other people's code.
     """
-    if os.path.realpath(path) in _config_files(project):
+    if os.path.realpath(path) in _named(project):
         return True
     if not path.endswith(".py"):
         return False
@@ -35,14 +36,14 @@ def needs_restart(project: Project, path: str) -> bool:
 
 
 def describe_changes(project: Project, paths: AbstractSet[str]) -> str:
-    """Returns the names of up to three changed files, and the number of the others."""
+    """Returns the changed files in a few words."""
     names = sorted(os.path.relpath(path, project.folder) for path in paths)
     rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(names[:3]) + rest
 
 
 class Watch:
-    """A thread that calls `changed` with the changed paths, or `failed` with the reason if it can't watch."""
+    """A thread that calls `changed` with the paths, and `failed` if it can't watch."""
 
     def __init__(
         self,
@@ -50,7 +51,7 @@ class Watch:
         changed: Callable[[AbstractSet[str]], None],
         failed: Callable[[str], None],
     ) -> None:
-        """The thread calls both functions."""
+        """Both functions are called from the thread."""
         self._project = project
         self._changed = changed
         self._failed = failed
@@ -58,11 +59,11 @@ class Watch:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
-        """Starts the thread."""
+        """Starts to watch."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Stops the thread."""
+        """Stops to watch."""
         self._stop.set()
         self._thread.join(1)
 
@@ -82,6 +83,6 @@ class Watch:
             self._failed(str(error))
 
 
-def _config_files(project: Project) -> set[str]:
-    paths = (project.config, project.env_file)
-    return {os.path.realpath(path) for path in paths if path is not None}
+def _named(project: Project) -> set[str]:
+    named = {project.config, project.env_file} - {None}
+    return {os.path.realpath(path) for path in named if path is not None}
