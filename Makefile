@@ -28,13 +28,13 @@ test: $(INSTALLED)  ## Run all tests (ARGS="-k name")
 	$(BIN)/pytest -n 3 --dist loadgroup $(ARGS)
 
 unit: $(INSTALLED)  ## Run the tests of rules and parts: a minute (ARGS="-k name")
-	$(BIN)/pytest -n 2 --dist loadgroup tests/unit tests/house $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadgroup tests/unit tests/house tests/golden tests/differential $(ARGS)
 
 contract: $(INSTALLED)  ## Run the tests of the Redis scripts (ARGS="-k name")
 	$(BIN)/pytest -n 2 --dist loadgroup tests/contract $(ARGS)
 
 e2e: $(INSTALLED)  ## Run the tests with real processes and SDKs (ARGS="-k name")
-	$(BIN)/pytest -n 3 --dist loadgroup tests/e2e tests/surface $(ARGS)
+	$(BIN)/pytest -n 3 --dist loadgroup tests/e2e tests/chaos $(ARGS)
 
 cover: $(INSTALLED)  ## Run the tests but e2e and print the coverage; fails below the floor (TESTS="tests/unit")
 	rm -rf build/coverage
@@ -51,11 +51,11 @@ newest: $(INSTALLED)  ## Run the tests of the SDKs against the newest ones that 
 	rm -rf build/newest/js/node_modules
 	cd build/newest/js && npm install --silent --no-save @langchain/langgraph-sdk@latest \
 		@langchain/react@latest @ag-ui/langgraph@latest
-	PYTHONPATH=build/newest/python JS_SCRIPTS=build/newest/js $(BIN)/pytest -s tests/surface $(ARGS)
+	PYTHONPATH=build/newest/python JS_SCRIPTS=build/newest/js $(BIN)/pytest -s tests/e2e/sdk_surface $(ARGS)
 
 property: $(INSTALLED)  ## Compare the checkpointer with LangGraph's own, strategies with a model, records with states, over many random examples
 	CHECKPOINT_EXAMPLES=10000 STRATEGY_EXAMPLES=2000 RECORD_EXAMPLES=2000 $(BIN)/pytest \
-		tests/worker/test_saver_property.py tests/strategies/test_strategy_model.py \
+		tests/worker/test_saver_property.py tests/contract/test_strategy_model.py \
 		tests/worker/test_record_property.py $(ARGS)
 
 fmt: $(INSTALLED)  ## Format the code, and fix what ruff can fix by itself

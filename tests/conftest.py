@@ -29,27 +29,37 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedR
         yield server
 
 
+async def empty_database(server: EmbeddedRedis) -> AsyncIterator[Client]:
+    client = connect(server.url.rpartition("/")[0] + "/1")
+    await client.flushdb()
+    try:
+        yield client
+        assert await leaked(client) == []
+    finally:
+        await client.aclose()
+
+
 @pytest.fixture
 async def real_redis(redis_server: EmbeddedRedis) -> AsyncIterator[Client]:
-    """A client on an empty database of the real server, apart from the running system's."""
-    client = connect(redis_server.url.rpartition("/")[0] + "/1")
-    await client.flushdb()
-    yield client
-    await client.aclose()
+    """A client on an empty database of the real server, apart from the running system's.
+
+    Fails if the test leaks a key (harness.leaks).
+    """
+    async for client in empty_database(redis_server):
+        yield client
 
 
 @pytest.fixture(params=["fakeredis", "real"])
-async def any_redis(
-    request: pytest.FixtureRequest, redis_server: EmbeddedRedis
-) -> AsyncIterator[Client]:
-    """The same test on fakeredis and on a real server."""
+async def any_redis(request: pytest.FixtureRequest) -> AsyncIterator[Client]:
+    """Runs the test on fakeredis and on a real server. Fails if the test leaks a key."""
     if request.param == "real":
-        client: Client = connect(redis_server.url.rpartition("/")[0] + "/1")
-        await client.flushdb()
+        async for client in empty_database(request.getfixturevalue("redis_server")):
+            yield client
     else:
         client = fakeredis.FakeAsyncRedis(server=fakeredis.FakeServer())
-    yield client
-    await client.aclose()
+        yield client
+        assert await leaked(client) == []
+        await client.aclose()
 
 
 class System:

@@ -1,1 +1,1 @@
-"""The chaos suite: a whole town of processes under constant trouble, and a ledger of every run."""
+"""The chaos suite: a cluster of processes under constant faults, and a ledger of every run."""

@@ -1,4 +1,4 @@
-"""`make chaos`: real processes, real clients, trouble without end; then the accounts.
+"""`make chaos`: real processes and clients under constant faults; then a check of every run.
 
 Exits with 1 if anything was lost.
 """
@@ -22,13 +22,13 @@ from chaos.report import losses, say, table, timelines
 from chaos.step_counts import read_step_counts
 from harness.waiting import until
 
-QUIET_SECONDS = 60.0  # s in which all must have ended, once the trouble is over
+QUIET_SECONDS = 60.0  # in which all runs must end after the last fault
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=10.0, help="of trouble")
-    parser.add_argument("--every", type=float, default=2.0, help="s between two troubles")
+    parser.add_argument("--minutes", type=float, default=10.0, help="of faults")
+    parser.add_argument("--every", type=float, default=2.0, help="s between two faults")
     parser.add_argument("--seed", type=int, default=random.randrange(10_000))
     parser.add_argument("--clients", type=int, default=12)
     parser.add_argument("--workers", type=int, default=3)
@@ -37,24 +37,24 @@ def arguments() -> argparse.Namespace:
 
 
 async def main(options: argparse.Namespace) -> bool:
-    """Plays it all; returns whether nothing was lost."""
+    """Runs the suite. Returns whether nothing was lost."""
     ledger = Ledger()
-    say(f"seed {options.seed}: {options.minutes:g} min, a trouble every {options.every:g} s,"
+    say(f"seed {options.seed}: {options.minutes:g} min, a fault every {options.every:g} s,"
           f" {options.clients} clients, {options.workers} workers, {options.apis} APIs, 1 Redis")  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
         async with running_cluster(ledger, workers=options.workers, apis=options.apis) as cluster:
             context = ClientContext(cluster.urls, Path(folder), ledger, asyncio.Event())
             crowd = [Client(number, options.seed, context) for number in range(options.clients)]
             clients = {asyncio.create_task(client.run_until_over()) for client in crowd}
-            teller = asyncio.create_task(report_progress(ledger, options.minutes * 60))
+            progress = asyncio.create_task(report_progress(ledger, options.minutes * 60))
             try:
-                await FaultInjector(cluster, ledger, options.seed).make(
+                await FaultInjector(cluster, ledger, options.seed).inject(
                     options.minutes * 60, options.every
                 )
                 context.over.set()
                 await wait_until_quiet(cluster, ledger, clients)
             finally:
-                teller.cancel()
+                progress.cancel()
                 for client in clients:
                     client.cancel()
                 await asyncio.gather(*clients, return_exceptions=True)
@@ -68,24 +68,25 @@ async def main(options: argparse.Namespace) -> bool:
         for line, count in errors.most_common(8):
             say(f"    {count} x {line}")
     if totals.violations:
-        say(f"\nSomething was lost. Play it again with --seed {options.seed}.")
+        say(f"\nSomething was lost. Repeat with --seed {options.seed}.")
         say(losses(totals))
         if totals.runs_with_violations:
-            say(f"What happened to those runs:\n{timelines(ledger, totals)}")
+            say(f"The timelines of those runs:\n{timelines(ledger, totals)}")
     else:
         say("\nNothing was lost.")
     return not totals.violations
 
 
 async def report_progress(ledger: Ledger, seconds: float) -> None:
-    """Says now and then how far it is."""
+    """Prints the progress at intervals."""
     begun, tty = time.monotonic(), sys.stdout.isatty()
     while True:
         await asyncio.sleep(1 if tty else 15)
         over = sum(run.is_over for run in ledger.runs)
         line = (
             f"{time.monotonic() - begun:4.0f} of {seconds:.0f} s  {len(ledger.runs)} runs sent,"
-            f" {over} seen to their end, {len(ledger.injected_faults)} troubles, {len(ledger.violations)} faults"
+            f" {over} followed to their end, {len(ledger.injected_faults)} faults,"
+            f" {len(ledger.violations)} violations"
         )
         say(f"\r{line}\033[K" if tty else line, end="" if tty else "\n")
 
@@ -93,7 +94,7 @@ async def report_progress(ledger: Ledger, seconds: float) -> None:
 async def wait_until_quiet(
     cluster: Cluster, ledger: Ledger, clients: "set[asyncio.Task[None]]"
 ) -> None:
-    """Waits until all is well again and every run has ended; notes who does not get there."""
+    """Waits until all processes are ready and every run has ended; records what does not get there."""
     begun = time.monotonic()
     try:
         await cluster.wait_ready()
@@ -113,7 +114,7 @@ async def wait_until_quiet(
 
 
 async def collect_results(cluster: Cluster, ledger: Ledger, folder: Path) -> Totals:
-    """Reads what is left, compares, and has everything deleted."""
+    """Reads the final state, checks it, and deletes all threads."""
     redis, url, threads = cluster.client, cluster.urls[0], sorted(ledger.threads)
     for what in await final_state.stuck(redis, threads):
         ledger.add_violation("stuck threads", what)
@@ -124,15 +125,15 @@ async def collect_results(cluster: Cluster, ledger: Ledger, folder: Path) -> Tot
     histories = [history async for history in final_state.histories(redis)]
     for what in await final_state.delete_threads(url, threads):
         ledger.add_violation("surprises", what)
-    gone = set(threads)
+    deleted = set(threads)
 
     async def clean() -> bool:
-        return not await final_state.left_over(redis, gone)
+        return not await final_state.leftover_keys(redis, deleted)
 
     try:
         await until(clean, within=15)
     except AssertionError:
-        for name in await final_state.left_over(redis, gone):
+        for name in await final_state.leftover_keys(redis, deleted):
             ledger.add_violation("leaked keys", name)
     return reconcile(ledger, histories, read_step_counts(folder))
 

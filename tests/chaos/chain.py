@@ -1,7 +1,7 @@
-"""What a run's steps leave in the state: a chain of items in which nothing can be lost unseen.
+"""The state that a run's steps write: a chain of items in which no loss stays unnoticed.
 
-Each step appends one item, `token/number/attempt`, and seals all items so far. The runs of a
-thread share the chain, one after the other; every run has a token of its own.
+Each step appends one item, `token/number/attempt`, and a hash of all items so far, the seal. The
+runs of a thread extend the same chain one after the other; each run has a unique token.
 """
 
 import hashlib
@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping
 from itertools import groupby, pairwise
 from typing import Any, NamedTuple
 
-EVENTS = 3  # custom events that each step emits, numbered through the whole run
+EVENTS = 3  # custom events of each step, numbered through the whole run
 
 
 class Item(NamedTuple):
-    """What one step left."""
+    """The item of one step."""
 
     token: str
     number: int
@@ -29,25 +29,25 @@ class Item(NamedTuple):
 
 
 def link(seal: str, item: str) -> str:
-    """Returns the seal of a chain that was sealed and has grown by an item."""
+    """Returns the seal of a chain with that seal after one more item."""
     return hashlib.blake2b(f"{seal} {item}".encode(), digest_size=8).hexdigest()
 
 
 def items(state: Mapping[str, Any]) -> list[Item]:
-    """Returns the chain."""
+    """Returns the items of the chain."""
     return [Item.parse(text) for text in state.get("steps") or ()]
 
 
 def steps_of(state: Mapping[str, Any], token: str) -> list[Item]:
-    """Returns a run's own part of the chain."""
+    """Returns the items of one run."""
     return [item for item in items(state) if item.token == token]
 
 
 def chain_error(state: Mapping[str, Any]) -> str:
-    """Returns what is wrong with the chain, or nothing.
+    """Returns what is wrong with the chain, or ''.
 
-    Each run's items stand together, are numbered from 0 without a gap, and no older attempt has
-    written after a newer one.
+    In a valid chain each run's items are adjacent and numbered from 0 without a gap, and no older
+    attempt has written after a newer one.
     """
     seal = ""
     for text in state.get("steps") or ():
@@ -68,7 +68,7 @@ def chain_error(state: Mapping[str, Any]) -> str:
 
 
 def incomplete(state: Mapping[str, Any], token: str, goal: int) -> str:
-    """Returns what the state lacks of a run that took all its steps, or nothing."""
+    """Returns what the state lacks of a run that took all its steps, or ''."""
     if wrong := chain_error(state):
         return wrong
     part = steps_of(state, token)

@@ -1,7 +1,7 @@
-"""Clients that use the Python SDK as its users do, and note all that they see.
+"""Clients that use the Python SDK as its users do, and record all that they receive.
 
-A good client: it tries again where nothing was admitted, looks for its run where it can't know,
-and comes back with the last id that it saw.
+They behave well: they retry where no run was admitted, look for their run where they can't know,
+and reconnect with the last event id that they received.
 """
 
 import asyncio
@@ -22,27 +22,27 @@ from chaos.ledger import Ledger, Run
 T = TypeVar("T")
 PAUSE = 0.2  # s before a request is tried again
 MODES: Any = ["values", "custom"]
-# Without it the SDK that is cut off before the first event comes back without any id, which
-# means "from now on".
+# Without it an SDK that is cut off before the first event reconnects without an id, and so would
+# get only later events.
 FROM_THE_START = {"Last-Event-ID": "-1"}
 
 
 class NotAdmitted(Exception):
-    """The request has left no run behind, as far as anybody can tell."""
+    """The request admitted no run, as far as the client can tell."""
 
 
 @dataclass(frozen=True)
 class ClientContext:
-    """What all clients share."""
+    """The settings that all clients share."""
 
     urls: list[str]
-    folder: Path  # where graphs note what they find
+    folder: Path  # for the step counts of the graphs
     ledger: Ledger
-    over: asyncio.Event  # set when no new runs are wanted
+    over: asyncio.Event  # set when clients are to start no more runs
 
 
 class Client:
-    """One client: a thread after the other, some runs on each."""
+    """A client that uses one thread after the other, with some runs on each."""
 
     def __init__(self, number: int, seed: int, context: ClientContext) -> None:
         self._name = f"c{number}"
@@ -50,10 +50,10 @@ class Client:
         self._context = context
         self._sdks = [get_client(url=url, api_key=None, timeout=20) for url in context.urls]
         self._count = 0
-        self._thread_cancels: dict[str, set[str]] = {}  # thread → what may still hit its runs
+        self._thread_cancels: dict[str, set[str]] = {}  # thread → actions that may hit its runs
 
     async def run_until_over(self) -> None:
-        """Has runs until no more are wanted, and sees each to its end."""
+        """Starts runs until `over` is set, and follows each to its end."""
         try:
             while not self._context.over.is_set():
                 await self._use_thread()
@@ -64,10 +64,10 @@ class Client:
     def _sdk(self) -> LangGraphClient:
         return self._choose.choice(self._sdks)
 
-    # ── What it does ────────────────────────────────────────────────────────────────────────
+    # ── Kinds of requests ───────────────────────────────────────────────────────────────────
 
     async def _use_thread(self) -> None:
-        """Has some runs on a new thread."""
+        """Starts some runs on a new thread."""
         thread_id = str(uuid.UUID(int=self._choose.getrandbits(128), version=4))
         self._context.ledger.threads.add(thread_id)
         await self._retry(
@@ -84,9 +84,9 @@ class Client:
                 await asyncio.sleep(PAUSE)
 
     async def _stream(self, thread_id: str) -> None:
-        """A run whose events are followed; now and then it is cancelled."""
+        """Streams a run; cancels some of them."""
         run = self._new(thread_id, "stream")
-        run.leaves = self._choose.random() < 0.1
+        run.cancel_on_disconnect = self._choose.random() < 0.1
         canceller = self._maybe_cancel(run)
         try:
             await self._stream_it(run)
@@ -100,7 +100,7 @@ class Client:
         try:
             parts = self._sdk().runs.stream(
                 run.thread_id or None,
-                on_disconnect="cancel" if run.leaves else "continue",
+                on_disconnect="cancel" if run.cancel_on_disconnect else "continue",
                 headers=FROM_THE_START,
                 **self._request(run),
             )
@@ -111,7 +111,7 @@ class Client:
         await self._follow(run)
 
     async def _wait(self, thread_id: str) -> None:
-        """A run whose final state is waited for."""
+        """Waits for the final state of a run."""
         run = self._new(thread_id, "wait")
         canceller = self._maybe_cancel(run)
         try:
@@ -137,13 +137,13 @@ class Client:
             self._may_be_gone(run, error)
 
     async def _several(self, thread_id: str) -> None:
-        """Some runs in the background at once, followed together."""
+        """Starts some background runs at once and follows all of them."""
         runs = [self._new(thread_id, "background") for _ in range(self._choose.randint(2, 3))]
         admitted = []
         for run in runs:
             try:
-                made = await self._sdk().runs.create(thread_id, **self._request(run))
-                run.run_id = made["run_id"]
+                created = await self._sdk().runs.create(thread_id, **self._request(run))
+                run.run_id = created["run_id"]
                 admitted.append(run)
             except httpx.HTTPError as error:
                 try:
@@ -158,7 +158,7 @@ class Client:
             for canceller in cancellers:
                 await self._stop(canceller)
 
-    # ── How it does it ──────────────────────────────────────────────────────────────────────
+    # ── Parts of requests ───────────────────────────────────────────────────────────────────
 
     def _new(self, thread_id: str, way: str) -> Run:
         choose = self._choose
@@ -175,7 +175,7 @@ class Client:
         return run
 
     def _request(self, run: Run) -> dict[str, Any]:
-        """Returns the arguments that all ways of having a run share."""
+        """Returns the arguments that all kinds of requests share."""
         choose = self._choose
         delay = choose.uniform(0.08, 0.4) if run.goal < 60 else 0.3
         request: dict[str, Any] = {
@@ -197,15 +197,15 @@ class Client:
                 self._displace(run, strategy)
         if run.way == "stream" or run.way == "wait":
 
-            def created(made: RunCreateMetadata) -> None:
-                run.run_id = made["run_id"]
+            def created(metadata: RunCreateMetadata) -> None:
+                run.run_id = metadata["run_id"]
 
             request["on_run_created"] = created
         return request
 
     def _displace(self, newcomer: Run, action: str) -> None:
-        """Notes which runs a strategy may cancel; also those that may come later than they seem,
-        for this request may do so too."""
+        """Records which runs a strategy may cancel. Later ones count too, because this request may be
+        admitted after them."""
         for run in self._context.ledger.runs:
             if run.thread_id == newcomer.thread_id and run is not newcomer and not run.followed:
                 run.cancels.add(action)
@@ -225,7 +225,7 @@ class Client:
         try:
             await self._retry(lambda sdk: sdk.runs.cancel(run.thread_id, run.run_id, action=action))
         except httpx.HTTPStatusError as error:
-            if error.response.status_code != 404:  # it has ended meanwhile
+            if error.response.status_code != 404:  # the run has ended meanwhile
                 self._context.ledger.add_violation("surprises", f"{run.token}: {error}")
 
     @staticmethod
@@ -235,14 +235,14 @@ class Client:
             await asyncio.gather(task, return_exceptions=True)
 
     async def _follow(self, run: Run) -> None:
-        """Follows a run to its end, from where it was left."""
+        """Follows a run to its end, from the last received event."""
         while not run.is_over:
             last = run.last
             if run.thread_id:
                 parts = self._sdk().runs.join_stream(run.thread_id, run.run_id, last_event_id=last)
             else:
-                place = f"/runs/{run.run_id}/stream"
-                parts = self._sdk().http.stream(place, "GET", headers={"Last-Event-ID": last})
+                path = f"/runs/{run.run_id}/stream"
+                parts = self._sdk().http.stream(path, "GET", headers={"Last-Event-ID": last})
             try:
                 async for part in parts:
                     run.see(part.event, part.data, part.id)
@@ -257,7 +257,7 @@ class Client:
                 await asyncio.sleep(PAUSE)
 
     def _may_be_gone(self, run: Run, error: httpx.HTTPStatusError) -> None:
-        """Notes that there is no such run, as a rollback leaves it; else that is a surprise."""
+        """Records that the run does not exist. Only a rollback may delete it; else it is a surprise."""
         run.vanished = True
         if error.response.status_code != 404 or "rollback" not in run.cancels:
             self._context.ledger.add_violation(
@@ -265,25 +265,25 @@ class Client:
             )
 
     async def _find_run(self, run: Run, error: httpx.HTTPError) -> None:
-        """Finds out whether a run was admitted, when the request broke off; else NotAdmitted."""
+        """Finds the run of a request that broke off. Raises NotAdmitted if there is none."""
         if isinstance(error, httpx.HTTPStatusError) and error.response.status_code < 500:
             self._may_be_gone(run, error)
             return
         run.drops += 1
         if not run.run_id and run.thread_id:
             listed = await self._retry(lambda sdk: sdk.runs.list(run.thread_id, limit=100))
-            for found in listed:
-                if (found.get("metadata") or {}).get("token") == run.token:
-                    run.run_id = found["run_id"]
+            for other in listed:
+                if (other.get("metadata") or {}).get("token") == run.token:
+                    run.run_id = other["run_id"]
         if not run.run_id:
             run.refused = True
             raise NotAdmitted
 
-    async def _retry(self, ask: Callable[[LangGraphClient], Awaitable[T]]) -> T:
-        """Asks until there is an answer."""
+    async def _retry(self, request: Callable[[LangGraphClient], Awaitable[T]]) -> T:
+        """Repeats a request until it is answered. Raises httpx.HTTPStatusError for a status below 500."""
         while True:
             try:
-                return await ask(self._sdk())
+                return await request(self._sdk())
             except httpx.HTTPStatusError as error:
                 if error.response.status_code < 500:
                     raise

@@ -1,4 +1,4 @@
-"""The town: a Redis, APIs behind gates, and workers, kept at strength whatever happens to them."""
+"""The cluster: a Redis, APIs behind proxies, and workers. It replaces processes that end."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ from millstream.shared.redis import Client, connect
 CONFIG = Path(__file__).with_name("langgraph.json")
 TESTS = Path(__file__).parents[1]
 LEASE = 1.0  # s
-LEAVES_WITHIN = 20.0  # s from SIGTERM on
+STOP_SECONDS = 20.0  # that a process may take after SIGTERM
 ENV = {
     "LEASE_SECS": str(LEASE),
     "RUN_MAX_ATTEMPTS": "5",
@@ -35,12 +35,12 @@ ENV = {
 
 @dataclass
 class Slot:
-    """A place in the town that one process after the other fills."""
+    """A place for one process. When the process ends, the next one replaces it."""
 
     name: str
     proxy: ApiProxy | None  # of an API
     process: Process
-    expected_to_end: bool = False  # its end is our doing
+    expected_to_end: bool = False  # because a fault was injected
     frozen: bool = False
 
     @property
@@ -50,26 +50,26 @@ class Slot:
 
 @dataclass
 class StoppingProcess:
-    """A process that was told to stop."""
+    """A process that got SIGTERM."""
 
     process: Process
     since: float = field(default_factory=time.monotonic)
-    pressed: bool = False  # it was told twice
+    signalled_twice: bool = False
 
     def signal_again(self) -> None:
-        """Tells it again."""
+        """Sends a second SIGTERM."""
         self.signalled_twice = True
         self.process.send(signal.SIGTERM)
 
     @property
     def violation(self) -> str:
-        """What is wrong with how it left; nothing as long as it may still be on its way."""
+        """What is wrong with how it stopped; '' while it may still be stopping."""
         status = self.process.process.poll()
         if status is None:
-            late = time.monotonic() - self.since > LEAVES_WITHIN
-            return "did not stop when told" if late else ""
-        # uvicorn ends by the signal that it got; so does a worker whose second signal comes when
-        # its loop is closed already.
+            late = time.monotonic() - self.since > STOP_SECONDS
+            return "did not stop on SIGTERM" if late else ""
+        # uvicorn ends by the signal that it got. So does a worker that gets its second signal when
+        # its event loop is closed already.
         is_api = "url" in self.process.ready
         expected = (0, -signal.SIGTERM) if is_api or self.signalled_twice else (0,)
         return "" if status in expected else f"stopped with {status}"
@@ -77,10 +77,10 @@ class StoppingProcess:
 
 @dataclass
 class Cluster:
-    """The running town."""
+    """The running cluster."""
 
     redis: EmbeddedRedis
-    client: Client  # of our own, for looking
+    client: Client  # of the suite itself
     ledger: Ledger
     slots: list[Slot] = field(default_factory=list)
     stopping: list[StoppingProcess] = field(default_factory=list)
@@ -98,18 +98,18 @@ class Cluster:
 
     @property
     def urls(self) -> list[str]:
-        """The addresses of the APIs: they stay."""
+        """The addresses of the APIs, which never change."""
         return [slot.proxy.url for slot in self.slots if slot.proxy is not None]
 
     def start(self, name: str, proxy: ApiProxy | None) -> None:
-        """Adds a post."""
+        """Adds a slot with a new process."""
         self.slots.append(Slot(name, proxy, self._process(proxy)))
 
     def _process(self, proxy: ApiProxy | None) -> Process:
         module = "millstream.api" if proxy else "millstream.worker"
         options = ["--port", "0"] if proxy else ["--config", str(CONFIG)]
         path = os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
-        # On a leash: a kill of the suite itself must not leave anybody behind.
+        # The processes die with the suite, even if the suite is killed.
         return Process(
             "millstream.shared.parent_death",
             [str(int(signal.SIGKILL)), str(os.getpid()), sys.executable, "-m", module, *options],
@@ -118,12 +118,12 @@ class Cluster:
         )
 
     def replace(self, slot: Slot) -> None:
-        """Fills a post anew."""
+        """Starts a new process in a slot."""
         slot.process = self._process(slot.proxy)
         slot.expected_to_end = slot.frozen = False
 
     def stop(self, slot: Slot) -> StoppingProcess:
-        """Tells a process to stop, and fills its post at once."""
+        """Sends SIGTERM to a process, and replaces it at once."""
         stopping = StoppingProcess(slot.process)
         stopping.process.send(signal.SIGTERM)
         self.stopping.append(stopping)
@@ -140,11 +140,11 @@ class Cluster:
 
     async def _in_thread(self, do: "object") -> None:
         assert callable(do)
-        # One thread for all of its life: the server dies with the thread that started it.
+        # Always the same thread: the server dies with the thread that started it.
         await asyncio.get_running_loop().run_in_executor(self.thread, do)
 
     async def supervise(self) -> None:
-        """Keeps the town at strength; never returns."""
+        """Replaces processes that end. Never returns."""
         while True:
             for slot in self.slots:
                 if slot.process.process.poll() is not None:
@@ -163,7 +163,7 @@ class Cluster:
         if not (slot.expected_to_end or poisoned) and process.ready:
             last = "\n".join(process.lines[-12:])
             self.ledger.add_violation(
-                "fallen processes", f"{slot.name} fell by itself ({status}):\n{last}"
+                "fallen processes", f"{slot.name} ended by itself ({status}):\n{last}"
             )
         self.replace(slot)
 
@@ -179,27 +179,27 @@ class Cluster:
         self.ended_processes.append(process)
 
     async def wait_ready(self) -> None:
-        """Waits until every post is filled and ready, and all who were told to stop have left."""
+        """Waits until every slot has a ready process, and all stopping processes have ended."""
         await until(
             lambda: all(slot.is_ready for slot in self.slots) and not self.stopping,
             within=60,
-            what="a town at strength",
+            what="a cluster whose processes are all ready",
         )
-        # The keeper notices an API a moment after it is ready.
+        # `supervise` notices an API a moment after it is ready.
         await until(lambda: all(p.proxy is None or p.proxy.backend for p in self.slots))
 
     def errors(self) -> list[str]:
-        """Returns what processes logged as errors."""
-        everybody = [*self.ended_processes, *(slot.process for slot in self.slots)]
-        return [line for process in everybody for line in process.lines if line[:5] == "ERROR"]
+        """Returns the errors that processes logged."""
+        processes = [*self.ended_processes, *(slot.process for slot in self.slots)]
+        return [line for process in processes for line in process.lines if line[:5] == "ERROR"]
 
 
 @contextlib.asynccontextmanager
 async def running_cluster(ledger: Ledger, *, workers: int, apis: int) -> AsyncIterator[Cluster]:
-    """Yields a town at strength; all of it ends with the block."""
+    """Yields a cluster whose processes are all ready. All end with the block."""
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-")))
-        # Each write on disk before it is answered: what is lost, then, was lost by us.
+        # Redis syncs each write before it replies, so that any loss is Millstream's.
         redis = EmbeddedRedis(folder / "redis", appendonly=True, appendfsync="always")
         thread = ThreadPoolExecutor(1, thread_name_prefix="redis")
         stack.callback(thread.shutdown)
@@ -213,8 +213,8 @@ async def running_cluster(ledger: Ledger, *, workers: int, apis: int) -> AsyncIt
             cluster.start(f"api {number}", await stack.enter_async_context(ApiProxy()))
         for number in range(workers):
             cluster.start(f"worker {number}", None)
-        keeper = asyncio.create_task(cluster.supervise())
-        stack.callback(keeper.cancel)
+        supervisor = asyncio.create_task(cluster.supervise())
+        stack.callback(supervisor.cancel)
         await cluster.wait_ready()
         yield cluster
 

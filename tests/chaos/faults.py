@@ -1,4 +1,4 @@
-"""OutageLog: what is done to the town, by the choices of a seed."""
+"""The faults that the suite injects into the cluster, as a seed chooses them."""
 
 import asyncio
 import os
@@ -16,13 +16,13 @@ FREEZE = 3 * LEASE  # s
 
 
 class FaultInjector:
-    """Makes trouble of every kind; all that it stopped goes on in the end."""
+    """Injects faults of every kind. Processes that it froze continue in the end."""
 
     def __init__(self, cluster: Cluster, ledger: Ledger, seed: int) -> None:
         self._cluster = cluster
         self._ledger = ledger
         self._seed = seed
-        self._choose = random.Random()  # of the trouble at hand
+        self._choose = random.Random()  # of the current fault
         self._lasting: set[asyncio.Task[None]] = set()
         self._kinds: list[tuple[str, int, Callable[[], Awaitable[object]]]] = [
             ("kill worker", 5, self._kill_worker),
@@ -37,10 +37,10 @@ class FaultInjector:
             ("cut Redis", 2, self._cut_redis),
         ]
 
-    async def make(self, seconds: float, every: float) -> None:
-        """Does something every so often, for so long; then waits until what lasts is over."""
+    async def inject(self, seconds: float, every: float) -> None:
+        """Injects a fault every `every` seconds, for `seconds`; then waits until lasting faults end."""
         try:
-            await self._make(seconds, every)
+            await self._inject(seconds, every)
             while self._lasting:
                 await asyncio.wait(self._lasting)
         finally:
@@ -48,11 +48,11 @@ class FaultInjector:
                 task.cancel()
             await asyncio.gather(*self._lasting, return_exceptions=True)
 
-    async def _make(self, seconds: float, every: float) -> None:
+    async def _inject(self, seconds: float, every: float) -> None:
         begun = time.monotonic()
         kinds = [do for _, _, do in self._kinds]
         weights = [weight for _, weight, _ in self._kinds]
-        # Each kind comes once before chance rules, so that a short run has them all.
+        # Each kind comes once before random choices begin, so that a short suite has all kinds.
         order = random.Random(f"kinds {self._seed}")
         first = order.sample(kinds, len(kinds))
         count = 0
@@ -60,8 +60,8 @@ class FaultInjector:
             count += 1
             await asyncio.sleep(min(left, begun + count * every - time.monotonic()))
             do = first.pop() if first else order.choices(kinds, weights)[0]
-            # Each has choices of its own: how many one made before must not matter.
-            self._choose = random.Random(f"trouble {count} {self._seed}")
+            # Each fault has its own generator: the choices of earlier faults must not change it.
+            self._choose = random.Random(f"fault {count} {self._seed}")
             await do()
 
     def _note(
@@ -82,12 +82,12 @@ class FaultInjector:
         task.add_done_callback(self._lasting.discard)
 
     def _one(self, slots: list[Slot]) -> Slot | None:
-        """Picks one that is ready, so that trouble hits those who work."""
+        """Picks a ready process, so that the fault hits work."""
         ready = [slot for slot in slots if slot.is_ready]
         return self._choose.choice(ready) if ready else None
 
     async def _held(self, slot: Slot) -> frozenset[str]:
-        """Returns the runs that a worker holds, as far as Redis can tell just now."""
+        """Returns the runs that a worker holds according to Redis; empty while Redis is unavailable."""
         if self._cluster.redis_is_down:
             return frozenset()
         try:
@@ -122,7 +122,7 @@ class FaultInjector:
             self._later(self._freeze(slot))
 
     async def _stop_worker(self) -> None:
-        """SIGTERM; every second time again a moment later, as people do who can't wait."""
+        """Sends SIGTERM; every second time again a moment later, as an impatient operator does."""
         if slot := self._one(self._cluster.workers):
             held = await self._held(slot)
             self._note("stop worker", slot.name, held)
@@ -170,14 +170,14 @@ class FaultInjector:
             self._note("kill Redis")
             seconds = self._choose.choice([0, 0.5, 1.5, 3])
             await self._cluster.kill_redis()
-            self._later(self._redis_again(seconds))
+            self._later(self._restart_redis(seconds))
 
-    async def _redis_again(self, seconds: float) -> None:
+    async def _restart_redis(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
         await self._cluster.start_redis()
 
     async def _freeze_redis(self) -> None:
-        """Every lease lapses while nobody can renew or claim."""
+        """Freezes Redis: leases lapse while no worker can renew or claim."""
         if not self._cluster.redis_is_down:
             self._note("freeze Redis")
             self._cluster.redis_is_down = True
@@ -200,7 +200,7 @@ class FaultInjector:
         self._note("cut clients", f"{count} connections")
 
     async def _cut_redis(self) -> None:
-        """Has Redis close what others have open to it: some kinds, or all."""
+        """Has Redis close all connections of one kind."""
         kind = self._choose.choice(["normal", "pubsub"])
         if self._cluster.redis_is_down:
             return

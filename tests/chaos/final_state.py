@@ -1,4 +1,4 @@
-"""What is left in Redis when all is over: the histories of the runs, and what should be gone."""
+"""The state after the last run: the histories of the runs, and keys that should not exist."""
 
 import json
 import re
@@ -17,10 +17,10 @@ RUN_KEY = re.compile(r"ms:\{(?P<thread>[^}]+)\}:run:(?P<run>[0-9a-f-]{36})(?::ev
 
 
 async def histories(redis: Client) -> AsyncIterator[History]:
-    """Yields each run that has left a trace, whoever knows of it."""
+    """Yields the history of each run that has a key in Redis, known to a client or not."""
     names = {key.decode() async for key in redis.scan_iter("ms:{*}:run:*", count=5000)}
-    found = {match.groups() for name in names if (match := RUN_KEY.fullmatch(name))}
-    for thread_id, run_id in sorted(found):
+    ids = {match.groups() for name in names if (match := RUN_KEY.fullmatch(name))}
+    for thread_id, run_id in sorted(ids):
         record: Any = await redis.hmget(keys.run(thread_id, run_id), ["status", "error", "spec"])  # type: ignore[misc]
         status, error, spec = (part or b"" for part in record)
         raw = await redis.xrange(keys.events(thread_id, run_id))
@@ -36,11 +36,11 @@ async def histories(redis: Client) -> AsyncIterator[History]:
 
 
 def _entries(raw: list[tuple[bytes, dict[bytes, bytes]]]) -> Iterator[Entry]:
-    """Yields entries with their times: those that begin or end a run have one, and custom ones by the graphs."""
+    """Yields entries with their times. First and last events have a time, and custom ones get it from the graphs."""
     at = 0
     for name, fields in raw:
-        event, told = next(iter(fields.items()))
-        data = json.loads(told)
+        event, payload = next(iter(fields.items()))
+        data = json.loads(payload)
         if event == b"custom":
             at = data["at"]
         at = int(fields.get(b"at", at))
@@ -48,28 +48,28 @@ def _entries(raw: list[tuple[bytes, dict[bytes, bytes]]]) -> Iterator[Entry]:
 
 
 async def at_rest(redis: Client) -> bool:
-    """Tells whether no run is left that somebody would have to execute."""
+    """Returns whether no run is alive or queued."""
     return not await redis.scard(keys.live()) and not await redis.zcard(keys.queue("default"))  # type: ignore[misc]
 
 
 async def stuck(redis: Client, thread_ids: list[str]) -> list[str]:
-    """Returns the threads that think that a run is still active or waits."""
+    """Returns the threads that have an active or waiting run according to their record."""
     pipe = redis.pipeline(transaction=False)
     for thread_id in thread_ids:
         pipe.hmget(keys.thread(thread_id), ["status", "active"])
         pipe.llen(keys.waiting(thread_id))
-    found = await pipe.execute()
+    records = await pipe.execute()
     return [
         f"thread {thread_id}: {status}, active {active}, {waiting} waiting"
         for thread_id, (status, active), waiting in zip(
-            thread_ids, found[::2], found[1::2], strict=True
+            thread_ids, records[::2], records[1::2], strict=True
         )
         if status == b"busy" or active is not None or waiting
     ]
 
 
 async def delete_threads(url: str, thread_ids: list[str]) -> list[str]:
-    """Deletes threads as clients do; returns what went wrong."""
+    """Deletes threads through the API. Returns the requests that failed."""
     wrong = []
     async with httpx.AsyncClient(base_url=url, timeout=30) as http:
         for thread_id in thread_ids:
@@ -80,15 +80,15 @@ async def delete_threads(url: str, thread_ids: list[str]) -> list[str]:
 
 
 async def states(url: str, thread_ids: list[str]) -> AsyncIterator[tuple[str, Any]]:
-    """Yields the state of each thread as a worker reads it from its checkpoints."""
+    """Yields the state of each thread, as the API returns it."""
     async with httpx.AsyncClient(base_url=url, timeout=30) as http:
         for thread_id in thread_ids:
             answer = await http.get(f"/threads/{thread_id}/state")
             yield thread_id, answer.json() if answer.status_code == 200 else answer.text
 
 
-async def left_over(redis: Client, thread_ids: set[str]) -> list[str]:
-    """Returns the keys that should not be: those of deleted threads, and those that never expire."""
+async def leftover_keys(redis: Client, thread_ids: set[str]) -> list[str]:
+    """Returns the keys of deleted threads, and the keys that never expire."""
     of_threads = [
         name
         async for key in redis.scan_iter("ms:{*}:*", count=5000)

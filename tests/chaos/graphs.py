@@ -1,7 +1,7 @@
-"""Graphs that check themselves: a step that is given a wrong state raises, and its run fails.
+"""Graphs that check themselves: a step that gets a wrong state raises, and its run fails.
 
-Their input is `token` (names the run), `goal` (how many steps), and `at`: 0. Set in
-`config.configurable`: `delay` the seconds a step, `folder` where each attempt notes what it found.
+Their input is `token` (names the run), `goal` (the number of steps), and `at`: 0. Set in
+`config.configurable`: `delay` the seconds a step, `folder` for the step counts (step_counts.py).
 """
 
 import asyncio
@@ -35,11 +35,11 @@ class State(TypedDict, total=False):
 
 
 class WrongStateError(Exception):
-    """A step was given what the steps before it can't have left."""
+    """A step got a state that the steps before it can't have written."""
 
 
 def _enter(state: State, config: RunnableConfig) -> chain.Item:
-    """Checks all that the step is given; returns what it will leave."""
+    """Checks the step's state. Returns the item that the step will write."""
     token, at = state["token"], state["at"]
     attempt = int(config["metadata"]["run_attempt"])
     if wrong := chain.chain_error(state):
@@ -50,7 +50,7 @@ def _enter(state: State, config: RunnableConfig) -> chain.Item:
     if part and chain.items(state)[-at:] != part:
         raise WrongStateError(f"step {at} of {token} comes after another run's")
     if part and part[-1].attempt > attempt:
-        raise WrongStateError(f"attempt {attempt} goes on from {part[-1]}")
+        raise WrongStateError(f"attempt {attempt} continues from {part[-1]}")
     note_step_count(Path(config["configurable"]["folder"]), token, attempt, at)
     return chain.Item(token, at, attempt)
 
@@ -70,7 +70,7 @@ async def _step(state: State, config: RunnableConfig) -> State:
 
 
 def _blocking_step(state: State, config: RunnableConfig) -> State:
-    """The same in a thread, which nobody can cancel."""
+    """A step in a thread, which can't be cancelled."""
     item = _enter(state, config)
     writer = get_stream_writer()
     for number in range(item.number * chain.EVENTS, (item.number + 1) * chain.EVENTS):
@@ -80,9 +80,9 @@ def _blocking_step(state: State, config: RunnableConfig) -> State:
 
 
 async def _poisonous_step(state: State, config: RunnableConfig) -> State:
-    """The same, but in the middle of the run it ends the process that it runs in."""
+    """A step that ends its process in the middle of the run."""
     if state["at"] == state["goal"] // 2:
-        await asyncio.sleep(config["configurable"]["delay"])  # others begin beside it
+        await asyncio.sleep(config["configurable"]["delay"])  # other runs start meanwhile
         os._exit(POISONED)
     return await _step(state, config)
 

@@ -1,6 +1,6 @@
-"""What was sent, what clients saw of it, and what Redis holds of it: is anything missing?
+"""Compares what clients sent and received with what Redis holds: is anything missing?
 
-Nothing here talks to anybody: a history that was made up is judged like a real one.
+Nothing here does I/O, so tests can check it with invented histories.
 """
 
 import json
@@ -16,7 +16,7 @@ ENDED = frozenset({"success", "error", "timeout", "interrupted"})
 
 
 class Seen(NamedTuple):
-    """An event as a client saw it."""
+    """An event as a client received it."""
 
     id: str
     event: str
@@ -29,18 +29,18 @@ class Entry(NamedTuple):
     id: str
     event: str
     data: Any
-    at: int  # ms: when it was written, or the one before it that knows
+    at: int  # ms: when it was written, or the last known time before it
 
 
 class Violation(NamedTuple):
-    """Something that must not be; `kind` is the row of the table that counts it."""
+    """A broken guarantee; `kind` is the row of the table that counts it."""
 
     kind: str
     what: str
 
 
 def checksum(data: Any) -> int:
-    """Returns a short stand-in for an event's data."""
+    """Returns a short value that stands for an event's data."""
     return zlib.crc32(json.dumps(data, sort_keys=True).encode())
 
 
@@ -53,36 +53,36 @@ class Run:
     graph: str
     goal: int
     way: str  # stream, wait, background
-    run_id: str = ""  # '' as long as nobody told that it was admitted
+    run_id: str = ""  # '' until the client learns it
     cancels: set[str] = field(default_factory=set)  # actions that may have hit it
-    leaves: bool = False  # its client may seem to have left, which cancels it
-    refused: bool = False  # the server said that it was not admitted
+    cancel_on_disconnect: bool = False  # a cut connection may cancel it
+    refused: bool = False  # the server did not admit it
     seen: list[Seen] = field(default_factory=list)
-    followed: bool = False  # its client saw the end
-    vanished: bool = False  # its client was told that it was rolled back
-    answered: bool = False  # its client has the answer of a wait
+    followed: bool = False  # its client received the end
+    vanished: bool = False  # its client got a 404 after a rollback
+    answered: bool = False  # its client has the response of a wait
     answer: Any = None
-    drops: int = 0  # times that its client had to come back by itself
+    drops: int = 0  # times that its client had to reconnect by itself
 
     @property
     def last(self) -> str:
-        """The id to come back with."""
+        """The event id to reconnect with."""
         return self.seen[-1].id if self.seen else "-1"
 
     @property
     def is_over(self) -> bool:
-        """Whether its client needs to ask no more."""
+        """Whether its client is done."""
         return self.followed or self.vanished or self.answered or self.refused
 
     def see(self, event: str, data: Any, event_id: str | None) -> None:
-        """Notes an event."""
+        """Records an event."""
         self.seen.append(Seen(event_id or "", event, checksum(data)))
         self.followed = self.followed or event == "end"
 
 
 @dataclass
 class History:
-    """A run as Redis holds it when all is over."""
+    """A run as Redis holds it after the suite."""
 
     run_id: str
     thread_id: str
@@ -92,7 +92,7 @@ class History:
     entries: Sequence[Entry] = ()
 
     def attempts(self) -> Iterator[tuple[int, list[Entry]]]:
-        """Yields each attempt with its entries; one that was handed back counts anew."""
+        """Yields each attempt with its entries; an attempt after a hand-back is a new one."""
         number, part = 0, list[Entry]()
         for entry in self.entries:
             if entry.event == "metadata":
@@ -105,40 +105,40 @@ class History:
 
     @property
     def starts(self) -> int:
-        """How often a worker began or went on with it."""
+        """How often a worker started or continued it."""
         return sum(entry.event == "metadata" for entry in self.entries)
 
 
 @dataclass
 class InjectedFault:
-    """A trouble that was made."""
+    """A fault that the suite injected."""
 
     kind: str
     at: int  # ms
     target: str = ""
     held: frozenset[str] = frozenset()  # runs that the worker held
-    left: int = 0  # workers that were ready and not hit
-    until: int | None = None  # ms: when it was over by itself, and the worker may just go on
+    left: int = 0  # ready workers that the fault did not hit
+    until: int | None = None  # ms: when it ended by itself, so that the worker could continue
 
 
 @dataclass
 class Ledger:
-    """All that happened."""
+    """All runs, faults and violations."""
 
     runs: list[Run] = field(default_factory=list)
     injected_faults: list[InjectedFault] = field(default_factory=list)
     threads: set[str] = field(default_factory=set)
-    violations: list[Violation] = field(default_factory=list)  # those that were noticed on the way
+    violations: list[Violation] = field(default_factory=list)  # noticed during the suite
 
     def add_violation(self, kind: str, what: str) -> None:
         self.violations.append(Violation(kind, what))
 
 
-# ── Judging one run ─────────────────────────────────────────────────────────────────────────
+# ── Checking one run ────────────────────────────────────────────────────────────────────────
 
 
 def check_run(run: Run, history: History | None, step_counts: Mapping[int, int]) -> list[Violation]:
-    """Returns what is wrong with a run; `witness` is what its attempts found (witness.py)."""
+    """Returns the violations of a run; `step_counts` has one count for each attempt (step_counts.py)."""
     if history is None:
         if not run.run_id:
             return []  # it was never admitted
@@ -160,19 +160,19 @@ def _its_end(run: Run, history: History) -> Iterator[tuple[str, str]]:
     status = history.status
     if status == "":
         if "rollback" not in run.cancels:
-            yield "lost runs", "its record is gone, and nobody rolled it back"
+            yield "lost runs", "its record is gone, without a rollback"
         status = "interrupted"
     elif status not in ENDED:
         yield "lost runs", f"it is still {status}"
         return
     elif run.graph == "poison" and status == "success":
-        yield "failed runs", "it ends its process, and it ended as success"
+        yield "failed runs", "it ends its process, but succeeded"
     elif run.graph == "poison" and status == "error" and "AttemptsExhausted" in history.error:
-        pass  # it was given up, as it should be
+        pass  # its attempts were exhausted, as expected
     elif status in ("error", "timeout"):
         yield "failed runs", f"it ended as {status}: {history.error}"
-    elif status == "interrupted" and not (run.cancels or run.leaves):
-        yield "failed runs", "it was interrupted, and nobody cancelled it"
+    elif status == "interrupted" and not (run.cancels or run.cancel_on_disconnect):
+        yield "failed runs", "it was interrupted, without a cancel"
     ends = [entry for entry in history.entries if entry.event == "end"]
     if len(ends) != 1 or history.entries[-1] is not ends[0]:
         names = [entry.event for entry in history.entries][-6:]
@@ -182,16 +182,16 @@ def _its_end(run: Run, history: History) -> Iterator[tuple[str, str]]:
 
 
 def _its_numbers(run: Run, history: History) -> Iterator[tuple[str, str]]:
-    """Checks the numbers of its custom events: none twice in an attempt, none left out at all."""
+    """Checks the numbers of its custom events: none is repeated in an attempt, and none is missing."""
     due, before = 0, 0
     for attempt, part in history.attempts():
         if attempt < before:
             yield "wrong ends", f"attempt {attempt} comes after attempt {before}"
         before = attempt
-        told = [entry.data for entry in part if entry.event == "custom"]
-        if any(data["token"] != run.token for data in told):
-            yield "wrong states", f"it has events of another run: {told}"
-        numbers = [data["number"] for data in told]
+        events = [entry.data for entry in part if entry.event == "custom"]
+        if any(data["token"] != run.token for data in events):
+            yield "wrong states", f"it has events of another run: {events}"
+        numbers = [data["number"] for data in events]
         if len(set(numbers)) < len(numbers):
             yield "duplicated events", f"attempt {attempt} shows {numbers}"
         elif numbers != sorted(numbers):
@@ -200,28 +200,28 @@ def _its_numbers(run: Run, history: History) -> Iterator[tuple[str, str]]:
             if number > due:
                 yield "lost events", f"attempt {attempt} shows {number}, and {due} never came"
             due = max(due, number + 1)
-    tells = run.way != "wait"  # a wait has no say in what is streamed
-    if tells and history.status == "success" and due != run.goal * chain.EVENTS:
+    streams = run.way != "wait"  # a wait streams no custom events
+    if streams and history.status == "success" and due != run.goal * chain.EVENTS:
         yield "lost events", f"it shows {due} of {run.goal * chain.EVENTS} events"
 
 
 def _its_client(run: Run, history: History) -> Iterator[tuple[str, str]]:
-    """Compares what its client saw with what the stream holds."""
+    """Compares the events that its client received with the stream."""
     held = [Seen(entry.id, entry.event, checksum(entry.data)) for entry in history.entries]
     if any(seen.event == "gap" for seen in run.seen):
-        yield "lost events", "its client was told of a gap"
+        yield "lost events", "its client got a gap"
     ids = [seen.id for seen in run.seen]
     twice = [name for name, count in Counter(ids).items() if count > 1]
     if twice:
-        yield "duplicated events", f"its client saw {twice[:3]} more than once"
+        yield "duplicated events", f"its client got {twice[:3]} more than once"
     elif run.seen != held[: len(run.seen)]:
         missed = [entry for entry in held if entry not in set(run.seen)]
         kind = "lost events" if missed else "wrong states"
         yield kind, f"its client missed {[tuple(entry[:2]) for entry in missed[:4]]} …"
     elif run.followed and len(run.seen) < len(held):
-        yield "lost events", f"its client saw {len(run.seen)} of {len(held)} events"
+        yield "lost events", f"its client got {len(run.seen)} of {len(held)} events"
     if run.run_id and not run.is_over:
-        yield "stuck clients", f"its client saw {len(run.seen)} of {len(held)} events, not the end"
+        yield "stuck clients", f"its client got {len(run.seen)} of {len(held)} events, not the end"
 
 
 def _its_state(
@@ -234,14 +234,14 @@ def _its_state(
     if wrong := chain.incomplete(states[-1], run.token, run.goal):
         yield "wrong states", wrong
     if run.answered and run.answer != states[-1]:
-        yield "wrong states", f"its client was answered {str(run.answer)[:200]}"
+        yield "wrong states", f"its client got the state {str(run.answer)[:200]}"
     left = [item.attempt for item in chain.steps_of(states[-1], run.token)]
-    for attempt, found in step_counts.items():
+    for attempt, count in step_counts.items():
         older = sum(number < attempt for number in left)
-        if older != found:
+        if older != count:
             yield (
                 "wrong states",
-                f"attempt {attempt} found {found} steps; in the end, older ones had written {older}",
+                f"attempt {attempt} started after {count} steps; in the end, older ones had written {older}",
             )
 
 
@@ -257,7 +257,7 @@ class Totals:
     refused: int = 0
     ended: Counter[str] = field(default_factory=Counter)
     resumed: int = 0
-    repeated: int = 0  # events that a later attempt showed again, as it may
+    repeated: int = 0  # events that a later attempt repeated, as it may
     events: int = 0
     drops: int = 0
     slowest: float = 0.0
@@ -275,7 +275,7 @@ class Totals:
 def reconcile(
     ledger: Ledger, histories: Iterable[History], step_counts: Mapping[str, Mapping[int, int]]
 ) -> Totals:
-    """Returns the accounts of all runs that clients know of or that Redis holds."""
+    """Returns the totals of all runs that a client or Redis knows."""
     totals = Totals(violations=list(ledger.violations))
     by_id = {run.run_id: run for run in ledger.runs if run.run_id}
     by_token = {run.token: run for run in ledger.runs}
@@ -284,7 +284,7 @@ def reconcile(
         run = by_id.get(history.run_id) or by_token.get(history.token)
         if run is None:
             totals.violations.append(
-                Violation("lost runs", f"run {history.run_id}: nobody sent it")
+                Violation("lost runs", f"run {history.run_id}: no client sent it")
             )
             continue
         if run.token in known or (history.token and history.token != run.token):
@@ -293,8 +293,8 @@ def reconcile(
             )
             continue
         known.add(run.token)
-        if found := check_run(run, history, step_counts.get(run.token, {})):
-            totals.violations += found
+        if violations := check_run(run, history, step_counts.get(run.token, {})):
+            totals.violations += violations
             totals.runs_with_violations[_name(run)] = history
         _count(totals, history)
         for seconds, fault in recoveries(ledger.injected_faults, history):
@@ -314,7 +314,7 @@ def reconcile(
 def _meanwhile(
     injected_faults: Iterable[InjectedFault], first: InjectedFault, seconds: float, run: Run
 ) -> str:
-    """Returns what hit a run, how many workers were left, and what else happened until it went on."""
+    """Returns the fault that hit a run, the ready workers left, and later faults until it continued."""
     others = [
         f"{other.kind} +{(other.at - first.at) / 1000:.1f} s"
         for other in injected_faults
@@ -335,7 +335,7 @@ def _count(totals: Totals, history: History) -> None:
 def recoveries(
     injected_faults: Iterable[InjectedFault], history: History
 ) -> Iterator[tuple[float, InjectedFault]]:
-    """Yields how long the run stood still after each blow that hit its worker, in seconds."""
+    """Yields each fault that hit the run's worker, with the seconds until the run continued."""
     for fault in injected_faults:
         if history.run_id in fault.held:
             after = [entry for entry in history.entries if entry.at > fault.at]

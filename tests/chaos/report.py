@@ -1,4 +1,4 @@
-"""The table."""
+"""The report: a table of totals and losses, and the timelines of runs with violations."""
 
 import sys
 from collections import Counter
@@ -9,27 +9,27 @@ from chaos.timeline import timeline
 # Each must be 0.
 LOSSES = {
     "lost runs": "admitted, and never ended",
-    "failed runs": "ended in a way that nobody asked for",
+    "failed runs": "ended without success, and without a cancel",
     "wrong ends": "not exactly one end, or not the last event",
     "duplicated runs": "one request, two runs",
     "duplicated events": "visible twice in one attempt",
     "lost events": "missed by a client, or never written",
     "wrong states": "steps lost, doubled or mixed up",
     "stuck threads": "busy, and nothing runs",
-    "stuck clients": "never saw the end",
+    "stuck clients": "never got the end",
     "leaked keys": "left after all threads were deleted",
-    "fallen processes": "ended by themselves, or not when told",
-    "surprises": "answers that a client can't make sense of",
+    "fallen processes": "ended by themselves, or not on SIGTERM",
+    "surprises": "responses that a client does not expect",
 }
 
 
 def table(ledger: Ledger, totals: Totals, *, bold: bool) -> str:
-    """Returns what happened, row by row."""
+    """Returns the table."""
     injected_faults = Counter(fault.kind for fault in ledger.injected_faults)
     ended = ", ".join(f"{count} {status}" for status, count in totals.ended.most_common())
     rows = [
         (
-            "troubles",
+            "faults",
             f"{len(ledger.injected_faults)}: "
             + ", ".join(f"{n} {k}" for k, n in sorted(injected_faults.items())),
         ),
@@ -37,9 +37,9 @@ def table(ledger: Ledger, totals: Totals, *, bold: bool) -> str:
         ("ended", ended),
         (
             "resumed",
-            f"{totals.resumed} runs, {totals.repeated} events shown again by a later attempt",
+            f"{totals.resumed} runs, {totals.repeated} events repeated by a later attempt",
         ),
-        ("events", f"{totals.events}; clients came back by hand {totals.drops} times"),
+        ("events", f"{totals.events}; clients reconnected by themselves {totals.drops} times"),
         (
             "slowest recovery",
             f"{totals.slowest:.2f} s ({totals.slowest_of or 'none was needed'})",
@@ -54,11 +54,11 @@ def table(ledger: Ledger, totals: Totals, *, bold: bool) -> str:
     return "\n".join(lines)
 
 
-def timelines(ledger: Ledger, totals: Totals, most: int = 10) -> str:
-    """Returns what happened to the runs that have faults."""
-    wronged = list(totals.runs_with_violations.items())[:most]
+def timelines(ledger: Ledger, totals: Totals, limit: int = 10) -> str:
+    """Returns the timelines of the runs with violations."""
+    runs = list(totals.runs_with_violations.items())[:limit]
     return "\n".join(
-        f"  {name}: {timeline(history, ledger.injected_faults)}" for name, history in wronged
+        f"  {name}: {timeline(history, ledger.injected_faults)}" for name, history in runs
     )
 
 
@@ -67,14 +67,14 @@ def _coloured(line: str, bold: bool, good: bool) -> str:
 
 
 def say(text: str, end: str = "\n") -> None:
-    """Prints at once, also into a file."""
+    """Prints at once, to a file too."""
     sys.stdout.write(text + end)
     sys.stdout.flush()
 
 
-def losses(totals: Totals, most: int = 40) -> str:
-    """Returns the faults one by one."""
-    lines = [f"  {fault.kind}: {fault.what}" for fault in totals.violations[:most]]
-    if len(totals.violations) > most:
-        lines.append(f"  … and {len(totals.violations) - most} more")
+def losses(totals: Totals, limit: int = 40) -> str:
+    """Returns the violations, one a line."""
+    lines = [f"  {violation.kind}: {violation.what}" for violation in totals.violations[:limit]]
+    if len(totals.violations) > limit:
+        lines.append(f"  … and {len(totals.violations) - limit} more")
     return "\n".join(lines)

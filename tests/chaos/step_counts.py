@@ -1,7 +1,7 @@
-"""Proof, outside of Redis, that an older attempt wrote nothing once a newer one had begun.
+"""Proof, outside of Redis, that an older attempt wrote nothing after a newer one had begun.
 
-The first step of each attempt notes how many of the run's steps the state held by then. Whatever
-older attempts have left in the final state must be just as many.
+The first step of each attempt writes to a file how many of the run's steps the state had then. In
+the final state, older attempts must have written exactly that many.
 """
 
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def note_step_count(folder: Path, token: str, attempt: int, steps: int) -> None:
-    """Notes what an attempt found; what it noted first stays."""
+    """Writes the number of steps that an attempt started from. Only its first call counts."""
     try:
         file = os.open(folder / f"{token}.{attempt}", os.O_CREAT | os.O_EXCL | os.O_WRONLY)
     except FileExistsError:
@@ -21,10 +21,10 @@ def note_step_count(folder: Path, token: str, attempt: int, steps: int) -> None:
 
 
 def read_step_counts(folder: Path) -> dict[str, dict[int, int]]:
-    """Returns what was found: token → attempt → steps."""
-    found: dict[str, dict[int, int]] = {}
+    """Returns the numbers: token → attempt → steps."""
+    counts: dict[str, dict[int, int]] = {}
     for path in folder.iterdir():
         token, _, attempt = path.name.rpartition(".")
-        if text := path.read_text():  # else it was killed right there, before it read anything else
-            found.setdefault(token, {})[int(attempt)] = int(text)
-    return found
+        if text := path.read_text():  # empty if the process was killed before it wrote
+            counts.setdefault(token, {})[int(attempt)] = int(text)
+    return counts

@@ -1,4 +1,4 @@
-"""The short form of `make chaos`: the same town and the same trouble, for less than a minute."""
+"""The short form of `make chaos`: the same cluster and the same faults, for less than a minute."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ SEED = 1
 @pytest.mark.xdist_group("chaos")
 def test_nothing_is_lost_in_a_minute_of_faults() -> None:
     paths = [str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])]
-    ran = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "chaos", "--minutes", "0.6", "--seed", str(SEED), "--clients", "8"],
         cwd=TESTS,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
@@ -26,8 +26,8 @@ def test_nothing_is_lost_in_a_minute_of_faults() -> None:
         check=False,
         timeout=220,
     )
-    print(ran.stdout)  # noqa: T201
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert f"seed {SEED}" in ran.stdout
-    for word in LOSSES:
-        assert word in ran.stdout
+    print(result.stdout)  # noqa: T201
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert f"seed {SEED}" in result.stdout
+    for kind in LOSSES:
+        assert kind in result.stdout

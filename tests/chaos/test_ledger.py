@@ -1,4 +1,4 @@
-"""The ledger finds what is missing: histories that were made up, each with one thing wrong."""
+"""The ledger finds what is missing in invented histories, each with one defect."""
 
 import copy
 from collections.abc import Callable
@@ -53,9 +53,9 @@ RESUMED = history(
 )
 
 
-def follower(seen: History | None, **given: Any) -> Run:
-    """A run whose client saw a history."""
-    run = Run("a", "t", "walk", GOAL, "stream", run_id="r", **given)
+def follower(seen: History | None, **fields: Any) -> Run:
+    """Returns a run whose client received a history."""
+    run = Run("a", "t", "walk", GOAL, "stream", run_id="r", **fields)
     for entry in seen.entries if seen else ():
         run.see(entry.event, entry.data, entry.id)
     return run
@@ -66,9 +66,9 @@ def kinds(violations: list[Violation]) -> set[str]:
 
 
 def without(whole: History, *gone: int) -> History:
-    made = copy.deepcopy(whole)
-    made.entries = [entry for n, entry in enumerate(made.entries) if n not in gone]
-    return made
+    partial = copy.deepcopy(whole)
+    partial.entries = [entry for n, entry in enumerate(partial.entries) if n not in gone]
+    return partial
 
 
 @pytest.mark.parametrize("whole", [WHOLE, RESUMED])
@@ -84,7 +84,7 @@ def test_a_later_attempt_may_repeat_events() -> None:
 
 
 def poisoned(status: str, error: str) -> tuple[Run, History]:
-    """A run of the graph `poison` that ended so."""
+    """Returns a run of the graph `poison` that ended with that status and error."""
     run = follower(None, refused=True)
     run.graph = "poison"
     ended = history(metadata(1), ("end", {"status": status}), status=status)

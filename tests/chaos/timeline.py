@@ -1,19 +1,19 @@
-"""The story of one run that went wrong: its events and the troubles of its time, in one line."""
+"""The timeline of a run with violations: its events and the faults of that time, in one line."""
 
 from collections.abc import Iterable
 
 from chaos.ledger import Entry, History, InjectedFault
 
-MOST = 60  # words
+MAX_ENTRIES = 60
 
 
 def timeline(history: History, injected_faults: Iterable[InjectedFault]) -> str:
-    """Returns what happened to a run, with the seconds since its first event."""
+    """Returns a run's events and faults, with the seconds since its first event."""
     if not history.entries:
         return "no events"
     first, last = history.entries[0].at, history.entries[-1].at
-    told = [(entry.at, _word(entry)) for entry in history.entries]
-    told += [
+    timed = [(entry.at, _label(entry)) for entry in history.entries]
+    timed += [
         (
             fault.at,
             f"[{fault.kind} {fault.target}{' that held it' if fault.held & {history.run_id} else ''}]",
@@ -21,18 +21,18 @@ def timeline(history: History, injected_faults: Iterable[InjectedFault]) -> str:
         for fault in injected_faults
         if first - 1000 <= fault.at <= last
     ]
-    words: list[str] = []
+    entries: list[str] = []
     before = None
-    for at, word in sorted(told, key=lambda pair: pair[0]):
+    for at, label in sorted(timed, key=lambda pair: pair[0]):
         second = f"{(at - first) / 1000:.1f} s:"
-        words.append(word if second == before else f"{second} {word}")
+        entries.append(label if second == before else f"{second} {label}")
         before = second
-    if len(words) > MOST:
-        words = [*words[: MOST // 2], "…", *words[-MOST // 2 :]]
-    return " ".join(words)
+    if len(entries) > MAX_ENTRIES:
+        entries = [*entries[: MAX_ENTRIES // 2], "…", *entries[-MAX_ENTRIES // 2 :]]
+    return " ".join(entries)
 
 
-def _word(entry: Entry) -> str:
+def _label(entry: Entry) -> str:
     if entry.event == "metadata":
         return f"ATTEMPT {entry.data['attempt']}"
     if entry.event == "custom":

@@ -1,1 +1,1 @@
-"""Real parts for tests: servers that are started, killed and waited for."""
+"""Real parts for tests: servers and processes that tests start, kill and wait for."""

@@ -1,4 +1,4 @@
-"""Clients of Agent2Agent, as tests play them."""
+"""A client of Agent2Agent (A2A): the official one."""
 
 import uuid
 from typing import Any
@@ -18,19 +18,19 @@ async def open_a2a_client(
     streaming: bool = True,
     polling: bool = False,
 ) -> Client:
-    """Returns the official client of an assistant on the API at that URL."""
+    """Returns a client of an assistant on the API at that URL."""
     card = await A2ACardResolver(http, f"{url}/a2a/{assistant}").get_agent_card()
     config = ClientConfig(streaming=streaming, polling=polling, httpx_client=http)
     return ClientFactory(config).create(card)
 
 
 def message_request(*parts: Any, task: str = "", context: str = "") -> pb.SendMessageRequest:
-    found = [pb.Part(text=part) if isinstance(part, str) else part for part in parts]
-    said = pb.Message(
+    """Returns a request that sends one message; a string is a text part."""
+    message = pb.Message(
         message_id=str(uuid.uuid4()),
         role=pb.ROLE_USER,
-        parts=found,
+        parts=[pb.Part(text=part) if isinstance(part, str) else part for part in parts],
         task_id=task,
         context_id=context,
     )
-    return pb.SendMessageRequest(message=said)
+    return pb.SendMessageRequest(message=message)

@@ -1,4 +1,4 @@
-"""A loopback TCP proxy: the address that clients know, while the API behind it comes and goes."""
+"""A loopback TCP proxy: clients keep one address while the API behind it is replaced."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 
 class ApiProxy:
-    """Relays each connection to the API of the moment, and can break them off."""
+    """Relays each connection to the current API, and can cut connections."""
 
     def __init__(self) -> None:
         self.backend: tuple[str, int] | None = None
@@ -17,23 +17,23 @@ class ApiProxy:
         self._relays: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
-        return f"<Gate {self.url} to {self.backend}, {len(self._relays)} connections>"
+        return f"<ApiProxy {self.url} to {self.backend}, {len(self._relays)} connections>"
 
     @property
     def url(self) -> str:
-        """Where clients connect; the same as long as the gate is open."""
+        """The address for clients. It stays the same while the proxy runs."""
         assert self._server is not None
         return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     def route_to(self, url: str) -> None:
-        """Sends new connections to that API from now on."""
-        place = urlsplit(url)
-        assert place.hostname is not None
-        assert place.port is not None
-        self.backend = (place.hostname, place.port)
+        """Relays new connections to that API."""
+        address = urlsplit(url)
+        assert address.hostname is not None
+        assert address.port is not None
+        self.backend = (address.hostname, address.port)
 
     def cut(self, choose: random.Random, share: float) -> int:
-        """Breaks off a share of the connections, wherever they are; returns how many."""
+        """Cuts a random share of the open connections. Returns their number."""
         chosen = [relay for relay in list(self._relays) if choose.random() < share]
         for relay in chosen:
             relay.cancel()

@@ -1,4 +1,4 @@
-"""A check that nothing in Millstream blocks the event loop that it runs in."""
+"""A check that nothing in Millstream blocks its event loop."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,12 +7,12 @@ from typing import Final
 from blockbuster import BlockBuster
 
 CHECKED: Final = ("millstream.api", "millstream.worker", "millstream.shared")
-# Functions that may block, and why that holds nobody up.
+# Functions that may block, each with the reason why it delays nothing.
 ALLOWED: Final = (
-    # Imports the project at start, before the worker takes runs.
+    # Imports the project at start, before the worker claims runs.
     ("millstream/worker/graphs.py", "load"),
-    # Waits for the thread at the end, when no run is left. A thread of the executor would not do:
-    # nodes that do not stop may hold all of them.
+    # Waits for the heartbeat's thread at shutdown, when no run is left. An executor can't do it:
+    # nodes that do not stop may hold all its threads.
     ("millstream/worker/leases/heartbeat.py", "stop"),
     # Reads one small file, once for each time zone.
     ("millstream/shared/rules/cron_schedule.py", "_zone"),
@@ -24,8 +24,8 @@ def check() -> BlockBuster:
 
     While it is active, a call from Millstream that blocks a running event loop raises
     BlockingError. Blocking calls are those that blockbuster knows: sleeps, files, sockets, and
-    locks that are taken by `acquire()`. Calls from tests or libraries alone go through, as do those
-    in threads without an event loop.
+    locks taken by `acquire()`. Calls that only tests or libraries make are allowed, and so are
+    calls in threads without an event loop.
     """
     checked = BlockBuster(scanned_modules=list(CHECKED))
     for function in checked.functions.values():
@@ -36,7 +36,7 @@ def check() -> BlockBuster:
 
 @contextmanager
 def nothing_blocks() -> Iterator[None]:
-    """Has the check active within the block."""
+    """Activates the check within the block."""
     checked = check()
     checked.activate()
     try:

@@ -1,4 +1,4 @@
-"""Clients of the event streaming protocol over a WebSocket, as tests play them."""
+"""A client of the event streaming protocol over a WebSocket."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ from harness.waiting import until
 
 
 class EventSocket:
-    """One connection: what is sent, what was answered, what was told."""
+    """One connection with the replies and events that it has received."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self.connection = connection
@@ -24,11 +24,11 @@ class EventSocket:
     async def listen(self) -> None:
         try:
             async for frame in self.connection:
-                told = json.loads(frame)
-                if told["type"] == "event":
-                    self.events.append(told)
+                message = json.loads(frame)
+                if message["type"] == "event":
+                    self.events.append(message)
                 else:
-                    self.replies[told.get("id")] = told  # a gap has none
+                    self.replies[message.get("id")] = message  # a gap has no id
         except ConnectionClosed:
             pass
         self.code = self.connection.close_code
@@ -50,9 +50,9 @@ class EventSocket:
 
 @asynccontextmanager
 async def open_socket(url: str, thread: str) -> AsyncIterator[EventSocket]:
-    """Connects to a thread on the API at that URL, for as long as the block lasts."""
-    place = f"{url.replace('http', 'ws')}/threads/{thread}/stream/events"
-    async with connect(place) as connection:
+    """Yields a connection to a thread on the API at that URL."""
+    address = f"{url.replace('http', 'ws')}/threads/{thread}/stream/events"
+    async with connect(address) as connection:
         opened = EventSocket(connection)
         listening = asyncio.create_task(opened.listen())
         try:

@@ -1,4 +1,4 @@
-"""Clients of the event streaming protocol, as tests play them."""
+"""A client of the event streaming protocol over HTTP: commands, and streams of events."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ ALL_CHANNELS = list(CHANNELS)
 
 
 class EventStream:
-    """One stream of events, and what came over it."""
+    """One stream with the events that it has received."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -39,21 +39,23 @@ class EventStream:
         self.closed = True
 
     async def at_least(self, count: int) -> list[Event]:
+        """Waits until at least `count` events have arrived; returns all events."""
         await until(lambda: len(self.events) >= count, what=f"{count} events in {self.events}")
         return self.events
 
     async def ended(self, runs: int = 1) -> list[Event]:
-        """Waits until so many runs have come to an end, of whatever kind."""
+        """Waits until at least `runs` runs have ended, in any way; returns all events."""
         await until(lambda: len(self.ends) >= runs, what=f"{runs} ends in {self.lifecycle}")
         return self.events
 
     @property
     def ends(self) -> list[str]:
-        return [word for word in self.lifecycle if word in ("completed", "failed", "interrupted")]
+        """The statuses with which runs ended."""
+        return [s for s in self.lifecycle if s in ("completed", "failed", "interrupted")]
 
     @property
     def lifecycle(self) -> list[str]:
-        """The words of the root's lifecycle."""
+        """The lifecycle statuses of the root graph."""
         return [
             str(event["params"]["data"]["event"])
             for event in self.events
@@ -71,10 +73,10 @@ async def follow(
     channels: list[str] | None = None,
     *,
     last: int | None = None,
-    **asked: Any,
+    **fields: Any,
 ) -> AsyncIterator[EventStream]:
-    """Follows the events of a thread for as long as the block lasts."""
-    body = {"channels": channels or ALL_CHANNELS, **asked}
+    """Yields a stream of the thread's events."""
+    body = {"channels": channels or ALL_CHANNELS, **fields}
     headers = {} if last is None else {"last-event-id": str(last)}
     path = f"/threads/{thread}/stream/events"
     async with http.stream("POST", path, json=body, headers=headers) as response:
@@ -106,5 +108,5 @@ async def send(http: httpx.AsyncClient, thread: str, body: Any, status: int = 20
 
 async def start(http: httpx.AsyncClient, thread: str, graph: str, **params: Any) -> str:
     """Starts a run by a command; returns its id."""
-    given = {"input": {"items": []}, **params}
-    return str((await command(http, thread, "run.start", assistant_id=graph, **given))["run_id"])
+    params = {"assistant_id": graph, "input": {"items": []}, **params}
+    return str((await command(http, thread, "run.start", **params))["run_id"])

@@ -1,7 +1,7 @@
-"""Processes of the product without the seconds that its imports take.
+"""Processes of the product that start without the seconds that its imports take.
 
-A server that has imported the product forks each of them: a process of its own, with a session, an
-environment and a `sys.path` as if it had been started by `python -m`.
+A server that has imported the product forks each of them. Each has its own session, environment and
+`sys.path`, as if `python -m` had started it.
 """
 
 import multiprocessing
@@ -21,16 +21,16 @@ FORKS.set_forkserver_preload(["millstream.api.main", "millstream.worker.main", _
 
 
 class ForkedProcess:
-    """A module that runs in a forked process; what `subprocess.Popen` has, as far as it is used here."""
+    """A module that runs in a forked process. It has the part of `subprocess.Popen` that tests use."""
 
     def __init__(self, module: str, arguments: list[str], env: dict[str, str]) -> None:
-        said, says = FORKS.Pipe(duplex=False)
-        self._process = FORKS.Process(target=_run, args=(module, arguments, env, says))
+        output, child_output = FORKS.Pipe(duplex=False)
+        self._process = FORKS.Process(target=_run, args=(module, arguments, env, child_output))
         self._process.start()
-        says.close()
-        self._lock = threading.Lock()  # the exit status can be read once only
-        self.stdout: IO[str] = os.fdopen(os.dup(said.fileno()))
-        said.close()
+        child_output.close()
+        self._lock = threading.Lock()  # the exit status can be read only once
+        self.stdout: IO[str] = os.fdopen(os.dup(output.fileno()))
+        output.close()
         assert self._process.pid is not None
         self.pid = self._process.pid
 
@@ -39,16 +39,16 @@ class ForkedProcess:
 
     @property
     def returncode(self) -> int | None:
-        """The exit status, or the signal's number below zero; None while it runs."""
+        """The exit status, or minus the signal's number; None while the process runs."""
         return self.poll()
 
     def poll(self) -> int | None:
-        """Returns the exit status if it has ended."""
+        """Returns the exit status; None while the process runs."""
         with self._lock:
             return self._process.exitcode
 
     def wait(self, timeout: float) -> int:
-        """Returns the exit status; raises subprocess.TimeoutExpired after so many seconds."""
+        """Returns the exit status. Raises subprocess.TimeoutExpired after `timeout` seconds."""
         wait([self._process.sentinel], timeout)
         status = self.poll()
         if status is None:
@@ -56,7 +56,7 @@ class ForkedProcess:
         return status
 
     def send_signal(self, number: int) -> None:
-        """Sends a signal if it runs."""
+        """Sends a signal to the process if it still runs."""
         if self.poll() is None:
             os.kill(self.pid, number)
 
@@ -67,11 +67,11 @@ class ForkedProcess:
         self.send_signal(signal.SIGKILL)
 
 
-def _run(module: str, arguments: list[str], env: dict[str, str], says: Connection) -> None:
+def _run(module: str, arguments: list[str], env: dict[str, str], output: Connection) -> None:
     os.setsid()
     for number in (1, 2):
-        os.dup2(says.fileno(), number)
-    says.close()
+        os.dup2(output.fileno(), number)
+    output.close()
     sys.stdin = open(os.devnull)  # noqa: SIM115
     os.environ.clear()
     os.environ.update(env)

@@ -5,27 +5,27 @@ from typing import Any
 
 from millstream.shared import keys
 
-# Those of langgraph-checkpoint-redis name the thread they belong to, without a hash tag.
+# Keys of langgraph-checkpoint-redis contain the id of their thread, without a hash tag.
 CHECKPOINT = re.compile(
     r"(?:checkpoint|checkpoint_write|checkpoint_latest|write_keys_zset)[:|](?P<thread>[0-9a-f-]{36})"
 )
 TAGGED = re.compile(r"ms:\{(?P<thread>[^}]+)\}:")
 
 
-# Users' data, which stays until a user deletes it.
+# Users' data stays until a user deletes it.
 ITEMS = keys.item("")
 
-# Sets of threads by their metadata, which go with their last thread.
-LEAVES = keys.term("")
+# Sets of threads by their metadata are deleted with their last thread.
+TERMS = keys.term("")
 
-# The queue of tests that ask without a graph.
-MADE_UP = {keys.calls("default"), keys.workers("default")}
+# The call queue of tests that call workers without a graph.
+CALLS_WITHOUT_GRAPH = {keys.calls("default"), keys.workers("default")}
 
 
 async def leaked(redis: Any, queues: tuple[str, ...] = ("default",)) -> list[str]:
-    """Returns the keys that nothing would ever delete."""
+    """Returns the keys that nothing would delete."""
     served = [name.decode() for name in await redis.hkeys(keys.graphs())]
-    permanent = keys.permanent_keys(list(queues), served) | MADE_UP
+    permanent = keys.permanent_keys(list(queues), served) | CALLS_WITHOUT_GRAPH
     names = [key.decode() async for key in redis.scan_iter(count=5000)]
     pipe = redis.pipeline(transaction=False)
     for name in names:
@@ -33,12 +33,12 @@ async def leaked(redis: Any, queues: tuple[str, ...] = ("default",)) -> list[str
     lasting = [
         name
         for name, ttl in zip(names, await pipe.execute(), strict=True)
-        if ttl == -1 and name not in permanent and not name.startswith((ITEMS, LEAVES))
+        if ttl == -1 and name not in permanent and not name.startswith((ITEMS, TERMS))
     ]
-    kept = set()
-    for every, key in ((keys.crons(), keys.cron), (keys.assistants(), keys.assistant)):
-        kept |= {key(word.decode()) for word in await redis.zrange(every, 0, -1)}
-    lasting = [name for name in lasting if name not in kept]
+    listed = set()
+    for index, key in ((keys.crons(), keys.cron), (keys.assistants(), keys.assistant)):
+        listed |= {key(item.decode()) for item in await redis.zrange(index, 0, -1)}
+    lasting = [name for name in lasting if name not in listed]
     threads = {name: _thread_of(name) for name in lasting}
     for thread in set(threads.values()):
         pipe.exists(keys.thread(thread))

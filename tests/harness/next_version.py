@@ -1,6 +1,6 @@
-"""Runs a module of the product as its next version would: its wire protocol is one number higher.
+"""Runs a module of the product as its next version: with a protocol number that is one higher.
 
-`python next_version.py MODULE ARGUMENT…`. What imports the number copies it, so it is raised before.
+`python next_version.py MODULE ARGUMENT…`. It raises the number first, because importers copy it.
 """
 
 import runpy
@@ -11,7 +11,7 @@ from typing import Any, cast
 
 def main() -> None:
     """Raises the number and runs the module."""
-    # The folder of this file is no place to import from.
+    # Nothing is to be imported from the folder of this file.
     sys.path[:] = [entry for entry in sys.path if Path(entry) != Path(__file__).parent]
     from millstream.shared import wire
 

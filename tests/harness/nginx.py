@@ -1,4 +1,4 @@
-"""An nginx of a test's own, in front of an API."""
+"""An nginx in front of an API."""
 
 import os
 import re
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 DEPLOYED: Final = Path(__file__).parents[2] / "deploy" / "proxies" / "nginx.conf"
-# As a package has it: nothing but where to write, and short time-outs, so that silence meets them.
+# A package's configuration, with its own folders and timeouts so short that silence reaches them.
 MAIN: Final = """
 daemon off;
 {user}
@@ -31,12 +31,12 @@ server { listen 127.0.0.1:8080; location / { proxy_pass http://127.0.0.1:2024; }
 
 
 def program() -> str | None:
-    """Returns the path of nginx; system administrators have it on their PATH."""
+    """Returns the path of nginx. It is often only on an administrator's PATH."""
     return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
 
 
 class Nginx:
-    """A running nginx. `config` is a file of conf.d, in which 8080 and 2024 stand for its port and the API's."""
+    """A running nginx. In `config`, a file of conf.d, 8080 stands for its port and 2024 for the API's."""
 
     def __init__(
         self, folder: Path, api: str, config: str, *, http: str = "", listen: str = ""
@@ -49,16 +49,16 @@ class Nginx:
         config = config.replace("127.0.0.1:2024", api.removeprefix("http://"))
         (folder / "nginx.conf").write_text(
             MAIN.format(
-                # As root it would give up its rights, and with them this folder.
+                # As root it would drop its rights, and with them access to this folder.
                 user="user root root;" if os.getuid() == 0 else "",
                 http=http + config,
             )
         )
-        found = program()
-        assert found is not None
+        path = program()
+        assert path is not None
         self.folder = folder
         self._process = subprocess.Popen(
-            [found, "-p", str(folder), "-c", "nginx.conf", "-e", "error.log"],
+            [path, "-p", str(folder), "-c", "nginx.conf", "-e", "error.log"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
@@ -69,17 +69,17 @@ class Nginx:
         return f"http://127.0.0.1:{self.port}"
 
     def stop(self) -> None:
-        """Ends it at once, with what is open."""
+        """Ends it at once and closes its connections."""
         self._process.terminate()
         self._process.wait(10)
 
     def listens(self) -> bool:
-        """Returns whether it takes connections; fails if it has ended."""
+        """Returns whether it accepts connections. Fails if it has ended."""
         assert self._process.poll() is None, self.errors()
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def errors(self) -> str:
-        """Returns what it has written to its log."""
+        """Returns its error log."""
         log = self.folder / "error.log"
         return log.read_text() if log.exists() else ""

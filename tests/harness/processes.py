@@ -1,4 +1,4 @@
-"""API and worker processes as users run them, on a Redis of the test's own."""
+"""API and worker processes, run as users run them."""
 
 import json
 import os
@@ -14,18 +14,17 @@ from typing import Any, Self
 from harness.forked_process import ForkedProcess
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "langgraph.json"
-GRAPHS = Path(__file__).parents[1] / "graphs" / "langgraph.json"
-NEWER = Path(__file__).with_name("next_version.py")
-START_SECONDS = 90.0  # of a machine that does much else
+NEXT_VERSION = Path(__file__).with_name("next_version.py")
+START_SECONDS = 90.0  # enough on a busy machine
 STOP_SECONDS = 15.0
-MEASURED = "COVERAGE_PROCESS_CONFIG" in os.environ  # a process that is killed writes no figures
+MEASURED = "COVERAGE_PROCESS_CONFIG" in os.environ  # a killed process writes no coverage data
 
 
 class Process:
-    """One process of the product: started, ready, and ended by the test that started it.
+    """One process of the product. The test that starts it ends it.
 
-    `fresh` starts an interpreter for it, as users do; else it is forked from one that has imported the product.
-    `newer` makes it one of the next version, with a wire protocol of its own.
+    `fresh` starts a new interpreter, as users do; by default it is forked from an interpreter that has
+    imported the product. `newer` runs the next version, whose wire protocol is one number higher.
     """
 
     def __init__(
@@ -44,7 +43,7 @@ class Process:
         self.process: ForkedProcess | subprocess.Popen[str]
         if fresh or newer:
             self.process = subprocess.Popen(
-                [sys.executable, str(NEWER) if newer else "-m", module, *arguments],
+                [sys.executable, str(NEXT_VERSION) if newer else "-m", module, *arguments],
                 env=whole,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -67,7 +66,7 @@ class Process:
         self._is_ready.set()
 
     def wait_ready(self) -> Self:
-        """Waits until the process serves; fails with what it printed if it does not."""
+        """Waits until the process is ready. Fails with its output if it does not get ready."""
         if not self._is_ready.wait(START_SECONDS) or not self.ready:
             self.kill()
             raise AssertionError("the process did not get ready:\n" + "\n".join(self.lines))
@@ -79,7 +78,7 @@ class Process:
 
     @property
     def url(self) -> str:
-        """Where an API process listens."""
+        """The address of an API process."""
         return str(self.ready["url"])
 
     def send(self, number: signal.Signals) -> None:
@@ -92,7 +91,7 @@ class Process:
         self.wait()
 
     def stop(self) -> int:
-        """Asks the process to stop and returns its status."""
+        """Asks the process to stop. Returns its exit status."""
         self.process.send_signal(signal.SIGCONT)
         self.process.terminate()
         try:
@@ -108,7 +107,7 @@ class Process:
 
 
 class Fleet:
-    """Processes that share one Redis; all are ended with the fleet."""
+    """Processes that share one Redis. All end with the fleet."""
 
     fresh = False
 
@@ -158,6 +157,6 @@ class Fleet:
 
 
 class FreshFleet(Fleet):
-    """Each process has an interpreter of its own from the start, as users have it."""
+    """A fleet whose processes each start a new interpreter, as users start them."""
 
     fresh = True

@@ -1,4 +1,4 @@
-"""Projects that tests write: a langgraph.json, its files, and graphs of each form."""
+"""Projects that tests write: a langgraph.json, its files, and graphs in each supported form."""
 
 import json
 import os
@@ -103,7 +103,7 @@ def greedy(config, store):
 
 @contextmanager
 def clean_imports() -> Iterator[None]:
-    """Takes away what is imported, set or put on the path within the block."""
+    """Undoes imports, environment variables and entries of the import path after the block."""
     path, modules, environ = list(sys.path), set(sys.modules), dict(os.environ)
     finders = list(sys.meta_path)
     yield
@@ -126,13 +126,13 @@ def config_file(folder: Path, graphs: dict[str, Any], **rest: Any) -> Path:
 
 
 def loaded(folder: Path, *names: str) -> GraphRegistry:
-    """Loads some names of GRAPHS, each as a graph of that id."""
+    """Loads some names of GRAPHS, each as the graph with that id."""
     write(folder, "mine.py", GRAPHS)
     return load(config_file(folder, {name: f"./mine.py:{name}" for name in names}))
 
 
 def refusal(folder: Path, graphs: dict[str, Any], **rest: Any) -> str:
-    """Returns what is said of a langgraph.json that can't be used."""
+    """Returns the error for a langgraph.json that can't be used."""
     with pytest.raises(SettingError) as caught:
         load(config_file(folder, graphs, **rest))
     return str(caught.value)

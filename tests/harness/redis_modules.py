@@ -1,4 +1,4 @@
-"""Which tests need RediSearch and RedisJSON: the store's, and those of the library's checkpointer."""
+"""RediSearch and RedisJSON, which the store and the library's checkpointer need."""
 
 import pytest
 
@@ -6,6 +6,6 @@ from millstream.cli.embedded import find_server
 
 
 def require_modules() -> None:
-    """Skips the test on a Redis that was chosen without modules (MILLSTREAM_REDIS_SERVER)."""
+    """Skips the test if the chosen Redis (MILLSTREAM_REDIS_SERVER) has no modules."""
     if not find_server().modules:
         pytest.skip("this Redis has no modules")

@@ -1,4 +1,4 @@
-"""A town: a master, its replica, and sentinels that watch them, all on loopback and the test's own."""
+"""A Redis master, its replica, and the sentinels that watch them, all on loopback."""
 
 import asyncio
 import signal
@@ -16,7 +16,7 @@ from millstream.shared.parent_death import dies_with_parent
 from millstream.shared.redis import UNAVAILABLE
 
 MASTER = "main"  # what the sentinels call it
-SETTLED = 30.0  # s for all to find each other, or to agree on another master
+SETTLE_SECONDS = 30.0  # for all to find each other, or to agree on another master
 
 
 class Sentinel:
@@ -38,7 +38,7 @@ class Sentinel:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Starts the process, with what it knew when it was last alive."""
+        """Starts the process, with its configuration of the last time."""
         command = [str(find_server().path), str(self._file), "--sentinel"]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -57,7 +57,7 @@ class Sentinel:
             self._process = None
 
     async def ask(self, verb: str) -> Any:
-        """Returns the answer to a SENTINEL command on the master; None while the sentinel does not answer."""
+        """Returns the reply to a SENTINEL command on the master; None while the sentinel does not reply."""
         async with Redis(host=HOST, port=self.port, socket_timeout=1) as client:
             try:
                 command = f"SENTINEL {verb}"
@@ -66,12 +66,12 @@ class Sentinel:
                 return None
 
     async def state(self) -> dict[str, Any]:
-        """Returns what it knows of the master; empty while it does not answer."""
+        """Returns the sentinel's view of the master; empty while the sentinel does not reply."""
         return dict(await self.ask("MASTER") or {})
 
 
 class SentinelCluster:
-    """Two servers, of which one is the master, and some sentinels; all end with the town."""
+    """Two servers, of which one is the master, and some sentinels. All end with the cluster."""
 
     def __init__(self, folder: Path, *, sentinels: int = 3) -> None:
         self.servers = [
@@ -83,7 +83,7 @@ class SentinelCluster:
 
     @property
     def url(self) -> str:
-        """What REDIS_URL is for this town."""
+        """The REDIS_URL of this cluster."""
         hosts = ",".join(f"{HOST}:{sentinel.port}" for sentinel in self.sentinels)
         return f"redis+sentinel://{hosts}/{MASTER}/0"
 
@@ -123,7 +123,7 @@ class SentinelCluster:
             server.kill()
 
     async def wait_agreement(self, master: EmbeddedRedis) -> None:
-        """Waits until every sentinel knows this master, its replica and its colleagues."""
+        """Waits until every sentinel knows this master, its replica and the other sentinels."""
 
         async def all_know() -> bool:
             states = [await sentinel.state() for sentinel in self.sentinels]
@@ -135,56 +135,56 @@ class SentinelCluster:
                 for state in states
             )
 
-        await until(all_know, within=SETTLED, what=f"that all sentinels know {master}")
+        await until(all_know, within=SETTLE_SECONDS, what=f"that all sentinels know {master}")
 
     async def master(self) -> EmbeddedRedis:
-        """Returns the server that the first sentinel calls the master."""
-        found = await until(lambda: self.sentinels[0].ask("GET-MASTER-ADDR-BY-NAME"))
-        return next(server for server in self.servers if server.port == int(found[1]))
+        """Returns the server that is the master according to the first sentinel."""
+        address = await until(lambda: self.sentinels[0].ask("GET-MASTER-ADDR-BY-NAME"))
+        return next(server for server in self.servers if server.port == int(address[1]))
 
     async def wait_settled(self) -> EmbeddedRedis:
-        """Waits until any failover is over; returns the master."""
+        """Waits until no failover is in progress. Returns the master."""
         master = await self.master()
         [replica] = [server for server in self.servers if server is not master]
         await self.wait_agreement(master)
         await self.wait_replica(replica)
         return master
 
-    async def wait_failover(self, away_from: EmbeddedRedis) -> EmbeddedRedis:
-        """Waits until another server is the master; returns it."""
+    async def wait_failover(self, old: EmbeddedRedis) -> EmbeddedRedis:
+        """Waits until another server is the master. Returns that server."""
 
         async def other() -> EmbeddedRedis | None:
             master = await self.master()
-            return None if master is away_from else master
+            return None if master is old else master
 
-        found = await until(other, within=SETTLED, what=f"a master other than {away_from}")
-        assert isinstance(found, EmbeddedRedis)
-        return found
+        master = await until(other, within=SETTLE_SECONDS, what=f"a master other than {old}")
+        assert isinstance(master, EmbeddedRedis)
+        return master
 
     async def wait_replica(self, server: EmbeddedRedis) -> None:
-        """Waits until the server is a replica and has all that its master had by now."""
+        """Waits until the server is a replica that has received all data of its master."""
         [other] = [each for each in self.servers if each is not server]
 
         async def has_all() -> bool:
             try:
                 async with client(other) as master, client(server) as replica:
-                    told = await master.info("replication")
-                    goal = told["master_repl_offset"] if told["role"] == "master" else None
-                    told = await replica.info("replication")
+                    info = await master.info("replication")
+                    goal = info["master_repl_offset"] if info["role"] == "master" else None
+                    info = await replica.info("replication")
                     return bool(
-                        told["role"] == "slave"
-                        and told["master_link_status"] == "up"
+                        info["role"] == "slave"
+                        and info["master_link_status"] == "up"
                         and goal is not None
-                        and told["slave_repl_offset"] >= goal
+                        and info["slave_repl_offset"] >= goal
                     )
             except UNAVAILABLE:
                 return False
 
-        await until(has_all, within=SETTLED, what=f"that {server} has caught up")
+        await until(has_all, within=SETTLE_SECONDS, what=f"that {server} has caught up")
 
 
 def client(server: EmbeddedRedis) -> "Redis":
-    """Returns a client of this server, whatever its role."""
+    """Returns a client of this server in any role."""
     return Redis(host=HOST, port=server.port, socket_timeout=2)
 
 

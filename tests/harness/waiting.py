@@ -1,4 +1,4 @@
-"""Waiting for a condition, with a deadline, instead of sleeping."""
+"""Wait for a condition with a deadline, instead of sleeping."""
 
 import asyncio
 import inspect
@@ -8,14 +8,14 @@ from typing import Any
 
 
 async def until(condition: Callable[[], Any], *, within: float = 10.0, what: str = "") -> Any:
-    """Asks until the answer is true and returns it; fails after `within` seconds.
+    """Calls `condition` until its result is true and returns it. Fails after `within` seconds.
 
-    `condition` may be an async function.
+    `condition` may be an async function. `what` names the condition in the error.
     """
     deadline = time.monotonic() + within
     while True:
-        answer = condition()
-        value = await answer if inspect.isawaitable(answer) else answer
+        result = condition()
+        value = await result if inspect.isawaitable(result) else result
         if value:
             return value
         if time.monotonic() > deadline:

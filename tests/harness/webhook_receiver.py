@@ -1,4 +1,4 @@
-"""A receiver of webhooks: a real HTTP server that notes what it is told and answers as it is bid."""
+"""A receiver of webhooks: a real HTTP server that records requests and answers as a test decides."""
 
 import json
 import socket
@@ -17,27 +17,27 @@ Reply = tuple[int, dict[str, str]]  # status, headers
 
 @dataclass(frozen=True, slots=True)
 class ReceivedRequest:
-    """One request that came."""
+    """One request that the receiver got."""
 
     path: str
-    headers: dict[str, str]  # names in small letters
+    headers: dict[str, str]  # names in lower case
     body: bytes
     at: float  # monotonic s
 
     @property
     def json(self) -> dict[str, Any]:
         """The body."""
-        found: dict[str, Any] = json.loads(self.body)
-        return found
+        body: dict[str, Any] = json.loads(self.body)
+        return body
 
 
 class _Server(ThreadingHTTPServer):
-    """One that knows its connections."""
+    """A server that knows its open connections."""
 
     daemon_threads = True
 
-    def __init__(self, *given: Any) -> None:
-        super().__init__(*given)
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
         self._open: set[Any] = set()
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -49,34 +49,34 @@ class _Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Says nothing of connections that were broken off."""
+        """Prints errors, except of cut connections."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
     def break_off(self) -> None:
-        """Breaks the open connections off."""
+        """Cuts the open connections."""
         for request in list(self._open):
             with suppress(OSError):
                 request.shutdown(socket.SHUT_RDWR)
 
 
 class Receiver:
-    """Listens on a port of its own, which stays the same when it is stopped and started."""
+    """A receiver that can be stopped and started; its port stays the same."""
 
     def __init__(self, answer: Callable[[ReceivedRequest], Reply] | None = None) -> None:
         self.requests: list[ReceivedRequest] = []
-        self.answer = answer or (lambda told: (200, {}))
+        self.answer = answer or (lambda request: (200, {}))
         self._port = 0
         self._server: _Server | None = None
         self.start()
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """Its address."""
         return f"http://127.0.0.1:{self._port}"
 
     def start(self) -> None:
-        """Listens."""
+        """Starts to listen."""
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -86,18 +86,18 @@ class Receiver:
                 size = int(self.headers["content-length"])
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 body = self.rfile.read(size)
-                if len(body) < size:  # who was telling it has died
+                if len(body) < size:  # the sender died
                     self.close_connection = True
                     return
-                told = ReceivedRequest(self.path, headers, body, time.monotonic())
-                receiver.requests.append(told)
-                status, more = receiver.answer(told)
+                request = ReceivedRequest(self.path, headers, body, time.monotonic())
+                receiver.requests.append(request)
+                status, more = receiver.answer(request)
                 self.send_response(status)
                 for name, value in {"content-length": "0", **more}.items():
                     self.send_header(name, value)
                 self.end_headers()
 
-            def log_message(self, *words: Any) -> None:
+            def log_message(self, *args: Any) -> None:
                 pass
 
         self._server = _Server(("127.0.0.1", self._port), Handler)
@@ -105,7 +105,7 @@ class Receiver:
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def stop(self) -> None:
-        """Nobody answers any more: connections are refused, and those that are open are broken off."""
+        """Stops to listen and cuts the open connections."""
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()

@@ -68,3 +68,15 @@ async def failing(system: System, failing_worker: Process) -> AsyncIterator[http
     async with httpx.AsyncClient(base_url=system.url, timeout=30) as client:
         yield client
     await extra_worker.check_leaks(system.fleet.redis_url)
+
+
+@pytest.fixture
+async def saver_redis(redis_server: EmbeddedRedis) -> AsyncIterator[Client]:
+    """A client on an empty database of the real server, for tests of checkpointers.
+
+    They store checkpoints of threads without a record, so keys may be left over.
+    """
+    client = connect(redis_server.url.rpartition("/")[0] + "/1")
+    await client.flushdb()
+    yield client
+    await client.aclose()

@@ -121,40 +121,40 @@ def test_the_lines_are_read(tmp_path: Path) -> None:
 # ── Encryption ──────────────────────────────────────────────────────────────────────────────
 
 
-async def test_with_a_key_redis_holds_no_plain_text(real_redis: Client, tmp_path: Path) -> None:
+async def test_with_a_key_redis_holds_no_plain_text(saver_redis: Client, tmp_path: Path) -> None:
     secret = "the secret that nobody may read"
-    async with opened(real_redis, Settings(aes_key=KEY), tmp_path) as checkpointing:
+    async with opened(saver_redis, Settings(aes_key=KEY), tmp_path) as checkpointing:
         at = await put(checkpointing.saver, "t", {"deep": [secret]})
         await checkpointing.saver.aput(at, empty_checkpoint(), {"author": secret}, {})
-        for key in [key async for key in real_redis.scan_iter()]:
-            assert secret.encode() not in await real_redis.dump(key)
+        for key in [key async for key in saver_redis.scan_iter()]:
+            assert secret.encode() not in await saver_redis.dump(key)
         found = await checkpointing.saver.aget_tuple(at)
         assert found.checkpoint["channel_values"] == {"v": {"deep": [secret]}}
         assert found.pending_writes[0][2] == {"deep": [secret]}
-    async with opened(real_redis, Settings(aes_key=KEY[::-1]), tmp_path) as other:
+    async with opened(saver_redis, Settings(aes_key=KEY[::-1]), tmp_path) as other:
         with pytest.raises(ValueError, match="neither LANGGRAPH_AES_KEY nor one of"):
             await other.saver.aget_tuple(at)
 
 
-async def test_a_key_is_replaced_by_another(real_redis: Client, tmp_path: Path) -> None:
+async def test_a_key_is_replaced_by_another(saver_redis: Client, tmp_path: Path) -> None:
     old, new = "o" * 32, "n" * 24
-    async with opened(real_redis, Settings(aes_key=old), tmp_path) as checkpointing:
+    async with opened(saver_redis, Settings(aes_key=old), tmp_path) as checkpointing:
         await put(checkpointing.saver, "old", "told long ago")
     both = Settings(aes_key=new, aes_fallback_keys=f"{'x' * 16},{old}")
-    async with opened(real_redis, both, tmp_path) as checkpointing:
+    async with opened(saver_redis, both, tmp_path) as checkpointing:
         assert await value_in(checkpointing.saver, "old") == "told long ago"
         await put(checkpointing.saver, "new", "told today")
-    async with opened(real_redis, Settings(aes_key=new), tmp_path) as checkpointing:
+    async with opened(saver_redis, Settings(aes_key=new), tmp_path) as checkpointing:
         assert await value_in(checkpointing.saver, "new") == "told today"
         with pytest.raises(ValueError, match="LANGGRAPH_AES_FALLBACK_KEYS"):
             await value_in(checkpointing.saver, "old")
 
 
 async def test_what_was_stored_before_the_key_is_still_read(
-    real_redis: Client, tmp_path: Path
+    saver_redis: Client, tmp_path: Path
 ) -> None:
-    await put(FencedSaver(real_redis), "t", "plain")
-    async with opened(real_redis, Settings(aes_key=KEY), tmp_path) as checkpointing:
+    await put(FencedSaver(saver_redis), "t", "plain")
+    async with opened(saver_redis, Settings(aes_key=KEY), tmp_path) as checkpointing:
         assert await value_in(checkpointing.saver, "t") == "plain"
 
 
@@ -175,11 +175,11 @@ def test_a_key_of_a_wrong_length_is_refused_and_never_shown() -> None:
 
 
 async def test_a_key_without_the_package_is_refused(
-    real_redis: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    saver_redis: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(SettingError, match="millstream\\[encryption\\]"):
-        async with opened(real_redis, Settings(aes_key=KEY), tmp_path):
+        async with opened(saver_redis, Settings(aes_key=KEY), tmp_path):
             pass
 
 
@@ -187,12 +187,12 @@ async def test_a_key_without_the_package_is_refused(
 
 
 async def test_the_librarys_saver_is_set_up_by_many_workers_at_once(
-    real_redis: Client, tmp_path: Path
+    saver_redis: Client, tmp_path: Path
 ) -> None:
     require_modules()
-    base = await real_redis.config_get("databases")
+    base = await saver_redis.config_get("databases")
     assert base
-    client = connect(_database_0(real_redis))  # indexes exist in database 0 alone
+    client = connect(_database_0(saver_redis))  # indexes exist in database 0 alone
     thread_id = str(uuid.uuid4())
 
     async def one() -> Any:
@@ -233,10 +233,10 @@ async def test_the_librarys_saver_without_modules_is_refused(
     ],
 )
 async def test_what_contradicts_itself_is_refused(
-    real_redis: Client, tmp_path: Path, settings: Settings, config: Any, said: str
+    saver_redis: Client, tmp_path: Path, settings: Settings, config: Any, said: str
 ) -> None:
     with pytest.raises(SettingError, match=said):
-        async with opened(real_redis, settings, tmp_path, **config):
+        async with opened(saver_redis, settings, tmp_path, **config):
             pass
 
 
@@ -281,9 +281,9 @@ def own(tmp_path: Path) -> str:
 
 
 async def test_a_saver_in_memory_is_told(
-    real_redis: Client, tmp_path: Path, own: str, caplog: pytest.LogCaptureFixture
+    saver_redis: Client, tmp_path: Path, own: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with opened(real_redis, Settings(), tmp_path, path=f"{own}:saver"):
+    async with opened(saver_redis, Settings(), tmp_path, path=f"{own}:saver"):
         [said] = [r.getMessage() for r in caplog.records if "InMemorySaver" in r.getMessage()]
         assert "each worker process has its own" in said
 
@@ -305,17 +305,17 @@ class NoGuard:
     "name", ["saver", "InMemorySaver", "factory", "coroutine", "opened", "held"]
 )
 async def test_a_users_own_saver_is_taken(
-    real_redis: Client, tmp_path: Path, own: str, name: str
+    saver_redis: Client, tmp_path: Path, own: str, name: str
 ) -> None:
     path = f"{own}:{name}"
     checkpointing: Checkpointing
-    async with opened(real_redis, Settings(), tmp_path, path=path) as checkpointing:
+    async with opened(saver_redis, Settings(), tmp_path, path=path) as checkpointing:
         saver = checkpointing.under(a_claim("t"), NoGuard())
         assert isinstance(saver, ShieldedSaver)
         await put(saver, "t", 1)
         assert await value_in(checkpointing.saver, "t") == 1
         assert saver.get_tuple(on("t")) is not None
-        assert await real_redis.dbsize() == 0
+        assert await saver_redis.dbsize() == 0
         with pytest.raises(RollbackUnsupportedError, match="InMemorySaver"):
             await checkpointing.roll_back(a_claim("t"))
 
@@ -324,10 +324,10 @@ async def test_a_users_own_saver_is_taken(
     ("name", "said"), [("number", "a int"), ("broken", "no route"), ("missing", "missing")]
 )
 async def test_what_is_no_saver_is_refused(
-    real_redis: Client, tmp_path: Path, own: str, name: str, said: str
+    saver_redis: Client, tmp_path: Path, own: str, name: str, said: str
 ) -> None:
     with pytest.raises(SettingError, match=said):
-        async with opened(real_redis, Settings(), tmp_path, path=f"{own}:{name}"):
+        async with opened(saver_redis, Settings(), tmp_path, path=f"{own}:{name}"):
             pass
 
 
@@ -364,12 +364,12 @@ async def test_a_saver_that_deletes_by_run_rolls_back(real_redis: Client) -> Non
 
 
 async def test_millstreams_own_is_the_default_and_fenced(
-    real_redis: Client, tmp_path: Path
+    saver_redis: Client, tmp_path: Path
 ) -> None:
-    async with opened(real_redis, Settings(), tmp_path) as checkpointing:
+    async with opened(saver_redis, Settings(), tmp_path) as checkpointing:
         claim = a_claim("t")
         run = keys.run("t", claim.spec.run_id)
-        await real_redis.hset(run, mapping={"fence": 1, "status": RunStatus.RUNNING.value})  # type: ignore[misc]
+        await saver_redis.hset(run, mapping={"fence": 1, "status": RunStatus.RUNNING.value})  # type: ignore[misc]
         await put(checkpointing.under(claim, NoGuard()), "t", 1)
         await checkpointing.roll_back(claim)
         assert await value_in(checkpointing.saver, "t") is None

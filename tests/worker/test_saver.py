@@ -92,11 +92,11 @@ async def everything(redis: Client) -> dict[bytes, Any]:
 
 @pytest.fixture(params=["embedded", "without modules"])
 async def server(
-    request: pytest.FixtureRequest, tmp_path: Path, real_redis: Client
+    request: pytest.FixtureRequest, tmp_path: Path, saver_redis: Client
 ) -> AsyncIterator[Client]:
     """A client on the embedded server, and on one that has no modules."""
     if request.param == "embedded":
-        yield real_redis
+        yield saver_redis
         return
     with EmbeddedRedis(tmp_path, appendonly=False, modules=False) as plain:
         client = connect(plain.url)
@@ -122,9 +122,9 @@ async def test_langgraphs_conformance_suite_passes(server: Client) -> None:
 
 
 async def test_a_graph_of_synchronous_nodes_in_a_thread_has_the_whole_interface(
-    real_redis: Client,
+    saver_redis: Client,
 ) -> None:
-    saver = FencedSaver(real_redis)
+    saver = FencedSaver(saver_redis)
 
     def in_a_thread() -> None:
         at: RunnableConfig = on("t")
@@ -151,7 +151,7 @@ async def test_a_graph_of_synchronous_nodes_in_a_thread_has_the_whole_interface(
             saver.prune(["t"], strategy="keep_all")
 
     await asyncio.to_thread(in_a_thread)
-    assert await real_redis.dbsize() == 0
+    assert await saver_redis.dbsize() == 0
 
 
 def joined(old: list[Any], updates: Sequence[list[Any]]) -> list[Any]:
@@ -166,25 +166,25 @@ class Log(TypedDict):
 
 @pytest.mark.parametrize("steps", range(1, 10))
 async def test_a_pruned_thread_of_a_delta_channel_reads_as_before(
-    real_redis: Client, steps: int
+    saver_redis: Client, steps: int
 ) -> None:
     builder = StateGraph(Log)
     builder.add_node("step", lambda state: {"items": [len(state["items"])]})
     builder.add_edge(START, "step")
     builder.add_conditional_edges("step", lambda s: END if len(s["items"]) > steps else "step")
-    graph = builder.compile(checkpointer=FencedSaver(real_redis))
+    graph = builder.compile(checkpointer=FencedSaver(saver_redis))
     await graph.ainvoke({"items": ["first"]}, on("t"), durability="sync")
     before = await graph.aget_state(on("t"))
-    stored = await real_redis.zcard(keys.checkpoint_index("t", ""))
-    assert await checkpoints.prune(real_redis, "t", keep_latest=True) > 0 or stored < 5
+    stored = await saver_redis.zcard(keys.checkpoint_index("t", ""))
+    assert await checkpoints.prune(saver_redis, "t", keep_latest=True) > 0 or stored < 5
     after = await graph.aget_state(on("t"))
     assert after.values == before.values
     assert len(after.values["items"]) == steps + 1
 
 
 @pytest.mark.parametrize("name", VALUES)
-async def test_types_come_back_as_they_were(real_redis: Client, name: str) -> None:
-    saver = FencedSaver(real_redis)
+async def test_types_come_back_as_they_were(saver_redis: Client, name: str) -> None:
+    saver = FencedSaver(saver_redis)
     at, _ = await put(saver, on("t"), {"value": VALUES[name]})
     found = await saver.aget_tuple(at)
     assert found is not None
@@ -193,16 +193,16 @@ async def test_types_come_back_as_they_were(real_redis: Client, name: str) -> No
     assert type(value) is type(VALUES[name])
 
 
-async def test_not_a_number_stays_one(real_redis: Client) -> None:
-    saver = FencedSaver(real_redis)
+async def test_not_a_number_stays_one(saver_redis: Client) -> None:
+    saver = FencedSaver(saver_redis)
     at, _ = await put(saver, on("t"), {"value": float("nan")})
     found = await saver.aget_tuple(at)
     assert found is not None
     assert math.isnan(found.checkpoint["channel_values"]["value"])
 
 
-async def test_odd_thread_ids_and_namespaces_are_kept_apart(real_redis: Client) -> None:
-    saver = FencedSaver(real_redis)
+async def test_odd_thread_ids_and_namespaces_are_kept_apart(saver_redis: Client) -> None:
+    saver = FencedSaver(saver_redis)
     threads = ["a", "a:b", "{x}", "a b", "ü|*", "a-b|c,d.e"]
     spaces = ["", "child:1", "child:1|inner:2", "*"]
     for thread in threads:
@@ -215,24 +215,24 @@ async def test_odd_thread_ids_and_namespaces_are_kept_apart(real_redis: Client) 
             assert found.checkpoint["channel_values"] == {"v": f"{thread}/{space}"}
     for thread in threads:
         await saver.adelete_thread(thread)
-    assert await real_redis.dbsize() == 0
+    assert await saver_redis.dbsize() == 0
 
 
-async def test_a_version_is_stored_once(real_redis: Client) -> None:
-    saver = FencedSaver(real_redis)
+async def test_a_version_is_stored_once(saver_redis: Client) -> None:
+    saver = FencedSaver(saver_redis)
     at, first = await put(saver, on("t"), {"big": "x" * 10_000, "n": 0})
     for n in range(5):
         at, first = await put(saver, at, {"n": n}, parent=first)
-    assert await real_redis.hlen(keys.checkpoint_values("t", "")) == 7  # type: ignore[misc]
+    assert await saver_redis.hlen(keys.checkpoint_values("t", "")) == 7  # type: ignore[misc]
     found = await saver.aget_tuple(at)
     assert found is not None
     assert found.checkpoint["channel_values"] == {"big": "x" * 10_000, "n": 4}
 
 
 async def test_a_late_write_of_an_older_checkpoint_does_not_move_the_head(
-    real_redis: Client,
+    saver_redis: Client,
 ) -> None:
-    saver = FencedSaver(real_redis)
+    saver = FencedSaver(saver_redis)
     older = empty_checkpoint()
     newest, _ = await put(saver, on("t"), {"v": 2})
     await saver.aput(on("t"), older, {"source": "loop", "step": 0, "parents": {}}, {})
@@ -241,13 +241,13 @@ async def test_a_late_write_of_an_older_checkpoint_does_not_move_the_head(
     assert head.config == newest
 
 
-async def test_ten_thousand_checkpoints_list_and_read(real_redis: Client) -> None:
-    saver = FencedSaver(real_redis)
+async def test_ten_thousand_checkpoints_list_and_read(saver_redis: Client) -> None:
+    saver = FencedSaver(saver_redis)
     at: RunnableConfig = on("t")
     last: Checkpoint | None = None
     for n in range(1000):
         at, last = await put(saver, at, {"n": n}, parent=last)
-    pipe = real_redis.pipeline()
+    pipe = saver_redis.pipeline()
     for n in range(9000):  # older ones, by their index alone: a page costs what it holds
         pipe.zadd(keys.checkpoint_index("t", ""), {f"0{n:07}": 0})
     await pipe.execute()
@@ -255,58 +255,58 @@ async def test_ten_thousand_checkpoints_list_and_read(real_redis: Client) -> Non
     assert found == list(range(999, 879, -1))
 
 
-async def test_all_writes_under_an_old_fence_are_refused(real_redis: Client) -> None:
-    claim = await claimed(real_redis, "t")
-    saver = FencedSaver(real_redis).under(claim)
+async def test_all_writes_under_an_old_fence_are_refused(saver_redis: Client) -> None:
+    claim = await claimed(saver_redis, "t")
+    saver = FencedSaver(saver_redis).under(claim)
     at, checkpoint = await put(saver, on("t"), {"v": 1})
-    await real_redis.hset(keys.run("t", claim.spec.run_id), "fence", "2")  # type: ignore[misc]
-    before = await everything(real_redis)
+    await saver_redis.hset(keys.run("t", claim.spec.run_id), "fence", "2")  # type: ignore[misc]
+    before = await everything(saver_redis)
     with pytest.raises(FencedError):
         await put(saver, at, {"v": 2}, parent=checkpoint)
     with pytest.raises(FencedError):
         await saver.aput_writes(at, [("v", 3)], "task")
     with pytest.raises(FencedError):
-        await checkpoints.roll_back(real_redis, claim)
-    assert await everything(real_redis) == before
+        await checkpoints.roll_back(saver_redis, claim)
+    assert await everything(saver_redis) == before
 
 
 @pytest.mark.parametrize("status", [s for s in RunStatus if s is not RunStatus.RUNNING])
-async def test_a_run_that_has_ended_writes_no_more(real_redis: Client, status: RunStatus) -> None:
-    claim = await claimed(real_redis, "t")
-    saver = FencedSaver(real_redis).under(claim)
-    await real_redis.hset(keys.run("t", claim.spec.run_id), "status", status.value)  # type: ignore[misc]
+async def test_a_run_that_has_ended_writes_no_more(saver_redis: Client, status: RunStatus) -> None:
+    claim = await claimed(saver_redis, "t")
+    saver = FencedSaver(saver_redis).under(claim)
+    await saver_redis.hset(keys.run("t", claim.spec.run_id), "status", status.value)  # type: ignore[misc]
     with pytest.raises(FencedError):
         await put(saver, on("t"), {"v": 2})
 
 
-async def test_a_rollback_leaves_byte_for_byte_what_was_there(real_redis: Client) -> None:
-    first = await claimed(real_redis, "t")
-    saver = FencedSaver(real_redis).under(first)
+async def test_a_rollback_leaves_byte_for_byte_what_was_there(saver_redis: Client) -> None:
+    first = await claimed(saver_redis, "t")
+    saver = FencedSaver(saver_redis).under(first)
     at, checkpoint = await put(saver, on("t"), {"v": 1, "kept": "x" * 100})
     await put(saver, on("t", "child:1"), {"inner": 1})
     await saver.aput_writes(at, [("v", "pending"), ("__interrupt__", "ask")], "task-1")
-    before = await everything(real_redis)
+    before = await everything(saver_redis)
 
-    second = await claimed(real_redis, "t")
-    later = FencedSaver(real_redis).under(second)
+    second = await claimed(saver_redis, "t")
+    later = FencedSaver(saver_redis).under(second)
     await later.aput_writes(at, [("__resume__", "yes"), ("__interrupt__", "again")], "task-1")
     await later.aput_writes(at, [("v", "other")], "task-2")
     next_at, _ = await put(later, at, {"v": 2}, parent=checkpoint)
     await later.aput_writes(next_at, [("v", 3)], "task-3")
     await put(later, on("t", "child:1"), {"inner": 2})
     await put(later, on("t", "child:2|deep:3"), {"deep": 2})
-    assert await everything(real_redis) != before
+    assert await everything(saver_redis) != before
 
-    await checkpoints.roll_back(real_redis, second)
-    assert await everything(real_redis) == before
-    await checkpoints.roll_back(real_redis, second)
-    assert await everything(real_redis) == before
+    await checkpoints.roll_back(saver_redis, second)
+    assert await everything(saver_redis) == before
+    await checkpoints.roll_back(saver_redis, second)
+    assert await everything(saver_redis) == before
 
 
-async def test_once_a_rollback_is_asked_for_the_run_stores_nothing(real_redis: Client) -> None:
-    claim = await claimed(real_redis, "t")
-    saver = FencedSaver(real_redis).under(claim)
-    await real_redis.hset(keys.run("t", claim.spec.run_id), "cancel", "rollback")  # type: ignore[misc]
+async def test_once_a_rollback_is_asked_for_the_run_stores_nothing(saver_redis: Client) -> None:
+    claim = await claimed(saver_redis, "t")
+    saver = FencedSaver(saver_redis).under(claim)
+    await saver_redis.hset(keys.run("t", claim.spec.run_id), "cancel", "rollback")  # type: ignore[misc]
     with pytest.raises(FencedError):
         await put(saver, on("t"), {"v": 1})
     with pytest.raises(FencedError):
@@ -315,8 +315,8 @@ async def test_once_a_rollback_is_asked_for_the_run_stores_nothing(real_redis: C
         )
 
 
-async def test_pending_writes_are_those_of_the_saver_in_memory(real_redis: Client) -> None:
-    fenced, memory = FencedSaver(real_redis), InMemorySaver()
+async def test_pending_writes_are_those_of_the_saver_in_memory(saver_redis: Client) -> None:
+    fenced, memory = FencedSaver(saver_redis), InMemorySaver()
     checkpoint = empty_checkpoint()
     found: list[CheckpointTuple | None] = []
     savers: list[Any] = [fenced, memory]
@@ -333,9 +333,9 @@ async def test_pending_writes_are_those_of_the_saver_in_memory(real_redis: Clien
     assert found[0].pending_writes == found[1].pending_writes
 
 
-async def test_synchronous_calls_in_the_loop_are_refused_with_advice(real_redis: Client) -> None:
+async def test_synchronous_calls_in_the_loop_are_refused_with_advice(saver_redis: Client) -> None:
     with pytest.raises(RuntimeError, match="asynchronous"):
-        FencedSaver(real_redis).get_tuple(on("t"))
+        FencedSaver(saver_redis).get_tuple(on("t"))
 
 
 class Order:
@@ -357,11 +357,11 @@ class Order:
         self.check()
 
 
-async def test_nothing_is_stored_once_the_run_is_given_up(real_redis: Client) -> None:
+async def test_nothing_is_stored_once_the_run_is_given_up(saver_redis: Client) -> None:
     """What a graph stores while it is being stopped would look like work that was done."""
-    claim = await claimed(real_redis, "t")
+    claim = await claimed(saver_redis, "t")
     guard = Order()
-    saver = FencedSaver(real_redis).under(claim, guard)
+    saver = FencedSaver(saver_redis).under(claim, guard)
     config = await saver.aput(on("t"), empty_checkpoint(), {"step": 1}, {})
     await saver.aput_writes(config, [("a", 1)], "task")
     assert guard.asked == 2
@@ -370,17 +370,17 @@ async def test_nothing_is_stored_once_the_run_is_given_up(real_redis: Client) ->
         await saver.aput(config, empty_checkpoint(), {"step": 2}, {})
     with pytest.raises(FencedError):
         await saver.aput_writes(config, [("a", 2)], "other")
-    found = await FencedSaver(real_redis).aget_tuple(on("t"))
+    found = await FencedSaver(saver_redis).aget_tuple(on("t"))
     assert found is not None
     assert (found.config, found.pending_writes) == (config, [("task", "a", 1)])
 
 
 async def test_a_write_that_waits_for_redis_ends_when_the_run_is_given_up(
-    real_redis: Client, monkeypatch: pytest.MonkeyPatch
+    saver_redis: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    claim = await claimed(real_redis, "t")
+    claim = await claimed(saver_redis, "t")
     guard = Order()
-    saver = FencedSaver(real_redis).under(claim, guard)
+    saver = FencedSaver(saver_redis).under(claim, guard)
     tried = asyncio.Event()
 
     async def away(*_: Any, **__: Any) -> None:

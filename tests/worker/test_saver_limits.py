@@ -60,8 +60,8 @@ async def took(work: Awaitable[Any]) -> float:
     return asyncio.get_running_loop().time() - begun
 
 
-async def test_a_thread_of_ten_thousand_checkpoints_works(real_redis: Client) -> None:
-    saver = FencedSaver(real_redis)
+async def test_a_thread_of_ten_thousand_checkpoints_works(saver_redis: Client) -> None:
+    saver = FencedSaver(saver_redis)
     for first in range(0, MANY, 50):
         await asyncio.gather(*(put(saver, "t", n) for n in range(first, first + 50)))
     head = await saver.aget_tuple(on("t"))
@@ -77,17 +77,17 @@ async def test_a_thread_of_ten_thousand_checkpoints_works(real_redis: Client) ->
     # No script may hold up Redis for as long as a lease.
     assert await took(saver.acopy_thread("t", "u")) < 5
     assert await took(saver.adelete_for_runs(["r3"])) < 5
-    assert await real_redis.zcard(keys.checkpoint_index("u", "")) == MANY - len(range(3, MANY, 7))
-    assert await orphans(real_redis, "u") == set()
+    assert await saver_redis.zcard(keys.checkpoint_index("u", "")) == MANY - len(range(3, MANY, 7))
+    assert await orphans(saver_redis, "u") == set()
     assert await took(saver.aprune(["t"])) < 5
-    assert await real_redis.hlen(keys.checkpoint_values("t", "")) == 2  # type: ignore[misc]
+    assert await saver_redis.hlen(keys.checkpoint_values("t", "")) == 2  # type: ignore[misc]
     assert await took(saver.adelete_thread("u")) < 5
     await saver.adelete_thread("t")
-    assert await real_redis.dbsize() == 0
+    assert await saver_redis.dbsize() == 0
 
 
-async def test_odd_names_are_kept_apart_by_every_operation(real_redis: Client) -> None:
-    saver = FencedSaver(real_redis)
+async def test_odd_names_are_kept_apart_by_every_operation(saver_redis: Client) -> None:
+    saver = FencedSaver(saver_redis)
     for thread in ODD:
         for namespace in ("", *ODD[:6]):
             await put(saver, thread, 0, namespace=namespace)
@@ -108,7 +108,7 @@ async def test_odd_names_are_kept_apart_by_every_operation(real_redis: Client) -
         assert len([t async for t in saver.alist(on(f"copy of {number}"))]) == 1
         await saver.adelete_thread(f"copy of {number}")
         await saver.adelete_thread(thread)
-    assert await real_redis.dbsize() == 0
+    assert await saver_redis.dbsize() == 0
 
 
 # ── Cancels ─────────────────────────────────────────────────────────────────────────────────
@@ -171,31 +171,31 @@ async def held(redis: Client) -> dict[bytes, Any]:
 
 @pytest.mark.parametrize("write", [_put, _write, _prune, _drop, _copy, _delete])
 async def test_a_cancel_at_any_point_leaves_the_old_state_or_the_new(
-    real_redis: Client, write: Write
+    saver_redis: Client, write: Write
 ) -> None:
-    saver = FencedSaver(real_redis)
+    saver = FencedSaver(saver_redis)
 
     async def begin() -> dict[bytes, Any]:
-        await real_redis.flushdb()
+        await saver_redis.flushdb()
         for number in range(3):
             await put(saver, "t", number)
-        return await held(real_redis)
+        return await held(saver_redis)
 
     before = await begin()
     await write(saver)
-    after = await held(real_redis)
+    after = await held(saver_redis)
     outcomes, point = [], 0
     while True:
         assert await begin() == before
         cancelled = await cancelled_at(point, write(saver))
         # What was sent may be executed between two of our reads: look again before judging.
         for _ in range(20):
-            left = await held(real_redis)
+            left = await held(saver_redis)
             if left in (before, after):
                 break
             await asyncio.sleep(0.01)
         assert left in (before, after), point
-        assert await orphans(real_redis, "t") == set()
+        assert await orphans(saver_redis, "t") == set()
         outcomes.append(left == after)
         head = await saver.aget_tuple(on("t"))
         assert head is None or head.checkpoint["channel_values"]["big"] == "x" * 100
@@ -214,7 +214,7 @@ class Count(TypedDict):
 
 
 async def test_a_graph_that_is_cancelled_again_and_again_keeps_a_whole_thread(
-    real_redis: Client,
+    saver_redis: Client,
 ) -> None:
     """Every checkpoint has its values and its parent, however often a run was broken off."""
     builder = StateGraph(Count)
@@ -226,7 +226,7 @@ async def test_a_graph_that_is_cancelled_again_and_again_keeps_a_whole_thread(
     builder.add_node("step", step)
     builder.add_edge(START, "step")
     builder.add_conditional_edges("step", lambda s: END if s["n"] % 10 == 0 else "step")
-    graph: Any = builder.compile(checkpointer=FencedSaver(real_redis))
+    graph: Any = builder.compile(checkpointer=FencedSaver(saver_redis))
     for number in range(30):
         run = asyncio.ensure_future(
             graph.ainvoke({"n": number}, on("t"), durability="sync" if number % 2 else "async")
@@ -235,11 +235,11 @@ async def test_a_graph_that_is_cancelled_again_and_again_keeps_a_whole_thread(
         run.cancel()
         await asyncio.wait({run})
     await asyncio.sleep(0.05)
-    found = [t async for t in FencedSaver(real_redis).alist(on("t"))]
+    found = [t async for t in FencedSaver(saver_redis).alist(on("t"))]
     ids = {t.config["configurable"]["checkpoint_id"] for t in found}
     assert len(found) > 10
     for checkpoint in found:
         parent = checkpoint.parent_config
         assert parent is None or parent["configurable"]["checkpoint_id"] in ids
     assert sum(t.parent_config is None for t in found) == 1
-    assert await orphans(real_redis, "t") == set()
+    assert await orphans(saver_redis, "t") == set()

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from strategies.client import Client
+from e2e.strategies.client import Client
 
 
 async def asked(client: Client, thread: str) -> dict[str, Any]:

@@ -7,10 +7,10 @@ from typing import Any
 import httpx
 import pytest
 
+from e2e.strategies.client import Client, NodeLog, StreamedResponse
+from e2e.strategies.conftest import PrivateQueue
 from harness.waiting import until
 from millstream.shared.redis import Client as Redis
-from strategies.client import Client, NodeLog, StreamedResponse
-from strategies.conftest import PrivateQueue
 
 LONG: dict[str, Any] = {"left": 100, "delay": 0.1}
 

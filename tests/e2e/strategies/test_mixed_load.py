@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from e2e.strategies.client import Client, StreamedResponse
+from e2e.strategies.conftest import CONFIG, StrategyCluster
 from millstream.shared import keys
 from millstream.shared.redis import Client as Redis
-from strategies.client import Client, StreamedResponse
-from strategies.conftest import CONFIG, StrategyCluster
 
 RUNS, CLIENTS, THREADS = 500, 20, 10
 STRATEGIES = ["enqueue"] * 6 + ["interrupt"] * 2 + ["rollback"] * 2 + ["reject"]

@@ -5,7 +5,7 @@ from langgraph_sdk import get_client
 from langgraph_sdk.errors import UnprocessableEntityError
 
 from e2e import node
-from store.store_requests import new_namespace
+from e2e.store.store_requests import new_namespace
 
 
 async def test_the_python_sdk_uses_the_store(store_system: tuple[str, str]) -> None:

@@ -5,9 +5,9 @@ from typing import Any
 import httpx
 import pytest
 
+from e2e.strategies.client import Client, NodeLog
+from e2e.strategies.conftest import GRACE, StrategyCluster
 from harness.waiting import until
-from strategies.client import Client, NodeLog
-from strategies.conftest import GRACE, StrategyCluster
 
 LONG: dict[str, Any] = {"left": 100, "delay": 0.1}
 

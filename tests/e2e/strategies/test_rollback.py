@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from e2e.strategies.client import Client, NodeLog
 from millstream.shared import assistants, keys
 from millstream.shared.redis import Client as Redis
 from millstream.shared.wire import GraphInfo
-from strategies.client import Client, NodeLog
 
 SHOWN = ("status", "values", "interrupts", "error", "state_updated_at")
 READ = {

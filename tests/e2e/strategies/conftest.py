@@ -9,13 +9,13 @@ from pathlib import Path
 import httpx
 import pytest
 
+from e2e.strategies.client import Client, NodeLog
 from harness.leaks import leaked
 from harness.processes import Fleet, Process
 from harness.waiting import until
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared.redis import Client as Redis
 from millstream.shared.redis import connect
-from strategies.client import Client, NodeLog
 
 CONFIG = Path(__file__).parent / "langgraph.json"
 GRACE = 1.0  # s

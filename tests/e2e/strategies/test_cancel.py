@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
+from e2e.strategies.client import Client, NodeLog
+from e2e.strategies.conftest import PrivateQueue
 from harness.waiting import until
 from millstream.shared import keys
 from millstream.shared.redis import Client as Redis
-from strategies.client import Client, NodeLog
-from strategies.conftest import PrivateQueue
 
 LONG: dict[str, Any] = {"left": 100, "delay": 0.1}
 SWALLOWED = 3.0  # s, about: a graph gets half a second to stop

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
+from e2e.strategies.client import Client, NodeLog, StreamedResponse
+from e2e.strategies.conftest import PrivateQueue
 from harness.waiting import until
 from millstream.shared import keys
 from millstream.shared.redis import Client as Redis
-from strategies.client import Client, NodeLog, StreamedResponse
-from strategies.conftest import PrivateQueue
 
 REFUSAL = (
     "Thread is already running a task. Wait for it to finish or choose a different multitask "

@@ -6,9 +6,9 @@ import pytest
 from langgraph_sdk import get_client, get_sync_client
 
 from conftest import System
+from e2e.sdk_surface.recorder import Recorder, methods
+from e2e.sdk_surface.scenario import everything
 from harness.redis_modules import require_modules
-from surface.recorder import Recorder, methods
-from surface.scenario import everything
 
 
 def show(kind: str, seen: dict[str, set[str]], all_of_it: dict[str, set[str]]) -> None:

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from e2e.sdk_surface.recorder import Recorder
 from harness.waiting import until
-from surface.recorder import Recorder
 
 NOWHERE: Final = "https://nobody.invalid/hook"  # that name is reserved: it never resolves
 HELLO: Final[Any] = {"messages": [{"role": "user", "content": "hello"}]}

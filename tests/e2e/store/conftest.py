@@ -14,7 +14,7 @@ from harness.waiting import until
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared.redis import Client, connect
 
-GRAPHS = Path(__file__).parents[1] / "graphs"
+GRAPHS = Path(__file__).parents[2] / "graphs"
 
 
 def check_leaks(redis_url: str) -> None:

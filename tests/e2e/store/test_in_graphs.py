@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx
 
-from store.store_requests import get, new_namespace, put
+from e2e.store.store_requests import get, new_namespace, put
 
 
 async def run(http: httpx.AsyncClient, graph: str, **given: Any) -> Any:

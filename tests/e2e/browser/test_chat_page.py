@@ -23,7 +23,7 @@ import pytest
 from conftest import System
 from harness.waiting import until
 
-PAGE = Path(__file__).parents[2] / "examples" / "chat"
+PAGE = Path(__file__).parents[3] / "examples" / "chat"
 DRIVE = Path(__file__).with_name("drive.mjs")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FOX = (

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from contract import simulated_runs
 from contract.thread_index import assert_index_is_right
 from harness.leaks import leaked
 from millstream.cli.embedded import EmbeddedRedis
@@ -24,7 +25,6 @@ from millstream.shared.redis import Client, connect
 from millstream.shared.rules.multitask import CancelAction, Strategy
 from millstream.shared.scripts import Batch, Claim
 from millstream.shared.scripts.checkpoints.namespace import CheckpointNamespace
-from strategies import simulated_runs
 
 EXAMPLES = int(os.environ.get("STRATEGY_EXAMPLES", "60"))
 LATER = 3_600_000  # ms

@@ -8,15 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from harness.waiting import until
-from millstream.shared import keys, runs, scripts
-from millstream.shared.errors import ConflictError, FencedError
-from millstream.shared.redis import Client
-from millstream.shared.rules.lifecycle import Cause, RunStatus
-from millstream.shared.rules.multitask import CancelAction, Strategy
-from millstream.shared.scripts import Batch, Claim
-from millstream.shared.scripts.checkpoints.namespace import CheckpointNamespace
-from strategies.simulated_runs import (
+from contract.simulated_runs import (
     TTL,
     Pool,
     claim,
@@ -28,6 +20,14 @@ from strategies.simulated_runs import (
     submit,
     waiting,
 )
+from harness.waiting import until
+from millstream.shared import keys, runs, scripts
+from millstream.shared.errors import ConflictError, FencedError
+from millstream.shared.redis import Client
+from millstream.shared.rules.lifecycle import Cause, RunStatus
+from millstream.shared.rules.multitask import CancelAction, Strategy
+from millstream.shared.scripts import Batch, Claim
+from millstream.shared.scripts.checkpoints.namespace import CheckpointNamespace
 
 Record = Callable[[str, object], None]
 CANCELLING = (Strategy.INTERRUPT, Strategy.ROLLBACK)

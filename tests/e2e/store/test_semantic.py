@@ -2,7 +2,7 @@
 
 import httpx
 
-from store.store_requests import found_keys, get, new_namespace, put, search
+from e2e.store.store_requests import found_keys, get, new_namespace, put, search
 
 
 async def test_the_nearest_items_come_first(http: httpx.AsyncClient) -> None:

@@ -6,10 +6,10 @@ from typing import Any
 import httpx
 import pytest
 
+from e2e.store.store_requests import found_keys, get, namespaces, new_namespace, put, search
 from harness.waiting import until
 from millstream.shared import keys, store_items
 from millstream.shared.redis import Client
-from store.store_requests import found_keys, get, namespaces, new_namespace, put, search
 
 ODD = [
     "a|b", "a-b", "a*", "*", '"q"', "'", "{x}", "@under:{*}", "(", ")", "[", "-", "~", "%", "a b",
