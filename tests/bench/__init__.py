@@ -1,1 +1,1 @@
-"""Figures: `make bench`. They are printed, never asserted."""
+"""The benchmark, `make bench`: it prints figures and asserts nothing."""

@@ -1,7 +1,7 @@
-"""`make bench`: a fresh system on loopback, a few kinds of work, figures beside the floor.
+"""`make bench`: measures a new system on loopback with some workloads, beside a baseline, the floor.
 
-The floor is LangGraph by itself on the same work, in the same run: trust the ratios, for machines
-differ and are noisy.
+The floor is LangGraph by itself with the same workload, in the same run. Trust the ratios, because
+machines differ and are noisy.
 """
 
 import argparse
@@ -55,7 +55,7 @@ WORKLOADS = [
 
 
 def cpu_seconds(pids: list[int]) -> float:
-    """Returns the CPU time of processes so far; 0 where the system does not tell."""
+    """Returns the CPU time of processes so far; 0 where the system has no /proc."""
     total = 0
     for pid in pids:
         try:
@@ -67,20 +67,20 @@ def cpu_seconds(pids: list[int]) -> float:
 
 
 def floor(workload: Workload) -> dict[str, float]:
-    """Measures the work on LangGraph by itself."""
+    """Measures the workload on LangGraph by itself."""
     mode = "messages" if workload.mode == "messages-tuple" else workload.mode
     request = {"input": workload.input, "mode": mode, "config": workload.request["config"]}
     job = json.dumps(
         {"graph": workload.graph, "request": request, "runs": max(30, workload.runs // 4)}
     )
-    ran = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "bench.floor", job],
         check=True,
         capture_output=True,
         text=True,
         cwd=Path(__file__).parents[1],
     )
-    figures: dict[str, float] = json.loads(ran.stdout.splitlines()[-1])
+    figures: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
     return figures
 
 

@@ -1,4 +1,4 @@
-"""A client that costs little: plain sockets, and it counts bytes rather than reading events."""
+"""A cheap client: plain sockets, and it counts events in the bytes without parsing them."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 @dataclass(slots=True)
 class Timing:
-    """One run as its client saw it; times in ms from the first byte sent."""
+    """One run as its client measured it; times in ms from the first byte sent."""
 
     headers: float = 0.0
     first_event: float = 0.0
@@ -21,14 +21,14 @@ class Timing:
 
 @dataclass(slots=True)
 class Load:
-    """Many runs, and how long they took altogether (s)."""
+    """Many runs and their wall time (s)."""
 
     timings: list[Timing] = field(default_factory=list)
     wall: float = 0.0
 
 
 class Client:
-    """One server; each request has a connection of its own."""
+    """A client of one server; each request opens a connection."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -36,7 +36,7 @@ class Client:
         self._host, self._port = parts.hostname, parts.port or 80
 
     async def post(self, path: str, body: dict[str, Any]) -> tuple[bytes, Timing]:
-        """Sends a request and reads the answer to its end; raises on any status but 200."""
+        """Sends a request and reads the response to its end. Fails on any status but 200."""
         timing, begun = Timing(), time.perf_counter()
 
         def now() -> float:

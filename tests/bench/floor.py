@@ -1,4 +1,4 @@
-"""LangGraph by itself, in a process of its own: what the work costs without a server."""
+"""The floor: what a workload costs on LangGraph by itself, in its own process."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ from millstream.worker.graphs import Use, load
 
 
 async def measure(graph_id: str, request: dict[str, Any], runs: int) -> dict[str, float]:
-    """Runs the graph again and again on a saver in memory; returns figures a run."""
+    """Runs the graph repeatedly with a saver in memory. Returns figures a run."""
     registry = load(Path(__file__).parents[2] / "examples" / "langgraph.json")
     saver = InMemorySaver()
     events = 0

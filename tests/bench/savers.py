@@ -1,6 +1,6 @@
-"""What a checkpointer costs a superstep and a read, beside others in the same run.
+"""Measures the cost of checkpointers for a superstep and a read, all in the same run.
 
-A loop of ten steps, each of which adds a message of 300 bytes to those that are there already,
+The graph is a loop of ten steps; each adds a message of 300 bytes to those in the state, with
 `durability="sync"`. Postgres is measured if langgraph-checkpoint-postgres can be imported and
 BENCH_POSTGRES_URL names a server; the library's saver for Redis if it can be imported.
 """
@@ -36,7 +36,7 @@ Opener = Callable[[], AbstractAsyncContextManager[Saver]]
 
 
 class State(TypedDict):
-    """A conversation, and how many steps it has gone."""
+    """A conversation and its number of steps."""
 
     messages: Annotated[list[AnyMessage], add_messages]
     steps: int
@@ -62,18 +62,18 @@ def a_graph(saver: Saver) -> Any:
 async def once(graph: Any, saver: Saver, size: int) -> Cell:
     """Returns ms a superstep and ms a read of the newest checkpoint, on a new thread."""
     config: RunnableConfig = {"configurable": {"thread_id": str(uuid.uuid4()), "checkpoint_ns": ""}}
-    given = {"messages": [a_message(n) for n in range(size)], "steps": 0}
+    values = {"messages": [a_message(n) for n in range(size)], "steps": 0}
     begun = time.perf_counter()
-    await graph.ainvoke(given, config, durability="sync")
-    ran = time.perf_counter() - begun
+    await graph.ainvoke(values, config, durability="sync")
+    seconds = time.perf_counter() - begun
     reads = []
     for _ in range(5):
         begun = time.perf_counter()
-        found = await saver.aget_tuple(config)
+        saved = await saver.aget_tuple(config)
         reads.append(time.perf_counter() - begun)
-        assert found is not None
-        assert len(found.checkpoint["channel_values"]["messages"]) == size + STEPS
-    return ran / STEPS * 1e3, statistics.median(reads) * 1e3
+        assert saved is not None
+        assert len(saved.checkpoint["channel_values"]["messages"]) == size + STEPS
+    return seconds / STEPS * 1e3, statistics.median(reads) * 1e3
 
 
 @asynccontextmanager
@@ -126,19 +126,19 @@ def postgres(url: str) -> Opener | None:
 
 
 async def measure(rounds: int) -> None:
-    """Prints a row for each saver; savers take turns, so that noise meets all alike."""
+    """Prints a row for each saver. Measurements alternate, so that noise affects all savers alike."""
     with (
         tempfile.TemporaryDirectory() as folder,
         EmbeddedRedis(Path(folder), appendonly=True) as server,  # as in production: synced each s
     ):
-        found: dict[str, Opener | None] = {
+        available: dict[str, Opener | None] = {
             OURS: fenced(server.url),
             "InMemorySaver": in_memory,
             "AsyncRedisSaver": library_saver(server.url),
         }
         if url := os.environ.get("BENCH_POSTGRES_URL"):
-            found["AsyncPostgresSaver"] = postgres(url)
-        openers = {name: opener for name, opener in found.items() if opener is not None}
+            available["AsyncPostgresSaver"] = postgres(url)
+        openers = {name: opener for name, opener in available.items() if opener is not None}
         figures = {}
         async with AsyncExitStack() as stack:
             savers = {
@@ -149,7 +149,7 @@ async def measure(rounds: int) -> None:
     _print_table(list(openers), figures)
     absent = {"AsyncRedisSaver", "AsyncPostgresSaver"} - set(openers)
     for name in sorted(absent):
-        print(f"  {name} is not measured: its package or its server is not there")
+        print(f"  {name} is not measured: its package or its server is missing")
 
 
 async def _measure_size(savers: dict[str, Saver], size: int, rounds: int) -> dict[str, Cell]:
@@ -173,7 +173,7 @@ def _print_table(names: list[str], figures: dict[int, dict[str, Cell]]) -> None:
         print(f"\n{what:<24}{head}   ratio: to {OURS}, above 1 is slower")
         for name in names:
             cells = [(figures[size][name][number], figures[size][OURS][number]) for size in SIZES]
-            row = "".join(f"{own:>9.2f}{own / ours:>7.2f}" for own, ours in cells)
+            row = "".join(f"{its:>9.2f}{its / ours:>7.2f}" for its, ours in cells)
             print(f"  {name:<22}{row}")
 
 

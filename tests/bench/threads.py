@@ -1,6 +1,6 @@
-"""What common searches for threads cost over HTTP, with few threads and with many.
+"""Measures common searches for threads over HTTP, with few threads and with many.
 
-The ratio of the two says whether a search stays as fast as it was when the threads grow in number.
+The ratio of the two shows whether a search stays fast while the number of threads grows.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from millstream.shared.scripts.threads.create_thread import SCRIPT, arguments
 from millstream.shared.threads import new_thread_fields
 
 FEW: Final = 1000
-TOGETHER: Final = 500  # threads made in one round trip
+BATCH: Final = 500  # threads created in one round trip
 QUERIES: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "the newest 10": ("search", {}),
     "the newest 100": ("search", {"limit": 100, "select": ["thread_id", "metadata"]}),
@@ -38,13 +38,13 @@ QUERIES: Final[dict[str, tuple[str, dict[str, Any]]]] = {
 
 
 async def make(url: str, number: int, first: int) -> None:
-    """Makes threads: some 20 a user, of three graphs, one in a hundred interrupted."""
+    """Creates threads: about 20 a user, of three graphs, one in a hundred interrupted."""
     redis = connect(url)
     dice = random.Random(first)
     try:
-        for start in range(first, number, TOGETHER):
+        for start in range(first, number, BATCH):
             calls = []
-            for n in range(start, min(number, start + TOGETHER)):
+            for n in range(start, min(number, start + BATCH)):
                 user = "u7" if n < 20 else f"u{dice.randrange(100, 100 + number // 20)}"
                 fields = new_thread_fields({"user": user, "graph_id": f"g{n % 3}", "n": n})
                 if n % 100 == 0:
@@ -57,15 +57,15 @@ async def make(url: str, number: int, first: int) -> None:
 
 async def timed(client: Client, times: int) -> dict[str, float]:
     """Returns the median of each query in ms."""
-    found = {}
+    medians = {}
     for name, (route, body) in QUERIES.items():
         took = []
         for _ in range(times):
             begun = time.perf_counter()
             await client.post(f"/threads/{route}", body)
             took.append((time.perf_counter() - begun) * 1e3)
-        found[name] = statistics.median(took)
-    return found
+        medians[name] = statistics.median(took)
+    return medians
 
 
 async def measure(number: int) -> None:

@@ -1,4 +1,4 @@
-"""Runs without processes: what the API and a worker do to Redis, and nothing else."""
+"""Runs without processes: the Redis calls of an API and a worker, and nothing else."""
 
 import asyncio
 import uuid
@@ -19,7 +19,7 @@ TTL = 60  # s
 def submission(
     thread: str, strategy: Strategy, *, run_id: str = "", delay_ms: int = 0
 ) -> runs.Submission:
-    """Returns a request for a run, on a thread that is created if need be."""
+    """Returns a request for a run that creates its thread if it does not exist."""
     spec = RunSpec(
         protocol=PROTOCOL,
         run_id=run_id or str(uuid.uuid4()),
@@ -44,8 +44,8 @@ async def submit(
     delay_ms: int = 0,
 ) -> runs.RunRecord:
     """Admits a run as the API does."""
-    asked = submission(thread, strategy, run_id=run_id, delay_ms=delay_ms)
-    return await runs.submit(redis, asked, stream_ttl=TTL)
+    request = submission(thread, strategy, run_id=run_id, delay_ms=delay_ms)
+    return await runs.submit(redis, request, stream_ttl=TTL)
 
 
 async def claim(redis: Client, thread: str, run: str, *, lease_ms: int = 60_000) -> Claim | None:
@@ -65,7 +65,7 @@ async def claim_due(redis: Client, thread: str, run: str) -> Claim:
 
 
 async def finish(redis: Client, claimed: Claim, cause: Cause = Cause.SUCCEEDED) -> RunStatus | None:
-    """Ends a run under its fence; a cancel that was asked for goes first, as in a worker."""
+    """Ends a run under its fence. A requested cancel takes precedence, as in a worker."""
     spec, fence = claimed.spec, claimed.fence
     if cause is not Cause.CANCELLED:
         status = await scripts.finish(redis, spec, cause, fence=fence, stream_ttl=TTL)
@@ -78,7 +78,7 @@ async def finish(redis: Client, claimed: Claim, cause: Cause = Cause.SUCCEEDED) 
 
 
 async def status(redis: Client, thread: str, run: str) -> str:
-    """Returns the run's status, `gone` if there is no such run."""
+    """Returns the run's status; `gone` if the run does not exist."""
     record = await runs.find_run(redis, thread, run)
     return "gone" if record is None else record.status.value
 
@@ -90,39 +90,39 @@ async def ends(redis: Client, thread: str, run: str) -> int:
 
 
 async def waiting(redis: Client, thread: str) -> list[str]:
-    """Returns the ids of the runs that wait, in their order."""
+    """Returns the ids of the waiting runs, in their order."""
     run_refs = await redis.lrange(keys.waiting(thread), 0, -1)  # type: ignore[misc]
     return [keys.parse_job_id(run_ref.decode().split()[0])[1] for run_ref in run_refs]
 
 
 async def leftovers(redis: Client, thread: str) -> list[str]:
-    """Returns what a thread whose runs have all ended should not have."""
-    found = []
+    """Returns what is left of runs on a thread whose runs have all ended."""
+    left = []
     if await redis.zcard(keys.queue(QUEUE)):
-        found.append("queue")
+        left.append("queue")
     if await redis.scard(keys.live()):  # type: ignore[misc]
-        found.append("live")
+        left.append("live")
     if await redis.exists(keys.waiting(thread)):
-        found.append("waiting")
+        left.append("waiting")
     if await redis.hexists(keys.thread(thread), "active"):  # type: ignore[misc]
-        found.append("active")
+        left.append("active")
     if await redis.hget(keys.thread(thread), "status") == b"busy":  # type: ignore[misc]
-        found.append("busy")
-    return found
+        left.append("busy")
+    return left
 
 
 @dataclass
 class Pool:
-    """Workers that claim whatever is due, hold it for a moment and end it."""
+    """Workers that claim due runs, hold each for a moment and end it."""
 
     redis: Client
     executed: list[str] = field(default_factory=list)  # run ids in the order of their claims
     ended: list[str] = field(default_factory=list)  # run ids, one a finish that counted
     at_once: int = 0
-    most: int = 0  # runs that were held at a moment
+    max_at_once: int = 0  # runs that were held at the same time
 
     async def drain(self, workers: int = 5) -> None:
-        """Works until no run is alive."""
+        """Executes runs until none is alive."""
         await asyncio.gather(*(self._work() for _ in range(workers)))
 
     async def _work(self) -> None:
@@ -136,13 +136,13 @@ class Pool:
 
     async def _execute(self, claimed: Claim) -> None:
         self.at_once += 1
-        self.most = max(self.most, self.at_once)
+        self.max_at_once = max(self.max_at_once, self.at_once)
         if claimed.cancel is None:
             self.executed.append(claimed.spec.run_id)
             await scripts.append(self.redis, [Batch(claimed, 1, ["custom", "{}"])], max_events=100)
             cause = Cause.SUCCEEDED
         else:
             cause = Cause.CANCELLED
-        self.at_once -= 1  # before the end, with which the next may begin
+        self.at_once -= 1  # before the end, because the next run may start with it
         if await finish(self.redis, claimed, cause) is not None:
             self.ended.append(claimed.spec.run_id)

@@ -1,4 +1,4 @@
-"""Strategies, cancels and fences where they are decided: in the scripts."""
+"""Multitask strategies, cancels and fences in the scripts."""
 
 import asyncio
 import random
@@ -102,13 +102,13 @@ async def test_a_running_run_is_cancelled_and_waiting_runs_end(
 @pytest.mark.parametrize("first_word", CANCELLING)
 @pytest.mark.parametrize("second_word", CANCELLING)
 async def test_the_first_action_and_the_newest_run_win(
-    any_redis: Client, thread: str, first_word: Strategy, second_word: Strategy
+    any_redis: Client, thread: str, first_action: Strategy, second_action: Strategy
 ) -> None:
     first = (await submit(any_redis, thread)).spec.run_id
     claimed = await claim_due(any_redis, thread, first)
-    second = (await submit(any_redis, thread, first_word)).spec.run_id
-    third = (await submit(any_redis, thread, second_word)).spec.run_id
-    assert await runs.cancel_action(any_redis, thread, first) == CancelAction(first_word.value)
+    second = (await submit(any_redis, thread, first_action)).spec.run_id
+    third = (await submit(any_redis, thread, second_action)).spec.run_id
+    assert await runs.cancel_action(any_redis, thread, first) == CancelAction(first_action.value)
     assert await status(any_redis, thread, second) in ("interrupted", "gone")
     assert await waiting(any_redis, thread) == [third]
     await finish(any_redis, claimed)
@@ -122,7 +122,7 @@ async def test_the_first_action_and_the_newest_run_win(
 async def test_admission_and_finish_at_once_end_a_run_once(
     real_redis: Client, strategy: Strategy
 ) -> None:
-    """The admission and the finish meet: the run is a success, or cancelled, never both."""
+    """An admission races a finish: the run succeeds or is cancelled, never both."""
     seen: Counter[tuple[str, str]] = Counter()
     for number in range(100):
         thread = str(uuid.uuid4())
@@ -172,12 +172,12 @@ Admitted = dict[Strategy, list[runs.RunRecord]]
 
 
 async def contend(redis: Client, thread: str, count: int, seed: int) -> tuple[Admitted, int]:
-    """Admits so many runs at once; returns their records by strategy, each in the order of admission,
-    and how many were rejected."""
+    """Admits `count` runs at once. Returns their records by strategy, in the order of admission, and
+    the number of rejected runs."""
     choose = random.Random(seed)
-    wanted = [choose.choice(list(Strategy)) for _ in range(count)]
+    strategies = [choose.choice(list(Strategy)) for _ in range(count)]
     results = await asyncio.gather(
-        *(submit(redis, thread, strategy) for strategy in wanted), return_exceptions=True
+        *(submit(redis, thread, strategy) for strategy in strategies), return_exceptions=True
     )
     admitted = [record for record in results if isinstance(record, runs.RunRecord)]
     rejected = sum(isinstance(result, ConflictError) for result in results)
@@ -190,14 +190,14 @@ async def contend(redis: Client, thread: str, count: int, seed: int) -> tuple[Ad
 
 
 def all_of(admitted: Admitted) -> list[str]:
-    """Returns the ids of all of them, in the order of admission."""
+    """Returns the ids of all admitted runs, in the order of admission."""
     records = [record for group in admitted.values() for record in group]
     records.sort(key=lambda record: record.created_at)
     return [record.spec.run_id for record in records]
 
 
 def last_to_displace(admitted: Admitted) -> tuple[list[str], list[str]]:
-    """Returns the last that displaced all before it with those that came after it; and those before."""
+    """Returns the last run that displaced others with all runs after it; and the runs before it."""
     everybody = all_of(admitted)
     displacing = [r for strategy in CANCELLING for r in admitted[strategy]]
     last = max(displacing, key=lambda record: record.created_at).spec.run_id
@@ -224,7 +224,7 @@ async def test_fifty_contenders_behind_a_running_run_keep_their_order(
     await pool.drain()
     assert pool.executed == waits
     assert pool.ended == waits
-    assert pool.most == 1
+    assert pool.max_at_once == 1
     assert {await ends(real_redis, thread, run) for run in [first, *waits, *displaced]} == {1}
     assert {await status(real_redis, thread, run) for run in waits} == {"success"}
     assert not await leftovers(real_redis, thread)
@@ -234,14 +234,14 @@ async def test_fifty_contenders_behind_a_running_run_keep_their_order(
 async def test_fifty_contenders_without_a_worker_keep_their_order(
     real_redis: Client, thread: str, seed: int
 ) -> None:
-    """Each displacing one ends all the pending ones before it, at once."""
+    """Each displacing run ends all pending runs before it at once."""
     await submit(real_redis, thread)
     admitted, _ = await contend(real_redis, thread, 50, seed)
     pool = Pool(real_redis)
     await pool.drain()
     in_order, _ = last_to_displace(admitted)
     assert pool.executed == pool.ended == in_order
-    assert pool.most == 1
+    assert pool.max_at_once == 1
     everybody = all_of(admitted)
     assert {await ends(real_redis, thread, run) for run in everybody} == {1}
     left = {await status(real_redis, thread, run) for run in everybody}
@@ -257,7 +257,7 @@ async def test_fifty_contenders_with_workers_keep_their_order(
     pool = Pool(real_redis)
     (admitted, _), _ = await asyncio.gather(contend(real_redis, thread, 50, seed), pool.drain())
     await pool.drain()
-    assert pool.most == 1
+    assert pool.max_at_once == 1
     assert len(set(pool.ended)) == len(pool.ended)
     assert len(set(pool.executed)) == len(pool.executed)
     everybody = all_of(admitted)
@@ -290,7 +290,7 @@ async def test_a_stale_worker_writes_nothing_after_a_cancel(
     assert not await scripts.hand_back(any_redis, stale)
 
     assert await finish(any_redis, fresh) is RunStatus.INTERRUPTED
-    for claimed in (stale, fresh):  # nobody writes after the end, the one who wrote it included
+    for claimed in (stale, fresh):  # no worker writes after the end, not even the one that wrote it
         written = await scripts.append(
             any_redis, [Batch(claimed, 9, ["custom", "1"])], max_events=9
         )
@@ -322,7 +322,7 @@ async def test_checkpoints_are_rejected_once_a_rollback_is_requested(
 async def test_a_handed_back_run_is_rolled_back_by_the_next_worker(
     any_redis: Client, thread: str
 ) -> None:
-    """It is pending, but has left checkpoints: whoever cancels it can't undo them."""
+    """The run is pending but has checkpoints, which only a worker can roll back."""
     run = (await submit(any_redis, thread)).spec.run_id
     claimed = await claim_due(any_redis, thread, run)
     assert await scripts.hand_back(any_redis, claimed)
@@ -351,7 +351,7 @@ async def test_cancel_and_finish_have_one_winner_in_a_thousand_rounds(
             before, ended = await asyncio.gather(cancelling, finishing)
         else:
             ended, before = await asyncio.gather(finishing, cancelling)
-        if ended is None:  # the cancel won: it was told so, and the worker ends it as cancelled
+        if ended is None:  # the cancel won, and the worker ends the run as cancelled
             assert before is RunStatus.RUNNING
             assert await finish(real_redis, claimed, Cause.CANCELLED) is RunStatus.INTERRUPTED
         else:

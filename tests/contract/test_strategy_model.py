@@ -1,6 +1,6 @@
-"""Random stories of one thread: the scripts do what a model in plain Python does.
+"""Random sequences of steps on one thread: the scripts agree with a model in plain Python.
 
-The suite tries some stories; `make property` tries many (STRATEGY_EXAMPLES).
+The suite tries some sequences; `make property` tries many (STRATEGY_EXAMPLES).
 """
 
 import asyncio
@@ -44,7 +44,7 @@ STEPS = st.one_of(
 
 @dataclass(eq=False)
 class Run:
-    """What the model knows of a run."""
+    """The model of a run."""
 
     run_id: str
     status: str = "pending"
@@ -59,14 +59,14 @@ class Run:
 
 @dataclass
 class Model:
-    """A thread as the documents say that it is."""
+    """The model of a thread, as the documents describe it."""
 
-    most: int  # displaced runs that an admission ends
+    limit: int  # displaced runs that an admission ends
     runs: list[Run] = field(default_factory=list)
     active: Run | None = None
     waiting: list[Run] = field(default_factory=list)
     later: list[Run] = field(default_factory=list)
-    left: list[Run] = field(default_factory=list)  # to the caller of an admission, which died
+    left: list[Run] = field(default_factory=list)  # for the caller of an admission, which died
     stored: list[str] = field(default_factory=list)  # a run id for each checkpoint
 
     def admit(self, run_id: str, strategy: Strategy, *, later: bool, dies: bool) -> bool:
@@ -94,31 +94,31 @@ class Model:
             if run.status == "running" or (run.was_claimed and run.cancel == "rollback"):
                 assert run is active
                 self.active = run
-            elif ended < self.most or not dies:
+            elif ended < self.limit or not dies:
                 self.end(run, "interrupted")
                 ended += 1
             else:
                 self.left.append(run)
 
     def end(self, run: Run, status: str) -> None:
-        undone = status == "interrupted" and run.cancel == "rollback"
-        run.status = "gone" if undone else status
-        if undone:
+        rolled_back = status == "interrupted" and run.cancel == "rollback"
+        run.status = "gone" if rolled_back else status
+        if rolled_back:
             self.stored = [run_id for run_id in self.stored if run_id != run.run_id]
-        for place in (self.waiting, self.later, self.left):
-            if run in place:
-                place.remove(run)
+        for runs_of_a_kind in (self.waiting, self.later, self.left):
+            if run in runs_of_a_kind:
+                runs_of_a_kind.remove(run)
         if self.active is run:
             self.active = self.waiting.pop(0) if self.waiting else None
 
 
 class ModelComparison:
-    """Plays the same steps to the scripts and to the model, and compares the two after each."""
+    """Applies the same steps to the scripts and to the model, and compares the two after each."""
 
-    def __init__(self, redis: Client, most: int) -> None:
+    def __init__(self, redis: Client, limit: int) -> None:
         self.redis = redis
         self.thread = str(uuid.uuid4())
-        self.model = Model(most)
+        self.model = Model(limit)
 
     async def play(self, steps: list[tuple[Any, ...]]) -> None:
         for name, *rest in steps:
@@ -141,16 +141,16 @@ class ModelComparison:
 
     async def submit(self, strategy: Strategy, later: bool, dies: bool) -> None:
         delay = LATER + len(self.model.runs) * 1000 if later else 0
-        asked = simulated_runs.submission(self.thread, strategy, delay_ms=delay)
-        expected = self.model.admit(asked.spec.run_id, strategy, later=later, dies=dies)
+        request = simulated_runs.submission(self.thread, strategy, delay_ms=delay)
+        expected = self.model.admit(request.spec.run_id, strategy, later=later, dies=dies)
         try:
             if dies:  # the caller ends nothing
                 await scripts.admit(
-                    self.redis, asked.spec, delay_ms=delay, new_thread=asked.new_thread,
+                    self.redis, request.spec, delay_ms=delay, new_thread=request.new_thread,
                     stream_ttl=simulated_runs.TTL,
                 )  # fmt: skip
             else:
-                await runs.submit(self.redis, asked, stream_ttl=simulated_runs.TTL)
+                await runs.submit(self.redis, request, stream_ttl=simulated_runs.TTL)
         except ConflictError:
             assert not expected
         else:
@@ -198,7 +198,7 @@ class ModelComparison:
         run.status = "pending"
 
     async def lapse(self) -> None:
-        """Its worker seems dead; another goes on, or ends it if it was cancelled."""
+        """The lease lapses; another worker continues the run, or ends it after a cancel."""
         run = self.held
         if run is None:
             return
@@ -211,7 +211,7 @@ class ModelComparison:
         run.claims.append(claim)
 
     async def due(self) -> None:
-        """The first of those that are due later is due now."""
+        """The first deferred run becomes due."""
         if not self.model.later:
             return
         run = self.model.later.pop(0)
@@ -255,9 +255,9 @@ class ModelComparison:
         assert [_run_of(t) for t in run_refs] == [run.run_id for run in model.later]
         run_ref = await redis.hget(keys.thread(self.thread), "active")  # type: ignore[misc]
         assert (run_ref and _run_of(run_ref)) == (model.active and model.active.run_id)
-        live = {_run_of(word) for word in await redis.smembers(keys.live())}  # type: ignore[misc]
+        live = {_run_of(member) for member in await redis.smembers(keys.live())}  # type: ignore[misc]
         assert live == {run.run_id for run in model.runs if run.alive}
-        queued = {_run_of(word) for word in await redis.zrange(keys.queue("default"), 0, -1)}
+        queued = {_run_of(member) for member in await redis.zrange(keys.queue("default"), 0, -1)}
         due = [*model.later, *([model.active] if model.active else [])]
         assert queued == {run.run_id for run in due}
         await self._compare_events()
@@ -265,21 +265,21 @@ class ModelComparison:
         assert sorted(r.decode() for r in records) == sorted(model.stored)
 
     async def _compare_events(self) -> None:
-        told: list[bytes] = []
+        event_ids: list[bytes] = []
         for run in self.model.runs:
             entries = await self.redis.xrange(keys.events(self.thread, run.run_id))
             ends = [fields for _, fields in entries if b"end" in fields]
             assert len(ends) == (not run.alive)
-            told += [name for name, _ in entries]
+            event_ids += [name for name, _ in entries]
             stale = run.claims if not run.alive else run.claims[:-1]
             late = [Batch(claim, 99, ["custom", "1"]) for claim in stale]
             if late:
                 assert set(await scripts.append(self.redis, late, max_events=9)) == {None}
-        assert len(set(told)) == len(told)
+        assert len(set(event_ids)) == len(event_ids)
 
 
-def _run_of(word: bytes) -> str:
-    return keys.parse_job_id(word.decode().partition(" ")[0])[1]
+def _run_of(run_ref: bytes) -> str:
+    return keys.parse_job_id(run_ref.decode().partition(" ")[0])[1]
 
 
 @pytest.fixture(scope="module")
@@ -294,21 +294,21 @@ def runner() -> Iterator[asyncio.Runner]:
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
-@given(steps=st.lists(STEPS, min_size=12, max_size=25), most=st.sampled_from([0, 1, 2, 100]))
+@given(steps=st.lists(STEPS, min_size=12, max_size=25), limit=st.sampled_from([0, 1, 2, 100]))
 def test_the_scripts_agree_with_the_model(
     redis_server: EmbeddedRedis,
     runner: asyncio.Runner,
     monkeypatch: pytest.MonkeyPatch,
     steps: list[tuple[Any, ...]],
-    most: int,
+    limit: int,
 ) -> None:
     async def play() -> None:
         redis = connect(redis_server.url.rpartition("/")[0] + "/1")
         await redis.flushdb()
         try:
-            await ModelComparison(redis, most).play(steps)
+            await ModelComparison(redis, limit).play(steps)
         finally:
             await redis.aclose()
 
-    monkeypatch.setattr(ADMIT, "MAX_ENDED", most)
+    monkeypatch.setattr(ADMIT, "MAX_ENDED", limit)
     runner.run(play())

@@ -1,1 +1,1 @@
-"""The same plays on Millstream and on another server of the API, and what is different."""
+"""Sends the same requests to Millstream and to another server of the API, and compares the responses."""

@@ -1,7 +1,7 @@
 """Compares Millstream with another server of the API: `make differential REFERENCE=URL [OURS=URL]`.
 
-The reference serves the graphs of this folder's langgraph.json. Without OURS a system of our own is
-started. Prints each difference, then how many lines were compared and how many differ.
+The reference serves the graphs of this folder's langgraph.json. Without OURS it starts a Millstream.
+Prints each difference, then how many lines were compared and how many differ.
 """
 
 import argparse
@@ -24,13 +24,13 @@ from harness.processes import FreshFleet
 from millstream.cli.embedded import EmbeddedRedis
 
 CONFIG = Path(__file__).with_name("langgraph.json")
-AT_ONCE = 6  # plays
+AT_ONCE = 6  # cases
 
 Perform = Callable[[httpx.AsyncClient], Awaitable[list[Line]]]
 
 
 def every_case() -> Iterator[tuple[str, Perform]]:
-    """Yields what is compared, with its name."""
+    """Yields each comparison with its title."""
     for number, case in enumerate(CASES):
         title = f"{number} {case.graph}"
         for mode in MODES:
@@ -44,8 +44,8 @@ def every_case() -> Iterator[tuple[str, Perform]]:
         yield f"{graph}, described", partial(describe, graph)
 
 
-async def said(lines: Awaitable[list[Line]]) -> list[Line]:
-    """Returns the lines; a server that breaks the connection or answers nonsense said that."""
+async def lines_of(lines: Awaitable[list[Line]]) -> list[Line]:
+    """Returns the lines; a broken connection or an invalid response becomes a line `broken`."""
     try:
         return await lines
     except (httpx.HTTPError, ValueError) as error:
@@ -53,7 +53,7 @@ async def said(lines: Awaitable[list[Line]]) -> list[Line]:
 
 
 def broken(lines: list[Line]) -> bool:
-    """Returns whether a server did not answer."""
+    """Returns whether a server did not respond."""
     return [name for name, _ in lines] == ["broken"]
 
 
@@ -69,20 +69,22 @@ async def compare(reference: str, ours: str, only: str) -> int:
 
         async def compared(title: str, performed: Perform) -> None:
             async with slots:
-                its, our = await asyncio.gather(said(performed(one)), said(performed(other)))
+                its, our = await asyncio.gather(
+                    lines_of(performed(one)), lines_of(performed(other))
+                )
             if broken(its) and not broken(our):
                 totals["unanswered"] += 1
                 sys.stdout.write(f"\n{title}\nthe reference breaks the connection\n")
                 return
-            count, found = differences(
+            count, different = differences(
                 [strip_documented(line) for line in its], [strip_documented(line) for line in our]
             )
             graph = title.partition(",")[0].rpartition(" ")[2]
-            found = [one for one in found if not is_documented(graph, one.ours)]
+            different = [one for one in different if not is_documented(graph, one.ours)]
             totals["lines"] += count
-            totals["differences"] += len(found)
-            if found:
-                sys.stdout.write(f"\n{title}\n" + "".join(f"{line}\n" for line in found))
+            totals["differences"] += len(different)
+            if different:
+                sys.stdout.write(f"\n{title}\n" + "".join(f"{line}\n" for line in different))
 
         async with asyncio.TaskGroup() as group:
             for title, performed in every_case():
@@ -97,7 +99,7 @@ async def compare(reference: str, ours: str, only: str) -> int:
 
 @contextmanager
 def own_system() -> Iterator[str]:
-    """Gives the URL of an API with one worker that serves the graphs."""
+    """Yields the URL of an API with one worker that serves the graphs."""
     with (
         TemporaryDirectory() as folder,
         EmbeddedRedis(Path(folder), appendonly=False) as redis,
@@ -113,13 +115,13 @@ def main() -> None:
     parser.add_argument("--reference", required=True, help="URL of the other server")
     parser.add_argument("--ours", help="URL of a Millstream that serves the same graphs")
     parser.add_argument("--only", default="", help="compare only what has this in its title")
-    given = parser.parse_args()
-    if given.ours:
-        found = asyncio.run(compare(given.reference, given.ours, given.only))
+    options = parser.parse_args()
+    if options.ours:
+        count = asyncio.run(compare(options.reference, options.ours, options.only))
     else:
         with own_system() as url:
-            found = asyncio.run(compare(given.reference, url, given.only))
-    sys.exit(bool(found))
+            count = asyncio.run(compare(options.reference, url, options.only))
+    sys.exit(bool(count))
 
 
 if __name__ == "__main__":

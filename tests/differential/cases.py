@@ -1,4 +1,4 @@
-"""What is played on both servers: each graph, with inputs that take it to its end."""
+"""The cases: each graph, with inputs that take it to its end."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -24,24 +24,22 @@ class Case:
     """Runs of one graph on one thread, one after the other."""
 
     graph: str
-    runs: tuple[
-        dict[str, Any], ...
-    ]  # of each run, what its request holds beside assistant and modes
+    runs: tuple[dict[str, Any], ...]  # the fields of each request, without assistant and modes
 
 
-def _once(graph: str, given: Any, **more: Any) -> Case:
-    return Case(graph, ({"input": given, **more},))
+def _once(graph: str, input: Any, **more: Any) -> Case:
+    return Case(graph, ({"input": input, **more},))
 
 
-def _answered(graph: str, given: Any, *answers: Any) -> Case:
-    return Case(graph, ({"input": given}, *({"command": {"resume": a}} for a in answers)))
+def _answered(graph: str, input: Any, *answers: Any) -> Case:
+    return Case(graph, ({"input": input}, *({"command": {"resume": a}} for a in answers)))
 
 
 CASES: Final = (
     _once("schemas", {"question": "why"}),
     _answered("schemas_asking", {"question": "why"}, "yes"),
     Case("dataclassed", ({"input": {"item": "a"}}, {"input": {"item": "b"}})),
-    # One turn: the reference loads a file's classes twice, and refuses its own object in the second.
+    # One run: the reference loads a file's classes twice, and rejects its own object in the second.
     _once("pydantic", {"name": "Ada"}),
     _once("pydantic", {"name": "Ada", "visits": "many"}),
     _once("context", {"question": "why"}, context={"model": "large"}),

@@ -1,4 +1,4 @@
-"""Lines that two servers said of one play, side by side."""
+"""Compares the lines of two servers for one case."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ Line = tuple[str, Any]  # what it is ("event values", "thread"), and its normali
 
 @dataclass(frozen=True)
 class Difference:
-    """One line that is not the same, or that only one of the servers has (then the other is None)."""
+    """A line that differs, or that only one server has (then the other is None)."""
 
     reference: Line | None
     ours: Line | None
@@ -29,17 +29,17 @@ class Difference:
 def differences(reference: Sequence[Line], ours: Sequence[Line]) -> tuple[int, list[Difference]]:
     """Returns how many lines were compared, and those that differ."""
     one, other = [_text(line) for line in reference], [_text(line) for line in ours]
-    found: list[Difference] = []
+    different: list[Difference] = []
     count = 0
-    for word, a, b, c, d in SequenceMatcher(None, one, other, autojunk=False).get_opcodes():
+    for tag, a, b, c, d in SequenceMatcher(None, one, other, autojunk=False).get_opcodes():
         count += max(b - a, d - c)
-        if word != "equal":
-            found += _paired(reference[a:b], ours[c:d])
-    return count, found
+        if tag != "equal":
+            different += _paired(reference[a:b], ours[c:d])
+    return count, different
 
 
 def _paired(reference: Sequence[Line], ours: Sequence[Line]) -> Iterator[Difference]:
-    """Yields the differences of a stretch: lines of one name belong together, in their order."""
+    """Yields the differences of one section: lines with the same name are paired in their order."""
     left = list(ours)
     for line in reference:
         same = next((at for at, other in enumerate(left) if other[0] == line[0]), None)
@@ -49,7 +49,7 @@ def _paired(reference: Sequence[Line], ours: Sequence[Line]) -> Iterator[Differe
 
 
 def paths(one: Any, other: Any, at: str = "$") -> Iterator[str]:
-    """Yields where two values differ, and how."""
+    """Yields the paths at which two values differ, with both values."""
     if type(one) is type(other) and isinstance(one, dict):
         for key in sorted({*one, *other}):
             if key not in one:

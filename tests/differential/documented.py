@@ -1,6 +1,6 @@
-"""The differences that docs/api.md names, and what is left out of the comparison for each.
+"""The differences that docs/api.md documents, and a rule for each that removes it from the comparison.
 
-A rule is given one line of either server and returns it without what differs on purpose.
+A rule gets one line of either server and returns it without the difference.
 """
 
 import re
@@ -29,14 +29,14 @@ OF_SUBGRAPHS: Final = frozenset(
 
 
 def _messages(name: str, data: Any) -> Any:
-    """Pointers to general pages are left out, and the field for the recursion limit is named."""
+    """Millstream omits links to general pages, and names the field for the recursion limit."""
     return _changed(
         data, "message", lambda text: ADDED.sub("", text) if isinstance(text, str) else text
     )
 
 
 def _groups(name: str, data: Any) -> Any:
-    """The first error of a group is told."""
+    """Millstream returns the first error of a group."""
     return _changed(data, "error", _without_group)
 
 
@@ -47,22 +47,22 @@ def _without_group(error: Any) -> Any:
 
 
 def _metadata(name: str, data: Any) -> Any:
-    """A checkpoint's metadata is LangGraph's own."""
+    """Millstream returns a checkpoint's metadata as LangGraph stores it."""
     if not name.startswith(("event checkpoints", "event debug", "state", "history")):
         return data
     return _changed(
         data,
         "metadata",
-        lambda found: (
-            {k: v for k, v in found.items() if k not in OF_SUBGRAPHS}
-            if isinstance(found, dict) and "source" in found
-            else found
+        lambda metadata: (
+            {k: v for k, v in metadata.items() if k not in OF_SUBGRAPHS}
+            if isinstance(metadata, dict) and "source" in metadata
+            else metadata
         ),
     )
 
 
 def _statuses(name: str, data: Any) -> Any:
-    """What the graph's own code raises when its state is read is 424."""
+    """An exception in the graph's code while its state is read is a 424."""
     if (
         name.startswith(("state", "history"))
         and isinstance(data, list)
@@ -86,7 +86,7 @@ def _schemas(name: str, data: Any) -> Any:
 
 
 def _ids(name: str, data: Any) -> Any:
-    """A tool's message gets its id when it is stored, which is after its events."""
+    """A tool's message gets its id when it is stored, after its events."""
     if name != "event events":
         return data
     return _changed(_changed(data, "messages", _without_ids), "output", _tool_without_id)
@@ -105,7 +105,7 @@ def _tool_without_id(message: Any) -> Any:
 
 
 def _joins(name: str, data: Any) -> Any:
-    """What join answers of a run that did not fail is not what the other server does."""
+    """The join of a run that did not fail returns other values than the reference's."""
     if name == "join" and not (isinstance(data, dict) and "__error__" in data):
         return "<values>"
     return data
@@ -119,7 +119,7 @@ def _thread_configs(name: str, data: Any) -> Any:
 
 
 def _breakpoints(name: str, data: Any) -> Any:
-    """What waits at a breakpoint has an empty list of interrupts."""
+    """A run that waits at a breakpoint has an empty list of interrupts."""
     if name == "wait" and isinstance(data, dict) and data.get("__interrupt__") == []:
         return {key: value for key, value in data.items() if key != "__interrupt__"}
     return data
@@ -143,11 +143,11 @@ DOCUMENTED_IN_CASES: Final[dict[str, tuple[str, str]]] = {
     "a run that fails in a subgraph, `stream_subgraphs`": ("broken_inside", "thread"),
     "values of a thread whose first run was refused by its state's class": ("pydantic", "thread"),
 }
-"""The first cell of a row in docs/api.md → the graph and the line in which it shows."""
+"""The first cell of a row in docs/api.md → the graph and the line with the difference."""
 
 
 def strip_documented(line: Line) -> Line:
-    """Returns the line without what differs on purpose."""
+    """Returns the line without documented differences."""
     name, data = line
     for rule in RULES.values():
         data = rule(name, data)
@@ -155,12 +155,12 @@ def strip_documented(line: Line) -> Line:
 
 
 def is_documented(graph: str, line: Line | None) -> bool:
-    """Returns whether a line of a graph's plays differs on purpose."""
+    """Returns whether a line of a graph's cases has a documented difference."""
     return line is not None and (graph, line[0]) in DOCUMENTED_IN_CASES.values()
 
 
 def _changed(value: Any, key: str, change: Callable[[Any], Any]) -> Any:
-    """Returns the value with what stands under the key changed, wherever in it."""
+    """Returns the value with `change` applied to each entry `key`, at any depth."""
     if isinstance(value, dict):
         return {
             name: change(_changed(part, key, change))

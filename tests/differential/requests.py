@@ -1,4 +1,4 @@
-"""A play on one server: its requests, and what the server said, line by line."""
+"""Sends the requests of a case to one server, and returns the responses line by line."""
 
 from typing import Any
 
@@ -31,11 +31,11 @@ async def stream(
             for name, data in (normalise(*event) for event in parse_sse(answer.text))
             if name != "end"
         ]
-    return lines + await _kept(http, thread_id)
+    return lines + await _thread_lines(http, thread_id)
 
 
 async def wait(case: Case, http: httpx.AsyncClient) -> list[Line]:
-    """Returns what wait and join answer, and how the run and its thread are shown."""
+    """Returns the responses of wait and join, the run's status and the thread."""
     thread_id = (await http.post("/threads", json={})).json()["thread_id"]
     lines: list[Line] = []
     for run_fields in case.runs:
@@ -46,11 +46,11 @@ async def wait(case: Case, http: httpx.AsyncClient) -> list[Line]:
         lines.append(("run", normalise("", {"status": run["status"]})[1]))
         join = await http.get(f"/threads/{thread_id}/runs/{run['run_id']}/join")
         lines.append(_line("join", join))
-    return lines + await _kept(http, thread_id)
+    return lines + await _thread_lines(http, thread_id)
 
 
-async def _kept(http: httpx.AsyncClient, thread_id: str) -> list[Line]:
-    """Returns what is kept of the thread."""
+async def _thread_lines(http: httpx.AsyncClient, thread_id: str) -> list[Line]:
+    """Returns the thread's record, state and history."""
     return [
         _line("thread", await http.get(f"/threads/{thread_id}")),
         _line("state", await http.get(f"/threads/{thread_id}/state")),
@@ -63,13 +63,13 @@ async def _kept(http: httpx.AsyncClient, thread_id: str) -> list[Line]:
 
 
 async def describe(graph: str, http: httpx.AsyncClient) -> list[Line]:
-    """Returns how the graph's default assistant is described."""
+    """Returns the schemas and the drawing of the graph's default assistant."""
     [assistant] = (await http.post("/assistants/search", json={"graph_id": graph})).json()
-    place = f"/assistants/{assistant['assistant_id']}"
+    path = f"/assistants/{assistant['assistant_id']}"
     return [
-        _line("schemas", await http.get(f"{place}/schemas")),
-        _line("graph", await http.get(f"{place}/graph")),
-        _line("subgraphs", await http.get(f"{place}/subgraphs", params={"recurse": True})),
+        _line("schemas", await http.get(f"{path}/schemas")),
+        _line("graph", await http.get(f"{path}/graph")),
+        _line("subgraphs", await http.get(f"{path}/subgraphs", params={"recurse": True})),
     ]
 
 

@@ -1,8 +1,8 @@
-"""Make two recordings of one run equal: what differs from run to run becomes a word in angle brackets.
+"""Makes two recordings of one run equal: values that vary between runs become a name in angle brackets.
 
-The recorded streams in `streams.json` went through `normalise`, and a test sends a server's
-events through it before it compares them. What is left is what a client can rely on: the events'
-names and order, every key, and every value that is the same each time.
+The recorded streams in `streams.json` are normalised, and a test normalises a server's events before
+it compares them. What remains is what a client can rely on: the events' names and order, every key,
+and every value that is the same each time.
 """
 
 import json
@@ -27,7 +27,7 @@ LEFT_OUT = frozenset(
 """Keys of the recorded server's hosting and auth, which Millstream does not send."""
 
 VERSIONS = frozenset({"langgraph_version", "lc_versions"})
-"""Keys whose value tells which versions of the libraries are installed."""
+"""Keys whose value is a version of an installed library."""
 
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)"
@@ -40,25 +40,25 @@ _VARYING = (
 
 
 def normalise(event_name: str, data: object) -> tuple[str, object]:
-    """Return an event's name and data with all that varies from run to run replaced.
+    """Returns an event's name and data with all varying values replaced.
 
-    In strings and in dict keys alike, wherever it stands in them:
+    In strings and in dict keys, at any position:
 
-    * the id LangChain gives a model's message, `lc_run--UUID`, becomes `<run id>`. A suffix stays:
+    * LangChain's id of a model's message, `lc_run--UUID`, becomes `<run id>`. A suffix stays:
       LangChain writes `lc_run--UUID-0` if the model was not streamed;
     * any other UUID becomes `<uuid>`: `updates|child:UUID` is then `updates|child:<uuid>`;
     * an ISO 8601 time with its offset becomes `<time>`;
     * a string of 32 hexadecimal digits becomes `<interrupt id>`.
 
-    What tells the libraries' versions becomes `<version>`, the keys in `LEFT_OUT` go, and keys are sorted.
-    Numbers, booleans, null and all other strings stay as they are. What went through once is
-    not changed by going through again.
+    Library versions become `<version>`, the keys in `LEFT_OUT` are removed, and keys are sorted.
+    Numbers, booleans, null and all other strings stay unchanged. Normalising twice equals normalising
+    once.
     """
     return _text(event_name), _value(data)
 
 
 def parse_sse(text: str) -> list[tuple[str, object]]:
-    r"""Read a `text/event-stream` body into pairs of name and decoded JSON.
+    r"""Parses a `text/event-stream` body into pairs of name and decoded JSON.
 
     Lines may end in LF, CR or CRLF. Comments (`: heartbeat`) and ids are skipped, and so is a
     block without data, as every client does. Without a name an event is a `message`. A last
@@ -97,16 +97,16 @@ def _value(value: object) -> object:
 
 
 def _dict(value: dict[str, object]) -> dict[str, object]:
-    kept = {key: item for key, item in value.items() if key not in LEFT_OUT}
-    shape = {
-        _text(key): "<version>" if key in VERSIONS else _value(item) for key, item in kept.items()
+    items = {key: item for key, item in value.items() if key not in LEFT_OUT}
+    result = {
+        _text(key): "<version>" if key in VERSIONS else _value(item) for key, item in items.items()
     }
-    if len(shape) < len(kept):
-        raise ValueError(f"two keys became one: {sorted(kept)} → {sorted(shape)}")
-    return dict(sorted(shape.items()))
+    if len(result) < len(items):
+        raise ValueError(f"two keys became one: {sorted(items)} → {sorted(result)}")
+    return dict(sorted(result.items()))
 
 
 def _text(text: str) -> str:
-    for pattern, word in _VARYING:
-        text = pattern.sub(word, text)
+    for pattern, name in _VARYING:
+        text = pattern.sub(name, text)
     return text

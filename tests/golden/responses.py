@@ -2,8 +2,8 @@
 
     python -m golden.responses http://127.0.0.1:2024 > responses.json      (PYTHONPATH=tests)
 
-Each play is one thread's life. What is noted of it: the answers of `wait` and `join`, the streams in each mode,
-the thread's record, as `GET` and as a search show it, its state, and its history.
+Each case is one thread with some runs. It records the responses of `wait` and `join`, the streams in each mode, the
+thread's record from `GET` and from a search, its state, and its history.
 """
 
 import asyncio
@@ -27,8 +27,8 @@ KINDS: Final = (
 Step = dict[str, Any]
 
 
-def plays() -> Iterator[tuple[str, str, list[Step]]]:
-    """Yields the name of each play, its graph, and the requests of its runs."""
+def cases() -> Iterator[tuple[str, str, list[Step]]]:
+    """Yields the name of each case, its graph, and the requests of its runs."""
     for graph in GRAPHS:
         yield f"{graph} answers", graph, [{"input": {"do": "answer"}}]
         yield f"{graph} fails", graph, [{"input": {"do": "raise"}}]
@@ -41,15 +41,15 @@ def plays() -> Iterator[tuple[str, str, list[Step]]]:
         yield f"{graph} stops before", graph, [stop, {"input": None}]
         stop = {"input": {"do": "answer"}, "interrupt_after": "*"}
         yield f"{graph} stops after", graph, [stop, {"input": None}]
-        for name, given in (("null", None), ("text", "no"), ("list", [1]), ("other", {"x": 1})):
-            yield f"{graph} is given {name}", graph, [{"input": given}]
+        for name, value in (("null", None), ("text", "no"), ("list", [1]), ("other", {"x": 1})):
+            yield f"{graph} is given {name}", graph, [{"input": value}]
     yield (
         "noted_talk",
         "noted_talk",
         [{"input": {"messages": [{"type": "human", "content": "hi", "id": "h"}]}}],
     )
-    asked = {"messages": [{"type": "human", "content": "ask", "id": "h"}]}
-    yield "noted_talk asks", "noted_talk", [{"input": asked}, {"command": {"resume": "yes"}}]
+    ask = {"messages": [{"type": "human", "content": "ask", "id": "h"}]}
+    yield "noted_talk asks", "noted_talk", [{"input": ask}, {"command": {"resume": "yes"}}]
     two = {"input": {"asks": ["a", "b"]}}
     mixed = {"input": {"asks": ["!answer", "b", "c"]}}
     yield "asking", "asking", [two]
@@ -77,74 +77,77 @@ def plays() -> Iterator[tuple[str, str, list[Step]]]:
             yield f"{graph} {name}", graph, [{"input": {}, "context": context}]
 
 
-async def play(http: httpx.AsyncClient, graph: str, steps: list[Step], how: str) -> Any:
-    """Returns all that clients get of one thread's life, whose last run is started as `how` says."""
-    made = await http.post("/threads", json={})
-    thread = f"/threads/{made.json()['thread_id']}"
-    told: dict[str, Any] = {}
+async def respond(http: httpx.AsyncClient, graph: str, steps: list[Step], how: str) -> Any:
+    """Returns the responses for one thread, whose last run is started as `how` says."""
+    created = await http.post("/threads", json={})
+    thread = f"/threads/{created.json()['thread_id']}"
+    responses: dict[str, Any] = {}
     for number, step in enumerate(steps, 1):
         last = number == len(steps)
         request = {"assistant_id": graph, **step}
         if not last or how == "wait":
             answer = await http.post(f"{thread}/runs/wait", json=request)
-            told[f"wait {number}"] = answer.json()
+            responses[f"wait {number}"] = answer.json()
         elif how == "join":
             run = (await http.post(f"{thread}/runs", json=request)).json()
             if "run_id" in run:
                 run = (await http.get(f"{thread}/runs/{run['run_id']}/join")).json()
-            told["join"] = run
+            responses["join"] = run
         else:
             mode, _, nested = how.partition("+")
             request |= {"stream_mode": [mode], "stream_subgraphs": bool(nested)}
             body = (await http.post(f"{thread}/runs/stream", json=request)).text
-            told["stream"] = [e for e in parse_sse(body) if e[0] not in ("end", "metadata")]
+            responses["stream"] = [e for e in parse_sse(body) if e[0] not in ("end", "metadata")]
     if how == "wait":
         record = (await http.get(thread)).json()
         ids = {"ids": [record["thread_id"]]}
-        found = (await http.post("/threads/search", json=ids)).json()
-        for name, shown in (("thread", record), ("found", found[0])):
-            told[name] = {k: shown[k] or None for k in ("status", "values")}
-            waiting = shown.get("interrupts") or {}
-            told[name]["interrupts"] = list(waiting.values())  # by task, whose ids vary
-        told["thread"]["error"] = record.get("error")
-        told["state"] = (await http.get(f"{thread}/state")).json()
+        matches = (await http.post("/threads/search", json=ids)).json()
+        for name, view in (("thread", record), ("found", matches[0])):
+            responses[name] = {k: view[k] or None for k in ("status", "values")}
+            interrupts = view.get("interrupts") or {}
+            responses[name]["interrupts"] = list(interrupts.values())  # by task, whose ids vary
+        responses["thread"]["error"] = record.get("error")
+        responses["state"] = (await http.get(f"{thread}/state")).json()
         history = (await http.get(f"{thread}/history", params={"limit": 20})).json()
-        told["history"] = [{k: s[k] for k in ("values", "next")} for s in history]
-    return _named(normalise("", told)[1])
+        responses["history"] = [{k: s[k] for k in ("values", "next")} for s in history]
+    return _without_error_texts(normalise("", responses)[1])
 
 
-def _named(told: Any) -> Any:
-    """Returns what was told with errors by their type alone: their texts are our own."""
-    if isinstance(told, list):
-        return [_named(each) for each in told]
-    if not isinstance(told, dict):
-        return told
-    if told.keys() == {"error", "message"}:
-        return {"error": told["error"]}
-    return {name: _named(each) for name, each in told.items() if name != "thread_id"}
+def _without_error_texts(value: Any) -> Any:
+    """Returns the value with errors reduced to their type, because their texts are Millstream's own."""
+    if isinstance(value, list):
+        return [_without_error_texts(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    if value.keys() == {"error", "message"}:
+        return {"error": value["error"]}
+    return {name: _without_error_texts(each) for name, each in value.items() if name != "thread_id"}
 
 
 async def respond_to_all(http: httpx.AsyncClient) -> dict[str, Any]:
-    """Returns what the server answers, by `play / how`."""
-    found: dict[str, Any] = {}
+    """Returns the server's responses, by `case / how`."""
+    responses: dict[str, Any] = {}
     at_once = asyncio.Semaphore(16)
 
     async def note(name: str, graph: str, steps: list[Step], how: str) -> None:
         async with at_once:
-            found[f"{name} / {how}"] = await play(http, graph, steps, how)
+            responses[f"{name} / {how}"] = await respond(http, graph, steps, how)
 
     async with asyncio.TaskGroup() as group:
-        for name, graph, steps in plays():
+        for name, graph, steps in cases():
             for how in HOWS + NESTED * (graph == "outer"):
                 group.create_task(note(name, graph, steps, how))
-    return found
+    return responses
 
 
 async def main(url: str) -> None:
-    """Writes what the server answers to standard output, a line each."""
+    """Writes the server's responses to standard output, a line each."""
     async with httpx.AsyncClient(base_url=url, timeout=120) as http:
-        found = await respond_to_all(http)
-    lines = (f'{json.dumps(name)}: {{"told": {json.dumps(found[name])}}}' for name in sorted(found))
+        responses = await respond_to_all(http)
+    lines = (
+        f'{json.dumps(name)}: {{"reference": {json.dumps(response)}}}'
+        for name, response in sorted(responses.items())
+    )
     sys.stdout.write("{\n" + ",\n".join(lines) + "\n}\n")
 
 

@@ -1,4 +1,4 @@
-"""The normalisation forgets what varies and nothing else; the recorded streams are normalised."""
+"""Normalising replaces varying values and nothing else; the recorded streams are normalised."""
 
 import doctest
 import json

@@ -1,7 +1,7 @@
-"""Graphs that misbehave, wait or count, and note in a file what they really did.
+"""Graphs that misbehave, wait or count, and write to a file what they did.
 
-Each note is one line of JSON in the file that `configurable.log` names: which run, in which
-process and attempt, and what happened. What a server tells of a run is compared with that.
+Each note is one line of JSON in the file that `configurable.log` names: the run, its process and
+attempt, and what happened. Tests compare it with what the API says of the run.
 
 | graph | does | set in `config.configurable` |
 |---|---|---|
@@ -10,13 +10,13 @@ process and attempt, and what happened. What a server tells of a run is compared
 | `gate` | writes `n` events, waits for the file `<log>.go`, writes one more | `n` (3) |
 | `flood` | writes `n` events as fast as it can | `n` (3000) |
 | `bulk` | writes an event of each size, its state holds a text | `sizes` ([]), `state` (0) |
-| `block` | holds up its event loop | `seconds` (3) |
-| `die` | ends the process it runs in | |
-| `swallow` | takes no notice of being cancelled | `seconds` (5) |
+| `block` | blocks its event loop | `seconds` (3) |
+| `die` | ends its process | |
+| `swallow` | ignores cancels | `seconds` (5) |
 | `broken` | raises | |
-| `builder`, `made…` | not compiled; made by functions of every kind | `word` of `made_for` |
-| `uncalled`, `undone` | let a CancelledError out that nobody asked for: the factory, the node | |
-| `lines` | has a graph in a node whose name has two lines | |
+| `builder`, `made…` | not compiled; made by every kind of factory | `word` of `made_for` |
+| `uncalled`, `undone` | raise a CancelledError without a cancel: in the factory, in the node | |
+| `lines` | has a subgraph in a node whose name has two lines | |
 """
 
 import asyncio
@@ -35,7 +35,7 @@ from langgraph.graph import END, START, StateGraph
 
 
 class Items(TypedDict, total=False):
-    """A list that every step adds to."""
+    """A list to which every step adds an item."""
 
     items: Annotated[list[Any], operator.add]
 
@@ -51,7 +51,7 @@ def note(config: RunnableConfig, what: str, **more: Any) -> None:
     if "log" not in configurable:
         return
     line = {
-        "run": configurable.get("run_id"),  # none when a thread is read
+        "run": configurable.get("run_id"),  # None when a thread's state is read
         "pid": os.getpid(),
         "attempt": config.get("metadata", {}).get("run_attempt"),
         "what": what,
@@ -74,7 +74,7 @@ def alone(name: str, node: Any) -> Any:
 
 
 async def step(state: Items, config: RunnableConfig) -> dict[str, Any]:
-    """Notes its begin and its end, so that steps that overlap or repeat show."""
+    """Notes its begin and its end, so that overlapping or repeated steps are visible."""
     number = len(state.get("items") or [])
     note(config, "begin", step=number)
     get_stream_writer()({"step": number})
@@ -84,7 +84,7 @@ async def step(state: Items, config: RunnableConfig) -> dict[str, Any]:
 
 
 def more(state: Items, config: RunnableConfig) -> str:
-    """Goes on until there are `n` items."""
+    """Continues until there are `n` items."""
     return "step" if len(state.get("items") or []) < knob(config, "n", 3) else END
 
 
@@ -99,7 +99,7 @@ track = _track.compile(name="track")
 
 
 async def lingering(state: Items, config: RunnableConfig) -> dict[str, Any]:
-    """Notes whether it came to its end or was stopped."""
+    """Notes whether it ended or was cancelled."""
     note(config, "begin")
     write = get_stream_writer()
     end = time.monotonic() + knob(config, "seconds", 30)
@@ -117,7 +117,7 @@ async def lingering(state: Items, config: RunnableConfig) -> dict[str, Any]:
 
 
 async def waiting(state: Items, config: RunnableConfig) -> dict[str, Any]:
-    """Says something before and after somebody opens the gate."""
+    """Writes events before and after the test creates the file `<log>.go`."""
     write = get_stream_writer()
     for number in range(int(knob(config, "n", 3))):
         write({"before": number})
@@ -129,7 +129,7 @@ async def waiting(state: Items, config: RunnableConfig) -> dict[str, Any]:
 
 
 async def flooding(state: Items, config: RunnableConfig) -> dict[str, Any]:
-    """Gives the flusher a chance now and then."""
+    """Yields to the flusher every 100 events."""
     write = get_stream_writer()
     for number in range(int(knob(config, "n", 3000))):
         write({"number": number})
@@ -139,7 +139,7 @@ async def flooding(state: Items, config: RunnableConfig) -> dict[str, Any]:
 
 
 async def heaving(state: Items, config: RunnableConfig) -> dict[str, Any]:
-    """Says which event it was, beside the bulk."""
+    """Numbers its events, beside the bulk."""
     write = get_stream_writer()
     for number, size in enumerate(config.get("configurable", {}).get("sizes", [])):
         write({"number": number, "text": "x" * size})
@@ -157,7 +157,7 @@ bulk = alone("bulk", heaving)
 
 
 async def blocking(state: Items, config: RunnableConfig) -> dict[str, Any]:
-    """What no async graph should do, and many do."""
+    """Blocks the event loop, as no async graph should."""
     note(config, "begin")
     time.sleep(knob(config, "seconds", 3))  # noqa: ASYNC251 - on purpose
     note(config, "end")
@@ -165,13 +165,13 @@ async def blocking(state: Items, config: RunnableConfig) -> dict[str, Any]:
 
 
 async def dying(state: Items, config: RunnableConfig) -> dict[str, Any]:
-    """Takes its worker with it."""
+    """Ends its process."""
     note(config, "begin")
     os._exit(9)
 
 
 async def swallowing(state: Items, config: RunnableConfig) -> dict[str, Any]:
-    """Notes each cancel and goes on."""
+    """Notes each cancel and continues."""
     note(config, "begin")
     end = time.monotonic() + knob(config, "seconds", 5)
     while (left := end - time.monotonic()) > 0:
@@ -197,11 +197,11 @@ swallow = alone("swallow", swallowing)
 # ── builder, made… ───────────────────────────────────────────────────────────
 
 
-def saying(word: str) -> Any:
-    """Returns a builder whose graph says one word."""
+def saying(text: str) -> Any:
+    """Returns a builder whose graph writes one item."""
 
     async def say(state: Items) -> dict[str, Any]:
-        return {"items": [word]}
+        return {"items": [text]}
 
     graph = StateGraph(Items)
     graph.add_node("say", say)
@@ -225,13 +225,13 @@ async def made_async() -> Any:
 
 
 def made_for(config: RunnableConfig) -> Any:
-    """A factory that is given the run's config."""
+    """A factory that gets the run's config."""
     return saying(config.get("configurable", {}).get("word", "?")).compile()
 
 
 @asynccontextmanager
 async def made_within(config: RunnableConfig) -> AsyncIterator[Any]:
-    """A factory whose graph lives as long as something it opens."""
+    """A factory that is a context manager."""
     note(config, "opened")
     try:
         yield saying("made_within").compile()
@@ -243,14 +243,14 @@ async def made_within(config: RunnableConfig) -> AsyncIterator[Any]:
 
 
 async def uncalled() -> Any:
-    """A factory that awaits what somebody else has cancelled."""
+    """A factory that awaits a cancelled future."""
     other = asyncio.get_running_loop().create_future()
     other.cancel()
     await other
 
 
 async def undoing(state: Items) -> dict[str, Any]:
-    """The same in a node."""
+    """Awaits a cancelled future in a node."""
     await uncalled()
     return {}
 

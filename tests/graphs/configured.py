@@ -1,10 +1,10 @@
-"""Graphs that show what a run's config does to them.
+"""Graphs that show the effect of a run's config.
 
 | graph | shows |
 |---|---|
 | `fan` | how many of its six tasks ran at a time |
 | `bound_fan` | the same, bound to `max_concurrency` 3 |
-| `configured` | what its node found in its config |
+| `configured` | the config that its node got |
 | `bound` | the same, bound to a config of its own |
 """
 
@@ -18,16 +18,16 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Send
 
-LINGER = 0.02  # s that a task stays after as many as are expected have met: more would show
-PATIENCE = 10.0  # s that it waits for them
+LINGER_SECONDS = 0.02  # that a task stays after the expected number have met: more would be visible
+MEET_SECONDS = 10.0  # that it waits for the others
 
 
 class Meeting:
-    """The tasks of one run that are at work."""
+    """The tasks of one run that run now."""
 
     def __init__(self) -> None:
         self.now = 0
-        self.most = 0
+        self.max = 0
         self.met = asyncio.Event()
 
 
@@ -35,24 +35,24 @@ MEETINGS: dict[str, Meeting] = defaultdict(Meeting)  # by run
 
 
 class Fan(TypedDict, total=False):
-    """How many tasks are expected at work, and how many each task found."""
+    """The number of tasks expected at once, and the number that each task saw."""
 
     expected: int
     at_once: Annotated[list[int], operator.add]
 
 
 async def work(state: Fan, config: RunnableConfig) -> Fan:
-    """Wait for the others, and count them."""
+    """Waits for the other tasks, and counts them."""
     meeting = MEETINGS[config["configurable"]["run_id"]]
     meeting.now += 1
-    meeting.most = max(meeting.most, meeting.now)
+    meeting.max = max(meeting.max, meeting.now)
     if meeting.now >= state["expected"]:
         meeting.met.set()
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(meeting.met.wait(), PATIENCE)
-    await asyncio.sleep(LINGER)
+        await asyncio.wait_for(meeting.met.wait(), MEET_SECONDS)
+    await asyncio.sleep(LINGER_SECONDS)
     meeting.now -= 1
-    return {"at_once": [meeting.most]}
+    return {"at_once": [meeting.max]}
 
 
 _fan: Any = StateGraph(Fan)
@@ -64,19 +64,19 @@ bound_fan = fan.with_config(max_concurrency=3)
 
 
 class Seen(TypedDict, total=False):
-    """What the node found."""
+    """The config that the node got."""
 
     seen: dict[str, Any]
 
 
 async def look(state: Seen, config: RunnableConfig) -> Seen:
-    """Write the config down."""
+    """Writes its config to the state."""
     configurable = config["configurable"]
-    shown: Any = {k: v for k, v in config.items() if k in ("tags", "recursion_limit")}
-    shown["metadata"] = dict(config["metadata"])
-    shown["configurable"] = {k: v for k, v in configurable.items() if not k.startswith("__pregel")}
-    shown["max_concurrency"] = config.get("max_concurrency")
-    return {"seen": shown}
+    seen: Any = {k: v for k, v in config.items() if k in ("tags", "recursion_limit")}
+    seen["metadata"] = dict(config["metadata"])
+    seen["configurable"] = {k: v for k, v in configurable.items() if not k.startswith("__pregel")}
+    seen["max_concurrency"] = config.get("max_concurrency")
+    return {"seen": seen}
 
 
 _look: Any = StateGraph(Seen)

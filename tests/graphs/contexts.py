@@ -1,4 +1,4 @@
-"""Graphs that tell whom they run for, by the context that they were given: `data_context`, `model_context`."""
+"""Graphs whose answer is their context: `data_context` has a dataclass, `model_context` a pydantic model."""
 
 import operator
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 
 class Plain(TypedDict, total=False):
-    """A state that is told as it is."""
+    """A state without schemas beside it."""
 
     do: str
     answer: str
@@ -32,20 +32,20 @@ class ModelContext(BaseModel):
     level: int = 1
 
 
-async def who(state: Plain, runtime: Runtime[Any]) -> Any:
-    """Tell whom it runs for."""
+async def answer_context(state: Plain, runtime: Runtime[Any]) -> Any:
+    """Answers with the context."""
     return {"answer": f"{runtime.context.user} {runtime.context.level!r}"}
 
 
 data_context = (
     StateGraph(Plain, context_schema=DataContext)
-    .add_node("node", who)
+    .add_node("node", answer_context)
     .add_edge(START, "node")
     .compile()
 )
 model_context = (
     StateGraph(Plain, context_schema=ModelContext)
-    .add_node("node", who)
+    .add_node("node", answer_context)
     .add_edge(START, "node")
     .compile()
 )

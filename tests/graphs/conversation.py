@@ -1,5 +1,5 @@
-"""`talk`: an agent that answers as it is asked: with files, with two questions at once or one after the other, not at
-all, or by failing.
+"""`talk`: an agent that does what the message says. It answers with text or files, asks two questions at once or one
+after the other, does not answer, or fails.
 """
 
 from typing import Any, TypedDict
@@ -24,12 +24,12 @@ FILES: list[str | dict[Any, Any]] = [
 
 
 class Topic(TypedDict):
-    """What one of the questions is about."""
+    """The topic of one question."""
 
     topic: str
 
 
-def asked_for(state: MessagesState) -> list[str | Send]:
+def next_nodes(state: MessagesState) -> list[str | Send]:
     """Returns the nodes that answer the newest message."""
     text = str(state["messages"][-1].text)
     if text == "two questions":
@@ -40,24 +40,24 @@ def asked_for(state: MessagesState) -> list[str | Send]:
 
 
 async def ask(state: Topic) -> dict[str, Any]:
-    """Asks, and says what was answered."""
+    """Asks, and answers with the topic and the reply."""
     return {"messages": [AIMessage(f"{state['topic']}: {interrupt(state['topic'])}")]}
 
 
 async def interview(state: MessagesState) -> dict[str, Any]:
-    """Asks, and keeps question and answer among the messages."""
-    asked = len(state["messages"]) // 2 + 1
-    answer = interrupt(f"question {asked}?")
-    return {"messages": [AIMessage(f"question {asked}?"), HumanMessage(answer)]}
+    """Asks, and adds question and reply to the messages."""
+    number = len(state["messages"]) // 2 + 1
+    reply = interrupt(f"question {number}?")
+    return {"messages": [AIMessage(f"question {number}?"), HumanMessage(reply)]}
 
 
-def goes_on(state: MessagesState) -> str:
-    """Tells whether there is another question."""
+def after_interview(state: MessagesState) -> str:
+    """Returns `say` after the reply `enough`, else asks again."""
     return "say" if state["messages"][-1].text == "enough" else "interview"
 
 
 async def say(state: MessagesState) -> dict[str, Any]:
-    """Answers with what is asked for; `fail` fails."""
+    """Answers the newest message; `fail` fails."""
     text = str(state["messages"][-1].text)
     if text == "fail":
         raise ValueError("as asked")
@@ -65,13 +65,13 @@ async def say(state: MessagesState) -> dict[str, Any]:
 
 
 def build_talk() -> Any:
-    """START → ask (twice), interview (until it is enough) and say, say, or nothing → END."""
+    """START → ask (twice), interview (until `enough`) and say, say, or nothing → END."""
     builder = StateGraph(MessagesState)
     builder.add_node("ask", ask)
     builder.add_node("say", say)
     builder.add_node("interview", interview)
-    builder.add_conditional_edges(START, asked_for, ["ask", "interview", "say", END])
-    builder.add_conditional_edges("interview", goes_on, ["interview", "say"])
+    builder.add_conditional_edges(START, next_nodes, ["ask", "interview", "say", END])
+    builder.add_conditional_edges("interview", after_interview, ["interview", "say"])
     builder.add_edge("ask", END)
     builder.add_edge("say", END)
     return builder.compile()

@@ -1,4 +1,4 @@
-"""Workers for graphs of the tests, beside the one of the running system."""
+"""A worker for graphs of the tests, in addition to the worker of the running system."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ QUEUES = ("fields", "failing")  # each named after its langgraph.json
 
 @contextlib.contextmanager
 def run_worker(redis_url: str, name: str, **env: str) -> Iterator[Process]:
-    """Serves the graphs of `<name>.json` on a queue of their own; takes every trace of it away at the end."""
+    """Serves the graphs of `<name>.json` on their own queue. Deletes all its keys at the end."""
     config = HERE / f"{name}.json"
     graphs = tuple(json.loads(config.read_text())["graphs"])
     with Fleet(redis_url, **env) as fleet:
@@ -38,7 +38,7 @@ def run_worker(redis_url: str, name: str, **env: str) -> Iterator[Process]:
 
 
 async def check_leaks(redis_url: str) -> None:
-    """Fails if keys are left that nothing would ever delete."""
+    """Fails if keys are left that nothing would delete."""
     redis = connect(redis_url)
     left: list[str] = []
 

@@ -1,10 +1,10 @@
-"""Graphs that factories make: each depends on what the factory is given.
+"""Graphs that factories make: each depends on the factory's arguments.
 
 | graph | shows |
 |---|---|
 | `shaped` | its node is named by `configurable.mode`, and asks; without a mode it is `ask_plain` |
 | `strict` | the same, and its factory needs a mode |
-| `informed` | what its factory was told of the run: an async context manager with config and runtime |
+| `informed` | the config and the runtime of its factory, an async context manager |
 """
 
 import contextlib
@@ -19,20 +19,20 @@ from langgraph_sdk.runtime import ServerRuntime
 
 
 class Said(TypedDict, total=False):
-    """What was asked, or told."""
+    """A question or an answer."""
 
     v: Any
 
 
 @dataclass
-class Wants:
-    """The context that `informed` is made with."""
+class Context:
+    """The context schema of `informed`."""
 
     colour: str = "none"
 
 
 def asking(mode: str) -> Any:
-    """A graph of one node that asks."""
+    """Returns a graph of one node that asks."""
     name = f"ask_{mode}"
     return (
         StateGraph(Said)
@@ -43,22 +43,22 @@ def asking(mode: str) -> Any:
 
 
 def shaped(config: RunnableConfig) -> Any:
-    """Make the graph of a mode."""
+    """Makes the graph of a mode."""
     return asking(config.get("configurable", {}).get("mode", "plain"))
 
 
 def strict(config: RunnableConfig) -> Any:
-    """Make the graph of a mode that has to be given."""
+    """Makes the graph of a mode, which is required."""
     return asking(config["configurable"]["mode"])
 
 
 @contextlib.asynccontextmanager
-async def informed(runtime: ServerRuntime[Wants], config: RunnableConfig) -> AsyncIterator[Any]:
-    """Make a graph that tells what its factory was given; its node is named after the access."""
+async def informed(runtime: ServerRuntime[Context], config: RunnableConfig) -> AsyncIterator[Any]:
+    """Makes a graph that answers with its factory's arguments; its node is named after the access."""
     execution = runtime.execution_runtime
     colour = None if execution is None else execution.context.colour
     configurable = config["configurable"]
-    told = {
+    arguments = {
         "access": runtime.access_context,
         "colour": colour,
         "user": runtime.user,
@@ -66,7 +66,8 @@ async def informed(runtime: ServerRuntime[Wants], config: RunnableConfig) -> Asy
         "assistant_id": configurable.get("assistant_id"),
         "thread_id": configurable.get("thread_id"),
     }
-    await runtime.store.aput(("factories",), "told", told)
+    await runtime.store.aput(("factories",), "told", arguments)
     name = runtime.access_context.replace(".", "_")
-    builder = StateGraph(Said, context_schema=Wants).add_node(name, lambda state: {"v": told})
+    builder = StateGraph(Said, context_schema=Context)
+    builder.add_node(name, lambda state: {"v": arguments})
     yield builder.add_edge(START, name).compile()

@@ -1,11 +1,11 @@
-"""Graphs that fail in every way in which people's graphs do, for tests of what is told then.
+"""Graphs that fail in every way in which users' graphs fail, for tests of the errors.
 
 | graph | fails |
 |---|---|
 | `raises` | in its node `bad`, as the input's `how` says (a key of RAISED) |
 | `raises_inside` | the same, in the node `bad` of its subgraph `inner` |
-| `wide` | the same, in a place that is no node: `where` is `edge`, `reducer`, `send` |
-| `keeps` | its node `bad` keeps what a checkpoint can't hold: `what` is a key of UNSTORABLE, `where` the way |
+| `wide` | the same, outside of nodes: `where` is `edge`, `reducer`, `send` |
+| `keeps` | its node `bad` stores a value that a checkpoint can't hold: `what` is a key of UNSTORABLE, `where` the way |
 | `tried` | twice, then succeeds: its node has a retry policy |
 | `endless` | beyond its recursion limit |
 | `unmade` | in its factory |
@@ -27,7 +27,7 @@ from pydantic import BaseModel
 
 
 class State(TypedDict, total=False):
-    """What the input says, and what the nodes keep."""
+    """The input, and what the nodes store."""
 
     how: str
     where: str
@@ -37,7 +37,7 @@ class State(TypedDict, total=False):
 
 
 class Person(BaseModel):
-    """A model whose input is wrong."""
+    """A model that gets an invalid input."""
 
     name: str
     age: int
@@ -51,7 +51,7 @@ class Speechless(Exception):
 
 
 class Particular(Exception):
-    """Its constructor takes what others do not give."""
+    """Its constructor has required keyword arguments."""
 
     def __init__(self, *, status: int, body: dict[str, Any]) -> None:
         super().__init__(f"Error code: {status} - {body}")
@@ -179,7 +179,7 @@ class Wide(State, total=False):
 
 
 async def decide(state: Wide) -> dict[str, Any]:
-    """Has the reducer raise, if it is to."""
+    """Makes the reducer raise if the input says so."""
     return {"reduced": "raise" if state.get("where") == "reducer" else "fine"}
 
 
@@ -201,7 +201,7 @@ wide = _wide.compile()
 
 
 async def keep(state: State) -> Any:
-    """Keeps the value the way that the input says."""
+    """Stores the value in the way that the input says."""
     value = UNSTORABLE[state["what"]]()
     match state.get("where"):
         case "interrupt":
@@ -217,7 +217,7 @@ async def keep(state: State) -> Any:
 
 
 async def after(state: State) -> dict[str, Any]:
-    """Takes its time, so that a run that is not stopped would show."""
+    """Takes a moment, so that a run that is not stopped would be visible."""
     await asyncio.sleep(0.01)
     return {"log": ["after"]}
 
@@ -265,5 +265,5 @@ endless = _endless.compile()
 
 
 def unmade(config: RunnableConfig) -> Any:
-    """A factory that wants what it is not given."""
+    """A factory that needs a missing entry of its config."""
     return config["configurable"]["model"]

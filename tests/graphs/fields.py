@@ -1,13 +1,13 @@
-"""Graphs that tell what a run request did to them, for tests of the request's fields.
+"""Graphs that show the effect of a run request, for tests of the request's fields.
 
 | graph | shows |
 |---|---|
-| `probe` | what its node was called with: config, context, and the checkpoints that existed by then |
-| `chain` | START → a → b → c → END, each node adds its name: where it went, where it stopped |
+| `probe` | the config and the context of its node, and the checkpoints that existed then |
+| `chain` | START → a → b → c → END, each node adds its name: which nodes ran |
 | `odd` | state and custom events that JSON can't hold |
 | `tooled` | the events of a tool |
 | `tooled_within` | the same, of a subgraph |
-| `counted` | events of a projection of its own, `custom:progress` |
+| `counted` | events of a custom projection, `custom:progress` |
 | `questions` | two nodes of one superstep that each wait for an answer |
 """
 
@@ -37,8 +37,8 @@ from pydantic import BaseModel
 
 
 @dataclass
-class Wants:
-    """The runtime context that `probe` knows."""
+class Context:
+    """The runtime context of `probe`."""
 
     user: str = "nobody"
     level: int = 0
@@ -54,8 +54,8 @@ class Seen(TypedDict, total=False):
 
 
 async def note(state: Seen, config: RunnableConfig) -> dict[str, Any]:
-    """Write down what this run was called with."""
-    runtime = get_runtime(Wants)
+    """Writes the arguments of the run to the state."""
+    runtime = get_runtime(Context)
     configurable = config.get("configurable", {})
     return {
         "seen": {
@@ -70,17 +70,17 @@ async def note(state: Seen, config: RunnableConfig) -> dict[str, Any]:
 
 
 async def count_checkpoints(state: Seen, config: RunnableConfig) -> dict[str, Any]:
-    """Count the checkpoints that the store holds of this thread while the run still runs."""
+    """Counts the thread's stored checkpoints while the run runs."""
     configurable = config.get("configurable", {})
     saver = configurable["__pregel_checkpointer"]
-    place: RunnableConfig = {
+    thread: RunnableConfig = {
         "configurable": {"thread_id": configurable["thread_id"], "checkpoint_ns": ""}
     }
-    return {"checkpoints": len([found async for found in saver.alist(place)])}
+    return {"checkpoints": len([checkpoint async for checkpoint in saver.alist(thread)])}
 
 
 probe = (
-    StateGraph(Seen, context_schema=Wants)
+    StateGraph(Seen, context_schema=Context)
     .add_node("note", note)
     .add_node("count", count_checkpoints)
     .add_edge(START, "note")
@@ -93,24 +93,24 @@ probe = (
 
 
 class Path(TypedDict, total=False):
-    """The nodes that ran, and what a Send gave them."""
+    """The nodes that ran, and the argument of a Send."""
 
     path: Annotated[list[Any], operator.add]
     own: Any
 
 
 async def node_a(state: Path) -> dict[str, Any]:
-    """Add `a`."""
+    """Adds `a`."""
     return {"path": ["a"]}
 
 
 async def node_b(state: Path) -> dict[str, Any]:
-    """Add `b`, or what a Send gave to this node alone."""
+    """Adds `b`, or the argument of a Send."""
     return {"path": [state.get("own", "b")]}
 
 
 async def node_c(state: Path) -> dict[str, Any]:
-    """Add `c`."""
+    """Adds `c`."""
     return {"path": ["c"]}
 
 
@@ -143,13 +143,13 @@ class Model(BaseModel):
 
 
 class Unshowable:
-    """An object that raises whatever it is asked for."""
+    """An object whose methods raise."""
 
     def __repr__(self) -> str:
         raise RuntimeError("no repr")
 
     def model_dump(self) -> Any:
-        """Raise, as a broken model does."""
+        """Raises, as a broken model does."""
         raise RuntimeError("no dump")
 
 
@@ -176,7 +176,7 @@ def kept_values() -> dict[str, Any]:
 
 
 def passing_values() -> list[Any]:
-    """Values that are only ever streamed."""
+    """Values that are only streamed."""
     loop: list[Any] = []
     loop.append(loop)
     deep: Any = 1
@@ -212,7 +212,7 @@ class Odd(TypedDict, total=False):
 
 
 async def emit(state: Odd) -> dict[str, Any]:
-    """Stream everything and keep what can be kept."""
+    """Streams all values and stores those that a checkpoint can hold."""
     write = get_stream_writer()
     for value in passing_values():
         write(value)
@@ -220,7 +220,7 @@ async def emit(state: Odd) -> dict[str, Any]:
 
 
 async def finish(state: Odd) -> dict[str, Any]:
-    """Show that the run went on."""
+    """Shows that the run continued."""
     return {"done": True}
 
 
@@ -240,12 +240,12 @@ odd = (
 
 @tool
 def double(number: int) -> int:
-    """Double it."""
+    """Doubles a number."""
     return number * 2
 
 
 def call_tool(_: MessagesState) -> dict[str, Any]:
-    """Call the tool as a model would."""
+    """Calls the tool as a model would."""
     calls = [{"name": "double", "args": {"number": 4}, "id": "call-1"}]
     return {"messages": [AIMessage("", tool_calls=calls)]}
 
@@ -266,18 +266,18 @@ tooled_within = _tooled_within.compile(name="tooled_within")
 
 
 class Progress(StreamTransformer):
-    """Numbers the updates, for clients that ask for `custom:progress`."""
+    """Numbers the updates, for clients that subscribe to `custom:progress`."""
 
     required_stream_modes = ("updates",)
 
     def init(self) -> dict[str, Any]:
-        """Make the channel."""
+        """Creates the channel."""
         self.channel: StreamChannel[int] = StreamChannel("progress")
         self.seen = 0
         return {"progress": self.channel}
 
     def process(self, event: Any) -> bool:
-        """Count one."""
+        """Counts one update."""
         if event["method"] == "updates":
             self.seen += 1
             self.channel.push(self.seen)
@@ -285,13 +285,13 @@ class Progress(StreamTransformer):
 
 
 class Counted(TypedDict, total=False):
-    """What was counted."""
+    """The counted items."""
 
     items: Annotated[list[int], operator.add]
 
 
 def count_one(_: Counted) -> Counted:
-    """Count one."""
+    """Adds one item."""
     return {"items": [1]}
 
 
@@ -306,12 +306,12 @@ counted = _counted.compile(name="counted", transformers=[Progress])
 
 
 def ask_first(_: Path) -> dict[str, Any]:
-    """Wait for an answer."""
+    """Waits for an answer."""
     return {"path": [["first", interrupt("first?")]]}
 
 
 def ask_second(_: Path) -> dict[str, Any]:
-    """Wait for another."""
+    """Waits for another answer."""
     return {"path": [["second", interrupt("second?")]]}
 
 
@@ -323,11 +323,11 @@ for _node in (ask_first, ask_second):
 questions = _questions.compile(name="questions")
 
 
-# ── numbered: a question that says what its answer looks like ────────────────
+# ── numbered: a question with a schema for its answer ────────────────────────
 
 
 def ask_for_a_number(_: Path) -> dict[str, Any]:
-    """Wait for a number."""
+    """Waits for a number."""
     return {"path": [["number", interrupt("how many?", response_schema={"type": "integer"})]]}
 
 

@@ -1,5 +1,4 @@
-"""Graphs that keep things in the store, by each of the ways in which a node can come by it; and an
-embedding that is the same everywhere."""
+"""Graphs that use the store in each way that a node can get it, and a deterministic embedding."""
 
 from typing import Any, TypedDict
 
@@ -13,11 +12,11 @@ from langgraph.store.base import BaseStore
 class State(TypedDict, total=False):
     user: str
     text: str
-    found: dict[str, Any]
+    result: dict[str, Any]
 
 
 async def embed(texts: list[str]) -> list[list[float]]:
-    """Returns how often each letter occurs; fails on a text that asks for it."""
+    """Returns how often each letter occurs; fails on a text with `provider down`."""
     if any("provider down" in text for text in texts):
         raise ConnectionError("the provider is down")
     return [[float(text.lower().count(chr(97 + i))) for i in range(26)] for text in texts]
@@ -44,11 +43,11 @@ async def by_config(state: State) -> State:
 async def reads(state: State, *, store: BaseStore) -> State:
     namespace = ("users", state["user"])
     said = await store.aget(namespace, "config")
-    found = await store.asearch(namespace, limit=5)
+    items = await store.asearch(namespace, limit=5)
     near = await store.asearch(namespace, query=state.get("text", ""), filter={"n": {"$gte": 1}})
     return {
-        "found": {
-            "keys": sorted(item.key for item in found),
+        "result": {
+            "keys": sorted(item.key for item in items),
             "near": [item.key for item in near],
             "type": type(said.value["said"]).__name__ if said else None,
             "namespaces": await store.alist_namespaces(prefix=namespace),
@@ -69,7 +68,7 @@ def _graph(*nodes: Any) -> Any:
     return builder.compile()
 
 
-inner = _graph(by_config)  # a subgraph has the store of the graph that it is in
+inner = _graph(by_config)  # a subgraph has the store of its parent graph
 inner.name = "by_subgraph"
 
 

@@ -1,6 +1,6 @@
-"""Graphs that ask the API of their own deployment, each in another way.
+"""Graphs that call the API of their own deployment, each in another way.
 
-All but `told` run `told` there and give its answer: what it found of the caller in its config.
+All but `told` run `told` there and return its answer: the caller's headers in its config.
 """
 
 from typing import Any, TypedDict
@@ -14,22 +14,22 @@ from langgraph.prebuilt import ToolNode
 from langgraph.pregel.remote import RemoteGraph
 from langgraph_sdk import get_client, get_sync_client
 
-EARLY = get_client()  # as modules do that are imported before any run
+EARLY = get_client()  # created at import, before any run
 
 
 class Said(TypedDict, total=False):
-    """What was told."""
+    """The answer."""
 
     v: Any
 
 
 def one(node: Any, state: Any = Said) -> CompiledStateGraph[Any, Any, Any, Any]:
-    """A graph of one node."""
+    """Returns a graph of one node."""
     return StateGraph(state).add_node("node", node).add_edge(START, "node").compile()
 
 
 def answer(values: Any) -> Any:
-    """Returns what `told` found."""
+    """Returns the answer of `told`."""
     return values["v"]
 
 
@@ -69,7 +69,7 @@ async def _remote(state: Said) -> Said:
 
 @tool
 async def ask_home() -> str:
-    """Ask the deployment."""
+    """Calls the deployment."""
     return str(answer(await get_client().runs.wait(None, "told", input={}))["x-tenant"])
 
 
@@ -98,6 +98,6 @@ in_a_tool = (
 
 
 async def in_a_factory(config: RunnableConfig) -> Any:
-    """Ask before there is a graph."""
-    found = answer(await get_client().runs.wait(None, "told", input={}))
-    return one(lambda state: {"v": found})
+    """Calls the deployment before the graph exists."""
+    headers = answer(await get_client().runs.wait(None, "told", input={}))
+    return one(lambda state: {"v": headers})

@@ -1,8 +1,8 @@
-"""Graphs whose code hurts more than its own run, if nobody keeps it apart.
+"""Graphs whose code harms other runs, unless it is isolated.
 
 | graph | does | set in `config.configurable` |
 |---|---|---|
-| `leave` | raises or does what `how` names, in a node of the kind `node` (sync, async) | `how`, `node` |
+| `leave` | does what `how` names, in a node of the kind `node` (sync, async) | `how`, `node` |
 | `leave_apart` | the same, with `isolation: process` | |
 | `leave_early` | the same, in the factory | `how` |
 """
@@ -23,11 +23,11 @@ from langgraph.graph import END, START, StateGraph
 
 
 class PanicError(BaseException):
-    """What extensions raise that are written in other languages: no Exception."""
+    """An error of an extension module: no subclass of Exception."""
 
 
 class Unspeakable(BaseException):
-    """Raises when somebody asks what it says."""
+    """Its text raises."""
 
     def __str__(self) -> str:
         raise SystemExit("no words")
@@ -44,12 +44,12 @@ def endless(depth: int) -> int:
 
 
 def segfault() -> None:
-    """Reads what is nobody's memory."""
+    """Reads memory at address 0."""
     ctypes.string_at(0)
 
 
 def hog() -> None:
-    """Is ended as by the kernel when memory runs out."""
+    """Kills its process, as the kernel does when memory runs out."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -122,6 +122,6 @@ leave_apart = leave
 
 
 def leave_early(config: RunnableConfig) -> Any:
-    """Does it before there is a graph."""
+    """Does it before the graph exists."""
     HOW[config.get("configurable", {}).get("how", "")]()
     return leave

@@ -1,20 +1,20 @@
-"""Graphs of every shape that a state can have, each of which does what its input says.
+"""Graphs with every kind of state schema, each of which does what its input says.
 
-`do` is `answer`, `ask` (it waits for a person), `raise`, or `wait` (until it is cancelled). Where a graph has
-an output schema, `notes` is what that leaves out; `draft` is private to two nodes.
+`do` is `answer`, `ask` (for an interrupt), `raise`, or `wait` (until a cancel). `notes` is not in the output schema of
+a graph; `draft` is private to two nodes.
 
 | graph | its state |
 |---|---|
 | `typed` `classy` `modelled` | TypedDict, dataclass, pydantic, with input and output schemas |
 | `plain` | a TypedDict without schemas beside it |
 | `private` | a TypedDict, and a private state between two nodes |
-| `noted_talk` | MessagesState with notes; only messages are told |
+| `noted_talk` | MessagesState with notes; the output has only messages |
 | `outer` | a graph with an output schema around one with another |
 | `asking` | several questions at once, and an output schema |
 | `managed` | managed values beside the state |
 | `rooted` | the root channel `__root__` |
-| `shadow` | keys that are words of the API |
-| `task` | the functional API: returns what its input asks for |
+| `shadow` | keys that are fields of the API |
+| `work` | the functional API: returns a value of the type that its input names |
 | `saved` | `entrypoint.final`: what it returns is not what it saves |
 """
 
@@ -31,13 +31,13 @@ from langgraph.types import Send, interrupt
 from pydantic import BaseModel
 
 WAITING: list[str] = []
-"""Grows with each node that begins to wait."""
+"""Gets an item from each node that begins to wait."""
 PASSING: list[str] = []
-"""Not empty while nodes do not wait, since nobody is going to stop them."""
+"""Not empty while nodes must not wait, because no test will stop them."""
 
 
 async def act(do: str) -> str:
-    """Do what the input says; returns the answer of a person, if one is asked."""
+    """Does what the input says; returns the answer to an interrupt."""
     match do:
         case "ask":
             return str(interrupt({"question": "Go on?"}))
@@ -54,36 +54,36 @@ async def act(do: str) -> str:
 
 
 class Question(TypedDict):
-    """What goes in."""
+    """The input."""
 
     do: str
 
 
 class Answer(TypedDict):
-    """What is told."""
+    """The output."""
 
     answer: str
 
 
 class Everything(Question, Answer):
-    """What is kept."""
+    """The state."""
 
     notes: Annotated[list[str], operator.add]
 
 
 class Draft(TypedDict):
-    """What one node gives to the next."""
+    """A private state between two nodes."""
 
     draft: str
 
 
 async def typed_draft(state: Everything) -> Any:
-    """Think; the state has what it thought, the draft is for the next node."""
+    """Notes, and writes a draft for the next node."""
     return {"notes": ["thought"], "draft": f"draft of {state['do']}"}
 
 
 async def typed_answer(state: Everything) -> Any:
-    """Do as was said."""
+    """Does what the input says."""
     return {"answer": await act(state["do"]), "notes": ["answered"]}
 
 
@@ -99,37 +99,37 @@ typed = (
 
 @dataclass
 class DataQuestion:
-    """What goes in."""
+    """The input."""
 
     do: str = "answer"
 
 
 @dataclass
 class DataAnswer:
-    """What is told."""
+    """The output."""
 
     answer: str = ""
 
 
 @dataclass
 class DataEverything(DataQuestion, DataAnswer):
-    """What is kept."""
+    """The state."""
 
     notes: Annotated[list[str], operator.add] = field(default_factory=list)
 
 
 async def classy_think(state: DataEverything) -> Any:
-    """Think."""
+    """Notes."""
     return {"notes": ["thought"]}
 
 
 async def classy_answer(state: DataEverything) -> Any:
-    """Do as was said."""
+    """Does what the input says."""
     return {"answer": await act(state.do), "notes": ["answered"]}
 
 
 def thinking(builder: StateGraph[Any, Any, Any, Any]) -> Any:
-    """Return the graph whose first node thinks, and whose second one does as was said."""
+    """Returns a graph whose first node notes, and whose second one does what the input says."""
     builder.add_node("think", classy_think).add_node("answer", classy_answer)
     return builder.add_edge(START, "think").add_edge("think", "answer").compile()
 
@@ -138,20 +138,20 @@ classy = thinking(StateGraph(DataEverything, input_schema=DataQuestion, output_s
 
 
 class ModelQuestion(BaseModel):
-    """What goes in."""
+    """The input."""
 
     do: str
     times: int = 1
 
 
 class ModelAnswer(BaseModel):
-    """What is told."""
+    """The output."""
 
     answer: str = ""
 
 
 class ModelEverything(ModelQuestion, ModelAnswer):
-    """What is kept."""
+    """The state."""
 
     notes: Annotated[list[str], operator.add] = []
 
@@ -162,7 +162,7 @@ modelled = thinking(
 
 
 class Plain(TypedDict, total=False):
-    """A state that is told as it is."""
+    """A state without schemas beside it."""
 
     do: str
     answer: str
@@ -170,7 +170,7 @@ class Plain(TypedDict, total=False):
 
 
 async def plain_second(state: Plain) -> Any:
-    """Do as was said."""
+    """Does what the input says."""
     return {"answer": await act(state.get("do", "answer")), "steps": ["second"]}
 
 
@@ -185,12 +185,12 @@ plain = (
 
 
 async def private_first(state: Plain) -> Draft:
-    """Write a draft."""
+    """Writes a draft."""
     return {"draft": f"draft of {state.get('do', '')}"}
 
 
 async def private_second(state: Draft) -> Any:
-    """Do what the draft says; it has nothing else."""
+    """Does what the draft says, which is all that it gets."""
     return {
         "answer": await act(state["draft"].removeprefix("draft of ")),
         "steps": [state["draft"]],
@@ -208,15 +208,15 @@ private = (
 
 
 class Talk(MessagesState):
-    """Messages, and what is kept to itself."""
+    """Messages and private notes."""
 
     notes: str
 
 
 async def talk_reply(state: Talk) -> Any:
-    """Answer the last message."""
-    said = str(state["messages"][-1].content)
-    return {"messages": [AIMessage(await act(said), id="ai-1")], "notes": f"heard {said}"}
+    """Answers the last message."""
+    text = str(state["messages"][-1].content)
+    return {"messages": [AIMessage(await act(text), id="ai-1")], "notes": f"heard {text}"}
 
 
 noted_talk = (
@@ -230,7 +230,7 @@ noted_talk = (
 
 
 class Outer(TypedDict, total=False):
-    """What the graph around keeps."""
+    """The state of the outer graph."""
 
     do: str
     answer: str
@@ -250,7 +250,7 @@ outer = (
 
 
 class Asks(TypedDict, total=False):
-    """Questions, and their answers."""
+    """Questions and their answers."""
 
     asks: list[str]
     hidden: str
@@ -258,18 +258,18 @@ class Asks(TypedDict, total=False):
 
 
 class Answers(TypedDict, total=False):
-    """The answers alone."""
+    """Only the answers."""
 
     answers: Annotated[list[Any], operator.add]
 
 
 async def ask_one(state: Any) -> Any:
-    """Ask; `boom` as an answer fails. What begins with `!` is not asked but done."""
-    asked = state["ask"]
-    answer = await act(asked[1:]) if asked.startswith("!") else interrupt({"ask": asked})
+    """Asks; the answer `boom` fails. `!x` is done and not asked."""
+    question = state["ask"]
+    answer = await act(question[1:]) if question.startswith("!") else interrupt({"ask": question})
     if answer == "boom":
-        raise ValueError(f"boom: {asked}")
-    return {"answers": [[asked, answer]]}
+        raise ValueError(f"boom: {question}")
+    return {"answers": [[question, answer]]}
 
 
 asking = (
@@ -283,7 +283,7 @@ asking = (
     .compile()
 )
 
-# ── values that no client sees ───────────────────────────────────────────────
+# ── values that no client gets ───────────────────────────────────────────────
 
 
 class Managed(TypedDict, total=False):
@@ -296,7 +296,7 @@ class Managed(TypedDict, total=False):
 
 
 async def managed_node(state: Managed) -> Any:
-    """Note how many steps are left."""
+    """Notes how many steps are left."""
     await act(state.get("do", "answer"))
     return {"left": state["remaining_steps"]}
 
@@ -305,7 +305,7 @@ managed = StateGraph(Managed).add_node("node", managed_node).add_edge(START, "no
 
 
 async def rooted_node(state: list[str]) -> Any:
-    """Add what was done to the list that is the state."""
+    """Adds to the list that is the state."""
     return [await act(state[-1] if state else "answer")]
 
 
@@ -316,7 +316,7 @@ rooted = whole.add_node("node", rooted_node).add_edge(START, "node").compile()
 
 
 class Shadow(TypedDict, total=False):
-    """Keys that are words of the API."""
+    """Keys that are fields of the API."""
 
     do: str
     values: Any
@@ -329,7 +329,7 @@ class Shadow(TypedDict, total=False):
 
 
 async def shadow_node(state: Shadow) -> Any:
-    """Write words of the API into the state."""
+    """Writes fields of the API into the state."""
     return {
         "values": {"values": 1},
         "next": ["x"],
@@ -348,14 +348,14 @@ shadow = StateGraph(Shadow).add_node("node", shadow_node).add_edge(START, "node"
 
 @dataclass
 class Point:
-    """A dataclass that is returned."""
+    """A dataclass as a return value."""
 
     x: int
     y: int = 2
 
 
 class Report(BaseModel):
-    """A model that is returned."""
+    """A model as a return value."""
 
     title: str
     points: list[int] = []
@@ -363,14 +363,14 @@ class Report(BaseModel):
 
 @task
 async def doing(do: str) -> str:
-    """Do what was said, in a task of its own."""
+    """Does what the input says, in a task."""
     return await act(do)
 
 
 @entrypoint()
-async def work(what: Any) -> Any:
-    """Return a value of the type that was asked for."""
-    match what:
+async def work(request: Any) -> Any:
+    """Returns a value of the type that the input names."""
+    match request:
         case "str":
             return "text"
         case "empty":
@@ -391,13 +391,13 @@ async def work(what: Any) -> Any:
             return Report(title="it", points=[1])
         case "interrupt-text":
             return {"__interrupt__": "text"}
-    do = what["do"] if isinstance(what, dict) else what
-    return {"done": await doing(do), "what": what}
+    do = request["do"] if isinstance(request, dict) else request
+    return {"done": await doing(do), "what": request}
 
 
 @entrypoint()
-async def saved(what: Any, *, previous: Any = None) -> Any:
-    """Return one thing, and save another for the next call."""
+async def saved(do: Any, *, previous: Any = None) -> Any:
+    """Returns one value, and saves another for the next call."""
     count = (previous or 0) + 1
-    done = await doing(what)
+    done = await doing(do)
     return entrypoint.final(value=f"{done} {count}", save=count)

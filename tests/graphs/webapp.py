@@ -1,4 +1,4 @@
-"""A project's own application beside its graphs, once as Starlette and once as FastAPI."""
+"""The application of a project beside its graphs, in Starlette and in FastAPI."""
 
 import os
 from collections.abc import AsyncIterator
@@ -18,7 +18,7 @@ seen: list[str] = []
 
 
 class Stamp:
-    """Puts a header on every answer, as a project's middleware may."""
+    """Adds a header to every response, as a project's middleware may."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -36,36 +36,36 @@ class Stamp:
 
 @asynccontextmanager
 async def lifespan(_: Starlette) -> AsyncIterator[dict[str, Any]]:
-    """Notes that it began; its state reaches the routes."""
+    """Records its start; its state reaches the routes."""
     seen.append("began")
     yield {"word": "from the lifespan"}
 
 
 async def hello(request: Request) -> JSONResponse:
-    """Say what it knows."""
-    known = {"seen": seen, "word": request.state.word, "env": os.environ.get("WEBAPP_WORD")}
-    return JSONResponse(known)
+    """Returns the lifespan's state and an environment variable."""
+    values = {"seen": seen, "word": request.state.word, "env": os.environ.get("WEBAPP_WORD")}
+    return JSONResponse(values)
 
 
 async def overruled(_: Request) -> PlainTextResponse:
-    """Take the place of a route of the API."""
+    """Has the path of a route of the API."""
     return PlainTextResponse("mine")
 
 
 async def broken(_: Request) -> PlainTextResponse:
-    """Fail."""
+    """Fails."""
     raise ZeroDivisionError
 
 
-async def told(_: Request, error: Exception) -> PlainTextResponse:
-    """Answer to a failure."""
+async def on_error(_: Request, error: Exception) -> PlainTextResponse:
+    """Handles an exception."""
     return PlainTextResponse(f"caught {type(error).__name__}", 500)
 
 
 app = Starlette(
     routes=[Route("/hello", hello), Route("/info", overruled), Route("/broken", broken)],
     middleware=[Middleware(Stamp)],
-    exception_handlers={ZeroDivisionError: told},
+    exception_handlers={ZeroDivisionError: on_error},
     lifespan=lifespan,
 )
 
@@ -81,7 +81,7 @@ class Sum(BaseModel):
 
 @fast.post("/sum")
 async def add(numbers: Sum) -> int:
-    """Add two numbers."""
+    """Adds two numbers."""
     return numbers.one + numbers.two
 
 

@@ -131,7 +131,7 @@ def loaded(folder: Path, *names: str) -> GraphRegistry:
     return load(config_file(folder, {name: f"./mine.py:{name}" for name in names}))
 
 
-def refusal(folder: Path, graphs: dict[str, Any], **rest: Any) -> str:
+def project_error(folder: Path, graphs: dict[str, Any], **rest: Any) -> str:
     """Returns the error for a langgraph.json that can't be used."""
     with pytest.raises(SettingError) as caught:
         load(config_file(folder, graphs, **rest))

@@ -10,19 +10,19 @@ import pytest
 from harness.redis_modules import require_modules
 
 ROOT = Path(__file__).parents[2]
-WORDS = {
+EXPECTED = {
     "runs": ["first graph event", "floor", "1 node", "5 nodes", "200 tokens"],
     "threads": ["ratio", "the newest 10", "of one user", "count of all"],
     "checkpointers": ["ms a superstep", "ms a read", "millstream", "InMemorySaver"],
 }
 
 
-@pytest.mark.parametrize("part", WORDS)
+@pytest.mark.parametrize("part", EXPECTED)
 def test_the_bench_prints_every_workload_beside_its_baseline(part: str) -> None:
     if part == "checkpointers":
         require_modules()  # of the library's checkpointer
     arguments = ["--part", part, "--scale", "0.02", "--latency-runs", "3"]
-    ran = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "bench", *arguments],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
@@ -31,6 +31,6 @@ def test_the_bench_prints_every_workload_beside_its_baseline(part: str) -> None:
         check=False,
         timeout=100,
     )
-    assert ran.returncode == 0, ran.stderr
-    for word in WORDS[part]:
-        assert word in ran.stdout
+    assert result.returncode == 0, result.stderr
+    for text in EXPECTED[part]:
+        assert text in result.stdout

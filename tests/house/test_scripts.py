@@ -56,7 +56,9 @@ def test_each_script_uses_each_declared_name_with_one_meaning(
     assert not set(declared(path)) & (RESERVED | GLOBALS)
     if path.parent.name != "parts":  # a part's functions have parameters of their own
         bound = {
-            word for found in BOUND.findall(body) for word in re.findall(r"\w+", " ".join(found))
+            identifier
+            for found in BOUND.findall(body)
+            for identifier in re.findall(r"\w+", " ".join(found))
         }
         assert not set(declared(path)) & bound - _inner(path)
 
@@ -65,9 +67,9 @@ def _inner(path: Path) -> set[str]:
     """Returns the parameters of a script's own functions: they may be called as the keys they are given."""
     text = code(path.read_text())
     return {
-        word
+        identifier
         for names in re.findall(r"function \w*\(([\w, ]*)\)", text)
-        for word in re.findall(r"\w+", names)
+        for identifier in re.findall(r"\w+", names)
     }
 
 
@@ -89,7 +91,11 @@ def test_a_script_reads_only_declared_names(name: str) -> None:
         script.source[script.source.index("--[[") :]
     )  # behind the locals that the loader makes
     functions = set(re.findall(r"\blocal function (\w+)", body))
-    bound = {word for found in BOUND.findall(body) for word in re.findall(r"\w+", " ".join(found))}
+    bound = {
+        identifier
+        for found in BOUND.findall(body)
+        for identifier in re.findall(r"\w+", " ".join(found))
+    }
     fields = set(re.findall(r"[{,]\s*(\w+) = ", body))
     used = set(re.findall(r"(?<![.:\w])[A-Za-z_]\w*", body))
     assert used <= bound | functions | fields | RESERVED | GLOBALS | script.names.keys()

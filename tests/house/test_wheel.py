@@ -24,9 +24,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 
 def test_the_wheel_holds_all_three_roots_and_nothing_else(wheel: zipfile.ZipFile) -> None:
     names = [name for name in wheel.namelist() if ".dist-info/" not in name]
-    own = {name for name in names if name.startswith("millstream/")}
-    assert {name.split("/")[1] for name in own} == {"api", "worker", "shared", "cli"}
-    assert {*names} - own == {"millstream_project/__init__.py"}
+    millstream = {name for name in names if name.startswith("millstream/")}
+    assert {name.split("/")[1] for name in millstream} == {"api", "worker", "shared", "cli"}
+    assert {*names} - millstream == {"millstream_project/__init__.py"}
     assert {Path(name).suffix for name in names} <= {".py", ".lua", ".typed"}
 
 
@@ -61,5 +61,7 @@ def test_the_api_imports_no_langgraph() -> None:
         "print([m for m in sys.modules if m.split('.')[0] in "
         "('langgraph', 'langchain_core', 'arq', 'orjson', 'numpy')])"
     )
-    ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert ran.stdout.strip() == "[]"
+    result = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    )
+    assert result.stdout.strip() == "[]"

@@ -33,5 +33,5 @@ def test_a_value_too_deep_for_data_becomes_text(levels: int) -> None:
             {"type": "image"}, {"type": "file", "url": 1}, {"type": "image", "base64": "é"}]
 )  # fmt: skip
 def test_other_values_are_skipped(odd: Any) -> None:
-    told = parts_of([odd, {"type": "text", "text": "hello"}])
-    assert [MessageToDict(part) for part in told] == [{"text": "hello"}]
+    parts = parts_of([odd, {"type": "text", "text": "hello"}])
+    assert [MessageToDict(part) for part in parts] == [{"text": "hello"}]

@@ -20,8 +20,8 @@ from millstream.shared.redis import masked
         ("unix:///run/redis.sock?password=secret&db=1", "unix:///run/redis.sock?password=***&db=1"),
     ],
 )
-def test_the_banner_masks_passwords(url: str, shown: str) -> None:
-    assert masked(url) == shown
+def test_the_banner_masks_passwords(url: str, expected: str) -> None:
+    assert masked(url) == expected
 
 
 def facts(graphs: list[str]) -> Facts:
@@ -54,9 +54,9 @@ def test_the_banner_lists_processes_and_addresses() -> None:
 def test_the_curl_line_requests_the_first_graph() -> None:
     text = click.unstyle(banner(facts(["it's", "echo"])))
     line = next(line for line in text.splitlines() if "curl" in line)
-    words = shlex.split(line)
-    assert words[:3] == ["curl", "-N", "http://127.0.0.1:2024/runs/stream"]
-    assert json.loads(words[-1]) == {
+    arguments = shlex.split(line)
+    assert arguments[:3] == ["curl", "-N", "http://127.0.0.1:2024/runs/stream"]
+    assert json.loads(arguments[-1]) == {
         "assistant_id": "it's",
         "input": {"messages": [{"role": "user", "content": "hi"}]},
         "stream_mode": "values",

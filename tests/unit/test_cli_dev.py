@@ -76,9 +76,9 @@ class Dev:
         pids = []
         for line in self.process.stdout:
             self.text += line
-            if found := re.search(r"│ pid (\d+) redis (\S+)", line):
-                pids.append(int(found[1]))
-                self.redis_url = found[2]
+            if match := re.search(r"│ pid (\d+) redis (\S+)", line):
+                pids.append(int(match[1]))
+                self.redis_url = match[2]
             if len(pids) == 2 and "Ctrl-C stops everything" in self.text:
                 break
         else:
@@ -131,9 +131,9 @@ def test_no_process_survives_a_killed_dev(dev: Dev, folder: Path) -> None:
 
 
 def test_dev_ends_with_its_redis(dev: Dev) -> None:
-    found = re.search(r"embedded, port \d+, data in (\S+)", dev.text)
-    assert found
-    log = Path(found[1], "redis.log").read_text()
+    match = re.search(r"embedded, port \d+, data in (\S+)", dev.text)
+    assert match
+    log = Path(match[1], "redis.log").read_text()
     os.kill(int(log.partition(":")[0]), signal.SIGKILL)
     text, _ = dev.process.communicate(timeout=5)
     assert dev.process.returncode == 1
@@ -152,12 +152,12 @@ def test_a_taken_port_is_an_error_that_names_a_free_one() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(SetupError) as failure:
             require_free_port("127.0.0.1", port)
-    found = re.fullmatch(
+    match = re.fullmatch(
         rf"Port {port} is already in use\. Stop what uses it, or use --port (\d+)\.",
         str(failure.value),
     )
-    assert found
-    assert int(found[1]) > port
+    assert match
+    assert int(match[1]) > port
 
 
 def test_an_address_of_another_machine_is_an_error(port: int) -> None:

@@ -51,9 +51,9 @@ def test_a_folder_means_the_langgraph_json_in_it(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_prints_a_working_example(tmp_path: Path) -> None:
-    with pytest.raises(CliError) as refusal:
+    with pytest.raises(CliError) as error:
         read_project(tmp_path / "langgraph.json")
-    text = str(refusal.value)
+    text = str(error.value)
     assert text.startswith(f"There is no langgraph.json in {tmp_path}.")
     assert "--config" in text
     assert EXAMPLE in text
@@ -71,9 +71,9 @@ def test_a_missing_file_prints_a_working_example(tmp_path: Path) -> None:
 )
 def test_a_broken_file_is_named_with_its_error(tmp_path: Path, content: str, said: str) -> None:
     path = write(tmp_path, content)
-    with pytest.raises(CliError) as refusal:
+    with pytest.raises(CliError) as error:
         read_project(path)
-    assert str(refusal.value).startswith(f"{path} {said}")
+    assert str(error.value).startswith(f"{path} {said}")
 
 
 def test_a_file_that_is_not_text_is_rejected(tmp_path: Path) -> None:

@@ -97,22 +97,22 @@ def test_a_server_that_dies_raises_with_its_output(folder: Path, tmp_path: Path)
 
 
 def test_modules_that_fail_to_load_are_skipped(folder: Path, tmp_path: Path) -> None:
-    found = find_server()
+    installed = find_server()
     module = tmp_path / "redisearch.so"
     module.write_text("no library")
     module.chmod(0o755)
-    server = EmbeddedRedis(folder, server=Server(found.path, (module,), found.version))
+    server = EmbeddedRedis(folder, server=Server(installed.path, (module,), installed.version))
     with server, client(server) as connection:
         assert server.modules == ()
         assert connection.ping()
 
 
 def test_modules_are_loaded_if_present(folder: Path) -> None:
-    found = find_server()
-    if not found.modules:
+    installed = find_server()
+    if not installed.modules:
         pytest.skip("no modules for this machine")
     with EmbeddedRedis(folder) as server, client(server) as connection:
-        assert server.modules == found.modules
+        assert server.modules == installed.modules
         assert connection.execute_command("JSON.SET", "k", "$", "{}") == b"OK"
         assert connection.execute_command("FT._LIST") == []
 

@@ -92,11 +92,11 @@ def test_module_names_do_not_collide_or_disappear(tmp_path: Path, form: str) -> 
     write(tmp_path, {file: VALUE.format(word=file) for file in files})
     packages = {f"{name}/__init__.py": "" for name in TAKEN} if form.endswith("/agent.py") else {}
     write(tmp_path, packages)
-    found = load(tmp_path, [f"{file}:State" for file in files], ["."])
+    states = load(tmp_path, [f"{file}:State" for file in files], ["."])
     modules = next(finder for finder in sys.meta_path if isinstance(finder, ProjectModules))
-    assert [state.word for state in found] == files
+    assert [state.word for state in states] == files
     assert [sys.modules[name] for name in TAKEN] == list(before.values())
-    assert [pickle.loads(pickle.dumps(state)) for state in found] == found
+    assert [pickle.loads(pickle.dumps(state)) for state in states] == states
     for name in {*TAKEN} - {
         "millstream",
         *sys.builtin_module_names,
@@ -109,9 +109,9 @@ def test_files_of_the_same_name_are_separate_modules(tmp_path: Path) -> None:
     names = ["song", "story", "camera"]
     write(tmp_path, {f"src/{name}/graph.py": VALUE.format(word=name) for name in names})
     specs = [f"./src/{name}/graph.py:State" for name in names]
-    found = load(tmp_path, specs, [".", *(f"./src/{name}/" for name in names)])
-    assert [state.word for state in found] == names
-    assert [state.__module__ for state in found] == [
+    states = load(tmp_path, specs, [".", *(f"./src/{name}/" for name in names)])
+    assert [state.word for state in states] == names
+    assert [state.__module__ for state in states] == [
         f"millstream_project.src.{n}.graph" for n in names
     ]
 
@@ -130,10 +130,10 @@ def test_any_file_name_is_importable(tmp_path: Path) -> None:
     write(tmp_path, {file: VALUE.format(word=file) for file in files})
     write(tmp_path.parent / f"{tmp_path.name}-beside", {"agent.py": VALUE.format(word="beside")})
     specs = [f"./{file}:State" for file in files] + [f"../{tmp_path.name}-beside/agent.py:State"]
-    found = load(tmp_path, specs)
-    assert [state.word for state in found] == [*files, "beside"]
-    assert len({state.__module__ for state in found}) == len(found)
-    assert [pickle.loads(pickle.dumps(state)) for state in found] == found
+    states = load(tmp_path, specs)
+    assert [state.word for state in states] == [*files, "beside"]
+    assert len({state.__module__ for state in states}) == len(states)
+    assert [pickle.loads(pickle.dumps(state)) for state in states] == states
 
 
 def test_a_file_beside_a_folder_of_its_name_is_imported(tmp_path: Path) -> None:
@@ -147,9 +147,9 @@ def test_a_file_beside_a_folder_of_its_name_is_imported(tmp_path: Path) -> None:
         "p/a/__init__.py",
     ]
     write(tmp_path, {file: VALUE.format(word=file) for file in files})
-    found = load(tmp_path, [f"./{file}:State" for file in files], ["."])
-    assert [state.word for state in found] == files
-    assert [pickle.loads(pickle.dumps(state)) for state in found] == found
+    states = load(tmp_path, [f"./{file}:State" for file in files], ["."])
+    assert [state.word for state in states] == files
+    assert [pickle.loads(pickle.dumps(state)) for state in states] == states
 
 
 # ── One file, one module ────────────────────────────────────────────────────────────────────
@@ -172,9 +172,9 @@ def test_a_file_runs_once_under_all_its_names(tmp_path: Path) -> None:
     ]  # fmt: skip
     try:
         for order in (specs, specs[::-1]):
-            found = load(tmp_path, order, ["."])
-            assert len(set(found)) == 1
-            assert found[0].__module__ == "millstream_project.src.agent.graph"
+            states = load(tmp_path, order, ["."])
+            assert len(set(states)) == 1
+            assert states[0].__module__ == "millstream_project.src.agent.graph"
             assert vars(sys.modules["builtins"]).pop("ran") == 1
     finally:
         vars(sys.modules["builtins"]).pop("ran", None)
@@ -281,14 +281,14 @@ found = [state.word, aliased.word, utils.words.word, words.word, State.word, Inn
 
 
 def homonyms(folder: Path) -> list[str]:
-    for word in ("a", "b"):
+    for name in ("a", "b"):
         write(folder, {
-            f"{word}/graph.py": GRAPH.format(word=word), f"{word}/state.py": VALUE.format(word=word),
-            f"{word}/utils/words.py": VALUE.format(word=word), f"{word}/pack/__init__.py": "",
-            f"{word}/pack/inner.py": "from pack.deep import State\nfrom .deep import State as Same\n"
+            f"{name}/graph.py": GRAPH.format(word=name), f"{name}/state.py": VALUE.format(word=name),
+            f"{name}/utils/words.py": VALUE.format(word=name), f"{name}/pack/__init__.py": "",
+            f"{name}/pack/inner.py": "from pack.deep import State\nfrom .deep import State as Same\n"
                                      "assert State is Same\n",
-            f"{word}/pack/deep.py": VALUE.format(word=word),
-            f"{word}/space/state.py": VALUE.format(word=word), f"{word}/space/only_{word}.py": "",
+            f"{name}/pack/deep.py": VALUE.format(word=name),
+            f"{name}/space/state.py": VALUE.format(word=name), f"{name}/space/only_{name}.py": "",
         })  # fmt: skip
     return ["./a", "./b"]
 
@@ -297,17 +297,17 @@ def homonyms(folder: Path) -> list[str]:
 def test_each_folder_imports_its_own_modules(tmp_path: Path, turned: bool) -> None:
     step = -1 if turned else 1
     folders = homonyms(tmp_path)[::step]
-    words = ["a", "b"][::step]
-    found = load(tmp_path, [f"{folder}/graph.py:found" for folder in folders], folders)
-    assert found == [[word] * 7 for word in words]
+    names = ["a", "b"][::step]
+    states = load(tmp_path, [f"{folder}/graph.py:found" for folder in folders], folders)
+    assert states == [[name] * 7 for name in names]
     assert [
         late() for late in load(tmp_path, [f"{f}/graph.py:late" for f in folders], folders)
-    ] == [(w, w) for w in words]
-    for word in words:
-        module = importlib.import_module(f"millstream_project.{word}.state")
-        assert module.State.word == word
-        assert inspect.getsource(module) == VALUE.format(word=word)
-        assert sys.modules[f"millstream_project.{word}.graph"].late.__code__.co_firstlineno == 13
+    ] == [(w, w) for w in names]
+    for name in names:
+        module = importlib.import_module(f"millstream_project.{name}.state")
+        assert module.State.word == name
+        assert inspect.getsource(module) == VALUE.format(word=name)
+        assert sys.modules[f"millstream_project.{name}.graph"].late.__code__.co_firstlineno == 13
 
 
 def test_an_ambiguous_import_by_name_warns_which_module_it_gets(
@@ -361,18 +361,18 @@ def test_a_module_name_is_the_same_in_each_process(tmp_path: Path) -> None:
         "import redis.asyncio\n"
     )
     states = load(tmp_path / "project", specs, folders)
-    asked = [
+    command = [
         str(tmp_path / "project"),
         folders,
         find_named_files(specs),
         [state.__module__ for state in states],
     ]
-    told = subprocess.run(
-        [sys.executable, "-P", "-c", code, json.dumps(asked)],
+    printed = subprocess.run(
+        [sys.executable, "-P", "-c", code, json.dumps(command)],
         cwd=tmp_path / "project", capture_output=True, text=True, check=True, timeout=60,
         env={**os.environ, "PYTHONPATH": ""},
     )  # fmt: skip
-    assert json.loads(told.stdout) == ["a", "b", "mine"]
+    assert json.loads(printed.stdout) == ["a", "b", "mine"]
 
 
 def test_a_project_first_on_sys_path_is_loaded(
@@ -384,7 +384,7 @@ def test_a_project_first_on_sys_path_is_loaded(
     )
     monkeypatch.setattr(sys, "path", [str(tmp_path / "app"), str(tmp_path), *sys.path])
     sys.modules.pop("httpx", None)
-    found, state = load(tmp_path / "app", ["./agent.py:found", "./httpx.py:State"])
-    assert found.__module__.startswith("httpx")
+    states, state = load(tmp_path / "app", ["./agent.py:found", "./httpx.py:State"])
+    assert states.__module__.startswith("httpx")
     assert state.word == "mine"
-    assert importlib.import_module("app.agent").found is found
+    assert importlib.import_module("app.agent").found is states

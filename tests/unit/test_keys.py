@@ -23,9 +23,9 @@ def test_a_job_id_contains_its_thread_and_run(thread: str, run: str) -> None:
 
 
 @pytest.mark.parametrize("word", ["", "/", "a", "a/", "/b"])
-def test_an_invalid_job_id_raises(word: str) -> None:
+def test_an_invalid_job_id_raises(text: str) -> None:
     with pytest.raises(ValueError, match="not a job id"):
-        keys.parse_job_id(word)
+        keys.parse_job_id(text)
 
 
 @pytest.mark.parametrize(
@@ -44,8 +44,8 @@ def test_keys_of_a_thread_have_its_id_as_hash_tag(key: str) -> None:
 
 
 @pytest.mark.parametrize("word", [b"", b"junk", b"/", b"a/", b"/a", b"\xff/\xff"])
-def test_an_invalid_job_id_decodes_to_none(word: bytes) -> None:
-    assert keys.decode_job_id(word) is None
+def test_an_invalid_job_id_decodes_to_none(text: bytes) -> None:
+    assert keys.decode_job_id(text) is None
     assert keys.decode_job_id(b"t/r") == "t/r"
 
 
@@ -61,10 +61,10 @@ def test_all_keys_differ() -> None:
         for name, function in inspect.getmembers(keys, inspect.isfunction)
         if name not in NO_KEYS
     ]
-    made = [
+    created = [
         function(*["x"] * len(inspect.signature(function).parameters)) for function in functions
     ]
-    assert len(set(made)) == len(made)
+    assert len(set(created)) == len(created)
 
 
 def test_permanent_keys_say_so_in_their_docstring() -> None:
@@ -72,9 +72,11 @@ def test_permanent_keys_say_so_in_their_docstring() -> None:
     for name, function in inspect.getmembers(keys, inspect.isfunction):
         head = (function.__doc__ or "").partition(":")[0]
         if "permanent" in head and name not in ("threads_by", "threads_of"):
-            [*named] = inspect.signature(function).parameters
+            [*parameters] = inspect.signature(function).parameters
             said.add(
-                function(*(keys.call_queue("g") if "call_queue" in word else "q" for word in named))
+                function(
+                    *(keys.call_queue("g") if "call_queue" in text else "q" for text in parameters)
+                )
             )
     store = {keys.calls(keys.STORE), keys.workers(keys.STORE)}
     assert keys.permanent_keys(["q"], ["g"]) == said | store
@@ -97,18 +99,18 @@ def test_permanent_keys_say_so_in_their_docstring() -> None:
 
 
 def test_a_run_ref_holds_the_job_and_the_keys_that_release_it() -> None:
-    words = ["t/r", keys.queue("q"), keys.wake("q"), keys.run("t", "r")]
-    words += [keys.events("t", "r"), keys.delivery("t", "r")]
-    assert keys.run_ref("t", "r", "q").split(" ") == words
+    parts = ["t/r", keys.queue("q"), keys.wake("q"), keys.run("t", "r")]
+    parts += [keys.events("t", "r"), keys.delivery("t", "r")]
+    assert keys.run_ref("t", "r", "q").split(" ") == parts
 
 
 def test_each_key_function_has_a_sample() -> None:
     """A Redis user may be allowed some of `ms:queue:*`, `ms:{*`, …: all of them are tried."""
-    made = [
+    created = [
         function(*["x"] * len(inspect.signature(function).parameters))
         for name, function in inspect.getmembers(keys, inspect.isfunction)
         if name not in NO_KEYS
     ]
-    kinds = {re.split("[:{]", key)[1] for key in made if key.startswith("ms:")}
+    kinds = {re.split("[:{]", key)[1] for key in created if key.startswith("ms:")}
     tried = {re.split("[:{]", key)[1] for key in (*keys.sample_keys(), *keys.sample_channels())}
     assert kinds == tried

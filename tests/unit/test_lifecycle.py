@@ -56,9 +56,9 @@ def test_every_status_is_reachable_and_leads_to_a_terminal_one() -> None:
 
 @pytest.mark.parametrize("cause", list(Cause))
 def test_the_edges_of_a_cause_equal_its_cells(cause: Cause) -> None:
-    words = edges(cause)
-    assert all(type(word) is str for word in words)
-    assert dict(zip(words[::2], words[1::2], strict=True)) == {
+    names = edges(cause)
+    assert all(type(name) is str for name in names)
+    assert dict(zip(names[::2], names[1::2], strict=True)) == {
         status: row[cause] for status, row in DRAWN.items() if cause in row
     }
 

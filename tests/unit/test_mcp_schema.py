@@ -53,10 +53,10 @@ def size(schema: Any) -> int:
 
 @pytest.mark.parametrize("kind", [Chat, Bare, Said, Maybe, Deep])
 def test_the_schema_of_messages_is_short(kind: Any) -> None:
-    made = compact(schema_of(kind))
-    jsonschema.Draft202012Validator.check_schema(made)
-    assert size(made) < 600
-    text = json.dumps(made)
+    short = compact(schema_of(kind))
+    jsonschema.Draft202012Validator.check_schema(short)
+    assert size(short) < 600
+    text = json.dumps(short)
     assert '"role"' in text
     assert '"content"' in text
     assert "additional_kwargs" not in text
@@ -83,9 +83,9 @@ def test_the_schema_of_a_chat_is_complete() -> None:
 
 
 def test_descriptions_stay_and_messages_are_defined_once() -> None:
-    made = compact(schema_of(Deep))
-    assert "what was said" in json.dumps(made)
-    assert json.dumps(made).count('"role": {') == 1
+    short = compact(schema_of(Deep))
+    assert "what was said" in json.dumps(short)
+    assert json.dumps(short).count('"role": {') == 1
 
 
 # ── Others keep their meaning ───────────────────────────────────────────────────────────────
@@ -146,15 +146,15 @@ def test_a_shortened_schema_accepts_the_same_values(
     kind: Any, good: list[Any], bad: list[Any]
 ) -> None:
     whole = schema_of(kind)
-    made = compact(whole)
-    assert size(made) < size(whole)
+    short = compact(whole)
+    assert size(short) < size(whole)
     tool = ToolSchemas(whole, {})
     for value in good:
-        for schema in (whole, made):
+        for schema in (whole, short):
             jsonschema.validate(value, schema)
         tool.checked(value)
     for value in bad:
-        for schema in (whole, made):
+        for schema in (whole, short):
             with pytest.raises(jsonschema.ValidationError):
                 jsonschema.validate(value, schema)
         with pytest.raises(InvalidError):
@@ -227,10 +227,10 @@ def test_every_message_form_of_langchain_is_accepted(kind: Any, messages: Any) -
         ({"messages": ["x" * 9999, 5]}, "arguments.messages"),
     ],
 )
-def test_an_invalid_argument_is_named(arguments: Any, words: str) -> None:
-    with pytest.raises(InvalidError, match=f"^{words}") as told:
+def test_an_invalid_argument_is_named(arguments: Any, message: str) -> None:
+    with pytest.raises(InvalidError, match=f"^{message}") as error:
         ToolSchemas(schema_of(Chat), {}).checked(arguments)
-    assert len(str(told.value)) < 400
+    assert len(str(error.value)) < 400
 
 
 def test_null_is_accepted_for_optional_arguments() -> None:
@@ -241,11 +241,11 @@ def test_null_is_accepted_for_optional_arguments() -> None:
         "d": {"type": "string"},
     }
     tool = ToolSchemas({"type": "object", "properties": properties, "required": ["d"]}, {})
-    given = {"a": None, "b": None, "c": None, "d": "x", "e": None}
-    assert tool.checked(given) == {"b": None, "c": None, "d": "x", "e": None}
-    assert given["a"] is None
+    values = {"a": None, "b": None, "c": None, "d": "x", "e": None}
+    assert tool.checked(values) == {"b": None, "c": None, "d": "x", "e": None}
+    assert values["a"] is None
     with pytest.raises(InvalidError, match=r"^arguments\.d: None is not of type 'string'"):
-        tool.checked({**given, "d": None})
+        tool.checked({**values, "d": None})
 
 
 @pytest.mark.parametrize(

@@ -23,23 +23,23 @@ def _connected(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_sdk_is_connected_once_in_every_module() -> None:
-    made = [getattr(langgraph_sdk, name) for name in NAMES]
+    patched = [getattr(langgraph_sdk, name) for name in NAMES]
     connect_sdk()
     remote_graph.connect()
-    assert made == [getattr(langgraph_sdk, name) for name in NAMES]
+    assert patched == [getattr(langgraph_sdk, name) for name in NAMES]
     for module in ("langgraph_sdk.client", "langgraph.pregel.remote"):
-        assert made == [getattr(sys.modules[module], name) for name in NAMES]
-    for name, function in zip(NAMES, made, strict=True):
+        assert patched == [getattr(sys.modules[module], name) for name in NAMES]
+    for name, function in zip(NAMES, patched, strict=True):
         assert function.__name__ == name
 
 
 async def test_without_a_url_the_error_names_the_setting() -> None:
-    for given in ({}, {"url": None}, {"url": ""}):
-        async with langgraph_sdk.get_client(**given) as client:
+    for no_url in ({}, {"url": None}, {"url": ""}):
+        async with langgraph_sdk.get_client(**no_url) as client:
             with pytest.raises(RuntimeError, match="MILLSTREAM_API_URL"):
                 await client.threads.create()
         with (
-            langgraph_sdk.get_sync_client(**given) as sync,
+            langgraph_sdk.get_sync_client(**no_url) as sync,
             pytest.raises(RuntimeError, match="MILLSTREAM_API_URL"),
         ):
             sync.threads.create()
@@ -82,15 +82,20 @@ async def test_the_callers_headers_are_forwarded_at_request_time(
 
 
 def test_internal_headers_are_not_forwarded() -> None:
-    kept = {
+    forwarded = {
         "x-tenant": "a",
         "authorization": "b",
         "x-api-key": "c",
         "cookie": "d",
         "traceparent": "e",
     }
-    own = {"content-length": "1", "host": "h", "x-forwarded-for": "f", "sec-fetch-mode": "cors"}
-    assert forwarded_headers(kept | own) == kept
+    request_headers = {
+        "content-length": "1",
+        "host": "h",
+        "x-forwarded-for": "f",
+        "sec-fetch-mode": "cors",
+    }
+    assert forwarded_headers(forwarded | request_headers) == forwarded
 
 
 def test_without_the_sdk_nothing_is_changed() -> None:

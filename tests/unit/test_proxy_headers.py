@@ -26,10 +26,10 @@ async def seen(
     kind: str = "http",
 ) -> Scope:
     """Returns the scope as the application has it, of a request from that peer."""
-    found: list[Scope] = []
+    scopes: list[Scope] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        found.append(scope)
+        scopes.append(scope)
 
     async def nothing(*_: Any) -> Any:
         raise AssertionError
@@ -48,7 +48,7 @@ async def seen(
         ],
     }
     await ProxyHeaders(app, trusted, mounted)(scope, nothing, nothing)
-    return found[0]
+    return scopes[0]
 
 
 def base(scope: Scope) -> str:

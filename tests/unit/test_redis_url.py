@@ -17,9 +17,9 @@ def options(url: str) -> dict[str, object]:
 
 
 def watched(url: str) -> Watched:
-    found = parse(url)
-    assert found is not None
-    return found
+    address = parse(url)
+    assert address is not None
+    return address
 
 
 @pytest.mark.parametrize(
@@ -40,10 +40,10 @@ def test_a_redis_url_is_parsed_by_redis_py(url: str) -> None:
     ],
 )
 def test_a_sentinel_url_lists_hosts_and_ports(hosts: str, sentinels: object) -> None:
-    found = watched(f"redis+sentinel://{hosts}/main")
-    assert (found.sentinels, found.master) == (sentinels, "main")
-    assert options(found.data_url) == {"db": 0}
-    assert "host" not in options(found.sentinel_url)
+    address = watched(f"redis+sentinel://{hosts}/main")
+    assert (address.sentinels, address.master) == (sentinels, "main")
+    assert options(address.data_url) == {"db": 0}
+    assert "host" not in options(address.sentinel_url)
 
 
 @pytest.mark.parametrize(
@@ -58,27 +58,27 @@ def test_a_sentinel_url_lists_hosts_and_ports(hosts: str, sentinels: object) -> 
     ],
 )
 def test_the_login_is_for_the_master(login: str, expected: dict[str, str]) -> None:
-    found = watched(f"redis+sentinel://{login}a,b/main/3")
-    assert options(found.data_url) == {"db": 3, **expected}
-    assert options(found.sentinel_url) in ({}, {"db": 0})
+    address = watched(f"redis+sentinel://{login}a,b/main/3")
+    assert options(address.data_url) == {"db": 3, **expected}
+    assert options(address.sentinel_url) in ({}, {"db": 0})
 
 
 def test_the_sentinels_have_their_own_login() -> None:
-    found = watched(
+    address = watched(
         "redis+sentinel://:pw@a/main?sentinel_username=sam&sentinel_password=s%26c&client_name=x"
     )
-    assert options(found.data_url) == {"db": 0, "password": "pw", "client_name": "x"}
-    asked = options(found.sentinel_url)
-    assert (asked["username"], asked["password"]) == ("sam", "s&c")
-    assert "client_name" not in asked
+    assert options(address.data_url) == {"db": 0, "password": "pw", "client_name": "x"}
+    sentinel_options = options(address.sentinel_url)
+    assert (sentinel_options["username"], sentinel_options["password"]) == ("sam", "s&c")
+    assert "client_name" not in sentinel_options
 
 
 def test_tls_applies_to_master_and_sentinels() -> None:
-    found = watched("REDISS+Sentinel://a/main?ssl_ca_certs=/ca.pem&socket_timeout=3")
-    for url in (found.data_url, found.sentinel_url):
+    address = watched("REDISS+Sentinel://a/main?ssl_ca_certs=/ca.pem&socket_timeout=3")
+    for url in (address.data_url, address.sentinel_url):
         assert options(url)["connection_class"] is SSLConnection
         assert options(url)["ssl_ca_certs"] == "/ca.pem"
-    assert options(found.data_url)["socket_timeout"] == 3.0
+    assert options(address.data_url)["socket_timeout"] == 3.0
 
 
 def test_a_percent_encoded_master_name_and_a_trailing_slash_are_accepted() -> None:
@@ -137,8 +137,8 @@ def test_an_invalid_url_raises_with_the_expected_form(url: str, reason: str) -> 
         ("redis://host?password=se/c:r@et", "redis://***"),
     ],
 )
-def test_passwords_in_urls_are_masked(url: str, shown: str) -> None:
-    assert masked(url) == shown
+def test_passwords_in_urls_are_masked(url: str, expected: str) -> None:
+    assert masked(url) == expected
 
 
 def test_the_error_for_an_invalid_url_hides_the_password() -> None:

@@ -18,14 +18,14 @@ def due(schedule: str, after: str, count: int, timezone: str | None = BERLIN) ->
     zone = ZoneInfo(timezone or "UTC")
     moment = datetime.fromisoformat(after)
     at = (moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp()
-    found = []
+    times = []
     for _ in range(count):
         next_ms = next_due(schedule, timezone, after=at)
         assert next_ms is not None
         assert next_ms > at * 1000
         at = next_ms / 1000
-        found.append(datetime.fromtimestamp(at, zone).strftime("%d. %H:%M%z"))
-    return found
+        times.append(datetime.fromtimestamp(at, zone).strftime("%d. %H:%M%z"))
+    return times
 
 
 def test_a_schedule_uses_its_time_zone() -> None:
@@ -97,10 +97,10 @@ def test_any_string_is_rejected_or_has_a_next_time(schedule: str) -> None:
 def test_the_next_time_is_always_later(schedule: str, zone: str | None, moment: datetime) -> None:
     at = moment.replace(tzinfo=UTC).timestamp()
     for _ in range(3):
-        found = next_due(schedule, zone, after=at)
-        assert found is not None
-        assert at * 1000 < found < (at + timedelta(days=9).total_seconds()) * 1000
-        at = found / 1000
+        times = next_due(schedule, zone, after=at)
+        assert times is not None
+        assert at * 1000 < times < (at + timedelta(days=9).total_seconds()) * 1000
+        at = times / 1000
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ HEADER = """--[[
   Returns everything. ARG none
 ]]
 """
-GIVEN: dict[str, Any] = {
+ARGUMENTS: dict[str, Any] = {
     "one": "k1", "firsts": ["f1", "f2"], "lasts": ["l1"],
     "word": 7, "early": ["e1"], "late": ["x", "y"],
 }  # fmt: skip
@@ -41,21 +41,21 @@ def source(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Any:
 
 def test_scalars_precede_lists_and_all_lists_but_the_last_have_a_count(source: Any) -> None:
     source("given", HEADER)
-    words = Script("given").words(GIVEN)
-    assert words == [4, "k1", "f1", "f2", "l1", 7, 2, 1, "e1", "x", "y"]
+    values = Script("given").words(ARGUMENTS)
+    assert values == [4, "k1", "f1", "f2", "l1", 7, 2, 1, "e1", "x", "y"]
 
 
-@pytest.mark.parametrize("name", GIVEN)
+@pytest.mark.parametrize("name", ARGUMENTS)
 def test_a_missing_name_raises(source: Any, name: str) -> None:
     source("given", HEADER)
     with pytest.raises(TypeError, match=rf"given.lua: lacking \['{name}'\], unknown \[\]"):
-        Script("given").words({key: value for key, value in GIVEN.items() if key != name})
+        Script("given").words({key: value for key, value in ARGUMENTS.items() if key != name})
 
 
 def test_an_unknown_name_raises(source: Any) -> None:
     source("given", HEADER)
     with pytest.raises(TypeError, match=r"lacking \[\], unknown \['none'\]"):
-        Script("given").words({**GIVEN, "none": 1})
+        Script("given").words({**ARGUMENTS, "none": 1})
 
 
 @pytest.mark.parametrize("name", ["firsts", "lasts", "early", "late"])
@@ -65,7 +65,7 @@ def test_an_unknown_name_raises(source: Any) -> None:
 def test_a_string_is_no_list(source: Any, name: str, value: Any) -> None:
     source("given", HEADER)
     with pytest.raises(TypeError):
-        Script("given").words({**GIVEN, name: value})
+        Script("given").words({**ARGUMENTS, name: value})
 
 
 def test_a_part_declares_its_names_once(source: Any) -> None:

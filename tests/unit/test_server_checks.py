@@ -22,30 +22,30 @@ def test_a_suitable_server_has_no_problem(version: str, save: str | None) -> Non
 
 @pytest.mark.parametrize("version", ["6.0.16", "5.0.7", "3.2.100"])
 def test_an_old_server_is_rejected(version: str) -> None:
-    [found] = findings(GOOD | {"redis_version": version}, None)
-    assert found.fatal
-    assert f"Redis {version} is too old" in found.text
+    [problem] = findings(GOOD | {"redis_version": version}, None)
+    assert problem.fatal
+    assert f"Redis {version} is too old" in problem.text
 
 
 def test_a_redis_cluster_is_rejected() -> None:
-    [found] = findings(GOOD | {"cluster_enabled": 1}, None)
-    assert found.fatal
-    assert "Cluster, which is not supported yet" in found.text
+    [problem] = findings(GOOD | {"cluster_enabled": 1}, None)
+    assert problem.fatal
+    assert "Cluster, which is not supported yet" in problem.text
 
 
 @pytest.mark.parametrize("policy", ["allkeys-lru", "volatile-ttl"])
 def test_eviction_is_a_warning(policy: str) -> None:
-    [found] = findings(GOOD | {"maxmemory_policy": policy}, None)
-    assert not found.fatal
-    assert policy in found.text
-    assert "redis-cli CONFIG SET maxmemory-policy noeviction" in found.text
+    [problem] = findings(GOOD | {"maxmemory_policy": policy}, None)
+    assert not problem.fatal
+    assert policy in problem.text
+    assert "redis-cli CONFIG SET maxmemory-policy noeviction" in problem.text
 
 
 def test_a_server_without_persistence_is_a_warning() -> None:
-    [found] = findings(GOOD | {"aof_enabled": 0}, "")
-    assert not found.fatal
-    assert "when it restarts" in found.text
-    assert "redis-cli CONFIG SET appendonly yes" in found.text
+    [problem] = findings(GOOD | {"aof_enabled": 0}, "")
+    assert not problem.fatal
+    assert "when it restarts" in problem.text
+    assert "redis-cli CONFIG SET appendonly yes" in problem.text
 
 
 @pytest.mark.parametrize("save", ["3600 1", None])
@@ -65,4 +65,4 @@ def test_all_problems_are_reported_at_once() -> None:
         "maxmemory_policy": "allkeys-lru",
         "aof_enabled": 0,
     }
-    assert [found.fatal for found in findings(worst, "")] == [True, True, False, False]
+    assert [problem.fatal for problem in findings(worst, "")] == [True, True, False, False]

@@ -29,11 +29,11 @@ def test_an_empty_variable_counts_as_unset(text: str) -> None:
 
 
 def test_values_have_the_type_of_their_default() -> None:
-    found = Settings.from_env(
+    settings = Settings.from_env(
         {"LEASE_SECS": " 2 ", "STREAM_MAX_EVENTS": "500", "MILLSTREAM_QUEUE": "gpu"}
     )
-    assert (found.lease, found.stream_max_events, found.queue) == (2.0, 500, "gpu")
-    assert type(found.lease) is float
+    assert (settings.lease, settings.stream_max_events, settings.queue) == (2.0, 500, "gpu")
+    assert type(settings.lease) is float
 
 
 def test_the_first_of_two_variable_names_wins() -> None:

@@ -35,11 +35,11 @@ def request(body: dict[str, Any]) -> Request:
     ],
 )
 async def test_fields_without_an_effect_are_logged(
-    body: dict[str, Any], told: list[str], caplog: pytest.LogCaptureFixture
+    body: dict[str, Any], fields: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "millstream.api.http.body")
     assert (await read_model(request(body), RunCreateStateless)).assistant_id == "chat"
     said = sorted(
         str(record.args[1]) for record in caplog.records if isinstance(record.args, tuple)
     )
-    assert said == told
+    assert said == fields

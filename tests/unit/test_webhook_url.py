@@ -71,9 +71,9 @@ def test_internal_and_invalid_urls_are_rejected(url: str) -> None:
 def test_a_project_restricts_and_extends_the_urls(
     policy: dict[str, object], fine: list[str], wrong: list[str]
 ) -> None:
-    made = WebhookPolicy(**policy)  # type: ignore[arg-type]
-    assert [webhook_url_error(url, made) for url in fine] == [""] * len(fine)
-    assert all(webhook_url_error(url, made) for url in wrong)
+    webhook_policy = WebhookPolicy(**policy)  # type: ignore[arg-type]
+    assert [webhook_url_error(url, webhook_policy) for url in fine] == [""] * len(fine)
+    assert all(webhook_url_error(url, webhook_policy) for url in wrong)
 
 
 def test_an_address_that_embeds_an_internal_one_is_rejected() -> None:

@@ -23,16 +23,16 @@ from millstream.shared.wire import (
     unpack_spec,
 )
 
-WORDS = st.text()
+TEXTS = st.text()
 SPECS = st.builds(
     RunSpec,
     protocol=st.integers(0, 2**31),
-    run_id=WORDS,
-    thread_id=WORDS,
-    assistant_id=WORDS,
-    graph_id=WORDS,
-    queue=WORDS,
-    strategy=WORDS,
+    run_id=TEXTS,
+    thread_id=TEXTS,
+    assistant_id=TEXTS,
+    graph_id=TEXTS,
+    queue=TEXTS,
+    strategy=TEXTS,
     temporary=st.booleans(),
     metadata=st.binary(),
     kwargs=st.binary(),
@@ -42,8 +42,8 @@ JSON = st.recursive(
     | st.booleans()
     | st.integers()
     | st.floats(allow_nan=False, allow_infinity=False)
-    | WORDS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3),
+    | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
     max_leaves=8,
 )
 

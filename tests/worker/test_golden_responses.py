@@ -1,4 +1,4 @@
-"""A thread's life on graphs of every shape of state: what clients get equals the reference server's."""
+"""Responses for graphs with every kind of state schema equal those of the reference server."""
 
 import json
 from pathlib import Path
@@ -11,15 +11,19 @@ from golden.responses import respond_to_all
 GOLDEN = Path(__file__).parents[1] / "golden" / "responses.json"
 
 
-async def test_what_clients_get_equals_the_reference(web: httpx.AsyncClient) -> None:
+async def test_responses_equal_the_reference(web: httpx.AsyncClient) -> None:
     recorded: dict[str, Any] = json.loads(GOLDEN.read_text())
-    found = await respond_to_all(web)
-    assert found.keys() == recorded.keys()
-    expected = {name: each.get("ours", each["told"]) for name, each in recorded.items()}
-    wrong = {name: (found[name], expected[name]) for name in found if found[name] != expected[name]}
+    responses = await respond_to_all(web)
+    assert responses.keys() == recorded.keys()
+    expected = {name: each.get("ours", each["reference"]) for name, each in recorded.items()}
+    wrong = {
+        name: (response, expected[name])
+        for name, response in responses.items()
+        if response != expected[name]
+    }
     assert wrong == {}
 
 
-def test_what_is_told_on_purpose_differs() -> None:
+def test_each_deliberate_difference_differs() -> None:
     recorded: dict[str, Any] = json.loads(GOLDEN.read_text())
-    assert all(each["ours"] != each["told"] for each in recorded.values() if "ours" in each)
+    assert all(each["ours"] != each["reference"] for each in recorded.values() if "ours" in each)

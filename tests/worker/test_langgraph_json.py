@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.projects import GRAPHS, clean_imports, config_file, refusal, write
+from harness.projects import GRAPHS, clean_imports, config_file, project_error, write
 from millstream.shared.errors import SettingError
 from millstream.shared.importing import load_object
 from millstream.shared.langgraph_json import read_project
@@ -71,31 +71,31 @@ def test_a_file_that_is_wrong(tmp_path: Path, content: str | bytes, told: str) -
 @pytest.mark.parametrize("spec", ["./mine.py", "./mine.py:", ":compiled", "", ":", "mine"])
 def test_a_spec_that_is_none(tmp_path: Path, spec: str) -> None:
     write(tmp_path, "mine.py", GRAPHS)
-    assert refusal(tmp_path, {"agent": spec}) == (
+    assert project_error(tmp_path, {"agent": spec}) == (
         f"graph 'agent': {spec!r} is not of the form './file.py:variable'."
     )
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
     write(tmp_path, "src/agent.py", GRAPHS)
-    text = refusal(tmp_path, {"agent": "./src/agent:compiled"})
+    text = project_error(tmp_path, {"agent": "./src/agent:compiled"})
     assert text.endswith("there is no file ./src/agent in " + f"{tmp_path}. Is it ./src/agent.py?")
-    text = refusal(tmp_path, {"agent": "./src/nope.py:graph"})
+    text = project_error(tmp_path, {"agent": "./src/nope.py:graph"})
     assert text == f"graph 'agent': there is no file ./src/nope.py in {tmp_path}."
 
 
 def test_a_missing_variable(tmp_path: Path) -> None:
     write(tmp_path, "mine.py", GRAPHS)
-    text = refusal(tmp_path, {"agent": "./mine.py:compild"})
+    text = project_error(tmp_path, {"agent": "./mine.py:compild"})
     assert text.startswith("graph 'agent': ./mine.py has no 'compild'. It has: compiled, ")
     assert "StateGraph" not in text  # what it has only imported
     write(tmp_path, "bare.py", "import os\n")
-    text = refusal(tmp_path, {"agent": "./bare.py:graph"})
+    text = project_error(tmp_path, {"agent": "./bare.py:graph"})
     assert text == "graph 'agent': ./bare.py has no 'graph'. It has no names of its own."
 
 
 def test_a_missing_module(tmp_path: Path) -> None:
-    text = refusal(tmp_path, {"agent": "no_such_package.graph:graph"})
+    text = project_error(tmp_path, {"agent": "no_such_package.graph:graph"})
     assert text.startswith("graph 'agent': no_such_package.graph can't be imported: ModuleNotFound")
 
 
@@ -111,7 +111,7 @@ def test_a_missing_module(tmp_path: Path) -> None:
 )
 def test_a_file_that_can_not_be_imported(tmp_path: Path, code: str, told: str) -> None:
     write(tmp_path, "bad.py", code)
-    text = refusal(tmp_path, {"agent": "./bad.py:graph"})
+    text = project_error(tmp_path, {"agent": "./bad.py:graph"})
     assert text.startswith(f"graph 'agent': ./bad.py can't be imported: {told}")
     assert "(bad.py, line 3)" in text
 
@@ -119,26 +119,26 @@ def test_a_file_that_can_not_be_imported(tmp_path: Path, code: str, told: str) -
 def test_an_error_in_what_the_file_imports(tmp_path: Path) -> None:
     write(tmp_path, "lib/deep.py", "def fall():\n    raise KeyError('k')\n")
     write(tmp_path, "mine.py", "from lib.deep import fall\nfall()\n")
-    text = refusal(tmp_path, {"agent": "./mine.py:graph"}, dependencies=["."])
+    text = project_error(tmp_path, {"agent": "./mine.py:graph"}, dependencies=["."])
     assert text.endswith("KeyError: 'k' (lib/deep.py, line 2)")
 
 
 def test_a_file_that_failed_is_tried_afresh(tmp_path: Path) -> None:
     write(tmp_path, "bad.py", "1 / 0")
-    refusal(tmp_path, {"agent": "./bad.py:compiled"})
+    project_error(tmp_path, {"agent": "./bad.py:compiled"})
     write(tmp_path, "bad.py", GRAPHS)
     assert load(tmp_path / "langgraph.json").sources[0].compiled is not None
 
 
 def test_something_that_is_no_graph(tmp_path: Path) -> None:
     write(tmp_path, "mine.py", GRAPHS)
-    text = refusal(tmp_path, {"agent": "./mine.py:number"})
+    text = project_error(tmp_path, {"agent": "./mine.py:number"})
     assert text.startswith("Graph 'agent' is a int: it must be a compiled graph, a StateGraph")
 
 
 def test_a_factory_that_takes_too_much(tmp_path: Path) -> None:
     write(tmp_path, "mine.py", GRAPHS)
-    text = refusal(tmp_path, {"agent": "./mine.py:greedy"})
+    text = project_error(tmp_path, {"agent": "./mine.py:greedy"})
     assert "'agent' takes (config, store)" in text
 
 
@@ -303,7 +303,7 @@ def test_graphs_in_javascript_are_left_to_others(
     assert caplog.messages == [
         "Not served, for they are JavaScript: js, m. Only Python graphs are."
     ]
-    assert refusal(tmp_path, {"js": "./a.ts:graph"}).endswith("names no Python graph.")
+    assert project_error(tmp_path, {"js": "./a.ts:graph"}).endswith("names no Python graph.")
 
 
 def test_all_graphs_that_fail_are_named_at_once(tmp_path: Path) -> None:
@@ -315,7 +315,7 @@ def test_all_graphs_that_fail_are_named_at_once(tmp_path: Path) -> None:
         "c": "./none.py:g",
         "d": "./mine.py:number",
     }
-    first, *rest = refusal(tmp_path, graphs).splitlines()
+    first, *rest = project_error(tmp_path, graphs).splitlines()
     assert first == "3 of 4 graphs can't be loaded:"
     assert rest[0] == "  graph 'a': ./bad.py can't be imported: SystemExit: 2 (bad.py, line 2)"
     assert rest[1] == f"  graph 'c': there is no file ./none.py in {tmp_path}."
@@ -326,13 +326,13 @@ def test_a_module_that_is_missing_and_lies_beside(tmp_path: Path) -> None:
     write(tmp_path, "src/agent/main.py", "from prompts import WORD\n" + GRAPHS)
     write(tmp_path, "src/agent/prompts.py", "WORD = 1\n")
     graphs = {"a": "./src/agent/main.py:compiled"}
-    text = refusal(tmp_path, graphs, dependencies=["."])
+    text = project_error(tmp_path, graphs, dependencies=["."])
     assert text.endswith(
         '(src/agent/main.py, line 1). It lies in src/agent: add "./src/agent" to `dependencies` of langgraph.json'
     )
     assert load(config_file(tmp_path, graphs, dependencies=[".", "./src/agent"])).graph_ids == ["a"]
     write(tmp_path, "old.py", "import langgraph.no_such_module\n")
-    text = refusal(tmp_path, {"a": "./old.py:graph"})
+    text = project_error(tmp_path, {"a": "./old.py:graph"})
     assert text.endswith("langgraph is installed, in a version without it")
 
 
@@ -343,6 +343,6 @@ def test_a_module_that_is_missing_and_lies_beside(tmp_path: Path) -> None:
 def test_a_package_that_is_missing(tmp_path: Path, file: str, advice: str) -> None:
     write(tmp_path, file, "")
     write(tmp_path, "mine.py", "import no_such_package\n")
-    text = refusal(tmp_path, {"a": "./mine.py:graph"})
+    text = project_error(tmp_path, {"a": "./mine.py:graph"})
     assert "No module named 'no_such_package' (mine.py, line 1)" in text
     assert advice in text

@@ -117,9 +117,9 @@ def test_functions_and_objects_embed(tmp_path: Path, name: str) -> None:
     ],
 )
 def test_mistakes_are_told_at_start(tmp_path: Path, store: Any, words: str) -> None:
-    with pytest.raises(SettingError) as refusal:
+    with pytest.raises(SettingError) as project_error:
         store_of(tmp_path, store)
-    assert words in str(refusal.value)
+    assert words in str(project_error.value)
 
 
 @pytest.mark.parametrize("name", ["own", "make", "make_async", "within"])

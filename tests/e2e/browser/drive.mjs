@@ -1,5 +1,5 @@
-// Uses the chat page as a person would, in headless Chromium; prints what was seen as one line of JSON.
-// Arguments: the page's address, Chromium, a folder for pictures.
+// Uses the chat page in headless Chromium; prints its texts as one line of JSON.
+// Arguments: the page's address, the path of Chromium, a folder for pictures.
 
 import { createRequire } from "node:module";
 
@@ -14,16 +14,16 @@ const browser = await browserOf.launch({
 });
 const context = await browser.newContext({ viewport: { width: 720, height: 560 } });
 context.setDefaultTimeout(WITHIN);
-const troubles = [];
+const errors = [];
 
 async function open(address) {
   const tab = await context.newPage();
-  tab.on("pageerror", (error) => troubles.push(String(error)));
+  tab.on("pageerror", (error) => errors.push(String(error)));
   await tab.goto(address);
   return tab;
 }
 
-const said = (tab) => tab.locator("li").allTextContents();
+const bubbles = (tab) => tab.locator("li").allTextContents();
 const picture = (tab, name) => tab.screenshot({ path: `${pictures}/${name}.png` });
 
 async function say(tab, text) {
@@ -31,24 +31,24 @@ async function say(tab, text) {
   await tab.getByRole("button", { name: "Send" }).click();
 }
 
-/** Waits until the last bubble is the model's and holds a text that the pattern matches. */
-async function answered(tab, pattern, bubbles) {
+/** Waits until there are `count` bubbles, and the last is the model's and matches the pattern. */
+async function answered(tab, pattern, count) {
   await tab.waitForFunction(
     ([source, least]) => {
       const all = [...document.querySelectorAll("li")];
       const last = all.at(-1);
       return all.length >= least && last.className === "ai" && new RegExp(source).test(last.textContent);
     },
-    [pattern, bubbles],
+    [pattern, count],
   );
-  return (await said(tab)).at(-1);
+  return (await bubbles(tab)).at(-1);
 }
 
 const idle = (tab) => tab.getByRole("button", { name: "Send" }).waitFor();
 const seen = {};
 const at = (knobs) => `${page}${page.includes("?") ? "&" : "?"}${knobs}`;
 
-// Tokens appear one after the other; a reload in mid-run resumes.
+// Tokens appear one by one; after a reload during the run the page continues.
 let tab = await open(at("delay=0.12"));
 await say(tab, "Tell me about the fox");
 seen.early = await answered(tab, "quick", 2);
@@ -57,7 +57,7 @@ await tab.reload();
 seen.resumed = await answered(tab, "fox", 2);
 seen.whole = await answered(tab, "one by one\\.", 2);
 await idle(tab);
-seen.after_reload = await said(tab);
+seen.after_reload = await bubbles(tab);
 
 // A second tab, opened while a run of the first streams, sees the same.
 await say(tab, "Once more");
@@ -67,20 +67,20 @@ seen.second_early = await answered(second, "brown", 4);
 seen.second = await answered(second, "one by one\\.", 4);
 await answered(tab, "one by one\\.", 4);
 await Promise.all([idle(tab), idle(second)]);
-seen.tabs = [await said(tab), await said(second)];
+seen.tabs = [await bubbles(tab), await bubbles(second)];
 
-// Both tabs ask at once: one thread, one run at a time, nothing is lost.
+// Both tabs send a message at once: one run at a time, and nothing is lost.
 await Promise.all([say(tab, "From the first"), say(second, "From the second")]);
 await Promise.all([answered(tab, "one by one\\.", 6), answered(second, "one by one\\.", 6)]);
 await Promise.all([idle(tab), idle(second)]);
 await Promise.all([tab.reload(), second.reload()]);
 await Promise.all([answered(tab, "one by one\\.", 8), answered(second, "one by one\\.", 8)]);
-seen.both = [await said(tab), await said(second)];
+seen.both = [await bubbles(tab), await bubbles(second)];
 await picture(second, "chat-two-tabs");
 await second.close();
 await tab.close();
 
-// The graph asks a person, who approves; also after a reload.
+// The graph asks for approval, after a reload too.
 tab = await open(at("delay=0"));
 await say(tab, "Send the mail");
 await tab.getByRole("button", { name: "Approve" }).waitFor();
@@ -94,7 +94,7 @@ await idle(tab);
 seen.asked_again = await tab.getByRole("button", { name: "Approve" }).count();
 await tab.close();
 
-// Stop ends the run on the server.
+// The Stop button ends the run on the server.
 tab = await open(at("delay=0.1&tokens=2000"));
 await say(tab, "A long story");
 await answered(tab, "quick", 2);
@@ -104,5 +104,5 @@ await picture(tab, "chat-stopped");
 seen.stopped_thread = new URL(tab.url()).searchParams.get("thread");
 
 await browser.close();
-seen.troubles = troubles;
+seen.errors = errors;
 process.stdout.write(JSON.stringify(seen));

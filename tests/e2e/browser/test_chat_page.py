@@ -1,4 +1,4 @@
-"""The example page on `useStream`, used by a person in a real browser.
+"""The example page on `useStream` in a real browser.
 
 `PICTURES=docs/pictures` keeps the screenshots that the docs show.
 """
@@ -35,29 +35,29 @@ pytestmark = pytest.mark.skipif(
 
 
 def build() -> None:
-    """Installs what the lock file names, unless it is there, and bundles the page."""
+    """Installs the packages of the lock file, unless they are installed, and bundles the page."""
     lock_file = PAGE / "package-lock.json"
     stamp = PAGE / "node_modules" / ".installed"
     with lock_file.open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        wanted = hashlib.sha256(lock.read()).hexdigest()
+        digest = hashlib.sha256(lock.read()).hexdigest()
         steps = [["npm", "run", "build"]]
-        if not stamp.exists() or stamp.read_text() != wanted:
+        if not stamp.exists() or stamp.read_text() != digest:
             steps.insert(0, ["npm", "ci"])
         for step in steps:
             done = subprocess.run(step, cwd=PAGE, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stdout + done.stderr
-        stamp.write_text(wanted)
+        stamp.write_text(digest)
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
-        """Says nothing."""
+        """Prints nothing."""
 
 
 @pytest.fixture(scope="module")
 def page() -> Iterator[str]:
-    """The address of the page, served as any web server would."""
+    """The address of the page on a static web server."""
     build()
     serve = functools.partial(_Quiet, directory=str(PAGE))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
@@ -69,7 +69,7 @@ def page() -> Iterator[str]:
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> str:
-    """The folder that keeps the screenshots."""
+    """The folder for the screenshots."""
     return str(Path(os.environ.get("PICTURES", tmp_path)).resolve())
 
 
@@ -85,23 +85,23 @@ async def test_the_chat_page_streams_resumes_asks_and_stops(
     assert process.returncode == 0, errors.decode()
     seen = json.loads(out)
 
-    assert seen["troubles"] == []
-    # Tokens appear, and a reload in the middle of the run goes on where it was.
+    assert seen["errors"] == []
+    # Tokens appear one by one, and after a reload in the middle of the run the page continues.
     assert FOX.startswith(seen["early"])
     assert len(seen["early"]) < len(seen["resumed"]) <= len(FOX)
     assert seen["after_reload"] == ["Tell me about the fox", FOX]
     # A second tab joins the run of the first.
     assert len(seen["second_early"]) < len(FOX)
     assert seen["tabs"][0] == seen["tabs"][1] == ["Tell me about the fox", FOX, "Once more", FOX]
-    # Two that ask at once take turns.
+    # Two messages at once are answered one after the other.
     first, second = seen["both"]
     assert first == second
     assert sorted(first[4::2]) == ["From the first", "From the second"]
     assert first[5::2] == [FOX, FOX]
-    # The run waits for a person, also over a reload, and goes on with the answer.
+    # The run waits for approval, over a reload too, and resumes with the answer.
     assert seen["question"] == "Send the mail to all customers?"
     assert (seen["approved"], seen["asked_again"]) == ("The mail is on its way.", 0)
-    # Stop ends the run itself, not only the stream.
+    # The Stop button ends the run, not only the stream.
     thread = seen["stopped_thread"]
     async with httpx.AsyncClient(base_url=system.url) as client:
 

@@ -1,26 +1,27 @@
-"""A client of the SDK that notes what is called of it; the same way for its async and its sync form."""
+"""Wraps a client of the SDK and records its calls, in the same way for the async and the sync client."""
 
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from typing import Any, Final
 
-GENERIC: Final = {"self", "headers", "params"}  # how the request is sent: the SDK's own business
+GENERIC: Final = {"self", "headers", "params"}  # how the SDK sends the request
 PARTS: Final = ("assistants", "threads", "runs", "crons", "store")
 
 
 def methods(client: Any) -> dict[str, set[str]]:
     """Returns the public methods of the client's parts, each with its parameters."""
-    found = {}
+    parameters = {}
     for part in PARTS:
         for name, method in inspect.getmembers(type(getattr(client, part)), inspect.isfunction):
             if not name.startswith("_"):
-                found[f"{part}.{name}"] = set(inspect.signature(method).parameters) - GENERIC
-    return found
+                names = set(inspect.signature(method).parameters)
+                parameters[f"{part}.{name}"] = names - GENERIC
+    return parameters
 
 
 class Recorder:
-    """Stands for a client: `await recorder.threads.get(…)`, `async for … in recorder.runs.stream(…)`."""
+    """Used like a client: `await recorder.threads.get(…)`, `async for … in recorder.runs.stream(…)`."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -39,15 +40,15 @@ class _Part:
         signature = inspect.signature(method)
 
         def call(*args: Any, **kwargs: Any) -> _Call:
-            noted = self._recorder.seen.setdefault(f"{self._name}.{name}", set())
-            noted |= set(signature.bind(*args, **kwargs).arguments) - GENERIC
+            seen = self._recorder.seen.setdefault(f"{self._name}.{name}", set())
+            seen |= set(signature.bind(*args, **kwargs).arguments) - GENERIC
             return _Call(lambda: method(*args, **kwargs))
 
         return call
 
 
 class _Call:
-    """A call that is made when it is awaited or iterated."""
+    """A call that starts when it is awaited or iterated."""
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make
@@ -56,10 +57,10 @@ class _Call:
         return self._result().__await__()
 
     async def _result(self) -> Any:
-        made = await asyncio.to_thread(self._make)
-        if inspect.isawaitable(made):
-            made = await made
-        return _walk(made) if isinstance(made, Iterator) else made
+        result = await asyncio.to_thread(self._make)
+        if inspect.isawaitable(result):
+            result = await result
+        return _walk(result) if isinstance(result, Iterator) else result
 
     async def __aiter__(self) -> AsyncIterator[Any]:
         parts = await self._result()

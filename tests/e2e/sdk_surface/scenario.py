@@ -1,4 +1,4 @@
-"""Every method of langgraph_sdk with every parameter that it has, and what must come of it."""
+"""Calls every method of langgraph_sdk with every parameter, and checks the results."""
 
 import asyncio
 import uuid
@@ -9,7 +9,7 @@ from typing import Any, Final
 from e2e.sdk_surface.recorder import Recorder
 from harness.waiting import until
 
-NOWHERE: Final = "https://nobody.invalid/hook"  # that name is reserved: it never resolves
+UNREACHABLE: Final = "https://nobody.invalid/hook"  # a reserved name, which never resolves
 HELLO: Final[Any] = {"messages": [{"role": "user", "content": "hello"}]}
 APPROVE: Final = {"question": "approve t?"}
 YEARLY: Final = "0 0 1 1 *"
@@ -24,7 +24,7 @@ def knobs(**values: Any) -> dict[str, Any]:
 
 
 async def everything(client: Recorder) -> None:
-    """Calls all of it; each part leaves nothing behind."""
+    """Calls all methods. Each part deletes what it creates."""
     await assistants(client)
     await threads(client)
     await state(client)
@@ -36,20 +36,22 @@ async def everything(client: Recorder) -> None:
 
 
 async def assistants(client: Recorder) -> None:
-    """Records, versions, and what their graphs look like."""
+    """Records, versions, and the drawing and schemas of their graphs."""
     mark = {"mark": str(uuid.uuid4())}
     chosen = str(uuid.uuid4())
-    given: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "config": {"tags": ["t"], "configurable": {"n": 2}},
         "metadata": mark,
         "name": "two steps",
         "description": "counts to two",
     }
-    made = await client.assistants.create("steps", assistant_id=chosen, if_exists="raise", **given)
-    assert (made["assistant_id"], made["version"]) == (chosen, 1)
-    assert (made["name"], made["description"]) == ("two steps", "counts to two")
+    first = await client.assistants.create(
+        "steps", assistant_id=chosen, if_exists="raise", **fields
+    )
+    assert (first["assistant_id"], first["version"]) == (chosen, 1)
+    assert (first["name"], first["description"]) == ("two steps", "counts to two")
     again = await client.assistants.create("steps", assistant_id=chosen, if_exists="do_nothing")
-    assert again == made == await client.assistants.get(chosen)
+    assert again == first == await client.assistants.get(chosen)
     assert await client.runs.wait(None, chosen, input={}) == {"items": [0, 1]}
 
     changed = await client.assistants.update(
@@ -62,14 +64,14 @@ async def assistants(client: Recorder) -> None:
     assert config["config"]["configurable"]["n"] == 1
     versions = await client.assistants.get_versions(chosen, metadata=mark, limit=10, offset=0)
     assert [each["version"] for each in versions] == [3, 2, 1]
-    first = await client.assistants.set_latest(chosen, 1)
-    assert (first["version"], first["name"]) == (1, "two steps")
+    latest = await client.assistants.set_latest(chosen, 1)
+    assert (latest["version"], latest["name"]) == (1, "two steps")
 
-    found = await client.assistants.search(
+    page = await client.assistants.search(
         metadata=mark, graph_id="steps", name="two", limit=5, offset=0, sort_by="created_at",
         sort_order="asc", select=["assistant_id", "name"], response_format="object",
     )  # fmt: skip
-    assert found["assistants"] == [{"assistant_id": chosen, "name": "two steps"}]
+    assert page["assistants"] == [{"assistant_id": chosen, "name": "two steps"}]
     assert await client.assistants.count(metadata=mark, graph_id="steps", name="two") == 1
     other = await client.assistants.create("steps", context={"n": 5}, metadata=mark)
     assert await client.assistants.count(metadata=mark) == 2
@@ -89,18 +91,18 @@ async def assistants(client: Recorder) -> None:
 
 
 async def threads(client: Recorder) -> None:
-    """Records: made, found, changed, copied, pruned, deleted."""
+    """Records: created, searched, updated, copied, pruned, deleted."""
     mark = {"mark": str(uuid.uuid4())}
     chosen = str(uuid.uuid4())
     step = {"values": {"items": [7, 8, 9]}, "as_node": "step"}
-    made = await client.threads.create(
+    created = await client.threads.create(
         metadata=mark, thread_id=chosen, if_exists="raise", supersteps=[{"updates": [step]}],
         graph_id="steps", ttl=60,
     )  # fmt: skip
-    assert made["thread_id"] == chosen
-    assert made["values"] == {"items": [7, 8, 9]}
+    assert created["thread_id"] == chosen
+    assert created["values"] == {"items": [7, 8, 9]}
     again = await client.threads.create(thread_id=chosen, if_exists="do_nothing")
-    assert again["created_at"] == made["created_at"]
+    assert again["created_at"] == created["created_at"]
     seen = await client.threads.get(chosen, include=["ttl"])
     assert seen["ttl"]["ttl_minutes"] == 60
     patched = await client.threads.update(chosen, metadata={"more": 1}, ttl=30)
@@ -108,13 +110,13 @@ async def threads(client: Recorder) -> None:
     nothing = await client.threads.update(chosen, metadata={"yet": 2}, return_minimal=True)
     assert nothing is None
 
-    wanted: dict[str, Any] = {"metadata": mark, "values": {"items": [7, 8, 9]}, "status": "idle"}
-    found = await client.threads.search(
-        **wanted, ids=[chosen], limit=5, offset=0, sort_by="created_at", sort_order="asc",
+    filters: dict[str, Any] = {"metadata": mark, "values": {"items": [7, 8, 9]}, "status": "idle"}
+    matches = await client.threads.search(
+        **filters, ids=[chosen], limit=5, offset=0, sort_by="created_at", sort_order="asc",
         select=["thread_id", "metadata"], extract={"first": "values.items[0]"},
     )  # fmt: skip
-    assert [(each["thread_id"], each["extracted"]) for each in found] == [(chosen, {"first": 7})]
-    assert await client.threads.count(**wanted) == 1
+    assert [(each["thread_id"], each["extracted"]) for each in matches] == [(chosen, {"first": 7})]
+    assert await client.threads.count(**filters) == 1
 
     copy = (await client.threads.copy(chosen))["thread_id"]
     assert copy != chosen
@@ -125,7 +127,7 @@ async def threads(client: Recorder) -> None:
 
 
 async def state(client: Recorder) -> None:
-    """State: read, written, at any checkpoint."""
+    """State: read and updated, at any checkpoint."""
     thread = (await client.threads.create())["thread_id"]
     await client.runs.wait(thread, "nested", input={"text": "x"})
     past = await client.threads.get_history(thread, limit=10, select=["values", "checkpoint"])
@@ -136,22 +138,22 @@ async def state(client: Recorder) -> None:
     )
     assert older
     assert all(each["metadata"]["source"] == "loop" for each in older)
-    place = {"thread_id": thread, "checkpoint_ns": "", "checkpoint_id": at["checkpoint_id"]}
-    assert (await client.threads.get_history(thread, checkpoint=place))[0]["checkpoint"] == at
-    for where in ({"checkpoint": place}, {"checkpoint_id": at["checkpoint_id"]}):
+    selector = {"thread_id": thread, "checkpoint_ns": "", "checkpoint_id": at["checkpoint_id"]}
+    assert (await client.threads.get_history(thread, checkpoint=selector))[0]["checkpoint"] == at
+    for where in ({"checkpoint": selector}, {"checkpoint_id": at["checkpoint_id"]}):
         seen = await client.threads.get_state(thread, subgraphs=True, **where)
         assert seen["checkpoint"]["checkpoint_id"] == at["checkpoint_id"]
     some = await client.threads.get_state(thread, select=["values"])
     assert some["values"] == past[0]["values"]
 
-    for where in ({"checkpoint": place}, {"checkpoint_id": at["checkpoint_id"]}, {}):
+    for where in ({"checkpoint": selector}, {"checkpoint_id": at["checkpoint_id"]}, {}):
         await client.threads.update_state(thread, {"text": "forked"}, as_node="pre", **where)
         assert (await client.threads.get_state(thread))["values"] == {"text": "forked"}
     await client.threads.delete(thread)
 
 
 def all_of_a_run(**more: Any) -> dict[str, Any]:
-    """Returns the parameters that every kind of run has."""
+    """Returns the parameters that all methods for runs have."""
     return {
         "input": {"items": []},
         "command": None,
@@ -160,7 +162,7 @@ def all_of_a_run(**more: Any) -> dict[str, Any]:
         "context": {"n": 2},
         "interrupt_before": ["nowhere"],
         "interrupt_after": ["nowhere"],
-        "webhook": NOWHERE,
+        "webhook": UNREACHABLE,
         "multitask_strategy": "enqueue",
         "after_seconds": 0,
         "langsmith_tracing": {"project_name": "none"},
@@ -173,13 +175,13 @@ def all_of_a_run(**more: Any) -> dict[str, Any]:
 async def runs(client: Recorder) -> None:
     """Runs in the background: one, many; listed, joined, cancelled, deleted."""
     thread = str(uuid.uuid4())
-    heard: list[Any] = []
+    created: list[Any] = []
     run = await client.runs.create(
         thread, "steps", if_not_exists="create", stream_mode=["values"], stream_subgraphs=True,
-        stream_resumable=True, on_run_created=heard.append, **all_of_a_run(),
+        stream_resumable=True, on_run_created=created.append, **all_of_a_run(),
     )  # fmt: skip
     run_id = run["run_id"]
-    assert heard == [{"run_id": run_id, "thread_id": thread}]
+    assert created == [{"run_id": run_id, "thread_id": thread}]
     assert await client.runs.join(thread, run_id) == {"items": [0, 1]}
     assert (await client.runs.get(thread, run_id))["status"] == "success"
     parts = await collect(
@@ -220,14 +222,14 @@ async def runs(client: Recorder) -> None:
 
 
 async def streams(client: Recorder) -> None:
-    """Runs that are streamed or waited for, and the stream of a thread."""
+    """Streams and waits of runs, and the stream of a thread."""
     thread = str(uuid.uuid4())
-    heard: list[Any] = []
+    created: list[Any] = []
     parts = await collect(
         client.runs.stream(
             thread, "steps", if_not_exists="create", stream_mode=["values"], version="v1",
             stream_subgraphs=True, stream_resumable=True, feedback_keys=["good"],
-            on_disconnect="continue", on_run_created=heard.append, **all_of_a_run(),
+            on_disconnect="continue", on_run_created=created.append, **all_of_a_run(),
         )
     )  # fmt: skip
     assert [part.event for part in parts if part.event != "feedback"] == [
@@ -235,10 +237,10 @@ async def streams(client: Recorder) -> None:
     ]  # fmt: skip
     waited = await client.runs.wait(
         thread, "steps", if_not_exists="reject", on_disconnect="cancel", raise_error=True,
-        on_run_created=heard.append, **all_of_a_run(),
+        on_run_created=created.append, **all_of_a_run(),
     )  # fmt: skip
     assert waited == {"items": [0, 1, 2]}
-    assert len(heard) == 2
+    assert len(created) == 2
 
     [checkpoint, *_] = await client.threads.get_history(thread, limit=1)
     at = {"thread_id": thread, **checkpoint["checkpoint"]}
@@ -246,9 +248,9 @@ async def streams(client: Recorder) -> None:
         assert await client.runs.wait(thread, "steps", checkpoint_during=True, **where) == waited
         again = client.runs.stream(thread, "steps", checkpoint_during=True, **where)
         assert (await collect(again))[-2].data == waited
-    for kept in ("delete", "keep"):
-        assert await client.runs.wait(None, "steps", input={}, on_completion=kept)
-        assert await collect(client.runs.stream(None, "steps", input={}, on_completion=kept))
+    for completion in ("delete", "keep"):
+        assert await client.runs.wait(None, "steps", input={}, on_completion=completion)
+        assert await collect(client.runs.stream(None, "steps", input={}, on_completion=completion))
 
     following = await client.threads.join_stream(
         thread, last_event_id="-", stream_mode=["run_modes", "lifecycle", "state_update"]
@@ -262,7 +264,7 @@ async def streams(client: Recorder) -> None:
 
 
 def all_of_a_cron(**more: Any) -> dict[str, Any]:
-    """Returns the parameters that all calls which write crons have."""
+    """Returns the parameters that all methods that write crons have."""
     return {
         "schedule": YEARLY,
         "input": {},
@@ -271,7 +273,7 @@ def all_of_a_cron(**more: Any) -> dict[str, Any]:
         "context": {"n": 1},
         "interrupt_before": ["nowhere"],
         "interrupt_after": ["nowhere"],
-        "webhook": NOWHERE,
+        "webhook": UNREACHABLE,
         "end_time": datetime.now(UTC) + timedelta(days=900),
         "enabled": True,
         "timezone": "Europe/Berlin",
@@ -284,7 +286,7 @@ def all_of_a_cron(**more: Any) -> dict[str, Any]:
 
 
 async def protocol(client: Recorder) -> None:
-    """A thread followed by the event streaming protocol, over both transports: paused, answered, ended."""
+    """The event streaming protocol over both transports: a run pauses, resumes and ends."""
     for transport in ("sse", "websocket"):
         thread = str(uuid.uuid4())
         opened = await client.threads.stream(
@@ -295,13 +297,13 @@ async def protocol(client: Recorder) -> None:
                 await stream.run.start(input={"topic": "t"})
                 seen = [values async for values in stream.values]
                 assert seen[-1]["log"] == ["before"]
-                assert [asked["value"] for asked in stream.interrupts] == [APPROVE]
+                assert [each["value"] for each in stream.interrupts] == [APPROVE]
                 await stream.run.respond("yes")
                 ended = await stream.output
         else:
             seen, ended = await asyncio.to_thread(_approved, opened)
-        # The sync client ends the values when it hears of the pause, on a connection of its own that may be
-        # quicker than that of the values: what was stored must be there all the same.
+        # The sync client ends the values when it receives the pause. That comes over another connection, which may be
+        # faster than that of the values, so the stored state is compared too.
         assert all(values.get("log", []) in ([], ["before"]) for values in seen)
         states = await client.threads.get_history(thread)
         assert ["before"] in [
@@ -315,32 +317,34 @@ def _approved(opened: Any) -> tuple[list[Any], Any]:
     with opened as stream:
         stream.run.start(input={"topic": "t"})
         seen = list(stream.values)
-        assert [asked["value"] for asked in stream.interrupts] == [APPROVE]
+        assert [each["value"] for each in stream.interrupts] == [APPROVE]
         stream.run.respond("yes")
         return seen, stream.output
 
 
 async def crons(client: Recorder) -> None:
-    """Crons: of threads of their own, and on a thread."""
+    """Crons: with a new thread a run, and on a thread."""
     mark = {"mark": str(uuid.uuid4())}
     thread = (await client.threads.create())["thread_id"]
     more = {"metadata": mark, "multitask_strategy": "enqueue", "checkpoint_during": True}
-    made = await client.crons.create("steps", on_run_completed="keep", **all_of_a_cron(**more))
+    stateless = await client.crons.create("steps", on_run_completed="keep", **all_of_a_cron(**more))
     on_thread = await client.crons.create_for_thread(thread, "steps", **all_of_a_cron(**more))
-    assert (made["thread_id"], on_thread["thread_id"]) == (None, thread)
-    assistant = made["assistant_id"]
+    assert (stateless["thread_id"], on_thread["thread_id"]) == (None, thread)
+    assistant = stateless["assistant_id"]
     assert await client.crons.count(assistant_id=assistant, metadata=mark) == 2
     assert await client.crons.count(thread_id=thread) == 1
     changed = await client.crons.update(
-        made["cron_id"], on_run_completed="delete", **all_of_a_cron(enabled=False, metadata=mark)
+        stateless["cron_id"],
+        on_run_completed="delete",
+        **all_of_a_cron(enabled=False, metadata=mark),
     )
     assert (changed["enabled"], changed["timezone"]) == (False, "Europe/Berlin")
-    found = await client.crons.search(
+    matches = await client.crons.search(
         assistant_id=assistant, thread_id=thread, enabled=True, metadata=mark, limit=5, offset=0,
         sort_by="created_at", sort_order="desc", select=["cron_id", "schedule"],
     )  # fmt: skip
-    assert [each["cron_id"] for each in found] == [on_thread["cron_id"]]
-    for cron in (made, on_thread):
+    assert [each["cron_id"] for each in matches] == [on_thread["cron_id"]]
+    for cron in (stateless, on_thread):
         await client.crons.delete(cron["cron_id"])
     assert await client.crons.count(metadata=mark) == 0
     await client.threads.delete(thread)
@@ -348,17 +352,17 @@ async def crons(client: Recorder) -> None:
 
 async def store(client: Recorder) -> None:
     """The long-term store."""
-    place = f"surface-{uuid.uuid4()}"
-    await client.store.put_item([place, "a"], "one", {"n": 1}, index=False, ttl=5)
-    one = await client.store.get_item([place, "a"], "one", refresh_ttl=True)
+    label = f"surface-{uuid.uuid4()}"
+    await client.store.put_item([label, "a"], "one", {"n": 1}, index=False, ttl=5)
+    one = await client.store.get_item([label, "a"], "one", refresh_ttl=True)
     assert one["value"] == {"n": 1}
-    found = await client.store.search_items(
-        [place], filter={"n": 1}, limit=5, offset=0, query=None, refresh_ttl=False
+    page = await client.store.search_items(
+        [label], filter={"n": 1}, limit=5, offset=0, query=None, refresh_ttl=False
     )
-    assert [item["key"] for item in found["items"]] == ["one"]
-    places = await client.store.list_namespaces(
-        prefix=[place], suffix=["a"], max_depth=2, limit=5, offset=0
+    assert [item["key"] for item in page["items"]] == ["one"]
+    namespaces = await client.store.list_namespaces(
+        prefix=[label], suffix=["a"], max_depth=2, limit=5, offset=0
     )
-    assert places["namespaces"] == [[place, "a"]]
-    await client.store.delete_item([place, "a"], "one")
-    assert await client.store.get_item([place, "a"], "one") is None
+    assert namespaces["namespaces"] == [[label, "a"]]
+    await client.store.delete_item([label, "a"], "one")
+    assert await client.store.get_item([label, "a"], "one") is None

@@ -1,4 +1,4 @@
-"""Clients that others have built on the npm SDK, as they come: @ag-ui/langgraph and @langchain/react."""
+"""Two clients that are built on the npm SDK, unchanged: @ag-ui/langgraph and @langchain/react."""
 
 from typing import Any
 
@@ -15,8 +15,8 @@ async def test_the_copilotkit_client_works(system: System) -> None:
     for events in names.values():
         assert (events[0], events[-1]) == ("RUN_STARTED", "RUN_FINISHED")
         assert "RUN_ERROR" not in events
-    [asked] = [event for event in seen["asked"] if event.get("name") == "on_interrupt"]
-    assert asked["value"] == "Send the mail to all customers?"
+    [interrupt] = [event for event in seen["asked"] if event.get("name") == "on_interrupt"]
+    assert interrupt["value"] == "Send the mail to all customers?"
     *_, last = [e for e in seen["answered"] if e["type"] == "MESSAGES_SNAPSHOT"]
     assert [(m["role"], m["content"]) for m in last["messages"]] == [
         ("user", "send the mail"), ("assistant", "The mail is on its way."),
@@ -32,7 +32,7 @@ async def test_the_langchain_react_hook_works(system: System, http: httpx.AsyncC
     whole = "The quick brown fox jumps over the lazy"
     assert seen["streamed"]["shown"] == [["human", "hello"], ["ai", whole]]
     texts = list(dict.fromkeys(seen["streamed"]["texts"]))
-    assert len(texts) > 2  # it came token by token
+    assert len(texts) > 2  # the text arrived token by token
     assert all(whole.startswith(text) for text in texts)
 
     assert ["human", "quick"] in seen["displaced"]["shown"]
@@ -51,5 +51,5 @@ async def test_the_langchain_react_hook_works(system: System, http: httpx.AsyncC
 
 async def listed(http: httpx.AsyncClient, thread: str) -> list[dict[str, Any]]:
     """Returns the runs of a thread, the oldest first."""
-    found: list[dict[str, Any]] = (await http.get(f"/threads/{thread}/runs")).json()
-    return found[::-1]
+    runs: list[dict[str, Any]] = (await http.get(f"/threads/{thread}/runs")).json()
+    return runs[::-1]

@@ -1,4 +1,4 @@
-"""Every method of @langchain/langgraph-sdk works: a newer SDK's new one fails here, with its name."""
+"""Every method of @langchain/langgraph-sdk works. A new method of a newer SDK fails here, with its name."""
 
 from conftest import System
 from e2e import node

@@ -1,4 +1,4 @@
-"""Every method of langgraph_sdk, with each of its parameters, works: a newer SDK's new one fails here."""
+"""Every method of langgraph_sdk works with each parameter. A new method of a newer SDK fails here."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ from e2e.sdk_surface.scenario import everything
 from harness.redis_modules import require_modules
 
 
-def show(kind: str, seen: dict[str, set[str]], all_of_it: dict[str, set[str]]) -> None:
-    """Prints the table: the methods, and what was called of them."""
-    print(f"\n{kind}: {len(all_of_it)} methods")  # noqa: T201
-    for name, parameters in all_of_it.items():
+def print_table(kind: str, seen: dict[str, set[str]], expected: dict[str, set[str]]) -> None:
+    """Prints each method and the number of parameters that were used."""
+    print(f"\n{kind}: {len(expected)} methods")  # noqa: T201
+    for name, parameters in expected.items():
         called = seen.get(name)
         mark = "-" if called is None else f"works, {len(called & parameters)} of {len(parameters)}"
         print(f"  {name:<28}{mark} parameters")  # noqa: T201
@@ -38,7 +38,7 @@ async def check(client: Any, kind: str) -> None:
     try:
         await everything(recorder)
     finally:
-        show(f"langgraph_sdk, {kind}", recorder.seen, expected)
+        print_table(f"langgraph_sdk, {kind}", recorder.seen, expected)
     assert set(recorder.seen) == set(expected)
     missing = {name: expected[name] - recorder.seen[name] for name in recorder.seen}
     assert not {name: left for name, left in missing.items() if left}

@@ -1,4 +1,4 @@
-"""A system with a store, and one whose Redis can hold none."""
+"""A system with a store, and one whose Redis has no modules for a store."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator

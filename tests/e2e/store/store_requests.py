@@ -1,4 +1,4 @@
-"""Short words for the calls of the store."""
+"""Requests of the store's routes."""
 
 import uuid
 from typing import Any
@@ -7,7 +7,7 @@ import httpx
 
 
 def new_namespace() -> str:
-    """Returns a label that no other test uses."""
+    """Returns a namespace label that no other test uses."""
     return uuid.uuid4().hex
 
 
@@ -31,8 +31,8 @@ async def search(http: httpx.AsyncClient, prefix: list[str], **more: Any) -> lis
     body = {"namespace_prefix": prefix, **more}
     response = await http.post("/store/items/search", json=body)
     assert response.status_code == 200, response.text
-    found: list[dict[str, Any]] = response.json()["items"]
-    return found
+    items: list[dict[str, Any]] = response.json()["items"]
+    return items
 
 
 async def found_keys(http: httpx.AsyncClient, prefix: list[str], **more: Any) -> list[str]:
@@ -42,5 +42,5 @@ async def found_keys(http: httpx.AsyncClient, prefix: list[str], **more: Any) ->
 async def namespaces(http: httpx.AsyncClient, **query: Any) -> list[list[str]]:
     response = await http.post("/store/namespaces", json=query)
     assert response.status_code == 200, response.text
-    found: list[list[str]] = response.json()["namespaces"]
-    return found
+    paths: list[list[str]] = response.json()["namespaces"]
+    return paths

@@ -1,4 +1,4 @@
-"""The store inside graphs: the one that `/store` shows."""
+"""Graphs use the same store as the routes `/store`."""
 
 from typing import Any
 
@@ -7,8 +7,8 @@ import httpx
 from e2e.store.store_requests import get, new_namespace, put
 
 
-async def run(http: httpx.AsyncClient, graph: str, **given: Any) -> Any:
-    response = await http.post("/runs/wait", json={"assistant_id": graph, "input": given})
+async def run(http: httpx.AsyncClient, graph: str, **values: Any) -> Any:
+    response = await http.post("/runs/wait", json={"assistant_id": graph, "input": values})
     assert response.status_code == 200, response.text
     return response.json()
 
@@ -17,11 +17,11 @@ async def test_runs_share_the_store(http: httpx.AsyncClient) -> None:
     user = new_namespace()
     assert await run(http, "remember", user=user, text="abba") == {"user": user, "text": "abba"}
     assert (await get(http, ["users", user], "runtime"))["value"] == {"text": "abba", "n": 1}
-    said = (await get(http, ["users", user], "config"))["value"]
-    assert said["said"]["content"] == "typed"
+    value = (await get(http, ["users", user], "config"))["value"]
+    assert value["said"]["content"] == "typed"
     await put(http, ["users", user], "http", {"text": "zzz", "n": 5})
     recalled = await run(http, "recall", user=user, text="ab")
-    assert recalled["found"] == {
+    assert recalled["result"] == {
         "keys": ["config", "http", "parameter", "runtime"],
         "near": ["runtime", "http"],
         "type": "AIMessage",
@@ -47,7 +47,7 @@ async def test_without_redis_modules_only_the_store_is_unavailable(storeless_url
             assert response.status_code == 503
             assert "The store needs a Redis with RediSearch and RedisJSON" in response.text
             assert "retry-after" in response.headers
-        # What is wrong in itself is told as that, also here.
+        # An invalid request is a 422 here too.
         assert (await http.put("/store/items", json=item)).status_code == 422
         assert (await http.post("/threads", json={})).status_code == 200
         assert (await http.get("/ok")).status_code == 200

@@ -10,34 +10,34 @@ from e2e.store.store_requests import new_namespace
 
 async def test_the_python_sdk_uses_the_store(store_system: tuple[str, str]) -> None:
     async with get_client(url=store_system[0]) as client:
-        store, place = client.store, new_namespace()
-        await store.put_item([place, "a"], "one", {"text": "aaa", "n": 1})
-        await store.put_item([place, "b"], "two", {"text": "bbb", "n": 2}, index=False, ttl=5)
-        one = await store.get_item([place, "a"], "one", refresh_ttl=True)
-        assert one["namespace"] == [place, "a"]
+        store, namespace = client.store, new_namespace()
+        await store.put_item([namespace, "a"], "one", {"text": "aaa", "n": 1})
+        await store.put_item([namespace, "b"], "two", {"text": "bbb", "n": 2}, index=False, ttl=5)
+        one = await store.get_item([namespace, "a"], "one", refresh_ttl=True)
+        assert one["namespace"] == [namespace, "a"]
         assert one["value"] == {"text": "aaa", "n": 1}
-        assert await store.get_item([place, "a"], "none") is None
-        found = await store.search_items([place], filter={"n": {"$gt": 1}}, limit=5)
-        assert [item["key"] for item in found["items"]] == ["two"]
-        near = await store.search_items([place], query="aa", refresh_ttl=False)
+        assert await store.get_item([namespace, "a"], "none") is None
+        page = await store.search_items([namespace], filter={"n": {"$gt": 1}}, limit=5)
+        assert [item["key"] for item in page["items"]] == ["two"]
+        near = await store.search_items([namespace], query="aa", refresh_ttl=False)
         assert [(item["key"], item["score"]) for item in near["items"]] == [("one", 1.0)]
-        places = await store.list_namespaces(prefix=[place], suffix=["b"], max_depth=3)
-        assert places["namespaces"] == [[place, "b"]]
-        await store.delete_item([place, "a"], "one")
-        assert await store.get_item([place, "a"], "one") is None
+        paths = await store.list_namespaces(prefix=[namespace], suffix=["b"], max_depth=3)
+        assert paths["namespaces"] == [[namespace, "b"]]
+        await store.delete_item([namespace, "a"], "one")
+        assert await store.get_item([namespace, "a"], "one") is None
         with pytest.raises(UnprocessableEntityError, match="namespace"):
             await store.put_item([""], "k", {})
 
 
 async def test_the_javascript_sdk_uses_the_store(store_system: tuple[str, str]) -> None:
     node.require()
-    place = new_namespace()
-    seen = await node.node("store.mjs", store_system[0], place)
+    namespace = new_namespace()
+    seen = await node.node("store.mjs", store_system[0], namespace)
     assert seen["one"]["value"] == {"text": "aaa", "n": 1}
     assert seen["one"]["createdAt"] == seen["one"]["updatedAt"]
     assert seen["none"] is None
     assert [item["key"] for item in seen["all"]["items"]] == ["two", "one"]
     assert [item["key"] for item in seen["some"]["items"]] == ["two"]
     assert [item["key"] for item in seen["near"]["items"]] == ["one"]
-    assert seen["places"]["namespaces"] == [[place, "a"], [place, "b"]]
+    assert seen["places"]["namespaces"] == [[namespace, "a"], [namespace, "b"]]
     assert seen["gone"] is None

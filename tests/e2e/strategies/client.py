@@ -1,4 +1,4 @@
-"""A client of the running system, in the words of these tests."""
+"""A client of one API, with a method for each request of these tests."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ from harness.waiting import until
 
 
 class StreamedResponse:
-    """A request whose answer is read in the background as it comes."""
+    """A request whose response is read in the background."""
 
     def __init__(self, http: httpx.AsyncClient, method: str, path: str, **request: Any) -> None:
         self.text = ""
@@ -44,15 +44,15 @@ class StreamedResponse:
 
     @property
     def events(self) -> list[tuple[str, Any]]:
-        """What has come so far: `(event name, data)`."""
-        found, name = [], ""
+        """The events so far: `(event name, data)`."""
+        events, name = [], ""
         complete, _, _ = self.text.rpartition("\r\n\r\n")
         for line in complete.split("\r\n"):
             if line.startswith("event: "):
                 name = line.removeprefix("event: ")
             elif line.startswith("data: "):
-                found.append((name, json.loads(line.removeprefix("data: "))))
-        return found
+                events.append((name, json.loads(line.removeprefix("data: "))))
+        return events
 
     @property
     def names(self) -> list[str]:
@@ -67,7 +67,7 @@ class StreamedResponse:
         return self._task.done()
 
     async def ended(self, within: float = 10) -> str:
-        """Waits for the end of the answer; returns the status that its `end` event tells."""
+        """Waits for the end of the stream. Returns the status in its `end` event."""
         async with asyncio.timeout(within):
             await self._task
         assert self.names.count("end") == 1, self.text
@@ -75,25 +75,25 @@ class StreamedResponse:
         return str(self.events[-1][1]["status"])
 
     async def answer(self, within: float = 10) -> Any:
-        """Waits for the end of a JSON answer."""
+        """Waits for the end of a JSON response and returns it."""
         async with asyncio.timeout(within):
             await self._task
         return json.loads(self.text)
 
     async def failed(self) -> None:
-        """Waits for the end of an answer that broke off, or was ended early."""
+        """Waits for the end of a response that was cut off or closed early."""
         with contextlib.suppress(httpx.HTTPError):
             await self._task
 
     async def leave(self) -> None:
-        """Closes the connection, as a client that goes away does."""
+        """Closes the connection."""
         self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
 
 
 class Client:
-    """One API process as a client sees it."""
+    """A client of one API process."""
 
     def __init__(self, http: httpx.AsyncClient) -> None:
         self.http = http
@@ -105,7 +105,7 @@ class Client:
     def body(
         self, graph: str, *, left: int | None = 1, input: Any = "left", **more: Any
     ) -> dict[str, Any]:
-        """Returns a request for a run; what is no field of one goes to `configurable`."""
+        """Returns the body of a request for a run. Arguments that are no fields of it go to `configurable`."""
         known = {
             "multitask_strategy", "command", "stream_mode", "stream_subgraphs", "durability",
             "on_disconnect", "interrupt_before", "interrupt_after", "after_seconds",
@@ -128,7 +128,7 @@ class Client:
         return str(answer.json()["run_id"])
 
     async def stream(self, thread: str, graph: str, **more: Any) -> StreamedResponse:
-        """Starts a run and follows it; returns once the headers are there."""
+        """Starts a run and follows it. Returns once the headers have arrived."""
         return await self.follow("POST", f"/threads/{thread}/runs/stream", self.body(graph, **more))
 
     async def wait(self, thread: str, graph: str, **more: Any) -> Any:
@@ -141,39 +141,39 @@ class Client:
     async def follow(
         self, method: str, path: str, body: Any = None, **more: Any
     ) -> StreamedResponse:
-        """Sends any request whose answer takes its time."""
+        """Sends a request and reads its response in the background."""
         return await StreamedResponse(self.http, method, path, json=body, **more).opened()
 
     async def status(self, thread: str, run: str) -> str:
-        """Returns the run's status, `gone` if there is no such run."""
+        """Returns the run's status; `gone` if the run does not exist."""
         answer = await self.http.get(f"/threads/{thread}/runs/{run}")
         return "gone" if answer.status_code == 404 else str(answer.json()["status"])
 
     async def reaches(self, thread: str, run: str, *statuses: str, within: float = 10) -> str:
         """Waits until the run has one of the statuses."""
 
-        async def there() -> str:
+        async def reached() -> str:
             status = await self.status(thread, run)
             return status if status in statuses else ""
 
-        return str(await until(there, within=within, what=f"run {run} in {statuses}"))
+        return str(await until(reached, within=within, what=f"run {run} in {statuses}"))
 
     async def thread_record(self, thread: str) -> dict[str, Any]:
-        """Returns the thread."""
-        found: dict[str, Any] = (await self.http.get(f"/threads/{thread}")).json()
-        return found
+        """Returns the thread's record."""
+        record: dict[str, Any] = (await self.http.get(f"/threads/{thread}")).json()
+        return record
 
     async def state(self, thread: str) -> dict[str, Any]:
         """Returns the thread's state with those of its subgraphs."""
         answer = await self.http.get(f"/threads/{thread}/state", params={"subgraphs": "true"})
         assert answer.status_code == 200, answer.text
-        found: dict[str, Any] = answer.json()
-        return found
+        state: dict[str, Any] = answer.json()
+        return state
 
     async def items(self, thread: str) -> list[str]:
         """Returns the items in the thread's state."""
-        found: list[str] = (await self.state(thread))["values"].get("items", [])
-        return found
+        items: list[str] = (await self.state(thread))["values"].get("items", [])
+        return items
 
     async def cancel(
         self, thread: str, run: str, *, wait: bool = False, action: str = "interrupt"
@@ -184,20 +184,20 @@ class Client:
 
 
 class NodeLog:
-    """What graphs have noted: lines of `word tag time`."""
+    """The file in which nodes note what they do: lines of `what tag time`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def times(self, word: str, tag: str = "-") -> list[float]:
-        """Returns when a run noted the word."""
+    def times(self, what: str, tag: str = "-") -> list[float]:
+        """Returns the times at which the run with that tag noted `what`."""
         if not self.path.exists():
             return []
         lines = [line.split() for line in self.path.read_text().splitlines()]
-        return [float(at) for noted, by, at in lines if (noted, by) == (word, tag)]
+        return [float(at) for noted, by, at in lines if (noted, by) == (what, tag)]
 
-    async def wait_for(self, word: str, tag: str = "-", times: int = 1, within: float = 10) -> None:
-        """Waits until a run has noted the word."""
+    async def wait_for(self, what: str, tag: str = "-", times: int = 1, within: float = 10) -> None:
+        """Waits until the run with that tag has noted `what`."""
         await until(
-            lambda: len(self.times(word, tag)) >= times, within=within, what=f"{word} by {tag}"
+            lambda: len(self.times(what, tag)) >= times, within=within, what=f"{what} by {tag}"
         )

@@ -1,4 +1,4 @@
-"""A system of their own for these tests: two APIs (one with a grace) and two workers."""
+"""A system for these tests: two APIs (one with a grace for disconnects) and two workers."""
 
 import json
 import uuid
@@ -27,7 +27,7 @@ class StrategyCluster:
 
     fleet: Fleet
     api: Process
-    grace_api: Process  # an API with a grace for clients that left
+    grace_api: Process  # an API with a grace for disconnected clients
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +53,7 @@ async def redis(cluster: StrategyCluster) -> AsyncIterator[Redis]:
 
 @pytest.fixture
 async def client(cluster: StrategyCluster, redis: Redis) -> AsyncIterator[Client]:
-    """A client of the first API; after the test no key may be left over."""
+    """A client of the first API. Fails if the test leaks a key."""
     async with httpx.AsyncClient(base_url=cluster.api.url, timeout=30) as http:
         yield Client(http)
 
@@ -66,20 +66,20 @@ async def client(cluster: StrategyCluster, redis: Redis) -> AsyncIterator[Client
 
 @pytest.fixture
 async def grace_client(cluster: StrategyCluster) -> AsyncIterator[Client]:
-    """A client of the API that grants a grace."""
+    """A client of the API with a grace."""
     async with httpx.AsyncClient(base_url=cluster.grace_api.url, timeout=30) as http:
         yield Client(http)
 
 
 @pytest.fixture
 def log(tmp_path: Path) -> NodeLog:
-    """Where graphs note what they do."""
+    """The file in which nodes note what they do."""
     return NodeLog(tmp_path / "log")
 
 
 @dataclass(frozen=True)
 class PrivateQueue:
-    """A queue of the test's own, with a graph `walk` of another name, and workers to kill."""
+    """A queue for one graph under a unique name, with workers that a test may kill."""
 
     fleet: Fleet
     config: Path
@@ -87,7 +87,7 @@ class PrivateQueue:
     graph: str
 
     def worker(self, **env: str) -> Process:
-        """Starts a worker that serves the queue; call `wait_ready()` on it."""
+        """Starts a worker of the queue; call `wait_ready()` on it."""
         return self.fleet.worker(self.config, self.queue, **{"LEASE_SECS": "1", **env})
 
 
@@ -95,7 +95,7 @@ class PrivateQueue:
 def private_queue(
     cluster: StrategyCluster, tmp_path: Path
 ) -> Iterator[Callable[[str], PrivateQueue]]:
-    """Makes outposts for graphs of `graphs.py`; their workers are ended after the test."""
+    """Makes private queues for graphs of `graphs.py`. Their workers end after the test."""
     fleets: list[Fleet] = []
 
     def make(graph: str) -> PrivateQueue:

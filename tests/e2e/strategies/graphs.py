@@ -1,7 +1,7 @@
-"""Graphs that can be caught in the act: they note what they do in a file that the test names.
+"""Graphs that note what they do in a file that the test names.
 
-Set in `config.configurable`: `tag` names the run in what it notes and writes, `log` is the file,
-`delay` the seconds a step, `folder` where `locked` keeps its locks. A step counts `left` down.
+Set in `config.configurable`: `tag` names the run in its notes and items, `log` is the file, `delay`
+the seconds a step, `folder` holds the locks of `locked`. Each step decrements `left`.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ Graph: TypeAlias = CompiledStateGraph[Any, Any, Any, Any]
 
 
 class State(TypedDict, total=False):
-    """What all of them work on."""
+    """The state of all these graphs."""
 
     items: Annotated[list[str], operator.add]
     left: int
@@ -33,12 +33,12 @@ def knob(config: RunnableConfig, name: str, default: Any) -> Any:
     return config.get("configurable", {}).get(name, default)
 
 
-def note(config: RunnableConfig, word: str) -> None:
-    """Appends `word tag time` to the run's log."""
+def note(config: RunnableConfig, what: str) -> None:
+    """Appends `what tag time` to the run's log."""
     path = knob(config, "log", None)
     if path is None:
         return
-    line = f"{word} {knob(config, 'tag', '-')} {time.time()}\n".encode()
+    line = f"{what} {knob(config, 'tag', '-')} {time.time()}\n".encode()
     log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(log, line)
     os.close(log)
@@ -75,9 +75,9 @@ walk: Graph = _walk().compile()
 # ── nested: walk inside, a step before and one after ─────────────────────────────────────────
 
 
-def _say(word: str) -> Any:
+def _say(what: str) -> Any:
     def node(_: State) -> State:
-        return {"items": [word]}
+        return {"items": [what]}
 
     return node
 
@@ -97,11 +97,11 @@ def _nest(inner: Any) -> Graph:
 nested: Graph = _nest(_walk().compile())
 
 
-# ── those that do not stop ───────────────────────────────────────────────────────────────────
+# ── graphs that do not stop ──────────────────────────────────────────────────────────────────
 
 
 async def _refuse(_: State, config: RunnableConfig) -> State:
-    """Swallows every cancel until its time is up."""
+    """Swallows every cancel until its delay is over."""
     note(config, "start")
     writer = get_stream_writer()
     end = time.monotonic() + knob(config, "delay", 2.0)
@@ -158,7 +158,7 @@ async def _slowly(_: State, config: RunnableConfig) -> State:
 
 
 def _questions() -> Graph:
-    """Two questions at once, then a step that may take long."""
+    """Asks two questions at once, then runs a step that may take long."""
     graph: StateGraph[State, None, State, State] = StateGraph(State)
     for name in ("one", "two"):
         graph.add_node(name, _ask(name))
@@ -170,7 +170,7 @@ def _questions() -> Graph:
 
 
 def _inside() -> Graph:
-    """One question in a subgraph, with a step after it there."""
+    """Asks one question in a subgraph, with a step after it there."""
     graph: StateGraph[State, None, State, State] = StateGraph(State)
     graph.add_node("ask", _ask("inside"))
     graph.add_node("slowly", _slowly)  # type: ignore[arg-type]
@@ -180,7 +180,7 @@ def _inside() -> Graph:
     return _nest(graph.compile())
 
 
-def _named(name: str) -> Any:
+def _add_name(name: str) -> Any:
     def node(state: State) -> State:
         return {"items": [f"{name}{state.get('left', '')}"]}
 
@@ -188,10 +188,10 @@ def _named(name: str) -> Any:
 
 
 def _rooms() -> Graph:
-    """Only `hall` is on the way; the others are for `goto`."""
+    """Only `hall` is on the path; the others are for `goto`."""
     graph: StateGraph[State, None, State, State] = StateGraph(State)
     for name in ("hall", "red", "blue"):
-        graph.add_node(name, _named(name))
+        graph.add_node(name, _add_name(name))
         graph.add_edge(name, END)
     graph.add_edge(START, "hall")
     return graph.compile()
@@ -202,14 +202,14 @@ inside = _inside()
 rooms = _rooms()
 
 
-# ── locked: nobody else on this thread while the graph is open ───────────────────────────────
+# ── locked: no other attempt on this thread while the graph is open ──────────────────────────
 
 
 @contextlib.asynccontextmanager
 async def locked(config: RunnableConfig) -> AsyncIterator[Graph]:
-    """Holds a lock on the thread for as long as an attempt has the graph; notes who breaks it."""
+    """Holds a lock on the thread while an attempt uses the graph. A second attempt leaves a file `BROKEN …`."""
     folder = knob(config, "folder", None)
-    if folder is None:  # a question about its state
+    if folder is None:  # a call that reads the state
         yield walk
         return
     path = Path(folder) / str(knob(config, "thread_id", ""))

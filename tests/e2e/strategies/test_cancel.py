@@ -1,4 +1,4 @@
-"""Cancel and timeout on a running system: what is cancelled has ended, whatever its graph does."""
+"""Cancel and timeout on a running system: a cancelled run ends, whatever its graph does."""
 
 import asyncio
 import signal
@@ -18,7 +18,7 @@ from millstream.shared import keys
 from millstream.shared.redis import Client as Redis
 
 LONG: dict[str, Any] = {"left": 100, "delay": 0.1}
-SWALLOWED = 3.0  # s, about: a graph gets half a second to stop
+MAX_STOP_SECONDS = 3.0  # roughly: a graph gets half a second to stop
 STUBBORN = ["stubborn", "blocking", "nested_stubborn", "nested_blocking"]
 
 
@@ -34,8 +34,8 @@ async def test_cancel_returns_202_and_the_run_ends(client: Client, log: NodeLog)
     assert (answer.status_code, answer.content) == (202, b"")
     assert await run.ended(within=10) == "interrupted"
     assert "error" not in run.names
-    shown = await client.thread_record(thread)
-    assert (shown["status"], shown["error"]["error"]) == ("interrupted", "UserInterrupt")
+    record = await client.thread_record(thread)
+    assert (record["status"], record["error"]["error"]) == ("interrupted", "UserInterrupt")
     assert (await client.state(thread))["next"] == ["step"]
 
 
@@ -111,7 +111,7 @@ async def test_an_ended_or_unknown_run_is_404(client: Client, action: str) -> No
 
 
 async def test_the_first_of_many_cancels_decides_the_action(client: Client, log: NodeLog) -> None:
-    """Ten at once, of both kinds, waiting or not: the first one's action counts, all answer."""
+    """Ten cancels at once, with and without wait: the first action counts, and all get a response."""
     thread = await client.thread()
     run = await client.stream(thread, "walk", **LONG, log=log.path)
     await log.wait_for("stop")
@@ -177,7 +177,7 @@ async def test_a_run_ends_though_its_graph_does_not_stop(
     await log.wait_for("start")
     begun = time.monotonic()
     assert (await client.cancel(thread, run.run_id, wait=True, action=action)).status_code == 200
-    assert time.monotonic() - begun < SWALLOWED
+    assert time.monotonic() - begun < MAX_STOP_SECONDS
     assert await run.ended(within=10) == "interrupted"
     assert not log.times("late")
     before = await client.state(thread), await events(redis, thread, run.run_id)
@@ -194,8 +194,8 @@ async def test_a_run_ends_though_its_graph_does_not_stop(
 
 
 async def events(redis: Redis, thread: str, run: str) -> list[object]:
-    found: list[object] = await redis.xrange(keys.events(thread, run))
-    return found
+    entries: list[object] = await redis.xrange(keys.events(thread, run))
+    return entries
 
 
 async def test_the_next_run_starts_though_the_graph_does_not_stop(
@@ -206,7 +206,7 @@ async def test_the_next_run_starts_though_the_graph_does_not_stop(
     await log.wait_for("start")
     begun = time.monotonic()
     await client.wait(thread, "walk", tag="b", multitask_strategy="rollback")
-    assert time.monotonic() - begun < SWALLOWED + 0.5
+    assert time.monotonic() - begun < MAX_STOP_SECONDS + 0.5
     await log.wait_for("late")
     assert await client.items(thread) == ["b1"]
 
@@ -214,7 +214,7 @@ async def test_the_next_run_starts_though_the_graph_does_not_stop(
 async def test_a_cancel_survives_a_worker_crash(
     client: Client, private_queue: Callable[[str], PrivateQueue], log: NodeLog
 ) -> None:
-    """The worker stops (SIGSTOP), so it can't hear of the cancel; then it dies."""
+    """The worker is frozen (SIGSTOP), so that it can't read the cancel; then it dies."""
     queue = private_queue("walk")
     first = queue.worker().wait_ready()
     thread = await client.thread()
@@ -227,14 +227,14 @@ async def test_a_cancel_survives_a_worker_crash(
     queue.worker().wait_ready()
     assert await run.ended(within=10) == "interrupted"
     assert await client.status(thread, run.run_id) == "interrupted"
-    assert len(log.times("start")) == steps  # never retried into life
+    assert len(log.times("start")) == steps  # the run was not executed again
     assert (await client.cancel(thread, run.run_id)).status_code == 404
 
 
 async def test_cancel_and_finish_have_one_winner(
     client: Client, record_property: Callable[[str, object], None]
 ) -> None:
-    """Sixty runs of some 10 ms, each cancelled a little later than the one before."""
+    """Sixty runs of about 10 ms, each cancelled a little later than the one before."""
     seen: Counter[str] = Counter()
 
     async def compete(number: int) -> None:
@@ -268,7 +268,7 @@ async def test_a_run_over_the_time_limit_ends_as_timeout(
     assert error["error"] == "TimeoutError"
     assert error["message"].startswith("The run took longer than 0.4 s, the most that this server")
     assert await client.status(thread, run.run_id) == "timeout"
-    shown = await client.thread_record(thread)
-    assert (shown["status"], shown["error"]) == ("error", error)
+    record = await client.thread_record(thread)
+    assert (record["status"], record["error"]) == ("error", error)
     assert await client.wait(thread, queue.graph, **LONG) == {"__error__": error}
     await until(lambda: len(log.times("start")) == len(log.times("stop")))

@@ -1,4 +1,4 @@
-"""Runs and threads that are deleted while they run: nothing of them is left, nobody is kept waiting."""
+"""Runs and threads are deleted while they run: no key is left, and every client gets the end."""
 
 import asyncio
 from collections.abc import Callable
@@ -44,7 +44,7 @@ async def test_deleting_a_run_cancels_it_first(client: Client, redis: Redis, log
 async def test_followers_on_another_api_get_the_end_of_a_deleted_run(
     client: Client, grace_client: Client, log: NodeLog, round_: int
 ) -> None:
-    """The other API process may come to read the stream only when it has gone."""
+    """The other API may read the stream only after it was deleted."""
     for number in range(10):
         thread, tag = await client.thread(), f"r{number}"
         run = await client.create(thread, "walk", left=9, delay=5, tag=tag, log=log.path)
@@ -53,9 +53,9 @@ async def test_followers_on_another_api_get_the_end_of_a_deleted_run(
             await (grace_client if n % 2 else client).follow("GET", f"{path}/stream")
             for n in range(4)
         ]
-        joined = [await who.follow("GET", f"{path}/join") for who in (client, grace_client)]
+        joined = [await each.follow("GET", f"{path}/join") for each in (client, grace_client)]
         await log.wait_for("start", tag)
-        # One may find that another has deleted it already.
+        # The second request may come after the deletion.
         answers = await asyncio.gather(delete(client, path), delete(grace_client, path))
         assert {answer.status_code for answer in answers} <= {204, 404}
         for follower in followers:
@@ -78,7 +78,7 @@ async def test_deleting_a_thread_ends_its_running_and_queued_runs(
     assert await keys_of(redis, thread) == []
     for follower in [run, *queued]:
         assert await follower.ended(within=10) == "interrupted"
-    assert not log.times("start", "b")  # they never had their turn
+    assert not log.times("start", "b")  # they never started
     assert await redis.zcard("ms:queue:default") == 0
     for path in ("", "/runs", "/state", f"/runs/{run.run_id}", f"/runs/{run.run_id}/stream"):
         assert (await client.http.get(f"/threads/{thread}{path}")).status_code == 404, path
@@ -88,7 +88,7 @@ async def test_deleting_a_thread_ends_its_running_and_queued_runs(
 
 
 @pytest.mark.parametrize("graph", ["stubborn", "blocking"])
-async def test_deleting_a_thread_whose_graph_does_not_stop_leaves_nothing(
+async def test_deleting_a_thread_whose_graph_does_not_stop_deletes_all_keys(
     client: Client, redis: Redis, log: NodeLog, graph: str
 ) -> None:
     thread = await client.thread()
@@ -102,7 +102,7 @@ async def test_deleting_a_thread_whose_graph_does_not_stop_leaves_nothing(
     assert await run.ended() == "interrupted"
 
 
-async def test_deleting_a_thread_after_a_rollback_leaves_nothing(
+async def test_deleting_a_thread_after_a_rollback_deletes_all_keys(
     client: Client, redis: Redis, log: NodeLog
 ) -> None:
     thread = await client.thread()
@@ -139,15 +139,15 @@ async def test_a_run_created_during_the_deletion_is_404(
 async def test_runs_that_race_with_the_deletion_end_or_get_404(
     client: Client, grace_client: Client, redis: Redis
 ) -> None:
-    """Each is either refused, or told its end; nothing is left of either."""
+    """Each run is rejected, or its client gets the end; no key of either is left."""
     for _ in range(5):
         thread = await client.thread()
 
         async def start(number: int, thread: str = thread) -> StreamedResponse:
-            who = (client, grace_client)[number % 2]
+            api = (client, grace_client)[number % 2]
             strategy = ("enqueue", "interrupt", "rollback")[number % 3]
-            body = who.body("walk", left=3, delay=0.01, multitask_strategy=strategy)
-            return await who.follow("POST", f"/threads/{thread}/runs/stream", body)
+            body = api.body("walk", left=3, delay=0.01, multitask_strategy=strategy)
+            return await api.follow("POST", f"/threads/{thread}/runs/stream", body)
 
         starts = [asyncio.create_task(start(number)) for number in range(12)]
         await asyncio.wait(starts, return_when=asyncio.FIRST_COMPLETED)
@@ -160,7 +160,7 @@ async def test_runs_that_race_with_the_deletion_end_or_get_404(
         assert await keys_of(redis, thread) == []
 
 
-async def test_deleting_a_thread_whose_worker_died_leaves_nothing(
+async def test_deleting_a_thread_whose_worker_died_deletes_all_keys(
     client: Client, private_queue: Callable[[str], PrivateQueue], redis: Redis, log: NodeLog
 ) -> None:
     queue = private_queue("walk")

@@ -1,4 +1,4 @@
-"""Clients that leave: what it ends, what it does not, and how long they may stay away."""
+"""Disconnects: which of them cancel a run, and how long a client may take to reconnect."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ LONG: dict[str, Any] = {"left": 100, "delay": 0.1}
 async def assert_continues(
     client: Client, thread: str, run: str, log: NodeLog, steps: int = 5
 ) -> None:
-    """Waits until the run has done some more steps, and is running still."""
+    """Waits until the run has done some more steps, and is still running."""
     await log.wait_for("stop", times=len(log.times("stop")) + steps)
     assert await client.status(thread, run) == "running"
     await client.cancel(thread, run, wait=True)
@@ -48,14 +48,14 @@ async def test_on_disconnect_continue_keeps_the_run(
 
 @pytest.mark.parametrize("path", ["stream", "join"])
 @pytest.mark.parametrize("cancels", [True, False])
-async def test_a_joined_client_that_disconnects_cancels_only_if_it_asked(
+async def test_a_joined_client_cancels_by_disconnect_only_if_requested(
     client: Client, log: NodeLog, path: str, cancels: bool
 ) -> None:
     thread = await client.thread()
     run = await client.create(thread, "walk", **LONG, log=log.path)
     await log.wait_for("stop")
-    place = f"/threads/{thread}/runs/{run}/{path}"
-    joined = await client.follow("GET", place, params={"cancel_on_disconnect": int(cancels)})
+    url_path = f"/threads/{thread}/runs/{run}/{path}"
+    joined = await client.follow("GET", url_path, params={"cancel_on_disconnect": int(cancels)})
     await joined.leave()
     if cancels:
         await client.reaches(thread, run, "interrupted", within=10)
@@ -95,7 +95,7 @@ async def test_a_reconnect_within_the_grace_keeps_the_run(
 async def test_a_reconnect_before_the_disconnect_is_noticed_keeps_the_run(
     client: Client, grace_client: Client, log: NodeLog, create: str, again: str
 ) -> None:
-    """A connection may be dead for long before the server finds out."""
+    """The server may notice a dead connection late."""
     thread = await client.thread()
     body = grace_client.body("walk", left=25, delay=0.1, log=log.path)
     run = await grace_client.follow("POST", f"/threads/{thread}/runs/{create}", body)
@@ -116,7 +116,7 @@ async def test_a_reconnect_after_the_grace_finds_the_run_cancelled(
     await run.leave()
     left = len(log.times("stop"))
     await client.reaches(thread, run.run_id, "interrupted", within=GRACE + 2)
-    assert len(log.times("stop")) > left + 3  # it had its grace
+    assert len(log.times("stop")) > left + 3  # the grace passed first
     path = f"/threads/{thread}/runs/{run.run_id}/stream"
     again = await client.follow("GET", path, headers={"last-event-id": run.last_id})
     assert await again.ended() == "interrupted"
@@ -139,7 +139,7 @@ async def test_a_reconnect_to_a_queued_run_keeps_it(
 async def test_a_second_disconnect_gets_its_own_grace(
     client: Client, grace_client: Client, log: NodeLog
 ) -> None:
-    """The grace of the first farewell does not end the second."""
+    """The end of the first grace does not end the second."""
     thread = await client.thread()
     run = await grace_client.stream(thread, "walk", **LONG, log=log.path)
     await log.wait_for("stop")
@@ -166,8 +166,8 @@ async def test_a_killed_api_cancels_nothing(
         api.kill()
         for follower in (run, joined):
             await follower.failed()
-    place = f"/threads/{thread}/runs/{run.run_id}/stream"
-    again = await client.follow("GET", place, headers={"last-event-id": run.last_id})
+    url_path = f"/threads/{thread}/runs/{run.run_id}/stream"
+    again = await client.follow("GET", url_path, headers={"last-event-id": run.last_id})
     assert await again.ended() == "success"
 
 
@@ -194,7 +194,7 @@ async def test_a_grace_that_ends_after_the_run_changes_nothing(
     await log.wait_for("start")
     await run.leave()
     await client.reaches(thread, run.run_id, "success")
-    shown = await client.thread_record(thread)
+    record = await client.thread_record(thread)
     await client.wait(await client.thread(), "walk", left=12, delay=0.1)  # the grace ends
     assert await client.status(thread, run.run_id) == "success"
-    assert await client.thread_record(thread) == shown
+    assert await client.thread_record(thread) == record

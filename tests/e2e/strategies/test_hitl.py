@@ -1,4 +1,4 @@
-"""Human in the loop: questions, answers, commands and breakpoints, as a client has them."""
+"""Human in the loop: interrupts, resumes, commands and breakpoints."""
 
 from typing import Any
 
@@ -7,11 +7,11 @@ import pytest
 from e2e.strategies.client import Client
 
 
-async def asked(client: Client, thread: str) -> dict[str, Any]:
-    """Returns the question of each interrupt that the thread shows: id → question."""
-    shown = await client.thread_record(thread)
-    assert shown["status"] == "interrupted"
-    listed = [i for found in shown["interrupts"].values() for i in found]
+async def open_questions(client: Client, thread: str) -> dict[str, Any]:
+    """Returns the open interrupts in the thread's record: id → question."""
+    record = await client.thread_record(thread)
+    assert record["status"] == "interrupted"
+    listed = [i for of_task in record["interrupts"].values() for i in of_task]
     state = await client.state(thread)
     assert {i["id"] for i in state["interrupts"]} == {i["id"] for i in listed}
     return {i["id"]: i["value"]["question"] for i in listed}
@@ -21,20 +21,20 @@ async def test_two_interrupts_are_resumed_one_by_one(client: Client) -> None:
     thread = await client.thread()
     run = await client.stream(thread, "questions", stream_mode=["values", "updates"])
     assert await run.ended() == "success"
-    questions = await asked(client, thread)
+    questions = await open_questions(client, thread)
     assert sorted(questions.values()) == ["one", "two"]
 
     [first, second] = questions
     answer = await client.wait(thread, "questions", command={"resume": {first: "A"}})
     assert [i["id"] for i in answer["__interrupt__"]] == [second]
-    assert list(await asked(client, thread)) == [second]
+    assert list(await open_questions(client, thread)) == [second]
 
     answer = await client.wait(thread, "questions", command={"resume": {second: "B"}})
-    expected = sorted(f"{questions[i]}={word}" for i, word in ((first, "A"), (second, "B")))
+    expected = sorted(f"{questions[i]}={reply}" for i, reply in ((first, "A"), (second, "B")))
     assert sorted(answer["items"][:2]) == expected
     assert answer["items"][2:] == ["slowly"]
-    shown = await client.thread_record(thread)
-    assert (shown["status"], shown["interrupts"]) == ("idle", {})
+    record = await client.thread_record(thread)
+    assert (record["status"], record["interrupts"]) == ("idle", {})
     listed = (await client.http.get(f"/threads/{thread}/runs")).json()
     assert {r["status"] for r in listed} == {"success"}
 
@@ -42,7 +42,9 @@ async def test_two_interrupts_are_resumed_one_by_one(client: Client) -> None:
 async def test_two_interrupts_are_resumed_together(client: Client) -> None:
     thread = await client.thread()
     await client.wait(thread, "questions")
-    answers = {i: question.upper() for i, question in (await asked(client, thread)).items()}
+    answers = {
+        i: question.upper() for i, question in (await open_questions(client, thread)).items()
+    }
     answer = await client.wait(thread, "questions", command={"resume": answers})
     assert answer["items"] == ["one=ONE", "two=TWO", "slowly"]
 
@@ -51,7 +53,7 @@ async def test_an_interrupt_in_a_subgraph_is_resumed(client: Client) -> None:
     thread = await client.thread()
     run = await client.stream(thread, "inside", stream_subgraphs=True)
     assert await run.ended() == "success"
-    assert list((await asked(client, thread)).values()) == ["inside"]
+    assert list((await open_questions(client, thread)).values()) == ["inside"]
     state = await client.state(thread)
     [task] = state["tasks"]
     assert task["name"] == "inner"
@@ -64,9 +66,9 @@ async def test_an_interrupt_in_a_subgraph_is_resumed(client: Client) -> None:
 async def test_a_new_input_restarts_an_interrupted_graph(client: Client) -> None:
     thread = await client.thread()
     await client.wait(thread, "questions")
-    old = await asked(client, thread)
+    old = await open_questions(client, thread)
     await client.wait(thread, "questions", left=5)
-    new = await asked(client, thread)
+    new = await open_questions(client, thread)
     assert set(new).isdisjoint(old) or sorted(new.values()) == ["one", "two"]
     assert (await client.state(thread))["values"]["left"] == 5
 
@@ -96,7 +98,7 @@ async def test_goto_continues_at_the_named_nodes(
 async def test_a_command_resumes_and_updates_together(client: Client) -> None:
     thread = await client.thread()
     await client.wait(thread, "questions", left=1)
-    resume = dict.fromkeys(await asked(client, thread), "yes")
+    resume = dict.fromkeys(await open_questions(client, thread), "yes")
     command = {"resume": resume, "update": {"left": 9}}
     answer = await client.wait(thread, "questions", command=command)
     assert (answer["left"], answer["items"]) == (9, ["one=yes", "two=yes", "slowly"])
@@ -120,8 +122,8 @@ async def test_a_breakpoint_pauses_and_null_input_continues(client: Client, wher
     thread = await client.thread()
     run = await client.stream(thread, "nested", **{where: ["inner"]})
     assert await run.ended() == "success"
-    shown = await client.thread_record(thread)
-    assert (shown["status"], shown["interrupts"]) == ("interrupted", {})
+    record = await client.thread_record(thread)
+    assert (record["status"], record["interrupts"]) == ("interrupted", {})
     expected = ["inner"] if where == "interrupt_before" else ["after"]
     assert (await client.state(thread))["next"] == expected
     answer = await client.wait(thread, "nested", input=None)
@@ -130,7 +132,7 @@ async def test_a_breakpoint_pauses_and_null_input_continues(client: Client, wher
 
 
 async def test_a_breakpoint_at_every_node_pauses_before_each(client: Client) -> None:
-    """`*` stops before each node; null goes on to the next."""
+    """`*` pauses before each node; a null input continues to the next."""
     thread = await client.thread()
     await client.wait(thread, "nested", interrupt_before="*")
     seen = []

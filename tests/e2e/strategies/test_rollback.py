@@ -1,4 +1,4 @@
-"""After a rollback the thread is what it was before the run, byte for byte."""
+"""After a rollback the thread equals the thread before the run, byte for byte."""
 
 import uuid
 from collections.abc import AsyncIterator
@@ -11,7 +11,7 @@ from millstream.shared import assistants, keys
 from millstream.shared.redis import Client as Redis
 from millstream.shared.wire import GraphInfo
 
-SHOWN = ("status", "values", "interrupts", "error", "state_updated_at")
+FIELDS = ("status", "values", "interrupts", "error", "state_updated_at")
 READ = {
     b"hash": "hgetall",
     b"set": "smembers",
@@ -25,18 +25,18 @@ async def checkpoints(redis: Redis, thread: str) -> dict[str, Any]:
     content: dict[str, Any] = {}
     async for key in redis.scan_iter(f"ms:{{{thread}}}:checkpoints*", count=5000):
         kind = await redis.type(key)
-        words = (0, -1, "WITHSCORES") if kind == b"zset" else ()
-        found = await redis.execute_command(READ[kind].upper(), key, *words)  # type: ignore[no-untyped-call]
-        content[key.decode()] = found
+        options = (0, -1, "WITHSCORES") if kind == b"zset" else ()
+        value = await redis.execute_command(READ[kind].upper(), key, *options)  # type: ignore[no-untyped-call]
+        content[key.decode()] = value
     return content
 
 
 async def snapshot(client: Client, redis: Redis, thread: str) -> list[Any]:
-    """Returns all that a client sees of the thread, and all that Redis holds of its state."""
-    shown = await client.thread_record(thread)
+    """Returns the API's view of the thread, and all keys of its state in Redis."""
+    record = await client.thread_record(thread)
     listed = (await client.http.get(f"/threads/{thread}/runs")).json()
     return [
-        {field: shown[field] for field in SHOWN},
+        {field: record[field] for field in FIELDS},
         [run["run_id"] for run in listed],
         await client.state(thread),
         await checkpoints(redis, thread),
@@ -70,8 +70,8 @@ async def test_rollback_of_a_run_with_subgraphs_restores_the_thread(
 
 
 def without_nothing(state: dict[str, Any]) -> dict[str, Any]:
-    """A thread that never had a graph has no checkpoint; one that had, but has no checkpoint left,
-    shows the place where one would be."""
+    """Returns {} for a state without checkpoints. If the thread had a graph, such a state still has the
+    selector of a checkpoint; if not, it has none."""
     return {} if state["created_at"] is None else state
 
 
@@ -80,11 +80,11 @@ def without_nothing(state: dict[str, Any]) -> dict[str, Any]:
 async def test_rollback_of_a_resume_restores_the_interrupts(
     client: Client, redis: Redis, log: NodeLog, graph: str, durability: str
 ) -> None:
-    """The answer's writes lie behind checkpoints of the run that asked."""
+    """The writes of the resume belong to checkpoints of the interrupted run."""
     thread = await client.thread()
     await client.wait(thread, graph, durability=durability)
     before = await snapshot(client, redis, thread)
-    interrupts = [i for found in before[0]["interrupts"].values() for i in found]
+    interrupts = [i for of_task in before[0]["interrupts"].values() for i in of_task]
     answers = {i["id"]: "no" for i in interrupts}
     for number in range(2):
         tag = f"r{number}"
@@ -104,13 +104,13 @@ async def test_rollback_of_a_resume_restores_the_interrupts(
 async def test_rollback_of_a_partial_resume_keeps_the_earlier_answer(
     client: Client, redis: Redis, log: NodeLog
 ) -> None:
-    """A run that pauses again is a success, and is not undone with the one after it."""
+    """A run that pauses again is a success, and is not rolled back with the run after it."""
     thread = await client.thread()
     await client.wait(thread, "questions")
     [first, second] = [
         i["id"]
-        for found in (await client.thread_record(thread))["interrupts"].values()
-        for i in found
+        for of_task in (await client.thread_record(thread))["interrupts"].values()
+        for i in of_task
     ]
     await client.wait(thread, "questions", command={"resume": {first: "kept"}})
     before = await snapshot(client, redis, thread)
@@ -125,7 +125,7 @@ async def test_rollback_of_a_partial_resume_keeps_the_earlier_answer(
 
 @pytest.fixture
 async def away(redis: Redis) -> AsyncIterator[str]:
-    """A graph whose only worker has gone: runs of it wait."""
+    """A graph without a live worker: its runs wait."""
     name = f"away_{uuid.uuid4().hex[:8]}"
     await assistants.announce(redis, [GraphInfo(graph_id=name, queue=name)])
     yield name
@@ -138,23 +138,28 @@ async def away(redis: Redis) -> AsyncIterator[str]:
 async def test_the_rollback_strategy_restores_the_thread(
     client: Client, redis: Redis, log: NodeLog, away: str, graph: str, durability: str
 ) -> None:
-    """What the next run finds is what was there before; it is held back to compare."""
+    """The next run starts from the restored state. It waits, so that the state can be compared."""
     thread = await client.thread()
     await client.wait(thread, graph, left=2, durability=durability)
     before = await snapshot(client, redis, thread)
-    answers = [i["id"] for found in before[0]["interrupts"].values() for i in found]
-    given: dict[str, Any] = (
+    answers = [i["id"] for of_task in before[0]["interrupts"].values() for i in of_task]
+    run_input: dict[str, Any] = (
         {"command": {"resume": dict.fromkeys(answers, "no")}} if answers else {"left": 50}
     )
     run = await client.create(
-        thread, graph, delay=9 if answers else 0.05, log=log.path, durability=durability, **given
+        thread,
+        graph,
+        delay=9 if answers else 0.05,
+        log=log.path,
+        durability=durability,
+        **run_input,
     )
     await log.wait_for("start", times=1 if answers else 4)
-    # The next one is of a graph that nobody serves by now, so it waits, and we can look.
+    # No worker serves the graph of the next run, so that run waits.
     then = await client.create(thread, away, multitask_strategy="rollback")
     await client.reaches(thread, run, "gone")
     assert await client.status(thread, then) == "pending"
     assert await checkpoints(redis, thread) == before[3]
     await client.cancel(thread, then, wait=True, action="rollback")
-    # The thread shows the graph of its newest run again only with the next one.
+    # The thread's record has the graph of its newest run again only with the next run.
     assert (await client.thread_record(thread))["values"] == before[0]["values"]

@@ -1,4 +1,4 @@
-"""What a client sees of the four strategies, on a running system."""
+"""The four multitask strategies on a running system."""
 
 import asyncio
 import uuid
@@ -12,7 +12,7 @@ from harness.waiting import until
 from millstream.shared import keys
 from millstream.shared.redis import Client as Redis
 
-REFUSAL = (
+BUSY_THREAD = (
     "Thread is already running a task. Wait for it to finish or choose a different multitask "
     "strategy."
 )
@@ -20,14 +20,14 @@ HOW = ["runs", "runs/stream", "runs/wait"]
 
 
 async def running(client: Client, thread: str, log: NodeLog, **more: object) -> StreamedResponse:
-    """Starts a run that takes long, and returns when it has done one step of it."""
+    """Starts a long run. Returns when the run has done one step."""
     first = await client.stream(thread, "walk", left=100, delay=0.1, tag="a", log=log.path, **more)
     await log.wait_for("stop", "a")
     return first
 
 
 async def second(client: Client, thread: str, how: str, log: NodeLog, strategy: str) -> str:
-    """Starts a second run in one of three ways; returns its id."""
+    """Starts a second run by one of three routes. Returns its id."""
     body = client.body("walk", left=2, tag="b", log=log.path, multitask_strategy=strategy)
     answer = await client.follow("POST", f"/threads/{thread}/{how}", body)
     assert answer.status == 200, answer.text
@@ -36,7 +36,7 @@ async def second(client: Client, thread: str, how: str, log: NodeLog, strategy: 
 
 @pytest.fixture(params=["kept", "stateless"])
 async def thread(client: Client, request: pytest.FixtureRequest) -> str:
-    """A thread that was created, and one that a stateless run has left."""
+    """A thread created by a request, and one created by a stateless run."""
     if request.param == "kept":
         return await client.thread()
     body = client.body("walk", left=0, tag="s", on_completion="keep")
@@ -46,7 +46,7 @@ async def thread(client: Client, request: pytest.FixtureRequest) -> str:
 
 
 def after(thread_items: list[str]) -> list[str]:
-    """Leaves out what the stateless run that made the thread has written."""
+    """Returns the items without those of the stateless run that created the thread."""
     return [item for item in thread_items if not item.startswith("s")]
 
 
@@ -57,8 +57,8 @@ async def test_reject_returns_409_and_the_active_run_continues(
     first = await running(client, thread, log)
     body = client.body("walk", multitask_strategy="reject")
     answer = await client.http.post(f"/threads/{thread}/{how}", json=body)
-    assert (answer.status_code, answer.json()) == (409, {"detail": REFUSAL})
-    await log.wait_for("stop", "a", times=len(log.times("stop", "a")) + 1)  # it goes on
+    assert (answer.status_code, answer.json()) == (409, {"detail": BUSY_THREAD})
+    await log.wait_for("stop", "a", times=len(log.times("stop", "a")) + 1)  # it continues
     assert await client.status(thread, first.run_id) == "running"
     listed = (await client.http.get(f"/threads/{thread}/runs")).json()
     assert listed[0]["run_id"] == first.run_id
@@ -101,7 +101,7 @@ async def test_rollback_removes_the_active_run_and_its_checkpoints(
 
 
 async def test_enqueued_runs_execute_in_order(client: Client, thread: str, log: NodeLog) -> None:
-    """Eight runs over two workers, created in all ways: each starts where the one before ended."""
+    """Eight runs over two workers, created by all routes: each starts after the end of the one before."""
     first = await client.stream(thread, "walk", left=4, delay=0.05, tag="a", log=log.path)
     tags = [chr(ord("b") + number) for number in range(7)]
     answers = []
@@ -139,7 +139,7 @@ async def test_a_queued_stream_sends_headers_and_keepalives_at_once(
 async def test_waiting_and_deferred_runs_are_displaced_too(
     client: Client, log: NodeLog, strategy: str, left: str
 ) -> None:
-    """Whoever follows one of them is told its end at once; only the newest runs, and one after it."""
+    """Their followers get the end at once. Only the newest run and the run after it are executed."""
     thread = await client.thread()
     await client.wait(thread, "walk", tag="o")
     first = await running(client, thread, log)
@@ -152,16 +152,16 @@ async def test_waiting_and_deferred_runs_are_displaced_too(
     after = await client.create(thread, "walk", tag="v", log=log.path)
     assert await queued.ended() == "interrupted"
     assert queued.names == ["end"]
-    for answer in (waits, joins):  # as of a run that was cancelled: the state
+    for answer in (waits, joins):  # they return the state, as for a cancelled run
         assert (await answer.answer())["items"][0] == "o1"
     assert await first.ended(within=10) == "interrupted"
     for run in (then, after):
         await client.reaches(thread, run, "success")
     for run in (first.run_id, queued.run_id, later):
         assert await client.status(thread, run) == left
-    kept = ["o1"] if strategy == "rollback" else ["o1", "a100"]
+    first_items = ["o1"] if strategy == "rollback" else ["o1", "a100"]
     items = await client.items(thread)
-    assert (items[: len(kept)], items[-2:]) == (kept, ["u1", "v1"])
+    assert (items[: len(first_items)], items[-2:]) == (first_items, ["u1", "v1"])
     assert "b1" not in items
     [at] = log.times("stop", "v")
     assert at > log.times("stop", "u")[0]
@@ -175,7 +175,7 @@ async def test_a_deferred_run_makes_reject_fail(client: Client, how: str) -> Non
     later = await client.create(thread, "walk", after_seconds=600)
     body = client.body("walk", multitask_strategy="reject")
     answer = await client.http.post(f"/threads/{thread}/{how}", json=body)
-    assert (answer.status_code, answer.json()) == (409, {"detail": REFUSAL})
+    assert (answer.status_code, answer.json()) == (409, {"detail": BUSY_THREAD})
     await client.cancel(thread, later)
     assert await client.wait(thread, "walk", multitask_strategy="reject", tag="c")
 
@@ -184,7 +184,7 @@ async def test_a_deferred_run_makes_reject_fail(client: Client, how: str) -> Non
 async def test_of_three_quick_messages_the_newest_is_answered(
     client: Client, log: NodeLog, strategy: str
 ) -> None:
-    """The newest is answered, and nothing older runs after it."""
+    """No older run starts after the newest."""
     thread = await client.thread()
     first = await client.stream(thread, "walk", left=9, delay=0.1, tag="a", log=log.path)
     rest = [
@@ -200,8 +200,8 @@ async def test_of_three_quick_messages_the_newest_is_answered(
     statuses = [await client.status(thread, each.run_id) for each in followed]
     assert statuses == [lost, lost, "success"]
     assert (await client.items(thread))[-2:] == ["c2", "c1"]
-    shown = await client.thread_record(thread)
-    assert (shown["status"], shown["values"]["items"][-2:]) == ("idle", ["c2", "c1"])
+    record = await client.thread_record(thread)
+    assert (record["status"], record["values"]["items"][-2:]) == ("idle", ["c2", "c1"])
     assert [
         r
         for r in (await client.http.get(f"/threads/{thread}/runs")).json()
@@ -220,7 +220,7 @@ async def test_two_displacing_runs_at_once_leave_the_thread_idle(
     )
     assert await first.ended(within=10) == "interrupted"
     ends = [await client.reaches(thread, run, "success", "interrupted", "gone") for run in two]
-    # The later one displaced the earlier one, unless that had ended by then.
+    # The later run displaced the earlier one, unless that had ended by then.
     assert "success" in ends
     items = [item for item in await client.items(thread) if not item.startswith("a")]
     assert len(items) >= ends.count("success")
@@ -252,7 +252,7 @@ async def test_a_pending_run_without_a_worker_is_displaced(
 
 @pytest.mark.parametrize(
     ("strategy", "left", "outside"),
-    # What is there before the second run; its subgraph repeats all that it is given.
+    # The items before the second run; its subgraph repeats all its input items.
     [("interrupt", "interrupted", ["before"]), ("rollback", "gone", [])],
 )
 async def test_a_run_whose_worker_died_is_displaced(
@@ -265,22 +265,22 @@ async def test_a_run_whose_worker_died_is_displaced(
     outside: list[str],
 ) -> None:
     queue = private_queue("nested")
-    worker, spare = queue.worker(), queue.worker()
-    worker.wait_ready(), spare.wait_ready()
+    worker, other = queue.worker(), queue.worker()
+    worker.wait_ready(), other.wait_ready()
     thread = await client.thread()
     first = await client.stream(thread, queue.graph, left=50, delay=0.1, tag="a", log=log.path)
     await log.wait_for("stop", "a", times=2)
     control = await redis.hget(keys.run(thread, first.run_id), "control")  # type: ignore[misc]
-    (worker if b"-%d-" % worker.pid in control else spare).kill()
+    (worker if b"-%d-" % worker.pid in control else other).kill()
     then = await client.create(
         thread, queue.graph, left=1, tag="b", log=log.path, multitask_strategy=strategy
     )
     assert await first.ended(within=10) == "interrupted"
     await client.reaches(thread, then, "success")
     assert await client.status(thread, first.run_id) == left
-    assert first.names.count("metadata") == 1  # it was not started again
-    given = [*outside, "before"]
-    assert await client.items(thread) == [*given, *given, "b1", "after"]
+    assert first.names.count("metadata") == 1  # it was not executed again
+    subgraph_input = [*outside, "before"]
+    assert await client.items(thread) == [*subgraph_input, *subgraph_input, "b1", "after"]
 
 
 async def test_an_unknown_strategy_is_refused(client: Client) -> None:
