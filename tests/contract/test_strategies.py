@@ -99,8 +99,8 @@ async def test_a_running_run_is_cancelled_and_waiting_runs_end(
     assert not await leftovers(any_redis, thread)
 
 
-@pytest.mark.parametrize("first_word", CANCELLING)
-@pytest.mark.parametrize("second_word", CANCELLING)
+@pytest.mark.parametrize("first_action", CANCELLING)
+@pytest.mark.parametrize("second_action", CANCELLING)
 async def test_the_first_action_and_the_newest_run_win(
     any_redis: Client, thread: str, first_action: Strategy, second_action: Strategy
 ) -> None:

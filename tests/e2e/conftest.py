@@ -1,4 +1,4 @@
-"""Systems with a Redis of their own, for tests that kill, stop or flood what they use."""
+"""Systems with their own Redis, for tests that kill, stop or flood processes."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ ENDED = {"success", "error", "timeout", "interrupted"}
 
 
 class Cluster:
-    """A Redis, an API, and workers that come and go, serving the graphs of behaviour.py."""
+    """A Redis, an API, and a changing number of workers that serve the graphs of behaviour.py."""
 
     def __init__(
         self,
@@ -34,10 +34,8 @@ class Cluster:
     ) -> None:
         self.redis = redis
         self.fleet = fleet
-        self.expected_errors = (
-            "ERROR   redisvl",
-            *expected_errors,
-        )  # what errors say that the tests provoke
+        # Parts of the log lines of errors that the tests provoke.
+        self.expected_errors = ("ERROR   redisvl", *expected_errors)
         self.api = fleet.api()
         self._worker_env = worker_env
         self._workers: list[Process] = []
@@ -46,12 +44,12 @@ class Cluster:
     def url(self) -> str:
         return self.api.url
 
-    def ready_workers(self, least: int, *, most: int = 99) -> list[Process]:
-        """Returns the live workers: as many as are wanted, each ready."""
+    def ready_workers(self, at_least: int, *, most: int = 99) -> list[Process]:
+        """Starts and stops workers until between `at_least` and `most` are live and ready. Returns them."""
         self._workers = [worker for worker in self._workers if worker.process.poll() is None]
         for worker in self._workers[most:]:
             worker.stop()
-        missing = range(least - len(self._workers))
+        missing = range(at_least - len(self._workers))
         self._workers = self._workers[:most] + [self._worker() for _ in missing]
         return [worker.wait_ready() for worker in self._workers]
 
@@ -59,16 +57,16 @@ class Cluster:
         return self.fleet.worker(BEHAVIOUR, **self._worker_env)
 
     def start_worker(self, **env: str) -> Process:
-        """Starts a worker of the crew with settings of its own: who hires it ends it."""
+        """Starts a worker with other settings. The caller ends it."""
         self._workers.append(self.fleet.worker(BEHAVIOUR, **{**self._worker_env, **env}))
         return self._workers[-1]
 
     def worker(self, pid: int) -> Process:
-        """Returns the worker of the crew with that process id."""
+        """Returns the worker with that process id."""
         return next(worker for worker in self._workers if worker.pid == pid)
 
     async def check(self) -> None:
-        """Fails if something was left behind that nothing would delete, or if a process erred."""
+        """Fails if a key was leaked, or if a process logged an unexpected error."""
         client = connect(self.redis.url)
         try:
 
@@ -90,7 +88,7 @@ def _start_cluster(
     folder: Path, api_env: dict[str, str], expected_errors: tuple[str, ...] = (), **worker_env: str
 ) -> Iterator[Cluster]:
     with (
-        # A killed process loses nothing that it wrote, and what waits for a slow disk is not written.
+        # Redis need not sync to the disk: the data that a killed process wrote is safe.
         EmbeddedRedis(folder, appendonly=True, appendfsync="no") as redis,
         Fleet(redis.url, KEEPALIVE_INTERVAL_SECS="0.1", **api_env) as fleet,
     ):
@@ -98,15 +96,13 @@ def _start_cluster(
         cluster.ready_workers(1)
         cluster.api.wait_ready()
         yield cluster
-        cluster.ready_workers(
-            1
-        )  # the last test may have left none, and what is garbage is swept by a worker
+        cluster.ready_workers(1)  # the last test may have ended all, and a worker sweeps garbage
         asyncio.run(cluster.check())
 
 
 @pytest.fixture(scope="session")
 def stream_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """For tests of streams: keepalives every 0.1 s, and of a long stream only the newest events."""
+    """For tests of streams: keepalives every 0.1 s, and at most about 100 events a stream."""
     yield from _start_cluster(
         tmp_path_factory.mktemp("streams"), {}, STREAM_MAX_EVENTS="100", N_JOBS_PER_WORKER="50"
     )
@@ -128,11 +124,11 @@ def worker_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster
 
 @pytest.fixture(scope="session")
 def fault_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """For tests in which Redis refuses, stalls or holds junk: short leases, and of that errors logged."""
+    """For tests in which Redis rejects writes, stalls or holds invalid data: short leases, and expected errors."""
     expected_errors = (
         "Redis takes no writes",
         "which is no job of ours",
-        # Redis breaks off what blocks when it becomes a replica; and a question may be no question.
+        # Redis ends blocking commands when it becomes a replica, and a call may be invalid.
         "the worker stumbled",
         "the lanes of calls stumbled",
     )
@@ -142,40 +138,40 @@ def fault_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]
 
 @pytest.fixture(scope="session")
 def node_modules() -> None:
-    """What the scripts of tests/js need; skips where there is no Node."""
+    """Installs the modules for the scripts of tests/js. Skips the test without Node."""
     node.require()
 
 
 class Thread:
-    """A thread, and requests for its runs."""
+    """A thread with requests for its runs."""
 
     def __init__(self, url: str, thread_id: str) -> None:
         self.url = url
         self.id = thread_id
-        self.place = f"/threads/{thread_id}/runs"
+        self.runs_path = f"/threads/{thread_id}/runs"
 
     @classmethod
     async def create(cls, url: str) -> "Thread":
-        _, made = await call_api(url, "POST", "/threads", {"thread_id": str(uuid.uuid4())})
-        return cls(url, made["thread_id"])
+        _, created = await call_api(url, "POST", "/threads", {"thread_id": str(uuid.uuid4())})
+        return cls(url, created["thread_id"])
 
-    async def start(self, graph: str, **given: Any) -> str:
+    async def start(self, graph: str, **fields: Any) -> str:
         """Starts a run in the background; returns its id."""
-        status, run = await call_api(self.url, "POST", self.place, request(graph, **given))
+        status, run = await call_api(self.url, "POST", self.runs_path, request(graph, **fields))
         assert status == 200, run
         return str(run["run_id"])
 
-    async def stream(self, graph: str, **given: Any) -> RawResponse:
+    async def stream(self, graph: str, **fields: Any) -> RawResponse:
         """Starts a run and follows it."""
         return await RawResponse.open(
-            self.url, "POST", f"{self.place}/stream", request(graph, **given)
+            self.url, "POST", f"{self.runs_path}/stream", request(graph, **fields)
         )
 
     async def join(self, run_id: str, last: str | None = None, query: str = "") -> RawResponse:
         """Follows a run."""
         headers = {} if last is None else {"last-event-id": last}
         return await RawResponse.open(
-            self.url, "GET", f"{self.place}/{run_id}/stream{query}", headers=headers
+            self.url, "GET", f"{self.runs_path}/{run_id}/stream{query}", headers=headers
         )
 
     async def replay(self, run_id: str) -> list[Event]:
@@ -184,8 +180,8 @@ class Thread:
             return await response.events()
 
     async def run(self, run_id: str) -> Any:
-        """Returns a run's record as the API shows it."""
-        return (await call_api(self.url, "GET", f"{self.place}/{run_id}"))[1]
+        """Returns a run from the API."""
+        return (await call_api(self.url, "GET", f"{self.runs_path}/{run_id}"))[1]
 
     async def ended(self, run_id: str, within: float = 10.0) -> str:
         """Waits until the run has ended; returns its status."""
@@ -201,19 +197,19 @@ class Thread:
         return str((await call_api(self.url, "GET", f"/threads/{self.id}"))[1]["status"])
 
 
-def request(graph: str, *, input: Any = None, **given: Any) -> dict[str, Any]:
-    """Returns the body of a request: `configurable` has a place of its own, the rest is as it is."""
-    configurable = given.pop("configurable", {})
+def request(graph: str, *, input: Any = None, **fields: Any) -> dict[str, Any]:
+    """Returns the body of a request; `configurable` goes to its config, and other fields are unchanged."""
+    configurable = fields.pop("configurable", {})
     return {
         "assistant_id": graph,
         "input": {} if input is None else input,
         "config": {"configurable": configurable, "recursion_limit": 200},
-        **given,
+        **fields,
     }
 
 
 class NodeLog:
-    """What the graphs of a test noted in their file."""
+    """The file in which the nodes of a test note what they do."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -222,30 +218,30 @@ class NodeLog:
         return str(self.path)
 
     def notes(self, what: str = "", run: str | None = None) -> list[Any]:
-        """Returns the notes so far, of one kind and run."""
+        """Returns the notes so far, of one kind and one run."""
         if not self.path.exists():
             return []
         notes = [json.loads(line) for line in self.path.read_text().splitlines()]
         return [n for n in notes if what in ("", n["what"]) and run in (None, n["run"])]
 
     async def noted(self, what: str, count: int = 1, within: float = 10.0) -> list[Any]:
-        """Waits for a note; returns all of that kind."""
+        """Waits for `count` notes of a kind; returns all of that kind."""
         return list(
             await until(
-                lambda: len(found := self.notes(what)) >= count and found,
+                lambda: len(notes := self.notes(what)) >= count and notes,
                 within=within,
                 what=f"{count} times {what} in {self.notes()}",
             )
         )
 
     def open_gate(self) -> None:
-        """Lets the graph `gate` go on."""
+        """Lets the graph `gate` continue."""
         Path(f"{self.path}.go").touch()
 
 
 @pytest.fixture
 def log(tmp_path: Path) -> NodeLog:
-    """The file that a test's graphs note in."""
+    """The file in which the nodes of a test note what they do."""
     return NodeLog(tmp_path / "log")
 
 
@@ -274,7 +270,7 @@ async def worker_redis(worker_cluster: Cluster) -> AsyncIterator[Client]:
 
 
 async def dump(redis: Client, thread_id: str, run_id: str) -> dict[str, Any]:
-    """Returns all that Redis holds of a run that has ended, apart from checkpoints."""
+    """Returns the keys of an ended run and its thread, except for checkpoints."""
     return {
         "run": await redis.hgetall(keys.run(thread_id, run_id)),  # type: ignore[misc]
         "thread": await redis.hgetall(keys.thread(thread_id)),  # type: ignore[misc]

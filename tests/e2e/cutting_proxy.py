@@ -1,4 +1,4 @@
-"""A TCP proxy between a client and an API, which cuts one connection in mid-stream."""
+"""A TCP proxy between a client and an API that cuts one connection in the middle of a stream."""
 
 import asyncio
 import re
@@ -8,19 +8,19 @@ from urllib.parse import urlsplit
 
 
 class CuttingProxy:
-    """Relays every connection, but resets the first one that has carried `after` events.
+    """Relays every connection, but resets the first one after `after` events.
 
-    The cut goes through the middle of an event: its half has arrived when the connection dies.
+    The cut is in the middle of an event: half of it arrives before the reset.
     """
 
     def __init__(self, url: str, *, after: int) -> None:
-        place = urlsplit(url)
-        self._host, self._port = place.hostname, place.port
+        address = urlsplit(url)
+        self._host, self._port = address.hostname, address.port
         self._after = after
         self._server: asyncio.Server | None = None
         self._relays: set[asyncio.Task[None]] = set()
         self.cuts = 0
-        self.requests: list[bytes] = []  # heads of requests, of all connections
+        self.requests: list[bytes] = []  # the heads of all requests
 
     @property
     def url(self) -> str:
@@ -69,7 +69,7 @@ class CuttingProxy:
         async def down() -> None:
             seen = 0
             while data := await back.read(65536):
-                events = [found.start() for found in re.finditer(b"event: ", data)]
+                events = [match.start() for match in re.finditer(b"event: ", data)]
                 seen += len(events)
                 if not self.cuts and seen > self._after:
                     self.cuts += 1

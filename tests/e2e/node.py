@@ -1,4 +1,4 @@
-"""Running the scripts of tests/js in Node."""
+"""Runs the scripts of tests/js in Node."""
 
 import asyncio
 import fcntl
@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 HERE = Path(__file__).parents[1] / "js"
-# Where the scripts and their modules are; `make newest` has a copy with the newest modules.
+# The folder of the scripts and their modules; `make newest` has a copy with the newest modules.
 JS = Path(os.environ.get("JS_SCRIPTS", HERE)).absolute()
 MISSING = [program for program in ("node", "npm") if shutil.which(program) is None]
 
 
 def require() -> None:
-    """Has the scripts' modules in place; skips the test where there is no Node."""
+    """Installs the scripts' modules. Skips the test without Node."""
     if MISSING:
         pytest.skip(f"{' and '.join(MISSING)} not installed")
     if JS == HERE:
@@ -27,18 +27,18 @@ def require() -> None:
 
 
 def install() -> None:
-    """Installs what the lock file names, unless it is there; one process at a time."""
+    """Installs the modules of the lock file, unless they are installed; one process at a time."""
     lock_file = JS / "package-lock.json"
     stamp = JS / "node_modules" / ".installed"
     with lock_file.open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        wanted = hashlib.sha256(lock.read()).hexdigest()
-        if not stamp.exists() or stamp.read_text() != wanted:
+        digest = hashlib.sha256(lock.read()).hexdigest()
+        if not stamp.exists() or stamp.read_text() != digest:
             done = subprocess.run(
                 ["npm", "ci"], cwd=JS, capture_output=True, text=True, check=False
             )
             assert done.returncode == 0, done.stdout + done.stderr
-            stamp.write_text(wanted)
+            stamp.write_text(digest)
 
 
 async def node(script: str, *arguments: str) -> Any:

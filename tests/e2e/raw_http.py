@@ -1,4 +1,4 @@
-"""One HTTP exchange over a socket of the test's own, to be read byte by byte and cut at will."""
+"""An HTTP request over a plain socket, whose response can be read in parts and cut."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 HEARTBEAT = b": heartbeat\r\n"
-WITHIN = 20.0  # s that any read may take
+READ_SECONDS = 20.0  # that one read may take
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Event:
 
 
 def parse(raw: bytes) -> list[Event]:
-    """Returns the events of a stream; comments are no events."""
+    """Returns the events of a stream, without comments."""
     events = []
     for block in raw.replace(HEARTBEAT, b"").split(b"\r\n\r\n")[:-1]:
         fields = dict(line.split(": ", 1) for line in block.decode().split("\r\n"))
@@ -32,7 +32,7 @@ def parse(raw: bytes) -> list[Event]:
 
 
 class RawResponse:
-    """An exchange whose answer has begun."""
+    """A response whose head has arrived."""
 
     def __init__(
         self, url: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -42,8 +42,8 @@ class RawResponse:
         self._writer = writer
         self.status = 0
         self.headers: dict[str, str] = {}
-        self.body = b""  # as far as it was read
-        self.ended = False  # whether the server said that the body is complete
+        self.body = b""  # the part that was read
+        self.ended = False  # whether the body is complete
 
     @classmethod
     async def open(
@@ -54,16 +54,16 @@ class RawResponse:
         body: Any = None,
         headers: dict[str, str] | None = None,
     ) -> Self:
-        """Sends a request and reads the head of its answer."""
-        place = urlsplit(url)
-        assert place.hostname is not None
-        response = cls(url, *await asyncio.open_connection(place.hostname, place.port))
+        """Sends a request and reads the head of its response."""
+        address = urlsplit(url)
+        assert address.hostname is not None
+        response = cls(url, *await asyncio.open_connection(address.hostname, address.port))
         content = b"" if body is None else json.dumps(body).encode()
-        lines = [f"{method} {path} HTTP/1.1", f"host: {place.netloc}"]
+        lines = [f"{method} {path} HTTP/1.1", f"host: {address.netloc}"]
         lines += [f"content-length: {len(content)}"]
         lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
         response._writer.write("\r\n".join([*lines, "", ""]).encode() + content)
-        async with asyncio.timeout(WITHIN):
+        async with asyncio.timeout(READ_SECONDS):
             head = (await response._reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         response.status = int(head[0].split()[1])
         response.headers = dict(line.lower().split(": ", 1) for line in head[1:-2])
@@ -77,16 +77,16 @@ class RawResponse:
 
     @property
     def ids(self) -> tuple[str | None, str]:
-        """The thread (None of a stateless run) and the run, as content-location tells."""
-        *place, run = self.headers["content-location"].strip("/").split("/")
-        return (place[1] if place[0] == "threads" else None), run
+        """The ids of the thread (None for a stateless run) and the run, from content-location."""
+        *path, run = self.headers["content-location"].strip("/").split("/")
+        return (path[1] if path[0] == "threads" else None), run
 
     async def more(self) -> bool:
-        """Reads the next piece of the body; False when there is none."""
+        """Reads the next part of the body. Returns False at its end."""
         if self.status == 204:
             self.ended = True
             return False
-        async with asyncio.timeout(WITHIN):
+        async with asyncio.timeout(READ_SECONDS):
             if "transfer-encoding" not in self.headers:
                 self.body += await self._reader.readexactly(int(self.headers["content-length"]))
                 self.ended = True
@@ -100,17 +100,17 @@ class RawResponse:
         return size > 0
 
     async def rest(self) -> bytes:
-        """Reads to the end; returns the whole body."""
+        """Reads to the end. Returns the whole body."""
         while await self.more():
             pass
         return self.body
 
     async def events(self) -> list[Event]:
-        """Reads to the end; returns all events."""
+        """Reads to the end. Returns all events."""
         return parse(await self.rest())
 
     async def until_events(self, count: int, name: str = "") -> list[Event]:
-        """Reads until there were so many events (of a name); returns all so far."""
+        """Reads until at least `count` events (of a name) have arrived. Returns all so far."""
         while True:
             events = parse(self.body)
             if sum(event.name == (name or event.name) for event in events) >= count:
@@ -118,19 +118,19 @@ class RawResponse:
             assert await self.more(), f"the stream ended after {events}"
 
     async def until_heartbeat(self) -> None:
-        """Reads until a keepalive: what was readable before it has been read."""
+        """Reads until the next keepalive, so that all earlier data has been read."""
         before = self.body.count(HEARTBEAT)
         while self.body.count(HEARTBEAT) == before:
             assert await self.more(), "the stream ended"
 
     async def close(self) -> None:
-        """Leaves as a client that closes its connection."""
+        """Closes the connection with a FIN."""
         self._writer.close()
         with contextlib.suppress(ConnectionError):
             await self._writer.wait_closed()
 
     async def reset(self) -> None:
-        """Leaves as a client that vanishes: the server gets an RST."""
+        """Closes the connection with an RST."""
         linger = struct.pack("ii", 1, 0)
         self._writer.get_extra_info("socket").setsockopt(
             socket.SOL_SOCKET, socket.SO_LINGER, linger
@@ -143,7 +143,7 @@ class RawResponse:
 async def call_api(
     url: str, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
 ) -> tuple[int, Any]:
-    """Sends a request of its own; returns its status and JSON."""
+    """Sends a request; returns the status and the JSON of the response."""
     async with await RawResponse.open(url, method, path, body, headers) as response:
         raw = await response.rest()
         return response.status, json.loads(raw) if raw.strip() else None

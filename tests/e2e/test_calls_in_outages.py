@@ -1,4 +1,4 @@
-"""Calls by MCP, tasks of A2A and sockets, while workers die, an API stops, and Redis is away."""
+"""Calls by MCP, A2A tasks and WebSockets, while workers die, an API stops, and Redis is unavailable."""
 
 import asyncio
 import json
@@ -24,31 +24,31 @@ DONE = pb.TASK_STATE_COMPLETED
 
 
 class Calls:
-    """A tool that is called and an agent that is asked, with a stream and without, on one API; what they were told."""
+    """A tool call and two A2A messages, with and without a stream, on one API; and their responses."""
 
     def __init__(self, http: httpx.AsyncClient) -> None:
         self.http = http
-        self.told: list[pb.StreamResponse] = []
+        self.events: list[pb.StreamResponse] = []
 
     async def begin(self, log: NodeLog) -> None:
-        """Begins all, and waits until they are under way."""
+        """Starts all, and waits until they are in progress."""
         track = await self._assistant("track", log=str(log), n=STEPS, delay=0.2)
         chat = await self._assistant("chat", tokens=60, delay=0.03)
         self.agent = await open_a2a_client(self.http, str(self.http.base_url).rstrip("/"), chat)
         self.tool = asyncio.create_task(self._call(track))
-        self.asked = asyncio.create_task(self._ask())
+        self.streamed = asyncio.create_task(self._ask())
         self.waited = asyncio.create_task(self._wait(chat))
         await log.noted("end", 2)
-        await until(lambda: len(self.told) > 5)
+        await until(lambda: len(self.events) > 5)
 
     async def _assistant(self, graph: str, **knobs: Any) -> str:
-        made = {
+        fields = {
             "graph_id": graph,
             "name": f"{graph}-{uuid.uuid4()}",
             "config": {"configurable": knobs},
         }
-        found = (await self.http.post("/assistants", json=made)).json()
-        return str(found["name" if graph == "track" else "assistant_id"])
+        assistant = (await self.http.post("/assistants", json=fields)).json()
+        return str(assistant["name" if graph == "track" else "assistant_id"])
 
     async def _call(self, name: str) -> Any:
         body = {
@@ -61,7 +61,7 @@ class Calls:
         return json.loads(said[-1].removeprefix("data: "))
 
     async def _wait(self, agent: str) -> Any:
-        """Asks without a stream; the answer is one of JSON whatever happens meanwhile."""
+        """Sends a message without a stream. The response is JSON, whatever happens meanwhile."""
         body = {
             "jsonrpc": "2.0", "id": 1, "method": "SendMessage",
             "params": MessageToDict(message_request("hello")),
@@ -70,17 +70,17 @@ class Calls:
 
     async def _ask(self) -> None:
         async for event in self.agent.send_message(message_request("hello")):
-            self.told.append(event)
+            self.events.append(event)
 
     @property
     def task_id(self) -> str:
-        """The agent's task."""
-        return self.told[0].task.id
+        """The id of the agent's task."""
+        return self.events[0].task.id
 
-    def said(self) -> str:
-        """The newest artifact, put together as a client does."""
+    def artifact_text(self) -> str:
+        """The text of the newest artifact, from all its updates."""
         text = ""
-        for event in self.told:
+        for event in self.events:
             if event.HasField("artifact_update"):
                 part = "".join(part.text for part in event.artifact_update.artifact.parts)
                 text = text + part if event.artifact_update.append else part
@@ -103,10 +103,10 @@ async def test_calls_survive_killed_workers(worker_cluster: Cluster, log: NodeLo
         answered = (await calls.waited)["result"]["task"]
         assert answered["status"]["state"] == "TASK_STATE_COMPLETED"
         assert answered["artifacts"][0]["parts"][0]["text"].startswith("The quick brown fox")
-        await calls.asked
-        assert calls.told[-1].status_update.status.state == DONE
+        await calls.streamed
+        assert calls.events[-1].status_update.status.state == DONE
         task = await calls.agent.get_task(pb.GetTaskRequest(id=calls.task_id))
-        assert calls.said() == "".join(part.text for part in task.artifacts[-1].parts)
+        assert calls.artifact_text() == "".join(part.text for part in task.artifacts[-1].parts)
 
 
 async def test_calls_report_the_stop_of_their_api(worker_cluster: Cluster, log: NodeLog) -> None:
@@ -121,11 +121,11 @@ async def test_calls_report_the_stop_of_their_api(worker_cluster: Cluster, log: 
         await asyncio.to_thread(old.stop)
         assert "the run goes on" in (await calls.tool)["error"]["message"]
         with pytest.raises(A2AError, match="the run goes on"):
-            await calls.asked
+            await calls.streamed
         assert "the run goes on" in (await calls.waited)["error"]["message"]
-        assert calls.told[-1].HasField("artifact_update")
-        # The task is found again at another, and the tool's run has come to its end.
-        thread = calls.told[0].task.context_id
+        assert calls.events[-1].HasField("artifact_update")
+        # Another API returns the task, and the tool's run has ended.
+        thread = calls.events[0].task.context_id
         run = (await other.get(f"/threads/{thread}/runs")).json()[0]
         chat = await open_a2a_client(other, worker_cluster.url, run["assistant_id"])
 
@@ -146,8 +146,8 @@ async def test_calls_survive_a_redis_outage(worker_cluster: Cluster, log: NodeLo
         worker_cluster.redis.start()
         result = (await calls.tool)["result"]
         assert result["structuredContent"] == {"items": list(range(STEPS))}
-        await calls.asked
-        assert calls.told[-1].status_update.status.state == DONE
+        await calls.streamed
+        assert calls.events[-1].status_update.status.state == DONE
         answered = (await calls.waited)["result"]["task"]
         assert answered["status"]["state"] == "TASK_STATE_COMPLETED"
 
@@ -165,7 +165,7 @@ async def test_a_websocket_survives_a_redis_outage(worker_cluster: Cluster, log:
             worker_cluster.redis.start()
             whole = list(await two.ended())
             assert two.lifecycle[-1] == "completed"
-            # The stream and the connection have told the same; a socket adds whose subscription it is for.
-            told = await one.at_least(len(whole))
-            assert [event["seq"] for event in told] == [event["seq"] for event in whole]
+            # The stream and the WebSocket get the same events; the WebSocket adds the subscription.
+            events = await one.at_least(len(whole))
+            assert [event["seq"] for event in events] == [event["seq"] for event in whole]
             assert one.code is None

@@ -1,4 +1,4 @@
-"""A thousand crons due at the same second, three workers, and the one that fires them is killed."""
+"""A thousand crons are due at the same second, and the worker that fires them is killed."""
 
 import asyncio
 import signal
@@ -59,26 +59,26 @@ async def create(redis: Client) -> str:
 
 
 async def delete(redis: Client, thread: str) -> None:
-    """Leaves nothing behind that a restart of this Redis would have to load."""
+    """Deletes all threads, so that a restart of this Redis need not load them."""
     await threads.retire_thread(redis, thread)
-    if not await threads.delete_thread(redis, thread):  # a worker's reaper was quicker
+    if not await threads.delete_thread(redis, thread):  # a worker's reaper was faster
         assert not await redis.exists(keys.thread(thread))
 
 
-async def ran(redis: Client, known: set[str]) -> list[tuple[str, str, str]]:
-    """Returns (thread, cron's id, status) of every run of those crons."""
+async def runs_of(redis: Client, known: set[str]) -> list[tuple[str, str, str]]:
+    """Returns (thread, cron id, status) of every run of those crons."""
     every = [name async for name in redis.scan_iter("ms:{*}:run:*", count=10_000, _type="HASH")]
     names = [name for name in every if name.count(b":") == 3]
     pipe = redis.pipeline(transaction=False)
     for name in names:
         pipe.hmget(name, ["spec", "status"])
-    found = []
+    result = []
     for spec, status in await pipe.execute():
         read = unpack_spec(spec)
         cron_id = msgspec.json.decode(read.metadata).get("cron_id")
         if cron_id in known:
-            found.append((read.thread_id, cron_id, status.decode()))
-    return found
+            result.append((read.thread_id, cron_id, status.decode()))
+    return result
 
 
 async def test_each_of_a_thousand_crons_fires_once_despite_a_killed_worker(
@@ -95,7 +95,7 @@ async def test_each_of_a_thousand_crons_fires_once_despite_a_killed_worker(
         return 0 < await due() <= CRONS - 100
 
     for other in others:
-        other.send(signal.SIGSTOP)  # so that it is the first one that fires
+        other.send(signal.SIGSTOP)  # so that the first worker fires
     try:
         await redis.zadd(keys.crons(), dict.fromkeys(known, second), xx=True)
         await until(firing, what="the first worker is in the middle of it")
@@ -107,12 +107,14 @@ async def test_each_of_a_thousand_crons_fires_once_despite_a_killed_worker(
     began = time.monotonic()
 
     async def all_have_run() -> bool:
-        done = await ran(redis, known)
+        done = await runs_of(redis, known)
         return len(done) >= CRONS and all(status == "success" for *_, status in done)
 
     await until(all_have_run, within=90, what="all have run")
     record_property("crons_left_by_the_dead", left)
     print(f"{left} of {CRONS} were left to the others: {time.monotonic() - began:.1f} s")  # noqa: T201
-    assert Counter(cron_id for _, cron_id, _ in await ran(redis, known)) == dict.fromkeys(known, 1)
+    assert Counter(cron_id for _, cron_id, _ in await runs_of(redis, known)) == dict.fromkeys(
+        known, 1
+    )
     assert await due() == 0
-    await asyncio.gather(*(delete(redis, thread) for thread, *_ in await ran(redis, known)))
+    await asyncio.gather(*(delete(redis, thread) for thread, *_ in await runs_of(redis, known)))

@@ -1,4 +1,4 @@
-"""A client that leaves: what its run does then, and what its graph really does."""
+"""A client disconnects: what happens to its run, and what its graph really does."""
 
 import asyncio
 import json
@@ -15,11 +15,11 @@ from harness.waiting import until
 
 pytestmark = pytest.mark.xdist_group("stream_cluster")
 
-GIVEN_UP = 8.0  # s within which a run whose client has left is ended
+END_SECONDS = 8.0  # within which a run without its client ends
 
 
 class Followed:
-    """A run and the client that created it, stateful or stateless, by /stream or /wait."""
+    """A run and its creator's connection, stateful or stateless, by /stream or /wait."""
 
     def __init__(self, response: RawResponse, thread_id: str, run_id: str) -> None:
         self.wire = response
@@ -28,10 +28,10 @@ class Followed:
 
     @classmethod
     async def create(cls, url: str, verb: str, state: str, body: dict[str, Any]) -> "Followed":
-        place = "/runs"
+        path = "/runs"
         if state == "stateful":
-            place = (await Thread.create(url)).place
-        response = await RawResponse.open(url, "POST", f"{place}/{verb}", body)
+            path = (await Thread.create(url)).runs_path
+        response = await RawResponse.open(url, "POST", f"{path}/{verb}", body)
         assert response.status == 200, await response.rest()
         thread_id, run_id = response.ids
         if thread_id is None:
@@ -39,14 +39,14 @@ class Followed:
         return cls(response, thread_id, run_id)
 
 
-def linger(log: NodeLog, **given: Any) -> dict[str, Any]:
-    knobs = {"log": str(log), **given.pop("knobs", {})}
-    return request("linger", configurable=knobs, stream_mode="custom", **given)
+def linger(log: NodeLog, **fields: Any) -> dict[str, Any]:
+    knobs = {"log": str(log), **fields.pop("knobs", {})}
+    return request("linger", configurable=knobs, stream_mode="custom", **fields)
 
 
 @pytest.fixture(params=["close", "reset"])
 def leave(request: pytest.FixtureRequest) -> str:
-    """How a client goes: with a FIN, or with an RST."""
+    """How a client disconnects: with a FIN, or with an RST."""
     return str(request.param)
 
 
@@ -61,9 +61,9 @@ each_pace = pytest.mark.parametrize("busy", [0, 1], ids=["idle", "busy"])
 async def test_cancel_ends_the_run_and_stops_the_graph(
     stream_cluster: Cluster, log: NodeLog, leave: str, verb: str, state: str, busy: int
 ) -> None:
-    # It is the default, so one half of the requests does not name it.
-    named = {"on_disconnect": "cancel"} if verb == "wait" else {}
-    body = linger(log, knobs={"busy": busy}, **named)
+    # It is the default, so half of the requests omit it.
+    options = {"on_disconnect": "cancel"} if verb == "wait" else {}
+    body = linger(log, knobs={"busy": busy}, **options)
     run = await Followed.create(stream_cluster.url, verb, state, body)
     await log.noted("begin")
     if verb == "stream" and busy:
@@ -71,7 +71,7 @@ async def test_cancel_ends_the_run_and_stops_the_graph(
     left = time.monotonic()
     await getattr(run.wire, leave)()
     assert await run.thread.ended(run.run_id) == "interrupted"
-    assert time.monotonic() - left < GIVEN_UP
+    assert time.monotonic() - left < END_SECONDS
     await log.noted("stopped", within=10)
     assert not log.notes("end")
 
@@ -97,12 +97,12 @@ async def test_a_disconnect_cancels_a_waiting_run_before_it_starts(
     thread = await Thread.create(stream_cluster.url)
     first = await thread.start("linger", configurable={})
     response = await RawResponse.open(
-        stream_cluster.url, "POST", f"{thread.place}/{verb}", linger(log)
+        stream_cluster.url, "POST", f"{thread.runs_path}/{verb}", linger(log)
     )
     _, waiting = response.ids
     await getattr(response, leave)()
-    assert await thread.ended(waiting, within=GIVEN_UP) == "interrupted"
-    await call_api(stream_cluster.url, "POST", f"{thread.place}/{first}/cancel?wait=1")
+    assert await thread.ended(waiting, within=END_SECONDS) == "interrupted"
+    await call_api(stream_cluster.url, "POST", f"{thread.runs_path}/{first}/cancel?wait=1")
     assert await thread.status() in ("idle", "interrupted")
     assert not log.notes()
 
@@ -114,7 +114,9 @@ async def test_a_disconnect_from_a_joined_stream_cancels_nothing(
     run_id = await thread.start("linger", configurable={"log": str(log), "seconds": 0.5})
     await log.noted("begin")
     for path in (f"{run_id}/stream", f"{run_id}/join"):
-        await getattr(await RawResponse.open(thread.url, "GET", f"{thread.place}/{path}"), leave)()
+        await getattr(
+            await RawResponse.open(thread.url, "GET", f"{thread.runs_path}/{path}"), leave
+        )()
     assert await thread.ended(run_id) == "success"
 
 
@@ -125,9 +127,9 @@ async def test_a_disconnect_from_a_joined_stream_cancels_if_requested(
     thread = await Thread.create(stream_cluster.url)
     run_id = await thread.start("linger", configurable={"log": str(log)})
     await log.noted("begin")
-    path = f"{thread.place}/{run_id}/{verb}?cancel_on_disconnect=true"
+    path = f"{thread.runs_path}/{run_id}/{verb}?cancel_on_disconnect=true"
     await getattr(await RawResponse.open(thread.url, "GET", path), leave)()
-    assert await thread.ended(run_id, within=GIVEN_UP) == "interrupted"
+    assert await thread.ended(run_id, within=END_SECONDS) == "interrupted"
     await log.noted("stopped", within=10)
 
 
@@ -143,7 +145,7 @@ async def test_a_disconnect_after_the_end_changes_nothing(
 
 
 async def watched_runs(api: Process, log: NodeLog) -> list[Followed]:
-    """Returns runs that nobody would finish if the loss of their clients cancelled them."""
+    """Returns runs with clients. A cancel after the loss of the clients would be visible in them."""
     runs = []
     for verb in ("stream", "wait"):
         for state in ("stateful", "stateless"):
@@ -192,7 +194,7 @@ async def test_wait_sends_keepalives_during_the_run(stream_cluster: Cluster) -> 
     thread = await Thread.create(stream_cluster.url)
     body = request("linger", configurable={"seconds": 0.5})
     async with await RawResponse.open(
-        stream_cluster.url, "POST", f"{thread.place}/wait", body
+        stream_cluster.url, "POST", f"{thread.runs_path}/wait", body
     ) as response:
         raw = await response.rest()
     assert 3 <= len(raw) - len(raw.lstrip(b"\n")) <= 6

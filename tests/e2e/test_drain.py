@@ -1,4 +1,4 @@
-"""Workers and APIs that are told to stop: runs end within the grace or go on elsewhere, none is lost."""
+"""Workers drain on SIGTERM: runs end within the grace or continue on another worker, and none is lost."""
 
 import asyncio
 import signal
@@ -19,7 +19,7 @@ StartWorker = Callable[..., Process]
 
 @pytest.fixture
 def start_worker(worker_cluster: Cluster) -> Iterator[StartWorker]:
-    """Starts workers on a queue of the test's own; they are ended after it."""
+    """Starts workers on a private queue. They end after the test."""
     workers: list[Process] = []
 
     def start(config: Path, queue: str, **env: str) -> Process:
@@ -35,7 +35,7 @@ def start_worker(worker_cluster: Cluster) -> Iterator[StartWorker]:
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    """A langgraph.json whose graph `limited` is `track` (the queue of that name is counted as ours)."""
+    """A langgraph.json whose graph `limited` is `track` (the leak check knows the queue of that name)."""
     path = tmp_path / "langgraph.json"
     path.write_text(f'{{"graphs": {{"limited": "{BEHAVIOUR.with_name("behaviour.py")}:track"}}}}')
     return path
@@ -104,12 +104,12 @@ async def test_a_second_sigterm_hands_runs_back_at_once(
 async def test_a_handed_back_run_does_not_get_its_input_again(
     worker_cluster: Cluster, start_worker: StartWorker, config: Path, log: NodeLog
 ) -> None:
-    """It goes on from its checkpoint, though it is the same attempt."""
+    """The run continues from its checkpoint, although it is the same attempt."""
     start_worker(config, "limited", BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS="0")
     start_worker(config, "limited", BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS="0")
     thread = await Thread.create(worker_cluster.url)
-    given = tracked(log, 0.4)
-    async with await thread.stream("limited", input={"items": [100]}, **given) as response:
+    fields = tracked(log, 0.4)
+    async with await thread.stream("limited", input={"items": [100]}, **fields) as response:
         await response.until_events(2, "custom")
         first = next(w for w in worker_cluster.fleet.processes if w.pid == log.notes()[-1]["pid"])
         first.send(signal.SIGTERM)

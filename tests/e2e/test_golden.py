@@ -14,7 +14,7 @@ CASES: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden/streams.
 
 
 async def play(http: httpx.AsyncClient, name: str) -> tuple[str, httpx.Response]:
-    """Sends a case's request, after those that it builds on; returns its thread and the answer."""
+    """Sends the requests that a case builds on, then its own. Returns its thread and the response."""
     case = CASES[name]
     thread = ""
     if case["thread"] == "kept":

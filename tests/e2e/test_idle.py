@@ -1,4 +1,4 @@
-"""An API process that was idle for long serves the next stream as the first."""
+"""An API process serves a stream after a long idle time."""
 
 import asyncio
 import uuid
@@ -11,7 +11,7 @@ from millstream.shared.events.hub import StreamHub
 from millstream.shared.redis import connect
 
 
-async def test_the_first_stream_after_a_long_idle_time_works(tmp_path: Path) -> None:
+async def test_a_stream_starts_after_a_long_idle_time(tmp_path: Path) -> None:
     with EmbeddedRedis(tmp_path, appendonly=False, modules=False) as server:
         redis, blocking = connect(server.url), connect(server.url, reply_timeout=None)
         hub = StreamHub(redis, blocking)
@@ -22,8 +22,8 @@ async def test_the_first_stream_after_a_long_idle_time_works(tmp_path: Path) -> 
                 await asyncio.wait_for(reader._tail.subscribed.wait(), 5)
                 reader.close()
                 await until(lambda: not hub._subscriber._channels)
-                # As after 30 s: redis-py would ask the connection how it is, and read the answer
-                # while the hub's own task reads from it.
+                # As after 30 s: redis-py would send a health check and read its reply, while the
+                # hub's own task reads from the connection.
                 connection = hub._subscriber._connection
                 assert connection is not None
                 connection.next_health_check = -1.0

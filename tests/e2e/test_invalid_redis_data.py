@@ -1,4 +1,4 @@
-"""Words in Redis that are none of ours: they are taken out, and hold up nobody."""
+"""Workers remove invalid members of their lists and sets, and no run is delayed."""
 
 from collections.abc import Iterator
 
@@ -18,14 +18,14 @@ JUNK = [b"", b"junk", b"/", b"a/", b"\xff\xfe/\xff", b"\xff", b"a/b", b"a b c/d"
 
 @pytest.fixture
 def worker(fault_cluster: Cluster) -> Iterator[Process]:
-    """The only worker: the same one lives on."""
+    """The only worker, which must survive the test."""
     [worker] = fault_cluster.ready_workers(1, most=1)
     yield worker
     assert worker.process.poll() is None
 
 
 async def both_ways(cluster: Cluster) -> None:
-    """Runs are executed that wake a worker, and runs that it has to look for."""
+    """Executes a run with a wake-up, and a run that a worker finds by its poll."""
     thread = await Thread.create(cluster.url)
     woken, later = await thread.start("track"), await thread.start("track", after_seconds=0.2)
     assert await thread.ended(woken, within=20) == "success"
@@ -54,7 +54,7 @@ async def test_invalid_live_runs_and_threads_to_delete_are_dropped(
     await fault_redis.sadd(keys.live(), *JUNK)  # type: ignore[misc]
     await fault_redis.sadd(keys.retired(), *JUNK)  # type: ignore[misc]
     await fault_redis.zadd(keys.garbage(), dict.fromkeys(JUNK, 0))
-    # A cancel of all runs goes through what is alive.
+    # A cancel of all runs reads the set of live runs.
     thread = await Thread.create(fault_cluster.url)
     run = await thread.start("linger")
     assert (await call_api(fault_cluster.url, "POST", "/runs/cancel", {"status": "all"}))[0] == 204
@@ -62,7 +62,7 @@ async def test_invalid_live_runs_and_threads_to_delete_are_dropped(
     await both_ways(fault_cluster)
     for name in (keys.live(), keys.retired(), keys.garbage()):
         await until_empty(fault_redis, name)
-    # The upkeep goes on: a temporary thread leaves nothing, a queue that was lost is made anew.
+    # Maintenance continues: a temporary thread is deleted, and a lost queue is restored.
     assert (await call_api(fault_cluster.url, "POST", "/runs/wait", request("track")))[0] == 200
     await both_ways(fault_cluster)
 

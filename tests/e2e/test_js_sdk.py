@@ -1,7 +1,7 @@
-"""@langchain/langgraph-sdk in Node, as a JavaScript application has it.
+"""@langchain/langgraph-sdk in Node, as a JavaScript application uses it.
 
-The scripts are in tests/js; each prints what the SDK made of the answers. The API says something
-every 0.1 s, so every stream here has keepalives in it.
+The scripts are in tests/js; each prints the SDK's results. Keepalives come every 0.1 s, so every
+stream here contains some.
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ def names(parts: list[Any]) -> list[str]:
 
 
 def check_ids(parts: list[Any]) -> None:
-    """Each event has an id, they rise, and nothing is empty."""
+    """Fails unless each event has data and an id that is higher than the one before."""
     ids = [tuple(map(int, part["id"].split("-"))) for part in parts]
     assert ids == sorted(set(ids))
     assert all(part["event"] and part["data"] is not None for part in parts)
@@ -28,7 +28,7 @@ def check_ids(parts: list[Any]) -> None:
 
 
 @pytest.mark.usefixtures("node_modules")
-async def test_every_call_of_the_js_sdk_works(stream_cluster: Cluster) -> None:
+async def test_every_call_of_the_js_sdk_is_supported(stream_cluster: Cluster) -> None:
     seen = await node("calls.mjs", stream_cluster.url)
     thread = seen["thread"]["thread_id"]
     assert seen["same"]["metadata"] == seen["thread"]["metadata"] == {"who": "me"}
@@ -49,9 +49,9 @@ async def test_every_call_of_the_js_sdk_works(stream_cluster: Cluster) -> None:
     assert names(by_mode["many"]).count("values") == 3
     assert names(seen["quiet"]) == ["metadata", "values", "end"]
 
-    told = [part["data"]["run_id"] for part in (p[0] for p in by_mode.values())]
-    told.append(seen["stateless"][0]["data"]["run_id"])
-    assert [ids["run_id"] for ids in seen["heard"]] == told
+    run_ids = [part["data"]["run_id"] for part in (p[0] for p in by_mode.values())]
+    run_ids.append(seen["stateless"][0]["data"]["run_id"])
+    assert [ids["run_id"] for ids in seen["heard"]] == run_ids
     assert [ids.get("thread_id") for ids in seen["heard"]] == [thread] * 4 + [None]
 
     assert seen["waited"] == {"items": [0, 1, 2]}
@@ -71,8 +71,8 @@ async def test_cancel_resume_and_errors_work(stream_cluster: Cluster) -> None:
     assert (seen["cancelAndWait"], seen["cancelledToo"]) == ({}, "interrupted")
     assert seen["deleted"] == "nothing"
 
-    [asked] = seen["asked"]["__interrupt__"]
-    assert asked["value"] == {"question": "approve lunch?"}
+    [interrupt] = seen["asked"]["__interrupt__"]
+    assert interrupt["value"] == {"question": "approve lunch?"}
     assert seen["asking"] == ["ask"]
     assert seen["answered"]["answer"] == "yes"
 
@@ -94,7 +94,7 @@ async def test_a_cut_connection_is_resumed(stream_cluster: Cluster, state: str, 
     async with CuttingProxy(stream_cluster.url, after=after) as proxy:
         seen = await node("reconnect.mjs", proxy.url, state)
         assert proxy.cuts == 1
-        # Cut before its first event it has no id to send: then the Location has to say it.
+        # Cut before its first event, the SDK has no event id to send; the Location has one.
         assert any(b"last-event-id" in head.lower() for head in proxy.requests) == bool(after)
     parts = seen["parts"]
     check_ids(parts)
@@ -115,9 +115,9 @@ async def test_state_history_and_forks_work(stream_cluster: Cluster) -> None:
     assert seen["seeded"]["values"]["topic"] == "lunch"
     assert seen["seeded"]["metadata"]["graph_id"] == "approval"
     assert seen["paused"]["status"] == "interrupted"
-    [[asked]] = seen["paused"]["interrupts"].values()
-    assert asked["value"] == {"question": "approve lunch?"}
-    assert [asked["id"]] == [one["id"] for one in seen["asked"]["__interrupt__"]]
+    [[interrupt]] = seen["paused"]["interrupts"].values()
+    assert interrupt["value"] == {"question": "approve lunch?"}
+    assert [interrupt["id"]] == [one["id"] for one in seen["asked"]["__interrupt__"]]
     assert seen["state"]["next"] == ["ask"]
     assert seen["deep"]["checkpoint"] == seen["history"][0]["checkpoint"]
     assert seen["atCheckpoint"] == seen["byId"] == seen["history"][1]
@@ -133,7 +133,7 @@ async def test_state_history_and_forks_work(stream_cluster: Cluster) -> None:
     assert seen["copy"]["interrupts"] == seen["paused"]["interrupts"]
 
     thread, copy = seen["seeded"]["thread_id"], seen["copy"]["thread_id"]
-    assert [found["thread_id"] for found in seen["found"]] == [thread, copy]
+    assert [match["thread_id"] for match in seen["found"]] == [thread, copy]
     assert seen["found"][0]["metadata"]["more"] is True
     assert set(seen["found"][0]) == {"thread_id", "metadata"}
     assert seen["patched"]["metadata"]["who"] == "js"

@@ -1,4 +1,4 @@
-"""A graph asks the API of its own deployment, with what the run's caller sent of itself."""
+"""A graph calls the API of its own deployment, with the headers of the run's caller."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -19,15 +19,15 @@ WAYS = [
 ]  # fmt: skip
 
 
-class Running(Protocol):
-    """The running system, as these tests use it."""
+class RunningApi(Protocol):
+    """The running system of these tests."""
 
     fleet: Fleet
 
 
 @pytest.fixture(scope="module")
-def url(system: Running) -> Iterator[str]:
-    """An API under a prefix, and a worker that knows where it is."""
+def url(system: RunningApi) -> Iterator[str]:
+    """An API under a prefix, and a worker that knows its URL."""
     redis_url = system.fleet.redis_url
     with Fleet(redis_url) as fleet:
         api = fleet.api(HOME).wait_ready()
@@ -40,8 +40,10 @@ def url(system: Running) -> Iterator[str]:
             with Redis.from_url(redis_url) as redis:
                 redis.hdel(keys.graphs(), *graphs)
                 redis.delete(keys.queue(QUEUE), keys.wake(QUEUE))
-                lanes = map(keys.call_queue, graphs)
-                redis.delete(*(key(lane) for lane in lanes for key in (keys.calls, keys.workers)))
+                queues = map(keys.call_queue, graphs)
+                redis.delete(
+                    *(key(queue) for queue in queues for key in (keys.calls, keys.workers))
+                )
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A worker with a checkpointer of the user's own: it works, and what it can't do is said."""
+"""A worker with an external checkpointer: its operations are used, and missing ones are reported."""
 
 import json
 import textwrap
@@ -74,16 +74,16 @@ async def test_runs_use_an_external_checkpointer_and_an_unsupported_rollback_is_
                 return bool(state["values"]["n"] == 6)
 
             await until(has_added, within=30)
-            asked = await http.post(
+            response = await http.post(
                 f"/threads/{thread}/runs/{run}/cancel", params={"action": "rollback"}
             )
-            assert asked.is_success
+            assert response.is_success
 
-            async def told() -> bool:
-                shown = (await http.get(f"/threads/{thread}")).json()
-                return "can't delete what one run stored" in json.dumps(shown)
+            async def reported() -> bool:
+                record = (await http.get(f"/threads/{thread}")).json()
+                return "can't delete what one run stored" in json.dumps(record)
 
-            await until(told, within=20, what="the refusal on the thread")
+            await until(reported, within=20, what="the error on the thread")
 
 
 KEEPER = """
@@ -116,13 +116,13 @@ async def test_an_external_checkpointer_writes_copies_and_prunes_as_supported(
     module = textwrap.dedent(MODULE + KEEPER).replace("import asyncio", "import asyncio, copy")
     (tmp_path / "own_keeper.py").write_text(module)
     config = tmp_path / "langgraph.json"
-    given: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "graphs": {"own": "./own_keeper.py:graph"},
         "dependencies": ["."],
     }
     if not env:
-        given["checkpointer"] = {"path": f"./own_keeper.py:{saver}"}
-    config.write_text(json.dumps(given))
+        fields["checkpointer"] = {"path": f"./own_keeper.py:{saver}"}
+    config.write_text(json.dumps(fields))
     with EmbeddedRedis(tmp_path / "redis", appendonly=False) as server, Fleet(server.url) as fleet:
         api = fleet.api()
         fleet.worker(config, **env).wait_ready()
@@ -135,11 +135,11 @@ async def test_an_external_checkpointer_writes_copies_and_prunes_as_supported(
                 {"updates": [{"values": {"n": n, "slow": False}, "as_node": "add"}]} for n in (1, 2)
             ]
             body: dict[str, Any] = {"metadata": {"graph_id": "own"}, "supersteps": steps}
-            made = await http.post("/threads", json=body)
-            assert made.status_code == 200, made.text
-            thread = made.json()["thread_id"]
+            created = await http.post("/threads", json=body)
+            assert created.status_code == 200, created.text
+            thread = created.json()["thread_id"]
             path = f"/threads/{thread}"
-            assert made.json()["values"] == await values(thread) == {"n": 2, "slow": False}
+            assert created.json()["values"] == await values(thread) == {"n": 2, "slow": False}
             again = await http.post("/threads", json={**body, "thread_id": thread})
             assert again.status_code == 409
             broken = {
@@ -151,10 +151,10 @@ async def test_an_external_checkpointer_writes_copies_and_prunes_as_supported(
             assert (await http.get(f"/threads/{ELSE}")).status_code == 404
 
             old = (await http.get(f"{path}/state")).json()["checkpoint"]
-            told = await http.post(f"{path}/state", json={"values": {"n": 5}, "as_node": "add"})
-            assert told.status_code == 200, told.text
-            shown = (await http.get(path)).json()
-            assert shown["values"] == await values(thread) == {"n": 5, "slow": False}
+            response = await http.post(f"{path}/state", json={"values": {"n": 5}, "as_node": "add"})
+            assert response.status_code == 200, response.text
+            record = (await http.get(path)).json()
+            assert record["values"] == await values(thread) == {"n": 5, "slow": False}
             fork = {"values": {"n": 9}, "as_node": "add", "checkpoint": old}
             assert (await http.post(f"{path}/state", json=fork)).status_code == 200
             assert await values(thread) == {"n": 9, "slow": False}

@@ -1,4 +1,4 @@
-"""Redis users that may not do all: what API, worker and `dev` say, when, and what becomes of runs."""
+"""Redis users without all permissions: the messages of API, worker and `dev`, and the runs meanwhile."""
 
 import asyncio
 import contextlib
@@ -31,14 +31,14 @@ ENV = {
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
-    """A server whose users the tests make."""
+    """A server whose users the tests create."""
     with EmbeddedRedis(tmp_path_factory.mktemp("redis"), appendonly=False, modules=False) as redis:
         yield redis
 
 
 @pytest.fixture
 async def admin(server: EmbeddedRedis) -> AsyncIterator[Client]:
-    """A client that may everything, on an empty database."""
+    """A client with all permissions, on an empty database."""
     client = connect(server.url)
     await client.flushdb()
     yield client
@@ -59,7 +59,7 @@ def said(process: Process, text: str) -> list[str]:
 
 @contextlib.contextmanager
 def processes(server: EmbeddedRedis, api: str, worker: str) -> Iterator[tuple[Process, Process]]:
-    """An API and a worker, each as a user of its own; they end with the block."""
+    """An API and a worker, each with its own Redis user. They end with the block."""
     with Fleet(url_of(server, worker), **ENV) as fleet:
         yield fleet.api(REDIS_URL=url_of(server, api)), fleet.worker(BEHAVIOUR)
 
@@ -86,13 +86,13 @@ async def test_missing_permissions_are_reported_at_start(
         assert not said(worker, "Traceback")
         assert not worker.ready
         url = api.wait_ready().url
-        status, told = await call_api(url, "GET", "/ok")
+        status, body = await call_api(url, "GET", "/ok")
         assert status == 503
-        assert told["ok"] is False
-        assert rule in told["services"]["redis"]
-        assert told["services"]["workers"] == "skipped"
-        status, told = await call_api(url, "POST", "/threads", {})
-        assert (status == 503) == (rule != "&ms:*"), told  # that alone rings nobody
+        assert body["ok"] is False
+        assert rule in body["services"]["redis"]
+        assert body["services"]["workers"] == "skipped"
+        status, body = await call_api(url, "POST", "/threads", {})
+        assert (status == 503) == (rule != "&ms:*"), body  # that alone rings nobody
         await until(lambda: said(api, rule))
         await allow(admin, "ms", *FULL)
 
@@ -115,15 +115,15 @@ async def test_the_usual_and_the_minimal_permissions_suffice(
     with processes(server, "ms", "ms") as (api, worker):
         url = api.wait_ready().url
         worker.wait_ready()
-        told = (await call_api(url, "GET", "/ok"))[1]
-        assert told == {"ok": True, "services": {"redis": "healthy", "workers": "healthy"}}
+        body = (await call_api(url, "GET", "/ok"))[1]
+        assert body == {"ok": True, "services": {"redis": "healthy", "workers": "healthy"}}
         thread = await Thread.create(url)
         assert await thread.ended(await thread.start("track", after_seconds=0.1)) == "success"
         async with await thread.stream("track", stream_mode="custom") as response:
             assert (await response.events())[-1].data == {"status": "success"}
         lingering = await thread.start("linger", configurable={"log": str(log)})
         await log.noted("begin")
-        path = f"{thread.place}/{lingering}/cancel?wait=1"
+        path = f"{thread.runs_path}/{lingering}/cancel?wait=1"
         assert (await call_api(url, "POST", path))[0] == 200
         assert await thread.ended(lingering) == "interrupted"
         for method, path in (
@@ -134,8 +134,8 @@ async def test_the_usual_and_the_minimal_permissions_suffice(
             ("POST", "/assistants/search"),
             ("DELETE", f"/threads/{thread.id}"),
         ):
-            status, told = await call_api(url, method, path, None if method != "POST" else {})
-            assert status < 300, (path, told)
+            status, body = await call_api(url, method, path, None if method != "POST" else {})
+            assert status < 300, (path, body)
         for process in (api, worker):
             [line] = await until(lambda process=process: said(process, "SETUSER"))  # type: ignore[misc]
             assert "may not use the command INFO" in line
@@ -176,7 +176,7 @@ async def test_a_permission_revoked_later_is_logged_once_until_it_is_restored(
         await until(is_ready, within=20)
         assert len(said(worker, "without which no run can be executed")) == 1, worker.lines
         assert not said(worker, "Traceback"), worker.lines
-        assert len(worker.lines) < 20, worker.lines  # one line a part, not one a try
+        assert len(worker.lines) < 20, worker.lines  # one line a service, not one a try
 
 
 async def test_a_stream_survives_a_revoked_permission(
@@ -190,7 +190,9 @@ async def test_a_stream_survives_a_revoked_permission(
         thread = await Thread.create(url)
         knobs = {"log": str(log), "n": 4, "delay": 0.3}
         body = request("track", configurable=knobs, stream_mode=["custom"])
-        async with await RawResponse.open(url, "POST", f"{thread.place}/stream", body) as response:
+        async with await RawResponse.open(
+            url, "POST", f"{thread.runs_path}/stream", body
+        ) as response:
             await response.until_events(1, "custom")
             await allow(admin, "api", *FULL, "-@scripting", "resetchannels")
             await log.noted("end", 4)
@@ -211,9 +213,9 @@ async def test_a_replica_is_rejected(server: EmbeddedRedis, admin: Client) -> No
             assert worker.wait() == 1
             assert said(worker, "This Redis is a replica")
             assert not said(worker, "Traceback")
-            status, told = await call_api(api.wait_ready().url, "GET", "/ok")
+            status, body = await call_api(api.wait_ready().url, "GET", "/ok")
             assert status == 503
-            assert told["services"]["redis"].startswith("This Redis is a replica")
+            assert body["services"]["redis"].startswith("This Redis is a replica")
     finally:
         await admin.replicaof("NO", "ONE")
 
@@ -221,9 +223,9 @@ async def test_a_replica_is_rejected(server: EmbeddedRedis, admin: Client) -> No
 def dev(url: str) -> "subprocess.CompletedProcess[str]":
     """Runs `millstream dev` to its end."""
     code = "from millstream.cli.main import main; raise SystemExit(main())"
-    words = ["dev", "--config", str(EXAMPLES), "--redis-url", url, "--port", "22809"]
+    arguments = ["dev", "--config", str(EXAMPLES), "--redis-url", url, "--port", "22809"]
     return subprocess.run(
-        [sys.executable, "-c", code, *words],
+        [sys.executable, "-c", code, *arguments],
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
 
@@ -238,8 +240,8 @@ async def test_a_redis_without_memory_rejects_runs(server: EmbeddedRedis, admin:
             assert (await call_api(url, "POST", "/threads", {}))[0] == 503
 
             async def says_so() -> bool:
-                status, told = await call_api(url, "GET", "/ok")
-                return status == 503 and "takes no writes" in told["services"]["redis"]
+                status, body = await call_api(url, "GET", "/ok")
+                return status == 503 and "takes no writes" in body["services"]["redis"]
 
             await until(says_so)
         finally:

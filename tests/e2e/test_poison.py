@@ -1,4 +1,4 @@
-"""Runs whose code raises what no program should, or ends its process: nobody else's run notices."""
+"""Runs whose code raises unusual exceptions or ends its process do not affect other runs."""
 
 import asyncio
 import os
@@ -16,8 +16,8 @@ from harness.waiting import until
 
 pytestmark = pytest.mark.xdist_group("worker_cluster")
 
-# What is raised → the types that clients may be told (Python makes a RuntimeError of what may not leave a
-# coroutine, LangGraph a NodeCancelledError of a CancelledError), and a part of the message.
+# The exception → the error types that clients may get (Python turns what may not leave a coroutine into a
+# RuntimeError, LangGraph a CancelledError into a NodeCancelledError), and a part of the message.
 RAISED = {
     "SystemExit": ({"SystemExit"}, "sys.exit(3)"),
     "KeyboardInterrupt": ({"KeyboardInterrupt"}, "no key was pressed"),
@@ -34,13 +34,13 @@ RAISED = {
 DEATHS = {"exit": "exit status 7", "segfault": "SIGSEGV", "killed": "memory runs out"}
 
 
-async def ran(
+async def events_of_run(
     worker_cluster: Cluster, log: NodeLog, graph: str = "leave", **configurable: Any
 ) -> list[Event]:
     """Returns the events of a run that has ended."""
     thread = await Thread.create(worker_cluster.url)
-    given = {"log": str(log), **configurable}
-    async with await thread.stream(graph, configurable=given, stream_mode="updates") as response:
+    values = {"log": str(log), **configurable}
+    async with await thread.stream(graph, configurable=values, stream_mode="updates") as response:
         return await response.events()
 
 
@@ -52,7 +52,9 @@ async def test_an_exception_in_a_node_ends_its_run_only(
     bystander = await Thread.create(worker_cluster.url)
     beside = await bystander.start("linger", configurable={"log": str(log), "seconds": 2})
     await log.noted("begin")
-    runs = await asyncio.gather(*(ran(worker_cluster, log, how=how, node=node) for how in RAISED))
+    runs = await asyncio.gather(
+        *(events_of_run(worker_cluster, log, how=how, node=node) for how in RAISED)
+    )
     for (types, part), events in zip(RAISED.values(), runs, strict=True):
         assert [event.name for event in events] == ["metadata", "error", "end"], events
         assert events[1].data["error"] in types, events
@@ -67,9 +69,9 @@ async def test_a_node_that_stops_the_event_loop_affects_no_other_run(
     worker_cluster: Cluster, log: NodeLog
 ) -> None:
     [worker] = worker_cluster.ready_workers(1, most=1)
-    events = await ran(worker_cluster, log, how="stop the loop")
+    events = await events_of_run(worker_cluster, log, how="stop the loop")
     assert [event.name for event in events] == ["metadata", "updates", "end"]
-    assert (await ran(worker_cluster, log))[-1].data == {"status": "success"}
+    assert (await events_of_run(worker_cluster, log))[-1].data == {"status": "success"}
     assert worker.process.poll() is None
 
 
@@ -78,26 +80,26 @@ async def test_an_exception_in_a_factory_ends_its_run_or_request_only(
     worker_cluster: Cluster, log: NodeLog, how: str
 ) -> None:
     [worker] = worker_cluster.ready_workers(1, most=1)
-    events = await ran(worker_cluster, log, "leave_early", how=how)
+    events = await events_of_run(worker_cluster, log, "leave_early", how=how)
     assert (events[-2].name, events[-2].data["error"]) == ("error", how)
     _, assistant = await call_api(
         worker_cluster.url, "POST", "/assistants",
         {"graph_id": "leave_early", "config": {"configurable": {"how": how}}},
     )  # fmt: skip
-    place = f"/assistants/{assistant['assistant_id']}"
-    status, answer = await call_api(worker_cluster.url, "GET", f"{place}/schemas")
+    path = f"/assistants/{assistant['assistant_id']}"
+    status, answer = await call_api(worker_cluster.url, "GET", f"{path}/schemas")
     assert 400 <= status < 500, answer
     assert how in answer["detail"]
-    await call_api(worker_cluster.url, "DELETE", place)
+    await call_api(worker_cluster.url, "DELETE", path)
     assert worker.process.poll() is None
-    assert (await ran(worker_cluster, log))[-1].data == {"status": "success"}
+    assert (await events_of_run(worker_cluster, log))[-1].data == {"status": "success"}
 
 
 @pytest.mark.parametrize("how", DEATHS)
 async def test_an_uncatchable_crash_counts_against_its_own_run(
     worker_cluster: Cluster, log: NodeLog, how: str, record_property: Callable[[str, object], None]
 ) -> None:
-    """The worker dies once. Then nothing does any more but what the poison itself runs in."""
+    """The worker dies once. After that, only the process of the poison run dies."""
     worker_cluster.ready_workers(2)
     innocent = [await Thread.create(worker_cluster.url) for _ in range(3)]
     beside = [
@@ -106,10 +108,10 @@ async def test_an_uncatchable_crash_counts_against_its_own_run(
     ]
     await log.noted("begin", len(beside))
     began = time.monotonic()
-    poisoned = asyncio.create_task(ran(worker_cluster, log, how=how))
+    poisoned = asyncio.create_task(events_of_run(worker_cluster, log, how=how))
     while not poisoned.done():
         await asyncio.wait({poisoned}, timeout=0.1)
-        worker_cluster.ready_workers(2)  # what an orchestrator does
+        worker_cluster.ready_workers(2)  # as an orchestrator restarts workers
     events = poisoned.result()
     took = time.monotonic() - began
     record_property("given_up_s", round(took, 1))
@@ -134,8 +136,8 @@ async def test_code_that_holds_the_interpreter_affects_no_other_run(
         for thread in innocent
     ]
     await log.noted("begin", len(beside))
-    events = await ran(worker_cluster, log, how="hold")
-    assert events[-1].data == {"status": "success"}  # at the latest in a process of its own
+    events = await events_of_run(worker_cluster, log, how="hold")
+    assert events[-1].data == {"status": "success"}  # at the latest in its own process
     for thread, run in zip(innocent, beside, strict=True):
         assert await thread.ended(run, within=30) == "success"
 
@@ -147,13 +149,13 @@ async def test_an_isolated_graph_does_not_end_its_worker(
     bystander = await Thread.create(worker_cluster.url)
     beside = await bystander.start("linger", configurable={"log": str(log), "seconds": 2})
     await log.noted("begin")
-    events = await ran(worker_cluster, log, "leave_apart", how="segfault")
+    events = await events_of_run(worker_cluster, log, "leave_apart", how="segfault")
     assert starts(events) == [1, 2]
     assert "SIGSEGV" in events[-2].data["message"]
     assert events[-1].data == {"status": "error"}
-    fine = await ran(worker_cluster, log, "leave_apart")
+    fine = await events_of_run(worker_cluster, log, "leave_apart")
     assert [event.name for event in fine] == ["metadata", "updates", "end"]
-    raised = await ran(worker_cluster, log, "leave_apart", how="SystemExit")
+    raised = await events_of_run(worker_cluster, log, "leave_apart", how="SystemExit")
     assert [event.name for event in raised] == ["metadata", "error", "end"]
     assert raised[1].data["error"] == "SystemExit"
     assert worker.pid not in {note["pid"] for note in log.notes() if note["run"] != beside}
@@ -169,10 +171,12 @@ async def test_an_isolated_process_that_does_not_stop_is_killed(
     thread = await Thread.create(worker_cluster.url)
     run = await thread.start("leave_apart", configurable={"log": str(log), "how": "stay"})
     [note] = await log.noted("begin")
-    asked = time.monotonic()
-    status, _ = await call_api(worker_cluster.url, "POST", f"{thread.place}/{run}/cancel?wait=1")
+    begun = time.monotonic()
+    status, _ = await call_api(
+        worker_cluster.url, "POST", f"{thread.runs_path}/{run}/cancel?wait=1"
+    )
     assert status == 200
-    assert time.monotonic() - asked < 8
+    assert time.monotonic() - begun < 8
     assert (await thread.run(run))["status"] == "interrupted"
     await until(lambda: not alive(note["pid"]), what="the end of the process")
 
@@ -212,7 +216,7 @@ async def test_a_drain_hands_an_isolated_run_back(worker_cluster: Cluster, log: 
 async def test_a_run_that_lost_many_workers_is_isolated(
     worker_cluster: Cluster, log: NodeLog
 ) -> None:
-    """Others that its worker executes go on elsewhere first, at no cost of an attempt."""
+    """The other runs of its worker continue on another worker first, without using up an attempt."""
     [first] = worker_cluster.ready_workers(1, most=1)
     thread, other = await Thread.create(worker_cluster.url), await Thread.create(worker_cluster.url)
     knobs = {"log": str(log), "how": "wait"}
@@ -234,7 +238,7 @@ async def test_a_run_that_lost_many_workers_is_isolated(
 
 
 def alive(pid: int) -> bool:
-    """Whether there is such a process."""
+    """Returns whether the process exists."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -243,6 +247,6 @@ def alive(pid: int) -> bool:
 
 
 def parent_of(pid: int) -> int:
-    """Returns the process that started it."""
+    """Returns the parent's process id."""
     with open(f"/proc/{pid}/stat") as file:
         return int(file.read().rpartition(")")[2].split()[1])

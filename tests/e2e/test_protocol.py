@@ -1,4 +1,4 @@
-"""The event streaming protocol while workers die and everything is replaced: each event once, in one order."""
+"""The event streaming protocol while processes die and are replaced: each event once, in one order."""
 
 import asyncio
 from itertools import pairwise
@@ -60,24 +60,24 @@ async def test_the_sdk_does_not_notice_a_deploy(
             get_client(url=gate.url) as client,
             client.threads.stream(assistant_id="chat", transport=transport) as stream,
         ):
-            given: Any = {"messages": [{"role": "user", "content": "hello"}]}
+            run_input: Any = {"messages": [{"role": "user", "content": "hello"}]}
             config = {"configurable": {"tokens": TOKENS, "delay": 0.03}}
-            await stream.run.start(input=given, config=config)
-            told: list[str] = []
+            await stream.run.start(input=run_input, config=config)
+            texts: list[str] = []
 
             async def listen() -> None:
                 async for event in stream.subscribe(["messages"]):
                     data: Any = event["params"]["data"]
                     if data["event"] == "content-block-delta":
-                        told.append(data["delta"]["text"])
+                        texts.append(data["delta"]["text"])
 
             listening = asyncio.create_task(listen())
-            await until(lambda: len(told) > 10)
+            await until(lambda: len(texts) > 10)
             gate.route_to(new.url)
             old.stop()
             output: Any = await stream.output
             await asyncio.wait_for(listening, 10)
-    assert len(told) == TOKENS
+    assert len(texts) == TOKENS
     [text] = output["messages"][-1]["content"]
-    assert "".join(told) == text["text"]
+    assert "".join(texts) == text["text"]
     new.stop()

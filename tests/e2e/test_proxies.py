@@ -1,6 +1,6 @@
-"""An API behind nginx, in the set-ups that people have: what comes through, and when.
+"""An API behind nginx, in common configurations: what passes, and when.
 
-Silence lasts longer than nginx waits (2 s here), so that a stream that has no keepalives would be cut.
+Runs are silent for longer than nginx waits (2 s here), so that it would cut a stream without keepalives.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ SILENCE = 25  # keepalives of 0.1 s: more than nginx waits
 async def proxied(
     request: pytest.FixtureRequest, stream_cluster: Cluster, tmp_path: Path
 ) -> AsyncIterator[str]:
-    """The URL of the API behind an nginx."""
+    """The URL of an nginx in front of the API."""
     kind = request.param
     config = BARE if kind == "as it comes" else OURS
     nginx = Nginx(
@@ -47,7 +47,7 @@ async def proxied(
 
 
 class Proxied:
-    """Requests below the path of a URL."""
+    """Requests below the path prefix of a URL."""
 
     def __init__(self, url: str) -> None:
         self.root, _, prefix = url.partition("//")[2].partition("/")
@@ -57,9 +57,9 @@ class Proxied:
         return await RawResponse.open(self.root, method, self.prefix + path, body, headers)
 
     async def call_api(self, method: str, path: str, body: Any = None) -> Any:
-        status, told = await call_api(self.root, method, self.prefix + path, body)
-        assert status < 300, told
-        return told
+        status, urls = await call_api(self.root, method, self.prefix + path, body)
+        assert status < 300, urls
+        return urls
 
 
 def gated(log: NodeLog) -> dict[str, Any]:
@@ -105,7 +105,7 @@ async def test_a_disconnect_behind_the_proxy_cancels_the_run(
     thread = await Thread.create(stream_cluster.url)
     body = request("linger", configurable={"log": str(log)}, on_disconnect="cancel")
     for verb in ("stream", "wait"):
-        response = await at.open("POST", f"{thread.place}/{verb}", body)
+        response = await at.open("POST", f"{thread.runs_path}/{verb}", body)
         await log.noted("begin")
         _, run_id = response.ids
         await response.close()
@@ -135,7 +135,7 @@ async def test_the_sdk_reconnects_by_the_location_header(proxied: str, log: Node
         await client.runs.join(thread, run["run_id"])
         joined = [part.event async for part in client.runs.join_stream(thread, run["run_id"])]
         assert joined[-1] == "end"
-    # A client that follows `Location` with the prefix that it knows finds the stream.
+    # A client that adds its prefix to `Location` gets the stream.
     at = Proxied(proxied)
     async with await at.open("POST", "/runs/stream", request("track")) as response:
         back = response.headers["location"]
@@ -153,16 +153,16 @@ async def test_urls_in_responses_use_the_clients_address(
     [chat] = await at.call_api("POST", "/assistants/search", {"graph_id": "chat"})
     card = "/.well-known/agent-card.json?assistant_id=" + chat["assistant_id"]
     described = await at.call_api("GET", "/openapi.json")
-    told = [
+    urls = [
         described["servers"][0]["url"],
         *(await at.call_api("GET", card))["supportedInterfaces"],
     ]
-    named = [each if isinstance(each, str) else each["url"] for each in told]
-    assert named
+    urls_only = [each if isinstance(each, str) else each["url"] for each in urls]
+    assert urls_only
     if kind == "as it comes":  # it passes on no host: MILLSTREAM_PUBLIC_URL is for such
-        assert not any(f"{url}/".startswith(f"{proxied}/") for url in named)
+        assert not any(f"{url}/".startswith(f"{proxied}/") for url in urls_only)
     else:
-        assert all(f"{url}/".startswith(f"{proxied}/") for url in named), named
+        assert all(f"{url}/".startswith(f"{proxied}/") for url in urls_only), urls_only
 
 
 async def test_a_websocket_passes_the_proxy(stream_cluster: Cluster, tmp_path: Path) -> None:

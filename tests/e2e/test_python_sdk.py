@@ -1,4 +1,4 @@
-"""langgraph_sdk as its users have it: every call that Millstream answers."""
+"""langgraph_sdk as its users use it: threads, assistants, runs and streams."""
 
 import asyncio
 import uuid
@@ -24,7 +24,7 @@ from conftest import System
 from e2e.cutting_proxy import CuttingProxy
 from harness.waiting import until
 
-NOBODY = "00000000-0000-4000-8000-000000000000"
+UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
 HELLO: Any = {"messages": [{"role": "user", "content": "hello"}]}
 MODES: list[StreamMode] = [
     "values", "updates", "messages-tuple", "custom", "events", "debug", "tasks", "checkpoints",
@@ -57,13 +57,13 @@ def name(event: str) -> str:
 
 async def test_threads_are_created_and_read(client: LangGraphClient) -> None:
     chosen = str(uuid.uuid4())
-    made = await client.threads.create(thread_id=chosen, metadata={"who": "me"})
-    assert made["thread_id"] == chosen
+    created = await client.threads.create(thread_id=chosen, metadata={"who": "me"})
+    assert created["thread_id"] == chosen
     assert (await client.threads.get(chosen))["metadata"] == {"who": "me"}
     with pytest.raises(ConflictError):
         await client.threads.create(thread_id=chosen)
     again = await client.threads.create(thread_id=chosen, if_exists="do_nothing")
-    assert again["created_at"] == made["created_at"]
+    assert again["created_at"] == created["created_at"]
     empty = await client.threads.get_state(chosen)
     assert (empty["values"], empty["next"]) == ({}, [])
 
@@ -76,8 +76,8 @@ async def test_threads_are_created_and_read(client: LangGraphClient) -> None:
 
 
 async def test_assistants_are_searched_and_read(client: LangGraphClient) -> None:
-    found = await client.assistants.search(limit=100)
-    chat = next(assistant for assistant in found if assistant["graph_id"] == "chat")
+    assistants = await client.assistants.search(limit=100)
+    chat = next(assistant for assistant in assistants if assistant["graph_id"] == "chat")
     assert (await client.assistants.get(chat["assistant_id"])) == chat
     [same] = await client.assistants.search(graph_id="chat")
     assert same == chat
@@ -90,7 +90,7 @@ COMBINED = [list(modes) for count in (1, 2) for modes in combinations(MODES, cou
 async def streamed(
     client: LangGraphClient, thread: str | None, modes: list[StreamMode]
 ) -> list[StreamPart]:
-    """Runs a graph that has something to say in all these modes but one."""
+    """Streams a run of a graph that has events in all these modes but one."""
     return await collect(
         client.runs.stream(
             cast("Any", thread),
@@ -105,9 +105,9 @@ async def streamed(
 def check_modes(parts: list[StreamPart], modes: list[StreamMode]) -> None:
     assert parts[0].event == "metadata"
     assert parts[-1].event == "end"
-    shown = {name(part.event) for part in parts[1:-1]}
+    modes_seen = {name(part.event) for part in parts[1:-1]}
     # `custom` has no chat model, so it has no messages.
-    assert shown == set(modes) - ({"messages-tuple"} if "custom" in modes else set())
+    assert modes_seen == set(modes) - ({"messages-tuple"} if "custom" in modes else set())
     ids = [tuple(map(int, str(part.id).split("-"))) for part in parts]
     assert ids == sorted(set(ids))
 
@@ -217,7 +217,7 @@ def _note(created: asyncio.Future[str], ids: RunCreateMetadata) -> None:
 async def test_of_three_quick_messages_the_newest_is_answered(
     client: LangGraphClient, thread: str, strategy: MultitaskStrategy
 ) -> None:
-    """As a chat window sends them; a reminder that is due later goes too."""
+    """As a chat window sends them. A deferred run is displaced too."""
     later = (await client.runs.create(thread, "chat", input=HELLO, after_seconds=600))["run_id"]
     runs = [later]
     following = []
@@ -251,11 +251,11 @@ async def test_of_three_quick_messages_the_newest_is_answered(
 
 async def test_an_interrupt_is_resumed(client: LangGraphClient, thread: str) -> None:
     parts = await collect(client.runs.stream(thread, "approval", input={"topic": "lunch"}))
-    [asked] = parts[-2].data["__interrupt__"]
-    assert asked["value"] == {"question": "approve lunch?"}
+    [interrupt] = parts[-2].data["__interrupt__"]
+    assert interrupt["value"] == {"question": "approve lunch?"}
     paused = await client.threads.get(thread)
     assert paused["status"] == "interrupted"
-    assert [i["id"] for task in paused["interrupts"].values() for i in task] == [asked["id"]]
+    assert [i["id"] for task in paused["interrupts"].values() for i in task] == [interrupt["id"]]
     state = await client.threads.get_state(thread)
     assert state["next"] == ["ask"]
 
@@ -276,12 +276,14 @@ async def test_on_run_created_gets_the_ids(
     client: LangGraphClient, thread: str, state: str
 ) -> None:
     heard: list[RunCreateMetadata] = []
-    given = cast("Any", thread if state == "stateful" else None)
-    parts = await collect(client.runs.stream(given, "steps", input={}, on_run_created=heard.append))
+    thread_id = cast("Any", thread if state == "stateful" else None)
+    parts = await collect(
+        client.runs.stream(thread_id, "steps", input={}, on_run_created=heard.append)
+    )
     assert heard[0]["run_id"] == parts[0].data["run_id"]
-    assert heard[0].get("thread_id") == given
-    await client.runs.wait(given, "steps", input={}, on_run_created=heard.append)
-    run = await client.runs.create(given, "steps", input={}, on_run_created=heard.append)
+    assert heard[0].get("thread_id") == thread_id
+    await client.runs.wait(thread_id, "steps", input={}, on_run_created=heard.append)
+    run = await client.runs.create(thread_id, "steps", input={}, on_run_created=heard.append)
     assert heard[2]["run_id"] == run["run_id"]
     assert len({event["run_id"] for event in heard}) == 3
     await client.runs.join(run["thread_id"], run["run_id"])
@@ -289,15 +291,15 @@ async def test_on_run_created_gets_the_ids(
 
 async def test_errors_have_the_sdks_types(client: LangGraphClient, thread: str) -> None:
     with pytest.raises(NotFoundError, match="not found"):
-        await client.threads.get(NOBODY)
+        await client.threads.get(UNKNOWN_ID)
     with pytest.raises(NotFoundError):
-        await client.threads.get_state(NOBODY)
+        await client.threads.get_state(UNKNOWN_ID)
     with pytest.raises(NotFoundError):
-        await client.runs.get(thread, NOBODY)
+        await client.runs.get(thread, UNKNOWN_ID)
     with pytest.raises(NotFoundError):
-        await client.runs.create(NOBODY, "steps")
+        await client.runs.create(UNKNOWN_ID, "steps")
     with pytest.raises(NotFoundError):
-        await collect(client.runs.join_stream(thread, NOBODY))
+        await collect(client.runs.join_stream(thread, UNKNOWN_ID))
     with pytest.raises(UnprocessableEntityError, match="nope"):
         await client.runs.create(thread, "nope")
     with pytest.raises(UnprocessableEntityError, match="stream_mode"):
@@ -315,14 +317,14 @@ async def test_errors_have_the_sdks_types(client: LangGraphClient, thread: str) 
 
 async def test_a_failing_graph_raises(client: LangGraphClient, thread: str) -> None:
     parts = await collect(client.runs.stream(thread, "boom", input={}))
-    told = {"error": "ValueError", "message": "boom"}
+    error = {"error": "ValueError", "message": "boom"}
     assert [(part.event, part.data) for part in parts[-2:]] == [
-        ("error", told),
+        ("error", error),
         ("end", {"status": "error"}),
     ]
     with pytest.raises(Exception, match="ValueError: boom"):
         await client.runs.wait(thread, "boom", input={})
-    assert await client.runs.wait(None, "boom", input={}, raise_error=False) == {"__error__": told}
+    assert await client.runs.wait(None, "boom", input={}, raise_error=False) == {"__error__": error}
     assert (await client.threads.get(thread))["status"] == "error"
 
 
@@ -337,7 +339,7 @@ async def test_a_cut_connection_is_resumed(
         get_client(url=proxy.url) as cut,
     ):
         with warnings.catch_warnings():
-            # It warns if it has no event's id to resume from: then the Location has to say it.
+            # The SDK warns if it has no event id to resume from. Then the Location has one.
             warnings.simplefilter("error" if after else "ignore")
             parts = await collect(
                 cut.runs.stream(
@@ -375,7 +377,7 @@ async def test_a_cut_thread_stream_is_resumed(
                 stream_mode=cast("Any", ["values", "messages-tuple"]),
             )  # fmt: skip
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # it warns if it can't resume
+            warnings.simplefilter("error")  # the SDK warns if it can't resume
             stream: Any = await cut.threads.join_stream(thread, last_event_id="-")
             parts, done = [], 0
             async for part in stream:
@@ -390,7 +392,7 @@ async def test_a_cut_thread_stream_is_resumed(
     await whole.aclose()
 
 
-def test_the_sync_client_works(system: System) -> None:
+def test_the_sync_client_is_supported(system: System) -> None:
     with get_sync_client(url=system.url) as client:
         thread = client.threads.create()["thread_id"]
         heard: list[RunCreateMetadata] = []
@@ -404,4 +406,4 @@ def test_the_sync_client_works(system: System) -> None:
         assert client.runs.wait(thread, "steps", input=None) == {"items": [0, 1, 2]}
         assert client.runs.get(thread, heard[0]["run_id"])["status"] == "success"
         with pytest.raises(NotFoundError):
-            client.threads.get(NOBODY)
+            client.threads.get(UNKNOWN_ID)

@@ -1,4 +1,4 @@
-"""langgraph_sdk's calls about a thread's state, as its users have them."""
+"""langgraph_sdk as its users use it: the state of threads."""
 
 import uuid
 from collections.abc import AsyncIterator
@@ -34,9 +34,9 @@ async def test_state_and_history_are_read(client: LangGraphClient, thread: str) 
     assert await client.threads.get_state(thread) == history[0]
     assert await client.threads.get_state(thread, subgraphs=True) == history[0]
     for state in history:
-        place = state["checkpoint"]
-        assert await client.threads.get_state(thread, checkpoint=place) == state
-        there = place["checkpoint_id"]
+        selector = state["checkpoint"]
+        assert await client.threads.get_state(thread, checkpoint=selector) == state
+        there = selector["checkpoint_id"]
         assert await client.threads.get_state(thread, checkpoint_id=there) == state
     second = history[1]["checkpoint"]
     for before in (second, second["checkpoint_id"]):
@@ -52,19 +52,19 @@ async def test_state_and_history_are_read(client: LangGraphClient, thread: str) 
 
 async def test_an_update_forks_the_thread(client: LangGraphClient, thread: str) -> None:
     history = await client.threads.get_history(thread)
-    made: Any = await client.threads.update_state(thread, {"items": ["u"]}, as_node="step")
+    created: Any = await client.threads.update_state(thread, {"items": ["u"]}, as_node="step")
     state = await client.threads.get_state(thread)
-    assert state["checkpoint"] == made["checkpoint"]
+    assert state["checkpoint"] == created["checkpoint"]
     assert state["values"] == {"items": [0, 1, 2, "u"]}
     old = history[2]["checkpoint"]
     await client.threads.update_state(thread, {"items": ["fork"]}, checkpoint=old)
     assert (await client.threads.get_state(thread))["values"] == {"items": [0, "fork"]}
-    for place in ({"checkpoint": old}, {"checkpoint_id": old["checkpoint_id"]}):
-        given: Any = {"input": {"items": ["in"]}, **place}
-        out: Any = await client.runs.wait(thread, "steps", **given)
+    for selector in ({"checkpoint": old}, {"checkpoint_id": old["checkpoint_id"]}):
+        fields: Any = {"input": {"items": ["in"]}, **selector}
+        out: Any = await client.runs.wait(thread, "steps", **fields)
         assert out["items"][:2] == [0, "in"]
-    shown: Any = await client.threads.get(thread)
-    assert shown["values"]["items"][:2] == [0, "in"]
+    record: Any = await client.threads.get(thread)
+    assert record["values"]["items"][:2] == [0, "in"]
 
 
 async def test_invalid_updates_raise_the_sdks_errors(client: LangGraphClient, thread: str) -> None:
@@ -81,7 +81,7 @@ async def test_invalid_updates_raise_the_sdks_errors(client: LangGraphClient, th
 
 
 async def test_threads_are_seeded_copied_and_pruned(client: LangGraphClient) -> None:
-    made: Any = await client.threads.create(
+    created: Any = await client.threads.create(
         graph_id="steps",
         supersteps=[
             {"updates": [{"values": {"items": [1]}, "as_node": "__start__"}]},
@@ -89,14 +89,14 @@ async def test_threads_are_seeded_copied_and_pruned(client: LangGraphClient) -> 
         ],
         ttl=30,
     )
-    thread = made["thread_id"]
-    assert made["values"] == {"items": [1, 2]}
+    thread = created["thread_id"]
+    assert created["values"] == {"items": [1, 2]}
     assert len(await client.threads.get_history(thread)) == 2
     with_ttl: Any = await client.threads.get(thread, include=["ttl"])
     assert (with_ttl["ttl"]["strategy"], with_ttl["ttl"]["ttl_minutes"]) == ("delete", 30)
-    copying: Any = client.threads.copy  # annotated as answering with nothing
+    copying: Any = client.threads.copy  # annotated as returning None
     copy = await copying(thread)
-    assert copy["values"] == made["values"]
+    assert copy["values"] == created["values"]
     pruned = await client.threads.prune([thread], strategy="keep_latest")
     assert pruned == {"pruned_count": 1}
     assert len(await client.threads.get_history(thread)) == 1
@@ -139,10 +139,10 @@ async def test_threads_are_searched_counted_and_updated(
     assert patched["metadata"]["graph_id"] == "steps"
     update: Any = client.threads.update
     assert await update(thread, metadata={"n": 1}, return_minimal=True) is None
-    found = await client.threads.search(
+    matches = await client.threads.search(
         metadata=mark, sort_by="updated_at", sort_order="desc", limit=5
     )
-    assert [t["thread_id"] for t in found] == [thread, other["thread_id"]]
+    assert [t["thread_id"] for t in matches] == [thread, other["thread_id"]]
     assert await client.threads.count(metadata=mark, status="idle") == 2
     assert await client.threads.count(metadata=mark, values={"items": [2]}) == 1
     [only] = await client.threads.search(
@@ -156,8 +156,8 @@ async def test_threads_are_searched_counted_and_updated(
 
 async def test_a_batch_of_runs_is_created(client: LangGraphClient) -> None:
     payload: Any = {"assistant_id": "steps", "input": {"items": []}, "on_completion": "keep"}
-    made = await client.runs.create_batch([payload, payload])
-    for run in made:
+    created = await client.runs.create_batch([payload, payload])
+    for run in created:
         joined: Any = await client.runs.join(run["thread_id"], run["run_id"])
         assert joined == {"items": [0, 1, 2]}
     assert await client.threads.count(metadata={"graph_id": "steps"}) >= 2

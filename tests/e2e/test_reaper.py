@@ -1,4 +1,4 @@
-"""Redis has lost something, and the workers put right what hangs on it."""
+"""Redis has lost data, and the workers repair the runs and threads that depend on it."""
 
 import signal
 from collections.abc import AsyncIterator
@@ -14,12 +14,12 @@ from millstream.shared.redis import Client
 
 pytestmark = pytest.mark.xdist_group("worker_cluster")
 
-LONG = 40.0  # s: the reaper looks at all threads little by little, once a lease
+REPAIR_SECONDS = 40.0  # the reaper checks a part of all threads once a lease
 
 
 @pytest.fixture
 async def frozen(worker_cluster: Cluster) -> AsyncIterator[Process]:
-    """The only worker, standing still until the test, or its end, lets it go on."""
+    """The only worker, frozen until the test or its end continues it."""
     [worker] = worker_cluster.ready_workers(1, most=1)
     worker.send(signal.SIGSTOP)
     yield worker
@@ -31,7 +31,7 @@ async def is_idle(thread: Thread) -> bool:
 
 
 async def nothing_of(redis: Client, thread_id: str) -> bool:
-    """Tells whether no key and no permanent set speaks of the thread."""
+    """Returns whether no key and no permanent set contains the thread."""
     if await redis.keys(f"*{thread_id}*") or await redis.sismember(keys.retired(), thread_id):  # type: ignore[misc]
         return False
     return not [job for job in await redis.smembers(keys.live()) if thread_id.encode() in job]  # type: ignore[misc]
@@ -49,10 +49,10 @@ async def test_a_lost_queue_is_restored(
         events = await response.events()
     assert events[-1].data == {"status": "success"}
     for run in runs:
-        assert await thread.ended(run, within=LONG) == "success"
+        assert await thread.ended(run, within=REPAIR_SECONDS) == "success"
     await until(lambda: is_idle(thread))
-    # When a deferred run would have been due is lost: it is executed rather than never.
-    assert await other.ended(deferred, within=LONG) == "success"
+    # The due time of a deferred run is lost, so it is executed at once rather than never.
+    assert await other.ended(deferred, within=REPAIR_SECONDS) == "success"
     status, state = await call_api(worker_cluster.url, "GET", f"/threads/{thread.id}/state")
     assert (status, state["values"]["items"]) == (200, [0, 1, 2, 3, 4])
 
@@ -80,7 +80,7 @@ async def test_a_lost_queue_and_live_set_are_restored(
     await worker_redis.delete(keys.queue("default"), keys.wake("default"), keys.live())
     frozen.send(signal.SIGCONT)
     for run in runs:
-        assert await thread.ended(run, within=LONG) == "success"
+        assert await thread.ended(run, within=REPAIR_SECONDS) == "success"
     await until(lambda: is_idle(thread))
 
 
@@ -98,8 +98,10 @@ async def test_a_lost_live_set_is_restored(
         jobs = await worker_redis.smembers(keys.live())  # type: ignore[misc]
         return keys.job_id(thread.id, run).encode() in jobs
 
-    await until(counted, within=LONG)
-    assert (await call_api(worker_cluster.url, "POST", f"{thread.place}/{run}/cancel?wait=1")) == (
+    await until(counted, within=REPAIR_SECONDS)
+    assert (
+        await call_api(worker_cluster.url, "POST", f"{thread.runs_path}/{run}/cancel?wait=1")
+    ) == (
         200,
         {},
     )
@@ -115,11 +117,11 @@ async def test_a_lost_run_record_frees_its_thread(
     last = await alone.start("track")
     await worker_redis.delete(keys.run(thread.id, lost), keys.run(alone.id, last))
     frozen.send(signal.SIGCONT)
-    assert await thread.ended(behind, within=LONG) == "success"
+    assert await thread.ended(behind, within=REPAIR_SECONDS) == "success"
     await until(lambda: is_idle(thread))
-    await until(lambda: is_idle(alone), within=LONG)
+    await until(lambda: is_idle(alone), within=REPAIR_SECONDS)
     body = request("track", configurable={"n": 2})
-    assert await call_api(worker_cluster.url, "POST", f"{alone.place}/wait", body) == (
+    assert await call_api(worker_cluster.url, "POST", f"{alone.runs_path}/wait", body) == (
         200,
         {"items": [0, 1]},
     )
@@ -138,14 +140,14 @@ async def test_an_interrupted_deletion_is_completed(
     await thread.start("track")
     await thread.start("track", after_seconds=3600)
     await log.noted("begin")
-    # The API died right after it had closed the thread.
+    # The state after an API died right after it had retired the thread.
     await threads.retire_thread(worker_redis, thread.id)
     assert (await call_api(worker_cluster.url, "GET", f"/threads/{thread.id}"))[0] == 404
 
     async def gone() -> bool:
         return await nothing_of(worker_redis, thread.id)
 
-    await until(gone, within=LONG)
+    await until(gone, within=REPAIR_SECONDS)
     assert (await response.events())[-1].data == {"status": "interrupted"}
     await response.close()
     assert log.notes("stopped")
@@ -165,4 +167,4 @@ async def test_an_interrupted_deletion_is_completed_without_running_workers(
     async def gone() -> bool:
         return await nothing_of(worker_redis, thread.id)
 
-    await until(gone, within=LONG)
+    await until(gone, within=REPAIR_SECONDS)

@@ -1,4 +1,4 @@
-"""Redis is there, but takes no writes: it has no memory left, or has become a replica."""
+"""Redis is reachable but rejects writes: it has no memory left, or has become a replica."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -20,7 +20,7 @@ STEPS = 8
 
 @pytest.fixture
 async def redis(fault_cluster: Cluster, fault_redis: Client) -> AsyncIterator[Client]:
-    """The Redis of `fault_cluster`; it takes writes again after the test, whatever became of it."""
+    """The Redis of `fault_cluster`. It accepts writes again after the test."""
     fault_cluster.ready_workers(1)
     yield fault_redis
     await fault_redis.replicaof("NO", "ONE")
@@ -28,22 +28,22 @@ async def redis(fault_cluster: Cluster, fault_redis: Client) -> AsyncIterator[Cl
 
 
 async def fill(redis: Client) -> None:
-    """Leaves no memory; the policy is the server's own, noeviction."""
+    """Fills the memory; the server's policy is noeviction."""
     await redis.config_set("maxmemory", 1)
 
 
 async def names(redis: Client) -> set[str]:
-    """Returns the keys, but for those that live seconds and belong to no run."""
-    found = {name.decode() async for name in redis.scan_iter(count=5000)}
-    return {n for n in found if n != keys.leader_lock("reaper") and n != keys.health("default")}
+    """Returns the keys, except for short-lived ones that belong to no run."""
+    remaining = {name.decode() async for name in redis.scan_iter(count=5000)}
+    return {n for n in remaining if n != keys.leader_lock("reaper") and n != keys.health("default")}
 
 
 async def refused(url: str, path: str, body: dict[str, Any]) -> None:
     async with await RawResponse.open(url, "POST", path, body) as response:
-        told = await response.rest()
-        assert response.status == 503, (path, told)
+        response_body = await response.rest()
+        assert response.status == 503, (path, response_body)
         assert int(response.headers["retry-after"]) > 0
-        assert b"takes no writes" in told
+        assert b"takes no writes" in response_body
 
 
 async def refused_by_call(url: str, path: str, method: str, params: Any) -> None:
@@ -53,37 +53,37 @@ async def refused_by_call(url: str, path: str, method: str, params: Any) -> None
         "content-type": "application/json",
     }
     async with await RawResponse.open(url, "POST", path, body, headers) as response:
-        told = await response.rest()
-        assert b"-32603" in told
-        # A connection that waited while the server became a replica was cut off.
-        assert b"`GET /ok` says why" in told or b"Redis is not reachable" in told
+        response_body = await response.rest()
+        assert b"-32603" in response_body
+        # Redis closed connections with blocking commands when it became a replica.
+        assert b"`GET /ok` says why" in response_body or b"Redis is not reachable" in response_body
 
 
 async def nothing_new_begins(cluster: Cluster, redis: Client, thread: Thread) -> None:
-    """Every way to begin something is refused, and leaves no trace."""
+    """Fails unless every request that starts something is rejected without a trace."""
     before = await names(redis)
     live = await redis.smembers(keys.live())  # type: ignore[misc]
     url = cluster.url
-    for path in (thread.place, "/runs"):
+    for path in (thread.runs_path, "/runs"):
         for how in ("", "/stream", "/wait"):
             await refused(url, path + how, request("track"))
     await refused(url, "/threads", {})
     fresh = "/threads/6c9ff0b5-27d5-4c7e-8a3c-9a3c3f6d0f01/runs"
     await refused(url, fresh, request("track", if_not_exists="create"))
-    asked = MessageToDict(message_request("hello"))
+    message = MessageToDict(message_request("hello"))
     for path, method, params in (
         ("/mcp/", "tools/call", {"name": "track", "arguments": {}}),
-        ("/a2a/chat", "SendMessage", asked),
-        ("/a2a/chat", "SendStreamingMessage", asked),
+        ("/a2a/chat", "SendMessage", message),
+        ("/a2a/chat", "SendStreamingMessage", message),
     ):
         await refused_by_call(url, path, method, params)
     assert await names(redis) <= before
     assert await redis.smembers(keys.live()) == live  # type: ignore[misc]
-    assert (await call_api(url, "GET", thread.place))[1] == []
+    assert (await call_api(url, "GET", thread.runs_path))[1] == []
 
 
 def tracked(log: NodeLog) -> dict[str, Any]:
-    """A run of some seconds whose steps are kept before the next one begins."""
+    """A run of some seconds, with durability `sync`."""
     return {
         "configurable": {"log": str(log), "n": STEPS, "delay": 0.2},
         "stream_mode": ["custom", "values"],
@@ -92,7 +92,7 @@ def tracked(log: NodeLog) -> dict[str, Any]:
 
 
 def is_whole(events: list[Event], log: NodeLog) -> None:
-    """One attempt, each step once, and the end."""
+    """Fails unless the events have one attempt, each step once, and the end."""
     assert [e.data["attempt"] for e in events if e.name == "metadata"] == [1]
     assert [e.data["step"] for e in events if e.name == "custom"] == list(range(STEPS))
     assert [note["step"] for note in log.notes("end")] == list(range(STEPS))
@@ -125,14 +125,14 @@ async def test_a_run_survives_a_redis_without_memory(
         await nothing_new_begins(fault_cluster, redis, idle)
         for _ in range(12):  # more than a lease
             await response.until_heartbeat()
-        # Who lost its connection comes back, to all that is kept.
+        # A client that lost its connection reconnects and gets all events.
         async with await thread.join(run_id, "-1") as again:
             assert again.status == 200
             await again.until_events(2, "custom")
-        # What frees memory works.
-        assert (await call_api(fault_cluster.url, "POST", f"{silent.place}/{lingering}/cancel"))[
-            0
-        ] == 202
+        # Requests that free memory are accepted.
+        assert (
+            await call_api(fault_cluster.url, "POST", f"{silent.runs_path}/{lingering}/cancel")
+        )[0] == 202
         assert await silent.ended(lingering) == "interrupted"
         assert (await call_api(fault_cluster.url, "DELETE", f"/threads/{ended.id}"))[0] == 204
         assert not await redis.keys(f"*{ended.id}*")
@@ -157,7 +157,7 @@ async def test_without_memory_a_cancel_ends_runs_that_fill_their_streams(
         await fill(redis)
         for _ in range(5):
             await response.until_heartbeat()
-        assert (await call_api(fault_cluster.url, "POST", f"{thread.place}/{run_id}/cancel"))[
+        assert (await call_api(fault_cluster.url, "POST", f"{thread.runs_path}/{run_id}/cancel"))[
             0
         ] == 202
         await log.noted("stopped")
@@ -181,7 +181,7 @@ async def test_runs_survive_a_redis_that_becomes_a_replica(
         await nothing_new_begins(fault_cluster, redis, idle)
         for _ in range(20):  # more than a lease: nobody can renew it, so the graph is stopped
             await response.until_heartbeat()
-        assert (await call_api(fault_cluster.url, "GET", f"{thread.place}/{run_id}"))[0] == 200
+        assert (await call_api(fault_cluster.url, "GET", f"{thread.runs_path}/{run_id}"))[0] == 200
         await redis.replicaof("NO", "ONE")
         events = await response.events()
     assert {event.data["attempt"] for event in events if event.name == "metadata"} == {1}

@@ -1,4 +1,4 @@
-"""Redis stands still for some leases, as one does that forks, swaps or sits on a frozen machine."""
+"""Redis stalls for some leases, as when it forks, swaps or is on a frozen machine."""
 
 import asyncio
 import os
@@ -22,24 +22,24 @@ async def test_runs_survive_a_redis_stall_of_three_leases(
 ) -> None:
     workers = fault_cluster.ready_workers(2)
     thread, beside = await Thread.create(fault_cluster.url), await Thread.create(fault_cluster.url)
-    given = {
+    fields = {
         "configurable": {"log": str(log), "n": STEPS, "delay": 0.2},
         "stream_mode": ["custom", "values"],
         "durability": "sync",
     }
-    async with await thread.stream("track", **given) as response:
+    async with await thread.stream("track", **fields) as response:
         _, run_id = response.ids
         await response.until_events(2, "custom")
         pid = fault_cluster.redis.pid
         os.kill(pid, signal.SIGSTOP)
         try:
-            asked = [
+            responses = [
                 asyncio.create_task(call_api(fault_cluster.url, "GET", f"/threads/{thread.id}")),
                 asyncio.create_task(
                     call_api(fault_cluster.url, "GET", f"/threads/{thread.id}/state")
                 ),
                 asyncio.create_task(
-                    call_api(fault_cluster.url, "POST", beside.place, request("track"))
+                    call_api(fault_cluster.url, "POST", beside.runs_path, request("track"))
                 ),
                 asyncio.create_task(
                     call_api(fault_cluster.url, "POST", "/runs/wait", request("track"))
@@ -52,15 +52,15 @@ async def test_runs_survive_a_redis_stall_of_three_leases(
         finally:
             os.kill(pid, signal.SIGCONT)
         events = await response.events()
-    # A request waits until the stall is over, or is refused in words.
-    for status, told in await asyncio.gather(*asked):
-        assert status in (200, 503), told
-    # The worker could not renew its lease: its graph was stopped and goes on from its checkpoint. On
+    # A request waits until the stall is over, or is rejected with a message.
+    for status, body in await asyncio.gather(*responses):
+        assert status in (200, 503), body
+    # The worker could not renew its lease, so its graph was stopped and resumes from its checkpoint. On
     # a busy machine another worker may be faster than the one that hands the run back.
     attempts = [event.data["attempt"] for event in events if event.name == "metadata"]
     print("attempts:", attempts)  # noqa: T201
     assert attempts in ([1], [1, 1], [1, 2])
-    # The step whose end could not be stored was done again.
+    # The step whose end could not be stored was repeated.
     done = [note["step"] for note in log.notes("end")]
     seen = [event.data["step"] for event in events if event.name == "custom"]
     for steps in (done, seen):
@@ -78,6 +78,6 @@ async def test_runs_survive_a_redis_stall_of_three_leases(
 
     await until(is_idle)  # what was posted in the stall is executed
     status, values = await call_api(
-        fault_cluster.url, "POST", f"{thread.place}/wait", request("track")
+        fault_cluster.url, "POST", f"{thread.runs_path}/wait", request("track")
     )
     assert (status, values) == (200, {"items": list(range(STEPS + 1))})

@@ -1,4 +1,4 @@
-"""RemoteGraph: a graph on the server, used like one in process, alone and as a subgraph of another."""
+"""RemoteGraph: a graph on the server, used like a local one, alone and as a subgraph."""
 
 import operator
 from collections.abc import AsyncIterator, Callable
@@ -20,40 +20,46 @@ HELLO: Any = {"messages": [{"role": "user", "content": "hello"}]}
 
 @pytest.fixture
 async def remote(system: System) -> AsyncIterator[Remote]:
-    """Gives graphs of the server by their names."""
+    """Returns graphs of the server by their names."""
     async with get_client(url=system.url) as client:
         with get_sync_client(url=system.url) as sync_client:
             yield lambda name: RemoteGraph(name, client=client, sync_client=sync_client)
 
 
 @pytest.fixture
-async def place(system: System) -> Any:
+async def thread_config(system: System) -> Any:
     """The config of a new thread on the server."""
     async with get_client(url=system.url) as client:
         thread = await client.threads.create()
     return {"configurable": {"thread_id": thread["thread_id"]}}
 
 
-async def test_a_remote_graph_runs_streams_and_keeps_state(remote: Remote, place: Any) -> None:
+async def test_a_remote_graph_runs_streams_and_keeps_state(
+    remote: Remote, thread_config: Any
+) -> None:
     steps = remote("steps")
     assert await steps.ainvoke({"items": []}) == {"items": [0, 1, 2]}
     assert steps.invoke({"items": []}) == {"items": [0, 1, 2]}
-    streamed = [part async for part in steps.astream({"items": []}, place, stream_mode="updates")]
+    streamed = [
+        part async for part in steps.astream({"items": []}, thread_config, stream_mode="updates")
+    ]
     assert streamed == [{"step": {"items": [n]}} for n in range(3)]
     both: list[Any] = [
         part
-        async for part in steps.astream({"items": []}, place, stream_mode=["values", "updates"])
+        async for part in steps.astream(
+            {"items": []}, thread_config, stream_mode=["values", "updates"]
+        )
     ]
     assert {part[0] for part in both} == {"values", "updates"}
-    state = await steps.aget_state(place)
+    state = await steps.aget_state(thread_config)
     assert state.values["items"][:3] == [0, 1, 2]
-    await steps.aupdate_state(place, {"items": [9]}, as_node="step")
-    assert (await steps.aget_state(place)).values["items"][-1] == 9
-    past = [each async for each in steps.aget_state_history(place)]
+    await steps.aupdate_state(thread_config, {"items": [9]}, as_node="step")
+    assert (await steps.aget_state(thread_config)).values["items"][-1] == 9
+    past = [each async for each in steps.aget_state_history(thread_config)]
     assert past[0].values["items"][-1] == 9
 
 
-async def test_a_remote_graph_is_drawn(remote: Remote, place: Any) -> None:
+async def test_a_remote_graph_is_drawn(remote: Remote, thread_config: Any) -> None:
     nested = remote("nested")
     drawn = await nested.aget_graph(xray=True)
     assert any(name.endswith("c1") for name in drawn.nodes)
@@ -62,7 +68,7 @@ async def test_a_remote_graph_is_drawn(remote: Remote, place: Any) -> None:
 
 
 async def test_a_remote_graph_streams_tokens_subgraphs_and_errors(
-    remote: Remote, place: Any
+    remote: Remote, thread_config: Any
 ) -> None:
     chat = remote("chat")
     tokens: list[Any] = [part async for part in chat.astream(HELLO, stream_mode="messages")]
@@ -82,22 +88,22 @@ class Outer(TypedDict, total=False):
     log: Annotated[list[str], operator.add]
 
 
-async def test_a_remote_graph_interrupts_as_a_subgraph(remote: Remote, place: Any) -> None:
+async def test_a_remote_graph_interrupts_as_a_subgraph(remote: Remote, thread_config: Any) -> None:
     builder: Any = StateGraph(Outer)
     builder.add_node("remote", remote("approval"))
     builder.add_edge(START, "remote")
     builder.add_edge("remote", END)
     local = builder.compile(checkpointer=InMemorySaver())
-    paused = await local.ainvoke({"topic": "deploy"}, place)
-    [asked] = paused["__interrupt__"]
-    assert asked.value == {"question": "approve deploy?"}
-    # What a RemoteGraph within another graph asked is answered where it was asked.
-    ended = await remote("approval").ainvoke(Command(resume={"ok": True}), place)
+    paused = await local.ainvoke({"topic": "deploy"}, thread_config)
+    [interrupt] = paused["__interrupt__"]
+    assert interrupt.value == {"question": "approve deploy?"}
+    # The interrupt of a RemoteGraph inside another graph is resumed through the outer graph.
+    ended = await remote("approval").ainvoke(Command(resume={"ok": True}), thread_config)
     assert ended["answer"] == {"ok": True}
     assert ended["log"][-1] == "after"
 
 
-async def test_a_remote_subgraph_streams_its_events(remote: Remote, place: Any) -> None:
+async def test_a_remote_subgraph_streams_its_events(remote: Remote, thread_config: Any) -> None:
     class Text(TypedDict):
         text: str
 
@@ -113,10 +119,10 @@ async def test_a_remote_subgraph_streams_its_events(remote: Remote, place: Any) 
     assert any(namespace for namespace, _ in parts)
 
 
-async def test_a_remote_graph_pauses_and_resumes(remote: Remote, place: Any) -> None:
+async def test_a_remote_graph_pauses_and_resumes(remote: Remote, thread_config: Any) -> None:
     approval = remote("approval")
-    paused = await approval.ainvoke({"topic": "t"}, place)
+    paused = await approval.ainvoke({"topic": "t"}, thread_config)
     assert paused["__interrupt__"][0]["value"] == {"question": "approve t?"}
-    [asked] = (await approval.aget_state(place)).interrupts
-    resumed = await approval.ainvoke(Command(resume={asked.id: "yes"}), place)
+    [interrupt] = (await approval.aget_state(thread_config)).interrupts
+    resumed = await approval.ainvoke(Command(resume={interrupt.id: "yes"}), thread_config)
     assert resumed["answer"] == "yes"

@@ -1,4 +1,4 @@
-"""A stream that was cut is resumed with the id of its last event: nothing twice, nothing lost."""
+"""A cut stream is resumed with the id of its last event: no event is repeated, and none is lost."""
 
 import asyncio
 import time
@@ -28,7 +28,7 @@ async def thread(stream_cluster: Cluster) -> Thread:
 
 
 async def finished_chat(thread: Thread) -> tuple[str, list[Event]]:
-    """Returns a run that has ended, and its events."""
+    """Returns the id of an ended run, and its events."""
     async with await thread.stream("chat", **CHAT) as response:
         events = await response.events()
         return response.ids[1], events
@@ -50,13 +50,13 @@ async def test_a_stream_is_resumed_after_any_event(thread: Thread, position: int
 
 async def test_a_joined_stream_repeats_its_location(thread: Thread) -> None:
     async with await thread.stream("chat", **CHAT) as response:
-        place = response.headers["location"]
+        location = response.headers["location"]
         _, run_id = response.ids
         await response.rest()
-    path, _, query = place.partition("?")
-    assert path == f"{thread.place}/{run_id}/stream"
+    path, _, query = location.partition("?")
+    assert path == f"{thread.runs_path}/{run_id}/stream"
     async with await thread.join(run_id, query=f"?{query}") as response:
-        assert response.headers["location"] == place
+        assert response.headers["location"] == location
         assert response.headers["content-location"] == path.removesuffix("/stream")
 
 
@@ -64,12 +64,14 @@ async def test_a_stateless_stream_is_resumed_by_its_location(stream_cluster: Clu
     body = {**CHAT, "assistant_id": "chat", "config": {"configurable": CHAT["configurable"]}}
     async with await RawResponse.open(stream_cluster.url, "POST", "/runs/stream", body) as response:
         first = await response.until_events(4)
-        place = response.headers["location"]
+        location = response.headers["location"]
         await response.reset()
     last = {"last-event-id": str(first[-1].id)}
-    async with await RawResponse.open(stream_cluster.url, "GET", place, headers=last) as response:
+    async with await RawResponse.open(
+        stream_cluster.url, "GET", location, headers=last
+    ) as response:
         rest = await response.events()
-    async with await RawResponse.open(stream_cluster.url, "GET", place) as response:
+    async with await RawResponse.open(stream_cluster.url, "GET", location) as response:
         assert first + rest == await response.events()
 
 
@@ -131,7 +133,7 @@ async def test_ten_joiners_see_the_same_bytes(thread: Thread, log: NodeLog) -> N
 
 
 @pytest.mark.parametrize(
-    ("query", "shown"),
+    ("query", "expected"),
     [
         ("?stream_mode=values", ["metadata", "values", "values", "end"]),
         ("?stream_mode=updates", ["metadata", "updates", "end"]),
@@ -144,12 +146,12 @@ async def test_ten_joiners_see_the_same_bytes(thread: Thread, log: NodeLog) -> N
     ],
 )
 async def test_stream_mode_filters_a_joined_stream(
-    thread: Thread, query: str, shown: list[str]
+    thread: Thread, query: str, expected: list[str]
 ) -> None:
     run_id, events = await finished_chat(thread)
     async with await thread.join(run_id, "-1", query) as response:
         seen = await response.events()
-    assert sorted(event.name for event in seen) == sorted(shown)
+    assert sorted(event.name for event in seen) == sorted(expected)
     assert seen == [event for event in events if event in seen]
 
 
@@ -161,14 +163,14 @@ async def test_a_trimmed_event_id_sends_a_gap(thread: Thread) -> None:
         await response.reset()
     assert await thread.ended(run_id) == "success"
     async with await thread.join(run_id, first[0].id) as response:
-        gap, *kept = await response.events()
-    assert gap == Event("gap", {"requested": first[0].id, "first": kept[0].id}, None)
-    numbers = [event.data["number"] for event in kept if event.name == "custom"]
+        gap, *rest = await response.events()
+    assert gap == Event("gap", {"requested": first[0].id, "first": rest[0].id}, None)
+    numbers = [event.data["number"] for event in rest if event.name == "custom"]
     assert numbers == list(range(numbers[0], 3000))
-    assert 90 <= len(kept) <= 300  # MAXLEN ~ keeps whole nodes
-    assert kept[-1].name == "end"
-    async with await thread.join(run_id, kept[0].id) as response:
-        assert await response.events() == kept[1:]
+    assert 90 <= len(rest) <= 300  # MAXLEN ~ keeps whole nodes
+    assert rest[-1].name == "end"
+    async with await thread.join(run_id, rest[0].id) as response:
+        assert await response.events() == rest[1:]
 
 
 async def test_an_expired_stream_of_an_ended_run_ends_at_once(
@@ -185,8 +187,8 @@ async def test_an_expired_stream_of_an_ended_run_ends_at_once(
 
 
 async def test_an_unknown_run_is_not_found(thread: Thread) -> None:
-    nobody = "00000000-0000-4000-8000-000000000000"
-    assert (await call_api(thread.url, "GET", f"{thread.place}/{nobody}/stream"))[0] == 404
+    unknown_id = "00000000-0000-4000-8000-000000000000"
+    assert (await call_api(thread.url, "GET", f"{thread.runs_path}/{unknown_id}/stream"))[0] == 404
 
 
 async def test_a_stream_is_joined_on_another_api(

@@ -1,4 +1,4 @@
-"""Workers and APIs that differ: in the graphs they serve, and in the version they are of."""
+"""Workers and APIs that differ in the graphs that they serve, or in their version."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ Start = Callable[..., Process]
 
 @pytest.fixture
 def start(worker_cluster: Cluster, tmp_path: Path) -> Iterator[Start]:
-    """Starts workers that serve some graphs of behaviour.py, under names of their own."""
+    """Starts workers that serve some graphs of behaviour.py under other names."""
     started: list[Process] = []
 
     def worker(graphs: dict[str, str], *, newer: bool = False) -> Process:
@@ -51,13 +51,13 @@ def start(worker_cluster: Cluster, tmp_path: Path) -> Iterator[Start]:
 
 
 async def attempts(thread: Thread, run_id: str) -> list[int]:
-    """Returns the attempts that the stream of an ended run tells of."""
+    """Returns the attempts in the stream of an ended run."""
     events = await thread.replay(run_id)
     return [event.data["attempt"] for event in events if event.name == "metadata"]
 
 
 async def left_to_others(redis: Client, thread: Thread, run_id: str) -> bool:
-    """Tells whether a worker has left the run to others."""
+    """Returns whether a worker has returned the run to the queue."""
     return bool(await redis.hexists(keys.run(thread.id, run_id), "unserved_since"))  # type: ignore[misc]
 
 
@@ -81,7 +81,7 @@ async def test_a_run_waits_for_a_worker_that_serves_its_graph(
     assert {note["pid"] for note in log.notes(run=known)} == {other.pid}
 
 
-async def test_an_older_worker_leaves_newer_runs_to_newer_workers(
+async def test_an_older_worker_does_not_claim_newer_runs(
     worker_cluster: Cluster, worker_redis: Client, start: Start, log: NodeLog
 ) -> None:
     worker_cluster.ready_workers(1, most=1)
@@ -104,10 +104,10 @@ async def test_an_older_worker_leaves_newer_runs_to_newer_workers(
             assert left == ours
             assert (await thread.run(run_id))["status"] == "pending"
             assert not log.notes()
-            # The older API shows it as it is.
-            status, shown = await call_api(worker_cluster.url, "GET", f"{thread.place}/{run_id}")
-            assert (status, shown["status"]) == (200, "pending")
-            # What the older worker can execute does not wait behind it.
+            # The older API returns the record unchanged.
+            status, view = await call_api(worker_cluster.url, "GET", f"{thread.runs_path}/{run_id}")
+            assert (status, view["status"]) == (200, "pending")
+            # Runs that the older worker can execute do not wait behind it.
             status, _ = await call_api(worker_cluster.url, "POST", "/runs/wait", request("track"))
             assert status == 200
 
@@ -133,14 +133,14 @@ async def test_a_newer_worker_executes_the_runs_of_an_older_api(
     assert await attempts(thread, run_id) == [1]
     status, state = await call_api(worker_cluster.url, "GET", f"/threads/{thread.id}/state")
     assert (status, state["values"]) == (200, {"items": [0, 1, 2]})
-    # A run goes over from the newer worker to an older one, and is cancelled there.
+    # A run moves from the newer worker to an older one, and is cancelled there.
     lingering = await thread.start("linger", configurable={"log": str(log)})
     await log.noted("begin", 4)
     [older] = worker_cluster.ready_workers(1)
     assert newer.stop() == 0
     await log.noted("begin", 5)
     assert log.notes("begin")[-1]["pid"] == older.pid
-    assert (await call_api(worker_cluster.url, "POST", f"{thread.place}/{lingering}/cancel"))[
+    assert (await call_api(worker_cluster.url, "POST", f"{thread.runs_path}/{lingering}/cancel"))[
         0
     ] == 202
     assert await thread.ended(lingering) == "interrupted"
@@ -165,16 +165,16 @@ async def test_a_run_without_a_serving_worker_can_be_cancelled(
     await until(left, within=20)
     for thread, run, action in ((begun, first, "rollback"), (waits, second, "interrupt")):
         assert (await thread.run(run))["status"] == "pending"
-        path = f"{thread.place}/{run}/cancel?wait=1&action={action}"
+        path = f"{thread.runs_path}/{run}/cancel?wait=1&action={action}"
         assert await call_api(worker_cluster.url, "POST", path) == (200, {})
-    # What had begun was undone by a worker that does not know the graph.
-    assert (await call_api(worker_cluster.url, "GET", f"{begun.place}/{first}"))[0] == 404
+    # The started run was rolled back by a worker that does not know the graph.
+    assert (await call_api(worker_cluster.url, "GET", f"{begun.runs_path}/{first}"))[0] == 404
     assert await begun.status() == "idle"
     assert await waits.ended(second) == "interrupted"
     assert len(log.notes("begin")) == 1
     for thread in (begun, waits):
         assert await thread.ended(await thread.start("track")) == "success"
-    # And what is neither cancelled nor served goes with its thread.
+    # A run that is neither cancelled nor served is deleted with its thread.
     third = await waits.start("removed")
     assert (await waits.run(third))["status"] == "pending"
     assert (await call_api(worker_cluster.url, "DELETE", f"/threads/{waits.id}"))[0] == 204
@@ -197,9 +197,9 @@ async def test_an_api_learns_the_schema_of_a_newer_deployment(
         async with await RawResponse.open(
             worker_cluster.url, "POST", "/mcp/", body, headers
         ) as response:
-            told = await response.rest()
-        assert b"result" in told or b"-32602" in told, told
-        return b"result" in told
+            response_body = await response.rest()
+        assert b"result" in response_body or b"-32602" in response_body, response_body
+        return b"result" in response_body
 
     older = start({"evolving": "track"})
     await until(lambda: is_called(items=[]))

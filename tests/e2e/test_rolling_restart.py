@@ -20,7 +20,7 @@ MODES = ["values", "messages-tuple"]
 
 
 async def followed(url: str, thread: str | None) -> list[Any]:
-    """One run of the Python SDK; returns what it yields."""
+    """Streams one run with the Python SDK. Returns the parts."""
     async with get_client(url=url) as client:
         runs: Any = client.runs  # its overloads know either a thread or none
         return [
@@ -37,10 +37,10 @@ async def followed(url: str, thread: str | None) -> list[Any]:
 
 
 def check(parts: list[tuple[str, Any]]) -> None:
-    """Fails unless every token came, and the run ended well."""
+    """Fails unless every token arrived, and the run succeeded."""
     last = [data for event, data in parts if event == "values"][-1]["messages"][-1]["content"]
     starts = [at for at, (event, _) in enumerate(parts) if event == "metadata"]
-    # After a hand-over the node that was running streams anew, behind a `metadata` event.
+    # After a hand-back the running node streams again, after a `metadata` event.
     tokens = [data[0]["content"] for event, data in parts[starts[-1] :] if event == "messages"]
     assert "".join(tokens) == last
     assert parts[-1] == ("end", {"status": "success"})

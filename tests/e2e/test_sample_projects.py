@@ -1,4 +1,4 @@
-"""Projects in the shapes in which they are published start as they come, and answer."""
+"""Projects start as they are published, and answer."""
 
 import json
 import textwrap
@@ -27,12 +27,12 @@ def api(fleet: Fleet) -> Process:
     return fleet.api().wait_ready()
 
 
-def write(folder: Path, shape: SampleProject) -> Path:
-    for name, text in shape.files.items():
+def write(folder: Path, project: SampleProject) -> Path:
+    for name, text in project.files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(textwrap.dedent(text))
     config = folder / "langgraph.json"
-    config.write_text(json.dumps(shape.config))
+    config.write_text(json.dumps(project.config))
     return config
 
 
@@ -40,26 +40,26 @@ def write(folder: Path, shape: SampleProject) -> Path:
 def test_a_sample_project_starts_unchanged_and_answers(
     name: str, tmp_path: Path, fleet: Fleet, api: Process
 ) -> None:
-    shape = SAMPLE_PROJECTS[name]
-    worker = fleet.worker(write(tmp_path, shape)).wait_ready()
+    project = SAMPLE_PROJECTS[name]
+    worker = fleet.worker(write(tmp_path, project)).wait_ready()
     try:
-        assert worker.ready["graphs"] == list(shape.config["graphs"])
-        for graph, answer in shape.answers.items():
-            asked = {"messages": [{"role": "user", "content": "hi"}]}
-            body = {"assistant_id": graph, "input": asked}
-            told = httpx.post(f"{api.url}/runs/wait", json=body, timeout=60).json()
-            assert told["messages"][-1]["content"] == answer, told
+        assert worker.ready["graphs"] == list(project.config["graphs"])
+        for graph, answer in project.answers.items():
+            run_input = {"messages": [{"role": "user", "content": "hi"}]}
+            body = {"assistant_id": graph, "input": run_input}
+            values = httpx.post(f"{api.url}/runs/wait", json=body, timeout=60).json()
+            assert values["messages"][-1]["content"] == answer, values
     finally:
         worker.stop()
 
 
 def test_a_missing_module_is_one_sentence(tmp_path: Path, fleet: Fleet) -> None:
-    shape = SAMPLE_PROJECTS["react"]
+    project = SAMPLE_PROJECTS["react"]
     files = {
-        **shape.files,
+        **project.files,
         "src/react_agent/prompts.py": "import a_package_that_is_not_installed\n",
     }
-    worker = fleet.worker(write(tmp_path, shape._replace(files=files)))
+    worker = fleet.worker(write(tmp_path, project._replace(files=files)))
     assert worker.wait() == 1
     said = [line for line in worker.lines if not line.startswith("env:")]
     sentence = (

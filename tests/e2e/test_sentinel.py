@@ -1,4 +1,4 @@
-"""The master of Redis dies, or freezes, in the middle of a run; sentinels make another one."""
+"""The Redis master dies, or freezes, in the middle of a run; the sentinels elect another one."""
 
 import os
 import signal
@@ -26,7 +26,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SentinelCluste
 
 @pytest.fixture(scope="module")
 def fleet(cluster: SentinelCluster) -> Iterator[Fleet]:
-    """An API and a worker with a lease that a failover outlasts; none of them may err or end."""
+    """An API and a worker whose lease is shorter than a failover. None of them may log an error or end."""
     with Fleet(cluster.url, KEEPALIVE_INTERVAL_SECS="0.1", LEASE_SECS="1") as fleet:
         fleet.api().wait_ready()
         fleet.worker(BEHAVIOUR).wait_ready()
@@ -38,8 +38,8 @@ def fleet(cluster: SentinelCluster) -> Iterator[Fleet]:
             assert not errors, "\n".join(process.lines)
 
 
-async def worker_cluster(url: str) -> bool:
-    """Tells whether a run comes to its end; while Redis is away the refusal must say so."""
+async def run_succeeds(url: str) -> bool:
+    """Returns whether a run succeeds. Fails if the response is neither that nor a 503 with retry-after."""
     body = request("track", configurable={"n": 2})
     async with await RawResponse.open(url, "POST", "/runs/wait", body) as response:
         await response.rest()
@@ -50,17 +50,17 @@ async def worker_cluster(url: str) -> bool:
 
 
 async def connections(server: EmbeddedRedis) -> list[str]:
-    """Returns the names of the commands that connections of the product sent last."""
+    """Returns the last command of each connection of the product."""
     async with client(server) as redis:
         try:
-            found = await redis.client_list()
+            clients = await redis.client_list()
         except UNAVAILABLE:
             return ["unknown"]  # a master that is just demoted closes this connection too
     return [
         "subscribe"
         if "P" in each["flags"]
-        else each["cmd"]  # one that listens may have sent a ping
-        for each in found
+        else each["cmd"]  # a subscribed connection may have sent a ping
+        for each in clients
         if each["flags"] not in ("M", "S")
         and not each["name"].startswith("sentinel-")
         and not each["cmd"].startswith("client")
@@ -68,7 +68,7 @@ async def connections(server: EmbeddedRedis) -> list[str]:
 
 
 async def all_are_connected_to(master: EmbeddedRedis, *, not_to: EmbeddedRedis) -> None:
-    """Waits until what listens, what blocks and what asks has moved to the master."""
+    """Waits until all connections have moved to the master: subscribed, blocking and other ones."""
 
     async def moved() -> bool:
         return not await connections(not_to) and {"subscribe", "blpop"} <= set(
@@ -100,7 +100,7 @@ async def test_a_run_survives_a_failover(
         new = await cluster.wait_failover(old)
         elected = time.monotonic()
         assert new is replica
-        await until(lambda: worker_cluster(url), within=60, what="a run on the new master")
+        await until(lambda: run_succeeds(url), within=60, what="a run on the new master")
         served = time.monotonic()
         log.open_gate()
         events = await response.events()
@@ -113,13 +113,13 @@ async def test_a_run_survives_a_failover(
     assert await thread.ended(run_id) == "success"
     assert await thread.replay(run_id) == events
 
-    # The old one comes back, thinks that it is the master, and is told otherwise.
+    # The old master returns as a master, until a sentinel makes it a replica.
     if how == "killed":
         old.start()
     else:
         os.kill(old.pid, signal.SIGCONT)
     assert await cluster.wait_settled() is new
-    await until(lambda: worker_cluster(url))
+    await until(lambda: run_succeeds(url))
 
     await all_are_connected_to(new, not_to=old)
     status, state = await call_api(url, "GET", f"/threads/{thread.id}/state")
@@ -127,7 +127,7 @@ async def test_a_run_survives_a_failover(
 
 
 async def test_connections_leave_a_demoted_master(cluster: SentinelCluster, fleet: Fleet) -> None:
-    """The sentinels are told to change masters, while a run streams."""
+    """A sentinel gets the command for a failover while a run streams."""
     url = fleet.processes[0].url
     old = await cluster.wait_settled()
     thread = await Thread.create(url)
@@ -141,7 +141,7 @@ async def test_connections_leave_a_demoted_master(cluster: SentinelCluster, flee
     assert events[-1].name == "end"
     assert await thread.ended(run_id) == "success", events[-3:]
     await all_are_connected_to(new, not_to=old)
-    assert await worker_cluster(url)
+    assert await run_succeeds(url)
 
 
 async def test_without_sentinels_a_live_master_serves_and_a_dead_one_is_awaited(
@@ -151,7 +151,7 @@ async def test_without_sentinels_a_live_master_serves_and_a_dead_one_is_awaited(
     old = await cluster.wait_settled()
     for sentinel in cluster.sentinels:
         sentinel.kill()
-    assert await worker_cluster(url)  # nobody needs a sentinel while the master stays
+    assert await run_succeeds(url)  # nobody needs a sentinel while the master stays
     old.kill()
     async with await RawResponse.open(url, "GET", "/ok") as response:
         await response.rest()
@@ -161,5 +161,5 @@ async def test_without_sentinels_a_live_master_serves_and_a_dead_one_is_awaited(
     for sentinel in cluster.sentinels:
         sentinel.start()
     await cluster.wait_failover(old)
-    await until(lambda: worker_cluster(url), within=30)
-    await until(lambda: worker_cluster(late.url), within=30)
+    await until(lambda: run_succeeds(url), within=30)
+    await until(lambda: run_succeeds(late.url), within=30)

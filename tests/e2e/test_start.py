@@ -1,4 +1,4 @@
-"""What processes say of their Redis, and of langgraph.json, when they start."""
+"""The messages of processes about their Redis when they start."""
 
 import contextlib
 import os
@@ -22,14 +22,14 @@ FORGETS = "Redis keeps nothing on disk"
 
 @pytest.fixture
 def bare(tmp_path: Path) -> Iterator[EmbeddedRedis]:
-    """A server that keeps nothing."""
+    """A server without persistence."""
     with EmbeddedRedis(tmp_path / "redis", appendonly=False, modules=False) as server:
         yield server
 
 
 @contextlib.contextmanager
 def configured(server: EmbeddedRedis, **settings: Any) -> Iterator["Redis"]:
-    """Changes settings of the server; gives a client that may everything."""
+    """Changes settings of the server. Yields a client with all permissions."""
     with Redis.from_url(server.url) as client:
         for name, value in settings.items():
             client.config_set(name.replace("_", "-"), value)
@@ -37,7 +37,7 @@ def configured(server: EmbeddedRedis, **settings: Any) -> Iterator["Redis"]:
 
 
 def said(process: Process, text: str) -> list[str]:
-    """Returns the lines of a process that hold a text."""
+    """Returns the lines of a process that contain a text."""
     return [line for line in process.lines if text in line]
 
 
@@ -58,7 +58,7 @@ async def test_eviction_and_missing_persistence_are_warnings(bare: EmbeddedRedis
 async def test_a_persistent_redis_starts_without_warnings(bare: EmbeddedRedis) -> None:
     with configured(bare, appendonly="yes") as client, FreshFleet(bare.url) as fleet:
         worker, api = fleet.worker().wait_ready(), fleet.api().wait_ready()
-        await until(lambda: asked(client))
+        await until(lambda: server_was_checked(client))
         assert not said(worker, "Redis ")
         assert not said(api, "Redis ")
 
@@ -70,14 +70,14 @@ async def test_a_redis_that_hides_its_settings_starts_without_warnings(bare: Emb
         with FreshFleet(bare.url.replace("redis://", "redis://bob:pw@")) as fleet:
             worker, api = fleet.worker().wait_ready(), fleet.api().wait_ready()
             assert (await call_api(api.url, "GET", "/ok"))[0] == 200
-            await until(lambda: asked(client, "cmdstat_info", "rejected_calls", 2))
+            await until(lambda: server_was_checked(client, "cmdstat_info", "rejected_calls", 2))
             assert not said(worker, FORGETS)
             assert not said(api, FORGETS)
 
 
-def asked(client: "Redis", command: str = "cmdstat_config|get", what: str = "calls",
+def server_was_checked(client: "Redis", command: str = "cmdstat_config|get", what: str = "calls",
           times: int = 2) -> bool:  # fmt: skip
-    """Tells whether both processes have asked."""
+    """Returns whether both processes have checked the server."""
     stats: Any = client.info("commandstats")
     return int(stats.get(command, {}).get(what, 0)) >= times
 
@@ -97,16 +97,16 @@ async def test_an_api_started_without_redis_warns_once_it_connects(bare: Embedde
 
 
 class ClusterModeServer(EmbeddedRedis):
-    """A server that is in cluster mode."""
+    """A server in cluster mode."""
 
     def _options(self) -> list[str]:
         return [*super()._options(), "--cluster-enabled", "yes"]
 
 
 def low_port() -> int:
-    """Returns a free port with another 10,000 above it, where a cluster has its second one.
+    """Returns a port p such that p and p + 10,000 are free: a cluster uses both.
 
-    Both lie below those that systems give to connections.
+    Both are below the range of ephemeral ports.
     """
     for port in range(11_000 + os.getpid() % 5_000, 22_000):
         with contextlib.suppress(OSError), socket.socket() as one, socket.socket() as other:

@@ -1,4 +1,4 @@
-"""Objects in threads come back as the classes that stored them, over restarts and changes of the project."""
+"""Objects in threads keep their classes over restarts and changes of the project."""
 
 import json
 import textwrap
@@ -121,13 +121,13 @@ async def test_agents_with_equal_module_names_keep_their_classes(
             assert (await wait(graph, thread))["modules"] == [MODULES[graph]] * 3
         worker.stop()
 
-        # Another order of everything.
+        # The graphs and dependencies in another order.
         turned = dict(reversed(GRAPHS.items()))
         worker = fleet.worker(config(project, turned, ["./b", "./a", "."])).wait_ready()
         for graph, thread in threads.items():
-            told = await wait(graph, thread)
-            assert told["seen"] == [True] * 4
-            assert told["modules"] == [MODULES[graph]] * 3
+            values = await wait(graph, thread)
+            assert values["seen"] == [True] * 4
+            assert values["modules"] == [MODULES[graph]] * 3
         worker.stop()
 
         # A class is renamed, a file is moved.
@@ -138,7 +138,7 @@ async def test_agents_with_equal_module_names_keep_their_classes(
         (project / "calendar.py").rename(project / "diary.py")
         moved = {**GRAPHS, "calendar": "./diary.py:graph"}
         worker = fleet.worker(config(project, moved, [".", "./a", "./b"])).wait_ready()
-        for graph, words in (
+        for graph, texts in (
             (
                 "a",
                 [
@@ -155,13 +155,13 @@ async def test_agents_with_equal_module_names_keep_their_classes(
                 if path == "history" and answer.status_code == 405:
                     continue
                 assert answer.status_code == 400, answer.text
-                for word in words:
-                    assert word in error["message"]
-                    assert word in answer.json()["detail"]
+                for text in texts:
+                    assert text in error["message"]
+                    assert text in answer.json()["detail"]
         assert (await wait("b", threads["b"]))["seen"] == [True] * 4  # the worker goes on
         worker.stop()
 
-        # The old names are left behind.
+        # The old names are unused.
         write(project, {
             "a/state.py": (project / "a/state.py").read_text() + "\n\n\nPlan = Scheme\n",
             "calendar.py": "from diary import *\n",

@@ -1,4 +1,4 @@
-"""`checkpointer.ttl` of a worker's langgraph.json: the lifetime of threads that name none."""
+"""`checkpointer.ttl` of a worker's langgraph.json is the default lifetime of threads."""
 
 import json
 from pathlib import Path
@@ -20,8 +20,8 @@ async def test_langgraph_json_sets_the_ttl_of_new_threads(tmp_path: Path) -> Non
         api = fleet.api()
         fleet.worker(config).wait_ready()
         async with httpx.AsyncClient(base_url=api.wait_ready().url, timeout=30) as http:
-            named = {"ttl": {"ttl": 60, "strategy": "keep_latest"}}
-            stays = (await http.post("/threads", json=named)).json()["thread_id"]
+            explicit = {"ttl": {"ttl": 60, "strategy": "keep_latest"}}
+            stays = (await http.post("/threads", json=explicit)).json()["thread_id"]
             goes = (await http.post("/threads", json={})).json()["thread_id"]
             brought = "00000000-0000-4000-8000-000000000001"
             body = {"assistant_id": "track", "if_not_exists": "create"}

@@ -1,4 +1,4 @@
-"""What docs/webhooks.md tells receivers to write takes our signatures, and no others."""
+"""The snippets of docs/webhooks.md accept Millstream's signatures, and no others."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Webhooks of real runs: the receiver is down, a worker is killed in the middle, and all are told."""
+"""Webhooks of real runs are all delivered, although the receiver is down and a worker is killed."""
 
 import json
 import threading
@@ -20,7 +20,7 @@ RUNS = 30
 
 
 class Site:
-    """A fleet whose webhooks lead to a receiver."""
+    """A fleet and the receiver of its webhooks."""
 
     def __init__(
         self, fleet: Fleet, config: Path, receiver: Receiver, http: httpx.AsyncClient
@@ -31,16 +31,25 @@ class Site:
         self.http = http
 
     async def run(self, **body: Any) -> str:
-        """Starts a run of `track` on a thread of its own; returns its id."""
-        given = {"assistant_id": "track", "config": {"configurable": {"n": 2}}, "input": {}, **body}
-        response = await self.http.post("/runs", json=given)
+        """Starts a stateless run of `track`; returns its id."""
+        fields = {
+            "assistant_id": "track",
+            "config": {"configurable": {"n": 2}},
+            "input": {},
+            **body,
+        }
+        response = await self.http.post("/runs", json=fields)
         assert response.status_code == 200, response.text
         return str(response.json()["run_id"])
 
     async def requests(self, run_id: str) -> ReceivedRequest:
-        """Waits for what the receiver is told of a run."""
-        await until(lambda: any(told.json["run_id"] == run_id for told in self.receiver.requests))
-        return next(told for told in self.receiver.requests if told.json["run_id"] == run_id)
+        """Waits for the webhook of a run, and returns it."""
+        await until(
+            lambda: any(request.json["run_id"] == run_id for request in self.receiver.requests)
+        )
+        return next(
+            request for request in self.receiver.requests if request.json["run_id"] == run_id
+        )
 
 
 @pytest.fixture
@@ -74,35 +83,35 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
 async def test_each_webhook_is_delivered_despite_a_receiver_outage_and_a_worker_crash(
     site: Site,
 ) -> None:
-    # Of a run that succeeds, and of one that is cancelled, at a path alone.
+    # A run that succeeds and a run that is cancelled, with a path as webhook.
     hook = f"{site.receiver.url}/hook"
-    told = await site.requests(await site.run(webhook=hook))
-    assert (told.json["status"], told.json["values"]["items"]) == ("success", [0, 1])
-    assert (told.headers["x-from"], "webhook-signature" in told.headers) == ("tests", True)
+    request = await site.requests(await site.run(webhook=hook))
+    assert (request.json["status"], request.json["values"]["items"]) == ("success", [0, 1])
+    assert (request.headers["x-from"], "webhook-signature" in request.headers) == ("tests", True)
     cancelled = await site.run(webhook="/relative", after_seconds=600)
     await site.http.post(f"/runs/{cancelled}/cancel")
-    told = await site.requests(cancelled)
-    assert (told.path, told.json["status"]) == ("/relative", "interrupted")
-    assert told.json["cancel_reason"] == "explicit"
+    request = await site.requests(cancelled)
+    assert (request.path, request.json["status"]) == ("/relative", "interrupted")
+    assert request.json["cancel_reason"] == "explicit"
     for bad in ("http://10.0.0.1/", "ftp://x"):
         body = {"assistant_id": "track", "webhook": bad}
         response = await site.http.post("/runs/wait", json=body)
         assert (response.status_code, response.json()["detail"][:8]) == (422, "webhook:")
 
-    # Nobody answers while the runs end.
+    # The receiver is stopped while the runs end.
     site.receiver.stop()
     runs = {await site.run(webhook=hook) for _ in range(RUNS)}
 
     async def have_ended() -> bool:
-        found = await site.http.get("/runs/" + next(iter(runs)))
-        return found.is_success and found.json()["status"] == "success"
+        run = await site.http.get("/runs/" + next(iter(runs)))
+        return run.is_success and run.json()["status"] == "success"
 
     await until(have_ended)
 
-    # The first worker gets no answers, and is killed while it waits for them.
+    # The first worker gets no responses, and is killed while it waits for them.
     silent = threading.Event()
 
-    def answer(told: ReceivedRequest) -> Reply:
+    def answer(request: ReceivedRequest) -> Reply:
         silent.wait(5)
         return 200, {}
 
@@ -111,15 +120,18 @@ async def test_each_webhook_is_delivered_despite_a_receiver_outage_and_a_worker_
     site.receiver.start()
     await until(lambda: len(site.receiver.requests) >= 5, what="calls are under way")
     site.fleet.processes[1].kill()
-    site.receiver.answer = lambda told: (200, {})
+    site.receiver.answer = lambda request: (200, {})
     silent.set()
     lost = len(site.receiver.requests)
     site.fleet.worker(site.config).wait_ready()
 
-    def all_told() -> bool:
-        return {told.json["run_id"] for told in site.receiver.requests[lost:]} >= seen_before
+    def all_delivered() -> bool:
+        return {request.json["run_id"] for request in site.receiver.requests[lost:]} >= seen_before
 
-    seen_before = {told.json["run_id"] for told in site.receiver.requests[:lost]}
-    await until(all_told, within=60, what="those that the dead worker had are told again")
+    seen_before = {request.json["run_id"] for request in site.receiver.requests[:lost]}
+    await until(all_delivered, within=60, what="those that the dead worker had are told again")
     await until(lambda: {t.json["run_id"] for t in site.receiver.requests} >= runs, within=60)
-    assert all(told.headers["webhook-id"] == told.json["run_id"] for told in site.receiver.requests)
+    assert all(
+        request.headers["webhook-id"] == request.json["run_id"]
+        for request in site.receiver.requests
+    )

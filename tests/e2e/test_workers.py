@@ -1,4 +1,4 @@
-"""Workers at work: many runs at once, graphs of every kind, and graphs that don't behave."""
+"""Workers with many runs at once, every kind of graph, and misbehaving graphs."""
 
 import asyncio
 import time
@@ -24,7 +24,7 @@ async def thread(worker_cluster: Cluster) -> Thread:
 
 
 async def fill(cluster: Cluster, log: NodeLog) -> list[tuple[Thread, str]]:
-    """Has the only worker execute as many runs as it may, and returns them."""
+    """Fills the slots of the only worker with runs, and returns them."""
 
     async def start() -> tuple[Thread, str]:
         thread = await Thread.create(cluster.url)
@@ -39,7 +39,7 @@ async def fill(cluster: Cluster, log: NodeLog) -> list[tuple[Thread, str]]:
 
 async def cancel(runs: list[tuple[Thread, str]]) -> None:
     for thread, run_id in runs:
-        await call_api(thread.url, "POST", f"{thread.place}/{run_id}/cancel")
+        await call_api(thread.url, "POST", f"{thread.runs_path}/{run_id}/cancel")
     for thread, run_id in runs:
         assert await thread.ended(run_id) == "interrupted"
 
@@ -49,10 +49,10 @@ async def test_a_full_worker_answers_calls_and_delays_no_run(
 ) -> None:
     [full] = worker_cluster.ready_workers(1, most=1)
     runs = await fill(worker_cluster, log)
-    asked = time.monotonic()
+    since = time.monotonic()
     thread, _ = runs[0]
     status, state = await call_api(worker_cluster.url, "GET", f"/threads/{thread.id}/state")
-    answered = (time.monotonic() - asked) * 1000
+    answered = (time.monotonic() - since) * 1000
     assert (status, state["next"]) == (200, ["only"])
 
     _, idle = worker_cluster.ready_workers(2)
@@ -115,10 +115,10 @@ async def test_runs_of_a_thread_are_executed_one_at_a_time_in_order(
     ("graph", "said"),
     [
         ("builder", "builder"),
-        ("made", "made"),
-        ("made_async", "made_async"),
-        ("made_for", "whom"),
-        ("made_within", "made_within"),
+        ("factory", "factory"),
+        ("async_factory", "async_factory"),
+        ("config_factory", "whom"),
+        ("context_factory", "context_factory"),
     ],
 )
 async def test_every_kind_of_graph_is_executed(
@@ -129,13 +129,13 @@ async def test_every_kind_of_graph_is_executed(
         "input": {},
         "config": {"configurable": {"word": "whom", "log": str(log)}},
     }
-    assert await call_api(thread.url, "POST", f"{thread.place}/wait", body) == (
+    assert await call_api(thread.url, "POST", f"{thread.runs_path}/wait", body) == (
         200,
         {"items": [said]},
     )
     status, state = await call_api(thread.url, "GET", f"/threads/{thread.id}/state")
     assert (status, state["values"]) == (200, {"items": [said]})
-    opened = 2 if graph == "made_within" else 0  # for the run, and for the state
+    opened = 2 if graph == "context_factory" else 0  # for the run, and for the state
     assert [note["what"] for note in log.notes()] == ["opened", "closed"] * opened
 
 
@@ -148,7 +148,7 @@ async def test_a_run_ends_though_its_graph_swallows_the_cancel(
     await log.noted("begin")
     begun = time.monotonic()
     if how == "cancel":
-        answer = await call_api(thread.url, "POST", f"{thread.place}/{run_id}/cancel?wait=1")
+        answer = await call_api(thread.url, "POST", f"{thread.runs_path}/{run_id}/cancel?wait=1")
         assert answer == (200, {})
         assert (await response.events())[-1].data == {"status": "interrupted"}
     await response.close()
@@ -156,7 +156,7 @@ async def test_a_run_ends_though_its_graph_swallows_the_cancel(
     assert time.monotonic() - begun < 4
     before = await thread.replay(run_id)
     assert await thread.status() == "interrupted"
-    # Meanwhile the thread serves its next run, and what the graph still does changes nothing.
+    # Meanwhile the thread executes its next run, and the old graph changes nothing.
     next_run = await thread.start("track", configurable={"n": 1})
     assert await thread.ended(next_run) == "success"
     await log.noted("end")
@@ -166,7 +166,7 @@ async def test_a_run_ends_though_its_graph_swallows_the_cancel(
 
 @pytest.fixture
 def limited(worker_cluster: Cluster, tmp_path: Path) -> Iterator[Cluster]:
-    """With a second queue, whose one worker gives each run half a second."""
+    """A cluster with a second queue, whose worker limits each run to half a second."""
     config = tmp_path / "langgraph.json"
     source = BEHAVIOUR.with_name("behaviour.py")
     config.write_text(f'{{"graphs": {{"limited": "{source}:linger"}}}}')
@@ -180,8 +180,8 @@ async def test_a_run_times_out_and_a_graph_without_a_worker_is_503(
     limited: Cluster, log: NodeLog
 ) -> None:
     thread = await Thread.create(limited.url)
-    given: dict[str, Any] = {"configurable": {"log": str(log)}, "stream_mode": "custom"}
-    async with await thread.stream("limited", **given) as response:
+    fields: dict[str, Any] = {"configurable": {"log": str(log)}, "stream_mode": "custom"}
+    async with await thread.stream("limited", **fields) as response:
         metadata, error, end = await response.events()
         _, run_id = response.ids
     assert metadata.name == "metadata"
@@ -190,7 +190,7 @@ async def test_a_run_times_out_and_a_graph_without_a_worker_is_503(
     assert (await thread.run(run_id))["status"] == "timeout"
     assert await thread.status() == "error"
     await log.noted("stopped", within=10)
-    assert (await call_api(thread.url, "GET", f"{thread.place}/{run_id}/join"))[1] == {
+    assert (await call_api(thread.url, "GET", f"{thread.runs_path}/{run_id}/join"))[1] == {
         "__error__": error.data
     }
 

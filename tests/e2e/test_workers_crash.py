@@ -1,4 +1,4 @@
-"""Workers that die, freeze or are told to stop in the middle of a run."""
+"""Workers that die, freeze or stop in the middle of a run."""
 
 import signal
 import time
@@ -19,12 +19,12 @@ STEPS = 6
 
 
 def starts(events: list[Event]) -> list[int]:
-    """Returns the attempts that the stream tells of."""
+    """Returns the attempts in the stream."""
     return [event.data["attempt"] for event in events if event.name == "metadata"]
 
 
 def rise(events: list[Event]) -> bool:
-    """Tells whether the events' ids rise strictly."""
+    """Returns whether the events' ids rise strictly."""
     ids = [tuple(map(int, str(event.id).split("-"))) for event in events]
     return all(one < after for one, after in pairwise(ids))
 
@@ -34,7 +34,7 @@ def steps(log: NodeLog, what: str) -> list[int]:
 
 
 def tracked(log: NodeLog, delay: float) -> dict[str, object]:
-    """A run whose steps are kept before the next one begins."""
+    """A run with durability `sync`."""
     return {
         "configurable": {"log": str(log), "n": STEPS, "delay": delay},
         "stream_mode": ["custom", "values"],
@@ -50,10 +50,10 @@ async def test_sigterm_hands_the_run_to_another_worker(
     async with await thread.stream("track", **tracked(log, 0.25)) as response:
         await response.until_events(3, "custom")
         first = worker_cluster.worker(log.notes()[-1]["pid"])
-        told = time.monotonic()
+        signalled = time.monotonic()
         first.send(signal.SIGTERM)
         await response.until_events(2, "metadata")
-        handed = time.monotonic() - told
+        handed = time.monotonic() - signalled
         events = await response.events()
         _, run_id = response.ids
     record_property("handed_over_ms", round(handed * 1000))
@@ -118,7 +118,7 @@ async def test_a_worker_that_resumes_after_its_lease_changes_nothing(
         finally:
             zombie.send(signal.SIGCONT)
     await until(lambda: any("lost its lease" in line for line in zombie.lines))
-    # It is done with that run when it has executed another.
+    # The worker has dropped that run when it has executed another.
     assert await dump(worker_redis, thread.id, run_id) == before
     for _ in range(20):
         probe = await Thread.create(worker_cluster.url)
@@ -153,6 +153,6 @@ async def test_a_run_that_kills_its_workers_is_exhausted(
     assert events[-1].data == {"status": "error"}
     assert len(log.notes("begin")) == 2
     assert (await thread.run(run_id))["status"] == "error"
-    # The thread is not stuck.
+    # The thread accepts further runs.
     assert await thread.ended(waiting[0]) == "success"
     assert await thread.status() == "idle"

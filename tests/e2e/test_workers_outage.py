@@ -1,4 +1,4 @@
-"""Redis is killed and comes back with its data, while a run runs and clients follow it."""
+"""Redis is killed and restarted with its data, while a run runs and clients follow it."""
 
 import asyncio
 import os
@@ -22,7 +22,7 @@ LEASE = 3.0  # s; so long that a busy machine does not keep a holder from renewi
 
 @pytest.fixture(params=[{}])
 def workers(worker_cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[list[Process]]:
-    """Two workers with the settings of the test, and no others; they outlive it."""
+    """Two workers with the settings of the test, and no others. They must survive the test."""
     worker_cluster.ready_workers(0, most=0)
     hired = [worker_cluster.start_worker(LEASE_SECS=str(LEASE), **request.param) for _ in range(2)]
     try:
@@ -36,7 +36,7 @@ def workers(worker_cluster: Cluster, request: pytest.FixtureRequest) -> Iterator
 async def followed(
     worker_cluster: Cluster, log: NodeLog
 ) -> AsyncIterator[tuple[Thread, RawResponse]]:
-    """A thread, and the stream of its run of eight steps, two of which have begun."""
+    """A thread, and the stream of its run of eight steps, two of which have started."""
     thread = await Thread.create(worker_cluster.url)
     knobs = {"log": str(log), "n": 8, "delay": 0.25}
     async with await thread.stream("track", configurable=knobs, stream_mode="custom") as response:
@@ -45,7 +45,7 @@ async def followed(
 
 
 async def pause(seconds: float) -> None:
-    """Waits until so much time has passed."""
+    """Waits for a time."""
     over = time.monotonic() + seconds
     await until(lambda: time.monotonic() >= over, within=2 * seconds + 5)
 
@@ -61,7 +61,7 @@ async def test_runs_survive_a_redis_restart(
     async with followed(worker_cluster, log) as (thread, response):
         _, run_id = response.ids
         worker_cluster.redis.kill()
-        # A request in the outage is refused in words, or waits for it to pass.
+        # A request during the outage is rejected with a message, or waits for its end.
         refused = asyncio.create_task(call_api(worker_cluster.url, "GET", "/ok"))
         await pause(away)
         worker_cluster.redis.start()
@@ -104,7 +104,7 @@ async def test_a_worker_late_after_an_outage_keeps_its_run(
         worker_cluster.redis.kill()
         await pause(LEASE + 0.5)
         worker_cluster.redis.start()
-        # By now the other worker has looked for what is due.
+        # By now the other worker has polled for due runs.
         assert (await call_api(worker_cluster.url, "POST", "/runs/wait", request("track")))[
             0
         ] == 200
@@ -120,7 +120,7 @@ async def test_a_worker_late_after_an_outage_keeps_its_run(
 async def test_a_live_client_loses_nothing_that_redis_forgot(
     worker_cluster: Cluster, workers: list[Process], log: NodeLog
 ) -> None:
-    """Killed before its file had the latest: what it confirmed is lost, but no event takes its place."""
+    """Redis loses confirmed writes, because it is killed before it syncs. No other event gets their ids."""
     async with followed(worker_cluster, log) as (thread, response):
         _, run_id = response.ids
         files = (worker_cluster.redis.directory / "appendonlydir").glob("*.incr.aof")

@@ -14,8 +14,8 @@ attempt, and what happened. Tests compare it with what the API says of the run.
 | `die` | ends its process | |
 | `swallow` | ignores cancels | `seconds` (5) |
 | `broken` | raises | |
-| `builder`, `made…` | not compiled; made by every kind of factory | `word` of `made_for` |
-| `uncalled`, `undone` | raise a CancelledError without a cancel: in the factory, in the node | |
+| `builder`, `…_factory` | not compiled; made by every kind of factory | `word` of `config_factory` |
+| `cancelled_factory`, `cancelled_node` | raise a CancelledError without a cancel | |
 | `lines` | has a subgraph in a node whose name has two lines | |
 """
 
@@ -194,7 +194,7 @@ die = alone("die", dying)
 swallow = alone("swallow", swallowing)
 
 
-# ── builder, made… ───────────────────────────────────────────────────────────
+# ── builder, factories ───────────────────────────────────────────────────────
 
 
 def saying(text: str) -> Any:
@@ -213,49 +213,49 @@ def saying(text: str) -> Any:
 builder = saying("builder")
 
 
-def made() -> Any:
+def factory() -> Any:
     """A factory without arguments, of a compiled graph."""
-    return saying("made").compile()
+    return saying("factory").compile()
 
 
-async def made_async() -> Any:
+async def async_factory() -> Any:
     """An async factory, of a builder."""
     await asyncio.sleep(0)
-    return saying("made_async")
+    return saying("async_factory")
 
 
-def made_for(config: RunnableConfig) -> Any:
+def config_factory(config: RunnableConfig) -> Any:
     """A factory that gets the run's config."""
     return saying(config.get("configurable", {}).get("word", "?")).compile()
 
 
 @asynccontextmanager
-async def made_within(config: RunnableConfig) -> AsyncIterator[Any]:
+async def context_factory(config: RunnableConfig) -> AsyncIterator[Any]:
     """A factory that is a context manager."""
     note(config, "opened")
     try:
-        yield saying("made_within").compile()
+        yield saying("context_factory").compile()
     finally:
         note(config, "closed")
 
 
-# ── uncalled, undone, lines ──────────────────────────────────────────────────
+# ── cancelled_factory, cancelled_node, lines ─────────────────────────────────
 
 
-async def uncalled() -> Any:
+async def cancelled_factory() -> Any:
     """A factory that awaits a cancelled future."""
     other = asyncio.get_running_loop().create_future()
     other.cancel()
     await other
 
 
-async def undoing(state: Items) -> dict[str, Any]:
+async def cancelling(state: Items) -> dict[str, Any]:
     """Awaits a cancelled future in a node."""
-    await uncalled()
+    await cancelled_factory()
     return {}
 
 
-undone = alone("undone", undoing)
+cancelled_node = alone("cancelled_node", cancelling)
 
 _lines = StateGraph(Items)
 _lines.add_node("two\r\nlines", alone("inner", heaving))

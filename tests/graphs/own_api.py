@@ -1,6 +1,6 @@
 """Graphs that call the API of their own deployment, each in another way.
 
-All but `told` run `told` there and return its answer: the caller's headers in its config.
+All but `caller` run `caller` there and return its answer: the caller's headers in its config.
 """
 
 from typing import Any, TypedDict
@@ -29,48 +29,48 @@ def one(node: Any, state: Any = Said) -> CompiledStateGraph[Any, Any, Any, Any]:
 
 
 def answer(values: Any) -> Any:
-    """Returns the answer of `told`."""
+    """Returns the answer of `caller`."""
     return values["v"]
 
 
-async def _told(state: Said, config: RunnableConfig) -> Said:
+async def _caller(state: Said, config: RunnableConfig) -> Said:
     configurable = config["configurable"]
     return {"v": {name: configurable.get(name) for name in ("x-tenant", "authorization")}}
 
 
 async def _in_a_coroutine(state: Said) -> Said:
-    return {"v": answer(await get_client().runs.wait(None, "told", input={}))}
+    return {"v": answer(await get_client().runs.wait(None, "caller", input={}))}
 
 
 async def _early(state: Said) -> Said:
-    return {"v": answer(await EARLY.runs.wait(None, "told", input={}))}
+    return {"v": answer(await EARLY.runs.wait(None, "caller", input={}))}
 
 
 async def _explicit(state: Said) -> Said:
     async with get_client(url=None, headers={"x-tenant": "its own"}) as client:
-        return {"v": answer(await client.runs.wait(None, "told", input={}))}
+        return {"v": answer(await client.runs.wait(None, "caller", input={}))}
 
 
 def _in_a_thread(state: Said) -> Said:
     with get_sync_client() as client:
-        return {"v": answer(client.runs.wait(None, "told", input={}))}
+        return {"v": answer(client.runs.wait(None, "caller", input={}))}
 
 
 async def _streamed(state: Said) -> Said:
-    async for part in get_client().runs.stream(None, "told", input={}, stream_mode="updates"):
+    async for part in get_client().runs.stream(None, "caller", input={}, stream_mode="updates"):
         if part.event == "updates":
             return {"v": part.data["node"]["v"]}
     return {}
 
 
 async def _remote(state: Said) -> Said:
-    return {"v": (await RemoteGraph("told").ainvoke({}))["v"]}
+    return {"v": (await RemoteGraph("caller").ainvoke({}))["v"]}
 
 
 @tool
 async def ask_home() -> str:
     """Calls the deployment."""
-    return str(answer(await get_client().runs.wait(None, "told", input={}))["x-tenant"])
+    return str(answer(await get_client().runs.wait(None, "caller", input={}))["x-tenant"])
 
 
 def _call(state: MessagesState) -> MessagesState:
@@ -78,7 +78,7 @@ def _call(state: MessagesState) -> MessagesState:
     return {"messages": [AIMessage("", tool_calls=[call])]}
 
 
-told = one(_told)
+caller = one(_caller)
 in_a_coroutine = one(_in_a_coroutine)
 early = one(_early)
 explicit = one(_explicit)
@@ -99,5 +99,5 @@ in_a_tool = (
 
 async def in_a_factory(config: RunnableConfig) -> Any:
     """Calls the deployment before the graph exists."""
-    headers = answer(await get_client().runs.wait(None, "told", input={}))
+    headers = answer(await get_client().runs.wait(None, "caller", input={}))
     return one(lambda state: {"v": headers})

@@ -1,4 +1,4 @@
-"""The API's floors: a request stays in the routes, and Redis in the use cases."""
+"""The API's layers: a request stays in the routes, and Redis in the use cases."""
 
 import ast
 import re
@@ -23,13 +23,13 @@ def modules() -> Iterator[tuple[Path, ast.Module]]:
 
 
 def imports(tree: ast.Module) -> set[str]:
-    found = set()
+    imported = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            imported |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return found
+            imported |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return imported
 
 
 def attributes(tree: ast.Module) -> set[str]:
@@ -64,9 +64,9 @@ def test_use_cases_alone_reach_redis_and_its_streams() -> None:
 def test_routes_are_named_as_such() -> None:
     table = imports(ast.parse((API / "routes.py").read_text()))
     handlers = {name for name in table if name.rpartition(".")[2].endswith("routes")}
-    named = {
+    route_modules = {
         "millstream.api." + str(path.with_suffix("")).replace("/", ".")
         for path, _ in modules()
         if ROUTES.fullmatch(path.name) and path.name != "websocket.py"
     } - {"millstream.api.routes"}
-    assert handlers - {"millstream.api.http.openapi.routes"} == named
+    assert handlers - {"millstream.api.http.openapi.routes"} == route_modules

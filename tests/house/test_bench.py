@@ -1,4 +1,4 @@
-"""The benchmark runs to its end and prints its tables; its figures are not judged."""
+"""The benchmark runs and prints its tables. The test does not check its figures."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ EXPECTED = {
 @pytest.mark.parametrize("part", EXPECTED)
 def test_the_bench_prints_every_workload_beside_its_baseline(part: str) -> None:
     if part == "checkpointers":
-        require_modules()  # of the library's checkpointer
+        require_modules()  # for the library's checkpointer
     arguments = ["--part", part, "--scale", "0.02", "--latency-runs", "3"]
     result = subprocess.run(
         [sys.executable, "-m", "bench", *arguments],

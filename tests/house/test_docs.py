@@ -1,4 +1,4 @@
-"""Docs that repeat the code are compared with it."""
+"""Documents that repeat the code are compared with it."""
 
 import re
 import tomllib
@@ -40,7 +40,7 @@ def test_every_table_has_a_header() -> None:
 def test_architecture_lists_exactly_the_modules_of_each_folder() -> None:
     text = (ROOT / "ARCHITECTURE.md").read_text()
     listing = text[text.index("## Folders") : text.index("Import rules (")]
-    root, folders, named = "", [""], set[str]()
+    root, folders, listed = "", [""], set[str]()
     for line in listing.splitlines():
         if top := re.match(r"(?:api|worker|shared)/\S+/", line):
             root, folders, line = top[0], [""], line[top.end() :]
@@ -48,7 +48,7 @@ def test_architecture_lists_exactly_the_modules_of_each_folder() -> None:
             folders, line = begin[1].split(" "), line[begin.end() :]
         elif re.match(r"  \S", line):
             folders = [""]
-        named |= {
+        listed |= {
             f"{root}{folder}{module}"
             for folder in folders
             for module in re.findall(r"(?<![\w/.])\w+\.py\b", line)
@@ -60,7 +60,7 @@ def test_architecture_lists_exactly_the_modules_of_each_folder() -> None:
         if not path.name.startswith("__")
     }
     modules = {path for path in modules if not path.startswith((scripts, command))}
-    assert named == modules | {f"{scripts}script.py"}
+    assert listed == modules | {f"{scripts}script.py"}
 
 
 def test_each_file_that_architecture_and_decisions_name_exists() -> None:
@@ -131,15 +131,15 @@ def test_changelog_versions_descend_from_the_package_version() -> None:
 def test_each_documented_make_target_exists() -> None:
     targets = set(re.findall(r"^([a-z0-9]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for page in [ROOT / "CONTRIBUTING.md", ROOT / "README.md", *DOCS.rglob("*.md")]:
-        named = set(re.findall(r"(?:^|`)make ([a-z0-9]+)", page.read_text(), re.MULTILINE))
-        assert named <= targets, f"{page.name}: {named - targets}"
+        listed = set(re.findall(r"(?:^|`)make ([a-z0-9]+)", page.read_text(), re.MULTILINE))
+        assert listed <= targets, f"{page.name}: {listed - targets}"
 
 
 def test_each_path_in_contributing_exists() -> None:
     parts = ["", *(f"{part}/millstream" for part in ("api", "worker", "shared"))]
     parts += ["shared/millstream/shared", "tests"]
-    for named in re.findall(r"`((?:[\w.-]+/)+[\w.-]*)`", (ROOT / "CONTRIBUTING.md").read_text()):
-        if named != "dist/" and not re.search(
-            r"(^|[/_])name\.|NNNN", named
+    for listed in re.findall(r"`((?:[\w.-]+/)+[\w.-]*)`", (ROOT / "CONTRIBUTING.md").read_text()):
+        if listed != "dist/" and not re.search(
+            r"(^|[/_])name\.|NNNN", listed
         ):  # which the reader makes
-            assert any((ROOT / part / named).exists() for part in parts), named
+            assert any((ROOT / part / listed).exists() for part in parts), listed

@@ -1,4 +1,4 @@
-"""The house's own rules: sizes, names, words."""
+"""The project's own rules for files: their length, names and docstrings."""
 
 import ast
 import re
@@ -72,6 +72,6 @@ def test_locks_contain_no_registry_url() -> None:
 
 
 def _sources(lock: Path) -> str:
-    """Returns the lines that say where packages come from; funding links are no sources."""
+    """Returns the lines that name the sources of packages; funding links are no sources."""
     lines = lock.read_text().splitlines()
     return "\n".join(line for line in lines if "resolved" in line or lock.suffix != ".json")

@@ -1,4 +1,4 @@
-"""Scripts read by name: what each declares is all it takes, and it uses all of it."""
+"""Each script uses exactly the names that it declares."""
 
 import re
 from pathlib import Path
@@ -32,7 +32,7 @@ GLOBALS = {
 
 
 def code(text: str) -> str:
-    """Returns the Lua without its comments and the words in quotes."""
+    """Returns the Lua without comments and string literals."""
     return STRING.sub("''", COMMENT.sub("", text))
 
 
@@ -54,17 +54,17 @@ def test_each_script_uses_each_declared_name_with_one_meaning(
     used = set(re.findall(r"(?<![.\w])\w+", body))
     assert set(declared(path)) <= used
     assert not set(declared(path)) & (RESERVED | GLOBALS)
-    if path.parent.name != "parts":  # a part's functions have parameters of their own
+    if path.parent.name != "parts":  # a part's functions have their own parameters
         bound = {
             identifier
-            for found in BOUND.findall(body)
-            for identifier in re.findall(r"\w+", " ".join(found))
+            for binding in BOUND.findall(body)
+            for identifier in re.findall(r"\w+", " ".join(binding))
         }
         assert not set(declared(path)) & bound - _inner(path)
 
 
 def _inner(path: Path) -> set[str]:
-    """Returns the parameters of a script's own functions: they may be called as the keys they are given."""
+    """Returns the parameters of a script's own functions, which may have the name of a declared key."""
     text = code(path.read_text())
     return {
         identifier
@@ -85,7 +85,7 @@ def test_each_script_has_a_typed_function_and_a_contract(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_script_reads_only_declared_names(name: str) -> None:
-    """Redis has no such variable either, but would only say so when it comes to the line."""
+    """Redis would report an undeclared variable only when it executes the line."""
     script = Script(name)
     body = code(
         script.source[script.source.index("--[[") :]
@@ -93,8 +93,8 @@ def test_a_script_reads_only_declared_names(name: str) -> None:
     functions = set(re.findall(r"\blocal function (\w+)", body))
     bound = {
         identifier
-        for found in BOUND.findall(body)
-        for identifier in re.findall(r"\w+", " ".join(found))
+        for binding in BOUND.findall(body)
+        for identifier in re.findall(r"\w+", " ".join(binding))
     }
     fields = set(re.findall(r"[{,]\s*(\w+) = ", body))
     used = set(re.findall(r"(?<![.:\w])[A-Za-z_]\w*", body))

@@ -1,4 +1,4 @@
-"""What people install: the wheel's contents, and what each extra draws in."""
+"""The wheel's contents, and the packages of each extra."""
 
 import re
 import subprocess

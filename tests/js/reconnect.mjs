@@ -1,4 +1,4 @@
-// One stream over a connection that is cut in its middle: the SDK goes on by itself.
+// One stream over a connection that is cut in its middle: the SDK resumes by itself.
 
 import { Client } from "@langchain/langgraph-sdk";
 

@@ -1,4 +1,4 @@
-"""Content of LangChain messages → parts of A2A: nothing that a message may hold makes its task unreadable."""
+"""Content of LangChain messages → parts of A2A: no content of a message makes its task unreadable."""
 
 import json
 from typing import Any

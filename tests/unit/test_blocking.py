@@ -1,4 +1,4 @@
-"""The check that nothing blocks an event loop: that it is active, and what it lets through."""
+"""The check for blocking calls is active, and allows calls that block no event loop."""
 
 import asyncio
 from pathlib import Path

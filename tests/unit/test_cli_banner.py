@@ -1,4 +1,4 @@
-"""The banner of `millstream dev`, and passwords that must not show in it."""
+"""The banner of `millstream dev`, which hides passwords."""
 
 import json
 import shlex
@@ -11,7 +11,7 @@ from millstream.shared.redis import masked
 
 
 @pytest.mark.parametrize(
-    ("url", "shown"),
+    ("url", "expected"),
     [
         ("redis://localhost:6379/0", "redis://localhost:6379/0"),
         ("redis://:secret@localhost:6379/0", "redis://:***@localhost:6379/0"),

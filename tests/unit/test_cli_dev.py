@@ -17,7 +17,7 @@ from millstream.cli.dev import local_url, require_free_port
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.cli.errors import SetupError
 
-# `millstream dev`, but the API and the worker only say that they are ready, and whom they serve.
+# `millstream dev` with an API and a worker that only print that they are ready, and their graphs.
 DEV = """
 import os, signal, sys
 from pathlib import Path
@@ -64,7 +64,7 @@ def test_a_wildcard_address_becomes_a_loopback_url(host: str, url: str) -> None:
 
 
 class Dev:
-    """A started `millstream dev`, with the processes that it has started."""
+    """A running `millstream dev`, with the processes that it has started."""
 
     def __init__(self, folder: Path, port: int) -> None:
         command = [sys.executable, "-c", DEV, str(folder), str(port)]
@@ -86,7 +86,7 @@ class Dev:
         self.watches = [os.pidfd_open(pid) for pid in pids]
 
     def children_end(self) -> bool:
-        """Waits until none of the API and the worker is left."""
+        """Waits until the API and the worker have ended."""
         return all(select.select([watch], [], [], 10)[0] for watch in self.watches)
 
     def redis_answers(self) -> bool:
@@ -126,7 +126,7 @@ def test_a_signal_ends_everything_within_5_seconds(dev: Dev, signum: signal.Sign
 def test_no_process_survives_a_killed_dev(dev: Dev, folder: Path) -> None:
     dev.process.kill()
     assert dev.children_end()
-    with EmbeddedRedis(folder / ".millstream"):  # its lock is free: it is gone
+    with EmbeddedRedis(folder / ".millstream"):  # the lock is free again
         pass
 
 

@@ -1,4 +1,4 @@
-"""The command line: what it starts, and its words when it can't."""
+"""The command line: the processes that it starts, and its error messages."""
 
 import importlib.util
 import os
@@ -21,7 +21,7 @@ Started = list[tuple[list[str], Mapping[str, str]]]
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Each test runs in a folder with a project, in an environment that names no Redis."""
+    """Each test runs in the folder of a project, in an environment without REDIS_URL."""
     (tmp_path / "langgraph.json").write_text(EXAMPLE)
     monkeypatch.chdir(tmp_path)
     for name in ("REDIS_URL", "REDIS_URI", "MILLSTREAM_QUEUE", "N_JOBS_PER_WORKER"):
@@ -31,7 +31,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> Started:
-    """What the command would have turned itself into."""
+    """The calls of `exec` that the command made, without executing them."""
     calls: Started = []
 
     def execve(path: str, argv: list[str], environ: Mapping[str, str]) -> None:
@@ -166,7 +166,7 @@ def test_dev_reports_a_taken_port(taken_port: int) -> None:
 
 
 def test_dev_reports_an_unreachable_redis(folder: Path) -> None:
-    with socket.socket() as closed:  # bound, but nobody listens
+    with socket.socket() as closed:  # bound, but not listening
         closed.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{closed.getsockname()[1]}"
         result = run("dev", "--redis-url", f"redis://:secret@{address}", *free_port())

@@ -1,4 +1,4 @@
-"""What the command reads from langgraph.json, and what it says when it can't."""
+"""The command reads langgraph.json, and reports errors in it."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`millstream dev` while it runs: readiness, reload, crashes and the end, with stand-in processes."""
+"""The supervisor of `millstream dev`: readiness, reload, crashes and the end, with simulated processes."""
 
 import contextlib
 import json
@@ -27,7 +27,7 @@ print("api pid", os.getpid(), flush=True)
 signal.pause()
 """
 
-# Its graph file says how it behaves: the names of its graphs, or how it fails.
+# The graph file decides the simulated worker's behaviour: the names of its graphs, or how it fails.
 WORKER = """
 import json, os, pathlib, signal, subprocess, sys
 graphs = pathlib.Path(sys.argv[1]).read_text().split()
@@ -47,7 +47,7 @@ signal.pause()
 
 
 class Screen(Console):
-    """A terminal of which tests can wait for a line."""
+    """A terminal; tests can wait for a line."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class Screen(Console):
             self._changed.notify_all()
 
     def wait_for(self, text: str, times: int = 1) -> str:
-        """Waits until `text` was written so often; returns the rest of its latest line."""
+        """Waits until `text` was written `times` times. Returns the rest of its latest line."""
         with self._changed:
             if not self._changed.wait_for(lambda: self.text.count(text) >= times, 20):
                 raise AssertionError(f"{text!r} was not written {times} times:\n{self.text}")
@@ -71,7 +71,7 @@ class Screen(Console):
 
 
 class Running:
-    """A supervisor in a thread of its own."""
+    """A supervisor in its own thread."""
 
     def __init__(self, plan: Plan, graph: Path) -> None:
         self.screen = Screen()
@@ -125,7 +125,7 @@ def plan(tmp_path: Path, graph: Path) -> Plan:
 
 @pytest.fixture(autouse=True)
 def no_watch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests say themselves what has changed."""
+    """Replaces the watcher: tests report changes themselves."""
     monkeypatch.setattr(Watch, "start", lambda self: None)
     monkeypatch.setattr(Watch, "stop", lambda self: None)
 
@@ -140,7 +140,7 @@ def running(plan: Plan, graph: Path) -> Iterator[Running]:
 
 
 def gone(pid: int) -> bool:
-    """Tells whether a child, which the supervisor collects, is there no more."""
+    """Returns whether a child, which the supervisor waits for, has ended."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -149,7 +149,7 @@ def gone(pid: int) -> bool:
 
 
 def ends(pid: int) -> bool:
-    """Waits for the end of a process that is nobody's child here."""
+    """Waits for the end of a process that is no child of this process."""
     try:
         watch = os.pidfd_open(pid)
     except ProcessLookupError:

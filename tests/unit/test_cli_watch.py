@@ -1,4 +1,4 @@
-"""Which changes of files count, how they are told, and that they are noticed."""
+"""The watcher: which changed files it notices, and how it summarises them."""
 
 import queue
 from collections.abc import Set as AbstractSet
@@ -66,7 +66,7 @@ def test_a_saved_file_is_noticed(project: Project) -> None:
 def save_until_noticed(
     path: Path, changes: queue.SimpleQueue[AbstractSet[str]]
 ) -> AbstractSet[str]:
-    """The watcher does not say when it has begun, so that the first save may come too early."""
+    """Saves until the watcher notices: it may start after the first save, and does not report its start."""
     for attempt in range(20):
         path.write_text(f"# {attempt}\n")
         try:

@@ -1,4 +1,4 @@
-"""The embedded Redis: it starts, keeps its data, guards its folder, and leaves with its starter."""
+"""The embedded Redis starts, keeps its data, locks its folder, and ends with its parent."""
 
 import os
 import select
@@ -69,7 +69,7 @@ def test_a_folder_serves_one_server_at_a_time(server: EmbeddedRedis, folder: Pat
         pass
 
 
-def test_stop_leaves_no_process_and_is_idempotent(server: EmbeddedRedis) -> None:
+def test_stop_ends_all_processes_and_is_idempotent(server: EmbeddedRedis) -> None:
     pid = server.pid
     server.stop()
     server.stop()
@@ -175,5 +175,5 @@ def test_the_server_dies_with_its_parent(folder: Path) -> None:
             assert select.select([watch], [], [], 10)[0], "the server has outlived its starter"
         finally:
             os.close(watch)
-    with EmbeddedRedis(folder, modules=False):  # waits for the lock of the one that leaves
+    with EmbeddedRedis(folder, modules=False):  # waits for the lock of the ending server
         pass

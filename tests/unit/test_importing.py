@@ -1,4 +1,4 @@
-"""One file, one module, one name in every process; each import gets what its folder means."""
+"""Each file is one module with one name in every process, and imports resolve within its folder."""
 
 import importlib
 import inspect
@@ -38,7 +38,7 @@ def write(folder: Path, files: dict[str, str]) -> None:
 
 
 def load(folder: Path, specs: list[str], dependencies: list[str] | None = None) -> list[Any]:
-    """Returns what the specs stand for, in a project that names them all."""
+    """Returns the objects of the specs, loaded as one project."""
     open_project(folder, dependencies or [], find_named_files(specs))
     return [load_object(spec, folder, "graph") for spec in specs]
 

@@ -1,4 +1,4 @@
-"""Keys: job ids name their run, threads keep to one slot, the permanent list is complete."""
+"""Keys: job ids contain their run, the keys of a thread share a slot, the permanent list is complete."""
 
 import inspect
 import re
@@ -22,7 +22,7 @@ def test_a_job_id_contains_its_thread_and_run(thread: str, run: str) -> None:
     assert keys.parse_job_id(keys.job_id(thread, run)) == (thread, run)
 
 
-@pytest.mark.parametrize("word", ["", "/", "a", "a/", "/b"])
+@pytest.mark.parametrize("text", ["", "/", "a", "a/", "/b"])
 def test_an_invalid_job_id_raises(text: str) -> None:
     with pytest.raises(ValueError, match="not a job id"):
         keys.parse_job_id(text)
@@ -43,7 +43,7 @@ def test_keys_of_a_thread_have_its_id_as_hash_tag(key: str) -> None:
     assert key.startswith("ms:{t}:")
 
 
-@pytest.mark.parametrize("word", [b"", b"junk", b"/", b"a/", b"/a", b"\xff/\xff"])
+@pytest.mark.parametrize("text", [b"", b"junk", b"/", b"a/", b"/a", b"\xff/\xff"])
 def test_an_invalid_job_id_decodes_to_none(text: bytes) -> None:
     assert keys.decode_job_id(text) is None
     assert keys.decode_job_id(b"t/r") == "t/r"
@@ -105,7 +105,7 @@ def test_a_run_ref_holds_the_job_and_the_keys_that_release_it() -> None:
 
 
 def test_each_key_function_has_a_sample() -> None:
-    """A Redis user may be allowed some of `ms:queue:*`, `ms:{*`, …: all of them are tried."""
+    """A Redis user may have access to some of `ms:queue:*`, `ms:{*`, …, so the check tries a sample of each."""
     created = [
         function(*["x"] * len(inspect.signature(function).parameters))
         for name, function in inspect.getmembers(keys, inspect.isfunction)

@@ -1,4 +1,4 @@
-"""The table of a run's life is the one that the design draws, and scripts are given its edges."""
+"""The lifecycle table equals the documented one, and scripts get its edges."""
 
 from itertools import product
 

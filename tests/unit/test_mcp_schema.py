@@ -1,4 +1,4 @@
-"""Schemas of tools: short for models, the same in meaning, and complete where arguments are checked."""
+"""Schemas of tools: short for models, equal in meaning, and complete for the check of arguments."""
 
 import json
 import time
@@ -215,7 +215,7 @@ def test_every_message_form_of_langchain_is_accepted(kind: Any, messages: Any) -
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
         ({}, "arguments: 'messages' is a required property"),
         ({"messages": None}, "arguments.messages: "),
@@ -286,7 +286,7 @@ CHOICES = [
 @pytest.mark.parametrize(
     ("schema", "arguments"),
     [
-        # Each level has to be looked at twice as often as the one above.
+        # Each level is checked twice as often as the one above.
         ({"t": {"$ref": "#/$defs/T"}}, {"t": nested(100)}),
         ({"t": {"type": "array", "items": {"type": "integer"}}}, {"t": ["no number"] * 100_000}),
         ({"t": {"$ref": "#/$defs/Chain"}}, {"t": nested(249)}),
@@ -302,4 +302,4 @@ def test_an_expensive_check_is_left_to_the_graph(
     assert tool.checked(arguments) == arguments
     assert time.process_time() - begun < 5
     with pytest.raises(InvalidError, match=r"arguments\.t"):
-        tool.checked({"t": 7})  # and the next one is checked again
+        tool.checked({"t": 7})  # the next argument is checked again

@@ -1,4 +1,4 @@
-"""Every strategy says what becomes of a run that finds its thread busy, and of the runs before it."""
+"""Every strategy defines what happens to a new run on a busy thread, and to the runs before it."""
 
 from typing import Any
 
@@ -39,12 +39,12 @@ def test_the_table_is_read_only() -> None:
         WHEN_BUSY[Strategy.REJECT] = WhenBusy(NewRun.WAIT)  # type: ignore[index]
 
 
-@pytest.mark.parametrize("word", ["pause", "", "wait", Strategy.REJECT, Strategy.ENQUEUE])
-def test_a_row_cancels_with_nothing_but_a_cancel_action(word: Any) -> None:
+@pytest.mark.parametrize("value", ["pause", "", "wait", Strategy.REJECT, Strategy.ENQUEUE])
+def test_a_row_accepts_only_cancel_actions(value: Any) -> None:
     with pytest.raises(ValueError, match="CancelAction"):
-        WhenBusy(NewRun.WAIT, word)
+        WhenBusy(NewRun.WAIT, value)
 
 
-def test_a_row_has_no_other_word_for_the_new_run() -> None:
+def test_a_row_rejects_other_values_for_the_new_run() -> None:
     with pytest.raises(ValueError, match="NewRun"):
         WhenBusy(CancelAction.ROLLBACK)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Modules that are imported when they are first needed: not in the event loop, and again after a failure."""
+"""Lazy imports run outside of the event loop, and are retried after a failure."""
 
 import sys
 import threading
@@ -26,6 +26,6 @@ async def test_a_failed_import_is_retried(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(ModuleNotFoundError):
         await load("comes_later")
     (tmp_path / "comes_later.py").write_text(SLOW)
-    monkeypatch.syspath_prepend(str(tmp_path))  # has the import system look again
+    monkeypatch.syspath_prepend(str(tmp_path))  # clears the caches of the import system
     await load("comes_later")
     assert "comes_later" in sys.modules

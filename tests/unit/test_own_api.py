@@ -1,4 +1,4 @@
-"""langgraph_sdk's clients that are made without a URL: where they lead, and what they take along."""
+"""Clients of langgraph_sdk without a URL call the deployment's own API and forward the caller's headers."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What is said of a Redis user that may too little, and that all commands of the scripts are tried."""
+"""The message for a Redis user without enough permissions, and the commands that the check covers."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""One langgraph.json: the API, a worker and the command refuse and note the same, in the same words."""
+"""The API, a worker and the command read langgraph.json with the same errors and the same notes."""
 
 import json
 import logging
@@ -37,13 +37,13 @@ def _clean() -> Iterator[None]:
 
 
 def sentences(path: Path) -> set[str]:
-    """Returns what the readers say of a file that each of them refuses."""
-    told = []
+    """Returns the errors of the readers for an invalid file."""
+    messages = []
     for read in READERS.values():
-        with pytest.raises((SettingError, CliError)) as refusal:
+        with pytest.raises((SettingError, CliError)) as error:
             read(path)
-        told.append(str(refusal.value))
-    return set(told)
+        messages.append(str(error.value))
+    return set(messages)
 
 
 def file(folder: Path, **keys: Any) -> Path:
@@ -106,13 +106,15 @@ def nested(key: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("key", [*NOT_DONE, "grahps"])
-def test_what_has_no_effect_is_noted_by_those_that_would_have_it(
+def test_a_key_without_effect_is_noted_by_its_readers(
     tmp_path: Path, key: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = file(tmp_path, **nested(key))
     for read in READERS.values():
         read(path)
-    told = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert len(told) == 2  # of the API and of the worker, which the command starts
-    assert len(set(told)) == 1
-    assert told[0].startswith(f"`{key}` of langgraph.json ")
+    messages = [
+        record.getMessage() for record in caplog.records if record.levelno == logging.WARNING
+    ]
+    assert len(messages) == 2  # of the API and of the worker, which the command starts
+    assert len(set(messages)) == 1
+    assert messages[0].startswith(f"`{key}` of langgraph.json ")

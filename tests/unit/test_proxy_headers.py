@@ -1,4 +1,4 @@
-"""What proxies say of a client's request counts if they are trusted, and else does nothing."""
+"""The headers of trusted proxies replace the request's scheme and client; others are ignored."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ async def seen(
     path: str = "/ok",
     kind: str = "http",
 ) -> Scope:
-    """Returns the scope as the application has it, of a request from that peer."""
+    """Returns the scope that the application gets for a request from that peer."""
     scopes: list[Scope] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -84,7 +84,7 @@ async def test_a_websocket_gets_a_websocket_scheme() -> None:
         ({"X-Forwarded-Proto": "HTTPS, http"}, "https://api:2024/"),
         ({"X-Forwarded-Prefix": "/one, /two/"}, "http://api:2024/one/two/"),
         ({"X-Forwarded-Prefix": "/"}, "http://api:2024/"),
-        # What nobody could have meant:
+        # Invalid values:
         ({"X-Forwarded-Host": "a.example/x"}, "http://api:2024/"),
         ({"X-Forwarded-Host": "a b"}, "http://api:2024/"),
         ({"X-Forwarded-Host": ""}, "http://api:2024/"),

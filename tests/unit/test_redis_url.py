@@ -1,4 +1,4 @@
-"""What REDIS_URL may say, and what is shown of it."""
+"""The forms of REDIS_URL, and how it is printed."""
 
 import pytest
 from redis.connection import SSLConnection, parse_url
@@ -122,7 +122,7 @@ def test_an_invalid_url_raises_with_the_expected_form(url: str, reason: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("url", "shown"),
+    ("url", "expected"),
     [
         ("redis+sentinel://a:1,b:2/main/0", "redis+sentinel://a:1,b:2/main/0"),
         ("redis+sentinel://:secret@a:1,b:2/main", "redis+sentinel://:***@a:1,b:2/main"),

@@ -1,4 +1,4 @@
-"""When a schedule is due: by the clock of its zone, through both changes of it, never twice."""
+"""A schedule is due by the clock of its time zone, across both changes of that clock, and never twice."""
 
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -14,7 +14,7 @@ BERLIN = "Europe/Berlin"
 
 
 def due(schedule: str, after: str, count: int, timezone: str | None = BERLIN) -> list[str]:
-    """Returns the next times after one, as the clock in the zone shows them."""
+    """Returns the next times after a time, as local times of the zone."""
     zone = ZoneInfo(timezone or "UTC")
     moment = datetime.fromisoformat(after)
     at = (moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp()
@@ -49,9 +49,9 @@ def test_a_skipped_local_time_is_due_once_after_the_gap() -> None:
 def test_a_repeated_local_time_is_due_once() -> None:
     before = "2026-10-25 01:00"
     assert due("30 2 * * *", before, 2) == ["25. 02:30+0200", "26. 02:30+0100"]
-    # Asked in the second pass through the hour, it does not go back to the first.
+    # In the second pass through the hour, the next time is not in the first pass.
     assert due("30 2 * * *", "2026-10-25T02:10:00+01:00", 1) == ["26. 02:30+0100"]
-    # What begins with * follows the clock, hour by hour.
+    # A schedule that begins with * is due in each pass of the hour.
     hourly = ["25. 01:30+0200", "25. 02:30+0200", "25. 02:30+0100", "25. 03:30+0100"]
     assert due("30 * * * *", before, 4) == hourly
 

@@ -1,4 +1,4 @@
-"""How a script's header is read, and what a call has to give."""
+"""A script's header declares its names, and a call must pass each of them."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ ARGUMENTS: dict[str, Any] = {
 
 @pytest.fixture
 def source(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Any:
-    """A function that writes a .lua file where scripts are read from."""
+    """A function that writes a .lua file into the folder of the scripts."""
     (tmp_path / "parts").mkdir()
     monkeypatch.setattr(script, "files", lambda _: tmp_path)
 

@@ -1,4 +1,4 @@
-"""What is said of a Redis that can't be used, or that will lose data one day."""
+"""The problems of a Redis that is unsuitable, or that may lose data."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Settings come from the environment; one that can't be used is named with what it may be."""
+"""Settings come from the environment; the error for an invalid one names it and its valid values."""
 
 from dataclasses import fields
 from typing import Any
@@ -90,7 +90,7 @@ def test_the_table_lists_each_setting_with_all_names() -> None:
 
 @pytest.mark.parametrize("name", ["two words", "tab\there", "new\nline"])
 def test_a_queue_name_with_white_space_is_rejected(name: str) -> None:
-    """A run reference in a thread's FIFO separates its words by blanks: such a run could not be released."""
+    """A run reference in a thread's FIFO is separated by blanks, so such a run could not be released."""
     with pytest.raises(SettingError, match="MILLSTREAM_QUEUE"):
         Settings.from_env({"MILLSTREAM_QUEUE": name})
 

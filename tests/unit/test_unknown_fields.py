@@ -1,4 +1,4 @@
-"""What the log says of fields that this server does not know."""
+"""Fields without an effect are logged."""
 
 import json
 import logging
@@ -14,7 +14,7 @@ from millstream.api.http.body import read_model
 from millstream.api.runs.schemas import RunCreateStateless
 from millstream.shared.settings import Settings
 
-NEW = f"new_{uuid.uuid4().hex}"  # each name is told once
+NEW = f"new_{uuid.uuid4().hex}"  # each name is logged once
 
 
 def request(body: dict[str, Any]) -> Request:
@@ -27,7 +27,7 @@ def request(body: dict[str, Any]) -> Request:
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "fields"),
     [
         ({"agent_id": "chat", "messages": []}, []),
         ({"agent_id": "chat", "messages": [], NEW: 1}, [NEW]),

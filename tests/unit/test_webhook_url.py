@@ -1,4 +1,4 @@
-"""Which addresses webhooks may have: nothing inside of the network, whatever it is written like."""
+"""URLs of webhooks: internal addresses are rejected in every notation."""
 
 import ipaddress
 

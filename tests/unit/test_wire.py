@@ -1,4 +1,4 @@
-"""What crosses Redis comes out as it went in; what can't be read says so."""
+"""Structs survive packing for Redis, and unreadable bytes raise."""
 
 import json
 from typing import Any
@@ -55,7 +55,7 @@ def test_a_spec_survives_packing(spec: RunSpec) -> None:
 
 @given(JSON)
 def test_the_input_of_a_run_survives_packing(value: Any) -> None:
-    """Integers past 64 bits and any text included."""
+    """Includes integers beyond 64 bits and any text."""
     text = json.dumps({"input": value, "temporary": True}).encode()
     kwargs = unpack_kwargs(text)
     assert kwargs.temporary

@@ -8,7 +8,7 @@ from conftest import System
 from e2e import node
 
 
-async def test_the_copilotkit_client_works(system: System) -> None:
+async def test_the_copilotkit_client_is_supported(system: System) -> None:
     node.require()
     seen = await node.node("agui.mjs", system.url)
     names = {what: [event["type"] for event in events] for what, events in seen.items()}
@@ -26,7 +26,9 @@ async def test_the_copilotkit_client_works(system: System) -> None:
     assert "".join(tokens).startswith("The quick brown fox")
 
 
-async def test_the_langchain_react_hook_works(system: System, http: httpx.AsyncClient) -> None:
+async def test_the_langchain_react_hook_is_supported(
+    system: System, http: httpx.AsyncClient
+) -> None:
     node.require()
     seen = await node.node("react.mjs", system.url)
     whole = "The quick brown fox jumps over the lazy"

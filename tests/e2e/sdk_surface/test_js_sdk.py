@@ -5,7 +5,7 @@ from e2e import node
 from harness.redis_modules import require_modules
 
 
-async def test_every_method_of_the_js_sdk_works(system: System) -> None:
+async def test_every_method_of_the_js_sdk_is_supported(system: System) -> None:
     require_modules()
     node.require()
     seen = await node.node("surface.mjs", system.url)

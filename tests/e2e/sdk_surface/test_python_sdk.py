@@ -22,7 +22,7 @@ def print_table(kind: str, seen: dict[str, set[str]], expected: dict[str, set[st
 
 @pytest.mark.filterwarnings("ignore:`checkpoint_during` is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("kind", ["async", "sync"])
-async def test_every_method_works_with_every_parameter(system: System, kind: str) -> None:
+async def test_every_parameter_of_every_method_is_supported(system: System, kind: str) -> None:
     require_modules()
     if kind == "async":
         async with get_client(url=system.url) as client:
