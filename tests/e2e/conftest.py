@@ -7,8 +7,12 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from langgraph_sdk import get_client
+from langgraph_sdk.client import LangGraphClient
 
+from conftest import System
 from e2e import node
 from e2e.raw_http import Event, RawResponse, call_api
 from harness.leaks import leaked
@@ -134,6 +138,13 @@ def fault_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]
     )
     env = {"LEASE_SECS": "1", "BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS": "0"}
     yield from _start_cluster(tmp_path_factory.mktemp("rough"), {}, expected_errors, **env)
+
+
+@pytest.fixture
+async def client(system: System, http: httpx.AsyncClient) -> AsyncIterator[LangGraphClient]:
+    """An SDK client of the running system. Fails if the test leaks a key."""
+    async with get_client(url=system.url) as client:
+        yield client
 
 
 @pytest.fixture(scope="session")

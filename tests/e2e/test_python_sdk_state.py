@@ -1,23 +1,15 @@
 """langgraph_sdk as its users use it: the state of threads."""
 
 import uuid
-from collections.abc import AsyncIterator
 from typing import Any
 
-import httpx
 import pytest
-from langgraph_sdk import get_client, get_sync_client
+from langgraph_sdk import get_sync_client
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.errors import BadRequestError, ConflictError, NotFoundError
 
 from conftest import System
 from harness.waiting import until
-
-
-@pytest.fixture
-async def client(system: System, http: httpx.AsyncClient) -> AsyncIterator[LangGraphClient]:
-    async with get_client(url=system.url) as client:
-        yield client
 
 
 @pytest.fixture

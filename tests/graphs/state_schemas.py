@@ -367,30 +367,25 @@ async def doing(do: str) -> str:
     return await act(do)
 
 
+RETURNED: dict[str, Any] = {
+    "str": "text",
+    "empty": "",
+    "int": 7,
+    "zero": 0,
+    "list": ["a", 1, None],
+    "none": None,
+    "dict": {"a": 1},
+    "dataclass": Point(1),
+    "pydantic": Report(title="it", points=[1]),
+    "interrupt-text": {"__interrupt__": "text"},
+}
+
+
 @entrypoint()
 async def work(request: Any) -> Any:
     """Returns a value of the type that the input names."""
-    match request:
-        case "str":
-            return "text"
-        case "empty":
-            return ""
-        case "int":
-            return 7
-        case "zero":
-            return 0
-        case "list":
-            return ["a", 1, None]
-        case "none":
-            return None
-        case "dict":
-            return {"a": 1}
-        case "dataclass":
-            return Point(1)
-        case "pydantic":
-            return Report(title="it", points=[1])
-        case "interrupt-text":
-            return {"__interrupt__": "text"}
+    if isinstance(request, str) and request in RETURNED:
+        return RETURNED[request]
     do = request["do"] if isinstance(request, dict) else request
     return {"done": await doing(do), "what": request}
 
