@@ -75,3 +75,19 @@ def _sources(lock: Path) -> str:
     """Returns the lines that name the sources of packages; funding links are no sources."""
     lines = lock.read_text().splitlines()
     return "\n".join(line for line in lines if "resolved" in line or lock.suffix != ".json")
+
+
+def test_nothing_waits_for_redis_by_itself() -> None:
+    """A call is repeated by `retry_while_unavailable`, a loop waits by `OutageLog.wait_after`: they know the pauses."""
+    outages = {"OUTAGE_ERRORS", "UNAVAILABLE", "WRITES_REJECTED", "Exception"}
+    waiting = [
+        f"{path.relative_to(ROOT)}:{handler.lineno}"
+        for path in tracked("api/*.py", "worker/*.py", "shared/*.py")
+        if "shared/redis/" not in str(path)
+        for handler in ast.walk(ast.parse(path.read_text()))
+        if isinstance(handler, ast.ExceptHandler)
+        and handler.type is not None
+        and outages & {name.id for name in ast.walk(handler.type) if isinstance(name, ast.Name)}
+        and "asyncio.sleep(" in ast.unparse(handler)
+    ]
+    assert not waiting, waiting

@@ -19,7 +19,7 @@ from millstream.shared.assistants import GraphDirectory
 from millstream.shared.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
 from millstream.shared.metadata_index import contains
 from millstream.shared.queue import redis_time
-from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED, Client
+from millstream.shared.redis import OUTAGE_ERRORS, Client
 from millstream.shared.rules.cron_schedule import next_due
 from millstream.shared.runs.submission import submission
 from millstream.shared.wire import Cron, RunRequest, pack, unpack_cron, unpack_request
@@ -268,7 +268,7 @@ async def _fire(context: CronContext, member: bytes, due_ms: float, now: float) 
                 log.error("cron %r has no record; it is removed", member)
             return "missing"
         return await _fire_read(context, unpack_cron(record[0]), record, due_ms, now)
-    except (*UNAVAILABLE, *WRITES_REJECTED):
+    except OUTAGE_ERRORS:
         raise
     except UnavailableError as error:  # a worker may serve its graph again
         log.warning("cron %s is postponed: %s", cron_id, error)

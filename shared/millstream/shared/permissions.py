@@ -20,7 +20,7 @@ from redis.exceptions import NoPermissionError, ReadOnlyError, ResponseError
 
 from millstream.shared import keys, scripts
 from millstream.shared.errors import SettingError
-from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED, Client
+from millstream.shared.redis import OUTAGE_ERRORS, WRITES_REJECTED, Client
 from millstream.shared.redis.errors import named
 
 log = logging.getLogger(__name__)
@@ -253,7 +253,7 @@ class PermissionMonitor:
         while True:
             try:
                 await self.check()
-            except (*UNAVAILABLE, *WRITES_REJECTED) as error:
+            except OUTAGE_ERRORS as error:
                 log.debug("Redis is unavailable, so no permission was checked: %s", error)
             except ResponseError as error:
                 log.warning("The check of permissions failed, Redis answered: %s", error)

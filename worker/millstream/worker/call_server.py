@@ -7,7 +7,7 @@ from typing import Final
 
 from millstream.shared import calls
 from millstream.shared.errors import MillstreamError
-from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED, Client, OutageLog
+from millstream.shared.redis import OUTAGE_ERRORS, Client, OutageLog, to_unavailable
 from millstream.shared.wire import Call, Reply
 from millstream.worker.answers import VERBS, AnswerContext
 from millstream.worker.failure import SELF_CANCELLED, error_of, is_cancelled, summary, traceback_of
@@ -45,8 +45,7 @@ class CallServer:
                 call = await calls.take_call(self._redis, self._blocking, self._queues, WAIT)
                 self._outages.recovered()
             except Exception as error:  # noqa: BLE001 - it is logged
-                self._outages.failed(error)
-                await asyncio.sleep(0.2)
+                await self._outages.wait_after(error)
                 call = None
             except BaseException:
                 self._slots.release()
@@ -71,9 +70,9 @@ class CallServer:
                 reply = Reply(body=await verb(self._context, call))
         except MillstreamError as error:
             reply = _refusal(error)
-        except (*UNAVAILABLE, *WRITES_REJECTED) as error:
+        except OUTAGE_ERRORS as error:
             log.warning("call %s: Redis is away or takes no writes: %s", call.verb, error)
-            reply = Reply(error="Redis takes no writes now. Try again later.", kind="unavailable")
+            reply = _refusal(to_unavailable(error))
         except asyncio.CancelledError as error:
             if is_cancelled(error):
                 raise
@@ -82,7 +81,7 @@ class CallServer:
             reply = _failure(call, error)
         try:
             await calls.send_reply(self._redis, call, reply)
-        except (*UNAVAILABLE, *WRITES_REJECTED) as error:
+        except OUTAGE_ERRORS as error:
             log.warning("an answer could not be sent: %s", error)
 
 

@@ -20,7 +20,7 @@ from redis.exceptions import NoPermissionError
 from millstream.shared import keys, queue, scripts
 from millstream.shared.errors import FencedError
 from millstream.shared.permissions import PermissionMonitor
-from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED, Client, OutageLog
+from millstream.shared.redis import OUTAGE_ERRORS, UNAVAILABLE, Client, OutageLog
 from millstream.shared.redis.retry import retry_while_unavailable
 from millstream.shared.scripts import Claim
 from millstream.shared.settings import Settings
@@ -33,7 +33,6 @@ from millstream.worker.stop_reason import StopReason
 
 log = logging.getLogger(__name__)
 
-BACKOFF: Final = 0.2  # s between attempts while Redis is away
 HAND_BACK: Final = 10.0  # s that handing back may take; after it, leases are left to run out
 # s that other runs may go on for when one is to be executed alone.
 ROOM_GRACE: Final = 30.0
@@ -89,21 +88,19 @@ class RunWorker(Worker):
         while not self._draining:
             try:
                 await self.async_run()
-            except (*UNAVAILABLE, *WRITES_REJECTED) as error:
-                self._outages.failed(error)
+            except OUTAGE_ERRORS as error:
                 if isinstance(error, NoPermissionError):
                     self._access.recheck()
                 self._context.availability.mark_down()
                 self._next_scan = 0.0  # a wake-up may have been lost
-                await asyncio.sleep(BACKOFF)
+                await self._outages.wait_after(error)
             except asyncio.CancelledError:
                 # Ours only if somebody cancels this task; else it leaked out of a user's code.
                 task = asyncio.current_task()
                 if not self._draining and task is not None and task.cancelling():
                     raise
             except Exception as error:  # noqa: BLE001 - it is logged
-                self._outages.failed(error)
-                await asyncio.sleep(BACKOFF)
+                await self._outages.wait_after(error)
 
     async def main(self) -> None:
         """Called by arq's `async_run`: one round after the other.

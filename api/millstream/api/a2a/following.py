@@ -20,7 +20,7 @@ from millstream.api.context import RequestContext
 from millstream.api.http.keepalive import Head
 from millstream.api.http.resume import RunLocation
 from millstream.api.runs import operations as runs
-from millstream.api.runs.follow import entries_of, following, retry_while_unavailable
+from millstream.api.runs.follow import answered, entries_of, following
 from millstream.api.runs.operations import Followed
 from millstream.shared.assistants import Resolved
 from millstream.shared.errors import UnavailableError
@@ -106,9 +106,7 @@ async def _becoming(call: Call, telling: _Telling, run: Followed) -> AsyncGenera
         async for entry in entries:
             for event in telling.of(entry):
                 yield event
-    for event in telling.ended(
-        await retry_while_unavailable(lambda: now(call, telling.task.id, 0))
-    ):
+    for event in telling.ended(await answered(lambda: now(call, telling.task.id, 0))):
         yield event
 
 
@@ -133,7 +131,7 @@ async def followed(call: Call, task: Task, news: asyncio.Event) -> AsyncGenerato
         is_first = False
         while task.record.spec.run_id == run_id:
             news.clear()
-            task = await retry_while_unavailable(lambda: found(call, str(task.id)))  # noqa: B023 - awaited at once
+            task = await answered(lambda: found(call, str(task.id)))  # noqa: B023 - awaited at once
             if await _is_over(call, task) or (call.legacy and task.record.status in TERMINAL):
                 return
             if task.record.spec.run_id == run_id:

@@ -32,12 +32,12 @@ from millstream.api.a2a.task_list import page_of
 from millstream.api.a2a.tasks import CONTEXT, MESSAGE, TASK, Question, Task, TaskId
 from millstream.api.assistants.graph_operations import schemas_of
 from millstream.api.http.resume import RunLocation
+from millstream.api.outages import unavailable_errors
 from millstream.api.runs import operations as runs
 from millstream.api.runs.follow import (
+    answered,
     entries_of,
     invoked,
-    retry_while_unavailable,
-    unavailable_errors,
 )
 from millstream.api.runs.operations import Followed
 from millstream.api.threads import operations as threads
@@ -87,7 +87,7 @@ class Agents(RequestHandler):
                 if not params.configuration.return_immediately:
                     async for _ in entries_of(run):
                         pass
-            return await retry_while_unavailable(lambda: now(call, task_id, history))
+            return await answered(lambda: now(call, task_id, history))
 
     @validate_request_params
     async def on_message_send_stream(

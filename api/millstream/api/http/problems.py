@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from millstream.api.http.context import process_of
+from millstream.api.outages import unavailable
 from millstream.shared.errors import (
     ConflictError,
     GraphError,
@@ -26,7 +27,7 @@ from millstream.shared.errors import (
     UnavailableError,
 )
 from millstream.shared.permissions import PERMISSION_DENIED
-from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED, OutageLog
+from millstream.shared.redis import OUTAGE_ERRORS
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +42,6 @@ STATUS: Final[dict[type[MillstreamError], int]] = {
     UnavailableError: 503,
 }
 SHOWN: Final = 120  # characters of a refused value
-_LATER: Final = {"retry-after": "5"}
-_OUTAGES: Final = OutageLog(log, "A request")
 
 
 def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
@@ -89,23 +88,14 @@ async def _http(_: Request, error: Any) -> Response:
     return problem(error.status_code, error.detail, error.headers)
 
 
-async def _away(request: Request, error: Any) -> Response:
-    log.warning("%s %s: Redis is away: %s", request.method, request.url.path, error)
-    return problem(503, "Redis is not reachable. Try again shortly.", {"retry-after": "1"})
-
-
-async def _not_allowed(request: Request, error: Any) -> Response:
-    process_of(request).access.recheck()
-    _OUTAGES.failed(error)
-    return problem(
-        503, "The server's user of Redis lacks a permission: `GET /ok` says which.", _LATER
+async def _outage(request: Request, error: Any) -> Response:
+    log.warning(
+        "%s %s: Redis is unavailable or rejects the command: %s",
+        request.method,
+        request.url.path,
+        error,
     )
-
-
-async def _refusing(request: Request, error: Any) -> Response:
-    process_of(request).access.recheck()  # so that `/ok` says it too
-    log.error("%s %s: Redis takes no writes: %s", request.method, request.url.path, error)
-    return problem(503, "Redis takes no writes now. Try again later.", _LATER)
+    return await _refused(request, unavailable(error, process_of(request)))
 
 
 async def _unexpected(request: Request, error: Any) -> Response:
@@ -117,8 +107,7 @@ HANDLERS: Final[dict[Any, Callable[[Request, Any], Awaitable[Response]]]] = {
     MillstreamError: _refused,
     ValidationError: _invalid,
     HTTPException: _http,
-    **dict.fromkeys(UNAVAILABLE, _away),
-    **dict.fromkeys(WRITES_REJECTED, _refusing),
-    PERMISSION_DENIED: _not_allowed,
+    **dict.fromkeys(OUTAGE_ERRORS, _outage),
+    PERMISSION_DENIED: _outage,
     Exception: _unexpected,
 }

@@ -20,7 +20,7 @@ from millstream.shared.events.modes import MODES
 from millstream.shared.events.protocol import plain
 from millstream.shared.events.reader import Reader
 from millstream.shared.events.thread_stream import ThreadReader
-from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED, OutageLog
+from millstream.shared.redis import OUTAGE_ERRORS, OutageLog
 from millstream.shared.wire import to_json
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,6 @@ MODE_OF: Final = {event.encode(): mode.name for mode in MODES.values() for event
 ALWAYS: Final = frozenset({b"metadata", b"error", b"end", b"gap"})
 FAILED: Final = "The stream of the thread failed. Open it again."
 OUTAGES: Final = OutageLog(log, "Open streams")
-PAUSE: Final = 0.2  # s between attempts while Redis is away
 READ_WITHIN: Final = 2.0  # s, at the least, before an answer of Redis is given up
 
 Followed = Reader | ThreadReader
@@ -135,9 +134,8 @@ class _Following(Response):
                     body = await self._body(entries)
                     over = reader.ended
                 OUTAGES.recovered()
-            except (*UNAVAILABLE, *WRITES_REJECTED) as error:
-                OUTAGES.failed(error)
-                await asyncio.sleep(PAUSE)
+            except OUTAGE_ERRORS as error:
+                await OUTAGES.wait_after(error)
                 reader.news.set()
             except Exception:
                 if not self.failed_text:
@@ -166,7 +164,7 @@ class _Following(Response):
         assert self._on_leave is not None
         try:
             await self._on_leave()
-        except (*UNAVAILABLE, *WRITES_REJECTED) as error:
+        except OUTAGE_ERRORS as error:
             log.warning("a client left and Redis is away or refuses, its run goes on: %s", error)
 
 

@@ -25,18 +25,18 @@ from millstream.api.context import RequestContext
 from millstream.api.graph_schemas import GraphSchemas
 from millstream.api.http.context import context_of
 from millstream.api.mcp.schemas import ToolSchemas
+from millstream.api.outages import unavailable_errors
 from millstream.api.runs import operations as runs
 from millstream.api.runs.follow import (
+    answered,
     entries_of,
     invoked,
-    retry_while_unavailable,
-    unavailable_errors,
 )
 from millstream.api.runs.operations import Followed
 from millstream.api.version import VERSION
 from millstream.shared.assistants.records import AssistantRecord
 from millstream.shared.errors import InvalidError, MillstreamError, UnavailableError
-from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED
+from millstream.shared.redis import OUTAGE_ERRORS
 from millstream.shared.rules.multitask import CancelReason
 from millstream.shared.wire import RunOptions, RunRequest, to_json
 
@@ -154,7 +154,7 @@ async def call_tool(ctx: McpContext, params: ToolCall) -> types.CallToolResult:
             try:
                 output = await _output(ctx, context, run)
             except asyncio.CancelledError:
-                with suppress(*UNAVAILABLE, *WRITES_REJECTED):
+                with suppress(*OUTAGE_ERRORS):
                     await asyncio.shield(
                         runs.request_cancel(
                             context, run.thread_id, run.run_id, reason=CancelReason.DISCONNECT
@@ -206,9 +206,7 @@ async def _output(ctx: McpContext, context: RequestContext, run: Followed) -> by
             ended += 1
             nodes = ", ".join(msgspec.json.decode(entry.data, type=dict[str, msgspec.Raw]))
             await ctx.session.report_progress(ended, message=nodes)
-    return await retry_while_unavailable(
-        lambda: runs.final_output(context, run.thread_id, run.run_id, last)
-    )
+    return await answered(lambda: runs.final_output(context, run.thread_id, run.run_id, last))
 
 
 @contextmanager

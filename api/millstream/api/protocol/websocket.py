@@ -18,6 +18,7 @@ from millstream.api.http.body import decode
 from millstream.api.http.context import context_of
 from millstream.api.http.problems import sentence
 from millstream.api.http.sse import FAILED, OUTAGES
+from millstream.api.outages import unavailable
 from millstream.api.protocol.commands import (
     CommandError,
     Reply,
@@ -34,7 +35,7 @@ from millstream.shared.errors import InvalidError, MillstreamError, UnavailableE
 from millstream.shared.events.entries import START, Entry, Position
 from millstream.shared.events.protocol import position_of
 from millstream.shared.events.thread_stream import ThreadReader
-from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED
+from millstream.shared.redis import OUTAGE_ERRORS
 from millstream.shared.wire import to_json
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,6 @@ FORBIDDEN: Final = 4403
 GONE: Final = 4404
 RESTARTING: Final = 1012
 FAILURE: Final = 1011
-PAUSE: Final = 0.2  # s between attempts while Redis is away
 MOST_SUBSCRIPTIONS: Final = 100
 
 
@@ -134,13 +134,9 @@ class ProtocolSocket:
             refused: MillstreamError = CommandError("invalid_argument", sentence(error))
         except (CommandError, InvalidError, UnavailableError) as error:
             refused = error
-        except UNAVAILABLE as error:
+        except OUTAGE_ERRORS as error:
             OUTAGES.failed(error)
-            refused = UnavailableError("Redis is not reachable. Try again shortly.")
-        except WRITES_REJECTED as error:
-            OUTAGES.failed(error)
-            self._context.process.access.recheck()
-            refused = UnavailableError("Redis refuses this now: `GET /ok` says why.")
+            refused = unavailable(error, self._context.process)
         return refusal(value.get("id") if isinstance(value, dict) else None, refused)
 
     async def _subscription(self, command: ProtocolCommand) -> Reply:
@@ -196,9 +192,8 @@ class ProtocolSocket:
             try:
                 async with self._sending:
                     await self._send_page()
-            except (*UNAVAILABLE, *WRITES_REJECTED) as error:
-                OUTAGES.failed(error)
-                await asyncio.sleep(PAUSE)
+            except OUTAGE_ERRORS as error:
+                await OUTAGES.wait_after(error)
                 reader.news.set()
             except WebSocketDisconnect:
                 raise

@@ -1,6 +1,5 @@
 """One run for a protocol that waits for it: admitted, followed, and its end. What MCP and A2A have in common."""
 
-import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -11,7 +10,7 @@ from millstream.api.runs import admission
 from millstream.api.runs.operations import Followed
 from millstream.shared.errors import UnavailableError
 from millstream.shared.events.entries import Entry
-from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED
+from millstream.shared.redis.retry import retry_while_unavailable
 from millstream.shared.wire import RunRequest
 
 log = logging.getLogger(__name__)
@@ -41,33 +40,15 @@ async def entries_of(followed: Followed) -> AsyncGenerator[Entry, None]:
         await reader.news.wait()
         if reader.closing:
             raise UnavailableError("The server is restarting; the run goes on.")
-        while entries := await retry_while_unavailable(reader.read):
+        while entries := await answered(reader.read):
             followed.watch.sent(entries)
             for entry in entries:
                 yield entry
 
 
-async def retry_while_unavailable(call: Callable[[], Awaitable[Answer]]) -> Answer:
-    """Returns what the call returns, once Redis is reachable: the client waits for its answer anyway."""
-    while True:
-        try:
-            return await call()
-        except UNAVAILABLE as error:
-            log.warning("Redis is unavailable, an answer waits: %r", error)
-            await asyncio.sleep(PAUSE)
-
-
-@contextmanager
-def unavailable_errors(context: RequestContext) -> Iterator[None]:
-    """Turns errors of a Redis that is unavailable or takes no writes into UnavailableError inside of the block."""
-    try:
-        yield
-    except UNAVAILABLE:
-        raise UnavailableError("Redis is not reachable. Try again shortly.") from None
-    except WRITES_REJECTED as error:
-        context.process.access.recheck()
-        log.warning("Redis refuses what a call needs: %s", error)
-        raise UnavailableError("Redis refuses this now: `GET /ok` says why.") from None
+async def answered(read: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Returns what is read from Redis for a client that waits anyway, once Redis is reachable."""
+    return await retry_while_unavailable("The answer to a call", read, rejected=False)
 
 
 @asynccontextmanager

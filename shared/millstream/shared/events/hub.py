@@ -27,7 +27,6 @@ log = logging.getLogger(__name__)
 
 AT_ONCE: Final = 64  # streams read in one round trip
 SWEEP_SECONDS: Final = 15.0  # the longest time by which a lost notification can delay an event
-RETRY_SECONDS: Final = 0.2  # until the next read after an error
 
 
 class StreamHub:
@@ -192,8 +191,7 @@ class StreamHub:
                 pages = await self._pages.read([(tail.key, tail.head or START) for tail in batch])
                 self._outages.recovered()
             except Exception as error:  # noqa: BLE001 - it is logged
-                self._outages.failed(error)
-                await asyncio.sleep(RETRY_SECONDS)
+                await self._outages.wait_after(error)
                 self._notified.update(batch)
                 self._wake.set()
                 continue

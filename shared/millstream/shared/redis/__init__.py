@@ -1,11 +1,17 @@
 """How a process connects to Redis: to one server, or to the master that sentinels name."""
 
 from millstream.shared.redis.clients import Client, connect
-from millstream.shared.redis.errors import UNAVAILABLE, WRITES_REJECTED
+from millstream.shared.redis.errors import (
+    OUTAGE_ERRORS,
+    UNAVAILABLE,
+    WRITES_REJECTED,
+    to_unavailable,
+)
 from millstream.shared.redis.outage_log import OutageLog
 from millstream.shared.redis.url import check_url, masked
 
 __all__ = [
+    "OUTAGE_ERRORS",
     "UNAVAILABLE",
     "WRITES_REJECTED",
     "Client",
@@ -13,4 +19,5 @@ __all__ = [
     "check_url",
     "connect",
     "masked",
+    "to_unavailable",
 ]

@@ -12,6 +12,8 @@ from redis.exceptions import (
 )
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from millstream.shared.errors import UnavailableError
+
 
 class RefusedWriteError(ResponseError):
     """Redis takes no writes now: its disk is full, or too few replicas follow."""
@@ -20,6 +22,9 @@ class RefusedWriteError(ResponseError):
 UNAVAILABLE = (RedisConnectionError, RedisTimeoutError, OSError)
 # It is there, but refuses: out of memory, a replica, a disk that is full, a user without permission.
 WRITES_REJECTED = (OutOfMemoryError, ReadOnlyError, RefusedWriteError, NoPermissionError)
+
+# Either way Redis is of no use now: the call may succeed later.
+OUTAGE_ERRORS = (*UNAVAILABLE, *WRITES_REJECTED)
 
 # Redis 6 wraps what went wrong inside a script: "Error running script (…): …: -READONLY You …".
 _CODE: Final = re.compile(r"(?:^|: -)(READONLY|UNBLOCKED|OOM|NOREPLICAS|MISCONF|NOPERM) ")
@@ -43,3 +48,14 @@ def named(error: ResponseError) -> ResponseError:
     if found := _CODE.search(text):
         return _KINDS[found[1]](text)
     return NoPermissionError(text) if _NOT_ALLOWED.search(text) else error
+
+
+def to_unavailable(error: Exception) -> UnavailableError:
+    """Returns what a client gets for one of OUTAGE_ERRORS, however it talks to the server."""
+    if isinstance(error, UNAVAILABLE):
+        return UnavailableError("Redis is not reachable. Try again shortly.")
+    if isinstance(error, NoPermissionError):
+        text = "The server's user of Redis lacks a permission: `GET /ok` says which."
+    else:
+        text = "Redis takes no writes now: `GET /ok` says why. Try again later."
+    return UnavailableError(text, retry_after=5)

@@ -1,11 +1,13 @@
 """What a loop says of the trouble that it has with Redis: once a cause, not with each try."""
 
+import asyncio
 import logging
 import time
 from typing import Final
 
-from millstream.shared.redis.errors import UNAVAILABLE, WRITES_REJECTED
+from millstream.shared.redis.errors import OUTAGE_ERRORS, UNAVAILABLE
 
+PAUSE: Final = 0.2  # s before a loop tries again
 AGAIN: Final = 60.0  # s after which a cause that goes on is said again
 
 
@@ -21,7 +23,7 @@ class OutageLog:
 
     def failed(self, error: Exception) -> None:
         """Says it, unless it was said a short time ago. What is unexpected is said with its traceback."""
-        known = isinstance(error, (*UNAVAILABLE, *WRITES_REJECTED))
+        known = isinstance(error, OUTAGE_ERRORS)
         self._away = self._away or isinstance(error, UNAVAILABLE)
         # An outage has many words: a refused connection, then silence, then a server that is loading.
         cause = (
@@ -35,6 +37,11 @@ class OutageLog:
             self._log.warning("%s: Redis is away or refuses, trying again: %s", self._doing, error)
         else:
             self._log.error("%s stumbled, trying again", self._doing, exc_info=error)
+
+    async def wait_after(self, error: Exception) -> None:
+        """Logs the error and returns after the pause with which each loop waits for Redis."""
+        self.failed(error)
+        await asyncio.sleep(PAUSE)
 
     def recovered(self) -> None:
         """Redis has answered: the next outage is another one. Other causes may come with each try."""

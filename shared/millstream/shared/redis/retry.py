@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
-from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED, OutageLog
+from millstream.shared.redis import OUTAGE_ERRORS, UNAVAILABLE, OutageLog
 
 log = logging.getLogger(__name__)
 
@@ -22,12 +22,22 @@ Result = TypeVar("Result")
 
 
 async def retry_while_unavailable(
-    what: str, call: Callable[[], Awaitable[Result]], *, check: Callable[[], None] | None = None
+    what: str,
+    call: Callable[[], Awaitable[Result]],
+    *,
+    check: Callable[[], None] | None = None,
+    rejected: bool = True,
 ) -> Result:
-    """Returns what the call returns, however often Redis is away before; other errors are raised.
+    """Returns what the call returns, however often Redis is unavailable before; raises other errors.
 
-    `what` names it in the log. `check` is called before each attempt: what it raises ends the wait.
+    Args:
+        what: names it in the log.
+        call: made anew for each attempt.
+        check: called before each attempt; what it raises ends the wait.
+        rejected: whether to wait also while Redis rejects the call (WRITES_REJECTED). A client that waits for an
+            answer learns of that at once.
     """
+    errors = OUTAGE_ERRORS if rejected else UNAVAILABLE
     pause = FIRST
     outages = OutageLog(log, what)
     while True:
@@ -35,7 +45,7 @@ async def retry_while_unavailable(
             check()
         try:
             return await call()
-        except (*UNAVAILABLE, *WRITES_REJECTED) as error:
+        except errors as error:
             outages.failed(error)
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST)

@@ -1,6 +1,5 @@
 """What is wrong with a Redis, as far as it tells: asked once, when a process starts."""
 
-import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,12 +9,11 @@ from redis.exceptions import NoPermissionError, ResponseError
 
 from millstream.shared.errors import SettingError
 from millstream.shared.redis.clients import Client
-from millstream.shared.redis.errors import UNAVAILABLE
+from millstream.shared.redis.retry import retry_while_unavailable
 
 log = logging.getLogger(__name__)
 
 MIN_VERSION: Final = (6, 2)
-PAUSE: Final = 1.0  # s between questions while Redis is away
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,15 +106,10 @@ async def require(redis: Client) -> None:
 
 async def report(redis: Client) -> None:
     """Logs what is wrong with the server, as soon as it can be reached."""
-    while True:
-        try:
-            found = await examine(redis)
-        except UNAVAILABLE:
-            await asyncio.sleep(PAUSE)
-            continue
-        for finding in found:
-            log.log(logging.ERROR if finding.fatal else logging.WARNING, "%s", finding.text)
-        return
+    for finding in await retry_while_unavailable(
+        "The check of the server", lambda: examine(redis), rejected=False
+    ):
+        log.log(logging.ERROR if finding.fatal else logging.WARNING, "%s", finding.text)
 
 
 def _version(info: Mapping[str, Any]) -> tuple[int, int] | None:

@@ -8,15 +8,14 @@ subscribes to all channels, and reads; others only send their command on an open
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from redis.asyncio.connection import AbstractConnection
 
 from millstream.shared.redis import UNAVAILABLE, Client, OutageLog
+from millstream.shared.redis.outage_log import PAUSE
 
 log = logging.getLogger(__name__)
-
-PAUSE: Final = 0.2  # s before the connection is opened again
 
 
 class Subscriber:

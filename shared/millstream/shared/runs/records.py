@@ -8,7 +8,7 @@ from typing import Final
 
 from millstream.shared import keys, scripts
 from millstream.shared.errors import MillstreamError, NotFoundError
-from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED, Client
+from millstream.shared.redis import OUTAGE_ERRORS, Client
 from millstream.shared.rules.lifecycle import Cause, RunStatus
 from millstream.shared.rules.multitask import CancelAction, CancelReason
 from millstream.shared.scripts.runs.admit import MAX_ENDED
@@ -173,7 +173,7 @@ async def end_displaced(
         for start in range(0, len(run_refs), MAX_ENDED):
             batch = run_refs[start : start + MAX_ENDED]
             await scripts.end_displaced(redis, thread_id, batch, stream_ttl=stream_ttl)
-    except (*UNAVAILABLE, *WRITES_REJECTED) as error:
+    except OUTAGE_ERRORS as error:
         log.warning("displaced runs of thread %s are left to the reaper: %s", thread_id, error)
 
 

@@ -15,8 +15,8 @@ from langgraph.store.base import (
 )
 from langgraph.store.base import SearchOp as Search
 
-from millstream.shared.errors import InvalidError, UnavailableError
-from millstream.shared.redis import WRITES_REJECTED
+from millstream.shared.errors import InvalidError
+from millstream.shared.redis import WRITES_REJECTED, to_unavailable
 from millstream.shared.wire import Call
 from millstream.worker.encode import encode
 from millstream.worker.store.lazy import ProjectStore
@@ -92,7 +92,7 @@ async def _execute(store: ProjectStore, op: Op) -> Any:
     except (InvalidNamespaceError, ValueError, RecursionError) as error:
         raise InvalidError(str(error)) from error
     except WRITES_REJECTED as error:
-        raise UnavailableError(f"Redis takes no writes now: {error}", retry_after=5) from error
+        raise to_unavailable(error) from error
     return result
 
 

@@ -27,7 +27,7 @@ from millstream.shared.errors import (
     RefusedError,
     UnavailableError,
 )
-from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED
+from millstream.shared.redis import OUTAGE_ERRORS
 from millstream.shared.rules.lifecycle import ThreadStatus
 from millstream.shared.runs.submission import without_ids
 from millstream.shared.wire import Call
@@ -129,7 +129,7 @@ async def _apply(
         if OF_THE_NODE.match(message):
             raise RefusedError(f"as_node: {message}") from None
         raise InvalidError(f"values: {message}") from None
-    except (MillstreamError, *UNAVAILABLE, *WRITES_REJECTED):
+    except (MillstreamError, *OUTAGE_ERRORS):
         raise
     except UnstorableError as error:
         raise InvalidError(f"values: {error}") from None

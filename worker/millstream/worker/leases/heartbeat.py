@@ -31,7 +31,6 @@ log = logging.getLogger(__name__)
 
 Stop = Callable[[StopReason], object]
 Result = TypeVar("Result")
-PAUSE: Final = 0.2  # s between attempts while Redis is unavailable
 STOP_WITHIN: Final = 2.0  # s in which the thread must end
 WAITS: Final = 3  # for one reply, while code holds the interpreter's lock
 LATE: Final = 0.1  # s after its timeout: a wait that ends later was held up
@@ -170,10 +169,9 @@ class Heartbeat:
         except Exception as error:  # noqa: BLE001 - it is logged
             self._is_connected = False
             self._due = -math.inf  # all leases first, once Redis answers
-            self._outages.failed(error)
             self._availability.mark_down()
             self._stop_lapsed()
-            await asyncio.sleep(PAUSE)
+            await self._outages.wait_after(error)
         else:
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, self._due - time.monotonic())):

@@ -6,7 +6,7 @@ from typing import Final
 
 from millstream.shared import queue
 from millstream.shared.permissions import PermissionMonitor
-from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED, Client
+from millstream.shared.redis import OUTAGE_ERRORS, Client
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class Liveness:
         """Reports that the worker ends, if Redis answers."""
         try:
             await queue.report_gone(self._redis, self._queues, self._worker_id)
-        except (*UNAVAILABLE, *WRITES_REJECTED) as error:
+        except OUTAGE_ERRORS as error:
             log.warning(
                 "Redis is away, so this worker can't report that it ends; it counts as alive a little longer: %s",
                 error,

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from millstream.shared import repair
-from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED, Client
+from millstream.shared.redis import OUTAGE_ERRORS, Client
 from millstream.shared.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ async def run_once(redis: Client, settings: Settings) -> int:
     for one_repair in repairs:
         try:
             done += await one_repair()
-        except (*UNAVAILABLE, *WRITES_REJECTED):
+        except OUTAGE_ERRORS:
             raise
         except Exception:  # the others must go on
             log.exception("a part of the reaper failed")

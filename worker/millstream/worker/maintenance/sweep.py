@@ -9,7 +9,7 @@ import time
 from typing import Final
 
 from millstream.shared import keys
-from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED, Client
+from millstream.shared.redis import OUTAGE_ERRORS, Client
 from millstream.worker.checkpoints.checkpointing import Checkpointing
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ async def _sweep(redis: Client, checkpointing: Checkpointing) -> int:
         try:
             if not await redis.exists(keys.thread(thread_id)):  # else a client created it again
                 await checkpointing.delete(thread_id)
-        except (*UNAVAILABLE, *WRITES_REJECTED):  # of Redis, not of this thread
+        except OUTAGE_ERRORS:  # of Redis, not of this thread
             raise
         except Exception:  # the other threads must not wait for it
             log.exception(

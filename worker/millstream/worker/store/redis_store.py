@@ -40,7 +40,7 @@ from redisvl.index import AsyncSearchIndex
 from millstream.shared import keys, store_items
 from millstream.shared.errors import UnavailableError
 from millstream.shared.langgraph_json.config import IndexSettings
-from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED, Client
+from millstream.shared.redis import OUTAGE_ERRORS, Client
 from millstream.shared.scripts import NewItem, get_items, put_item
 from millstream.worker.checkpoints.unstorable import unstorable_item
 from millstream.worker.store.embedding import embed
@@ -117,7 +117,7 @@ class RedisStore(AsyncRedisStore):
                 await super().setup()
                 break
             except RedisSearchError as error:
-                if isinstance(error.__cause__, (*UNAVAILABLE, *WRITES_REJECTED)):
+                if isinstance(error.__cause__, OUTAGE_ERRORS):
                     raise error.__cause__ from None
                 # Another worker was quicker with one index: the next try finds it there.
                 if not left or "already exists" not in f"{error} {error.__cause__}".lower():

@@ -10,7 +10,7 @@ import time
 from typing import Final
 
 from millstream.shared import webhooks
-from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED, Client
+from millstream.shared.redis import OUTAGE_ERRORS, Client
 from millstream.shared.settings import Settings
 from millstream.shared.webhooks import Delivery
 from millstream.worker.webhooks.client import Answer, WebhookClient
@@ -102,5 +102,5 @@ class Deliverer:
         try:
             if not await webhooks.settle(self._redis, delivery, after_ms=after_ms):
                 log.warning("webhook of run %s was taken by another", delivery.webhook_id)
-        except (*UNAVAILABLE, *WRITES_REJECTED) as error:  # it is due again when its lease ends
+        except OUTAGE_ERRORS as error:  # it is due again when its lease ends
             log.warning("webhook of run %s is not settled: %s", delivery.webhook_id, error)
