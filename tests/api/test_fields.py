@@ -127,10 +127,10 @@ async def test_update(web: httpx.AsyncClient, thread: str, update: Any) -> None:
         ("b", ["b", "c"]),
         (["b", "c"], ["b", "c", "c"]),
         ({"node": "c"}, ["c"]),
-        ({"node": "b", "input": {"own": "sent"}}, ["sent", "c"]),
-        ([{"node": "b", "input": {"own": "one"}}, {"node": "b", "input": {"own": "two"}}],
+        ({"node": "b", "input": {"sent": "sent"}}, ["sent", "c"]),
+        ([{"node": "b", "input": {"sent": "one"}}, {"node": "b", "input": {"sent": "two"}}],
          ["one", "two", "c"]),
-        (["c", {"node": "b", "input": {"own": "sent"}}], ["c", "c", "sent"]),
+        (["c", {"node": "b", "input": {"sent": "sent"}}], ["c", "c", "sent"]),
     ],
 )  # fmt: skip
 async def test_goto(web: httpx.AsyncClient, thread: str, goto: Any, ran: list[str]) -> None:

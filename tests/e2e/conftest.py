@@ -48,13 +48,13 @@ class Cluster:
     def url(self) -> str:
         return self.api.url
 
-    def ready_workers(self, at_least: int, *, most: int = 99) -> list[Process]:
-        """Starts and stops workers until between `at_least` and `most` are live and ready. Returns them."""
+    def ready_workers(self, at_least: int, *, limit: int = 99) -> list[Process]:
+        """Starts and stops workers until between `at_least` and `limit` are live and ready. Returns them."""
         self._workers = [worker for worker in self._workers if worker.process.poll() is None]
-        for worker in self._workers[most:]:
+        for worker in self._workers[limit:]:
             worker.stop()
         missing = range(at_least - len(self._workers))
-        self._workers = self._workers[:most] + [self._worker() for _ in missing]
+        self._workers = self._workers[:limit] + [self._worker() for _ in missing]
         return [worker.wait_ready() for worker in self._workers]
 
     def _worker(self) -> Process:

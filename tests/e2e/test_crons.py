@@ -84,7 +84,7 @@ async def runs_of(redis: Client, known: set[str]) -> list[tuple[str, str, str]]:
 async def test_each_of_a_thousand_crons_fires_once_despite_a_killed_worker(
     worker_cluster: Cluster, redis: Client, record_property: Callable[[str, object], None]
 ) -> None:
-    first, *others = worker_cluster.ready_workers(3, most=3)
+    first, *others = worker_cluster.ready_workers(3, limit=3)
     known = set(await asyncio.gather(*(create(redis) for _ in range(CRONS))))
     second = float(int(await redis_time(redis) + 1) * 1000)
 

@@ -19,7 +19,7 @@ JUNK = [b"", b"junk", b"/", b"a/", b"\xff\xfe/\xff", b"\xff", b"a/b", b"a b c/d"
 @pytest.fixture
 def worker(fault_cluster: Cluster) -> Iterator[Process]:
     """The only worker, which must survive the test."""
-    [worker] = fault_cluster.ready_workers(1, most=1)
+    [worker] = fault_cluster.ready_workers(1, limit=1)
     yield worker
     assert worker.process.poll() is None
 

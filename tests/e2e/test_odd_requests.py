@@ -20,7 +20,7 @@ async def thread(worker_cluster: Cluster) -> Thread:
 async def test_a_graph_that_cancels_itself_fails(
     worker_cluster: Cluster, thread: Thread, graph: str
 ) -> None:
-    [worker] = worker_cluster.ready_workers(1, most=1)
+    [worker] = worker_cluster.ready_workers(1, limit=1)
     async with await thread.stream(graph) as response:
         _, run_id = response.ids
         events = await response.events()
@@ -38,7 +38,7 @@ async def test_a_graph_that_cancels_itself_fails(
 async def test_a_factory_that_cancels_itself_fails_the_state_request(
     worker_cluster: Cluster, thread: Thread
 ) -> None:
-    [worker] = worker_cluster.ready_workers(1, most=1)
+    [worker] = worker_cluster.ready_workers(1, limit=1)
     await thread.ended(await thread.start("cancelled_factory"))
     for _ in range(10):  # more than there are slots for calls
         status, body = await call_api(worker_cluster.url, "GET", f"/threads/{thread.id}/state")

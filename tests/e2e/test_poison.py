@@ -48,7 +48,7 @@ async def events_of_run(
 async def test_an_exception_in_a_node_ends_its_run_only(
     worker_cluster: Cluster, log: NodeLog, node: str
 ) -> None:
-    [worker] = worker_cluster.ready_workers(1, most=1)
+    [worker] = worker_cluster.ready_workers(1, limit=1)
     bystander = await Thread.create(worker_cluster.url)
     beside = await bystander.start("linger", configurable={"log": str(log), "seconds": 2})
     await log.noted("begin")
@@ -68,7 +68,7 @@ async def test_an_exception_in_a_node_ends_its_run_only(
 async def test_a_node_that_stops_the_event_loop_affects_no_other_run(
     worker_cluster: Cluster, log: NodeLog
 ) -> None:
-    [worker] = worker_cluster.ready_workers(1, most=1)
+    [worker] = worker_cluster.ready_workers(1, limit=1)
     events = await events_of_run(worker_cluster, log, how="stop the loop")
     assert [event.name for event in events] == ["metadata", "updates", "end"]
     assert (await events_of_run(worker_cluster, log))[-1].data == {"status": "success"}
@@ -79,7 +79,7 @@ async def test_a_node_that_stops_the_event_loop_affects_no_other_run(
 async def test_an_exception_in_a_factory_ends_its_run_or_request_only(
     worker_cluster: Cluster, log: NodeLog, how: str
 ) -> None:
-    [worker] = worker_cluster.ready_workers(1, most=1)
+    [worker] = worker_cluster.ready_workers(1, limit=1)
     events = await events_of_run(worker_cluster, log, "leave_early", how=how)
     assert (events[-2].name, events[-2].data["error"]) == ("error", how)
     _, assistant = await call_api(
@@ -145,7 +145,7 @@ async def test_code_that_holds_the_interpreter_affects_no_other_run(
 async def test_an_isolated_graph_does_not_end_its_worker(
     worker_cluster: Cluster, log: NodeLog
 ) -> None:
-    [worker] = worker_cluster.ready_workers(1, most=1)
+    [worker] = worker_cluster.ready_workers(1, limit=1)
     bystander = await Thread.create(worker_cluster.url)
     beside = await bystander.start("linger", configurable={"log": str(log), "seconds": 2})
     await log.noted("begin")
@@ -217,13 +217,13 @@ async def test_a_run_that_lost_many_workers_is_isolated(
     worker_cluster: Cluster, log: NodeLog
 ) -> None:
     """The other runs of its worker continue on another worker first, without using up an attempt."""
-    [first] = worker_cluster.ready_workers(1, most=1)
+    [first] = worker_cluster.ready_workers(1, limit=1)
     thread, other = await Thread.create(worker_cluster.url), await Thread.create(worker_cluster.url)
     knobs = {"log": str(log), "how": "wait"}
     run = await thread.start("leave", configurable=knobs)
     await log.noted("begin")
     for lapses in (2, 3):
-        worker_cluster.ready_workers(1, most=1)
+        worker_cluster.ready_workers(1, limit=1)
         first.kill()
         [first] = worker_cluster.ready_workers(1)
         if lapses == 3:

@@ -20,7 +20,7 @@ REPAIR_SECONDS = 40.0  # the reaper checks a part of all threads once a lease
 @pytest.fixture
 async def frozen(worker_cluster: Cluster) -> AsyncIterator[Process]:
     """The only worker, frozen until the test or its end continues it."""
-    [worker] = worker_cluster.ready_workers(1, most=1)
+    [worker] = worker_cluster.ready_workers(1, limit=1)
     worker.send(signal.SIGSTOP)
     yield worker
     worker.send(signal.SIGCONT)
@@ -60,7 +60,7 @@ async def test_a_lost_queue_is_restored(
 async def test_a_queue_lost_during_a_run_is_restored(
     worker_cluster: Cluster, worker_redis: Client, log: NodeLog
 ) -> None:
-    worker_cluster.ready_workers(1, most=1)
+    worker_cluster.ready_workers(1, limit=1)
     thread = await Thread.create(worker_cluster.url)
     knobs = {"log": str(log), "n": 12, "delay": 0.2}
     async with await thread.stream("track", configurable=knobs, stream_mode="custom") as response:
@@ -87,7 +87,7 @@ async def test_a_lost_queue_and_live_set_are_restored(
 async def test_a_lost_live_set_is_restored(
     worker_cluster: Cluster, worker_redis: Client, log: NodeLog
 ) -> None:
-    worker_cluster.ready_workers(1, most=1)
+    worker_cluster.ready_workers(1, limit=1)
     thread = await Thread.create(worker_cluster.url)
     knobs = {"log": str(log), "seconds": 600}
     run = await thread.start("linger", configurable=knobs)
@@ -133,7 +133,7 @@ async def test_a_lost_run_record_frees_its_thread(
 async def test_an_interrupted_deletion_is_completed(
     worker_cluster: Cluster, worker_redis: Client, log: NodeLog
 ) -> None:
-    worker_cluster.ready_workers(1, most=1)
+    worker_cluster.ready_workers(1, limit=1)
     thread = await Thread.create(worker_cluster.url)
     assert await thread.ended(await thread.start("track")) == "success"
     response = await thread.stream("linger", configurable={"log": str(log)})
@@ -159,7 +159,7 @@ async def test_an_interrupted_deletion_is_completed_without_running_workers(
     worker_cluster.ready_workers(1)
     thread = await Thread.create(worker_cluster.url)
     assert await thread.ended(await thread.start("track")) == "success"
-    worker_cluster.ready_workers(0, most=0)
+    worker_cluster.ready_workers(0, limit=0)
     await thread.start("track")
     await threads.retire_thread(worker_redis, thread.id)
     worker_cluster.ready_workers(1)

@@ -177,7 +177,7 @@ async def test_runs_survive_a_redis_that_becomes_a_replica(
         _, run_id = response.ids
         await response.until_events(2, "custom")
         behind = await thread.start("track", configurable={"n": 1})
-        await redis.replicaof("127.0.0.1", "1")  # nobody is there: it keeps what it has
+        await redis.replicaof("127.0.0.1", "1")  # no server listens there: it keeps its data
         await nothing_new_begins(fault_cluster, redis, idle)
         for _ in range(20):  # more than a lease: nobody can renew it, so the graph is stopped
             await response.until_heartbeat()

@@ -64,7 +64,7 @@ async def left_to_others(redis: Client, thread: Thread, run_id: str) -> bool:
 async def test_a_run_waits_for_a_worker_that_serves_its_graph(
     worker_cluster: Cluster, start: Start, log: NodeLog
 ) -> None:
-    [other] = worker_cluster.ready_workers(1, most=1)
+    [other] = worker_cluster.ready_workers(1, limit=1)
     new_worker = start({"added": "track"})
     threads = await asyncio.gather(*(Thread.create(worker_cluster.url) for _ in range(30)))
     knobs = {"log": str(log), "n": 2, "delay": 0.01}
@@ -84,7 +84,7 @@ async def test_a_run_waits_for_a_worker_that_serves_its_graph(
 async def test_an_older_worker_does_not_claim_newer_runs(
     worker_cluster: Cluster, worker_redis: Client, start: Start, log: NodeLog
 ) -> None:
-    worker_cluster.ready_workers(1, most=1)
+    worker_cluster.ready_workers(1, limit=1)
     api = worker_cluster.fleet.newer_api().wait_ready()
     try:
         thread = await Thread.create(api.url)
@@ -124,7 +124,7 @@ async def test_an_older_worker_does_not_claim_newer_runs(
 async def test_a_newer_worker_executes_the_runs_of_an_older_api(
     worker_cluster: Cluster, start: Start, log: NodeLog
 ) -> None:
-    worker_cluster.ready_workers(0, most=0)
+    worker_cluster.ready_workers(0, limit=0)
     newer = start({"track": "track", "linger": "linger"}, newer=True)
     thread = await Thread.create(worker_cluster.url)
     run_id = await thread.start("track", configurable={"log": str(log)})
@@ -150,7 +150,7 @@ async def test_a_newer_worker_executes_the_runs_of_an_older_api(
 async def test_a_run_without_a_serving_worker_can_be_cancelled(
     worker_cluster: Cluster, worker_redis: Client, start: Start, log: NodeLog
 ) -> None:
-    worker_cluster.ready_workers(1, most=1)
+    worker_cluster.ready_workers(1, limit=1)
     new_worker = start({"removed": "linger"})
     begun, waits = await Thread.create(worker_cluster.url), await Thread.create(worker_cluster.url)
     first = await begun.start("removed", configurable={"log": str(log)})

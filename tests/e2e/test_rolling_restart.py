@@ -51,7 +51,7 @@ def check(parts: list[tuple[str, Any]]) -> None:
 @pytest.mark.parametrize("grace", ["0", "60"], ids=["handed-over", "within-the-grace"])
 async def test_clients_do_not_notice_a_rolling_restart(worker_cluster: Cluster, grace: str) -> None:
     env = {"N_JOBS_PER_WORKER": "150", "BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS": grace}
-    worker_cluster.ready_workers(0, most=0)
+    worker_cluster.ready_workers(0, limit=0)
     old_api, new_api = worker_cluster.fleet.api(), worker_cluster.fleet.api()
     old = worker_cluster.start_worker(**env)
     for process in (old, old_api, new_api):

@@ -141,10 +141,10 @@ async def fired(site: Site, http: httpx.AsyncClient, **options: Any) -> dict[str
     return await run_of(http, thread)
 
 
-async def went_on(
+async def runs_with_options(
     site: Site, http: httpx.AsyncClient, path: str, **options: Any
 ) -> list[dict[str, Any]]:
-    """Returns the run that was given these options and, where that is another, the one that went on with them."""
+    """Returns the run with these options and, if it paused, the run that answered its interrupt."""
     if path == "cron":
         return [await fired(site, http, **options)]
     thread, first = await paused(http, **options)
@@ -167,7 +167,7 @@ def path_and_runs(request: pytest.FixtureRequest, site: Site) -> tuple[str, list
 
     async def play() -> list[dict[str, Any]]:
         async with httpx.AsyncClient(base_url=site.url, timeout=30) as client:
-            return await went_on(site, client, request.param, **VALUES)
+            return await runs_with_options(site, client, request.param, **VALUES)
 
     return request.param, asyncio.run(play())
 
@@ -189,7 +189,7 @@ def test_an_option_is_kept(option: str, path_and_runs: tuple[str, list[dict[str,
 async def test_the_run_stops_at_its_breakpoints_and_calls_its_webhook(
     site: Site, http: httpx.AsyncClient, path: str, breakpoint: dict[str, Any]
 ) -> None:
-    [*_, run] = await went_on(site, http, path, webhook="/hook", **breakpoint)
+    [*_, run] = await runs_with_options(site, http, path, webhook="/hook", **breakpoint)
     state = (await http.get(f"/threads/{run['thread_id']}/state")).json()
     before = breakpoint == {"interrupt_before": ["say"]}
     assert state["next"] == (["say"] if before or path in ANSWERED else [])

@@ -158,7 +158,7 @@ async def test_agents_with_equal_module_names_keep_their_classes(
                 for text in texts:
                     assert text in error["message"]
                     assert text in answer.json()["detail"]
-        assert (await wait("b", threads["b"]))["seen"] == [True] * 4  # the worker goes on
+        assert (await wait("b", threads["b"]))["seen"] == [True] * 4  # the worker continues
         worker.stop()
 
         # The old names are unused.

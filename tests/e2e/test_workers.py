@@ -47,7 +47,7 @@ async def cancel(runs: list[tuple[Thread, str]]) -> None:
 async def test_a_full_worker_answers_calls_and_delays_no_run(
     worker_cluster: Cluster, log: NodeLog, record_property: Callable[[str, object], None]
 ) -> None:
-    [full] = worker_cluster.ready_workers(1, most=1)
+    [full] = worker_cluster.ready_workers(1, limit=1)
     runs = await fill(worker_cluster, log)
     since = time.monotonic()
     thread, _ = runs[0]
@@ -77,7 +77,7 @@ async def test_a_full_worker_answers_calls_and_delays_no_run(
 async def test_a_blocked_event_loop_keeps_its_lease(
     worker_cluster: Cluster, thread: Thread, log: NodeLog
 ) -> None:
-    [_] = worker_cluster.ready_workers(1, most=1)
+    [_] = worker_cluster.ready_workers(1, limit=1)
     other = await Thread.create(worker_cluster.url)
     async with await other.stream("linger", configurable={"seconds": 3.2}) as quiet:
         run_id = await thread.start("block", configurable={"log": str(log), "seconds": 3})

@@ -23,13 +23,13 @@ LEASE = 3.0  # s; so long that a busy machine does not keep a holder from renewi
 @pytest.fixture(params=[{}])
 def workers(worker_cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[list[Process]]:
     """Two workers with the settings of the test, and no others. They must survive the test."""
-    worker_cluster.ready_workers(0, most=0)
+    worker_cluster.ready_workers(0, limit=0)
     hired = [worker_cluster.start_worker(LEASE_SECS=str(LEASE), **request.param) for _ in range(2)]
     try:
         yield [worker.wait_ready() for worker in hired]
         assert all(process.process.poll() is None for process in (worker_cluster.api, *hired))
     finally:
-        worker_cluster.ready_workers(0, most=0)
+        worker_cluster.ready_workers(0, limit=0)
 
 
 @asynccontextmanager

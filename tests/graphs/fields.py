@@ -96,7 +96,7 @@ class Path(TypedDict, total=False):
     """The nodes that ran, and the argument of a Send."""
 
     path: Annotated[list[Any], operator.add]
-    own: Any
+    sent: Any
 
 
 async def node_a(state: Path) -> dict[str, Any]:
@@ -106,7 +106,7 @@ async def node_a(state: Path) -> dict[str, Any]:
 
 async def node_b(state: Path) -> dict[str, Any]:
     """Adds `b`, or the argument of a Send."""
-    return {"path": [state.get("own", "b")]}
+    return {"path": [state.get("sent", "b")]}
 
 
 async def node_c(state: Path) -> dict[str, Any]:
@@ -207,7 +207,7 @@ def passing_values() -> list[Any]:
 class Odd(TypedDict, total=False):
     """One field for each value that checkpoints can hold."""
 
-    kept: dict[str, Any]
+    stored: dict[str, Any]
     done: bool
 
 
@@ -216,7 +216,7 @@ async def emit(state: Odd) -> dict[str, Any]:
     write = get_stream_writer()
     for value in passing_values():
         write(value)
-    return {"kept": kept_values()}
+    return {"stored": kept_values()}
 
 
 async def finish(state: Odd) -> dict[str, Any]:

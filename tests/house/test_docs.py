@@ -67,10 +67,10 @@ def test_each_file_that_architecture_and_decisions_name_exists() -> None:
     files = ["/" + path.relative_to(ROOT).as_posix() for path in tracked("*.py", "*.lua")]
     files += [path.replace("/millstream/", "/", 1) for path in files]
     for page in [ROOT / "ARCHITECTURE.md", *(DOCS / "decisions").glob("[0-9]*.md")]:
-        for named in re.findall(
+        for mention in re.findall(
             r"`((?:shared|worker|api|scripts|tests)/[\w/]+\.(?:py|lua))`", page.read_text()
         ):
-            assert any(path.endswith(f"/{named}") for path in files), f"{page.name}: {named}"
+            assert any(path.endswith(f"/{mention}") for path in files), f"{page.name}: {mention}"
 
 
 def test_the_docs_index_lists_every_page() -> None:

@@ -70,9 +70,9 @@ def test_each_kind_of_outage_has_one_text(
 ) -> None:
     for error in errors:
         assert isinstance(error, OUTAGE_ERRORS)
-        told = to_unavailable(error)
-        assert text in str(told)
-        assert told.retry_after == retry_after
+        unavailable = to_unavailable(error)
+        assert text in str(unavailable)
+        assert unavailable.retry_after == retry_after
 
 
 async def test_a_loop_that_waits_logs_each_cause_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -434,4 +434,4 @@ async def test_a_graph_that_emits_such_values(web: httpx.AsyncClient, mode: list
     assert kept["nul"] == "a\0b"
     if "values" in mode:
         final = [data for name, data in events if name == "values"][-1]
-        assert final == {"kept": kept, "done": True}
+        assert final == {"stored": kept, "done": True}
