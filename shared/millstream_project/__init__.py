@@ -1,7 +1,7 @@
-"""The modules of a project that are called by their path, in processes which a project's code starts.
+"""The package of modules that are named by their path, in processes that a project's code starts.
 
-API and workers find them by themselves. A child that Python starts anew (multiprocessing's `spawn`) knows only its
-import path: it comes here when it unpickles a function of a graph's file. See docs/decisions/0027.
+API and workers find these modules themselves. A child that Python starts anew (multiprocessing's `spawn`) knows only
+its import path, so it imports this package when it unpickles a function of a graph's file. See docs/decisions/0027.
 """
 
 import os
