@@ -70,7 +70,7 @@ async def try_claim(
     *,
     token: str | None = None,
     graphs: Sequence[str] | None = None,
-    spare_ms: int = 0,
+    lease_grace_ms: int = 0,
 ) -> Claim | None:
     return await scripts.claim(
         redis,
@@ -82,7 +82,7 @@ async def try_claim(
         lease_ms=LEASE_MS,
         max_attempts=ATTEMPTS,
         events_ttl=EVENTS_TTL,
-        spare_ms=spare_ms,
+        lease_grace_ms=lease_grace_ms,
     )
 
 

@@ -33,7 +33,7 @@ from millstream.shared.rules.lifecycle import Cause
 from millstream.shared.rules.multitask import CancelAction
 from millstream.shared.wire import PROTOCOL
 
-SPARE_MS = 20_000
+LEASE_GRACE_MS = 20_000
 
 
 async def test_a_claim_leases_the_run_and_makes_its_thread_busy(any_redis: Client) -> None:
@@ -213,7 +213,7 @@ async def test_a_claim_sent_again_after_a_lost_reply_has_the_same_answer(
         if lapsed:
             await make_due(any_redis, spec)
         now = await redis_time(any_redis) * 1000
-        assert await try_claim(any_redis, spec, token="t1", spare_ms=SPARE_MS) == claim
+        assert await try_claim(any_redis, spec, token="t1", lease_grace_ms=LEASE_GRACE_MS) == claim
         assert (await queued(any_redis))[job(spec)] > now + LEASE_MS - 1
         assert await try_claim(any_redis, spec, token="t2") is None
         after = await dump(any_redis)
@@ -228,11 +228,13 @@ async def test_after_an_outage_a_lapsed_lease_is_left_to_its_holder_for_a_while(
     for _ in range(2):  # a holder that has renewed is spared in the next outage too
         await make_due(any_redis, claim.spec)
         before, now = await dump(any_redis), await redis_time(any_redis) * 1000
-        contenders = (try_claim(any_redis, claim.spec, spare_ms=SPARE_MS) for _ in range(50))
+        contenders = (
+            try_claim(any_redis, claim.spec, lease_grace_ms=LEASE_GRACE_MS) for _ in range(50)
+        )
         assert set(await asyncio.gather(*contenders)) == {None}
         assert {reply[0] for reply in replies[-50:]} == {b"early"}
         lapses = (await queued(any_redis))[claim.job]
-        assert now + SPARE_MS - 1 <= lapses <= now + SPARE_MS + 5_000
+        assert now + LEASE_GRACE_MS - 1 <= lapses <= now + LEASE_GRACE_MS + 5_000
 
         assert await renew(any_redis, claim) == "held"
         assert (await queued(any_redis))[claim.job] > now + LEASE_MS - 1
@@ -248,9 +250,9 @@ async def test_a_holder_that_is_spared_and_says_nothing_is_replaced_and_fenced_o
     """However often the others hear of an outage: one with a bad connection could hold all up."""
     old = await running(any_redis)
     await make_due(any_redis, old.spec)
-    assert await try_claim(any_redis, old.spec, spare_ms=SPARE_MS) is None
+    assert await try_claim(any_redis, old.spec, lease_grace_ms=LEASE_GRACE_MS) is None
     await make_due(any_redis, old.spec)
-    contenders = (try_claim(any_redis, old.spec, spare_ms=SPARE_MS) for _ in range(50))
+    contenders = (try_claim(any_redis, old.spec, lease_grace_ms=LEASE_GRACE_MS) for _ in range(50))
     claims = await asyncio.gather(*contenders)
     assert [c.attempt for c in claims if c is not None] == [2]
     before = await dump(any_redis)
@@ -259,17 +261,19 @@ async def test_a_holder_that_is_spared_and_says_nothing_is_replaced_and_fenced_o
     assert not await scripts.hand_back(any_redis, old)
     assert await dump(any_redis) == before
     await make_due(any_redis, old.spec)
-    assert await try_claim(any_redis, old.spec, spare_ms=SPARE_MS) is None  # the new one is too
+    assert (
+        await try_claim(any_redis, old.spec, lease_grace_ms=LEASE_GRACE_MS) is None
+    )  # the new one is too
 
 
 async def test_after_an_outage_a_run_that_nobody_holds_is_claimed_at_once(
     any_redis: Client,
 ) -> None:
     spec = await admit(any_redis)
-    claim = await try_claim(any_redis, spec, spare_ms=SPARE_MS)
+    claim = await try_claim(any_redis, spec, lease_grace_ms=LEASE_GRACE_MS)
     assert claim is not None
     assert await scripts.hand_back(any_redis, claim)
-    assert await try_claim(any_redis, spec, spare_ms=SPARE_MS) is not None
+    assert await try_claim(any_redis, spec, lease_grace_ms=LEASE_GRACE_MS) is not None
 
 
 async def test_a_run_that_a_worker_can_not_execute_is_left_to_others(

@@ -24,7 +24,7 @@ from millstream.api.protocol.events import event_of
 from millstream.api.protocol.schemas import EventFilter
 from millstream.api.runs.schemas import RunCreateStateful, RunJoinStream
 from millstream.shared.events.entries import Entry
-from millstream.shared.events.protocol import COMMAND_MODES, plain
+from millstream.shared.events.protocol import COMMAND_MODES, to_run_event
 from millstream.shared.events.thread_stream import Segment
 from millstream.worker.events import EventStream
 from millstream.worker.protocol_stream import ProtocolStream, _Everything
@@ -35,7 +35,7 @@ params = {"namespace": ["a"], "timestamp": 1, "data": {"payload": 7}}
 [(name, data)] = ProtocolStream().translate(
     "sketches", {"namespace": ["a"], "data": {"payload": 7}, "timestamp": 1}
 )
-of_run = plain(Entry(at, name.encode(), data))
+of_run = to_run_event(Entry(at, name.encode(), data))
 method, told = event_of(Segment(1, "r", "g"), Entry(at, b"sketch|a", b"7"))
 print(json.dumps({
     "request": run.request().options.stream_mode,

@@ -41,21 +41,21 @@ def source(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Any:
 
 def test_scalars_precede_lists_and_all_lists_but_the_last_have_a_count(source: Any) -> None:
     source("given", HEADER)
-    values = Script("given").words(ARGUMENTS)
+    values = Script("given").pack(ARGUMENTS)
     assert values == [4, "k1", "f1", "f2", "l1", 7, 2, 1, "e1", "x", "y"]
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_a_missing_name_raises(source: Any, name: str) -> None:
     source("given", HEADER)
-    with pytest.raises(TypeError, match=rf"given.lua: lacking \['{name}'\], unknown \[\]"):
-        Script("given").words({key: value for key, value in ARGUMENTS.items() if key != name})
+    with pytest.raises(TypeError, match=rf"given.lua: missing \['{name}'\], unknown \[\]"):
+        Script("given").pack({key: value for key, value in ARGUMENTS.items() if key != name})
 
 
 def test_an_unknown_name_raises(source: Any) -> None:
     source("given", HEADER)
-    with pytest.raises(TypeError, match=r"lacking \[\], unknown \['none'\]"):
-        Script("given").words({**ARGUMENTS, "none": 1})
+    with pytest.raises(TypeError, match=r"missing \[\], unknown \['none'\]"):
+        Script("given").pack({**ARGUMENTS, "none": 1})
 
 
 @pytest.mark.parametrize("name", ["firsts", "lasts", "early", "late"])
@@ -65,7 +65,7 @@ def test_an_unknown_name_raises(source: Any) -> None:
 def test_a_string_is_no_list(source: Any, name: str, value: Any) -> None:
     source("given", HEADER)
     with pytest.raises(TypeError):
-        Script("given").words({**ARGUMENTS, name: value})
+        Script("given").pack({**ARGUMENTS, name: value})
 
 
 def test_a_part_declares_its_names_once(source: Any) -> None:
@@ -87,7 +87,7 @@ def test_a_name_has_one_type(source: Any) -> None:
 def test_a_script_without_names_has_no_locals(source: Any) -> None:
     source("bare", "--[[\n  Returns 1.\n]]\nreturn 1\n")
     assert Script("bare").source == "--[[\n  Returns 1.\n]]\nreturn 1\n"
-    assert Script("bare").words({}) == [0]
+    assert Script("bare").pack({}) == [0]
 
 
 def test_line_numbers_of_a_script_are_preserved(source: Any) -> None:

@@ -33,10 +33,10 @@ class RunObserver:
         """A stream sent its first event, `seconds` after it was opened."""
 
     def gap(self, thread_id: str, run_id: str | None) -> None:
-        """A stream told its client that events were trimmed before they were sent."""
+        """A stream sent a `gap`: events were trimmed before they were sent."""
 
     def resumed(self, thread_id: str, run_id: str | None) -> None:
-        """A client came back to a stream and named the last event that it had."""
+        """A client reconnected to a stream with the id of the last event that it had."""
 
     # ── In a worker ─────────────────────────────────────────────────────────────────────────
 
@@ -58,10 +58,10 @@ class RunObserver:
         """A run was stopped, or its end refused, because another worker holds it, or may."""
 
     def handed_back(self, claim: Claim) -> None:
-        """A run was given up for another worker to go on with; it costs no attempt."""
+        """A run was handed back, for another worker to resume; it costs no attempt."""
 
     def ended(self, claim: Claim, status: RunStatus, seconds: float) -> None:
-        """The end of a run was written, `seconds` after its claim. A run that nobody held ends without this."""
+        """The end of a run was written, `seconds` after its claim. A run that no worker held ends without this."""
 
     # ── In both ─────────────────────────────────────────────────────────────────────────────
 
@@ -69,4 +69,4 @@ class RunObserver:
         """Redis answers again, `seconds` after it stopped. May be called in the heartbeat's thread."""
 
 
-UNOBSERVED: Final = RunObserver()  # what is held where nobody observes
+UNOBSERVED: Final = RunObserver()  # used where no observer is installed

@@ -1,4 +1,4 @@
-"""The environment: every variable once, with its default, its unit and what it changes."""
+"""The environment variables: each with its default, unit and effect."""
 
 import ipaddress
 import os
@@ -22,12 +22,12 @@ def _setting(
     low: float | None = None,
     high: float = float("inf"),
     unit: str = "",
-    words: str = "",
+    choices: str = "",
     secret: bool = False,
 ) -> Any:
     """Declares a setting: its variable (and aliases, first wins), default, least value, meaning.
 
-    `words` are the only values allowed, however they are capitalised. A secret is never shown.
+    `choices` are the only values allowed, in any capitalisation. The value of a secret is never printed.
     """
     return field(
         default=default,
@@ -38,14 +38,14 @@ def _setting(
             "low": low,
             "high": high,
             "unit": unit,
-            "words": words.split(),
+            "choices": choices.split(),
         },
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a process reads from its environment when it starts."""
+    """The settings that a process reads from its environment when it starts."""
 
     redis_url: str = _setting(
         "REDIS_URL REDIS_URI",
@@ -60,7 +60,7 @@ class Settings:
         "WORKER_LOOP",
         "uvloop",
         "The event loop that graphs run on; `asyncio` for libraries that patch the loop (`nest_asyncio`).",
-        words="uvloop asyncio",
+        choices="uvloop asyncio",
     )
     job_timeout: float = _setting(
         "BG_JOB_TIMEOUT_SECS",
@@ -170,7 +170,7 @@ class Settings:
         "CHECKPOINTER",
         "millstream",
         "The checkpointer: `millstream` or `langgraph-redis` (docs/checkpoints.md).",
-        words="millstream langgraph-redis",
+        choices="millstream langgraph-redis",
     )
     aes_key: str = _setting(
         "LANGGRAPH_AES_KEY", "", "Encrypts checkpoints (AES): 16, 24 or 32 bytes.", secret=True
@@ -220,14 +220,14 @@ class Settings:
         low=1, high=3 * 86400, unit="s",
     )  # fmt: skip
     log_level: str = _setting(
-        "LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR.", words="DEBUG INFO WARNING ERROR"
+        "LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR.", choices="DEBUG INFO WARNING ERROR"
     )
 
     def __post_init__(self) -> None:
-        """Refuses what would only show later."""
+        """Raises SettingError for values that would fail only later."""
         if not re.fullmatch(r"[\w.:-]+", self.queue):
             raise SettingError(
-                f"MILLSTREAM_QUEUE={self.queue!r} is no name: use letters, digits and . : _ -"
+                f"MILLSTREAM_QUEUE={self.queue!r} is not a name: use letters, digits and . : _ -"
             )
         keys = [("LANGGRAPH_AES_KEY", self.aes_key)] if self.aes_key else []
         keys += [("A key of LANGGRAPH_AES_FALLBACK_KEYS", key) for key in self.earlier_keys]
@@ -236,8 +236,8 @@ class Settings:
                 raise SettingError(f"{name} is {size} bytes long: it must be 16, 24 or 32 bytes.")
         if self.earlier_keys and not self.aes_key:
             raise SettingError(
-                "LANGGRAPH_AES_FALLBACK_KEYS is set without LANGGRAPH_AES_KEY, which encrypts what is "
-                "written: set it too."
+                "LANGGRAPH_AES_FALLBACK_KEYS is set without LANGGRAPH_AES_KEY, which encrypts new "
+                "checkpoints: set it too."
             )
         if self.forwarded_allow_ips != "*":
             for proxy in self.forwarded_allow_ips.split(","):
@@ -254,12 +254,12 @@ class Settings:
 
     @property
     def earlier_keys(self) -> list[str]:
-        """The keys that checkpoints may have been encrypted with before."""
+        """The earlier keys, with which stored checkpoints may be encrypted."""
         return [key for key in self.aes_fallback_keys.split(",") if key]
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> "Settings":
-        """Reads the environment; raises SettingError that names the variable and its limits."""
+        """Reads the environment; raises SettingError, which names the variable and its limits."""
         environ = os.environ if environ is None else environ
         values: dict[str, Any] = {}
         for setting in fields(cls):
@@ -278,16 +278,15 @@ def _parse(setting: Field[Any], name: str, text: str) -> Any:
     except ValueError:
         noun = "a whole number" if kind is int else "a number"
         raise SettingError(f"{name}={text!r} is not {noun}.") from None
-    words = setting.metadata["words"]
-    if words:
-        meant = {word.upper(): word for word in words}
-        value = meant.get(value.upper())
+    choices = setting.metadata["choices"]
+    if choices:
+        value = {choice.upper(): choice for choice in choices}.get(value.upper())
         if value is None:
-            raise SettingError(f"{name}={text!r} is none of {', '.join(words)}.")
+            raise SettingError(f"{name}={text!r} is not one of {', '.join(choices)}.")
     low, high = setting.metadata["low"], setting.metadata["high"]
     if low is not None and not (low <= value <= high and value < float("inf")):
-        most = "" if high == float("inf") else f" and at most {high:.0f}"
-        raise SettingError(f"{name}={text} is out of range: it must be at least {low:g}{most}.")
+        maximum = "" if high == float("inf") else f" and at most {high:.0f}"
+        raise SettingError(f"{name}={text} is out of range: it must be at least {low:g}{maximum}.")
     return value
 
 
@@ -295,7 +294,9 @@ def _check_network(name: str, text: str) -> None:
     try:
         ipaddress.ip_network(text)
     except ValueError as error:
-        raise SettingError(f"{name}: {text!r} is no address and no network: {error}.") from None
+        raise SettingError(
+            f"{name}: {text!r} is neither an address nor a network: {error}."
+        ) from None
 
 
 def _check_url(name: str, text: str) -> None:
@@ -306,19 +307,21 @@ def _check_url(name: str, text: str) -> None:
         usable = False
     if not usable or url.query or url.fragment or not text.isprintable() or " " in text:
         raise SettingError(
-            f"{name}={text!r} is no URL of an API: use `https://host`, with a port and a path if need be."
+            f"{name}={text!r} is not a URL of an API: use `https://host`, with a port and a path if necessary."
         )
 
 
 def table() -> str:
-    """Returns the Markdown table of all settings, as docs/settings.md holds it."""
+    """Returns the Markdown table of all settings for docs/settings.md."""
     rows = ["| Variable | Default | Unit | What it does |", "|---|---|---|---|"]
     for setting in fields(Settings):
         meta = setting.metadata
         names = " or ".join(f"`{name}`" for name in meta["names"])
-        rows.append(f"| {names} | `{_plain(setting.default)}` | {meta['unit']} | {meta['doc']} |")
+        rows.append(
+            f"| {names} | `{_format_default(setting.default)}` | {meta['unit']} | {meta['doc']} |"
+        )
     return "\n".join(rows) + "\n"
 
 
-def _plain(default: Any) -> str:
+def _format_default(default: Any) -> str:
     return f"{default:g}" if isinstance(default, float) else str(default)

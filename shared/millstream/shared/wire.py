@@ -1,4 +1,4 @@
-"""The structs that cross Redis, in msgpack; JSON inside them stays bytes, read where it is used."""
+"""The structs that processes exchange through Redis, in msgpack. JSON inside of them stays bytes until it is used."""
 
 from collections.abc import Iterable
 from typing import Any, Final
@@ -9,21 +9,21 @@ from millstream.shared.errors import InvalidError
 from millstream.shared.rules.multitask import Strategy
 
 TOO_DEEP: Final = "Invalid JSON in request body: nested too deep"
-PROTOCOL: Final = 1  # raised when an older worker could not execute a newer API's run
+PROTOCOL: Final = 1  # raised when older workers can't execute the runs of a newer API
 
 
 class LangsmithTracer(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """Where LangSmith keeps the trace of a run."""
+    """Where LangSmith stores the trace of a run."""
 
     project_name: str | None = None
     example_id: str | None = None  # a UUID
 
 
 class RunOptions(msgspec.Struct, kw_only=True, frozen=True):
-    """The options of a run: its worker acts on them, and nothing between the request and the worker has to know them.
+    """The options of a run, which the worker applies. No code between the request and the worker depends on them.
 
     Each is declared here once, for requests, records of runs, crons, and runs that answer an interrupt. An attribute
-    is called as in a request; `name` is what the `kwargs` of a Run call it, where that differs.
+    has its name in a request; `name` is its name in the `kwargs` of a Run, where that differs.
     """
 
     stream_mode: list[str] = msgspec.field(default_factory=lambda: ["values"])
@@ -39,7 +39,7 @@ class RunOptions(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class RunConfig(msgspec.Struct, kw_only=True, frozen=True):
-    """What a request says of the config of its run; None leaves an entry to the assistant."""
+    """The config in a request for a run; None stands for the assistant's value."""
 
     configurable: dict[str, Any] = {}
     metadata: dict[str, Any] = {}
@@ -49,15 +49,15 @@ class RunConfig(msgspec.Struct, kw_only=True, frozen=True):
     run_name: str | None = None
 
 
-# The entries of a config that are not merged: the run's own value, or else its assistant's.
+# The entries of a config that are not merged: the run's value replaces its assistant's.
 UNMERGED: Final = tuple(
     name for name in RunConfig.__struct_fields__ if name not in ("configurable", "metadata")
 )
 
 
 class RunKwargs(RunOptions, kw_only=True, frozen=True):
-    """What a worker executes, as JSON, and what a Run shows as `kwargs`: the options, and what admission made of the
-    rest of the request. Source of the names: the LangGraph Platform API.
+    """The request of a run as the worker executes it and as clients read it in a Run's `kwargs`: the options, and the
+    merged rest of the request. Source of the names: the LangGraph Platform API.
     """
 
     input: Any = None
@@ -66,15 +66,15 @@ class RunKwargs(RunOptions, kw_only=True, frozen=True):
     context: dict[str, Any] = {}
     temporary: bool = False
     checkpoint_during: bool = True
-    # It stores the events of the event streaming protocol; shown of such a run alone.
+    # The run stores the events of the event streaming protocol; unset for any other run.
     event_streaming: bool | msgspec.UnsetType = msgspec.UNSET
-    # Entries of `configurable` that are headers of the request: they go along when the graph calls the API.
+    # Entries of `configurable` that are headers of the request: requests of the graph to the API get them too.
     caller_headers: list[str] | msgspec.UnsetType = msgspec.UNSET
 
 
 class RunRequest(msgspec.Struct, kw_only=True, frozen=True):
-    """A client's valid request for a run that has no ids yet. `submission` makes a run of it, at once or, for a cron,
-    each time it is due. Append fields with defaults only.
+    """A valid request for a run, without the run's ids. `submission` creates a run from it: at once or, for a cron,
+    each time it is due. Append only fields with defaults.
     """
 
     assistant_id: str
@@ -85,15 +85,15 @@ class RunRequest(msgspec.Struct, kw_only=True, frozen=True):
     context: dict[str, Any] = {}
     options: RunOptions = RunOptions()
     multitask_strategy: Strategy = Strategy.ENQUEUE
-    checkpoint: dict[str, Any] = {}  # to start from, as `configurable` names it
+    checkpoint: dict[str, Any] = {}  # to start from, with the names that `configurable` uses
     temporary: bool = False  # its thread is deleted with it
-    creates_thread: bool = False  # if there is none of the id
+    creates_thread: bool = False  # if the thread does not exist
     after_seconds: float = 0
     event_streaming: bool = False
 
 
 class RunSpec(msgspec.Struct, kw_only=True, frozen=True, array_like=True):
-    """What admission fixes of a run, once. Append fields only: older entries lack them."""
+    """The part of a run's record that never changes. Only append fields: older records lack them."""
 
     protocol: int
     run_id: str
@@ -108,7 +108,7 @@ class RunSpec(msgspec.Struct, kw_only=True, frozen=True, array_like=True):
 
 
 class Cron(msgspec.Struct, kw_only=True, frozen=True):
-    """What a search for crons looks at; the payload is kept beside it. Append fields only."""
+    """The part of a cron that searches read; the payload is stored beside it. Only append fields."""
 
     cron_id: str
     assistant_id: str
@@ -117,22 +117,24 @@ class Cron(msgspec.Struct, kw_only=True, frozen=True):
     timezone: str | None  # IANA; None is UTC
     end_time: int | None  # µs
     enabled: bool
-    on_run_completed: str | None  # "delete" or "keep" that thread; None on a thread that stays
+    on_run_completed: (
+        str | None
+    )  # "delete" or "keep" the run's own thread; None if the cron has a thread
     metadata: bytes  # JSON object
 
 
 class GraphInfo(msgspec.Struct, kw_only=True, frozen=True):
-    """What a worker announces of a graph when it starts."""
+    """What a worker announces about a graph when it starts."""
 
     graph_id: str
     queue: str
     description: str | None = None
-    announced_at: int = 0  # µs, for the first time
-    renewed_at: int = 0  # µs, for the last time: by a worker that may have other code
+    announced_at: int = 0  # µs, first announcement
+    renewed_at: int = 0  # µs, last announcement; that worker may have other code
 
 
 class Assistant(msgspec.Struct, kw_only=True, frozen=True):
-    """One version of an assistant, without its number and its time. Append fields with defaults only."""
+    """One version of an assistant, without its number and time. Append only fields with defaults."""
 
     assistant_id: str
     graph_id: str
@@ -147,57 +149,59 @@ class WebhookPolicy(msgspec.Struct, kw_only=True, frozen=True):
     """Which URLs webhooks may have. Source of the names: `webhooks.url` of langgraph.json."""
 
     require_https: bool = False
-    allowed_domains: list[str] = []  # `example.com`, `*.example.com`; none: any
-    allowed_ports: list[int] = []  # none: any
+    allowed_domains: list[str] = []  # `example.com`, `*.example.com`; empty: any
+    allowed_ports: list[int] = []  # empty: any
     max_url_length: int = 65536  # characters
     disable_loopback: bool = True
-    networks: list[str] = []  # private ones that may be called all the same, as 10.1.0.0/16
-    relative: bool = False  # whether a path alone may be given
+    networks: list[str] = []  # private networks that are allowed, such as 10.1.0.0/16
+    relative: bool = False  # whether a path without a host is allowed
 
 
 class Project(msgspec.Struct, kw_only=True, frozen=True):
-    """What a worker announces of its langgraph.json beside the graphs, for the API to act on."""
+    """What a worker announces about its langgraph.json beside the graphs, for the API."""
 
-    thread_ttl: float | None = None  # minutes, of threads that are created without one
+    thread_ttl: float | None = None  # minutes, for threads that are created without one
     thread_ttl_strategy: str = "delete"
     webhooks: WebhookPolicy = WebhookPolicy()
-    external: bool = False  # checkpoints are kept where only its workers reach them
+    external: bool = (
+        False  # an external checkpointer stores the checkpoints: only workers can read them
+    )
 
 
 class Call(msgspec.Struct, kw_only=True, frozen=True):
-    """A question that needs a graph."""
+    """A call from the API to a worker."""
 
     call_id: str
     verb: str  # a name in worker/call_server.py
     graph_id: str
     arguments: dict[str, Any]
-    deadline: float  # s, Redis time; a worker drops the question after it
+    deadline: float  # s, Redis time; workers drop the call after it
 
 
 class Reply(msgspec.Struct, kw_only=True, frozen=True):
-    """Its answer: `body` is JSON, forwarded unread; or the error that the caller gets."""
+    """The reply to a call: `body` is JSON that the API does not decode; or the error that the caller raises."""
 
     body: bytes = b""
     error: str | None = None
-    kind: str | None = None  # "not_found", "invalid", "unavailable" or "failed"
+    kind: str | None = None  # a key of calls.KINDS
 
 
-def pack_list(words: Iterable[bytes]) -> bytes:
-    """Returns the words one after the other, each behind its size (4 bytes, big-endian).
+def pack_list(items: Iterable[bytes]) -> bytes:
+    """Returns a packed list: the items, each behind its size (4 bytes, big-endian).
 
-    Scripts read it with `struct`: Redis' msgpack knows no bytes.
+    Scripts can read it (scripts/parts/packed_list.lua), unlike bytes in msgpack.
     """
-    return b"".join(len(word).to_bytes(4, "big") + word for word in words)
+    return b"".join(len(item).to_bytes(4, "big") + item for item in items)
 
 
-def unpack_list(framed: bytes) -> list[bytes]:
-    """Returns the words of `pack_list`."""
-    words, at = [], 0
-    while at < len(framed):
-        end = at + 4 + int.from_bytes(framed[at : at + 4], "big")
-        words.append(framed[at + 4 : end])
+def unpack_list(packed: bytes) -> list[bytes]:
+    """Returns the items of a packed list."""
+    items, at = [], 0
+    while at < len(packed):
+        end = at + 4 + int.from_bytes(packed[at : at + 4], "big")
+        items.append(packed[at + 4 : end])
         at = end
-    return words
+    return items
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -213,9 +217,9 @@ _kwargs = msgspec.json.Decoder(RunKwargs)
 
 
 def to_json(value: Any) -> bytes:
-    """Returns the value as JSON; msgspec.Raw parts go through unread.
+    """Returns the value as JSON; msgspec.Raw parts are copied without decoding.
 
-    Raises InvalidError for a value nested too deep: what was just read may be too deep to write.
+    Raises InvalidError for a value that is nested too deep, because the decoder accepts deeper values than the encoder.
     """
     try:
         return msgspec.json.encode(value)
@@ -231,45 +235,45 @@ def pack(
 
 
 def unpack_spec(data: bytes) -> RunSpec:
-    """Returns the spec; raises msgspec.DecodeError for bytes that are none."""
+    """Returns the spec; raises msgspec.DecodeError for invalid bytes."""
     return _spec.decode(data)
 
 
 def unpack_request(data: bytes) -> RunRequest:
-    """Returns the request; raises msgspec.DecodeError for bytes that are none."""
+    """Returns the request; raises msgspec.DecodeError for invalid bytes."""
     return _request.decode(data)
 
 
 def unpack_cron(data: bytes) -> Cron:
-    """Returns the cron; raises msgspec.DecodeError for bytes that are none."""
+    """Returns the cron; raises msgspec.DecodeError for invalid bytes."""
     return _cron.decode(data)
 
 
 def unpack_graph(data: bytes) -> GraphInfo:
-    """Returns the announcement; raises msgspec.DecodeError for bytes that are none."""
+    """Returns the announcement; raises msgspec.DecodeError for invalid bytes."""
     return _graph.decode(data)
 
 
 def unpack_assistant(data: bytes) -> Assistant:
-    """Returns the version; raises msgspec.DecodeError for bytes that are none."""
+    """Returns the version; raises msgspec.DecodeError for invalid bytes."""
     return _assistant.decode(data)
 
 
 def unpack_project(data: bytes) -> Project:
-    """Returns the announcement; raises msgspec.DecodeError for bytes that are none."""
+    """Returns the announcement; raises msgspec.DecodeError for invalid bytes."""
     return _project.decode(data)
 
 
 def unpack_call(data: bytes) -> Call:
-    """Returns the call; raises msgspec.DecodeError for bytes that are none."""
+    """Returns the call; raises msgspec.DecodeError for invalid bytes."""
     return _call.decode(data)
 
 
 def unpack_reply(data: bytes) -> Reply:
-    """Returns the reply; raises msgspec.DecodeError for bytes that are none."""
+    """Returns the reply; raises msgspec.DecodeError for invalid bytes."""
     return _reply.decode(data)
 
 
 def unpack_kwargs(data: bytes) -> RunKwargs:
-    """Returns the request of a run; raises msgspec.DecodeError for bytes that are none."""
+    """Returns the request of a run; raises msgspec.DecodeError for invalid bytes."""
     return _kwargs.decode(data)

@@ -221,7 +221,7 @@ class RunWorker(Worker):
                 lease_ms=self._policy.lease_ms,
                 max_attempts=settings.max_attempts,
                 events_ttl=int(settings.job_timeout) + settings.stream_ttl,
-                spare_ms=math.ceil(1000 * self._context.availability.lease_grace()),
+                lease_grace_ms=math.ceil(1000 * self._context.availability.lease_grace()),
             )
         except UNAVAILABLE:
             self._unanswered[job] = token  # Redis may have heard it: asked again, it is the same

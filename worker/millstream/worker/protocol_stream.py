@@ -18,10 +18,10 @@ from langgraph.stream import StreamChannel, StreamTransformer
 from millstream.shared.events.modes import MODES
 from millstream.shared.events.protocol import (
     COMMAND_MODES,
+    CUSTOM_PREFIX,
     INPUT_REQUESTED,
     MARK,
     MODE_CHANNELS,
-    NAMED,
 )
 from millstream.worker.encode import encode
 from millstream.worker.graph_result import INTERRUPT, Newest, asks
@@ -97,8 +97,8 @@ class ProtocolStream:
             yield _entry(method, namespace, at, encode(_checkpoint(data)))
         elif method == "custom":
             yield _entry(method, namespace, at, encode({"payload": data}))
-        elif method.startswith(NAMED):
-            told = {"name": method.removeprefix(NAMED), "payload": data}
+        elif method.startswith(CUSTOM_PREFIX):
+            told = {"name": method.removeprefix(CUSTOM_PREFIX), "payload": data}
             yield _entry("custom", namespace, at, encode(told))
         elif method in MODE_CHANNELS:
             yield _entry(method, namespace, at, encode(data))

@@ -17,7 +17,7 @@ from starlette.types import Message, Receive, Scope, Send
 from millstream.api.stream_watch import StreamWatch
 from millstream.shared.events.entries import Entry
 from millstream.shared.events.modes import MODES
-from millstream.shared.events.protocol import plain
+from millstream.shared.events.protocol import to_run_event
 from millstream.shared.events.reader import Reader
 from millstream.shared.events.thread_stream import ThreadReader
 from millstream.shared.redis import OUTAGE_ERRORS, OutageLog
@@ -203,7 +203,7 @@ class EventStream(_Following):
     async def _body(self, entries: list[Entry]) -> bytes:
         return b"".join(
             frame(entry)
-            for entry in map(plain, entries)
+            for entry in map(to_run_event, entries)
             if entry is not None and shown(entry.event, self._modes)
         )
 

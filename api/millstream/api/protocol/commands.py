@@ -27,7 +27,7 @@ from millstream.shared.errors import (
     TooLargeError,
     UnavailableError,
 )
-from millstream.shared.events.protocol import COMMAND_MODES, params_of
+from millstream.shared.events.protocol import COMMAND_MODES, decode_params
 from millstream.shared.events.thread_stream import Segment
 from millstream.shared.rules.lifecycle import TERMINAL
 from millstream.shared.rules.multitask import Strategy
@@ -253,7 +253,7 @@ async def _get_tree(context: RequestContext, thread_id: str, params: dict[str, A
         found = event_of(segment, entry)
         if found is None or found[0] != b"lifecycle":
             continue
-        told = params_of(found[1])
+        told = decode_params(found[1])
         _note(nodes, tuple(told.namespace), msgspec.json.decode(told.data))
     return {"tree": root}
 

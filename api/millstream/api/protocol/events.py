@@ -14,12 +14,12 @@ from millstream.api.protocol.schemas import EventFilter
 from millstream.shared.events.entries import Entry, Position
 from millstream.shared.events.modes import Form
 from millstream.shared.events.protocol import (
+    CUSTOM_PREFIX,
     INPUT_REQUESTED,
     MARKED,
     METHOD_AND_FORM,
-    NAMED,
     Params,
-    params_of,
+    decode_params,
     seq_of,
 )
 from millstream.shared.events.thread_stream import Segment, Translate
@@ -88,7 +88,9 @@ class Wanted:
             for channel in asked.channels
         )
         self._names = frozenset(
-            channel.removeprefix(NAMED) for channel in asked.channels if channel.startswith(NAMED)
+            channel.removeprefix(CUSTOM_PREFIX)
+            for channel in asked.channels
+            if channel.startswith(CUSTOM_PREFIX)
         )
         self._prefixes: Sequence[Namespace] | None = asked.namespaces or None
         if asked.depth is not None and self._prefixes is None:
@@ -104,7 +106,7 @@ class Wanted:
             return False
         if not named and self._prefixes is None:
             return True
-        read = params_of(params)
+        read = decode_params(params)
         return (not named or _name(read.data).name in self._names) and self._lies_within(read)
 
     def _lies_within(self, params: Params) -> bool:

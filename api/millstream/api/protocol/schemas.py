@@ -9,7 +9,7 @@ from pydantic.alias_generators import to_camel
 from millstream.api.http.schema_base import RequestModel
 from millstream.api.runs.config_schemas import Config
 from millstream.api.runs.schemas import RunCreateStateful, RunMetadata, SendTo
-from millstream.shared.events.protocol import CHANNELS, LAST_SEQ, NAMED
+from millstream.shared.events.protocol import CHANNELS, CUSTOM_PREFIX, LAST_SEQ
 
 Namespace = list[str]
 # LangGraph's form of an interrupt's id: an object with such names alone answers interrupts by their ids.
@@ -20,7 +20,8 @@ def _channels(given: list[str]) -> list[str]:
     unknown = [
         name
         for name in given
-        if name not in CHANNELS and not (name.startswith(NAMED) and len(name) > len(NAMED))
+        if name not in CHANNELS
+        and not (name.startswith(CUSTOM_PREFIX) and len(name) > len(CUSTOM_PREFIX))
     ]
     if unknown:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The stream modes: a row each, from which every list of them is made.
+"""The stream modes: one row each, from which every list of modes is derived.
 
 The worker decides what a mode streams (worker/events.py, worker/protocol_stream.py). A mode whose events are
 LangGraph's own, unchanged, needs only its row. Source of the names: the LangGraph Platform API.
@@ -13,7 +13,7 @@ ONE_LINE: Final = {10: " ", 13: " "}
 
 
 class Form(Enum):
-    """What an event's data are in the event streaming protocol, compared with those in the stream of a run."""
+    """How an event's data in the event streaming protocol differ from those in the stream of a run."""
 
     SAME = auto()
     NODE = auto()  # `{"node": n, "values": v}` for `{n: v}`
@@ -26,11 +26,11 @@ class StreamMode:
 
     Attributes:
         name: the value of `stream_mode`.
-        library_modes: LangGraph's modes that its events are made of; none for `astream_events`.
+        library_modes: LangGraph's modes from which its events are made; empty for `astream_events`.
         events: the names of its events, without a namespace.
         nests: whether the name of a subgraph's event ends with its namespace, as in `values|child:…`.
         channel: its channel in the event streaming protocol, whose commands start runs in all modes with a channel.
-        form: how the protocol has the same events; None if it has other events, or none.
+        form: the protocol's form of the same events; None if the protocol has other events, or no events.
     """
 
     name: str
@@ -51,7 +51,7 @@ class StreamMode:
         )
 
 
-def _own(name: str, channel: str | None = None, form: Form | None = None) -> StreamMode:
+def _library_mode(name: str, channel: str | None = None, form: Form | None = None) -> StreamMode:
     """Returns a mode that is LangGraph's mode of that name."""
     return StreamMode(name, (name,), (name,), channel=channel, form=form)
 
@@ -59,8 +59,8 @@ def _own(name: str, channel: str | None = None, form: Form | None = None) -> Str
 MODES: Final = {
     mode.name: mode
     for mode in (
-        _own("values", channel="values", form=Form.SAME),
-        _own("updates", channel="updates", form=Form.NODE),
+        _library_mode("values", channel="values", form=Form.SAME),
+        _library_mode("updates", channel="updates", form=Form.NODE),
         StreamMode(
             "messages",
             ("messages",),
@@ -69,13 +69,13 @@ MODES: Final = {
             channel="messages",
         ),
         StreamMode("messages-tuple", ("messages",), ("messages",)),
-        _own("tools", channel="tools"),
+        _library_mode("tools", channel="tools"),
         StreamMode("lifecycle", ("tasks",), ("lifecycle",), channel="lifecycle"),
-        _own("custom", channel="custom", form=Form.PAYLOAD),
-        _own("tasks", channel="tasks", form=Form.SAME),
-        _own("checkpoints", channel="checkpoints", form=Form.SAME),
+        _library_mode("custom", channel="custom", form=Form.PAYLOAD),
+        _library_mode("tasks", channel="tasks", form=Form.SAME),
+        _library_mode("checkpoints", channel="checkpoints", form=Form.SAME),
         StreamMode("events", (), ("events",), nests=False),
-        _own("debug"),
+        _library_mode("debug"),
     )
 }
 

@@ -1,4 +1,4 @@
-"""`http` of langgraph.json: what an API process serves, to whom, and what of a request it passes on.
+"""`http` of langgraph.json: which routes an API process serves, to which origins, and which headers reach graphs.
 
 Source of the names: the LangGraph CLI's configuration file.
 """

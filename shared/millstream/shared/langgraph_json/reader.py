@@ -100,7 +100,7 @@ def folder_of(path: Path) -> Path:
 def read_project(path: Path) -> ProjectFile:
     """Reads a langgraph.json; raises SettingError that says what is wrong and where.
 
-    A key that is null is one that is not there.
+    A key that is null counts as missing.
     """
     content = read_content(path)
     known = _without_nulls(content)
@@ -147,7 +147,7 @@ def read_content(path: Path) -> dict[str, Any]:
 
 
 def _value_at(content: dict[str, Any], key: str) -> object:
-    """Returns the value of a key, which names its sections first; None if it is not there."""
+    """Returns the value of a dotted key, such as `store.index`; None if it is missing."""
     value: object = content
     for name in key.split("."):
         value = value.get(name) if isinstance(value, dict) else None

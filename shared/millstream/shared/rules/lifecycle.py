@@ -1,8 +1,7 @@
-"""The life of a run: every status, every cause that may change it, in one table.
+"""The life cycle of a run: every status and every cause that may change it, in one table.
 
-Nothing else in the house decides that one status follows another: the scripts are given the
-edges of this table as arguments. The words of the statuses are those of the SDK's `RunStatus`
-and `ThreadStatus`.
+No other module decides which status follows another: the scripts get the edges of this table as arguments. The values
+of the statuses are those of the SDK's `RunStatus` and `ThreadStatus`.
 """
 
 from enum import StrEnum
@@ -11,10 +10,10 @@ from typing import Final
 
 
 class RunStatus(StrEnum):
-    """The statuses of a run; the comment says who moves it on."""
+    """The statuses of a run. The comments say what changes them."""
 
-    PENDING = "pending"  # moved on by a worker's claim, or by a cancel
-    RUNNING = "running"  # moved on by the worker that holds the lease, or by the claim after it
+    PENDING = "pending"  # until a worker claims it, or a cancel ends it
+    RUNNING = "running"  # until the worker that holds the lease ends it, or its lease lapses
     SUCCESS = "success"
     ERROR = "error"
     TIMEOUT = "timeout"
@@ -31,13 +30,13 @@ class ThreadStatus(StrEnum):
 
 
 class Cause(StrEnum):
-    """What moves a status."""
+    """What changes a status."""
 
-    CLAIMED = "claimed"  # a worker took the run, its lease and its fence
-    LAPSED = "lapsed"  # the lease ran out; the run waits for its next attempt
-    HANDED_BACK = "handed_back"  # its worker stops and gives it up, which uses no attempt
-    EXHAUSTED = "exhausted"  # the lease ran out and no attempt is left
-    STRANDED = "stranded"  # its thread is gone, and nobody holds it
+    CLAIMED = "claimed"  # a worker claimed the run
+    LAPSED = "lapsed"  # its lease lapsed; the run waits for its next attempt
+    HANDED_BACK = "handed_back"  # its worker gave it up, which uses no attempt
+    EXHAUSTED = "exhausted"  # its lease lapsed and no attempt is left
+    STRANDED = "stranded"  # its thread is lost, and no worker holds it
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     TIMED_OUT = "timed_out"
@@ -64,10 +63,12 @@ TERMINAL: Final = frozenset(RunStatus) - {status for status, _ in TRANSITIONS}
 
 
 def follow(status: RunStatus, cause: Cause) -> RunStatus | None:
-    """Returns the status that `cause` leads to, or None where the table has no such cell."""
+    """Returns the status that `cause` leads to; None if the table has no such edge."""
     return TRANSITIONS.get((status, cause))
 
 
 def edges(cause: Cause) -> list[str]:
-    """Returns `[from, to, from, to, …]`: the cells of one cause, as the scripts take them."""
-    return [word for (s, c), t in TRANSITIONS.items() if c is cause for word in (s.value, t.value)]
+    """Returns `[from, to, from, to, …]`: the edges of a cause, as scripts take them."""
+    return [
+        status for (s, c), t in TRANSITIONS.items() if c is cause for status in (s.value, t.value)
+    ]

@@ -19,17 +19,19 @@ class Strategy(StrEnum):
 
 
 class CancelAction(StrEnum):
-    """What becomes of what a cancelled run has done. The words stand in its record."""
+    """What happens to the checkpoints of a cancelled run. The values are stored on its record."""
 
     INTERRUPT = "interrupt"  # its checkpoints stay
     ROLLBACK = "rollback"  # its checkpoints and its record are deleted
 
 
 class CancelReason(StrEnum):
-    """Why a cancel was asked for. The words stand in a run's record, and clients read them as
-    `cancel_reason`; of several cancels the first one's counts."""
+    """Why a run was cancelled. The values are stored on its record, and clients read them as `cancel_reason`.
 
-    EXPLICIT = "explicit"  # a client asked for it
+    Of several cancels the reason of the first one is stored.
+    """
+
+    EXPLICIT = "explicit"  # a client cancelled it
     DISCONNECT = "disconnect"  # the client that followed the run left (`on_disconnect`)
     SUPERSEDED = "superseded"  # a newer run of the thread displaced it (displacement.lua)
     DELETED = "deleted"  # it, or its thread, is being deleted

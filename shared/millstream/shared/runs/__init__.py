@@ -1,4 +1,4 @@
-"""Runs: their records, what is admitted, how they are found and shown."""
+"""Runs: their records, submissions, searches, and JSON."""
 
 from millstream.shared.runs.records import (
     RunRecord,

@@ -1,7 +1,7 @@
-"""A paused run → the request for the run that answers its interrupt.
+"""Builds the request for the run that answers the interrupt of a paused run.
 
-That run has the paused run's assistant, config, context and options; an option that is added to `RunOptions` is
-inherited without further code. What belongs to one request is not inherited: input and command, metadata, ids, the
+The run inherits the paused run's assistant, config, context and options, also options that are added to `RunOptions`
+later. It does not inherit what belongs to one request: input and command, metadata, ids, the
 checkpoint to start from, the delay, the strategy, whether the thread is created or temporary, the form of the events,
 and the caller's headers. See docs/decisions/0056.
 """
@@ -12,7 +12,7 @@ import msgspec
 
 from millstream.shared.rules.multitask import Strategy
 from millstream.shared.runs.records import RunRecord
-from millstream.shared.runs.submission import OWN
+from millstream.shared.runs.submission import ID_FIELDS
 from millstream.shared.wire import UNMERGED, RunConfig, RunOptions, RunRequest, unpack_kwargs
 
 
@@ -21,11 +21,11 @@ def continuation(
 ) -> RunRequest:
     """Returns the request for a run that answers the interrupt of `record`'s run.
 
-    Its strategy is `reject`: on a busy thread another answer came first.
+    Its strategy is `reject`: if the thread is busy, another answer was faster.
     """
     kwargs = unpack_kwargs(record.spec.kwargs)
     config = kwargs.config
-    dropped = OWN.union(kwargs.caller_headers or ())
+    dropped = ID_FIELDS.union(kwargs.caller_headers or ())
     run_metadata = msgspec.json.decode(record.spec.metadata)
     return RunRequest(
         assistant_id=record.spec.assistant_id,
@@ -36,7 +36,7 @@ def continuation(
             metadata=_without(config.get("metadata", {}), frozenset(run_metadata)),
             **{name: config.get(name) for name in UNMERGED},
         ),
-        context=_without(kwargs.context, OWN),
+        context=_without(kwargs.context, ID_FIELDS),
         options=msgspec.convert(kwargs, RunOptions, from_attributes=True),
         multitask_strategy=Strategy.REJECT,
     )

@@ -1,4 +1,4 @@
-"""Runs as the API uses them: submitted, read, listed, cancelled, deleted."""
+"""The records of runs: submitting, reading, listing, cancelling and deleting them."""
 
 import logging
 import uuid
@@ -16,24 +16,24 @@ from millstream.shared.wire import RunSpec, unpack_spec
 
 log = logging.getLogger(__name__)
 
-# Threads of stateless runs: the id follows from the run's, so that a run can be found by its own.
+# The thread id of a stateless run is derived from the run's id, so that a run is found by its id alone.
 STATELESS: Final = uuid.UUID("5a3e5d0e-3f0c-5d4e-8a52-0d9d7c6b1f10")
 
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """What Redis holds of a run. Times are µs since the epoch."""
+    """A run's record. Times are µs since the epoch."""
 
     spec: RunSpec
     status: RunStatus
     attempt: int
     created_at: int
     updated_at: int
-    cancel_reason: str | None = None  # of a run whose cancel was asked for (CancelReason)
+    cancel_reason: str | None = None  # of a run with a requested cancel (CancelReason)
 
 
 def stateless_thread_id(run_id: str) -> str:
-    """Returns the id of the thread that a stateless run is given."""
+    """Returns the id of the thread of a stateless run."""
     return str(uuid.uuid5(STATELESS, run_id))
 
 
@@ -44,7 +44,7 @@ class Submission:
     spec: RunSpec
     delay_ms: int = 0
     new_thread: dict[str, object] | None = None  # None: the thread must exist
-    answers: bytes | None = None  # JSON of the interrupts that the thread must still wait on
+    answers: bytes | None = None  # JSON of the interrupts that the thread must still wait for
 
 
 async def submit(
@@ -69,7 +69,7 @@ PAGE: Final = 500  # runs whose status is read in one round trip
 FIELDS: Final = ["spec", "status", "attempt", "created_at", "updated_at", "reason"]
 
 
-def _record(values: list[bytes | None]) -> RunRecord | None:
+def _parse(values: list[bytes | None]) -> RunRecord | None:
     spec, status, attempt, created_at, updated_at, reason = values
     if spec is None or status is None:
         return None
@@ -84,8 +84,8 @@ def _record(values: list[bytes | None]) -> RunRecord | None:
 
 
 async def find_run(redis: Client, thread_id: str, run_id: str) -> RunRecord | None:
-    """Returns the record of a run, or None."""
-    return _record(await redis.hmget(keys.run(thread_id, run_id), FIELDS))  # type: ignore[misc]
+    """Returns the record of a run; None if the run does not exist."""
+    return _parse(await redis.hmget(keys.run(thread_id, run_id), FIELDS))  # type: ignore[misc]
 
 
 async def get_run(redis: Client, thread_id: str, run_id: str) -> RunRecord:
@@ -99,32 +99,32 @@ async def get_run(redis: Client, thread_id: str, run_id: str) -> RunRecord:
 async def list_runs(
     redis: Client, thread_id: str, *, limit: int, offset: int, status: RunStatus | None
 ) -> list[RunRecord]:
-    """Returns the thread's runs, newest first; a status filters before limit and offset."""
-    place = keys.runs(thread_id)
+    """Returns the thread's runs, newest first; `status` is applied before limit and offset."""
+    key = keys.runs(thread_id)
     if status is None:
-        ids = await redis.zrevrange(place, offset, offset + limit - 1)
+        ids = await redis.zrevrange(key, offset, offset + limit - 1)
     else:
-        ids = await _of_status(redis, thread_id, status, wanted=offset + limit)
+        ids = await _of_status(redis, thread_id, status, limit=offset + limit)
         ids = ids[offset:]
     records = await find_runs(redis, [(thread_id, run_id.decode()) for run_id in ids])
     return [record for record in records if status in (None, record.status)]
 
 
-async def find_runs(redis: Client, places: Sequence[tuple[str, str]]) -> list[RunRecord]:
-    """Returns the records of these runs (thread id, run id), less those that are gone."""
+async def find_runs(redis: Client, ids: Sequence[tuple[str, str]]) -> list[RunRecord]:
+    """Returns the records of the runs (thread id, run id) that exist."""
     pipe = redis.pipeline(transaction=False)
-    for thread_id, run_id in places:
+    for thread_id, run_id in ids:
         pipe.hmget(keys.run(thread_id, run_id), FIELDS)
-    return [record for record in map(_record, await pipe.execute()) if record is not None]
+    return [record for record in map(_parse, await pipe.execute()) if record is not None]
 
 
 async def _of_status(
-    redis: Client, thread_id: str, status: RunStatus, *, wanted: int
+    redis: Client, thread_id: str, status: RunStatus, *, limit: int
 ) -> list[bytes]:
-    """Returns the ids of that many runs of a status, newest first, reading the statuses alone."""
-    found: list[bytes] = []
+    """Returns the ids of at most `limit` runs that have a status, newest first. It reads only statuses."""
+    matches: list[bytes] = []
     start = 0
-    while len(found) < wanted:
+    while len(matches) < limit:
         ids = await redis.zrevrange(keys.runs(thread_id), start, start + PAGE - 1)
         if not ids:
             break
@@ -132,9 +132,9 @@ async def _of_status(
         for run_id in ids:
             pipe.hget(keys.run(thread_id, run_id.decode()), "status")
         statuses = await pipe.execute()
-        found += [i for i, word in zip(ids, statuses, strict=True) if word == status.encode()]
+        matches += [i for i, each in zip(ids, statuses, strict=True) if each == status.encode()]
         start += len(ids)
-    return found[:wanted]
+    return matches[:limit]
 
 
 async def cancel(
@@ -147,13 +147,15 @@ async def cancel(
     reason: CancelReason = CancelReason.EXPLICIT,
     joined: int | None = None,
 ) -> RunStatus | None:
-    """Asks for the end of a run; one that nobody holds has ended when this returns.
+    """Cancels a run. A run that no worker holds has ended when this returns.
 
-    `joined` is the number of a client that left (see `note_joined`; 0 created the run): nothing
-    happens, and None is returned, if somebody has come since.
+    A worker that holds the run ends it, or the worker that claims it next.
 
-    Returns the status before the request, or None if there is no such run. A run that is held by
-    a worker is ended by that worker, or by the one that claims it next.
+    Args:
+        joined: the number of a client that left (see `note_joined`; 0 for the run's creator). If a client has
+            joined since, the run is not cancelled.
+
+    Returns the status before the cancel; None if the run does not exist, or a client has joined since.
     """
     status = await scripts.cancel(redis, thread_id, run_id, action, reason=reason, joined=joined)
     if status is RunStatus.PENDING:
@@ -164,10 +166,10 @@ async def cancel(
 async def end_displaced(
     redis: Client, thread_id: str, run_refs: list[bytes], *, stream_ttl: int
 ) -> None:
-    """Ends the displaced runs that an admission left to its caller, some at a time.
+    """Ends the displaced runs that an admission left to its caller, in batches.
 
-    The admission stands whatever happens here, so an outage is not told to its client: no claim takes
-    these runs, and the reaper ends them.
+    The run is admitted whatever happens here, so an outage is not reported to the client: no claim takes the
+    displaced runs, and the reaper ends them.
     """
     try:
         for start in range(0, len(run_refs), MAX_ENDED):
@@ -178,12 +180,12 @@ async def end_displaced(
 
 
 async def note_joined(redis: Client, thread_id: str, run_id: str) -> int:
-    """Notes that a client has come to follow the run; returns its number, from 1 on."""
+    """Counts a client that joins the run; returns its number, from 1 on."""
     return await scripts.note_joined(redis, thread_id, run_id)
 
 
 async def _end_if_pending(redis: Client, thread_id: str, run_id: str, *, stream_ttl: int) -> None:
-    """Ends a cancelled run that nobody holds; one that is held is ended by its worker."""
+    """Ends a cancelled run that no worker holds; a worker that holds it ends it itself."""
     record = await find_run(redis, thread_id, run_id)
     if record is not None and record.status is RunStatus.PENDING:
         await scripts.finish(redis, record.spec, Cause.CANCELLED, fence=None, stream_ttl=stream_ttl)
@@ -191,8 +193,8 @@ async def _end_if_pending(redis: Client, thread_id: str, run_id: str, *, stream_
 
 async def live_runs(redis: Client) -> list[tuple[str, str, RunStatus]]:
     """Returns every run that has not ended: thread id, run id, status."""
-    words = await redis.smembers(keys.live())  # type: ignore[misc]
-    ids = [keys.parse_job_id(job) for job in map(keys.decode_job_id, words) if job is not None]
+    members = await redis.smembers(keys.live())  # type: ignore[misc]
+    ids = [keys.parse_job_id(job) for job in map(keys.decode_job_id, members) if job is not None]
     pipe = redis.pipeline(transaction=False)
     for thread_id, run_id in ids:
         pipe.hget(keys.run(thread_id, run_id), "status")
@@ -204,17 +206,16 @@ async def live_runs(redis: Client) -> list[tuple[str, str, RunStatus]]:
 
 
 async def cancel_action(redis: Client, thread_id: str, run_id: str) -> CancelAction | None:
-    """Returns the cancel that was asked for; the first one counts and is never taken back."""
-    word = await redis.hget(keys.run(thread_id, run_id), "cancel")  # type: ignore[misc]
-    return CancelAction(word.decode()) if word else None
+    """Returns the action of the run's cancel; the first cancel decides and can't be withdrawn."""
+    action = await redis.hget(keys.run(thread_id, run_id), "cancel")  # type: ignore[misc]
+    return CancelAction(action.decode()) if action else None
 
 
 async def final_output(redis: Client, thread_id: str, run_id: str, output: bytes | None) -> bytes:
-    """Returns the JSON that wait and join answer with, once the run has ended.
+    """Returns the JSON response of wait and join for a run that has ended.
 
-    `output` is what the end event kept; where it kept nothing (the run was cancelled before it
-    had a state) or is gone, the thread's state answers (what its graph's output schema has of it), or
-    the error on the record.
+    `output` is that of the `end` event. If the event has none (the run was cancelled before it had a state) or has
+    expired, the response is the error on the record, or the thread's state in the graph's output schema.
     """
     if output:
         return output
@@ -222,19 +223,19 @@ async def final_output(redis: Client, thread_id: str, run_id: str, output: bytes
     record = await find_run(redis, thread_id, run_id)
     if error and record is not None and record.status in (RunStatus.ERROR, RunStatus.TIMEOUT):
         return b'{"__error__":' + bytes(error) + b"}"
-    told, values = await redis.hmget(keys.thread(thread_id), ["output", "values"])  # type: ignore[misc]
-    return bytes(told or values or b"{}")
+    output_of_thread, values = await redis.hmget(keys.thread(thread_id), ["output", "values"])  # type: ignore[misc]
+    return bytes(output_of_thread or values or b"{}")
 
 
 async def delete_run(redis: Client, thread_id: str, run_id: str) -> None:
     """Deletes an ended run.
 
     Raises:
-        NotFoundError: there is no such run.
+        NotFoundError: the run does not exist.
         MillstreamError: it has not ended.
     """
-    outcome = await scripts.delete_run(redis, thread_id, run_id)
-    if outcome == "missing":
+    status = await scripts.delete_run(redis, thread_id, run_id)
+    if status == "missing":
         raise NotFoundError(f"Run with ID {run_id} not found")
-    if outcome != "deleted":
-        raise MillstreamError(f"Run {run_id} has not ended: it is {outcome}")
+    if status != "deleted":
+        raise MillstreamError(f"Run {run_id} has not ended: it is {status}")

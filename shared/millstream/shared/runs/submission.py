@@ -1,7 +1,7 @@
-"""A valid request → what is admitted: ids that win, config and context merged.
+"""Builds the run to admit from a valid request: it merges config and context, and sets the ids.
 
-The API does it when a run is created, a worker when a cron is due: so a cron's run is made of its
-assistant as it is then.
+The API does this when a run is created, and a worker when a cron is due. So a cron's run uses the assistant as it is at
+that time.
 """
 
 from collections.abc import Mapping
@@ -27,12 +27,12 @@ from millstream.shared.wire import (
     to_json,
 )
 
-# What a config names of its run: not part of what the run was configured with.
-OWN: Final = frozenset({
+# Entries of `configurable` that identify a run: no part of the config that another run inherits.
+ID_FIELDS: Final = frozenset({
     "run_id", "thread_id", "graph_id", "assistant_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map",
 })  # fmt: skip
-# Entries of `configurable` that clients can't set: LangGraph's own, which RemoteGraph sends of the graph it is a
-# node of, and what a server says of who asks.
+# Prefixes of entries of `configurable` that clients can't set: LangGraph's own, which RemoteGraph sends for the graph
+# that contains it, and those in which a server identifies the caller.
 INTERNAL: Final = ("__pregel_", "langgraph_auth_")
 
 
@@ -45,18 +45,21 @@ def submission(
     thread_id: str,
     headers: dict[str, str] | None = None,
 ) -> Submission:
-    """Returns what `runs.submit` admits, by the rules that the project's workers announced.
+    """Returns the submission for `runs.submit`, by the rules that the project's workers announced.
 
-    Of config and context, the assistant's come first and the request's over them, name by name. `headers`, of
-    the HTTP request, go over both in `configurable`: whoever set them stands closer to the server.
+    Config and context are the assistant's, replaced name by name by the request's.
+
+    Args:
+        headers: of the HTTP request. In `configurable` they replace both, because a proxy that sets them is closer to
+            the server than the client.
 
     Raises:
-        InvalidError: something can't be kept.
-        UnavailableError: the assistant's graph was taken out of the deployment.
+        InvalidError: a value can't be stored, or the project does not call the webhook.
+        UnavailableError: no worker serves the assistant's graph any more.
     """
     check_webhook(request.options.webhook, project)
     assistant, graph = resolved.require_served().assistant, resolved.graph
-    kept = _config(assistant)
+    defaults = _config(assistant)
     ids = {"graph_id": assistant.graph_id, "assistant_id": assistant.assistant_id}
     metadata = {
         **trim_run_metadata(msgspec.json.decode(assistant.metadata)),
@@ -64,24 +67,24 @@ def submission(
         **request.metadata,
     }
 
-    own = {**request.checkpoint, "run_id": run_id, "thread_id": thread_id, **ids}
-    given, context = (
+    fixed = {**request.checkpoint, "run_id": run_id, "thread_id": thread_id, **ids}
+    configurable, context = (
         {**of_assistant, **of_request}
         for of_assistant, of_request in zip(
-            _both(kept.get("configurable", {}), msgspec.json.decode(assistant.context), own),
-            _both(request.config.configurable, request.context, own),
+            _both(defaults.get("configurable", {}), msgspec.json.decode(assistant.context), fixed),
+            _both(request.config.configurable, request.context, fixed),
             strict=True,
         )
     )
-    let_through = _allowed(headers or {})
+    allowed_headers = _allowed(headers or {})
     config: dict[str, Any] = {
-        "configurable": {**given, **let_through, **own},
-        "metadata": {**kept.get("metadata", {}), **request.config.metadata, **metadata},
+        "configurable": {**configurable, **allowed_headers, **fixed},
+        "metadata": {**defaults.get("metadata", {}), **request.config.metadata, **metadata},
     }
     for name in UNMERGED:
         value = getattr(request.config, name)
         if value is None:
-            value = kept.get(name)
+            value = defaults.get(name)
         if value is not None:
             config[name] = value
 
@@ -93,7 +96,7 @@ def submission(
         temporary=request.temporary,
         checkpoint_during=request.options.durability != "exit",
         event_streaming=request.event_streaming or msgspec.UNSET,
-        caller_headers=sorted(forwarded_headers(let_through)) or msgspec.UNSET,
+        caller_headers=sorted(forwarded_headers(allowed_headers)) or msgspec.UNSET,
         **msgspec.structs.asdict(request.options),
     )
     spec = RunSpec(
@@ -118,25 +121,25 @@ def submission(
 
 
 def config_of_assistant(assistant: Assistant) -> dict[str, Any]:
-    """Returns what a run of the assistant that brings no config of its own is configured with."""
-    kept = _config(assistant)
+    """Returns the config of a run of the assistant whose request has no config."""
+    defaults = _config(assistant)
     ids = {"graph_id": assistant.graph_id, "assistant_id": assistant.assistant_id}
     context = msgspec.json.decode(assistant.context)
-    configurable, _ = _both(kept.get("configurable", {}), context, ids)
-    return {**kept, "configurable": {**configurable, **ids}}
+    configurable, _ = _both(defaults.get("configurable", {}), context, ids)
+    return {**defaults, "configurable": {**configurable, **ids}}
 
 
 def without_ids(config: dict[str, Any]) -> dict[str, Any]:
-    """Returns a config without what names its run: what another use of the graph is configured with."""
+    """Returns a config without the ids of its run, for another use of the graph."""
     configurable = config.get("configurable", {})
-    return {**config, "configurable": {k: v for k, v in configurable.items() if k not in OWN}}
+    return {**config, "configurable": {k: v for k, v in configurable.items() if k not in ID_FIELDS}}
 
 
 def check_webhook(url: str | None, project: Project) -> None:
-    """Raises InvalidError for a URL that the project does not call."""
-    wrong = "" if url is None else webhook_url_error(url, project.webhooks)
-    if wrong:
-        raise InvalidError(f"webhook: {wrong}")
+    """Raises InvalidError for a URL that the project does not allow."""
+    reason = "" if url is None else webhook_url_error(url, project.webhooks)
+    if reason:
+        raise InvalidError(f"webhook: {reason}")
 
 
 def _config(assistant: Assistant) -> dict[str, Any]:
@@ -144,14 +147,14 @@ def _config(assistant: Assistant) -> dict[str, Any]:
     return config
 
 
-def _allowed(given: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in given.items() if not name.startswith(INTERNAL)}
+def _allowed(entries: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in entries.items() if not name.startswith(INTERNAL)}
 
 
 def _both(
-    configurable: dict[str, Any], context: dict[str, Any], own: dict[str, Any]
+    configurable: dict[str, Any], context: dict[str, Any], fixed: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Returns what clients may set of both; who gives only one of them means both."""
-    configurable = {k: v for k, v in _allowed(configurable).items() if k not in own}
+    """Returns the entries that clients may set; if one of the two is empty, it gets the entries of the other."""
+    configurable = {k: v for k, v in _allowed(configurable).items() if k not in fixed}
     context = _allowed(context)
     return configurable or context, context or configurable

@@ -43,8 +43,8 @@ local now_us, now_ms = read_clock()
 
 local due = redis.call('ZSCORE', queue, job)
 if not due then return {'gone'} end
-local status, fence, attempt, spec, cancel, created_at, claimed_by, graph, needed_protocol, first, index, lease_extended,
-  crashes, alone, crash = unpack(redis.call('HMGET', run, 'status', 'fence', 'attempt', 'spec', 'cancel', 'created_at',
+local status, fence, attempt, spec, cancel, created_at, claimed_by, graph, needed_protocol, first, index,
+  lease_extended, crashes, alone, crash = unpack(redis.call('HMGET', run, 'status', 'fence', 'attempt', 'spec', 'cancel', 'created_at',
   'token', 'graph', 'protocol', 'first', 'index', 'lease_extended', 'crashes', 'alone', 'crash'))
 crashes = tonumber(crashes or 0)
 

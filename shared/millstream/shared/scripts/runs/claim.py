@@ -56,7 +56,7 @@ async def claim(
     lease_ms: int,
     max_attempts: int,
     events_ttl: int,
-    spare_ms: int = 0,
+    lease_grace_ms: int = 0,
 ) -> Claim | None:
     """Claims the run if it is due and its thread is free; returns None otherwise.
 
@@ -69,7 +69,7 @@ async def claim(
         lease_ms: milliseconds until the lease lapses without a renewal.
         max_attempts: number of crashes, the first lapsed lease counted, after which a run is exhausted.
         events_ttl: seconds for which the stream stays readable if every worker dies.
-        spare_ms: if above 0, a lapsed lease is extended for its holder by this time, once: Redis was
+        lease_grace_ms: if above 0, a lapsed lease is extended for its holder by this time, once: Redis was
             unavailable, and no worker could renew.
     """
     thread, run = keys.parse_job_id(job)
@@ -95,7 +95,7 @@ async def claim(
         running=running,
         token=token,
         protocol=PROTOCOL,
-        grace=spare_ms,
+        grace=lease_grace_ms,
         graphs=graphs,
         **thread_index_keys(),
     )

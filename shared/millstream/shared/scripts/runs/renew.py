@@ -1,4 +1,4 @@
-"""Renew leases: see renew.lua."""
+"""Renews leases: see renew.lua."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -14,7 +14,7 @@ Renewal = Literal["held", "lost", "interrupt", "rollback"]
 
 
 def arguments(claim: Claim, lease_ms: int) -> dict[str, Any]:
-    """Returns what one renewal takes."""
+    """Returns the arguments of one call of the script."""
     spec = claim.spec
     return {
         "run": keys.run(spec.thread_id, spec.run_id),
@@ -27,13 +27,14 @@ def arguments(claim: Claim, lease_ms: int) -> dict[str, Any]:
 
 
 async def renew_all(redis: Client, claims: Sequence[Claim], lease_ms: int) -> list[Renewal]:
-    """Renews the leases in one round trip; returns of each whether it is held, or lost, or the
-    action of a cancel that was requested (it is held, too).
+    """Renews the leases in one round trip; returns the state of each: held, lost, or the action of a requested cancel.
+
+    A lease whose run has a cancel is renewed too.
 
     Args:
         redis: the client.
-        claims: one a run.
-        lease_ms: how long each run is the caller's from now on.
+        claims: one for each run.
+        lease_ms: milliseconds from now until the leases lapse.
     """
     calls = [arguments(claim, lease_ms) for claim in claims]
     return [reply.decode() for reply in await SCRIPT.many(redis, calls)]

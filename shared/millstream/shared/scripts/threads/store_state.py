@@ -9,7 +9,7 @@ from millstream.shared import keys
 from millstream.shared.metadata_index import run_terms
 from millstream.shared.redis import Client
 from millstream.shared.scripts.checkpoints.namespace import CheckpointNamespace, namespace_keys_of
-from millstream.shared.scripts.script import Script, Word, pairs
+from millstream.shared.scripts.script import Scalar, Script, pairs
 from millstream.shared.scripts.threads.thread_index import thread_index_keys
 
 SCRIPT = Script("threads/store_state")
@@ -27,10 +27,10 @@ class StagedNamespace:
     values: dict[bytes, bytes] = field(default_factory=dict)  # field → msgpack
     writes: dict[str, bytes] = field(default_factory=dict)  # checkpoint id → packed list
 
-    def to_arguments(self, first: int) -> list[Word]:
+    def to_arguments(self, first: int) -> list[Scalar]:
         """Returns key, field, value, …; `first` is the index of the namespace's first key."""
         _, records, references, values, writes = range(first, first + PER_NAMESPACE)
-        items: list[Word] = []
+        items: list[Scalar] = []
         for checkpoint_id, (record, refers) in self.checkpoints.items():
             items += [records, checkpoint_id, record, references, checkpoint_id, refers]
         for name, value in self.values.items():
@@ -66,7 +66,7 @@ async def store_state(
     token = uuid.uuid4().hex
     segment = f"{UPDATE}{token}"
     namespaces = [namespace.name for namespace in staged]
-    stored: list[Word] = []
+    stored: list[Scalar] = []
     for number, namespace in enumerate(staged.values()):
         stored += namespace.to_arguments(FIRST + PER_NAMESPACE * number)
     reply = await SCRIPT(
