@@ -104,7 +104,7 @@ def test_trusted_proxies_are_addresses_or_networks(text: str) -> None:
     "text", ["nginx", "10.0.0.0/33", "10.0.0.1/8", "10.0.0.1,", "10.0.0.1 ::1"]
 )
 def test_an_invalid_proxy_is_rejected(text: str) -> None:
-    with pytest.raises(SettingError, match=r"^FORWARDED_ALLOW_IPS: .* no address"):
+    with pytest.raises(SettingError, match=r"^FORWARDED_ALLOW_IPS: .* neither an address"):
         Settings.from_env({"FORWARDED_ALLOW_IPS": text})
 
 
@@ -118,5 +118,5 @@ def test_a_public_url_is_http_or_https(text: str) -> None:
     ["a.example", "/api", "ftp://a", "https://", "https://a?b", "https://a:x", "https://a b"],
 )
 def test_an_invalid_public_url_is_rejected(text: str) -> None:
-    with pytest.raises(SettingError, match=r"^MILLSTREAM_PUBLIC_URL=.* is no URL"):
+    with pytest.raises(SettingError, match=r"^MILLSTREAM_PUBLIC_URL=.* is not a URL"):
         Settings.from_env({"MILLSTREAM_PUBLIC_URL": text})
