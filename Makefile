@@ -1,7 +1,7 @@
 # Everything a checkout needs: `make dev` and `make test` set themselves up on a fresh machine.
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev test unit contract e2e cover newest property fmt lint bench chaos differential lock clean
+.PHONY: help install dev test unit contract e2e cover newest property fmt lint bench mutants chaos differential lock clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
@@ -70,6 +70,9 @@ lint: $(INSTALLED)  ## Check style, formatting, types and the import rules
 
 bench: $(INSTALLED)  ## Measure latency, throughput and CPU per run
 	PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
+
+mutants: $(INSTALLED)  ## Change scripts and rules in one place at a time; fails if no test notices (ARGS="--only claim")
+	PYTHONPATH=tests $(BIN)/python -m mutants $(ARGS)
 
 chaos: $(INSTALLED)  ## Kill, freeze and cut everything for 10 minutes; fails on any loss (ARGS="--seed 7")
 	PYTHONPATH=tests $(BIN)/python -m chaos $(ARGS)

@@ -15,11 +15,20 @@ from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared.redis import Client, connect
 
 
-@pytest.fixture
-def no_blocking_calls() -> Iterator[None]:
-    """What tests call in their own event loop must not block it."""
-    with nothing_blocks():
-        yield
+@pytest.fixture(scope="session", autouse=True)
+def blocking_check() -> Iterator[list[str]]:
+    """The calls of Millstream that blocked an event loop of this process since they were last looked at."""
+    found: list[str] = []
+    with nothing_blocks(found.append):
+        yield found
+
+
+@pytest.fixture(autouse=True)
+def blocking_calls(blocking_check: list[str]) -> Iterator[list[str]]:
+    """What Millstream does in the test's event loop must not block it, even if the error is caught."""
+    yield blocking_check
+    found, blocking_check[:] = "\n".join(blocking_check), []
+    assert not found, found
 
 
 @pytest.fixture(scope="session")

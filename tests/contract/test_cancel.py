@@ -185,3 +185,60 @@ async def test_a_displaced_run_has_the_reason_of_the_enum(any_redis: Client) -> 
     await admit(any_redis, a_spec(held.thread_id, strategy="interrupt"))
     for spec in (held, waits):
         assert (await record(any_redis, spec))["reason"] == CancelReason.SUPERSEDED
+
+
+async def test_a_run_that_another_client_has_joined_outlives_the_client_that_left(
+    any_redis: Client,
+) -> None:
+    spec = (await running(any_redis)).spec
+
+    async def leave(joined: int) -> RunStatus | None:
+        return await scripts.cancel(
+            any_redis,
+            spec.thread_id,
+            spec.run_id,
+            CancelAction.INTERRUPT,
+            reason=CancelReason.DISCONNECT,
+            joined=joined,
+        )
+
+    assert await scripts.note_joined(any_redis, spec.thread_id, spec.run_id) == 1
+    assert await scripts.note_joined(any_redis, spec.thread_id, spec.run_id) == 2
+    before = await dump(any_redis)
+    assert (await leave(0), await leave(1)) == (
+        None,
+        None,
+    )  # its creator, and the first that joined
+    assert await dump(any_redis) == before
+    assert await leave(2) is RunStatus.RUNNING  # the last
+    assert (await record(any_redis, spec))["reason"] == CancelReason.DISCONNECT
+
+
+async def test_a_run_that_only_its_creator_followed_is_cancelled_when_it_leaves(
+    any_redis: Client,
+) -> None:
+    spec = (await running(any_redis)).spec
+    reply = await scripts.cancel(
+        any_redis, spec.thread_id, spec.run_id, CancelAction.INTERRUPT, joined=0
+    )
+    assert reply is RunStatus.RUNNING
+    assert "cancel" in await record(any_redis, spec)
+
+
+async def test_nobody_joins_a_run_that_does_not_exist(any_redis: Client) -> None:
+    assert await scripts.note_joined(any_redis, new_id(), new_id()) == 0
+    assert await dump(any_redis) == {}
+
+
+async def test_the_end_of_a_cancelled_run_says_why_it_was_cancelled(any_redis: Client) -> None:
+    claim = await running(any_redis)
+    spec = claim.spec
+    await ask(any_redis, spec)
+    assert await end(any_redis, claim, Cause.CANCELLED) is RunStatus.INTERRUPTED
+    [last] = await any_redis.xrevrange(keys.events(spec.thread_id, spec.run_id), count=1)
+    assert last[1][b"reason"] == CancelReason.EXPLICIT.encode()
+    other = await running(any_redis)
+    await end(any_redis, other)
+    key = keys.events(other.spec.thread_id, other.spec.run_id)
+    [last] = await any_redis.xrevrange(key, count=1)
+    assert b"reason" not in last[1]

@@ -290,6 +290,9 @@ async def test_a_run_that_a_worker_can_not_execute_is_left_to_others(
         assert await try_claim(any_redis, spec, graphs=["other"]) is None
         word, pause = replies[-1]
         assert word == b"unserved"
+        now = await redis_time(any_redis) * 1000
+        # Nobody looks at it for so long: it must not keep the workers from others.
+        assert now + pause - 1_000 < (await queued(any_redis))[job(spec)] <= now + pause + 1
         assert (await record(any_redis, spec))["status"] == "pending"
         assert list(await queued(any_redis)) == [job(spec)]
         pauses.append(pause)

@@ -15,6 +15,8 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import IO
 
+from harness.blocking import nothing_blocks, say
+
 TESTS = Path(__file__).parents[1]
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["millstream.api.main", "millstream.worker.main", __name__])
@@ -78,4 +80,5 @@ def _run(module: str, arguments: list[str], env: dict[str, str], output: Connect
     outside = [path for path in sys.path if path and not Path(path).is_relative_to(TESTS)]
     sys.path[:] = [os.getcwd(), *outside]
     sys.argv = [module, *arguments]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    with nothing_blocks(say, raises=False):
+        runpy.run_module(module, run_name="__main__", alter_sys=True)

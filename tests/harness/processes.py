@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from harness import blocking
 from harness.forked_process import ForkedProcess
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "langgraph.json"
@@ -129,6 +130,8 @@ class Fleet:
             if process.process.poll() is None:
                 with suppress(subprocess.TimeoutExpired):  # by then it has been killed
                     process.stop() if MEASURED else process.kill()
+        blocked = [line for process in self.processes for line in blocking.lines_of(process.lines)]
+        assert error or not blocked, "\n".join(blocked)
 
     def api(self, config: Path | None = None, **env: str) -> Process:
         """Starts an API process on a free port; call `wait_ready()` on it."""

@@ -14,7 +14,6 @@ from harness.projects import GRAPHS, clean_imports, config_file, loaded, write
 from millstream.shared.errors import NotFoundError
 from millstream.worker.graphs import Use, load
 
-pytestmark = pytest.mark.usefixtures("no_blocking_calls")
 USE = Use("threads.create_run", {"configurable": {"word": "given"}})
 SAVER = InMemorySaver()
 

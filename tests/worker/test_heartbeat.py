@@ -31,7 +31,6 @@ from millstream.worker.leases.availability import RedisAvailability
 from millstream.worker.leases.heartbeat import Heartbeat
 from millstream.worker.stop_reason import StopReason
 
-pytestmark = pytest.mark.usefixtures("no_blocking_calls")
 LEASE = 1.0  # s
 MARGIN = 0.2  # s beyond a lease: in an outage too there is a beat in it
 POLICY = LeasePolicy(LEASE, margin=MARGIN)

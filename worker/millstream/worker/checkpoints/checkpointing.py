@@ -269,6 +269,7 @@ def serializer(settings: Settings, serde: SerdeConfig | None) -> SerializerProto
         EncryptedSerializer.from_pycryptodome_aes(key=key.encode()).cipher
         for key in (settings.aes_key, *settings.earlier_keys)
     ]
+    ciphers[0].encrypt(b"")  # imports the rest of the package, which a run would have to wait for
     return EncryptedSerializer(_KeyRing(ciphers), inner)
 
 

@@ -1,0 +1,66 @@
+"""What is mutated: every Redis script, and the Python modules in which rules are decided."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from mutants import lua, python
+from mutants.mutant import Mutant, mutants_of
+
+ROOT: Final = Path(__file__).parents[2]
+SCRIPTS: Final = "shared/millstream/shared/scripts"
+MODULES: Final = (
+    "shared/millstream/shared/rules/*.py",
+    "shared/millstream/shared/events/hub.py",
+    "api/millstream/api/http/sse.py",
+    "worker/millstream/worker/publish.py",
+    "worker/millstream/worker/checkpoints/saver.py",
+)
+# Where the tests are that may notice. Those that need the running system are left out: the mutant would have
+# to be in its processes, too, and a minute would not do for one mutant.
+TESTS: Final = ("tests/unit", "tests/contract", "tests/worker", "tests/api")
+
+# Which test files are about a file that none is named for. Only the order of the tests follows from it.
+SUBJECTS: Final = {
+    "admission": ("test_admit", "test_fifo", "test_displacement", "test_temporary_threads"),
+    "ending": ("test_finish", "test_cancel", "test_temporary_threads", "test_displacement"),
+    "claim": ("test_crashes", "test_fifo"),
+    "clock": ("test_due", "test_renew", "test_claim"),
+    "copy_family": ("test_checkpoints", "test_store_state"),
+    "expiry": ("test_expiry",),
+    "forget_cron": ("test_crons",),
+    "forget_runs": ("test_temporary_threads", "test_checkpoints"),
+    "hub": ("test_stream_hub",),
+    "lease": ("test_checkpoints",),
+    "note_cancel": ("test_cancel",),
+    "note_joined": ("test_displacement",),
+    "outbox": ("test_deliveries",),
+    "release": ("test_fifo", "test_finish"),
+    "repair_run": ("test_repair",),
+    "repair_thread": ("test_repair",),
+    "retire_thread": ("test_temporary_threads", "test_admit", "test_crons"),
+    "delete_thread": ("test_temporary_threads", "test_create_thread"),
+    "run_alone": ("test_crashes",),
+    "run_ref": ("test_end_displaced",),
+    "sequence": ("test_segments", "test_append"),
+    "wake": ("test_admit", "test_fifo"),
+}
+
+
+def files() -> list[str]:
+    """Returns the files that are mutated, from the root of the checkout."""
+    scripts = sorted((ROOT / SCRIPTS).rglob("*.lua"))
+    modules = [path for pattern in MODULES for path in sorted(ROOT.glob(pattern))]
+    return [path.relative_to(ROOT).as_posix() for path in (*scripts, *modules)]
+
+
+def mutants(file: str) -> list[Mutant]:
+    """Returns all mutants of a file, explained or not."""
+    edits = lua.edits if file.endswith(".lua") else python.edits
+    return mutants_of(file, (ROOT / file).read_text(), edits)
+
+
+def all_mutants() -> Iterator[Mutant]:
+    """Yields the mutants of every file."""
+    for file in files():
+        yield from mutants(file)

@@ -1,0 +1,414 @@
+"""Responses that follow a run: what is sent, when, and how each way of ending looks to the client."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from starlette.types import Message
+
+from harness.virtual_time import run
+from millstream.api.http.sse import (
+    KEEPALIVE,
+    READ_WITHIN,
+    EventStream,
+    FinalOutput,
+    ProtocolStream,
+    ThreadStream,
+    frame,
+    shown,
+)
+from millstream.api.stream_watch import StreamWatch
+from millstream.shared.events.entries import Entry
+from millstream.shared.observer import RunObserver
+from millstream.shared.redis.outage_log import PAUSE
+
+Step = list[Entry] | Exception | Callable[[], Awaitable[list[Entry]]]
+
+
+def entry(index: int, event: bytes = b"values", data: bytes = b"{}") -> Entry:
+    return Entry((1, index), event, data)
+
+
+END = entry(9, b"end", b'{"status":"success"}')
+
+
+class SimulatedReader:
+    """A reader whose pages, errors and delays are those of the test."""
+
+    def __init__(self, *steps: Step) -> None:
+        self.news = asyncio.Event()
+        self.news.set()
+        self.ended = False
+        self.closing = False
+        self.closed = False
+        self._steps = list(steps)
+
+    async def read(self) -> list[Entry]:
+        self.news.clear()
+        step = self._steps.pop(0) if self._steps else []
+        if isinstance(step, Exception):
+            raise step
+        entries = step if isinstance(step, list) else await step()
+        self.ended = bool(entries) and entries[-1].event == b"end"
+        return entries
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Client:
+    """The other end: takes what is sent, with the time, and leaves when it is told to."""
+
+    def __init__(self) -> None:
+        self.chunks: list[tuple[float, bytes]] = []
+        self.complete = False
+        self.status = 0
+        self.headers: dict[bytes, bytes] = {}
+        self._leaves = asyncio.Event()
+
+    def leave(self) -> None:
+        self._leaves.set()
+
+    async def receive(self) -> Message:
+        await self._leaves.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status, self.headers = message["status"], dict(message["headers"])
+            return
+        now = asyncio.get_running_loop().time()
+        self.chunks.append((round(now, 3), message["body"]))
+        self.complete = not message["more_body"]
+
+    @property
+    def text(self) -> bytes:
+        return b"".join(body for _, body in self.chunks)
+
+    def times(self, text: bytes) -> list[float]:
+        return [at for at, body in self.chunks if text in body]
+
+
+class Observer(RunObserver):
+    """Notes what becomes of streams."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def stream_opened(self, thread_id: str, run_id: str | None) -> None:
+        self.seen.append("opened")
+
+    def first_event(self, thread_id: str, run_id: str | None, seconds: float) -> None:
+        self.seen.append("first event")
+
+    def stream_closed(self, thread_id: str, run_id: str | None, seconds: float) -> None:
+        self.seen.append("closed")
+
+
+def watch() -> StreamWatch:
+    return StreamWatch(Observer(), "t", "r")
+
+
+def stream(
+    reader: SimulatedReader, kind: type[EventStream] = EventStream, **options: Any
+) -> EventStream:
+    options = {"headers": {}, "keepalive": 1.0, **options}
+    return kind(reader, watch(), **options)  # type: ignore[arg-type]
+
+
+def final(reader: SimulatedReader, answers: list[bytes | Exception], **options: Any) -> FinalOutput:
+    """Returns a response whose body is the first answer that is no error."""
+
+    async def output(end: Entry) -> bytes:
+        assert end is END
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    options = {"headers": {}, "keepalive": 1.0, **options}
+    return FinalOutput(reader, watch(), output, **options)  # type: ignore[arg-type]
+
+
+def later(seconds: float, *entries: Entry) -> Step:
+    async def read() -> list[Entry]:
+        await asyncio.sleep(seconds)
+        return list(entries)
+
+    return read
+
+
+async def follow(response: EventStream | FinalOutput, client: Client, until: float = 60.0) -> None:
+    """Has the client follow the response to its end, or for so many seconds."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(until):
+            await response({}, client.receive, client.send)
+
+
+def test_a_silent_stream_has_a_keepalive_at_each_interval() -> None:
+    async def test() -> None:
+        client = Client()
+        await follow(stream(SimulatedReader(), keepalive=1.5), client, until=8)
+        assert client.chunks == [(at, KEEPALIVE) for at in (1.5, 3.0, 4.5, 6.0, 7.5)]
+
+    run(test())
+
+
+def test_events_do_not_put_the_keepalive_off() -> None:
+    async def test() -> None:
+        client = Client()
+        pages = [later(0.3, entry(index)) for index in range(12)]
+        await follow(stream(SimulatedReader(*pages)), client, until=4.05)
+        # It goes out with the page that is being read when it is due.
+        assert client.times(KEEPALIVE) == [1.2, 2.1, 3.0, 4.0]
+        assert len(client.times(b"event: values")) == 12
+
+    run(test())
+
+
+@pytest.mark.parametrize(("keepalive", "patience"), [(0.5, READ_WITHIN), (5.0, 5.0)])
+def test_a_redis_that_is_silent_does_not_silence_the_keepalive(
+    keepalive: float, patience: float
+) -> None:
+    async def test() -> None:
+        client = Client()
+        reader = SimulatedReader(*[later(1000)] * 9)
+        await follow(stream(reader, keepalive=keepalive), client, until=16)
+        round_trip = patience + PAUSE
+        assert client.times(KEEPALIVE)[:3] == [
+            pytest.approx(count * round_trip) for count in (1, 2, 3)
+        ]
+
+    run(test())
+
+
+def test_all_pages_are_sent_and_the_end_is_the_last_chunk() -> None:
+    async def test() -> None:
+        client, left = Client(), []
+        reader = SimulatedReader([entry(1), entry(2)], [entry(3)], [END])
+
+        async def leave() -> None:
+            left.append(True)
+
+        response = stream(reader, on_leave=leave, headers={"location": "/there"})
+        await follow(response, client)
+        assert client.chunks == [
+            (0.0, frame(entry(1)) + frame(entry(2))),
+            (0.0, frame(entry(3))),
+            (0.0, frame(END)),
+        ]
+        assert client.status == response.status_code == 200
+        assert client.headers[b"content-type"].startswith(b"text/event-stream")
+        assert client.headers[b"location"] == b"/there"
+        assert client.complete
+        assert reader.closed
+        assert left == []
+        # Nothing goes on: neither a task that waits for the client, nor a timer.
+        reader.news.clear()
+        await asyncio.sleep(3)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert not reader.news.is_set()
+
+    run(test())
+
+
+@pytest.mark.parametrize("page", [[entry(1), END], ZeroDivisionError()])
+def test_the_observer_hears_of_each_stream_once(page: Step) -> None:
+    async def test() -> None:
+        observer = Observer()
+        response = EventStream(
+            SimulatedReader([entry(0, b"metadata")], page),  # type: ignore[arg-type]
+            StreamWatch(observer, "t", "r"),
+            headers={},
+            keepalive=1.0,
+        )
+        with suppress(ZeroDivisionError):
+            await follow(response, Client())
+        assert observer.seen == ["opened", "first event", "closed"]
+
+    run(test())
+
+
+def test_an_outage_is_waited_for() -> None:
+    async def test() -> None:
+        client = Client()
+        reader = SimulatedReader(ConnectionError("away"), ConnectionError("away"), [entry(1), END])
+        await follow(stream(reader), client)
+        assert client.chunks == [(round(2 * PAUSE, 3), frame(entry(1)) + frame(END))]
+        assert client.complete
+
+    run(test())
+
+
+@pytest.mark.parametrize("when", ["before", "while it waits"])
+def test_a_client_that_leaves_is_noticed_at_once(when: str) -> None:
+    async def test() -> None:
+        client, left = Client(), []
+        reader = SimulatedReader([entry(1)])
+
+        async def leave() -> None:
+            left.append(asyncio.get_running_loop().time())
+
+        if when == "before":
+            client.leave()
+        else:
+            asyncio.get_running_loop().call_later(1.5, client.leave)
+        await follow(stream(reader, on_leave=leave), client)
+        assert left == [0.0 if when == "before" else 1.5]
+        assert not client.complete
+        assert reader.closed
+
+    run(test())
+
+
+def test_a_client_that_leaves_after_the_end_cancels_nothing() -> None:
+    async def test() -> None:
+        client, left = Client(), []
+        asyncio.get_running_loop().call_later(PAUSE / 2, client.leave)
+
+        async def leave() -> None:
+            left.append(True)
+
+        answers: list[bytes | Exception] = [ConnectionError("away"), b"{}"]
+        response = final(SimulatedReader([END]), answers, on_leave=leave)
+        await follow(response, client)
+        assert client.chunks == []
+        assert left == []
+
+    run(test())
+
+
+def test_a_client_may_leave_where_nothing_is_to_be_done_then() -> None:
+    async def test() -> None:
+        client = Client()
+        client.leave()
+        reader = SimulatedReader([entry(1)])
+        await follow(stream(reader), client)
+        assert reader.closed
+
+    run(test())
+
+
+def test_a_client_that_leaves_while_redis_is_away_is_only_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def test() -> None:
+        client = Client()
+        client.leave()
+
+        async def leave() -> None:
+            raise ConnectionError("away")
+
+        await follow(stream(SimulatedReader(), on_leave=leave), client)
+
+    run(test())
+    assert "its run goes on: away" in caplog.text
+
+
+def test_a_process_that_stops_breaks_the_stream_off_without_a_last_chunk() -> None:
+    async def test() -> None:
+        client = Client()
+        reader = SimulatedReader([entry(1)])
+
+        def stop() -> None:
+            reader.closing = True
+            reader.news.set()
+
+        async def leave() -> None:
+            raise AssertionError("the client is there")
+
+        asyncio.get_running_loop().call_later(0.5, stop)
+        await follow(stream(reader, on_leave=leave), client)
+        assert asyncio.get_running_loop().time() == 0.5
+        assert client.chunks == [(0.0, frame(entry(1)))]
+        assert not client.complete
+        assert reader.closed
+
+    run(test())
+
+
+def test_an_error_of_the_server_breaks_the_stream_of_a_run_off() -> None:
+    async def test() -> None:
+        client = Client()
+        with pytest.raises(ZeroDivisionError):
+            await follow(stream(SimulatedReader([entry(1)], ZeroDivisionError())), client)
+        assert client.text == frame(entry(1))
+        assert not client.complete
+
+    run(test())
+
+
+@pytest.mark.parametrize("kind", [ThreadStream, ProtocolStream])
+def test_an_error_of_the_server_ends_the_stream_of_a_thread_with_an_event(
+    kind: type[EventStream],
+) -> None:
+    async def test() -> None:
+        client = Client()
+        await follow(stream(SimulatedReader([entry(1)], ZeroDivisionError()), kind), client)
+        assert client.text == frame(entry(1)) + kind.failed_text
+        assert kind.failed_text.startswith(b"event: error\r\n")
+        assert client.complete
+
+    run(test())
+
+
+def test_modes_that_were_not_asked_for_are_left_out() -> None:
+    async def test() -> None:
+        client = Client()
+        reader = SimulatedReader([entry(1), entry(2, b"updates|sub"), entry(3, b"custom")], [END])
+        await follow(stream(reader, modes=frozenset({"updates"})), client)
+        assert client.text == frame(entry(2, b"updates|sub")) + frame(END)
+
+    run(test())
+
+
+@pytest.mark.parametrize(
+    ("event", "mode"),
+    [
+        (b"messages", "messages-tuple"),
+        (b"messages|sub", "messages-tuple"),
+        (b"messages/partial", "messages"),
+        (b"values", "values"),
+        (b"values|sub", "values"),
+    ],
+)
+def test_each_event_belongs_to_one_mode(event: bytes, mode: str) -> None:
+    modes = ("messages", "messages-tuple", "values", "updates")
+    assert [each for each in modes if shown(event, frozenset({each}))] == [mode]
+    assert shown(event, frozenset())
+
+
+@pytest.mark.parametrize("event", [b"metadata", b"error", b"end", b"gap"])
+def test_some_events_belong_to_all_modes(event: bytes) -> None:
+    assert shown(event, frozenset({"updates"}))
+
+
+def test_a_gap_has_no_id() -> None:
+    assert frame(entry(1, b"gap")) == b"event: gap\r\ndata: {}\r\n\r\n"
+    assert frame(entry(1)) == b"event: values\r\ndata: {}\r\nid: 1-1\r\n\r\n"
+
+
+def test_a_final_output_is_white_space_until_the_run_ends() -> None:
+    async def test() -> None:
+        client = Client()
+        reader = SimulatedReader([entry(1)], later(1.5, entry(2), END))
+        response = final(reader, [b'{"a":1}'])
+        await follow(response, client)
+        assert client.chunks == [(1.5, b'\n{"a":1}')]
+        assert client.complete
+
+    run(test())
+
+
+def test_a_final_output_is_asked_for_again_after_an_outage() -> None:
+    async def test() -> None:
+        client = Client()
+        reader = SimulatedReader([END])
+        response = final(reader, [ConnectionError("away"), ConnectionError("away"), b"{}"])
+        await follow(response, client)
+        assert client.chunks == [(round(2 * PAUSE, 3), b"{}")]
+        assert client.complete
+
+    run(test())
