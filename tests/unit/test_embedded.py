@@ -131,7 +131,7 @@ def test_a_folder_that_cannot_be_created_raises(tmp_path: Path) -> None:
 
 def test_a_recent_server_on_path_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded, "_packaged_server", lambda: None)
-    monkeypatch.delenv(embedded.CHOSEN, raising=False)
+    monkeypatch.delenv(embedded.SERVER_VARIABLE, raising=False)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/usr/bin{os.pathsep}/bin")
     fake = tmp_path / "redis-server"
     for version, serves in (("6.2.6", False), ("7.0.0", True)):
@@ -151,9 +151,9 @@ def test_the_chosen_server_wins_and_gets_no_modules(
     fake = tmp_path / "valkey-server"
     fake.write_text("#!/bin/sh\necho Valkey server v=8.1.0 sha=0\n")
     fake.chmod(0o755)
-    monkeypatch.setenv(embedded.CHOSEN, str(fake))
+    monkeypatch.setenv(embedded.SERVER_VARIABLE, str(fake))
     assert find_server() == Server(fake, (), (8, 1, 0))
-    monkeypatch.setenv(embedded.CHOSEN, str(tmp_path / "nowhere"))
+    monkeypatch.setenv(embedded.SERVER_VARIABLE, str(tmp_path / "nowhere"))
     with pytest.raises(SetupError, match=r"MILLSTREAM_REDIS_SERVER=.*7\.0\.0 or newer"):
         find_server()
 

@@ -1,4 +1,4 @@
-"""The text that `millstream dev` shows once everything runs."""
+"""The text that `millstream dev` prints when all processes are ready."""
 
 import json
 import shlex
@@ -10,7 +10,7 @@ import click
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the banner tells."""
+    """The content of the banner."""
 
     version: str
     url: str
@@ -23,7 +23,7 @@ class Facts:
 
 
 def banner(facts: Facts) -> str:
-    """Returns the banner, with colours that click takes out where there is no TTY."""
+    """Returns the banner with colours, which click removes without a TTY."""
     rows = {
         "API": facts.url,
         "Docs": f"{facts.url}/docs",

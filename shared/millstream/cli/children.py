@@ -1,4 +1,4 @@
-"""The API and the workers as child processes: their output, their readiness, their end."""
+"""Runs the API and the workers as child processes, and reports their output, readiness and end."""
 
 import contextlib
 import json
@@ -14,12 +14,12 @@ from millstream.cli.console import Console
 from millstream.shared.parent_death import dies_with_parent
 
 READY: Final = b"millstream-ready "
-_LAST_WORDS_SECONDS: Final = 0.5
+_OUTPUT_SECONDS: Final = 0.5  # to read the rest of an ended child's output
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A child serves; `facts` is what it said of itself."""
+    """A child is ready; `facts` is its own report."""
 
     child: "Child"
     facts: dict[str, Any]
@@ -27,22 +27,22 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Exited:
-    """A child has ended, and all that it wrote has been shown."""
+    """A child has ended, and all its output is written."""
 
     child: "Child"
     status: int
-    """As a shell counts it: 128 + the signal, if a signal ended the child."""
+    """The exit status as in a shell: 128 + the signal if a signal ended the child."""
 
 
 class Child:
-    """A process that can be started again and again; events come from its threads.
+    """A process that can be started repeatedly; its threads report events.
 
     Args:
-        name: stands before each of its lines.
+        name: precedes each of its lines.
         argv: the command; `argv[0]` is a path.
         environ: its whole environment.
-        console: where its lines go.
-        tell: receives Ready and Exited; called from threads.
+        console: receives its lines.
+        report: is called with Ready and Exited, from threads.
     """
 
     def __init__(
@@ -51,14 +51,14 @@ class Child:
         argv: Sequence[str],
         environ: Mapping[str, str],
         console: Console,
-        tell: Callable[[Ready | Exited], None],
+        report: Callable[[Ready | Exited], None],
     ) -> None:
         """Starts nothing yet."""
         self.name = name
         self._argv = argv
         self._environ = environ
         self._console = console
-        self._tell = tell
+        self._report = report
         self._process: subprocess.Popen[bytes] | None = None
         self._gone = threading.Event()
         self._killer: threading.Timer | None = None
@@ -68,9 +68,9 @@ class Child:
         return f"<Child {self.name} {'down' if down else 'alive'}>"
 
     def start(self) -> None:
-        """Starts the process, out of reach of the terminal's Ctrl-C; its last Exited was told."""
+        """Starts the process in a session of its own, so that it gets no Ctrl-C. Its last Exited was reported."""
         process = subprocess.Popen(
-            # SIGKILL: whoever kills the starter wants nothing left, least of all a slow goodbye.
+            # SIGKILL, because a child must not outlive a parent that was killed, not even to shut down.
             dies_with_parent(self._argv, signal.SIGKILL),
             env=dict(self._environ),
             stdin=subprocess.DEVNULL,
@@ -89,19 +89,19 @@ class Child:
         threading.Thread(target=self._await_end, args=(process, readers), daemon=True).start()
 
     def terminate(self, grace: float) -> None:
-        """Asks the process to end, kills it after `grace` seconds; returns at once."""
+        """Sends SIGTERM, and SIGKILL after `grace` seconds; returns at once."""
         process = self._process
         if process is None or self._gone.is_set():
             return
         process.terminate()
         if self._killer is not None:
-            self._killer.cancel()  # the latest grace counts
+            self._killer.cancel()  # the latest call decides
         self._killer = threading.Timer(grace, _kill_if_alive, (process,))
         self._killer.daemon = True
         self._killer.start()
 
     def join(self, timeout: float) -> bool:
-        """Waits up to `timeout` seconds; tells whether the process is gone."""
+        """Waits up to `timeout` seconds; returns whether the process has ended."""
         return self._process is None or self._gone.wait(timeout)
 
     def _await_end(
@@ -111,22 +111,22 @@ class Child:
         if self._killer is not None:
             self._killer.cancel()
             self._killer = None
-        # What a graph has started would keep the pipes open, and outlive its worker.
+        # Processes that a graph started would keep the pipes open, and outlive the worker.
         _kill_group(process.pid)
         for reader in readers:
-            reader.join(_LAST_WORDS_SECONDS)
+            reader.join(_OUTPUT_SECONDS)
         self._gone.set()
-        self._tell(Exited(self, 128 - status if status < 0 else status))
+        self._report(Exited(self, 128 - status if status < 0 else status))
 
     def _read(self, pipe: IO[bytes], err: bool) -> None:
         with pipe:
             for line in pipe:
                 if not err and line.startswith(READY):
                     with contextlib.suppress(ValueError):
-                        self._tell(Ready(self, json.loads(line[len(READY) :])))
+                        self._report(Ready(self, json.loads(line[len(READY) :])))
                         continue
                 text = line.decode(errors="replace").rstrip("\r\n")
-                # A reader of ours that left must not block the child at a full pipe.
+                # A closed terminal must not stop this loop: the child would block at a full pipe.
                 with contextlib.suppress(OSError, ValueError):
                     self._console.line(self.name, text, err=err)
 

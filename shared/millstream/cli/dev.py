@@ -1,4 +1,4 @@
-"""`millstream dev`: checks everything first, then runs Redis, the API and the workers."""
+"""`millstream dev`: checks the project and this machine, then runs Redis, the API and the workers."""
 
 import asyncio
 import contextlib
@@ -41,7 +41,7 @@ class DevOptions:
 
 
 def run(options: DevOptions, environ: Mapping[str, str]) -> int:
-    """Runs everything until Ctrl-C; returns the exit status, raises CliError before the start."""
+    """Runs all processes until Ctrl-C; returns the exit status. Raises CliError before it starts any."""
     for stream in (sys.stdout, sys.stderr):
         _tolerate_any_encoding(stream)
     require_extra("api")
@@ -51,13 +51,13 @@ def run(options: DevOptions, environ: Mapping[str, str]) -> int:
     reload = options.reload and can_watch()
     if options.reload and not reload:
         console.line("dev", 'no reload without: pip install "millstream[embedded]"', err=True)
-    with _redis(options.redis_url, project) as (url, redis, named, events):
-        # After the Redis: who runs this twice in a folder should hear that, not of a taken port.
+    with _redis(options.redis_url, project) as (url, redis, redis_name, events):
+        # After the Redis, so that a second start in the same folder fails with that reason, not with a taken port.
         require_free_port(options.host, options.port)
         plan = Plan(
             project=project,
-            # Unbuffered: what a graph prints is seen when it prints it. No grace: who saves a file,
-            # or stops the command, does not want to wait for the runs.
+            # Unbuffered, so that the output of a graph appears at once. Without a grace period, so that
+            # a restart and a stop do not wait for the runs.
             environ=environment(environ, url)
             | {"PYTHONUNBUFFERED": "1", "BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS": "0"},
             address=local_url(options.host, options.port),
@@ -65,37 +65,37 @@ def run(options: DevOptions, environ: Mapping[str, str]) -> int:
             worker=worker_command(project.config, options.queue),
             workers=options.workers,
             reload=reload,
-            redis=named,
+            redis=redis_name,
             version=version("millstream"),
         )
         return Supervisor(plan, console, events, redis).run()
 
 
 def local_url(host: str, port: int) -> str:
-    """Returns the URL by which this machine reaches what listens on that address."""
+    """Returns the URL with which this machine reaches a server that listens on that address."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def require_free_port(host: str, port: int) -> None:
-    """Raises CliError if the API could not listen on that address."""
-    reason = _why_not_listen(host, port)
+    """Raises SetupError if the API can't listen on that address."""
+    reason = _bind_error(host, port)
     if reason is None:
         return
     if reason != errno.EADDRINUSE:
         raise SetupError(f"The API can't listen on {host}, port {port}: {reason}.")
     others = range(port + 1, min(port + 100, 65536))
-    free = next((other for other in others if _why_not_listen(host, other) is None), None)
+    free = next((other for other in others if _bind_error(host, other) is None), None)
     hint = "" if free is None else f" Stop what uses it, or use --port {free}."
     raise SetupError(f"Port {port} is already in use.{hint}")
 
 
-def _why_not_listen(host: str, port: int) -> str | int | None:
-    """Returns None if the port is free, EADDRINUSE if it is taken, else the reason in words."""
+def _bind_error(host: str, port: int) -> str | int | None:
+    """Returns None if the port is free, EADDRINUSE if it is taken, otherwise the error message."""
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind) as probe:
-            # As a server does: connections of the last run that still wind down are no obstacle.
+            # As servers do: closing connections of an earlier process do not block the port.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
     except OSError as error:
@@ -107,14 +107,14 @@ def _why_not_listen(host: str, port: int) -> str | int | None:
 def _redis(
     url: str | None, project: Project
 ) -> Iterator[tuple[str, EmbeddedRedis | None, str, Events]]:
-    """Gives the URL of a Redis that answers, the server if it is ours, and its name in words.
+    """Yields the URL of a Redis that answers, the server if it is embedded, a text that names it, and the events.
 
-    The events with it receive Stop on Ctrl-C and the like, until the Redis is down again.
+    The events get a Stop on Ctrl-C and the like, until the Redis is stopped.
     """
     signals = _Signals()
     with signals.caught():
         if url is not None:
-            asyncio.run(_refuse_useless_redis(url))
+            asyncio.run(_require_usable_redis(url))
             signals.interrupt = False
             yield url, None, masked(url), signals.events
             return
@@ -130,7 +130,7 @@ def _redis(
 
 
 class _Signals:
-    """Turns Ctrl-C and its like into events; into KeyboardInterrupt while nobody reads them."""
+    """Turns Ctrl-C and similar signals into events, or into KeyboardInterrupt while nothing reads the events."""
 
     def __init__(self) -> None:
         self.events = Events()
@@ -138,14 +138,14 @@ class _Signals:
 
     @contextlib.contextmanager
     def caught(self) -> Iterator[None]:
-        """Catches the signals inside of the block."""
+        """Handles the signals within the block."""
         before = {
             signum: signal.getsignal(signum)
             for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         }
         for signum, handler in before.items():
-            # nohup ignores SIGHUP, and means it. A shell that runs a script ignores SIGINT for
-            # what it starts in the background, but whoever sends it later wants the end.
+            # nohup ignores SIGHUP on purpose. A script's shell ignores SIGINT for its background
+            # processes, but a SIGINT that is sent later must stop the command.
             if signum != signal.SIGHUP or handler != signal.SIG_IGN:
                 signal.signal(signum, self._on_signal)
         try:
@@ -170,8 +170,8 @@ def _data_folder(project: Project) -> Path:
     return folder
 
 
-async def _refuse_useless_redis(url: str) -> None:
-    """Raises CliError if the Redis does not answer, or if its user may not do what is needed."""
+async def _require_usable_redis(url: str) -> None:
+    """Raises CliError if the Redis does not answer, or its user lacks permissions."""
     try:
         redis = connect(url, connections=2, reply_timeout=5)
     except SettingError as error:

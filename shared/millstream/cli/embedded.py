@@ -1,4 +1,4 @@
-"""A real Redis server of one's own: for `millstream dev`, and for tests."""
+"""Runs a redis-server for `millstream dev` and for tests."""
 
 import contextlib
 import fcntl
@@ -27,7 +27,7 @@ _START_SECONDS: Final = 10.0
 _LOAD_SECONDS: Final = 120.0
 _LOG_LINES: Final = 8
 
-CHOSEN: Final = "MILLSTREAM_REDIS_SERVER"
+SERVER_VARIABLE: Final = "MILLSTREAM_REDIS_SERVER"
 NO_SERVER: Final = """\
 There is no Redis to start. One of these helps:
   pip install "millstream[embedded]"     a redis-server that comes as a wheel
@@ -37,7 +37,7 @@ There is no Redis to start. One of these helps:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A redis-server that runs on this machine."""
+    """A redis-server that is installed on this machine."""
 
     path: Path
     modules: tuple[Path, ...]
@@ -45,35 +45,37 @@ class Server:
 
 
 def find_server() -> Server:
-    """Returns the server of the `embedded` extra, else the one on PATH; raises SetupError.
+    """Returns the server of the `embedded` extra, else the one on PATH; raises SetupError without one.
 
-    `MILLSTREAM_REDIS_SERVER` chooses another Redis or Valkey, which gets no modules: those of the
-    extra fit its own server.
+    `MILLSTREAM_REDIS_SERVER` selects another Redis or Valkey. It gets no modules, because those of the extra fit
+    only the extra's server.
     """
-    if chosen := os.environ.get(CHOSEN):
-        if (version := _version(chosen)) < MIN_VERSION:
+    if path := os.environ.get(SERVER_VARIABLE):
+        if (version := _version(path)) < MIN_VERSION:
             least = ".".join(map(str, MIN_VERSION))
-            raise SetupError(f"{CHOSEN}={chosen} is no redis-server of version {least} or newer.")
-        return Server(Path(chosen), (), version)
-    for path in (_packaged_server(), shutil.which("redis-server")):
-        if path is not None and (version := _version(path)) >= MIN_VERSION:
-            return Server(Path(path), _packaged_modules(), version)
+            raise SetupError(
+                f"{SERVER_VARIABLE}={path} is not a redis-server of version {least} or newer."
+            )
+        return Server(Path(path), (), version)
+    for candidate in (_packaged_server(), shutil.which("redis-server")):
+        if candidate is not None and (version := _version(candidate)) >= MIN_VERSION:
+            return Server(Path(candidate), _packaged_modules(), version)
     raise SetupError(NO_SERVER)
 
 
 class EmbeddedRedis:
-    """A redis-server with its data in `directory`, on the loopback address alone.
+    """A redis-server with its data in `directory`, which listens on the loopback address only.
 
-    The server dies with the process (on Linux: with the thread) that called `start()`. The
-    directory is locked for as long as the server lives, even if it outlives its starter.
+    The server dies with the process (on Linux: with the thread) that called `start()`. The directory is locked
+    as long as the server runs, even if the server survives that process.
 
     Args:
-        directory: where data, log and lock lie; made if it is not there.
-        port: a TCP port; None picks a free one at the first start and keeps it.
+        directory: of the data, the log and the lock; created if it does not exist.
+        port: a TCP port; None chooses a free one at the first start and keeps it.
         appendonly: whether the data survives a restart.
-        appendfsync: how often the data is forced to disk, in Redis' words.
-        modules: whether to load RediSearch and RedisJSON, if they are there.
-        server: which server; None finds one.
+        appendfsync: how often the data is written to disk (Redis' setting).
+        modules: whether to load RediSearch and RedisJSON, if they are installed.
+        server: None calls `find_server`.
     """
 
     def __init__(
@@ -86,7 +88,7 @@ class EmbeddedRedis:
         modules: bool = True,
         server: Server | None = None,
     ) -> None:
-        """Starts nothing and makes no directory yet."""
+        """Starts nothing and creates no directory yet."""
         self.directory = directory.absolute()
         self.log = self.directory / "redis.log"
         self.modules: tuple[Path, ...] = ()
@@ -131,7 +133,7 @@ class EmbeddedRedis:
             self.modules = server.modules if self._with_modules else ()
             failure = self._launch(server)
             if failure and self.modules and "module" in failure.lower():
-                # The modules are optional, and these don't fit this server or this machine.
+                # The modules are optional, and do not work with this server or on this machine.
                 self.modules = ()
                 failure = self._launch(server)
             if failure:
@@ -142,7 +144,7 @@ class EmbeddedRedis:
         return self
 
     def stop(self, seconds: float = 1.5) -> None:
-        """Stops the server in good order, or kills it after `seconds`; nothing if it is down."""
+        """Stops the server, and kills it after `seconds`; does nothing if it is not running."""
         if self._process is not None:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -150,7 +152,7 @@ class EmbeddedRedis:
         self.kill()
 
     def kill(self) -> None:
-        """Ends the server at once, as a crash would; `start()` brings it back with its data."""
+        """Kills the server, as a crash would; `start()` starts it again with its data."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -160,13 +162,13 @@ class EmbeddedRedis:
             self._lock = None
 
     def wait(self) -> int:
-        """Blocks until the server has ended, by whatever cause; returns its exit status."""
+        """Blocks until the server has ended, for any reason; returns its exit status."""
         if self._process is None:
             raise RuntimeError("The server is not running.")
         return self._process.wait()
 
     def last_log_lines(self) -> str:
-        """Returns the end of the log of the latest start."""
+        """Returns the last lines of the log since the latest start."""
         with contextlib.suppress(OSError):
             lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
             return "\n".join(lines[-_LOG_LINES:])
@@ -195,7 +197,7 @@ class EmbeddedRedis:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                # A server whose starter was just killed needs a moment to leave.
+                # A server whose parent was just killed needs a moment to end.
                 if time.monotonic() > deadline:
                     os.close(lock)
                     raise SetupError(
@@ -206,20 +208,20 @@ class EmbeddedRedis:
         self._lock = lock
 
     def _launch(self, server: Server) -> str:
-        """Starts one server process; returns what went wrong, empty if it answers."""
-        chosen = self._port
+        """Starts one server process; returns the error, or '' once the server answers."""
+        fixed_port = self._port
         for _ in range(3):
-            self._port = chosen or _free_port()
+            self._port = fixed_port or _free_port()
             failure = self._launch_on_port(server)
-            if chosen or "Address already in use" not in failure:
-                break  # else another process took the port between choosing and binding
+            if fixed_port or "Address already in use" not in failure:
+                break  # otherwise another process took the port before the server could
         return failure
 
     def _launch_on_port(self, server: Server) -> str:
         assert self._lock is not None
         with self.log.open("wb") as log:
             process = subprocess.Popen(
-                # SIGTERM, so that a server that loses its starter still writes its data out.
+                # SIGTERM, so that a server whose parent dies still writes its data to disk.
                 dies_with_parent([str(server.path), *self._options()], signal.SIGTERM),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -229,14 +231,14 @@ class EmbeddedRedis:
             )
         self._process = process
         deadline = time.monotonic() + _START_SECONDS
-        while (answer := _ask(self.port, process.pid)) != b"+PONG":
-            if answer.startswith(b"-LOADING"):
+        while (reply := _ping(self.port, process.pid)) != b"+PONG":
+            if reply.startswith(b"-LOADING"):
                 deadline = max(deadline, time.monotonic() + _LOAD_SECONDS)
             if process.poll() is not None or time.monotonic() > deadline:
                 process.kill()
                 process.wait()
                 self._process = None
-                return self.last_log_lines() or f"{server.path} ended without a word."
+                return self.last_log_lines() or f"{server.path} ended without output."
             time.sleep(0.01)
         return ""
 
@@ -252,8 +254,8 @@ class EmbeddedRedis:
             "appendfsync": self._appendfsync,
             "maxmemory-policy": "noeviction",
         }
-        words = [word for name, value in options.items() for word in (f"--{name}", value)]
-        return words + [word for path in self.modules for word in ("--loadmodule", str(path))]
+        arguments = [text for name, value in options.items() for text in (f"--{name}", value)]
+        return arguments + [text for path in self.modules for text in ("--loadmodule", str(path))]
 
 
 def _packaged_server() -> str | None:
@@ -268,11 +270,11 @@ def _packaged_modules() -> tuple[Path, ...]:
     if spec is None or spec.origin is None:
         return ()
     library = Path(spec.origin).parent / "redis-stack-server" / "lib"
-    return tuple(path for name in _MODULES if _executable(path := library / name))
+    return tuple(path for name in _MODULES if _make_executable(path := library / name))
 
 
-def _executable(path: Path) -> bool:
-    """Tells whether Redis would load it: it wants the permission, which some installers drop."""
+def _make_executable(path: Path) -> bool:
+    """Returns whether the file may be executed, as Redis requires of modules; some installers drop the permission."""
     if not path.is_file():
         return False
     if not os.access(path, os.X_OK):
@@ -284,12 +286,12 @@ def _executable(path: Path) -> bool:
 def _version(path: str) -> tuple[int, int, int]:
     """Returns the server's version; zeros if it does not run here."""
     try:
-        _executable(Path(path))
+        _make_executable(Path(path))
         done = subprocess.run([path, "--version"], capture_output=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return (0, 0, 0)
-    found = re.search(rb"v=(\d+)\.(\d+)\.(\d+)", done.stdout)
-    return (int(found[1]), int(found[2]), int(found[3])) if found else (0, 0, 0)
+    match = re.search(rb"v=(\d+)\.(\d+)\.(\d+)", done.stdout)
+    return (int(match[1]), int(match[2]), int(match[3])) if match else (0, 0, 0)
 
 
 def _free_port() -> int:
@@ -298,16 +300,16 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _ask(port: int, pid: int) -> bytes:
-    """Returns the answer to PING of the server with that process id; empty if it does not answer.
+def _ping(port: int, pid: int) -> bytes:
+    """Returns the reply to PING of the server with that process id; b"" if it does not reply.
 
-    The id matters: on a port that was taken already, somebody else's server would answer.
+    The id is checked, because on a taken port another server would reply.
     """
     try:
         with socket.create_connection((HOST, port), timeout=1) as connection:
             connection.sendall(b"PING\r\nINFO server\r\nQUIT\r\n")
             with connection.makefile("rb") as replies:
-                pong, *about = replies.read().split(b"\r\n")
+                pong, *info = replies.read().split(b"\r\n")
     except OSError:
         return b""
-    return pong if b"process_id:%d" % pid in about else b""
+    return pong if b"process_id:%d" % pid in info else b""

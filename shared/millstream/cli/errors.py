@@ -1,15 +1,15 @@
-"""The ways in which the command says that it can't go on."""
+"""The errors with which the command ends."""
 
 import click
 
 
 class CliError(click.ClickException):
-    """What was asked for can't be done; a short text for the person at the terminal."""
+    """Invalid options, settings or project files; the message is printed to the terminal."""
 
     exit_code = 2
 
 
 class SetupError(CliError):
-    """What was asked for is fine, but something on this machine stands in its way."""
+    """The options are valid, but this machine lacks something: a package, a free port, a Redis, a folder."""
 
     exit_code = 1

@@ -74,7 +74,8 @@ def dev(
     Works in any folder that has a langgraph.json. Data is kept in .millstream/ beside that
     file. Ctrl-C stops everything.
     """
-    from millstream.cli.dev import DevOptions, run  # `api` and `worker` start faster without it
+    # Imported here, because `api` and `worker` start faster without it.
+    from millstream.cli.dev import DevOptions, run
 
     url = find_redis_url(redis_url, os.environ)
     settings = read_settings(environment(os.environ, url))
@@ -110,7 +111,7 @@ def worker(queue: str | None, config: Path, redis_url: str | None) -> None:
 
 
 def _become(command: list[str], redis_url: str | None) -> None:
-    """Turns this process into `command`: what supervises it sees one process, not two."""
+    """Replaces this process with `command`, so that its supervisor sees one process, not two."""
     environ = environment(os.environ, find_redis_url(redis_url, os.environ))
     read_settings(environ)
     sys.stdout.flush()

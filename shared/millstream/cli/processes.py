@@ -1,4 +1,4 @@
-"""The commands that become the API and the worker, and the environment that they run in."""
+"""The commands of the API and of the worker, and their environment."""
 
 import importlib.util
 import sys
@@ -13,7 +13,8 @@ from millstream.shared.settings import Settings
 
 Extra = Literal["api", "worker"]
 
-_TELLTALES: Final[dict[Extra, str]] = {"api": "starlette", "worker": "langgraph"}
+# A package that only this extra installs.
+_MARKERS: Final[dict[Extra, str]] = {"api": "starlette", "worker": "langgraph"}
 
 
 def _variables(name: str) -> tuple[str, ...]:
@@ -40,18 +41,18 @@ def worker_command(config: Path, queue: str) -> list[str]:
 
 
 def environment(environ: Mapping[str, str], redis_url: str | None) -> dict[str, str]:
-    """Returns `environ` with the Redis URL, if one is given."""
+    """Returns `environ` with the Redis URL, if there is one."""
     return {**environ, **({} if redis_url is None else {_REDIS_NAMES[0]: redis_url})}
 
 
 def find_redis_url(option: str | None, environ: Mapping[str, str]) -> str | None:
-    """Returns the Redis URL that somebody asked for: the option's, else the environment's."""
+    """Returns the Redis URL of the option, else of the environment; None if neither is set."""
     candidates = [option, *(environ.get(name) for name in _REDIS_NAMES)]
     return next((text.strip() for text in candidates if text and text.strip()), None)
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
-    """Reads the settings; raises CliError that names the variable at fault."""
+    """Reads the settings; raises CliError, which names the invalid variable."""
     try:
         return Settings.from_env(environ)
     except SettingError as error:
@@ -59,14 +60,14 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
 
 
 def require_extra(extra: Extra) -> None:
-    """Raises CliError if what the API or the worker needs is not installed."""
-    if importlib.util.find_spec(_TELLTALES[extra]) is None:
+    """Raises SetupError if the packages of the API or of the worker are not installed."""
+    if importlib.util.find_spec(_MARKERS[extra]) is None:
         raise SetupError(
-            f"What the {extra} needs is not installed here. Install it with:\n"
+            f"The packages of the {extra} are not installed here. Install them with:\n"
             f'  pip install "millstream[{extra}]"'
         )
 
 
 def _python(module: str) -> list[str]:
-    # -P: else a file of the project named like a package (redis.py) would be imported instead.
+    # -P: otherwise a file of the project named like a package (redis.py) would hide the package.
     return [sys.executable, "-P", "-m", module]

@@ -1,4 +1,4 @@
-"""What the command has to know of a project: its langgraph.json, its folders, its env file."""
+"""What the command reads of a project: its langgraph.json, its folders, its env file."""
 
 import os
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ class Project:
 
     config: Path
     folders: tuple[Path, ...]
-    """The folder of the file first, then local dependencies that lie outside of it."""
+    """The folder of the file, then local dependencies outside of it."""
     env_file: Path | None
     has_http: bool = False
-    """Whether it says something of the API."""
+    """Whether it has an `http` section, which configures the API."""
     prefix: str = ""
-    """The path under which the API lies: `/…` without a slash at its end, or nothing."""
+    """The path prefix of the API, such as `/agents` without a final slash; '' for none."""
 
     @property
     def folder(self) -> Path:
@@ -32,7 +32,7 @@ class Project:
 
 
 def read_project(path: Path) -> Project:
-    """Reads the langgraph.json at `path`, or in it if it is a folder; raises CliError."""
+    """Reads the langgraph.json at `path`, or in `path` if that is a folder; raises CliError."""
     path = path.absolute()
     if path.is_dir():
         path = path / CONFIG
@@ -54,9 +54,9 @@ def _folders(project: ProjectFile) -> tuple[Path, ...]:
     """Returns the folders of the project's code: its own, then those that lie outside of it."""
     folder = project.folder
     files = [Path(os.path.normpath(folder / file)) for file in project.named_files]
-    named = [*root_folders(folder, project.dependencies), *(file.parent for file in files)]
+    candidates = [*root_folders(folder, project.dependencies), *(file.parent for file in files)]
     folders = [folder]
-    for place in map(Path.resolve, named):
-        if place.is_dir() and not any(place.is_relative_to(known.resolve()) for known in folders):
-            folders.append(place)
+    for path in map(Path.resolve, candidates):
+        if path.is_dir() and not any(path.is_relative_to(known.resolve()) for known in folders):
+            folders.append(path)
     return tuple(folders)

@@ -1,4 +1,4 @@
-"""Keeps the processes of `millstream dev` together, from their start to the last one's end."""
+"""Supervises the processes of `millstream dev`: starts, restarts and stops them."""
 
 import contextlib
 import queue
@@ -19,14 +19,14 @@ from millstream.cli.project import Project, read_project
 from millstream.cli.watch import Watch, describe_changes
 
 API_URL: Final = variable("api_url")  # where graphs find their own API
-STOP_SECONDS: Final = 3.0
-RESTART_SECONDS: Final = 5.0
-PATIENCE_SECONDS: Final = 20.0
+STOP_SECONDS: Final = 3.0  # until a process is killed that does not stop
+RESTART_SECONDS: Final = 5.0  # until a process is killed that is to be replaced
+NOTICE_SECONDS: Final = 20.0  # until a message says which processes are not ready yet
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Somebody asked for the end: Ctrl-C, or a signal."""
+    """A request to stop: Ctrl-C, or a signal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class RedisEnded:
-    """The embedded Redis has ended by itself."""
+    """The embedded Redis has ended unexpectedly."""
 
     status: int
 
@@ -49,12 +49,12 @@ Events = queue.SimpleQueue[Event]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to run, and how."""
+    """Which processes to run, and how."""
 
     project: Project
     environ: Mapping[str, str]
     address: str
-    """Where this machine reaches the API, without the project's prefix: `http://127.0.0.1:2024`."""
+    """The URL of the API on this machine, without the project's prefix: `http://127.0.0.1:2024`."""
     api: Sequence[str]
     """The command of the API process."""
     worker: Sequence[str]
@@ -62,22 +62,22 @@ class Plan:
     workers: int
     reload: bool
     redis: str
-    """How the banner names the Redis."""
+    """The banner's text for the Redis."""
     version: str
 
 
 def worker_names(count: int) -> list[str]:
-    """Returns the names that stand before the lines of `count` workers."""
+    """Returns the names of `count` workers, which precede their lines."""
     return ["worker"] if count == 1 else [f"worker{n + 1}" for n in range(count)]
 
 
 class Supervisor:
-    """Reacts to one event after the other; threads only report, and nothing else decides."""
+    """Handles one event after the other. Threads only report events; all decisions are made here."""
 
     def __init__(
         self, plan: Plan, console: Console, events: Events, redis: EmbeddedRedis | None = None
     ) -> None:
-        """`redis` is the server to run as well; None if the plan names one that runs already."""
+        """`redis` is an embedded server to watch; None if the plan's Redis is another."""
         self._plan = plan
         self._project = plan.project
         self._console = console
@@ -96,14 +96,14 @@ class Supervisor:
         self._watch: Watch | None = None
 
     def run(self) -> int:
-        """Runs until Ctrl-C or until something ends that can't be replaced.
+        """Runs until Ctrl-C, or until a process ends that can't be restarted; returns the exit status.
 
-        Returns the exit status. The API and the workers are gone then; the Redis is left to the
-        caller. Call it in the main thread: the processes die with the thread that runs it.
+        The API and the workers have ended then; the caller stops the Redis. Call it in the main thread, because
+        the processes die with the thread that runs it.
         """
         try:
             if self._plan.reload:
-                self._start_to_watch()
+                self._start_watch()
             if self._redis is not None:
                 threading.Thread(target=self._await_redis, daemon=True).start()
             for child in (self._api, *self._workers):
@@ -115,13 +115,13 @@ class Supervisor:
             self._stop_children()
 
     def _react(self) -> int:
-        """Takes events until one of them means the end; returns the exit status."""
-        patience: float | None = PATIENCE_SECONDS
+        """Handles events until one ends the command; returns the exit status."""
+        notice_after: float | None = NOTICE_SECONDS
         while True:
             try:
-                event = self._events.get(timeout=None if self._announced else patience)
+                event = self._events.get(timeout=None if self._announced else notice_after)
             except queue.Empty:
-                patience = None  # said once
+                notice_after = None  # one message is enough
                 self._say(f"still waiting for {', '.join(self._missing())} …")
                 continue
             match event:
@@ -147,13 +147,13 @@ class Supervisor:
                         self._say(f"{child.name} ended with status {status}: stopping.", err=True)
                         return status or 1
                     else:
-                        self._say(self._invitation(child, status), err=True)
+                        self._say(self._restart_hint(child, status), err=True)
 
     def _note_ready(self, child: Child, facts: dict[str, Any]) -> None:
         self._ready[child] = facts
         if self._announced:
-            shown = facts.get("url") or ", ".join(facts.get("graphs", ()))
-            self._say(f"{child.name} is ready again: {shown}")
+            summary = facts.get("url") or ", ".join(facts.get("graphs", ()))
+            self._say(f"{child.name} is ready again: {summary}")
         elif not self._missing():
             self._announced = True
             self._console.block(banner(self._facts()))
@@ -175,19 +175,19 @@ class Supervisor:
         return [child.name for child in (self._api, *self._workers) if child not in self._ready]
 
     def _restart(self, paths: AbstractSet[str]) -> None:
-        """Starts the workers anew, and the API if it reads something of the project too."""
+        """Restarts the workers, and the API if langgraph.json configures it."""
         had_http = self._project.has_http
         if str(self._project.config) in paths:
-            # Its env file or its folders may be others now; if it is broken, the worker says so.
+            # The env file or the folders may have changed. The worker reports an invalid file.
             with contextlib.suppress(CliError):
                 self._project = read_project(self._project.config)
                 self._environ[API_URL] = self._plan.address + self._project.prefix
-                self._start_to_watch()
+                self._start_watch()
         with_api = had_http or self._project.has_http
         what = "the API and the worker" if with_api else "the worker"
         self._say(f"{describe_changes(self._project, paths)} changed: restarting {what}")
         for child in ((self._api,) if with_api else ()) + tuple(self._workers):
-            if child in self._running:  # even if it has just died: its Exited is on the way
+            if child in self._running:  # even if it has just died: its Exited will arrive
                 self._restarting.add(child)
                 child.terminate(RESTART_SECONDS)
             else:
@@ -197,14 +197,14 @@ class Supervisor:
         self._running.add(child)
         child.start()
 
-    def _invitation(self, child: Child, status: int) -> str:
+    def _restart_hint(self, child: Child, status: int) -> str:
         kind = child.name.rstrip("0123456789")
         return (
-            f"{child.name} ended with status {status}, its reason is above. Correct the file and "
+            f"{child.name} ended with status {status}; the reason is above. Correct the file and "
             f"save it: the {kind} starts again with the next change in {self._project.folder}"
         )
 
-    def _start_to_watch(self) -> None:
+    def _start_watch(self) -> None:
         if self._watch is not None:
             self._watch.stop()
         self._watch = Watch(

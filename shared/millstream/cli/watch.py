@@ -1,4 +1,4 @@
-"""Watches a project's files and says which of them changed."""
+"""Watches a project's files and reports changes."""
 
 import importlib.util
 import os
@@ -14,17 +14,17 @@ _IGNORED: Final = {"node_modules", "__pycache__", "site-packages"}
 
 
 def can_watch() -> bool:
-    """Tells whether the package that watches files is installed."""
+    """Returns whether the package that watches files is installed."""
     return importlib.util.find_spec("watchfiles") is not None
 
 
 def needs_restart(project: Project, path: str) -> bool:
-    """Tells whether a change of `path` asks for new workers.
+    """Returns whether a change of `path` requires new workers.
 
-    Python files do, langgraph.json and its env file; nothing in hidden folders, nor in folders
-    that hold other people's code.
+    That is so for langgraph.json, its env file and Python files, but not for Python files in hidden folders
+    and in folders of installed packages.
     """
-    if os.path.realpath(path) in _named(project):
+    if os.path.realpath(path) in _config_files(project):
         return True
     if not path.endswith(".py"):
         return False
@@ -36,14 +36,14 @@ def needs_restart(project: Project, path: str) -> bool:
 
 
 def describe_changes(project: Project, paths: AbstractSet[str]) -> str:
-    """Returns the changed files in a few words."""
+    """Returns a short text that names the changed files."""
     names = sorted(os.path.relpath(path, project.folder) for path in paths)
     rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(names[:3]) + rest
 
 
 class Watch:
-    """A thread that calls `changed` with the paths, and `failed` if it can't watch."""
+    """A thread that calls `changed` with the paths of changed files, and `failed` if it can't watch."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Watch:
         changed: Callable[[AbstractSet[str]], None],
         failed: Callable[[str], None],
     ) -> None:
-        """Both functions are called from the thread."""
+        """The thread calls both functions."""
         self._project = project
         self._changed = changed
         self._failed = failed
@@ -59,16 +59,16 @@ class Watch:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
-        """Starts to watch."""
+        """Starts the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Stops to watch."""
+        """Stops the thread."""
         self._stop.set()
         self._thread.join(1)
 
     def _run(self) -> None:
-        import watchfiles  # an extra: `millstream dev --no-reload` works without it
+        import watchfiles  # optional: `millstream dev --no-reload` works without it
 
         try:
             for changes in watchfiles.watch(
@@ -83,6 +83,6 @@ class Watch:
             self._failed(str(error))
 
 
-def _named(project: Project) -> set[str]:
-    named = {project.config, project.env_file} - {None}
-    return {os.path.realpath(path) for path in named if path is not None}
+def _config_files(project: Project) -> set[str]:
+    paths = (project.config, project.env_file)
+    return {os.path.realpath(path) for path in paths if path is not None}
