@@ -229,7 +229,7 @@ async def test_a_replica_is_not_believed_to_be_the_master(
     await pair.demote_first()
     fake_sentinel.master = pair.first
     client = connect(f"redis+sentinel://{fake_sentinel.place}/main")
-    with pytest.raises(UNAVAILABLE, match="is a replica, no master"):
+    with pytest.raises(UNAVAILABLE, match="is a replica, not a master"):
         await client.get("n")
     fake_sentinel.master = pair.second
     await retry_while_unavailable(lambda: client.incr("n"))
@@ -303,7 +303,7 @@ async def test_a_failover_of_many_connections_is_one_question(
     before, began = fake_sentinel.asked, time.monotonic()
     await pair.to_first.client_kill_filter(_type="normal", skipme=True)
     await at_once(40)
-    most = (time.monotonic() - began) / following.FRESH + 2
+    most = (time.monotonic() - began) / following.CACHE_SECONDS + 2
     assert fake_sentinel.asked - before <= most
     assert len(await pair.to_second.client_list()) > 30
 
@@ -325,7 +325,7 @@ async def test_a_master_needs_no_sentinel_to_go_on(
 async def test_without_a_master_redis_is_away(fake_sentinel: FakeSentinel) -> None:
     for url in (f"{fake_sentinel.place}/main", f"{fake_sentinel.place}/other", f"{HOST}:1/main"):
         client = connect(f"redis+sentinel://:secret@{url}")
-        with pytest.raises(UNAVAILABLE, match="No sentinel tells where the master") as no:
+        with pytest.raises(UNAVAILABLE, match="No sentinel knows the address of the master") as no:
             await client.ping()
         assert "secret" not in str(no.value)
         await client.aclose()
@@ -396,7 +396,7 @@ async def test_a_blocking_command_ends_on_a_server_that_hangs(
     await client.ping()
     await pair.to_first.client_pause(1500)
     began = time.monotonic()
-    with pytest.raises(UNAVAILABLE, match="no answer within"):
+    with pytest.raises(UNAVAILABLE, match="no reply within"):
         await pop(client, "none", 0.1)
     assert time.monotonic() - began < 1.4
     await pair.to_first.client_unpause()

@@ -133,8 +133,8 @@ def fault_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]
         "Redis takes no writes",
         "which is no job of ours",
         # Redis ends blocking commands when it becomes a replica, and a call may be invalid.
-        "the worker stumbled",
-        "the lanes of calls stumbled",
+        "The dispatch of runs failed",
+        "The queues of calls failed",
     )
     env = {"LEASE_SECS": "1", "BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS": "0"}
     yield from _start_cluster(tmp_path_factory.mktemp("rough"), {}, expected_errors, **env)

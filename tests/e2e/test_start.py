@@ -134,6 +134,6 @@ async def test_an_invalid_redis_url_ends_both_processes_with_one_sentence(url: s
         for process in (fleet.api(), fleet.worker()):
             assert process.wait() == 1
             assert len(process.lines) == 1, process.lines
-            assert "is no Redis URL: " in process.lines[0]
+            assert "is not a Redis URL: " in process.lines[0]
             assert "redis+sentinel://[user:password@]host:26379" in process.lines[0]
             assert "secret" not in process.lines[0]

@@ -179,7 +179,7 @@ def test_dev_reports_an_unreachable_redis(folder: Path) -> None:
 def test_dev_reports_an_invalid_redis_url() -> None:
     result = run("dev", "--redis-url", "localhost:6379", *free_port())
     assert result.exit_code == 2
-    assert result.stderr.startswith("Error: localhost:6379 is no Redis URL: ")
+    assert result.stderr.startswith("Error: localhost:6379 is not a Redis URL: ")
 
 
 def free_port() -> tuple[str, str]:

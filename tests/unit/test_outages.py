@@ -16,8 +16,8 @@ REJECTED = [OutOfMemoryError("full"), ReadOnlyError("a replica"), NoPermissionEr
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "FIRST", 0.001)
-    monkeypatch.setattr(outage_log, "PAUSE", 0.001)
+    monkeypatch.setattr(retry, "FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(outage_log, "RETRY_SECONDS", 0.001)
 
 
 class Call:

@@ -6,8 +6,8 @@ from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
 
 from millstream.shared.errors import SettingError
 from millstream.shared.redis import WRITES_REJECTED, check_url, connect, masked
-from millstream.shared.redis.errors import RefusedWriteError, named
-from millstream.shared.redis.url import Watched, parse
+from millstream.shared.redis.errors import RefusedWriteError, classify
+from millstream.shared.redis.url import SentinelUrl, parse
 
 SIX = "Error running script (call to f_abc): @user_script:1: @user_script: 1:"  # of Redis 6
 
@@ -16,7 +16,7 @@ def options(url: str) -> dict[str, object]:
     return dict(parse_url(url))  # type: ignore[no-untyped-call]
 
 
-def watched(url: str) -> Watched:
+def watched(url: str) -> SentinelUrl:
     address = parse(url)
     assert address is not None
     return address
@@ -98,13 +98,13 @@ def test_a_percent_encoded_master_name_and_a_trailing_slash_are_accepted() -> No
         ("redis+sentinel://a,b", "it names no master"),
         ("redis+sentinel://a,b/", "it names no master"),
         ("redis+sentinel://a//0", "it names no master"),
-        ("redis+sentinel://a,,b/main", "'' is no host:port"),
-        ("redis+sentinel://a:b/main", "'a:b' is no host:port"),
-        ("redis+sentinel://a:0/main", "'a:0' is no host:port"),
-        ("redis+sentinel://a:65536/main", "'a:65536' is no host:port"),
-        ("redis+sentinel://::1/main", "'::1' is no host:port"),
-        ("redis+sentinel://a/main/one", "'one' is none"),
-        ("redis+sentinel://a/main/0/1", "'0/1' is none"),
+        ("redis+sentinel://a,,b/main", "'' is not a host:port"),
+        ("redis+sentinel://a:b/main", "'a:b' is not a host:port"),
+        ("redis+sentinel://a:0/main", "'a:0' is not a host:port"),
+        ("redis+sentinel://a:65536/main", "'a:65536' is not a host:port"),
+        ("redis+sentinel://::1/main", "'::1' is not a host:port"),
+        ("redis+sentinel://a/main/one", "but it is 'one'"),
+        ("redis+sentinel://a/main/0/1", "but it is '0/1'"),
         ("redis+sentinel://a/main?sentinel_pasword=x", "there is no option sentinel_pasword"),
         ("redis+sentinel://a/main?socket_timeout=soon", "Invalid value for 'socket_timeout'"),
     ],
@@ -113,7 +113,7 @@ def test_an_invalid_url_raises_with_the_expected_form(url: str, reason: str) -> 
     with pytest.raises(SettingError) as refused:
         check_url(url)
     assert reason in str(refused.value)
-    assert "is no Redis URL: " in str(refused.value)
+    assert "is not a Redis URL: " in str(refused.value)
     assert "redis+sentinel://[user:password@]host:26379,host:26379/master_name/0" in str(
         refused.value
     )
@@ -165,10 +165,10 @@ def test_the_error_for_an_invalid_url_hides_the_password() -> None:
     ],
 )  # fmt: skip
 def test_rejected_writes_are_classified(text: str, kind: type[Exception]) -> None:
-    assert type(named(ResponseError(text))) is kind
+    assert type(classify(ResponseError(text))) is kind
     assert issubclass(kind, WRITES_REJECTED)
 
 
 def test_other_errors_are_unchanged() -> None:
     for error in (ResponseError("WRONGTYPE of READONLY things"), ReadOnlyError("You can't")):
-        assert named(error) is error
+        assert classify(error) is error

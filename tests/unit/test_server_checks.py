@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from millstream.shared.redis.server_checks import findings
+from millstream.shared.redis.server_checks import find_problems
 
 GOOD: dict[str, Any] = {
     "redis_version": "7.2.4",
@@ -17,32 +17,32 @@ GOOD: dict[str, Any] = {
 @pytest.mark.parametrize("version", ["6.2.0", "6.2.14", "7.0.15", "8.2.3", "10.0.0", "255.255.255"])
 @pytest.mark.parametrize("save", ["", "3600 1 300 100", None])
 def test_a_suitable_server_has_no_problem(version: str, save: str | None) -> None:
-    assert findings(GOOD | {"redis_version": version}, save) == []
+    assert find_problems(GOOD | {"redis_version": version}, save) == []
 
 
 @pytest.mark.parametrize("version", ["6.0.16", "5.0.7", "3.2.100"])
 def test_an_old_server_is_rejected(version: str) -> None:
-    [problem] = findings(GOOD | {"redis_version": version}, None)
+    [problem] = find_problems(GOOD | {"redis_version": version}, None)
     assert problem.fatal
     assert f"Redis {version} is too old" in problem.text
 
 
 def test_a_redis_cluster_is_rejected() -> None:
-    [problem] = findings(GOOD | {"cluster_enabled": 1}, None)
+    [problem] = find_problems(GOOD | {"cluster_enabled": 1}, None)
     assert problem.fatal
     assert "Cluster, which is not supported yet" in problem.text
 
 
 @pytest.mark.parametrize("policy", ["allkeys-lru", "volatile-ttl"])
 def test_eviction_is_a_warning(policy: str) -> None:
-    [problem] = findings(GOOD | {"maxmemory_policy": policy}, None)
+    [problem] = find_problems(GOOD | {"maxmemory_policy": policy}, None)
     assert not problem.fatal
     assert policy in problem.text
     assert "redis-cli CONFIG SET maxmemory-policy noeviction" in problem.text
 
 
 def test_a_server_without_persistence_is_a_warning() -> None:
-    [problem] = findings(GOOD | {"aof_enabled": 0}, "")
+    [problem] = find_problems(GOOD | {"aof_enabled": 0}, "")
     assert not problem.fatal
     assert "when it restarts" in problem.text
     assert "redis-cli CONFIG SET appendonly yes" in problem.text
@@ -50,12 +50,12 @@ def test_a_server_without_persistence_is_a_warning() -> None:
 
 @pytest.mark.parametrize("save", ["3600 1", None])
 def test_snapshots_or_an_unreadable_setting_count_as_persistence(save: str | None) -> None:
-    assert findings(GOOD | {"aof_enabled": 0}, save) == []
+    assert find_problems(GOOD | {"aof_enabled": 0}, save) == []
 
 
 def test_missing_server_information_counts_as_suitable() -> None:
-    assert findings({}, "") == []
-    assert findings({"redis_version": "unstable"}, None) == []
+    assert find_problems({}, "") == []
+    assert find_problems({"redis_version": "unstable"}, None) == []
 
 
 def test_all_problems_are_reported_at_once() -> None:
@@ -65,4 +65,4 @@ def test_all_problems_are_reported_at_once() -> None:
         "maxmemory_policy": "allkeys-lru",
         "aof_enabled": 0,
     }
-    assert [problem.fatal for problem in findings(worst, "")] == [True, True, False, False]
+    assert [problem.fatal for problem in find_problems(worst, "")] == [True, True, False, False]

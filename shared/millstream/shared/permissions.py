@@ -21,7 +21,7 @@ from redis.exceptions import NoPermissionError, ReadOnlyError, ResponseError
 from millstream.shared import keys, scripts
 from millstream.shared.errors import SettingError
 from millstream.shared.redis import OUTAGE_ERRORS, WRITES_REJECTED, Client
-from millstream.shared.redis.errors import named
+from millstream.shared.redis.errors import classify
 
 log = logging.getLogger(__name__)
 
@@ -171,7 +171,7 @@ async def _try_in_script(redis: Client, trial: str, denied: DeniedPermissions) -
         _note_write_rejection(denied, error)
         return
     for name, text in failures:
-        failure = named(ResponseError(text))
+        failure = classify(ResponseError(text))
         if isinstance(failure, NoPermissionError):
             if name == "PUBLISH" and _denies(failure, "channel"):
                 denied.channels.append(keys.sample_channels()[0])

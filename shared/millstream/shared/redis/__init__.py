@@ -1,4 +1,4 @@
-"""How a process connects to Redis: to one server, or to the master that sentinels name."""
+"""Connects to Redis: to one server, or to the master that sentinels name."""
 
 from millstream.shared.redis.clients import Client, connect
 from millstream.shared.redis.errors import (

@@ -1,4 +1,4 @@
-"""The clients of a process, with their pools and their patience."""
+"""Creates Redis clients, with their connection pools, timeouts and retries."""
 
 import asyncio
 import socket
@@ -13,104 +13,107 @@ from redis.exceptions import ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from millstream.shared.redis import sentinel
-from millstream.shared.redis.errors import named
+from millstream.shared.redis.errors import classify
 from millstream.shared.redis.url import parse
 
-Client = Redis  # replies are bytes throughout: nothing is decoded before it has to be
+Client = Redis  # replies are bytes: code decodes only what it needs
 
-GRACE: Final = 5.0  # s beyond its own timeout that a blocking command may take to answer
-# s, s and times: a server that vanished with its machine never says that it is gone.
+GRACE: Final = 5.0  # s beyond its timeout until a blocking command must have a reply
+# Seconds, seconds and probes. They detect a server whose machine failed, which closes no connection.
 _KEEPALIVE: Final = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3}
 
 
 def connect(
     url: str, *, connections: int = 64, reply_timeout: float | None = 10.0, repeats: int = 2
 ) -> Client:
-    """Returns a client with its own pool; nothing is sent yet.
+    """Returns a client with its own connection pool; it sends nothing yet.
 
-    Through sentinels, each connection that it opens goes to the server that is the master then.
+    With sentinels, each new connection goes to the server that is the master at that time.
 
     Args:
         url: `redis://`, `rediss://`, `unix://`, `redis+sentinel://` or `rediss+sentinel://`.
-        connections: the most it opens; further callers wait for one, and after 20 s in vain hear
-            what they would hear if Redis was away.
-        reply_timeout: seconds to wait for a reply; None for connections that block on purpose.
-        repeats: how often a command is sent again, at once, if its connection breaks; with 0 the
-            caller hears of every break.
+        connections: maximum number; further callers wait for a free one, for at most 20 s. Then they get the error
+            that they get while Redis is unavailable.
+        reply_timeout: seconds to wait for a reply; None for connections that execute blocking commands.
+        repeats: number of times that a command is sent again, at once, if its connection breaks; with 0 the caller
+            gets every error.
 
-    Raises SettingError for a URL that can't be used.
+    Raises SettingError for an invalid URL.
     """
-    watched = parse(url)
+    sentinel_url = parse(url)
     pool = BlockingConnectionPool.from_url(
-        url if watched is None else watched.data_url,
+        url if sentinel_url is None else sentinel_url.data_url,
         max_connections=connections,
         timeout=20,
         socket_timeout=reply_timeout,
-        socket_connect_timeout=5 if watched is None else 2,  # the next try may go elsewhere
-        # A check reads its answer from the connection; one that blocks is being read from already.
+        socket_connect_timeout=5
+        if sentinel_url is None
+        else 2,  # the next try may connect to another server
+        # A health check reads its reply from the connection, which a blocking command does already.
         health_check_interval=0 if reply_timeout is None else 30,
-        # One repeat heals a connection that the server closed while it lay idle. Scripts are
-        # written so that a repeat does no harm. Silence is not asked twice: the caller waits.
+        # A repeat replaces a connection that the server closed while it was idle. Scripts tolerate a repeat.
+        # A timeout is not repeated, because the caller has waited already.
         retry=Retry(ExponentialBackoff(cap=0.5, base=0.02), repeats, (RedisConnectionError,)),
         retry_on_error=[RedisConnectionError],
     )
     kind: type[Any] = pool.connection_class
     if kind is not UnixDomainSocketConnection:
         pool.connection_kwargs.update(socket_keepalive=True, socket_keepalive_options=_keepalive())
-    if watched is not None:
-        kind = sentinel.following(kind, sentinel.Sentinels(watched))
-    pool.connection_class = _careful(kind)
+    if sentinel_url is not None:
+        kind = sentinel.follow_master(kind, sentinel.Sentinels(sentinel_url))
+    pool.connection_class = _with_reliable_waits(kind)
     return Redis.from_pool(pool)
 
 
 def _keepalive() -> dict[int, int]:
-    if not hasattr(socket, "SOL_TCP"):  # where redis-py could not set them
+    if not hasattr(socket, "SOL_TCP"):  # a system on which redis-py can't set the options
         return {}
     return {
         getattr(socket, name): value for name, value in _KEEPALIVE.items() if hasattr(socket, name)
     }
 
 
-def _careful(kind: type[Any]) -> type[Any]:
-    """Returns the kind of connection, but one that its task can rely on.
+def _with_reliable_waits(kind: type[Any]) -> type[Any]:
+    """Returns a subclass of the connection class whose waits always end.
 
-    It never swallows the cancel of its task: redis-py sends within `asyncio.wait_for`, which on
-    Python 3.11 forgets a cancel that arrives just as it is done: a worker would not stop, a
-    cancelled graph would run on.
+    It never loses the cancel of its task. redis-py sends within `asyncio.wait_for`, which on Python 3.11 loses a
+    cancel that arrives just as the send is done: a worker would not stop, and a cancelled graph would continue.
 
-    It never waits for ever: where there is no timeout for replies, one that blocks on purpose still
-    says for how long, and a server that has hung by then gives no answer any more.
+    It never waits without a limit. On a connection without a reply timeout, a blocking command has one of its own, and
+    after that time the server counts as hung.
     """
 
-    class Careful(kind):  # type: ignore[misc]
-        """A connection whose waits end, and which names each refused write."""
+    class Reliable(kind):  # type: ignore[misc]
+        """A connection whose waits end, and which classifies rejected writes."""
 
-        _within: float | None = None  # s for the next reply, where there is no timeout for all
+        _within: float | None = (
+            None  # s for the next reply, on a connection without a reply timeout
+        )
 
         async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
-            """Sends the command; raises the CancelledError that came meanwhile."""
+            """Sends the command; raises CancelledError if the task was cancelled meanwhile."""
             task = asyncio.current_task()
             before = task.cancelling() if task else 0
             try:
                 await super().send_packed_command(command, check_health)
             except RuntimeError as error:
-                # uvloop's word for a connection that is closed, and that nobody has read from since.
+                # uvloop raises it for a closed connection that was not read since.
                 raise RedisConnectionError(f"the connection is closed: {error}") from None
             if task and task.cancelling() > before:
-                await self.disconnect(nowait=True)  # nobody will read the reply
+                await self.disconnect(nowait=True)  # the reply will not be read
                 raise asyncio.CancelledError
 
         async def on_connect(self) -> None:
-            """Greets the server, which has GRACE for each of its answers."""
+            """Sends the handshake; each reply must arrive within GRACE."""
             self._within = GRACE
             await super().on_connect()
             self._within = None
 
-        async def send_command(self, *words: Any, **options: Any) -> None:
-            """Sends a command, given as its words."""
-            await super().send_command(*words, **options)
-            if words[0] == "BLPOP":
-                self._within = float(words[-1]) + GRACE
+        async def send_command(self, *arguments: Any, **options: Any) -> None:
+            """Sends a command."""
+            await super().send_command(*arguments, **options)
+            if arguments[0] == "BLPOP":
+                self._within = float(arguments[-1]) + GRACE
 
         async def read_response(self, *args: Any, **options: Any) -> Any:
             """Returns a reply; raises one of WRITES_REJECTED if Redis takes no writes."""
@@ -119,12 +122,12 @@ def _careful(kind: type[Any]) -> type[Any]:
                 async with asyncio.timeout(within):
                     return await super().read_response(*args, **options)
             except ResponseError as error:
-                told = named(error)
-                if isinstance(told, ReadOnlyError):
-                    # It was the master: the name may lead to another by now.
+                classified = classify(error)
+                if isinstance(classified, ReadOnlyError):
+                    # The server was the master; its host name may lead to the new master now.
                     await self.disconnect(nowait=True)
-                raise told from None
+                raise classified from None
             except TimeoutError:
-                raise RedisTimeoutError(f"no answer within {within:g} s") from None
+                raise RedisTimeoutError(f"no reply within {within:g} s") from None
 
-    return Careful
+    return Reliable

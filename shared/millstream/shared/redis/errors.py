@@ -1,4 +1,4 @@
-"""In which ways Redis is away, or is there and refuses: it takes no writes, or its user may not."""
+"""The errors of an unavailable Redis, and of one that rejects commands: it takes no writes, or denies a permission."""
 
 import re
 from typing import Final
@@ -16,23 +16,23 @@ from millstream.shared.errors import UnavailableError
 
 
 class RefusedWriteError(ResponseError):
-    """Redis takes no writes now: its disk is full, or too few replicas follow."""
+    """Redis takes no writes now: its disk is full, or it has too few replicas."""
 
 
 UNAVAILABLE = (RedisConnectionError, RedisTimeoutError, OSError)
-# It is there, but refuses: out of memory, a replica, a disk that is full, a user without permission.
+# Redis answers but rejects the command: out of memory, a replica, a full disk, a missing permission.
 WRITES_REJECTED = (OutOfMemoryError, ReadOnlyError, RefusedWriteError, NoPermissionError)
 
-# Either way Redis is of no use now: the call may succeed later.
+# In both cases the call may succeed later.
 OUTAGE_ERRORS = (*UNAVAILABLE, *WRITES_REJECTED)
 
-# Redis 6 wraps what went wrong inside a script: "Error running script (…): …: -READONLY You …".
+# Redis 6 wraps errors inside a script: "Error running script (…): …: -READONLY You …".
 _CODE: Final = re.compile(r"(?:^|: -)(READONLY|UNBLOCKED|OOM|NOREPLICAS|MISCONF|NOPERM) ")
-# Inside a script there is no code for it; the words are those of Redis 6, and of 7 and newer.
+# Errors inside a script without a code: the texts of Redis 6, and of 7 and newer.
 _NOT_ALLOWED: Final = re.compile(r"The user executing the script can't |ACL failure in script")
 _KINDS: Final[dict[str, type[ResponseError]]] = {
     "READONLY": ReadOnlyError,
-    "UNBLOCKED": ReadOnlyError,  # of a blocking call, as the master became a replica
+    "UNBLOCKED": ReadOnlyError,  # for a blocking command when the master becomes a replica
     "OOM": OutOfMemoryError,
     "NOREPLICAS": RefusedWriteError,
     "MISCONF": RefusedWriteError,
@@ -40,18 +40,18 @@ _KINDS: Final[dict[str, type[ResponseError]]] = {
 }
 
 
-def named(error: ResponseError) -> ResponseError:
-    """Returns the error as one of WRITES_REJECTED if it is one that redis-py does not tell apart."""
+def classify(error: ResponseError) -> ResponseError:
+    """Returns the error as one of WRITES_REJECTED, if redis-py raised it as a plain ResponseError."""
     if isinstance(error, WRITES_REJECTED):
         return error
     text = str(error)
-    if found := _CODE.search(text):
-        return _KINDS[found[1]](text)
+    if code := _CODE.search(text):
+        return _KINDS[code[1]](text)
     return NoPermissionError(text) if _NOT_ALLOWED.search(text) else error
 
 
 def to_unavailable(error: Exception) -> UnavailableError:
-    """Returns what a client gets for one of OUTAGE_ERRORS, however it talks to the server."""
+    """Returns the error for clients, of any protocol, that stands for one of OUTAGE_ERRORS."""
     if isinstance(error, UNAVAILABLE):
         return UnavailableError("Redis is not reachable. Try again shortly.")
     if isinstance(error, NoPermissionError):

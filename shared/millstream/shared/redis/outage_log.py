@@ -1,4 +1,4 @@
-"""What a loop says of the trouble that it has with Redis: once a cause, not with each try."""
+"""Logs the errors of a loop that retries: one line for each cause, not for each try."""
 
 import asyncio
 import logging
@@ -7,44 +7,55 @@ from typing import Final
 
 from millstream.shared.redis.errors import OUTAGE_ERRORS, UNAVAILABLE
 
-PAUSE: Final = 0.2  # s before a loop tries again
-AGAIN: Final = 60.0  # s after which a cause that goes on is said again
+RETRY_SECONDS: Final = 0.2  # before a loop tries again
+REPEAT_SECONDS: Final = 60.0  # until a cause that persists is logged again
 
 
 class OutageLog:
-    """Of one loop. `log` is its module's; `doing` names it at the start of a sentence."""
+    """The log of one loop.
+
+    Args:
+        log: of the loop's module.
+        doing: names the loop at the start of a sentence.
+    """
 
     def __init__(self, log: logging.Logger, doing: str) -> None:
-        """Nothing has been logged yet."""
+        """Logs nothing yet."""
         self._log = log
         self._doing = doing
-        self._said: dict[str, float] = {}  # cause → monotonic time
-        self._away = False
+        self._logged_at: dict[str, float] = {}  # cause → monotonic time
+        self._is_unavailable = False
 
     def failed(self, error: Exception) -> None:
-        """Says it, unless it was said a short time ago. What is unexpected is said with its traceback."""
-        known = isinstance(error, OUTAGE_ERRORS)
-        self._away = self._away or isinstance(error, UNAVAILABLE)
-        # An outage has many words: a refused connection, then silence, then a server that is loading.
+        """Logs the error, unless its cause was logged a short time ago. Unexpected errors get a traceback."""
+        is_expected = isinstance(error, OUTAGE_ERRORS)
+        self._is_unavailable = self._is_unavailable or isinstance(error, UNAVAILABLE)
+        # One cause, because an outage has several errors: a refused connection, a timeout, a server that is loading.
         cause = (
-            "away" if isinstance(error, UNAVAILABLE) else f"{type(error).__name__}: {error}"[:200]
+            "unavailable"
+            if isinstance(error, UNAVAILABLE)
+            else f"{type(error).__name__}: {error}"[:200]
         )
         now = time.monotonic()
-        if now - self._said.get(cause, -AGAIN) < AGAIN:
+        if now - self._logged_at.get(cause, -REPEAT_SECONDS) < REPEAT_SECONDS:
             return
-        self._said = {c: at for c, at in self._said.items() if now - at < AGAIN} | {cause: now}
-        if known:
-            self._log.warning("%s: Redis is away or refuses, trying again: %s", self._doing, error)
+        self._logged_at = {
+            c: at for c, at in self._logged_at.items() if now - at < REPEAT_SECONDS
+        } | {cause: now}
+        if is_expected:
+            self._log.warning(
+                "%s: Redis is unavailable or rejects commands, retrying: %s", self._doing, error
+            )
         else:
-            self._log.error("%s stumbled, trying again", self._doing, exc_info=error)
+            self._log.error("%s failed, retrying", self._doing, exc_info=error)
 
     async def wait_after(self, error: Exception) -> None:
-        """Logs the error and returns after the pause with which each loop waits for Redis."""
+        """Logs the error and returns after the pause before the next try."""
         self.failed(error)
-        await asyncio.sleep(PAUSE)
+        await asyncio.sleep(RETRY_SECONDS)
 
     def recovered(self) -> None:
-        """Redis has answered: the next outage is another one. Other causes may come with each try."""
-        if self._away:
-            self._away = False
-            self._said.pop("away", None)
+        """Notes that Redis answers: the next outage is logged anew."""
+        if self._is_unavailable:
+            self._is_unavailable = False
+            self._logged_at.pop("unavailable", None)

@@ -1,9 +1,8 @@
-"""Waiting for a Redis that is away, or that takes no writes now.
+"""Retries calls while Redis is unavailable or takes no writes.
 
-What a run has to store is not given up because Redis is restarted, fails over, or is out of memory:
-the call is repeated until it gets through. That is safe, since the scripts make a repeat harmless and
-refuse whoever has lost the lease meanwhile; and it ends, since a worker that can't renew its leases
-stops its graphs, which cancels the wait.
+A restart, a failover or a full memory of Redis must not fail a run, so its writes are repeated until they succeed.
+That is safe, because scripts tolerate a repeat and refuse a worker that has lost its lease meanwhile. It ends, because
+a worker that can't renew its leases stops its graphs, which cancels the wait.
 """
 
 import asyncio
@@ -15,8 +14,8 @@ from millstream.shared.redis import OUTAGE_ERRORS, UNAVAILABLE, OutageLog
 
 log = logging.getLogger(__name__)
 
-FIRST: Final = 0.05  # s before the first repeat; each pause is twice the one before
-LONGEST: Final = 1.0  # s
+FIRST_PAUSE_SECONDS: Final = 0.05  # each further pause is twice as long
+MAX_PAUSE_SECONDS: Final = 1.0
 
 Result = TypeVar("Result")
 
@@ -28,17 +27,17 @@ async def retry_while_unavailable(
     check: Callable[[], None] | None = None,
     rejected: bool = True,
 ) -> Result:
-    """Returns what the call returns, however often Redis is unavailable before; raises other errors.
+    """Returns the result of the call, which is repeated while Redis is unavailable; raises any other error.
 
     Args:
-        what: names it in the log.
-        call: made anew for each attempt.
-        check: called before each attempt; what it raises ends the wait.
-        rejected: whether to wait also while Redis rejects the call (WRITES_REJECTED). A client that waits for an
-            answer learns of that at once.
+        what: names the call in the log.
+        call: is called for each try.
+        check: is called before each try; an error that it raises ends the retries.
+        rejected: whether to retry also while Redis rejects the call (WRITES_REJECTED). False where a client waits,
+            which must get that error at once.
     """
     errors = OUTAGE_ERRORS if rejected else UNAVAILABLE
-    pause = FIRST
+    pause = FIRST_PAUSE_SECONDS
     outages = OutageLog(log, what)
     while True:
         if check is not None:
@@ -48,4 +47,4 @@ async def retry_while_unavailable(
         except errors as error:
             outages.failed(error)
             await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST)
+            pause = min(2 * pause, MAX_PAUSE_SECONDS)

@@ -1,4 +1,4 @@
-"""What is wrong with a Redis, as far as it tells: asked once, when a process starts."""
+"""Checks the version and the settings of the Redis server once, when a process starts."""
 
 import logging
 from collections.abc import Mapping
@@ -17,32 +17,32 @@ MIN_VERSION: Final = (6, 2)
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """Something that is wrong; `fatal` if nothing can work with it. `text` is a sentence or two."""
+class Problem:
+    """A problem of the server; `fatal` if Millstream can't work with it. `text` is a message."""
 
     text: str
     fatal: bool = False
 
 
-def findings(info: Mapping[str, Any], save: str | None) -> list[Finding]:
-    """Returns what is wrong with a server; what it does not tell is taken for right.
+def find_problems(info: Mapping[str, Any], save: str | None) -> list[Problem]:
+    """Returns the problems of a server; a missing value counts as correct.
 
     Args:
-        info: its INFO, as redis-py parses it.
-        save: its setting `save`; None if it may not be read.
+        info: the reply to INFO, as redis-py parses it.
+        save: the setting `save`; None if it can't be read.
     """
-    found = []
+    problems = []
     version = _version(info)
     if version is not None and version < MIN_VERSION:
-        found.append(
-            Finding(
+        problems.append(
+            Problem(
                 f"Redis {info['redis_version']} is too old: it must be 6.2 or newer, or Valkey.",
                 fatal=True,
             )
         )
     if _number(info, "cluster_enabled") == 1:
-        found.append(
-            Finding(
+        problems.append(
+            Problem(
                 "This Redis is a Cluster, which is not supported yet: use a single Redis, "
                 "or one with replicas and Sentinel.",
                 fatal=True,
@@ -50,66 +50,66 @@ def findings(info: Mapping[str, Any], save: str | None) -> list[Finding]:
         )
     policy = info.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
-        found.append(
-            Finding(
+        problems.append(
+            Problem(
                 f"Redis may evict keys (maxmemory-policy is {policy}): when its memory is full, "
-                "runs, events and checkpoints vanish without a word. "
-                "This mends it: redis-cli CONFIG SET maxmemory-policy noeviction, "
+                "runs, events and checkpoints vanish without an error. "
+                "To correct this: redis-cli CONFIG SET maxmemory-policy noeviction, "
                 "and the same in redis.conf."
             )
         )
     if _number(info, "aof_enabled") == 0 and save == "":
-        found.append(
-            Finding(
+        problems.append(
+            Problem(
                 "Redis keeps nothing on disk (neither appendonly nor save is set): "
                 "when it restarts, all threads, checkpoints and queued runs are lost. "
-                "This mends it: redis-cli CONFIG SET appendonly yes, "
+                "To correct this: redis-cli CONFIG SET appendonly yes, "
                 "and the same in redis.conf."
             )
         )
-    return found
+    return problems
 
 
-async def examine(redis: Client) -> list[Finding]:
-    """Asks the server and returns what is wrong; raises redis-py's errors while it is away.
+async def examine(redis: Client) -> list[Problem]:
+    """Reads the server's settings and returns its problems; raises redis-py's errors while it is unavailable.
 
-    Of a server that refuses INFO that is the one finding; one that refuses CONFIG has fewer.
+    A server that denies INFO has that as its only problem; one that denies CONFIG is checked less.
     """
     try:
         info = await redis.info()
     except NoPermissionError:
         user = redis.connection_pool.connection_kwargs.get("username") or "default"
         return [
-            Finding(
+            Problem(
                 f"The Redis user {user!r} may not use the command INFO, so whether the server is "
-                "new enough, keeps its data and evicts none was not checked. "
+                "new enough, stores its data on disk and evicts no keys was not checked. "
                 f"This allows it: ACL SETUSER {user} +info"
             )
         ]
     except ResponseError as error:
-        log.info("Redis does not tell about itself, so it was not checked: %s", error)
+        log.info("Redis does not support INFO, so its settings were not checked: %s", error)
         return []
     try:
         save = (await redis.config_get("save")).get("save")
     except ResponseError:
         save = None
-    return findings(info, None if save is None else _text(save))
+    return find_problems(info, None if save is None else _text(save))
 
 
 async def require(redis: Client) -> None:
-    """Logs what is wrong with the server; raises SettingError if nothing can work with it."""
-    for finding in await examine(redis):
-        if finding.fatal:
-            raise SettingError(finding.text)
-        log.warning("%s", finding.text)
+    """Logs the server's problems; raises SettingError for a fatal one."""
+    for problem in await examine(redis):
+        if problem.fatal:
+            raise SettingError(problem.text)
+        log.warning("%s", problem.text)
 
 
 async def report(redis: Client) -> None:
-    """Logs what is wrong with the server, as soon as it can be reached."""
-    for finding in await retry_while_unavailable(
+    """Logs the server's problems, as soon as it is reachable."""
+    for problem in await retry_while_unavailable(
         "The check of the server", lambda: examine(redis), rejected=False
     ):
-        log.log(logging.ERROR if finding.fatal else logging.WARNING, "%s", finding.text)
+        log.log(logging.ERROR if problem.fatal else logging.WARNING, "%s", problem.text)
 
 
 def _version(info: Mapping[str, Any]) -> tuple[int, int] | None:

@@ -13,7 +13,7 @@ from typing import Any
 from redis.asyncio.connection import AbstractConnection
 
 from millstream.shared.redis import UNAVAILABLE, Client, OutageLog
-from millstream.shared.redis.outage_log import PAUSE
+from millstream.shared.redis.outage_log import RETRY_SECONDS
 
 log = logging.getLogger(__name__)
 
@@ -91,15 +91,15 @@ class Subscriber:
             finally:
                 self._connection = None
                 await connection.disconnect(nowait=True)
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(RETRY_SECONDS)
 
-    async def _say(self, *words: str) -> None:
+    async def _say(self, *arguments: str) -> None:
         async with self._writing:
             connection = self._connection
             if connection is None:
-                return  # whoever opens it subscribes to all
+                return  # the task that opens it subscribes to all channels
             try:
-                await connection.send_command(*words)
+                await connection.send_command(*arguments)
             except UNAVAILABLE as error:
                 self._outages.failed(error)
                 self._connection = None

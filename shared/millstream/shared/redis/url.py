@@ -1,4 +1,4 @@
-"""What REDIS_URL says: redis-py's own URLs, and the one form for Sentinel that it lacks."""
+"""Parses REDIS_URL: redis-py's URLs, and a form for Sentinel that redis-py lacks."""
 
 import re
 from dataclasses import dataclass
@@ -25,14 +25,14 @@ _PASSWORD_OPTION: Final = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
-    """A Redis whose master sentinels know.
+class SentinelUrl:
+    """A parsed URL of a Redis whose master is found through sentinels.
 
     Attributes:
-        sentinels: whom to ask, in this order.
-        master: the name that the sentinels know it by.
-        data_url: a URL for redis-py, without a host: how to connect to the master.
-        sentinel_url: the same, for how to connect to each sentinel.
+        sentinels: their addresses, in the order in which they are tried.
+        master: its name in the sentinels' configuration.
+        data_url: a URL for redis-py, without a host, with the options for connections to the master.
+        sentinel_url: the same for connections to the sentinels.
     """
 
     sentinels: tuple[Address, ...]
@@ -41,75 +41,79 @@ class Watched:
     sentinel_url: str
 
 
-def parse(url: str) -> Watched | None:
-    """Returns what a URL says of its sentinels; None if redis-py takes it as it is.
+def parse(url: str) -> SentinelUrl | None:
+    """Parses a URL with sentinels; returns None for a valid URL of redis-py.
 
-    Raises SettingError, with how it should look, if nobody could take it.
+    Raises SettingError, with the expected form, for an invalid URL.
     """
     scheme = _SENTINEL.match(url)
     if scheme is None:
         try:
             parse_url(url)  # type: ignore[no-untyped-call]
         except ValueError as error:
-            _refuse(url, str(error).rstrip("."))
+            _reject(url, str(error).rstrip("."))
         return None
     rest, _, query = url[scheme.end() :].partition("?")
     authority, _, path = rest.partition("/")
     login, _, hosts = authority.rpartition("@")
     master, _, db = path.rstrip("/").partition("/")
     if not hosts:
-        _refuse(url, "it names no sentinel")
+        _reject(url, "it names no sentinel")
     if not master:
-        _refuse(url, "it names no master")
+        _reject(url, "it names no master")
     if db and not (db.isascii() and db.isdigit()):
-        _refuse(url, f"after the name of the master there may be a database, but {db!r} is none")
+        _reject(
+            url, f"the database after the name of the master must be a number, but it is {db!r}"
+        )
     sentinels = tuple(_address(url, host) for host in hosts.split(","))
 
     options = dict(parse_qsl(query, keep_blank_values=True))
-    asking = {name: options.pop(name) for name in list(options) if name.startswith("sentinel_")}
+    sentinel_options = {
+        name: options.pop(name) for name in list(options) if name.startswith("sentinel_")
+    }
     sentinel_login = _login(
-        asking.pop("sentinel_username", ""), asking.pop("sentinel_password", "")
+        sentinel_options.pop("sentinel_username", ""), sentinel_options.pop("sentinel_password", "")
     )
-    if asking:
-        _refuse(url, f"there is no option {min(asking)}")
+    if sentinel_options:
+        _reject(url, f"there is no option {min(sentinel_options)}")
     tls = {name: value for name, value in options.items() if name.startswith("ssl_")}
     user, _, password = login.partition(":")
-    plain = scheme[1].lower()
-    watched = Watched(
+    base_scheme = scheme[1].lower()
+    parsed = SentinelUrl(
         sentinels,
         unquote(master),
-        f"{plain}://{_login(unquote(user), unquote(password))}/{db or 0}{_query(options)}",
-        f"{plain}://{sentinel_login}/{_query(tls)}",
+        f"{base_scheme}://{_login(unquote(user), unquote(password))}/{db or 0}{_query(options)}",
+        f"{base_scheme}://{sentinel_login}/{_query(tls)}",
     )
     try:
-        parse_url(watched.data_url)  # type: ignore[no-untyped-call]
+        parse_url(parsed.data_url)  # type: ignore[no-untyped-call]
     except ValueError as error:
-        _refuse(url, str(error).rstrip("."))
-    return watched
+        _reject(url, str(error).rstrip("."))
+    return parsed
 
 
 def check_url(url: str) -> None:
-    """Raises SettingError, with how it should look, for a URL that `connect` could not take."""
+    """Raises SettingError, with the expected form, for a URL that `connect` would reject."""
     parse(url)
 
 
 def masked(url: str) -> str:
-    """Returns a Redis URL that can be shown: `***` stands for its passwords."""
-    shown = _PASSWORD_OPTION.sub(r"\1***", url)
-    # Up to the last @: a password that was not percent-encoded must not leak either.
-    shown = _PASSWORD.sub(r"\1:***@", shown)
-    if "***" in shown and "?" in url.rpartition("@")[0]:
-        # A password holds a ? or an @: nobody can tell where it ends.
+    """Returns the URL with `***` in place of its passwords, for logs and messages."""
+    safe = _PASSWORD_OPTION.sub(r"\1***", url)
+    # Up to the last @, so that a password that is not percent-encoded does not leak either.
+    safe = _PASSWORD.sub(r"\1:***@", safe)
+    if "***" in safe and "?" in url.rpartition("@")[0]:
+        # A password contains a ? or an @, so its end is unknown.
         return f"{url.partition('://')[0]}://***"
-    return shown
+    return safe
 
 
 def _address(url: str, text: str) -> Address:
-    found = re.fullmatch(r"(\[[^\]]+\]|[^:\[\]]+)(?::(\d{1,5}))?", text.strip())
-    port = SENTINEL_PORT if found is None or found[2] is None else int(found[2])
-    if found is None or not 0 < port < 65536:
-        _refuse(url, f"{text.strip()!r} is no host:port of a sentinel")
-    return unquote(found[1].strip("[]")), port
+    match = re.fullmatch(r"(\[[^\]]+\]|[^:\[\]]+)(?::(\d{1,5}))?", text.strip())
+    port = SENTINEL_PORT if match is None or match[2] is None else int(match[2])
+    if match is None or not 0 < port < 65536:
+        _reject(url, f"{text.strip()!r} is not a host:port of a sentinel")
+    return unquote(match[1].strip("[]")), port
 
 
 def _login(user: str, password: str) -> str:
@@ -122,12 +126,12 @@ def _query(options: dict[str, str]) -> str:
     return f"?{urlencode(options)}" if options else ""
 
 
-def _refuse(url: str, reason: str) -> NoReturn:
-    shown = masked(url)
-    # A password that was not percent-encoded may stand where something else was looked for.
+def _reject(url: str, reason: str) -> NoReturn:
+    safe = masked(url)
+    # The reason may quote a part of a password that is not percent-encoded.
     for quoted in re.findall(r"'(.*?)'", reason, re.DOTALL):
-        if quoted not in shown:
-            reason = reason.replace(f"'{quoted}'", "what stands there")
+        if quoted not in safe:
+            reason = reason.replace(f"'{quoted}'", "this part")
     raise SettingError(
-        f"{shown} is no Redis URL: {reason}. It should look like {SHAPES}."
+        f"{safe} is not a Redis URL: {reason}. It should look like {SHAPES}."
     ) from None
