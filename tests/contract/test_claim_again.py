@@ -24,7 +24,7 @@ from millstream.shared.queue import redis_time
 from millstream.shared.redis import Client
 from millstream.shared.rules.multitask import CancelAction
 
-SPARE_MS = 20_000
+LEASE_GRACE_MS = 20_000
 FUTURE = 8 * 10**15  # µs: fences of a clock that was ahead
 
 
@@ -120,5 +120,5 @@ async def test_a_worker_that_can_not_execute_a_run_uses_up_no_grace(any_redis: C
     await make_due(any_redis, claim.spec)
     assert await try_claim(any_redis, claim.spec, "w2", graphs=["other"]) is None
     await make_due(any_redis, claim.spec)
-    assert await try_claim(any_redis, claim.spec, "w3", spare_ms=SPARE_MS) is None
+    assert await try_claim(any_redis, claim.spec, "w3", lease_grace_ms=LEASE_GRACE_MS) is None
     assert await write(any_redis, claim, 1, "values", "{}")

@@ -22,7 +22,7 @@ from millstream.api.http.sse import (
 from millstream.api.stream_watch import StreamWatch
 from millstream.shared.events.entries import Entry
 from millstream.shared.observer import RunObserver
-from millstream.shared.redis.outage_log import PAUSE
+from millstream.shared.redis.outage_log import RETRY_SECONDS
 
 Step = list[Entry] | Exception | Callable[[], Awaitable[list[Entry]]]
 
@@ -176,7 +176,7 @@ def test_a_redis_that_is_silent_does_not_silence_the_keepalive(
         client = Client()
         reader = SimulatedReader(*[later(1000)] * 9)
         await follow(stream(reader, keepalive=keepalive), client, until=16)
-        round_trip = patience + PAUSE
+        round_trip = patience + RETRY_SECONDS
         assert client.times(KEEPALIVE)[:3] == [
             pytest.approx(count * round_trip) for count in (1, 2, 3)
         ]
@@ -236,7 +236,7 @@ def test_an_outage_is_waited_for() -> None:
         client = Client()
         reader = SimulatedReader(ConnectionError("away"), ConnectionError("away"), [entry(1), END])
         await follow(stream(reader), client)
-        assert client.chunks == [(round(2 * PAUSE, 3), frame(entry(1)) + frame(END))]
+        assert client.chunks == [(round(2 * RETRY_SECONDS, 3), frame(entry(1)) + frame(END))]
         assert client.complete
 
     run(test())
@@ -266,7 +266,7 @@ def test_a_client_that_leaves_is_noticed_at_once(when: str) -> None:
 def test_a_client_that_leaves_after_the_end_cancels_nothing() -> None:
     async def test() -> None:
         client, left = Client(), []
-        asyncio.get_running_loop().call_later(PAUSE / 2, client.leave)
+        asyncio.get_running_loop().call_later(RETRY_SECONDS / 2, client.leave)
 
         async def leave() -> None:
             left.append(True)
@@ -408,7 +408,7 @@ def test_a_final_output_is_asked_for_again_after_an_outage() -> None:
         reader = SimulatedReader([END])
         response = final(reader, [ConnectionError("away"), ConnectionError("away"), b"{}"])
         await follow(response, client)
-        assert client.chunks == [(round(2 * PAUSE, 3), b"{}")]
+        assert client.chunks == [(round(2 * RETRY_SECONDS, 3), b"{}")]
         assert client.complete
 
     run(test())
