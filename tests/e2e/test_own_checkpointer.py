@@ -81,7 +81,7 @@ async def test_runs_use_an_external_checkpointer_and_an_unsupported_rollback_is_
 
             async def reported() -> bool:
                 record = (await http.get(f"/threads/{thread}")).json()
-                return "can't delete what one run stored" in json.dumps(record)
+                return "can't delete the checkpoints of one run" in json.dumps(record)
 
             await until(reported, within=20, what="the error on the thread")
 

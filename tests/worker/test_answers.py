@@ -94,7 +94,7 @@ async def test_a_seeded_thread_and_its_updates(context: AnswerContext) -> None:
 async def test_a_staged_update_is_seen_by_nobody_else(context: AnswerContext) -> None:
     await seeded(context, 1)
     before = await ask(context, "history")
-    staging = context.checkpointing.staged()
+    staging = context.checkpointing.stage_update()
     saver = staging.saver
     async with context.registry.open("g", Use("threads.update", {}), saver) as opened:
         config: Any = {"configurable": {"thread_id": THREAD, "checkpoint_ns": ""}}
@@ -111,7 +111,7 @@ async def test_a_staged_update_is_seen_by_nobody_else(context: AnswerContext) ->
 
 async def test_bounds(context: AnswerContext, monkeypatch: pytest.MonkeyPatch) -> None:
     await seeded(context, *("x" * 1000 for _ in range(30)))
-    monkeypatch.setattr(state, "MOST_BYTES", 40_000)
+    monkeypatch.setattr(state, "MAX_REPLY_BYTES", 40_000)
     assert len(await ask(context, "history", limit=1)) == 1
     assert len(await ask(context, "history", select=["checkpoint_id"])) == 30
     # As many as fit; those before the last of them are asked for next.
@@ -124,10 +124,10 @@ async def test_bounds(context: AnswerContext, monkeypatch: pytest.MonkeyPatch) -
     assert seen == list(range(30, 0, -1))
     small = replace(context, settings=replace(context.settings, max_history=1))
     assert [len(s["values"]["items"]) for s in await ask(small, "history", limit=9)] == [30]
-    monkeypatch.setattr(state, "MOST_BYTES", 20_000)
+    monkeypatch.setattr(state, "MAX_REPLY_BYTES", 20_000)
     with pytest.raises(TooLargeError, match=r"^select: "):
         await ask(context, "history", limit=1)
-    monkeypatch.setattr(state, "MOST_BYTES", 20_000)
+    monkeypatch.setattr(state, "MAX_REPLY_BYTES", 20_000)
     with pytest.raises(TooLargeError, match=r"^select: "):
         await ask(context, "state")
     # Larger than records may be: the thread does not show it, the checkpoint has it.

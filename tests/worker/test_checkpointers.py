@@ -310,7 +310,7 @@ async def test_a_users_own_saver_is_taken(
     path = f"{own}:{name}"
     checkpointing: Checkpointing
     async with opened(saver_redis, Settings(), tmp_path, path=path) as checkpointing:
-        saver = checkpointing.under(a_claim("t"), NoGuard())
+        saver = checkpointing.bind(a_claim("t"), NoGuard())
         assert isinstance(saver, ShieldedSaver)
         await put(saver, "t", 1)
         assert await value_in(checkpointing.saver, "t") == 1
@@ -370,6 +370,6 @@ async def test_millstreams_own_is_the_default_and_fenced(
         claim = a_claim("t")
         run = keys.run("t", claim.spec.run_id)
         await saver_redis.hset(run, mapping={"fence": 1, "status": RunStatus.RUNNING.value})  # type: ignore[misc]
-        await put(checkpointing.under(claim, NoGuard()), "t", 1)
+        await put(checkpointing.bind(claim, NoGuard()), "t", 1)
         await checkpointing.roll_back(claim)
         assert await value_in(checkpointing.saver, "t") is None

@@ -93,7 +93,7 @@ async def test_an_update_in_whose_midst_the_thread_was_used(
         return before
 
     monkeypatch.setattr(threads, "idle_epoch", idle_epoch)
-    with pytest.raises(ConflictError, match="was in use meanwhile"):
+    with pytest.raises(ConflictError, match="met an active run"):
         await ask(context, "update", values={"items": ["mine"]})
     assert (await items(context))[-1] == "mine"
 

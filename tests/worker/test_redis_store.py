@@ -101,7 +101,7 @@ async def test_what_a_graph_puts_waits_while_redis_is_away(tmp_path: Path) -> No
         await store.aput(("a",), "before", {})
         await asyncio.to_thread(server.kill)
         with pytest.raises(UNAVAILABLE):  # who asks over HTTP is told
-            await store.at_once([PutOp(("a",), "k", {"x": 1})])
+            await store.execute_once([PutOp(("a",), "k", {"x": 1})])
         waiting = asyncio.create_task(store.aput(("a",), "k", {"x": 1}))
         await asyncio.to_thread(server.start)
         async with asyncio.timeout(30):

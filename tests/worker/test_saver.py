@@ -257,7 +257,7 @@ async def test_ten_thousand_checkpoints_list_and_read(saver_redis: Client) -> No
 
 async def test_all_writes_under_an_old_fence_are_refused(saver_redis: Client) -> None:
     claim = await claimed(saver_redis, "t")
-    saver = FencedSaver(saver_redis).under(claim)
+    saver = FencedSaver(saver_redis).bind(claim)
     at, checkpoint = await put(saver, on("t"), {"v": 1})
     await saver_redis.hset(keys.run("t", claim.spec.run_id), "fence", "2")  # type: ignore[misc]
     before = await everything(saver_redis)
@@ -273,7 +273,7 @@ async def test_all_writes_under_an_old_fence_are_refused(saver_redis: Client) ->
 @pytest.mark.parametrize("status", [s for s in RunStatus if s is not RunStatus.RUNNING])
 async def test_a_run_that_has_ended_writes_no_more(saver_redis: Client, status: RunStatus) -> None:
     claim = await claimed(saver_redis, "t")
-    saver = FencedSaver(saver_redis).under(claim)
+    saver = FencedSaver(saver_redis).bind(claim)
     await saver_redis.hset(keys.run("t", claim.spec.run_id), "status", status.value)  # type: ignore[misc]
     with pytest.raises(FencedError):
         await put(saver, on("t"), {"v": 2})
@@ -281,14 +281,14 @@ async def test_a_run_that_has_ended_writes_no_more(saver_redis: Client, status: 
 
 async def test_a_rollback_leaves_byte_for_byte_what_was_there(saver_redis: Client) -> None:
     first = await claimed(saver_redis, "t")
-    saver = FencedSaver(saver_redis).under(first)
+    saver = FencedSaver(saver_redis).bind(first)
     at, checkpoint = await put(saver, on("t"), {"v": 1, "kept": "x" * 100})
     await put(saver, on("t", "child:1"), {"inner": 1})
     await saver.aput_writes(at, [("v", "pending"), ("__interrupt__", "ask")], "task-1")
     before = await everything(saver_redis)
 
     second = await claimed(saver_redis, "t")
-    later = FencedSaver(saver_redis).under(second)
+    later = FencedSaver(saver_redis).bind(second)
     await later.aput_writes(at, [("__resume__", "yes"), ("__interrupt__", "again")], "task-1")
     await later.aput_writes(at, [("v", "other")], "task-2")
     next_at, _ = await put(later, at, {"v": 2}, parent=checkpoint)
@@ -305,7 +305,7 @@ async def test_a_rollback_leaves_byte_for_byte_what_was_there(saver_redis: Clien
 
 async def test_once_a_rollback_is_asked_for_the_run_stores_nothing(saver_redis: Client) -> None:
     claim = await claimed(saver_redis, "t")
-    saver = FencedSaver(saver_redis).under(claim)
+    saver = FencedSaver(saver_redis).bind(claim)
     await saver_redis.hset(keys.run("t", claim.spec.run_id), "cancel", "rollback")  # type: ignore[misc]
     with pytest.raises(FencedError):
         await put(saver, on("t"), {"v": 1})
@@ -361,7 +361,7 @@ async def test_nothing_is_stored_once_the_run_is_given_up(saver_redis: Client) -
     """What a graph stores while it is being stopped would look like work that was done."""
     claim = await claimed(saver_redis, "t")
     guard = Order()
-    saver = FencedSaver(saver_redis).under(claim, guard)
+    saver = FencedSaver(saver_redis).bind(claim, guard)
     config = await saver.aput(on("t"), empty_checkpoint(), {"step": 1}, {})
     await saver.aput_writes(config, [("a", 1)], "task")
     assert guard.asked == 2
@@ -380,7 +380,7 @@ async def test_a_write_that_waits_for_redis_ends_when_the_run_is_given_up(
 ) -> None:
     claim = await claimed(saver_redis, "t")
     guard = Order()
-    saver = FencedSaver(saver_redis).under(claim, guard)
+    saver = FencedSaver(saver_redis).bind(claim, guard)
     tried = asyncio.Event()
 
     async def away(*_: Any, **__: Any) -> None:

@@ -188,11 +188,11 @@ def test_an_object_comes_back_or_is_an_error(
     else:
         moved = __name__[:-1] + "0"  # of the same length
         stored = (stored[0], stored[1].replace(__name__.encode(), moved.encode()))
-    monkeypatch.setattr(serializer, "FOUND", set())
+    monkeypatch.setattr(serializer, "EXISTING_CLASSES", set())
     with pytest.raises(ClassNotFoundError) as caught:
         serde.loads_typed(stored)
     assert any(f"A stored {name} can't be read" in str(caught.value) for name in names)
-    assert "leave its old name behind" in str(caught.value)
+    assert "keep its old name" in str(caught.value)
     strict = MessageSerializer(allowed_msgpack_modules=None)  # by which it is nothing but data
     assert shown(strict.loads_typed(stored)) == shown(
         JsonPlusSerializer(allowed_msgpack_modules=None).loads_typed(stored)

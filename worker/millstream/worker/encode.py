@@ -16,7 +16,7 @@ import orjson
 from langgraph.types import Send
 
 from millstream.worker.failure import error_of
-from millstream.worker.text import carried, said
+from millstream.worker.safe_text import convert_safely, replace_surrogates
 
 OPTIONS: Final = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
 DEPTH: Final = 100  # nested deeper than this, a value is shown as its repr
@@ -96,7 +96,7 @@ def _opened(value: Any, above: tuple[int, ...]) -> Any:
     if isinstance(value, Enum):
         return _plain(value.value, above)
     if isinstance(value, str):
-        return carried(value)
+        return replace_surrogates(value)
     if isinstance(value, int):
         return int(value)
     if isinstance(value, float):
@@ -118,16 +118,16 @@ def _opened(value: Any, above: tuple[int, ...]) -> Any:
 
 def _key(key: Any) -> str:
     if isinstance(key, str):
-        return carried(key)
+        return replace_surrogates(key)
     try:
         [text] = orjson.loads(orjson.dumps({key: None}, option=OPTIONS))
         return str(text)
     except Exception:
-        return said(str, key)
+        return convert_safely(str, key)
 
 
 def _repr(value: Any) -> str:
-    return said(repr, value)[:10_000]
+    return convert_safely(repr, value)[:10_000]
 
 
 def show_interrupt(interrupt: Any) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from langgraph_sdk.runtime import (
 from langgraph_sdk.schema import Config
 
 from millstream.shared.errors import SettingError
-from millstream.worker.context_names import known_names
+from millstream.worker.context_fields import select_declared
 
 Graph = Pregel[Any, Any, Any, Any]
 
@@ -185,7 +185,7 @@ def _context(context: Any, kind: Any) -> Any:
     if not (is_dataclass(kind) or hasattr(kind, "model_fields")):
         return dict(context)
     try:
-        return kind(**known_names(context, kind))
+        return kind(**select_declared(context, kind))
     except (TypeError, ValueError):
         if context:
             raise

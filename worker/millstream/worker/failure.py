@@ -16,9 +16,14 @@ from typing import Final
 
 from langgraph.errors import GraphRecursionError
 
-from millstream.worker.text import bounded, carried, printable, said
+from millstream.worker.safe_text import (
+    convert_safely,
+    escape_controls,
+    replace_surrogates,
+    truncate,
+)
 
-LONGEST: Final = 100_000  # characters of an error message that are told
+MAX_MESSAGE_CHARS: Final = 100_000  # characters of an error message that are told
 LOGGED: Final = 20_000  # characters of a traceback in the log
 OTHERS: Final = 3  # further errors of a group that are told
 MOST_LEAVES: Final = 100  # errors of a group that are looked at
@@ -71,18 +76,18 @@ def _told(error: BaseException) -> dict[str, str]:
     message = _message(first)
     if others:
         shown = "; ".join(
-            f"{type(e).__name__}: {bounded(_message(e), 200)}" for e in others[:OTHERS]
+            f"{type(e).__name__}: {truncate(_message(e), 200)}" for e in others[:OTHERS]
         )
         more = "; …" if len(others) > OTHERS else ""
         count = "another error" if len(others) == 1 else f"{len(others)} other errors"
         message = f"{message} (and {count}: {shown}{more})"
-    return {"error": type(first).__name__, "message": bounded(message, LONGEST)}
+    return {"error": type(first).__name__, "message": truncate(message, MAX_MESSAGE_CHARS)}
 
 
 def summary(error: BaseException) -> str:
     """Returns one line: the type, the message, and where it was raised."""
     told, where = error_of(error), str(where_of(error))
-    message = bounded(" ".join(told["message"].split()), 500)
+    message = truncate(" ".join(told["message"].split()), 500)
     return f"{told['error']}: {message}" + (f" ({where})" if where and where not in message else "")
 
 
@@ -94,7 +99,7 @@ def traceback_of(error: BaseException) -> str:
         lines = "".join(told.format())
     except BaseException as reason:  # as in error_of
         lines = f"{type(error).__name__} (its traceback can't be shown: {type(reason).__name__})"
-    lines = printable(carried(lines)).rstrip()
+    lines = escape_controls(replace_surrogates(lines)).rstrip()
     if len(lines) <= LOGGED:
         return lines
     half = LOGGED // 2
@@ -141,7 +146,7 @@ def _place(error: BaseException) -> Where:
 def _nodes(error: BaseException) -> tuple[str, ...]:
     notes = getattr(error, "__notes__", None)
     found = [_NODE.match(note) for note in notes or () if isinstance(note, str)]
-    return tuple(carried(match["node"]) for match in reversed(found) if match)
+    return tuple(replace_surrogates(match["node"]) for match in reversed(found) if match)
 
 
 def _is_own(file: str) -> bool:
@@ -163,7 +168,7 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
             waiting[:0] = one.exceptions
             continue
         looked += 1
-        key = type(one), said(str, one)
+        key = type(one), convert_safely(str, one)
         if key not in told:
             told.add(key)
             yield one
@@ -171,13 +176,13 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 def _message(error: BaseException) -> str:
     """Returns the exception's text, or a sentence where its text says nothing."""
-    text = printable(said(str, error))
+    text = escape_controls(convert_safely(str, error))
     if text == f"<{type(error).__name__}>":
         return _placed(error, f"{type(error).__name__} was raised, and its message can't be read")
     if isinstance(error, asyncio.CancelledError):
         return _placed(error, SELF_CANCELLED)
     if isinstance(error, SystemExit):
-        return _placed(error, f"sys.exit({said(repr, error.code)}) was called")
+        return _placed(error, f"sys.exit({convert_safely(repr, error.code)}) was called")
     if not text.strip():
         return _placed(error, f"{type(error).__name__} was raised without a message")
     if (
@@ -187,7 +192,9 @@ def _message(error: BaseException) -> str:
     ):
         key = error.args[0]
         if isinstance(key, str) and " " in key.strip():
-            return printable(carried(key))  # a sentence, which KeyError puts in quotes
+            return escape_controls(
+                replace_surrogates(key)
+            )  # a sentence, which KeyError puts in quotes
         return _placed(error, f"there is no key {text}")
     if isinstance(error, GraphRecursionError):
         return (

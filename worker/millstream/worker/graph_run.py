@@ -180,7 +180,7 @@ class GraphRun(Execution):
         try:
             request = read_request(self.claim)
             CALLER.set(request.caller)  # of this task, and of all that the graph starts
-            saver = self._context.checkpointing.under(self.claim, self)
+            saver = self._context.checkpointing.bind(self.claim, self)
             graph_id = self.claim.spec.graph_id
             if self._context.registry.is_made(graph_id):
                 await self._note_config(request)
@@ -293,7 +293,7 @@ async def without_running(
         return ending
     try:
         use = read_request(claim).use
-        saver = context.checkpointing.under(claim, Reading(check))
+        saver = context.checkpointing.bind(claim, Reading(check))
         async with (
             asyncio.timeout(OPEN_TIMEOUT if is_made else None),
             registry.open(graph_id, use, saver) as graph,

@@ -14,7 +14,7 @@ from langsmith.utils import tracing_is_enabled
 
 from millstream.shared.scripts import Claim
 from millstream.shared.wire import UNMERGED, LangsmithTracer, RunKwargs, unpack_kwargs
-from millstream.worker.context_names import known_names
+from millstream.worker.context_fields import select_declared
 from millstream.worker.graphs import Graph, Use
 
 log = logging.getLogger(__name__)
@@ -137,4 +137,4 @@ def _context(graph: Graph, kwargs: RunKwargs) -> Any:
     mirrored = context == {
         k: v for k, v in kwargs.config.get("configurable", {}).items() if k in context
     }
-    return known_names(context, schema) if mirrored else context
+    return select_declared(context, schema) if mirrored else context

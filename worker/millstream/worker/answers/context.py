@@ -1,4 +1,4 @@
-"""What every answer is made with: the process's tools, and the graph that a question is about."""
+"""The context in which calls are executed: the worker's parts, and the graph of a call."""
 
 import logging
 from collections.abc import AsyncIterator, Iterator
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class AnswerContext:
-    """What every answer works with; one per worker process."""
+    """The parts of a worker that calls use; one object per process."""
 
     redis: Client
     registry: GraphRegistry
@@ -42,50 +42,54 @@ class AnswerContext:
         config: RunnableConfig,
         saver: BaseCheckpointSaver[Any] | None = None,
     ) -> AsyncIterator[Graph]:
-        """Opens the call's graph; `saver` keeps its checkpoints, if it is not the one for reading.
+        """Opens the call's graph with `saver`, or with the checkpointer for reading.
 
-        Raises GraphError if its factory fails, also after the answer was made.
+        Raises GraphError if the graph's factory fails, also if it fails after its yield.
         """
         opening = self.registry.open(
             call.graph_id, Use(access, config), saver or self.checkpointing.saver
         )
         async with AsyncExitStack() as opened:
-            with _factory_errors(call.graph_id):
+            with _convert_factory_errors(call.graph_id):
                 graph = await opened.enter_async_context(opening)
             yield graph
-            with _factory_errors(call.graph_id):
+            with _convert_factory_errors(call.graph_id):
                 await opened.aclose()
 
     @asynccontextmanager
     async def graph_of_thread(
         self, call: Call, access: AccessContext, config: RunnableConfig
     ) -> AsyncIterator[Graph]:
-        """Opens the graph of the call's thread, to read it; `config` names the thread.
+        """Opens the call's graph to read its thread; `config` names the thread.
 
         Raises GraphError if its factory fails.
         """
         async with self.graph(
-            call, access, merged(await self.factory_config(call), config)
+            call, access, merge_config(await self.factory_config(call), config)
         ) as graph:
             yield graph
 
     async def factory_config(self, call: Call) -> dict[str, Any] | None:
-        """Returns the config that a factory gets for the graph of the call's thread; None if no factory makes it.
+        """Returns the config that the graph's factory gets; None if the graph has no factory.
 
-        It is that of the thread's newest run; of a checkpoint that the call names, of the run that stored
-        it; before the first run, what the thread's assistant is configured with.
+        If the call names a checkpoint, it is the config of the run that stored the checkpoint. Otherwise it is
+        that of the thread's newest run, or before the first run, the config of the thread's assistant.
         """
         if not self.registry.is_made(call.graph_id):
             return None
         thread_id = call.arguments["thread_id"]
-        kept = await self._config_at(call) or await threads.get_config(self.redis, thread_id)
-        if kept is None:
-            kept = await self._config_of_assistant(call)
+        config = await self._config_of_checkpoint(call)
+        config = config or await threads.get_config(self.redis, thread_id)
+        if config is None:
+            config = await self._config_of_assistant(call)
         ids = {"assistant_id": call.arguments["assistant_id"]}
-        return {**kept, "configurable": {**kept.get("configurable", {}), **ids}}
+        return {**config, "configurable": {**config.get("configurable", {}), **ids}}
 
-    async def _config_at(self, call: Call) -> dict[str, Any] | None:
-        """Returns the config of the run that stored the checkpoint which the call names, if it is known."""
+    async def _config_of_checkpoint(self, call: Call) -> dict[str, Any] | None:
+        """Returns the config of the run that stored the call's checkpoint, or None.
+
+        None if the call names no checkpoint, or if its run is deleted or of another graph.
+        """
         thread_id, checkpoint = call.arguments["thread_id"], call.arguments.get("checkpoint", {})
         if "checkpoint_id" not in checkpoint:
             return None
@@ -99,15 +103,15 @@ class AnswerContext:
 
     async def _config_of_assistant(self, call: Call) -> dict[str, Any]:
         for name in (call.arguments["assistant_id"], call.graph_id):
-            with suppress(NotFoundError, InvalidError):  # it was deleted since
+            with suppress(NotFoundError, InvalidError):  # the assistant was deleted
                 assistant = (await self.directory.resolve(name)).assistant
                 if assistant.graph_id == call.graph_id:
                     return config_of_assistant(assistant)
         return {}
 
 
-def merged(config: dict[str, Any] | None, override: RunnableConfig) -> RunnableConfig:
-    """Returns `override` over the config, `configurable` name by name; without a config, `override` alone."""
+def merge_config(config: dict[str, Any] | None, override: RunnableConfig) -> RunnableConfig:
+    """Returns the config with the entries of `override`, also within `configurable`."""
     if config is None:
         return override
     configurable = {**config.get("configurable", {}), **override.get("configurable", {})}
@@ -115,8 +119,8 @@ def merged(config: dict[str, Any] | None, override: RunnableConfig) -> RunnableC
 
 
 @contextmanager
-def _factory_errors(graph_id: str) -> Iterator[None]:
-    """Raises GraphError for what a factory raises, so that the call is answered with it."""
+def _convert_factory_errors(graph_id: str) -> Iterator[None]:
+    """Raises GraphError for an exception of a factory, so that the client learns of it."""
     try:
         yield
     except MillstreamError:  # of the store, or of the registry

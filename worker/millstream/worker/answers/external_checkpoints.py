@@ -1,7 +1,7 @@
 """Copies and prunes threads whose checkpoints an external checkpointer stores.
 
-For Millstream's own checkpointer the API calls one script instead. Here the thread is checked before and after, and
-a method that the checkpointer lacks is refused.
+With Millstream's own checkpointer the API calls one script instead. Here no script guards the thread, so its status is
+checked separately. A checkpointer that lacks the method leads to RefusedError.
 """
 
 import uuid
@@ -15,9 +15,9 @@ from millstream.worker.encode import encode
 
 
 async def copy(context: AnswerContext, call: Call) -> bytes:
-    """`copy`: a new thread with the state of another. Arguments: thread_id. Answers `{"thread_id"}`.
+    """`copy`: creates a thread with the state of another. Arguments: thread_id. Reply: `{"thread_id"}`.
 
-    Raises NotFoundError, ConflictError (a run is active), RefusedError (the checkpointer can't).
+    Raises NotFoundError, ConflictError (a run is active), RefusedError (the checkpointer can't copy).
     """
     source, target = call.arguments["thread_id"], str(uuid.uuid4())
     await threads.idle_epoch(context.redis, source)
@@ -26,16 +26,16 @@ async def copy(context: AnswerContext, call: Call) -> bytes:
         await threads.copy_thread(context.redis, source, target)
     except UnsupportedError as error:
         raise RefusedError(str(error)) from None
-    except BaseException:  # an incomplete copy, or one without a thread
+    except BaseException:  # the copy is incomplete, or has no thread
         await context.checkpointing.delete(target)
         raise
     return encode({"thread_id": target})
 
 
 async def prune(context: AnswerContext, call: Call) -> bytes:
-    """`prune`: keeps the newest checkpoints of a thread. Arguments: thread_id.
+    """`prune`: deletes all but the newest checkpoints of a thread. Arguments: thread_id.
 
-    Raises NotFoundError, ConflictError (a run is active), RefusedError (the checkpointer can't).
+    Raises NotFoundError, ConflictError (a run is active), RefusedError (the checkpointer can't prune).
     """
     thread_id = call.arguments["thread_id"]
     try:

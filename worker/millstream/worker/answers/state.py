@@ -1,4 +1,4 @@
-"""A thread's state and its history, as LangGraph has them and as the API shows them."""
+"""Reads a thread's state and its history from LangGraph and returns them in the API's form."""
 
 from typing import Any, Final
 
@@ -11,14 +11,14 @@ from millstream.worker.answers.context import AnswerContext
 from millstream.worker.encode import encode, show_interrupt
 from millstream.worker.graphs import Graph
 
-MOST_BYTES: Final = 64 * 1024 * 1024  # of an answer, which goes through Redis
-PAGE: Final = 20  # states that are held at once while a history is read
+MAX_REPLY_BYTES: Final = 64 * 1024 * 1024  # a reply passes through Redis
+PAGE: Final = 20  # states in memory at once while a history is read
 
 
 async def get(context: AnswerContext, call: Call) -> bytes:
-    """`state`: a thread's state. Arguments: thread_id, checkpoint, subgraphs, select.
+    """`state`: returns a thread's state. Arguments: thread_id, checkpoint, subgraphs, select.
 
-    A checkpoint that is not there has an empty state, as the reference has it.
+    A checkpoint that does not exist has an empty state. Source: the reference server.
 
     Raises TooLargeError, GraphError.
     """
@@ -26,48 +26,49 @@ async def get(context: AnswerContext, call: Call) -> bytes:
     config = config_of(call, args["checkpoint"])
     async with context.graph_of_thread(call, "threads.read", config) as graph:
         snapshot = await graph.aget_state(config, subgraphs=bool(args["subgraphs"]))
-        body = encode(_selected(show_state(snapshot, args["thread_id"]), args["select"]))
-    if len(body) > MOST_BYTES:
+        body = encode(_select(show_state(snapshot, args["thread_id"]), args["select"]))
+    if len(body) > MAX_REPLY_BYTES:
         raise TooLargeError(
-            f"select: the state takes {len(body)} bytes, and an answer may take {MOST_BYTES}; "
-            "ask for some of its fields"
+            f"select: the state has {len(body)} bytes, and a response may have {MAX_REPLY_BYTES}; "
+            "select some of its fields"
         )
     return body
 
 
-async def history(context: AnswerContext, call: Call) -> bytes:
-    """`history`: states of a thread, newest first. Arguments: thread_id, checkpoint, limit,
-    before (a checkpoint's id or None), metadata (what a checkpoint's must have), select.
+async def get_history(context: AnswerContext, call: Call) -> bytes:
+    """`history`: returns states of a thread, newest first.
 
-    As many as fit into the settings' `max_history`, the newest in any case: a client goes on
-    before the last one that it has. Source: langgraph-api 0.17.
+    Arguments: thread_id, checkpoint, limit, before (a checkpoint's id or None), metadata (a filter), select.
 
-    Raises TooLargeError if the newest alone is more than `MOST_BYTES`, GraphError.
+    The reply has as many states as fit into `max_history` bytes, and always the newest. A client continues
+    with `before`, the last checkpoint that it received. Source: langgraph-api 0.17.
+
+    Raises GraphError, or TooLargeError if the newest state alone has more than `MAX_REPLY_BYTES`.
     """
     args = call.arguments
     config = config_of(call, args["checkpoint"])
     states: list[bytes] = []
-    size = 2
-    budget = min(context.settings.max_history or MOST_BYTES, MOST_BYTES)
+    size = 2  # of the brackets
+    max_size = min(context.settings.max_history or MAX_REPLY_BYTES, MAX_REPLY_BYTES)
     async with context.graph_of_thread(call, "threads.read", config) as graph:
         before = args["before"]
         while len(states) < args["limit"]:
             limit = min(PAGE, args["limit"] - len(states))
-            page = await _page(graph, config, before, limit, args["metadata"])
+            page = await _read_page(graph, config, before, limit, args["metadata"])
             for snapshot in page:
                 state = show_state(snapshot, args["thread_id"])
                 before = state["checkpoint_id"]
-                body = encode(_selected(state, args["select"]))
+                body = encode(_select(state, args["select"]))
                 size += 1 + len(body)
-                if states and size > budget:
+                if states and size > max_size:
                     return _json_list(states)
                 states.append(body)
             if len(page) < limit:
                 break
-    if size > MOST_BYTES:
+    if size > MAX_REPLY_BYTES:
         raise TooLargeError(
-            f"select: the newest state takes {size} bytes, and an answer may take {MOST_BYTES}; "
-            "ask for some of its fields"
+            f"select: the newest state has {size} bytes, and a response may have {MAX_REPLY_BYTES}; "
+            "select some of its fields"
         )
     return _json_list(states)
 
@@ -76,7 +77,7 @@ def _json_list(items: list[bytes]) -> bytes:
     return b"[" + b",".join(items) + b"]"
 
 
-async def _page(
+async def _read_page(
     graph: Graph, config: RunnableConfig, before: str | None, limit: int, metadata: dict[str, Any]
 ) -> list[StateSnapshot]:
     last: RunnableConfig | None = {"configurable": {"checkpoint_id": before}} if before else None
@@ -84,37 +85,39 @@ async def _page(
     return [snapshot async for snapshot in states]
 
 
-def config_of(call: Call, place: dict[str, Any]) -> RunnableConfig:
-    """Returns LangGraph's name for a place on the call's thread (checkpoint_ns, checkpoint_id,
-    checkpoint_map)."""
+def config_of(call: Call, checkpoint: dict[str, Any]) -> RunnableConfig:
+    """Returns the config that names a checkpoint of the call's thread.
+
+    `checkpoint` has checkpoint_ns, checkpoint_id and checkpoint_map, each of them optional.
+    """
     return {
         "configurable": {
             "checkpoint_ns": "",
-            **place,
+            **checkpoint,
             "thread_id": call.arguments["thread_id"],
             "graph_id": call.graph_id,
         },
     }
 
 
-def _selected(state: dict[str, Any], select: list[str]) -> dict[str, Any]:
-    """Returns the named fields; `values.<key>` is one key of the values. All, if none is named."""
+def _select(state: dict[str, Any], select: list[str]) -> dict[str, Any]:
+    """Returns the fields in `select`, or all if it is empty; `values.<key>` is one key of the values."""
     if not select:
         return state
-    chosen = {name: state[name] for name in select if name in state}
+    selected = {name: state[name] for name in select if name in state}
     keys = [name.removeprefix("values.") for name in select if name not in state]
-    if keys and "values" not in chosen:
+    if keys and "values" not in selected:
         values = state["values"]
-        chosen["values"] = (
+        selected["values"] = (
             {key: values[key] for key in keys if key in values} if isinstance(values, dict) else {}
         )
-    return chosen
+    return selected
 
 
 def show_state(snapshot: StateSnapshot, thread_id: str) -> dict[str, Any]:
-    """Returns a `ThreadState` as the API shows it. Source: the reference server's answers."""
-    checkpoint = _place(snapshot.config, thread_id)
-    parent = _place(snapshot.parent_config, thread_id)
+    """Returns a `ThreadState` in the API's form. Source: the reference server's responses."""
+    checkpoint = _checkpoint_of(snapshot.config, thread_id)
+    parent = _checkpoint_of(snapshot.parent_config, thread_id)
     return {
         "values": snapshot.values,
         "next": snapshot.next,
@@ -123,9 +126,9 @@ def show_state(snapshot: StateSnapshot, thread_id: str) -> dict[str, Any]:
                 "id": task.id,
                 "name": task.name,
                 "path": task.path,
-                "error": _error(task.error),
+                "error": _error_text(task.error),
                 "interrupts": [show_interrupt(i) for i in task.interrupts],
-                "checkpoint": _task_place(task.state, thread_id),
+                "checkpoint": _subgraph_checkpoint(task.state, thread_id),
                 "state": show_state(task.state, thread_id)
                 if isinstance(task.state, StateSnapshot)
                 else None,
@@ -143,29 +146,29 @@ def show_state(snapshot: StateSnapshot, thread_id: str) -> dict[str, Any]:
     }
 
 
-def _error(error: Any) -> str | None:
-    """Returns a task's error as text; what comes from a checkpoint is the repr already."""
+def _error_text(error: Any) -> str | None:
+    """Returns a task's error as text. In a checkpoint the error is its repr already."""
     return error if error is None or isinstance(error, str) else repr(error)
 
 
-def _place(config: Any, thread_id: str) -> dict[str, Any] | None:
-    """Returns which checkpoint a config names, None if it names none."""
+def _checkpoint_of(config: Any, thread_id: str) -> dict[str, Any] | None:
+    """Returns the checkpoint that a config names, or None."""
     configurable = (config or {}).get("configurable", {})
     checkpoint_id = configurable.get("checkpoint_id")
     if checkpoint_id is None:
         return None
-    place = {
+    checkpoint = {
         "checkpoint_id": checkpoint_id,
         "thread_id": thread_id,
         "checkpoint_ns": configurable.get("checkpoint_ns", ""),
     }
-    if "checkpoint_map" in configurable:  # of a subgraph: which checkpoints of its parents it is of
-        place["checkpoint_map"] = configurable["checkpoint_map"]
-    return place
+    if "checkpoint_map" in configurable:  # of a subgraph: its parents' checkpoints by namespace
+        checkpoint["checkpoint_map"] = configurable["checkpoint_map"]
+    return checkpoint
 
 
-def _task_place(state: Any, thread_id: str) -> dict[str, Any] | None:
-    """Returns the checkpoint of a subgraph's state, if the state itself is not included."""
+def _subgraph_checkpoint(state: Any, thread_id: str) -> dict[str, Any] | None:
+    """Returns the checkpoint of a task's subgraph, or None if the snapshot includes the subgraph's state."""
     if state is None or isinstance(state, StateSnapshot):
         return None
     configurable = state.get("configurable", {})

@@ -1,4 +1,4 @@
-"""The items of the long-term store, for the API's `/store`."""
+"""Reads and writes items of the long-term store, for the API's `/store`."""
 
 import json
 from typing import Any
@@ -23,47 +23,50 @@ from millstream.worker.store.lazy import ProjectStore
 
 
 async def put(store: ProjectStore, call: Call) -> bytes:
-    """`store_put`. Arguments: namespace, key, value (JSON), index, ttl (minutes)."""
+    """`store_put`: stores an item. Arguments: namespace, key, value (JSON), index, ttl (minutes)."""
     args = call.arguments
     ttl = args["ttl"]
     if ttl is None and store.ttl_config is not None:
         ttl = store.ttl_config.get("default_ttl")
-    value = _readable(args["value"])
+    value = _parse_value(args["value"])
     await _execute(store, PutOp(tuple(args["namespace"]), args["key"], value, args["index"], ttl))
     return b"null"
 
 
 async def get(store: ProjectStore, call: Call) -> bytes:
-    """`store_get`: the item, or null. Arguments: namespace, key, refresh_ttl."""
+    """`store_get`: returns the item, or null. Arguments: namespace, key, refresh_ttl."""
     args = call.arguments
-    refresh = _refresh(store, args["refresh_ttl"])
+    refresh = _should_refresh(store, args["refresh_ttl"])
     item = await _execute(store, GetOp(tuple(args["namespace"]), args["key"], refresh))
     return encode(None if item is None else show_item(item))
 
 
 async def delete(store: ProjectStore, call: Call) -> bytes:
-    """`store_delete`. Arguments: namespace, key."""
+    """`store_delete`: deletes an item. Arguments: namespace, key."""
     await _execute(store, PutOp(tuple(call.arguments["namespace"]), call.arguments["key"], None))
     return b"null"
 
 
 async def search(store: ProjectStore, call: Call) -> bytes:
-    """`store_search`. Arguments: namespace_prefix, filter, limit, offset, query, refresh_ttl."""
+    """`store_search`: returns items with their scores.
+
+    Arguments: namespace_prefix, filter, limit, offset, query, refresh_ttl.
+    """
     args = call.arguments
     op = Search(
         tuple(args["namespace_prefix"]),
-        filter=_filter(args["filter"]),
+        filter=_parse_filter(args["filter"]),
         limit=args["limit"],
         offset=args["offset"],
         query=args["query"],
-        refresh_ttl=_refresh(store, args["refresh_ttl"]),
+        refresh_ttl=_should_refresh(store, args["refresh_ttl"]),
     )
     items = await _execute(store, op)
     return encode({"items": [{**show_item(item), "score": item.score} for item in items]})
 
 
-async def namespaces(store: ProjectStore, call: Call) -> bytes:
-    """`store_namespaces`. Arguments: prefix, suffix, max_depth, limit, offset."""
+async def list_namespaces(store: ProjectStore, call: Call) -> bytes:
+    """`store_namespaces`: returns namespaces. Arguments: prefix, suffix, max_depth, limit, offset."""
     args = call.arguments
     conditions = tuple(
         MatchCondition(match_type=kind, path=tuple(args[kind]))
@@ -75,7 +78,7 @@ async def namespaces(store: ProjectStore, call: Call) -> bytes:
 
 
 def show_item(item: Item) -> dict[str, Any]:
-    """Returns an `Item` as the API shows it. Source: the reference server's answers."""
+    """Returns an `Item` in the API's form. Source: the reference server's responses."""
     return {
         "namespace": item.namespace,
         "key": item.key,
@@ -86,9 +89,9 @@ def show_item(item: Item) -> dict[str, Any]:
 
 
 async def _execute(store: ProjectStore, op: Op) -> Any:
-    """Executes one operation; raises InvalidError, UnavailableError for what the store or Redis refuses."""
+    """Executes one operation. Raises InvalidError if the store rejects it, UnavailableError if Redis does."""
     try:
-        [result] = await store.at_once([op])
+        [result] = await store.execute_once([op])
     except (InvalidNamespaceError, ValueError, RecursionError) as error:
         raise InvalidError(str(error)) from error
     except WRITES_REJECTED as error:
@@ -96,7 +99,7 @@ async def _execute(store: ProjectStore, op: Op) -> Any:
     return result
 
 
-def _filter(data: bytes) -> dict[str, Any]:
+def _parse_filter(data: bytes) -> dict[str, Any]:
     try:
         parsed: dict[str, Any] = json.loads(data)
     except RecursionError:
@@ -104,8 +107,8 @@ def _filter(data: bytes) -> dict[str, Any]:
     return parsed
 
 
-def _readable(data: bytes) -> Any:
-    """Returns the value; raises InvalidError for one that could not be sent back."""
+def _parse_value(data: bytes) -> Any:
+    """Returns the value. Raises InvalidError for a value that a response could not contain."""
     try:
         value = json.loads(data)
         orjson.dumps({"items": [{"value": value}]})
@@ -114,7 +117,7 @@ def _readable(data: bytes) -> Any:
     return value
 
 
-def _refresh(store: ProjectStore, requested: bool | None) -> bool:
+def _should_refresh(store: ProjectStore, requested: bool | None) -> bool:
     if requested is not None or store.ttl_config is None:
         return requested is not False
     return store.ttl_config.get("refresh_on_read", True)

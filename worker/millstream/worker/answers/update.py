@@ -1,11 +1,11 @@
-"""A thread's state written from outside of runs: an update, a fork, or the first states of a thread.
+"""Writes a thread's state from outside of runs: an update, a fork, or the first states of a new thread.
 
-LangGraph works on a copy (`StagedSaver`); then one script stores the checkpoints and the thread's
-record, if the thread is still as it was read: see store_state.lua. No run waits for an update, and a
-worker that is late or dies has changed nothing.
+LangGraph works on a copy (`StagedSaver`). Then one script stores the checkpoints and the thread's record if the
+thread has not changed since it was read: see store_state.lua. No run waits for an update. A worker that is late or
+dies changes nothing.
 
-An external checkpointer stores each write at once. The thread is checked before and after: a run that began
-meanwhile is reported as a conflict, and can't be kept from continuing from the older state.
+An external checkpointer stores each write at once. The thread is checked before and after the update. If a run began
+in between, the client gets a conflict, but the run may already continue from the older state.
 """
 
 import logging
@@ -31,7 +31,7 @@ from millstream.shared.redis import OUTAGE_ERRORS
 from millstream.shared.rules.lifecycle import ThreadStatus
 from millstream.shared.runs.submission import without_ids
 from millstream.shared.wire import Call
-from millstream.worker.answers.context import AnswerContext, merged
+from millstream.worker.answers.context import AnswerContext, merge_config
 from millstream.worker.answers.state import config_of
 from millstream.worker.checkpoints.checkpointing import Staging
 from millstream.worker.checkpoints.unstorable import UnstorableError
@@ -42,35 +42,36 @@ from millstream.worker.thread_record import record_of
 
 log = logging.getLogger(__name__)
 
-OF_THE_NODE: Final = re.compile(r"Node |Ambiguous update|as_node ")  # LangGraph's words
+# Beginnings of LangGraph's messages about `as_node`.
+AS_NODE_MESSAGE: Final = re.compile(r"Node |Ambiguous update|as_node ")
 
 
 async def update(context: AnswerContext, call: Call) -> bytes:
-    """`update`: writes a state behind the newest one, or behind a checkpoint, which forks the thread.
+    """`update`: writes a state after the newest one, or after a checkpoint, which forks the thread.
 
     Arguments: thread_id, assistant_id, checkpoint, values, as_node (None: the node that wrote last).
 
     Raises NotFoundError (the thread, the checkpoint), ConflictError (a run is active), RefusedError
-    (as_node), InvalidError (values), GraphError, UnavailableError (it took too long).
+    (as_node), InvalidError (values), GraphError, UnavailableError (the deadline passed).
     """
     args = call.arguments
-    thread_id, place = args["thread_id"], args["checkpoint"]
+    thread_id, base = args["thread_id"], args["checkpoint"]
     while True:
         epoch = await threads.idle_epoch(context.redis, thread_id)
-        staging = context.checkpointing.staged()
-        config = config_of(call, place)
-        made = await context.factory_config(call)
+        staging = context.checkpointing.stage_update()
+        config = config_of(call, base)
+        factory_config = await context.factory_config(call)
         async with context.graph(
-            call, "threads.update", merged(made, config), staging.saver
+            call, "threads.update", merge_config(factory_config, config), staging.saver
         ) as graph:
-            if "checkpoint_id" in place and await staging.saver.aget_tuple(config) is None:
+            if "checkpoint_id" in base and await staging.saver.aget_tuple(config) is None:
                 raise NotFoundError(
-                    f"checkpoint: thread {thread_id} has no checkpoint {place['checkpoint_id']}"
-                    + (f" in {place['checkpoint_ns']!r}" if place["checkpoint_ns"] else "")
+                    f"checkpoint: thread {thread_id} has no checkpoint {base['checkpoint_id']}"
+                    + (f" in {base['checkpoint_ns']!r}" if base["checkpoint_ns"] else "")
                 )
             step = [StateUpdate(args["values"], args["as_node"])]
             written = await _apply(graph, config, [step])
-            fields = await _record(context, call, graph, made)
+            fields = await _record_fields(context, call, graph, factory_config)
         if await _store(context, call, staging, epoch, fields):
             checkpoint = {
                 key: written["configurable"][key]
@@ -87,31 +88,32 @@ async def update(context: AnswerContext, call: Call) -> bytes:
 
 
 async def seed(context: AnswerContext, call: Call) -> bytes:
-    """`seed`: creates a thread with the states that supersteps make, or nothing at all.
+    """`seed`: creates a thread with the states that the supersteps produce. It stores all of them, or nothing.
 
     Arguments: thread_id, assistant_id, supersteps ([[{values, command, as_node}, …], …]), fields (of
-    the new thread's record). Answers `{"created": false}` if the thread is there already.
+    the new thread's record). Reply: `{"created": false}` if the thread exists already.
 
     Raises RefusedError, InvalidError, GraphError, UnavailableError as `update` does.
     """
     supersteps = [[_state_update(u) for u in step] for step in call.arguments["supersteps"]]
     thread_id = call.arguments["thread_id"]
-    staging = context.checkpointing.staged()
+    staging = context.checkpointing.stage_update()
     if staging.is_stored_at_once and await threads.exists(context.redis, thread_id):
         return encode({"created": False})
     config = config_of(call, {})
     try:
-        made = await context.factory_config(call)
+        factory_config = await context.factory_config(call)
         async with context.graph(
-            call, "threads.update", merged(made, config), staging.saver
+            call, "threads.update", merge_config(factory_config, config), staging.saver
         ) as graph:
             await _apply(graph, config, supersteps)
-            fields = call.arguments["fields"] | await _record(context, call, graph, made)
+            record = await _record_fields(context, call, graph, factory_config)
+            fields = call.arguments["fields"] | record
         await _store(context, call, staging, None, fields)
     except ConflictError:
         return encode({"created": False})
     except BaseException:
-        # Another client may have created the thread meanwhile: its checkpoints must stay.
+        # If another client has created the thread meanwhile, its checkpoints must stay.
         if staging.is_stored_at_once and not await threads.exists(context.redis, thread_id):
             await context.checkpointing.delete(thread_id)
         raise
@@ -121,40 +123,40 @@ async def seed(context: AnswerContext, call: Call) -> bytes:
 async def _apply(
     graph: Graph, config: RunnableConfig, supersteps: Sequence[Sequence[StateUpdate]]
 ) -> RunnableConfig:
-    """Applies the updates; raises InvalidError, RefusedError that name the field which the graph rejects."""
+    """Applies the updates. Raises InvalidError or RefusedError that names the field which the graph rejects."""
     try:
         return await graph.abulk_update_state(config, supersteps)
     except InvalidUpdateError as error:
         message = str(error).partition("\n")[0]
-        if OF_THE_NODE.match(message):
+        if AS_NODE_MESSAGE.match(message):
             raise RefusedError(f"as_node: {message}") from None
         raise InvalidError(f"values: {message}") from None
     except (MillstreamError, *OUTAGE_ERRORS):
         raise
     except UnstorableError as error:
         raise InvalidError(f"values: {error}") from None
-    except Exception as error:  # a reducer, a conditional edge: the graph's own code
+    except Exception as error:  # of the graph's code: a reducer, a conditional edge
         if isinstance(error, ValueError) and str(error).startswith("Subgraph "):
             raise InvalidError(f"checkpoint.checkpoint_ns: {error}") from None
-        log.info("an update of graph %r raised", graph.name, exc_info=error)
+        log.info("graph %r rejected an update", graph.name, exc_info=error)
         raise InvalidError(
             f"values: the graph rejects them: {type(error).__name__}: {str(error)[:500]}"
         ) from None
 
 
-async def _record(
-    context: AnswerContext, call: Call, graph: Graph, made: dict[str, Any] | None
+async def _record_fields(
+    context: AnswerContext, call: Call, graph: Graph, factory_config: dict[str, Any] | None
 ) -> dict[str, str | bytes]:
-    """Returns what the thread's record says of its newest state, as at the end of a run.
+    """Returns the fields of the thread's record that follow from its newest state, as at the end of a run.
 
-    `made` is the config that a factory made the graph with, for reads of that state; None without a factory.
+    `factory_config` is stored so that later reads open the same graph; None without a factory.
     """
     record = record_of(graph, await graph.aget_state(config_of(call, {})))
     status = ThreadStatus.INTERRUPTED if record.waits else ThreadStatus.IDLE
     limit = context.settings.max_event
     values, output, interrupts = record.values or b"", record.output or b"", record.interrupts
     if max(len(values), len(output)) > limit:
-        values, output = b"", b""  # too large for the record: the checkpoint has it
+        values, output = b"", b""  # too large for the record; the checkpoint holds them
     fields: dict[str, str | bytes] = {
         "status": status.value,
         "idle_status": status.value,
@@ -165,7 +167,9 @@ async def _record(
         "interrupts": interrupts if len(interrupts) <= limit else b"{}",
         "error": b"",
     }
-    return fields if made is None else {**fields, "config": encode(without_ids(made))}
+    if factory_config is None:
+        return fields
+    return {**fields, "config": encode(without_ids(factory_config))}
 
 
 def state_event(thread_id: str, fields: dict[str, Any]) -> bytes:
@@ -185,9 +189,9 @@ async def _store(
     epoch: int | None,
     fields: dict[str, Any],
 ) -> bool:
-    """Stores what was staged; returns False if the update must be repeated on the state of now."""
+    """Stores the staged writes. Returns False if the thread has changed, so that the update must be repeated."""
     thread_id = call.arguments["thread_id"]
-    outcome = await scripts.store_state(
+    result = await scripts.store_state(
         context.redis,
         thread_id,
         staging.namespaces,
@@ -198,15 +202,15 @@ async def _store(
         stream_ttl=context.settings.stream_ttl,
     )
     at_once = staging.is_stored_at_once
-    if at_once and epoch is not None and outcome in ("busy", "changed", "late"):
-        why = "took too long" if outcome == "late" else "was in use meanwhile"
+    if at_once and epoch is not None and result in ("busy", "changed", "late"):
+        why = "took too long" if result == "late" else "met an active run or another change"
         raise ConflictError(
-            f"Thread {thread_id}: the state is stored, but the update {why}: what the thread shows may "
-            "be older, and a run that began may go on from the state before it. Read the state."
+            f"Thread {thread_id}: the state is stored, but the update {why}. The thread's record may be "
+            "older, and a run that began meanwhile may continue from the earlier state. Read the state."
         )
-    if at_once and outcome == "missing":  # it was deleted meanwhile: no checkpoint may remain
+    if at_once and result == "missing":  # deleted meanwhile: no checkpoint may remain
         await context.checkpointing.delete(thread_id)
-    match outcome:
+    match result:
         case "missing":
             raise NotFoundError(f"Thread with ID {thread_id} not found")
         case "busy":
@@ -214,8 +218,8 @@ async def _store(
         case "exists":
             raise ConflictError(threads.already_exists_message(thread_id))
         case "late":
-            raise UnavailableError("The update took too long; nothing was written.", retry_after=5)
-    return outcome == "stored"
+            raise UnavailableError("The update took too long. Nothing was written.", retry_after=5)
+    return result == "stored"
 
 
 def _state_update(update: dict[str, Any]) -> StateUpdate:

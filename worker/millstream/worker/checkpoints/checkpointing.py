@@ -1,4 +1,4 @@
-"""Which checkpointer the runs of a worker use: Millstream's, the library's, or the user's own."""
+"""The port to checkpoints, and the choice of the checkpointer: Millstream's, the library's, or the project's."""
 
 import importlib.util
 import inspect
@@ -38,7 +38,7 @@ from millstream.worker.checkpoints.staged import StagedSaver
 
 log = logging.getLogger(__name__)
 
-SETUP_SECONDS: Final = 60.0  # that one worker may take to create the library's indexes
+SETUP_SECONDS: Final = 60.0  # for which one worker may create the library's indexes
 
 NO_MODULES: Final = """\
 CHECKPOINTER=langgraph-redis needs RediSearch and RedisJSON, which the Redis at {url} lacks.
@@ -46,46 +46,46 @@ Use Redis 8 or Redis Stack, or leave CHECKPOINTER=millstream, which needs no mod
 
 
 class UnsupportedError(Exception):
-    """The project's own checkpointer can't do what is asked; the text says what."""
+    """The project's checkpointer lacks an operation, which the text names."""
 
 
 class RollbackUnsupportedError(UnsupportedError):
-    """The checkpointer can't take back what one run stored."""
+    """The checkpointer can't delete the checkpoints of one run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Staging:
-    """What an update of a thread's state is written through."""
+    """The saver of one update of a thread's state, and the writes that it holds back."""
 
     saver: BaseCheckpointSaver[Any]
     namespaces: dict[CheckpointNamespace, StagedNamespace]
-    """What the saver holds back, for one script to store."""
+    """The writes that one script has yet to store."""
     is_stored_at_once: bool
-    """Whether the saver holds nothing back: each write is stored before the update has ended."""
+    """Whether the saver stores each write at once, before the update has ended."""
 
 
 class Checkpointing(Protocol):
-    """Where a worker keeps checkpoints: all that other parts of the worker do with them.
+    """Every operation on checkpoints that the other parts of a worker use.
 
-    No other module asks which class a saver is of.
+    No other module tests the class of a saver.
     """
 
     @property
     def saver(self) -> BaseCheckpointSaver[Any]:
-        """The checkpointer outside of runs: it reads, under no lease."""
+        """The checkpointer for reads outside of runs; it has no lease."""
 
     @property
     def is_external(self) -> bool:
-        """Whether the checkpoints are kept where Millstream's scripts don't reach them."""
+        """Whether the checkpoints are stored where Millstream's scripts can't reach them."""
 
-    def under(self, claim: Claim, guard: Guard) -> BaseCheckpointSaver[Any]:
-        """Returns the checkpointer that a run's graph writes through."""
+    def bind(self, claim: Claim, guard: Guard) -> BaseCheckpointSaver[Any]:
+        """Returns the checkpointer of the claimed run's graph."""
 
-    def staged(self) -> Staging:
-        """Returns what one update of a thread's state is written through."""
+    def stage_update(self) -> Staging:
+        """Returns the staging of one update of a thread's state."""
 
     async def roll_back(self, claim: Claim) -> None:
-        """Undoes all that the claimed run stored; may be repeated.
+        """Deletes all checkpoints and writes that the claimed run stored; may be repeated.
 
         Raises:
             FencedError: the lease is lost.
@@ -109,7 +109,7 @@ class Checkpointing(Protocol):
 
 
 class FencedCheckpoints:
-    """Millstream's own: every write of a run carries its fence."""
+    """Millstream's own checkpointer: every write of a run carries its fence."""
 
     is_external: Final = False
 
@@ -125,20 +125,20 @@ class FencedCheckpoints:
 
     @property
     def saver(self) -> FencedSaver:
-        """The saver that reads, and is bound to no run."""
+        """The saver for reads; it is bound to no run."""
         return self._saver
 
-    def under(self, claim: Claim, guard: Guard) -> FencedSaver:
-        """Returns the saver whose writes are refused once the claim's lease is lost."""
-        return self._saver.under(claim, guard)
+    def bind(self, claim: Claim, guard: Guard) -> FencedSaver:
+        """Returns a saver whose writes are refused once the claim's lease is lost."""
+        return self._saver.bind(claim, guard)
 
-    def staged(self) -> Staging:
-        """Returns a copy that holds its writes back, for scripts.store_state to store."""
-        saver = StagedSaver.over(self._saver)
+    def stage_update(self) -> Staging:
+        """Returns a copy of the saver that holds its writes back, for scripts.store_state to store."""
+        saver = StagedSaver.copy_of(self._saver)
         return Staging(saver, saver.staged, is_stored_at_once=False)
 
     async def roll_back(self, claim: Claim) -> None:
-        """Undoes what the run stored, in every namespace; raises FencedError."""
+        """Deletes what the run stored, in every namespace; raises FencedError."""
         await checkpoints.roll_back(self._redis, claim)
 
     async def delete(self, thread_id: str) -> None:
@@ -155,57 +155,59 @@ class FencedCheckpoints:
 
 
 class ExternalCheckpoints:
-    """Another saver: nothing is fenced, an update of a state is stored at once, and a rollback, a copy
-    and a pruning need methods that the saver may lack."""
+    """Another saver. Nothing is fenced, and an update of a state is stored write by write.
+
+    A rollback, a copy and a pruning need methods that the saver may lack.
+    """
 
     is_external: Final = True
 
     def __init__(self, redis: Client, saver: BaseCheckpointSaver[Any]) -> None:
-        """`saver` is opened and closed by the caller."""
+        """The caller opens and closes `saver`."""
         self._redis = redis
         self._saver = ShieldedSaver(saver)
 
     @property
     def saver(self) -> ShieldedSaver:
-        """The saver: it is the same for all uses."""
+        """The one saver for all uses."""
         return self._saver
 
     @property
     def _name(self) -> str:
-        """What the user calls the saver."""
+        """The class name of the project's saver."""
         return type(self._saver.inner).__name__
 
-    def under(self, claim: Claim, guard: Guard) -> ShieldedSaver:
-        """Returns the saver: it is the same for all runs."""
+    def bind(self, claim: Claim, guard: Guard) -> ShieldedSaver:
+        """Returns the one saver: it knows no claims."""
         return self._saver
 
-    def staged(self) -> Staging:
-        """Returns the saver: it holds nothing back."""
+    def stage_update(self) -> Staging:
+        """Returns the saver itself: it holds nothing back."""
         return Staging(self._saver, {}, is_stored_at_once=True)
 
     async def roll_back(self, claim: Claim) -> None:
-        """Has the saver delete by run; raises RollbackUnsupportedError if it can't."""
+        """Deletes by run; raises RollbackUnsupportedError if the saver can't."""
         try:
             await self._saver.adelete_for_runs([claim.spec.run_id])
         except NotImplementedError:
             raise RollbackUnsupportedError(
-                f"{self._name} can't delete what one run stored: the run was "
+                f"{self._name} can't delete the checkpoints of one run: the run was "
                 "stopped, and its checkpoints stay."
             ) from None
 
     async def delete(self, thread_id: str) -> None:
-        """Has the saver delete the thread."""
+        """Deletes all checkpoints of a thread."""
         await self._saver.adelete_thread(thread_id)
 
     async def copy(self, source: str, target: str) -> None:
-        """Has the saver copy the thread; raises UnsupportedError if it can't."""
+        """Copies all checkpoints of a thread; raises UnsupportedError if the saver can't."""
         try:
             await self._saver.acopy_thread(source, target)
         except NotImplementedError:
-            raise self._lacks("copy a thread (acopy_thread)") from None
+            raise self._unsupported_error("copy a thread (acopy_thread)") from None
 
     async def prune(self, thread_id: str) -> None:
-        """Has the saver prune the thread, which is looked at before: no script guards it meanwhile.
+        """Prunes an idle thread. A run that begins meanwhile is not noticed: no script guards the thread.
 
         Raises NotFoundError, ConflictError (a run is active), UnsupportedError (the saver can't).
         """
@@ -213,10 +215,10 @@ class ExternalCheckpoints:
         try:
             await self._saver.aprune([thread_id], strategy="keep_latest")
         except NotImplementedError:
-            raise self._lacks("prune a thread (aprune)") from None
+            raise self._unsupported_error("prune a thread (aprune)") from None
 
-    def _lacks(self, method: str) -> UnsupportedError:
-        return UnsupportedError(f"The project's checkpointer, {self._name}, can't {method}.")
+    def _unsupported_error(self, operation: str) -> UnsupportedError:
+        return UnsupportedError(f"The project's checkpointer, {self._name}, can't {operation}.")
 
 
 @asynccontextmanager
@@ -227,36 +229,36 @@ async def open_checkpointing(
     folder: Path,
     observer: RunObserver = UNOBSERVED,
 ) -> AsyncIterator[Checkpointing]:
-    """Gives the checkpointer that the settings and langgraph.json (in `folder`) ask for.
+    """Opens the checkpointer that the settings and langgraph.json (in `folder`) name.
 
-    Raises SettingError that says what is missing or contradicts itself.
+    Raises SettingError, whose text names what is missing or contradictory.
     """
     if config.path is None and settings.checkpointer == "millstream":
-        yield FencedCheckpoints(redis, serializer(settings, config.serde), observer)
+        yield FencedCheckpoints(redis, build_serializer(settings, config.serde), observer)
         return
     if config.serde is not None:
         log.warning(
-            "checkpointer.serde of langgraph.json has no effect: it is Millstream's own checkpointer's."
+            "checkpointer.serde of langgraph.json has no effect: only Millstream's own checkpointer uses it."
         )
     if config.ttl is not None:
         raise SettingError(
-            "checkpointer.ttl of langgraph.json is kept by Millstream's own checkpointer alone: "
-            "take it out, or leave CHECKPOINTER and checkpointer.path as they are by default."
+            "checkpointer.ttl of langgraph.json works with Millstream's own checkpointer alone: "
+            "remove it, or remove CHECKPOINTER and checkpointer.path."
         )
     async with AsyncExitStack() as stack:
         if config.path is None:
-            yield ExternalCheckpoints(redis, await _library_saver(redis, settings))
+            yield ExternalCheckpoints(redis, await _open_library_saver(redis, settings))
         elif settings.checkpointer != "millstream":
             raise SettingError(
                 f"CHECKPOINTER={settings.checkpointer} and checkpointer.path of langgraph.json "
-                "name two checkpointers: take one of them out."
+                "name two checkpointers: remove one of them."
             )
         else:
-            yield ExternalCheckpoints(redis, await _own_saver(config.path, folder, stack))
+            yield ExternalCheckpoints(redis, await _open_project_saver(config.path, folder, stack))
 
 
-def serializer(settings: Settings, serde: SerdeConfig | None) -> SerializerProtocol:
-    """Returns the serializer that langgraph.json asks for; it encrypts where a key is set."""
+def build_serializer(settings: Settings, serde: SerdeConfig | None) -> SerializerProtocol:
+    """Returns the serializer that langgraph.json configures. It encrypts if LANGGRAPH_AES_KEY is set."""
     inner = MessageSerializer(**(serde.arguments() if serde is not None else {}))
     if not settings.aes_key:
         return inner
@@ -274,7 +276,7 @@ def serializer(settings: Settings, serde: SerdeConfig | None) -> SerializerProto
 
 
 class _KeyRing(CipherProtocol):
-    """The first key encrypts; what an earlier one has encrypted is read too."""
+    """Encrypts with the first key, and decrypts with any of them."""
 
     def __init__(self, ciphers: Sequence[CipherProtocol]) -> None:
         self._ciphers = ciphers
@@ -284,9 +286,9 @@ class _KeyRing(CipherProtocol):
         return self._ciphers[0].encrypt(plaintext)
 
     def decrypt(self, ciphername: str, ciphertext: bytes) -> bytes:
-        """Returns the plain text; raises ValueError if no key is the right one."""
+        """Returns the plain text; raises ValueError if no key decrypts it."""
         for cipher in self._ciphers:
-            with suppress(ValueError):  # its sum does not fit: another key, or damage
+            with suppress(ValueError):  # the checksum does not match: another key, or damaged data
                 return cipher.decrypt(ciphername, ciphertext)
         raise ValueError(
             "A checkpoint was encrypted with a key that is neither LANGGRAPH_AES_KEY nor one of "
@@ -294,12 +296,12 @@ class _KeyRing(CipherProtocol):
         )
 
 
-async def _library_saver(redis: Client, settings: Settings) -> BaseCheckpointSaver[Any]:
-    """Returns langgraph-checkpoint-redis' saver, with its indexes in place."""
+async def _open_library_saver(redis: Client, settings: Settings) -> BaseCheckpointSaver[Any]:
+    """Returns langgraph-checkpoint-redis' saver after it has created its indexes."""
     if settings.aes_key:
         raise SettingError(
             "LANGGRAPH_AES_KEY encrypts Millstream's own checkpoints; CHECKPOINTER=langgraph-redis "
-            "would store plain text: take one of them out."
+            "would store plain text: remove one of them."
         )
     try:
         from langgraph.checkpoint.redis.aio import AsyncRedisSaver
@@ -312,14 +314,16 @@ async def _library_saver(redis: Client, settings: Settings) -> BaseCheckpointSav
     if None in await client.execute_command("COMMAND INFO", "FT.CREATE", "JSON.SET"):
         raise SettingError(NO_MODULES.format(url=masked(settings.redis_url)))
     saver = AsyncRedisSaver(redis_client=redis)
-    # Of workers that create an index at once, all but one would fail.
+    # If several workers created an index at once, all but one would fail.
     async with redis.lock(keys.leader_lock("set-up"), timeout=SETUP_SECONDS):
         await saver.asetup()
     return saver
 
 
-async def _own_saver(path: str, folder: Path, stack: AsyncExitStack) -> BaseCheckpointSaver[Any]:
-    """Returns what `path` names: a saver, or what a factory or context manager gives."""
+async def _open_project_saver(
+    path: str, folder: Path, stack: AsyncExitStack
+) -> BaseCheckpointSaver[Any]:
+    """Returns the saver that `path` names, directly or through a function or context manager."""
     value = load_object(path, folder, "checkpointer")
     try:
         if not isinstance(value, BaseCheckpointSaver) and callable(value):
@@ -342,9 +346,9 @@ async def _own_saver(path: str, folder: Path, stack: AsyncExitStack) -> BaseChec
         )
     if isinstance(value, InMemorySaver):
         log.warning(
-            "checkpointer: %s gives an %s, of which each worker process has its own: with several "
-            "workers a thread has another state in each of them, and it is gone when the worker "
-            "ends. Leave checkpointer.path out to keep checkpoints in Redis.",
+            "checkpointer: %s gives an %s, which is separate in each worker process: with several "
+            "workers a thread has a different state in each of them, and the state is lost when the "
+            "worker ends. Remove checkpointer.path to store checkpoints in Redis.",
             path,
             type(value).__name__,
         )

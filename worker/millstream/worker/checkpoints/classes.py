@@ -1,4 +1,4 @@
-"""The classes of stored objects, found by their names: or an error, never another class and never bare data."""
+"""Finds the classes of stored objects by their names. A missing class is an error, never replaced by plain data."""
 
 import importlib
 import logging
@@ -13,20 +13,20 @@ log = logging.getLogger(__name__)
 
 
 class ClassNotFoundError(RefusedError):
-    """A checkpoint holds an object of a class that the project does not have under its stored name."""
+    """A checkpoint holds an object whose class the project does not have under the stored name."""
 
 
 def find_class(module: str, name: str) -> Any:
-    """Returns what a checkpoint calls `module` and `name`: a class, or what takes its place.
+    """Returns the object that is stored as `name` of `module`: a class, or its replacement.
 
-    Raises ClassNotFoundError that says what is missing, and what to do.
+    Raises ClassNotFoundError, whose text names what is missing and what to do.
     """
-    places = find_homonyms(module)
-    if places:
+    homonyms = find_homonyms(module)
+    if homonyms:
         raise ClassNotFoundError(
             f"A stored {name} can't be read: its module is stored as {module!r}, which may be any of "
-            f"{', '.join(places)}. It was stored before there were several; take the others out of "
-            "`dependencies` to read it."
+            f"{', '.join(homonyms)}. The object was stored when there was only one of them. "
+            "Remove the others from `dependencies` to read it."
         )
     try:
         return getattr(importlib.import_module(module), name)
@@ -36,10 +36,10 @@ def find_class(module: str, name: str) -> Any:
         missing = f"there is no module {error.name!r}"
     except Exception as error:  # noqa: BLE001 - of the project's code, as it is imported
         missing = f"{module} can't be imported: {type(error).__name__}: {error}"
-    place = module_path(module) or f"the module {module}"
+    path = module_path(module) or f"the module {module}"
     raise ClassNotFoundError(
-        f"A stored {name} can't be read: {missing}. If the class was moved or renamed, leave its old name behind "
-        f"in {place}: `{name} = NewName`, or `from the.new.module import NewName as {name}`."
+        f"A stored {name} can't be read: {missing}. If the class was moved or renamed, keep its old name "
+        f"in {path}: `{name} = NewName`, or `from the.new.module import NewName as {name}`."
     )
 
 
@@ -47,19 +47,19 @@ _FINDABLE: Final[WeakKeyDictionary[type, bool]] = WeakKeyDictionary()
 
 
 def is_findable(model: type) -> bool:
-    """Tells whether stored objects of a class come back as such: its module has it under its name.
+    """Returns whether the class can be found again: its module has it under its name.
 
-    Classes within functions or other classes are not; it is logged, once for each.
+    A class within a function or another class can't. A warning is logged once per class.
     """
-    known = _FINDABLE.get(model)
-    if known is None:
-        found = getattr(sys.modules.get(model.__module__), model.__name__, None)
-        known = found is model or (callable(found) and not isinstance(found, type))
-        _FINDABLE[model] = known
-        if not known:
+    findable = _FINDABLE.get(model)
+    if findable is None:
+        attribute = getattr(sys.modules.get(model.__module__), model.__name__, None)
+        findable = attribute is model or (callable(attribute) and not isinstance(attribute, type))
+        _FINDABLE[model] = findable
+        if not findable:
             log.warning(
-                "Objects of %s.%s are stored as plain data and come back as such: their class is not at the top level "
+                "Objects of %s.%s are stored as plain data and read as plain data: their class is not at the top level "
                 "of its module.",
                 model.__module__, model.__qualname__,
             )  # fmt: skip
-    return known
+    return findable

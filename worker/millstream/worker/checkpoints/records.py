@@ -1,4 +1,4 @@
-"""What the fenced saver stores, taken apart and put together."""
+"""The form in which the fenced saver stores checkpoints, and its conversion from and to LangGraph's objects."""
 
 from typing import Any, Final
 
@@ -16,9 +16,9 @@ from millstream.shared.scripts.checkpoints.get_checkpoint import StoredCheckpoin
 from millstream.shared.scripts.checkpoints.namespace import CheckpointNamespace
 from millstream.shared.wire import unpack_list
 
-MOST_BYTES: Final = 256 * 1024 * 1024  # of one value; Redis takes no word over 512 MB
+MAX_VALUE_BYTES: Final = 256 * 1024 * 1024  # Redis accepts no string over 512 MB
 NUL: Final = b"\0"
-Typed = tuple[str, bytes]  # what a serializer makes of a value
+Typed = tuple[str, bytes]  # a serialised value: its kind and its bytes
 
 pack = msgspec.msgpack.Encoder().encode
 
@@ -65,12 +65,12 @@ def config_of(namespace: CheckpointNamespace, checkpoint_id: str) -> RunnableCon
 
 
 def prefix_of(channel: str) -> bytes:
-    """Returns how the fields of a channel's values begin."""
+    """Returns the prefix of the fields that hold a channel's values."""
     return channel.encode() + NUL
 
 
 def field_of(channel: str, version: object) -> bytes:
-    """Returns where a version of a channel's value is stored."""
+    """Returns the field that holds a version of a channel's value."""
     return prefix_of(channel) + str(version).encode()
 
 
@@ -82,7 +82,7 @@ def read_metadata(serde: SerializerProtocol, stored: StoredCheckpoint) -> Any:
 def read_tuple(
     serde: SerializerProtocol, namespace: CheckpointNamespace, stored: StoredCheckpoint
 ) -> CheckpointTuple:
-    """Returns a stored checkpoint as LangGraph has it."""
+    """Returns a stored checkpoint as LangGraph's object."""
     load = serde.loads_typed
     record = _record.decode(stored.record)
     values = {}
@@ -95,21 +95,23 @@ def read_tuple(
         checkpoint=checkpoint,
         metadata=load(record.metadata),
         parent_config=config_of(namespace, stored.parent_id) if stored.parent_id else None,
-        pending_writes=_pending(serde, stored.writes),
+        pending_writes=_read_writes(serde, stored.writes),
     )
 
 
-def _pending(serde: SerializerProtocol, framed: bytes) -> list[PendingWrite]:
+def _read_writes(serde: SerializerProtocol, packed_writes: bytes) -> list[PendingWrite]:
     """Returns the writes in the order in which LangGraph applies them.
 
-    A task's ordinary write is kept when it is stored again; its special ones (error, interrupt,
-    resume) are replaced.
+    If a task has stored a write twice, the first one counts. Of special writes (error, interrupt, resume) the
+    last one counts.
     """
-    kept: dict[tuple[str, int], Write] = {}
-    for packed in unpack_list(framed)[1::2]:  # each behind its run's id
+    writes: dict[tuple[str, int], Write] = {}
+    for packed in unpack_list(packed_writes)[1::2]:  # between them are the ids of their runs
         write = _write.decode(packed)
-        place = (write.task_id, write.index)
-        if write.index < 0 or place not in kept:
-            kept[place] = write
-    ordered = sorted(kept.values(), key=lambda w: writes_sort_key(w.task_path, w.task_id, w.index))
+        key = (write.task_id, write.index)
+        if write.index < 0 or key not in writes:
+            writes[key] = write
+    ordered = sorted(
+        writes.values(), key=lambda w: writes_sort_key(w.task_path, w.task_id, w.index)
+    )
     return [(w.task_id, w.channel, serde.loads_typed(w.value)) for w in ordered]

@@ -1,8 +1,7 @@
-"""The fenced saver: a thread's checkpoints on plain Redis, written under the lease of a run.
+"""The fenced saver: stores a thread's checkpoints on plain Redis, under the lease of a run.
 
-One round trip a write and one a read. Each version of a channel's value is stored once; a
-checkpoint refers to the versions it holds. Values are LangGraph's own serialisation
-(`JsonPlusSerializer`), so types come back as they were.
+Each read and each write is one round trip. Each version of a channel's value is stored once, and checkpoints refer to
+it. LangGraph's own serialisation (`JsonPlusSerializer`) keeps the types of values.
 """
 
 import copy
@@ -36,7 +35,7 @@ from millstream.shared.threads import checkpoints
 from millstream.shared.wire import pack_list
 from millstream.worker.checkpoints.blocking import BlockingCalls
 from millstream.worker.checkpoints.records import (
-    MOST_BYTES,
+    MAX_VALUE_BYTES,
     Record,
     Typed,
     Write,
@@ -52,31 +51,31 @@ from millstream.worker.checkpoints.serializer import MessageSerializer
 from millstream.worker.checkpoints.unstorable import (
     UnstorableError,
     Writer,
-    too_large,
-    unstorable,
+    too_large_error,
+    unstorable_error,
 )
-from millstream.worker.failure import LONGEST
-from millstream.worker.text import bounded, said
+from millstream.worker.failure import MAX_MESSAGE_CHARS
+from millstream.worker.safe_text import convert_safely, truncate
 
-PAGE: Final = 20  # checkpoints read at once while listing
+PAGE: Final = 20  # checkpoints per read of a list
 Result = TypeVar("Result")
 
 
 class Guard(Protocol):
-    """Whoever executes the run that a saver writes for."""
+    """The execution of the run for which a saver writes."""
 
     def check(self) -> None:
-        """Raises FencedError if the run is being given up."""
+        """Raises FencedError if the worker gives up the run."""
 
     def refuse(self, error: UnstorableError) -> None:
-        """Has the run fail with the error: its graph would go on to its end and raise it then."""
+        """Ends the run with the error. Without it the graph would raise the error only at its own end."""
 
     async def before_write(self) -> None:
-        """Returns when a checkpoint may be stored; raises FencedError as `check` does."""
+        """Waits until a checkpoint may be stored; raises FencedError as `check` does."""
 
 
 class FencedSaver(BlockingCalls):
-    """LangGraph's checkpointer. `under(claim)` gives the one that a run writes through."""
+    """LangGraph's checkpointer. `bind(claim)` returns the saver of one run."""
 
     def __init__(
         self,
@@ -91,16 +90,15 @@ class FencedSaver(BlockingCalls):
         self._observer = observer
         self._claim: Claim | None = None
         self._guard: Guard | None = None
-        # Checkpoints that could not be stored: one that comes after would refer to what is missing.
-        self._gaps: dict[str, UnstorableError] = {}
+        # Checkpoints that could not be stored. A later checkpoint would refer to their missing values.
+        self._unstored: dict[str, UnstorableError] = {}
 
-    def under(self, claim: Claim, guard: Guard | None = None) -> Self:
-        """Returns a saver whose writes are refused (FencedError) once the claim's lease is lost, or
-        its guard says so."""
+    def bind(self, claim: Claim, guard: Guard | None = None) -> Self:
+        """Returns a saver whose writes raise FencedError once the claim's lease is lost or the guard raises it."""
         bound = copy.copy(self)
         bound._claim = claim
         bound._guard = guard
-        bound._gaps = {}
+        bound._unstored = {}
         return bound
 
     # ── Reading ─────────────────────────────────────────────────────────────────────────────
@@ -108,13 +106,15 @@ class FencedSaver(BlockingCalls):
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Returns the checkpoint that the config names, or the newest of its namespace."""
         namespace = namespace_of(config)
-        wanted = get_checkpoint_id(config) or ""
-        stored = await self._persist(lambda: self._read(namespace, wanted))
+        checkpoint_id = get_checkpoint_id(config) or ""
+        stored = await self._retry_in_run(lambda: self._read(namespace, checkpoint_id))
         return None if stored is None else read_tuple(self.serde, namespace, stored)
 
-    async def _read(self, namespace: CheckpointNamespace, wanted: str) -> StoredCheckpoint | None:
-        """Returns the checkpoint of that id, or the newest for ''."""
-        return await scripts.get_checkpoint(self._redis, namespace, wanted)
+    async def _read(
+        self, namespace: CheckpointNamespace, checkpoint_id: str
+    ) -> StoredCheckpoint | None:
+        """Returns the checkpoint with the id; for '' the newest one."""
+        return await scripts.get_checkpoint(self._redis, namespace, checkpoint_id)
 
     async def alist(
         self,
@@ -124,30 +124,30 @@ class FencedSaver(BlockingCalls):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
-        """Yields the checkpoints of a thread, newest first; without `checkpoint_ns` of all its
+        """Yields a namespace's checkpoints, newest first. Without `checkpoint_ns` it lists all of a thread's
         namespaces, one after the other.
 
-        Raises ValueError without a config: there is no list of all threads' checkpoints.
+        Raises ValueError without a config: no list has the checkpoints of all threads.
         """
         if config is None:
             raise ValueError("listing needs a config with a thread_id")
-        left = limit
-        if left is not None and left <= 0:
+        remaining = limit
+        if remaining is not None and remaining <= 0:
             return
-        count = PAGE if left is None or filter else min(PAGE, left)
-        for namespace in await self._places(config):
-            async for stored in self._stored(namespace, config, before, count):
+        page_size = PAGE if remaining is None or filter else min(PAGE, remaining)
+        for namespace in await self._namespaces_of(config):
+            async for stored in self._list_stored(namespace, config, before, page_size):
                 if filter:
                     metadata = read_metadata(self.serde, stored)
                     if not all(metadata.get(k) == v for k, v in filter.items()):
                         continue
                 yield read_tuple(self.serde, namespace, stored)
-                if left is not None:
-                    left -= 1
-                    if left == 0:
+                if remaining is not None:
+                    remaining -= 1
+                    if remaining == 0:
                         return
 
-    async def _places(self, config: RunnableConfig) -> list[CheckpointNamespace]:
+    async def _namespaces_of(self, config: RunnableConfig) -> list[CheckpointNamespace]:
         if config["configurable"].get("checkpoint_ns") is not None:
             return [namespace_of(config)]
         thread_id = str(config["configurable"]["thread_id"])
@@ -156,25 +156,25 @@ class FencedSaver(BlockingCalls):
             for ns in await checkpoints.list_namespaces(self._redis, thread_id)
         ]
 
-    async def _stored(
+    async def _list_stored(
         self,
         namespace: CheckpointNamespace,
         config: RunnableConfig,
         before: RunnableConfig | None,
-        count: int,
+        page_size: int,
     ) -> AsyncIterator[StoredCheckpoint]:
-        wanted = get_checkpoint_id(config)
-        last = get_checkpoint_id(before) if before else None
-        if wanted:
-            if not last or wanted < last:
-                stored = await scripts.get_checkpoint(self._redis, namespace, wanted)
+        checkpoint_id = get_checkpoint_id(config)
+        end = get_checkpoint_id(before) if before else None
+        if checkpoint_id:
+            if not end or checkpoint_id < end:
+                stored = await scripts.get_checkpoint(self._redis, namespace, checkpoint_id)
                 if stored is not None:
                     yield stored
             return
-        position = last or None
+        position = end or None
         while True:
             page, position = await scripts.list_checkpoints(
-                self._redis, namespace, before=position, count=count
+                self._redis, namespace, before=position, count=page_size
             )
             for stored in page:
                 yield stored
@@ -190,19 +190,19 @@ class FencedSaver(BlockingCalls):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        """Stores a checkpoint and the values that are new in it; raises FencedError, UnstorableError."""
+        """Stores a checkpoint and its new values; raises FencedError, UnstorableError."""
         namespace, dump = namespace_of(config), self.serde.dumps_typed
         parent_id, writer = get_checkpoint_id(config) or "", Writer(namespace=namespace.name)
-        self._require(parent_id, before=checkpoint["id"])
+        self._require_stored(parent_id, child_id=checkpoint["id"])
         values, versions = checkpoint["channel_values"], checkpoint["channel_versions"]
         metadata = get_checkpoint_metadata(config, metadata)
         record = Record(
             checkpoint=dump({k: v for k, v in checkpoint.items() if k != "channel_values"}),
             metadata=dump(metadata),
         )
-        stored = {
+        new_values = {
             field_of(channel, version): pack(
-                self._dumped(channel, values[channel], writer, checkpoint["id"])
+                self._serialise(channel, values[channel], writer, checkpoint["id"])
             )
             for channel, version in new_versions.items()
             # A version that the checkpoint does not name could never be read.
@@ -215,7 +215,7 @@ class FencedSaver(BlockingCalls):
             run_id=self._run_id() or str(metadata.get("run_id") or ""),
             record=pack(record),
             fields=[field_of(channel, version) for channel, version in versions.items()],
-            values=stored,
+            values=new_values,
             built=[prefix_of(c) for c in metadata.get("counters_since_delta_snapshot") or ()],
         )
         return config_of(namespace, checkpoint["id"])
@@ -227,55 +227,61 @@ class FencedSaver(BlockingCalls):
         task_id: str,
         task_path: str = "",
     ) -> None:
-        """Stores what a task wrote before the next checkpoint; raises FencedError, UnstorableError."""
+        """Stores a task's writes, which the next checkpoint will contain; raises FencedError, UnstorableError."""
         run_id, namespace = self._run_id(), namespace_of(config)
         checkpoint_id = config["configurable"]["checkpoint_id"]
         writer = Writer(task_path, namespace.name)
-        self._require(checkpoint_id)
+        self._require_stored(checkpoint_id)
         entries = [
             Write(
                 task_id=task_id,
                 index=WRITES_IDX_MAP.get(channel, index),
                 channel=channel,
-                value=self._dumped(channel, value, writer),
+                value=self._serialise(channel, value, writer),
                 task_path=task_path,
             )
             for index, (channel, value) in enumerate(writes)
         ]
         if entries:
-            framed = pack_list(word for entry in entries for word in (run_id.encode(), pack(entry)))
-            if len(framed) > MOST_BYTES:
-                raise self._refused(too_large(f"What {writer or 'a task'} wrote", len(framed)))
-            await self._store_writes(namespace, checkpoint_id, run_id, framed)
+            packed = pack_list(part for entry in entries for part in (run_id.encode(), pack(entry)))
+            if len(packed) > MAX_VALUE_BYTES:
+                error = too_large_error(f"The output of {writer or 'a task'}", len(packed))
+                raise self._fail_run(error)
+            await self._store_writes(namespace, checkpoint_id, run_id, packed)
 
-    def _dumped(self, channel: str, value: Any, writer: Writer, checkpoint_id: str = "") -> Typed:
-        """Returns the serialised value; raises UnstorableError, which then is the run's end, and that of
-        the checkpoint which the value belongs to."""
+    def _serialise(
+        self, channel: str, value: Any, writer: Writer, checkpoint_id: str = ""
+    ) -> Typed:
+        """Returns the serialised value.
+
+        Raises UnstorableError. The error also ends the run, and marks the checkpoint as unstored.
+        """
         if channel == ERROR and isinstance(value, BaseException):
-            value = bounded(said(repr, value), LONGEST)  # as the serializer does, which may raise
+            # The serializer would call repr too, which may raise.
+            value = truncate(convert_safely(repr, value), MAX_MESSAGE_CHARS)
         try:
             typed = self.serde.dumps_typed(value)
-        except Exception as reason:  # noqa: BLE001 - of a user's object, anything
-            error = unstorable(channel, value, reason, self.serde.dumps_typed, writer)
+        except Exception as reason:  # noqa: BLE001 - of the user's object
+            error = unstorable_error(channel, value, reason, self.serde.dumps_typed, writer)
         else:
-            if len(typed[1]) <= MOST_BYTES:
+            if len(typed[1]) <= MAX_VALUE_BYTES:
                 return typed
-            around = f" ({writer})" if str(writer) else ""
-            error = too_large(f"Channel {channel!r}{around}", len(typed[1]))
+            origin = f" ({writer})" if str(writer) else ""
+            error = too_large_error(f"Channel {channel!r}{origin}", len(typed[1]))
         if checkpoint_id:
-            self._gaps[checkpoint_id] = error
-        raise self._refused(error)
+            self._unstored[checkpoint_id] = error
+        raise self._fail_run(error)
 
-    def _require(self, checkpoint_id: str, *, before: str = "") -> None:
-        """Raises the UnstorableError of a checkpoint that was not stored, and then that of `before` too."""
-        error = self._gaps.get(checkpoint_id)
+    def _require_stored(self, checkpoint_id: str, *, child_id: str = "") -> None:
+        """Raises the UnstorableError of a checkpoint that could not be stored, and marks its child as unstored."""
+        error = self._unstored.get(checkpoint_id)
         if error is not None:
-            if before:
-                self._gaps[before] = error
+            if child_id:
+                self._unstored[child_id] = error
             raise error
 
-    def _refused(self, error: UnstorableError) -> UnstorableError:
-        """Returns the error, of which the run is told."""
+    def _fail_run(self, error: UnstorableError) -> UnstorableError:
+        """Returns the error after the run's guard has received it."""
         if self._guard is not None:
             self._guard.refuse(error)
         return error
@@ -325,7 +331,7 @@ class FencedSaver(BlockingCalls):
         await self._write(write)
 
     def get_next_version(self, current: str | None, channel: None) -> str:
-        """Returns a version after `current`; two forks of a thread never share one."""
+        """Returns a version after `current`. Its random part differs between two forks of a thread."""
         number = 0 if current is None else int(str(current).partition(".")[0])
         return f"{number + 1:032}.{random.random():016}"
 
@@ -333,19 +339,19 @@ class FencedSaver(BlockingCalls):
 
     async def adelete_thread(self, thread_id: str) -> None:
         """Deletes every checkpoint of the thread; raises FencedError."""
-        await self._persist(
+        await self._retry_in_run(
             lambda: checkpoints.delete_thread(self._redis, str(thread_id), self._claim)
         )
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
-        """Deletes all that the runs stored, in whichever threads; raises FencedError."""
+        """Deletes the checkpoints and writes of the runs in all threads; raises FencedError."""
         ids = [str(run_id) for run_id in run_ids]
-        await self._persist(lambda: checkpoints.delete_for_runs(self._redis, ids, self._claim))
+        await self._retry_in_run(lambda: checkpoints.delete_for_runs(self._redis, ids, self._claim))
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copies every checkpoint of a thread to another; raises FencedError."""
         source, target = str(source_thread_id), str(target_thread_id)
-        await self._persist(
+        await self._retry_in_run(
             lambda: checkpoints.copy_thread(self._redis, source, target, self._claim)
         )
 
@@ -353,8 +359,8 @@ class FencedSaver(BlockingCalls):
         """Deletes the threads' checkpoints (`delete`), or all but the newest (`keep_latest`).
 
         Raises:
-            ValueError: another strategy.
-            ConflictError: a run is active on a thread, and it is not this saver's own.
+            ValueError: the strategy is another.
+            ConflictError: a run is active on a thread, and it is not the run of this saver.
             FencedError: the lease is lost.
         """
         if strategy not in ("delete", "keep_latest"):
@@ -367,15 +373,15 @@ class FencedSaver(BlockingCalls):
                 keep_latest=strategy == "keep_latest",
                 claim=self._claim,
             )
-            await self._persist(prune)
+            await self._retry_in_run(prune)
 
     async def _write(self, call: Callable[[], Awaitable[None]]) -> None:
         if self._guard is not None:
             await self._guard.before_write()
-        await self._persist(call)
+        await self._retry_in_run(call)
 
-    async def _persist(self, call: Callable[[], Awaitable[Result]]) -> Result:
-        """Within a run, waits for a Redis that is away; who only asks, is told at once."""
+    async def _retry_in_run(self, call: Callable[[], Awaitable[Result]]) -> Result:
+        """Within a run, retries while Redis is unavailable. Outside of runs the caller gets the error at once."""
         if self._claim is None:
             return await call()
         check = self._guard.check if self._guard is not None else None

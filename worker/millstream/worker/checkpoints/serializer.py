@@ -1,8 +1,7 @@
-"""LangGraph's serializer, quicker where most of a conversation's time goes: messages taken apart and
-put together; and strict where a class is missing.
+"""LangGraph's serializer, faster for messages, and strict where a class is missing.
 
-What is stored, and what comes back, is `JsonPlusSerializer`'s, see docs/decisions/0012; but where it would give bare
-data or nothing in place of an object, there is an error, see docs/decisions/0028.
+The stored bytes and the loaded objects are those of `JsonPlusSerializer`: see docs/decisions/0012. But where it would
+load plain data or None in place of an object, this serializer raises an error: see docs/decisions/0028.
 """
 
 import io
@@ -32,15 +31,14 @@ from millstream.worker.checkpoints.classes import ClassNotFoundError, find_class
 
 OPTION: Final = ormsgpack.OPT_NON_STR_KEYS
 STR8: Final = 0xD9  # msgpack: a text of 32 to 255 bytes, its size in one byte
-# Behind a model's fields LangGraph names how they could be validated, and does not look at it again.
-BEHIND: Final = ormsgpack.packb("model_validate_json")
-CONSTRUCTORS: Final = frozenset(
-    {"self", "content_blocks"}
-)  # which they would not hand on as fields
+FOUR_ELEMENTS: Final = 0x94  # msgpack: an array of four
+# After a model's fields LangGraph writes the name of a validator, which it never reads.
+TRAILER: Final = ormsgpack.packb("model_validate_json")
+# Arguments that the constructors of messages consume instead of passing them on as fields.
+CONSUMED: Final = frozenset({"self", "content_blocks"})
 
-
-# Extensions of msgpack that name a class, in front of what it is made of.
-NAMED: Final = frozenset(
+# Extensions of msgpack that hold the name of a class, then the data of the object.
+CLASS_EXTENSIONS: Final = frozenset(
     {
         EXT_CONSTRUCTOR_SINGLE_ARG,
         EXT_CONSTRUCTOR_POS_ARGS,
@@ -52,21 +50,22 @@ NAMED: Final = frozenset(
 
 
 class MessageSerializer(JsonPlusSerializer):
-    """Dumps and loads what `JsonPlusSerializer` does, under the same allow-list."""
+    """Dumps and loads as `JsonPlusSerializer` does, under the same allow-list."""
 
     def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
-        """Returns the value's kind and bytes; raises what `JsonPlusSerializer.dumps_typed` raises."""
+        """Returns the value's kind and bytes; raises the errors of `JsonPlusSerializer.dumps_typed`."""
         if obj is None or isinstance(obj, (bytes, bytearray)):
             return super().dumps_typed(obj)
         try:
-            return "msgpack", ormsgpack.packb(obj, default=_apart, option=_option)
-        except ormsgpack.MsgpackEncodeError:  # LangGraph may know another way
+            return "msgpack", ormsgpack.packb(obj, default=_to_packable, option=_option)
+        except ormsgpack.MsgpackEncodeError:  # LangGraph may pickle it
             return super().dumps_typed(obj)
 
     def loads_typed(self, data: tuple[str, bytes]) -> Any:
         """Returns the value.
 
-        Raises ClassNotFoundError where LangGraph gives bare data, and what `JsonPlusSerializer.loads_typed` raises.
+        Raises ClassNotFoundError where LangGraph would return plain data, and the errors of
+        `JsonPlusSerializer.loads_typed`.
         """
         kind, packed = data
         if kind == "pickle" and self.pickle_fallback:
@@ -75,53 +74,55 @@ class MessageSerializer(JsonPlusSerializer):
             return super().loads_typed(data)
         try:
             return ormsgpack.unpackb(packed, ext_hook=self._load, option=OPTION)
-        except ValueError:  # ormsgpack keeps what its hook raised to itself
+        except ValueError:  # ormsgpack hides the exception that its hook raised
             missing: list[ClassNotFoundError] = []
-            self._look_through(missing, packed)
+            self._collect_missing(missing, packed)
             if missing:
                 raise missing[0] from None
             raise
 
     def _load(self, code: int, packed: bytes) -> Any:
-        """Returns what an extension of msgpack stands for."""
-        if code == EXT_PYDANTIC_V2 and packed.endswith(BEHIND):
+        """Returns the object of a msgpack extension."""
+        if code == EXT_PYDANTIC_V2 and packed.endswith(TRAILER):
             head = _head_of(packed)
             model = MESSAGES.get(head)
             if model is not None:
                 try:
                     fields = ormsgpack.unpackb(
-                        packed[len(head) : -len(BEHIND)], ext_hook=self._load, option=OPTION
+                        packed[len(head) : -len(TRAILER)], ext_hook=self._load, option=OPTION
                     )
-                    if "content" in fields and CONSTRUCTORS.isdisjoint(fields):
-                        return _validated(model, fields)
-                except Exception:  # noqa: BLE001, S110 - LangGraph's own way knows what to make of it
+                    if "content" in fields and CONSUMED.isdisjoint(fields):
+                        return _construct(model, fields)
+                except Exception:  # noqa: BLE001, S110 - LangGraph's own code below decides
                     pass
         if code != EXT_METHOD_SINGLE_ARG:  # a date from a text
             missing: list[ClassNotFoundError] = []
-            self._look(missing, code, packed)
+            self._collect_missing_of(missing, code, packed)
             if missing:
                 raise missing[0]
         return self._unpack_ext_hook(code, packed)
 
-    def _look(self, missing: list[ClassNotFoundError], code: int, packed: bytes) -> None:
-        """Notes the classes that an extension names, on whatever level, and that are not there."""
-        if code in NAMED:
+    def _collect_missing_of(
+        self, missing: list[ClassNotFoundError], code: int, packed: bytes
+    ) -> None:
+        """Adds an error for each missing class that the extension names, on all levels."""
+        if code in CLASS_EXTENSIONS:
             try:
-                self._require(packed)
+                self._require_class(packed)
             except ClassNotFoundError as error:
                 missing.append(error)
         if code not in (EXT_METHOD_SINGLE_ARG, EXT_NUMPY_ARRAY):
-            self._look_through(missing, packed)
+            self._collect_missing(missing, packed)
 
-    def _look_through(self, missing: list[ClassNotFoundError], packed: bytes) -> None:
-        # Of bytes that are no msgpack, LangGraph's own way knows what to make.
-        with suppress(ValueError):
-            ormsgpack.unpackb(packed, ext_hook=partial(self._look, missing), option=OPTION)
+    def _collect_missing(self, missing: list[ClassNotFoundError], packed: bytes) -> None:
+        with suppress(ValueError):  # not msgpack: LangGraph's own code decides
+            hook = partial(self._collect_missing_of, missing)
+            ormsgpack.unpackb(packed, ext_hook=hook, option=OPTION)
 
-    def _require(self, packed: bytes) -> None:
-        """Raises ClassNotFoundError if the class that is named in front of its fields is not there."""
+    def _require_class(self, packed: bytes) -> None:
+        """Raises ClassNotFoundError if the class of a packed object is missing."""
         head = _head_of(packed)
-        if head in FOUND:
+        if head in EXISTING_CLASSES:
             return
         try:
             module, name, *_ = ormsgpack.unpackb(packed, ext_hook=ormsgpack.Ext, option=OPTION)
@@ -131,7 +132,7 @@ class MessageSerializer(JsonPlusSerializer):
         if allowed is True or key in SAFE_MSGPACK_TYPES or key in (allowed or ()):
             find_class(module, name)
             if head:
-                FOUND.add(head)
+                EXISTING_CLASSES.add(head)
 
     def _revive_lc2(self, value: dict[str, Any]) -> Any:
         self._check_allowed_json_modules(value)
@@ -142,66 +143,69 @@ class MessageSerializer(JsonPlusSerializer):
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        top, *rest = name.split(".")
-        found = find_class(module, top)
-        return super().find_class(module, name) if rest else found
+        top, *nested = name.split(".")
+        attribute = find_class(module, top)
+        return super().find_class(module, name) if nested else attribute
 
 
-def _apart(value: Any) -> Any:
-    """Returns what msgpack takes for a value that it does not know."""
+def _to_packable(value: Any) -> Any:
+    """Returns a form of the value that msgpack accepts."""
     model = type(value)
-    if model not in TAKEN_APART:
+    if model not in MESSAGE_CLASSES:
         packed = _msgpack_default(value)
         if isinstance(packed, ormsgpack.Ext) and not is_findable(model):
-            # LangGraph would store a name that leads nowhere, and give back the same: what it is made of.
-            return ormsgpack.unpackb(ormsgpack.packb(packed), ext_hook=_fields, option=OPTION)
+            # LangGraph would store a name under which no class exists, and load this plain data.
+            return ormsgpack.unpackb(ormsgpack.packb(packed), ext_hook=_data_of, option=OPTION)
         return packed
     fields = model.__pydantic_serializer__.to_python(value)
-    words = (model.__module__, model.__name__, fields, "model_validate_json")
-    return ormsgpack.Ext(EXT_PYDANTIC_V2, ormsgpack.packb(words, default=_apart, option=_option))
+    parts = (model.__module__, model.__name__, fields, "model_validate_json")
+    data = ormsgpack.packb(parts, default=_to_packable, option=_option)
+    return ormsgpack.Ext(EXT_PYDANTIC_V2, data)
 
 
-def _fields(_: int, packed: bytes) -> Any:
-    """Returns what the object of an extension is made of; what is within stays as it is."""
+def _data_of(_: int, packed: bytes) -> Any:
+    """Returns the data of an extension's object; extensions in it stay packed."""
     return ormsgpack.unpackb(packed, ext_hook=ormsgpack.Ext, option=OPTION)[2]
 
 
-def _validated(model: type[BaseMessage], fields: dict[str, Any]) -> BaseMessage:
-    """Returns what `model(**fields)` does, without the four constructors on the way to pydantic.
+def _construct(model: type[BaseMessage], fields: dict[str, Any]) -> BaseMessage:
+    """Returns `model(**fields)`, but calls pydantic without the four constructors in between.
 
-    They hand the fields on as they are, but for those of their own (CONSTRUCTORS).
+    The constructors pass all fields on unchanged except CONSUMED.
     """
-    made = model.__new__(model)
-    model.__pydantic_validator__.validate_python(fields, self_instance=made)
-    return made
+    message = model.__new__(model)
+    model.__pydantic_validator__.validate_python(fields, self_instance=message)
+    return message
 
 
 def _head_of(packed: bytes) -> bytes:
-    """Returns the bytes of a packed model that come before its fields: module and name."""
-    if len(packed) < 3 or packed[0] != 0x94:  # four words
+    """Returns the bytes in front of a packed model's fields: its module and its name."""
+    if len(packed) < 3 or packed[0] != FOUR_ELEMENTS:
         return b""
     at = 3 + packed[2] if packed[1] == STR8 else 2 + (packed[1] & 31)
     return packed[: at + 1 + (packed[at] & 31)] if at < len(packed) else b""
 
 
-def _known(*models: type[BaseMessage]) -> dict[bytes, type[BaseMessage]]:
-    """Returns the models by what comes before their fields: those which every allow-list allows, and
-    for which a constructor does what `_validated` relies on."""
-    known = {}
+def _by_head(*models: type[BaseMessage]) -> dict[bytes, type[BaseMessage]]:
+    """Returns the message classes by the bytes in front of their fields.
+
+    Only classes that every allow-list allows, and for which `_construct` does what the constructor does.
+    """
+    by_head = {}
     for model in models:
         name = (model.__module__, model.__qualname__)
         fields: dict[str, Any] = {"content": "a", "id": "b", "extra": 1}
         if model is ToolMessage:
             fields["tool_call_id"] = "c"
-        found = getattr(import_module(name[0]), name[1], None)
-        if name in SAFE_MSGPACK_TYPES and found is model:
-            made, built = _validated(model, {**fields}), model(**fields)
-            if made == built and made.model_fields_set == built.model_fields_set:
+        attribute = getattr(import_module(name[0]), name[1], None)
+        if name in SAFE_MSGPACK_TYPES and attribute is model:
+            fast, slow = _construct(model, {**fields}), model(**fields)
+            if fast == slow and fast.model_fields_set == slow.model_fields_set:
                 packed = ormsgpack.packb((*name, {}, ""))
-                known[_head_of(packed)] = model
-    return known
+                by_head[_head_of(packed)] = model
+    return by_head
 
 
-FOUND: Final[set[bytes]] = set()  # classes that are there, by what comes before their fields
-MESSAGES: Final = _known(HumanMessage, AIMessage, SystemMessage, ToolMessage)
-TAKEN_APART: Final = frozenset(MESSAGES.values())
+EXISTING_CLASSES: Final[set[bytes]] = set()  # the bytes in front of their objects' fields
+MESSAGES: Final = _by_head(HumanMessage, AIMessage, SystemMessage, ToolMessage)
+MESSAGE_CLASSES: Final = frozenset(MESSAGES.values())

@@ -1,8 +1,7 @@
-"""A saver that stores nothing yet: what is written through it is kept aside, and seen by who reads
-through it, until one script stores all of it or none.
+"""A saver that holds its writes in memory, until one script stores all of them or none. Its reads include them.
 
-An update of a thread's state is several writes (what a node wrote, then a checkpoint; with
-supersteps many of both). Stored one by one, a worker that dies would leave half of them.
+An update of a thread's state has several writes: a node's writes, then a checkpoint; with supersteps many of both. If
+each were stored at once, a worker that dies would leave half of an update.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,52 +17,52 @@ from millstream.worker.checkpoints.saver import FencedSaver
 
 
 class StagedSaver(FencedSaver):
-    """Reads what Redis holds and what was written through itself."""
+    """Reads the checkpoints in Redis and those in memory."""
 
     staged: dict[CheckpointNamespace, StagedNamespace]  # in the order of the writes
+    _values: dict[CheckpointNamespace, dict[bytes, bytes]]
+    """Values read from Redis: new checkpoints refer to them."""
 
     @classmethod
-    def over(cls, saver: FencedSaver) -> Self:
-        """Returns one that reads through the connection of `saver`."""
-        made = cls.__new__(cls)
-        made.__dict__.update(saver.__dict__)
-        made._claim = made._guard = None
-        made.staged = {}
-        made._values = {}
-        return made
+    def copy_of(cls, saver: FencedSaver) -> Self:
+        """Returns a staged saver with the connection and serializer of `saver`, under no lease."""
+        copied = cls.__new__(cls)
+        copied.__dict__.update(saver.__dict__)
+        copied._claim = copied._guard = None
+        copied.staged = {}
+        copied._values = {}
+        return copied
 
-    _values: dict[
-        CheckpointNamespace, dict[bytes, bytes]
-    ]  # those that were read: new checkpoints refer to them
-
-    async def _read(self, namespace: CheckpointNamespace, wanted: str) -> StoredCheckpoint | None:
-        own = self.staged.get(namespace, StagedNamespace())
-        found = None
-        if wanted not in own.checkpoints:
-            found = await super()._read(namespace, wanted)
-            if found is not None:
-                self._values.setdefault(namespace, {}).update(found.values)
-        newest = max(own.checkpoints, default="")
-        if wanted in own.checkpoints or (
-            not wanted and newest > (found.checkpoint_id if found else "")
+    async def _read(
+        self, namespace: CheckpointNamespace, checkpoint_id: str
+    ) -> StoredCheckpoint | None:
+        staged = self.staged.get(namespace, StagedNamespace())
+        stored = None
+        if checkpoint_id not in staged.checkpoints:
+            stored = await super()._read(namespace, checkpoint_id)
+            if stored is not None:
+                self._values.setdefault(namespace, {}).update(stored.values)
+        newest = max(staged.checkpoints, default="")
+        if checkpoint_id in staged.checkpoints or (
+            not checkpoint_id and newest > (stored.checkpoint_id if stored else "")
         ):
-            return self._own(namespace, own, wanted or newest)
-        if found is None:
+            return self._read_staged(namespace, staged, checkpoint_id or newest)
+        if stored is None:
             return None
-        return replace(found, writes=found.writes + own.writes.get(found.checkpoint_id, b""))
+        return replace(stored, writes=stored.writes + staged.writes.get(stored.checkpoint_id, b""))
 
-    def _own(
-        self, namespace: CheckpointNamespace, own: StagedNamespace, checkpoint_id: str
+    def _read_staged(
+        self, namespace: CheckpointNamespace, staged: StagedNamespace, checkpoint_id: str
     ) -> StoredCheckpoint:
-        record, references = own.checkpoints[checkpoint_id]
-        known = {**self._values.get(namespace, {}), **own.values}
+        record, references = staged.checkpoints[checkpoint_id]
+        values = {**self._values.get(namespace, {}), **staged.values}
         _, parent_id, _, *fields = unpack_list(references)
         return StoredCheckpoint(
             checkpoint_id=checkpoint_id,
             parent_id=parent_id.decode(),
             record=record,
-            writes=own.writes.get(checkpoint_id, b""),
-            values={field: known[field] for field in fields if field in known},
+            writes=staged.writes.get(checkpoint_id, b""),
+            values={field: values[field] for field in fields if field in values},
         )
 
     async def _store(
@@ -78,13 +77,13 @@ class StagedSaver(FencedSaver):
         values: Mapping[bytes, bytes],
         built: Sequence[bytes],
     ) -> None:
-        own = self.staged.setdefault(namespace, StagedNamespace())
+        staged = self.staged.setdefault(namespace, StagedNamespace())
         references = pack_references(run_id, parent_id, fields, built)
-        own.checkpoints[checkpoint_id] = (record, references)
-        own.values.update(values)
+        staged.checkpoints[checkpoint_id] = (record, references)
+        staged.values.update(values)
 
     async def _store_writes(
         self, namespace: CheckpointNamespace, checkpoint_id: str, run_id: str, entries: bytes
     ) -> None:
-        own = self.staged.setdefault(namespace, StagedNamespace())
-        own.writes[checkpoint_id] = own.writes.get(checkpoint_id, b"") + entries
+        staged = self.staged.setdefault(namespace, StagedNamespace())
+        staged.writes[checkpoint_id] = staged.writes.get(checkpoint_id, b"") + entries

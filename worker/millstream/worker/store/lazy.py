@@ -94,9 +94,9 @@ class ProjectStore(BaseStore):
         Raises StoreUnavailableError if there can be no store here.
         """
         listed = list(ops)
-        return await retry_while_unavailable("the store", lambda: self.at_once(listed))
+        return await retry_while_unavailable("the store", lambda: self.execute_once(listed))
 
-    async def at_once(self, ops: Iterable[Op]) -> list[Result]:
+    async def execute_once(self, ops: Iterable[Op]) -> list[Result]:
         """Executes the operations; raises redis-py's errors while Redis is away."""
         return await (await self._open()).abatch(ops)
 

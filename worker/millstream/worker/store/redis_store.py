@@ -42,7 +42,7 @@ from millstream.shared.errors import UnavailableError
 from millstream.shared.langgraph_json.config import IndexSettings
 from millstream.shared.redis import OUTAGE_ERRORS, Client
 from millstream.shared.scripts import NewItem, get_items, put_item
-from millstream.worker.checkpoints.unstorable import unstorable_item
+from millstream.worker.checkpoints.unstorable import unstorable_item_error
 from millstream.worker.store.embedding import embed
 from millstream.worker.store.matching import matches, namespace_matches
 
@@ -269,7 +269,7 @@ class RedisStore(AsyncRedisStore):
             try:
                 kind, data = dump(value)
             except Exception as reason:  # noqa: BLE001 - of a user's object, anything
-                raise unstorable_item(op.namespace, op.key, value, reason, dump) from None
+                raise unstorable_item_error(op.namespace, op.key, value, reason, dump) from None
             return json.dumps([list(op.namespace), op.key, kind, data.hex()])
 
     def _read(self, document: bytes) -> dict[str, Any]:
