@@ -138,7 +138,7 @@ async def test_bounds(context: AnswerContext, monkeypatch: pytest.MonkeyPatch) -
 async def test_a_late_update_changes_nothing(context: AnswerContext) -> None:
     await seeded(context, 1)
     before = await ask(context, "history")
-    with pytest.raises(UnavailableError, match="nothing was written"):
+    with pytest.raises(UnavailableError, match="Nothing was written"):
         await ask(context, "update", values={"items": [2]}, deadline=1.0)
     with pytest.raises(UnavailableError):
         await ask(context, "seed", thread_id="t2", supersteps=[[{"values": {}, "as_node": "a"}]],

@@ -285,7 +285,7 @@ async def test_a_saver_in_memory_is_told(
 ) -> None:
     async with opened(saver_redis, Settings(), tmp_path, path=f"{own}:saver"):
         [said] = [r.getMessage() for r in caplog.records if "InMemorySaver" in r.getMessage()]
-        assert "each worker process has its own" in said
+        assert "separate in each worker process" in said
 
 
 class NoGuard:

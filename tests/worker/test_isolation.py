@@ -115,7 +115,7 @@ async def test_what_a_run_left_in_a_process_does_not_end_one_that_needs_an_unuse
         "seen = globals().setdefault('seen', []); seen.append(1); len(seen) > 1 and os._exit(3)"
     )
     pool = Processes(child(f"{second_ends}; writer.write({ENDED!r})"), most=1)
-    await pool.warm()  # has executed nothing
+    await pool.warm_up()  # has executed nothing
     warm = pool._idle[0]
     first = ProcessRun(a_claim(), pool, job_timeout=5, unused=True)
     assert (await first.run()).how is ExitKind.COMPLETED
@@ -150,7 +150,7 @@ async def test_a_process_is_used_again(caplog: pytest.LogCaptureFixture) -> None
 async def test_an_idle_process_ends_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "IDLE", 0.05)
     pool = Processes(ENDS, most=1)
-    await pool.warm()
+    await pool.warm_up()
     started = await pool.take()
     pool.give_back(started, is_idle=True)
     await until(lambda: not started.is_alive)
@@ -215,7 +215,7 @@ async def test_a_process_that_can_not_start_costs_the_run_nothing(
     assert (await run.run()).how is ExitKind.CANCELLED
     assert run.reason is StopReason.NO_PROCESS
     assert "exit status 4" in caplog.text
-    await pool.warm()  # says so, and raises nothing
+    await pool.warm_up()  # says so, and raises nothing
     await pool.aclose()
 
 
@@ -231,7 +231,7 @@ async def test_a_system_without_room_for_a_process_costs_the_run_nothing(
     assert (await run.run()).how is ExitKind.CANCELLED
     assert run.reason is StopReason.NO_PROCESS
     assert "temporarily unavailable" in caplog.text
-    await pool.warm()
+    await pool.warm_up()
     await pool.aclose()
 
 

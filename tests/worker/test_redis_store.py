@@ -54,7 +54,7 @@ async def test_many_open_it_at_once(own_redis: Client) -> None:
     stores = [ProjectStore(SETTINGS, embeddings=EMBEDDINGS) for _ in range(8)]
     for store in stores:
         store.connect(own_redis)
-    await asyncio.gather(*(store.warm() for store in stores))
+    await asyncio.gather(*(store.warm_up() for store in stores))
     await stores[0].aput(("a",), "k", {"text": "a"})
     for store in stores:
         assert len(await store.asearch(("a",), query="a")) == 1
@@ -162,7 +162,7 @@ async def test_vectors_that_do_not_fit_are_told(own_redis: Client) -> None:
     settings = StoreSettings(index=IndexSettings(embed="counted", dims=4))
     store = ProjectStore(settings, embeddings=EMBEDDINGS)
     store.connect(own_redis)
-    with pytest.raises(UnavailableError, match=r"gave 3 numbers, where store\.index\.dims"):
+    with pytest.raises(UnavailableError, match=r"gave 3 numbers, but store\.index\.dims"):
         await store.aput(("a",), "k", {"text": "a"})
     assert await store.aget(("a",), "k") is None
     await store.aclose()
@@ -189,7 +189,7 @@ async def test_other_databases_and_missing_packages(
 async def test_modules_are_missed(bare_redis: Client) -> None:
     store = ProjectStore(StoreSettings())
     store.connect(bare_redis)
-    await store.warm()  # says so in the log, and that is all
+    await store.warm_up()  # says so in the log, and that is all
     for call in (store.aget(("a",), "k"), store.aput(("a",), "k", {}), store.asearch(("a",))):
         with pytest.raises(StoreUnavailableError, match="RediSearch and RedisJSON"):
             await call

@@ -76,7 +76,7 @@ def index(embed: Any = "./things.py:embed", **more: Any) -> dict[str, Any]:
 
 def test_what_is_given_counts(tmp_path: Path) -> None:
     store = store_of(tmp_path, {})
-    assert store.wanted
+    assert store.is_configured
     assert store.ttl_config is None
     store = store_of(tmp_path, {"ttl": {"default_ttl": 5, "sweep_interval_minutes": 1}})
     assert store.ttl_config == {"default_ttl": 5, "refresh_on_read": True}
@@ -84,7 +84,7 @@ def test_what_is_given_counts(tmp_path: Path) -> None:
     assert store.ttl_config == {"refresh_on_read": False}
     assert store.settings.index is not None
     assert store.settings.index.fields == ["a"]
-    assert not store_of(tmp_path, None).wanted
+    assert not store_of(tmp_path, None).is_configured
 
 
 @pytest.mark.parametrize("name", ["embed", "two"])
@@ -141,11 +141,11 @@ async def test_a_store_in_memory_is_told_once(
 ) -> None:
     store = store_of(tmp_path, {"path": "./things.py:make"})
     store.connect(bare_redis)
-    await store.warm()
+    await store.warm_up()
     await store.aput(("a",), "k", {"x": 1})
     await store.aget(("a",), "k")
     [said] = [each.getMessage() for each in caplog.records if "InMemoryStore" in each.getMessage()]
-    assert "each worker process has its own" in said
+    assert "separate in each worker process" in said
     await store.aclose()
 
 

@@ -93,9 +93,9 @@ def _write_ready(parts: Parts) -> None:
 @asynccontextmanager
 async def _warming(parts: Parts) -> AsyncIterator[None]:
     """Opens meanwhile what the first run would wait for; what fails is logged there."""
-    tasks = [asyncio.create_task(parts.registry.store.warm())]
+    tasks = [asyncio.create_task(parts.registry.store.warm_up())]
     if any(source.isolated for source in parts.registry.sources):
-        tasks.append(asyncio.create_task(parts.processes.warm()))
+        tasks.append(asyncio.create_task(parts.processes.warm_up()))
     try:
         yield
     finally:

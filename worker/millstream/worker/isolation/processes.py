@@ -159,7 +159,7 @@ class Processes:
         self._idle.append(child)
         child.ending = asyncio.get_running_loop().call_later(IDLE, self._end_idle, child)
 
-    async def warm(self) -> None:
+    async def warm_up(self) -> None:
         """Starts one process ahead of the first run that needs it."""
         try:
             self.give_back(await self.take(), is_idle=True)

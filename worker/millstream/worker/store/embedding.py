@@ -1,4 +1,4 @@
-"""What turns texts into vectors: `store.index.embed` of langgraph.json."""
+"""Turns texts into vectors: `store.index.embed` of langgraph.json."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -12,37 +12,37 @@ from langgraph.store.base.embed import EmbeddingsLambda
 from millstream.shared.errors import SettingError
 from millstream.shared.importing import load_object
 
-WHAT: Final = "store.index.embed"
-# Apart from the threads of nodes: these may all be waiting for the store.
+KEY: Final = "store.index.embed"
+# Separate from the threads of nodes, which may all be waiting for the store.
 THREADS: Final = ThreadPoolExecutor(8, thread_name_prefix="store")
 
 
 def load_embeddings(spec: str, folder: Path) -> Embeddings:
-    """Returns the embeddings that `provider:model` or `./path.py:name` stands for.
+    """Returns the embeddings that `provider:model` or `./path.py:name` names.
 
-    The name may be a function from texts to vectors, sync or async, or an Embeddings object.
+    The name may be of a function from texts to vectors, sync or async, or of an Embeddings object.
 
-    Raises SettingError if there is no such thing, or its package is missing.
+    Raises SettingError if the object does not exist, has another type, or needs a package that is missing.
     """
-    where = spec.rpartition(":")[0]
-    if where.endswith(".py") or "/" in where:
-        found = load_object(spec, folder, WHAT)
-        if not (isinstance(found, Embeddings) or callable(found)) or isinstance(found, type):
+    source = spec.rpartition(":")[0]
+    if source.endswith(".py") or "/" in source:
+        value = load_object(spec, folder, KEY)
+        if not (isinstance(value, Embeddings) or callable(value)) or isinstance(value, type):
             raise SettingError(
-                f"{WHAT}: {spec} is a {type(found).__name__}: it must be a function from texts to "
+                f"{KEY}: {spec} is a {type(value).__name__}: it must be a function from texts to "
                 "vectors, or an Embeddings object."
             )
-        return ensure_embeddings(found)
-    if not where:
-        raise SettingError(f"{WHAT}: {spec!r} is neither 'provider:model' nor './path.py:name'.")
+        return ensure_embeddings(value)
+    if not source:
+        raise SettingError(f"{KEY}: {spec!r} is neither 'provider:model' nor './path.py:name'.")
     try:
         return ensure_embeddings(spec)
     except Exception as error:  # a package that is missing, an unknown provider, a key not set
-        raise SettingError(f"{WHAT}: {spec!r} can't be used: {error}") from error
+        raise SettingError(f"{KEY}: {spec!r} can't be used: {error}") from error
 
 
 async def embed(embeddings: Embeddings, texts: list[str]) -> list[Any]:
-    """Returns a vector for each text; raises whatever the embeddings raise."""
+    """Returns a vector for each text; raises the errors of the embeddings."""
     if _is_async(embeddings):
         return await embeddings.aembed_documents(texts)
     loop = asyncio.get_running_loop()

@@ -1,6 +1,6 @@
-"""The store of a project: what graphs are given when they start, opened when one first uses it.
+"""The store of a project. Every graph gets it at its start; the first operation opens it.
 
-So a worker needs neither the library nor the modules of Redis while none of its graphs keeps anything.
+So a worker whose graphs use no store needs neither the library nor the modules of Redis.
 """
 
 import asyncio
@@ -36,18 +36,18 @@ NOT_INSTALLED: Final = (
 
 
 class StoreUnavailableError(UnavailableError):
-    """The store can't be used: it says what is missing."""
+    """The store can't be used; the text names what is missing."""
 
 
 class ProjectStore(BaseStore):
-    """A store that is one for all graphs of the worker, and opens itself.
+    """The one store of all graphs of a worker. Its first operation opens it.
 
-    What a graph stores waits while Redis is away, as its checkpoints do.
+    While Redis is unavailable, operations of graphs wait, as checkpoints do.
 
     Args:
         settings: `store` of langgraph.json.
-        custom: what `store.path` names; None for the store in Redis.
-        embeddings: what `store.index.embed` names.
+        custom: the object that `store.path` names; None for the store in Redis.
+        embeddings: the embeddings that `store.index.embed` names.
     """
 
     supports_ttl = True
@@ -57,7 +57,7 @@ class ProjectStore(BaseStore):
     ) -> None:
         """Opens nothing yet."""
         self.settings: Final = settings or StoreSettings()
-        self.wanted: Final = settings is not None  # langgraph.json speaks of it
+        self.is_configured: Final = settings is not None  # langgraph.json has the key
         ttl = self.settings.ttl
         self.ttl_config: TTLConfig | None = None
         if ttl is not None:
@@ -70,16 +70,16 @@ class ProjectStore(BaseStore):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opening = asyncio.Lock()
         self._opened: BaseStore | None = None
-        self._open_things = AsyncExitStack()
+        self._exit_stack = AsyncExitStack()
 
     def connect(self, redis: Client) -> None:
-        """Says where the items are; called in the event loop that the store is then used in."""
+        """Sets the Redis that holds the items. Call it in the event loop that uses the store."""
         self._redis = redis
         self._loop = asyncio.get_running_loop()
 
-    async def warm(self) -> None:
-        """Opens the store before anybody asks, if the project speaks of it; logs if it can't."""
-        if not self.wanted:
+    async def warm_up(self) -> None:
+        """Opens the store before its first use if langgraph.json configures it. Logs a failure."""
+        if not self.is_configured:
             return
         try:
             await self._open()
@@ -89,19 +89,19 @@ class ProjectStore(BaseStore):
             log.exception("the store can't be opened")
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
-        """Executes the operations; waits while Redis is away.
+        """Executes the operations; retries while Redis is unavailable.
 
-        Raises StoreUnavailableError if there can be no store here.
+        Raises StoreUnavailableError if the store can't be opened.
         """
-        listed = list(ops)
-        return await retry_while_unavailable("the store", lambda: self.execute_once(listed))
+        op_list = list(ops)
+        return await retry_while_unavailable("the store", lambda: self.execute_once(op_list))
 
     async def execute_once(self, ops: Iterable[Op]) -> list[Result]:
-        """Executes the operations; raises redis-py's errors while Redis is away."""
+        """Executes the operations; raises redis-py's errors while Redis is unavailable."""
         return await (await self._open()).abatch(ops)
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
-        """Executes the operations from a thread; nodes that are plain functions run in one."""
+        """Executes the operations from a thread, as nodes do that are plain functions."""
         if self._loop is None:
             raise RuntimeError("The store is not connected.")
         try:
@@ -110,27 +110,27 @@ class ProjectStore(BaseStore):
             running = None
         if running is self._loop:
             raise asyncio.InvalidStateError(
-                "The store was called without await in the event loop, which would stand still. "
+                "A synchronous call of the store would block the event loop. "
                 "Use its async methods here: await store.aget(...), aput, asearch, adelete."
             )
         return asyncio.run_coroutine_threadsafe(self.abatch(ops), self._loop).result()
 
     async def aclose(self) -> None:
-        """Closes what was opened."""
-        await self._open_things.aclose()
+        """Closes the store if it was opened."""
+        await self._exit_stack.aclose()
 
     async def _open(self) -> BaseStore:
         async with self._opening:
             if self._opened is None:
-                make = self._make if self._custom is None else self._make_custom
-                self._opened = await make()
+                create = self._open_in_redis if self._custom is None else self._open_custom
+                self._opened = await create()
             return self._opened
 
-    async def _make(self) -> BaseStore:
+    async def _open_in_redis(self) -> BaseStore:
         if self._redis is None:
             raise RuntimeError("The store is not connected.")
-        if (lacking := await store_items.find_obstacle(self._redis)) is not None:
-            raise StoreUnavailableError(lacking, retry_after=60)
+        if (obstacle := await store_items.find_obstacle(self._redis)) is not None:
+            raise StoreUnavailableError(obstacle, retry_after=60)
         if importlib.util.find_spec("langgraph.store.redis") is None:
             raise StoreUnavailableError(NOT_INSTALLED, retry_after=60)
         loop, name = asyncio.get_running_loop(), f"{__package__}.redis_store"
@@ -141,39 +141,39 @@ class ProjectStore(BaseStore):
         async with AsyncExitStack() as opened:
             opened.push_async_exit(store)
             await store.setup()
-            self._open_things = opened.pop_all()
+            self._exit_stack = opened.pop_all()
         return store
 
-    async def _make_custom(self) -> BaseStore:
-        made = self._custom
-        if not isinstance(made, BaseStore) and callable(made):
-            made = made()
-        if inspect.isawaitable(made):
-            made = await made
-        if not isinstance(made, BaseStore):
-            if isinstance(made, AbstractAsyncContextManager):
-                made = await self._open_things.enter_async_context(made)
-            elif isinstance(made, AbstractContextManager):
-                made = self._open_things.enter_context(made)
-        if not isinstance(made, BaseStore):
+    async def _open_custom(self) -> BaseStore:
+        value = self._custom
+        if not isinstance(value, BaseStore) and callable(value):
+            value = value()
+        if inspect.isawaitable(value):
+            value = await value
+        if not isinstance(value, BaseStore):
+            if isinstance(value, AbstractAsyncContextManager):
+                value = await self._exit_stack.enter_async_context(value)
+            elif isinstance(value, AbstractContextManager):
+                value = self._exit_stack.enter_context(value)
+        if not isinstance(value, BaseStore):
             raise StoreUnavailableError(
-                f"store.path of langgraph.json gives a {type(made).__name__}, not a BaseStore.",
+                f"store.path of langgraph.json gives a {type(value).__name__}, not a BaseStore.",
                 retry_after=60,
             )
-        if isinstance(made, InMemoryStore):
+        if isinstance(value, InMemoryStore):
             log.warning(
-                "store.path of langgraph.json gives an %s, of which each worker process has its own: "
-                "with several workers what one of them stores the others do not find, and it is "
-                "gone when the worker ends. Leave store.path out to keep items in Redis.",
-                type(made).__name__,
+                "store.path of langgraph.json gives an %s, which is separate in each worker process: "
+                "an item that one worker stores is unknown to the others, and is lost when that "
+                "worker ends. Remove store.path to store items in Redis.",
+                type(value).__name__,
             )
-        return made
+        return value
 
 
 def load_store(settings: StoreSettings | None, folder: Path) -> ProjectStore:
-    """Returns the store that langgraph.json describes; nothing is connected yet.
+    """Returns the store that langgraph.json configures, not connected yet.
 
-    Raises SettingError if what it names can't be used.
+    Raises SettingError if an object that it names can't be used.
     """
     if settings is None:
         return ProjectStore()

@@ -1,13 +1,16 @@
-"""The library's AsyncRedisStore, with queries of our own.
+"""The library's AsyncRedisStore, with Millstream's queries.
 
-What the library brings is the interface, the index definitions, and the embedding of texts. Its own
-queries put namespaces into full-text search, which folds case, stems words, drops others, and knows
-no boundary between labels: `("users", "Ann")` and `("users", "ann")` are one namespace to it, and a
-search under `("use",)` finds what is under `("users",)`. It filters a page after it was cut off, looks
-at ten items to list namespaces, and forgets when an item was made. Here items are found by hashes (see
-`shared/store_items.py`), and filters are applied before pages are.
+The library provides the interface, the index definitions and the embedding of texts. Its queries would be wrong:
 
-Only `lazy.py` imports this module, when a store is first used: the library is an extra.
+- They put namespaces into full-text search, which ignores case, stems words, drops others, and knows no boundary
+  between labels: `("users", "Ann")` equals `("users", "ann")`, and a search under `("use",)` matches `("users",)`.
+- They filter a page after they have cut it off.
+- They read ten items to list namespaces.
+- They forget the time at which an item was created.
+
+Millstream's queries find items by hashes (see `shared/store_items.py`), and filter before they cut off a page.
+
+Only `lazy.py` imports this module, at the store's first use: the library is an extra.
 """
 
 import asyncio
@@ -46,19 +49,19 @@ from millstream.worker.checkpoints.unstorable import unstorable_item_error
 from millstream.worker.store.embedding import embed
 from millstream.worker.store.matching import matches, namespace_matches
 
-PAGES: Final = (1_000, 10_000, 100_000)  # candidates that a filter looks at, page by page
-TRIES: Final = 10  # of a set-up that others are at too
-PAUSE: Final = 0.05  # s between looks at an index that is being filled
+PAGES: Final = (1_000, 10_000, 100_000)  # candidates that a filter reads, page by page
+MAX_TRIES: Final = 10  # of a set-up, which other workers may do at the same time
+PAUSE: Final = 0.05  # s between two checks of an index that is being filled
 JSON: Final = "json"  # the kind of a row whose value is plain JSON
 
 
 class RedisStore(AsyncRedisStore):
-    """Items in Redis under RediSearch indexes; must be made in the event loop that uses it.
+    """Items in Redis under RediSearch indexes. Create it in the event loop that uses it.
 
     Args:
-        index: which parts of items are searchable by meaning; None for none.
-        embeddings: what makes vectors of them.
-        ttl: how long items live that are put without a TTL.
+        index: the parts of items that are searchable by meaning; None without such a search.
+        embeddings: computes the vectors of those parts.
+        ttl: the TTL of items that are put without one.
     """
 
     def __init__(
@@ -68,7 +71,7 @@ class RedisStore(AsyncRedisStore):
         embeddings: Embeddings | None,
         ttl: TTLConfig | None,
     ) -> None:
-        """`redis` is closed by the caller."""
+        """The caller closes `redis`."""
         config: Any = None
         if index is not None:
             config = {"dims": index.dims, "embed": embeddings, "fields": list(index.fields)}
@@ -108,19 +111,19 @@ class RedisStore(AsyncRedisStore):
             )  # fmt: skip
 
     async def setup(self) -> None:
-        """Makes the indexes that are not there, and waits until they hold what there was before.
+        """Creates missing indexes, and waits until they contain the existing items.
 
         Several workers may do it at the same time.
         """
-        for left in reversed(range(TRIES)):
+        for remaining in reversed(range(MAX_TRIES)):
             try:
                 await super().setup()
                 break
             except RedisSearchError as error:
                 if isinstance(error.__cause__, OUTAGE_ERRORS):
                     raise error.__cause__ from None
-                # Another worker was quicker with one index: the next try finds it there.
-                if not left or "already exists" not in f"{error} {error.__cause__}".lower():
+                # Another worker has created an index in the meantime: the next try finds it.
+                if not remaining or "already exists" not in f"{error} {error.__cause__}".lower():
                     raise
         names = [keys.items_index()]
         if self._dims is not None:
@@ -132,39 +135,39 @@ class RedisStore(AsyncRedisStore):
                 names.pop()
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
-        """Executes the operations; makes the indexes again if Redis has lost them."""
-        listed = list(ops)
+        """Executes the operations; creates the indexes again if Redis has lost them."""
+        op_list = list(ops)
         try:
-            return await super().abatch(listed)
+            return await super().abatch(op_list)
         except ResponseError as error:
             if "no such index" not in str(error).lower():
                 raise
         await self.setup()
-        return await super().abatch(listed)
+        return await super().abatch(op_list)
 
     async def _batch_get_ops(
         self, get_ops: Sequence[tuple[int, GetOp]], results: list[Result]
     ) -> None:
         for refresh in (False, True):
-            asked = [(i, op) for i, op in get_ops if bool(op.refresh_ttl) is refresh]
-            names = [store_items.item_name(op.namespace, op.key) for _, op in asked]
-            found = await get_items(self._client, names, refresh=refresh)
-            for (i, _), document in zip(asked, found, strict=True):
+            group = [(i, op) for i, op in get_ops if bool(op.refresh_ttl) is refresh]
+            names = [store_items.item_name(op.namespace, op.key) for _, op in group]
+            documents = await get_items(self._client, names, refresh=refresh)
+            for (i, _), document in zip(group, documents, strict=True):
                 results[i] = None if document is None else Item(**self._read(document))
 
     async def _batch_put_ops(self, put_ops: Sequence[tuple[int, PutOp]]) -> None:
         last = {store_items.item_name(op.namespace, op.key): op for _, op in put_ops}
-        if gone := [name for name, op in last.items() if op.value is None]:
-            await store_items.delete(self._client, gone)
-        kept = {name: op for name, op in last.items() if op.value is not None}
-        vectors = await self._vectors_of(list(kept.values()))
-        for (name, op), own in zip(kept.items(), vectors, strict=True):
+        if deleted := [name for name, op in last.items() if op.value is None]:
+            await store_items.delete(self._client, deleted)
+        stored = {name: op for name, op in last.items() if op.value is not None}
+        vectors_by_item = await self._vectors_of(list(stored.values()))
+        for (name, op), vectors in zip(stored.items(), vectors_by_item, strict=True):
             new = NewItem(
                 name=name,
                 namespace=store_items.encode_namespace(op.namespace),
                 row=self._row(op),
                 under=store_items.namespace_terms(op.namespace),
-                vectors=own,
+                vectors=vectors,
                 ttl=None if op.ttl is None else op.ttl * 60,
             )
             await put_item(self._client, new)
@@ -180,19 +183,19 @@ class RedisStore(AsyncRedisStore):
     ) -> None:
         for i, op in list_ops:
             conditions = op.match_conditions or ()
-            fixed: list[str] = []  # the longest beginning that all of them have
+            prefix: list[str] = []  # the longest one that all matching namespaces have
             for condition in conditions:
                 if condition.match_type == "prefix":
                     labels = list(condition.path)
                     if "*" in labels:
                         labels = labels[: labels.index("*")]
-                    fixed = max(fixed, labels, key=len)
-            found = {
+                    prefix = max(prefix, labels, key=len)
+            namespaces = {
                 namespace[: op.max_depth]
-                for namespace in await store_items.list_namespaces(self._client, _place(fixed))
+                for namespace in await store_items.list_namespaces(self._client, _term_of(prefix))
                 if all(namespace_matches(namespace, c.match_type, c.path) for c in conditions)
             }
-            results[i] = sorted(found)[op.offset : op.offset + op.limit]
+            results[i] = sorted(namespaces)[op.offset : op.offset + op.limit]
 
     async def _search(self, op: SearchOp) -> list[SearchItem]:
         if op.limit <= 0:
@@ -200,67 +203,69 @@ class RedisStore(AsyncRedisStore):
         vector = None
         if op.query and self._dims is not None:
             [vector] = await self._embed([op.query])
-        return await (self._newest(op) if vector is None else self._nearest(op, vector))
+        return await (self._find_newest(op) if vector is None else self._find_nearest(op, vector))
 
-    async def _newest(self, op: SearchOp) -> list[SearchItem]:
-        place = _place(op.namespace_prefix)
+    async def _find_newest(self, op: SearchOp) -> list[SearchItem]:
+        term = _term_of(op.namespace_prefix)
         if not op.filter:
             names = await store_items.list_newest(
-                self._client, place, limit=op.limit, offset=op.offset
+                self._client, term, limit=op.limit, offset=op.offset
             )
             return [item for _, item in await self._load(op, names, {})]
         seen: set[str] = set()
-        kept: list[tuple[str, SearchItem]] = []
+        matching: list[tuple[str, SearchItem]] = []
         page, start = 0, 0
-        while len(kept) < op.offset + op.limit:
+        while len(matching) < op.offset + op.limit:
             size = PAGES[min(page, len(PAGES) - 1)]
-            names = await store_items.list_newest(self._client, place, limit=size, offset=start)
-            kept += await self._load(op, [name for name in names if name not in seen], {})
+            names = await store_items.list_newest(self._client, term, limit=size, offset=start)
+            matching += await self._load(op, [name for name in names if name not in seen], {})
             if len(names) < size:
                 break
             seen.update(names)
             page, start = page + 1, start + size
-        return await self._page(op, kept)
+        return await self._cut_page(op, matching)
 
-    async def _nearest(self, op: SearchOp, vector: list[float]) -> list[SearchItem]:
-        place, count = _place(op.namespace_prefix), op.offset + op.limit
+    async def _find_nearest(self, op: SearchOp, vector: list[float]) -> list[SearchItem]:
+        term, count = _term_of(op.namespace_prefix), op.offset + op.limit
         if not op.filter:
-            near = (await store_items.find_nearest(self._client, place, vector, limit=count))[
+            near = (await store_items.find_nearest(self._client, term, vector, limit=count))[
                 op.offset :
             ]
             return [item for _, item in await self._load(op, [n for n, _ in near], dict(near))]
         size = max(count, PAGES[0])
         while True:
-            near = await store_items.find_nearest(self._client, place, vector, limit=size)
-            kept = await self._load(op, [name for name, _ in near], dict(near))
-            if len(kept) >= count or len(near) < size or size >= store_items.MAX_RESULTS:
-                return await self._page(op, kept)
+            near = await store_items.find_nearest(self._client, term, vector, limit=size)
+            matching = await self._load(op, [name for name, _ in near], dict(near))
+            if len(matching) >= count or len(near) < size or size >= store_items.MAX_RESULTS:
+                return await self._cut_page(op, matching)
             size *= 10
 
-    async def _page(self, op: SearchOp, kept: list[tuple[str, SearchItem]]) -> list[SearchItem]:
-        """Returns the part that was asked for; refreshes what it holds, and nothing else."""
-        part = kept[op.offset : op.offset + op.limit]
+    async def _cut_page(
+        self, op: SearchOp, matching: list[tuple[str, SearchItem]]
+    ) -> list[SearchItem]:
+        """Returns the requested page. Refreshes the TTL of the items in it, and of no others."""
+        page = matching[op.offset : op.offset + op.limit]
         if op.filter and op.refresh_ttl:
-            await get_items(self._client, [name for name, _ in part], refresh=True)
-        return [item for _, item in part]
+            await get_items(self._client, [name for name, _ in page], refresh=True)
+        return [item for _, item in page]
 
     async def _load(
         self, op: SearchOp, names: list[str], scores: dict[str, float]
     ) -> list[tuple[str, SearchItem]]:
-        """Returns those of the items that are still there and pass the filter."""
+        """Returns the items that still exist and match the filter."""
         refresh = bool(op.refresh_ttl) and not op.filter
-        found = await get_items(self._client, names, refresh=refresh)
-        kept = []
-        for name, document in zip(names, found, strict=True):
+        documents = await get_items(self._client, names, refresh=refresh)
+        matching = []
+        for name, document in zip(names, documents, strict=True):
             if document is None:
                 continue
-            read = self._read(document)
-            if matches(read["value"], op.filter):
-                kept.append((name, SearchItem(**read, score=scores.get(name))))
-        return kept
+            fields = self._read(document)
+            if matches(fields["value"], op.filter):
+                matching.append((name, SearchItem(**fields, score=scores.get(name))))
+        return matching
 
     def _row(self, op: PutOp) -> str:
-        """Returns what is kept of the item: its value as JSON, or as its types' serializer has it."""
+        """Returns the stored form of an item. Its value is JSON, or LangGraph's serialisation if JSON can't hold it."""
         value: Any = dict(op.value or {})
         try:
             return json.dumps([list(op.namespace), op.key, JSON, value])
@@ -281,16 +286,18 @@ class RedisStore(AsyncRedisStore):
             "namespace": tuple(namespace),
             "key": key,
             "value": value,
-            "created_at": _time(item["created_at"]),
-            "updated_at": _time(item["updated_at"]),
+            "created_at": _read_time(item["created_at"]),
+            "updated_at": _read_time(item["updated_at"]),
         }
 
     async def _vectors_of(self, ops: list[PutOp]) -> list[list[list[float]]]:
-        """Returns the embeddings of each item, in the order of the items."""
-        texts = [self._texts(op) for op in ops]
-        flat = await self._embed([text for own in texts for text in own])
-        vectors = iter(flat)
-        return [[v for v in [next(vectors) for _ in own] if v is not None] for own in texts]
+        """Returns the vectors of each item, in the order of the items."""
+        texts_by_item = [self._texts(op) for op in ops]
+        vectors = iter(await self._embed([text for texts in texts_by_item for text in texts]))
+        return [
+            [vector for vector in [next(vectors) for _ in texts] if vector is not None]
+            for texts in texts_by_item
+        ]
 
     def _texts(self, op: PutOp) -> list[str]:
         if self._dims is None or op.index is False:
@@ -299,14 +306,14 @@ class RedisStore(AsyncRedisStore):
         paths: list[Any] = [path for _, path in config["__tokenized_fields"]]
         if op.index is not None:
             paths = [path if path == "$" else tokenize_path(path) for path in op.index]
-        found = [text for path in paths for text in get_text_at_path(dict(op.value or {}), path)]
-        return list(dict.fromkeys(text for text in found if text.strip()))
+        texts = [text for path in paths for text in get_text_at_path(dict(op.value or {}), path)]
+        return list(dict.fromkeys(text for text in texts if text.strip()))
 
     async def _embed(self, texts: list[str]) -> list[list[float] | None]:
-        """Returns the vectors of the texts; None for one without a direction.
+        """Returns the vectors of the texts; None for a zero vector, which has no direction.
 
         Raises UnavailableError if the embeddings fail or don't fit the index: RediSearch would
-        leave such an item out without a word.
+        leave the item out without an error.
         """
         if not texts or self.embeddings is None:
             return []
@@ -327,8 +334,8 @@ class RedisStore(AsyncRedisStore):
         for vector in vectors:
             if len(vector) != self._dims or not all(map(math.isfinite, vector)):
                 raise UnavailableError(
-                    f"The embeddings of langgraph.json gave {len(vector)} numbers, where "
-                    f"store.index.dims promises {self._dims} finite ones."
+                    f"The embeddings of langgraph.json gave {len(vector)} numbers, but "
+                    f"store.index.dims requires {self._dims} finite ones."
                 )
         return [vector if any(vector) else None for vector in vectors]
 
@@ -339,10 +346,10 @@ def _search_index(redis: Client, name: str, fields: list[dict[str, Any]]) -> Asy
     return AsyncSearchIndex.from_dict({"index": index, "fields": fields}, redis_client=redis)
 
 
-def _place(namespace: Sequence[str]) -> str | None:
+def _term_of(namespace: Sequence[str]) -> str | None:
     return store_items.namespace_term(namespace) if namespace else None
 
 
-def _time(micros: int) -> datetime:
+def _read_time(micros: int) -> datetime:
     seconds, rest = divmod(micros, 1_000_000)
     return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest)
