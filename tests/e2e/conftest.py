@@ -131,7 +131,7 @@ def fault_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]
     """For tests in which Redis rejects writes, stalls or holds invalid data: short leases, and expected errors."""
     expected_errors = (
         "Redis takes no writes",
-        "which is no job of ours",
+        "it is not the id of a job",
         # Redis ends blocking commands when it becomes a replica, and a call may be invalid.
         "The dispatch of runs failed",
         "The queues of calls failed",

@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 
 from e2e.node import node
-from millstream.worker.webhooks.signing import signature, signing_keys
+from millstream.worker.webhooks.signing import read_signing_keys, sign
 
 PAGE = (Path(__file__).parents[2] / "docs" / "webhooks.md").read_text(encoding="utf-8")
-OLD, NEW = signing_keys("an old secret, whsec_bmV3ZXI=")
+OLD, NEW = read_signing_keys("an old secret, whsec_bmV3ZXI=")
 BODY = '{"status": "success", "who": "Zoë"}'
 SIGNED = {
     "webhook-id": "0192",
     "webhook-timestamp": "1764115200",
     "webhook-signature": " ".join(
-        signature(key, "0192", 1764115200, BODY.encode()) for key in (OLD, NEW)
+        sign(key, "0192", 1764115200, BODY.encode()) for key in (OLD, NEW)
     ),
 }
 CASES = [  # secret, headers, body, whether they fit

@@ -193,7 +193,7 @@ class RunWorker(Worker):
                 return
             job = keys.decode_job_id(job_id)
             if job is None:
-                log.error("the queue holds %r, which is no job of ours; it is taken out", job_id)
+                log.error("removed %r from the queue: it is not the id of a job", job_id)
                 await self._redis.zrem(self.queue_name, job_id)
                 continue
             if job in self.tasks and not self.tasks[job].done():

@@ -1,7 +1,7 @@
 """Fires the crons that are due. One worker at a time does it.
 
-The lock only saves work: a script fires each due time once, over any number of workers (fire_cron.lua). A worker
-that dies meanwhile leaves the rest to the next round.
+The lock only saves work: fire_cron.lua fires each due time once, for any number of workers. If a worker dies in a
+round, the next round fires the rest.
 """
 
 import logging
@@ -16,36 +16,32 @@ from millstream.shared.settings import Settings
 log = logging.getLogger(__name__)
 
 EVERY: Final = 1.0  # s between rounds
-BATCH: Final = 200  # crons fired in one go
-AT_ONCE: Final = 20  # of them at the same time
-ORPHANS: Final = 60.0  # s between searches for crons whose thread was deleted
-MOVED_ON: Final = (
-    "admitted",
-    "busy",
-    "over",
-    "disabled",
-    "missing",
-)  # results after which a cron is not due
+BATCH: Final = 200  # crons per batch
+MAX_CONCURRENT: Final = 20  # crons of a batch that are fired at the same time
+ORPHANS_EVERY: Final = 60.0  # s between searches for crons whose thread was deleted
+# Results after which a cron is no longer due.
+NOT_DUE: Final = ("admitted", "busy", "over", "disabled", "missing")
 
 
 async def run_once(
     redis: Client, directory: GraphDirectory, settings: Settings, *, every: float = EVERY
 ) -> int:
-    """Fires what is due, unless another worker does; returns how many runs it admitted."""
+    """Fires all due crons unless another worker does. Returns the number of runs that it admitted."""
     if not await repair.take_leader_lock(redis, "crons", every=every):
         return 0
-    firing = CronContext(redis, directory, settings.max_live, settings.stream_ttl)
+    context = CronContext(redis, directory, settings.max_live, settings.stream_ttl)
     fired = 0
     while True:
-        done = await crons.fire_due(firing, limit=BATCH, at_once=AT_ONCE)
-        fired += done["admitted"]
-        if done["full"]:
-            log.warning("crons wait: QUEUE_MAX_DEPTH runs are alive")
-        # After a full batch more may be due. One in which no cron moved on would be the same again.
-        if done.total() < BATCH or done["full"] or not any(done[result] for result in MOVED_ON):
+        results = await crons.fire_due(context, limit=BATCH, at_once=MAX_CONCURRENT)
+        fired += results["admitted"]
+        if results["full"]:
+            log.warning("crons wait: there are QUEUE_MAX_DEPTH pending and running runs")
+        # After a full batch more may be due, unless all of its crons still are: the next would be the same.
+        is_full = results.total() >= BATCH
+        if not is_full or results["full"] or not any(results[name] for name in NOT_DUE):
             break
-    if await repair.take_leader_lock(redis, "orphans", every=ORPHANS):
+    if await repair.take_leader_lock(redis, "orphans", every=ORPHANS_EVERY):
         dropped = await crons.drop_orphans(redis)
         if dropped:
-            log.info("%d crons went with their threads", dropped)
+            log.info("deleted %d crons whose threads were deleted", dropped)
     return fired

@@ -9,9 +9,9 @@ from millstream.worker.checkpoints.checkpointing import Checkpointing, Unsupport
 
 log = logging.getLogger(__name__)
 
-BATCH: Final = 100  # threads looked at in one go
-EVERY: Final = 10.0  # s between sweeps, unless langgraph.json says otherwise
-MAX_THREADS: Final = 1000  # of one sweep, likewise
+BATCH: Final = 100  # threads per batch
+EVERY: Final = 10.0  # s between sweeps, if langgraph.json sets no interval
+MAX_THREADS: Final = 1000  # per sweep, if langgraph.json sets no limit
 
 
 async def run_once(
@@ -21,11 +21,11 @@ async def run_once(
     every: float = EVERY,
     max_threads: int = MAX_THREADS,
 ) -> int:
-    """Sweeps, unless another worker does; returns how many threads it deleted or pruned.
+    """Sweeps unless another worker does. Returns the number of threads that it deleted or pruned.
 
     Args:
-        every: s until the next sweep, of whichever worker.
-        max_threads: of this sweep; those that are longest due go first.
+        every: s until the next sweep of any worker.
+        max_threads: the limit of this sweep, which begins with the threads that are due longest.
     """
     if not await repair.take_leader_lock(redis, "expiry", every=every):
         return 0
@@ -34,15 +34,15 @@ async def run_once(
         try:
             await checkpointing.prune(thread_id)
         except UnsupportedError as error:
-            log.warning("thread %s keeps all its checkpoints: %s", thread_id, error)
+            log.warning("thread %s can't be pruned: %s", thread_id, error)
 
     done = 0
     while done < max_threads:
         batch = min(BATCH, max_threads - done)
-        part = await threads.expire(redis, limit=batch, prune=prune)
-        done += part
-        if part < batch:
+        expired = await threads.expire(redis, limit=batch, prune=prune)
+        done += expired
+        if expired < batch:
             break
     if done:
-        log.info("%d threads were at the end of their time", done)
+        log.info("deleted or pruned %d threads whose ttl is over", done)
     return done

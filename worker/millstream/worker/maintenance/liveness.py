@@ -1,4 +1,4 @@
-"""Tells APIs that this worker is alive, and which questions it answers."""
+"""Announces that this worker is alive, and which calls it executes."""
 
 import logging
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from millstream.shared.redis import OUTAGE_ERRORS, Client
 log = logging.getLogger(__name__)
 
 EVERY: Final = 2.0  # s between reports
-TTL: Final = 3 * EVERY  # s for which one report counts
+TTL: Final = 3 * EVERY  # s for which one report is valid
 
 
 class Liveness:
@@ -20,14 +20,14 @@ class Liveness:
     def __init__(
         self, redis: Client, worker_id: str, queues: Sequence[str], access: PermissionMonitor
     ) -> None:
-        """`queues` are the keys of the call queues that the worker answers."""
+        """`queues` are the keys of the call queues that the worker reads."""
         self._redis = redis
         self._worker_id = worker_id
         self._queues = list(queues)
         self._access = access
 
     async def run_once(self) -> None:
-        """Reports that the worker is alive; of one that may not take runs, that it is gone."""
+        """Reports that the worker is alive, or gone while its Redis user lacks a permission."""
         if self._access.denied:
             await queue.report_gone(self._redis, self._queues, self._worker_id)
         else:
@@ -39,6 +39,7 @@ class Liveness:
             await queue.report_gone(self._redis, self._queues, self._worker_id)
         except OUTAGE_ERRORS as error:
             log.warning(
-                "Redis is away, so this worker can't report that it ends; it counts as alive a little longer: %s",
+                "Redis is unavailable, so this worker can't report its end. It counts as alive for up to %g s: %s",
+                TTL,
                 error,
             )

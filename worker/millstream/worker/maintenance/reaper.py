@@ -1,7 +1,7 @@
 """The reaper: repairs runs and threads that are stuck. One worker at a time does it.
 
-It takes nothing from a worker that is alive: a claim, which any worker finds in the queue, takes over a lapsed lease.
-The reaper is for what no claim would ever find (see shared/repair.py).
+It takes no run from a worker that is alive. A claim takes over a lapsed lease, as its run is due in the queue. The
+reaper repairs what no claim would reach: see shared/repair.py.
 """
 
 import logging
@@ -16,14 +16,13 @@ from millstream.shared.settings import Settings
 
 log = logging.getLogger(__name__)
 
-
-MAX_SHARE: Final = 0.05  # of the time, in which a reaper works
+MAX_SHARE: Final = 0.05  # of its time in which a reaper may work
 
 
 async def run_once(redis: Client, settings: Settings) -> int:
-    """Repairs, unless another worker does; returns how many repairs it made.
+    """Repairs unless another worker does. Returns the number of repairs.
 
-    It checks all live runs, and all threads in small parts.
+    It checks all pending and running runs, and all threads in small parts.
     """
     policy = settings.lease_policy
     if not await repair.take_leader_lock(redis, "reaper", every=policy.reap_every):
@@ -41,13 +40,11 @@ async def run_once(redis: Client, settings: Settings) -> int:
             done += await one_repair()
         except OUTAGE_ERRORS:
             raise
-        except Exception:  # the others must go on
-            log.exception("a part of the reaper failed")
+        except Exception:  # the other repairs must still be done
+            log.exception("a repair of the reaper failed")
     took = time.monotonic() - begun
     if took > MAX_SHARE * policy.reap_every:
         await repair.postpone_leader_lock(redis, "reaper", by=took / MAX_SHARE)
     if done:
-        log.warning(
-            "put right what was stuck: %s", ", ".join(f"{n} {word}" for word, n in done.items())
-        )
+        log.warning("repaired %s", ", ".join(f"{count} {kind}" for kind, count in done.items()))
     return done.total()

@@ -1,7 +1,7 @@
 """Deletes the checkpoints of temporary threads whose last run has ended, and of deleted threads.
 
-The script that ends the run also adds the thread to the garbage, so a worker that dies between the two leaves nothing
-behind: any other worker sweeps it.
+The script that ends the run also adds the thread to the garbage. So if a worker dies between the run's end and the
+deletion, another worker sweeps the thread.
 """
 
 import logging
@@ -14,11 +14,11 @@ from millstream.worker.checkpoints.checkpointing import Checkpointing
 
 log = logging.getLogger(__name__)
 
-BATCH: Final = 50
+BATCH: Final = 50  # threads
 
 
 async def run_once(redis: Client, checkpointing: Checkpointing) -> None:
-    """Sweeps all such threads, oldest first.
+    """Sweeps all threads in the garbage, oldest first.
 
     Two workers may sweep the same thread: a repeated deletion changes nothing.
     """
@@ -27,14 +27,14 @@ async def run_once(redis: Client, checkpointing: Checkpointing) -> None:
 
 
 async def _sweep(redis: Client, checkpointing: Checkpointing) -> int:
-    """Sweeps a batch; returns how many threads it was."""
-    jobs = await redis.zrange(keys.garbage(), 0, BATCH - 1)
+    """Sweeps a batch; returns the number of its threads."""
+    members = await redis.zrange(keys.garbage(), 0, BATCH - 1)
     swept = 0
-    for word in jobs:
-        job = keys.decode_job_id(word)
+    for member in members:
+        job = keys.decode_job_id(member)
         if job is None:
-            log.error("the garbage holds %r, which is no job of ours; it is taken out", word)
-            await redis.zrem(keys.garbage(), word)
+            log.error("removed %r from the garbage: it is not the id of a job", member)
+            await redis.zrem(keys.garbage(), member)
             continue
         thread_id, _ = keys.parse_job_id(job)
         try:
@@ -44,7 +44,7 @@ async def _sweep(redis: Client, checkpointing: Checkpointing) -> int:
             raise
         except Exception:  # the other threads must not wait for it
             log.exception(
-                "the checkpoints of thread %s can't be deleted; this will be tried again", thread_id
+                "the checkpoints of thread %s can't be deleted; the sweep will try again", thread_id
             )
             await redis.zadd(keys.garbage(), {job: time.time() * 1000}, xx=True)
         else:

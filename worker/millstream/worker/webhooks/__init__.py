@@ -1,1 +1,1 @@
-"""Calls the webhooks of runs that have ended: from here, at least once, until a receiver answers."""
+"""Calls the webhooks of runs that have ended, at least once each, until the receiver answers."""

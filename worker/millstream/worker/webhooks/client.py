@@ -1,4 +1,4 @@
-"""One call of a webhook: which URL, with which headers and body, and what the receiver answers."""
+"""One call of a webhook: its URL, headers and body, and the receiver's response."""
 
 import asyncio
 import ssl
@@ -15,23 +15,23 @@ from millstream.shared.webhooks import Delivery
 from millstream.shared.wire import WebhookPolicy, to_json
 from millstream.worker.webhooks.network import GuardedNetwork, RefusedAddressError
 from millstream.worker.webhooks.policy import headers_of, policy_of
-from millstream.worker.webhooks.signing import signature, signing_keys
+from millstream.worker.webhooks.signing import read_signing_keys, sign
 
-MAX_CONNECTIONS: Final = 20  # that are kept open between calls
-MAX_READ_BYTES: Final = 64 * 1024  # of an answer; the rest is not read
+MAX_CONNECTIONS: Final = 20  # kept open between calls
+MAX_READ_BYTES: Final = 64 * 1024  # of a response
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """The result of one call."""
 
-    status: int  # of HTTP; 0: no answer
-    text: str  # the beginning of its body, or why there was no answer
+    status: int  # of HTTP; 0 without a response
+    text: str  # the beginning of the body, or why there was no response
     retry_after: float | None = None  # s
 
 
 class WebhookClient:
-    """Makes single calls; it keeps connections open between them."""
+    """Makes single calls, and keeps connections open between them."""
 
     def __init__(
         self,
@@ -39,10 +39,10 @@ class WebhookClient:
         headers: dict[str, str],
         settings: Settings,
     ) -> None:
-        """`headers` go with each call."""
+        """`headers` are sent with each call."""
         self.policy: Final = policy
         self._headers = headers
-        self._keys = signing_keys(settings.webhook_secret)
+        self._keys = read_signing_keys(settings.webhook_secret)
         self._base = settings.webhook_base_url.rstrip("/")
         self._timeout = settings.webhook_timeout
         tls = ssl.create_default_context()
@@ -86,16 +86,16 @@ class WebhookClient:
             return Answer(0, f"{type(error).__name__}: {error}")
 
     def _headers_of(self, delivery: Delivery, now: int, body: bytes) -> dict[str, str]:
-        own = {
+        headers = {
             "content-type": "application/json",
             "user-agent": "Millstream",
             "webhook-id": delivery.webhook_id,
             "webhook-timestamp": str(now),
         }
         if self._keys:
-            signed = (signature(key, delivery.webhook_id, now, body) for key in self._keys)
-            own["webhook-signature"] = " ".join(signed)
-        return {**self._headers, **own}
+            signatures = (sign(key, delivery.webhook_id, now, body) for key in self._keys)
+            headers["webhook-signature"] = " ".join(signatures)
+        return {**self._headers, **headers}
 
     async def _post(
         self, pool: httpcore.AsyncConnectionPool, url: str, headers: dict[str, str], body: bytes
@@ -120,5 +120,5 @@ def _retry_after(headers: list[tuple[bytes, bytes]]) -> float | None:
 
 
 def open_client(config: WebhooksConfig, settings: Settings) -> WebhookClient:
-    """Returns the client of a project; raises SettingError that names the wrong key or variable."""
+    """Returns the client of a project; raises SettingError that names the invalid key or variable."""
     return WebhookClient(policy_of(config, settings), headers_of(config), settings)

@@ -1,6 +1,6 @@
-"""Takes the deliveries that are due, calls their webhooks, and decides when to call again.
+"""Claims due deliveries, calls their webhooks, and decides when to call again.
 
-Redis decides which worker takes which delivery: see shared/webhooks.py.
+Redis decides which worker gets which delivery: see shared/webhooks.py.
 """
 
 import asyncio
@@ -18,11 +18,11 @@ from millstream.worker.webhooks.network import RefusedAddressError
 
 log = logging.getLogger(__name__)
 
-EVERY: Final = 0.5  # s between looks for what is due
+EVERY: Final = 0.5  # s between searches for due deliveries
 MAX_CONCURRENT: Final = 20  # calls of one worker
 MAX_PAUSE: Final = 3600.0  # s between two calls of one delivery
-LEASE_MARGIN: Final = 5.0  # s beyond a call's timeout for which its delivery is this worker's
-GONE: Final = 410
+LEASE_MARGIN: Final = 5.0  # s from a call's timeout to the end of its delivery's lease
+GONE: Final = 410  # HTTP: the receiver wants no further calls
 
 
 class Deliverer:
@@ -37,7 +37,7 @@ class Deliverer:
         self._draining = False
 
     async def run_once(self) -> int:
-        """Takes deliveries that are due, and starts to call them; returns how many."""
+        """Claims due deliveries and starts their calls; returns the number of deliveries."""
         room = 0 if self._draining else MAX_CONCURRENT - len(self._calls)
         if room <= 0:
             return 0
@@ -50,9 +50,9 @@ class Deliverer:
         return len(taken)
 
     async def drain(self) -> None:
-        """Takes no more deliveries, and waits for the calls in progress, at most for their timeout.
+        """Claims no more deliveries, and waits for the calls in progress, at most for their timeout.
 
-        Another worker takes the deliveries whose calls have not ended by then.
+        Another worker repeats the calls that have not ended by then.
         """
         self._draining = True
         if self._calls:
@@ -65,16 +65,16 @@ class Deliverer:
         try:
             answer = await self._client.call(delivery)
         except RefusedAddressError as error:
-            log.error("webhook of run %s is not called: %s", delivery.webhook_id, error)
+            log.error("the webhook of run %s is not called: %s", delivery.webhook_id, error)
             await self._settle(delivery, None)
             return
         except Exception:
-            log.exception("webhook of run %s failed", delivery.webhook_id)
+            log.exception("the webhook of run %s failed", delivery.webhook_id)
             answer = Answer(0, "see the log")
         if 200 <= answer.status < 300:
             await self._settle(delivery, None)
         elif answer.status == GONE:
-            log.warning("webhook of run %s: the receiver is gone (410)", delivery.webhook_id)
+            log.warning("the webhook of run %s is gone (410)", delivery.webhook_id)
             await self._settle(delivery, None)
         else:
             await self._postpone(delivery, answer)
@@ -82,25 +82,30 @@ class Deliverer:
     async def _postpone(self, delivery: Delivery, answer: Answer) -> None:
         pause = max(self._pause(delivery.tries), min(answer.retry_after or 0, MAX_PAUSE))
         age = time.time() - delivery.ended_at / 1e6
-        reason = f"{answer.status or 'no answer'}: {answer.text}"
+        reason = f"{answer.status or 'no response'}: {answer.text}"
         if age + pause > self._settings.webhook_give_up:
             log.error(
-                "webhook of run %s is given up after %d tries: %s",
+                "the webhook of run %s is given up after %d calls: %s",
                 delivery.webhook_id, delivery.tries + 1, reason,
             )  # fmt: skip
             await self._settle(delivery, None)
             return
-        log.info("webhook of run %s, again in %.1f s: %s", delivery.webhook_id, pause, reason)
+        log.info(
+            "the webhook of run %s is called again in %.1f s: %s",
+            delivery.webhook_id, pause, reason,
+        )  # fmt: skip
         await self._settle(delivery, round(pause * 1000))
 
     def _pause(self, tries: int) -> float:
-        """Returns the seconds until the next call: twice as many each time, and spread at random."""
+        """Returns the seconds until the next call: doubled after each call, up to 20 % more or less at random."""
         pause = min(self._settings.webhook_retry * 2.0 ** min(tries, 40), MAX_PAUSE)
         return pause * random.uniform(0.8, 1.2)
 
     async def _settle(self, delivery: Delivery, after_ms: int | None) -> None:
         try:
             if not await webhooks.settle(self._redis, delivery, after_ms=after_ms):
-                log.warning("webhook of run %s was taken by another", delivery.webhook_id)
-        except OUTAGE_ERRORS as error:  # it is due again when its lease ends
-            log.warning("webhook of run %s is not settled: %s", delivery.webhook_id, error)
+                log.warning("another worker has claimed the webhook of run %s", delivery.webhook_id)
+        except OUTAGE_ERRORS as error:  # the delivery is due again when its lease ends
+            log.warning(
+                "the result of the webhook of run %s is not stored: %s", delivery.webhook_id, error
+            )

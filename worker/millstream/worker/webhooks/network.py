@@ -1,4 +1,4 @@
-"""The connections of webhooks, which lead to permitted addresses alone."""
+"""Connects webhooks to permitted addresses only."""
 
 import asyncio
 import ipaddress
@@ -17,8 +17,10 @@ class RefusedAddressError(Exception):
 
 
 class GuardedNetwork(AsyncNetworkBackend):
-    """Connects to addresses that the policy lets be called, and to the one that was looked at: a
-    name that says something else a moment later changes nothing."""
+    """Connects to the very address that it has checked against the policy.
+
+    So a host name that resolves to another address a moment later changes nothing.
+    """
 
     def __init__(self, policy: WebhookPolicy) -> None:
         """`policy` decides which addresses may be called."""
@@ -33,13 +35,13 @@ class GuardedNetwork(AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[SOCKET_OPTION] | None = None,
     ) -> AsyncNetworkStream:
-        """Connects; raises RefusedAddressError if one of the host's addresses is not to be called."""
+        """Connects; raises RefusedAddressError if the policy forbids one of the host's addresses."""
         loop = asyncio.get_running_loop()
         try:
-            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            entries = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             raise httpcore.ConnectError(f"{host}: {error}") from None
-        addresses = [str(entry[4][0]).partition("%")[0] for entry in found]
+        addresses = [str(entry[4][0]).partition("%")[0] for entry in entries]
         for address in addresses:
             reason = address_error(ipaddress.ip_address(address), self._policy)
             if reason:
@@ -60,7 +62,7 @@ class GuardedNetwork(AsyncNetworkBackend):
         timeout: float | None = None,  # noqa: ASYNC109
         socket_options: Iterable[SOCKET_OPTION] | None = None,
     ) -> AsyncNetworkStream:
-        """Refuses: no webhook leads there."""
+        """Raises RefusedAddressError: no webhook has a socket's path."""
         raise RefusedAddressError(path)
 
     async def sleep(self, seconds: float) -> None:

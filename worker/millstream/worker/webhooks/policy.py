@@ -1,4 +1,4 @@
-"""What a project and its operator say of webhooks: which URLs may be called, and with which headers."""
+"""The URLs that webhooks may have and the headers that they get, from langgraph.json and the environment."""
 
 import ipaddress
 import os
@@ -20,7 +20,7 @@ RESERVED: Final = frozenset(
 
 
 def policy_of(config: WebhooksConfig, settings: Settings) -> WebhookPolicy:
-    """Returns which URLs webhooks may have; raises SettingError for an invalid network."""
+    """Returns the policy for URLs of webhooks; raises SettingError for an invalid network or base URL."""
     networks = [part.strip() for part in settings.webhook_networks.split(",") if part.strip()]
     for network in networks:
         try:
@@ -43,22 +43,26 @@ def policy_of(config: WebhooksConfig, settings: Settings) -> WebhookPolicy:
 
 
 def headers_of(config: WebhooksConfig, environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Returns the project's headers, variables filled in; raises SettingError that names one."""
+    """Returns the project's headers with the values of variables; raises SettingError that names a header."""
     environ = os.environ if environ is None else environ
-    made = {}
+    headers = {}
     for name, template in config.headers.items():
         if not HEADER_NAME.fullmatch(name) or name.lower() in RESERVED:
-            raise SettingError(f"webhooks.headers: {name!r} can't be a header of a webhook")
+            raise SettingError(
+                f"webhooks.headers: {name!r} is an invalid name, or is a header that Millstream sets"
+            )
         for variable in VARIABLE.findall(template):
             if not variable.startswith(config.env_prefix):
                 raise SettingError(
                     f"webhooks.headers.{name}: {variable} does not begin with {config.env_prefix}, "
-                    "so it is not for headers (webhooks.env_prefix)"
+                    "so headers must not contain it (webhooks.env_prefix)"
                 )
             if variable not in environ:
                 raise SettingError(f"webhooks.headers.{name}: {variable} is not set")
-        value = VARIABLE.sub(lambda found: environ[found[1]], template)
+        value = VARIABLE.sub(lambda match: environ[match[1]], template)
         if not value.isprintable() or not value.isascii():
-            raise SettingError(f"webhooks.headers.{name}: its value can't be sent in a header")
-        made[name] = value
-    return made
+            raise SettingError(
+                f"webhooks.headers.{name}: its value has characters that a header can't have"
+            )
+        headers[name] = value
+    return headers
