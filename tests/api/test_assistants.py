@@ -16,7 +16,7 @@ from millstream.api.assistants.schemas import (
     AssistantFilter,
     AssistantPatch,
     AssistantSearch,
-    DrawnQuery,
+    DrawQuery,
     SubgraphsQuery,
     VersionChoice,
     VersionSearch,
@@ -374,7 +374,7 @@ async def test_schemas_of_a_context(web: httpx.AsyncClient) -> None:
     assert odd["state_schema"]["properties"].keys() == {"kept", "done"}
 
 
-@shows(DrawnQuery, "xray")
+@shows(DrawQuery, "xray")
 async def test_graph(http: httpx.AsyncClient) -> None:
     path = f"/assistants/{default_assistant_id('nested')}/graph"
 
@@ -411,6 +411,6 @@ async def test_subgraphs(http: httpx.AsyncClient) -> None:
 def test_every_field_has_a_test() -> None:
     for model in (
         AssistantCreate, AssistantPatch, AssistantDelete, AssistantFilter, AssistantSearch,
-        VersionSearch, VersionChoice, DrawnQuery, SubgraphsQuery,
+        VersionSearch, VersionChoice, DrawQuery, SubgraphsQuery,
     ):  # fmt: skip
         assert SHOWN_BY[model] == set(model.model_fields), model

@@ -11,6 +11,7 @@ from starlette.routing import Route
 from api.requests import DESCRIBED, UNKNOWN_ID, System
 from harness.processes import EXAMPLES
 from millstream.api.app import create_app
+from millstream.api.http.openapi import Endpoint, describe
 from millstream.api.routes import ENDPOINTS
 from millstream.shared.assistants import default_assistant_id
 from millstream.shared.settings import Settings
@@ -158,11 +159,45 @@ async def test_openapi_has_every_route(http: httpx.AsyncClient, system: System) 
     assert told == {(endpoint.method, endpoint.path) for endpoint in ENDPOINTS}
 
 
-def test_each_route_is_under_the_name_of_its_resource() -> None:
+@pytest.mark.parametrize(
+    ("tag", "paths"),
+    [
+        ("a2a", r"/a2a/.*|/\.well-known/agent-card\.json"),
+        ("agent_protocol", r"/agents/.*|/runs/search|.*/runs/{run_id}/wait|/runs/{run_id}/wait"),
+        ("assistants", r"/assistants.*"),
+        ("crons", r".*/runs/crons.*|/runs/crons.*"),
+        ("health", r"/ok|/info"),
+        ("mcp", r"/mcp/?"),
+        ("protocol", r"/threads/{thread_id}/(commands|stream/events|stream)"),
+        ("runs", r"(/threads/{thread_id})?/runs.*"),
+        ("store", r"/store/.*"),
+        ("threads", r"/threads(?!.*/runs).*"),
+        ("ui", r"/ui/.*"),
+    ],
+)
+def test_openapi_lists_each_route_under_its_subject(tag: str, paths: str) -> None:
+    operations = [
+        (path, operation)
+        for path, item in describe(ENDPOINTS)["paths"].items()
+        for operation in item.values()
+    ]
+    tagged = [path for path, operation in operations if operation["tags"] == [tag]]
+    assert tagged
+    assert [path for path in tagged if not re.fullmatch(paths, path)] == []
+
+
+def test_openapi_has_one_tag_per_subject() -> None:
     assert {endpoint.tag for endpoint in ENDPOINTS} == {
         "a2a", "agent_protocol", "assistants", "crons", "health", "mcp", "protocol", "runs", "store",
         "threads", "ui",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda each: f"{each.method} {each.path}")
+def test_openapi_summaries_are_sentences(endpoint: Endpoint) -> None:
+    """A summary begins with a verb, such as "Returns", and is one line of `/docs`."""
+    assert re.fullmatch(r"(Not supported|[A-Z][a-z]+s)\b.*[.:]", endpoint.summary)
+    assert endpoint.path not in endpoint.summary
 
 
 async def test_openapi_holds_together(http: httpx.AsyncClient) -> None:

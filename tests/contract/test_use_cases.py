@@ -12,7 +12,7 @@ from millstream.api import process
 from millstream.api.caller import ANONYMOUS, Caller
 from millstream.api.context import RequestContext
 from millstream.api.runs import admission, operations
-from millstream.api.runs.follow import entries_of, invoked
+from millstream.api.runs.follow import entries_of, invoke
 from millstream.api.threads import operations as threads
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared import scripts
@@ -84,7 +84,7 @@ async def test_a_callers_headers_go_into_the_runs_it_admits(context: RequestCont
 async def test_a_run_is_followed_from_its_first_event_to_its_end(
     context: RequestContext, real_redis: Client, observer: Noting
 ) -> None:
-    async with invoked(context, ECHO) as run:
+    async with invoke(context, ECHO) as run:
         await end(real_redis, run.record.spec)
         events = [entry.event async for entry in entries_of(run)]
         assert (events[0], events[-1]) == (b"metadata", b"end")

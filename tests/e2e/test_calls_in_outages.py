@@ -119,10 +119,10 @@ async def test_calls_report_the_stop_of_their_api(worker_cluster: Cluster, log: 
         calls = Calls(http)
         await calls.begin(log)
         await asyncio.to_thread(old.stop)
-        assert "the run goes on" in (await calls.tool)["error"]["message"]
-        with pytest.raises(A2AError, match="the run goes on"):
+        assert "the run continues" in (await calls.tool)["error"]["message"]
+        with pytest.raises(A2AError, match="the run continues"):
             await calls.streamed
-        assert "the run goes on" in (await calls.waited)["error"]["message"]
+        assert "the run continues" in (await calls.waited)["error"]["message"]
         assert calls.events[-1].HasField("artifact_update")
         # Another API returns the task, and the tool's run has ended.
         thread = calls.events[0].task.context_id

@@ -19,7 +19,7 @@ modes.MODES["sketches"] = modes.StreamMode(
     "sketches", ("sketches",), ("sketch",), channel="sketches", form=modes.Form.PAYLOAD
 )
 
-from millstream.api.http.sse import shown
+from millstream.api.http.sse import is_streamed
 from millstream.api.protocol.events import event_of
 from millstream.api.protocol.schemas import EventFilter
 from millstream.api.runs.schemas import RunCreateStateful, RunJoinStream
@@ -40,7 +40,7 @@ method, told = event_of(Segment(1, "r", "g"), Entry(at, b"sketch|a", b"7"))
 print(json.dumps({
     "request": run.request().options.stream_mode,
     "join": RunJoinStream(stream_mode="sketches").stream_mode,
-    "sent": [shown(b"sketch|a", frozenset(given)) for given in (["sketches"], ["values"], [])],
+    "sent": [is_streamed(b"sketch|a", frozenset(given)) for given in (["sketches"], ["values"], [])],
     "channel": EventFilter(channels=["sketches"]).channels,
     "described": "`sketches`" in EventFilter.model_json_schema()["properties"]["channels"]["description"],
     "of commands": "sketches" in COMMAND_MODES,

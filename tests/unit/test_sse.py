@@ -11,13 +11,13 @@ from starlette.types import Message
 from harness.virtual_time import run
 from millstream.api.http.sse import (
     KEEPALIVE,
-    READ_WITHIN,
+    MIN_READ_TIMEOUT,
     EventStream,
     FinalOutput,
     ProtocolStream,
     ThreadStream,
     frame,
-    shown,
+    is_streamed,
 )
 from millstream.api.stream_watch import StreamWatch
 from millstream.shared.events.entries import Entry
@@ -168,7 +168,7 @@ def test_events_do_not_put_the_keepalive_off() -> None:
     run(test())
 
 
-@pytest.mark.parametrize(("keepalive", "patience"), [(0.5, READ_WITHIN), (5.0, 5.0)])
+@pytest.mark.parametrize(("keepalive", "patience"), [(0.5, MIN_READ_TIMEOUT), (5.0, 5.0)])
 def test_a_redis_that_is_silent_does_not_silence_the_keepalive(
     keepalive: float, patience: float
 ) -> None:
@@ -304,7 +304,7 @@ def test_a_client_that_leaves_while_redis_is_away_is_only_logged(
         await follow(stream(SimulatedReader(), on_leave=leave), client)
 
     run(test())
-    assert "its run goes on: away" in caplog.text
+    assert "could not be cancelled and continues: away" in caplog.text
 
 
 def test_a_process_that_stops_breaks_the_stream_off_without_a_last_chunk() -> None:
@@ -376,13 +376,13 @@ def test_modes_that_were_not_asked_for_are_left_out() -> None:
 )
 def test_each_event_belongs_to_one_mode(event: bytes, mode: str) -> None:
     modes = ("messages", "messages-tuple", "values", "updates")
-    assert [each for each in modes if shown(event, frozenset({each}))] == [mode]
-    assert shown(event, frozenset())
+    assert [each for each in modes if is_streamed(event, frozenset({each}))] == [mode]
+    assert is_streamed(event, frozenset())
 
 
 @pytest.mark.parametrize("event", [b"metadata", b"error", b"end", b"gap"])
 def test_some_events_belong_to_all_modes(event: bytes) -> None:
-    assert shown(event, frozenset({"updates"}))
+    assert is_streamed(event, frozenset({"updates"}))
 
 
 def test_a_gap_has_no_id() -> None:

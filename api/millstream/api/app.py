@@ -1,4 +1,4 @@
-"""create_app(): the routes, the process behind them, and what handles errors."""
+"""create_app(): connects the routes, the process and the responses to errors."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,10 +18,9 @@ from millstream.shared.settings import Settings
 def create_app(
     settings: Settings, http: HttpSettings | None = None, observer: RunObserver = UNOBSERVED
 ) -> Starlette:
-    """Returns the application; it connects to Redis when it starts.
+    """Returns the application, which connects to Redis when it starts.
 
-    CORS, a prefix and a project's own routes are around it: http/middleware.py. The observer receives
-    reports of runs and streams.
+    http/middleware.py adds CORS, a prefix and a project's routes. The observer receives reports of runs and streams.
     """
     http = http or HttpSettings()
 

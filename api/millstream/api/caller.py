@@ -7,9 +7,9 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The client of one request. Nobody is authenticated: each caller may do everything."""
+    """The client of one request. Callers are not authenticated: each may do everything."""
 
-    # Headers of the request that `http.configurable_headers` lets through into a run's `configurable`.
+    # Headers of the request that `http.configurable_headers` adds to a run's `configurable`.
     run_headers: Mapping[str, str] = field(default_factory=dict)
     request_id: str | None = None  # `x-request-id`, as a proxy or the client sent it
 

@@ -1,4 +1,4 @@
-"""What each use case takes first: the process that it runs in, and the caller that it acts for."""
+"""The first argument of each use case: the process that it runs in, and the caller that it acts for."""
 
 from dataclasses import dataclass
 
@@ -40,7 +40,7 @@ class RequestContext:
 
     @property
     def observer(self) -> RunObserver:
-        """What hears of runs and streams."""
+        """Receives reports of runs and streams."""
         return self.process.observer
 
     @property

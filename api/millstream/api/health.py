@@ -1,4 +1,4 @@
-"""Whether a process could admit a run, and whether a worker would execute it."""
+"""Checks whether the process can admit runs, and whether a worker can execute them."""
 
 from typing import Final
 
@@ -9,18 +9,18 @@ from millstream.shared.queue import live_workers
 from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED
 
 HEALTHY: Final = "healthy"
-SKIPPED: Final = "skipped"  # what it depends on is not healthy
+SKIPPED: Final = "skipped"  # not checked, because Redis is not healthy
 
 
 async def check(process: Process) -> dict[str, str]:
-    """Returns "healthy", "skipped", or in a sentence what is wrong, of `redis` and of `workers`.
+    """Returns "healthy", "skipped" or an error text, for `redis` and for `workers`.
 
-    Raises UnavailableError for a process that stops, or that can't read events any more.
+    Raises UnavailableError if the process is stopping, or can't read events any more.
     """
     if process.hub.closing:
         raise UnavailableError("This process is stopping.")
     if not process.hub.alive:
-        raise UnavailableError("This process can't read events any more: start it anew.")
+        raise UnavailableError("This process can't read events any more: restart it.")
     redis = await _redis(process)
     return {"redis": redis, "workers": await _workers(process) if redis == HEALTHY else SKIPPED}
 
@@ -39,7 +39,7 @@ async def _redis(process: Process) -> str:
 
 
 async def _workers(process: Process) -> str:
-    workers, _ = await live_workers(process.redis, keys.STORE)  # all listen in that queue
+    workers, _ = await live_workers(process.redis, keys.STORE)  # each worker listens on this queue
     if workers:
         return HEALTHY
     return "No worker is running that can take runs: they are admitted, and wait for one."

@@ -1,4 +1,4 @@
-"""Modules that are imported when they are first needed, as most servers never need them."""
+"""Imports large modules at their first use, because most servers never use them."""
 
 import asyncio
 import importlib
@@ -8,9 +8,9 @@ _loaded: Final[set[str]] = set()
 
 
 async def load(module: str) -> None:
-    """Imports the module, in a thread: that takes up to a second, in which all streams would stand still.
+    """Imports the module in a thread: it takes up to a second, which would block all streams.
 
-    An `import` statement of the module then returns at once. Raises what the import raises.
+    An `import` statement of the module is fast after that. Raises what the import raises.
     """
     if module not in _loaded:
         await asyncio.to_thread(importlib.import_module, module)

@@ -1,4 +1,4 @@
-"""An API process: uvicorn around the app, with a stop that lets clients come back."""
+"""An API process: uvicorn with the application, and a stop after which clients reconnect."""
 
 import argparse
 import json
@@ -22,40 +22,40 @@ from millstream.shared.errors import SettingError
 from millstream.shared.redis import check_url
 from millstream.shared.settings import Settings
 
-STOP_WITHIN: Final = 4  # s for open requests, once the process is told to stop
-# s. Longer than clients and load balancers keep an idle connection (5 to 60 s), so that it is
-# they who close it: a server that closes first breaks off the request that is just being sent.
+STOP_WITHIN: Final = 4  # s for open requests after the signal to stop
+# s. Clients and load balancers keep an idle connection for 5 to 60 s. They must close it first: a server that closes
+# first breaks off a request that is on its way.
 KEEP_IDLE_CONNECTIONS: Final = 75
 
 
 class _ExpectedBreaks(logging.Filter):
-    """Keeps quiet about streams that are broken off on purpose, when the process stops."""
+    """Drops log records about streams that are broken off on purpose when the process stops."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return "without completing response" not in record.getMessage()
 
 
 class Server(uvicorn.Server):
-    """Tells the open streams when it is told to stop, and says when it accepts connections."""
+    """Ends the open streams on a signal to stop, and prints a line when it accepts connections."""
 
     def __init__(self, config: uvicorn.Config, app: Starlette, prefix: str) -> None:
-        """`prefix` is the path below which the routes are, '' for none."""
+        """`prefix` is the path before the routes, '' for none."""
         super().__init__(config)
         self._app = app
         self._prefix = prefix
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Starts to listen; prints one line for whoever started the process."""
+        """Starts to listen, and prints one line for the parent process."""
         await super().startup(sockets)
         if self.started:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
-            shown = f"[{host}]" if ":" in host else host
-            ready = {"url": f"http://{shown}:{port}{self._prefix}", "pid": os.getpid()}
+            url_host = f"[{host}]" if ":" in host else host
+            ready = {"url": f"http://{url_host}:{port}{self._prefix}", "pid": os.getpid()}
             sys.stdout.write(f"millstream-ready {json.dumps(ready)}\n")
             sys.stdout.flush()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Called by uvicorn on SIGTERM and SIGINT."""
+        """Ends the open streams. uvicorn calls this on SIGTERM and SIGINT."""
         process = process_in(self._app)
         if process is not None:
             process.shut_down()
@@ -64,16 +64,16 @@ class Server(uvicorn.Server):
 
 
 def main() -> None:
-    """Reads the arguments and serves; exits with 1 and a sentence if it can't start."""
+    """Reads the arguments and serves. Exits with status 1 and a message if it can't start."""
     parser = argparse.ArgumentParser(prog="millstream api")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=2024)
-    parser.add_argument("--config", type=Path, help="a langgraph.json, of which `http` is read")
+    parser.add_argument("--config", type=Path, help="path of a langgraph.json; its `http` is used")
     arguments = parser.parse_args()
     try:
         settings = Settings.from_env()
         check_url(settings.redis_url)
-        http, own = middleware.load(arguments.config)
+        http, project_app = middleware.load(arguments.config)
     except SettingError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(1)
@@ -82,9 +82,9 @@ def main() -> None:
     app = create_app(settings, http)
     config = uvicorn.Config(
         ProxyHeaders(
-            middleware.wrap_app(app, http, own), settings.forwarded_allow_ips, http.prefix
+            middleware.wrap_app(app, http, project_app), settings.forwarded_allow_ips, http.prefix
         ),
-        proxy_headers=False,  # for those are done with more of them above
+        proxy_headers=False,  # ProxyHeaders reads more of these headers
         host=arguments.host,
         port=arguments.port,
         access_log=False,

@@ -1,4 +1,4 @@
-"""What lives as long as an API process."""
+"""The objects that live as long as an API process."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,18 +17,18 @@ from millstream.shared.redis import Client, connect, server_checks
 from millstream.shared.rules import cron_schedule
 from millstream.shared.settings import Settings
 
-REPLY_TIMEOUT: Final = 5.0  # s: a client gets an error before it gives up itself
+REPLY_TIMEOUT: Final = 5.0  # s; short enough that clients get an error before their own timeout
 BLOCKING_CONNECTIONS: Final = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """Settings, connections and caches. Use cases reach it by their RequestContext."""
+    """Settings, connections and caches. Use cases get it from their RequestContext."""
 
     settings: Settings
     http: HttpSettings
     redis: Client
-    blocking: Client  # a connection of it may wait without a timeout
+    blocking: Client  # for commands that wait without a timeout
     directory: GraphDirectory
     hub: StreamHub
     access: PermissionMonitor
@@ -37,7 +37,7 @@ class Process:
     observer: RunObserver
 
     def shut_down(self) -> None:
-        """Has all open streams end, for the process is about to stop."""
+        """Ends all open streams, because the process is about to stop."""
         self.hub.shut_down()
 
 
@@ -45,7 +45,7 @@ class Process:
 async def running(
     settings: Settings, http: HttpSettings, observer: RunObserver
 ) -> AsyncIterator[Process]:
-    """Connects to Redis and reads streams inside of the block; closes all of it at the end."""
+    """Connects to Redis and reads streams inside of the block. Closes everything at its end."""
     redis = connect(
         settings.redis_url,
         connections=settings.redis_max_connections,
@@ -65,7 +65,7 @@ async def running(
         observer=observer,
     )
     process.hub.start()
-    # Read ahead in a thread: the first cron would hold up all streams.
+    # Loads the time zones in a thread: the first cron would block all streams.
     await asyncio.to_thread(cron_schedule.zones)
     checking = asyncio.gather(server_checks.report(redis), process.access.watch())
     try:

@@ -1,4 +1,4 @@
-"""Every route: method, path, handler, and the models of what it takes and answers."""
+"""Every route: method, path, handler, and the models of its request and response."""
 
 from collections.abc import Awaitable, Callable
 
@@ -26,7 +26,7 @@ from millstream.api.assistants.schemas import (
     AssistantPatch,
     AssistantSearch,
     AssistantVersion,
-    DrawnQuery,
+    DrawQuery,
     GraphSchemas,
     SubgraphsQuery,
     VersionChoice,
@@ -101,7 +101,7 @@ AGENT = "/agents/{agent_id}"
 THREAD_RUNS = "/threads/{thread_id}/runs"
 CRON = "/runs/crons/{cron_id}"
 STATE = "/threads/{thread_id}/state"
-# Of a thread, by the event streaming protocol; the Agent Protocol has them at the second.
+# Events of a thread in the event streaming protocol. The second path is the Agent Protocol's.
 EVENTS = ("/threads/{thread_id}/stream/events", "/threads/{thread_id}/stream")
 HISTORY = "/threads/{thread_id}/history"
 ASSISTANTS = [
@@ -128,7 +128,7 @@ ASSISTANTS = [
         "POST", f"{ASSISTANT}/latest", assistants.latest, body=VersionChoice, answer=Assistant
     ),
     Endpoint("GET", f"{ASSISTANT}/schemas", assistant_graphs.schemas, answer=GraphSchemas),
-    Endpoint("GET", f"{ASSISTANT}/graph", assistant_graphs.drawn, query=DrawnQuery),
+    Endpoint("GET", f"{ASSISTANT}/graph", assistant_graphs.draw, query=DrawQuery),
     Endpoint("GET", f"{ASSISTANT}/subgraphs", assistant_graphs.subgraphs, query=SubgraphsQuery),
     Endpoint(
         "GET",
@@ -159,7 +159,7 @@ THREADS = [
     ),
     Endpoint("GET", STATE, state_routes.get, query=StateQuery, answer=ThreadState),
     Endpoint("POST", STATE, state_routes.update, body=StateUpdate, answer=StateUpdated),
-    # What the npm SDK's threads.patchState calls, by which it means the thread's metadata.
+    # The npm SDK's threads.patchState calls this to change the thread's metadata.
     Endpoint("PATCH", STATE, threads.patch, body=ThreadPatch, answer=Thread),
     Endpoint(
         "POST",
@@ -250,7 +250,7 @@ UI = [Endpoint("POST", "/ui/{assistant_id}", ui_routes.component, status=404)]
 META = [
     Endpoint("GET", "/info", health_routes.info),
 ]
-ALWAYS = [  # for the operator of the process
+ALWAYS = [  # for probes: langgraph.json can't disable it
     Endpoint("GET", "/ok", health_routes.ok),
 ]
 SOCKETS: list[tuple[str, SocketHandler]] = [(path, websocket.connect) for path in EVENTS]

@@ -8,14 +8,14 @@ from millstream.shared.observer import RunObserver
 
 
 class StreamWatch:
-    """Reports that a stream was opened, sent its first event, told of a gap, and was closed."""
+    """Reports that a stream was opened, sent its first event, had a gap, and was closed."""
 
     def __init__(
         self, observer: RunObserver, thread_id: str, run_id: str | None, *, resumed: bool = False
     ) -> None:
-        """The stream is that of a run, or without `run_id` that of a thread.
+        """Creates the reports of a run's stream, or without `run_id` of a thread's.
 
-        `resumed` says that its client named the last event that it has.
+        With `resumed`, the client has sent the id of its last event.
         """
         self._observer = observer
         self._thread_id = thread_id
@@ -25,14 +25,14 @@ class StreamWatch:
         self._has_sent = False
 
     def opened(self) -> None:
-        """The answer begins."""
+        """Reports that the response begins."""
         self._opened_at = time.monotonic()
         self._observer.stream_opened(self._thread_id, self._run_id)
         if self._resumed:
             self._observer.resumed(self._thread_id, self._run_id)
 
     def sent(self, entries: Iterable[Entry]) -> None:
-        """These entries were sent."""
+        """Reports that the entries were sent."""
         if not self._has_sent:
             self._has_sent = True
             seconds = time.monotonic() - self._opened_at
@@ -41,6 +41,6 @@ class StreamWatch:
             self._observer.gap(self._thread_id, self._run_id)
 
     def closed(self) -> None:
-        """The answer has ended, or its client has left."""
+        """Reports that the response has ended, or that the client has left."""
         seconds = time.monotonic() - self._opened_at
         self._observer.stream_closed(self._thread_id, self._run_id, seconds)

@@ -1,6 +1,6 @@
-"""Generative UI (`ui` of langgraph.json): not served, and it says so.
+"""The route of generative UI (`ui` of langgraph.json), which is not supported.
 
-Its components are bundled by LangGraph's own server with a JavaScript tool chain, which neither image has.
+LangGraph's server bundles its components with a JavaScript tool chain, which neither image has.
 Source of the route: the npm SDK's `LoadExternalComponent`.
 """
 
@@ -11,7 +11,7 @@ from millstream.shared.errors import NotFoundError
 
 
 async def component(_: Request) -> Response:
-    """`POST /ui/{assistant_id}`: 404, with what to do instead."""
+    """`POST /ui/{assistant_id}`: Not supported (404): the error says what to do instead."""
     raise NotFoundError(
         "Components of `ui` in langgraph.json are not built or served here: bundle them with the page, and give "
         "them to LoadExternalComponent as `components`."

@@ -1,10 +1,10 @@
-"""Ids as clients write them."""
+"""UUIDs in their usual form."""
 
 import uuid
 
 
 def canonical_uuid(text: str) -> str | None:
-    """Returns the UUID in its usual form, None for a text that is no UUID."""
+    """Returns the UUID in its usual form, or None for a text that is not a UUID."""
     try:
         return str(uuid.UUID(text))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Which Millstream this is."""
+"""The version of Millstream."""
 
 from importlib.metadata import version
 from typing import Final

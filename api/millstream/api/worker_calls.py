@@ -1,4 +1,4 @@
-"""Questions that only a worker can answer: of a graph, or of the store."""
+"""Calls to a worker, about a graph or to the store."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,11 +13,11 @@ from millstream.shared.wire import TOO_DEEP
 async def call_graph(
     context: RequestContext, graph_id: str, verb: str, arguments: Mapping[str, Any]
 ) -> bytes:
-    """Returns a worker's answer about a graph, as JSON; the assistant is the graph's default one if none is named.
+    """Returns a worker's reply about a graph, as JSON. The default assistant is the graph's own.
 
     Raises:
-        UnavailableError: no worker serves the graph, or has ever announced it.
-        MillstreamError: what else `calls.call_worker` raises.
+        UnavailableError: no worker serves the graph.
+        MillstreamError: other errors of `calls.call_worker`.
     """
     try:
         graph = await context.directory.graph(graph_id)
@@ -33,12 +33,12 @@ async def call_graph(
             verb,
             {"assistant_id": default_assistant_id(graph.graph_id), **arguments},
         )
-    except RecursionError:  # what was just read may be too deep to write
+    except RecursionError:  # the arguments may be nested too deep to encode
         raise InvalidError(TOO_DEEP) from None
 
 
 async def call_store(context: RequestContext, verb: str, arguments: dict[str, Any]) -> bytes:
-    """Returns a worker's answer about the long-term store, as JSON; raises what `calls.call_worker` raises."""
+    """Returns a worker's reply about the long-term store, as JSON. Raises what `calls.call_worker` raises."""
     return await _call(context, keys.STORE, "", verb, arguments)
 
 

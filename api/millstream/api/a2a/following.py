@@ -20,7 +20,7 @@ from millstream.api.context import RequestContext
 from millstream.api.http.keepalive import Head
 from millstream.api.http.resume import RunLocation
 from millstream.api.runs import operations as runs
-from millstream.api.runs.follow import answered, entries_of, following
+from millstream.api.runs.follow import entries_of, open_stream, read_when_reachable
 from millstream.api.runs.operations import Followed
 from millstream.shared.assistants import Resolved
 from millstream.shared.errors import UnavailableError
@@ -106,7 +106,7 @@ async def _becoming(call: Call, telling: _Telling, run: Followed) -> AsyncGenera
         async for entry in entries:
             for event in telling.of(entry):
                 yield event
-    for event in telling.ended(await answered(lambda: now(call, telling.task.id, 0))):
+    for event in telling.ended(await read_when_reachable(lambda: now(call, telling.task.id, 0))):
         yield event
 
 
@@ -118,9 +118,9 @@ async def followed(call: Call, task: Task, news: asyncio.Event) -> AsyncGenerato
     while True:
         run_id = task.record.spec.run_id
         after = None if is_first else START
-        with following(await runs.follow(call.context, task.record, after)) as run:
+        with open_stream(await runs.follow(call.context, task.record, after)) as run:
             if is_first:
-                call.head.tell(**RunLocation(run_id, task.id.thread_id).headers())
+                call.head.add(**RunLocation(run_id, task.id.thread_id).headers())
                 await run.reader.begin()  # what comes while the task is looked up is told behind it
                 yield await tasks.shown(call.context, task, None, call.scope)
             if not is_first or task.record.status not in TERMINAL:
@@ -131,7 +131,7 @@ async def followed(call: Call, task: Task, news: asyncio.Event) -> AsyncGenerato
         is_first = False
         while task.record.spec.run_id == run_id:
             news.clear()
-            task = await answered(lambda: found(call, str(task.id)))  # noqa: B023 - awaited at once
+            task = await read_when_reachable(lambda: found(call, str(task.id)))  # noqa: B023 - awaited at once
             if await _is_over(call, task) or (call.legacy and task.record.status in TERMINAL):
                 return
             if task.record.spec.run_id == run_id:

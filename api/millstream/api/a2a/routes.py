@@ -11,7 +11,7 @@ from starlette.responses import Response
 from millstream.api.a2a.schemas import CardQuery
 from millstream.api.assistants import operations as assistants
 from millstream.api.context import RequestContext
-from millstream.api.http.body import answer, query_model, read_body
+from millstream.api.http.body import json_response, query_model, read_body
 from millstream.api.http.context import context_of
 from millstream.api.http.problems import problem
 from millstream.api.http.public_url import public_url
@@ -25,21 +25,21 @@ CACHED: Final = 60  # s for which a client need not look at a card again
 
 
 async def post(request: Request) -> Response:
-    """`POST /a2a/{assistant_id}`: a call of the Agent2Agent protocol, 1.0 or 0.3, as JSON-RPC."""
+    """`POST /a2a/{assistant_id}`: Executes a call of the Agent2Agent protocol, 1.0 or 0.3, in JSON-RPC."""
     if importlib.util.find_spec("a2a") is None:
         return problem(404, MISSING)
     # It is imported here: a second, and memory, for those alone who use it.
     await load("millstream.api.a2a.rpc")
-    from millstream.api.a2a.rpc import answer as answered
+    from millstream.api.a2a.rpc import answer as answer_call
 
     context = context_of(request)
     resolved = await assistants.resolve(context, request.path_params["assistant_id"])
     body = await read_body(request)
-    return await answered(context, resolved, body, request.headers, request.query_params)
+    return await answer_call(context, resolved, body, request.headers, request.query_params)
 
 
 async def card(request: Request) -> Response:
-    """`GET /.well-known/agent-card.json`: the card of the agent `assistant_id`, or of the server's only one."""
+    """`GET /.well-known/agent-card.json`: Returns the card of the agent `assistant_id`, or of the default agent."""
     asked = query_model(request, CardQuery).assistant_id
     return await _card(request, asked or await _default(context_of(request)))
 
@@ -58,7 +58,7 @@ async def _default(context: RequestContext) -> str:
 
 
 async def card_of(request: Request) -> Response:
-    """`GET /a2a/{assistant_id}/.well-known/agent-card.json`: the same, where clients look by themselves."""
+    """`GET /a2a/{assistant_id}/.well-known/agent-card.json`: Returns the agent's card, below its own path."""
     return await _card(request, request.path_params["assistant_id"])
 
 
@@ -70,7 +70,7 @@ async def _card(request: Request, assistant_id: str) -> Response:
 
     resolved = await assistants.resolve(context_of(request), assistant_id)
     url = f"{public_url(request)}/a2a/{resolved.assistant.assistant_id}"
-    shown = answer(made(resolved, url))
+    shown = json_response(made(resolved, url))
     shown.headers["cache-control"] = f"max-age={CACHED}"
     shown.headers["etag"] = f'"{hashlib.sha256(shown.body).hexdigest()[:32]}"'
     shown.headers["last-modified"] = formatdate(resolved.record.updated_at / 1e6, usegmt=True)

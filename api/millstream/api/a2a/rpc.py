@@ -277,7 +277,7 @@ def _kept(
 ) -> KeptAlive:
     keepalive = context.settings.keepalive
     chunks = _bytes(said)
-    return KeptAlive(chunks, head, media_type=media_type, beat=beat, keepalive=keepalive)
+    return KeptAlive(chunks, head, media_type=media_type, keepalive_text=beat, keepalive=keepalive)
 
 
 @dataclass(frozen=True, slots=True)

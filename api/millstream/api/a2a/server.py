@@ -35,9 +35,9 @@ from millstream.api.http.resume import RunLocation
 from millstream.api.outages import unavailable_errors
 from millstream.api.runs import operations as runs
 from millstream.api.runs.follow import (
-    answered,
     entries_of,
-    invoked,
+    invoke,
+    read_when_reachable,
 )
 from millstream.api.runs.operations import Followed
 from millstream.api.threads import operations as threads
@@ -87,7 +87,7 @@ class Agents(RequestHandler):
                 if not params.configuration.return_immediately:
                     async for _ in entries_of(run):
                         pass
-            return await answered(lambda: now(call, task_id, history))
+            return await read_when_reachable(lambda: now(call, task_id, history))
 
     @validate_request_params
     async def on_message_send_stream(
@@ -193,8 +193,8 @@ async def _sent(
     content = content_of(given, modes_of(call.resolved).input)
     if given.task_id:
         task_id, asked, waiting = await _answering(call, given, content)
-        async with invoked(call.context, asked, task_id.thread_id, answers=waiting) as run:
-            call.head.tell(**RunLocation(run.run_id, run.thread_id).headers())
+        async with invoke(call.context, asked, task_id.thread_id, answers=waiting) as run:
+            call.head.add(**RunLocation(run.run_id, run.thread_id).headers())
             yield task_id, run
         return
     await _require_messages(call)
@@ -210,8 +210,8 @@ async def _sent(
         options=RunOptions(stream_mode=list(MODES)),
         creates_thread=True,
     )
-    async with invoked(call.context, asked, thread_id) as run:
-        call.head.tell(**RunLocation(run.run_id, run.thread_id).headers())
+    async with invoke(call.context, asked, thread_id) as run:
+        call.head.add(**RunLocation(run.run_id, run.thread_id).headers())
         yield TaskId(thread_id, run.run_id), run
 
 
@@ -260,7 +260,7 @@ async def _never(call: Call, task: Task) -> str:
     if not await tasks.questions_of(call.context, task.record):
         raise TaskNotCancelableError(message="No run of the task is under way.")
     asked = _going_on(task, after_seconds=LATER)
-    async with invoked(call.context, asked, task.id.thread_id, answers=waiting) as run:
+    async with invoke(call.context, asked, task.id.thread_id, answers=waiting) as run:
         return run.run_id
 
 

@@ -1,4 +1,4 @@
-"""The use cases of the Agent Protocol that no other interface has: agents, and a run as it ended."""
+"""The use cases of the Agent Protocol alone: agents, and runs with their final state."""
 
 from typing import Any, Final
 
@@ -15,12 +15,15 @@ from millstream.shared.events.entries import Entry
 from millstream.shared.runs import RunRecord
 from millstream.shared.runs.json_view import run_to_json
 
-ROLES: Final = {"human": "user", "ai": "assistant"}  # LangChain's words → those of the protocol
+ROLES: Final = {
+    "human": "user",
+    "ai": "assistant",
+}  # LangChain's message types → the protocol's roles
 SCHEMAS: Final = ("input_schema", "output_schema", "state_schema", "config_schema")
 
 
 async def resolve(context: RequestContext, agent_id: str) -> Resolved:
-    """Returns the assistant that an agent is; the id may be a graph's name. Raises NotFoundError."""
+    """Returns the agent's assistant. The id may be a graph's name. Raises NotFoundError."""
     try:
         return await assistants.resolve(context, agent_id)
     except (InvalidError, NotFoundError):
@@ -28,13 +31,13 @@ async def resolve(context: RequestContext, agent_id: str) -> Resolved:
 
 
 async def agent_of(context: RequestContext, resolved: Resolved) -> dict[str, Any]:
-    """Returns an `Agent`; a worker may have to be asked for its capabilities."""
+    """Returns an `Agent`. Calls a worker for its capabilities if they are not cached."""
     assistant = resolved.assistant
     capabilities = {"ap.io.streaming": True}
     try:
-        taken = (await graph_operations.schemas_of(context, resolved)).input
-        capabilities["ap.io.messages"] = "messages" in taken.get("properties", {})
-    except MillstreamError:  # no worker serves the graph, or it can't say: it is not known
+        input_schema = (await graph_operations.schemas_of(context, resolved)).input
+        capabilities["ap.io.messages"] = "messages" in input_schema.get("properties", {})
+    except MillstreamError:  # no worker serves the graph, or it has no schemas: unknown
         pass
     return {
         "agent_id": assistant.assistant_id,
@@ -46,7 +49,7 @@ async def agent_of(context: RequestContext, resolved: Resolved) -> dict[str, Any
 
 
 async def schemas_of(context: RequestContext, agent_id: str) -> dict[str, Any]:
-    """Returns `AgentSchemas`; where the graph has no schema, anything is valid. Raises NotFoundError."""
+    """Returns `AgentSchemas`. Where the graph has no schema, any value is valid. Raises NotFoundError."""
     resolved = await resolve(context, agent_id)
     reply = msgspec.json.decode(await graph_operations.call(context, resolved, "schemas", {}))
     schemas = {name: reply.get(name) or {} for name in SCHEMAS}
@@ -54,20 +57,20 @@ async def schemas_of(context: RequestContext, agent_id: str) -> dict[str, Any]:
 
 
 async def ended_run(context: RequestContext, followed: Followed, end: Entry) -> bytes:
-    """Returns `RunWait`, as JSON: the run, and the state in which it ended."""
+    """Returns `RunWait`, as JSON: the run and its final state."""
     thread_id, run_id = followed.thread_id, followed.run_id
-    # A run whose thread goes with it may be gone: it is shown as it was, with the status that it ended with.
+    # A run on a temporary thread may be deleted already: then the record from before has the final status.
     record = await runs.find(context, thread_id, run_id) or followed.record
     run = run_of(record) | msgspec.json.decode(end.data)
     values = msgspec.json.decode(await runs.final_output(context, thread_id, run_id, end))
-    waited: dict[str, Any] = {"run": run, "values": values}
+    result: dict[str, Any] = {"run": run, "values": values}
     if isinstance(values, dict) and isinstance(values.get("messages"), list):
-        waited["messages"] = [_message(each) for each in values.pop("messages")]
-    return msgspec.json.encode(waited)
+        result["messages"] = [_message(each) for each in values.pop("messages")]
+    return msgspec.json.encode(result)
 
 
 def _message(message: Any) -> Any:
-    """Returns a message with its `role`, beside what LangChain says of it."""
+    """Returns a LangChain message with the protocol's `role` added."""
     if not isinstance(message, dict):
         return {"role": "user", "content": message}
     kind = message.get("type", "user")

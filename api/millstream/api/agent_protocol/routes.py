@@ -1,6 +1,6 @@
-"""The routes of the Agent Protocol beside those that the LangGraph Platform API has too.
+"""The routes of the Agent Protocol that the LangGraph Platform API lacks.
 
-An agent is an assistant; it may be named by its graph. Source: github.com/langchain-ai/agent-protocol.
+An agent is an assistant; a graph's name is a valid id for it. Source: github.com/langchain-ai/agent-protocol.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from starlette.responses import Response
 from millstream.api.agent_protocol import operations
 from millstream.api.agent_protocol.schemas import AgentSearch, RunSearch
 from millstream.api.assistants import operations as assistants
-from millstream.api.http.body import answer, query_model, read_model
+from millstream.api.http.body import json_response, query_model, read_model
 from millstream.api.http.context import context_of
 from millstream.api.http.pagination import page_headers
 from millstream.api.runs import operations as runs
@@ -21,7 +21,7 @@ from millstream.shared.events.entries import START
 
 
 async def search(request: Request) -> Response:
-    """`POST /agents/search`: agents that fit, a page at a time; newest first."""
+    """`POST /agents/search`: Returns a page of the agents that match, newest first."""
     query = await read_model(request, AgentSearch, empty=True)
     context = context_of(request)
     records = await assistants.find(context, metadata=query.metadata, name=query.name)
@@ -29,27 +29,30 @@ async def search(request: Request) -> Response:
     page = records[query.offset : query.offset + query.limit]
     resolved = [await assistants.resolve(context, record.assistant.assistant_id) for record in page]
     more = query.offset + query.limit < len(records)
-    return answer(
+    return json_response(
         await asyncio.gather(*(operations.agent_of(context, each) for each in resolved)),
         headers=page_headers(len(records), offset=query.offset, limit=query.limit, more=more),
     )
 
 
 async def get(request: Request) -> Response:
-    """`GET /agents/{agent_id}`"""
+    """`GET /agents/{agent_id}`: Returns the agent."""
     context = context_of(request)
     resolved = await operations.resolve(context, request.path_params["agent_id"])
-    return answer(await operations.agent_of(context, resolved))
+    return json_response(await operations.agent_of(context, resolved))
 
 
 async def schemas(request: Request) -> Response:
-    """`GET /agents/{agent_id}/schemas`: a worker answers. What a graph has no schema for may be anything."""
+    """`GET /agents/{agent_id}/schemas`: Returns the JSON schemas of the agent's graph.
+
+    A worker responds. Where the graph has no schema, any value is valid.
+    """
     agent_id = request.path_params["agent_id"]
-    return answer(await operations.schemas_of(context_of(request), agent_id))
+    return json_response(await operations.schemas_of(context_of(request), agent_id))
 
 
 async def search_runs(request: Request) -> Response:
-    """`POST /runs/search`: runs of a thread, or those of all threads that wait or run; newest first."""
+    """`POST /runs/search`: Returns the runs of a thread, or all pending and running ones, newest first."""
     query = await read_model(request, RunSearch, empty=True)
     records = await runs.search_runs(
         context_of(request),
@@ -60,11 +63,11 @@ async def search_runs(request: Request) -> Response:
         limit=query.limit,
         offset=query.offset,
     )
-    return answer([operations.run_of(record) for record in records])
+    return json_response([operations.run_of(record) for record in records])
 
 
 async def wait(request: Request) -> Response:
-    """`GET /runs/{run_id}/wait`: waits for the end; the run, and the state in which it ended."""
+    """`GET /runs/{run_id}/wait`: Waits for the run's end; returns the run and its final state."""
     context, ids = context_of(request), run_ids(request.path_params)
     query = query_model(request, RunJoin)
     followed = await runs.join(context, *ids, START)

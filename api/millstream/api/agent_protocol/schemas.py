@@ -1,4 +1,4 @@
-"""Requests and answers of the Agent Protocol that the LangGraph Platform API has no route for.
+"""Requests and responses of the Agent Protocol that the LangGraph Platform API lacks.
 
 Source: the Agent Protocol's OpenAPI document (github.com/langchain-ai/agent-protocol).
 """
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, model_validator
 
-from millstream.api.http.schema_base import FARTHEST, RequestModel
+from millstream.api.http.schema_base import MAX_OFFSET, RequestModel
 from millstream.api.runs.schemas import Run
 from millstream.api.threads.schemas import Filter, ThreadId
 from millstream.shared.rules.lifecycle import TERMINAL, RunStatus
@@ -17,25 +17,25 @@ class AgentSearch(RequestModel):
     """`POST /agents/search`"""
 
     name: str | None = Field(default=None, description="Part of the name, in any case.")
-    metadata: Filter = Field(default={}, description="What the agent's metadata contains.")
+    metadata: Filter = Field(default={}, description="Entries that the agent's metadata contains.")
     limit: int = Field(default=10, ge=1, le=1000)
-    offset: int = Field(default=0, ge=0, le=FARTHEST)
+    offset: int = Field(default=0, ge=0, le=MAX_OFFSET)
 
 
 class Agent(BaseModel):
-    """An assistant as the Agent Protocol shows it."""
+    """An assistant, in the form of the Agent Protocol."""
 
     agent_id: str
     name: str
     description: str
     metadata: dict[str, Any]
     capabilities: dict[str, bool] = Field(
-        description="`ap.io.streaming`, and where the graph's schema says so `ap.io.messages`."
+        description="`ap.io.streaming`, and `ap.io.messages` if the graph's input has `messages`."
     )
 
 
 class AgentSchemas(BaseModel):
-    """What an agent takes, returns, keeps, and is configured with, in JSON Schema."""
+    """The JSON schemas of an agent's input, output, state and config."""
 
     agent_id: str
     input_schema: dict[str, Any]
@@ -52,31 +52,31 @@ class RunSearch(RequestModel):
     agent_id: str | None = Field(
         default=None, description="An assistant's UUID, or a graph's name."
     )
-    metadata: Filter = Field(default={}, description="What the run's metadata contains.")
+    metadata: Filter = Field(default={}, description="Entries that the run's metadata contains.")
     limit: int = Field(default=10, ge=1, le=1000)
-    offset: int = Field(default=0, ge=0, le=FARTHEST)
+    offset: int = Field(default=0, ge=0, le=MAX_OFFSET)
 
     @model_validator(mode="after")
-    def _can_be_answered(self) -> "RunSearch":
+    def _is_searchable(self) -> "RunSearch":
         if self.thread_id is None and (self.status is None or self.status in TERMINAL):
             raise ValueError(
-                "thread_id, status: runs that have ended are kept by their threads: name a thread, or search for "
-                "`pending` or `running` runs of all threads"
+                "thread_id, status: runs that have ended are searched within one thread: give a thread_id, or "
+                "search for `pending` or `running` runs of all threads"
             )
         return self
 
 
 class AgentRun(Run):
-    """A run, with the name that the protocol has for its assistant."""
+    """A run, with `agent_id`: the protocol's name for its assistant."""
 
     agent_id: str
 
 
 class RunWait(BaseModel):
-    """Answer of `GET /runs/{run_id}/wait`."""
+    """The response of `GET /runs/{run_id}/wait`."""
 
     run: AgentRun
-    values: Any = Field(description="The state in which the run ended, without its messages.")
+    values: Any = Field(description="The run's final state, without its messages.")
     messages: list[Any] | None = Field(
         default=None, description="The state's messages, each with its `role`, if it has any."
     )

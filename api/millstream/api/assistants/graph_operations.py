@@ -1,4 +1,4 @@
-"""What only a worker knows of an assistant's graph: its schemas, its picture, its subgraphs."""
+"""The use cases of an assistant's graph: its schemas, its drawing, its subgraphs. A worker responds."""
 
 from typing import Any
 
@@ -15,8 +15,8 @@ from millstream.shared.runs.submission import config_of_assistant
 async def call(
     context: RequestContext, resolved: Resolved, verb: str, arguments: dict[str, Any]
 ) -> bytes:
-    """Returns what a worker says of the assistant's graph, as JSON; raises what `worker_calls.call_graph` raises."""
-    config = config_of_assistant(resolved.assistant)  # a graph's factory may look at it
+    """Returns a worker's response about the assistant's graph, as JSON. Raises what `call_graph` raises."""
+    config = config_of_assistant(resolved.assistant)  # a graph's factory may read it
     return await worker_calls.call_graph(
         context, resolved.graph.graph_id, verb, {**arguments, "config": config}
     )
@@ -25,8 +25,8 @@ async def call(
 async def schemas_of(context: RequestContext, resolved: Resolved) -> GraphSchemas:
     """Returns the schemas of the assistant's graph.
 
-    They come from a worker: once for each version of the assistant and each announcement of the graph, and again
-    after a while, because older workers may still answer during a deploy. What is known holds while none answers.
+    A worker sends them once per version of the assistant and announcement of the graph, and again after a minute,
+    because older workers may respond during a deploy. While no worker responds, the last known ones are valid.
 
     Raises what `worker_calls.call_graph` raises.
     """
@@ -38,11 +38,11 @@ async def schemas_of(context: RequestContext, resolved: Resolved) -> GraphSchema
     schemas = known.last(assistant_id)
     try:
         reply = msgspec.json.decode(await call(context, resolved, "schemas", {}))
-        taken, answered = reply["input_schema"] or {}, reply["output_schema"] or {}
-        if schemas is None or (schemas.input, schemas.output) != (taken, answered):
-            schemas = GraphSchemas(taken, answered)
+        input_schema, output_schema = reply["input_schema"] or {}, reply["output_schema"] or {}
+        if schemas is None or (schemas.input, schemas.output) != (input_schema, output_schema):
+            schemas = GraphSchemas(input_schema, output_schema)
     except UnavailableError:
         if schemas is None:
             raise
-    known.keep(assistant_id, of, schemas)
+    known.put(assistant_id, of, schemas)
     return schemas

@@ -1,4 +1,4 @@
-"""What an assistant's graph looks like: its schemas, its picture, its subgraphs. A worker answers.
+"""The routes of an assistant's graph: its schemas, its drawing, its subgraphs. A worker responds.
 
 The assistant may be named by its graph, as RemoteGraph and the streams of the Python SDK do.
 """
@@ -9,23 +9,26 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from millstream.api.assistants import graph_operations, operations
-from millstream.api.assistants.schemas import DrawnQuery, SubgraphsQuery
-from millstream.api.http.body import forwarded, query_model
+from millstream.api.assistants.schemas import DrawQuery, SubgraphsQuery
+from millstream.api.http.body import forward_json, query_model
 from millstream.api.http.context import context_of
 
 
 async def schemas(request: Request) -> Response:
-    """`GET /assistants/{assistant_id}/schemas`: JSON schemas of what goes in, comes out, is kept."""
+    """`GET /assistants/{assistant_id}/schemas`: Returns the JSON schemas of the graph.
+
+    They describe its input, output, state, config and context.
+    """
     return await _call(request, "schemas", {})
 
 
-async def drawn(request: Request) -> Response:
-    """`GET /assistants/{assistant_id}/graph`: nodes and edges; `xray` draws subgraphs in their nodes."""
-    return await _call(request, "graph", {"xray": query_model(request, DrawnQuery).xray})
+async def draw(request: Request) -> Response:
+    """`GET /assistants/{assistant_id}/graph`: Returns the graph's nodes and edges; `xray` expands subgraphs."""
+    return await _call(request, "graph", {"xray": query_model(request, DrawQuery).xray})
 
 
 async def subgraphs(request: Request) -> Response:
-    """`GET /assistants/{assistant_id}/subgraphs`: the schemas of each, by its namespace."""
+    """`GET /assistants/{assistant_id}/subgraphs`: Returns the schemas of the graph's subgraphs, by namespace."""
     query = query_model(request, SubgraphsQuery)
     namespace = request.path_params.get("namespace")
     return await _call(request, "subgraphs", {"namespace": namespace, "recurse": query.recurse})
@@ -34,4 +37,4 @@ async def subgraphs(request: Request) -> Response:
 async def _call(request: Request, verb: str, arguments: dict[str, Any]) -> Response:
     context = context_of(request)
     resolved = await operations.resolve(context, request.path_params["assistant_id"])
-    return forwarded(await graph_operations.call(context, resolved, verb, arguments))
+    return forward_json(await graph_operations.call(context, resolved, verb, arguments))

@@ -22,14 +22,14 @@ from millstream.shared.wire import Assistant, pack, to_json
 
 MAX_BYTES: Final = 256 * 1024  # of a version; every run reads it
 TRIES: Final = 100  # changes of one assistant at the same time
-PAGE: Final = 100  # threads that are deleted before the next are looked for
+PAGE: Final = 100  # threads that are deleted between two searches
 
 
 # ── Create and change ───────────────────────────────────────────────────────────────────────
 
 
 async def create(context: RequestContext, body: AssistantCreate) -> AssistantRecord:
-    """Creates an assistant, or with `if_exists: do_nothing` returns the one of that id.
+    """Creates an assistant. With `if_exists: do_nothing`, returns the existing one.
 
     Raises:
         ConflictError: the id is taken.
@@ -64,35 +64,36 @@ def _check_size(assistant: Assistant) -> None:
     size = len(pack(assistant))
     if size > MAX_BYTES:
         raise InvalidError(
-            f"config, context, metadata: together they take {size} bytes; at most {MAX_BYTES} are kept"
+            f"config, context, metadata: {size} bytes together; the limit is {MAX_BYTES}"
         )
 
 
 async def patch(
     context: RequestContext, assistant_id: str, body: AssistantPatch
 ) -> AssistantRecord:
-    """Makes a new version, which becomes the current one.
+    """Creates a version, which becomes the current one.
 
     Raises:
         NotFoundError: there is no such assistant.
-        InvalidError: the graph can't be the assistant's, or the version is too large.
-        ConflictError: many change the assistant at once.
+        InvalidError: no worker has ever served the graph, a default assistant would change its graph, or the version is
+            too large.
+        ConflictError: many requests change the assistant at the same time.
     """
     if body.graph_id is not None:
         await context.directory.graph(body.graph_id)
     for _ in range(TRIES):
         record = (await resolve(context, assistant_id)).record
-        changed = _patched(record, body)
+        changed = _apply_patch(record, body)
         _check_size(changed)
         if await records.update(context.redis, record, changed):
             context.directory.forget()
             return (await resolve(context, assistant_id)).record
     raise ConflictError(
-        f"Assistant {record.assistant.assistant_id} is changed by many at once. Try again."
+        f"Assistant {record.assistant.assistant_id} is being changed by many requests at the same time. Try again."
     )
 
 
-def _patched(record: AssistantRecord, body: AssistantPatch) -> Assistant:
+def _apply_patch(record: AssistantRecord, body: AssistantPatch) -> Assistant:
     before = record.assistant
     is_default = before.assistant_id == default_assistant_id(before.graph_id)
     if is_default and body.graph_id not in (None, before.graph_id):
@@ -115,7 +116,7 @@ def _patched(record: AssistantRecord, body: AssistantPatch) -> Assistant:
 async def choose_version(
     context: RequestContext, assistant_id: str, version: int
 ) -> AssistantRecord:
-    """Makes a version the current one; raises NotFoundError."""
+    """Makes a version the current one. Raises NotFoundError."""
     await records.choose(context.redis, (await resolve(context, assistant_id)).record, version)
     return (await resolve(context, assistant_id)).record
 
@@ -123,7 +124,7 @@ async def choose_version(
 async def delete(context: RequestContext, assistant_id: str, *, delete_threads: bool) -> None:
     """Deletes an assistant and its crons; its runs continue.
 
-    With `delete_threads`, the threads whose newest run was its own go too, with all that belongs to them.
+    With `delete_threads`, also deletes the threads whose newest run is the assistant's.
 
     Raises:
         NotFoundError: there is no such assistant.
@@ -133,8 +134,8 @@ async def delete(context: RequestContext, assistant_id: str, *, delete_threads: 
     assistant = (await resolve(context, assistant_id)).assistant
     if assistant.assistant_id == default_assistant_id(assistant.graph_id):
         raise ConflictError(
-            f"This is the default assistant of graph {assistant.graph_id!r}: it is there as long as "
-            "the graph is, and can't be deleted."
+            f"This is the default assistant of graph {assistant.graph_id!r}: it exists as long as "
+            "the graph, and can't be deleted."
         )
     for record in await crons.find(
         context.redis, crons.CronFilter(assistant_id=assistant.assistant_id)
@@ -162,7 +163,7 @@ async def _delete_threads(context: RequestContext, assistant_id: str) -> None:
 
 
 async def resolve(context: RequestContext, assistant_id: str) -> Resolved:
-    """Returns an assistant with its graph; the id may be a graph's name. Raises NotFoundError, InvalidError."""
+    """Returns an assistant with its graph. The id may be a graph's name. Raises NotFoundError, InvalidError."""
     return await context.directory.resolve(assistant_id)
 
 
@@ -184,7 +185,7 @@ async def find(
 async def versions(
     context: RequestContext, assistant_id: str, metadata: dict[str, Any]
 ) -> list[AssistantRecord]:
-    """Returns the versions of the assistant that are stored and match, the newest first; raises NotFoundError."""
+    """Returns the stored versions of the assistant that match, the newest first. Raises NotFoundError."""
     record = (await resolve(context, assistant_id)).record
     stored = await records.versions(context.redis, record.assistant.assistant_id)
     return [

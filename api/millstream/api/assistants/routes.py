@@ -15,7 +15,7 @@ from millstream.api.assistants.schemas import (
     VersionChoice,
     VersionSearch,
 )
-from millstream.api.http.body import answer, path_uuid, query_model, read_model
+from millstream.api.http.body import json_response, path_uuid, query_model, read_model
 from millstream.api.http.context import context_of
 from millstream.api.http.json_views import show_assistant, show_version
 from millstream.api.http.pagination import page_headers
@@ -25,27 +25,30 @@ from millstream.shared.assistants.records import AssistantRecord
 
 
 async def create(request: Request) -> Response:
-    """`POST /assistants`: 409 if the id is taken, unless `if_exists` is `do_nothing`."""
+    """`POST /assistants`: Creates an assistant.
+
+    409 if the id is taken, unless `if_exists` is `do_nothing`.
+    """
     body = await read_model(request, AssistantCreate)
-    return answer(show_assistant(await operations.create(context_of(request), body)))
+    return json_response(show_assistant(await operations.create(context_of(request), body)))
 
 
 async def patch(request: Request) -> Response:
-    """`PATCH /assistants/{assistant_id}`: a new version, which becomes the current one."""
+    """`PATCH /assistants/{assistant_id}`: Creates a version of the assistant, which becomes the current one."""
     body = await read_model(request, AssistantPatch)
     record = await operations.patch(context_of(request), _id(request), body)
-    return answer(show_assistant(record))
+    return json_response(show_assistant(record))
 
 
 async def latest(request: Request) -> Response:
-    """`POST /assistants/{assistant_id}/latest`: makes a version the current one."""
+    """`POST /assistants/{assistant_id}/latest`: Makes a version of the assistant the current one."""
     body = await read_model(request, VersionChoice)
     record = await operations.choose_version(context_of(request), _id(request), body.version)
-    return answer(show_assistant(record))
+    return json_response(show_assistant(record))
 
 
 async def delete(request: Request) -> Response:
-    """`DELETE /assistants/{assistant_id}`: its crons go too; its runs continue.
+    """`DELETE /assistants/{assistant_id}`: Deletes the assistant and its crons; its runs continue.
 
     409 for the default assistant of a graph.
     """
@@ -58,13 +61,13 @@ async def delete(request: Request) -> Response:
 
 
 async def get(request: Request) -> Response:
-    """`GET /assistants/{assistant_id}`"""
+    """`GET /assistants/{assistant_id}`: Returns the assistant."""
     resolved = await operations.resolve(context_of(request), _id(request))
-    return answer(show_assistant(resolved.record))
+    return json_response(show_assistant(resolved.record))
 
 
 async def search(request: Request) -> Response:
-    """`POST /assistants/search`: assistants that fit, a page at a time; newest first."""
+    """`POST /assistants/search`: Returns a page of the assistants that match, newest first."""
     query = await read_model(request, AssistantSearch, empty=True)
     records = await _find(request, query)
 
@@ -77,7 +80,7 @@ async def search(request: Request) -> Response:
         reverse=query.sort_order == "desc",
     )
     more = query.offset + query.limit < len(records)
-    return answer(
+    return json_response(
         [
             show_assistant(record, list(query.select))
             for record in records[query.offset : query.offset + query.limit]
@@ -87,8 +90,10 @@ async def search(request: Request) -> Response:
 
 
 async def count(request: Request) -> Response:
-    """`POST /assistants/count`: how many assistants fit."""
-    return answer(len(await _find(request, await read_model(request, AssistantFilter, empty=True))))
+    """`POST /assistants/count`: Returns the number of assistants that match."""
+    return json_response(
+        len(await _find(request, await read_model(request, AssistantFilter, empty=True)))
+    )
 
 
 async def _find(request: Request, query: AssistantFilter) -> list[AssistantRecord]:
@@ -98,10 +103,10 @@ async def _find(request: Request, query: AssistantFilter) -> list[AssistantRecor
 
 
 async def versions(request: Request) -> Response:
-    """`POST /assistants/{assistant_id}/versions`: those that are kept, newest first."""
+    """`POST /assistants/{assistant_id}/versions`: Returns the stored versions of the assistant, newest first."""
     query = await read_model(request, VersionSearch, empty=True)
     records = await operations.versions(context_of(request), _id(request), query.metadata)
-    return answer(
+    return json_response(
         [show_version(each) for each in records[query.offset : query.offset + query.limit]]
     )
 

@@ -1,10 +1,10 @@
-"""Requests for assistants, and the Assistant that answers them. Source: the LangGraph Platform API."""
+"""Requests for assistants, and the Assistant that the API returns. Source: the LangGraph Platform API."""
 
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field
 
-from millstream.api.http.schema_base import FARTHEST, QueryModel, RequestModel
+from millstream.api.http.schema_base import MAX_OFFSET, QueryModel, RequestModel
 from millstream.api.runs.config_schemas import Config
 from millstream.api.threads.schemas import Filter, ThreadId
 from millstream.shared.metadata_index import MAX_DEPTH, depth
@@ -18,7 +18,7 @@ AssistantField = Literal[
 def _not_too_deep(value: Any) -> Any:
     plain = value.model_dump() if isinstance(value, BaseModel) else value
     if depth(plain) > MAX_DEPTH:
-        raise ValueError(f"it may be nested {MAX_DEPTH} levels deep at most")
+        raise ValueError(f"at most {MAX_DEPTH} levels deep")
     return value
 
 
@@ -28,7 +28,7 @@ AssistantId = ThreadId  # a UUID, in its usual form
 
 
 class AssistantVersion(BaseModel):
-    """A version of an assistant as the API shows it."""
+    """A version of an assistant, as the API returns it."""
 
     assistant_id: str
     graph_id: str
@@ -42,13 +42,13 @@ class AssistantVersion(BaseModel):
 
 
 class Assistant(AssistantVersion):
-    """An assistant as the API shows it."""
+    """An assistant, as the API returns it."""
 
     updated_at: str
 
 
 class GraphSchemas(BaseModel):
-    """JSON schemas of a graph; null where it has none that JSON can show."""
+    """The JSON schemas of a graph; null for a type that has no JSON schema."""
 
     graph_id: str
     input_schema: dict[str, Any] | None
@@ -64,17 +64,19 @@ class AssistantCreate(RequestModel):
     graph_id: str = Field(min_length=1, description="The name of a graph.")
     assistant_id: AssistantId | None = None
     config: AssistantConfig | None = Field(
-        default=None, description="Under each run's own, name by name."
+        default=None, description="Defaults for each run's config, entry by entry."
     )
     context: Object = {}
-    metadata: Object = Field(default={}, description="Merged under each run's, as far as it fits.")
+    metadata: Object = Field(
+        default={}, description="Defaults for each run's metadata, as far as they are valid there."
+    )
     if_exists: Literal["raise", "do_nothing"] = "raise"
     name: str = Field(default="Untitled", min_length=1)
     description: str | None = None
 
 
 class AssistantPatch(RequestModel):
-    """`PATCH /assistants/{assistant_id}`: what is not given stays as it is; metadata is merged."""
+    """`PATCH /assistants/{assistant_id}`: absent fields stay as they are; metadata is merged."""
 
     graph_id: str | None = Field(default=None, min_length=1)
     config: AssistantConfig | None = None
@@ -88,14 +90,16 @@ class AssistantDelete(QueryModel):
     """`DELETE /assistants/{assistant_id}`"""
 
     delete_threads: bool = Field(
-        default=False, description="Also the threads whose newest run was the assistant's."
+        default=False, description="Also deletes the threads whose newest run is the assistant's."
     )
 
 
 class AssistantFilter(RequestModel):
-    """`POST /assistants/count`: assistants that fit all of it."""
+    """`POST /assistants/count`: assistants that match all fields."""
 
-    metadata: Filter = Field(default={}, description="What the assistant's metadata contains.")
+    metadata: Filter = Field(
+        default={}, description="Entries that the assistant's metadata contains."
+    )
     graph_id: str | None = None
     name: str | None = Field(default=None, description="Part of the name, in any case.")
 
@@ -104,7 +108,7 @@ class AssistantSearch(AssistantFilter):
     """`POST /assistants/search`"""
 
     limit: int = Field(default=10, ge=1, le=1000)
-    offset: int = Field(default=0, ge=0, le=FARTHEST)
+    offset: int = Field(default=0, ge=0, le=MAX_OFFSET)
     sort_by: Literal["assistant_id", "created_at", "updated_at", "name", "graph_id"] = "created_at"
     sort_order: Literal["asc", "desc"] = "desc"
     select: list[AssistantField] = []
@@ -115,24 +119,25 @@ class VersionSearch(RequestModel):
 
     metadata: Filter = {}
     limit: int = Field(default=10, ge=1, le=1000)
-    offset: int = Field(default=0, ge=0, le=FARTHEST)
+    offset: int = Field(default=0, ge=0, le=MAX_OFFSET)
 
 
 class VersionChoice(RequestModel):
     """`POST /assistants/{assistant_id}/latest`"""
 
-    version: int = Field(ge=1, le=FARTHEST)
+    version: int = Field(ge=1, le=MAX_OFFSET)
 
 
-class DrawnQuery(QueryModel):
+class DrawQuery(QueryModel):
     """`GET /assistants/{assistant_id}/graph`"""
 
     xray: bool | Annotated[int, Field(ge=1, le=100)] = Field(
-        default=False, description="Subgraphs drawn inside their nodes; a number: that many levels."
+        default=False,
+        description="Draws subgraphs in place of their nodes; a number limits the levels.",
     )
 
 
 class SubgraphsQuery(QueryModel):
     """`GET /assistants/{assistant_id}/subgraphs`"""
 
-    recurse: bool = Field(default=False, description="Subgraphs of subgraphs too.")
+    recurse: bool = Field(default=False, description="Includes the subgraphs of subgraphs.")

@@ -33,16 +33,16 @@ MAX_METADATA_BYTES: Final = 16 * 1024  # of JSON; every search reads it
 async def create(
     context: RequestContext, body: CronCreate, thread_id: str | None, on_run_completed: str | None
 ) -> CronRecord:
-    """Creates a cron whose runs are on one thread, or without it on a thread each.
+    """Creates a cron whose runs are on one thread. Without a thread, each run gets a new one.
 
     Args:
         context: of the request.
-        body: what is run, and when.
+        body: the runs and their schedule.
         thread_id: the thread of all runs, which need not exist yet.
-        on_run_completed: what becomes of the thread of a run that has one of its own.
+        on_run_completed: "delete" or "keep" for the new thread of each run.
 
     Raises:
-        InvalidError, pydantic.ValidationError: its runs would be refused, or it would never start one.
+        InvalidError, pydantic.ValidationError: its runs would be invalid, or none would ever be due.
         NotFoundError: there is no such assistant.
     """
     resolved = await context.directory.resolve(body.assistant_id)
@@ -70,10 +70,10 @@ def _run_fields(body: CronRun) -> dict[str, Any]:
 
 
 def _payload(cron: Cron, fields: dict[str, Any]) -> tuple[bytes, RunRequest]:
-    """Returns the payload as it is shown, and the request that the cron's runs are made of.
+    """Returns the payload for clients, and the request of the cron's runs.
 
-    Raises InvalidError or pydantic's ValidationError for what would be refused of a run, so that no
-    run of the cron fails for its form.
+    Raises InvalidError or pydantic's ValidationError for an invalid run, so that no run of the cron fails because
+    its request is invalid.
     """
     config = fields.get("config", {})
     configurable = {**config.get("configurable", {}), "cron_id": cron.cron_id}
@@ -83,9 +83,9 @@ def _payload(cron: Cron, fields: dict[str, Any]) -> tuple[bytes, RunRequest]:
         **fields,
         "config": {**config, "configurable": configurable},
     }
-    payload_json = _bounded("payload", to_json(payload), MAX_PAYLOAD_BYTES)
-    _bounded("metadata", cron.metadata, MAX_METADATA_BYTES)
-    metadata = trim_run_metadata({"cron_id": cron.cron_id} | _own_metadata(cron))
+    payload_json = _check_size("payload", to_json(payload), MAX_PAYLOAD_BYTES)
+    _check_size("metadata", cron.metadata, MAX_METADATA_BYTES)
+    metadata = trim_run_metadata({"cron_id": cron.cron_id} | _client_metadata(cron))
     body: dict[str, Any] = {**payload, "metadata": metadata}
     run = (
         RunCreateStateless.model_validate({**body, "on_completion": cron.on_run_completed})
@@ -95,15 +95,15 @@ def _payload(cron: Cron, fields: dict[str, Any]) -> tuple[bytes, RunRequest]:
     return payload_json, run.request()
 
 
-def _own_metadata(cron: Cron) -> dict[str, Any]:
-    """Returns the client's part of the metadata, without what says things of the cron itself."""
+def _client_metadata(cron: Cron) -> dict[str, Any]:
+    """Returns the client's entries of the metadata, without the server's own."""
     metadata: dict[str, Any] = msgspec.json.decode(cron.metadata)
     return {k: v for k, v in metadata.items() if k not in ("cron_id", DISABLED_BECAUSE)}
 
 
-def _bounded(field: str, data: bytes, limit: int) -> bytes:
+def _check_size(field: str, data: bytes, limit: int) -> bytes:
     if len(data) > limit:
-        raise InvalidError(f"{field}: it takes {len(data)} bytes as JSON; at most {limit} are kept")
+        raise InvalidError(f"{field}: {len(data)} bytes as JSON; the limit is {limit}")
     return data
 
 
@@ -122,11 +122,11 @@ async def _check_webhook(context: RequestContext, url: str | None) -> None:
 
 
 async def patch(context: RequestContext, cron_id: str, body: CronPatch) -> CronRecord:
-    """Changes the fields that the body has; metadata is merged. Raises what `create` raises."""
+    """Changes the fields that the body has, and merges metadata. Raises what `create` raises."""
     await _check_webhook(context, body.webhook)
     for _ in range(crons.TRIES):
         record = await get(context, cron_id)
-        cron = _patched(record, body)
+        cron = _apply_patch(record, body)
         if cron.end_time is not None and ("end_time" in body.model_fields_set or body.enabled):
             await _check_end(context, cron)
         payload, request = _payload(cron, _stored_fields(record) | _run_fields(body))
@@ -135,10 +135,10 @@ async def patch(context: RequestContext, cron_id: str, body: CronPatch) -> CronR
     raise crons.changed_too_often_error(cron_id)
 
 
-def _patched(record: CronRecord, body: CronPatch) -> Cron:
+def _apply_patch(record: CronRecord, body: CronPatch) -> Cron:
     cron = record.cron
     if body.on_run_completed is not None and cron.thread_id is not None:
-        raise InvalidError("on_run_completed: this cron's runs are on a thread that stays")
+        raise InvalidError("on_run_completed: not valid for a cron on one thread, which stays")
     metadata = msgspec.json.decode(cron.metadata)
     if body.enabled:
         metadata.pop(DISABLED_BECAUSE, None)
@@ -163,7 +163,7 @@ def _stored_fields(record: CronRecord) -> dict[str, Any]:
 
 
 async def delete(context: RequestContext, cron_id: str) -> None:
-    """Deletes a cron; its runs, and their threads, stay. Raises NotFoundError."""
+    """Deletes a cron. Its runs and their threads stay. Raises NotFoundError."""
     await crons.delete(context.redis, cron_id)
 
 
@@ -171,7 +171,7 @@ async def delete(context: RequestContext, cron_id: str) -> None:
 
 
 async def get(context: RequestContext, cron_id: str) -> CronRecord:
-    """Returns a cron; raises NotFoundError."""
+    """Returns a cron. Raises NotFoundError."""
     return await crons.get(context.redis, cron_id)
 
 
@@ -186,13 +186,13 @@ async def find(context: RequestContext, query: CronFilter) -> list[CronRecord]:
     return await crons.find(context.redis, matching)
 
 
-async def with_payloads(context: RequestContext, records: list[CronRecord]) -> list[CronRecord]:
-    """Returns crons that were just found, with their payloads."""
+async def read_payloads(context: RequestContext, records: list[CronRecord]) -> list[CronRecord]:
+    """Returns the crons of a search with their payloads."""
     return await crons.read_payloads(context.redis, records)
 
 
 async def _assistant(context: RequestContext, name: str) -> str:
-    """Returns the id of the assistant, also of one that is gone: its crons may be there."""
+    """Returns the assistant's id. A deleted assistant may still have crons, so an unknown name is an id."""
     try:
         return (await context.directory.resolve(name)).assistant.assistant_id
     except (NotFoundError, InvalidError):

@@ -13,7 +13,7 @@ from millstream.api.crons.schemas import (
     CronPatch,
     CronSearch,
 )
-from millstream.api.http.body import answer, path_uuid, read_model
+from millstream.api.http.body import json_response, path_uuid, read_model
 from millstream.api.http.context import context_of
 from millstream.api.http.json_views import show_cron
 from millstream.api.http.pagination import page_headers
@@ -23,31 +23,33 @@ from millstream.shared.crons import CronRecord
 
 
 async def create(request: Request) -> Response:
-    """`POST /runs/crons`: a cron whose runs get a thread each."""
+    """`POST /runs/crons`: Creates a cron. Each of its runs gets a new thread."""
     body = await read_model(request, CronCreateStateless)
     record = await operations.create(context_of(request), body, None, body.on_run_completed)
-    return answer(show_cron(record))
+    return json_response(show_cron(record))
 
 
 async def create_for_thread(request: Request) -> Response:
-    """`POST /threads/{thread_id}/runs/crons`: a cron whose runs are all on that thread."""
+    """`POST /threads/{thread_id}/runs/crons`: Creates a cron whose runs are all on the thread."""
     thread_id = path_uuid(request, "thread_id", "thread")
     body = await read_model(request, CronCreateStateful)
-    return answer(show_cron(await operations.create(context_of(request), body, thread_id, None)))
+    return json_response(
+        show_cron(await operations.create(context_of(request), body, thread_id, None))
+    )
 
 
 # ── Change and delete ───────────────────────────────────────────────────────────────────────
 
 
 async def patch(request: Request) -> Response:
-    """`PATCH /runs/crons/{cron_id}`: changes the fields that the body has; metadata is merged."""
+    """`PATCH /runs/crons/{cron_id}`: Changes the fields of the cron that the body has; merges metadata."""
     cron_id = _id(request)
     body = await read_model(request, CronPatch)
-    return answer(show_cron(await operations.patch(context_of(request), cron_id, body)))
+    return json_response(show_cron(await operations.patch(context_of(request), cron_id, body)))
 
 
 async def delete(request: Request) -> Response:
-    """`DELETE /runs/crons/{cron_id}`: its runs, and their threads, stay."""
+    """`DELETE /runs/crons/{cron_id}`: Deletes the cron. Its runs and their threads stay."""
     await operations.delete(context_of(request), _id(request))
     return Response(status_code=204)
 
@@ -56,23 +58,23 @@ async def delete(request: Request) -> Response:
 
 
 async def get(request: Request) -> Response:
-    """`GET /runs/crons/{cron_id}`"""
-    return answer(show_cron(await operations.get(context_of(request), _id(request))))
+    """`GET /runs/crons/{cron_id}`: Returns the cron."""
+    return json_response(show_cron(await operations.get(context_of(request), _id(request))))
 
 
 async def search(request: Request) -> Response:
-    """`POST /runs/crons/search`: crons that fit, a page at a time; newest first.
+    """`POST /runs/crons/search`: Returns a page of the crons that match, newest first.
 
-    Those that have not what they are sorted by (a thread, a time) come last in either order.
+    Crons without a value of the sorted field (a thread, a time) are last in either order.
     """
     body = await read_model(request, CronSearch, empty=True)
     context = context_of(request)
     records = await operations.find(context, body)
     page = _sorted(records, body)[body.offset : body.offset + body.limit]
     if not body.select or "payload" in body.select:
-        page = await operations.with_payloads(context, page)
+        page = await operations.read_payloads(context, page)
     more = body.offset + body.limit < len(records)
-    return answer(
+    return json_response(
         [show_cron(record, list(body.select)) for record in page],
         headers=page_headers(len(records), offset=body.offset, limit=body.limit, more=more),
     )
@@ -91,15 +93,15 @@ def _sorted(records: list[CronRecord], body: CronSearch) -> list[CronRecord]:
     def name(record: CronRecord) -> str:
         return record.cron.cron_id
 
-    have = [record for record in records if value(record) is not None]
-    have.sort(key=lambda r: (value(r), name(r)), reverse=body.sort_order == "desc")
-    return have + sorted((record for record in records if value(record) is None), key=name)
+    with_value = [record for record in records if value(record) is not None]
+    with_value.sort(key=lambda r: (value(r), name(r)), reverse=body.sort_order == "desc")
+    return with_value + sorted((record for record in records if value(record) is None), key=name)
 
 
 async def count(request: Request) -> Response:
-    """`POST /runs/crons/count`: how many crons fit."""
+    """`POST /runs/crons/count`: Returns the number of crons that match."""
     body = await read_model(request, CronFilter, empty=True)
-    return answer(len(await operations.find(context_of(request), body)))
+    return json_response(len(await operations.find(context_of(request), body)))
 
 
 def _id(request: Request) -> str:

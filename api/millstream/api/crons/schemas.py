@@ -1,11 +1,11 @@
-"""Requests for crons, and the Cron that answers them. Source: the LangGraph Platform API."""
+"""Requests for crons, and the Cron that the API returns. Source: the LangGraph Platform API."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
-from millstream.api.http.schema_base import FARTHEST, RequestModel
+from millstream.api.http.schema_base import MAX_OFFSET, RequestModel
 from millstream.api.runs.config_schemas import Config
 from millstream.api.runs.schemas import MultitaskStrategy, OptionFields
 from millstream.api.threads.schemas import Filter, ThreadId
@@ -24,7 +24,7 @@ def _is_text(value: Any) -> Any:
 
 
 def _in_utc(value: datetime) -> datetime:
-    """Returns the time in UTC, which it is in if it does not say where."""
+    """Returns the time in UTC. A time without a zone is in UTC already."""
     try:
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
     except OverflowError:
@@ -50,29 +50,29 @@ WhenCompleted = Literal["delete", "keep"]
 
 
 class CronRun(OptionFields):
-    """What the runs of a cron are made of; the schemas of runs say what is valid."""
+    """The fields of a cron's runs. The schemas of runs check them."""
 
     input: Any = Field(default=None, description="The graph's input, the same each time.")
     config: Config | None = None
     context: dict[str, Any] | None = None
 
 
-# What the payload of a cron holds, as far as it was given.
+# The fields of a cron's payload, of which it has those that the client set.
 PAYLOAD: Final = frozenset(CronRun.model_fields) | {"multitask_strategy"}
 
 
 class CronCreate(CronRun):
-    """What all crons have in common."""
+    """The fields of a new cron of either kind."""
 
     assistant_id: str = Field(min_length=1, description="A graph's name, or an assistant's UUID.")
     schedule: Schedule = Field(
         description="Five fields: minute, hour, day of the month, month, day of the week."
     )
     timezone: Timezone | None = Field(default=None, description="IANA's name; default: UTC.")
-    end_time: Moment | None = Field(default=None, description="Nothing is due after it.")
+    end_time: Moment | None = Field(default=None, description="No run is due after it.")
     enabled: bool = True
     metadata: dict[str, Any] = Field(
-        default={}, description="Of the cron, and as far as its form allows of its runs."
+        default={}, description="Of the cron. Entries that are valid for runs are on its runs too."
     )
     multitask_strategy: MultitaskStrategy | None = None
 
@@ -88,34 +88,34 @@ class CronCreateStateless(CronCreate):
 
 
 class CronPatch(CronRun):
-    """`PATCH /runs/crons/{cron_id}`: what is not given stays as it is."""
+    """`PATCH /runs/crons/{cron_id}`: absent fields stay as they are."""
 
     nullable: ClassVar[frozenset[str]] = frozenset({"end_time"})
 
     schedule: Schedule | None = None
     timezone: Timezone | None = None
-    end_time: Moment | None = Field(default=None, description="`null` takes it away.")
+    end_time: Moment | None = Field(default=None, description="`null` removes it.")
     enabled: bool | None = None
-    metadata: dict[str, Any] = Field(default={}, description="Merged into the cron's.")
+    metadata: dict[str, Any] = Field(default={}, description="Merged into the cron's metadata.")
     on_run_completed: WhenCompleted | None = None
 
 
 class CronFilter(RequestModel):
-    """`POST /runs/crons/count`: crons that fit all of it."""
+    """`POST /runs/crons/count`: crons that match all fields."""
 
     assistant_id: str | None = Field(
         default=None, description="A graph's name, or an assistant's UUID."
     )
     thread_id: ThreadId | None = None
     enabled: bool | None = None
-    metadata: Filter = Field(default={}, description="What the cron's metadata contains.")
+    metadata: Filter = Field(default={}, description="Entries that the cron's metadata contains.")
 
 
 class CronSearch(CronFilter):
     """`POST /runs/crons/search`"""
 
     limit: int = Field(default=10, ge=1, le=1000)
-    offset: int = Field(default=0, ge=0, le=FARTHEST)
+    offset: int = Field(default=0, ge=0, le=MAX_OFFSET)
     sort_by: Literal[
         "cron_id", "assistant_id", "thread_id", "created_at", "updated_at", "next_run_date",
         "end_time",
@@ -125,7 +125,7 @@ class CronSearch(CronFilter):
 
 
 class Cron(BaseModel):
-    """A cron as the API shows it."""
+    """A cron, as the API returns it."""
 
     cron_id: str
     assistant_id: str

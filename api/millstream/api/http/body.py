@@ -1,4 +1,4 @@
-"""JSON bodies in and out, ids in paths, and limits on both."""
+"""Reads and writes JSON bodies, reads ids in paths, and checks the limits of both."""
 
 import json
 import logging
@@ -20,35 +20,35 @@ from millstream.shared.wire import TOO_DEEP, to_json
 
 log = logging.getLogger(__name__)
 
-DEEPEST: Final = 250  # levels of a body; no checkpoint could hold 256
-NAMED: Final = 6  # names of a field that is nested too deep
+MAX_LEVELS: Final = 250  # of a body; no checkpoint could hold 256
+MAX_FIELD_NAMES: Final = 6  # in the error about a field that is nested too deep
 SURROGATE: Final = re.compile("[\ud800-\udfff]")
-LONG_NUMBER: Final = re.compile(rb"\d{19}")  # at least: 64 bits have 19 or 20 digits
+LONG_NUMBER: Final = re.compile(rb"\d{19}")  # the largest numbers of 64 bits have 19 or 20 digits
 
 Model = TypeVar("Model", bound=BaseModel)
-_told: set[tuple[str, str]] = set()  # unknown fields that were logged already
-TOLD_AT_MOST: Final = 1000
+_logged_fields: set[tuple[str, str]] = set()  # unknown fields, by model
+MAX_LOGGED_FIELDS: Final = 1000
 
 
 async def read_body(request: Request) -> bytes:
-    """Returns the body; answers 413 as soon as it proves longer than allowed."""
-    most = process_of(request).settings.max_body
+    """Returns the body. Raises HTTPException 413 as soon as the body is longer than allowed."""
+    max_bytes = process_of(request).settings.max_body
     declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > most:
-        raise HTTPException(413, f"The request body is larger than {most} bytes.")
+    if declared.isdigit() and int(declared) > max_bytes:
+        raise HTTPException(413, f"The request body is larger than {max_bytes} bytes.")
     parts, size = [], 0
     async for part in request.stream():
         size += len(part)
-        if size > most:
-            raise HTTPException(413, f"The request body is larger than {most} bytes.")
+        if size > max_bytes:
+            raise HTTPException(413, f"The request body is larger than {max_bytes} bytes.")
         parts.append(part)
     return b"".join(parts)
 
 
 async def read_model(request: Request, model: type[Model], *, empty: bool = False) -> Model:
-    """Returns the body as a model; `empty` lets an empty body stand for `{}`.
+    """Returns the body as a model. With `empty`, an empty body counts as `{}`.
 
-    Raises InvalidError or pydantic's ValidationError, both of which name the field.
+    Raises InvalidError or pydantic's ValidationError. Both name the field.
     """
     data = await read_body(request)
     value: Any = {} if empty and not data else decode(data)
@@ -60,9 +60,9 @@ async def read_model(request: Request, model: type[Model], *, empty: bool = Fals
 
 
 async def read_list(request: Request, model: type[Model], item: type[BaseModel]) -> Model:
-    """Returns the body, a list of items, as a model; an error begins with the item's number.
+    """Returns the body, a list of items, as a model.
 
-    Raises InvalidError or pydantic's ValidationError.
+    Raises InvalidError or pydantic's ValidationError. The message begins with the item's number.
     """
     value = decode(await read_body(request))
     if not isinstance(value, list):
@@ -74,44 +74,44 @@ async def read_list(request: Request, model: type[Model], item: type[BaseModel])
 
 
 def decode(data: bytes) -> Any:
-    """Returns the JSON value: strictly RFC 8259, in UTF-8, whole numbers of up to 64 bits.
+    """Returns the JSON value. Accepts RFC 8259 alone, in UTF-8, with whole numbers of up to 64 bits.
 
-    Raises InvalidError, with the field's name, for anything else: NaN, numbers out of range, lone
-    surrogates, a value nested too deep.
+    Raises InvalidError, with the field's name, for NaN, numbers out of range, lone surrogates and values that are
+    nested too deep.
     """
     try:
         value = msgspec.json.decode(data)
         if LONG_NUMBER.search(data):
-            _refuse_beyond_64_bits(value, "")
-        if data.count(b"[") + data.count(b"{") > DEEPEST and _is_deeper(value, DEEPEST):
+            _require_64_bits(value, "")
+        if data.count(b"[") + data.count(b"{") > MAX_LEVELS and _is_deeper(value, MAX_LEVELS):
             raise InvalidError(
-                f"{_deep_field(value)}: nested too deep; {DEEPEST} levels are the most"
+                f"{_deep_field(value)}: nested too deep; {MAX_LEVELS} levels are the most"
             )
         return value
     except msgspec.DecodeError as error:
-        raise InvalidError(f"Invalid JSON in request body: {_why_refused(data, error)}") from None
+        raise InvalidError(f"Invalid JSON in request body: {_syntax_error(data, error)}") from None
     except UnicodeDecodeError:
         raise InvalidError("Invalid JSON in request body: it is not UTF-8") from None
     except RecursionError:
         raise InvalidError(TOO_DEEP) from None
 
 
-def _refuse_beyond_64_bits(value: Any, field: str) -> None:
-    """Raises InvalidError, with the field's name, for a number that no checkpoint could keep."""
+def _require_64_bits(value: Any, field: str) -> None:
+    """Raises InvalidError, with the field's name, for a number that no checkpoint can store."""
     if isinstance(value, dict):
         for key, item in value.items():
-            _refuse_beyond_64_bits(item, f"{field}.{key}" if field else key)
+            _require_64_bits(item, f"{field}.{key}" if field else key)
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            _refuse_beyond_64_bits(item, f"{field}.{index}" if field else str(index))
+            _require_64_bits(item, f"{field}.{index}" if field else str(index))
     elif isinstance(value, int) and not -(2**63) <= value < 2**64:
         raise InvalidError(f"{field or 'body'}: whole numbers beyond 64 bits can't be kept exactly")
 
 
-def _is_deeper(value: Any, most: int) -> bool:
-    """Returns whether a value has more than `most` levels of objects and lists."""
+def _is_deeper(value: Any, max_levels: int) -> bool:
+    """Returns whether a value has more than `max_levels` levels of objects and lists."""
     level = [value] if isinstance(value, (dict, list)) else []
-    for _ in range(most):
+    for _ in range(max_levels):
         level = [
             part
             for one in level
@@ -124,27 +124,30 @@ def _is_deeper(value: Any, most: int) -> bool:
 
 
 def _deep_field(value: Any) -> str:
-    """Returns the first names on the way to what is nested too deep."""
+    """Returns the first names of the path to the value that is nested too deep."""
     names: list[str] = []
-    while len(names) < NAMED:
+    while len(names) < MAX_FIELD_NAMES:
         parts = value.items() if isinstance(value, dict) else enumerate(value)
         name, value = next(
-            (name, part) for name, part in parts if _is_deeper(part, DEEPEST - len(names) - 1)
+            (name, part) for name, part in parts if _is_deeper(part, MAX_LEVELS - len(names) - 1)
         )
         names.append(str(name))
     return ".".join(names) + "…"
 
 
-def _why_refused(data: bytes, error: msgspec.DecodeError) -> str:
-    """Returns which field is no JSON and why, as far as a reader that takes more than JSON can tell."""
+def _syntax_error(data: bytes, error: msgspec.DecodeError) -> str:
+    """Returns the field that is not JSON, and why. Without one, returns the decoder's message.
+
+    Python's decoder accepts NaN and lone surrogates, so that it finds the field.
+    """
     try:
-        found = _no_json(json.loads(data), "")
+        field_error = _non_json_error(json.loads(data), "")
     except (ValueError, RecursionError):
-        found = None
-    return found or str(error)
+        field_error = None
+    return field_error or str(error)
 
 
-def _no_json(value: Any, field: str) -> str | None:
+def _non_json_error(value: Any, field: str) -> str | None:
     if isinstance(value, dict):
         names = {key: f"{field}.{key}" if field else key for key in value}
         parts = [(part, name) for key, name in names.items() for part in (key, value[key])]
@@ -156,26 +159,27 @@ def _no_json(value: Any, field: str) -> str | None:
         return f"{field or 'body'}: a text holds half of a surrogate pair, which UTF-8 can't carry"
     else:
         return None
-    return next((found for part, name in parts if (found := _no_json(part, name))), None)
+    errors = (_non_json_error(part, name) for part, name in parts)
+    return next(filter(None, errors), None)
 
 
-def answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+def json_response(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """Returns the value as a JSON response."""
     return Response(to_json(value), status, headers, media_type="application/json")
 
 
-def forwarded(body: bytes) -> Response:
-    """Returns a worker's JSON as it is."""
+def forward_json(body: bytes) -> Response:
+    """Returns a worker's JSON as the response, unchanged."""
     return Response(body, media_type="application/json")
 
 
 def path_uuid(request: Request, name: str, noun: str, *, malformed: int = 422) -> str:
-    """Returns the UUID in the path in its usual form; raises what `parse_uuid` raises."""
+    """Returns the UUID in the path in its usual form. Raises what `parse_uuid` raises."""
     return parse_uuid(request.path_params[name], noun, malformed=malformed)
 
 
 def parse_uuid(text: str, noun: str, *, malformed: int = 422) -> str:
-    """Returns the UUID in its usual form; raises HTTPException with the status `malformed` for other texts."""
+    """Returns the UUID in its usual form. Raises HTTPException with the status `malformed` for an invalid text."""
     uuid = canonical_uuid(text)
     if uuid is None:
         raise HTTPException(malformed, f"Invalid {noun} ID: must be a UUID")
@@ -183,9 +187,9 @@ def parse_uuid(text: str, noun: str, *, malformed: int = 422) -> str:
 
 
 def query_model(request: Request, model: type[Model]) -> Model:
-    """Returns the query parameters as a model; one that has several values is a list.
+    """Returns the query parameters as a model. A parameter with several values is a list.
 
-    The npm SDK comes back to a `Location` with its query once more: the same value again says nothing new.
+    A repeated value counts once: the npm SDK requests a `Location` with its query appended a second time.
     """
     values: dict[str, dict[str, None]] = {}
     for name, value in request.query_params.multi_items():
@@ -196,10 +200,10 @@ def query_model(request: Request, model: type[Model]) -> Model:
 
 
 def _note_unknown(model: type[BaseModel], value: dict[str, Any]) -> None:
-    """Logs fields that this server does not know, once each: SDKs run ahead of servers."""
-    beside = model.taken(value) if issubclass(model, RequestModel) else frozenset()
-    for field in value.keys() - model.model_fields.keys() - beside:
-        mark = (model.__name__, field[:64])
-        if mark not in _told and len(_told) < TOLD_AT_MOST:
-            _told.add(mark)
-            log.info("%s: field %r is not known here and was ignored", *mark)
+    """Logs each unknown field once, because a newer SDK may send fields that this server lacks."""
+    accepted = model.accepted_names(value) if issubclass(model, RequestModel) else frozenset()
+    for field in value.keys() - model.model_fields.keys() - accepted:
+        logged = (model.__name__, field[:64])
+        if logged not in _logged_fields and len(_logged_fields) < MAX_LOGGED_FIELDS:
+            _logged_fields.add(logged)
+            log.info("%s: field %r is not known here and was ignored", *logged)

@@ -1,4 +1,4 @@
-"""From a request to its context: the one place where Starlette's state holds the process."""
+"""Converts a request to its context. Only this module reads the process from Starlette's state."""
 
 from starlette.applications import Starlette
 from starlette.requests import HTTPConnection
@@ -9,12 +9,12 @@ from millstream.api.process import Process
 
 
 def attach(app: Starlette, process: Process) -> None:
-    """Has the application's requests find the process."""
+    """Stores the process in the application, where `process_of` finds it."""
     app.state.process = process
 
 
 def process_in(app: Starlette) -> Process | None:
-    """Returns the application's process, None before it has started."""
+    """Returns the application's process, or None before it has started."""
     process: Process | None = getattr(app.state, "process", None)
     return process
 
@@ -26,7 +26,7 @@ def process_of(connection: HTTPConnection) -> Process:
 
 
 def context_of(connection: HTTPConnection) -> RequestContext:
-    """Returns what use cases take of a request or a WebSocket."""
+    """Returns the context that use cases take, from a request or a WebSocket."""
     process = process_of(connection)
     http, headers = process.http, connection.headers
     caller = Caller(

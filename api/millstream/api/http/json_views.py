@@ -1,4 +1,4 @@
-"""Records → the JSON that clients see."""
+"""Converts records to the JSON of the API."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def show_thread(record: ThreadRecord) -> dict[str, Any]:
 
 
 def show_ttl(record: ThreadRecord, expires_at: int | None) -> dict[str, Any] | None:
-    """Returns how long the thread lives, and until when (µs) if it is not used again."""
+    """Returns the thread's lifetime, and when it expires (`expires_at` in µs) unless it is used again."""
     if record.ttl is None:
         return None
     return {
@@ -40,9 +40,9 @@ def show_ttl(record: ThreadRecord, expires_at: int | None) -> dict[str, Any] | N
 
 
 def show_assistant(record: AssistantRecord, select: list[str] | None = None) -> dict[str, Any]:
-    """Returns an `Assistant`, or the selected fields of it."""
+    """Returns an `Assistant`, or its selected fields."""
     assistant = record.assistant
-    shown = {
+    view = {
         "assistant_id": assistant.assistant_id,
         "graph_id": assistant.graph_id,
         "config": msgspec.Raw(assistant.config),
@@ -54,20 +54,20 @@ def show_assistant(record: AssistantRecord, select: list[str] | None = None) -> 
         "version": record.version,
         "description": assistant.description,
     }
-    return {field: shown[field] for field in select} if select else shown
+    return {field: view[field] for field in select} if select else view
 
 
 def show_version(record: AssistantRecord) -> dict[str, Any]:
     """Returns an `AssistantVersion`: an `Assistant` without the time of its last change."""
-    shown = show_assistant(record)
-    del shown["updated_at"]
-    return shown
+    view = show_assistant(record)
+    del view["updated_at"]
+    return view
 
 
 def show_cron(record: CronRecord, select: list[str] | None = None) -> dict[str, Any]:
-    """Returns a `Cron`, or the selected fields of it."""
+    """Returns a `Cron`, or its selected fields."""
     cron = record.cron
-    shown = {
+    view = {
         "cron_id": cron.cron_id,
         "assistant_id": cron.assistant_id,
         "thread_id": cron.thread_id,
@@ -77,26 +77,26 @@ def show_cron(record: CronRecord, select: list[str] | None = None) -> dict[str, 
         "timezone": cron.timezone,
         "created_at": iso_time(record.created_at),
         "updated_at": iso_time(record.updated_at),
-        "user_id": "",  # nobody's, as long as nobody signs in
+        "user_id": "",  # clients are not authenticated
         "payload": msgspec.Raw(record.payload),
         "next_run_date": None if record.next_ms is None else iso_time(record.next_ms * 1000),
         "metadata": msgspec.Raw(cron.metadata),
         "enabled": record.enabled,
     }
     if not select:
-        return shown
-    shown["now"] = iso_time(round(record.read_at * 1_000_000))
-    return {field: shown[field] for field in select}
+        return view
+    view["now"] = iso_time(round(record.read_at * 1_000_000))
+    return {field: view[field] for field in select}
 
 
 def show_empty_state(
     thread_id: str, checkpoint_id: str | None, select: list[str]
 ) -> dict[str, Any]:
-    """Returns the `ThreadState` of a thread that has none, or the selected fields of it."""
+    """Returns the `ThreadState` of a thread without a state, or its selected fields."""
     state = dict(EMPTY_STATE)
     if checkpoint_id is not None:
-        place = {"checkpoint_id": checkpoint_id, "thread_id": thread_id, "checkpoint_ns": ""}
-        state |= {"checkpoint": place, "checkpoint_id": checkpoint_id}
+        checkpoint = {"checkpoint_id": checkpoint_id, "thread_id": thread_id, "checkpoint_ns": ""}
+        state |= {"checkpoint": checkpoint, "checkpoint_id": checkpoint_id}
     fields = {name.partition(".")[0] for name in select} or state.keys()
     return {name: value for name, value in state.items() if name in fields}
 

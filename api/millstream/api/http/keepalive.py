@@ -1,6 +1,6 @@
-"""An answer that takes its time: it says something every keepalive interval until it is there.
+"""A response that sends a keepalive at each interval while its body is computed.
 
-For answers that are not the events of one run as they are stored (sse.py): those of other protocols.
+Other protocols use it. sse.py has the responses that send the stored events of one run.
 """
 
 import asyncio
@@ -18,23 +18,23 @@ NOT_BUFFERED: Final = {"cache-control": "no-store", "x-accel-buffering": "no"}
 
 @dataclass(slots=True)
 class Head:
-    """The headers of an answer whose body takes time; once they are `known` they are sent.
+    """The headers of a response whose body takes time. They are sent once they are `known`.
 
-    `awaited` says that they will be told soon, so that no byte goes before them; else the first beat sends them.
+    With `awaited`, nothing is sent before them: a method will add headers soon. Else the first keepalive sends them.
     """
 
     awaited: bool = False
     headers: dict[str, str] = field(default_factory=dict)
     known: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def tell(self, **headers: str) -> None:
-        """Adds headers, and has them sent. A header that is told after others were sent does nothing."""
+    def add(self, **headers: str) -> None:
+        """Adds headers, and lets them be sent. Headers that are added after that have no effect."""
         self.headers |= headers
         self.known.set()
 
 
 class KeptAlive(Response):
-    """Status 200 and what `chunks` yields, with a `beat` every keepalive interval, in seconds.
+    """Sends status 200 and the chunks, with a keepalive text at each interval.
 
     The headers are sent when they are known, or with the first byte. When the client leaves, `chunks` is closed.
     """
@@ -45,60 +45,60 @@ class KeptAlive(Response):
         head: Head,
         *,
         media_type: str,
-        beat: bytes,
+        keepalive_text: bytes,
         keepalive: float,
     ) -> None:
-        """`head` gives the headers; `keepalive` is in seconds."""
+        """`head` holds the headers; `keepalive` is the interval in seconds."""
         self.status_code = 200
         self.background: BackgroundTask | None = None
         self.media_type = media_type
         self._chunks = chunks
         self._head = head
-        self._beat = beat
+        self._keepalive_text = keepalive_text
         self._keepalive = keepalive
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Sends until all is said, or the client has left."""
-        leaving = asyncio.create_task(_left(receive))
+        """Sends until the last chunk, or until the client has left."""
+        disconnected = asyncio.create_task(_wait_for_disconnect(receive))
         known = asyncio.create_task(self._head.known.wait())
         try:
             async with aclosing(self._chunks):
-                await self._send(send, leaving, known)
+                await self._send(send, disconnected, known)
         finally:
-            leaving.cancel()
+            disconnected.cancel()
             known.cancel()
 
     async def _send(
-        self, send: Send, leaving: "asyncio.Task[None]", known: "asyncio.Task[Any]"
+        self, send: Send, disconnected: "asyncio.Task[None]", known: "asyncio.Task[Any]"
     ) -> None:
         loop = asyncio.get_running_loop()
-        beat_at = loop.time() + self._keepalive
-        begun = False
+        keepalive_at = loop.time() + self._keepalive
+        started = False
         chunk: asyncio.Task[bytes | None] = asyncio.create_task(self._next())
         try:
             while True:
-                awaited = {leaving, chunk} if begun else {leaving, chunk, known}
-                is_silent = self._head.awaited and not begun
-                left = None if is_silent else max(0.0, beat_at - loop.time())
-                await asyncio.wait(awaited, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-                if leaving.done():
+                waiting = {disconnected, chunk} if started else {disconnected, chunk, known}
+                is_silent = self._head.awaited and not started
+                timeout = None if is_silent else max(0.0, keepalive_at - loop.time())
+                await asyncio.wait(waiting, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+                if disconnected.done():
                     return
-                if not begun:
-                    begun = True
+                if not started:
+                    started = True
                     self.init_headers({**NOT_BUFFERED, **self._head.headers})
                     headers = self.raw_headers
                     await send({"type": "http.response.start", "status": 200, "headers": headers})
                 body = b""
-                if loop.time() >= beat_at:
-                    body = self._beat
-                    beat_at = loop.time() + self._keepalive
+                if loop.time() >= keepalive_at:
+                    body = self._keepalive_text
+                    keepalive_at = loop.time() + self._keepalive
                 if chunk.done():
-                    said = chunk.result()
-                    over = said is None
+                    content = chunk.result()
+                    over = content is None
                     await send(
                         {
                             "type": "http.response.body",
-                            "body": body + (said or b""),
+                            "body": body + (content or b""),
                             "more_body": not over,
                         }
                     )
@@ -116,6 +116,6 @@ class KeptAlive(Response):
         return await anext(self._chunks, None)
 
 
-async def _left(receive: Receive) -> None:
+async def _wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

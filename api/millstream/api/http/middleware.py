@@ -1,7 +1,6 @@
-"""Everything around the API, as `http` of langgraph.json says: CORS, a line in the log a request, a prefix, and the
-routes of a project's own application.
+"""Wraps the API as `http` of langgraph.json says: CORS, a log line per request, a prefix, the project's application.
 
-From outside in: the log, CORS, the prefix, the project's middleware, its routes, and then the API's.
+Order from the outside in: the log, CORS, the prefix, the project's middleware, its routes, the API's routes.
 """
 
 import logging
@@ -31,13 +30,13 @@ log = logging.getLogger(__name__)
 EXPOSED: Final = (
     "Content-Location", "Location", "Retry-After", "X-Pagination-Total", "X-Pagination-Next",
 )  # fmt: skip
-DESCRIPTIONS: Final = ("/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc")  # FastAPI's own
+DESCRIPTIONS: Final = ("/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc")  # of FastAPI
 
 
 def load(config: Path | None) -> tuple[HttpSettings, Starlette | None]:
-    """Returns `http` of the project, and its application; of no project, what holds without one.
+    """Returns `http` of the project and the project's application. Without a project, returns the defaults.
 
-    Raises SettingError that says what is wrong and where.
+    Raises SettingError with the wrong key.
     """
     if config is None:
         return HttpSettings(), None
@@ -59,62 +58,65 @@ def load(config: Path | None) -> tuple[HttpSettings, Starlette | None]:
     return http, app
 
 
-def wrap_app(api: Starlette, http: HttpSettings, own: Starlette | None) -> ASGIApp:
+def wrap_app(api: Starlette, http: HttpSettings, project_app: Starlette | None) -> ASGIApp:
     """Returns the application that the process serves."""
-    app: ASGIApp = api if own is None else _joined(own, api)
+    app: ASGIApp = api if project_app is None else _join(project_app, api)
     if http.prefix:
-        app = _under(http.prefix, app, api, lives=api if own is None else own)
-    app = _cors(app, http.cors)
+        app = _mount_under(
+            http.prefix, app, api, lifespan_of=api if project_app is None else project_app
+        )
+    app = _add_cors(app, http.cors)
     if http.logging_headers is not None:
         app = RequestLog(app, http.logging_headers)
     return app
 
 
-def _joined(own: Starlette, api: Starlette) -> Starlette:
-    """Returns the project's application with the API behind its own routes.
+def _join(project_app: Starlette, api: Starlette) -> Starlette:
+    """Returns the project's application with the API's routes after its own.
 
-    Its middleware is asked for all requests, its error handlers for its own routes only. Both live as long.
+    Its middleware runs for all requests, its error handlers for its own routes only. Both lifespans are the same.
     """
-    describe = getattr(
-        own, "openapi", None
-    )  # FastAPI describes itself; here the API does it for both
+    # FastAPI describes itself; here the API's description covers both.
+    describe = getattr(project_app, "openapi", None)
     if describe is not None:
-        own.router.routes[:] = [
-            route for route in own.router.routes if getattr(route, "path", "") not in DESCRIPTIONS
+        project_app.router.routes[:] = [
+            route
+            for route in project_app.router.routes
+            if getattr(route, "path", "") not in DESCRIPTIONS
         ]
         openapi.describe_too(api, describe)
-    theirs = own.router.lifespan_context
+    project_lifespan = project_app.router.lifespan_context
 
     @asynccontextmanager
     async def both(app: Starlette) -> AsyncIterator[Any]:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(api.router.lifespan_context(api))
-            yield await stack.enter_async_context(theirs(app))
+            yield await stack.enter_async_context(project_lifespan(app))
 
-    own.router.lifespan_context = both
-    own.router.routes.append(Mount("", app=api))
-    return own
+    project_app.router.lifespan_context = both
+    project_app.router.routes.append(Mount("", app=api))
+    return project_app
 
 
-def _under(prefix: str, app: ASGIApp, api: Starlette, *, lives: Starlette) -> Starlette:
-    """Returns the application under a prefix; `/ok` stays where it is too, for probes.
+def _mount_under(prefix: str, app: ASGIApp, api: Starlette, *, lifespan_of: Starlette) -> Starlette:
+    """Returns the application under a prefix. `/ok` is served without the prefix too, for probes.
 
-    The places that answers name stay without it: the SDKs take them as relative to their own URL, which has it.
+    `Location` headers have no prefix: the SDKs resolve them against their own URL, which has it.
     """
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[Any]:
-        async with lives.router.lifespan_context(lives) as state:
+        async with lifespan_of.router.lifespan_context(lifespan_of) as state:
             yield state
 
     return Starlette(routes=[Mount(prefix, app=app), Route("/ok", api)], lifespan=lifespan)
 
 
-def _cors(app: ASGIApp, cors: Cors) -> ASGIApp:
+def _add_cors(app: ASGIApp, cors: Cors) -> ASGIApp:
     if cors.allow_credentials and cors.allows_all:
         log.warning(
-            "http.cors: allow_credentials is left out, for with all origins every page could act as its visitor. "
-            "Name the pages in allow_origins."
+            "http.cors: allow_credentials is ignored, because with all origins every page could act as its visitor. "
+            "List the origins in allow_origins."
         )
     return PageAccess(
         app,
@@ -130,13 +132,13 @@ def _cors(app: ASGIApp, cors: Cors) -> ASGIApp:
 
 
 class PageAccess(CORSMiddleware):
-    """CORS. Pages that may call may also call from the internet into a private network.
+    """CORS that also lets allowed pages call from the internet into a private network.
 
-    Source: Private Network Access (WICG), which Chrome asks about before a public page calls this machine.
+    Source: Private Network Access (WICG). Chrome sends its preflight before a public page calls a private address.
     """
 
     def preflight_response(self, request_headers: Headers) -> Response:
-        """Returns the answer to a preflight; a page that may not call is told nothing of the network."""
+        """Returns the response to a preflight, without the private network's header for other origins."""
         response = super().preflight_response(request_headers)
         if not self.is_allowed_origin(request_headers["origin"]):
             del response.headers["access-control-allow-private-network"]
@@ -144,30 +146,30 @@ class PageAccess(CORSMiddleware):
 
 
 class RequestLog:
-    """Says of each request, once its answer has begun, what it was, and the headers that were asked for."""
+    """Logs each request when its response begins: method, path, status, milliseconds, configured headers."""
 
     def __init__(self, app: ASGIApp, headers: HeaderFilter) -> None:
-        """`headers` chooses the headers that are logged."""
+        """`headers` selects the headers that are logged."""
         self._app = app
         self._headers = headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes the request on."""
+        """Forwards the request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        begun = time.monotonic()
+        started = time.monotonic()
 
-        async def noting(message: Message) -> None:
+        async def log_and_send(message: Message) -> None:
             if message["type"] == "http.response.start":
-                chosen = self._headers.chosen(HTTPConnection(scope).headers.items())
-                shown = "".join(f" {name}={value!r}" for name, value in chosen.items())
-                took = round((time.monotonic() - begun) * 1000)
+                headers = self._headers.chosen(HTTPConnection(scope).headers.items())
+                header_text = "".join(f" {name}={value!r}" for name, value in headers.items())
+                took_ms = round((time.monotonic() - started) * 1000)
                 log.info(
                     "%s %s %s in %s ms%s",
                     scope["method"], scope["raw_path"].decode("ascii", "replace"),
-                    message["status"], took, shown,
+                    message["status"], took_ms, header_text,
                 )  # fmt: skip
             await send(message)
 
-        await self._app(scope, receive, noting)
+        await self._app(scope, receive, log_and_send)

@@ -1,4 +1,4 @@
-"""openapi.json, made from the endpoints and their models, and a page that shows it offline."""
+"""Builds openapi.json from the endpoints and their models, and an HTML page of it that works offline."""
 
 import html
 import inspect
@@ -14,23 +14,23 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from millstream.api.http.body import answer
+from millstream.api.http.body import json_response
 from millstream.api.http.public_url import public_url
 from millstream.api.version import VERSION
 
 Handler = Callable[[Request], Awaitable[Response]]
 Document = Callable[[], dict[str, Any]]  # returns an OpenAPI document
 PROBLEMS = {
-    "404": "There is no such thing.",
-    "409": "It is there already, or busy.",
-    "422": "Something in the request can't be accepted; `detail` names the field.",
-    "503": "Redis, or a worker that is needed, can't be reached; see `Retry-After`.",
+    "404": "The resource does not exist.",
+    "409": "The resource exists already, or is busy.",
+    "422": "The request is invalid; `detail` names the field.",
+    "503": "Redis, or a worker that the request needs, is unavailable; see `Retry-After`.",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One route: what it takes and what it answers with. Its handler's docstring describes it."""
+    """One route, and the models of its request and response. Its handler's docstring describes it."""
 
     method: str
     path: str
@@ -56,20 +56,20 @@ class Endpoint:
 def routes(endpoints: Sequence[Endpoint]) -> list[Route]:
     """Returns the routes of `/openapi.json` and `/docs`.
 
-    The paths of `describe_too` are in the document too.
+    The document includes the paths that `describe_too` adds.
     """
-    made: list[dict[str, Any]] = []
+    cached: list[dict[str, Any]] = []
 
     def document(request: Request) -> dict[str, Any]:
-        if not made:
-            made.append(describe(endpoints))
+        if not cached:
+            cached.append(describe(endpoints))
             other: Document | None = getattr(request.app.state, "described", None)
             if other is not None:
-                _join(made[0], other())
-        return {**made[0], "servers": [{"url": public_url(request)}]}
+                _join(cached[0], other())
+        return {**cached[0], "servers": [{"url": public_url(request)}]}
 
     async def openapi_json(request: Request) -> Response:
-        return answer(document(request))
+        return json_response(document(request))
 
     async def docs(request: Request) -> Response:
         return HTMLResponse(page(document(request)))
@@ -78,16 +78,16 @@ def routes(endpoints: Sequence[Endpoint]) -> list[Route]:
 
 
 def describe_too(app: Starlette, document: Document) -> None:
-    """Has `/openapi.json` of the application describe another one's paths as well."""
+    """Adds another application's paths to `/openapi.json` of this one."""
     app.state.described = document
 
 
 def _join(document: dict[str, Any], other: dict[str, Any]) -> None:
-    """Adds what another document tells of; where both tell of a path, the other's route is served."""
+    """Adds another document. Its paths replace equal ones, because its routes are served first."""
     document["paths"] |= other.get("paths", {})
-    for kind, named in other.get("components", {}).items():
+    for kind, components in other.get("components", {}).items():
         known = document["components"].setdefault(kind, {})
-        known |= {name: schema for name, schema in named.items() if name not in known}
+        known |= {name: schema for name, schema in components.items() if name not in known}
 
 
 def describe(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
@@ -157,7 +157,7 @@ def _query(endpoint: Endpoint, schemas: dict[str, Any], template: str) -> list[d
                 "name": "Last-Event-ID",
                 "in": "header",
                 "required": False,
-                "description": "Events after this one; `-1` or `0` for all.",
+                "description": "The id of the last event that the client has; `-1` or `0` for all events.",
                 "schema": {"type": "string"},
             }
         )
@@ -166,7 +166,7 @@ def _query(endpoint: Endpoint, schemas: dict[str, Any], template: str) -> list[d
 
 def _success(endpoint: Endpoint, schemas: dict[str, Any], template: str) -> dict[str, Any]:
     if endpoint.status in (202, 204):
-        return {"description": "Done; the body is empty."}
+        return {"description": "Successful; the body is empty."}
     if endpoint.streams:
         return {
             "description": "Server-sent events.",
@@ -182,7 +182,7 @@ def _success(endpoint: Endpoint, schemas: dict[str, Any], template: str) -> dict
 
 
 def page(document: dict[str, Any]) -> str:
-    """Returns the document as one HTML page that needs nothing from elsewhere."""
+    """Returns the document as one HTML page without external resources."""
     sections = []
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
@@ -207,10 +207,10 @@ def page(document: dict[str, Any]) -> str:
     return PAGE.replace("{sections}", "\n".join(sections)).replace("{version}", VERSION)
 
 
-def _row(name: str, place: str, schema: dict[str, Any]) -> str:
+def _row(name: str, location: str, schema: dict[str, Any]) -> str:
     default = "" if schema.get("default") is None else html.escape(repr(schema["default"]))
     return (
-        f"<tr><td><code>{html.escape(name)}</code><td>{place}"
+        f"<tr><td><code>{html.escape(name)}</code><td>{location}"
         f"<td>{html.escape(_type(schema))}<td>{default}</tr>"
     )
 

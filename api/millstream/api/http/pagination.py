@@ -1,4 +1,4 @@
-"""What the answer to a search says of the pages after it. Source: the LangGraph Platform API."""
+"""The headers of a search response that name the total and the next page. Source: the LangGraph Platform API."""
 
 
 def page_headers(total: int, *, offset: int, limit: int, more: bool) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What a caller is told when something is refused: one table from error to status.
+"""Converts errors to responses, by one table from error to status.
 
 Every body is `{"detail": "…"}`. Source: the LangGraph Platform API.
 """
@@ -37,15 +37,15 @@ STATUS: Final[dict[type[MillstreamError], int]] = {
     ConflictError: 409,
     TooLargeError: 413,
     InvalidError: 422,
-    GraphError: 424,  # the request is fine; what it depends on is not
+    GraphError: 424,  # the request is valid; the graph that it depends on failed
     OverloadedError: 429,
     UnavailableError: 503,
 }
-SHOWN: Final = 120  # characters of a refused value
+MAX_VALUE_CHARS: Final = 120  # of an invalid value in an error message
 
 
 def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
-    """Returns the answer to a refused request."""
+    """Returns an error response."""
     # A quoted value may hold what UTF-8 can't carry.
     clean = detail.encode("utf-8", "replace").decode()
     body = msgspec.json.encode({"detail": clean})
@@ -53,7 +53,7 @@ def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> 
 
 
 def sentence(error: ValidationError) -> str:
-    """Returns what is wrong with a request, each part with the name of its field."""
+    """Returns the errors of a request as one text. Each part begins with its field's name."""
     parts = []
     for item in error.errors(include_url=False, include_context=False)[:5]:
         field = ".".join(str(step) for step in item["loc"])
@@ -61,13 +61,13 @@ def sentence(error: ValidationError) -> str:
         if item["type"] == "missing":
             parts.append(f"{field}: {message}")
         elif field:
-            parts.append(f"{field}: {message} (given: {repr(item['input'])[:SHOWN]})")
-        else:  # of the model as a whole: the message names its fields
+            parts.append(f"{field}: {message} (given: {repr(item['input'])[:MAX_VALUE_CHARS]})")
+        else:  # an error of the whole model: its message names the fields
             parts.append(message)
     return "; ".join(parts)
 
 
-async def _refused(_: Request, error: Any) -> Response:
+async def _known_error(_: Request, error: Any) -> Response:
     status = STATUS.get(type(error), 500)
     headers = None
     if isinstance(error, UnavailableError):
@@ -77,12 +77,12 @@ async def _refused(_: Request, error: Any) -> Response:
     return problem(status, str(error), headers)
 
 
-async def _invalid(_: Request, error: Any) -> Response:
+async def _validation_error(_: Request, error: Any) -> Response:
     return problem(422, sentence(error))
 
 
-async def _http(_: Request, error: Any) -> Response:
-    # The reference answers a wrong method like an unknown route.
+async def _http_error(_: Request, error: Any) -> Response:
+    # The LangGraph Platform API responds to a wrong method as to an unknown route.
     if error.status_code in (404, 405):
         return problem(404, "Not Found")
     return problem(error.status_code, error.detail, error.headers)
@@ -95,19 +95,19 @@ async def _outage(request: Request, error: Any) -> Response:
         request.url.path,
         error,
     )
-    return await _refused(request, unavailable(error, process_of(request)))
+    return await _known_error(request, unavailable(error, process_of(request)))
 
 
-async def _unexpected(request: Request, error: Any) -> Response:
+async def _unexpected_error(request: Request, error: Any) -> Response:
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return problem(500, "Internal Server Error")
 
 
 HANDLERS: Final[dict[Any, Callable[[Request, Any], Awaitable[Response]]]] = {
-    MillstreamError: _refused,
-    ValidationError: _invalid,
-    HTTPException: _http,
+    MillstreamError: _known_error,
+    ValidationError: _validation_error,
+    HTTPException: _http_error,
     **dict.fromkeys(OUTAGE_ERRORS, _outage),
     PERMISSION_DENIED: _outage,
-    Exception: _unexpected,
+    Exception: _unexpected_error,
 }

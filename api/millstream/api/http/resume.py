@@ -1,8 +1,7 @@
-"""Where a client whose connection broke continues: the last event that it has, and the `Location` that it returns to.
+"""Where a client continues after a disconnect: `Last-Event-ID` and the `Location` of the stream.
 
-Both SDKs return to `Location` with `Last-Event-ID`, or without it if they were cut before their first event;
-neither repeats reliably what it asked for. So `Location` says it all: the place in the stream, from which on
-nothing was sent yet, and the options of the request.
+Both SDKs request `Location` with `Last-Event-ID`, or without it if no event had arrived. Neither repeats its options
+reliably. So `Location` holds everything: the options of the request, and the position before the first event.
 """
 
 from collections.abc import Sequence
@@ -15,13 +14,13 @@ from millstream.shared.events.entries import START, Position, format_position, p
 FROM_THE_START: Final = ("-1", "0", "0-0", "-")
 
 
-def last_event(header: str, queried: str) -> Position | None:
-    """Returns the position after which the client wants events; None means from now on.
+def last_event(header: str, query: str) -> Position | None:
+    """Returns the position of the client's last event. None: the stream starts with the next event.
 
-    `header` is `Last-Event-ID`, '' if there is none. A text that is no event's id means from now on too: a client
-    never gets more than it asked for.
+    `header` is `Last-Event-ID`, or ''; it takes precedence over the query. An invalid id counts as None, so that a
+    client never gets events twice.
     """
-    last = header.strip() or queried
+    last = header.strip() or query
     return START if last in FROM_THE_START else parse_position(last)
 
 
@@ -32,13 +31,14 @@ def resume_location(
     modes: Sequence[str] = (),
     cancel: bool = False,
 ) -> str:
-    """Returns a `Location`: a path relative to the server's own, and a query.
+    """Returns a `Location`: a path relative to the server's URL, and a query.
 
     Args:
-        after: what a stream sends begins behind it; None where nothing has a place.
-        modes: those that the stream is limited to.
-        cancel: whether the run is cancelled when the client leaves. It is written as the npm SDK does, which
-            adds its own query once more.
+        path: the path of the stream or of the result.
+        after: the position after which the stream begins; None for a response that is no stream.
+        modes: the stream modes, all if empty.
+        cancel: whether the run is cancelled when the client leaves. The value is `1`, as in the npm SDK, which
+            appends its own query a second time.
     """
     query = [("stream_mode", mode) for mode in dict.fromkeys(modes)]
     if cancel:
@@ -50,14 +50,14 @@ def resume_location(
 
 @dataclass(frozen=True, slots=True)
 class RunLocation:
-    """Where clients find a run, and the headers that say so."""
+    """The path of a run, and the response headers that name it."""
 
     run_id: str
-    thread_id: str | None  # None: by the run's own id, as stateless runs are found
+    thread_id: str | None  # None for a stateless run: its path has no thread
 
     @property
     def path(self) -> str:
-        """The run's path, relative to the server's own."""
+        """The run's path, relative to the server's URL."""
         return (
             f"/threads/{self.thread_id}/runs/{self.run_id}"
             if self.thread_id
@@ -66,20 +66,20 @@ class RunLocation:
 
     def headers(
         self,
-        back: str | None = None,
+        route: str | None = None,
         after: Position | None = None,
         *,
         modes: Sequence[str] = (),
         cancel: bool = False,
     ) -> dict[str, str]:
-        """Returns the headers of an answer about the run.
+        """Returns the headers of a response about the run.
 
         Args:
-            back: the route below the run's path by which a client returns to the answer; None: it is complete.
+            route: below the run's path, where a client continues; None for a complete response.
             after, modes, cancel: see `resume_location`.
         """
         headers = {"content-location": self.path}
-        if back is not None:
-            location = resume_location(f"{self.path}/{back}", after, modes=modes, cancel=cancel)
+        if route is not None:
+            location = resume_location(f"{self.path}/{route}", after, modes=modes, cancel=cancel)
             headers["location"] = location
         return headers

@@ -1,27 +1,27 @@
-"""What all requests have in common."""
+"""The base classes of request models."""
 
 from typing import Annotated, Any, ClassVar, Final
 
 import msgspec
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-FARTHEST: Final = 2**53  # of an offset: what every client and Redis can count to
+MAX_OFFSET: Final = 2**53  # JavaScript clients and Redis count exactly up to it
 
 
 class RequestModel(BaseModel):
-    """A JSON body. `null` means not given; a field that is not known is ignored."""
+    """A JSON body. A null counts as absent, and an unknown field is ignored."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
-    nullable: ClassVar[frozenset[str]] = frozenset()  # fields of which `null` says something
+    nullable: ClassVar[frozenset[str]] = frozenset()  # fields whose null has a meaning
 
     @classmethod
-    def taken(cls, data: dict[str, Any]) -> frozenset[str]:
-        """Returns the names in a body that have an effect and are no fields."""
+    def accepted_names(cls, data: dict[str, Any]) -> frozenset[str]:
+        """Returns the names in a body that have an effect although they are no fields."""
         return frozenset()
 
     @model_validator(mode="before")
     @classmethod
-    def _null_is_not_given(cls, data: Any) -> Any:
+    def _drop_nulls(cls, data: Any) -> Any:
         if isinstance(data, dict):
             return {
                 name: value
@@ -32,7 +32,7 @@ class RequestModel(BaseModel):
 
 
 class QueryModel(BaseModel):
-    """Query parameters: strings that stand for numbers, flags and lists."""
+    """Query parameters, whose strings are read as numbers, flags and lists."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -43,7 +43,7 @@ def _listed(value: Any) -> Any:
             try:
                 return msgspec.json.decode(value)
             except (msgspec.DecodeError, RecursionError):
-                raise ValueError("it is neither names with commas nor a JSON list") from None
+                raise ValueError("must be names separated by commas, or a JSON list") from None
         return [part for part in value.split(",") if part]
     return value
 
@@ -53,6 +53,6 @@ LastEventId = Annotated[
     str,
     Field(
         pattern=r"^(-1?|0|[0-9]{1,19}-[0-9]{1,19})?$",
-        description="For clients that can't send the header `Last-Event-ID`, which goes before it.",
+        description="For clients that can't send the header `Last-Event-ID`. The header takes precedence.",
     ),
 ]

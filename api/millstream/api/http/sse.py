@@ -1,8 +1,7 @@
-"""Stream entries → what goes over an open connection: event streams, and bodies that take time.
+"""Sends the entries of a stream over an open connection: event streams, and results that take time.
 
-Both kinds of response say something every keepalive interval from their first second on, notice
-a client that leaves at once, and break off when the process is told to stop: the client's SDK then
-comes back by `Location`.
+Both kinds of response send a keepalive at each interval, notice at once when the client leaves, and break off
+when the process stops. The client's SDK then continues at `Location`.
 """
 
 import asyncio
@@ -32,32 +31,32 @@ MODE_OF: Final = {event.encode(): mode.name for mode in MODES.values() for event
 ALWAYS: Final = frozenset({b"metadata", b"error", b"end", b"gap"})
 FAILED: Final = "The stream of the thread failed. Open it again."
 OUTAGES: Final = OutageLog(log, "Open streams")
-READ_WITHIN: Final = 2.0  # s, at the least, before an answer of Redis is given up
+MIN_READ_TIMEOUT: Final = 2.0  # s for one read from Redis
 
 Followed = Reader | ThreadReader
 Leave = Callable[[], Awaitable[object]]
-Output = Callable[[Entry], Awaitable[bytes]]  # of a run's last event, the body that answers
+Output = Callable[[Entry], Awaitable[bytes]]  # a run's last event → the response's body
 
 
 def frame(entry: Entry) -> bytes:
-    """Returns one event as it goes over the wire. A `gap` has no id: the client keeps its own."""
+    """Returns one event as bytes of the stream. A `gap` has no id, so that the client keeps its last one."""
     if entry.event == b"gap":
         return b"event: gap\r\ndata: %b\r\n\r\n" % entry.data
     return b"event: %b\r\ndata: %b\r\nid: %b\r\n\r\n" % (entry.event, entry.data, entry.id)
 
 
-def shown(event: bytes, modes: frozenset[str]) -> bool:
-    """Returns whether a client that asked for these modes is sent the event; none means all."""
+def is_streamed(event: bytes, modes: frozenset[str]) -> bool:
+    """Returns whether a client with these stream modes gets the event. No modes mean all."""
     if not modes or event in ALWAYS:
         return True
     return MODE_OF.get(event.partition(b"|")[0]) in modes
 
 
-class _Following(Response):
+class _FollowingResponse(Response):
     """A response that follows a run until its end."""
 
     keepalive_text: bytes
-    failed_text = b""  # what is said last if reading fails; none breaks the connection off
+    failed_text = b""  # sent last if reading fails; if empty, the connection breaks off
 
     def __init__(
         self,
@@ -83,13 +82,13 @@ class _Following(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends until the run has ended, the client has left, or the process stops."""
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        leaving = asyncio.create_task(self._watch(receive))
+        disconnected = asyncio.create_task(self._watch(receive))
         self._schedule()
         self._watched.opened()
         try:
             await self._follow(send)
         finally:
-            leaving.cancel()
+            disconnected.cancel()
             self._timer.cancel()
             self._reader.close()
             self._watched.closed()
@@ -124,12 +123,12 @@ class _Following(Response):
             if self._gone:
                 return
             if reader.closing:
-                return  # without the last chunk: a clean end would tell the JS SDK that all is said
+                return  # without the last chunk: a clean end would tell the JS SDK that the stream is complete
             entries: list[Entry] = []
             body, over = b"", False
             try:
-                # A Redis that is silent must not silence the keepalives too.
-                async with asyncio.timeout(max(self._keepalive, READ_WITHIN)):
+                # A Redis that does not respond must not delay the keepalives.
+                async with asyncio.timeout(max(self._keepalive, MIN_READ_TIMEOUT)):
                     entries = [] if reader.ended else await reader.read()
                     body = await self._body(entries)
                     over = reader.ended
@@ -139,16 +138,16 @@ class _Following(Response):
                 reader.news.set()
             except Exception:
                 if not self.failed_text:
-                    raise  # the client comes back by `Location`
+                    raise  # the client continues at `Location`
                 log.exception(
-                    "an event stream is closed: an error of the server; the client may go on with Last-Event-ID"
+                    "An event stream was closed by an error of the server. The client may continue with Last-Event-ID."
                 )
                 body, over = self.failed_text, True
             if self._tick:
                 self._tick = False
                 body = self.keepalive_text + body
             if entries:
-                reader.news.set()  # there may be more
+                reader.news.set()  # more entries may be stored
             if body or over:
                 await send(_chunk(body, more=not over))
             if entries and body:
@@ -157,7 +156,7 @@ class _Following(Response):
                 return
 
     async def _body(self, entries: list[Entry]) -> bytes:
-        """Returns what to send; called again, without entries, if it raised after the end."""
+        """Returns the bytes to send. After an error it is called again, at the end without entries."""
         raise NotImplementedError
 
     async def _leave(self) -> None:
@@ -165,10 +164,12 @@ class _Following(Response):
         try:
             await self._on_leave()
         except OUTAGE_ERRORS as error:
-            log.warning("a client left and Redis is away or refuses, its run goes on: %s", error)
+            log.warning(
+                "A client left, but its run could not be cancelled and continues: %s", error
+            )
 
 
-class EventStream(_Following):
+class EventStream(_FollowingResponse):
     """`text/event-stream`: the run's events."""
 
     keepalive_text = KEEPALIVE
@@ -204,12 +205,12 @@ class EventStream(_Following):
         return b"".join(
             frame(entry)
             for entry in map(to_run_event, entries)
-            if entry is not None and shown(entry.event, self._modes)
+            if entry is not None and is_streamed(entry.event, self._modes)
         )
 
 
 class ThreadStream(EventStream):
-    """The events of a thread, which end with an error only: nothing else would tell that they are over."""
+    """The events of a thread. The stream ends only by an error, and then with an `error` event."""
 
     failed_text = b"event: error\r\ndata: %b\r\n\r\n" % to_json(
         {"error": "StreamFailed", "message": FAILED}
@@ -217,15 +218,15 @@ class ThreadStream(EventStream):
 
 
 class ProtocolStream(EventStream):
-    """The same, of the event streaming protocol."""
+    """A ThreadStream with the error event of the event streaming protocol."""
 
     failed_text = b"event: error\r\ndata: %b\r\n\r\n" % to_json(
         {"type": "error", "id": None, "error": "unknown_error", "message": FAILED}
     )
 
 
-class FinalOutput(_Following):
-    """`application/json`: white space while the run runs, then what `output` makes of its end."""
+class FinalOutput(_FollowingResponse):
+    """`application/json`: white space until the run ends, then the body from `output`."""
 
     keepalive_text = WHITE_SPACE
 
@@ -239,7 +240,7 @@ class FinalOutput(_Following):
         keepalive: float,
         on_leave: Leave | None = None,
     ) -> None:
-        """`output` makes the body of the run's last entry; `keepalive` is in seconds."""
+        """`output` returns the body for the run's last entry; `keepalive` is in seconds."""
         super().__init__(
             reader,
             watch,
@@ -249,7 +250,7 @@ class FinalOutput(_Following):
             on_leave=on_leave,
         )
         self._output = output
-        self._end: Entry | None = None  # kept, for the answer may have to be asked for again
+        self._end: Entry | None = None  # kept for a repeated call of `output` after an outage
 
     async def _body(self, entries: list[Entry]) -> bytes:
         if self._reader.ended and entries:

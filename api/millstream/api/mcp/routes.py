@@ -104,7 +104,7 @@ def _is_near(origin: str) -> bool:
 
 
 async def post(request: Request) -> Response:
-    """`POST /mcp/`: a message of the Model Context Protocol. Each assistant is a tool."""
+    """`POST /mcp/`: Executes a message of the Model Context Protocol. Each assistant is a tool."""
     if importlib.util.find_spec("mcp") is None:
         return problem(404, MISSING)
     if (refused := _refused(request)) is not None:
@@ -123,14 +123,14 @@ async def _start(max_body: int) -> AbstractAsyncContextManager[ASGIApp]:
 
 
 async def get(request: Request) -> Response:
-    """`GET /mcp/`: 405, for the server sends nothing unasked."""
+    """`GET /mcp/`: Not supported (405): the server sends no messages of its own."""
     return _refused(request) or problem(
         405, "This server sends nothing unasked: use POST.", {"allow": "POST"}
     )
 
 
 async def delete(request: Request) -> Response:
-    """`DELETE /mcp/`: 405, for there are no sessions that could be ended."""
+    """`DELETE /mcp/`: Not supported (405): there are no sessions."""
     return _refused(request) or problem(
         405, "There are no sessions: each request stands for itself.", {"allow": "POST"}
     )

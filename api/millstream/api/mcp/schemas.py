@@ -13,7 +13,7 @@ from jsonschema.exceptions import SchemaError, best_match
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
-from millstream.api.http.problems import SHOWN
+from millstream.api.http.problems import MAX_VALUE_CHARS
 from millstream.shared.errors import InvalidError
 
 Schema = dict[str, Any]
@@ -111,7 +111,7 @@ class ToolSchemas:
             return arguments
         if error is not None:
             at = ".".join(["arguments", *map(str, error.absolute_path)])
-            raise InvalidError(f"{at}: {error.message[: 2 * SHOWN]}")
+            raise InvalidError(f"{at}: {error.message[: 2 * MAX_VALUE_CHARS]}")
         return told
 
     def _errors(self, arguments: dict[str, Any]) -> Iterator[Any]:

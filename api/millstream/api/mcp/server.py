@@ -28,9 +28,9 @@ from millstream.api.mcp.schemas import ToolSchemas
 from millstream.api.outages import unavailable_errors
 from millstream.api.runs import operations as runs
 from millstream.api.runs.follow import (
-    answered,
     entries_of,
-    invoked,
+    invoke,
+    read_when_reachable,
 )
 from millstream.api.runs.operations import Followed
 from millstream.api.version import VERSION
@@ -150,7 +150,7 @@ async def call_tool(ctx: McpContext, params: ToolCall) -> types.CallToolResult:
             creates_thread=True,
             temporary=True,
         )
-        async with invoked(context, asked) as run:
+        async with invoke(context, asked) as run:
             try:
                 output = await _output(ctx, context, run)
             except asyncio.CancelledError:
@@ -206,7 +206,9 @@ async def _output(ctx: McpContext, context: RequestContext, run: Followed) -> by
             ended += 1
             nodes = ", ".join(msgspec.json.decode(entry.data, type=dict[str, msgspec.Raw]))
             await ctx.session.report_progress(ended, message=nodes)
-    return await answered(lambda: runs.final_output(context, run.thread_id, run.run_id, last))
+    return await read_when_reachable(
+        lambda: runs.final_output(context, run.thread_id, run.run_id, last)
+    )
 
 
 @contextmanager

@@ -133,7 +133,7 @@ async def _start(context: RequestContext, thread_id: str, params: dict[str, Any]
 
 def _forks(body: RunStart) -> bool:
     """Returns whether the run starts from a checkpoint, where nothing of now is asked."""
-    place = body.checkpoint is not None and body.checkpoint.names_a_place()
+    place = body.checkpoint is not None and body.checkpoint.selects_checkpoint()
     return bool(place or body.checkpoint_id or body.config.configurable.get("checkpoint_id"))
 
 

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from millstream.api.http.body import answer, decode, path_uuid, read_body
+from millstream.api.http.body import decode, json_response, path_uuid, read_body
 from millstream.api.http.context import context_of
 from millstream.api.http.problems import sentence
 from millstream.api.http.sse import ProtocolStream
@@ -20,7 +20,7 @@ from millstream.shared.events.protocol import LAST_SEQ, position_of
 
 
 async def commands(request: Request) -> Response:
-    """`POST /threads/{thread_id}/commands`: starts a run, answers an interrupt, or shows the graphs of a run.
+    """`POST /threads/{thread_id}/commands`: Starts a run, answers an interrupt, or returns the graphs of a run.
 
     A command that can't be carried out is answered with 200 and an envelope of type `error`; 400 is for what is
     no command.
@@ -31,12 +31,12 @@ async def commands(request: Request) -> Response:
         command = read_command(value)
     except CommandError as error:
         given = value.get("id") if isinstance(value, dict) else None
-        return answer(refusal(given, error), 400)
-    return answer(await carry_out(context_of(request), thread_id, command))
+        return json_response(refusal(given, error), 400)
+    return json_response(await carry_out(context_of(request), thread_id, command))
 
 
 async def events(request: Request) -> Response:
-    """`POST /threads/{thread_id}/stream/events`: the events of a thread's runs, until the client leaves.
+    """`POST /threads/{thread_id}/stream/events`: Streams the events of the thread's runs until the client leaves.
 
     All that is kept, or what comes after `since` (or `Last-Event-ID`), and then what is to come, in one order.
     The thread need not exist yet.

@@ -24,19 +24,19 @@ async def admit(
     *,
     answers: bytes | None = None,
 ) -> RunRecord:
-    """Admits a run; without a thread, on one of its own.
+    """Admits a run. Without a thread, the run gets a new one.
 
     Args:
-        context: its caller's headers go into the run's config.
-        request: what to run, and how.
+        context: the caller's headers become part of the run's config.
+        request: the run's input and options.
         thread_id: the thread, which must exist unless the request creates it.
         answers: the interrupts (JSON) on which the thread must still wait.
 
     Raises:
-        InvalidError, NotFoundError: the request names something that there is not.
+        InvalidError, NotFoundError: the request names something that does not exist.
         MillstreamError: what else `scripts.admit` raises.
     """
-    run_id, thread = _ids_of_new(thread_id)
+    run_id, thread = _new_ids(thread_id)
     return await _admit(context, request, run_id, thread, answers)
 
 
@@ -47,8 +47,8 @@ async def admit_followed(
     *,
     answers: bytes | None = None,
 ) -> Followed:
-    """Admits a run as `admit` does, and follows it from its first event on."""
-    run_id, thread = _ids_of_new(thread_id)
+    """Admits a run as `admit` does, and follows it from its first event."""
+    run_id, thread = _new_ids(thread_id)
     reader = await context.hub.open(thread, run_id, START, fresh=True)
     try:
         record = await _admit(context, request, run_id, thread, answers)
@@ -59,16 +59,16 @@ async def admit_followed(
 
 
 async def admit_batch(context: RequestContext, requests: Sequence[RunRequest]) -> list[RunRecord]:
-    """Admits runs, each on a thread of its own: all of them, or none.
+    """Admits runs, each on a new thread: all of them, or none.
 
-    All are checked before the first is admitted. If an admission fails, those before it are cancelled.
-    An error of one that is invalid begins with its number.
+    All are checked before the first admission. If an admission fails, the runs before it are cancelled.
+    The message about an invalid run begins with its number.
     """
     submissions = []
     for number, request in enumerate(requests):
         with _reported(context, request):
             try:
-                submissions.append(await _submission(context, request, *_ids_of_new(None)))
+                submissions.append(await _submission(context, request, *_new_ids(None)))
             except MillstreamError as error:
                 raise type(error)(f"{number}: {error}") from None
     records: list[RunRecord] = []
@@ -92,8 +92,8 @@ def require_webhooks(context: RequestContext, url: str | None) -> None:
         raise InvalidError("webhook: webhooks are disabled here (http.disable_webhooks)")
 
 
-def _ids_of_new(thread_id: str | None) -> tuple[str, str]:
-    """Returns a new run's id, and its thread's."""
+def _new_ids(thread_id: str | None) -> tuple[str, str]:
+    """Returns the id of a new run and the id of its thread."""
     run_id = str(uuid.uuid4())
     return run_id, thread_id or runs.stateless_thread_id(run_id)
 
@@ -109,7 +109,7 @@ async def _admit(
 async def _submission(
     context: RequestContext, request: RunRequest, run_id: str, thread_id: str
 ) -> Submission:
-    """Returns what is to be admitted, by the assistant and the project as they are now."""
+    """Returns the submission, from the current assistant and the current project."""
     resolved = await context.directory.resolve(request.assistant_id)
     project = await context.directory.project()
     require_webhooks(context, request.options.webhook)

@@ -1,4 +1,4 @@
-"""What a run is configured with, as clients send it. Source: LangChain's RunnableConfig."""
+"""The config of a run, as clients send it. Source: LangChain's RunnableConfig."""
 
 from typing import Annotated, Any, Final
 
@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from millstream.api.http.schema_base import RequestModel
 
-# LangChain.js has other names for them.
+# LangChain.js spells them differently.
 SPELLINGS: Final = {
     "maxConcurrency": "max_concurrency",
     "recursionLimit": "recursion_limit",
@@ -17,31 +17,36 @@ SPELLINGS: Final = {
 
 def _no_callbacks(value: Any) -> None:
     if value not in ([], {}):
-        raise ValueError("callbacks are objects of a process, and can't be sent to another one")
+        raise ValueError("callbacks are objects of one process, and can't be sent to another")
 
 
 def _no_run_id(value: Any) -> None:
-    raise ValueError("the server names its runs; an id of your own can go into `metadata`")
+    raise ValueError("the server assigns ids of runs; put an id of your own into `metadata`")
 
 
 class Config(RequestModel):
-    """A RunnableConfig. Any other name in it is an entry of `configurable`, as LangChain takes it."""
+    """A RunnableConfig. An unknown name becomes an entry of `configurable`, as in LangChain."""
 
     tags: list[str] | None = None
-    recursion_limit: int | None = Field(default=None, ge=1, description="Steps of the graph.")
+    recursion_limit: int | None = Field(
+        default=None, ge=1, description="Limit of the graph's steps."
+    )
     max_concurrency: int | None = Field(
-        default=None, ge=0, description="Tasks that run at a time; 0: no limit."
+        default=None, ge=0, description="Limit of concurrent tasks; 0 for none."
     )
     run_name: str | None = Field(
-        default=None, min_length=1, max_length=1000, description="In traces; else the graph's name."
+        default=None,
+        min_length=1,
+        max_length=1000,
+        description="The name in traces. Default: the graph's name.",
     )
     configurable: dict[str, Any] = {}
     metadata: dict[str, Any] = {}
     callbacks: Annotated[None, BeforeValidator(_no_callbacks)] = Field(
-        default=None, exclude=True, description="Refused: they can't be sent."
+        default=None, exclude=True, description="Not supported: callbacks can't be sent."
     )
     run_id: Annotated[None, BeforeValidator(_no_run_id)] = Field(
-        default=None, exclude=True, description="Refused: the server names its runs."
+        default=None, exclude=True, description="Not supported: the server assigns ids of runs."
     )
 
     @model_validator(mode="before")
@@ -51,13 +56,13 @@ class Config(RequestModel):
             return data
         known: dict[str, Any] = {}
         others: dict[str, Any] = {}
-        given: str
-        for given, value in data.items():
-            name = SPELLINGS.get(given, given)
+        key: str
+        for key, value in data.items():
+            name = SPELLINGS.get(key, key)
             if value is None:
                 continue
             if known.get(name, value) != value:
-                raise ValueError(f"{name}: it is given twice, with different values")
+                raise ValueError(f"{name}: two different values under its two spellings")
             (known if name in cls.model_fields else others)[name] = value
         if others and isinstance(configurable := known.get("configurable", {}), dict):
             known["configurable"] = {**configurable, **others}

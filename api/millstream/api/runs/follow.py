@@ -1,4 +1,4 @@
-"""One run for a protocol that waits for it: admitted, followed, and its end. What MCP and A2A have in common."""
+"""Admits a run and follows it to its end, for the protocols that wait for it: MCP and A2A."""
 
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
@@ -15,12 +15,12 @@ from millstream.shared.wire import RunRequest
 
 log = logging.getLogger(__name__)
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 PAUSE: Final = 0.2  # s between attempts while Redis is unavailable
 
 
 @contextmanager
-def following(followed: Followed) -> Iterator[Followed]:
+def open_stream(followed: Followed) -> Iterator[Followed]:
     """Reports the run's stream as open inside of the block, and closes its reader after it."""
     followed.watch.opened()
     try:
@@ -31,35 +31,35 @@ def following(followed: Followed) -> Iterator[Followed]:
 
 
 async def entries_of(followed: Followed) -> AsyncGenerator[Entry, None]:
-    """Yields the run's entries to its end; an outage of Redis is waited for.
+    """Yields the run's entries to its end. Waits while Redis is unavailable.
 
-    Raises UnavailableError if the process stops before.
+    Raises UnavailableError if the process stops first.
     """
     reader = followed.reader
     while not reader.ended:
         await reader.news.wait()
         if reader.closing:
-            raise UnavailableError("The server is restarting; the run goes on.")
-        while entries := await answered(reader.read):
+            raise UnavailableError("The server is restarting; the run continues.")
+        while entries := await read_when_reachable(reader.read):
             followed.watch.sent(entries)
             for entry in entries:
                 yield entry
 
 
-async def answered(read: Callable[[], Awaitable[Answer]]) -> Answer:
-    """Returns what is read from Redis for a client that waits anyway, once Redis is reachable."""
-    return await retry_while_unavailable("The answer to a call", read, rejected=False)
+async def read_when_reachable(read: Callable[[], Awaitable[Result]]) -> Result:
+    """Returns the result of a read, once Redis is reachable. The client waits for its response anyway."""
+    return await retry_while_unavailable("The response to a call", read, rejected=False)
 
 
 @asynccontextmanager
-async def invoked(
+async def invoke(
     context: RequestContext,
     request: RunRequest,
     thread_id: str | None = None,
     *,
     answers: bytes | None = None,
 ) -> AsyncIterator[Followed]:
-    """Admits a run as `admission.admit` does, and follows it inside of the block from its first event on."""
+    """Admits a run as `admission.admit` does, and follows it from its first event inside of the block."""
     followed = await admission.admit_followed(context, request, thread_id, answers=answers)
-    with following(followed):
+    with open_stream(followed):
         yield followed

@@ -1,4 +1,4 @@
-"""What routes of runs share: the ids in their paths, and answers that follow a run."""
+"""Shared by routes of runs: the ids in their paths, and responses that follow a run."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,7 +12,7 @@ from millstream.shared import runs
 
 
 def run_ids(path: Mapping[str, str]) -> tuple[str, str]:
-    """Returns the thread and the run that a path names; a stateless run's thread follows from its own id."""
+    """Returns the thread id and run id of a path. A stateless run's thread id follows from its run id."""
     run_id = parse_uuid(path["run_id"], "run")
     if "thread_id" in path:
         return parse_uuid(path["thread_id"], "thread"), run_id
@@ -27,12 +27,12 @@ def event_stream(
     modes: Sequence[str] = (),
     cancels: bool,
 ) -> EventStream:
-    """Returns the run's events as an answer.
+    """Returns a response that streams the run's events.
 
     Args:
         context: of the request.
-        followed: the run; it is closed with the answer.
-        thread_id: as the path names it, None for a stateless run.
+        followed: the run; its reader is closed with the response.
+        thread_id: the thread in the path, None for a stateless run.
         modes: the stream modes to send, all if empty.
         cancels: whether the run is cancelled when the client leaves.
     """
@@ -55,21 +55,21 @@ def final_output(
     cancels: bool,
     output: Output | None = None,
 ) -> FinalOutput:
-    """Returns an answer that waits for the run's end.
+    """Returns a response that waits for the run's end.
 
     Args:
         context: of the request.
-        followed: the run; it is closed with the answer.
-        route: below the run's path, by which a client returns to the answer.
+        followed: the run; its reader is closed with the response.
+        route: below the run's path, where a client continues to wait.
         cancels: whether the run is cancelled when the client leaves.
-        output: makes the body of the run's last event; None: the state in which the run ended.
+        output: returns the body for the run's last event; None for the run's final state.
     """
     return FinalOutput(
         followed.reader,
         followed.watch,
         output
         or (lambda end: operations.final_output(context, followed.thread_id, followed.run_id, end)),
-        # The reference names the thread here, of a stateless run too.
+        # The LangGraph Platform API names the thread here, also for a stateless run.
         headers=RunLocation(followed.run_id, followed.thread_id).headers(route, cancel=cancels),
         keepalive=context.settings.keepalive,
         on_leave=operations.cancel_on_leave(context, followed) if cancels else None,

@@ -1,4 +1,4 @@
-"""The use cases of runs that were admitted: read, follow, cancel, delete."""
+"""The use cases of admitted runs: read, follow, cancel, delete."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -25,17 +25,17 @@ class Followed:
     record: RunRecord
     reader: Reader
     watch: StreamWatch
-    begins: Position = START  # the reader returns the events after it
-    number: int = 0  # of this client among those that joined the run; 0 created it
+    begins: Position = START  # the reader begins after it
+    number: int = 0  # of this client among the joiners of the run; 0 for its creator
 
     @property
     def thread_id(self) -> str:
-        """The thread, also of a stateless run."""
+        """The id of the thread, also for a stateless run."""
         return self.record.spec.thread_id
 
     @property
     def run_id(self) -> str:
-        """The run."""
+        """The id of the run."""
         return self.record.spec.run_id
 
 
@@ -43,7 +43,7 @@ class Followed:
 
 
 async def get(context: RequestContext, thread_id: str, run_id: str) -> RunRecord:
-    """Returns a run; raises NotFoundError."""
+    """Returns a run. Raises NotFoundError."""
     return await runs.get_run(context.redis, thread_id, run_id)
 
 
@@ -60,7 +60,7 @@ async def list_runs(
     offset: int = 0,
     status: RunStatus | None = None,
 ) -> list[RunRecord]:
-    """Returns runs of a thread, the newest first; none of a thread that does not exist."""
+    """Returns runs of a thread, the newest first. An unknown thread has no runs."""
     return await runs.list_runs(context.redis, thread_id, limit=limit, offset=offset, status=status)
 
 
@@ -74,7 +74,7 @@ async def search_runs(
     limit: int,
     offset: int,
 ) -> list[RunRecord]:
-    """Returns runs that match all of it, the newest first; without a thread, runs that have not ended.
+    """Returns runs that match all arguments, the newest first. Without a thread, only runs that have not ended.
 
     `agent_id` is an assistant's id or a graph's name. Raises NotFoundError for a thread that does not exist.
     """
@@ -97,10 +97,9 @@ async def search_runs(
 async def join(
     context: RequestContext, thread_id: str, run_id: str, after: Position | None
 ) -> Followed:
-    """Follows a run after a position; None means from now on, or of an ended run all that is kept.
+    """Follows a run after a position. None: from the next event, or for an ended run from its first stored one.
 
-    The client is counted once its reader has a cursor: one that an outage of Redis turns away has not
-    returned. Raises NotFoundError.
+    The client counts as joined once its reader has a cursor, so not if Redis is unavailable. Raises NotFoundError.
     """
     record = await runs.get_run(context.redis, thread_id, run_id)
     reader = await context.hub.open(thread_id, run_id, after)
@@ -115,9 +114,9 @@ async def join(
 
 
 async def follow(context: RequestContext, record: RunRecord, after: Position | None) -> Followed:
-    """Follows a run that was just read, after a position; None means from now on.
+    """Follows a run after a position, or with None from the next event.
 
-    Its client does not count among those that joined the run.
+    The client does not count as joined.
     """
     thread_id, run_id = record.spec.thread_id, record.spec.run_id
     reader = await context.hub.open(thread_id, run_id, after)
@@ -127,20 +126,20 @@ async def follow(context: RequestContext, record: RunRecord, after: Position | N
 async def stored_entries(
     context: RequestContext, thread_id: str, run_id: str
 ) -> AsyncIterator[Entry]:
-    """Yields all events of the run that there are now."""
+    """Yields all stored events of the run."""
     async for entry in context.hub.read_stored(thread_id, run_id):
         yield entry
 
 
 async def newest_entry(context: RequestContext, thread_id: str, run_id: str) -> Entry | None:
-    """Returns the newest of the run's events that are kept."""
+    """Returns the newest stored event of the run."""
     return await context.hub.newest_entry(thread_id, run_id)
 
 
 async def final_output(
     context: RequestContext, thread_id: str, run_id: str, end: Entry | None
 ) -> bytes:
-    """Returns the JSON of the state in which a run ended; `end` is its last event, if it is kept."""
+    """Returns the run's final state as JSON. `end` is the run's last event, if it is stored."""
     output = None if end is None else end.output
     return await runs.final_output(context.redis, thread_id, run_id, output)
 
@@ -151,7 +150,7 @@ async def final_output(
 async def cancel(
     context: RequestContext, thread_id: str, run_id: str, action: CancelAction
 ) -> None:
-    """Cancels a run and does not wait for its end; raises NotFoundError if there is nothing to cancel."""
+    """Cancels a run without waiting for its end. Raises NotFoundError if there is nothing to cancel."""
     status = await request_cancel(context, thread_id, run_id, action=action)
     if status is None:
         raise NotFoundError("No runs found to cancel.")
@@ -164,7 +163,7 @@ async def cancel(
 async def cancel_followed(
     context: RequestContext, thread_id: str, run_id: str, action: CancelAction
 ) -> tuple[Reader, StreamWatch]:
-    """Cancels a run and follows it to its end; raises what `cancel` raises."""
+    """Cancels a run and follows it to its end. Raises what `cancel` raises."""
     reader = await context.hub.open(thread_id, run_id, START)
     try:
         await cancel(context, thread_id, run_id, action)
@@ -175,19 +174,19 @@ async def cancel_followed(
 
 
 async def cancel_many(
-    context: RequestContext, chosen: Sequence[tuple[str, str]], action: CancelAction
+    context: RequestContext, run_refs: Sequence[tuple[str, str]], action: CancelAction
 ) -> None:
-    """Cancels runs, given as thread and run; raises NotFoundError if all of them have ended."""
+    """Cancels runs by thread id and run id. Raises NotFoundError if all of them have ended."""
     statuses = [
         await request_cancel(context, thread_id, run_id, action=action)
-        for thread_id, run_id in chosen
+        for thread_id, run_id in run_refs
     ]
     if not any(status is not None and status not in TERMINAL for status in statuses):
         raise NotFoundError("No runs found to cancel.")
 
 
 async def live_runs(context: RequestContext, status: RunStatus | None) -> list[tuple[str, str]]:
-    """Returns thread and run of every run that has not ended, of one status or of both."""
+    """Returns the thread id and run id of each run that has not ended, with one status or with both."""
     return [
         (thread_id, run_id)
         for thread_id, run_id, current in await runs.live_runs(context.redis)
@@ -204,9 +203,9 @@ async def request_cancel(
     reason: CancelReason = CancelReason.EXPLICIT,
     joined: int | None = None,
 ) -> RunStatus | None:
-    """Asks for the end of a run; returns its status before, None if there is no such run.
+    """Requests the cancel of a run. Returns its status before, or None for an unknown run.
 
-    `joined` is the number of a client that left: nothing happens if another has joined the run since.
+    `joined` is the number of a client that left. There is no effect if another client has joined since.
     """
     return await runs.cancel(
         context.redis,
@@ -220,10 +219,10 @@ async def request_cancel(
 
 
 def cancel_on_leave(context: RequestContext, followed: Followed) -> OnLeave:
-    """Returns what to call when the client has left: it cancels the run, unless the client returns in time.
+    """Returns a function to call when the client has left. It cancels the run unless the client returns in time.
 
-    With a grace, a client that joins the run after it counts as the one that returned, also if it came before
-    the server noticed that the old connection was dead.
+    With a grace period, any client that joined later counts as returned, also if it joined before the server
+    noticed that the old connection was dead.
     """
     grace = context.settings.disconnect_grace
 
@@ -247,16 +246,16 @@ async def cancel_and_wait(
     *,
     reason: CancelReason = CancelReason.DELETED,
 ) -> None:
-    """Cancels the run if it has not ended, and returns when it has.
+    """Cancels the run if it has not ended, and waits for its end.
 
-    Raises UnavailableError if no worker ends it in time, or the process stops before.
+    Raises UnavailableError if no worker ends it in time, or if the process stops first.
     """
     status = await request_cancel(context, thread_id, run_id, reason=reason)
     if status is None or status in TERMINAL:
         return
     reader = await context.hub.open(thread_id, run_id, START)
     try:
-        # A worker that died is followed by another within a lease, if there is one.
+        # If its worker is dead, another one claims the run after at most a lease.
         async with asyncio.timeout(context.settings.lease_policy.takeover_within):
             while not reader.ended:
                 if not await reader.read():
@@ -265,14 +264,14 @@ async def cancel_and_wait(
                     raise UnavailableError("The server is stopping; the run was cancelled.")
     except TimeoutError:
         raise UnavailableError(
-            f"Run {run_id} was cancelled, but no worker is there to end it. Try again."
+            f"Run {run_id} was cancelled, but no worker is running to end it. Try again."
         ) from None
     finally:
         reader.close()
 
 
 async def delete(context: RequestContext, thread_id: str, run_id: str) -> None:
-    """Deletes a run, which is cancelled first if it has not ended; raises NotFoundError, UnavailableError."""
+    """Cancels a run if it has not ended, and deletes it. Raises NotFoundError, UnavailableError."""
     await runs.get_run(context.redis, thread_id, run_id)
     await cancel_and_wait(context, thread_id, run_id)
     await runs.delete_run(context.redis, thread_id, run_id)

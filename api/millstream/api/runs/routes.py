@@ -3,7 +3,7 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
-from millstream.api.http.body import answer, path_uuid, query_model, read_list, read_model
+from millstream.api.http.body import json_response, path_uuid, query_model, read_list, read_model
 from millstream.api.http.context import context_of
 from millstream.api.http.resume import RunLocation, last_event
 from millstream.api.http.sse import FinalOutput
@@ -30,53 +30,53 @@ from millstream.shared.runs.json_view import run_to_json
 
 
 async def create(request: Request) -> Response:
-    """`POST /threads/{thread_id}/runs`: a run in the background; with `stream`, its events."""
+    """`POST /threads/{thread_id}/runs`: Creates a background run; with `stream`, streams its events."""
     thread_id = path_uuid(request, "thread_id", "thread")
     body = await read_model(request, RunCreateStateful)
     return await (_stream if body.stream else _create)(request, body, thread_id)
 
 
 async def stream(request: Request) -> Response:
-    """`POST /threads/{thread_id}/runs/stream`: a run and its events."""
+    """`POST /threads/{thread_id}/runs/stream`: Creates a run and streams its events."""
     thread_id = path_uuid(request, "thread_id", "thread", malformed=400)
     return await _stream(request, await read_model(request, RunCreateStateful), thread_id)
 
 
 async def wait(request: Request) -> Response:
-    """`POST /threads/{thread_id}/runs/wait`: a run and its final state."""
+    """`POST /threads/{thread_id}/runs/wait`: Creates a run, waits for its end, and returns its final state."""
     thread_id = path_uuid(request, "thread_id", "thread", malformed=400)
     return await _wait(request, await read_model(request, RunCreateStateful), thread_id)
 
 
 async def create_stateless(request: Request) -> Response:
-    """`POST /runs`: a run in the background, on a thread of its own; with `stream`, its events."""
+    """`POST /runs`: Creates a background run on a new thread; with `stream`, streams its events."""
     body = await read_model(request, RunCreateStateless)
     return await (_stream if body.stream else _create)(request, body, None)
 
 
 async def stream_stateless(request: Request) -> Response:
-    """`POST /runs/stream`: a run on a thread of its own, and its events."""
+    """`POST /runs/stream`: Creates a run on a new thread and streams its events."""
     return await _stream(request, await read_model(request, RunCreateStateless), None)
 
 
 async def wait_stateless(request: Request) -> Response:
-    """`POST /runs/wait`: a run on a thread of its own, and its final state."""
+    """`POST /runs/wait`: Creates a run on a new thread, waits for its end, and returns its final state."""
     return await _wait(request, await read_model(request, RunCreateStateless), None)
 
 
 async def create_batch(request: Request) -> Response:
-    """`POST /runs/batch`: background runs, each on a thread of its own; all of them, or none."""
+    """`POST /runs/batch`: Creates background runs, each on a new thread: all of them, or none."""
     batch = await read_list(request, RunBatch, RunCreateStateless)
     records = await admission.admit_batch(
         context_of(request), [body.request() for body in batch.root]
     )
-    return answer([run_to_json(record) for record in records])
+    return json_response([run_to_json(record) for record in records])
 
 
 async def _create(request: Request, body: RunCreate, thread_id: str | None) -> Response:
     record = await admission.admit(context_of(request), body.request(), thread_id)
     location = RunLocation(record.spec.run_id, thread_id)
-    return answer(run_to_json(record), headers=location.headers())
+    return json_response(run_to_json(record), headers=location.headers())
 
 
 async def _stream(request: Request, body: RunCreate, thread_id: str | None) -> Response:
@@ -95,7 +95,7 @@ async def _wait(request: Request, body: RunCreate, thread_id: str | None) -> Res
 
 
 async def list_runs(request: Request) -> Response:
-    """`GET /threads/{thread_id}/runs`: newest first."""
+    """`GET /threads/{thread_id}/runs`: Returns a page of the thread's runs, newest first."""
     thread_id = path_uuid(request, "thread_id", "thread")
     query = query_model(request, RunList)
     context = context_of(request)
@@ -103,18 +103,18 @@ async def list_runs(request: Request) -> Response:
     records = await operations.list_runs(
         context, thread_id, limit=query.limit, offset=query.offset, status=query.status
     )
-    return answer([run_to_json(record, list(query.select)) for record in records])
+    return json_response([run_to_json(record, list(query.select)) for record in records])
 
 
 async def get(request: Request) -> Response:
-    """`GET …/runs/{run_id}`"""
-    return answer(
+    """`GET …/runs/{run_id}`: Returns the run."""
+    return json_response(
         run_to_json(await operations.get(context_of(request), *run_ids(request.path_params)))
     )
 
 
 async def join(request: Request) -> Response:
-    """`GET …/runs/{run_id}/join`: waits for the end; the final state."""
+    """`GET …/runs/{run_id}/join`: Waits for the run's end and returns its final state."""
     context, ids = context_of(request), run_ids(request.path_params)
     query = query_model(request, RunJoin)
     followed = await operations.join(context, *ids, START)
@@ -122,9 +122,9 @@ async def join(request: Request) -> Response:
 
 
 async def join_stream(request: Request) -> Response:
-    """`GET …/runs/{run_id}/stream`: the events after `Last-Event-ID`, and those to come.
+    """`GET …/runs/{run_id}/stream`: Streams the run's events after `Last-Event-ID` until its end.
 
-    Without the header: from now on; of an ended run, all that is kept.
+    Without the header, the stream starts with the next event; of an ended run, it has all stored events.
     """
     context, (thread_id, run_id) = context_of(request), run_ids(request.path_params)
     query = query_model(request, RunJoinStream)
@@ -143,7 +143,10 @@ async def join_stream(request: Request) -> Response:
 
 
 async def cancel(request: Request) -> Response:
-    """`POST …/runs/{run_id}/cancel`: 202 at once, or with `wait` 200 when the run has stopped."""
+    """`POST …/runs/{run_id}/cancel`: Cancels the run; with `wait`, waits for its end.
+
+    202 at once, or with `wait` 200 after the end.
+    """
     context, (thread_id, run_id) = context_of(request), run_ids(request.path_params)
     query = query_model(request, RunCancel)
     if not query.wait:
@@ -164,20 +167,20 @@ async def _empty(_: Entry) -> bytes:
 
 
 async def delete(request: Request) -> Response:
-    """`DELETE …/runs/{run_id}`: a run that has not ended is cancelled first."""
+    """`DELETE …/runs/{run_id}`: Deletes the run, after a cancel if it has not ended."""
     await operations.delete(context_of(request), *run_ids(request.path_params))
     return Response(status_code=204)
 
 
 async def cancel_many(request: Request) -> Response:
-    """`POST /runs/cancel`: runs by their status, or some of one thread."""
+    """`POST /runs/cancel`: Cancels runs by their status, or by their ids on one thread."""
     context = context_of(request)
     query = query_model(request, RunsCancelQuery)
     body = await read_model(request, RunsCancel)
     if body.thread_id is not None:
-        chosen = [(body.thread_id, run_id) for run_id in body.run_ids or ()]
+        run_refs = [(body.thread_id, run_id) for run_id in body.run_ids or ()]
     else:
         status = None if body.status in (None, "all") else RunStatus(body.status)
-        chosen = await operations.live_runs(context, status)
-    await operations.cancel_many(context, chosen, query.action)
+        run_refs = await operations.live_runs(context, status)
+    await operations.cancel_many(context, run_refs, query.action)
     return Response(status_code=204)

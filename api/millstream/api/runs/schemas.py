@@ -1,4 +1,4 @@
-"""Requests for runs, and the Run that answers them. Source: the LangGraph Platform API."""
+"""Requests for runs, and the Run that the API returns. Source: the LangGraph Platform API."""
 
 import math
 import uuid
@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import msgspec
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, RootModel, model_validator
 
-from millstream.api.http.schema_base import FARTHEST, LastEventId, Listed, QueryModel, RequestModel
+from millstream.api.http.schema_base import (
+    MAX_OFFSET,
+    LastEventId,
+    Listed,
+    QueryModel,
+    RequestModel,
+)
 from millstream.api.runs.config_schemas import Config
 from millstream.shared.events.modes import MODES
 from millstream.shared.rules.lifecycle import RunStatus
@@ -19,14 +25,14 @@ if TYPE_CHECKING:
     StreamMode = str  # mypy takes no computed Literal
 else:
     StreamMode = Literal[tuple(MODES)]
-MOST_RUNS: Final = 500  # of one batch
-LONGEST_DELAY: Final = 10 * 365 * 86400  # s
+MAX_RUNS: Final = 500  # in one batch
+MAX_DELAY_SECONDS: Final = 10 * 365 * 86400
 
 
 def _check_metadata(value: dict[str, Any]) -> dict[str, Any]:
-    wrong = run_metadata_error(value)
-    if wrong:
-        raise ValueError(wrong)
+    error = run_metadata_error(value)
+    if error:
+        raise ValueError(error)
     return value
 
 
@@ -61,20 +67,22 @@ def _no_graph(value: Any) -> None:
 
 
 class SendTo(RequestModel):
-    """A node to run with an input of its own."""
+    """A node to execute, and its input."""
 
     node: str
     input: Any = None
 
 
 class Command(RequestModel):
-    """What to do on a thread instead of giving it an input. One that says nothing counts as not given."""
+    """Resumes, updates or redirects a thread in place of an input. An empty command counts as absent."""
 
     update: dict[str, Any] | list[tuple[str, Any]] | None = None
     resume: Any = None
     goto: str | SendTo | list[str | SendTo] | None = None
     graph: Annotated[None, BeforeValidator(_no_graph)] = Field(
-        default=None, exclude=True, description="Refused: a command is for the graph of its run."
+        default=None,
+        exclude=True,
+        description="Not supported: a command is for the graph of its run.",
     )
 
     @model_validator(mode="before")
@@ -89,25 +97,25 @@ class Command(RequestModel):
         return data
 
     def or_none(self) -> "Command | None":
-        """Returns the command, None if it says nothing."""
+        """Returns the command, or None if it is empty."""
         return self if self.model_fields_set else None
 
 
 class Checkpoint(RequestModel):
-    """Where on the thread to start from."""
+    """The checkpoint from which the run starts."""
 
     thread_id: str | None = None
     checkpoint_ns: str | None = None
     checkpoint_id: str | None = None
     checkpoint_map: dict[str, Any] | None = None
 
-    def names_a_place(self) -> bool:
-        """Returns whether it names anything: clients send it with empty fields too."""
+    def selects_checkpoint(self) -> bool:
+        """Returns whether a field has a value: clients also send a checkpoint whose fields are empty."""
         return any(self.model_dump().values())
 
 
 class LangsmithTracer(RequestModel):
-    """Where LangSmith keeps the trace, for workers that send traces there."""
+    """The LangSmith project for the run's trace, if its worker sends traces."""
 
     project_name: str | None = None
     example_id: Annotated[str, AfterValidator(lambda value: _uuid("example_id", value))] | None = (
@@ -116,15 +124,18 @@ class LangsmithTracer(RequestModel):
 
     @property
     def is_empty(self) -> bool:
-        """Whether it leaves all to the worker."""
+        """Whether the worker's own project is used."""
         return self.project_name is None and self.example_id is None
 
 
 class OptionFields(RequestModel):
-    """What is valid of the options of a run (`wire.RunOptions`), for runs and crons."""
+    """The options of a run (`wire.RunOptions`), for runs and crons."""
 
     webhook: str | None = Field(
-        default=None, min_length=1, max_length=65536, description="Called once the run has ended."
+        default=None,
+        min_length=1,
+        max_length=65536,
+        description="A URL that is called after the run's end.",
     )
     interrupt_before: Breakpoints | None = None
     interrupt_after: Breakpoints | None = None
@@ -134,23 +145,23 @@ class OptionFields(RequestModel):
     feedback_keys: list[str] | None = None
     durability: Literal["sync", "async", "exit"] | None = None
     checkpoint_during: bool | None = Field(
-        default=None, description="The older form of `durability`: `false` is `exit`."
+        default=None, description="The older form of `durability`: `false` means `exit`."
     )
     langsmith_tracer: LangsmithTracer | None = None
     strict_resume: bool = Field(
         default=False,
-        description="A resume that answers an interrupt which is not waiting fails the run, and "
-        "leaves the thread as it was.",
+        description="Fails the run, and leaves the thread unchanged, if its resume answers an interrupt "
+        "that is not waiting.",
     )
 
 
 class RunCreate(OptionFields):
-    """What stateful and stateless runs have in common."""
+    """The fields of a new run, stateful or stateless."""
 
     assistant_id: str = Field(min_length=1, description="A graph's name, or an assistant's UUID.")
     input: Any = Field(
         default=None,
-        description="The graph's input; null goes on from the state. Beside a command it is ignored.",
+        description="The graph's input; null continues from the state. Ignored if there is a command.",
     )
     command: Command | None = None
     metadata: RunMetadata = {}
@@ -159,35 +170,35 @@ class RunCreate(OptionFields):
     stream: bool = False
     multitask_strategy: MultitaskStrategy = Strategy.ENQUEUE
     on_disconnect: Literal["cancel", "continue"] = "cancel"
-    after_seconds: int | float = Field(default=0, ge=0, le=LONGEST_DELAY)
+    after_seconds: int | float = Field(default=0, ge=0, le=MAX_DELAY_SECONDS)
 
     @classmethod
-    def taken(cls, data: dict[str, Any]) -> frozenset[str]:
-        """The Agent Protocol says `agent_id`, and has the messages beside the input."""
-        of_an_agent = data.get("agent_id") and not data.get("assistant_id")
-        return frozenset({"agent_id", "messages"}) if of_an_agent else frozenset()
+    def accepted_names(cls, data: dict[str, Any]) -> frozenset[str]:
+        """Returns the Agent Protocol's names: `agent_id`, and `messages` beside the input."""
+        is_for_agent = data.get("agent_id") and not data.get("assistant_id")
+        return frozenset({"agent_id", "messages"}) if is_for_agent else frozenset()
 
     @model_validator(mode="before")
     @classmethod
-    def _of_an_agent(cls, data: Any) -> Any:
-        """Returns a run of an agent as one of an assistant; the thread is in the path."""
-        if not isinstance(data, dict) or not cls.taken(data):
+    def _from_agent_protocol(cls, data: Any) -> Any:
+        """Converts a run of an agent to one of an assistant. The path names the thread."""
+        if not isinstance(data, dict) or not cls.accepted_names(data):
             return data
         if data.get("thread_id"):
-            raise ValueError("thread_id: runs on a thread are made at /threads/{thread_id}/runs")
-        given, messages = data.get("input"), data.get("messages")
+            raise ValueError("thread_id: create runs on a thread at /threads/{thread_id}/runs")
+        graph_input, messages = data.get("input"), data.get("messages")
         if messages is not None:
-            if not isinstance(given, dict | None):
-                raise ValueError("messages, input: an input beside messages must be an object")
-            given = {**(given or {}), "messages": messages}
-        return {**data, "assistant_id": data["agent_id"], "input": given}
+            if not isinstance(graph_input, dict | None):
+                raise ValueError("messages, input: with messages, the input must be an object")
+            graph_input = {**(graph_input or {}), "messages": messages}
+        return {**data, "assistant_id": data["agent_id"], "input": graph_input}
 
     @model_validator(mode="after")
     def _agrees(self) -> "RunCreate":
         if self.command is not None:
             self.command = self.command.or_none()
         if self.command is not None:
-            self.input = None  # clients send the whole state beside it
+            self.input = None  # clients send the whole state with a command
         if not math.isfinite(self.after_seconds):
             raise ValueError("after_seconds: must be a finite number")
         if not self.stream_mode:
@@ -199,7 +210,7 @@ class RunCreate(OptionFields):
         return self
 
     def request(self) -> RunRequest:
-        """Returns the request as all processes know it."""
+        """Returns the request in the form that the processes share."""
         return RunRequest(
             assistant_id=self.assistant_id,
             input=self.input,
@@ -214,7 +225,7 @@ class RunCreate(OptionFields):
         )
 
     def _thread(self) -> dict[str, Any]:
-        """Returns what the request says of the run's thread."""
+        """Returns the fields of the request about the run's thread."""
         raise NotImplementedError
 
 
@@ -235,7 +246,7 @@ class RunCreateStateful(RunCreate):
 
 
 class RunCreateStateless(RunCreate):
-    """`POST /runs…`: the run gets a thread of its own."""
+    """`POST /runs…`: the run gets a new thread."""
 
     on_completion: Literal["delete", "keep"] = "delete"
     if_not_exists: Literal["create", "reject"] | None = None
@@ -243,11 +254,11 @@ class RunCreateStateless(RunCreate):
     checkpoint_id: str | None = None
 
     @model_validator(mode="after")
-    def _has_no_past(self) -> "RunCreateStateless":
-        place = self.checkpoint is not None and self.checkpoint.names_a_place()
-        for field, given in (("checkpoint", place), ("checkpoint_id", self.checkpoint_id)):
-            if given:
-                raise ValueError(f"{field}: a stateless run has no thread to start from")
+    def _has_no_checkpoint(self) -> "RunCreateStateless":
+        selects = self.checkpoint is not None and self.checkpoint.selects_checkpoint()
+        for field, value in (("checkpoint", selects), ("checkpoint_id", self.checkpoint_id)):
+            if value:
+                raise ValueError(f"{field}: a stateless run has a new thread without checkpoints")
         return self
 
     def _thread(self) -> dict[str, Any]:
@@ -255,27 +266,27 @@ class RunCreateStateless(RunCreate):
 
 
 class RunBatch(RootModel[list[RunCreateStateless]]):
-    """`POST /runs/batch`: background runs, each on a thread of its own."""
+    """`POST /runs/batch`: background runs, each on a new thread."""
 
-    root: list[RunCreateStateless] = Field(min_length=1, max_length=MOST_RUNS)
+    root: list[RunCreateStateless] = Field(min_length=1, max_length=MAX_RUNS)
 
     @model_validator(mode="before")
     @classmethod
     def _some(cls, data: Any) -> Any:
-        if isinstance(data, list) and not 1 <= len(data) <= MOST_RUNS:
-            raise ValueError(f"body: 1 to {MOST_RUNS} runs make a batch, not {len(data)}")
+        if isinstance(data, list) and not 1 <= len(data) <= MAX_RUNS:
+            raise ValueError(f"body: 1 to {MAX_RUNS} runs, not {len(data)}")
         return data
 
     @model_validator(mode="after")
     def _all_in_the_background(self) -> "RunBatch":
         for number, run in enumerate(self.root):
             if run.stream:
-                raise ValueError(f"{number}.stream: the runs of a batch have no stream")
+                raise ValueError(f"{number}.stream: runs of a batch can't be streamed")
         return self
 
 
 class Run(BaseModel):
-    """A run as the API shows it."""
+    """A run, as the API returns it."""
 
     run_id: str
     thread_id: str
@@ -287,16 +298,14 @@ class Run(BaseModel):
     kwargs: dict[str, Any]
     multitask_strategy: Strategy
     langsmith_session_name: str | None
-    cancel_reason: CancelReason | None = Field(
-        description="Why the run was cancelled, or is being cancelled."
-    )
+    cancel_reason: CancelReason | None = Field(description="The reason of the run's cancel.")
 
 
 class RunList(QueryModel):
     """Query of `GET /threads/{thread_id}/runs`."""
 
     limit: int = Field(default=10, ge=1, le=1000)
-    offset: int = Field(default=0, ge=0, le=FARTHEST)
+    offset: int = Field(default=0, ge=0, le=MAX_OFFSET)
     status: RunStatus | None = None
     select: Annotated[
         list[
@@ -332,11 +341,11 @@ class RunsCancel(RequestModel):
 
     @model_validator(mode="after")
     def _is_one_of_two(self) -> "RunsCancel":
-        named = self.thread_id is not None or self.run_ids is not None
-        if named == (self.status is not None):
+        by_id = self.thread_id is not None or self.run_ids is not None
+        if by_id == (self.status is not None):
             raise ValueError("give either `status`, or `thread_id` and `run_ids`")
-        if named and (self.thread_id is None or not self.run_ids):
-            raise ValueError("`thread_id` and `run_ids` go together")
+        if by_id and (self.thread_id is None or not self.run_ids):
+            raise ValueError("`thread_id` and `run_ids` must be given together")
         if self.thread_id is not None and self.run_ids is not None:
             self.thread_id = _uuid("thread_id", self.thread_id)
             self.run_ids = [_uuid("run_ids", run_id) for run_id in self.run_ids]

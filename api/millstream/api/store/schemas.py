@@ -1,13 +1,13 @@
-"""The long-term store. Source: the LangGraph Platform API."""
+"""Requests for the long-term store, and its responses. Source: the LangGraph Platform API."""
 
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, field_validator
 
-from millstream.api.http.schema_base import FARTHEST, QueryModel, RequestModel
+from millstream.api.http.schema_base import MAX_OFFSET, QueryModel, RequestModel
 
-DEEPEST: Final = 64  # labels of a namespace
-LONGEST: Final = 1e9  # minutes
+MAX_LABELS: Final = 64  # of a namespace
+MAX_TTL_MINUTES: Final = 1e9
 OPERATORS: Final = ("$eq", "$ne", "$gt", "$gte", "$lt", "$lte")
 
 
@@ -36,32 +36,32 @@ def _dotted(value: Any) -> Any:
 
 
 def _operators(value: dict[str, Any]) -> dict[str, Any]:
-    for name, want in value.items():
-        _check_operators(name, want)
+    for name, condition in value.items():
+        _check_operators(name, condition)
     return value
 
 
-def _check_operators(field: str, want: Any) -> None:
-    if isinstance(want, list):
-        for item in want:
+def _check_operators(field: str, condition: Any) -> None:
+    if isinstance(condition, list):
+        for item in condition:
             _check_operators(field, item)
-    elif isinstance(want, dict):
-        marked = [name for name in want if name.startswith("$")]
-        for name in marked:
+    elif isinstance(condition, dict):
+        operators = [name for name in condition if name.startswith("$")]
+        for name in operators:
             if name not in OPERATORS:
                 raise ValueError(
                     f"{field!r} has no operator {name!r}: there are {', '.join(OPERATORS)}"
                 )
-        if marked and len(marked) < len(want):
+        if operators and len(operators) < len(condition):
             raise ValueError(f"{field!r} has operators and fields side by side")
-        if not marked:
-            for name, item in want.items():
+        if not operators:
+            for name, item in condition.items():
                 _check_operators(f"{field}.{name}", item)
 
 
 Label = Annotated[str, AfterValidator(_label)]
-Place = Annotated[list[Label], Field(max_length=DEEPEST)]
-Namespace = Annotated[list[Label], Field(min_length=1, max_length=DEEPEST)]
+NamespacePart = Annotated[list[Label], Field(max_length=MAX_LABELS)]
+Namespace = Annotated[list[Label], Field(min_length=1, max_length=MAX_LABELS)]
 Root = Annotated[Namespace, AfterValidator(_root)]
 Key = Annotated[str, Field(min_length=1)]
 Filter = Annotated[dict[str, Any], AfterValidator(_operators)]
@@ -75,14 +75,14 @@ class ItemPut(RequestModel):
     value: dict[str, Any]
     index: Literal[False] | list[Annotated[str, Field(min_length=1)]] | None = Field(
         default=None,
-        description="Paths in the value to search by; false for none. Default: `store.index`'s.",
+        description="Paths in the value that are searched by meaning; false for none. Default: those of `store.index`.",
     )
     ttl: float | None = Field(
         default=None,
         gt=0,
-        le=LONGEST,
+        le=MAX_TTL_MINUTES,
         allow_inf_nan=False,
-        description="Minutes that the item lives. Default: `store.ttl`'s.",
+        description="Lifetime of the item in minutes. Default: that of `store.ttl`.",
     )
 
     @field_validator("index", mode="before")
@@ -113,12 +113,13 @@ class ItemDelete(RequestModel):
 class ItemSearch(RequestModel):
     """`POST /store/items/search`"""
 
-    namespace_prefix: Place = []
+    namespace_prefix: NamespacePart = []
     filter: Filter = {}
     limit: int = Field(default=10, ge=1, le=1000)
-    offset: int = Field(default=0, ge=0, le=FARTHEST)
+    offset: int = Field(default=0, ge=0, le=MAX_OFFSET)
     query: str | None = Field(
-        default=None, description="What the items should be about; needs `store.index`."
+        default=None,
+        description="A text that the items are near to in meaning; needs `store.index`.",
     )
     refresh_ttl: bool | None = None
 
@@ -126,15 +127,15 @@ class ItemSearch(RequestModel):
 class NamespaceSearch(RequestModel):
     """`POST /store/namespaces`; `*` stands for any label."""
 
-    prefix: Place = []
-    suffix: Place = []
-    max_depth: int | None = Field(default=None, ge=1, le=FARTHEST)
+    prefix: NamespacePart = []
+    suffix: NamespacePart = []
+    max_depth: int | None = Field(default=None, ge=1, le=MAX_OFFSET)
     limit: int = Field(default=100, ge=1, le=1000)
-    offset: int = Field(default=0, ge=0, le=FARTHEST)
+    offset: int = Field(default=0, ge=0, le=MAX_OFFSET)
 
 
 class Item(BaseModel):
-    """An item as the API shows it."""
+    """An item, as the API returns it."""
 
     namespace: list[str]
     key: str
@@ -144,18 +145,18 @@ class Item(BaseModel):
 
 
 class FoundItem(Item):
-    """An item that a search found; `score` is how near it is, if the search had a query."""
+    """An item of a search's result. `score` is its similarity, if the search had a query."""
 
     score: float | None
 
 
 class FoundItems(BaseModel):
-    """Answer of a search."""
+    """The response of a search for items."""
 
     items: list[FoundItem]
 
 
 class FoundNamespaces(BaseModel):
-    """Answer of a search for namespaces."""
+    """The response of a search for namespaces."""
 
     namespaces: list[list[str]]

@@ -1,4 +1,4 @@
-"""The use cases of threads, apart from those of their states (state_operations.py)."""
+"""The use cases of threads. state_operations.py has those of their states."""
 
 import asyncio
 import time
@@ -23,7 +23,7 @@ from millstream.shared.threads import ThreadRecord, Ttl, checkpoint_sizes, searc
 from millstream.shared.threads.checkpoint_sizes import Sizes
 from millstream.shared.threads.search import ThreadFilter, ThreadPage
 
-PAUSE: Final = 0.1  # s between looks
+PAUSE: Final = 0.1  # s between attempts to delete a thread
 
 
 # ── Create and change ───────────────────────────────────────────────────────────────────────
@@ -37,7 +37,7 @@ async def create(
     if_exists: str,
     ttl: Ttl | None,
 ) -> ThreadRecord:
-    """Creates a thread; without `ttl` it has the lifetime that the project gives to new threads.
+    """Creates a thread. Without `ttl`, it has the project's default lifetime.
 
     Raises ConflictError for an id that is taken, unless `if_exists` is "do_nothing".
     """
@@ -59,9 +59,9 @@ async def create_with_states(
     if_exists: str,
     ttl: Ttl | None,
 ) -> ThreadRecord:
-    """Creates a thread with its first states, which a worker makes and stores; or finds the thread.
+    """Creates a thread with its first states, which a worker stores. With "do_nothing", returns an existing thread.
 
-    `metadata` names the graph; each of the supersteps is a list of updates. Raises what `create` raises.
+    `metadata` names the graph. Each superstep is a list of updates. Raises what `create` raises.
     """
     thread_id = thread_id or str(uuid.uuid4())
     try:
@@ -89,12 +89,12 @@ async def _default_ttl(context: RequestContext) -> Ttl | None:
 async def patch(
     context: RequestContext, thread_id: str, metadata: dict[str, Any], ttl: Ttl | None
 ) -> None:
-    """Merges metadata and, if it is given, sets the lifetime; raises NotFoundError."""
+    """Merges metadata, and sets the lifetime unless `ttl` is None. Raises NotFoundError."""
     await threads.patch_thread(context.redis, thread_id, metadata, ttl)
 
 
 async def copy(context: RequestContext, thread_id: str) -> ThreadRecord:
-    """Returns a new thread with the same state and metadata; raises ConflictError while a run is active."""
+    """Creates a thread with the same state and metadata. Raises ConflictError while a run is active."""
     graph_id = await _external_graph(context, thread_id)
     if graph_id is None:
         return await threads.copy_thread(context.redis, thread_id)
@@ -105,9 +105,9 @@ async def copy(context: RequestContext, thread_id: str) -> ThreadRecord:
 async def prune(
     context: RequestContext, thread_ids: Sequence[str], strategy: Literal["delete", "keep_latest"]
 ) -> int:
-    """Deletes threads, or all their checkpoints but the newest; returns of how many threads.
+    """Deletes threads, or all their checkpoints but the newest. Returns the number of threads that it pruned.
 
-    Ids of no thread are passed over. Raises ConflictError, with nothing changed, while a run is active on one.
+    Ignores ids of no thread. Raises ConflictError, with nothing changed, while a run is active on one.
     """
     thread_ids = list(dict.fromkeys(thread_ids))
     busy = await threads.find_busy(context.redis, thread_ids)
@@ -126,9 +126,9 @@ async def prune(
 
 
 async def _external_graph(context: RequestContext, thread_id: str) -> str | None:
-    """Returns the graph whose workers keep the thread's checkpoints, None if they lie in Redis.
+    """Returns the graph whose workers reach the thread's checkpoints; None if the checkpoints are in Redis.
 
-    Raises NotFoundError if they do not, and there is no such thread.
+    Raises NotFoundError for an unknown thread of a project with another checkpointer.
     """
     if not (await context.directory.project()).external:
         return None
@@ -139,7 +139,7 @@ async def _external_graph(context: RequestContext, thread_id: str) -> str | None
 
 
 async def get(context: RequestContext, thread_id: str) -> ThreadRecord:
-    """Returns a thread; raises NotFoundError."""
+    """Returns a thread. Raises NotFoundError."""
     return await threads.get_thread(context.redis, thread_id)
 
 
@@ -149,17 +149,17 @@ async def require(context: RequestContext, thread_id: str) -> None:
 
 
 async def expires_at(context: RequestContext, thread_id: str) -> int | None:
-    """Returns when a thread that was just read expires, as `threads.expires_at` does."""
+    """Returns when the thread expires, as `threads.expires_at` does."""
     return await threads.expires_at(context.redis, thread_id)
 
 
 async def interrupts(context: RequestContext, thread_id: str) -> bytes:
-    """Returns the interrupts that the thread waits on, as `threads.get_interrupts` does."""
+    """Returns the interrupts on which the thread waits, as `threads.get_interrupts` does."""
     return await threads.get_interrupts(context.redis, thread_id)
 
 
 async def storage(context: RequestContext, thread_id: str) -> Sizes | None:
-    """Returns what the thread's checkpoints take, None where another checkpointer keeps them.
+    """Returns the stored sizes of the thread's checkpoints; None if another checkpointer stores them.
 
     Raises NotFoundError.
     """
@@ -184,17 +184,17 @@ async def find(
 
 
 async def count(context: RequestContext, query: ThreadFilter) -> int:
-    """Returns how many threads match."""
+    """Returns the number of threads that match."""
     return await search.count(context.redis, query)
 
 
 async def follow(
     context: RequestContext, thread_id: str, translate: Translate, after: Position | None
 ) -> tuple[ThreadReader, Position]:
-    """Follows a thread behind a position; returns its reader, and the position that it begins behind.
+    """Follows a thread after a position. Returns its reader, and the position after which the reader begins.
 
-    None means from now on. The thread need not exist yet. `translate` returns what the client gets of an event.
-    Close the reader when done.
+    Without a position, it begins with the next event. The thread need not exist yet. `translate` converts an entry
+    to the client's events. Close the reader when done.
     """
     reader = ThreadReader(context.hub, context.redis, thread_id, translate)
     try:
@@ -206,7 +206,7 @@ async def follow(
 
 @asynccontextmanager
 async def new_runs(context: RequestContext, thread_id: str) -> AsyncIterator[asyncio.Event]:
-    """Gives an event that is set, inside of the block, whenever a run or an update may have got the thread."""
+    """Yields an asyncio event that is set whenever the thread may have a new run or update."""
     channel, news = keys.segments(thread_id), asyncio.Event()
     await context.hub.watch(channel, news)
     try:
@@ -218,7 +218,7 @@ async def new_runs(context: RequestContext, thread_id: str) -> AsyncIterator[asy
 def watch_of(
     context: RequestContext, thread_id: str, after: Position | None = START
 ) -> StreamWatch:
-    """Returns what reports the stream of a thread to the observer."""
+    """Returns an object that reports the thread's stream to the observer."""
     return StreamWatch(context.observer, thread_id, None, resumed=after not in (None, START))
 
 
@@ -226,7 +226,7 @@ def watch_of(
 
 
 async def delete(context: RequestContext, thread_id: str) -> None:
-    """Cancels the thread's runs and deletes it with all that belongs to it.
+    """Cancels the thread's runs and deletes the thread with all its data.
 
     Raises:
         NotFoundError: there is no such thread.
@@ -242,13 +242,13 @@ async def delete(context: RequestContext, thread_id: str) -> None:
                 return
             raise
         retired = True
-        for run_id in reversed(run_ids):  # those that wait go first, so that they never begin
+        for run_id in reversed(run_ids):  # pending runs first, so that they never start
             await runs.request_cancel(context, thread_id, run_id, reason=CancelReason.DELETED)
         for run_id in run_ids:
             await runs.cancel_and_wait(context, thread_id, run_id)
         if await threads.delete_thread(context.redis, thread_id):
             return
-        # A run was admitted meanwhile, or the thread waits for one that is gone.
+        # A run was admitted meanwhile, or the thread waits for a run that does not exist.
         await scripts.repair_thread(context.redis, thread_id)
         if time.monotonic() > deadline:
             raise UnavailableError("The thread's runs do not end; it is deleted once they have.")

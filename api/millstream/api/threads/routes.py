@@ -7,14 +7,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from millstream.api.http.body import answer, path_uuid, query_model, read_model
+from millstream.api.http.body import json_response, path_uuid, query_model, read_model
 from millstream.api.http.context import context_of
 from millstream.api.http.json_views import show_thread, show_ttl
 from millstream.api.http.pagination import page_headers
 from millstream.api.http.resume import last_event, resume_location
 from millstream.api.http.sse import ThreadStream
 from millstream.api.threads import operations
-from millstream.api.threads.json_paths import extracted, parse_path
+from millstream.api.threads.json_paths import extract_values, parse_path
 from millstream.api.threads.schemas import (
     ThreadCreate,
     ThreadFilter,
@@ -31,7 +31,7 @@ from millstream.shared.threads import search as thread_search
 
 
 async def create(request: Request) -> Response:
-    """`POST /threads`: a thread; with `supersteps` it has a state from the start."""
+    """`POST /threads`: Creates a thread; with `supersteps`, its first states too."""
     body = await read_model(request, ThreadCreate, empty=True)
     context, ttl = context_of(request), _ttl(body.ttl)
     if body.supersteps:
@@ -46,7 +46,7 @@ async def create(request: Request) -> Response:
         record = await operations.create(
             context, body.thread_id, body.metadata, if_exists=body.if_exists, ttl=ttl
         )
-    return answer(show_thread(record))
+    return json_response(show_thread(record))
 
 
 def _ttl(ttl: ThreadTtl | None) -> Ttl | None:
@@ -54,7 +54,7 @@ def _ttl(ttl: ThreadTtl | None) -> Ttl | None:
 
 
 async def get(request: Request) -> Response:
-    """`GET /threads/{thread_id}`"""
+    """`GET /threads/{thread_id}`: Returns the thread."""
     thread_id = path_uuid(request, "thread_id", "thread")
     query = query_model(request, ThreadQuery)
     context = context_of(request)
@@ -62,20 +62,23 @@ async def get(request: Request) -> Response:
     view = show_thread(record)
     if "ttl" in query.include:
         view["ttl"] = show_ttl(record, await operations.expires_at(context, thread_id))
-    return answer(view)
+    return json_response(view)
 
 
 async def storage(request: Request) -> Response:
-    """`GET /threads/{thread_id}/storage`: bytes that the thread's checkpoints take, as they are stored.
+    """`GET /threads/{thread_id}/storage`: Returns the stored size of the thread's checkpoints, in bytes.
 
-    501 where another checkpointer keeps them.
+    501 if another checkpointer stores them.
     """
     thread_id = path_uuid(request, "thread_id", "thread")
     sizes = await operations.storage(context_of(request), thread_id)
     if sizes is None:
-        raise HTTPException(501, "Only Millstream's own checkpoints are measured.")
+        raise HTTPException(
+            501,
+            "The size is known for checkpoints in Redis only: another checkpointer stores these.",
+        )
     channel_bytes = sum(size for _, size in sizes.channels.values())
-    return answer(
+    return json_response(
         {
             "thread_id": thread_id,
             "total_bytes": sizes.checkpoint_bytes + channel_bytes + sizes.write_bytes,
@@ -94,7 +97,7 @@ async def storage(request: Request) -> Response:
 
 
 async def search(request: Request) -> Response:
-    """`POST /threads/search`: threads that fit, a page at a time; newest first."""
+    """`POST /threads/search`: Returns a page of the threads that match, newest first."""
     body = await read_model(request, ThreadSearch, empty=True)
     paths = {name: parse_path(path) for name, path in body.extract.items()}
     needed = {*body.select, *(str(path[0]) for path in paths.values())}
@@ -112,18 +115,18 @@ async def search(request: Request) -> Response:
         if body.select:
             view = {name: whole[name] for name in body.select}
         if paths:
-            view["extracted"] = extracted(whole, paths)
+            view["extracted"] = extract_values(whole, paths)
         views.append(view)
-    return answer(
+    return json_response(
         views,
         headers=page_headers(page.total, offset=body.offset, limit=body.limit, more=page.more),
     )
 
 
 async def count(request: Request) -> Response:
-    """`POST /threads/count`: how many threads fit."""
+    """`POST /threads/count`: Returns the number of threads that match."""
     body = await read_model(request, ThreadFilter, empty=True)
-    return answer(await operations.count(context_of(request), _filter(body)))
+    return json_response(await operations.count(context_of(request), _filter(body)))
 
 
 def _filter(body: ThreadFilter, **more: Any) -> thread_search.ThreadFilter:
@@ -137,7 +140,7 @@ def _filter(body: ThreadFilter, **more: Any) -> thread_search.ThreadFilter:
 
 
 async def patch(request: Request) -> Response:
-    """`PATCH /threads/{thread_id}`: merges metadata, sets the `ttl`.
+    """`PATCH /threads/{thread_id}`: Merges metadata into the thread's, and sets its `ttl`.
 
     204 without a body for `Prefer: return=minimal`.
     """
@@ -148,33 +151,33 @@ async def patch(request: Request) -> Response:
     preferred = request.headers.get("prefer", "").replace(" ", "").lower()
     if "return=minimal" in re.split("[,;]", preferred):
         return Response(status_code=204)
-    return answer(show_thread(await operations.get(context, thread_id)))
+    return json_response(show_thread(await operations.get(context, thread_id)))
 
 
 async def copy(request: Request) -> Response:
-    """`POST /threads/{thread_id}/copy`: a new thread with the same state and metadata.
+    """`POST /threads/{thread_id}/copy`: Creates a thread with the same state and metadata.
 
     409 while a run is active on the thread.
     """
     thread_id = path_uuid(request, "thread_id", "thread")
-    return answer(show_thread(await operations.copy(context_of(request), thread_id)))
+    return json_response(show_thread(await operations.copy(context_of(request), thread_id)))
 
 
 async def prune(request: Request) -> Response:
-    """`POST /threads/prune`: deletes threads, or all their checkpoints but the newest.
+    """`POST /threads/prune`: Deletes threads, or all their checkpoints but the newest.
 
-    Ids of no thread are passed over. 409, with nothing changed, while a run is active on one of them.
+    Ignores ids of no thread. 409, with nothing changed, while a run is active on one of the threads.
     """
     body = await read_model(request, ThreadsPrune)
     pruned = await operations.prune(context_of(request), body.thread_ids, body.strategy)
-    return answer({"pruned_count": pruned})
+    return json_response({"pruned_count": pruned})
 
 
 async def stream(request: Request) -> Response:
-    """`GET /threads/{thread_id}/stream`: what runs and updates tell, until the client leaves.
+    """`GET /threads/{thread_id}/stream`: Streams the events of the thread's runs and updates until the client leaves.
 
-    `Last-Event-ID` is the last event that the client has, or `-` for all that is kept; without it, from
-    now on. An event's id holds for this stream alone.
+    `Last-Event-ID` is the last event that the client has, or `-` for all stored events. Without it, the stream
+    starts with the next event. The ids are valid for this stream only.
     """
     thread_id = path_uuid(request, "thread_id", "thread")
     query = query_model(request, ThreadStreamQuery)
@@ -183,16 +186,16 @@ async def stream(request: Request) -> Response:
     after = last_event(request.headers.get("last-event-id", ""), query.last_event_id)
     translate = translate_modes(frozenset(query.modes))
     reader, begins = await operations.follow(context, thread_id, translate, after)
-    back = resume_location(f"/threads/{thread_id}/stream", begins, modes=query.modes)
+    location = resume_location(f"/threads/{thread_id}/stream", begins, modes=query.modes)
     return ThreadStream(
         reader,
         operations.watch_of(context, thread_id, after),
-        headers={"location": back},
+        headers={"location": location},
         keepalive=context.settings.keepalive,
     )
 
 
 async def delete(request: Request) -> Response:
-    """`DELETE /threads/{thread_id}`: its runs are cancelled first; then all that belongs to it goes."""
+    """`DELETE /threads/{thread_id}`: Cancels the thread's runs and deletes the thread with all its data."""
     await operations.delete(context_of(request), path_uuid(request, "thread_id", "thread"))
     return Response(status_code=204)

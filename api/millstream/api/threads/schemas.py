@@ -1,4 +1,4 @@
-"""Threads. Source: the LangGraph Platform API."""
+"""Requests for threads, and the Thread that the API returns. Source: the LangGraph Platform API."""
 
 import uuid
 from typing import Annotated, Any, Final, Literal
@@ -12,19 +12,25 @@ from pydantic import (
     model_validator,
 )
 
-from millstream.api.http.schema_base import FARTHEST, LastEventId, Listed, QueryModel, RequestModel
+from millstream.api.http.schema_base import (
+    MAX_OFFSET,
+    LastEventId,
+    Listed,
+    QueryModel,
+    RequestModel,
+)
 from millstream.api.runs.schemas import Command
 from millstream.api.threads.json_paths import parse_path
 from millstream.shared.metadata_index import MAX_DEPTH, depth
 from millstream.shared.rules.lifecycle import ThreadStatus
 
-LONGEST_TTL: Final = 100 * 365 * 24 * 60  # minutes
-SHORTEST_TTL: Final = 0.001  # minutes
-MOST_UPDATES: Final = 1000  # in all supersteps of one request
-MOST_PRUNED: Final = 1000  # threads of one request
-MOST_IDS: Final = 1000  # of one search
-MOST_EXCLUDED: Final = 20  # objects of one search
-MOST_PATHS: Final = 10  # that one search extracts
+MAX_TTL_MINUTES: Final = 100 * 365 * 24 * 60  # minutes
+MIN_TTL_MINUTES: Final = 0.001  # minutes
+MAX_UPDATES: Final = 1000  # in all supersteps of one request
+MAX_PRUNED: Final = 1000  # threads of one request
+MAX_IDS: Final = 1000  # of one search
+MAX_EXCLUDED: Final = 20  # objects of one search
+MAX_PATHS: Final = 10  # that one search extracts
 
 
 def _uuid(value: str) -> str:
@@ -34,8 +40,8 @@ def _uuid(value: str) -> str:
         raise ValueError("Invalid thread ID: must be a UUID") from None
 
 
-def _minutes_alone(value: Any) -> Any:
-    """A bare number is the minutes after which the thread is deleted."""
+def _ttl_of_minutes(value: Any) -> Any:
+    """Reads a bare number as the minutes after which the thread is deleted."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return {"ttl": value}
     return value
@@ -45,16 +51,18 @@ ThreadId = Annotated[str, AfterValidator(_uuid)]
 
 
 class ThreadTtl(RequestModel):
-    """How long a thread lives after its last use."""
+    """The lifetime of a thread after its last use."""
 
     strategy: Literal["delete", "keep_latest"] = "delete"
     ttl: int | float = Field(
-        ge=SHORTEST_TTL, le=LONGEST_TTL, description="Minutes after the last use of the thread."
+        ge=MIN_TTL_MINUTES,
+        le=MAX_TTL_MINUTES,
+        description="Minutes after the last use of the thread.",
     )
 
 
 class SuperstepUpdate(RequestModel):
-    """What a node would have written."""
+    """One update of the state, as if a node had written it."""
 
     values: dict[str, Any] | list[Any] | None = None
     command: Command | None = None
@@ -70,7 +78,7 @@ class SuperstepUpdate(RequestModel):
 
 
 class Superstep(RequestModel):
-    """Updates that are applied together."""
+    """The updates of one step, applied together."""
 
     updates: list[SuperstepUpdate] = Field(min_length=1)
 
@@ -84,23 +92,23 @@ class ThreadCreate(RequestModel):
         default=None, min_length=1, description="The same as `metadata.graph_id`."
     )
     if_exists: Literal["raise", "do_nothing"] = "raise"
-    ttl: Annotated[ThreadTtl, BeforeValidator(_minutes_alone)] | None = None
+    ttl: Annotated[ThreadTtl, BeforeValidator(_ttl_of_minutes)] | None = None
     supersteps: list[Superstep] = Field(
         default=[], description="The thread's first states; they need the name of its graph."
     )
 
     @model_validator(mode="after")
     def _agrees(self) -> "ThreadCreate":
-        named = self.metadata.get("graph_id")
+        graph_id = self.metadata.get("graph_id")
         if self.graph_id is not None:
-            if named not in (None, self.graph_id):
-                raise ValueError("graph_id, metadata.graph_id: they name two different graphs")
+            if graph_id not in (None, self.graph_id):
+                raise ValueError("graph_id, metadata.graph_id: the two names differ")
             self.metadata = {**self.metadata, "graph_id": self.graph_id}
-        elif self.supersteps and not isinstance(named, str):
-            raise ValueError("supersteps: metadata.graph_id must name the graph that they are for")
+        elif self.supersteps and not isinstance(graph_id, str):
+            raise ValueError("supersteps: metadata.graph_id must name their graph")
         updates = sum(len(step.updates) for step in self.supersteps)
-        if updates > MOST_UPDATES:
-            raise ValueError(f"supersteps: at most {MOST_UPDATES} updates are taken, not {updates}")
+        if updates > MAX_UPDATES:
+            raise ValueError(f"supersteps: at most {MAX_UPDATES} updates, not {updates}")
         return self
 
 
@@ -136,8 +144,8 @@ def _not_too_deep(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _some(value: dict[str, Any]) -> dict[str, Any]:
-    if not value:  # every thread contains it
-        raise ValueError("an object that excludes threads must name something")
+    if not value:  # every thread contains the empty object
+        raise ValueError("an object that excludes threads must not be empty")
     return value
 
 
@@ -148,7 +156,7 @@ def _one_or_more(value: Any) -> Any:
 Filter = Annotated[dict[str, Any], AfterValidator(_not_too_deep)]
 Exclusions = Annotated[
     list[Annotated[Filter, AfterValidator(_some)]],
-    Field(min_length=1, max_length=MOST_EXCLUDED),
+    Field(min_length=1, max_length=MAX_EXCLUDED),
     BeforeValidator(_one_or_more, json_schema_input_type=dict[str, Any] | list[dict[str, Any]]),
 ]
 ThreadField = Literal[
@@ -158,23 +166,23 @@ ThreadField = Literal[
 
 
 class ThreadFilter(RequestModel):
-    """`POST /threads/count`: threads that fit all of it."""
+    """`POST /threads/count`: threads that match all fields."""
 
-    metadata: Filter = Field(default={}, description="What the thread's metadata contains.")
+    metadata: Filter = Field(default={}, description="Entries that the thread's metadata contains.")
     exclude_metadata: Exclusions | None = Field(
         default=None,
-        description="An object, or several: threads whose metadata contains one of them are left out.",
+        description="An object, or a list of objects. Excludes threads whose metadata contains one of them.",
     )
-    values: Filter = Field(default={}, description="What the thread's values contain.")
+    values: Filter = Field(default={}, description="Entries that the thread's values contain.")
     status: Annotated[ThreadStatus, Field(strict=False)] | None = None
 
 
 class ThreadSearch(ThreadFilter):
     """`POST /threads/search`"""
 
-    ids: list[ThreadId] | None = Field(default=None, max_length=MOST_IDS)
+    ids: list[ThreadId] | None = Field(default=None, max_length=MAX_IDS)
     limit: int = Field(default=10, ge=1, le=1000)
-    offset: int = Field(default=0, ge=0, le=FARTHEST)
+    offset: int = Field(default=0, ge=0, le=MAX_OFFSET)
     sort_by: Literal["thread_id", "status", "created_at", "updated_at", "state_updated_at"] = (
         "created_at"
     )
@@ -182,7 +190,7 @@ class ThreadSearch(ThreadFilter):
     select: list[ThreadField] = []
     extract: dict[str, str] = Field(
         default={},
-        max_length=MOST_PATHS,
+        max_length=MAX_PATHS,
         description="Name → path into the thread, such as `values.messages[-1].content`.",
     )
 
@@ -197,25 +205,25 @@ class ThreadSearch(ThreadFilter):
 class ThreadPatch(RequestModel):
     """`PATCH /threads/{thread_id}`"""
 
-    metadata: dict[str, Any] = Field(default={}, description="Merged into the thread's.")
-    ttl: Annotated[ThreadTtl, BeforeValidator(_minutes_alone)] | None = None
+    metadata: dict[str, Any] = Field(default={}, description="Merged into the thread's metadata.")
+    ttl: Annotated[ThreadTtl, BeforeValidator(_ttl_of_minutes)] | None = None
 
 
 class ThreadsPrune(RequestModel):
     """`POST /threads/prune`"""
 
-    thread_ids: list[ThreadId] = Field(max_length=MOST_PRUNED)
+    thread_ids: list[ThreadId] = Field(max_length=MAX_PRUNED)
     strategy: Literal["delete", "keep_latest"] = "delete"
 
 
 class ThreadsPruned(BaseModel):
-    """How many of the threads were there, and are pruned now."""
+    """The number of threads that were pruned."""
 
     pruned_count: int
 
 
 class Amount(BaseModel):
-    """How many there are, and the bytes that they take."""
+    """A number of stored objects, and their bytes."""
 
     count: int
     bytes: int
@@ -235,7 +243,7 @@ class ChannelAmounts(Amount):
 
 
 class ThreadStorage(BaseModel):
-    """What a thread's checkpoints take, as they are stored."""
+    """The stored size of a thread's checkpoints."""
 
     thread_id: str
     total_bytes: int
@@ -245,7 +253,7 @@ class ThreadStorage(BaseModel):
 
 
 class Thread(BaseModel):
-    """A thread as the API shows it."""
+    """A thread, as the API returns it."""
 
     thread_id: str
     created_at: str

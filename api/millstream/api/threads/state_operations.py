@@ -1,11 +1,11 @@
-"""The use cases of a thread's states: only a worker knows the graph, so a worker answers, in JSON."""
+"""The use cases of a thread's states. Only a worker knows the graph, so a worker responds, in JSON."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from millstream.api import worker_calls
 from millstream.api.context import RequestContext
-from millstream.api.threads.state_schemas import CheckpointPlace, HistoryRequest, StateUpdate
+from millstream.api.threads.state_schemas import CheckpointSelector, HistoryRequest, StateUpdate
 from millstream.api.uuids import canonical_uuid
 from millstream.shared import threads
 from millstream.shared.errors import ConflictError, InvalidError, RefusedError
@@ -14,12 +14,12 @@ from millstream.shared.errors import ConflictError, InvalidError, RefusedError
 async def state(
     context: RequestContext,
     thread_id: str,
-    checkpoint: CheckpointPlace,
+    checkpoint: CheckpointSelector,
     *,
     subgraphs: bool,
     select: list[str],
 ) -> bytes | None:
-    """Returns the newest state, or that at a checkpoint; None for a thread that has no graph yet.
+    """Returns the newest state, or the state at a checkpoint; None for a thread without a graph.
 
     Raises:
         NotFoundError: there is no such thread.
@@ -35,7 +35,7 @@ async def state(
 
 
 async def history(context: RequestContext, thread_id: str, query: HistoryRequest) -> bytes | None:
-    """Returns states, the newest first; None for a thread that has no graph yet. Raises what `state` raises."""
+    """Returns states, the newest first; None for a thread without a graph. Raises what `state` raises."""
     arguments = {
         "thread_id": thread_id,
         "checkpoint": _configurable(thread_id, query.checkpoint),
@@ -58,7 +58,7 @@ async def _call(
 
 
 async def update(context: RequestContext, thread_id: str, body: StateUpdate) -> bytes:
-    """Writes a state, behind the newest or behind a checkpoint; returns where it is.
+    """Writes a state after the newest checkpoint, or after another one. Returns its `StateUpdated`.
 
     Raises:
         NotFoundError: there is no such thread.
@@ -87,13 +87,13 @@ async def update(context: RequestContext, thread_id: str, body: StateUpdate) -> 
 
 
 def assistant_of(metadata: Mapping[str, Any]) -> dict[str, str]:
-    """Returns the argument that names a thread's assistant, if its metadata does."""
+    """Returns the argument `assistant_id`, if the thread's metadata names an assistant."""
     assistant_id = canonical_uuid(str(metadata.get("assistant_id", "")))
     return {} if assistant_id is None else {"assistant_id": assistant_id}
 
 
-def _configurable(thread_id: str, checkpoint: CheckpointPlace) -> dict[str, Any]:
-    """Returns what names the checkpoint in LangGraph's `configurable`.
+def _configurable(thread_id: str, checkpoint: CheckpointSelector) -> dict[str, Any]:
+    """Returns the checkpoint's entries of LangGraph's `configurable`.
 
     Raises InvalidError for a checkpoint of another thread.
     """

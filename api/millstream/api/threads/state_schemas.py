@@ -1,4 +1,4 @@
-"""A thread's state: where it is read, how it is written, and its history.
+"""Requests for a thread's state and history, and the ThreadState that the API returns.
 
 Source: the LangGraph Platform API.
 """
@@ -17,7 +17,7 @@ STATE_FIELDS: Final = (
 
 
 def _uuid(value: str) -> str:
-    """Returns the id in its usual form: LangGraph names every checkpoint by a UUID."""
+    """Returns the id in its usual form: the id of each checkpoint of LangGraph is a UUID."""
     try:
         return str(uuid.UUID(value))
     except ValueError:
@@ -28,18 +28,18 @@ def _selectable(names: list[str]) -> list[str]:
     for name in names:
         if name not in STATE_FIELDS and not name.startswith("values."):
             raise ValueError(
-                f"{name[:60]!r} is no field of a state: give {', '.join(STATE_FIELDS)} or values.<key>"
+                f"{name[:60]!r} is not a field of a state: give {', '.join(STATE_FIELDS)} or values.<key>"
             )
     return names
 
 
 def _checkpoint_id_of(value: Any) -> Any:
-    """Returns the checkpoint's id: clients send it alone, in a checkpoint, or in a config."""
+    """Returns the checkpoint's id, which clients send alone, in a checkpoint, or in a config."""
     if isinstance(value, dict):
-        place = value.get("configurable", value)
-        if not isinstance(place, dict) or "checkpoint_id" not in place:
+        checkpoint = value.get("configurable", value)
+        if not isinstance(checkpoint, dict) or "checkpoint_id" not in checkpoint:
             raise ValueError("an object must have a `checkpoint_id`, or a `configurable` with one")
-        return place["checkpoint_id"]
+        return checkpoint["checkpoint_id"]
     return value
 
 
@@ -48,8 +48,8 @@ Before = Annotated[CheckpointId, BeforeValidator(_checkpoint_id_of)]
 Select = Annotated[list[str], Listed, AfterValidator(_selectable)]
 
 
-class CheckpointPlace(RequestModel):
-    """One checkpoint of the thread, of the root graph or of a subgraph (`checkpoint_ns`)."""
+class CheckpointSelector(RequestModel):
+    """Selects one checkpoint of the thread, of the root graph or of a subgraph (`checkpoint_ns`)."""
 
     thread_id: CheckpointId | None = None
     checkpoint_ns: str = ""
@@ -67,7 +67,7 @@ class StateQuery(QueryModel):
 class StateAtCheckpoint(RequestModel):
     """`POST /threads/{thread_id}/state/checkpoint`"""
 
-    checkpoint: CheckpointPlace
+    checkpoint: CheckpointSelector
     subgraphs: bool = False
     select: Select = []
 
@@ -77,15 +77,15 @@ class StateUpdate(RequestModel):
 
     values: dict[str, Any] | list[Any] | None = None
     as_node: str | None = None
-    checkpoint: CheckpointPlace = CheckpointPlace()
+    checkpoint: CheckpointSelector = CheckpointSelector()
     checkpoint_id: CheckpointId | None = None
 
     @model_validator(mode="after")
     def _agrees(self) -> "StateUpdate":
-        named = self.checkpoint.checkpoint_id
+        checkpoint_id = self.checkpoint.checkpoint_id
         if self.checkpoint_id is not None:
-            if named not in (None, self.checkpoint_id):
-                raise ValueError("checkpoint, checkpoint_id: they name two different checkpoints")
+            if checkpoint_id not in (None, self.checkpoint_id):
+                raise ValueError("checkpoint, checkpoint_id: the two ids differ")
             self.checkpoint = self.checkpoint.model_copy(
                 update={"checkpoint_id": self.checkpoint_id}
             )
@@ -93,7 +93,7 @@ class StateUpdate(RequestModel):
 
 
 class StateUpdated(BaseModel):
-    """Where an update was written: the same three times, as clients of different age read it."""
+    """The checkpoint of an update. Clients of different versions read it from different fields."""
 
     checkpoint: dict[str, Any]
     configurable: dict[str, Any]
@@ -114,7 +114,7 @@ class HistoryRequest(RequestModel):
     limit: int = Field(default=1, ge=1, le=1000)
     before: Before | None = None
     metadata: dict[str, Any] = {}
-    checkpoint: CheckpointPlace = CheckpointPlace()
+    checkpoint: CheckpointSelector = CheckpointSelector()
     select: Select = []
 
 
