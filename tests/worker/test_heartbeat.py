@@ -21,7 +21,7 @@ from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared import keys, scripts
 from millstream.shared.observer import RunObserver
 from millstream.shared.queue import redis_time
-from millstream.shared.redis import connect
+from millstream.shared.redis import clients, connect
 from millstream.shared.rules.lease_policy import LeasePolicy
 from millstream.shared.rules.multitask import CancelAction
 from millstream.shared.scripts import Claim
@@ -29,6 +29,7 @@ from millstream.shared.scripts.runs.renew import renew_all
 from millstream.worker.leases import heartbeat
 from millstream.worker.leases.availability import RedisAvailability
 from millstream.worker.leases.heartbeat import Heartbeat
+from millstream.worker.leases.thread_loop import ThreadLoop
 from millstream.worker.stop_reason import StopReason
 
 LEASE = 1.0  # s
@@ -165,6 +166,27 @@ async def test_who_asks_in_an_outage_that_outlasts_the_lease_hears_that_it_lapse
     await renews(held)  # nobody has claimed it, and so it is still ours to hand back
     await until(lambda: held.availability.lease_grace() < LEASE)
     await until(lambda: held.availability.lease_grace() == 0)
+
+
+async def test_a_lease_lapses_in_time_while_redis_is_silent(held: Held) -> None:
+    """The greeting of a new connection may take five times as long as this lease."""
+    await renews(held)
+    os.kill(held.server.pid, signal.SIGSTOP)
+    try:
+        await until(lambda: StopReason.LAPSED in held.heard, within=clients.GRACE - LEASE)
+    finally:
+        os.kill(held.server.pid, signal.SIGCONT)
+    await renews(held)
+
+
+async def test_a_name_that_cannot_be_resolved_is_an_error() -> None:
+    def resolve() -> None:
+        with asyncio.Runner(loop_factory=ThreadLoop) as runner:
+            loop = runner.get_loop()
+            runner.run(asyncio.wait_for(loop.getaddrinfo("a" * 64 + ".example", 6379), 5))
+
+    with pytest.raises(UnicodeError):
+        await asyncio.to_thread(resolve)
 
 
 async def test_a_lease_that_another_has_is_lost(held: Held) -> None:

@@ -1,9 +1,8 @@
 """Admits a run and follows it to its end, for the protocols that wait for it: MCP and A2A."""
 
-import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from millstream.api.context import RequestContext
 from millstream.api.runs import admission
@@ -13,10 +12,7 @@ from millstream.shared.events.entries import Entry
 from millstream.shared.redis.retry import retry_while_unavailable
 from millstream.shared.wire import RunRequest
 
-log = logging.getLogger(__name__)
-
 Result = TypeVar("Result")
-PAUSE: Final = 0.2  # s between attempts while Redis is unavailable
 
 
 @contextmanager

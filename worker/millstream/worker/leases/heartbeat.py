@@ -211,9 +211,19 @@ class Heartbeat:
                 lease.stop(StopReason.LOST if renewal == "lost" else StopReason.CANCELLED)
 
     async def _connect(self) -> None:
-        """Opens a connection. That takes as long as names, sentinels and greetings may take."""
+        """Opens a connection. That takes as long as names, sentinels and greetings may take: leases lapse meanwhile."""
         pool = self._redis.connection_pool
-        await pool.release(await pool.get_connection())
+        opening = asyncio.ensure_future(pool.get_connection())
+        try:
+            while True:
+                await asyncio.wait({opening}, timeout=self._policy.reply_timeout)
+                if opening.done():
+                    break
+                self._stop_lapsed()
+        finally:
+            opening.cancel()  # no effect once it has ended
+            await asyncio.wait({opening})
+        await pool.release(opening.result())
 
     async def _reply(self, call: Awaitable[Result]) -> Result:
         """Returns the reply to a call; raises redis-py's TimeoutError if it does not arrive in time.

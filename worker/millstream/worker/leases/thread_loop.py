@@ -22,7 +22,7 @@ class ThreadLoop(asyncio.SelectorEventLoop):
         def resolve() -> None:
             try:
                 result.set_result(socket.getaddrinfo(*args, **options))
-            except OSError as error:
+            except Exception as error:  # noqa: BLE001 - the caller gets it; an invalid name is a UnicodeError
                 result.set_exception(error)
 
         threading.Thread(target=resolve, name="resolver", daemon=True).start()
