@@ -47,14 +47,14 @@ def admitted(request: RunRequest, **headers: str) -> RunRecord:
 
 def test_config_context_and_options_are_inherited_and_nothing_else() -> None:
     command = {"resume": "yes"}
-    record = admitted(FIRST, **{"x-tenant": "a", "authorization": "secret", "user-agent": "sdk"})
+    headers = {"x-tenant": "a", "authorization": "secret", "x-forwarded-user": "one"}
+    record = admitted(FIRST, **headers)
     request = continuation(record, command=command, metadata={"purpose": "second"})
-    configurable = {"model": "x", "user-agent": "sdk"}  # no graph may forward it
     assert request == RunRequest(
         assistant_id=record.spec.assistant_id,
         command=command,
         metadata={"purpose": "second"},
-        config=msgspec.structs.replace(FIRST.config, configurable=configurable),
+        config=FIRST.config,
         context=FIRST.context,
         options=FIRST.options,
         multitask_strategy=Strategy.REJECT,

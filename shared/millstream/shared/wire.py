@@ -68,7 +68,8 @@ class RunKwargs(RunOptions, kw_only=True, frozen=True):
     checkpoint_during: bool = True
     # The run stores the events of the event streaming protocol; unset for any other run.
     event_streaming: bool | msgspec.UnsetType = msgspec.UNSET
-    # Entries of `configurable` that are headers of the request: requests of the graph to the API get them too.
+    # Entries of `configurable` that are headers of the request. No other run inherits them (continuation.py), and
+    # requests of the graph to the API get most of them (own_api.forwarded_headers).
     caller_headers: list[str] | msgspec.UnsetType = msgspec.UNSET
 
 

@@ -40,7 +40,7 @@ class _Everything(StreamTransformer):
     _native: ClassVar[bool] = True  # LangGraph names the channel's events by the channel alone
     before_builtins: ClassVar[bool] = True
     required_stream_modes: ClassVar[tuple[str, ...]] = tuple(
-        {library for name in COMMAND_MODES for library in MODES[name].library_modes}
+        dict.fromkeys(library for name in COMMAND_MODES for library in MODES[name].library_modes)
     )
 
     def __init__(self, scope: Namespace = ()) -> None:

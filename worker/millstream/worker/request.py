@@ -12,6 +12,7 @@ from langchain_core.tracers.langchain import LangChainTracer
 from langgraph.types import Command, Send
 from langsmith.utils import tracing_is_enabled
 
+from millstream.shared.own_api import forwarded_headers
 from millstream.shared.scripts import Claim
 from millstream.shared.wire import UNMERGED, LangsmithTracer, RunKwargs, unpack_kwargs
 from millstream.worker.context_fields import select_declared
@@ -43,7 +44,10 @@ class Request:
     def caller(self) -> dict[str, str]:
         """The headers of the run's caller that go along when its graph asks the API."""
         configurable = self.kwargs.config["configurable"]
-        return {k: configurable[k] for k in self.kwargs.caller_headers or () if k in configurable}
+        names = self.kwargs.caller_headers or ()
+        return forwarded_headers(
+            {name: configurable[name] for name in names if name in configurable}
+        )
 
     def arguments(self, graph: Graph) -> dict[str, Any]:
         """Returns the arguments of `Graph.astream`, apart from its modes."""

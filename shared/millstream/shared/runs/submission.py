@@ -11,7 +11,6 @@ import msgspec
 
 from millstream.shared.assistants import Resolved
 from millstream.shared.errors import InvalidError
-from millstream.shared.own_api import forwarded_headers
 from millstream.shared.rules.run_metadata import trim_run_metadata
 from millstream.shared.runs import Submission
 from millstream.shared.threads import default_ttl, new_thread_fields
@@ -96,7 +95,7 @@ def submission(
         temporary=request.temporary,
         checkpoint_during=request.options.durability != "exit",
         event_streaming=request.event_streaming or msgspec.UNSET,
-        caller_headers=sorted(forwarded_headers(allowed_headers)) or msgspec.UNSET,
+        caller_headers=sorted(allowed_headers) or msgspec.UNSET,
         **msgspec.structs.asdict(request.options),
     )
     spec = RunSpec(
