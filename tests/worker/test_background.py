@@ -157,7 +157,8 @@ async def test_a_worker_stops_in_the_order_that_its_runs_need(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """While the last runs end, their leases are renewed and their events published."""
+    """While the last runs end, their leases are renewed and their events published. The worker counts as gone before
+    it reads no calls any more: the webhooks may take minutes to drain."""
     write(tmp_path, "mine.py", GRAPHS)
     config = {"graphs": {"g": "./mine.py:compiled"}, "checkpointer": {"ttl": {"default_ttl": 5}}}
     file = write(tmp_path, "langgraph.json", json.dumps(config))
@@ -166,7 +167,7 @@ async def test_a_worker_stops_in_the_order_that_its_runs_need(
     for kind in (Processes, ProjectStore, Redis, WebhookClient):
         monkeypatch.setattr(kind, "aclose", closing(kind, closed))
     with clean_imports():
-        registry, project = graphs.load(file), read_project(file)
+        registry, project = graphs.load(file), await asyncio.to_thread(read_project, file)
         async with wiring.open_parts(registry, settings, project) as parts:
             await wiring.announce(parts)
             reports = Liveness(parts.redis, "w", wiring.call_queues(parts), parts.access)
@@ -176,7 +177,7 @@ async def test_a_worker_stops_in_the_order_that_its_runs_need(
     announced = await assistants.GraphDirectory(real_redis).project()
     assert (announced.thread_ttl, announced.external) == (5, False)
     assert [service.name for service in reversed(services)] == [
-        "dispatch", "calls", "crons", "expiry", "reaper", "sweep", "webhooks", "permissions", "liveness",
+        "dispatch", "liveness", "calls", "crons", "expiry", "reaper", "sweep", "webhooks", "permissions",
         "heartbeat", "publisher",
     ]  # fmt: skip
     drained = [service.name for service in reversed(services) if service.drain is not None]

@@ -78,7 +78,8 @@ async def working(
     server: EmbeddedRedis, folder: Path, gate: Gate, observer: RunObserver
 ) -> AsyncIterator[asyncio.Event]:
     """Gives a worker that serves the graph `g`, until the block ends; the event hurries its drain."""
-    project = read_project(config_file(folder, {"g": "./g.py:graph"}))
+    file = config_file(folder, {"g": "./g.py:graph"})
+    project = await asyncio.to_thread(read_project, file)
     settings = Settings(redis_url=server.url.rpartition("/")[0] + "/1", lease=3.0, drain_grace=10)
     registry = GraphRegistry([GraphSource("g", gate.graph(), None)])
     async with wiring.open_parts(registry, settings, project, observer) as parts:

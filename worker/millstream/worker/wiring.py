@@ -172,11 +172,12 @@ def services(parts: Parts, reports: Liveness, hurry: asyncio.Event) -> list[Serv
     return [
         Service("publisher", publisher.start, aclose=publisher.stop),
         Service("heartbeat", keep_leases, aclose=close_heartbeat),
-        periodic("liveness", liveness.EVERY, reports.run_once, aclose=reports.leave),
         Service("permissions", parts.access.watch),
         periodic("webhooks", deliverer.EVERY, deliveries.run_once, drain=deliveries.drain),
         *maintenance(parts),
         Service("calls", calls.run),
+        # Behind the calls, so that APIs send none to a worker that reads no calls any more.
+        periodic("liveness", liveness.EVERY, reports.run_once, aclose=reports.leave),
         Service("dispatch", dispatch.serve, drain=partial(dispatch.drain, hurry)),
     ]
 
