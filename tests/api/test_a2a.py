@@ -176,7 +176,7 @@ async def test_data_files_and_failures(agent: Agent, http: httpx.AsyncClient) ->
     ]
     with pytest.raises(A2AError, match="has no `messages`"):
         await task_of(await agent("steps", streaming=False), message_request("hello"))
-    with pytest.raises(A2AError, match="takes no 'application/x-tar'"):
+    with pytest.raises(A2AError, match="does not accept 'application/x-tar'"):
         await task_of(
             chat,
             message_request(

@@ -322,7 +322,7 @@ async def test_an_agent_says_which_media_types_it_takes(
             assert "text/csv" in answer["error"]["message"]
     agent = await open_a2a_client(web, system.url, assistant, streaming=False)
     csv = pb.Part(raw=b"hi", media_type="text/csv")
-    with pytest.raises(A2AError, match="takes no 'text/csv'"):
+    with pytest.raises(A2AError, match="does not accept 'text/csv'"):
         _ = [each async for each in agent.send_message(message_request(csv))]
     await web.delete(f"/assistants/{assistant}")
 

@@ -31,7 +31,7 @@ from millstream.api.routes import (
     STORE,
     THREADS,
     UI,
-    served,
+    enabled_endpoints,
 )
 from millstream.shared.errors import SettingError
 from millstream.shared.langgraph_json.http import Cors, HttpSettings
@@ -394,7 +394,7 @@ GROUPS = {
 @pytest.mark.parametrize("what", GROUPS)
 def test_each_group_can_be_disabled(what: str) -> None:
     http = msgspec.convert({f"disable_{what}": True}, HttpSettings)
-    gone = [endpoint for endpoint in ENDPOINTS if endpoint not in served(http)]
+    gone = [endpoint for endpoint in ENDPOINTS if endpoint not in enabled_endpoints(http)]
     assert gone == GROUPS[what]
     paths = {getattr(route, "path", "") for route in create_app(Settings(), http).routes}
     assert ("/threads/{thread_id}/stream/events" in paths) == (what != "runs")

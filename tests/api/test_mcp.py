@@ -116,7 +116,7 @@ async def test_nothing_is_left_of_a_call(system: System, http: httpx.AsyncClient
 
 async def test_what_is_refused(system: System, http: httpx.AsyncClient) -> None:
     async with connected(system) as tools:
-        with pytest.raises(MCPError, match="no tool 'nope'"):
+        with pytest.raises(MCPError, match="unknown tool 'nope'"):
             await tools.call_tool("nope", {})
         assert (await call(http, "tools/list", cursor="x"))["error"]["code"] == -32602
         assert (await call(http, "nope"))["error"]["code"] == -32601
@@ -125,7 +125,9 @@ async def test_what_is_refused(system: System, http: httpx.AsyncClient) -> None:
         assert (
             await http.post("/mcp/", json={}, headers={"accept": "text/html"})
         ).status_code == 406
-        assert detail(await http.get("/mcp/")).startswith("This server sends nothing unasked")
+        assert detail(await http.get("/mcp/")).startswith(
+            "This server sends no messages of its own"
+        )
         assert (await http.get("/mcp/")).status_code == 405
         refused = await http.delete("/mcp/")
         assert (refused.status_code, refused.headers["allow"]) == (405, "POST")

@@ -111,7 +111,7 @@ async def test_a_param_that_is_not_known_is_named(
         body = {"id": 2, "method": method, "params": {**params, name: "x"}}
         reply = await send(http, thread, body)
         assert (reply["type"], reply["error"]) == ("error", "invalid_argument")
-        assert reply["message"].startswith(f"{name}: there is no such param; known are ")
+        assert reply["message"].startswith(f"{name}: unknown param; known are ")
     assert (await http.get(f"/threads/{thread}/runs")).json() == []
 
 
@@ -353,7 +353,7 @@ async def test_of_50_answers_one_counts(http: httpx.AsyncClient, thread: str) ->
         (
             {"responses": [{"interrupt_id": "x", "response": 1, "x": 1}]},
             "invalid_argument",
-            "x: there is no such param",
+            "x: unknown param",
         ),
         ({"responses": [{"interrupt_id": "x", "response": 1}] * 2}, "invalid_argument", "twice"),
         ({"interrupt_id": "x", "response": 1, "goto": 7}, "invalid_argument", "goto"),

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from contract.builders import take
-from millstream.api import process
 from millstream.api.caller import ANONYMOUS, Caller
 from millstream.api.context import RequestContext
+from millstream.api.process import open_process
 from millstream.api.runs import admission, operations
 from millstream.api.runs.follow import entries_of, invoke
 from millstream.api.threads import operations as threads
@@ -63,7 +63,7 @@ async def context(
 ) -> AsyncIterator[RequestContext]:
     await announce(real_redis, [GraphInfo(graph_id="echo", queue="default")])
     settings = Settings(redis_url=redis_server.url.rpartition("/")[0] + "/1", max_live=3)
-    async with process.running(settings, HttpSettings(), observer) as running:
+    async with open_process(settings, HttpSettings(), observer) as running:
         yield RequestContext(running, ANONYMOUS)
 
 
@@ -133,7 +133,7 @@ async def test_deletion_waits_for_the_end_of_a_claimed_run(
 
 
 async def test_a_client_that_left_cancels_its_run(context: RequestContext) -> None:
-    followed = await admission.admit_followed(context, ECHO)
+    followed = await admission.admit_and_follow(context, ECHO)
     followed.reader.close()
     await operations.cancel_on_leave(context, followed)()
     record = await operations.get(context, followed.thread_id, followed.run_id)

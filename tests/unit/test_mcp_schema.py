@@ -152,13 +152,13 @@ def test_a_shortened_schema_accepts_the_same_values(
     for value in good:
         for schema in (whole, short):
             jsonschema.validate(value, schema)
-        tool.checked(value)
+        tool.check(value)
     for value in bad:
         for schema in (whole, short):
             with pytest.raises(jsonschema.ValidationError):
                 jsonschema.validate(value, schema)
         with pytest.raises(InvalidError):
-            tool.checked(value)
+            tool.check(value)
 
 
 def test_equal_definitions_are_merged() -> None:
@@ -189,7 +189,7 @@ def test_the_argument_schema_is_not_modified() -> None:
     whole = schema_of(Deep)
     before = json.dumps(whole)
     compact(whole)
-    ToolSchemas(whole, whole).checked({"inner": {"history": []}})
+    ToolSchemas(whole, whole).check({"inner": {"history": []}})
     assert json.dumps(whole) == before
 
 
@@ -211,7 +211,7 @@ ACCEPTED = [
 @pytest.mark.parametrize("kind", [Chat, Bare, Said, Maybe])
 @pytest.mark.parametrize("messages", ACCEPTED)
 def test_every_message_form_of_langchain_is_accepted(kind: Any, messages: Any) -> None:
-    ToolSchemas(schema_of(kind), {}).checked({"messages": messages})
+    ToolSchemas(schema_of(kind), {}).check({"messages": messages})
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_every_message_form_of_langchain_is_accepted(kind: Any, messages: Any) -
 )
 def test_an_invalid_argument_is_named(arguments: Any, message: str) -> None:
     with pytest.raises(InvalidError, match=f"^{message}") as error:
-        ToolSchemas(schema_of(Chat), {}).checked(arguments)
+        ToolSchemas(schema_of(Chat), {}).check(arguments)
     assert len(str(error.value)) < 400
 
 
@@ -242,10 +242,10 @@ def test_null_is_accepted_for_optional_arguments() -> None:
     }
     tool = ToolSchemas({"type": "object", "properties": properties, "required": ["d"]}, {})
     values = {"a": None, "b": None, "c": None, "d": "x", "e": None}
-    assert tool.checked(values) == {"b": None, "c": None, "d": "x", "e": None}
+    assert tool.check(values) == {"b": None, "c": None, "d": "x", "e": None}
     assert values["a"] is None
     with pytest.raises(InvalidError, match=r"^arguments\.d: None is not of type 'string'"):
-        tool.checked({**values, "d": None})
+        tool.check({**values, "d": None})
 
 
 @pytest.mark.parametrize(
@@ -259,7 +259,7 @@ def test_null_is_accepted_for_optional_arguments() -> None:
     ],
 )
 def test_an_uncheckable_schema_is_not_checked(schema: dict[str, Any]) -> None:
-    ToolSchemas(schema, {}).checked({"a": 1})
+    ToolSchemas(schema, {}).check({"a": 1})
 
 
 def test_a_result_schema_lists_its_keys() -> None:
@@ -299,7 +299,7 @@ def test_an_expensive_check_is_left_to_the_graph(
     defs = {"T": {"anyOf": CHOICES}, "Chain": chain}
     tool = ToolSchemas({"type": "object", "properties": schema, "$defs": defs}, {})
     begun = time.process_time()
-    assert tool.checked(arguments) == arguments
+    assert tool.check(arguments) == arguments
     assert time.process_time() - begun < 5
     with pytest.raises(InvalidError, match=r"arguments\.t"):
-        tool.checked({"t": 7})  # the next argument is checked again
+        tool.check({"t": 7})  # the next argument is checked again

@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
-from millstream.api import process
 from millstream.api.http import openapi, problems
 from millstream.api.http.context import attach
-from millstream.api.routes import served, served_sockets
+from millstream.api.process import open_process
+from millstream.api.routes import enabled_endpoints, enabled_sockets
 from millstream.shared.langgraph_json.http import HttpSettings
 from millstream.shared.observer import UNOBSERVED, RunObserver
 from millstream.shared.settings import Settings
@@ -26,13 +26,13 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with process.running(settings, http, observer) as running:
-            attach(app, running)
+        async with open_process(settings, http, observer) as process:
+            attach(app, process)
             yield
 
-    endpoints = served(http)
+    endpoints = enabled_endpoints(http)
     routes: list[BaseRoute] = [Route(e.path, e.handler, methods=[e.method]) for e in endpoints]
-    routes += [WebSocketRoute(path, handler) for path, handler in served_sockets(http)]
+    routes += [WebSocketRoute(path, handler) for path, handler in enabled_sockets(http)]
     if not http.disable_meta:
         routes += openapi.routes(endpoints)
     return Starlette(routes=routes, exception_handlers=problems.HANDLERS, lifespan=lifespan)

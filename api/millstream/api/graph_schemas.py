@@ -17,7 +17,7 @@ class GraphSchemas:
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _CacheEntry:
     key: tuple[int, int]
     until: float  # monotonic
     schemas: GraphSchemas
@@ -28,7 +28,7 @@ class SchemaCache:
 
     def __init__(self) -> None:
         """Creates an empty cache."""
-        self._known: dict[str, _Known] = {}
+        self._known: dict[str, _CacheEntry] = {}
 
     def fresh(self, assistant_id: str, key: tuple[int, int]) -> GraphSchemas | None:
         """Returns the cached schemas if they are fresh. `key` is the version and the announcement."""
@@ -46,4 +46,4 @@ class SchemaCache:
         """Stores schemas. Empties the cache first if it is full."""
         if len(self._known) >= MAX_ASSISTANTS and assistant_id not in self._known:
             self._known.clear()
-        self._known[assistant_id] = _Known(key, time.monotonic() + FRESH_SECONDS, schemas)
+        self._known[assistant_id] = _CacheEntry(key, time.monotonic() + FRESH_SECONDS, schemas)

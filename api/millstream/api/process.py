@@ -42,7 +42,7 @@ class Process:
 
 
 @asynccontextmanager
-async def running(
+async def open_process(
     settings: Settings, http: HttpSettings, observer: RunObserver
 ) -> AsyncIterator[Process]:
     """Connects to Redis and reads streams inside of the block. Closes everything at its end."""

@@ -243,8 +243,8 @@ MCP = [
 A2A = [
     Endpoint("POST", "/a2a/{assistant_id}", a2a.post, streams=True),
     Endpoint("POST", "/a2a/{assistant_id}/", a2a.post, streams=True),
-    Endpoint("GET", "/.well-known/agent-card.json", a2a.card, query=CardQuery),
-    Endpoint("GET", "/a2a/{assistant_id}/.well-known/agent-card.json", a2a.card_of),
+    Endpoint("GET", "/.well-known/agent-card.json", a2a.default_card, query=CardQuery),
+    Endpoint("GET", "/a2a/{assistant_id}/.well-known/agent-card.json", a2a.card),
 ]
 UI = [Endpoint("POST", "/ui/{assistant_id}", ui_routes.component, status=404)]
 META = [
@@ -257,7 +257,7 @@ SOCKETS: list[tuple[str, SocketHandler]] = [(path, websocket.connect) for path i
 ENDPOINTS = [*ASSISTANTS, *THREADS, *RUNS, *STORE, *MCP, *A2A, *UI, *META, *ALWAYS]
 
 
-def served(http: HttpSettings) -> list[Endpoint]:
+def enabled_endpoints(http: HttpSettings) -> list[Endpoint]:
     """Returns the endpoints that langgraph.json has not disabled."""
     groups = [
         (ASSISTANTS, http.disable_assistants),
@@ -273,6 +273,6 @@ def served(http: HttpSettings) -> list[Endpoint]:
     return [endpoint for group, disabled in groups if not disabled for endpoint in group]
 
 
-def served_sockets(http: HttpSettings) -> list[tuple[str, SocketHandler]]:
+def enabled_sockets(http: HttpSettings) -> list[tuple[str, SocketHandler]]:
     """Returns paths and handlers of the WebSockets that langgraph.json has not disabled."""
     return [] if http.disable_runs else SOCKETS

@@ -1,4 +1,4 @@
-"""Agents' cards: an agent's name, the media types that it takes and answers, and the URL for its messages.
+"""Builds agents' cards: an agent's name, the media types of its input and output, and the URL for its messages.
 
 Source: a2a-protocol.org; the LangGraph Platform API for `metadata.a2a` of an assistant and the extension's name.
 """
@@ -21,7 +21,7 @@ HISTORY_SCOPE_HEADER: Final = "LangGraph-A2A-History-Scope"
 
 @dataclass(frozen=True, slots=True)
 class Modes:
-    """Media types; in those that are taken, `*` stands for anything."""
+    """Media types of input and output. In those of input, `*` matches any text."""
 
     input: Sequence[str] = (
         "text/*", "application/json", "application/pdf", "application/octet-stream", "image/*", "audio/*",
@@ -31,32 +31,32 @@ class Modes:
 
 
 def modes_of(resolved: Resolved) -> Modes:
-    """Returns what the agent takes and answers: `a2a` of the assistant's metadata, where it says so.
+    """Returns the agent's media types: `a2a` of the assistant's metadata, or the defaults.
 
-    What there is no list of media types says nothing.
+    Ignores values that are not lists of texts.
     """
-    told = msgspec.json.decode(resolved.assistant.metadata).get("a2a")
-    own = told if isinstance(told, dict) else {}
+    metadata = msgspec.json.decode(resolved.assistant.metadata).get("a2a")
+    modes = metadata if isinstance(metadata, dict) else {}
     default = Modes()
     return Modes(
-        _list(own.get("input_modes")) or default.input,
-        _list(own.get("output_modes")) or default.output,
+        _list(modes.get("input_modes")) or default.input,
+        _list(modes.get("output_modes")) or default.output,
     )
 
 
 def _list(value: Any) -> list[str]:
-    found = value if isinstance(value, list) else []
-    return [each.strip().lower() for each in found if isinstance(each, str) and each.strip()]
+    items = value if isinstance(value, list) else []
+    return [each.strip().lower() for each in items if isinstance(each, str) and each.strip()]
 
 
-def card(resolved: Resolved, url: str) -> dict[str, Any]:
-    """Returns the agent's card, for clients of both versions; `url` is where its messages go."""
+def make_card(resolved: Resolved, url: str) -> dict[str, Any]:
+    """Returns the agent's card for clients of both versions. `url` is the URL for its messages."""
     assistant = resolved.assistant
     description = assistant.description or f"The agent {assistant.name!r}."
     modes = modes_of(resolved)
     scope = {
         "uri": HISTORY_SCOPE,
-        "description": "Whether a task's history is that of its context or of the task alone.",
+        "description": "Whether a task's history has the messages of its context, or of the task only.",
         "params": {
             "header": HISTORY_SCOPE_HEADER,
             "values": ["context", "task"],

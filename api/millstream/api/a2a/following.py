@@ -1,4 +1,4 @@
-"""What becomes of a task of A2A, told as it happens: the events of its runs, to the end of the task.
+"""Streams the events of an A2A task, over all its runs, to its end.
 
 Source: a2a-protocol.org, "Task Update Delivery Mechanisms".
 """
@@ -21,7 +21,7 @@ from millstream.api.http.keepalive import Head
 from millstream.api.http.resume import RunLocation
 from millstream.api.runs import operations as runs
 from millstream.api.runs.follow import entries_of, open_stream, read_when_reachable
-from millstream.api.runs.operations import Followed
+from millstream.api.runs.operations import FollowedRun
 from millstream.shared.assistants import Resolved
 from millstream.shared.errors import UnavailableError
 from millstream.shared.events.entries import START, Entry
@@ -32,56 +32,56 @@ Event = pb.Task | pb.TaskStatusUpdateEvent | pb.TaskArtifactUpdateEvent
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a method is told beside its parameters."""
+    """The context of one method call."""
 
     context: RequestContext
     resolved: Resolved
-    head: Head  # of the answer: a method that admits a run tells it there
-    legacy: bool  # of version 0.3
-    scope: Scope  # of the histories in the answer
+    head: Head  # of the response; a method that admits a run adds the run's location
+    legacy: bool  # protocol version 0.3
+    scope: Scope  # of the histories in the response
 
     @property
     def assistant_id(self) -> str:
-        """The agent."""
+        """The agent's assistant."""
         return self.resolved.assistant.assistant_id
 
 
 def call_of(context: ServerCallContext) -> Call:
-    """Returns the call that a method was given its context for."""
+    """Returns the call that the SDK's context carries."""
     call: Call = context.state["call"]
     return call
 
 
 @dataclass(slots=True)
-class _Telling:
-    """What a client was told of a run, so that the next entry is told as it should be."""
+class _EventWriter:
+    """Converts a run's entries to events, and knows the messages that the client has begun to get."""
 
     task: Task
-    joined: bool = False  # in its middle: the client may lack the beginning of a message
-    begun: set[str] = field(default_factory=set)  # ids of messages of which the client has a part
+    joined: bool = False  # amid the run: the client may lack the beginning of a message
+    begun: set[str] = field(default_factory=set)  # ids of messages that the client has in part
 
-    def of(self, entry: Entry) -> Iterator[Event]:
-        """Yields the events of an entry, apart from the end."""
+    def events_of(self, entry: Entry) -> Iterator[Event]:
+        """Yields the events of an entry other than the last one."""
         if entry.event == b"metadata":
-            self.begun.clear()  # a later attempt says what it says anew
-            state = tasks.status(self.task, pb.TASK_STATE_WORKING, [])
+            self.begun.clear()  # a later attempt sends its messages again
+            state = tasks.make_status(self.task, pb.TASK_STATE_WORKING, [])
             yield pb.TaskStatusUpdateEvent(**self.task.ids, status=state)
         elif entry.event.partition(b"|")[0] == b"messages":
-            said = msgspec.json.decode(entry.data)[0]
-            parts = parts_of(said.get("content"))
-            if said.get("type") not in ("ai", "AIMessageChunk") or not parts:
+            chunk = msgspec.json.decode(entry.data)[0]
+            parts = parts_of(chunk.get("content"))
+            if chunk.get("type") not in ("ai", "AIMessageChunk") or not parts:
                 return
-            message_id = str(said.get("id"))
+            message_id = str(chunk.get("id"))
             yield pb.TaskArtifactUpdateEvent(
                 **self.task.ids,
-                artifact=tasks.artifact(message_id, parts),
+                artifact=tasks.make_artifact(message_id, parts),
                 append=message_id in self.begun,
-                last_chunk=said["type"] == "ai",
+                last_chunk=chunk["type"] == "ai",
             )
             self.begun.add(message_id)
 
-    def ended(self, task: pb.Task) -> Iterator[Event]:
-        """Yields how it ended, after what the client was not told yet of the answer."""
+    def final_events(self, task: pb.Task) -> Iterator[Event]:
+        """Yields the artifacts that the client lacks, and then the final status."""
         for artifact in task.artifacts:
             if self.joined or artifact.artifact_id not in self.begun:
                 yield pb.TaskArtifactUpdateEvent(
@@ -90,28 +90,35 @@ class _Telling:
         yield pb.TaskStatusUpdateEvent(**self.task.ids, status=task.status)
 
 
-async def tell(
-    call: Call, task_id: TaskId, run: Followed, history: int | None
+async def stream_task(
+    call: Call, task_id: TaskId, run: FollowedRun, history: int | None
 ) -> AsyncGenerator[Event, None]:
-    """The task as it is, and what becomes of its run, to the end."""
+    """Yields the task, and then the events of its run to the end."""
     task = await tasks.find(call.context, task_id, call.assistant_id)
-    yield await tasks.shown(call.context, task, history, call.scope)
-    async with aclosing(_becoming(call, _Telling(task), run)) as events:
+    yield await tasks.show(call.context, task, history, call.scope)
+    async with aclosing(_run_events(call, _EventWriter(task), run)) as events:
         async for event in events:
             yield event
 
 
-async def _becoming(call: Call, telling: _Telling, run: Followed) -> AsyncGenerator[Event, None]:
+async def _run_events(
+    call: Call, writer: _EventWriter, run: FollowedRun
+) -> AsyncGenerator[Event, None]:
     async with aclosing(entries_of(run)) as entries:
         async for entry in entries:
-            for event in telling.of(entry):
+            for event in writer.events_of(entry):
                 yield event
-    for event in telling.ended(await read_when_reachable(lambda: now(call, telling.task.id, 0))):
+    for event in writer.final_events(
+        await read_when_reachable(lambda: current_task(call, writer.task.id, 0))
+    ):
         yield event
 
 
-async def followed(call: Call, task: Task, news: asyncio.Event) -> AsyncGenerator[Event, None]:
-    """The task as it is, and what becomes of it, run after run; `news` tells that there may be another run."""
+async def follow_task(call: Call, task: Task, news: asyncio.Event) -> AsyncGenerator[Event, None]:
+    """Yields the task, and then the events of its runs, one after the other.
+
+    `news` is set when the thread may have a new run.
+    """
     if await _is_over(call, task):
         raise UnsupportedOperationError(message="The task has ended.")
     is_first = True
@@ -121,38 +128,38 @@ async def followed(call: Call, task: Task, news: asyncio.Event) -> AsyncGenerato
         with open_stream(await runs.follow(call.context, task.record, after)) as run:
             if is_first:
                 call.head.add(**RunLocation(run_id, task.id.thread_id).headers())
-                await run.reader.begin()  # what comes while the task is looked up is told behind it
-                yield await tasks.shown(call.context, task, None, call.scope)
+                await run.reader.begin()  # entries that arrive during the lookup follow the task
+                yield await tasks.show(call.context, task, None, call.scope)
             if not is_first or task.record.status not in TERMINAL:
-                telling = _Telling(task, joined=is_first)
-                async with aclosing(_becoming(call, telling, run)) as events:
+                writer = _EventWriter(task, joined=is_first)
+                async with aclosing(_run_events(call, writer, run)) as events:
                     async for event in events:
                         yield event
         is_first = False
         while task.record.spec.run_id == run_id:
             news.clear()
-            task = await read_when_reachable(lambda: found(call, str(task.id)))  # noqa: B023 - awaited at once
+            task = await read_when_reachable(lambda: find_task(call, str(task.id)))  # noqa: B023 - awaited at once
             if await _is_over(call, task) or (call.legacy and task.record.status in TERMINAL):
                 return
             if task.record.spec.run_id == run_id:
                 await news.wait()
             if call.context.closing:
-                raise UnavailableError("The server is restarting; the task goes on.")
+                raise UnavailableError("The server is restarting; the task continues.")
 
 
 async def _is_over(call: Call, task: Task) -> bool:
-    """Returns whether nothing can become of the task any more."""
+    """Returns whether the task has ended and waits for no answer."""
     if task.record.status not in TERMINAL:
         return False
     return not await tasks.questions_of(call.context, task.record)
 
 
-async def found(call: Call, task_id: str) -> Task:
-    """Returns the agent's task of that id; raises TaskNotFoundError."""
+async def find_task(call: Call, task_id: str) -> Task:
+    """Returns the agent's task. Raises TaskNotFoundError."""
     return await tasks.find(call.context, tasks.parse_task_id(task_id), call.assistant_id)
 
 
-async def now(call: Call, task_id: TaskId, history: int | None) -> pb.Task:
-    """Returns the task as it is now, with so many messages of its history (None: all)."""
+async def current_task(call: Call, task_id: TaskId, history: int | None) -> pb.Task:
+    """Returns the task's current state, with the last `history` messages (None: all)."""
     task = await tasks.find(call.context, task_id, call.assistant_id)
-    return await tasks.shown(call.context, task, history, call.scope)
+    return await tasks.show(call.context, task, history, call.scope)

@@ -1,6 +1,6 @@
-"""What messages say: parts of A2A ↔ content of LangChain messages.
+"""Converts parts of A2A messages to the content of LangChain messages, and back.
 
-Files are passed on as they are; nobody fetches the URLs that they name.
+Files stay unchanged; nothing fetches their URLs.
 Source: a2a-protocol.org (Part); LangChain's standard content blocks.
 """
 
@@ -19,13 +19,13 @@ MEDIA: Final = ("image", "audio", "video")
 FILES: Final = frozenset({*MEDIA, "file", "text-plain"})  # types of content blocks
 
 
-def content_of(given: pb.Message, modes: Sequence[str]) -> Any:
-    """Returns what a client says as the content of a LangChain message: a text, or blocks.
+def content_of(message: pb.Message, modes: Sequence[str]) -> Any:
+    """Returns a client's message as the content of a LangChain message: a text, or blocks.
 
-    Raises InvalidParamsError for a message that says nothing, ContentTypeNotSupportedError for a part whose media
-    type is none of `modes`.
+    Raises InvalidParamsError for a message without parts, ContentTypeNotSupportedError for a part whose media type
+    is not in `modes`.
     """
-    blocks = [_block(part, modes) for part in given.parts]
+    blocks = [_block(part, modes) for part in message.parts]
     if not blocks:
         raise InvalidParamsError(message="message.parts: at least one part is needed")
     if all(block["type"] == "text" for block in blocks):
@@ -38,7 +38,7 @@ def _block(part: pb.Part, modes: Sequence[str]) -> dict[str, Any]:
     media_type = part.media_type.partition(";")[0].strip().lower()
     if media_type and not any(fnmatchcase(media_type, mode) for mode in modes):
         raise ContentTypeNotSupportedError(
-            message=f"message.parts: this agent takes no {part.media_type!r}, but: {', '.join(modes)}"
+            message=f"message.parts: this agent does not accept {part.media_type!r}; it accepts: {', '.join(modes)}"
         )
     if kind == "text":
         return {"type": "text", "text": part.text}
@@ -58,7 +58,7 @@ def _block(part: pb.Part, modes: Sequence[str]) -> dict[str, Any]:
 
 
 def data_of(part: pb.Part) -> Any:
-    """Returns the JSON value of a part; a whole number is one, though the protocol carries floats alone."""
+    """Returns the JSON value of a part. The protocol has floats only, so whole ones become integers."""
     return _whole(MessageToDict(part.data))
 
 
@@ -73,7 +73,7 @@ def _whole(value: Any) -> Any:
 
 
 def data_part(value: Any) -> pb.Part:
-    """Returns a part that holds a JSON value; one that is nested deeper than the protocol takes becomes a text."""
+    """Returns a part with a JSON value, or with its text if the value is nested too deep for the protocol."""
     part = pb.Part()
     try:
         ParseDict({"data": value}, part)
@@ -83,7 +83,7 @@ def data_part(value: Any) -> pb.Part:
 
 
 def parts_of(content: Any) -> list[pb.Part]:
-    """Returns the content of a LangChain message as parts, without reasoning and calls of tools."""
+    """Returns the content of a LangChain message as parts, without reasoning and tool calls."""
     if isinstance(content, str):
         return [pb.Part(text=content)] if content else []
     parts: list[pb.Part] = []

@@ -1,7 +1,7 @@
-"""How the methods of A2A are called: JSON-RPC over HTTP, in the forms of the versions 1.0 and 0.3.
+"""Calls the methods of A2A: JSON-RPC over HTTP, in the versions 1.0 and 0.3.
 
-Every call is answered by status 200 and keepalives until its result, or its error, is there. The SDK's own
-dispatcher is not used: it is silent meanwhile, and writes tracebacks for what clients do wrong.
+The response to each call is status 200, keepalives, and then a result or an error. The SDK's own dispatcher is not
+used: it sends no keepalives, and logs tracebacks for invalid requests.
 Source: a2a-protocol.org, "JSON-RPC Protocol Binding" and "Versioning"; jsonrpc.org.
 """
 
@@ -42,7 +42,7 @@ from millstream.api.a2a.server import Agents
 from millstream.api.a2a.tasks import Scope
 from millstream.api.context import RequestContext
 from millstream.api.http.body import decode
-from millstream.api.http.keepalive import Head, KeptAlive
+from millstream.api.http.keepalive import Head, KeepaliveResponse
 from millstream.api.http.problems import sentence
 from millstream.api.http.sse import KEEPALIVE, WHITE_SPACE
 from millstream.shared.assistants import Resolved
@@ -105,7 +105,9 @@ LEGACY: Final[dict[str, tuple[type[BaseModel], str]]] = {  # of 0.3: request, ha
     ),
 }
 STREAMED: Final = frozenset({"on_message_send_stream", "on_subscribe_to_task"})
-ADMITTING: Final = frozenset({"on_message_send", "on_message_send_stream"})  # they tell the run
+ADMITTING: Final = frozenset(
+    {"on_message_send", "on_message_send_stream"}
+)  # their responses name the run
 LEGACY_CODES: Final = frozenset(range(-32007, -32000)) | {-32700, -32600, -32601, -32602, -32603}
 
 FRAME: Final = b"data: %b\r\n\r\n"
@@ -115,7 +117,7 @@ Id = str | int | float | None
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _Request:
     """A well-formed request."""
 
     id: Id
@@ -125,53 +127,58 @@ class _Asked:
     scope: Scope
 
 
-async def answer(
+async def answer_call(
     context: RequestContext,
     resolved: Resolved,
     body: bytes,
     headers: Mapping[str, str],
     query: Mapping[str, str],
 ) -> Response:
-    """Returns the answer to a call of the agent; whatever the body is, it is one of JSON-RPC.
+    """Returns the response to a call of the agent, for every body one of JSON-RPC.
 
-    `headers` and `query` are those of the request; names of headers are in lower case.
+    `headers` and `query` are those of the request. Names of headers are in lower case.
     """
     if not _is_json(headers.get("content-type", "")):
-        unknown = ContentTypeNotSupportedError(message="content-type: must be application/json")
-        return _refusal(None, unknown)
+        error = ContentTypeNotSupportedError(message="content-type: must be application/json")
+        return _error_response(None, error)
     try:
         value = decode(body)
     except InvalidError as error:
-        return _refusal(None, JSONParseError(message=str(error)))
+        return _error_response(None, JSONParseError(message=str(error)))
     request_id = _id_of(value)
     try:
-        asked = _asked(headers, query, value, request_id)
+        request = _parse_request(headers, query, value, request_id)
     except A2AError as error:
-        return _refusal(request_id, error, legacy=_is_legacy(value))
-    head = Head(awaited=asked.handler in ADMITTING)
-    call = Call(context, resolved, head, asked.legacy, asked.scope)
+        return _error_response(request_id, error, legacy=_is_legacy(value))
+    head = Head(awaited=request.handler in ADMITTING)
+    call = Call(context, resolved, head, request.legacy, request.scope)
     call_context = ServerCallContext(state={"call": call})
-    if asked.handler not in STREAMED:
-        return _kept(context, head, _one(asked, call_context), "application/json", WHITE_SPACE)
-    events = _events(asked, call_context)
-    if asked.legacy:
-        return _kept(context, head, events, "text/event-stream", KEEPALIVE)
-    # What is refused before anything was told is no stream.
+    if request.handler not in STREAMED:
+        return _keepalive_response(
+            context, head, _single_result(request, call_context), "application/json", WHITE_SPACE
+        )
+    events = _events(request, call_context)
+    if request.legacy:
+        return _keepalive_response(context, head, events, "text/event-stream", KEEPALIVE)
+    # A call that fails before its first event gets a plain response, no stream.
     first = await anext(events)
     if first.error is not None:
-        return _refusal(request_id, first.error)
-    return _kept(context, head, _frames(first, events), "text/event-stream", KEEPALIVE)
+        return _error_response(request_id, first.error)
+    return _keepalive_response(
+        context, head, _frames(first, events), "text/event-stream", KEEPALIVE
+    )
 
 
 def _is_json(content_type: str) -> bool:
-    """Returns whether a body may be read; browsers ask first before they send one that names JSON."""
+    """Returns whether the type is JSON. Browsers send a CORS preflight before a body of that type."""
     kind = content_type.partition(";")[0].strip().lower()
     return not kind or kind == "application/json" or kind.endswith("+json")
 
 
 def _id_of(value: Any) -> Id:
-    found = value.get("id") if isinstance(value, dict) else None
-    return found if isinstance(found, str | int | float) and not isinstance(found, bool) else None
+    request_id = value.get("id") if isinstance(value, dict) else None
+    is_id = isinstance(request_id, str | int | float) and not isinstance(request_id, bool)
+    return request_id if is_id else None
 
 
 def _is_legacy(value: Any) -> bool:
@@ -179,10 +186,10 @@ def _is_legacy(value: Any) -> bool:
     return isinstance(method, str) and method in LEGACY
 
 
-def _asked(
+def _parse_request(
     headers: Mapping[str, str], query: Mapping[str, str], value: Any, request_id: Id
-) -> _Asked:
-    """Returns what is asked for; raises A2AError that says what is wrong with it."""
+) -> _Request:
+    """Returns the request. Raises A2AError for an invalid one."""
     if not isinstance(value, dict):
         raise InvalidRequestError(message="A request is one object: batches are not supported.")
     if value.get("jsonrpc") != "2.0":
@@ -194,7 +201,7 @@ def _asked(
         raise InvalidRequestError(message="method: must be the name of a method")
     legacy = _version(headers.get("a2a-version") or query.get("A2A-Version"), method) == "0.3"
     if method not in (LEGACY if legacy else METHODS):
-        raise MethodNotFoundError(message=f"There is no method {method!r}.")
+        raise MethodNotFoundError(message=f"Unknown method {method!r}.")
     params = value.get("params", {})
     if not isinstance(params, dict):
         raise InvalidParamsError(message="params: must be an object")
@@ -206,17 +213,17 @@ def _asked(
         except ValidationError as error:
             raise InvalidParamsError(message=sentence(error)) from None
         _check_convertible(parsed)
-        return _Asked(request_id, handler, parsed, legacy, scope)
+        return _Request(request_id, handler, parsed, legacy, scope)
     kind, handler = METHODS[method]
     try:
-        message = ParseDict(_known(params, kind.DESCRIPTOR), kind())
+        message = ParseDict(_drop_unknown(params, kind.DESCRIPTOR), kind())
     except (ParseError, TypeError, ValueError, AttributeError) as error:
         raise InvalidParamsError(message=f"params: {error}") from None
-    return _Asked(request_id, handler, message, legacy, scope)
+    return _Request(request_id, handler, message, legacy, scope)
 
 
 def _check_convertible(parsed: BaseModel) -> None:
-    """Raises InvalidParamsError for a message of 0.3 that could not be one of 1.0, as for bytes that are no base64."""
+    """Raises InvalidParamsError for a message of 0.3 that has no form in 1.0, such as bytes that are not base64."""
     if isinstance(params := getattr(parsed, "params", None), v03.MessageSendParams):
         try:
             to_core_send_message_request(v03.SendMessageRequest(id=0, params=params))
@@ -224,14 +231,14 @@ def _check_convertible(parsed: BaseModel) -> None:
             raise InvalidParamsError(message=f"params.message: {error}") from None
 
 
-def _version(told: str | None, method: str) -> str:
-    """Returns the version that is asked for; without a word of it, the one that has the method."""
-    if not told:
+def _version(header: str | None, method: str) -> str:
+    """Returns the requested version. Without one, returns the version that has the method."""
+    if not header:
         return "0.3" if method in LEGACY else "1.0"
-    match = VERSION.fullmatch(told.strip())  # what follows major and minor does not count
+    match = VERSION.fullmatch(header.strip())  # only major and minor count
     if match is None or match[1] not in VERSIONS:
         raise VersionNotSupportedError(
-            message=f"A2A-Version: {told!r} is not supported; {', '.join(VERSIONS)} are"
+            message=f"A2A-Version: {header!r} is not supported; {', '.join(VERSIONS)} are"
         )
     return match[1]
 
@@ -239,141 +246,147 @@ def _version(told: str | None, method: str) -> str:
 def _scope(headers: Mapping[str, str], params: dict[str, Any]) -> Scope:
     configuration = params.get("configuration")
     within = configuration.get("historyScope") if isinstance(configuration, dict) else None
-    told = params.get("historyScope") or within or headers.get(HISTORY_SCOPE_HEADER)
-    if told in (None, "context"):
+    scope = params.get("historyScope") or within or headers.get(HISTORY_SCOPE_HEADER)
+    if scope in (None, "context"):
         return "context"
-    if told == "task":
+    if scope == "task":
         return "task"
     raise InvalidParamsError(message="historyScope: must be 'context' or 'task'")
 
 
-def _known(value: Any, kind: Descriptor) -> Any:
-    """Returns the parameters without fields that the version does not have: clients may run ahead."""
+def _drop_unknown(value: Any, kind: Descriptor) -> Any:
+    """Returns the parameters without unknown fields, which newer clients may send."""
     if not isinstance(value, dict) or kind.full_name.startswith("google.protobuf."):
         return value
     fields: dict[str, FieldDescriptor] = {
         name: each for each in kind.fields for name in (each.name, each.json_name)
     }
     return {
-        name: _known_items(item, fields[name]) for name, item in value.items() if name in fields
+        name: _drop_unknown_in(item, fields[name]) for name, item in value.items() if name in fields
     }
 
 
-def _known_items(value: Any, field: FieldDescriptor) -> Any:
+def _drop_unknown_in(value: Any, field: FieldDescriptor) -> Any:
     kind = field.message_type
     if kind is None or kind.GetOptions().map_entry:
         return value
     if isinstance(value, list):
-        return [_known(item, kind) for item in value]
-    return _known(value, kind)
+        return [_drop_unknown(item, kind) for item in value]
+    return _drop_unknown(value, kind)
 
 
-def _kept(
+def _keepalive_response(
     context: RequestContext,
     head: Head,
-    said: "AsyncGenerator[_Said, None]",
+    messages: "AsyncGenerator[_Message, None]",
     media_type: str,
-    beat: bytes,
-) -> KeptAlive:
+    keepalive_text: bytes,
+) -> KeepaliveResponse:
     keepalive = context.settings.keepalive
-    chunks = _bytes(said)
-    return KeptAlive(chunks, head, media_type=media_type, keepalive_text=beat, keepalive=keepalive)
+    chunks = _bodies(messages)
+    return KeepaliveResponse(
+        chunks, head, media_type=media_type, keepalive_text=keepalive_text, keepalive=keepalive
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
-    """Something that the client is told; an error is the last thing."""
+class _Message:
+    """A part of the response's body. An error is the last one."""
 
     body: bytes
     error: A2AError | None = None
 
 
-async def _bytes(said: AsyncGenerator[_Said, None]) -> AsyncGenerator[bytes, None]:
-    async with aclosing(said):
-        async for each in said:
+async def _bodies(messages: AsyncGenerator[_Message, None]) -> AsyncGenerator[bytes, None]:
+    async with aclosing(messages):
+        async for each in messages:
             yield each.body
 
 
-async def _one(asked: _Asked, context: ServerCallContext) -> AsyncGenerator[_Said, None]:
-    """The answer of a method that gives one."""
+async def _single_result(
+    request: _Request, context: ServerCallContext
+) -> AsyncGenerator[_Message, None]:
+    """Yields the single result of a method."""
     try:
-        yield _Said(to_json(_envelope(asked.id, result=await _result(asked, context))))
+        yield _Message(to_json(_envelope(request.id, result=await _result(request, context))))
     except A2AError as error:
-        yield _Said(_failure(asked, error))
+        yield _Message(_failure(request, error))
     except Exception:
-        log.exception("A2A: %s failed", asked.handler)
-        yield _Said(_failure(asked, InternalError()))
+        log.exception("A2A: %s failed", request.handler)
+        yield _Message(_failure(request, InternalError()))
 
 
-async def _result(asked: _Asked, context: ServerCallContext) -> Any:
-    method = getattr(LEGACY_AGENTS if asked.legacy else AGENTS, asked.handler)
-    found = await method(asked.params, context)
-    if asked.legacy:
-        return found and found.model_dump(mode="json", by_alias=True, exclude_none=True)
-    if isinstance(found, pb.ListTasksResponse):
-        return _listed(found, artifacts=asked.params.include_artifacts)
-    if asked.handler == "on_message_send":
-        found = pb.SendMessageResponse(task=found)
-    return MessageToDict(found)
+async def _result(request: _Request, context: ServerCallContext) -> Any:
+    method = getattr(LEGACY_AGENTS if request.legacy else AGENTS, request.handler)
+    result = await method(request.params, context)
+    if request.legacy:
+        return result and result.model_dump(mode="json", by_alias=True, exclude_none=True)
+    if isinstance(result, pb.ListTasksResponse):
+        return _list_result(result, artifacts=request.params.include_artifacts)
+    if request.handler == "on_message_send":
+        result = pb.SendMessageResponse(task=result)
+    return MessageToDict(result)
 
 
-def _listed(found: pb.ListTasksResponse, *, artifacts: bool) -> dict[str, Any]:
-    """Returns a page of tasks with the fields that it must have, and those that it may not have."""
-    tasks = [MessageToDict(task) for task in found.tasks]
+def _list_result(page: pb.ListTasksResponse, *, artifacts: bool) -> dict[str, Any]:
+    """Returns a page of tasks with all required fields, and with artifacts only on request."""
+    tasks = [MessageToDict(task) for task in page.tasks]
     for task in tasks:
         task["artifacts"] = task.get("artifacts", [])
         if not artifacts:
             del task["artifacts"]
     return {
         "tasks": tasks,
-        "nextPageToken": found.next_page_token,
-        "pageSize": found.page_size,
-        "totalSize": found.total_size,
+        "nextPageToken": page.next_page_token,
+        "pageSize": page.page_size,
+        "totalSize": page.total_size,
     }
 
 
-async def _events(asked: _Asked, context: ServerCallContext) -> AsyncGenerator[_Said, None]:
-    """What a method tells that tells several things: events of a stream."""
-    method = getattr(LEGACY_AGENTS if asked.legacy else AGENTS, asked.handler)
+async def _events(request: _Request, context: ServerCallContext) -> AsyncGenerator[_Message, None]:
+    """Yields the events of a method that streams."""
+    method = getattr(LEGACY_AGENTS if request.legacy else AGENTS, request.handler)
     try:
-        async with aclosing(method(asked.params, context)) as events:
+        async with aclosing(method(request.params, context)) as events:
             async for event in events:
-                if asked.legacy:
+                if request.legacy:
                     value = event.model_dump(mode="json", by_alias=True, exclude_none=True)
-                    value["id"] = asked.id
+                    value["id"] = request.id
                 else:
-                    value = _envelope(asked.id, result=MessageToDict(to_stream_response(event)))
-                yield _Said(FRAME % to_json(value))
+                    value = _envelope(request.id, result=MessageToDict(to_stream_response(event)))
+                yield _Message(FRAME % to_json(value))
     except A2AError as error:
-        yield _Said(FRAME % _failure(asked, error), error)
+        yield _Message(FRAME % _failure(request, error), error)
     except Exception:
-        log.exception("A2A: %s failed", asked.handler)
-        unforeseen = InternalError()
-        yield _Said(FRAME % _failure(asked, unforeseen), unforeseen)
+        log.exception("A2A: %s failed", request.handler)
+        internal_error = InternalError()
+        yield _Message(FRAME % _failure(request, internal_error), internal_error)
 
 
-async def _frames(first: _Said, rest: AsyncGenerator[_Said, None]) -> AsyncGenerator[_Said, None]:
+async def _frames(
+    first: _Message, rest: AsyncGenerator[_Message, None]
+) -> AsyncGenerator[_Message, None]:
     async with aclosing(rest):
         yield first
         async for each in rest:
             yield each
 
 
-def _failure(asked: _Asked, error: A2AError) -> bytes:
-    return to_json(_envelope(asked.id, error=_told(error, legacy=asked.legacy)))
+def _failure(request: _Request, error: A2AError) -> bytes:
+    return to_json(_envelope(request.id, error=_error_object(error, legacy=request.legacy)))
 
 
-def _refusal(request_id: Id, error: A2AError, *, legacy: bool = False) -> Response:
-    body = to_json(_envelope(request_id, error=_told(error, legacy=legacy)))
+def _error_response(request_id: Id, error: A2AError, *, legacy: bool = False) -> Response:
+    body = to_json(_envelope(request_id, error=_error_object(error, legacy=legacy)))
     return Response(body, media_type="application/json")
 
 
-def _envelope(request_id: Id, **said: Any) -> dict[str, Any]:
-    return {"jsonrpc": "2.0", "id": request_id, **said}
+def _envelope(request_id: Id, **fields: Any) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": request_id, **fields}
 
 
-def _told(error: A2AError, *, legacy: bool) -> dict[str, Any]:
-    """Returns an error as the version has it: codes that 0.3 does not know are internal errors there."""
+def _error_object(error: A2AError, *, legacy: bool) -> dict[str, Any]:
+    """Returns the error in the version's form. Codes that 0.3 lacks become internal errors there."""
     code = JSON_RPC_ERROR_CODE_MAP.get(type(error), -32603)
     if legacy:
         return {"code": code if code in LEGACY_CODES else -32603, "message": error.message}

@@ -1,7 +1,7 @@
-"""A2A: every assistant with `messages` is an agent, a thread is a context, and a task is a run that answers.
+"""The methods of A2A. An assistant with `messages` is an agent, a thread is a context, and a run is a task.
 
-Here is what the protocol's methods do; its forms, in the versions 1.0 and 0.3, are the official SDK's, and how they
-are called is in a2a_rpc.py. A task goes on when its client leaves: it comes back by the task's id.
+The official SDK has the types of the versions 1.0 and 0.3; rpc.py calls the methods. A task continues when its client
+leaves, and the client finds it by the task's id.
 Source: a2a-protocol.org; the LangGraph Platform API for the path and the extension.
 """
 
@@ -26,9 +26,17 @@ from msgspec.structs import replace
 
 from millstream.api.a2a import tasks
 from millstream.api.a2a.card import modes_of
-from millstream.api.a2a.following import Call, Event, call_of, followed, found, now, tell
+from millstream.api.a2a.following import (
+    Call,
+    Event,
+    call_of,
+    current_task,
+    find_task,
+    follow_task,
+    stream_task,
+)
 from millstream.api.a2a.parts import content_of, data_of
-from millstream.api.a2a.task_list import page_of
+from millstream.api.a2a.task_list import read_page
 from millstream.api.a2a.tasks import CONTEXT, MESSAGE, TASK, Question, Task, TaskId
 from millstream.api.assistants.graph_operations import schemas_of
 from millstream.api.http.resume import RunLocation
@@ -39,7 +47,7 @@ from millstream.api.runs.follow import (
     invoke,
     read_when_reachable,
 )
-from millstream.api.runs.operations import Followed
+from millstream.api.runs.operations import FollowedRun
 from millstream.api.threads import operations as threads
 from millstream.shared.errors import (
     ConflictError,
@@ -52,13 +60,13 @@ from millstream.shared.rules.multitask import CancelReason
 from millstream.shared.runs.continuation import continuation
 from millstream.shared.wire import RunOptions, RunRequest
 
-MODES: Final = ("messages-tuple",)  # of which a task's runs tell: see following.py
-LATER: Final = 3600.0  # s: long after the run that is due then was cancelled
+MODES: Final = ("messages-tuple",)  # of a task's runs; following.py reads them
+CANCELLED_RUN_DELAY: Final = 3600.0  # s; the run is cancelled long before it is due
 
 
 @contextmanager
-def told(call: Call) -> Iterator[None]:
-    """Turns what this server refuses, inside of the block, into errors of the protocol."""
+def protocol_errors(call: Call) -> Iterator[None]:
+    """Converts errors inside of the block to errors of the protocol."""
     try:
         with unavailable_errors(call.context):
             yield
@@ -79,27 +87,27 @@ class Agents(RequestHandler):
     async def on_message_send(
         self, params: pb.SendMessageRequest, context: ServerCallContext
     ) -> pb.Task:
-        """Sends a message; the task as it is when the run has ended, or at once if that is asked for."""
+        """Sends a message. Returns the task after its run's end, or at once if the client requests it."""
         call = call_of(context)
         history = _history(params.configuration)
-        with told(call):
-            async with _sent(call, params) as (task_id, run):
+        with protocol_errors(call):
+            async with _send_message(call, params) as (task_id, run):
                 if not params.configuration.return_immediately:
                     async for _ in entries_of(run):
                         pass
-            return await read_when_reachable(lambda: now(call, task_id, history))
+            return await read_when_reachable(lambda: current_task(call, task_id, history))
 
     @validate_request_params
     async def on_message_send_stream(
         self, params: pb.SendMessageRequest, context: ServerCallContext
     ) -> AsyncGenerator[Event, None]:
-        """Sends a message; the task, and then what becomes of it."""
+        """Sends a message. Yields the task, and then its events."""
         call = call_of(context)
         history = _history(params.configuration)
-        with told(call):
+        with protocol_errors(call):
             async with (
-                _sent(call, params) as (task_id, run),
-                aclosing(tell(call, task_id, run, history)) as events,
+                _send_message(call, params) as (task_id, run),
+                aclosing(stream_task(call, task_id, run, history)) as events,
             ):
                 async for event in events:
                     yield event
@@ -108,13 +116,13 @@ class Agents(RequestHandler):
     async def on_subscribe_to_task(
         self, params: pb.SubscribeToTaskRequest, context: ServerCallContext
     ) -> AsyncGenerator[Event, None]:
-        """The task, and what becomes of it from now on; one that waits is followed when it goes on."""
+        """Yields the task, and then its new events, also those after an answer resumes it."""
         call = call_of(context)
-        with told(call):
-            task = await found(call, params.id)
+        with protocol_errors(call):
+            task = await find_task(call, params.id)
             async with (
                 threads.new_runs(call.context, task.id.thread_id) as news,
-                aclosing(followed(call, task, news)) as events,
+                aclosing(follow_task(call, task, news)) as events,
             ):
                 async for event in events:
                     yield event
@@ -123,48 +131,51 @@ class Agents(RequestHandler):
     async def on_get_task(
         self, params: pb.GetTaskRequest, context: ServerCallContext
     ) -> pb.Task | None:
-        """The task as it is now."""
+        """Returns the task's current state."""
         call = call_of(context)
         history = _history(params)
-        with told(call):
-            task = await found(call, params.id)
-            return await tasks.shown(call.context, task, history, call.scope)
+        with protocol_errors(call):
+            task = await find_task(call, params.id)
+            return await tasks.show(call.context, task, history, call.scope)
 
     @validate_request_params
     async def on_cancel_task(
         self, params: pb.CancelTaskRequest, context: ServerCallContext
     ) -> pb.Task | None:
-        """Cancels the task's run, and returns when it has ended; a task that waits will not go on."""
+        """Cancels the task's run and waits for its end. A task that waits for an answer can't be resumed after that."""
         call = call_of(context)
-        with told(call):
-            task = await found(call, params.id)
+        with protocol_errors(call):
+            task = await find_task(call, params.id)
             run_id = task.record.spec.run_id
             if task.record.status in TERMINAL:
-                run_id = await _never(call, task)
+                run_id = await _admit_cancelled_run(call, task)
             await runs.cancel_and_wait(
                 call.context, task.id.thread_id, run_id, reason=CancelReason.EXPLICIT
             )
-            return await now(call, task.id, None)
+            return await current_task(call, task.id, None)
 
     async def on_list_tasks(
         self, params: pb.ListTasksRequest, context: ServerCallContext
     ) -> pb.ListTasksResponse:
-        """The tasks of the agent, or of one of its contexts, newest first."""
+        """Returns a page of the tasks of the agent or of one of its contexts, newest first."""
         call = call_of(context)
         history = _history(params) or 0
-        with told(call):
-            page = await page_of(call.context, params, call.assistant_id)
-            shown = [
-                await tasks.shown(call.context, task, history, call.scope) for task in page.tasks
+        with protocol_errors(call):
+            page = await read_page(call.context, params, call.assistant_id)
+            page_tasks = [
+                await tasks.show(call.context, task, history, call.scope) for task in page.tasks
             ]
         return pb.ListTasksResponse(
-            tasks=shown, next_page_token=page.next, page_size=len(shown), total_size=page.total
+            tasks=page_tasks,
+            next_page_token=page.next,
+            page_size=len(page_tasks),
+            total_size=page.total,
         )
 
     async def on_create_task_push_notification_config(
         self, params: Any, context: ServerCallContext
     ) -> Any:
-        """Not supported: runs have webhooks."""
+        """Not supported. Runs have webhooks instead."""
         raise PushNotificationNotSupportedError
 
     on_get_task_push_notification_config = on_create_task_push_notification_config
@@ -174,7 +185,7 @@ class Agents(RequestHandler):
     async def on_get_extended_agent_card(
         self, params: Any, context: ServerCallContext
     ) -> pb.AgentCard:
-        """Not supported: nobody is told more than others. The versions have different errors for it."""
+        """Not supported: each client gets the same card. The versions have different errors for it."""
         if call_of(context).legacy:
             raise ExtendedAgentCardNotConfiguredError
         raise UnsupportedOperationError(
@@ -183,62 +194,62 @@ class Agents(RequestHandler):
 
 
 @asynccontextmanager
-async def _sent(
+async def _send_message(
     call: Call, params: pb.SendMessageRequest
-) -> AsyncIterator[tuple[TaskId, Followed]]:
-    """Admits the run of a message and gives it with its task; inside of the block it is followed."""
-    given = params.message
+) -> AsyncIterator[tuple[TaskId, FollowedRun]]:
+    """Admits the run of a message, and follows it inside of the block. Yields the task's id and the run."""
+    message = params.message
     if params.configuration.HasField("task_push_notification_config"):
         raise PushNotificationNotSupportedError
-    content = content_of(given, modes_of(call.resolved).input)
-    if given.task_id:
-        task_id, asked, waiting = await _answering(call, given, content)
-        async with invoke(call.context, asked, task_id.thread_id, answers=waiting) as run:
+    content = content_of(message, modes_of(call.resolved).input)
+    if message.task_id:
+        task_id, request, interrupts = await _answer_request(call, message, content)
+        async with invoke(call.context, request, task_id.thread_id, answers=interrupts) as run:
             call.head.add(**RunLocation(run.run_id, run.thread_id).headers())
             yield task_id, run
         return
     await _require_messages(call)
-    context_id = given.context_id or str(uuid.uuid4())
+    context_id = message.context_id or str(uuid.uuid4())
     thread_id = tasks.thread_of(context_id, call.assistant_id)
-    metadata = {MESSAGE: given.message_id}
+    metadata = {MESSAGE: message.message_id}
     if context_id != thread_id:
         metadata[CONTEXT] = context_id
-    asked = RunRequest(
+    request = RunRequest(
         assistant_id=call.assistant_id,
-        input={"messages": [{"role": "user", "content": content, "id": given.message_id}]},
+        input={"messages": [{"role": "user", "content": content, "id": message.message_id}]},
         metadata=metadata,
         options=RunOptions(stream_mode=list(MODES)),
         creates_thread=True,
     )
-    async with invoke(call.context, asked, thread_id) as run:
+    async with invoke(call.context, request, thread_id) as run:
         call.head.add(**RunLocation(run.run_id, run.thread_id).headers())
         yield TaskId(thread_id, run.run_id), run
 
 
-async def _answering(
-    call: Call, given: pb.Message, content: Any
+async def _answer_request(
+    call: Call, message: pb.Message, content: Any
 ) -> tuple[TaskId, RunRequest, bytes]:
-    """Returns what has a paused task go on, and the interrupts that it answers.
+    """Returns the request that resumes a paused task, and the interrupts that it answers.
 
-    Raises UnsupportedOperationError for a task that waits for nothing.
+    Raises UnsupportedOperationError for a task that does not wait.
     """
-    task = await found(call, given.task_id)
-    if given.context_id and given.context_id != task.context_id:
-        raise InvalidParamsError(message="message.contextId: the task is of another context")
-    waiting = await threads.interrupts(call.context, task.id.thread_id)
+    task = await find_task(call, message.task_id)
+    if message.context_id and message.context_id != task.context_id:
+        raise InvalidParamsError(message="message.contextId: the task belongs to another context")
+    interrupts = await threads.interrupts(call.context, task.id.thread_id)
     questions = await tasks.questions_of(call.context, task.record)
     if not questions:
         state = pb.TaskState.Name(tasks.state_of(task.record, questions))
         name = state.removeprefix("TASK_STATE_").lower()
-        raise UnsupportedOperationError(message=f"The task takes no message: it is {name}.")
-    asked = _going_on(task, command={"resume": _answers(given, content, questions)})
-    return task.id, asked, waiting
+        raise UnsupportedOperationError(message=f"The task accepts no message: it is {name}.")
+    request = _continuation(task, command={"resume": _answers(message, content, questions)})
+    return task.id, request, interrupts
 
 
-def _going_on(
+def _continuation(
     task: Task, *, command: dict[str, Any] | None = None, after_seconds: float = 0
 ) -> RunRequest:
-    """Returns the request for a run that continues the task, with the config and options of its newest run."""
+    """Returns the request of a run that continues the task, with the config and options of its newest run."""
     metadata: dict[str, Any] = {TASK: str(task.id)}
     metadata |= {key: task.metadata[key] for key in (MESSAGE, CONTEXT) if key in task.metadata}
     request = continuation(task.record, command=command, metadata=metadata)
@@ -250,25 +261,25 @@ def _going_on(
     )
 
 
-async def _never(call: Call, task: Task) -> str:
-    """Admits a run with which a task that waits would go on much later, and returns its id: to be cancelled.
+async def _admit_cancelled_run(call: Call, task: Task) -> str:
+    """Admits a run of a paused task that is due much later, for the caller to cancel. Returns its id.
 
-    So a task that waits has a newest run that was cancelled, as one has whose run was under way. Raises
+    After the cancel, the newest run of the task is a cancelled one, as for a task whose run was active. Raises
     TaskNotCancelableError for a task that does not wait.
     """
-    waiting = await threads.interrupts(call.context, task.id.thread_id)
+    interrupts = await threads.interrupts(call.context, task.id.thread_id)
     if not await tasks.questions_of(call.context, task.record):
-        raise TaskNotCancelableError(message="No run of the task is under way.")
-    asked = _going_on(task, after_seconds=LATER)
-    async with invoke(call.context, asked, task.id.thread_id, answers=waiting) as run:
+        raise TaskNotCancelableError(message="The task has no active run.")
+    request = _continuation(task, after_seconds=CANCELLED_RUN_DELAY)
+    async with invoke(call.context, request, task.id.thread_id, answers=interrupts) as run:
         return run.run_id
 
 
-def _answers(given: pb.Message, content: Any, questions: list[Question]) -> dict[str, Any]:
-    """Returns the answers by the interrupts' ids: those that the data names, or one for all."""
+def _answers(message: pb.Message, content: Any, questions: list[Question]) -> dict[str, Any]:
+    """Returns the answers by the interrupts' ids: those in the message's data, or one for all."""
     ids = {each.id for each in questions}
-    if len(given.parts) == 1 and given.parts[0].HasField("data"):
-        data = data_of(given.parts[0])
+    if len(message.parts) == 1 and message.parts[0].HasField("data"):
+        data = data_of(message.parts[0])
         if isinstance(data, dict) and data and data.keys() <= ids:
             return data
         return dict.fromkeys(ids, data)
@@ -284,9 +295,9 @@ async def _require_messages(call: Call) -> None:
         )
 
 
-def _history(given: Any) -> int | None:
-    if not given.HasField("history_length"):
+def _history(params: Any) -> int | None:
+    if not params.HasField("history_length"):
         return None
-    if given.history_length < 0:
+    if params.history_length < 0:
         raise InvalidParamsError(message="historyLength: must be 0 or more")
-    return int(given.history_length)
+    return int(params.history_length)

@@ -8,7 +8,7 @@ from millstream.api.assistants import graph_operations
 from millstream.api.assistants import operations as assistants
 from millstream.api.context import RequestContext
 from millstream.api.runs import operations as runs
-from millstream.api.runs.operations import Followed
+from millstream.api.runs.operations import FollowedRun
 from millstream.shared.assistants import Resolved
 from millstream.shared.errors import InvalidError, MillstreamError, NotFoundError
 from millstream.shared.events.entries import Entry
@@ -56,7 +56,7 @@ async def schemas_of(context: RequestContext, agent_id: str) -> dict[str, Any]:
     return {"agent_id": resolved.assistant.assistant_id, **schemas}
 
 
-async def ended_run(context: RequestContext, followed: Followed, end: Entry) -> bytes:
+async def run_result(context: RequestContext, followed: FollowedRun, end: Entry) -> bytes:
     """Returns `RunWait`, as JSON: the run and its final state."""
     thread_id, run_id = followed.thread_id, followed.run_id
     # A run on a temporary thread may be deleted already: then the record from before has the final status.

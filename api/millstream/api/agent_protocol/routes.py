@@ -76,5 +76,5 @@ async def wait(request: Request) -> Response:
         followed,
         "wait",
         cancels=query.cancel_on_disconnect,
-        output=lambda end: operations.ended_run(context, followed, end),
+        output=lambda end: operations.run_result(context, followed, end),
     )

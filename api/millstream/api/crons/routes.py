@@ -70,7 +70,7 @@ async def search(request: Request) -> Response:
     body = await read_model(request, CronSearch, empty=True)
     context = context_of(request)
     records = await operations.find(context, body)
-    page = _sorted(records, body)[body.offset : body.offset + body.limit]
+    page = _sort(records, body)[body.offset : body.offset + body.limit]
     if not body.select or "payload" in body.select:
         page = await operations.read_payloads(context, page)
     more = body.offset + body.limit < len(records)
@@ -80,7 +80,7 @@ async def search(request: Request) -> Response:
     )
 
 
-def _sorted(records: list[CronRecord], body: CronSearch) -> list[CronRecord]:
+def _sort(records: list[CronRecord], body: CronSearch) -> list[CronRecord]:
     def value(record: CronRecord) -> Any:
         match body.sort_by:
             case "created_at" | "updated_at" as field:

@@ -33,7 +33,7 @@ class Head:
         self.known.set()
 
 
-class KeptAlive(Response):
+class KeepaliveResponse(Response):
     """Sends status 200 and the chunks, with a keepalive text at each interval.
 
     The headers are sent when they are known, or with the first byte. When the client leaves, `chunks` is closed.

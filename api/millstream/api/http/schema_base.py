@@ -37,7 +37,7 @@ class QueryModel(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
 
-def _listed(value: Any) -> Any:
+def _split_list(value: Any) -> Any:
     if isinstance(value, str):
         if value.startswith("["):  # as the npm SDK sends lists
             try:
@@ -48,7 +48,7 @@ def _listed(value: Any) -> Any:
     return value
 
 
-Listed = BeforeValidator(_listed)  # `a`, `a,b`, `["a","b"]` or a repeated parameter
+QueryList = BeforeValidator(_split_list)  # `a`, `a,b`, `["a","b"]` or a repeated parameter
 LastEventId = Annotated[
     str,
     Field(

@@ -33,7 +33,7 @@ FAILED: Final = "The stream of the thread failed. Open it again."
 OUTAGES: Final = OutageLog(log, "Open streams")
 MIN_READ_TIMEOUT: Final = 2.0  # s for one read from Redis
 
-Followed = Reader | ThreadReader
+AnyReader = Reader | ThreadReader
 Leave = Callable[[], Awaitable[object]]
 Output = Callable[[Entry], Awaitable[bytes]]  # a run's last event → the response's body
 
@@ -60,7 +60,7 @@ class _FollowingResponse(Response):
 
     def __init__(
         self,
-        reader: Followed,
+        reader: AnyReader,
         watch: StreamWatch,
         *,
         headers: dict[str, str],
@@ -176,7 +176,7 @@ class EventStream(_FollowingResponse):
 
     def __init__(
         self,
-        reader: Followed,
+        reader: AnyReader,
         watch: StreamWatch,
         *,
         headers: dict[str, str],

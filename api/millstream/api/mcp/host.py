@@ -1,4 +1,4 @@
-"""The server of MCP in a task of its own, from the first request on."""
+"""Runs the MCP server in its own task, from the first request on."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,17 +10,17 @@ Start = Callable[[], Awaitable[AbstractAsyncContextManager[ASGIApp]]]
 
 
 class McpHost:
-    """Holds the server; there is none until a request needs it."""
+    """Holds the server, which the first request starts."""
 
     def __init__(self) -> None:
-        """Starts nothing yet."""
+        """Creates the host without a server."""
         self._stop = asyncio.Event()
         self._starting = asyncio.Lock()
         self._server: ASGIApp | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def server(self, start: Start) -> ASGIApp:
-        """Returns the server; the first call starts it. Raises what `start` raises."""
+        """Returns the server, which the first call starts. Raises what `start` raises."""
         async with self._starting:
             if self._server is None:
                 ready: asyncio.Future[ASGIApp] = asyncio.get_running_loop().create_future()
@@ -39,7 +39,7 @@ class McpHost:
             ready.set_exception(error)
 
     async def close(self) -> None:
-        """Ends it."""
+        """Stops the server."""
         self._stop.set()
         if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)

@@ -1,7 +1,7 @@
-"""MCP over stateless streamable HTTP: every assistant is a tool, and a call of it is a run.
+"""MCP over stateless streamable HTTP. Each assistant is a tool, and each call of a tool is a run.
 
-The protocol is the official SDK's; here is what its tools are. Imported with the first request alone.
-Source: modelcontextprotocol.io; the LangGraph Platform API for the path and the refused methods.
+The official SDK implements the protocol; this module implements the tools. The first request imports it.
+Source: modelcontextprotocol.io; the LangGraph Platform API for the path and the unsupported methods.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from millstream.api.runs.follow import (
     invoke,
     read_when_reachable,
 )
-from millstream.api.runs.operations import Followed
+from millstream.api.runs.operations import FollowedRun
 from millstream.api.version import VERSION
 from millstream.shared.assistants.records import AssistantRecord
 from millstream.shared.errors import InvalidError, MillstreamError, UnavailableError
@@ -42,54 +42,54 @@ from millstream.shared.wire import RunOptions, RunRequest, to_json
 
 logging.getLogger("mcp.server.streamable_http").setLevel(logging.WARNING)  # it logs each request
 
-PAGE: Final = 100  # tools
-NAME: Final = re.compile(r"[^A-Za-z0-9_.-]+")  # what the name of a tool may not have
-LONGEST_NAME: Final = 64
+PAGE_SIZE: Final = 100  # tools
+INVALID_NAME_PART: Final = re.compile(r"[^A-Za-z0-9_.-]+")
+MAX_NAME_CHARS: Final = 64
 UNKNOWN: Final = ToolSchemas({}, {})
 PAUSED: Final = (
-    "The agent paused, for it asks a person. A call of a tool keeps nothing that could go on, so it can't be "
-    "answered here: ask the agent by A2A or on a thread of the API, where an answer resumes it. It asks:"
+    "The agent paused, because it asks a person. A tool call keeps no thread that could be resumed, so the question "
+    "can't be answered here. Call the agent by A2A or on a thread of the API, where an answer resumes it. It asks:"
 )
 INVALID_PARAMS: Final = -32602
 INTERNAL_ERROR: Final = -32603
-_made: WeakKeyDictionary[GraphSchemas, ToolSchemas] = WeakKeyDictionary()
+_tool_schemas: WeakKeyDictionary[GraphSchemas, ToolSchemas] = WeakKeyDictionary()
 McpContext = Any  # ServerRequestContext[None, starlette.requests.Request]
 
 
-def named(records: list[AssistantRecord]) -> dict[str, AssistantRecord]:
+def tools_by_name(records: list[AssistantRecord]) -> dict[str, AssistantRecord]:
     """Returns the assistants by the names of their tools.
 
-    It is the assistant's own name as far as tools may have it; of several of one name, the oldest has it, and
-    the id tells the others apart.
+    A tool has its assistant's name, with `_` for each part that is invalid in the name of a tool. If several
+    assistants have one name, the oldest one gets it, and the others get the assistant's id appended.
     """
-    found: dict[str, AssistantRecord] = {}
+    tools: dict[str, AssistantRecord] = {}
     for record in sorted(records, key=lambda each: (each.created_at, each.assistant.assistant_id)):
-        name = NAME.sub("_", record.assistant.name).strip("_")[:LONGEST_NAME]
-        if not name or name in found:
+        name = INVALID_NAME_PART.sub("_", record.assistant.name).strip("_")[:MAX_NAME_CHARS]
+        if not name or name in tools:
             name = f"{name or 'assistant'}-{record.assistant.assistant_id}"
-        found[name] = record
-    return found
+        tools[name] = record
+    return tools
 
 
 async def _tools(context: RequestContext) -> dict[str, AssistantRecord]:
-    return named(await assistants.find(context, metadata={}))
+    return tools_by_name(await assistants.find(context, metadata={}))
 
 
 async def list_tools(
     ctx: McpContext, params: types.PaginatedRequestParams | None
 ) -> types.ListToolsResult:
-    """`tools/list`: the assistants whose graphs some worker serves."""
+    """`tools/list`: Returns a page of the assistants whose graphs a worker serves."""
     context = context_of(ctx.request)
     cursor = (params and params.cursor) or "0"
     if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 10):
-        raise MCPError(INVALID_PARAMS, "cursor: it is none of this server's")
-    with _told(context):
+        raise MCPError(INVALID_PARAMS, "cursor: invalid; use the nextCursor of an earlier page")
+    with _protocol_errors(context):
         tools = list((await _tools(context)).items())
-        page = tools[int(cursor) : int(cursor) + PAGE]
-        shown = await asyncio.gather(*(_tool(context, name, record) for name, record in page))
-    after = int(cursor) + PAGE
+        page = tools[int(cursor) : int(cursor) + PAGE_SIZE]
+        page_tools = await asyncio.gather(*(_tool(context, name, record) for name, record in page))
+    after = int(cursor) + PAGE_SIZE
     return types.ListToolsResult(
-        tools=[tool for tool in shown if tool is not None],
+        tools=[tool for tool in page_tools if tool is not None],
         next_cursor=str(after) if after < len(tools) else None,
     )
 
@@ -98,9 +98,9 @@ async def _tool(context: RequestContext, name: str, record: AssistantRecord) -> 
     assistant = record.assistant
     try:
         schemas = await _schemas(context, assistant.assistant_id)
-    except UnavailableError:  # nobody could carry out a call of it either
+    except UnavailableError:  # no worker could execute a call of the tool either
         return None
-    except MillstreamError:  # a graph that can't say what it takes may take it all the same
+    except MillstreamError:  # a graph without schemas may still accept a call
         schemas = UNKNOWN
     description = assistant.description or f"Runs the agent {assistant.name!r}."
     return types.Tool(
@@ -113,36 +113,36 @@ async def _tool(context: RequestContext, name: str, record: AssistantRecord) -> 
 
 
 async def _schemas(context: RequestContext, assistant_id: str) -> ToolSchemas:
-    """Returns what the assistant's tool takes and answers; raises what `graph_operations.schemas_of` raises."""
+    """Returns the schemas of the assistant's tool. Raises what `graph_operations.schemas_of` raises."""
     resolved = await assistants.resolve(context, assistant_id)
     schemas = await graph_operations.schemas_of(context, resolved)
-    made = _made.get(schemas)
-    if made is None:
-        made = _made[schemas] = ToolSchemas(schemas.input, schemas.output)
-    return made
+    tool_schemas = _tool_schemas.get(schemas)
+    if tool_schemas is None:
+        tool_schemas = _tool_schemas[schemas] = ToolSchemas(schemas.input, schemas.output)
+    return tool_schemas
 
 
 class ToolCall(types.CallToolRequestParams):
-    """The parameters of `tools/call`, with the run's context as the LangGraph Platform API has it."""
+    """The parameters of `tools/call`, with the run's `context` from the LangGraph Platform API."""
 
     context: dict[str, Any] | None = None
 
 
 async def call_tool(ctx: McpContext, params: ToolCall) -> types.CallToolResult:
-    """`tools/call`: a run on a thread of its own, and the state in which it ends.
+    """`tools/call`: Executes a run on a new thread, and returns its final state.
 
-    The nodes that have ended are told as progress, to clients that ask for it. When the client leaves, the run is
+    Reports each node that has ended as progress, to clients that request it. If the client leaves, the run is
     cancelled.
     """
     context = context_of(ctx.request)
     arguments = params.arguments or {}
-    with _told(context):
+    with _protocol_errors(context):
         record = (await _tools(context)).get(params.name)
         if record is None:
-            raise InvalidError(f"name: there is no tool {params.name!r}")
+            raise InvalidError(f"name: unknown tool {params.name!r}")
         assistant_id = record.assistant.assistant_id
-        arguments = await _checked(context, assistant_id, arguments)
-        asked = RunRequest(
+        arguments = await _check(context, assistant_id, arguments)
+        request = RunRequest(
             assistant_id=assistant_id,
             input=arguments,
             context=params.context or {},
@@ -150,7 +150,7 @@ async def call_tool(ctx: McpContext, params: ToolCall) -> types.CallToolResult:
             creates_thread=True,
             temporary=True,
         )
-        async with invoke(context, asked) as run:
+        async with invoke(context, request) as run:
             try:
                 output = await _output(ctx, context, run)
             except asyncio.CancelledError:
@@ -164,56 +164,59 @@ async def call_tool(ctx: McpContext, params: ToolCall) -> types.CallToolResult:
     return _result(output)
 
 
-async def _checked(
+async def _check(
     context: RequestContext, assistant_id: str, arguments: dict[str, Any]
 ) -> dict[str, Any]:
-    """Returns the arguments as the graph takes them; what it takes may not be known now.
+    """Returns the arguments after a check, or unchecked if the graph's schemas are unknown now.
 
-    Raises InvalidError for arguments that it does not take.
+    Raises InvalidError for invalid arguments.
     """
     try:
         schemas = await _schemas(context, assistant_id)
     except MillstreamError:
         return arguments
-    return schemas.checked(arguments)
+    return schemas.check(arguments)
 
 
 def _result(output: bytes) -> types.CallToolResult:
-    """Returns how a run ended: its state, or as an error why it failed, or what it paused to ask."""
+    """Returns the result of a run: its state, or as an error its failure or its questions."""
     values = msgspec.json.decode(output)
-    told = values if isinstance(values, dict) else {"result": values}
+    state = values if isinstance(values, dict) else {"result": values}
     texts = [output.decode()]
-    if error := told.get("__error__"):
+    if error := state.get("__error__"):
         texts = [f"{error.get('error', 'Error')}: {error.get('message', '')}"]
-    elif questions := told.get("__interrupt__"):
-        asked = [each.get("value") for each in questions]
+    elif questions := state.get("__interrupt__"):
+        question_values = [each.get("value") for each in questions]
         texts = [
             PAUSED,
-            *(each if isinstance(each, str) else to_json(each).decode() for each in asked),
+            *(
+                each if isinstance(each, str) else to_json(each).decode()
+                for each in question_values
+            ),
         ]
     return types.CallToolResult(
         content=[types.TextContent(text=text) for text in texts],
-        structured_content=told,
-        is_error="__error__" in told or bool(told.get("__interrupt__")),
+        structured_content=state,
+        is_error="__error__" in state or bool(state.get("__interrupt__")),
     )
 
 
-async def _output(ctx: McpContext, context: RequestContext, run: Followed) -> bytes:
-    ended, last = 0, None
+async def _output(ctx: McpContext, context: RequestContext, run: FollowedRun) -> bytes:
+    ended_nodes, last = 0, None
     async for entry in entries_of(run):
         last = entry
         if entry.event == b"updates":
-            ended += 1
+            ended_nodes += 1
             nodes = ", ".join(msgspec.json.decode(entry.data, type=dict[str, msgspec.Raw]))
-            await ctx.session.report_progress(ended, message=nodes)
+            await ctx.session.report_progress(ended_nodes, message=nodes)
     return await read_when_reachable(
         lambda: runs.final_output(context, run.thread_id, run.run_id, last)
     )
 
 
 @contextmanager
-def _told(context: RequestContext) -> Iterator[None]:
-    """Turns what this server refuses, inside of the block, into errors of the protocol."""
+def _protocol_errors(context: RequestContext) -> Iterator[None]:
+    """Converts errors inside of the block to errors of the protocol."""
     try:
         with unavailable_errors(context):
             yield
@@ -224,19 +227,19 @@ def _told(context: RequestContext) -> Iterator[None]:
 
 
 def _no_headers(_: str) -> None:
-    """No argument of a tool comes as a header."""
+    """Returns None: tools take no argument from a header."""
 
 
 class McpServer:
-    """The SDK's server, for as long as `running`."""
+    """The SDK's server. It serves inside of `serve()`."""
 
     def __init__(self, max_body: int) -> None:
-        """Takes requests of at most `max_body` bytes."""
+        """Accepts requests of at most `max_body` bytes."""
         server: Server[Any] = Server(
             "millstream",
             version=VERSION,
             on_list_tools=list_tools,
-            get_tool_input_schema=_no_headers,  # else all tools are listed for each call
+            get_tool_input_schema=_no_headers,  # without it, the SDK lists all tools for each call
         )
         server.add_request_handler("tools/call", ToolCall, call_tool)
         self._manager = StreamableHTTPSessionManager(
@@ -244,11 +247,11 @@ class McpServer:
         )
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator["McpServer"]:
-        """Serves inside of the block, which must be left by the task that entered it."""
+    async def serve(self) -> AsyncIterator["McpServer"]:
+        """Serves inside of the block. The task that enters the block must also leave it."""
         async with self._manager.run():
             yield self
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers a POST."""
+        """Responds to a POST."""
         await self._manager.handle_request(scope, receive, send)

@@ -1,7 +1,7 @@
-"""What a thread's runs store → the events of the protocol, and which of them a client wants.
+"""Converts the stored entries of a thread's runs to the protocol's events, and filters them for a client.
 
-The root's lifecycle is not stored: it follows from the entries with which every run begins and ends, so that it
-is right for a run of any kind, also for one whose worker died.
+The root graph's lifecycle is not stored. It follows from the first and last entry of each run, so that it is correct
+for every run, also for one whose worker died.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -36,7 +36,7 @@ class _Error(msgspec.Struct):
 
 
 class _Output(msgspec.Struct):
-    """What wait and join would answer with, as far as it tells how a run ended."""
+    """The fields of a run's final output that tell how the run ended."""
 
     interrupts: msgspec.Raw | msgspec.UnsetType = msgspec.field(
         name="__interrupt__", default=msgspec.UNSET
@@ -45,7 +45,7 @@ class _Output(msgspec.Struct):
 
     @property
     def waits(self) -> bool:
-        """Whether the run has paused; what a graph returned may have the key too, but no list there."""
+        """Whether the run has paused. A graph's own output may have the key too, but without a list."""
         raw = b"" if self.interrupts is msgspec.UNSET else bytes(self.interrupts)
         return raw.startswith(b"[")
 
@@ -74,40 +74,42 @@ class ProtocolEntry(Entry):
         return b"%d" % seq_of(self.position)
 
 
-Wants = Callable[[Position, bytes, bytes], bool]  # of an event: where it is, method, params
+Matches = Callable[[Position, bytes, bytes], bool]  # an event's position, method and params
 
 
-class Wanted:
-    """The events that a client asked for: those after a position, of some channels and namespaces."""
+class EventMatcher:
+    """Matches the events of a client's filter after a position."""
 
-    def __init__(self, asked: EventFilter, after: Position) -> None:
-        """`asked` is the client's filter; events up to `after` are left out."""
+    def __init__(self, query: EventFilter, after: Position) -> None:
+        """`query` is the client's filter. Events up to `after` do not match."""
         self.after = after
         self._methods = frozenset(
             (INPUT_REQUESTED if channel == "input" else channel).encode()
-            for channel in asked.channels
+            for channel in query.channels
         )
         self._names = frozenset(
             channel.removeprefix(CUSTOM_PREFIX)
-            for channel in asked.channels
+            for channel in query.channels
             if channel.startswith(CUSTOM_PREFIX)
         )
-        self._prefixes: Sequence[Namespace] | None = asked.namespaces or None
-        if asked.depth is not None and self._prefixes is None:
+        self._prefixes: Sequence[Namespace] | None = query.namespaces or None
+        if query.depth is not None and self._prefixes is None:
             self._prefixes = [[]]
-        self._depth = asked.depth
+        self._depth = query.depth
 
-    def has(self, position: Position, method: bytes, params: bytes) -> bool:
-        """Returns whether the event is among them; reads no more of it than it must."""
+    def matches(self, position: Position, method: bytes, params: bytes) -> bool:
+        """Returns whether the event matches. Decodes `params` only if the filter needs it."""
         if position <= self.after:
             return False
-        named = method == b"custom" and self._names and method not in self._methods
-        if not named and method not in self._methods:
+        is_by_name = method == b"custom" and self._names and method not in self._methods
+        if not is_by_name and method not in self._methods:
             return False
-        if not named and self._prefixes is None:
+        if not is_by_name and self._prefixes is None:
             return True
-        read = decode_params(params)
-        return (not named or _name(read.data).name in self._names) and self._lies_within(read)
+        decoded = decode_params(params)
+        return (not is_by_name or _name(decoded.data).name in self._names) and self._lies_within(
+            decoded
+        )
 
     def _lies_within(self, params: Params) -> bool:
         if self._prefixes is None:
@@ -120,29 +122,29 @@ class Wanted:
 
 
 def begins_with(namespace: Namespace, prefix: Namespace) -> bool:
-    """Returns whether the namespace lies in the prefix, in which `child` stands for any `child:<id>`."""
+    """Returns whether the namespace begins with the prefix, in which `child` matches any `child:<id>`."""
     return len(prefix) <= len(namespace) and all(
-        wanted == part or (":" not in wanted and part.partition(":")[0] == wanted)
-        for part, wanted in zip(namespace, prefix, strict=False)
+        expected == part or (":" not in expected and part.partition(":")[0] == expected)
+        for part, expected in zip(namespace, prefix, strict=False)
     )
 
 
-def telling(wants: Wants) -> Translate:
-    """Returns what a client that wants these events is told of the entries of a thread."""
+def protocol_translator(matches: Matches) -> Translate:
+    """Returns a function that converts the entries of a thread to the protocol's events that match."""
 
-    def tell(segment: Segment, entry: Entry) -> Iterable[Entry]:
+    def translate(segment: Segment, entry: Entry) -> Iterable[Entry]:
         if entry.event == b"gap":
             yield entry
             return
         if entry.event == b"error":
-            told = _too_large(entry)
-            if told is not None:
-                yield told
+            error_event = _too_large_event(entry)
+            if error_event is not None:
+                yield error_event
             return
-        found = event_of(segment, entry)
-        if found is not None and wants(entry.position, *found):
-            method, params = found
-            # An end that no script wrote (the run is gone) stands where the last event stood.
+        event = event_of(segment, entry)
+        if event is not None and matches(entry.position, *event):
+            method, params = event
+            # The end of a deleted run was not stored: it has the position of the last event.
             mark = b"" if entry.at or entry.event != b"end" else b"~"
             yield ProtocolEntry(
                 entry.position,
@@ -151,11 +153,11 @@ def telling(wants: Wants) -> Translate:
                 % (entry.id, mark, seq_of(entry.position), method, params),
             )
 
-    return tell
+    return translate
 
 
 def event_of(segment: Segment, entry: Entry) -> tuple[bytes, bytes] | None:
-    """Returns the method and the params (JSON) of the entry, None if it is no event of the protocol."""
+    """Returns the method and the params (JSON) of the entry, or None if the protocol has no event for it."""
     if segment.is_update:
         return None
     if entry.event.startswith(MARKED):
@@ -164,7 +166,7 @@ def event_of(segment: Segment, entry: Entry) -> tuple[bytes, bytes] | None:
     if entry.event == b"metadata":
         return b"lifecycle", _params((), at, _lifecycle(segment, "running"))
     if entry.event == b"end":
-        return b"lifecycle", _params((), at, _lifecycle(segment, *how_it_ended(entry)))
+        return b"lifecycle", _params((), at, _lifecycle(segment, *final_lifecycle(entry)))
     name, *namespace = entry.event.split(b"|")
     if name not in METHOD_AND_FORM:
         return None
@@ -178,23 +180,23 @@ def event_of(segment: Segment, entry: Entry) -> tuple[bytes, bytes] | None:
     return method, _params([part.decode() for part in namespace], at, data)
 
 
-def how_it_ended(end: Entry) -> tuple[str, str | None]:
-    """Returns the protocol's word for how a run ended, and what went wrong.
+def final_lifecycle(end: Entry) -> tuple[str, str | None]:
+    """Returns the protocol's status of an ended run, and its error message.
 
-    A cancelled run has failed: `interrupted` is one that goes on when it is answered, and clients wait for it. One
-    that a newer run displaced is `interrupted`: the thread goes on with that one, and whoever waits, waits for it.
+    A cancelled run is `failed`: after `interrupted`, clients wait for the run to resume. A run that a newer run
+    displaced is `interrupted`: the thread continues with the newer run, and clients wait for that one.
     """
     status = _end(end.data).status
     if status is RunStatus.INTERRUPTED:
         displaced = end.reason == CancelReason.SUPERSEDED
         return ("interrupted", None) if displaced else ("failed", CANCELLED)
     try:
-        told = _output(end.output or b"{}")
-    except msgspec.DecodeError:  # a state that is no object
-        told = _Output()
+        output = _output(end.output or b"{}")
+    except msgspec.DecodeError:  # a state that is not an object
+        output = _Output()
     if status is RunStatus.SUCCESS:
-        return ("interrupted" if told.waits else "completed"), None
-    return "failed", told.error.message if told.error else f"The run ended: {status}."
+        return ("interrupted" if output.waits else "completed"), None
+    return "failed", output.error.message if output.error else f"The run ended: {status}."
 
 
 def _lifecycle(segment: Segment, event: str, error: str | None = None) -> dict[str, Any]:
@@ -210,10 +212,10 @@ def _params(namespace: Namespace, at: int, data: Any) -> bytes:
     return msgspec.json.encode({"namespace": namespace, "timestamp": at, "data": data})
 
 
-def _too_large(entry: Entry) -> Entry | None:
-    """Returns what stands for an event that was too large to keep; other errors are told by the end."""
+def _too_large_event(entry: Entry) -> Entry | None:
+    """Returns the error event for an event that was too large to store. The run's end reports other errors."""
     error = _error(entry.data)
     if error.error != "EventTooLarge":
         return None
-    told = {"type": "error", "id": None, "error": "unknown_error", "message": error.message}
-    return ProtocolEntry(entry.position, b"error", msgspec.json.encode(told))
+    body = {"type": "error", "id": None, "error": "unknown_error", "message": error.message}
+    return ProtocolEntry(entry.position, b"error", msgspec.json.encode(body))

@@ -12,14 +12,14 @@ from millstream.api.runs.schemas import RunCreateStateful, RunMetadata, SendTo
 from millstream.shared.events.protocol import CHANNELS, CUSTOM_PREFIX, LAST_SEQ
 
 Namespace = list[str]
-# LangGraph's form of an interrupt's id: an object with such names alone answers interrupts by their ids.
+# LangGraph's form of an interrupt's id. An object whose keys all have it holds answers by their ids.
 INTERRUPT_ID: Final = re.compile("[0-9a-f]{32}")
 
 
-def _channels(given: list[str]) -> list[str]:
+def _channels(names: list[str]) -> list[str]:
     unknown = [
         name
-        for name in given
+        for name in names
         if name not in CHANNELS
         and not (name.startswith(CUSTOM_PREFIX) and len(name) > len(CUSTOM_PREFIX))
     ]
@@ -28,22 +28,22 @@ def _channels(given: list[str]) -> list[str]:
             f"channels contains unsupported entries: {', '.join(unknown)[:200]}. "
             f"Allowed: {', '.join(CHANNELS)}, or any `custom:<name>`."
         )
-    return given
+    return names
 
 
 class EventFilter(RequestModel):
-    """Which events of a thread are wanted."""
+    """The filter of a thread's events."""
 
     channels: Annotated[list[str], AfterValidator(_channels)] = Field(
-        description=f"Of {', '.join(f'`{name}`' for name in CHANNELS)}, `custom:<name>` (the custom events of "
-        "that name)."
+        description=f"One or more of {', '.join(f'`{name}`' for name in CHANNELS)}, or `custom:<name>` for custom "
+        "events of one name."
     )
     namespaces: list[Namespace] | None = Field(
         default=None,
-        description="Graphs whose events are wanted, with the graphs within; `child` stands for any `child:<id>`.",
+        description="Graphs to include, each with the graphs inside of it; `child` matches any `child:<id>`.",
     )
     depth: int | None = Field(
-        default=None, ge=0, description="How far below these, or below the root, a graph may lie."
+        default=None, ge=0, description="Maximal depth of a graph below these, or below the root."
     )
 
     @model_validator(mode="before")
@@ -63,55 +63,53 @@ class EventStreamRequest(EventFilter):
         default=None,
         ge=0,
         le=LAST_SEQ,
-        description="The `seq` after which events are wanted; none: all.",
+        description="The `seq` after which the stream begins. Default: all events.",
     )
 
 
 class ProtocolCommand(RequestModel):
     """`POST /threads/{thread_id}/commands`"""
 
-    id: int = Field(ge=0, description="The client's own; the answer has it too.")
+    id: int = Field(ge=0, description="The client's id of the command, which the reply repeats.")
     method: str = Field(description="`run.start`, `input.respond` or `agent.getTree`.")
     params: dict[str, Any] = {}
 
 
 class Params(RequestModel):
-    """The params of a command: each in either spelling (`run_id`, `runId`), none that is not known."""
+    """The params of a command, each in either spelling (`run_id`, `runId`). Unknown ones are invalid."""
 
-    beside: ClassVar[frozenset[str]] = frozenset()  # taken, and no fields
-    refused: ClassVar[frozenset[str]] = frozenset()  # fields, and not taken
+    accepted: ClassVar[frozenset[str]] = frozenset()  # valid names beside the fields
+    rejected: ClassVar[frozenset[str]] = frozenset()  # fields that are invalid here
 
     @classmethod
-    def spelled(cls, data: Any) -> Any:
-        """Returns the params by the names of the fields; raises ValueError for a name that is none."""
+    def by_field(cls, data: Any) -> Any:
+        """Returns the params by the names of their fields. Raises ValueError for an unknown name."""
         if not isinstance(data, dict):
             return data
-        known = (set(cls.model_fields) | cls.beside) - cls.refused
+        known = (set(cls.model_fields) | cls.accepted) - cls.rejected
         spellings = {to_camel(name): name for name in known}
-        found: dict[str, Any] = {}
-        for given, value in data.items():
-            name = spellings.get(given, given)
+        params: dict[str, Any] = {}
+        for key, value in data.items():
+            name = spellings.get(key, key)
             if name not in known:
-                raise ValueError(
-                    f"{given[:60]}: there is no such param; known are {', '.join(sorted(known))}"
-                )
-            before = found.get(name)
+                raise ValueError(f"{key[:60]}: unknown param; known are {', '.join(sorted(known))}")
+            before = params.get(name)
             if before is not None and value is not None and before != value:
-                raise ValueError(f"{name}, {to_camel(name)}: they have two different values")
-            found[name] = value if before is None else before
-        return found
+                raise ValueError(f"{name}, {to_camel(name)}: two different values")
+            params[name] = value if before is None else before
+        return params
 
     @model_validator(mode="before")
     @classmethod
     def _names(cls, data: Any) -> Any:
-        return cls.spelled(data)
+        return cls.by_field(data)
 
 
 class RunStart(Params, RunCreateStateful):
-    """`run.start`: what `POST /threads/{thread_id}/runs` takes, but for how its events are streamed."""
+    """`run.start`: the body of `POST /threads/{thread_id}/runs` without the fields about streaming."""
 
-    beside = frozenset({"fork_from"})
-    refused = frozenset(
+    accepted = frozenset({"fork_from"})
+    rejected = frozenset(
         {"stream", "stream_mode", "stream_subgraphs", "stream_resumable", "on_disconnect"}
     )
 
@@ -120,18 +118,18 @@ class RunStart(Params, RunCreateStateful):
     @model_validator(mode="before")
     @classmethod
     def _names(cls, data: Any) -> Any:
-        """The npm SDK before 1.9.31 sends `forkFrom`, a checkpoint, as it is given."""
-        found = cls.spelled(data)
-        if not isinstance(found, dict):
-            return found
-        place = found.pop("fork_from", None)
-        if place is None:
-            return found
-        if isinstance(place, dict):
-            place = place.get("checkpointId") or place.get("checkpoint_id")
-        if not isinstance(place, str) or not place:
-            raise ValueError("fork_from: it names no checkpoint")
-        return {**found, "checkpoint_id": place}
+        """Accepts `forkFrom`, a checkpoint, which the npm SDK before 1.9.31 sends unchanged."""
+        params = cls.by_field(data)
+        if not isinstance(params, dict):
+            return params
+        checkpoint = params.pop("fork_from", None)
+        if checkpoint is None:
+            return params
+        if isinstance(checkpoint, dict):
+            checkpoint = checkpoint.get("checkpointId") or checkpoint.get("checkpoint_id")
+        if not isinstance(checkpoint, str) or not checkpoint:
+            raise ValueError("fork_from: must name a checkpoint")
+        return {**params, "checkpoint_id": checkpoint}
 
 
 class Answer(Params):
@@ -145,19 +143,19 @@ class Answer(Params):
 
     @model_validator(mode="before")
     @classmethod
-    def _is_given(cls, data: Any) -> Any:
+    def _has_response(cls, data: Any) -> Any:
         if isinstance(data, dict) and "response" not in data:
             raise ValueError("response: Field required")
         return data
 
 
-OF_ONE: Final = frozenset(Answer.model_fields)
+ANSWER_FIELDS: Final = frozenset(Answer.model_fields)
 
 
 class InputRespond(Params):
-    """`input.respond`: answers to what the thread waits for, and what to do beside."""
+    """`input.respond`: answers to the thread's interrupts, and changes to its state, route and config."""
 
-    beside = OF_ONE
+    accepted = ANSWER_FIELDS
 
     responses: list[Answer] = Field(min_length=1)
     update: dict[str, Any] | None = None
@@ -169,16 +167,16 @@ class InputRespond(Params):
     @model_validator(mode="before")
     @classmethod
     def _names(cls, data: Any) -> Any:
-        """One answer may stand among the params, in place of `responses`."""
-        found = cls.spelled(data)
-        if not isinstance(found, dict):
-            return found
-        one = {name: value for name, value in found.items() if name in OF_ONE}
-        if found.get("responses") is None:
-            return {**{k: v for k, v in found.items() if k not in one}, "responses": [one]}
-        if one:
-            raise ValueError(f"responses, {next(iter(one))}: give one answer, or `responses`")
-        return found
+        """Accepts one answer in the params themselves, in place of `responses`."""
+        params = cls.by_field(data)
+        if not isinstance(params, dict):
+            return params
+        answer = {name: value for name, value in params.items() if name in ANSWER_FIELDS}
+        if params.get("responses") is None:
+            return {**{k: v for k, v in params.items() if k not in answer}, "responses": [answer]}
+        if answer:
+            raise ValueError(f"responses, {next(iter(answer))}: give one answer, or `responses`")
+        return params
 
     @model_validator(mode="after")
     def _each_once(self) -> "InputRespond":
@@ -190,7 +188,7 @@ class InputRespond(Params):
 class GetTree(Params):
     """`agent.getTree`"""
 
-    run_id: str | None = None  # the newest run if it is not given
+    run_id: str | None = None  # default: the newest run
 
 
 class Subscribe(Params, EventStreamRequest):

@@ -1,7 +1,7 @@
 """The event streaming protocol over a WebSocket: commands and events on one connection.
 
-A client subscribes as often as it likes. It is sent every event that one of its subscriptions wants once, and in
-order: a new subscription has what it wants of the past sent again from where it begins, but not what was sent.
+A client may have several subscriptions. It gets each event that matches one of them once, and in order. After a new
+subscription, the stream begins again at the subscription's start, without the events that were sent already.
 """
 
 import asyncio
@@ -22,12 +22,12 @@ from millstream.api.outages import unavailable
 from millstream.api.protocol.commands import (
     CommandError,
     Reply,
-    carry_out,
+    error_reply,
+    execute,
     read_command,
-    refusal,
-    success,
+    success_reply,
 )
-from millstream.api.protocol.events import ProtocolEntry, Wanted, telling
+from millstream.api.protocol.events import EventMatcher, ProtocolEntry, protocol_translator
 from millstream.api.protocol.schemas import ProtocolCommand, Subscribe, Unsubscribe
 from millstream.api.threads import operations as threads
 from millstream.api.uuids import canonical_uuid
@@ -40,54 +40,54 @@ from millstream.shared.wire import to_json
 
 log = logging.getLogger(__name__)
 
-# Close codes: 4000 + the status that HTTP would have, as the SDKs read them; 1012 asks to come back.
+# Close codes: 4000 + the status that HTTP would have, as the SDKs read them; 1012 lets clients reconnect.
 INVALID: Final = 4422
 FORBIDDEN: Final = 4403
 GONE: Final = 4404
 RESTARTING: Final = 1012
 FAILURE: Final = 1011
-MOST_SUBSCRIPTIONS: Final = 100
+MAX_SUBSCRIPTIONS: Final = 100
 
 
 class _Union:
-    """What all subscriptions together want, less what was sent already."""
+    """Matches the events of all subscriptions that were not sent yet."""
 
     def __init__(self) -> None:
-        self.subscriptions: dict[str, Wanted] = {}
-        self._sent: list[Wanted] = []  # those that had all that they wanted, up to
+        self.subscriptions: dict[str, EventMatcher] = {}
+        self._sent: list[EventMatcher] = []  # whose events were all sent up to
         self._sent_to: Position = START
 
-    def add(self, subscription_id: str, wanted: Wanted, cursor: Position) -> None:
-        """Adds what a subscription wants; the reading, which has come to the cursor, begins anew."""
+    def add(self, subscription_id: str, matcher: EventMatcher, cursor: Position) -> None:
+        """Adds a subscription. Events of the earlier ones up to the cursor were sent, and do not match again."""
         self._sent, self._sent_to = list(self.subscriptions.values()), cursor
-        self.subscriptions[subscription_id] = wanted
+        self.subscriptions[subscription_id] = matcher
 
-    def wants(self, position: Position, method: bytes, params: bytes) -> bool:
-        """Returns whether the event is to be sent."""
+    def matches(self, position: Position, method: bytes, params: bytes) -> bool:
+        """Returns whether to send the event."""
         if position <= self._sent_to and any(
-            each.has(position, method, params) for each in self._sent
+            each.matches(position, method, params) for each in self._sent
         ):
             return False
-        return any(each.has(position, method, params) for each in self.subscriptions.values())
+        return any(each.matches(position, method, params) for each in self.subscriptions.values())
 
 
 class ProtocolSocket:
     """One client's connection."""
 
     def __init__(self, websocket: WebSocket, context: RequestContext, thread_id: str) -> None:
-        """`websocket` is not accepted yet; `serve()` does that."""
+        """`websocket` is not accepted yet: `serve()` accepts it."""
         self._websocket = websocket
         self._context = context
         self._thread_id = thread_id
         self._union = _Union()
         self._cursor: Position = START
         self._reader: ThreadReader | None = None
-        self._begun = asyncio.Event()
-        self._sending = asyncio.Lock()  # while events that were read are sent
+        self._has_reader = asyncio.Event()
+        self._sending = asyncio.Lock()  # held while a page of events is sent
         self._watch = threads.watch_of(context, thread_id)
 
     async def serve(self) -> None:
-        """Carries out commands and sends events until the client leaves or the process stops."""
+        """Executes commands and sends events until the client leaves or the process stops."""
         await self._websocket.accept()
         self._watch.opened()
         tasks = [asyncio.create_task(self._receive()), asyncio.create_task(self._send_events())]
@@ -99,7 +99,7 @@ class ProtocolSocket:
             for ended in await asyncio.gather(*tasks, return_exceptions=True):
                 if isinstance(ended, Exception) and not isinstance(ended, WebSocketDisconnect):
                     log.error(
-                        "a WebSocket connection is closed: an error of the server; the client may connect again",
+                        "A WebSocket connection was closed by an error of the server. The client may connect again.",
                         exc_info=ended,
                     )
             if self._reader is not None:
@@ -128,31 +128,31 @@ class ProtocolSocket:
             command = read_command(value)
             if command.method.startswith("subscription."):
                 result = await self._subscription(command)
-                return success(command.id, result)
-            return await carry_out(self._context, self._thread_id, command)
+                return success_reply(command.id, result)
+            return await execute(self._context, self._thread_id, command)
         except ValidationError as error:
-            refused: MillstreamError = CommandError("invalid_argument", sentence(error))
+            command_error: MillstreamError = CommandError("invalid_argument", sentence(error))
         except (CommandError, InvalidError, UnavailableError) as error:
-            refused = error
+            command_error = error
         except OUTAGE_ERRORS as error:
             OUTAGES.failed(error)
-            refused = unavailable(error, self._context.process)
-        return refusal(value.get("id") if isinstance(value, dict) else None, refused)
+            command_error = unavailable(error, self._context.process)
+        return error_reply(value.get("id") if isinstance(value, dict) else None, command_error)
 
     async def _subscription(self, command: ProtocolCommand) -> Reply:
         known = self._union.subscriptions
         if command.method == "subscription.subscribe":
-            asked = Subscribe.model_validate(command.params)
-            if len(known) >= MOST_SUBSCRIPTIONS:
+            query = Subscribe.model_validate(command.params)
+            if len(known) >= MAX_SUBSCRIPTIONS:
                 raise CommandError(
-                    "invalid_argument", f"{MOST_SUBSCRIPTIONS} subscriptions are the most."
+                    "invalid_argument", f"At most {MAX_SUBSCRIPTIONS} subscriptions per connection."
                 )
-            after = START if asked.since is None else position_of(asked.since)
+            after = START if query.since is None else position_of(query.since)
             subscription_id = str(uuid.uuid4())
             async with self._sending:
                 after = await self._begin(after)
-                self._union.add(subscription_id, Wanted(asked, after), self._cursor)
-            self._begun.set()
+                self._union.add(subscription_id, EventMatcher(query, after), self._cursor)
+            self._has_reader.set()
             return {"subscription_id": subscription_id}
         if command.method == "subscription.unsubscribe":
             subscription_id = Unsubscribe.model_validate(command.params).subscription_id
@@ -164,13 +164,13 @@ class ProtocolSocket:
     # ── Events ──────────────────────────────────────────────────────────────────────────────
 
     async def _begin(self, after: Position) -> Position:
-        """Reads on from the earlier of where it is and where the new subscription begins.
+        """Opens a reader at the start of the new subscription, or at the cursor if that is earlier.
 
-        A replaced reader has its news set, so that the task that waits for it looks at the new one. Returns where the
-        subscription begins.
+        Wakes the task that waits for the old reader, so that it uses the new one. Returns the position after which
+        the subscription begins.
         """
         starts = after if self._reader is None else min(after, self._cursor)
-        translate = telling(self._union.wants)
+        translate = protocol_translator(self._union.matches)
         reader, begins = await threads.follow(self._context, self._thread_id, translate, starts)
         if self._reader is None:
             after = begins
@@ -181,7 +181,7 @@ class ProtocolSocket:
         return after
 
     async def _send_events(self) -> None:
-        await self._begun.wait()
+        await self._has_reader.wait()
         while True:
             reader = self._reader
             assert reader is not None
@@ -199,10 +199,10 @@ class ProtocolSocket:
                 raise
             except Exception:
                 log.exception(
-                    "a WebSocket connection is closed: an error of the server; the client may connect again"
+                    "A WebSocket connection was closed by an error of the server. The client may connect again."
                 )
                 await self._send(
-                    to_json(refusal(None, CommandError("unknown_error", FAILED))).decode()
+                    to_json(error_reply(None, CommandError("unknown_error", FAILED))).decode()
                 )
                 await self._websocket.close(FAILURE, FAILED)
                 return

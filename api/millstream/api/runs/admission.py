@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from millstream.api.context import RequestContext
-from millstream.api.runs.operations import Followed, request_cancel
+from millstream.api.runs.operations import FollowedRun, request_cancel
 from millstream.api.stream_watch import StreamWatch
 from millstream.shared import runs
 from millstream.shared.errors import InvalidError, MillstreamError
@@ -40,13 +40,13 @@ async def admit(
     return await _admit(context, request, run_id, thread, answers)
 
 
-async def admit_followed(
+async def admit_and_follow(
     context: RequestContext,
     request: RunRequest,
     thread_id: str | None = None,
     *,
     answers: bytes | None = None,
-) -> Followed:
+) -> FollowedRun:
     """Admits a run as `admit` does, and follows it from its first event."""
     run_id, thread = _new_ids(thread_id)
     reader = await context.hub.open(thread, run_id, START, fresh=True)
@@ -55,7 +55,7 @@ async def admit_followed(
     except BaseException:
         reader.close()
         raise
-    return Followed(record, reader, StreamWatch(context.observer, thread, run_id))
+    return FollowedRun(record, reader, StreamWatch(context.observer, thread, run_id))
 
 
 async def admit_batch(context: RequestContext, requests: Sequence[RunRequest]) -> list[RunRecord]:
@@ -66,7 +66,7 @@ async def admit_batch(context: RequestContext, requests: Sequence[RunRequest]) -
     """
     submissions = []
     for number, request in enumerate(requests):
-        with _reported(context, request):
+        with _report_rejection(context, request):
             try:
                 submissions.append(await _submission(context, request, *_new_ids(None)))
             except MillstreamError as error:
@@ -74,7 +74,7 @@ async def admit_batch(context: RequestContext, requests: Sequence[RunRequest]) -
     records: list[RunRecord] = []
     try:
         for request, submitted in zip(requests, submissions, strict=True):
-            with _reported(context, request):
+            with _report_rejection(context, request):
                 records.append(await _submit(context, submitted))
     except BaseException:
         for record in records:
@@ -101,7 +101,7 @@ def _new_ids(thread_id: str | None) -> tuple[str, str]:
 async def _admit(
     context: RequestContext, request: RunRequest, run_id: str, thread_id: str, answers: bytes | None
 ) -> RunRecord:
-    with _reported(context, request):
+    with _report_rejection(context, request):
         submitted = await _submission(context, request, run_id, thread_id)
         return await _submit(context, replace(submitted, answers=answers))
 
@@ -135,7 +135,7 @@ async def _submit(context: RequestContext, submitted: Submission) -> RunRecord:
 
 
 @contextmanager
-def _reported(context: RequestContext, request: RunRequest) -> Iterator[None]:
+def _report_rejection(context: RequestContext, request: RunRequest) -> Iterator[None]:
     """Reports an error inside of the block as the rejection of the request."""
     try:
         yield

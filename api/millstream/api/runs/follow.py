@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from millstream.api.context import RequestContext
 from millstream.api.runs import admission
-from millstream.api.runs.operations import Followed
+from millstream.api.runs.operations import FollowedRun
 from millstream.shared.errors import UnavailableError
 from millstream.shared.events.entries import Entry
 from millstream.shared.redis.retry import retry_while_unavailable
@@ -16,7 +16,7 @@ Result = TypeVar("Result")
 
 
 @contextmanager
-def open_stream(followed: Followed) -> Iterator[Followed]:
+def open_stream(followed: FollowedRun) -> Iterator[FollowedRun]:
     """Reports the run's stream as open inside of the block, and closes its reader after it."""
     followed.watch.opened()
     try:
@@ -26,7 +26,7 @@ def open_stream(followed: Followed) -> Iterator[Followed]:
         followed.watch.closed()
 
 
-async def entries_of(followed: Followed) -> AsyncGenerator[Entry, None]:
+async def entries_of(followed: FollowedRun) -> AsyncGenerator[Entry, None]:
     """Yields the run's entries to its end. Waits while Redis is unavailable.
 
     Raises UnavailableError if the process stops first.
@@ -54,8 +54,8 @@ async def invoke(
     thread_id: str | None = None,
     *,
     answers: bytes | None = None,
-) -> AsyncIterator[Followed]:
+) -> AsyncIterator[FollowedRun]:
     """Admits a run as `admission.admit` does, and follows it from its first event inside of the block."""
-    followed = await admission.admit_followed(context, request, thread_id, answers=answers)
+    followed = await admission.admit_and_follow(context, request, thread_id, answers=answers)
     with open_stream(followed):
         yield followed

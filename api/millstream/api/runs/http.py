@@ -7,7 +7,7 @@ from millstream.api.http.body import parse_uuid
 from millstream.api.http.resume import RunLocation
 from millstream.api.http.sse import EventStream, FinalOutput, Output
 from millstream.api.runs import operations
-from millstream.api.runs.operations import Followed
+from millstream.api.runs.operations import FollowedRun
 from millstream.shared import runs
 
 
@@ -21,7 +21,7 @@ def run_ids(path: Mapping[str, str]) -> tuple[str, str]:
 
 def event_stream(
     context: RequestContext,
-    followed: Followed,
+    followed: FollowedRun,
     thread_id: str | None,
     *,
     modes: Sequence[str] = (),
@@ -49,7 +49,7 @@ def event_stream(
 
 def final_output(
     context: RequestContext,
-    followed: Followed,
+    followed: FollowedRun,
     route: str,
     *,
     cancels: bool,

@@ -19,7 +19,7 @@ OnLeave = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Followed:
+class FollowedRun:
     """A run, and a reader of its events for one client. Close the reader when done."""
 
     record: RunRecord
@@ -96,7 +96,7 @@ async def search_runs(
 
 async def join(
     context: RequestContext, thread_id: str, run_id: str, after: Position | None
-) -> Followed:
+) -> FollowedRun:
     """Follows a run after a position. None: from the next event, or for an ended run from its first stored one.
 
     The client counts as joined once its reader has a cursor, so not if Redis is unavailable. Raises NotFoundError.
@@ -110,17 +110,17 @@ async def join(
         reader.close()
         raise
     watch = StreamWatch(context.observer, thread_id, run_id, resumed=after not in (None, START))
-    return Followed(record, reader, watch, begins, number)
+    return FollowedRun(record, reader, watch, begins, number)
 
 
-async def follow(context: RequestContext, record: RunRecord, after: Position | None) -> Followed:
+async def follow(context: RequestContext, record: RunRecord, after: Position | None) -> FollowedRun:
     """Follows a run after a position, or with None from the next event.
 
     The client does not count as joined.
     """
     thread_id, run_id = record.spec.thread_id, record.spec.run_id
     reader = await context.hub.open(thread_id, run_id, after)
-    return Followed(record, reader, StreamWatch(context.observer, thread_id, run_id))
+    return FollowedRun(record, reader, StreamWatch(context.observer, thread_id, run_id))
 
 
 async def stored_entries(
@@ -160,7 +160,7 @@ async def cancel(
         )
 
 
-async def cancel_followed(
+async def cancel_and_follow(
     context: RequestContext, thread_id: str, run_id: str, action: CancelAction
 ) -> tuple[Reader, StreamWatch]:
     """Cancels a run and follows it to its end. Raises what `cancel` raises."""
@@ -218,7 +218,7 @@ async def request_cancel(
     )
 
 
-def cancel_on_leave(context: RequestContext, followed: Followed) -> OnLeave:
+def cancel_on_leave(context: RequestContext, followed: FollowedRun) -> OnLeave:
     """Returns a function to call when the client has left. It cancels the run unless the client returns in time.
 
     With a grace period, any client that joined later counts as returned, also if it joined before the server

@@ -81,13 +81,13 @@ async def _create(request: Request, body: RunCreate, thread_id: str | None) -> R
 
 async def _stream(request: Request, body: RunCreate, thread_id: str | None) -> Response:
     context = context_of(request)
-    followed = await admission.admit_followed(context, body.request(), thread_id)
+    followed = await admission.admit_and_follow(context, body.request(), thread_id)
     return event_stream(context, followed, thread_id, cancels=body.on_disconnect == "cancel")
 
 
 async def _wait(request: Request, body: RunCreate, thread_id: str | None) -> Response:
     context = context_of(request)
-    followed = await admission.admit_followed(context, body.request(), thread_id)
+    followed = await admission.admit_and_follow(context, body.request(), thread_id)
     return final_output(context, followed, "join", cancels=body.on_disconnect == "cancel")
 
 
@@ -152,7 +152,7 @@ async def cancel(request: Request) -> Response:
     if not query.wait:
         await operations.cancel(context, thread_id, run_id, query.action)
         return Response(status_code=202)
-    reader, watch = await operations.cancel_followed(context, thread_id, run_id, query.action)
+    reader, watch = await operations.cancel_and_follow(context, thread_id, run_id, query.action)
     return FinalOutput(
         reader,
         watch,

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, RootMode
 from millstream.api.http.schema_base import (
     MAX_OFFSET,
     LastEventId,
-    Listed,
+    QueryList,
     QueryModel,
     RequestModel,
 )
@@ -315,7 +315,7 @@ class RunList(QueryModel):
                 "cancel_reason",
             ]
         ],
-        Listed,
+        QueryList,
     ] = []  # fmt: skip
 
 
@@ -361,5 +361,5 @@ class RunJoin(QueryModel):
 class RunJoinStream(RunJoin):
     """Query of `GET …/stream`."""
 
-    stream_mode: Annotated[list[StreamMode], Listed] = []
+    stream_mode: Annotated[list[StreamMode], QueryList] = []
     last_event_id: LastEventId = ""

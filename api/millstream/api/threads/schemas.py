@@ -15,7 +15,7 @@ from pydantic import (
 from millstream.api.http.schema_base import (
     MAX_OFFSET,
     LastEventId,
-    Listed,
+    QueryList,
     QueryModel,
     RequestModel,
 )
@@ -115,10 +115,10 @@ class ThreadCreate(RequestModel):
 class ThreadQuery(QueryModel):
     """Query of `GET /threads/{thread_id}`."""
 
-    include: Annotated[list[Literal["ttl"]], Listed] = []
+    include: Annotated[list[Literal["ttl"]], QueryList] = []
 
 
-ThreadStreamModes = Annotated[list[Literal["run_modes", "lifecycle", "state_update"]], Listed]
+ThreadStreamModes = Annotated[list[Literal["run_modes", "lifecycle", "state_update"]], QueryList]
 
 
 class ThreadStreamQuery(QueryModel):
@@ -126,20 +126,21 @@ class ThreadStreamQuery(QueryModel):
 
     stream_mode: ThreadStreamModes = Field(
         default=[],
-        description="All that runs tell (default); when they begin and end; states written from outside.",
+        description="`run_modes`: all events of runs (default). `lifecycle`: their begin and end. "
+        "`state_update`: updates of the state outside of runs.",
     )
     stream_modes: ThreadStreamModes = Field(default=[], description="The same as `stream_mode`.")
     last_event_id: LastEventId = ""
 
     @property
     def modes(self) -> list[str]:
-        """What is asked for under either name."""
+        """The modes of both parameters."""
         return list(dict.fromkeys([*self.stream_mode, *self.stream_modes])) or ["run_modes"]
 
 
 def _not_too_deep(value: dict[str, Any]) -> dict[str, Any]:
     if depth(value) > MAX_DEPTH:
-        raise ValueError(f"a filter may be nested {MAX_DEPTH} levels deep at most")
+        raise ValueError(f"a filter must not be nested deeper than {MAX_DEPTH} levels")
     return value
 
 

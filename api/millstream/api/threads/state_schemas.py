@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
 
-from millstream.api.http.schema_base import Listed, QueryModel, RequestModel
+from millstream.api.http.schema_base import QueryList, QueryModel, RequestModel
 
 STATE_FIELDS: Final = (
     "values", "next", "tasks", "checkpoint", "metadata", "created_at", "parent_checkpoint",
@@ -45,7 +45,7 @@ def _checkpoint_id_of(value: Any) -> Any:
 
 CheckpointId = Annotated[str, AfterValidator(_uuid)]
 Before = Annotated[CheckpointId, BeforeValidator(_checkpoint_id_of)]
-Select = Annotated[list[str], Listed, AfterValidator(_selectable)]
+Select = Annotated[list[str], QueryList, AfterValidator(_selectable)]
 
 
 class CheckpointSelector(RequestModel):
