@@ -10,7 +10,7 @@ from millstream.api.version import VERSION
 
 
 async def ok(request: Request) -> Response:
-    """`GET /ok`: Returns whether the server can admit runs: 200, else 503.
+    """`GET /ok`: Returns 200 if the server can admit runs, else 503.
 
     It is a readiness probe. For liveness, connect to the port: an outage of Redis is no reason to restart the
     process. `services` has "healthy" or an error text for each. Without a worker, runs are admitted and wait, so

@@ -1,4 +1,4 @@
-"""Outages of Redis as clients learn of them: one mapping for HTTP, WebSocket, MCP and A2A."""
+"""Converts errors of an outage of Redis to the error for clients of HTTP, WebSocket, MCP and A2A."""
 
 import logging
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 def unavailable(error: Exception, process: Process) -> UnavailableError:
-    """Returns what a client gets for one of OUTAGE_ERRORS; `/ok` says soon what Redis rejects."""
+    """Returns the client's error for one of OUTAGE_ERRORS. After a rejection, `/ok` checks Redis again at once."""
     if not isinstance(error, UNAVAILABLE):
         process.access.recheck()
     return to_unavailable(error)
@@ -25,5 +25,5 @@ def unavailable_errors(context: RequestContext) -> Iterator[None]:
     try:
         yield
     except OUTAGE_ERRORS as error:
-        log.warning("A call is not served, Redis is unavailable or rejects it: %s", error)
+        log.warning("A call failed because Redis is unavailable or rejects it: %s", error)
         raise unavailable(error, context.process) from None

@@ -118,7 +118,7 @@ Id = str | int | float | None
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """A well-formed request."""
+    """A valid request."""
 
     id: Id
     handler: str

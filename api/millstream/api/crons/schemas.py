@@ -82,7 +82,7 @@ class CronCreateStateful(CronCreate):
 
 
 class CronCreateStateless(CronCreate):
-    """`POST /runs/crons`: each run gets a thread of its own."""
+    """`POST /runs/crons`: each run gets a new thread."""
 
     on_run_completed: WhenCompleted = "delete"
 

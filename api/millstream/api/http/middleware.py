@@ -1,4 +1,4 @@
-"""Wraps the API as `http` of langgraph.json says: CORS, a log line per request, a prefix, the project's application.
+"""Wraps the API by `http` of langgraph.json: CORS, a log line per request, a prefix, the project's application.
 
 Order from the outside in: the log, CORS, the prefix, the project's middleware, its routes, the API's routes.
 """

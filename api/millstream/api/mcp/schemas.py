@@ -19,7 +19,7 @@ from millstream.shared.errors import InvalidError
 Schema = dict[str, Any]
 ANYTHING: Final[Schema] = {"type": "object"}
 DEFS: Final = "#/$defs/"
-# Of schemas that one check applies. They take some tenths of a second, which blocks all other requests.
+# Limit of one check. It takes some tenths of a second, and blocks all other requests meanwhile.
 MAX_KEYWORDS: Final = 20_000
 MESSAGE: Final = "Message"  # the name of the definition that replaces LangChain's
 MODEL_MESSAGE: Final[Schema] = {

@@ -78,7 +78,7 @@ class ProtocolCommand(RequestModel):
 class Params(RequestModel):
     """The params of a command, each in either spelling (`run_id`, `runId`). Unknown ones are invalid."""
 
-    accepted: ClassVar[frozenset[str]] = frozenset()  # valid names beside the fields
+    accepted: ClassVar[frozenset[str]] = frozenset()  # valid names that are no fields
     rejected: ClassVar[frozenset[str]] = frozenset()  # fields that are invalid here
 
     @classmethod
@@ -153,7 +153,7 @@ ANSWER_FIELDS: Final = frozenset(Answer.model_fields)
 
 
 class InputRespond(Params):
-    """`input.respond`: answers to the thread's interrupts, and changes to its state, route and config."""
+    """`input.respond`: answers to the thread's interrupts, and options of the run that resumes it."""
 
     accepted = ANSWER_FIELDS
 

@@ -34,7 +34,7 @@ async def admit(
 
     Raises:
         InvalidError, NotFoundError: the request names something that does not exist.
-        MillstreamError: what else `scripts.admit` raises.
+        MillstreamError: other errors of `scripts.admit`.
     """
     run_id, thread = _new_ids(thread_id)
     return await _admit(context, request, run_id, thread, answers)

@@ -22,7 +22,7 @@ from millstream.shared.rules.run_metadata import run_metadata_error
 from millstream.shared.wire import RunConfig, RunOptions, RunRequest
 
 if TYPE_CHECKING:
-    StreamMode = str  # mypy takes no computed Literal
+    StreamMode = str  # mypy accepts no computed Literal
 else:
     StreamMode = Literal[tuple(MODES)]
 MAX_RUNS: Final = 500  # in one batch
@@ -174,7 +174,7 @@ class RunCreate(OptionFields):
 
     @classmethod
     def accepted_names(cls, data: dict[str, Any]) -> frozenset[str]:
-        """Returns the Agent Protocol's names: `agent_id`, and `messages` beside the input."""
+        """Returns the Agent Protocol's names: `agent_id` and `messages`."""
         is_for_agent = data.get("agent_id") and not data.get("assistant_id")
         return frozenset({"agent_id", "messages"}) if is_for_agent else frozenset()
 

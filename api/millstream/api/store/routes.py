@@ -35,7 +35,7 @@ async def delete(request: Request) -> Response:
 
 
 async def search(request: Request) -> Response:
-    """`POST /store/items/search`: Returns a page of items: with a query the nearest first, else the last updated."""
+    """`POST /store/items/search`: Returns a page of items: the most similar first, or without a query the newest."""
     body = await read_model(request, ItemSearch, empty=True)
     arguments = body.model_dump()
     arguments["filter"] = to_json(body.filter)

@@ -119,7 +119,7 @@ class ItemSearch(RequestModel):
     offset: int = Field(default=0, ge=0, le=MAX_OFFSET)
     query: str | None = Field(
         default=None,
-        description="A text that the items are near to in meaning; needs `store.index`.",
+        description="A text to search by meaning; needs `store.index`.",
     )
     refresh_ttl: bool | None = None
 
