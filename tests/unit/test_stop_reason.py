@@ -10,8 +10,10 @@ from millstream.worker.stop_reason import StopReason
 def test_the_first_reason_counts_but_a_lost_lease_goes_before_all(
     earlier: StopReason, later: StopReason
 ) -> None:
-    assert later.over(None) is later
-    assert later.over(earlier) is (StopReason.LOST if later is StopReason.LOST else earlier)
+    assert StopReason.choose(None, later) is later
+    assert StopReason.choose(earlier, later) is (
+        StopReason.LOST if later is StopReason.LOST else earlier
+    )
 
 
 @pytest.mark.parametrize("reason", StopReason)

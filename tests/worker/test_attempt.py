@@ -153,7 +153,7 @@ async def test_the_factory_of_an_isolated_graph_is_not_called_in_the_worker(
     simulated.graph = graph_id
     run = await simulated.admit(input={})
     claim = await simulated.claim(run)
-    execution = Elsewhere(claim, GraphResult(how=ExitKind.TIMED_OUT), None)
+    execution = Elsewhere(claim, GraphResult(kind=ExitKind.TIMED_OUT), None)
     await Attempt(claim, simulated.context, since=time.monotonic(), execution=execution).execute()
     assert await status(simulated, run) == RunStatus.TIMEOUT
     assert len(MADE) == made
@@ -166,7 +166,7 @@ async def test_a_drain_does_not_lose_the_end_of_a_run(
     simulated.graph = "plain"
     run = await simulated.admit(input={})
     claim = await simulated.claim(run)
-    execution = Elsewhere(claim, GraphResult(how=ExitKind.TIMED_OUT), reason)
+    execution = Elsewhere(claim, GraphResult(kind=ExitKind.TIMED_OUT), reason)
     await Attempt(claim, simulated.context, since=time.monotonic(), execution=execution).execute()
     assert await status(simulated, run) == RunStatus.TIMEOUT
 

@@ -104,7 +104,7 @@ async def test_what_fails_to_stop_keeps_no_other_from_stopping(
     assert record.steps[-3:] == ["first drained", "first ended", "first closed"]
     assert record.steps[:3] == ["broken drained", "broken ended", "broken closed"]
     assert [r.getMessage() for r in caplog.records] == [
-        "The service 'broken' could not be stopped as it should"
+        "a step to stop the service 'broken' failed"
     ] * 2
 
 
@@ -122,7 +122,7 @@ async def _is_cancelled() -> None:
 
 @pytest.mark.parametrize(
     ("ends", "logged"),
-    [(_returns, []), (_is_cancelled, []), (_raises, ["The service 'heartbeat' failed"])],
+    [(_returns, []), (_is_cancelled, []), (_raises, ["the service 'heartbeat' failed"])],
 )
 async def test_a_service_that_ends_by_itself_ends_the_others(
     ends: Callable[[], Awaitable[None]], logged: list[str], caplog: pytest.LogCaptureFixture

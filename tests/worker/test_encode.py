@@ -22,7 +22,7 @@ from pydantic import BaseModel
 
 from golden.normalise import parse_sse
 from millstream.worker.encode import encode
-from millstream.worker.failure import error_of
+from millstream.worker.failure import describe_error
 
 WHEN = dt.datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=dt.UTC)
 
@@ -372,7 +372,7 @@ def test_what_can_not_be_opened_is_still_shown(value: Any) -> None:
 
 
 def test_the_error_of_an_exception() -> None:
-    assert error_of(ValueError("a\ud800")) == {"error": "ValueError", "message": "a\ufffd"}
+    assert describe_error(ValueError("a\ud800")) == {"error": "ValueError", "message": "a\ufffd"}
 
 
 # ── Anything ────────────────────────────────────────────────────────────────────────────────

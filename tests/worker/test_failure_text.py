@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from millstream.worker.encode import encode
-from millstream.worker.failure import error_of, summary, traceback_of
+from millstream.worker.failure import describe_error, summarise_error, traceback_of
 
 
 class NoNotes(Exception):
@@ -31,10 +31,10 @@ class NoTrace(Exception):
 )
 def test_of_an_exception_that_can_not_be_looked_at_the_type_is_told(error: Exception) -> None:
     kind = type(error).__name__
-    told = error_of(error)
+    told = describe_error(error)
     assert told["error"] == kind
     assert kind in told["message"]
-    assert kind in summary(error)
+    assert kind in summarise_error(error)
     assert kind in traceback_of(error)
 
 

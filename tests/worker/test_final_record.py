@@ -3,7 +3,7 @@
 import pytest
 
 from millstream.shared.rules.lifecycle import Cause, RunStatus, ThreadStatus, follow
-from millstream.worker.final_record import ExitKind, exhausted, final_record
+from millstream.worker.final_record import ExitKind, exhausted_error, final_record
 
 ERROR = {"error": "ValueError", "message": "boom"}
 TABLE = {
@@ -27,19 +27,19 @@ def test_what_is_written(how: ExitKind) -> None:
     assert follow(RunStatus.RUNNING, result.cause) is status
     assert result.idle_status is thread
     assert (result.error or {}).get("error") == error
-    assert result.shown is shown
+    assert result.is_reported is shown
 
 
 def test_the_messages_say_what_happened() -> None:
     late = final_record(ExitKind.TIMED_OUT, None, timeout=3600.0).error
     assert late is not None
     assert late["error"] == "TimeoutError"
-    assert late["message"].startswith("The run took longer than 3600 s, the most that this server")
-    crashed = exhausted(3, "was ended by signal 11 (SIGSEGV)")
+    assert late["message"].startswith("The run took longer than 3600 s, the limit of this server")
+    crashed = exhausted_error(3, "was ended by signal 11 (SIGSEGV)")
     assert crashed["error"] == "AttemptsExhausted"
     assert "3 attempts" in crashed["message"]
     assert "SIGSEGV" in crashed["message"]
-    assert "worker died" in exhausted(3, "")["message"]
+    assert "worker died" in exhausted_error(3, "")["message"]
     assert final_record(ExitKind.RAISED, ERROR, timeout=1).error == ERROR
 
 
@@ -50,7 +50,7 @@ def test_an_error_is_never_left_over_from_before() -> None:
 
 
 @pytest.mark.parametrize(
-    ("waits", "thread"),
+    ("has_next", "thread"),
     [
         (True, ThreadStatus.INTERRUPTED),
         (False, ThreadStatus.IDLE),
@@ -58,6 +58,8 @@ def test_an_error_is_never_left_over_from_before() -> None:
     ],
 )
 def test_a_cancelled_run_leaves_its_thread_interrupted_if_nodes_are_left(
-    waits: bool | None, thread: ThreadStatus
+    has_next: bool | None, thread: ThreadStatus
 ) -> None:
-    assert final_record(ExitKind.CANCELLED, None, timeout=1, waits=waits).idle_status is thread
+    assert (
+        final_record(ExitKind.CANCELLED, None, timeout=1, has_next=has_next).idle_status is thread
+    )

@@ -34,7 +34,7 @@ def frame(message: Message) -> bytes:
 READY = frame(Ready())
 ENDED = frame(
     Ended(
-        ending=GraphResult(how=ExitKind.COMPLETED, asked=("a", b"b")), reason=None, words=["c", b"d"],
+        result=GraphResult(kind=ExitKind.COMPLETED, input_events=("a", b"b")), reason=None, items=["c", b"d"],
         batches=2, index=7, refused=False, is_idle=True,
     )
 )  # fmt: skip
@@ -114,14 +114,14 @@ async def test_what_a_run_left_in_a_process_does_not_end_one_that_needs_an_unuse
     second_ends = (
         "seen = globals().setdefault('seen', []); seen.append(1); len(seen) > 1 and os._exit(3)"
     )
-    pool = Processes(child(f"{second_ends}; writer.write({ENDED!r})"), most=1)
+    pool = Processes(child(f"{second_ends}; writer.write({ENDED!r})"), max_processes=1)
     await pool.warm_up()  # has executed nothing
     warm = pool._idle[0]
     first = ProcessRun(a_claim(), pool, job_timeout=5, unused=True)
-    assert (await first.run()).how is ExitKind.COMPLETED
+    assert (await first.run()).kind is ExitKind.COMPLETED
     assert pool._idle == [warm]
     other = ProcessRun(a_claim(), pool, job_timeout=5, unused=True)
-    assert (await other.run()).how is ExitKind.COMPLETED
+    assert (await other.run()).kind is ExitKind.COMPLETED
     assert not warm.is_alive
     with pytest.raises(CrashError):
         await ProcessRun(a_claim(), pool, job_timeout=5).run()
@@ -129,13 +129,13 @@ async def test_what_a_run_left_in_a_process_does_not_end_one_that_needs_an_unuse
 
 
 async def test_a_process_is_used_again(caplog: pytest.LogCaptureFixture) -> None:
-    pool = Processes(ENDS, most=1)
+    pool = Processes(ENDS, max_processes=1)
     for _ in range(2):
         run = ProcessRun(a_claim(), pool, job_timeout=5)
-        assert await run.run() == GraphResult(how=ExitKind.COMPLETED, asked=("a", b"b"))
+        assert await run.run() == GraphResult(kind=ExitKind.COMPLETED, input_events=("a", b"b"))
         unsent = await run.close()
-        assert (unsent.words, unsent.batches, unsent.index) == (["c", b"d"], 2, 7)
-        assert (await run.close()).words == []
+        assert (unsent.items, unsent.batches, unsent.index) == (["c", b"d"], 2, 7)
+        assert (await run.close()).items == []
     first = await pool.take()
     pool.give_back(first, is_idle=True)
     assert await pool.take() is first
@@ -148,8 +148,8 @@ async def test_a_process_is_used_again(caplog: pytest.LogCaptureFixture) -> None
 
 
 async def test_an_idle_process_ends_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "IDLE", 0.05)
-    pool = Processes(ENDS, most=1)
+    monkeypatch.setattr(processes, "IDLE_SECONDS", 0.05)
+    pool = Processes(ENDS, max_processes=1)
     await pool.warm_up()
     started = await pool.take()
     pool.give_back(started, is_idle=True)
@@ -158,7 +158,7 @@ async def test_an_idle_process_ends_after_a_while(monkeypatch: pytest.MonkeyPatc
 
 
 async def test_an_idle_process_that_died_is_not_used() -> None:
-    pool = Processes(ENDS, most=1)
+    pool = Processes(ENDS, max_processes=1)
     dead = await pool.take()
     pool.give_back(dead, is_idle=True)
     dead._process.kill()
@@ -170,7 +170,7 @@ async def test_an_idle_process_that_died_is_not_used() -> None:
 
 
 async def test_no_more_processes_than_allowed() -> None:
-    pool = Processes(ENDS, most=1)
+    pool = Processes(ENDS, max_processes=1)
     first = await pool.take()
     waiting = asyncio.create_task(pool.take())
     await asyncio.sleep(0)
@@ -194,8 +194,8 @@ DEATHS = [
 async def test_how_a_process_died_is_said(
     does: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "LAST_WORDS", 0.5)
-    pool = Processes(child(does), most=1)
+    monkeypatch.setattr(processes, "EXIT_SECONDS", 0.5)
+    pool = Processes(child(does), max_processes=1)
     with pytest.raises(CrashError) as crash:
         await ProcessRun(a_claim(), pool, job_timeout=5).run()
     assert said in str(crash.value)
@@ -208,11 +208,11 @@ async def test_how_a_process_died_is_said(
 async def test_a_process_that_can_not_start_costs_the_run_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    pool = Processes([sys.executable, "-c", "raise SystemExit(4)"], most=1)
+    pool = Processes([sys.executable, "-c", "raise SystemExit(4)"], max_processes=1)
     with pytest.raises(StartError, match="exit status 4"):
         await pool.take()
     run = ProcessRun(a_claim(), pool, job_timeout=5)
-    assert (await run.run()).how is ExitKind.CANCELLED
+    assert (await run.run()).kind is ExitKind.CANCELLED
     assert run.reason is StopReason.NO_PROCESS
     assert "exit status 4" in caplog.text
     await pool.warm_up()  # says so, and raises nothing
@@ -226,9 +226,9 @@ async def test_a_system_without_room_for_a_process_costs_the_run_nothing(
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", refused)
-    pool = Processes(ENDS, most=1)
+    pool = Processes(ENDS, max_processes=1)
     run = ProcessRun(a_claim(), pool, job_timeout=5)
-    assert (await run.run()).how is ExitKind.CANCELLED
+    assert (await run.run()).kind is ExitKind.CANCELLED
     assert run.reason is StopReason.NO_PROCESS
     assert "temporarily unavailable" in caplog.text
     await pool.warm_up()
@@ -236,14 +236,14 @@ async def test_a_system_without_room_for_a_process_costs_the_run_nothing(
 
 
 async def test_a_run_that_is_stopped_while_it_waits_for_a_process_is_not_executed() -> None:
-    pool = Processes(ENDS, most=1)
+    pool = Processes(ENDS, max_processes=1)
     held = await pool.take()
     run = ProcessRun(a_claim(), pool, job_timeout=5)
     running = asyncio.create_task(run.run())
     await asyncio.sleep(0)
     run.stop(StopReason.CANCELLED)
     run.stop(StopReason.DRAIN)
-    assert (await running).how is ExitKind.CANCELLED
+    assert (await running).kind is ExitKind.CANCELLED
     assert run.reason is StopReason.CANCELLED
     pool.give_back(held, is_idle=True)
     assert await asyncio.wait_for(pool.take(), 5) is held
@@ -256,7 +256,7 @@ async def test_a_process_that_does_not_answer_is_ended(
     stopped: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("millstream.worker.isolation.process_run.KILL_GRACE", 0.2)
-    pool = Processes(child("await asyncio.sleep(60)"), most=1)
+    pool = Processes(child("await asyncio.sleep(60)"), max_processes=1)
     taken: list[ChildProcess] = []
     take = pool.take
 
@@ -270,13 +270,13 @@ async def test_a_process_that_does_not_answer_is_ended(
     await until(lambda: bool(taken))
     if stopped:
         run.stop(StopReason.CANCELLED)
-    assert (await running).how is (ExitKind.CANCELLED if stopped else ExitKind.TIMED_OUT)
+    assert (await running).kind is (ExitKind.CANCELLED if stopped else ExitKind.TIMED_OUT)
     await until(lambda: not taken[0].is_alive)
     await pool.aclose()
 
 
 async def test_a_lost_lease_goes_before_what_the_process_says() -> None:
-    pool = Processes(ENDS, most=1)
+    pool = Processes(ENDS, max_processes=1)
     made: list[ProcessRun] = []
 
     async def lose() -> None:

@@ -300,9 +300,7 @@ def test_graphs_in_javascript_are_left_to_others(
     write(tmp_path, "mine.py", GRAPHS)
     graphs = {"js": "./a.ts:graph", "g": "./mine.py:compiled", "m": {"path": "./b.mjs:graph"}}
     assert load(config_file(tmp_path, graphs)).graph_ids == ["g"]
-    assert caplog.messages == [
-        "Not served, for they are JavaScript: js, m. Only Python graphs are."
-    ]
+    assert caplog.messages == ["Graphs in JavaScript are not served, only graphs in Python: js, m."]
     assert project_error(tmp_path, {"js": "./a.ts:graph"}).endswith("names no Python graph.")
 
 

@@ -82,20 +82,20 @@ def fine() -> None:
 async def test_a_checkpoint_waits_for_the_events_before_it(sink: Sink, stream: RunStream) -> None:
     sink.gate.clear()
     stream.emit("custom", b"1")
-    waiting = asyncio.create_task(stream.written(fine))
+    waiting = asyncio.create_task(stream.wait_until_written(fine))
     for _ in range(20):
         await asyncio.sleep(0)
     assert not waiting.done()
     sink.gate.set()
     await asyncio.wait_for(waiting, 10)
     assert sink.events == [("custom", b"1")]
-    await asyncio.wait_for(stream.written(fine), 10)  # and for nothing else
+    await asyncio.wait_for(stream.wait_until_written(fine), 10)  # and for nothing else
 
 
 async def test_a_checkpoint_does_not_wait_for_later_events(sink: Sink, stream: RunStream) -> None:
     stream.emit("custom", b"1")
-    await asyncio.wait_for(stream.written(fine), 10)
-    waiting = asyncio.create_task(stream.written(fine))
+    await asyncio.wait_for(stream.wait_until_written(fine), 10)
+    waiting = asyncio.create_task(stream.wait_until_written(fine))
     await asyncio.sleep(0)
     await asyncio.wait_for(waiting, 10)
     sink.gate.clear()
@@ -112,12 +112,12 @@ async def test_it_waits_for_what_the_graph_could_not_hand_over_yet(
     async def graph() -> None:
         for number in range(5):
             stream.emit("custom", b"%d" % number + b" " * 90)
-            await stream.room()
+            await stream.wait_for_room()
 
     streaming = asyncio.create_task(graph())
     for _ in range(5):
         await asyncio.sleep(0)
-    waiting = asyncio.create_task(stream.written(fine))
+    waiting = asyncio.create_task(stream.wait_until_written(fine))
     sink.gate.set()
     await asyncio.wait_for(waiting, 10)
     await streaming
@@ -137,13 +137,13 @@ async def test_a_run_that_is_given_up_waits_no_more(
 
     sink.gate.clear()
     stream.emit("custom", b"1")
-    room = asyncio.create_task(stream.room())
-    waiting = asyncio.create_task(stream.written(check))
+    room = asyncio.create_task(stream.wait_for_room())
+    waiting = asyncio.create_task(stream.wait_until_written(check))
     for _ in range(20):
         await asyncio.sleep(0)
     assert not waiting.done()
     given_up = True
-    stream.stir()
+    stream.wake_waiters()
     with pytest.raises(FencedError):
         await asyncio.wait_for(waiting, 10)
     sink.gate.set()
@@ -154,7 +154,7 @@ async def test_a_closed_stream_holds_nobody_up(sink: Sink, stream: RunStream) ->
     sink.held = False
     stream.emit("custom", b"1")
     await until(lambda: sink.events)
-    waiting = asyncio.create_task(stream.written(fine))
+    waiting = asyncio.create_task(stream.wait_until_written(fine))
     for _ in range(20):
         await asyncio.sleep(0)
     assert not waiting.done()  # it was refused: the event never arrived
@@ -172,7 +172,7 @@ async def test_batches_are_bounded_and_lose_nothing(
     for number, size in enumerate(sizes):
         stream.emit(f"e{number}", b"x" * size)
     sink.gate.set()
-    await asyncio.wait_for(stream.written(fine), 10)
+    await asyncio.wait_for(stream.wait_until_written(fine), 10)
     assert [(name, len(data)) for name, data in sink.events] == [
         (f"e{number}", size) for number, size in enumerate(sizes)
     ]
@@ -187,7 +187,7 @@ async def test_a_batch_is_sent_again_until_it_arrives(sink: Sink, stream: RunStr
     for number in range(4):
         stream.emit("custom", b"%d" % number)
         await asyncio.sleep(0)
-    await asyncio.wait_for(stream.written(fine), 10)
+    await asyncio.wait_for(stream.wait_until_written(fine), 10)
     assert [data for _, data in sink.events] == [b"0", b"1", b"2", b"3"]
 
 
@@ -197,7 +197,7 @@ async def test_an_event_that_is_too_large_is_told_of_in_its_place(
     stream.emit("custom", b"1")
     stream.emit("values", b"x" * 1001)
     stream.emit("custom", b"2")
-    await asyncio.wait_for(stream.written(fine), 10)
+    await asyncio.wait_for(stream.wait_until_written(fine), 10)
     (_, first), (name, told), (_, last) = sink.events
     assert (first, name, last) == (b"1", "error", b"2")
     assert json.loads(told)["error"] == "EventTooLarge"
@@ -223,7 +223,7 @@ async def test_a_run_whose_events_redis_will_not_take_loses_its_lease_alone(
     bad.emit("custom", b"bad")
     await until(lambda: fenced and written)
     good.emit("custom", b"2")
-    await asyncio.wait_for(good.written(fine), 10)
+    await asyncio.wait_for(good.wait_until_written(fine), 10)
     assert (fenced, written) == (["bad"], [["custom", b"1"], ["custom", b"2"]])
 
 
@@ -231,7 +231,7 @@ async def test_a_batch_comes_after_all_that_redis_has_had(sink: Sink, stream: Ru
     for _ in range(3):
         stream.emit("custom", b"1")
         stream.emit("custom", b"2")
-        await asyncio.wait_for(stream.written(fine), 10)
+        await asyncio.wait_for(stream.wait_until_written(fine), 10)
         sink.index = 0  # Redis came back without them
     assert sink.known == [1, 3, 2]
     assert stream.index == 2
@@ -243,9 +243,9 @@ async def test_a_graph_that_is_cancelled_for_want_of_room_holds_no_checkpoint_up
     monkeypatch.setattr(publish, "HIGH_WATER", 1)
     sink.gate.clear()
     stream.emit("custom", b"1")
-    graph = asyncio.create_task(stream.room())
+    graph = asyncio.create_task(stream.wait_for_room())
     await asyncio.sleep(0)
-    waiting = asyncio.create_task(stream.written(fine))
+    waiting = asyncio.create_task(stream.wait_until_written(fine))
     graph.cancel()
     sink.gate.set()
     await asyncio.wait_for(waiting, 10)

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from millstream.shared.scripts import Claim
 from millstream.shared.wire import PROTOCOL, UNMERGED, RunKwargs, RunSpec
 from millstream.worker.graphs import Graph
-from millstream.worker.request import read_request, resumed
+from millstream.worker.request import read_request, without_input
 
 RUN, THREAD = str(uuid.uuid4()), str(uuid.uuid4())
 
@@ -93,7 +93,7 @@ def test_the_config() -> None:
     metadata = request.config["metadata"]
     assert (metadata["k"], metadata["run_id"], metadata["run_attempt"]) == ("v", RUN, 2)
     assert metadata["langgraph_version"]
-    for again in (request, resumed(request)):
+    for again in (request, without_input(request)):
         kept: dict[str, Any] = {**again.config}
         assert {name: kept[name] for name in UNMERGED} == {name: config[name] for name in UNMERGED}
     assert not set(UNMERGED) & set(read_request(claim()).config)  # LangGraph's own defaults
@@ -159,7 +159,7 @@ def test_a_mirrored_context_without_a_strict_schema_is_whole(schema: Any) -> Non
 def test_a_later_attempt_goes_on_from_the_newest_checkpoint() -> None:
     configurable = {"thread_id": THREAD, "checkpoint_id": "c", "checkpoint_map": {}, "mine": 1}
     first = read_request(claim(input={"x": 1}, config={"configurable": configurable}))
-    later = resumed(first)
+    later = without_input(first)
     assert later.input is None
     assert later.config["configurable"] == {"thread_id": THREAD, "mine": 1}
     assert later.config["run_id"] == first.config["run_id"]

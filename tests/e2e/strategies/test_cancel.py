@@ -266,7 +266,7 @@ async def test_a_run_over_the_time_limit_ends_as_timeout(
     assert run.names[-2:] == ["error", "end"]
     error = run.events[-2][1]
     assert error["error"] == "TimeoutError"
-    assert error["message"].startswith("The run took longer than 0.4 s, the most that this server")
+    assert error["message"].startswith("The run took longer than 0.4 s, the limit of this server")
     assert await client.status(thread, run.run_id) == "timeout"
     record = await client.thread_record(thread)
     assert (record["status"], record["error"]) == ("error", error)

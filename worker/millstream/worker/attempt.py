@@ -1,4 +1,4 @@
-"""The story of one attempt of a run, top to bottom: lease, execution, end."""
+"""One attempt of a run, from its claim to its end: lease, execution, final records."""
 
 import asyncio
 import logging
@@ -19,10 +19,10 @@ from millstream.shared.settings import Settings
 from millstream.worker.checkpoints.checkpointing import RollbackUnsupportedError
 from millstream.worker.encode import encode
 from millstream.worker.execution import CrashError, Execution, Unsent
-from millstream.worker.failure import error_of
-from millstream.worker.final_record import ExitKind, FinalRecord, exhausted, final_record
+from millstream.worker.failure import describe_error
+from millstream.worker.final_record import ExitKind, FinalRecord, exhausted_error, final_record
 from millstream.worker.graph_result import GraphResult
-from millstream.worker.graph_run import GraphContext, GraphRun, without_running
+from millstream.worker.graph_run import GraphContext, GraphRun, add_state_without_running
 from millstream.worker.isolation.processes import Processes
 from millstream.worker.leases.availability import RedisAvailability
 from millstream.worker.leases.heartbeat import Heartbeat
@@ -30,15 +30,15 @@ from millstream.worker.stop_reason import StopReason
 
 log = logging.getLogger(__name__)
 
-ELSEWHERE: Final = (
-    "another worker goes on with it. If that happens often, this worker has too much to do (fewer runs: "
-    "N_JOBS_PER_WORKER) or leases are short (LEASE_SECS)."
+LOST_LEASE_ADVICE: Final = (
+    "another worker continues it. If this happens often, give the worker fewer runs (N_JOBS_PER_WORKER) or "
+    "longer leases (LEASE_SECS)."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerContext:
-    """What an attempt works with; one set a worker process."""
+    """The parts of a worker that attempts use; one object per process."""
 
     redis: Client
     graphs: GraphContext
@@ -60,107 +60,118 @@ class Attempt:
         since: float,
         execution: Execution | None = None,
     ) -> None:
-        """Without `execution` the graph is executed in this process."""
+        """Starts nothing.
+
+        Args:
+            claim: the claim of the run.
+            context: the worker's parts.
+            since: the monotonic time right before the claim was sent.
+            execution: executes the graph; by default this process does.
+        """
         self.claim = claim
-        self._since = since  # monotonic time, right before the claim was sent
+        self._since = since
         self.context = context
         self._loop = asyncio.get_running_loop()
         self._execution: Execution = execution or GraphRun(claim, context.graphs)
-        self._unsent: list[str | bytes] = []  # events that no batch took with it
-        self._rolled_back = False  # rolled back: its thread is as it was before
+        self._unsent: list[str | bytes] = []  # events for the batch of a hand-back
+        self._rolled_back = False  # the thread has the state from before the run
 
     def __repr__(self) -> str:
         return self.claim.description
 
     def stop(self, reason: StopReason) -> None:
-        """Has the graph stopped; of several reasons see `StopReason.over`."""
+        """Stops the graph; see `Execution.stop`."""
         self._execution.stop(reason)
 
     def _check(self) -> None:
-        """Raises FencedError once the lease is not ours any more. A drain does not stop the end of a run."""
+        """Raises FencedError once this worker has lost the lease. In a drain the end of a run is still written."""
         reason = self._execution.reason
         if reason is not None and reason.is_lost:
-            raise FencedError(f"{self.claim.job} is held by another worker, or may be")
+            raise FencedError(f"another worker holds {self.claim.job}, or may hold it")
 
     async def execute(self) -> None:
-        """Executes the run and writes its end; never raises.
+        """Executes the run and writes its end. Raises nothing but CancelledError.
 
-        Nothing is written when the lease is lost: the run is another's by then.
+        It writes nothing once the lease is lost, as another worker may hold the run.
         """
         claim, context = self.claim, self.context
         context.heartbeat.hold(
             claim,
             lambda reason: self._loop.call_soon_threadsafe(self.stop, reason),
             since=self._since,
-            at_most=context.settings.lease_policy.renewed_for(self._execution.time_limit),
+            max_seconds=context.settings.lease_policy.renewed_for(self._execution.time_limit),
         )
         try:
             if claim.cancel is not None:
-                ending = GraphResult(how=ExitKind.CANCELLED)
+                result = GraphResult(kind=ExitKind.CANCELLED)
             elif claim.exhausted:
-                error = exhausted(claim.attempt - 1, claim.crash)
-                ending = GraphResult(how=ExitKind.EXHAUSTED, error=error)
+                error = exhausted_error(claim.attempt - 1, claim.crash)
+                result = GraphResult(kind=ExitKind.EXHAUSTED, error=error)
             else:
-                ending = await self._execution.run()
+                result = await self._execution.run()
             if self._execution.reason is StopReason.LOST:
-                self._on_lost("and stops here")
-            elif self._execution.is_given_up and ending.how is ExitKind.CANCELLED:
+                self._report_lost("and stops here")
+            elif self._execution.is_given_up and result.kind is ExitKind.CANCELLED:
                 await retry_while_unavailable(repr(self), self._hand_back)
             else:
-                if ending.waits is None and not ending.refused:
-                    ending = await without_running(ending, claim, self.context.graphs, self._check)
-                await self._finish(ending)
+                if result.has_next is None and not result.refused:
+                    result = await add_state_without_running(
+                        result, claim, self.context.graphs, self._check
+                    )
+                await self._finish(result)
         except CrashError as crash:
             await self._hand_back_crashed(str(crash))
         except FencedError:
-            self._on_lost("before its end was written")
+            self._report_lost("before its end was written")
         except asyncio.CancelledError:
             raise
-        except BaseException:  # whatever it is, the worker and its other runs go on
+        except BaseException:  # the worker and its other runs must continue
             log.exception(
-                "%r failed in the server's own code; a worker takes it again when its lease has run out",
+                "%r failed in Millstream's own code; a worker claims it again once its lease has lapsed",
                 self,
             )
         finally:
             context.heartbeat.release(claim)
             await self._execution.close()
 
-    def _on_lost(self, when: str) -> None:
-        log.warning("%r lost its lease %s: %s", self, when, ELSEWHERE)
+    def _report_lost(self, when: str) -> None:
+        log.warning("%r lost its lease %s: %s", self, when, LOST_LEASE_ADVICE)
         self.context.observer.lease_lost(self.claim)
 
     async def _close_stream(self) -> Unsent:
-        """Returns the events that are still unsent; raises FencedError if a batch of them was
-        refused, for an end behind it would hide the gap."""
+        """Returns the unsent events.
+
+        Raises FencedError if Redis has refused a batch: an end after the missing events would hide the gap.
+        """
         unsent = await self._execution.close()
         if unsent.refused:
             raise FencedError(f"events of {self.claim.job} were refused")
         return unsent
 
     async def _hand_back_crashed(self, crash: str) -> None:
-        """Gives the run up; its next claim says whether it is tried again."""
+        """Hands back the run after a crash. The next claim decides whether it is executed again."""
         redis, claim = self.context.redis, self.claim
         await retry_while_unavailable(
             repr(self), lambda: scripts.hand_back(redis, claim, crash=crash)
         )
 
     async def _hand_back(self) -> None:
-        """Gives the run up, with all the events that the graph has produced so far.
+        """Hands back the run, after it has appended all events that the graph has streamed.
 
-        May be called again after it failed.
+        May be repeated after a failure.
         """
         unsent = await self._close_stream()
-        self._unsent += unsent.words
+        self._unsent += unsent.items
         if self._unsent:
             batch = Batch(self.claim, unsent.batches + 1, self._unsent, unsent.index)
-            most = self.context.settings.stream_max_events
-            await scripts.append(self.context.redis, [batch], max_events=most)
+            max_events = self.context.settings.stream_max_events
+            await scripts.append(self.context.redis, [batch], max_events=max_events)
         if await scripts.hand_back(self.context.redis, self.claim):
             log.info("%r is handed back", self)
             self.context.observer.handed_back(self.claim)
 
     async def _roll_back(self) -> bool:
-        """Undoes what the run stored, if its cancel asks for that.
+        """Deletes what the run stored if its cancel has the action `rollback`; returns whether it did.
 
         Raises RollbackUnsupportedError if the checkpointer can't.
         """
@@ -171,69 +182,69 @@ class Attempt:
             self._rolled_back = True
         return self._rolled_back
 
-    async def _finish(self, ending: GraphResult) -> None:
-        """Writes the end; a cancel that came first turns it into the end of a cancelled run."""
+    async def _finish(self, result: GraphResult) -> None:
+        """Writes the end of the run. If a cancel has won the race, writes the end of a cancelled run."""
         settings = self.context.settings
-        ending = ending.bounded(settings.max_event)
+        result = result.limit_size(settings.max_event)
         unsent = await self._close_stream()
-        for how in (ending.how, ExitKind.CANCELLED):
-            refusal = None
+        for kind in (result.kind, ExitKind.CANCELLED):
+            rollback_error = None
             try:
-                if how is ExitKind.CANCELLED and await retry_while_unavailable(
+                if kind is ExitKind.CANCELLED and await retry_while_unavailable(
                     repr(self), self._roll_back
                 ):
-                    ending = GraphResult(how=ExitKind.CANCELLED)
+                    result = GraphResult(kind=ExitKind.CANCELLED)
             except RollbackUnsupportedError as reason:
                 log.error("%r can't be rolled back: %s", self, reason)
-                refusal = error_of(reason)
-            result = final_record(
-                how, ending.error, timeout=settings.job_timeout, waits=ending.waits
+                rollback_error = describe_error(reason)
+            record = final_record(
+                kind, result.error, timeout=settings.job_timeout, has_next=result.has_next
             )
-            if refusal is not None:  # who asked for it must not believe that it was done
-                result = replace(result, error=refusal, shown=True)
-            error = encode(result.error) if result.error else b""
-            last: list[str | bytes] = ["error", error] if result.shown else []
-            if how is ExitKind.PAUSED:
-                last += ending.asked
+            if rollback_error is not None:  # the client must learn that its rollback has failed
+                record = replace(record, error=rollback_error, is_reported=True)
+            error = encode(record.error) if record.error else b""
+            last: list[str | bytes] = ["error", error] if record.is_reported else []
+            if kind is ExitKind.PAUSED:
+                last += result.input_events
             write = partial(
                 scripts.finish,
                 self.context.redis,
                 self.claim.spec,
-                result.cause,
+                record.cause,
                 fence=self.claim.fence,
                 stream_ttl=settings.stream_ttl,
                 thread=None
-                if self._rolled_back or ending.refused
-                else _thread_fields(result, ending, error),
-                events=[*unsent.words, *last],
+                if self._rolled_back or result.refused
+                else _thread_fields(record, result, error),
+                events=[*unsent.items, *last],
                 after=unsent.index,
-                output=_output(result, ending, error),
+                output=_output(record, result, error),
                 error=error,
             )
             status = await retry_while_unavailable(repr(self), write)
             if status is not None:
                 took = time.monotonic() - self._since
                 self.context.observer.ended(self.claim, status, took)
-            if status is not None or result.cause is Cause.CANCELLED:
+            if status is not None or record.cause is Cause.CANCELLED:
                 return
 
 
 def _thread_fields(
-    result: FinalRecord, ending: GraphResult, error: bytes
+    record: FinalRecord, result: GraphResult, error: bytes
 ) -> dict[str, str | bytes]:
-    fields: dict[str, str | bytes] = {"idle_status": result.idle_status.value, "error": error}
-    if ending.interrupts is not None:
-        fields["interrupts"] = ending.interrupts
-    if ending.values is not None:
-        fields["values"] = ending.values
-        fields["output"] = ending.hidden_output
+    fields: dict[str, str | bytes] = {"idle_status": record.idle_status.value, "error": error}
+    if result.interrupts is not None:
+        fields["interrupts"] = result.interrupts
+    if result.values is not None:
+        fields["values"] = result.values
+        fields["output"] = result.output_field
     return fields
 
 
-def _output(result: FinalRecord, ending: GraphResult, error: bytes) -> bytes:
-    """Returns the JSON that wait and join answer with."""
-    if result.shown:
+def _output(record: FinalRecord, result: GraphResult, error: bytes) -> bytes:
+    """Returns the JSON of the responses of wait and join."""
+    if record.is_reported:
         return b'{"__error__":' + error + b"}"
-    if ending.pause is not None and result.cause is Cause.SUCCEEDED:
-        return ending.pause
-    return ending.output or ending.values or b""
+    if result.paused_output is not None and record.cause is Cause.SUCCEEDED:
+        return result.paused_output
+    return result.output or result.values or b""

@@ -1,4 +1,4 @@
-"""What a process does side by side: services, started in one order and stopped in the reverse one.
+"""The services of a process: started in one order, and stopped in the reverse one.
 
 Source of the idea: river's `startstop`, one contract of start and stop for all services of a client.
 """
@@ -17,20 +17,20 @@ Step = Callable[[], Awaitable[object]]
 
 
 class ServiceEndedError(Exception):
-    """A service ended by itself, which none does while its process works; the text names it."""
+    """A service ended before it was stopped; the text names it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One thing that a process does beside others."""
+    """One service of a process, which works beside the others."""
 
     name: str
     run: Step
     """Works until it is cancelled. A service that returns or raises ends its process."""
     drain: Step | None = None
-    """Takes nothing new, and returns once what is in progress has ended. Called while `run` still works."""
+    """Starts no new work, and returns once the work in progress has ended. Called while `run` still works."""
     aclose: Step | None = None
-    """Closes what the service holds, after `run` has ended."""
+    """Closes the service's resources. Called after `run` has ended."""
 
 
 def periodic(
@@ -41,9 +41,9 @@ def periodic(
     drain: Step | None = None,
     aclose: Step | None = None,
 ) -> Service:
-    """Returns a service that calls `run_once` again and again, first after `every` seconds.
+    """Returns a service that calls `run_once` repeatedly, first after `every` seconds.
 
-    What `run_once` raises is logged, once a cause, and costs one round.
+    An exception of `run_once` ends its round. It is logged once per cause.
     """
 
     async def run() -> None:
@@ -60,15 +60,15 @@ def periodic(
 
 
 class Services:
-    """The services of one process, which work from the entry of this context manager to its exit.
+    """The services of one process. They work from the entry of this context manager to its exit.
 
-    The exit stops one service after the other, the last that was started first: it is drained, then its
-    `run` is cancelled and has ended, then it is closed. So a service may use those before it until its own
-    end. What a step raises is logged, and keeps no other from being taken.
+    The exit stops the services one by one, in reverse order. It drains a service, cancels its `run` and waits for
+    its end, then closes it. So a service can use the services before it until its own end. An exception of a step
+    is logged, and the next step follows.
     """
 
     def __init__(self, services: Sequence[Service]) -> None:
-        """Starts nothing yet."""
+        """Starts nothing."""
         self._services: Final = tuple(services)
         self._tasks: dict[asyncio.Task[None], Service] = {}
 
@@ -78,7 +78,7 @@ class Services:
         return self
 
     async def until(self, stop: asyncio.Event) -> None:
-        """Returns once `stop` is set; raises ServiceEndedError as soon as a service has ended by itself."""
+        """Returns once `stop` is set. Raises ServiceEndedError as soon as a service has ended before."""
         stopping = asyncio.create_task(stop.wait())
         try:
             ended, _ = await asyncio.wait(
@@ -90,28 +90,28 @@ class Services:
             return
         names = [repr(service.name) for task, service in self._tasks.items() if task in ended]
         raise ServiceEndedError(
-            f"The worker ends, as a part of it ended by itself ({', '.join(names)}); see its log."
+            f"The worker ends because a service of it has ended ({', '.join(names)}); see its log."
         )
 
     async def __aexit__(self, *_: object) -> None:
         for task, service in reversed(self._tasks.items()):
-            for step in (service.drain, _end(task), service.aclose):
+            for step in (service.drain, _ending_of(task), service.aclose):
                 if step is None:
                     continue
                 try:
                     await step()
                 except Exception:
-                    log.exception("The service %r could not be stopped as it should", service.name)
+                    log.exception("a step to stop the service %r failed", service.name)
 
 
 async def _run(service: Service) -> None:
     try:
         await service.run()
     except Exception:
-        log.exception("The service %r failed", service.name)
+        log.exception("the service %r failed", service.name)
 
 
-def _end(task: "asyncio.Task[None]") -> Step:
+def _ending_of(task: "asyncio.Task[None]") -> Step:
     async def end() -> None:
         task.cancel()
         await asyncio.wait({task})

@@ -1,7 +1,7 @@
-"""Whether a run had stopped at a breakpoint when its worker died.
+"""Finds out from checkpoints whether a run had stopped at a breakpoint when its worker died.
 
-LangGraph goes on behind a breakpoint when it is called without an input, which is how a later attempt
-calls it. The attempt that stopped there has stored nothing of it, so it is told by the checkpoints.
+A later attempt calls LangGraph without an input, and LangGraph then continues behind a breakpoint. A stop at a
+breakpoint stores nothing, so only the checkpoints before it show where the run was.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,10 +17,10 @@ Nodes = Sequence[str] | Literal["*"]
 
 
 async def stopped_at_breakpoint(graph: Graph, request: Request) -> bool:
-    """Returns whether the run ended its last step before, or after, a node at which it is to stop.
+    """Returns whether the run's last step ended at one of its breakpoints, before or after a node.
 
-    The newest checkpoint is the run's own, so it is one behind which the run would have stopped: the
-    breakpoint that an earlier run stopped at is passed by then.
+    The run itself has stored the newest checkpoint. So it has passed the breakpoint at which an earlier run
+    stopped.
     """
     before: Nodes = request.kwargs.interrupt_before or graph.interrupt_before_nodes
     after: Nodes = request.kwargs.interrupt_after or graph.interrupt_after_nodes
@@ -31,17 +31,17 @@ async def stopped_at_breakpoint(graph: Graph, request: Request) -> bool:
     state = await graph.aget_state(config)
     source = (state.metadata or {}).get("source")
     if source not in ("input", "loop"):
-        return False  # a fork: the step behind it is the one that the run was to go on with
-    if _is_one(before, state.next):
+        return False  # a fork: the run continues with the step behind it
+    if _has_breakpoint(before, state.next):
         return True
     if source == "input" or not after or state.parent_config is None:
-        return False  # no step of this run came before
+        return False  # the run has executed no step yet
     step = await graph.aget_state(state.parent_config)
-    return _is_one(after, step.next)
+    return _has_breakpoint(after, step.next)
 
 
-def _is_one(breakpoints: Nodes, nodes: Iterable[str]) -> bool:
-    """Returns whether one of the nodes is a breakpoint; `*` is each node of the user's."""
+def _has_breakpoint(breakpoints: Nodes, nodes: Iterable[str]) -> bool:
+    """Returns whether one of the nodes is a breakpoint; `*` means each node of the project."""
     if breakpoints == "*":
         return any(node != START for node in nodes)
     return any(node in breakpoints for node in nodes)

@@ -1,4 +1,4 @@
-"""Answers the API's questions that need a graph, beside the runs and never behind them."""
+"""Executes the API's calls that need a graph or the store. Calls never wait for runs."""
 
 import asyncio
 import logging
@@ -10,16 +10,22 @@ from millstream.shared.errors import MillstreamError
 from millstream.shared.redis import OUTAGE_ERRORS, Client, OutageLog, to_unavailable
 from millstream.shared.wire import Call, Reply
 from millstream.worker.answers import VERBS, AnswerContext
-from millstream.worker.failure import SELF_CANCELLED, error_of, is_cancelled, summary, traceback_of
+from millstream.worker.failure import (
+    SELF_CANCELLED,
+    describe_error,
+    is_cancelled,
+    summarise_error,
+    traceback_of,
+)
 
 log = logging.getLogger(__name__)
 
-AT_ONCE: Final = 8  # questions that one worker answers at a time
-WAIT: Final = 5.0  # s that the queue's connection blocks
+MAX_CONCURRENT: Final = 8  # calls of one worker
+WAIT_SECONDS: Final = 5.0  # for which a read of the queues blocks
 
 
 class CallServer:
-    """The queues in which one worker process answers: one for each of its graphs, and the store's."""
+    """Executes the calls of one worker's call queues: one queue for each graph, and the store's."""
 
     def __init__(
         self,
@@ -33,16 +39,18 @@ class CallServer:
         self._blocking = blocking
         self._context = context
         self._queues = queues
-        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._slots = asyncio.Semaphore(MAX_CONCURRENT)
         self._outages = OutageLog(log, "The queues of calls")
-        self._answering: set[asyncio.Task[None]] = set()
+        self._executing: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Takes questions until it is cancelled."""
+        """Takes and executes calls until it is cancelled."""
         while True:
             await self._slots.acquire()
             try:
-                call = await calls.take_call(self._redis, self._blocking, self._queues, WAIT)
+                call = await calls.take_call(
+                    self._redis, self._blocking, self._queues, WAIT_SECONDS
+                )
                 self._outages.recovered()
             except Exception as error:  # noqa: BLE001 - it is logged
                 await self._outages.wait_after(error)
@@ -53,15 +61,15 @@ class CallServer:
             if call is None:
                 self._slots.release()
                 continue
-            task = asyncio.create_task(self._answer(call), name=f"call {call.verb}")
-            self._answering.add(task)
-            task.add_done_callback(self._answered)
+            task = asyncio.create_task(self._execute(call), name=f"call {call.verb}")
+            self._executing.add(task)
+            task.add_done_callback(self._on_executed)
 
-    def _answered(self, task: "asyncio.Task[None]") -> None:
-        self._answering.discard(task)
+    def _on_executed(self, task: "asyncio.Task[None]") -> None:
+        self._executing.discard(task)
         self._slots.release()
 
-    async def _answer(self, call: Call) -> None:
+    async def _execute(self, call: Call) -> None:
         try:
             verb = VERBS.get(call.verb)
             if verb is None:
@@ -69,39 +77,38 @@ class CallServer:
             else:
                 reply = Reply(body=await verb(self._context, call))
         except MillstreamError as error:
-            reply = _refusal(error)
+            reply = _error_reply(error)
         except OUTAGE_ERRORS as error:
-            log.warning("call %s: Redis is away or takes no writes: %s", call.verb, error)
-            reply = _refusal(to_unavailable(error))
+            log.warning("the call %r failed, as Redis is unavailable: %s", call.verb, error)
+            reply = _error_reply(to_unavailable(error))
         except asyncio.CancelledError as error:
             if is_cancelled(error):
                 raise
             reply = Reply(error=f"Graph {call.graph_id!r}: {SELF_CANCELLED}", kind="graph")
         except BaseException as error:  # noqa: BLE001 - a SystemExit of the project's code too
-            reply = _failure(call, error)
+            reply = _failure_reply(call, error)
         try:
             await calls.send_reply(self._redis, call, reply)
         except OUTAGE_ERRORS as error:
-            log.warning("an answer could not be sent: %s", error)
+            log.warning("the reply to the call %r could not be sent: %s", call.verb, error)
 
 
-def _refusal(error: MillstreamError) -> Reply:
-    kinds = (kind for kind, refusal in calls.KINDS.items() if isinstance(error, refusal))
+def _error_reply(error: MillstreamError) -> Reply:
+    kinds = (kind for kind, error_class in calls.KINDS.items() if isinstance(error, error_class))
     return Reply(error=str(error), kind=next(kinds, "failed"))
 
 
-def _failure(call: Call, error: BaseException) -> Reply:
-    """Returns the answer for what the code of a graph raised (a schema that refuses its own state, say),
-    or that of a store; it ends its own call alone."""
+def _failure_reply(call: Call, error: BaseException) -> Reply:
+    """Returns the reply for an exception of a graph's or a store's code, such as a schema that rejects its state."""
     log.warning(
         "the call %r of %s failed: %s\n%s",
         call.verb,
         f"graph {call.graph_id!r}" if call.graph_id else "the store",
-        summary(error),
+        summarise_error(error),
         traceback_of(error),
     )
-    told = error_of(error)
-    said = f"{told['error']}: {told['message']}"
+    described = describe_error(error)
+    cause = f"{described['error']}: {described['message']}"
     if not call.graph_id:
-        return Reply(error=f"The store failed: {said}", kind="failed")
-    return Reply(error=f"Graph {call.graph_id!r} failed when asked: {said}", kind="graph")
+        return Reply(error=f"The store failed: {cause}", kind="failed")
+    return Reply(error=f"Graph {call.graph_id!r} failed in the call: {cause}", kind="graph")

@@ -1,4 +1,4 @@
-"""What a graph produces, as JSON that every client can read. Nothing that a graph emits raises."""
+"""Encodes all that a graph emits as JSON that every client can read. No value makes it raise."""
 
 import base64
 import json
@@ -15,25 +15,25 @@ from typing import Any, Final
 import orjson
 from langgraph.types import Send
 
-from millstream.worker.failure import error_of
+from millstream.worker.failure import describe_error
 from millstream.worker.safe_text import convert_safely, replace_surrogates
 
 OPTIONS: Final = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
-DEPTH: Final = 100  # nested deeper than this, a value is shown as its repr
+MAX_DEPTH: Final = 100  # a value that is nested deeper is encoded as its repr
+MAX_REPR_CHARS: Final = 10_000
 
 
 def encode(value: Any) -> bytes:
     """Returns `value` as compact JSON on one line.
 
-    datetime, date, time, UUID, Enum, dataclasses and numpy arrays are orjson's; messages and
-    pydantic models are their `model_dump()`, exceptions `{"error": type, "message": text}`, sets
-    lists, a `Send` its node and `args`, bytes base64, Decimal and timedelta numbers, NaN and
-    infinities null. Lone surrogates, which no UTF-8 can carry, become U+FFFD. Anything else is
-    shown as its repr.
+    orjson encodes datetime, date, time, UUID, Enum, dataclasses and numpy arrays. Messages and pydantic models
+    become their `model_dump()`, exceptions `{"error": type, "message": text}`, sets lists, a `Send` its node and
+    `args`, bytes base64, Decimal and timedelta numbers, NaN and infinities null. Lone surrogates, which UTF-8
+    can't encode, become U+FFFD. Any other value becomes its repr.
     """
     try:
         return orjson.dumps(value, default=_default, option=OPTIONS)
-    except Exception:  # orjson can't say which part it stumbled over: go through all, in Python
+    except Exception:  # orjson does not name the part that it rejects: Python converts all parts
         return json.dumps(_plain(value, ()), ensure_ascii=False, separators=(",", ":")).encode()
 
 
@@ -47,7 +47,7 @@ def _default(value: Any) -> Any:
         if callable(dump):
             try:
                 return dump()
-            except BaseException:  # SystemExit too: it would end the run behind its own end
+            except BaseException:  # also a SystemExit, which would stop the worker
                 break
     if isinstance(value, Mapping):
         return dict(value)
@@ -64,9 +64,9 @@ def _number(value: Decimal) -> int | float | None:
     return int(value) if value == value.to_integral_value() and abs(value) < 2**53 else float(value)
 
 
-# What orjson does not know, and the step towards JSON.
+# Types that orjson does not know, and the step towards JSON.
 STEPS: Final[tuple[tuple[type | tuple[type, ...], Callable[[Any], Any]], ...]] = (
-    (BaseException, error_of),
+    (BaseException, describe_error),
     (Send, lambda send: {"node": send.node, "args": send.arg}),
     ((set, frozenset, deque), list),
     ((bytes, bytearray, memoryview), lambda data: base64.b64encode(bytes(data)).decode()),
@@ -77,24 +77,24 @@ STEPS: Final[tuple[tuple[type | tuple[type, ...], Callable[[Any], Any]], ...]] =
 )
 
 
-def _plain(value: Any, above: tuple[int, ...]) -> Any:
-    """Returns `value` as dicts, lists, strings and numbers that the json module takes.
+def _plain(value: Any, containers: tuple[int, ...]) -> Any:
+    """Returns `value` as dicts, lists, strings and numbers that the json module accepts.
 
-    `above` holds the ids of what the value lies in: what lies in itself is shown as its repr.
+    `containers` holds the ids of the values that contain it. A value that contains itself becomes its repr.
     """
     if value is None or isinstance(value, bool):
         return value
-    if len(above) > DEPTH or id(value) in above:
+    if len(containers) > MAX_DEPTH or id(value) in containers:
         return _repr(value)
     try:
-        return _opened(value, (*above, id(value)))
+        return _convert(value, (*containers, id(value)))
     except BaseException:
         return _repr(value)
 
 
-def _opened(value: Any, above: tuple[int, ...]) -> Any:
+def _convert(value: Any, containers: tuple[int, ...]) -> Any:
     if isinstance(value, Enum):
-        return _plain(value.value, above)
+        return _plain(value.value, containers)
     if isinstance(value, str):
         return replace_surrogates(value)
     if isinstance(value, int):
@@ -102,18 +102,18 @@ def _opened(value: Any, above: tuple[int, ...]) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {_key(k): _plain(v, above) for k, v in list(value.items())}
+        return {_key(k): _plain(v, containers) for k, v in list(value.items())}
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return _plain(value._asdict(), above)
+        return _plain(value._asdict(), containers)
     if isinstance(value, (list, tuple, set, frozenset, deque)):
-        return [_plain(item, above) for item in list(value)]
+        return [_plain(item, containers) for item in list(value)]
     if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name, None), above) for f in fields(value)}
+        return {f.name: _plain(getattr(value, f.name, None), containers) for f in fields(value)}
     try:
-        # What orjson knows by itself (datetime, UUID, numpy …) it can still do alone.
+        # A value that orjson knows by itself, such as a datetime, a UUID or a numpy array.
         return orjson.loads(orjson.dumps(value, option=OPTIONS))
     except Exception:
-        return _plain(_default(value), above)
+        return _plain(_default(value), containers)
 
 
 def _key(key: Any) -> str:
@@ -127,14 +127,14 @@ def _key(key: Any) -> str:
 
 
 def _repr(value: Any) -> str:
-    return convert_safely(repr, value)[:10_000]
+    return convert_safely(repr, value)[:MAX_REPR_CHARS]
 
 
 def show_interrupt(interrupt: Any) -> dict[str, Any]:
-    """Returns one of LangGraph's interrupts as states and threads show it.
+    """Returns one of LangGraph's interrupts in the form of states and threads.
 
-    The schema of the answer is there if the graph gave one. Source: langgraph-api 0.16.
+    It has the schema of the answer if the graph set one. Source: langgraph-api 0.16.
     """
-    shown = {"id": interrupt.id, "value": interrupt.value}
-    schema = getattr(interrupt, "response_schema", None)  # older LangGraph has none
-    return shown if schema is None else {**shown, "response_schema": schema}
+    view = {"id": interrupt.id, "value": interrupt.value}
+    schema = getattr(interrupt, "response_schema", None)  # missing in older LangGraph
+    return view if schema is None else {**view, "response_schema": schema}

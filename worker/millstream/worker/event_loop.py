@@ -18,12 +18,11 @@ LOOPS: Final[dict[str, Callable[[], asyncio.AbstractEventLoop]]] = {
 def run(main: Coroutine[Any, Any, None], kind: str) -> None:
     """Runs the coroutine to its end on a new loop of this kind (a key of LOOPS).
 
-    asyncio lets a SystemExit or KeyboardInterrupt of any task out through the loop, beside giving it
-    to the task that awaits it. Where a node called `sys.exit()`, that stops the loop once and leaves
-    it whole: it is started again, and nothing but the run of that node notices. So it is where a node
-    called `loop.stop()`, which a library does that takes the loop for its own.
+    If a node calls `sys.exit()`, asyncio raises SystemExit in the task that awaits the node, and also out of the
+    loop. That stops the loop without damage, so this function starts it again, and only the run of that node fails.
+    It does the same after `loop.stop()`, which some libraries call as if the loop were theirs.
 
-    Raises what the coroutine raises.
+    Raises the coroutine's exception.
     """
     with asyncio.Runner(loop_factory=LOOPS[kind]) as runner:
         loop = runner.get_loop()
@@ -34,17 +33,20 @@ def run(main: Coroutine[Any, Any, None], kind: str) -> None:
                 loop.run_until_complete(task)
             except (SystemExit, KeyboardInterrupt) as error:
                 if not task.done():
-                    log.warning("Code of the project raised %r; the process goes on.", error)
+                    log.warning("code of the project raised %r; the process continues", error)
             except RuntimeError as error:
                 if task.done() or loop.is_closed():
                     raise
-                log.warning("Code of the project stopped the event loop (%s); it goes on.", error)
+                log.warning("code of the project stopped the event loop (%s); it continues", error)
         task.result()
 
 
 def _handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Passes over what Python reports after a node raised GeneratorExit: it closes the generators that
-    the exception has passed through once more, in vain. The run has ended with that exception."""
+    """Ignores an error that Python reports after a node has raised GeneratorExit.
+
+    Python then closes a second time the generators through which the exception has passed, which fails. The run has
+    already ended with the exception.
+    """
     error = context.get("exception")
     if isinstance(error, RuntimeError) and "asynchronous generator is already running" in str(
         error

@@ -1,4 +1,4 @@
-"""What executes one attempt's graph: what executions in the worker and in a process of their own have in common."""
+"""The execution of one attempt's graph: the interface of GraphRun (in this process) and ProcessRun (in another)."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -9,35 +9,34 @@ from millstream.shared.scripts import Claim
 from millstream.worker.graph_result import GraphResult
 from millstream.worker.stop_reason import StopReason
 
-# s that a cancelled graph may take to stop; after it the run is ended without it, and whatever
-# the graph still writes is refused.
+# s in which a cancelled graph must stop. Otherwise the run ends without it, and the graph's later writes are refused.
 STOP_GRACE: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Unsent:
-    """What a graph's stream still holds when it is closed, and where it stands in Redis."""
+    """The unsent events of a closed stream, and the stream's position in Redis."""
 
-    words: list[str | bytes]  # event name, JSON data, …: no batch took them
-    batches: int  # how many batches of this attempt were sent
+    items: list[str | bytes]  # unsent events: name, JSON, …
+    batches: int  # batches that this attempt has sent
     index: int  # of the newest event that Redis is known to have
-    refused: bool  # Redis refused a batch, so nothing may be written behind it
+    refused: bool  # Redis has refused a batch, so it must not get a later one
 
 
 class CrashError(Exception):
-    """The run ended the process in which it alone was executed; the text says how."""
+    """The run has ended the process in which it alone was executed; the text says how."""
 
 
 class Execution(ABC):
     """Executes one attempt's graph, in this process or in another one.
 
     Attributes:
-        claim: the lease under which it does so.
-        reason: why it was stopped; None if it was not.
+        claim: the lease of the run.
+        reason: why the graph was stopped; None if it was not.
     """
 
     def __init__(self, claim: Claim) -> None:
-        """Executes nothing yet."""
+        """Does not start the graph."""
         self.claim = claim
         self.reason: StopReason | None = None
         self._stop = asyncio.Event()
@@ -47,23 +46,23 @@ class Execution(ABC):
 
     @property
     def is_given_up(self) -> bool:
-        """Whether it was stopped for another worker to continue the run."""
+        """Whether the graph was stopped so that another worker continues the run."""
         return self.reason is not None and self.reason.continues_elsewhere
 
     def stop(self, reason: StopReason) -> None:
-        """Has the graph stopped; of several reasons see `StopReason.over`."""
-        self.reason = reason.over(self.reason)
+        """Stops the graph. If it has several reasons, `StopReason.choose` decides."""
+        self.reason = StopReason.choose(self.reason, reason)
         self._stop.set()
         self._on_stop(self.reason)
 
     @abstractmethod
     def _on_stop(self, reason: StopReason) -> None:
-        """Called after each stop, with the reason that counts."""
+        """Called after each stop with the chosen reason."""
 
     @property
     @abstractmethod
     def time_limit(self) -> float:
-        """Seconds in which `run` has ended, unless the event loop is held up."""
+        """Seconds in which `run` ends, unless the event loop is blocked."""
 
     @abstractmethod
     async def run(self) -> GraphResult:
@@ -71,4 +70,4 @@ class Execution(ABC):
 
     @abstractmethod
     async def close(self) -> Unsent:
-        """Ends the stream of events; a repeated call returns no words again."""
+        """Closes the stream of events; a repeated call returns no items."""

@@ -1,4 +1,4 @@
-"""Graph factories: which arguments a factory takes, and the graph that it makes of them.
+"""Calls graph factories: finds out their parameters, and opens the graphs that they create.
 
 Source: LangGraph's documentation on rebuilding graphs at runtime, and `langgraph_sdk.runtime`.
 """
@@ -38,20 +38,22 @@ from millstream.worker.context_fields import select_declared
 
 Graph = Pregel[Any, Any, Any, Any]
 
-RUNTIMES: Final = (_ExecutionRuntime, _ReadRuntime)  # what a ServerRuntime is made of
+RUNTIMES: Final = (_ExecutionRuntime, _ReadRuntime)  # the classes in the union ServerRuntime
 CONFIGS: Final = (RunnableConfig, Config)
-RUNTIME_KEY: Final = "__pregel_runtime"  # where LangGraph's get_store() and get_runtime() look
-UNNAMED: Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+RUNTIME_KEY: Final = (
+    "__pregel_runtime"  # the key that LangGraph's get_store() and get_runtime() read
+)
+VARIADIC: Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What a graph is opened for.
+    """The purpose for which a graph is opened.
 
     Args:
-        access: why, in the words of `langgraph_sdk.runtime`.
-        config: of the run, or of the thread or assistant that is looked at.
-        context: the run's; of other uses there is none.
+        access: the purpose, as `langgraph_sdk.runtime` names it.
+        config: the config of the run, or of the thread or assistant that is read.
+        context: the context of the run; None for other purposes.
     """
 
     access: AccessContext
@@ -60,43 +62,46 @@ class Use:
 
 
 class Factory:
-    """A function, class or other callable that makes a graph for each use.
+    """A function, class or other callable that creates a graph for each use."""
 
-    Raises SettingError for one that takes more than a config and a ServerRuntime.
-    """
+    def __init__(self, graph_id: str, function: Callable[..., Any]) -> None:
+        """Raises SettingError for a function that needs more than a config and a ServerRuntime.
 
-    def __init__(self, graph_id: str, make: Callable[..., Any]) -> None:
-        """`graph_id` names the graph in errors."""
+        Args:
+            graph_id: names the graph in errors.
+            function: the project's callable.
+        """
         self.graph_id: Final = graph_id
-        self._make = make
-        self._parameters = Parameters(graph_id, make)
+        self._function = function
+        self._parameters = Parameters(graph_id, function)
 
     @asynccontextmanager
-    async def graph(self, use: Use, store: BaseStore) -> AsyncIterator[Graph]:
-        """Gives the graph for one use; what the factory opened with a context manager is closed after it.
+    async def open(self, use: Use, store: BaseStore) -> AsyncIterator[Graph]:
+        """Opens the graph for one use. If the factory is a context manager, it exits after the use.
 
-        Raises what the factory raises, and TypeError for what is not a graph.
+        Raises the errors of the factory, and TypeError if its result is not a graph.
         """
-        raised: BaseException | None = None
+        failure: BaseException | None = None
         async with AsyncExitStack() as opened:
-            with _configured(use, store):
-                made = self._parameters.call(self._make, use, store)
-                if inspect.isawaitable(made) and not isinstance(made, AbstractAsyncContextManager):
-                    made = await made
-                if isinstance(made, AbstractAsyncContextManager):
-                    made = await opened.enter_async_context(made)
-                elif isinstance(made, AbstractContextManager):
-                    made = opened.enter_context(made)
-                graph = self._checked(made)
+            with _set_runtime(use, store):
+                value = self._parameters.call(self._function, use, store)
+                is_async_context = isinstance(value, AbstractAsyncContextManager)
+                if inspect.isawaitable(value) and not is_async_context:
+                    value = await value
+                if isinstance(value, AbstractAsyncContextManager):
+                    value = await opened.enter_async_context(value)
+                elif isinstance(value, AbstractContextManager):
+                    value = opened.enter_context(value)
+                graph = self._to_graph(value)
             try:
                 yield graph
             except BaseException as error:
-                raised = error
+                failure = error
                 raise
-        if raised is not None:  # the factory's context manager has swallowed what the run raised
-            raise raised
+        if failure is not None:  # the factory's context manager has suppressed the error of the run
+            raise failure
 
-    def _checked(self, value: Any) -> Graph:
+    def _to_graph(self, value: Any) -> Graph:
         if isinstance(value, StateGraph):
             value = value.compile()
         if not isinstance(value, Pregel):
@@ -111,26 +116,26 @@ class Factory:
 
 
 class Parameters:
-    """The parameters of a factory: which of them are given the config, and which the runtime."""
+    """The parameters of a factory: one for the config, and those for the runtime."""
 
     def __init__(self, graph_id: str, factory: Callable[..., Any]) -> None:
-        """Raises SettingError for a factory that takes more than a config and a ServerRuntime."""
+        """Raises SettingError for a factory that needs more than a config and a ServerRuntime."""
         try:
             self._signature = inspect.signature(factory)
-        except (TypeError, ValueError):  # of a callable that is not written in Python
+        except (TypeError, ValueError):  # a callable that is not written in Python
             self._signature = inspect.Signature()
         bound = factory.keywords if isinstance(factory, functools.partial) else {}
-        names = _names(factory)
+        names = _names_for_annotations(factory)
         free = {
-            name: (parameter, _resolved(parameter.annotation, names))
+            name: (parameter, _resolve(parameter.annotation, names))
             for name, parameter in self._signature.parameters.items()
-            if parameter.kind not in UNNAMED and name not in bound
+            if parameter.kind not in VARIADIC and name not in bound
         }
         self._runtimes = {name: kind for name, (_, kind) in free.items() if _is_runtime(kind)}
-        others = {name: each for name, each in free.items() if name not in self._runtimes}
+        others = {name: pair for name, pair in free.items() if name not in self._runtimes}
         if not self._runtimes and len(others) == 2 and "runtime" in others:
-            self._runtimes["runtime"] = others.pop("runtime")[1]  # nothing is annotated
-        self._config = _of_config(others)
+            self._runtimes["runtime"] = others.pop("runtime")[1]  # without an annotation
+        self._config = _find_config_parameter(others)
         surplus = [
             name
             for name, (parameter, _) in others.items()
@@ -138,25 +143,25 @@ class Parameters:
         ]
         if surplus:
             raise SettingError(
-                f"The factory of graph {graph_id!r} takes ({', '.join(free)}): it may take the run's "
-                "config and a langgraph_sdk.runtime.ServerRuntime; nothing is known of "
+                f"The factory of graph {graph_id!r} has the parameters ({', '.join(free)}). It may have one for the "
+                "run's config and one for a langgraph_sdk.runtime.ServerRuntime; there is no value for "
                 f"{', '.join(surplus)}."
             )
 
     def call(self, factory: Callable[..., Any], use: Use, store: BaseStore) -> Any:
-        """Calls the factory with what it takes."""
-        given = inspect.BoundArguments(self._signature, {})
+        """Calls the factory with the arguments for its parameters."""
+        bound = inspect.BoundArguments(self._signature, {})
         if self._config is not None:
-            given.arguments[self._config] = ensure_config(use.config)
+            bound.arguments[self._config] = ensure_config(use.config)
         for name, kind in self._runtimes.items():
-            given.arguments[name] = _runtime(use, store, _context_class(kind))
-        given.apply_defaults()
-        return factory(*given.args, **given.kwargs)
+            bound.arguments[name] = _runtime(use, store, _context_class(kind))
+        bound.apply_defaults()
+        return factory(*bound.args, **bound.kwargs)
 
 
 @contextmanager
-def _configured(use: Use, store: BaseStore) -> Iterator[None]:
-    """Lets get_config(), get_store() and get_runtime() work while a factory makes its graph."""
+def _set_runtime(use: Use, store: BaseStore) -> Iterator[None]:
+    """Makes get_config(), get_store() and get_runtime() work within a factory."""
     config = ensure_config(use.config)
     config["configurable"][RUNTIME_KEY] = Runtime(context=use.context, store=store)
     token = var_child_runnable_config.set(config)
@@ -167,18 +172,18 @@ def _configured(use: Use, store: BaseStore) -> Iterator[None]:
 
 
 def _runtime(use: Use, store: BaseStore, kind: Any) -> _ExecutionRuntime[Any] | _ReadRuntime[Any]:
-    """Returns what tells a factory why it is called. There is no user: nobody is authenticated yet."""
+    """Returns the ServerRuntime of a factory's call. It has no user, as Millstream authenticates no caller yet."""
     if use.access != "threads.create_run":
         return _ReadRuntime(access_context=use.access, store=store)
     return _ExecutionRuntime(
-        access_context=use.access, store=store, context=_context(use.context, kind)
+        access_context=use.access, store=store, context=_convert_context(use.context, kind)
     )
 
 
-def _context(context: Any, kind: Any) -> Any:
-    """Returns the context as the class that the factory's annotation names.
+def _convert_context(context: Any, kind: Any) -> Any:
+    """Returns the context as an object of the class in the factory's annotation.
 
-    Raises what the class raises; an empty context that it refuses stays as it is.
+    Raises the errors of the class, except for an empty context, which stays a dict.
     """
     if not isinstance(context, dict):
         return context
@@ -195,27 +200,27 @@ def _context(context: Any, kind: Any) -> Any:
 # ── Annotations ─────────────────────────────────────────────────────────────────────────────
 
 
-def _names(factory: Any) -> Mapping[str, Any]:
-    """Returns the names that the factory's annotations may use."""
+def _names_for_annotations(factory: Any) -> Mapping[str, Any]:
+    """Returns the names that the factory's annotations can use."""
     while isinstance(factory, functools.partial):
         factory = factory.func
     factory = inspect.unwrap(factory)
     module = sys.modules.get(getattr(factory, "__module__", ""))
-    found: Mapping[str, Any] = getattr(factory, "__globals__", vars(module) if module else {})
-    return found
+    names: Mapping[str, Any] = getattr(factory, "__globals__", vars(module) if module else {})
+    return names
 
 
-def _resolved(annotation: Any, names: Mapping[str, Any]) -> Any:
-    """Returns what an annotation stands for, or its text if that is not known at runtime.
+def _resolve(annotation: Any, names: Mapping[str, Any]) -> Any:
+    """Returns the type of an annotation, or its text if a name in it does not exist at runtime.
 
-    Each is looked up by itself: names that were imported under TYPE_CHECKING are missing.
+    Resolves one annotation at a time: names that the project imports under TYPE_CHECKING are missing.
     """
     if not isinstance(annotation, str):
         return annotation
     holder = type("Holder", (), {"__annotations__": {"annotation": annotation}})
     try:
         return get_type_hints(holder, dict(names), include_extras=True)["annotation"]
-    except Exception:  # noqa: BLE001 - of the user's own code: the text says what is known of it
+    except Exception:  # noqa: BLE001 - of the project's code
         return annotation
 
 
@@ -235,7 +240,7 @@ def _is_config(kind: Any) -> bool:
 
 
 def _parts(kind: Any) -> Iterator[Any]:
-    """Yields the classes of an annotation: of unions, aliases, Annotated and what has parameters too."""
+    """Yields the classes in an annotation, also within unions, aliases, Annotated and generic types."""
     origin = get_origin(kind)
     if origin is Annotated:
         yield from _parts(get_args(kind)[0])
@@ -246,14 +251,14 @@ def _parts(kind: Any) -> Iterator[Any]:
         yield from _parts(origin)
     else:
         yield kind
-        if hasattr(kind, "__value__"):  # an alias of the user's own
+        if hasattr(kind, "__value__"):  # an alias of the project
             yield from _parts(kind.__value__)
 
 
 def _context_class(kind: Any) -> Any:
-    """Returns `Context` of ServerRuntime[Context], None if there is none."""
+    """Returns `Context` of ServerRuntime[Context], or None."""
     origin = get_origin(kind)
-    if origin is None:  # an alias of the user's own leads to more
+    if origin is None:  # it may be an alias of the project
         alias = None if kind is ServerRuntime else getattr(kind, "__value__", None)
         return None if alias is None else _context_class(alias)
     if origin in (Annotated, Union, UnionType):
@@ -261,8 +266,8 @@ def _context_class(kind: Any) -> Any:
     return get_args(kind)[0] if _is_runtime(kind) else None
 
 
-def _of_config(others: Mapping[str, tuple[inspect.Parameter, Any]]) -> str | None:
-    """Returns the name of the parameter that is given the config, None if there is none."""
+def _find_config_parameter(others: Mapping[str, tuple[inspect.Parameter, Any]]) -> str | None:
+    """Returns the name of the parameter for the config, or None."""
     for name, (_, kind) in others.items():
         if _is_config(kind):
             return name

@@ -1,8 +1,7 @@
-"""What is told of an exception: its type and a message to clients, and to the log where it was raised.
+"""Describes exceptions. Clients get the type and a message; the log also gets the traceback.
 
-A message is the exception's own text, as the reference server has it. Where that text does not stand
-by itself (it is empty, or the bare key of a KeyError), the message says what happened, in which node
-and on which line. See docs/decisions/0036.
+The message is the exception's text, as on the reference server. If that text says too little (it is empty, or only
+the key of a KeyError), the message says what happened, in which node and on which line. See docs/decisions/0036.
 """
 
 import asyncio
@@ -23,21 +22,21 @@ from millstream.worker.safe_text import (
     truncate,
 )
 
-MAX_MESSAGE_CHARS: Final = 100_000  # characters of an error message that are told
-LOGGED: Final = 20_000  # characters of a traceback in the log
-OTHERS: Final = 3  # further errors of a group that are told
-MOST_LEAVES: Final = 100  # errors of a group that are looked at
+MAX_MESSAGE_CHARS: Final = 100_000  # for clients
+MAX_TRACEBACK_CHARS: Final = 20_000  # in the log
+MAX_OTHERS: Final = 3  # further errors of a group in the message
+MAX_GROUP_ERRORS: Final = 100  # errors of a group that are read
 
 SELF_CANCELLED: Final = (
-    "The graph cancelled itself: its code let an asyncio.CancelledError out that no client asked for. "
+    "The graph cancelled itself: its code raised an asyncio.CancelledError, but no client cancelled the run. "
     "Look for a task that is cancelled and then awaited."
 )
 
-# LangGraph's notes: the innermost node's is the first.
+# LangGraph's notes on an exception; the first one names the innermost node.
 _NODE: Final = re.compile(
     r"(?:During|Before) task with name '(?P<node>.*)' and (?:id|path) ", re.DOTALL
 )
-# Lines of pydantic and httpx that point to a general page and say nothing of this error.
+# Lines of pydantic and httpx that refer to a general page.
 _POINTER: Final = re.compile(
     r"\n *For (?:further information visit|more information check:) https?://\S+"
 )
@@ -45,146 +44,149 @@ _LIBRARIES: Final = tuple(
     {sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")}
     | {str(Path(__file__).parents[1])}
 )
-# Between a node and its caller in every traceback; a project may itself be installed beside them.
+# Frames of libraries between a node and its caller. A project may be installed in the same folder as they are.
 _MACHINERY: Final = re.compile(
     r"[/\\](?:langgraph|langchain_core|millstream|asyncio|concurrent)[/\\]"
 )
 
 
 def is_cancelled(error: BaseException) -> bool:
-    """Returns whether the error is the cancel of the current task, and not one that the project's code
-    let out without being asked to."""
+    """Returns whether the error cancels the current task. The project's code may raise CancelledError by itself."""
     task = asyncio.current_task()
     return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
 
-def error_of(error: BaseException) -> dict[str, str]:
-    """Returns the error as clients see it in events and records: `error`, its type, and `message`.
+def describe_error(error: BaseException) -> dict[str, str]:
+    """Returns the error in the form of events and records: `error`, which is its type, and `message`.
 
-    Of a group it is the first error in it; how many others there were is told behind it. Of an
-    exception that can't even be looked at, the type is told.
+    Describes the first error of a group, followed by the number of the others. If the exception's attributes
+    can't be read, the message has only the type.
     """
     try:
-        return _told(error)
-    except BaseException:  # whatever its class makes of its attributes
+        return _describe(error)
+    except BaseException:  # of the class of the exception
         kind = type(error).__name__
-        return {"error": kind, "message": f"{kind} was raised, and it can't be looked at"}
+        return {"error": kind, "message": f"{kind} was raised, and its attributes can't be read"}
 
 
-def _told(error: BaseException) -> dict[str, str]:
-    first, *others = _leaves(error)
+def _describe(error: BaseException) -> dict[str, str]:
+    first, *others = _errors_in(error)
     message = _message(first)
     if others:
-        shown = "; ".join(
-            f"{type(e).__name__}: {truncate(_message(e), 200)}" for e in others[:OTHERS]
+        listed = "; ".join(
+            f"{type(e).__name__}: {truncate(_message(e), 200)}" for e in others[:MAX_OTHERS]
         )
-        more = "; …" if len(others) > OTHERS else ""
+        more = "; …" if len(others) > MAX_OTHERS else ""
         count = "another error" if len(others) == 1 else f"{len(others)} other errors"
-        message = f"{message} (and {count}: {shown}{more})"
+        message = f"{message} (and {count}: {listed}{more})"
     return {"error": type(first).__name__, "message": truncate(message, MAX_MESSAGE_CHARS)}
 
 
-def summary(error: BaseException) -> str:
-    """Returns one line: the type, the message, and where it was raised."""
-    told, where = error_of(error), str(where_of(error))
-    message = truncate(" ".join(told["message"].split()), 500)
-    return f"{told['error']}: {message}" + (f" ({where})" if where and where not in message else "")
+def summarise_error(error: BaseException) -> str:
+    """Returns one line: the type, the message, and the node and line that raised the error."""
+    described, origin = describe_error(error), str(origin_of(error))
+    message = truncate(" ".join(described["message"].split()), 500)
+    suffix = f" ({origin})" if origin and origin not in message else ""
+    return f"{described['error']}: {message}{suffix}"
 
 
 def traceback_of(error: BaseException) -> str:
-    """Returns the traceback from the project's first line on, with what caused the error."""
+    """Returns the traceback from the project's first line on, with the causes of the error."""
     try:
-        told = traceback.TracebackException.from_exception(error, lookup_lines=False)
-        _skip_machinery(told, seen=set())
-        lines = "".join(told.format())
-    except BaseException as reason:  # as in error_of
-        lines = f"{type(error).__name__} (its traceback can't be shown: {type(reason).__name__})"
+        described = traceback.TracebackException.from_exception(error, lookup_lines=False)
+        _skip_machinery(described, seen=set())
+        lines = "".join(described.format())
+    except BaseException as reason:  # as in describe_error
+        lines = f"{type(error).__name__} (its traceback can't be read: {type(reason).__name__})"
     lines = escape_controls(replace_surrogates(lines)).rstrip()
-    if len(lines) <= LOGGED:
+    if len(lines) <= MAX_TRACEBACK_CHARS:
         return lines
-    half = LOGGED // 2
+    half = MAX_TRACEBACK_CHARS // 2
     return f"{lines[:half]}\n… ({len(lines)} characters)\n{lines[-half:]}"
 
 
 @dataclass(frozen=True, slots=True)
-class Where:
-    """Where an exception was raised, as far as that is known."""
+class Origin:
+    """The node and the line that raised an exception, as far as they are known."""
 
     nodes: tuple[str, ...]  # from the root graph's node to that of the innermost subgraph
-    file: str  # its name, '' if no line of the project is on the traceback
+    file: str  # '' if the traceback has no line of the project
     line: int
 
     def __str__(self) -> str:
-        *graphs, node = map(repr, self.nodes or ("",))
-        words = [f"node {node}" + (f" of subgraph {'/'.join(graphs)}" if graphs else "")]
-        if not self.nodes:
-            words = []
+        parts = []
+        if self.nodes:
+            *graphs, node = map(repr, self.nodes)
+            parts.append(f"node {node}" + (f" of subgraph {'/'.join(graphs)}" if graphs else ""))
         if self.file:
-            words.append(f"line {self.line} of {Path(self.file).name}")
-        return ", ".join(words)
+            parts.append(f"line {self.line} of {Path(self.file).name}")
+        return ", ".join(parts)
 
 
-def where_of(error: BaseException) -> Where:
-    """Returns where the error, or the first one of a group, was raised, as far as that is known."""
+def origin_of(error: BaseException) -> Origin:
+    """Returns the origin of the error, or of the first error of a group."""
     try:
-        return _place(error)
-    except BaseException:  # as in error_of
-        return Where((), "", 0)
+        return _find_origin(error)
+    except BaseException:  # as in describe_error
+        return Origin((), "", 0)
 
 
-def _place(error: BaseException) -> Where:
-    first = next(_leaves(error))
-    nodes = _nodes(first) or _nodes(error)
+def _find_origin(error: BaseException) -> Origin:
+    first = next(_errors_in(error))
+    nodes = _nodes_of(first) or _nodes_of(error)
     frames = list(traceback.walk_tb(first.__traceback__))
     if first is not error:
         frames = [*traceback.walk_tb(error.__traceback__), *frames]
-    own = [(f.f_code.co_filename, line) for f, line in frames if _is_own(f.f_code.co_filename)]
-    file, line = own[-1] if own else ("", 0)
-    return Where(nodes, file, line)
+    lines = [(frame.f_code.co_filename, line) for frame, line in frames]
+    project_lines = [(file, line) for file, line in lines if _is_of_project(file)]
+    file, line = project_lines[-1] if project_lines else ("", 0)
+    return Origin(nodes, file, line)
 
 
-def _nodes(error: BaseException) -> tuple[str, ...]:
+def _nodes_of(error: BaseException) -> tuple[str, ...]:
     notes = getattr(error, "__notes__", None)
-    found = [_NODE.match(note) for note in notes or () if isinstance(note, str)]
-    return tuple(replace_surrogates(match["node"]) for match in reversed(found) if match)
+    matches = [_NODE.match(note) for note in notes or () if isinstance(note, str)]
+    return tuple(replace_surrogates(match["node"]) for match in reversed(matches) if match)
 
 
-def _is_own(file: str) -> bool:
+def _is_of_project(file: str) -> bool:
     """Returns whether a file is the project's: neither a library's nor generated."""
     return not file.startswith(("<", *_LIBRARIES))
 
 
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    """Yields the errors in a group, those in its groups too, each kind and text once; or the error."""
+def _errors_in(error: BaseException) -> Iterator[BaseException]:
+    """Yields the errors in a group and its inner groups, or the error itself. Skips repeated types with a text."""
     if not isinstance(error, BaseExceptionGroup):
         yield error
         return
-    waiting: list[BaseException] = [error]
-    told: set[tuple[type[BaseException], str]] = set()
-    looked = 0
-    while waiting and looked < MOST_LEAVES:
-        one = waiting.pop(0)
-        if isinstance(one, BaseExceptionGroup):
-            waiting[:0] = one.exceptions
+    remaining: list[BaseException] = [error]
+    yielded: set[tuple[type[BaseException], str]] = set()
+    count = 0
+    while remaining and count < MAX_GROUP_ERRORS:
+        inner = remaining.pop(0)
+        if isinstance(inner, BaseExceptionGroup):
+            remaining[:0] = inner.exceptions
             continue
-        looked += 1
-        key = type(one), convert_safely(str, one)
-        if key not in told:
-            told.add(key)
-            yield one
+        count += 1
+        key = type(inner), convert_safely(str, inner)
+        if key not in yielded:
+            yielded.add(key)
+            yield inner
 
 
 def _message(error: BaseException) -> str:
-    """Returns the exception's text, or a sentence where its text says nothing."""
+    """Returns the exception's text, or a sentence if the text says too little."""
     text = escape_controls(convert_safely(str, error))
     if text == f"<{type(error).__name__}>":
-        return _placed(error, f"{type(error).__name__} was raised, and its message can't be read")
+        return _with_origin(
+            error, f"{type(error).__name__} was raised, and its message can't be read"
+        )
     if isinstance(error, asyncio.CancelledError):
-        return _placed(error, SELF_CANCELLED)
+        return _with_origin(error, SELF_CANCELLED)
     if isinstance(error, SystemExit):
-        return _placed(error, f"sys.exit({convert_safely(repr, error.code)}) was called")
+        return _with_origin(error, f"sys.exit({convert_safely(repr, error.code)}) was called")
     if not text.strip():
-        return _placed(error, f"{type(error).__name__} was raised without a message")
+        return _with_origin(error, f"{type(error).__name__} was raised without a message")
     if (
         isinstance(error, KeyError)
         and type(error).__str__ is KeyError.__str__
@@ -192,34 +194,35 @@ def _message(error: BaseException) -> str:
     ):
         key = error.args[0]
         if isinstance(key, str) and " " in key.strip():
-            return escape_controls(
-                replace_surrogates(key)
-            )  # a sentence, which KeyError puts in quotes
-        return _placed(error, f"there is no key {text}")
+            # A sentence, which KeyError's text has in quotes.
+            return escape_controls(replace_surrogates(key))
+        return _with_origin(error, f"there is no key {text}")
     if isinstance(error, GraphRecursionError):
         return (
-            f"{text}\nIn a request the limit is `config.recursion_limit`, for example "
+            f"{text}\nIn a request, set the limit in `config.recursion_limit`, for example "
             '{"config": {"recursion_limit": 100}}.'
         )
     if isinstance(error, RecursionError | MemoryError):
-        return _placed(error, text)
+        return _with_origin(error, text)
     return _POINTER.sub("", text)
 
 
-def _placed(error: BaseException, words: str) -> str:
-    where = str(where_of(error))
-    return f"{words} ({where})" if where else words
+def _with_origin(error: BaseException, sentence: str) -> str:
+    origin = str(origin_of(error))
+    return f"{sentence} ({origin})" if origin else sentence
 
 
-def _skip_machinery(told: traceback.TracebackException | None, *, seen: set[int]) -> None:
-    """Takes the frames before the project's first one out, of the causes and of a group's errors too."""
-    if told is None or id(told) in seen:
+def _skip_machinery(described: traceback.TracebackException | None, *, seen: set[int]) -> None:
+    """Removes the frames before the project's first one, also from causes and from a group's errors."""
+    if described is None or id(described) in seen:
         return
-    seen.add(id(told))
-    frames = list(told.stack)
-    own = [at for at, frame in enumerate(frames) if _is_own(frame.filename)]
-    external = [at for at, frame in enumerate(frames) if not _MACHINERY.search(frame.filename)]
-    if first := (own or external)[:1]:
-        told.stack[:] = frames[first[0] :]
-    for part in (told.__cause__, told.__context__, *(told.exceptions or ())):
-        _skip_machinery(part, seen=seen)
+    seen.add(id(described))
+    files = [frame.filename for frame in described.stack]
+    of_project = [index for index, file in enumerate(files) if _is_of_project(file)]
+    external = [index for index, file in enumerate(files) if not _MACHINERY.search(file)]
+    if first := (of_project or external)[:1]:
+        described.stack[:] = list(described.stack)[first[0] :]
+    for inner in (
+        described.__cause__, described.__context__, *(described.exceptions or ())
+    ):  # fmt: skip
+        _skip_machinery(inner, seen=seen)

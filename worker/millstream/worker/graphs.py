@@ -1,4 +1,4 @@
-"""The graphs of a project, as they are opened for a run or a question."""
+"""The graphs of a project: loads them, and opens one for a run or a call."""
 
 import logging
 import re
@@ -27,7 +27,7 @@ JAVASCRIPT: Final = re.compile(r"\.[cm]?[jt]sx?(:|$)")
 
 
 class GraphSource:
-    """A graph as the user's module gives it: compiled, a builder, or a factory."""
+    """A graph as the project's module defines it: compiled, a builder, or a factory."""
 
     def __init__(
         self, graph_id: str, value: Any, description: str | None, *, isolated: bool = False
@@ -35,7 +35,7 @@ class GraphSource:
         """Raises SettingError if `value` is none of these."""
         self.graph_id: Final = graph_id
         self.description: Final = description
-        self.isolated: Final = isolated  # its runs are executed in processes of their own
+        self.isolated: Final = isolated  # each of its runs is executed in its own process
         self.compiled: Graph | None = None
         self.factory: Factory | None = None
         if isinstance(value, StateGraph):
@@ -55,7 +55,7 @@ class GraphRegistry:
     """The graphs of one langgraph.json, and the store that they share."""
 
     def __init__(self, sources: list[GraphSource], store: ProjectStore | None = None) -> None:
-        """Without `store`, the graphs share one with default settings."""
+        """Without `store`, the graphs share a store with default settings."""
         self._sources: Final = {source.graph_id: source for source in sources}
         self.store: Final = store or ProjectStore()
 
@@ -66,16 +66,16 @@ class GraphRegistry:
 
     @property
     def graph_ids(self) -> list[str]:
-        """Their names."""
+        """The ids of the graphs, in the order of the file."""
         return list(self._sources)
 
-    def is_made(self, graph_id: str) -> bool:
-        """Returns whether a factory makes the graph anew for each use."""
+    def has_factory(self, graph_id: str) -> bool:
+        """Returns whether a factory creates the graph for each use."""
         source = self._sources.get(graph_id)
         return source is not None and source.factory is not None
 
     def is_isolated(self, graph_id: str) -> bool:
-        """Returns whether runs of the graph are to be executed in processes of their own."""
+        """Returns whether each run of the graph is executed in its own process."""
         source = self._sources.get(graph_id)
         return source is not None and source.isolated
 
@@ -83,12 +83,11 @@ class GraphRegistry:
     async def open(
         self, graph_id: str, use: Use, checkpointer: BaseCheckpointSaver[Any]
     ) -> AsyncIterator[Graph]:
-        """Gives the graph for one use; a factory is called for it.
+        """Opens the graph for one use. Calls its factory if it has one.
 
-        It keeps its checkpoints in `checkpointer` and its items in the project's store, whatever
-        it was compiled with.
+        The graph uses `checkpointer` and the project's store, even if it was compiled with others.
 
-        Raises NotFoundError for a graph that this worker does not serve, and what a factory raises.
+        Raises NotFoundError for a graph that this worker does not serve, and the errors of a factory.
         """
         source = self._sources.get(graph_id)
         if source is None:
@@ -96,7 +95,7 @@ class GraphRegistry:
         if source.compiled is not None:
             yield _bind(source.compiled, graph_id, checkpointer, self.store)
         elif source.factory is not None:
-            async with source.factory.graph(use, self.store) as graph:
+            async with source.factory.open(use, self.store) as graph:
                 yield _bind(graph, graph_id, checkpointer, self.store)
 
 
@@ -104,18 +103,18 @@ def _bind(
     graph: Graph, graph_id: str, checkpointer: BaseCheckpointSaver[Any], store: ProjectStore
 ) -> Graph:
     changes: dict[str, Any] = {"checkpointer": checkpointer, "store": store}
-    if graph.name == "LangGraph":  # nobody named it
+    if graph.name == "LangGraph":  # LangGraph's default name
         changes["name"] = graph_id
     return graph.copy(update=changes)
 
 
 def load(path: Path) -> GraphRegistry:
-    """Loads every Python graph of a langgraph.json, in the environment that it describes.
+    """Loads every Python graph of a langgraph.json, in the environment that the file sets.
 
-    What of the file has no effect is logged, once.
+    Logs each key that has no effect once.
 
     Raises:
-        SettingError: the file, some graphs or the store can't be used; it says which, all of them, and why.
+        SettingError: the file, some graphs or the store can't be used; the text names all of them and the reasons.
     """
     project = read_project(path)
     config, folder = project.config, project.folder
@@ -128,11 +127,11 @@ def load(path: Path) -> GraphRegistry:
     javascript = [graph_id for graph_id, entry in entries.items() if JAVASCRIPT.search(entry.path)]
     if javascript:
         notes.append(
-            f"Not served, for they are JavaScript: {', '.join(javascript)}. Only Python graphs are."
+            f"Graphs in JavaScript are not served, only graphs in Python: {', '.join(javascript)}."
         )
     for note in notes:
         log.warning("%s", note)
-    sources, wrong = [], []
+    sources, problems = [], []
     for graph_id, entry in entries.items():
         if graph_id in javascript:
             continue
@@ -141,12 +140,12 @@ def load(path: Path) -> GraphRegistry:
             isolated = entry.isolation == "process"
             sources.append(GraphSource(graph_id, value, entry.description, isolated=isolated))
         except SettingError as error:
-            wrong.append(str(error))
-    if len(wrong) > 1:
-        lines = "\n".join(f"  {sentence}" for sentence in wrong)
-        raise SettingError(f"{len(wrong)} of {len(entries)} graphs can't be loaded:\n{lines}")
-    if wrong:
-        raise SettingError(wrong[0])
+            problems.append(str(error))
+    if len(problems) > 1:
+        lines = "\n".join(f"  {sentence}" for sentence in problems)
+        raise SettingError(f"{len(problems)} of {len(entries)} graphs can't be loaded:\n{lines}")
+    if problems:
+        raise SettingError(problems[0])
     if not sources:
         raise SettingError(f"{path} names no Python graph.")
     return GraphRegistry(sources, load_store(config.store, folder))

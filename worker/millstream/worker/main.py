@@ -1,4 +1,4 @@
-"""A worker process: loads the graphs, connects, announces itself, works until it is told to stop."""
+"""A worker process: loads the graphs, connects, announces itself, and works until a signal stops it."""
 
 import argparse
 import asyncio
@@ -23,7 +23,7 @@ from millstream.worker.wiring import Parts
 
 
 def main() -> None:
-    """Reads the arguments and works; exits with 1 and a sentence if it can't start or go on."""
+    """Reads the arguments and works. Exits with status 1 and a sentence if the worker can't start or continue."""
     parser = argparse.ArgumentParser(prog="millstream worker")
     parser.add_argument("--config", type=Path, default=Path("langgraph.json"))
     parser.add_argument("--queue")
@@ -45,13 +45,13 @@ def main() -> None:
 
 
 async def work(registry: graphs.GraphRegistry, settings: Settings, project: ProjectFile) -> None:
-    """Works until SIGTERM or SIGINT; a second one has it wait for no run.
+    """Works until SIGTERM or SIGINT, then drains. A second signal ends the grace period of the drain.
 
     Raises:
         SettingError: Redis or the checkpointer can't be used.
-        ServiceEndedError: a part of the worker ended by itself.
+        ServiceEndedError: a service of the worker has ended.
     """
-    # A node that does not stop keeps its thread: there must be some for others.
+    # A node that does not stop occupies its thread, so there are more threads than runs.
     async with (
         node_threads(max(32, 4 * settings.jobs_per_worker)),
         wiring.open_parts(registry, settings, project) as parts,
@@ -62,12 +62,12 @@ async def work(registry: graphs.GraphRegistry, settings: Settings, project: Proj
         stop, hurry = _signals()
         async with Services(wiring.services(parts, reports, hurry)) as services:
             _write_ready(parts)
-            async with _warming(parts):
+            async with _warm_up(parts):
                 await services.until(stop)
 
 
 def _signals() -> tuple[asyncio.Event, asyncio.Event]:
-    """Returns what the first signal to stop sets, and what each further one sets."""
+    """Returns the event that the first signal sets, and the one that each further signal sets."""
     stop, hurry = asyncio.Event(), asyncio.Event()
 
     def on_signal() -> None:
@@ -79,7 +79,7 @@ def _signals() -> tuple[asyncio.Event, asyncio.Event]:
 
 
 def _write_ready(parts: Parts) -> None:
-    """Writes one line for the process that started this one."""
+    """Writes one line to stdout for the process that started this one."""
     ready = {
         "graphs": parts.registry.graph_ids,
         "queue": parts.settings.queue,
@@ -91,8 +91,8 @@ def _write_ready(parts: Parts) -> None:
 
 
 @asynccontextmanager
-async def _warming(parts: Parts) -> AsyncIterator[None]:
-    """Opens meanwhile what the first run would wait for; what fails is logged there."""
+async def _warm_up(parts: Parts) -> AsyncIterator[None]:
+    """Opens the store and a child process in the background, so that the first run need not wait for them."""
     tasks = [asyncio.create_task(parts.registry.store.warm_up())]
     if any(source.isolated for source in parts.registry.sources):
         tasks.append(asyncio.create_task(parts.processes.warm_up()))

@@ -1,4 +1,4 @@
-"""The threads that nodes run in which are no coroutines, and what becomes of those that don't end."""
+"""The threads that execute nodes that are plain functions, and the end of a process whose threads do not end."""
 
 import asyncio
 import logging
@@ -13,15 +13,15 @@ from typing import Final
 log = logging.getLogger(__name__)
 
 NAME: Final = "node"
-END_WITHIN: Final = 0.5  # s in which threads that execute nothing have ended
+END_SECONDS: Final = 0.5  # in which threads that execute nothing must end
 
 
 @asynccontextmanager
 async def node_threads(count: int) -> AsyncIterator[None]:
-    """Has the running event loop execute plain functions in at most `count` threads.
+    """Makes the running event loop execute plain functions in at most `count` threads.
 
-    A thread can't be ended. If one still executes a node when this is left, the process ends here and now,
-    with status 1 if an exception passes through: Python would wait for the thread at its exit.
+    Python can't end a thread, and waits for threads at its exit. So if a thread still executes a node at the exit of
+    this context manager, the process ends here, with status 1 if an exception has caused the exit.
     """
     pool = ThreadPoolExecutor(count, thread_name_prefix=NAME)
     asyncio.get_running_loop().set_default_executor(pool)
@@ -34,13 +34,13 @@ async def node_threads(count: int) -> AsyncIterator[None]:
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
         await asyncio.sleep(0)
-        left = [t for t in threading.enumerate() if t.name.startswith(f"{NAME}_")]
-        for thread in left:
-            thread.join(timeout=END_WITHIN / len(left))
-        if any(thread.is_alive() for thread in left):
+        threads = [t for t in threading.enumerate() if t.name.startswith(f"{NAME}_")]
+        for thread in threads:
+            thread.join(timeout=END_SECONDS / len(threads))
+        if any(thread.is_alive() for thread in threads):
             log.warning(
-                "A node of a run that was stopped is still executed in a thread, which can't be ended: the "
-                "worker ends with it."
+                "A thread still executes a node of a run that was stopped. Threads can't be ended, so the "
+                "worker ends its process at once."
             )
             if failure is not None:
                 sys.stderr.write(f"{failure}\n")

@@ -1,8 +1,8 @@
-"""LangGraph's native events → those of the event streaming protocol, as the run's stream holds them.
+"""LangGraph's native events → entries of the event streaming protocol in a run's stream.
 
-LangGraph gives the protocol's events in process (`astream_events(version="v3")`), with objects of its own in
-them. Here they become what goes over the wire: one entry an event, named by its method, with its params.
-Source: langchain_protocol; the reference server's events, of which it leaves four channels out.
+LangGraph yields the protocol's events in process (`astream_events(version="v3")`), with its own objects in them. Here
+each event becomes one entry: JSON that is named by the event's method. Source: langchain_protocol, and the events of
+the reference server, which leaves out four channels.
 """
 
 import time
@@ -24,18 +24,18 @@ from millstream.shared.events.protocol import (
     MODE_CHANNELS,
 )
 from millstream.worker.encode import encode
-from millstream.worker.graph_result import INTERRUPT, Newest, asks
+from millstream.worker.graph_result import INTERRUPT, NewestValues, has_interrupts
 from millstream.worker.graphs import Graph
 
-# Known, and decided: no operator can do anything about it.
+# The project has accepted this warning, and no operator can act on it.
 warnings.filterwarnings("ignore", "The v3 streaming protocol on Pregel", LangChainBetaWarning)
 
 Namespace = tuple[str, ...]
-ROLES: Final = {"human": "human", "system": "system"}  # of a whole message; any other is the AI's
+ROLES: Final = {"human": "human", "system": "system"}  # of whole messages; all others are `ai`
 
 
-class _Everything(StreamTransformer):
-    """Asks LangGraph for all modes, and lets its events of tasks through, which others hold back."""
+class _AllModes(StreamTransformer):
+    """Requests all modes, and forwards the events of tasks, which LangGraph's own transformers hold back."""
 
     _native: ClassVar[bool] = True  # LangGraph names the channel's events by the channel alone
     before_builtins: ClassVar[bool] = True
@@ -57,112 +57,121 @@ class _Everything(StreamTransformer):
 
 
 class ProtocolStream:
-    """One attempt's events, and what it leaves behind when it ends: see `events.EventStream`."""
+    """The events of one attempt in the protocol's form: see `events.EventStream`."""
 
     def __init__(self) -> None:
-        """Nothing has been streamed yet."""
-        self.newest: Final = Newest()
+        """Starts without events."""
+        self.newest: Final = NewestValues()
         self.paused = False
-        self._asked: dict[str, Namespace] = {}  # interrupt id → the innermost graph that asks
-        self._names: dict[Namespace, str] = {}  # of subgraphs under way
+        self._interrupts: dict[str, Namespace] = {}  # interrupt id → its innermost graph
+        self._names: dict[Namespace, str] = {}  # of running subgraphs
         self._messages: dict[str, str] = {}  # run of a model → id of the message that it streams
 
     async def run(self, graph: Graph, **arguments: Any) -> AsyncGenerator[tuple[str, bytes], None]:
-        """Runs the graph; yields `(event name, JSON)`. Takes the arguments of `Graph.astream`."""
-        run = await graph.astream_events(version="v3", transformers=[_Everything], **arguments)
+        """Runs the graph; yields `(event name, JSON)`. Accepts the arguments of `Graph.astream`."""
+        run = await graph.astream_events(version="v3", transformers=[_AllModes], **arguments)
         async with run:
             async for event in run:
                 for translated in self.translate(event["method"], event["params"]):
                     yield translated
 
     def translate(self, method: str, params: Any) -> Iterator[tuple[str, bytes]]:
-        """Yields the entries of one of LangGraph's events, and notes what it tells of the run's end."""
+        """Yields the entries of one of LangGraph's events, and records the state that it contains."""
         namespace, data, at = tuple(params["namespace"]), params["data"], params["timestamp"]
         if method == "values":
             encoded = encode(data)
             interrupts = params.get("interrupts", ())
-            self._note(namespace, interrupts, data, encoded)
-            if data or not interrupts:  # else it holds nothing but questions, which are told apart
+            self._record_state(namespace, interrupts, data, encoded)
+            if (
+                data or not interrupts
+            ):  # else it has only interrupts, which are entries of their own
                 yield _entry(method, namespace, at, encoded)
         elif method == "messages":
-            for told in self._message(*data):
-                yield _entry(method, namespace, at, encode(told))
+            for payload in self._translate_message(*data):
+                yield _entry(method, namespace, at, encode(payload))
         elif method == "updates":
-            yield from self._updates(namespace, at, data)
+            yield from self._translate_updates(namespace, at, data)
         elif method == "lifecycle":
-            yield self._lifecycle(at, data)
-        elif method == "tasks":  # as _Everything has wrapped it
+            yield self._translate_lifecycle(at, data)
+        elif method == "tasks":  # wrapped by _AllModes
             yield _entry(method, tuple(data["namespace"]), data["timestamp"], encode(data["data"]))
         elif method == "checkpoints":
             yield _entry(method, namespace, at, encode(_checkpoint(data)))
         elif method == "custom":
             yield _entry(method, namespace, at, encode({"payload": data}))
         elif method.startswith(CUSTOM_PREFIX):
-            told = {"name": method.removeprefix(CUSTOM_PREFIX), "payload": data}
-            yield _entry("custom", namespace, at, encode(told))
+            payload = {"name": method.removeprefix(CUSTOM_PREFIX), "payload": data}
+            yield _entry("custom", namespace, at, encode(payload))
         elif method in MODE_CHANNELS:
             yield _entry(method, namespace, at, encode(data))
 
     def namespace_of(self, interrupt_id: str) -> Namespace:
-        """Returns where it was asked."""
-        return self._asked.get(interrupt_id, ())
+        """Returns the namespace of the innermost graph that raised the interrupt."""
+        return self._interrupts.get(interrupt_id, ())
 
-    def _note(self, namespace: Namespace, interrupts: Any, data: Any, encoded: bytes) -> None:
+    def _record_state(
+        self, namespace: Namespace, interrupts: Any, data: Any, encoded: bytes
+    ) -> None:
         for interrupt in interrupts:
-            self._asked.setdefault(interrupt.id, namespace)
+            self._interrupts.setdefault(interrupt.id, namespace)
         if not namespace:
             if data or not interrupts:
-                self.newest.note(data, encoded)
+                self.newest.set(data, encoded)
             self.paused = self.paused or bool(interrupts)
 
-    def _updates(self, namespace: Namespace, at: int, data: Any) -> Iterator[tuple[str, bytes]]:
+    def _translate_updates(
+        self, namespace: Namespace, at: int, data: Any
+    ) -> Iterator[tuple[str, bytes]]:
         for node, update in data.items():
-            if node == INTERRUPT and asks(data):
+            if node == INTERRUPT and has_interrupts(data):
                 self.paused = self.paused or not namespace
             elif node != "__metadata__":  # says that the update was cached
                 yield _entry("updates", namespace, at, encode({"node": node, "values": update}))
 
-    def _message(self, payload: Any, metadata: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """Yields the events of a message; each names it, so that two may stream at a time."""
+    def _translate_message(
+        self, payload: Any, metadata: dict[str, Any]
+    ) -> Iterator[dict[str, Any]]:
+        """Yields the events of a message. Each has the message's id, so that two messages can stream at a time."""
         node = metadata.get("langgraph_node")
         if isinstance(payload, BaseMessage):
-            for event in message_to_events(payload):
-                told: dict[str, Any] = {**event, "message_id": payload.id}
-                if told["event"] == "message-start":
-                    told["role"] = ROLES.get(payload.type, "ai")
-                    told["metadata"] = {**told.get("metadata", {}), "langgraph_node": node}
-                yield told
+            for message_event in message_to_events(payload):
+                event: dict[str, Any] = {**message_event, "message_id": payload.id}
+                if event["event"] == "message-start":
+                    event["role"] = ROLES.get(payload.type, "ai")
+                    event["metadata"] = {**event.get("metadata", {}), "langgraph_node": node}
+                yield event
             return
         run = str(metadata.get("run_id"))
-        told = dict(payload)
-        if told["event"] == "message-start":
-            self._messages[run] = told.get("id") or told.get("message_id") or run
-            told["id"] = self._messages[run]
-            told["metadata"] = {**told.get("metadata", {}), "langgraph_node": node}
-        told["message_id"] = self._messages.get(run, run)
-        if told["event"] in ("message-finish", "error"):
+        event = dict(payload)
+        if event["event"] == "message-start":
+            self._messages[run] = event.get("id") or event.get("message_id") or run
+            event["id"] = self._messages[run]
+            event["metadata"] = {**event.get("metadata", {}), "langgraph_node": node}
+        event["message_id"] = self._messages.get(run, run)
+        if event["event"] in ("message-finish", "error"):
             self._messages.pop(run, None)
-        yield told
+        yield event
 
-    def _lifecycle(self, at: int, data: Any) -> tuple[str, bytes]:
-        """Returns the event of a subgraph, which LangGraph tells at the root."""
+    def _translate_lifecycle(self, at: int, data: Any) -> tuple[str, bytes]:
+        """Returns the entry of a subgraph. LangGraph streams these events in the root namespace."""
         namespace = tuple(data["namespace"])
-        told = {**data}
-        if told["event"] == "started":
-            self._names[namespace] = told.get("graph_name", "")
+        event = {**data}
+        if event["event"] == "started":
+            self._names[namespace] = event.get("graph_name", "")
         else:
             name = self._names.pop(namespace, "")
             if name:
-                told["graph_name"] = name
-            if told["event"] == "drained":  # no status of the protocol: it goes on elsewhere
-                told["event"] = "interrupted"
-        return _entry("lifecycle", namespace, at, encode(told))
+                event["graph_name"] = name
+            # The protocol has no `drained`, which means that the subgraph continues elsewhere.
+            if event["event"] == "drained":
+                event["event"] = "interrupted"
+        return _entry("lifecycle", namespace, at, encode(event))
 
 
 def input_requested(namespace: Namespace, interrupt: dict[str, Any]) -> tuple[str, bytes]:
-    """Returns the entry that tells what a paused run waits for (an interrupt as `show_interrupt` has it).
+    """Returns the entry for an interrupt (the result of `show_interrupt`) of a paused run.
 
-    Clients look for the question under either name.
+    It has the value twice, as clients read one name or the other.
     """
     value = interrupt["value"]
     data = {"interrupt_id": interrupt["id"], "payload": value, "value": value}
@@ -180,16 +189,16 @@ def _entry(method: str, namespace: Namespace, at: int, data: bytes) -> tuple[str
 
 
 def _checkpoint(payload: Any) -> dict[str, Any]:
-    """Returns a checkpoint as the protocol tells it, and with all that LangGraph tells."""
+    """Returns a checkpoint with the protocol's fields and those of LangGraph's event."""
     metadata = payload.get("metadata") or {}
-    told = {**payload, "id": _id(payload.get("config"))}
-    parent = _id(payload.get("parent_config"))
-    if parent is not None:
-        told["parent_id"] = parent
-    told["step"], told["source"] = metadata.get("step"), metadata.get("source")
-    return told
+    checkpoint = {**payload, "id": _checkpoint_id(payload.get("config"))}
+    parent_id = _checkpoint_id(payload.get("parent_config"))
+    if parent_id is not None:
+        checkpoint["parent_id"] = parent_id
+    checkpoint["step"], checkpoint["source"] = metadata.get("step"), metadata.get("source")
+    return checkpoint
 
 
-def _id(config: Any) -> str | None:
-    found: str | None = ((config or {}).get("configurable") or {}).get("checkpoint_id")
-    return found
+def _checkpoint_id(config: Any) -> str | None:
+    checkpoint_id: str | None = ((config or {}).get("configurable") or {}).get("checkpoint_id")
+    return checkpoint_id

@@ -1,8 +1,7 @@
-"""From events to a run's stream: encoded once, sent by one flusher a process.
+"""Appends the events of runs to their streams. Each process has one flusher for all of its runs.
 
-The flusher takes whatever has gathered while its last round trip was under way and appends it,
-for all runs, in the next one: under load it sends few large batches, when idle every event at
-once.
+In one round trip the flusher appends all events that runs have emitted during the previous one. So under load it sends
+few large batches, and when idle it sends each event at once.
 """
 
 import asyncio
@@ -17,109 +16,110 @@ from millstream.shared.redis.retry import retry_while_unavailable
 from millstream.shared.scripts import Batch, Claim
 from millstream.worker.encode import encode
 
-OVERHEAD: Final = 64  # bytes that an event costs beside its text
 log = logging.getLogger(__name__)
 
-HIGH_WATER: Final = 4 * 1024 * 1024  # bytes a run may have unsent before its graph has to wait
-# What one call of the script may carry: Redis serves nobody else meanwhile.
+OVERHEAD: Final = 64  # bytes of memory that an event takes besides its text
+HIGH_WATER: Final = 4 * 1024 * 1024  # unsent bytes of a run above which its graph must wait
+# The limits of one call of the script, as Redis executes nothing else meanwhile.
 BATCH_BYTES: Final = 1024 * 1024
 BATCH_EVENTS: Final = 1000
-TURNS: Final = 4  # of the event loop, in which what a graph has streamed reaches its stream
+LOOP_CYCLES: Final = 4  # of the event loop, until events that a graph has streamed are emitted
 
 
 class RunStream:
-    """The events of one attempt on their way to Redis."""
+    """The events of one attempt that Redis does not have yet."""
 
     def __init__(self, publisher: "Publisher", claim: Claim, on_fenced: Callable[[], None]) -> None:
-        """`on_fenced` is called when Redis refuses events, as another worker has the run."""
+        """`on_fenced` is called when Redis refuses events, because another worker has the run."""
         self._publisher = publisher
         self.claim = claim
         self.on_fenced = on_fenced
-        self.words: list[str | bytes] = []  # event name, JSON data, …: not sent yet
-        self.size = 0
-        self.batches = 0
-        self.index = claim.index  # of the newest event that Redis had
-        self.emitted = 0  # events that were added, and of those
-        self.refused = False  # a batch was not taken: what comes after it must not be either
-        self.appended = 0  # how many are in Redis
+        self.items: list[str | bytes] = []  # unsent events: name, JSON, …
+        self.size = 0  # bytes of `items`
+        self.batches = 0  # batches sent
+        self.index = claim.index  # of the newest event that Redis is known to have
+        self.emitted = 0  # events added to `items`
+        self.refused = False  # Redis has refused a batch, so it must not get a later one
+        self.appended = 0  # emitted events that Redis has
         self._full = False  # the graph waits for room
-        self.sending: asyncio.Future[None] | None = None
+        self.sending: asyncio.Future[None] | None = None  # done when the current batch is written
         self.open = True
 
     def emit(self, event: str, data: bytes) -> None:
-        """Adds an event; after `close()` it is dropped, for it belongs to nobody any more."""
+        """Adds an event. Drops it after `close()`, as the run may have ended by then."""
         if self.open:
-            event, data = self.fitting(event, data)
+            event, data = self.limit_size(event, data)
             self.emitted += 1
-            self.words += (event, data)
+            self.items += (event, data)
             self.size += len(event) + len(data) + OVERHEAD
             self._publisher.wake(self)
 
-    def fitting(self, event: str, data: bytes) -> tuple[str, bytes]:
-        """Returns the event, or the one that stands for it if it is too large to keep."""
-        most = self._publisher.max_event
-        if len(data) > most:
-            return "error", _too_large(event, len(data), most)
+    def limit_size(self, event: str, data: bytes) -> tuple[str, bytes]:
+        """Returns the event, or an `error` event in its place if it is too large."""
+        max_bytes = self._publisher.max_event
+        if len(data) > max_bytes:
+            return "error", _too_large_error(event, len(data), max_bytes)
         return event, data
 
     def take(self) -> list[str | bytes]:
-        """Returns the next batch of what is unsent, which is then on its way."""
-        words = self.words
-        if self.size <= BATCH_BYTES and len(words) <= 2 * BATCH_EVENTS:
-            self.words, self.size = [], 0
-            return words
+        """Removes and returns the next batch of unsent events."""
+        items = self.items
+        if self.size <= BATCH_BYTES and len(items) <= 2 * BATCH_EVENTS:
+            self.items, self.size = [], 0
+            return items
         taken, size = 0, 0
-        while taken < len(words) and taken < 2 * BATCH_EVENTS and size < BATCH_BYTES:
-            size += len(words[taken]) + len(words[taken + 1]) + OVERHEAD
+        while taken < len(items) and taken < 2 * BATCH_EVENTS and size < BATCH_BYTES:
+            size += len(items[taken]) + len(items[taken + 1]) + OVERHEAD
             taken += 2
-        self.words = words[taken:]
+        self.items = items[taken:]
         self.size -= size
-        return words[:taken]
+        return items[:taken]
 
-    async def room(self) -> None:
-        """Waits while more is unsent than the run may have."""
+    async def wait_for_room(self) -> None:
+        """Waits while the run has more than HIGH_WATER unsent bytes."""
         try:
             while self.open and self.size > HIGH_WATER:
                 self._full = True
-                await self._publisher.flushed()
+                await self._publisher.wait_for_flush()
         finally:
             self._full = False
 
-    async def written(self, check: Callable[[], None]) -> None:
-        """Waits until Redis has all that the graph has streamed so far; `check` may end the wait by
-        raising, see `stir`.
+    async def wait_until_written(self, check: Callable[[], None]) -> None:
+        """Waits until Redis has all events that the graph has streamed so far.
 
-        A checkpoint says that what lies before it need not be done again: it must not overtake
-        the events of it.
+        A checkpoint must not be stored before the events that precede it: no later attempt would stream them.
+
+        Args:
+            check: called after each flush and after `wake_waiters`; ends the wait by raising.
         """
         while True:
-            for _ in range(TURNS):  # what the graph has just streamed is taken up meanwhile
+            for _ in range(LOOP_CYCLES):  # meanwhile the newest events of the graph are emitted
                 await asyncio.sleep(0)
             check()
             if not (self._full and self.open):
                 break
-            await self._publisher.flushed()
-        all_of_it = self.emitted
-        while self.open and self.appended < all_of_it:
-            await self._publisher.flushed()
+            await self._publisher.wait_for_flush()
+        target = self.emitted
+        while self.open and self.appended < target:
+            await self._publisher.wait_for_flush()
             check()
 
     async def close(self) -> list[str | bytes]:
-        """Returns the events that are still unsent, once those under way have arrived.
+        """Waits for the batch in progress, then returns the events that are still unsent.
 
         The caller appends them together with the end of the run.
         """
         self.open = False
         if self.sending is not None:
             await asyncio.wait([self.sending])
-        words, self.words, self.size = self.words, [], 0
+        items, self.items, self.size = self.items, [], 0
         self._publisher.forget(self)
-        self.stir()
-        return words
+        self.wake_waiters()
+        return items
 
-    def stir(self) -> None:
-        """Has all who wait for something look again."""
-        self._publisher.stir()
+    def wake_waiters(self) -> None:
+        """Makes all waits of this process check their conditions again."""
+        self._publisher.wake_waiters()
 
 
 class Publisher:
@@ -133,7 +133,7 @@ class Publisher:
         max_event: int,
         observer: RunObserver = UNOBSERVED,
     ) -> None:
-        """A stream keeps about `max_events` events, each of at most `max_event` bytes."""
+        """A stream holds about `max_events` events, each of at most `max_event` bytes."""
         self._redis = redis
         self._observer = observer
         self.max_event = max_event  # bytes
@@ -149,30 +149,30 @@ class Publisher:
         return self.task
 
     async def stop(self) -> None:
-        """Ends the flusher; what is unsent is lost, and its runs were handed back or ended."""
+        """Ends the flusher. By then all runs have ended or were handed back, so no event is unsent."""
         if self.task is not None:
             self.task.cancel()
             await asyncio.gather(self.task, return_exceptions=True)
 
     def stream(self, claim: Claim, on_fenced: Callable[[], None]) -> RunStream:
-        """Returns the stream of an attempt; `on_fenced` is called if its lease proves lost."""
+        """Returns the stream of an attempt; `on_fenced` is called if its lease is lost."""
         return RunStream(self, claim, on_fenced)
 
     def wake(self, stream: RunStream) -> None:
-        """Has the stream flushed with the next round trip."""
+        """Adds the stream to the next round trip."""
         self._waiting[stream] = None
         self._wake.set()
 
     def forget(self, stream: RunStream) -> None:
-        """Flushes the stream no more."""
+        """Removes the stream from the next round trip."""
         self._waiting.pop(stream, None)
 
-    async def flushed(self) -> None:
-        """Waits for the end of a round trip."""
+    async def wait_for_flush(self) -> None:
+        """Waits for the end of a round trip, or for `wake_waiters`."""
         await self._flushed.wait()
 
-    def stir(self) -> None:
-        """Wakes those who wait for the end of a round trip."""
+    def wake_waiters(self) -> None:
+        """Ends all calls of `wait_for_flush`."""
         self._flushed.set()
         self._flushed.clear()
 
@@ -191,7 +191,7 @@ class Publisher:
             stream.batches += 1
             stream.sending = loop.create_future()
             batches.append(Batch(stream.claim, stream.batches, stream.take(), stream.index))
-            if stream.words:
+            if stream.items:
                 self.wake(stream)
         begun = loop.time()
         count = size = 0
@@ -212,18 +212,17 @@ class Publisher:
                 if stream.sending is not None:
                     stream.sending.set_result(None)
                     stream.sending = None
-            self.stir()
+            self.wake_waiters()
         for stream, index in zip(streams, written, strict=True):
             if index is None and stream.open:
                 stream.on_fenced()
 
     async def _send_all(self, batches: list[Batch]) -> list[int | None]:
-        """Sends the batches together, or, if Redis takes offence at one, each by itself: only the
-        run whose batch can't be written loses its lease for it."""
+        """Sends the batches together. If that fails, sends each alone: then one invalid batch stops one run only."""
         try:
             return await self._send(batches)
         except Exception:
-            log.exception("events could not be appended; each run's are tried by themselves")
+            log.exception("events could not be appended together; each run's are sent alone now")
         written: list[int | None] = []
         for batch in batches:
             try:
@@ -234,14 +233,16 @@ class Publisher:
         return written
 
     async def _send(self, batches: list[Batch]) -> list[int | None]:
-        # A batch keeps its number: it is written once, however often it is sent.
+        # A repeated batch has the same number, so Redis appends it once.
         return await retry_while_unavailable(
             f"the publisher, with {len(batches)} batches,",
             lambda: scripts.append(self._redis, batches, max_events=self._max_events),
         )
 
 
-def _too_large(event: str, size: int, most: int) -> bytes:
-    """Returns the data of the `error` event that stands for one that is too large to keep."""
-    message = f"An event {event!r} of {size} bytes was left out: STREAM_MAX_EVENT_BYTES is {most}."
+def _too_large_error(event: str, size: int, max_bytes: int) -> bytes:
+    """Returns the data of the `error` event that replaces an event that is too large."""
+    message = (
+        f"An event {event!r} of {size} bytes was left out: STREAM_MAX_EVENT_BYTES is {max_bytes}."
+    )
     return encode({"error": "EventTooLarge", "message": message})

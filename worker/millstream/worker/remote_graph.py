@@ -1,4 +1,4 @@
-"""Graphs that ask their own server: what LangGraph and its SDK need to find it. See millstream.shared.own_api."""
+"""Gives RemoteGraphs and SDK clients of the project's code the deployment's API. See millstream.shared.own_api."""
 
 import functools
 from typing import Any, Final
@@ -8,25 +8,25 @@ from langgraph.pregel.remote import RemoteGraph
 
 from millstream.shared.own_api import connect_sdk
 
-LEADS: Final = ("url", "client", "sync_client")  # what says where a RemoteGraph is
+TARGETS: Final = ("url", "client", "sync_client")  # arguments that set the server of a RemoteGraph
 
 
 def connect() -> None:
-    """Has clients of langgraph_sdk and RemoteGraphs that are made without a URL lead to the deployment's API.
+    """Makes RemoteGraphs and clients of langgraph_sdk that get no URL call the deployment's API.
 
     A repeated call changes nothing.
     """
     connect_sdk()
-    made = RemoteGraph.__init__
-    if hasattr(made, "__wrapped__"):
+    original = RemoteGraph.__init__
+    if hasattr(original, "__wrapped__"):
         return
 
-    @functools.wraps(made)
-    def init(self: RemoteGraph, *args: Any, **given: Any) -> None:
-        if not any(given.get(name) for name in LEADS):
-            how = {name: given[name] for name in ("api_key", "headers") if name in given}
-            given["client"] = langgraph_sdk.get_client(**how)
-            given["sync_client"] = langgraph_sdk.get_sync_client(**how)
-        made(self, *args, **given)
+    @functools.wraps(original)
+    def init(self: RemoteGraph, *args: Any, **kwargs: Any) -> None:
+        if not any(kwargs.get(name) for name in TARGETS):
+            options = {name: kwargs[name] for name in ("api_key", "headers") if name in kwargs}
+            kwargs["client"] = langgraph_sdk.get_client(**options)
+            kwargs["sync_client"] = langgraph_sdk.get_sync_client(**options)
+        original(self, *args, **kwargs)
 
     RemoteGraph.__init__ = init  # type: ignore[method-assign]

@@ -1,4 +1,4 @@
-"""A run's record → what its graph is called with."""
+"""A run's record → the arguments with which its graph is called."""
 
 import logging
 import uuid
@@ -20,9 +20,8 @@ from millstream.worker.graphs import Graph, Use
 
 log = logging.getLogger(__name__)
 
-# What names a checkpoint in `configurable`; a run's own are always those of the root namespace.
-CHECKPOINT_KEYS: Final = ("checkpoint_id", "checkpoint_map", "checkpoint_ns")
-STRICT_RESUME: Final = "__pregel_strict_resume"  # how LangGraph is asked for it
+CHECKPOINT_KEYS: Final = ("checkpoint_id", "checkpoint_map", "checkpoint_ns")  # in `configurable`
+STRICT_RESUME: Final = "__pregel_strict_resume"  # LangGraph's key in `configurable`
 LANGGRAPH_VERSION: Final = version("langgraph")
 
 
@@ -32,17 +31,17 @@ class Request:
 
     kwargs: RunKwargs
     config: RunnableConfig
-    input: Any  # the graph's input, a Command, or None to go on from the checkpoint
-    is_resumed: bool = False  # it goes on where an earlier attempt of the run stopped
+    input: Any  # the graph's input, a Command, or None to continue from the newest checkpoint
+    is_resumed: bool = False  # an earlier attempt of the run has begun
 
     @property
     def use(self) -> Use:
-        """What its graph is opened for."""
+        """The use for which the run's graph is opened."""
         return Use("threads.create_run", self.config, self.kwargs.context)
 
     @property
     def caller(self) -> dict[str, str]:
-        """The headers of the run's caller that go along when its graph asks the API."""
+        """The headers of the run's caller that its graph's requests to the API also have."""
         configurable = self.kwargs.config["configurable"]
         names = self.kwargs.caller_headers or ()
         return forwarded_headers(
@@ -50,7 +49,7 @@ class Request:
         )
 
     def arguments(self, graph: Graph) -> dict[str, Any]:
-        """Returns the arguments of `Graph.astream`, apart from its modes."""
+        """Returns the arguments of `Graph.astream` except its modes."""
         arguments: dict[str, Any] = {
             "input": self.input,
             "config": self.config,
@@ -65,17 +64,17 @@ class Request:
 
 
 def read_request(claim: Claim) -> Request:
-    """Returns the request of a claimed run.
+    """Returns the request of a claimed run, as its first attempt needs it.
 
-    On a later attempt the input has been applied already (LangGraph would begin anew), so the
-    graph goes on from its last checkpoint: see `resumed`.
+    For a later attempt, `without_input` returns the request that continues from the last checkpoint: with the
+    input, LangGraph would begin again.
     """
     kwargs = unpack_kwargs(claim.spec.kwargs)
-    given = kwargs.config
+    stored = kwargs.config
     config: dict[str, Any] = {
-        "configurable": dict(given.get("configurable", {})),
+        "configurable": dict(stored.get("configurable", {})),
         "metadata": {
-            **given.get("metadata", {}),
+            **stored.get("metadata", {}),
             "run_id": claim.spec.run_id,
             "run_attempt": claim.attempt,
             "langgraph_version": LANGGRAPH_VERSION,
@@ -84,26 +83,28 @@ def read_request(claim: Claim) -> Request:
     }
     if kwargs.strict_resume:
         config["configurable"][STRICT_RESUME] = True
-    config |= {name: given[name] for name in UNMERGED if name in given}
+    config |= {name: stored[name] for name in UNMERGED if name in stored}
     if kwargs.langsmith_tracer and tracing_is_enabled():
         config["callbacks"] = _tracers(kwargs.langsmith_tracer)
     run_input = kwargs.input if kwargs.command is None else read_command(kwargs.command)
     return Request(kwargs, cast("RunnableConfig", config), run_input)
 
 
-def _tracers(given: LangsmithTracer) -> list[BaseCallbackHandler]:
-    """Returns what sends the run's trace where the client said, in place of the default."""
+def _tracers(tracer: LangsmithTracer) -> list[BaseCallbackHandler]:
+    """Returns the tracer for the project and the example that the client named, instead of the default one."""
     try:
-        return [LangChainTracer(given.example_id, given.project_name)]
-    except Exception:  # as with the default one: a run does not fail for its trace
-        log.warning("a run is not traced as it asked to be", exc_info=True)
+        return [LangChainTracer(tracer.example_id, tracer.project_name)]
+    except (
+        Exception
+    ):  # a run must not fail for its trace; LangChain's default tracer behaves so too
+        log.warning("a run is not traced as its langsmith_tracer says", exc_info=True)
         return []
 
 
-def resumed(request: Request) -> Request:
-    """Returns the request of an attempt that goes on where the one before it stopped.
+def without_input(request: Request) -> Request:
+    """Returns the request of an attempt that continues from the run's last checkpoint.
 
-    The client's own checkpoint, if it named one, was left behind by the first attempt.
+    It has no checkpoint of the client's: the first attempt has already continued from that one.
     """
     configurable = dict(request.config.get("configurable", {}))
     for key in CHECKPOINT_KEYS:
@@ -112,33 +113,33 @@ def resumed(request: Request) -> Request:
     return Request(request.kwargs, config, None, is_resumed=True)
 
 
-def read_command(given: dict[str, Any]) -> Command[Any]:
-    """Returns a client's command as LangGraph's; a `null` part counts as not given."""
+def read_command(command: dict[str, Any]) -> Command[Any]:
+    """Returns a client's command as LangGraph's; a part that is null counts as missing."""
     parts: dict[str, Any] = {}
-    if given.get("resume") is not None:
-        parts["resume"] = given["resume"]
-    update = given.get("update")
+    if command.get("resume") is not None:
+        parts["resume"] = command["resume"]
+    update = command.get("update")
     if update is not None:
         parts["update"] = [tuple(pair) for pair in update] if isinstance(update, list) else update
-    goto = given.get("goto")
+    goto = command.get("goto")
     if goto is not None:
-        parts["goto"] = [_goto(g) for g in goto] if isinstance(goto, list) else _goto(goto)
+        targets = [_read_target(target) for target in goto] if isinstance(goto, list) else None
+        parts["goto"] = _read_target(goto) if targets is None else targets
     return Command(**parts)
 
 
-def _goto(target: Any) -> Any:
+def _read_target(target: Any) -> Any:
     return Send(target["node"], target.get("input")) if isinstance(target, dict) else target
 
 
 def _context(graph: Graph, kwargs: RunKwargs) -> Any:
     """Returns the runtime context.
 
-    Where the client sent only `configurable`, `context` mirrors it; a schema that does not know
-    all of its keys gets those it knows.
+    If the client sent only `configurable`, `context` is a copy of it. The graph then gets the keys that its
+    context schema declares.
     """
     context = kwargs.context
     schema = graph.context_schema
-    mirrored = context == {
-        k: v for k, v in kwargs.config.get("configurable", {}).items() if k in context
-    }
-    return select_declared(context, schema) if mirrored else context
+    configurable = kwargs.config.get("configurable", {})
+    is_copy = context == {key: value for key, value in configurable.items() if key in context}
+    return select_declared(context, schema) if is_copy else context

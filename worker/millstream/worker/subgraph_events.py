@@ -1,7 +1,8 @@
-"""The stream modes `tools` and `lifecycle` of runs: calls of tools, and subgraphs that start and end.
+"""The stream modes `tools` and `lifecycle`: calls of tools, and subgraphs that start and end.
 
-Source: the types of both SDKs (`ToolsStreamEvent`, `LifecycleStreamEvent`). LangGraph tells of tools by other words,
-and of subgraphs by the tasks in them; the event streaming protocol has its own form of both (protocol_stream.py).
+Source: the types of both SDKs (`ToolsStreamEvent`, `LifecycleStreamEvent`). LangGraph names tool events differently,
+and streams the tasks of subgraphs instead of their starts and ends. The event streaming protocol has its own form of
+both (protocol_stream.py).
 """
 
 from dataclasses import dataclass
@@ -11,78 +12,77 @@ from langgraph.config import get_stream_writer
 from langgraph.pregel.protocol import StreamProtocol
 from langgraph.stream.transformers import LifecycleTransformer
 
-from millstream.worker.failure import error_of
+from millstream.worker.failure import describe_error
 
 Namespace = tuple[str, ...]
-STREAM: Final = (
-    "__pregel_stream"  # where LangGraph has subgraphs stream to, beside their own caller
-)
+# LangGraph's key for a stream to which subgraphs also stream, beside that of their caller.
+STREAM: Final = "__pregel_stream"
 
 
 class ToolCalls:
-    """Tells of the calls of tools; each event names its tool."""
+    """Translates the events of tools; each event gets the name of its tool."""
 
     def __init__(self) -> None:
-        """No call is under way yet."""
-        self._names: dict[str, str] = {}  # id of a call under way → its tool
+        """Starts without calls in progress."""
+        self._names: dict[str, str] = {}  # id of a call in progress → its tool
 
-    def translate(self, told: dict[str, Any]) -> dict[str, Any]:
-        """Returns one of LangGraph's events of a tool as the SDKs have it."""
-        call = told["tool_call_id"]
-        match told["event"]:
+    def translate(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """Returns one of LangGraph's tool events in the SDKs' form."""
+        call_id = payload["tool_call_id"]
+        match payload["event"]:
             case "tool-started":
-                self._names[call] = told["tool_name"]
-                event = {"event": "on_tool_start", "input": told.get("input")}
+                self._names[call_id] = payload["tool_name"]
+                event = {"event": "on_tool_start", "input": payload.get("input")}
             case "tool-output-delta":
-                event = {"event": "on_tool_event", "data": told["delta"]}
+                event = {"event": "on_tool_event", "data": payload["delta"]}
             case "tool-finished":
-                event = {"event": "on_tool_end", "output": told["output"]}
+                event = {"event": "on_tool_end", "output": payload["output"]}
             case _:
-                event = {"event": "on_tool_error", "error": told.get("message")}
-        name = self._names.get(call, "")
+                event = {"event": "on_tool_error", "error": payload.get("message")}
+        name = self._names.get(call_id, "")
         if event["event"] in ("on_tool_end", "on_tool_error"):
-            self._names.pop(call, None)
-        return {**event, "toolCallId": call, "name": name}
+            self._names.pop(call_id, None)
+        return {**event, "toolCallId": call_id, "name": name}
 
 
 @dataclass(frozen=True, slots=True)
 class SubgraphTask:
-    """A task in a subgraph, as it comes through the root's own stream: see `watched`."""
+    """A task of a subgraph in the root graph's stream: see `with_subgraph_tasks`."""
 
     namespace: Namespace
     payload: dict[str, Any]
 
 
 class Subgraphs(LifecycleTransformer):
-    """Tells when subgraphs start and end, by the tasks that LangGraph streams."""
+    """Derives the starts and ends of subgraphs from the tasks that LangGraph streams."""
 
     def __init__(self) -> None:
-        """No subgraph has started yet."""
+        """Starts without subgraphs."""
         super().__init__()
-        self._told: list[tuple[Namespace, dict[str, Any]]] = []
-        self._error: Any = None  # of the task whose end is looked at
+        self._events: list[tuple[Namespace, dict[str, Any]]] = []
+        self._error: Any = None  # of the task that `translate` reads
 
-    def tell(
+    def translate(
         self, namespace: Namespace, payload: dict[str, Any]
     ) -> list[tuple[Namespace, dict[str, Any]]]:
-        """Returns what a task's start or end says of subgraphs: their namespaces and events."""
+        """Returns the namespaces and events of the subgraphs that started or ended with this task."""
         self._error = payload.get("error")
         params: Any = {"namespace": list(namespace), "timestamp": 0, "data": payload}
         self.process({"type": "event", "seq": 0, "method": "tasks", "params": params})
-        return self._taken()
+        return self._take_events()
 
     def end(self, error: BaseException | None) -> list[tuple[Namespace, dict[str, Any]]]:
-        """Returns the ends of the subgraphs that were under way when the run ended."""
+        """Returns the ends of the subgraphs that were running when the run ended."""
         self._error = error
         if error is None:
             self.finalize()
         else:
             self.fail(error)
-        return self._taken()
+        return self._take_events()
 
-    def _taken(self) -> list[tuple[Namespace, dict[str, Any]]]:
-        told, self._told = self._told, []
-        return told
+    def _take_events(self) -> list[tuple[Namespace, dict[str, Any]]]:
+        events, self._events = self._events, []
+        return events
 
     def _on_started(
         self, ns: Namespace, graph_name: str | None, trigger_call_id: str | None
@@ -90,38 +90,39 @@ class Subgraphs(LifecycleTransformer):
         event: dict[str, Any] = {"event": "started", "namespace": list(ns)}
         if graph_name:
             event["graph_name"] = graph_name
-        call = self._pending_tool_calls.get(trigger_call_id or "")
-        if call is not None:
-            event["tool_call_id"] = call
-        self._told.append((ns, event))
+        call_id = self._pending_tool_calls.get(trigger_call_id or "")
+        if call_id is not None:
+            event["tool_call_id"] = call_id
+        self._events.append((ns, event))
 
     def _on_terminal(self, ns: Namespace, status: str, error: str | None) -> None:
-        # `drained` is no word of the SDKs: it goes on elsewhere.
-        word = "interrupted" if status == "drained" else status
-        event: dict[str, Any] = {"event": word, "namespace": list(ns)}
+        # The SDKs do not know `drained`, which means that the subgraph continues elsewhere.
+        name = "interrupted" if status == "drained" else status
+        event: dict[str, Any] = {"event": name, "namespace": list(ns)}
         if error is not None:
-            known = isinstance(self._error, BaseException)
             event["error"] = (
-                error_of(self._error) if known else {"error": "Error", "message": str(error)}
+                describe_error(self._error)
+                if isinstance(self._error, BaseException)
+                else {"error": "Error", "message": str(error)}
             )
-        self._told.append((ns, event))
+        self._events.append((ns, event))
 
 
-def watched(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Returns the arguments of `Graph.astream` with which the tasks of subgraphs come through mode `custom`.
+def with_subgraph_tasks(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Returns arguments of `Graph.astream` that make mode `custom` contain the tasks of subgraphs.
 
-    The way that LangGraph has for it, `subgraphs=True`, changes what the other modes tell: a message that a model
-    streams in a subgraph is then not told of the node around it.
+    LangGraph's own option, `subgraphs=True`, would change the other modes: a message that a model streams in a
+    subgraph would then have the subgraph's namespace instead of belonging to the node around it.
     """
     config = arguments["config"]
     configurable = {
         **config.get("configurable", {}),
-        STREAM: StreamProtocol(_pass_on, {"tasks"}),
+        STREAM: StreamProtocol(_forward, {"tasks"}),
     }
     return {**arguments, "config": {**config, "configurable": configurable}}
 
 
-def _pass_on(chunk: Any) -> None:
+def _forward(chunk: Any) -> None:
     namespace, _, payload = chunk
-    if namespace:  # those of the root come by themselves
+    if namespace:  # the root's tasks are in its stream already
         get_stream_writer()(SubgraphTask(tuple(namespace), payload))

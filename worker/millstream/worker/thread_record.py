@@ -1,7 +1,7 @@
-"""What a thread's record says of its newest state: decided here, for runs and for updates alike.
+"""A thread's newest state → the fields of its record, after runs and after updates.
 
-The record (`GET /threads/{t}`, a search) agrees with the state (`GET …/state`): its values are the state's, its
-interrupts are what the newest checkpoint waits for.
+The record (`GET /threads/{t}`, a search) agrees with the state (`GET …/state`): it has the state's values and the
+interrupts of the newest checkpoint.
 """
 
 import logging
@@ -15,7 +15,7 @@ from msgspec import structs
 
 from millstream.shared.errors import FencedError
 from millstream.worker.encode import encode, show_interrupt
-from millstream.worker.failure import is_cancelled, summary
+from millstream.worker.failure import is_cancelled, summarise_error
 from millstream.worker.final_record import ExitKind
 from millstream.worker.graph_result import INTERRUPT, GraphResult
 from millstream.worker.graphs import Graph
@@ -25,30 +25,29 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ThreadRecord:
-    """A thread's newest state, as its record and the answers of its runs show it."""
+    """A thread's newest state in the form of its record and of its runs' responses."""
 
-    values: bytes | None  # JSON of the whole state; None if there is no state yet
-    output: bytes | None  # JSON of what the graph's output schema has of it
-    pause: bytes | None  # the same with what the thread waits for, if it waits
+    values: bytes | None  # JSON of the whole state; None without a state
+    output: bytes | None  # JSON of the state's output channels
+    paused_output: bytes | None  # the same with the interrupts, if the thread is paused
     interrupts: bytes  # JSON: task id → its interrupts
-    questions: tuple[Interrupt, ...]  # the same interrupts
-    waits: bool  # whether nodes are left to run
+    pending_interrupts: tuple[Interrupt, ...]  # the same interrupts
+    has_next: bool  # whether nodes are left to execute
 
 
-async def with_state(
-    ending: GraphResult,
+async def add_state(
+    result: GraphResult,
     graph: Graph,
     thread_id: str,
     *,
-    asked: Callable[[Iterable[Interrupt]], tuple[str | bytes, ...]] = lambda _: (),
+    input_events: Callable[[Iterable[Interrupt]], tuple[str | bytes, ...]] = lambda _: (),
 ) -> GraphResult:
-    """Returns the end of a run with what the thread's newest checkpoint says.
+    """Returns the result with the state of the thread's newest checkpoint.
+
+    Raises FencedError. After another error it returns the result unchanged: clients can't read the state either.
 
     Args:
-        asked: makes the events that tell what a run waits for that has paused.
-
-    Raises FencedError. What else goes wrong leaves the end as it is: the thread's state can't be read then
-    either.
+        input_events: returns the events for the interrupts of a paused run.
     """
     config: RunnableConfig = {"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}}
     try:
@@ -58,57 +57,58 @@ async def with_state(
     except BaseException as error:  # a reducer of the project; SystemExit and CancelledError too
         if is_cancelled(error):
             raise
-        log.warning("The state of thread %s can't be read: %s", thread_id, summary(error))
-        return ending
-    how = ExitKind.PAUSED if record.waits and ending.how is ExitKind.COMPLETED else ending.how
+        log.warning("the state of thread %s can't be read: %s", thread_id, summarise_error(error))
+        return result
+    is_paused = record.has_next and result.kind is ExitKind.COMPLETED
+    kind = ExitKind.PAUSED if is_paused else result.kind
     return structs.replace(
-        ending,
-        how=how,
+        result,
+        kind=kind,
         values=record.values,
         output=record.output,
-        pause=record.pause,
+        paused_output=record.paused_output,
         interrupts=record.interrupts,
-        waits=record.waits,
-        asked=asked(record.questions) if how is ExitKind.PAUSED else (),
+        has_next=record.has_next,
+        input_events=input_events(record.pending_interrupts) if kind is ExitKind.PAUSED else (),
     )
 
 
 def record_of(graph: Graph, state: StateSnapshot) -> ThreadRecord:
-    """Returns what a state says that is the newest of its thread."""
+    """Returns the record of a thread whose newest state this is."""
     interrupts = {
-        task.id: [show_interrupt(each) for each in task.interrupts]
+        task.id: [show_interrupt(interrupt) for interrupt in task.interrupts]
         for task in state.tasks
         if task.interrupts
     }
     if state.metadata is None:
-        return ThreadRecord(None, None, None, b"{}", (), waits=False)
+        return ThreadRecord(None, None, None, b"{}", (), has_next=False)
     output = output_of(graph, state.values)
-    told = output if _is_listed(graph.output_channels) else {}
+    channels = output if _is_mapping(graph.output_channels) else {}
     return ThreadRecord(
         values=encode(state.values),
         output=encode(output),
-        pause=encode({**told, INTERRUPT: state.interrupts}) if state.next else None,
+        paused_output=encode({**channels, INTERRUPT: state.interrupts}) if state.next else None,
         interrupts=encode(interrupts),
-        questions=state.interrupts,
-        waits=bool(state.next),
+        pending_interrupts=state.interrupts,
+        has_next=bool(state.next),
     )
 
 
 def hides_state(graph: Graph) -> bool:
-    """Returns whether the graph's output schema leaves some of its state out."""
+    """Returns whether the graph's output schema leaves out a part of its state."""
     return graph.output_channels != graph.stream_channels_asis
 
 
 def output_of(graph: Graph, values: Any) -> Any:
-    """Returns what the graph's output schema has of the state's values."""
+    """Returns the part of the state's values that the graph's output schema has."""
     if not hides_state(graph) or not isinstance(values, dict):
         return values
     channels = graph.output_channels
-    if not _is_listed(channels):
+    if not _is_mapping(channels):
         return values.get(channels)
     return {name: values[name] for name in channels if name in values}
 
 
-def _is_listed(channels: str | Sequence[str]) -> bool:
-    """Returns whether the values are a mapping by channel, and not one channel's value."""
+def _is_mapping(channels: str | Sequence[str]) -> bool:
+    """Returns whether the output is a mapping by channel, and not the value of one channel."""
     return not isinstance(channels, str)

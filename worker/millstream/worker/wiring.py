@@ -1,4 +1,4 @@
-"""The parts of a worker, and how they are put together: what it connects, and the services that it runs."""
+"""Connects the parts of a worker, and lists its services in their order."""
 
 import asyncio
 import os
@@ -38,12 +38,12 @@ from millstream.worker.webhooks import deliverer
 from millstream.worker.webhooks.client import WebhookClient, open_client
 from millstream.worker.webhooks.deliverer import Deliverer
 
-SWEEP: Final = 1.0  # s between sweeps
+SWEEP_SECONDS: Final = 1.0  # between sweeps of checkpoints
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the services of one worker process share; all of it is open."""
+    """The open objects that the services of one worker process share."""
 
     worker_id: str
     registry: GraphRegistry
@@ -67,7 +67,7 @@ async def open_parts(
     project: ProjectFile,
     observer: RunObserver = UNOBSERVED,
 ) -> AsyncIterator[Parts]:
-    """Connects and opens what the services work with; closes it in the reverse order.
+    """Opens the parts of a worker, and closes them in the reverse order.
 
     Raises SettingError if Redis or the checkpointer can't be used, or a setting contradicts langgraph.json.
     """
@@ -77,7 +77,7 @@ async def open_parts(
         opened.push_async_callback(webhooks.aclose)
         redis = connect(settings.redis_url)
         opened.push_async_callback(redis.aclose)
-        # Without repeats it learns of each outage: leases may have lapsed meanwhile that nobody could renew.
+        # It does not repeat calls, so that the worker notices each outage, in which leases may have lapsed.
         blocking = connect(settings.redis_url, reply_timeout=None, repeats=0)
         opened.push_async_callback(blocking.aclose)
         try:
@@ -92,7 +92,7 @@ async def open_parts(
         )
         registry.store.connect(redis)
         opened.push_async_callback(registry.store.aclose)
-        processes = Processes(command(project.path), most=settings.isolated_processes)
+        processes = Processes(command(project.path), max_processes=settings.isolated_processes)
         opened.push_async_callback(processes.aclose)
         yield Parts(
             worker_id=f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}",
@@ -111,12 +111,12 @@ async def open_parts(
 
 
 def call_queues(parts: Parts) -> list[str]:
-    """Returns the keys of the queues of questions that the worker answers: the store's, and one a graph."""
+    """Returns the keys of the worker's call queues: the store's, and one for each graph."""
     return [keys.STORE, *map(keys.call_queue, parts.registry.graph_ids)]
 
 
 async def announce(parts: Parts) -> None:
-    """Tells APIs which graphs this worker serves, and what its project says of threads and webhooks."""
+    """Announces the graphs that this worker serves, and its project's settings for threads and webhooks."""
     graphs = [
         GraphInfo(
             graph_id=source.graph_id, queue=parts.settings.queue, description=source.description
@@ -134,14 +134,14 @@ async def announce(parts: Parts) -> None:
 
 
 def services(parts: Parts, reports: Liveness, hurry: asyncio.Event) -> list[Service]:
-    """Returns the services of a worker, in the order in which they start; they stop in the reverse order.
+    """Returns the services of a worker in the order of their starts. They stop in the reverse order.
 
-    So the dispatch drains first: while the last runs end, or are handed back, their leases are renewed, their
-    events are published and their webhooks are called.
+    So the dispatch drains first. While the last runs end or are handed back, the other services still renew leases,
+    publish events and call webhooks.
 
     Args:
-        reports: its first report was made, so that APIs find the worker once it says that it is ready.
-        hurry: once set, the drain of the dispatch waits for no run any more.
+        reports: has reported once, so that APIs know the worker when it is ready.
+        hurry: ends the grace period of the dispatch's drain.
     """
     redis, settings, checkpointing = parts.redis, parts.settings, parts.checkpointing
     policy = settings.lease_policy
@@ -183,7 +183,7 @@ def services(parts: Parts, reports: Liveness, hurry: asyncio.Event) -> list[Serv
 
 
 def maintenance(parts: Parts) -> list[Service]:
-    """Returns the services that keep Redis in order; each does so for all workers."""
+    """Returns the services that maintain Redis. Each of them works for all workers."""
     redis, settings, checkpointing = parts.redis, parts.settings, parts.checkpointing
     sweep_every, max_threads = expiry.EVERY, expiry.MAX_THREADS
     if (ttl := parts.project.config.checkpointer.ttl) is not None:
@@ -192,11 +192,11 @@ def maintenance(parts: Parts) -> list[Service]:
         expiry.run_once, redis, checkpointing, every=sweep_every, max_threads=max_threads
     )
     return [
-        periodic("sweep", SWEEP, partial(sweep.run_once, redis, checkpointing)),
+        periodic("sweep", SWEEP_SECONDS, partial(sweep.run_once, redis, checkpointing)),
         periodic(
             "reaper", settings.lease_policy.reap_every, partial(reaper.run_once, redis, settings)
         ),
-        # A worker that has just started must not wait long to see whether a sweep is due.
+        # A new worker must soon check whether a sweep is due, however long the interval is.
         periodic("expiry", min(sweep_every, expiry.EVERY), expire),
         periodic("crons", crons.EVERY, partial(crons.run_once, redis, parts.directory, settings)),
     ]

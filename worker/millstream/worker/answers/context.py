@@ -18,7 +18,7 @@ from millstream.shared.runs.submission import config_of_assistant, without_ids
 from millstream.shared.settings import Settings
 from millstream.shared.wire import Call, unpack_kwargs
 from millstream.worker.checkpoints.checkpointing import Checkpointing
-from millstream.worker.failure import error_of, is_cancelled, summary, traceback_of
+from millstream.worker.failure import describe_error, is_cancelled, summarise_error, traceback_of
 from millstream.worker.graphs import Graph, GraphRegistry, Use
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ class AnswerContext:
         If the call names a checkpoint, it is the config of the run that stored the checkpoint. Otherwise it is
         that of the thread's newest run, or before the first run, the config of the thread's assistant.
         """
-        if not self.registry.is_made(call.graph_id):
+        if not self.registry.has_factory(call.graph_id):
             return None
         thread_id = call.arguments["thread_id"]
         config = await self._config_of_checkpoint(call)
@@ -129,9 +129,12 @@ def _convert_factory_errors(graph_id: str) -> Iterator[None]:
         if is_cancelled(error):
             raise
         log.warning(
-            "the factory of graph %r failed: %s\n%s", graph_id, summary(error), traceback_of(error)
+            "the factory of graph %r failed: %s\n%s",
+            graph_id,
+            summarise_error(error),
+            traceback_of(error),
         )
-        described = error_of(error)
+        description = describe_error(error)
         raise GraphError(
-            f"The factory of graph {graph_id!r} failed: {described['error']}: {described['message']}"
+            f"The factory of graph {graph_id!r} failed: {description['error']}: {description['message']}"
         ) from error

@@ -152,7 +152,7 @@ async def _record_fields(
     `factory_config` is stored so that later reads open the same graph; None without a factory.
     """
     record = record_of(graph, await graph.aget_state(config_of(call, {})))
-    status = ThreadStatus.INTERRUPTED if record.waits else ThreadStatus.IDLE
+    status = ThreadStatus.INTERRUPTED if record.has_next else ThreadStatus.IDLE
     limit = context.settings.max_event
     values, output, interrupts = record.values or b"", record.output or b"", record.interrupts
     if max(len(values), len(output)) > limit:

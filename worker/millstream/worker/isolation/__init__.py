@@ -1,1 +1,1 @@
-"""Runs that are executed in a process of their own, so that what ends the process ends nothing else."""
+"""Executes runs in separate processes, so that a run that ends its process ends no other run."""

@@ -1,6 +1,6 @@
 """A process that executes isolated runs, one at a time: `python -m millstream.worker.isolation.child`.
 
-It is started by a worker, which holds the leases and writes the ends. Without it the process ends: its
+A worker starts it, holds the leases of its runs and writes their ends. When the worker dies, this process ends: its
 socket closes, and on Linux the kernel sends SIGKILL.
 """
 
@@ -29,7 +29,7 @@ log = logging.getLogger("millstream.worker.isolation")
 
 
 def main() -> None:
-    """Loads the project and executes what the worker sends, until its socket closes."""
+    """Loads the project and executes the runs that the worker sends, until the socket closes."""
     parser = argparse.ArgumentParser(prog="millstream.worker.isolation.child")
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--socket", type=int, required=True)
@@ -52,7 +52,7 @@ def main() -> None:
 async def _serve(
     registry: graphs.GraphRegistry, settings: Settings, config: Path, connection: socket.socket
 ) -> None:
-    # The worker says when to stop: what a terminal sends to both, or a node to itself, does not.
+    # Only the worker stops this process. It ignores a signal from a terminal or from a node.
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, lambda: None)
     threads = ThreadPoolExecutor(32, thread_name_prefix="node")
@@ -76,22 +76,22 @@ async def _serve(
                 case Execute(claim):
                     run = GraphRun(claim, context)
                     executing = asyncio.create_task(_execute(run, writer))
-                    executing.add_done_callback(_end_if_it_failed)
+                    executing.add_done_callback(_exit_on_failure)
                 case Stop(reason) if run is not None:
                     run.stop(reason)
                 case None:
-                    os._exit(0)  # the worker is gone, and with it the lease
+                    os._exit(0)  # the worker has died, so nothing renews the lease
 
 
 async def _execute(run: GraphRun, writer: asyncio.StreamWriter) -> None:
-    ending = await run.run()
+    result = await run.run()
     unsent = await run.close()
     messages.write(
         writer,
         Ended(
-            ending=ending,
+            result=result,
             reason=run.reason,
-            words=unsent.words,
+            items=unsent.items,
             batches=unsent.batches,
             index=unsent.index,
             refused=unsent.refused,
@@ -100,10 +100,10 @@ async def _execute(run: GraphRun, writer: asyncio.StreamWriter) -> None:
     )
 
 
-def _end_if_it_failed(task: "asyncio.Task[None]") -> None:
-    """A fault of ours must not leave the worker waiting: it sees how the process ends."""
+def _exit_on_failure(task: "asyncio.Task[None]") -> None:
+    """Ends the process if Millstream's own code failed. The worker notices the end and does not wait longer."""
     if task.cancelled() or task.exception() is not None:
-        log.error("A run could not be executed.", exc_info=task.exception() or True)
+        log.error("a run could not be executed", exc_info=task.exception() or True)
         os._exit(70)
 
 

@@ -1,10 +1,9 @@
-"""How far a run is kept apart from others: decided here, of its record alone. Pure.
+"""Decides from a run's record how far the run is isolated from others. Pure.
 
-What ends a process at once (`os._exit`, a crash of native code, memory that runs out) can't be caught,
-and where several runs share the process nobody can say which of them did it. So the first death of a
-worker makes all of its runs suspects. A suspect is executed in a process of its own: if that one dies,
-the run did it, and its worker lives on to say so. And if workers die even so, the run is executed by a
-worker that executes nothing else.
+No code can catch the sudden end of a process (`os._exit`, a crash of native code, memory that runs out). If several
+runs share the process, no one can tell which of them ended it. So when a worker dies, all of its runs become suspects.
+A suspect is executed in its own process: if that process dies, the run has ended it, and the worker records that. If
+workers still die, a worker executes the run while it executes nothing else.
 """
 
 from enum import Enum, auto
@@ -13,22 +12,22 @@ from millstream.shared.scripts import Claim
 
 
 class Level(Enum):
-    """What a run shares with others."""
+    """The isolation of a run from others."""
 
-    SHARED = auto()  # the worker's own process
-    PROCESS = auto()  # the worker; it has a process of its own
-    ALONE = auto()  # nothing: its worker executes no other run meanwhile
+    SHARED = auto()  # executed in the worker's process
+    PROCESS = auto()  # executed in its own process, while the worker executes other runs
+    ALONE = auto()  # executed in its own process, while the worker executes no other run
 
 
 def level_of(claim: Claim, *, isolated: bool, max_attempts: int) -> Level:
-    """Returns how a claimed run is executed.
+    """Returns the isolation of a claimed run.
 
     Args:
-        isolated: whether its graph asks for a process of its own (`isolation` of langgraph.json).
-        max_attempts: how many lapsed leases a run may share with others.
+        isolated: whether langgraph.json requires a process for each run of the graph (`isolation`).
+        max_attempts: the number of lapsed leases after which the worker executes nothing else.
     """
     if claim.cancel is not None or claim.exhausted:
-        return Level.SHARED  # it is ended, not executed
+        return Level.SHARED  # the run is ended without being executed
     if claim.lapses >= max_attempts:
         return Level.ALONE
     if isolated or claim.lapses or claim.crashes:
@@ -37,9 +36,9 @@ def level_of(claim: Claim, *, isolated: bool, max_attempts: int) -> Level:
 
 
 def needs_unused_process(claim: Claim, *, max_attempts: int) -> bool:
-    """Returns whether the run must not have a process that has executed another run before.
+    """Returns whether the run needs a process that has executed no other run.
 
-    What that one left behind, a thread say, can end the process later. One crash that is another's may
-    be counted, but not the one after which the run is given up (claim.lua).
+    An earlier run can leave something behind, such as a thread, that ends the process later. Such a crash may be
+    counted against the wrong run once, but it must not be the one after which the run is given up (claim.lua).
     """
     return claim.crashes + min(claim.lapses, 1) + 1 >= max_attempts

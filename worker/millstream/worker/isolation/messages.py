@@ -1,6 +1,6 @@
-"""What a worker and a process that executes one of its runs say to one another.
+"""The messages between a worker and a child process that executes one of its runs.
 
-Each message is msgpack behind its size (4 bytes, big-endian), on a socket that both inherit.
+Each message is its size (4 bytes, big-endian), then msgpack, on a socket pair.
 """
 
 import asyncio
@@ -16,31 +16,31 @@ SIZE: Final = 4  # bytes
 
 
 class Execute(msgspec.Struct, tag=True, frozen=True):
-    """To the process: execute the graph of this run."""
+    """To the child: execute the graph of this run."""
 
     claim: Claim
 
 
 class Stop(msgspec.Struct, tag=True, frozen=True):
-    """To the process: stop the graph (Execution.stop)."""
+    """To the child: stop the graph (Execution.stop)."""
 
     reason: StopReason
 
 
 class Ready(msgspec.Struct, tag=True, frozen=True):
-    """From the process: the project is loaded, and Redis is reached."""
+    """From the child: the project is loaded and Redis is connected."""
 
 
 class Ended(msgspec.Struct, tag=True, frozen=True, kw_only=True):
-    """From the process: the graph has ended, or was left behind because it does not stop."""
+    """From the child: the run's execution has ended, though its graph may not have stopped."""
 
-    ending: GraphResult
-    reason: StopReason | None  # why it was stopped
-    words: list[Any]  # of Unsent: names as str, data as bytes
+    result: GraphResult
+    reason: StopReason | None  # why the graph was stopped
+    items: list[Any]  # of Unsent: names as str, data as bytes
     batches: int
     index: int
     refused: bool
-    is_idle: bool  # nothing of the run is left in the process, so it may execute another one
+    is_idle: bool  # the graph has stopped, so the process may execute another run
 
 
 Message = Execute | Stop | Ready | Ended
@@ -50,13 +50,13 @@ _decode: Final = msgspec.msgpack.Decoder(Message).decode
 
 
 def write(writer: asyncio.StreamWriter, message: Message) -> None:
-    """Writes the message; one to a process that has died goes nowhere."""
+    """Writes the message; it is lost if the other process has died."""
     data = _encode(message)
     writer.write(len(data).to_bytes(SIZE, "big") + data)
 
 
 async def read(reader: asyncio.StreamReader) -> Message | None:
-    """Returns the next message, or None once the other side has gone."""
+    """Returns the next message, or None once the other side has closed the socket."""
     try:
         size = int.from_bytes(await reader.readexactly(SIZE), "big")
         message: Message = _decode(await reader.readexactly(size))

@@ -1,4 +1,4 @@
-"""One attempt's graph, executed in a process of its own: what graph_run.GraphRun is in this one."""
+"""Executes the graph of one attempt in another process; graph_run.GraphRun does so in this one."""
 
 import asyncio
 import logging
@@ -15,9 +15,10 @@ from millstream.worker.stop_reason import StopReason
 
 log = logging.getLogger(__name__)
 
-# s beyond what the graph may take to stop; after it the process is killed, whatever it does.
-KILL_GRACE: Final = STOP_GRACE + 1.0
-PAUSE: Final = 1.0  # s before a run is handed back because no process could be started for it
+KILL_GRACE: Final = (
+    STOP_GRACE + 1.0
+)  # s after a stop, or after the time limit, until the process is killed
+PAUSE: Final = 1.0  # s before a run is handed back for which no process could be started
 
 Result = TypeVar("Result")
 
@@ -25,13 +26,13 @@ Result = TypeVar("Result")
 class ProcessRun(Execution):
     """The graph of one attempt, executed in another process.
 
-    The worker keeps the lease, renews it and writes the end; the process streams the events and stores
-    the checkpoints, under the same fence.
+    The worker renews the lease and writes the end. The process appends the events and stores the checkpoints, under
+    the same fence.
 
     Args:
         job_timeout: seconds that the graph may take.
-        make_room: called first, to have the worker execute nothing else.
-        unused: whether the process must have executed nothing before (level.needs_unused_process).
+        make_room: called first; returns once the worker executes no other run.
+        unused: whether the process must have executed no run before (level.needs_unused_process).
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class ProcessRun(Execution):
         make_room: Callable[[], Coroutine[Any, Any, None]] | None = None,
         unused: bool = False,
     ) -> None:
-        """Starts no process yet."""
+        """Does not start a process."""
         super().__init__(claim)
         self._processes = processes
         self._job_timeout = job_timeout
@@ -54,8 +55,10 @@ class ProcessRun(Execution):
 
     @property
     def time_limit(self) -> float:
-        """Seconds in which `run` has ended, unless the event loop is held up: as long as the graph may
-        take, and as long again for a process to be free."""
+        """Seconds in which `run` ends, unless the event loop is blocked.
+
+        The graph may take half of it, and the wait for a free process the other half.
+        """
         return 2 * self._job_timeout
 
     def _on_stop(self, reason: StopReason) -> None:
@@ -63,7 +66,7 @@ class ProcessRun(Execution):
             self._child.send(Stop(reason))
 
     async def close(self) -> Unsent:
-        """Returns what the process could not send any more; a repeated call returns no words again."""
+        """Returns the events that the process has not sent; a repeated call returns no items."""
         unsent = self._unsent
         self._unsent = Unsent([], unsent.batches, unsent.index, unsent.refused)
         return unsent
@@ -78,72 +81,72 @@ class ProcessRun(Execution):
                 await self._unless_stopped(self._make_room())
             child = await self._unless_stopped(self._processes.take(unused=self._unused))
         except StartError as error:
-            log.error("%r is handed back, as no process can be started for it: %s", self, error)
+            log.error("%r is handed back: no process can be started for it: %s", self, error)
             await self._unless_stopped(asyncio.sleep(PAUSE))
             self.stop(StopReason.NO_PROCESS)
-            return GraphResult(how=ExitKind.CANCELLED)
+            return GraphResult(kind=ExitKind.CANCELLED)
         if child is None:
-            return GraphResult(how=ExitKind.CANCELLED)
+            return GraphResult(kind=ExitKind.CANCELLED)
         if self._stop.is_set():
             self._processes.give_back(child, is_idle=True)
-            return GraphResult(how=ExitKind.CANCELLED)
+            return GraphResult(kind=ExitKind.CANCELLED)
         self._child = child
         ended = None
         try:
             child.send(Execute(self.claim))
-            said = await self._answer(child)
-            if isinstance(said, GraphResult):
-                return said
-            ended = said
+            outcome = await self._wait_for_end(child)
+            if isinstance(outcome, GraphResult):
+                return outcome
+            ended = outcome
         finally:
             self._child = None
             self._processes.give_back(child, is_idle=ended is not None and ended.is_idle)
         if self.reason is not StopReason.LOST and ended.reason is not None:
             self.reason = ended.reason
-        self._unsent = Unsent(ended.words, ended.batches, ended.index, ended.refused)
-        return ended.ending
+        self._unsent = Unsent(ended.items, ended.batches, ended.index, ended.refused)
+        return ended.result
 
-    async def _answer(self, child: ChildProcess) -> Ended | GraphResult:
-        """Returns what the process says of the graph's end, or the end of a graph that does not stop.
+    async def _wait_for_end(self, child: ChildProcess) -> Ended | GraphResult:
+        """Returns the message of the child process, or the result of a graph that does not stop.
 
-        Raises CrashError.
+        Raises CrashError if the process dies.
         """
-        answer: asyncio.Task[Message | None] = asyncio.create_task(child.receive())
+        receiving: asyncio.Task[Message | None] = asyncio.create_task(child.receive())
         stopped = asyncio.create_task(self._stop.wait())
         try:
-            limit = (
-                self._job_timeout + KILL_GRACE
-            )  # the process counts by itself: this is the last resort
+            # The child enforces the time limit itself; this limit applies if it fails to.
+            limit = self._job_timeout + KILL_GRACE
             await asyncio.wait(
-                {answer, stopped}, timeout=limit, return_when=asyncio.FIRST_COMPLETED
+                {receiving, stopped}, timeout=limit, return_when=asyncio.FIRST_COMPLETED
             )
-            if not answer.done() and stopped.done():
-                await asyncio.wait({answer}, timeout=KILL_GRACE)
-            if not answer.done():
+            if not receiving.done() and stopped.done():
+                await asyncio.wait({receiving}, timeout=KILL_GRACE)
+            if not receiving.done():
                 log.warning("%r does not stop; its process is ended", self)
-                return GraphResult(how=ExitKind.CANCELLED if stopped.done() else ExitKind.TIMED_OUT)
-            said = answer.result()
-            if isinstance(said, Ended):
-                return said
-            crash = await child.died()
+                kind = ExitKind.CANCELLED if stopped.done() else ExitKind.TIMED_OUT
+                return GraphResult(kind=kind)
+            message = receiving.result()
+            if isinstance(message, Ended):
+                return message
+            crash = await child.describe_end()
             log.warning("%r: its process %s", self, crash)
             raise CrashError(crash)
         finally:
-            answer.cancel()
+            receiving.cancel()
             stopped.cancel()
 
-    async def _unless_stopped(self, do: Awaitable[Result]) -> Result | None:
-        """Returns what `do` gives, or None, and cancels it, if the run is stopped first."""
-        doing = asyncio.ensure_future(do)
+    async def _unless_stopped(self, operation: Awaitable[Result]) -> Result | None:
+        """Returns the operation's result. If the run is stopped first, cancels the operation and returns None."""
+        task = asyncio.ensure_future(operation)
         stopped = asyncio.create_task(self._stop.wait())
         try:
-            await asyncio.wait({doing, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            if doing.done():
-                return doing.result()
-            doing.cancel()
-            await asyncio.wait({doing})
-            if not doing.cancelled() and doing.exception() is None:
-                return doing.result()
+            await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+            task.cancel()
+            await asyncio.wait({task})
+            if not task.cancelled() and task.exception() is None:
+                return task.result()
             return None
         finally:
             stopped.cancel()

@@ -1,1 +1,1 @@
-"""The leases of this worker: renewed, and what an outage of Redis does to them."""
+"""Renews the leases of this worker, and protects lapsed leases after an outage of Redis."""

@@ -1,7 +1,7 @@
-"""Whether Redis is there, and since when: what all parts of a worker notice of it, in one place.
+"""Tracks whether Redis is available. The dispatch and the heartbeat report to it.
 
-The dispatch hears nothing of an outage while it waits for a free slot, the heartbeat nothing while it holds no
-run. Together they miss none that lets leases lapse.
+The dispatch notices no outage while it waits for a free slot, and the heartbeat none while it holds no lease. Together
+they notice every outage in which leases can lapse.
 """
 
 import math
@@ -12,32 +12,35 @@ from millstream.shared.rules.lease_policy import LeasePolicy
 
 
 class RedisAvailability:
-    """Of one worker process; the event loop and the heartbeat's thread tell it what they notice."""
+    """Whether Redis is available to one worker process. The event loop and the heartbeat's thread use it."""
 
     def __init__(self, policy: LeasePolicy, observer: RunObserver = UNOBSERVED) -> None:
-        """Redis counts as available until somebody notices that it is not."""
+        """Redis counts as available until the first `mark_down`."""
         self._grace = policy.grace_after_outage  # s
         self._observer = observer
-        self._away = False
-        self._since = -math.inf  # monotonic time of the latest outage's begin
-        self._back = -math.inf  # and of its end
+        self._is_down = False
+        self._down_at = -math.inf  # monotonic time at which the latest outage began
+        self._up_at = -math.inf  # monotonic time at which it ended
 
     def mark_down(self) -> None:
-        """Redis is away, takes no writes, or stood still."""
-        if not self._away:
-            self._since = time.monotonic()
-            self._away = True
+        """Records that Redis is unavailable, rejects writes, or has stood still."""
+        if not self._is_down:
+            self._down_at = time.monotonic()
+            self._is_down = True
 
     def mark_up(self) -> None:
-        """Redis has answered."""
-        if self._away:
-            self._back = time.monotonic()
-            self._away = False
-            self._observer.outage(self._back - self._since)
+        """Records that Redis has answered."""
+        if self._is_down:
+            self._up_at = time.monotonic()
+            self._is_down = False
+            self._observer.outage(self._up_at - self._down_at)
 
     def lease_grace(self) -> float:
-        """Returns the seconds for which lapsed leases are left to their holders: after a time in which
-        nobody could renew, each lease begins anew, so that an outage costs no run an attempt."""
-        if self._away:
+        """Returns the seconds for which no worker takes over a lapsed lease.
+
+        In an outage no worker can renew its leases. So after it each lease begins again, and the outage costs no
+        run an attempt.
+        """
+        if self._is_down:
             return self._grace
-        return max(0.0, self._back + self._grace - time.monotonic())
+        return max(0.0, self._up_at + self._grace - time.monotonic())

@@ -31,14 +31,14 @@ log = logging.getLogger(__name__)
 
 Stop = Callable[[StopReason], object]
 Result = TypeVar("Result")
-STOP_WITHIN: Final = 2.0  # s in which the thread must end
-WAITS: Final = 3  # for one reply, while code holds the interpreter's lock
-LATE: Final = 0.1  # s after its timeout: a wait that ends later was held up
+STOP_SECONDS: Final = 2.0  # in which the thread must end
+MAX_WAITS: Final = 3  # for one reply, while code holds the interpreter's lock
+LATE_SECONDS: Final = 0.1  # a wait that ends this long after its timeout was blocked
 
 
 @dataclass(slots=True, eq=False)
 class _Lease:
-    """A lease that is held. The times are monotonic."""
+    """A lease that this worker holds. The times are monotonic."""
 
     claim: Claim
     stop: Stop
@@ -47,10 +47,10 @@ class _Lease:
 
 
 class Heartbeat:
-    """The leases that a worker process holds.
+    """Renews the leases of a worker process.
 
-    The worker's event loop adds and removes leases, this thread reads them. Each of these steps is one operation on a
-    dict, which Python makes atomic, so there is no lock in which either could hang.
+    The worker's event loop adds and removes leases, and this thread reads them. Each of these steps is one operation
+    on a dict, which is atomic in Python, so there is no lock for which either could wait.
     """
 
     def __init__(
@@ -78,9 +78,9 @@ class Heartbeat:
         self._policy = policy
         self._observer = observer
         self._leases: dict[str, _Lease] = {}  # by job
-        self._requested: set[str] = set()  # jobs whose renewal somebody requested
+        self._requested: set[str] = set()  # jobs whose cancels were published
         self._due = -math.inf  # monotonic time of the next renewal of all leases
-        self._is_connected = False  # as far as known
+        self._is_connected = False  # whether the latest call succeeded
         self._wake = asyncio.Event()
         self._beats = 0
         self._outages = OutageLog(log, "The heartbeat, which renews the leases")
@@ -90,34 +90,36 @@ class Heartbeat:
 
     def start(self) -> None:
         """Starts the thread."""
-        self._runner.get_loop()  # so that `stop` has one
+        self._runner.get_loop()  # creates the loop, which `stop` needs
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends the thread, and returns after STOP_WITHIN at the latest; leases that are still held lapse."""
-        with suppress(RuntimeError):  # its loop is closed: it has ended by itself
+        """Ends the thread. Returns after STOP_SECONDS at the latest. Leases that are still held lapse."""
+        with suppress(RuntimeError):  # the loop is closed, as the thread has ended before
             self._runner.get_loop().call_soon_threadsafe(self._stopped.set)
-        self._thread.join(timeout=STOP_WITHIN)
+        self._thread.join(timeout=STOP_SECONDS)
 
     async def watch(self) -> None:
-        """Returns once the thread stands still: its worker would lose each run that it takes."""
-        beats, still = -1, 0
-        while still < 2:  # twice, as code that holds the interpreter's lock may have stopped both
+        """Returns once the thread has stalled: its worker would lose every run that it claims."""
+        beats, stalls = -1, 0
+        while (
+            stalls < 2
+        ):  # twice, as code that holds the interpreter's lock may have stopped both threads
             await asyncio.sleep(self._policy.stalled_after)
-            still = still + 1 if self._beats == beats else 0
+            stalls = stalls + 1 if self._beats == beats else 0
             beats = self._beats
-        log.error("The heartbeat stands still, so no lease can be renewed.")
+        log.error("the heartbeat has stalled, so no lease can be renewed")
 
-    def hold(self, claim: Claim, stop: Stop, *, since: float, at_most: float) -> None:
+    def hold(self, claim: Claim, stop: Stop, *, since: float, max_seconds: float) -> None:
         """Renews the lease from now on.
 
         Args:
-            claim: of the run.
-            stop: called in the heartbeat's thread when the lease is lost, or a cancel was requested (once or more).
-            since: monotonic time before which the lease can't have begun.
-            at_most: seconds for which it is renewed (LeasePolicy.renewed_for).
+            claim: the claim of the run.
+            stop: called in the heartbeat's thread, once or more, when the lease is lost or a cancel was requested.
+            since: the monotonic time before which the lease can't have begun.
+            max_seconds: the time for which the lease is renewed (LeasePolicy.renewed_for).
         """
-        self._leases[claim.job] = _Lease(claim, stop, renewed=since, until=since + at_most)
+        self._leases[claim.job] = _Lease(claim, stop, renewed=since, until=since + max_seconds)
 
     def release(self, claim: Claim) -> None:
         """Stops renewing the lease."""
@@ -151,7 +153,7 @@ class Heartbeat:
             await self._beat()
 
     async def _beat(self) -> None:
-        """Renews what is due, then waits for what is due next."""
+        """Renews the leases that are due, then waits until the next one is."""
         now = time.monotonic()
         requested, self._requested = self._requested, set()
         try:
@@ -163,12 +165,12 @@ class Heartbeat:
                     await self._subscriber.check()
             elif requested:
                 await self._renew(
-                    [x for x in list(self._leases.values()) if x.claim.job in requested]
+                    [lease for lease in list(self._leases.values()) if lease.claim.job in requested]
                 )
             self._outages.recovered()
         except Exception as error:  # noqa: BLE001 - it is logged
             self._is_connected = False
-            self._due = -math.inf  # all leases first, once Redis answers
+            self._due = -math.inf  # renew all leases as soon as Redis answers
             self._availability.mark_down()
             self._stop_lapsed()
             await self._outages.wait_after(error)
@@ -178,15 +180,15 @@ class Heartbeat:
                     await self._wake.wait()
 
     def _on_message(self, _: str, confirmed: bool, data: bytes) -> None:
-        """Called for a job whose cancel was published, and once the channel is listened to."""
-        if confirmed:  # a cancel may have been published before
+        """Called for a job whose cancel was published, and once the subscription is confirmed."""
+        if confirmed:  # a cancel may have been published before the subscription
             self._due = -math.inf
         else:
             self._requested.add(data.decode())
         self._wake.set()
 
     def _on_lost(self) -> None:
-        """Called when the connection breaks that the channel is listened to on."""
+        """Called when the connection of the subscription breaks."""
         self._availability.mark_down()
         self._due = -math.inf
         self._wake.set()
@@ -211,7 +213,8 @@ class Heartbeat:
                 lease.stop(StopReason.LOST if renewal == "lost" else StopReason.CANCELLED)
 
     async def _connect(self) -> None:
-        """Opens a connection. That takes as long as names, sentinels and greetings may take: leases lapse meanwhile."""
+        """Opens a connection, which may take all timeouts of names, Sentinels and greetings. Stops runs whose leases
+        lapse meanwhile."""
         pool = self._redis.connection_pool
         opening = asyncio.ensure_future(pool.get_connection())
         try:
@@ -228,23 +231,23 @@ class Heartbeat:
     async def _reply(self, call: Awaitable[Result]) -> Result:
         """Returns the reply to a call; raises redis-py's TimeoutError if it does not arrive in time.
 
-        A wait that ends late was held up by code that holds the interpreter's lock. The reply may have arrived by
-        then, so that wait does not count.
+        If code has held the interpreter's lock, a wait ends late. The reply may have arrived by then, so such a wait
+        does not count.
         """
         timeout = self._policy.reply_timeout
         calling = asyncio.ensure_future(call)
         try:
-            for _ in range(WAITS):
+            for _ in range(MAX_WAITS):
                 end = time.monotonic() + timeout
                 await asyncio.wait({calling}, timeout=timeout)
                 if calling.done():
                     return calling.result()
-                if time.monotonic() - end < LATE:
+                if time.monotonic() - end < LATE_SECONDS:
                     break
         finally:
             if not calling.done():
                 calling.cancel()
-                await asyncio.wait({calling})  # its connection is free again
+                await asyncio.wait({calling})  # frees its connection
         raise RedisTimeoutError(f"no reply within {timeout:g} s")
 
     def _stop_lapsed(self) -> None:

@@ -1,4 +1,4 @@
-"""An event loop for a thread that must never keep its process from ending."""
+"""An event loop for a thread that must not delay the end of its process."""
 
 import asyncio
 import socket
@@ -8,16 +8,17 @@ from typing import Any
 
 
 class ThreadLoop(asyncio.SelectorEventLoop):
-    """asyncio's loop, but one that resolves names in daemon threads.
+    """asyncio's loop, except that it resolves names in daemon threads.
 
-    asyncio resolves them in an executor, whose threads Python waits for at the end of the process: a name server that
-    does not answer would delay a worker's end. WORKER_LOOP does not matter here, as no code of the project runs on it.
+    asyncio resolves names in an executor, and Python waits for an executor's threads at the end of the process. A name
+    server that does not answer would then delay a worker's end. WORKER_LOOP has no effect on this loop, as no code of
+    the project runs on it.
     """
 
     async def getaddrinfo(self, *args: Any, **options: Any) -> Any:
         """Resolves a name. Source: asyncio's loop."""
         result: Future[Any] = Future()
-        result.set_running_or_notify_cancel()  # so that nobody cancels it behind the thread's back
+        result.set_running_or_notify_cancel()  # so that it can't be cancelled while the thread works
 
         def resolve() -> None:
             try:
