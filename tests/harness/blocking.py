@@ -23,7 +23,7 @@ ALLOWED: Final = (
     ("millstream/worker/graphs.py", "load"),
     # Import what the settings ask for, at the same time.
     ("millstream/worker/checkpoints/checkpointing.py", "open_checkpointing"),
-    ("millstream/worker/checkpoints/checkpointing.py", "serializer"),
+    ("millstream/worker/checkpoints/checkpointing.py", "build_serializer"),
     # Waits for the heartbeat's thread at shutdown, when no run is left. An executor can't do it:
     # nodes that do not stop may hold all its threads.
     ("millstream/worker/leases/heartbeat.py", "stop"),

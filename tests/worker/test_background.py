@@ -128,7 +128,9 @@ async def test_a_service_that_ends_by_itself_ends_the_others(
     ends: Callable[[], Awaitable[None]], logged: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     record = Recorder()
-    with pytest.raises(ServiceEndedError, match=r"ended by itself \('heartbeat'\); see its log"):
+    with pytest.raises(
+        ServiceEndedError, match=r"a service of it has ended \('heartbeat'\); see its log"
+    ):
         async with Services([record.service("first"), Service("heartbeat", ends)]) as services:
             await services.until(asyncio.Event())
     assert record.steps == ["first drained", "first ended", "first closed"]

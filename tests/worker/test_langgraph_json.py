@@ -139,7 +139,7 @@ def test_something_that_is_no_graph(tmp_path: Path) -> None:
 def test_a_factory_that_takes_too_much(tmp_path: Path) -> None:
     write(tmp_path, "mine.py", GRAPHS)
     text = project_error(tmp_path, {"agent": "./mine.py:greedy"})
-    assert "'agent' takes (config, store)" in text
+    assert "'agent' has the parameters (config, store)" in text
 
 
 def test_an_object_by_itself(tmp_path: Path) -> None:

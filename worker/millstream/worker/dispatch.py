@@ -1,8 +1,8 @@
-"""RunWorker: arq's worker, but it waits for a wake-up, claims by script and is fenced at the end.
+"""The dispatch of runs: arq's worker, changed to wait for wake-ups and to claim runs by script.
 
-Only public names of arq are overridden or used. Its scan of the queue is switched off
-(`allow_pick_jobs`), as it would walk over every run that is in flight elsewhere, by this
-machine's clock; what is due is asked of Redis instead.
+It overrides and uses only public names of arq. arq's scan of the queue is off (`allow_pick_jobs`): it would read every
+run that other workers execute, and compare scores with this machine's clock. A script finds due runs instead, by
+Redis' clock.
 """
 
 import asyncio
@@ -33,14 +33,13 @@ from millstream.worker.stop_reason import StopReason
 
 log = logging.getLogger(__name__)
 
-HAND_BACK: Final = 10.0  # s that handing back may take; after it, leases are left to run out
-# s that other runs may go on for when one is to be executed alone.
-ROOM_GRACE: Final = 30.0
-FOREVER: Final = 10 * 365 * 86400  # s; runs have a time limit of their own
+HAND_BACK_SECONDS: Final = 10.0  # in which runs are handed back; after it, their leases lapse
+ROOM_GRACE: Final = 30.0  # s in which other runs may end before a run is executed alone
+FOREVER: Final = 10 * 365 * 86400  # s, for arq's time limit; attempts enforce their own
 
 
 class RunWorker(Worker):
-    """Takes runs off one queue and executes them, at most `settings.jobs_per_worker` at a time."""
+    """Claims the runs of one queue and executes them, at most `settings.jobs_per_worker` at a time."""
 
     def __init__(
         self,
@@ -72,19 +71,19 @@ class RunWorker(Worker):
         self._policy = settings.lease_policy
         self._access = access
         self._outages = OutageLog(log, "The dispatch of runs")
-        self._claims: dict[str, tuple[Claim, float]] = {}  # and when it was asked for
+        self._claims: dict[str, tuple[Claim, float]] = {}  # and the time at which it was sent
         self._claiming: set[asyncio.Task[None]] = set()
-        self._unanswered: dict[str, str] = {}  # job → token of a claim whose answer did not come
+        self._unanswered: dict[str, str] = {}  # job → token of a claim that got no reply
         self._handing_back = False
         self._attempts: dict[str, Attempt] = {}
         self._draining = False
-        self._claimed = 0  # names each claim
+        self._claim_count = 0  # for the claims' tokens
         self._next_scan = 0.0
         self._slot_free = asyncio.Event()
-        self._alone: str | None = None  # the job beside which no other is executed
+        self._alone: str | None = None  # the job that is executed while no other is
 
     async def serve(self) -> None:
-        """Works until `drain()`; outlives any outage of Redis."""
+        """Works until `drain()`; continues after each outage of Redis."""
         while not self._draining:
             try:
                 await self.async_run()
@@ -95,7 +94,7 @@ class RunWorker(Worker):
                 self._next_scan = 0.0  # a wake-up may have been lost
                 await self._outages.wait_after(error)
             except asyncio.CancelledError:
-                # Ours only if somebody cancels this task; else it leaked out of a user's code.
+                # If nothing cancels this task, the project's code has raised the error.
                 task = asyncio.current_task()
                 if not self._draining and task is not None and task.cancelling():
                     raise
@@ -103,9 +102,9 @@ class RunWorker(Worker):
                 await self._outages.wait_after(error)
 
     async def main(self) -> None:
-        """Called by arq's `async_run`: one round after the other.
+        """Called by arq's `async_run`: executes rounds until it is cancelled.
 
-        arq's own begins with INFO and DBSIZE for its log, which many users of Redis may not send.
+        arq's own `main` begins with INFO and DBSIZE for its log, which many Redis users may not send.
         """
         while True:
             for job_id, task in list(self.tasks.items()):
@@ -114,25 +113,31 @@ class RunWorker(Worker):
                     task.result()
             await self.heart_beat()
 
-    def _heard(self, expected: float) -> None:
-        """Takes note of an answer of Redis; one that comes late says that it stood still."""
+    def _on_reply(self, expected: float) -> None:
+        """Reports that Redis is available. A reply that is late means that Redis has stood still."""
         if self.loop.time() - expected > self._policy.late_after:
             self._context.availability.mark_down()
         self._context.availability.mark_up()
         self._outages.recovered()
 
     async def drain(self, hurry: asyncio.Event) -> None:
-        """Takes no more runs; those in flight may end within the grace, then are handed back for
-        another worker to go on with. `hurry` ends the grace."""
+        """Claims no more runs, waits for its runs for a grace period, and hands back the rest.
+
+        `hurry` ends the grace period.
+        """
         self._draining = True
         if self.main_task is not None:
             self.main_task.cancel()
-        if self._claiming:  # what is asked for is ours by the time the answer is here
-            await asyncio.wait(self._claiming, timeout=HAND_BACK)
+        if self._claiming:  # a claim in progress may succeed
+            await asyncio.wait(self._claiming, timeout=HAND_BACK_SECONDS)
         hurried = asyncio.create_task(hurry.wait())
         grace = self._settings.drain_grace
-        if grace and self._running():
-            log.warning("%d runs go on for up to %g s, no more are taken", self._running(), grace)
+        if grace and self._count_running():
+            log.warning(
+                "%d runs continue for up to %g s; the worker claims no more",
+                self._count_running(),
+                grace,
+            )
             ended = asyncio.create_task(self._wait_for_runs())
             await asyncio.wait({hurried, ended}, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
             ended.cancel()
@@ -141,11 +146,11 @@ class RunWorker(Worker):
         for attempt in list(self._attempts.values()):
             attempt.stop(StopReason.DRAIN)
         try:
-            await asyncio.wait_for(self._wait_for_runs(), HAND_BACK)
+            await asyncio.wait_for(self._wait_for_runs(), HAND_BACK_SECONDS)
         except TimeoutError:
-            log.warning("Redis does not answer: %d leases are left to run out", self._running())
+            log.warning("Redis does not answer: %d leases will lapse", self._count_running())
 
-    def _running(self) -> int:
+    def _count_running(self) -> int:
         return sum(not task.done() for task in self.tasks.values())
 
     async def _wait_for_runs(self) -> None:
@@ -154,16 +159,16 @@ class RunWorker(Worker):
 
     @property
     def _is_full(self) -> bool:
-        """Whether no run may be taken now."""
+        """Whether the worker may claim no run now."""
         return self.job_counter >= self.max_jobs or self._alone is not None
 
     async def heart_beat(self) -> None:
-        """One round: waits until there is a run to claim."""
-        # A run that was claimed without the right to publish, say, could not be cancelled.
+        """Executes one round: waits for a due run and claims it."""
+        # Without the permission to publish, say, a claimed run could not be cancelled.
         await self._access.wait_until_allowed()
         await super().heart_beat()
         if self._is_full:
-            # A wake-up that is taken now would be lost for the idle workers.
+            # A full worker must not take a wake-up from an idle one.
             self._slot_free.clear()
             await self._slot_free.wait()
             self._next_scan = 0.0
@@ -174,20 +179,20 @@ class RunWorker(Worker):
         if now >= self._next_scan:
             free = self.max_jobs - self.job_counter
             due, later = await scripts.find_due(self._redis, self._settings.queue, free)
-            self._heard(now)
-            others = [job for job in due if job not in self.tasks or self.tasks[job].done()]
-            await self.start_jobs([os.fsencode(job) for job in others])
+            self._on_reply(now)
+            new = [job for job in due if job not in self.tasks or self.tasks[job].done()]
+            await self.start_jobs([os.fsencode(job) for job in new])
             every = self._policy.look_every
-            wait = 0.0 if len(others) == free else every if later is None else min(every, later)
+            wait = 0.0 if len(new) == free else every if later is None else min(every, later)
             self._next_scan = self.loop.time() + wait
             return
         job = await queue.wait_for_wake(self._blocking, self._settings.queue, self._next_scan - now)
-        self._heard(self._next_scan)
+        self._on_reply(self._next_scan)
         if job is not None:
             await self.start_jobs([os.fsencode(job)])
 
     async def start_jobs(self, job_ids: list[bytes]) -> None:
-        """Claims each job, and starts those that could be claimed."""
+        """Claims each job, and starts the claimed ones."""
         for job_id in job_ids:
             if self._draining or self._is_full:
                 return
@@ -198,17 +203,17 @@ class RunWorker(Worker):
                 continue
             if job in self.tasks and not self.tasks[job].done():
                 continue
-            # Of its own, so that a stop does not fall between a claim and its answer.
+            # A task of its own, so that a cancel does not separate a claim from its reply.
             claiming = self.loop.create_task(self._claim(job))
             self._claiming.add(claiming)
             claiming.add_done_callback(self._claiming.discard)
             await asyncio.shield(claiming)
 
     async def _claim(self, job: str) -> None:
-        """Claims the run, and starts it if it could be claimed."""
+        """Claims the run, and starts it if the claim succeeds."""
         settings = self._settings
-        self._claimed += 1
-        token = self._unanswered.pop(job, f"{self._worker_id}-{self._claimed}")
+        self._claim_count += 1
+        token = self._unanswered.pop(job, f"{self._worker_id}-{self._claim_count}")
         since = time.monotonic()
         try:
             claim = await scripts.claim(
@@ -224,7 +229,9 @@ class RunWorker(Worker):
                 lease_grace_ms=math.ceil(1000 * self._context.availability.lease_grace()),
             )
         except UNAVAILABLE:
-            self._unanswered[job] = token  # Redis may have heard it: asked again, it is the same
+            self._unanswered[job] = (
+                token  # Redis may have executed it; with the token it is repeatable
+            )
             raise
         if claim is None:
             return
@@ -239,8 +246,7 @@ class RunWorker(Worker):
         self.tasks[job] = task
 
     async def run_job(self, job_id: str, score: int) -> None:
-        """Executes a claimed run. arq's own would read a second record of the job and count its
-        tries beside ours."""
+        """Executes a claimed run. arq's own method would read its own record of the job and count its own tries."""
         claim, since = self._claims.pop(job_id)
         attempt = self._attempts[job_id] = Attempt(
             claim, self._context, since=since, execution=self._execution(claim)
@@ -260,16 +266,16 @@ class RunWorker(Worker):
         return level_of(claim, isolated=isolated, max_attempts=self._settings.max_attempts)
 
     def _execution(self, claim: Claim) -> Execution:
-        """Returns what executes the claimed run: in this process, or in one of its own."""
+        """Returns the execution of a claimed run, in this process or in another."""
         level = self._level(claim)
         if level is Level.SHARED:
             return GraphRun(claim, self._context.graphs)
         if claim.lapses or claim.crashes:
             log.warning(
-                "Run %s is executed in a process of its own%s: so far %d of its leases have lapsed, as the "
-                "worker died or stood still, and %d of its own processes have died.",
+                "run %s is executed in its own process%s: so far %d of its leases have lapsed, because a "
+                "worker died or stood still, and %d of its own processes have died",
                 claim.spec.run_id,
-                ", with no other run beside it" if level is Level.ALONE else "",
+                ", while its worker executes no other run" if level is Level.ALONE else "",
                 claim.lapses,
                 claim.crashes,
             )
@@ -282,7 +288,7 @@ class RunWorker(Worker):
         )
 
     async def _make_room(self, claim: Claim) -> None:
-        """Returns once no other run is executed: they may end within a grace, then are handed back.
+        """Waits for the other runs for a grace period, hands back the rest, and marks the run as alone.
 
         Raises FencedError if the lease is lost meanwhile.
         """
@@ -308,5 +314,5 @@ class RunWorker(Worker):
 
     @staticmethod
     async def _refuse(_: dict[Any, Any]) -> None:
-        """Stands for the function that arq wants to know of; runs are not started through it."""
-        raise RuntimeError("runs are executed by run_job")
+        """The function that arq requires. Runs are started by `start_jobs` instead."""
+        raise RuntimeError("run_job executes runs")
