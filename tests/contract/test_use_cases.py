@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from contract.builders import take
-from millstream.api.caller import ANONYMOUS, Caller
+from millstream.api.caller import Caller
 from millstream.api.context import RequestContext
 from millstream.api.process import open_process
 from millstream.api.runs import admission, operations
@@ -64,7 +64,7 @@ async def context(
     await announce(real_redis, [GraphInfo(graph_id="echo", queue="default")])
     settings = Settings(redis_url=redis_server.url.rpartition("/")[0] + "/1", max_live=3)
     async with open_process(settings, HttpSettings(), observer) as running:
-        yield RequestContext(running, ANONYMOUS)
+        yield RequestContext(running, Caller())
 
 
 async def end(redis: Client, spec: RunSpec) -> None:

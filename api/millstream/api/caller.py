@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +11,3 @@ class Caller:
     # Headers of the request that `http.configurable_headers` adds to a run's `configurable`.
     run_headers: Mapping[str, str] = field(default_factory=dict)
     request_id: str | None = None  # `x-request-id`, as a proxy or the client sent it
-
-
-ANONYMOUS: Final = Caller()

@@ -7,13 +7,15 @@ from contextlib import contextmanager
 from millstream.api.context import RequestContext
 from millstream.api.process import Process
 from millstream.shared.errors import UnavailableError
-from millstream.shared.redis import OUTAGE_ERRORS, UNAVAILABLE, to_unavailable
+from millstream.shared.redis import OUTAGE_ERRORS, UNAVAILABLE, OutageLog, to_unavailable
 
 log = logging.getLogger(__name__)
+_OUTAGES = OutageLog(log, "Requests")  # one line for each cause: an outage fails every request
 
 
 def unavailable(error: Exception, process: Process) -> UnavailableError:
-    """Returns the client's error for one of OUTAGE_ERRORS. After a rejection, `/ok` checks Redis again at once."""
+    """Logs one of OUTAGE_ERRORS and returns the client's error. After a rejection, `/ok` checks Redis again at once."""
+    _OUTAGES.failed(error)
     if not isinstance(error, UNAVAILABLE):
         process.access.recheck()
     return to_unavailable(error)
@@ -25,5 +27,4 @@ def unavailable_errors(context: RequestContext) -> Iterator[None]:
     try:
         yield
     except OUTAGE_ERRORS as error:
-        log.warning("A call failed because Redis is unavailable or rejects it: %s", error)
         raise unavailable(error, context.process) from None

@@ -25,7 +25,6 @@ from millstream.shared.redis.errors import classify
 
 log = logging.getLogger(__name__)
 
-PERMISSION_DENIED: Final = NoPermissionError  # what a command raises that the user may not use
 CHECK_INTERVAL_SECONDS: Final = 10.0  # between checks while all is well
 RETRY_SECONDS: Final = 1.0  # between checks while a permission is missing or writes are rejected
 TRIAL_TTL_MS: Final = 10_000  # of the trial key, if it can't be deleted

@@ -26,7 +26,6 @@ from millstream.shared.errors import (
     TooLargeError,
     UnavailableError,
 )
-from millstream.shared.permissions import PERMISSION_DENIED
 from millstream.shared.redis import OUTAGE_ERRORS
 
 log = logging.getLogger(__name__)
@@ -89,12 +88,6 @@ async def _http_error(_: Request, error: Any) -> Response:
 
 
 async def _outage(request: Request, error: Any) -> Response:
-    log.warning(
-        "%s %s: Redis is unavailable or rejects the command: %s",
-        request.method,
-        request.url.path,
-        error,
-    )
     return await _known_error(request, unavailable(error, process_of(request)))
 
 
@@ -108,6 +101,5 @@ HANDLERS: Final[dict[Any, Callable[[Request, Any], Awaitable[Response]]]] = {
     ValidationError: _validation_error,
     HTTPException: _http_error,
     **dict.fromkeys(OUTAGE_ERRORS, _outage),
-    PERMISSION_DENIED: _outage,
     Exception: _unexpected_error,
 }

@@ -1,4 +1,4 @@
-"""Logs the errors of a loop that retries: one line for each cause, not for each try."""
+"""Logs what an outage fails again and again, a loop or requests: one line for each cause."""
 
 import asyncio
 import logging
@@ -12,10 +12,10 @@ REPEAT_SECONDS: Final = 60.0  # until a cause that persists is logged again
 
 
 class OutageLog:
-    """The log of one loop.
+    """The log of one loop, or of all requests.
 
     Args:
-        log: of the loop's module.
+        log: of its module.
         doing: names the loop at the start of a sentence.
     """
 
@@ -44,10 +44,10 @@ class OutageLog:
         } | {cause: now}
         if is_expected:
             self._log.warning(
-                "%s: Redis is unavailable or rejects commands, retrying: %s", self._doing, error
+                "%s: Redis is unavailable or rejects commands: %s", self._doing, error
             )
         else:
-            self._log.error("%s failed, retrying", self._doing, exc_info=error)
+            self._log.error("%s failed", self._doing, exc_info=error)
 
     async def wait_after(self, error: Exception) -> None:
         """Logs the error and returns after the pause before the next try."""

@@ -10,6 +10,7 @@ from millstream.shared.metadata_index import INDEX_FIELDS, run_terms
 from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import Cause, RunStatus, ThreadStatus, follow
 from millstream.shared.rules.multitask import WHEN_BUSY, Strategy
+from millstream.shared.scripts.runs.ending_keys import ending_keys
 from millstream.shared.scripts.runs.finish import DELIVERY_TTL
 from millstream.shared.scripts.script import Script, pairs
 from millstream.shared.scripts.threads.thread_index import thread_index_keys
@@ -37,19 +38,9 @@ def arguments(
     if spec.temporary:  # searches do not list a thread that is deleted with its run
         created = {name: value for name, value in created.items() if name not in INDEX_FIELDS}
     return {
-        "thread": keys.thread(thread),
-        "runs": keys.runs(thread),
-        "waiting": keys.waiting(thread),
         "run": keys.run(thread, run),
         "queue": keys.queue(spec.queue),
         "wake": keys.wake(spec.queue),
-        "live": keys.live(),
-        "expiring": keys.expiring(),
-        "deferred": keys.deferred(thread),
-        "segments": keys.segments(thread),
-        "rolled_back": keys.rolled_back(thread),
-        "garbage": keys.garbage(),
-        "deliveries": keys.deliveries(),
         "job": keys.job_id(thread, run),
         "run_id": run,
         "spec": pack(spec),
@@ -75,6 +66,7 @@ def arguments(
         "delivery_ttl": DELIVERY_TTL,
         "max_ended": MAX_ENDED,
         "new_thread": pairs(created),
+        **ending_keys(thread),
         **thread_index_keys(),
     }
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from millstream.shared import keys
 from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import Cause, RunStatus, follow
+from millstream.shared.scripts.runs.ending_keys import ending_keys
 from millstream.shared.scripts.runs.finish import DELIVERY_TTL
 from millstream.shared.scripts.script import Script
 
@@ -22,20 +22,11 @@ async def end_displaced(
     """
     reply = await SCRIPT(
         redis,
-        thread=keys.thread(thread_id),
-        runs=keys.runs(thread_id),
-        live=keys.live(),
-        rolled_back=keys.rolled_back(thread_id),
-        garbage=keys.garbage(),
-        expiring=keys.expiring(),
-        deliveries=keys.deliveries(),
-        segments=keys.segments(thread_id),
-        waiting=keys.waiting(thread_id),
-        deferred=keys.deferred(thread_id),
         pending=RunStatus.PENDING,
         cancelled=follow(RunStatus.PENDING, Cause.CANCELLED) or "",
         events_ttl=stream_ttl,
         delivery_ttl=DELIVERY_TTL,
         run_refs=run_refs,
+        **ending_keys(thread_id),
     )
     return int(reply)

@@ -7,6 +7,7 @@ from millstream.shared import keys
 from millstream.shared.errors import FencedError
 from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import Cause, RunStatus, ThreadStatus, follow
+from millstream.shared.scripts.runs.ending_keys import ending_keys
 from millstream.shared.scripts.script import Script, pairs
 from millstream.shared.scripts.threads.thread_index import thread_index_keys
 from millstream.shared.wire import RunSpec
@@ -63,19 +64,9 @@ async def finish(
     reply = await SCRIPT(
         redis,
         run=keys.run(thread_id, run_id),
-        thread=keys.thread(thread_id),
-        runs=keys.runs(thread_id),
-        waiting=keys.waiting(thread_id),
         events=keys.events(thread_id, run_id),
         queue=keys.queue(spec.queue),
-        garbage=keys.garbage(),
-        live=keys.live(),
-        rolled_back=keys.rolled_back(thread_id),
-        expiring=keys.expiring(),
-        deliveries=keys.deliveries(),
         delivery=keys.delivery(thread_id, run_id),
-        segments=keys.segments(thread_id),
-        deferred=keys.deferred(thread_id),
         job=job,
         run_ref=keys.run_ref(thread_id, run_id, spec.queue),
         fence="" if fence is None else fence,
@@ -90,6 +81,7 @@ async def finish(
         after=after,
         thread_fields=fields,
         last_events=events,
+        **ending_keys(thread_id),
         **thread_index_keys(),
     )
     status: Reply = reply[0].decode()
