@@ -15,9 +15,11 @@ from contract.builders import (
     running,
     take,
 )
-from millstream.shared import keys
+from harness.waiting import until
+from millstream.shared import keys, scripts
 from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import Cause
+from millstream.shared.threads import Ttl, new_thread_fields
 
 
 @pytest.mark.parametrize("cause", [Cause.SUCCEEDED, Cause.FAILED, Cause.CANCELLED])
@@ -34,6 +36,45 @@ async def test_a_temporary_thread_is_deleted_and_noted_as_garbage(
     for key in (run, events):
         assert STREAM_TTL - 5 <= await any_redis.ttl(key) <= STREAM_TTL
     assert (await events_of(any_redis, spec))[-1][0] == "end"
+
+
+async def test_a_client_that_follows_a_temporary_thread_is_notified_of_its_end(
+    any_redis: Client,
+) -> None:
+    """It would wait for the next run of a thread that is gone."""
+    claim = await running(any_redis, a_spec(temporary=True))
+    key = keys.segments(claim.spec.thread_id)
+    async with any_redis.pubsub(ignore_subscribe_messages=True) as pubsub:
+        await pubsub.subscribe(key)
+        await pubsub.get_message(timeout=1)
+        await end(any_redis, claim)
+        message = await until(lambda: pubsub.get_message(timeout=0.1), what="a notification")
+        assert message["channel"] == key.encode()
+
+
+async def test_a_temporary_thread_with_a_ttl_does_not_expire_again(any_redis: Client) -> None:
+    """Its entry would outlive it, and be looked at by each sweep until it is due."""
+    spec = a_spec(temporary=True)
+    await scripts.admit(
+        any_redis,
+        spec,
+        delay_ms=0,
+        new_thread=new_thread_fields({}, Ttl(3_600_000)),
+        stream_ttl=STREAM_TTL,
+    )
+    await end(any_redis, await take(any_redis, spec))
+    assert not await any_redis.exists(keys.expiring())
+
+
+async def test_a_run_whose_thread_was_lost_leaves_nothing_of_it(any_redis: Client) -> None:
+    """Redis may have evicted the record of the thread alone."""
+    claim = await running(any_redis)
+    thread = claim.spec.thread_id
+    await any_redis.delete(keys.thread(thread))
+    assert await end(any_redis, claim) == "success"
+    assert not await any_redis.exists(keys.segments(thread), keys.thread(thread))
+    # The rest is for the reaper, which knows whether anyone still needs it.
+    await any_redis.delete(keys.run(thread, claim.spec.run_id), keys.runs(thread))
 
 
 async def test_a_temporary_run_that_is_cancelled_while_it_waits_for_a_worker_goes_too(

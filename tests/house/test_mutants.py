@@ -80,6 +80,11 @@ def test_the_mutants_of_a_module() -> None:
     ]
 
 
+@pytest.mark.parametrize("pattern", targets.MODULES)
+def test_each_target_exists(pattern: str) -> None:
+    assert list(ROOT.glob(pattern))
+
+
 @pytest.mark.parametrize("file", targets.files())
 def test_each_mutant_compiles(file: str) -> None:
     text = (ROOT / file).read_text()

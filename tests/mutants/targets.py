@@ -12,6 +12,7 @@ SCRIPTS: Final = "shared/millstream/shared/scripts"
 MODULES: Final = (
     "shared/millstream/shared/rules/*.py",
     "shared/millstream/shared/events/hub.py",
+    "shared/millstream/shared/events/pages.py",
     "shared/millstream/shared/events/reader.py",
     "shared/millstream/shared/events/tail.py",
     "api/millstream/api/http/sse.py",
@@ -34,6 +35,9 @@ SUBJECTS: Final = {
     "forget_runs": ("test_temporary_threads", "test_checkpoints"),
     "hub": ("test_stream_hub",),
     "find_due": ("test_due",),
+    "pages": ("test_stream_hub", "test_read_events"),
+    "reader": ("test_stream_hub",),
+    "tail": ("test_stream_hub",),
     "lease": ("test_checkpoints",),
     "mark_alone": ("test_crashes",),
     "note_cancel": ("test_cancel",),

@@ -231,6 +231,60 @@ def test_the_observer_hears_of_each_stream_once(page: Step) -> None:
     run(test())
 
 
+def test_a_stream_whose_events_are_all_left_out_has_no_first_event() -> None:
+    async def test() -> None:
+        observer = Observer()
+        pages = [later(0.6, entry(1)), later(0.6, entry(2)), ZeroDivisionError()]
+        response = EventStream(
+            SimulatedReader(*pages),  # type: ignore[arg-type]
+            StreamWatch(observer, "t", "r"),
+            headers={},
+            keepalive=1000.0,
+            modes=frozenset({"updates"}),
+        )
+        client = Client()
+        with suppress(ZeroDivisionError):
+            await follow(response, client)
+        assert client.chunks == []
+        assert observer.seen == ["opened", "closed"]
+
+    run(test())
+
+
+def test_a_keepalive_is_no_first_event() -> None:
+    async def test() -> None:
+        observer = Observer()
+        response = EventStream(
+            SimulatedReader(),  # type: ignore[arg-type]
+            StreamWatch(observer, "t", "r"),
+            headers={},
+            keepalive=1.0,
+        )
+        await follow(response, Client(), until=2.5)
+        assert observer.seen == ["opened", "closed"]
+
+    run(test())
+
+
+def test_each_outage_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        away = ConnectionError("away")
+        reader = SimulatedReader(away, away, [entry(1)], away, away, [END])
+        await follow(stream(reader), Client())
+
+    run(test())
+    assert [record.message.partition(":")[0] for record in caplog.records] == ["Open streams"] * 2
+
+
+def test_events_that_only_the_protocol_has_are_left_out() -> None:
+    async def test() -> None:
+        client = Client()
+        await follow(stream(SimulatedReader([entry(1, b"@input.requested"), END])), client)
+        assert client.text == frame(END)
+
+    run(test())
+
+
 def test_an_outage_is_waited_for() -> None:
     async def test() -> None:
         client = Client()
@@ -409,6 +463,16 @@ def test_a_final_output_is_asked_for_again_after_an_outage() -> None:
         response = final(reader, [ConnectionError("away"), ConnectionError("away"), b"{}"])
         await follow(response, client)
         assert client.chunks == [(round(2 * RETRY_SECONDS, 3), b"{}")]
+        assert client.complete
+
+    run(test())
+
+
+def test_a_final_output_may_be_empty() -> None:
+    async def test() -> None:
+        client = Client()
+        await follow(final(SimulatedReader([END]), [b""]), client)
+        assert client.chunks == [(0.0, b"")]
         assert client.complete
 
     run(test())
