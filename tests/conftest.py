@@ -18,17 +18,17 @@ from millstream.shared.redis import Client, connect
 @pytest.fixture(scope="session", autouse=True)
 def blocking_check() -> Iterator[list[str]]:
     """The calls of Millstream that blocked an event loop of this process since they were last looked at."""
-    found: list[str] = []
-    with nothing_blocks(found.append):
-        yield found
+    blocked: list[str] = []
+    with nothing_blocks(blocked.append):
+        yield blocked
 
 
 @pytest.fixture(autouse=True)
 def blocking_calls(blocking_check: list[str]) -> Iterator[list[str]]:
     """What Millstream does in the test's event loop must not block it, even if the error is caught."""
     yield blocking_check
-    found, blocking_check[:] = "\n".join(blocking_check), []
-    assert not found, found
+    blocked, blocking_check[:] = "\n".join(blocking_check), []
+    assert not blocked, blocked
 
 
 @pytest.fixture(scope="session")

@@ -50,11 +50,11 @@ MARK: Final = "blocks the event loop: "  # begins what a process says of a call
 
 
 @contextmanager
-def nothing_blocks(found: Callable[[str], None], *, raises: bool = True) -> Iterator[None]:
+def nothing_blocks(report: Callable[[str], None], *, raises: bool = True) -> Iterator[None]:
     """Has the check active within the block.
 
     Args:
-        found: is told of each call from Millstream that blocks a running event loop: what, and from where.
+        report: receives each call from Millstream that blocks a running event loop: what, and from where.
         raises: whether such a call raises BlockingError, too.
     """
     checked = BlockBuster()
@@ -64,7 +64,7 @@ def nothing_blocks(found: Callable[[str], None], *, raises: bool = True) -> Iter
         for file, name in ALLOWED:
             function.can_block_in(file, name)
         function.can_block_predicate = partial(
-            _may_block, function, function.can_block_predicate, found, raises
+            _may_block, function, function.can_block_predicate, report, raises
         )
     checked.activate()
     try:
@@ -76,7 +76,7 @@ def nothing_blocks(found: Callable[[str], None], *, raises: bool = True) -> Iter
 def _may_block(
     function: BlockBusterFunction,
     exempt: Callable[..., bool],
-    found: Callable[[str], None],
+    report: Callable[[str], None],
     raises: bool,
     *args: Any,
     **kwargs: Any,
@@ -87,12 +87,12 @@ def _may_block(
     if not _is_millstreams(stack) or _is_allowed(stack, function.can_block_functions):
         return True
     ours = [frame for frame in stack if frame.f_code.co_filename.startswith(CHECKED)]
-    places = map(_place, [stack[0], *ours] if stack[0] not in ours else ours)
-    found(f"{function.full_name} by {' by '.join(places)}")
+    frames = map(_describe, [stack[0], *ours] if stack[0] not in ours else ours)
+    report(f"{function.full_name} by {' by '.join(frames)}")
     return not raises
 
 
-def _place(frame: FrameType) -> str:
+def _describe(frame: FrameType) -> str:
     file = "/".join(Path(frame.f_code.co_filename).parts[-3:])
     return f"{file}:{frame.f_lineno} {frame.f_code.co_name}"
 
@@ -121,11 +121,11 @@ def _is_allowed(stack: Sequence[FrameType], allowed: Sequence[tuple[str, Any]]) 
     )
 
 
-def say(found: str) -> None:
-    """Prints what a process has found, for the test that reads its output."""
-    print(f"{MARK}{found}", file=sys.stderr, flush=True)  # noqa: T201
+def say(call: str) -> None:
+    """Prints the calls that a process reported, for the test that reads its output."""
+    print(f"{MARK}{call}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def lines_of(output: Sequence[str]) -> list[str]:
-    """Returns what a process has found, of its output."""
+    """Returns the calls that a process reported, of its output."""
     return [line for line in output if line.startswith(MARK)]

@@ -138,7 +138,7 @@ def test_an_explanation_without_a_mutant_is_stale() -> None:
 
 def test_a_run_tells_killed_mutants_from_survivors(tmp_path: Path) -> None:
     """test_due.py is about the clock in ms; nothing in it reads the µs on the same line."""
-    outside = {name: word for name, word in os.environ.items() if "PYTEST" not in name}
+    outside = {name: value for name, value in os.environ.items() if "PYTEST" not in name}
     run = subprocess.run(
         [
             *(sys.executable, "-m", "mutants", "--build", str(tmp_path), "--jobs", "1"),

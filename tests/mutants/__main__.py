@@ -152,7 +152,7 @@ class Pool:
     def map(
         self, known: Reach, work: Callable[[Item], Done], items: Sequence[Item]
     ) -> Iterator[Done]:
-        """Yields what `work` returns for each item, in order, as soon as it is there."""
+        """Yields what `work` returns for each item, in order, as soon as it exists."""
         # Forked, so that the libraries are imported already; each trial is a fork of these again.
         with multiprocessing.get_context("fork").Pool(
             self._jobs, _start, [known, self._trees, self._is_quick]
@@ -233,14 +233,14 @@ def _chosen(options: argparse.Namespace, reasons: Mapping[Name, str]) -> Iterato
                 continue
             if options.again and mutant.name not in survived:
                 continue
-            if not options.only or any(_is_meant(mutant, word) for word in options.only):
+            if not options.only or any(_is_meant(mutant, part) for part in options.only):
                 yield mutant
 
 
-def _is_meant(mutant: Mutant, word: str) -> bool:
-    if ":" in word:
-        return f"{mutant.path}:{mutant.line}".endswith(word)
-    return word in mutant.path
+def _is_meant(mutant: Mutant, part: str) -> bool:
+    if ":" in part:
+        return f"{mutant.path}:{mutant.line}".endswith(part)
+    return part in mutant.path
 
 
 def _stored(build: Path) -> dict[Name, str]:

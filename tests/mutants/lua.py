@@ -65,16 +65,16 @@ class _Parser:
 
     def script(self) -> list[Edit]:
         self._block()
-        if self._word != END:
+        if self._current != END:
             raise self._error("a statement")
         return self._edits
 
-    # Tokens: (kind, word, start, end)
+    # Tokens: (kind, text, start, end)
 
     @property
-    def _word(self) -> str:
-        kind, word, _, _ = self._tokens[self._at]
-        return word if kind != "literal" else "<literal>"
+    def _current(self) -> str:
+        kind, text, _, _ = self._tokens[self._at]
+        return text if kind != "literal" else "<literal>"
 
     @property
     def _start(self) -> int:
@@ -88,19 +88,19 @@ class _Parser:
     def _next(self) -> None:
         self._at += 1
 
-    def _take(self, *words: str) -> bool:
-        if self._word in words:
+    def _take(self, *texts: str) -> bool:
+        if self._current in texts:
             self._next()
             return True
         return False
 
-    def _expect(self, word: str) -> None:
-        if not self._take(word):
-            raise self._error(repr(word))
+    def _expect(self, text: str) -> None:
+        if not self._take(text):
+            raise self._error(repr(text))
 
     def _error(self, expected: str) -> SyntaxError:
         line = self._text.count("\n", 0, self._start) + 1
-        return SyntaxError(f"line {line}: {expected} is expected, not {self._word!r}")
+        return SyntaxError(f"line {line}: {expected} is expected, not {self._current!r}")
 
     def _change(self, start: int, end: int, new: str, change: str) -> None:
         self._edits.append(Edit(start, end, new, change, self._within[-1]))
@@ -108,7 +108,7 @@ class _Parser:
     # Statements
 
     def _block(self) -> None:
-        while self._word not in BLOCK_ENDS:
+        while self._current not in BLOCK_ENDS:
             self.statements.append(self._start)
             self._within.append(self._start)
             self._statement()
@@ -127,7 +127,7 @@ class _Parser:
             "return": self._return,
             "break": self._break,
         }
-        if statement := begins.get(self._word):
+        if statement := begins.get(self._current):
             self._next()
             statement()
         else:
@@ -142,7 +142,7 @@ class _Parser:
             self._expressions()
 
     def _named_function(self) -> None:
-        while self._word != "(":
+        while self._current != "(":
             self._next()
         self._function()
 
@@ -174,7 +174,7 @@ class _Parser:
         self._condition("until", ("true",))
 
     def _return(self) -> None:
-        if self._word not in BLOCK_ENDS:
+        if self._current not in BLOCK_ENDS:
             self._expressions()
 
     def _break(self) -> None:
@@ -232,8 +232,8 @@ class _Parser:
             return
         terms, operators = [self._start], []
         self._expression(level + 1)
-        while self._word in LEVELS[level]:
-            operators.append((self._word, self._start))
+        while self._current in LEVELS[level]:
+            operators.append((self._current, self._start))
             end = self._end
             self._next()
             if level < 2:
@@ -284,11 +284,11 @@ class _Parser:
     def _simple(self) -> None:
         if self._take("function"):
             self._function()
-        elif self._word == "{":
+        elif self._current == "{":
             self._table()
-        elif self._word in ("<literal>", "nil", "true", "false", "..."):
+        elif self._current in ("<literal>", "nil", "true", "false", "..."):
             self._next()
-            if self._word in (":", "["):
+            if self._current in (":", "["):
                 self._suffixes()
         else:
             self._suffixed()
@@ -298,7 +298,7 @@ class _Parser:
         if self._take("("):
             self._expression()
             self._expect(")")
-        elif self._word[0].isidentifier() and self._word not in RESERVED:
+        elif self._current[0].isidentifier() and self._current not in RESERVED:
             self._next()
         else:
             raise self._error("an expression")

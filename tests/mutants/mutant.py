@@ -17,7 +17,7 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """An edit of a file, named so that it is found again when lines above it have moved."""
+    """An edit of a file, named so that it is mutants again when lines above it have moved."""
 
     path: str  # from the root of the checkout
     line: int  # counted from 1
@@ -42,17 +42,17 @@ class Mutant:
 def mutants_of(path: str, text: str, edits: Callable[[str], Iterable[Edit]]) -> list[Mutant]:
     """Returns the mutants of a file, from its top to its end; changes that are alike are numbered."""
     lines = text.splitlines()
-    found: dict[tuple[str, str, str], Mutant] = {}
+    mutants: dict[tuple[str, str, str], Mutant] = {}
     for edit in sorted(set(edits(text)), key=lambda edit: (edit.start, edit.end, edit.change)):
         line = text.count("\n", 0, edit.start) + 1
         statement = text.count("\n", 0, edit.within) + 1
         mutant = Mutant(path, line, lines[line - 1].strip(), edit.change, statement, edit)
         number = 2
-        while mutant.name in found:
+        while mutant.name in mutants:
             mutant = replace(mutant, change=f"{edit.change} ({number})")
             number += 1
-        found[mutant.name] = mutant
-    return list(found.values())
+        mutants[mutant.name] = mutant
+    return list(mutants.values())
 
 
 def brief(text: str, limit: int = 40) -> str:

@@ -97,11 +97,13 @@ class _Finder:
                 return
         yield self._edit(node, "pass", f"without `{brief(ast.unparse(node))}`")
 
-    def _condition(self, test: ast.expr, word: str, values: tuple[bool, ...]) -> Iterator[Edit]:
+    def _condition(
+        self, test: ast.expr, statement: str, values: tuple[bool, ...]
+    ) -> Iterator[Edit]:
         self._conditions.add(test)
         if not isinstance(test, ast.Constant):
             for value in values:
-                yield self._edit(test, str(value), f"`{word}` {value} for `{_brief(test)}`")
+                yield self._edit(test, str(value), f"`{statement}` {value} for `{_brief(test)}`")
 
     def _expression(self, node: ast.expr, depth: int) -> Iterator[Edit]:
         match node:

@@ -81,14 +81,14 @@ class Recorder:
         return done
 
     def _probed(self) -> set[tuple[str, str]]:
-        found = set[tuple[str, str]]()
+        reached = set[tuple[str, str]]()
         for log, at in self._logs.items():
             if log.exists():
                 with log.open() as file:
                     file.seek(at)
-                    found |= {(said[1], said[2]) for said in PROBED.finditer(file.read())}
+                    reached |= {(said[1], said[2]) for said in PROBED.finditer(file.read())}
                     self._logs[log] = file.tell()
-        return found
+        return reached
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Records one phase of a test."""

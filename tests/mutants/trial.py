@@ -146,7 +146,7 @@ def _run(tree: Path, tests: Sequence[str], pipe: int, measured: Sequence[str] | 
     recorder = Recorder(tests if measured is None else None)
     # To find the plugins takes as long as a trial.
     options = ["-q", "--tb=short", "--disable-plugin-autoload", f"--timeout={TEST_SECONDS}"]
-    options += [word for plugin in PLUGINS for word in ("-p", plugin)]
+    options += [option for plugin in PLUGINS for option in ("-p", plugin)]
     options += ["-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
     if measured is None:
         options.append("-x")

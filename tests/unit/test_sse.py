@@ -59,20 +59,20 @@ class SimulatedReader:
 
 
 class Client:
-    """The other end: takes what is sent, with the time, and leaves when it is told to."""
+    """The other end: takes what is sent, with the time, and leaves when the test says so."""
 
     def __init__(self) -> None:
         self.chunks: list[tuple[float, bytes]] = []
         self.complete = False
         self.status = 0
         self.headers: dict[bytes, bytes] = {}
-        self._leaves = asyncio.Event()
+        self._leaving = asyncio.Event()
 
     def leave(self) -> None:
-        self._leaves.set()
+        self._leaving.set()
 
     async def receive(self) -> Message:
-        await self._leaves.wait()
+        await self._leaving.wait()
         return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
@@ -141,7 +141,7 @@ def later(seconds: float, *entries: Entry) -> Step:
 
 
 async def follow(response: EventStream | FinalOutput, client: Client, until: float = 60.0) -> None:
-    """Has the client follow the response to its end, or for so many seconds."""
+    """Has the client follow the response to its end, or for this number of seconds."""
     with suppress(TimeoutError):
         async with asyncio.timeout(until):
             await response({}, client.receive, client.send)
@@ -168,15 +168,15 @@ def test_events_do_not_put_the_keepalive_off() -> None:
     run(test())
 
 
-@pytest.mark.parametrize(("keepalive", "patience"), [(0.5, MIN_READ_TIMEOUT), (5.0, 5.0)])
+@pytest.mark.parametrize(("keepalive", "wait"), [(0.5, MIN_READ_TIMEOUT), (5.0, 5.0)])
 def test_a_redis_that_is_silent_does_not_silence_the_keepalive(
-    keepalive: float, patience: float
+    keepalive: float, wait: float
 ) -> None:
     async def test() -> None:
         client = Client()
         reader = SimulatedReader(*[later(1000)] * 9)
         await follow(stream(reader, keepalive=keepalive), client, until=16)
-        round_trip = patience + RETRY_SECONDS
+        round_trip = wait + RETRY_SECONDS
         assert client.times(KEEPALIVE)[:3] == [
             pytest.approx(count * round_trip) for count in (1, 2, 3)
         ]
@@ -205,7 +205,7 @@ def test_all_pages_are_sent_and_the_end_is_the_last_chunk() -> None:
         assert client.complete
         assert reader.closed
         assert left == []
-        # Nothing goes on: neither a task that waits for the client, nor a timer.
+        # Nothing continues: neither a task that waits for the client, nor a timer.
         reader.news.clear()
         await asyncio.sleep(3)
         assert asyncio.all_tasks() == {asyncio.current_task()}
@@ -297,7 +297,7 @@ def test_an_outage_is_waited_for() -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "while it waits"])
-def test_a_client_that_leaves_is_noticed_at_once(when: str) -> None:
+def test_a_client_that_disconnects_is_noticed_at_once(when: str) -> None:
     async def test() -> None:
         client, left = Client(), []
         reader = SimulatedReader([entry(1)])
@@ -317,7 +317,7 @@ def test_a_client_that_leaves_is_noticed_at_once(when: str) -> None:
     run(test())
 
 
-def test_a_client_that_leaves_after_the_end_cancels_nothing() -> None:
+def test_a_client_that_disconnects_after_the_end_cancels_nothing() -> None:
     async def test() -> None:
         client, left = Client(), []
         asyncio.get_running_loop().call_later(RETRY_SECONDS / 2, client.leave)
@@ -345,7 +345,7 @@ def test_a_client_may_leave_where_nothing_is_to_be_done_then() -> None:
     run(test())
 
 
-def test_a_client_that_leaves_while_redis_is_away_is_only_logged(
+def test_a_client_that_disconnects_while_redis_is_away_is_only_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def test() -> None:
@@ -408,7 +408,7 @@ def test_an_error_of_the_server_ends_the_stream_of_a_thread_with_an_event(
     run(test())
 
 
-def test_modes_that_were_not_asked_for_are_left_out() -> None:
+def test_modes_that_were_not_requested_are_left_out() -> None:
     async def test() -> None:
         client = Client()
         reader = SimulatedReader([entry(1), entry(2, b"updates|sub"), entry(3, b"custom")], [END])
@@ -456,7 +456,7 @@ def test_a_final_output_is_white_space_until_the_run_ends() -> None:
     run(test())
 
 
-def test_a_final_output_is_asked_for_again_after_an_outage() -> None:
+def test_a_final_output_is_requested_again_after_an_outage() -> None:
     async def test() -> None:
         client = Client()
         reader = SimulatedReader([END])
