@@ -36,8 +36,6 @@ SUBJECTS: Final = {
     "hub": ("test_stream_hub",),
     "find_due": ("test_due",),
     "pages": ("test_stream_hub", "test_read_events"),
-    "reader": ("test_stream_hub",),
-    "tail": ("test_stream_hub",),
     "lease": ("test_checkpoints",),
     "mark_alone": ("test_crashes",),
     "note_cancel": ("test_cancel",),
