@@ -1,6 +1,7 @@
 """Redis has no memory left: nothing new begins, what has begun can end, and nothing is half-written."""
 
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,8 @@ from contract.builders import (
 )
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared import keys, runs, scripts, threads
+from millstream.shared.calls import call_worker
+from millstream.shared.errors import UnavailableError
 from millstream.shared.redis import Client, connect
 from millstream.shared.rules.multitask import CancelAction
 from millstream.shared.threads import new_thread_fields
@@ -103,3 +106,15 @@ async def test_threads_can_be_deleted_to_make_room(redis: Client) -> None:
     await fill(redis)
     await threads.retire_thread(redis, claim.spec.thread_id)
     assert await threads.delete_thread(redis, claim.spec.thread_id)
+
+
+async def test_a_call_without_live_workers_fails_with_the_rejected_write(redis: Client) -> None:
+    """Workers can't report that they are alive either, so that no worker seems to run."""
+    call = partial(
+        call_worker, redis, redis, queue="q", graph_id="g", verb="state", arguments={}, within=1.0
+    )
+    with pytest.raises(UnavailableError, match="No worker is running"):
+        await call()
+    await fill(redis)
+    with pytest.raises(OutOfMemoryError):
+        await call()

@@ -56,6 +56,7 @@ async def call_worker(
     Raises:
         UnavailableError: no live worker serves the queue, none replied in time, or the worker lacks
             something that it needs.
+        redis.exceptions.RedisError: Redis is unavailable or rejects writes (errors.OUTAGE_ERRORS).
         ConflictError, GraphError, InvalidError, NotFoundError, RefusedError, TooLargeError: the reply has
             this error.
         MillstreamError: the call failed in the worker.
@@ -63,6 +64,8 @@ async def call_worker(
     subject = f"graph {graph_id!r}" if graph_id else f"the {queue}"
     workers, now = await live_workers(redis, queue)
     if not workers:
+        # While Redis rejects writes, no worker can report that it is alive: then this write fails with the reason.
+        await redis.set(keys.trial("call"), b"", ex=60)
         raise UnavailableError(
             f"No worker is running that serves {subject}. Start one (`millstream worker`), or check its log.",
             retry_after=5,
