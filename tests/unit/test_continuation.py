@@ -15,12 +15,13 @@ from millstream.shared.wire import GraphInfo, Project, RunConfig, RunOptions, Ru
 
 GRAPH: Final = GraphInfo(graph_id="g", queue="default")
 RESOLVED: Final = Resolved(default_assistant(GRAPH), GRAPH)
+TRACE: Final = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 FIRST: Final = RunRequest(
     assistant_id="g",
     input={"a": 1},
     metadata={"purpose": "first"},
     config=RunConfig(
-        configurable={"model": "x"},
+        configurable={"model": "x", "__otel_traceparent__": TRACE, "__otel_tracestate__": "a=1"},
         metadata={"team": "a"},
         tags=["t"],
         recursion_limit=7,
@@ -35,6 +36,9 @@ FIRST: Final = RunRequest(
     creates_thread=True,
     after_seconds=5,
     event_streaming=True,
+    traceparent=TRACE,
+    tracestate="a=1",
+    request_id="req-1",
 )
 
 
@@ -54,7 +58,7 @@ def test_config_context_and_options_are_inherited_and_nothing_else() -> None:
         assistant_id=record.spec.assistant_id,
         command=command,
         metadata={"purpose": "second"},
-        config=FIRST.config,
+        config=msgspec.structs.replace(FIRST.config, configurable={"model": "x"}),
         context=FIRST.context,
         options=FIRST.options,
         multitask_strategy=Strategy.REJECT,

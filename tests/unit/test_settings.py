@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from millstream.shared.errors import SettingError
-from millstream.shared.settings import DEFAULT_REDIS_URL, Settings, table
+from millstream.shared.settings import DEFAULT_REDIS_URL, Settings, declared, table
 
 NUMBERS = [setting for setting in fields(Settings) if setting.metadata["low"] is not None]
 
@@ -72,6 +72,12 @@ def test_each_default_is_within_its_limit(setting: object) -> None:
     assert setting.default >= setting.metadata["low"]  # type: ignore[attr-defined]
 
 
+def test_the_table_has_each_setting_once() -> None:
+    assert sorted(each.name for each in declared()) == sorted(
+        each.name for each in fields(Settings)
+    )
+
+
 def test_no_variable_is_read_twice() -> None:
     names = [name for setting in fields(Settings) for name in setting.metadata["names"]]
     assert len(set(names)) == len(names)
@@ -79,7 +85,7 @@ def test_no_variable_is_read_twice() -> None:
 
 def test_the_table_lists_each_setting_with_all_names() -> None:
     _, _, *rows = table().splitlines()
-    for setting, row in zip(fields(Settings), rows, strict=True):
+    for setting, row in zip(declared(), rows, strict=True):
         assert all(f"`{name}`" in row for name in setting.metadata["names"])
         default = row.split("|")[2].strip().strip("`")
         kind: Any = type(setting.default)

@@ -97,6 +97,12 @@ def test_a_spec_with_unknown_fields_is_read() -> None:
     assert unpack_spec(newer) == spec
 
 
+def test_a_spec_of_an_older_api_belongs_to_no_trace() -> None:
+    older: list[Any] = [PROTOCOL, "r", "t", "a", "g", "q", "enqueue", False, b"{}", b"{}"]
+    spec = unpack_spec(msgspec.msgpack.encode(older))
+    assert (spec.traceparent, spec.tracestate, spec.request_id) == ("", "", "")
+
+
 @pytest.mark.parametrize("unpack", [unpack_spec, unpack_call, unpack_graph, unpack_reply])
 @pytest.mark.parametrize("data", [b"", b"\xc1", b"[]", msgspec.msgpack.encode([1, 2])])
 def test_other_bytes_raise(unpack: Any, data: bytes) -> None:

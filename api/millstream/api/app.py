@@ -4,34 +4,40 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
-from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.routing import BaseRoute, WebSocketRoute
 
 from millstream.api.http import openapi, problems
 from millstream.api.http.context import attach
+from millstream.api.http.tracing import routes_of
 from millstream.api.process import open_process
-from millstream.api.routes import enabled_endpoints, enabled_sockets
+from millstream.api.routes import ALWAYS, enabled_endpoints, enabled_sockets
 from millstream.shared.langgraph_json.http import HttpSettings
 from millstream.shared.observer import UNOBSERVED, RunObserver
 from millstream.shared.settings import Settings
+from millstream.shared.tracing.tracer import UNTRACED, RunTracer
 
 
 def create_app(
-    settings: Settings, http: HttpSettings | None = None, observer: RunObserver = UNOBSERVED
+    settings: Settings,
+    http: HttpSettings | None = None,
+    observer: RunObserver = UNOBSERVED,
+    tracer: RunTracer = UNTRACED,
 ) -> Starlette:
     """Returns the application, which connects to Redis when it starts.
 
     http/middleware.py adds CORS, a prefix and a project's routes. The observer receives reports of runs and streams.
+    The tracer makes spans of requests and runs.
     """
     http = http or HttpSettings()
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with open_process(settings, http, observer) as process:
+        async with open_process(settings, http, observer, tracer) as process:
             attach(app, process)
             yield
 
     endpoints = enabled_endpoints(http)
-    routes: list[BaseRoute] = [Route(e.path, e.handler, methods=[e.method]) for e in endpoints]
+    routes: list[BaseRoute] = [*routes_of(endpoints, tracer, untraced=ALWAYS)]
     routes += [WebSocketRoute(path, handler) for path, handler in enabled_sockets(http)]
     if not http.disable_meta:
         routes += openapi.routes(endpoints)

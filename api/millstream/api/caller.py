@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from millstream.shared.tracing.context import NO_TRACE, TraceContext
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -11,3 +13,4 @@ class Caller:
     # Headers of the request that `http.configurable_headers` adds to a run's `configurable`.
     run_headers: Mapping[str, str] = field(default_factory=dict)
     request_id: str | None = None  # `x-request-id`, as a proxy or the client sent it
+    trace: TraceContext = NO_TRACE  # of the client's span, as the header `traceparent` names it

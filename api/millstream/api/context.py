@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import msgspec
+
 from millstream.api.caller import Caller
 from millstream.api.process import Process
 from millstream.shared.assistants import GraphDirectory
@@ -9,6 +11,9 @@ from millstream.shared.events.hub import StreamHub
 from millstream.shared.observer import RunObserver
 from millstream.shared.redis import Client
 from millstream.shared.settings import Settings
+from millstream.shared.tracing.context import request_id_of, trace_of_configurable
+from millstream.shared.tracing.tracer import RunTracer
+from millstream.shared.wire import RunRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,34 @@ class RequestContext:
     def observer(self) -> RunObserver:
         """Receives reports of runs and streams."""
         return self.process.observer
+
+    @property
+    def tracer(self) -> RunTracer:
+        """What makes spans of requests and runs."""
+        return self.process.tracer
+
+    def traced(self, request: RunRequest) -> RunRequest:
+        """Returns the request with its trace and its id: what `configurable` names goes before the headers.
+
+        Raises InvalidError for an invalid entry of `configurable`.
+        """
+        trace = trace_of_configurable(request.config.configurable) or self.caller.trace
+        return msgspec.structs.replace(
+            request,
+            traceparent=trace.traceparent,
+            tracestate=trace.tracestate,
+            request_id=request_id_of(self.caller.request_id),
+        )
+
+    def continued(self, request: RunRequest) -> RunRequest:
+        """Returns the request as `traced` does, for runs that are created later: this one's own span is named."""
+        request = self.traced(request)
+        trace = self.tracer.current()
+        if not trace or trace_of_configurable(request.config.configurable):
+            return request
+        return msgspec.structs.replace(
+            request, traceparent=trace.traceparent, tracestate=trace.tracestate
+        )
 
     @property
     def closing(self) -> bool:

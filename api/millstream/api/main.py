@@ -21,6 +21,7 @@ from millstream.api.http.public_url import ProxyHeaders
 from millstream.shared.errors import SettingError
 from millstream.shared.redis import check_url
 from millstream.shared.settings import Settings
+from millstream.shared.tracing.tracer import open_tracer
 
 STOP_WITHIN: Final = 4  # s for open requests after the signal to stop
 # s. Clients and load balancers keep an idle connection for 5 to 60 s. They must close it first: a server that closes
@@ -74,12 +75,13 @@ def main() -> None:
         settings = Settings.from_env()
         check_url(settings.redis_url)
         http, project_app = middleware.load(arguments.config)
+        tracer = open_tracer(settings)
     except SettingError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(1)
     level = settings.log_level
     logging.basicConfig(level=level, format="%(levelname)-7s %(name)s: %(message)s")
-    app = create_app(settings, http)
+    app = create_app(settings, http, tracer=tracer)
     config = uvicorn.Config(
         ProxyHeaders(
             middleware.wrap_app(app, http, project_app), settings.forwarded_allow_ips, http.prefix

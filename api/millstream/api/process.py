@@ -11,11 +11,12 @@ from millstream.api.mcp.host import McpHost
 from millstream.shared.assistants import GraphDirectory
 from millstream.shared.events.hub import StreamHub
 from millstream.shared.langgraph_json.http import HttpSettings
-from millstream.shared.observer import RunObserver
+from millstream.shared.observer import UNOBSERVED, RunObserver
 from millstream.shared.permissions import PermissionMonitor
 from millstream.shared.redis import Client, connect, server_checks
 from millstream.shared.rules import cron_schedule
 from millstream.shared.settings import Settings
+from millstream.shared.tracing.tracer import UNTRACED, RunTracer
 
 REPLY_TIMEOUT: Final = 5.0  # s; short enough that clients get an error before their own timeout
 BLOCKING_CONNECTIONS: Final = 128
@@ -35,6 +36,7 @@ class Process:
     graph_schemas: SchemaCache
     mcp: McpHost
     observer: RunObserver
+    tracer: RunTracer
 
     def shut_down(self) -> None:
         """Ends all open streams, because the process is about to stop."""
@@ -43,7 +45,10 @@ class Process:
 
 @asynccontextmanager
 async def open_process(
-    settings: Settings, http: HttpSettings, observer: RunObserver
+    settings: Settings,
+    http: HttpSettings,
+    observer: RunObserver = UNOBSERVED,
+    tracer: RunTracer = UNTRACED,
 ) -> AsyncIterator[Process]:
     """Connects to Redis and reads streams inside of the block. Closes everything at its end."""
     redis = connect(
@@ -63,6 +68,7 @@ async def open_process(
         graph_schemas=SchemaCache(),
         mcp=McpHost(),
         observer=observer,
+        tracer=tracer,
     )
     process.hub.start()
     # Loads the time zones in a thread: the first cron would block all streams.
@@ -77,3 +83,4 @@ async def open_process(
         await process.hub.close()
         await blocking.aclose()
         await redis.aclose()
+        await tracer.aclose()

@@ -22,6 +22,7 @@ from millstream.shared.queue import redis_time
 from millstream.shared.redis import OUTAGE_ERRORS, Client
 from millstream.shared.rules.cron_schedule import next_due
 from millstream.shared.runs.submission import submission
+from millstream.shared.tracing.tracer import UNTRACED, RunTracer
 from millstream.shared.wire import Cron, RunRequest, pack, unpack_cron, unpack_request
 
 log = logging.getLogger(__name__)
@@ -233,6 +234,7 @@ class CronContext:
     directory: GraphDirectory
     max_live: int  # maximum number of runs that have not ended
     stream_ttl: int  # s
+    tracer: RunTracer = UNTRACED
 
 
 async def fire_due(context: CronContext, *, limit: int, at_once: int) -> Counter[str]:
@@ -297,17 +299,20 @@ async def _fire_read(
     except (NotFoundError, InvalidError, msgspec.MsgspecError, RecursionError) as error:
         await _disable(context.redis, cron, version, str(error))
         return "disabled"
-    status, displaced = await scripts.fire_cron(
-        context.redis,
-        cron,
-        version,
-        due_ms=due_ms,
-        next_ms=due_after(cron, now),
-        spec=submitted.spec,
-        new_thread=submitted.new_thread,
-        max_live=context.max_live,
-        stream_ttl=context.stream_ttl,
-    )
+    with context.tracer.firing(submitted.spec) as (spec, span):
+        status, displaced = await scripts.fire_cron(
+            context.redis,
+            cron,
+            version,
+            due_ms=due_ms,
+            next_ms=due_after(cron, now),
+            spec=spec,
+            new_thread=submitted.new_thread,
+            max_live=context.max_live,
+            stream_ttl=context.stream_ttl,
+        )
+        span.set("millstream.cron.id", cron.cron_id)
+        span.set("millstream.cron.result", status)  # only `admitted` has a run
     await runs.end_displaced(context.redis, thread_id, displaced, stream_ttl=context.stream_ttl)
     if status == "busy":
         log.info("cron %s: thread %s is busy, this due time is skipped", cron.cron_id, thread_id)

@@ -4,108 +4,82 @@ import ipaddress
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, dataclass, fields
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from millstream.shared.errors import SettingError
 from millstream.shared.rules.lease_policy import LeasePolicy
+from millstream.shared.setting import read_values, setting, table_of
+from millstream.shared.trace_settings import TraceSettings
 
+TRACES: Final = frozenset(each.name for each in fields(TraceSettings))
 DEFAULT_REDIS_URL: Final = "redis://localhost:6379/0"
 
 
-def _setting(
-    names: str,
-    default: Any,
-    doc: str,
-    *,
-    low: float | None = None,
-    high: float = float("inf"),
-    unit: str = "",
-    choices: str = "",
-    secret: bool = False,
-) -> Any:
-    """Declares a setting: its variable (and aliases, first wins), default, least value, meaning.
-
-    `choices` are the only values allowed, in any capitalisation. The value of a secret is never printed.
-    """
-    return field(
-        default=default,
-        repr=not secret,
-        metadata={
-            "names": names.split(),
-            "doc": doc,
-            "low": low,
-            "high": high,
-            "unit": unit,
-            "choices": choices.split(),
-        },
-    )
-
-
 @dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(TraceSettings):
     """The settings that a process reads from its environment when it starts."""
 
-    redis_url: str = _setting(
+    redis_url: str = setting(
         "REDIS_URL REDIS_URI",
         DEFAULT_REDIS_URL,
         "The Redis or Valkey that all processes share; also `redis+sentinel://`: see operations.md.",
     )
-    queue: str = _setting("MILLSTREAM_QUEUE", "default", "The queue that a worker serves.")
-    jobs_per_worker: int = _setting(
+    queue: str = setting("MILLSTREAM_QUEUE", "default", "The queue that a worker serves.")
+    jobs_per_worker: int = setting(
         "N_JOBS_PER_WORKER", 10, "Runs that one worker executes at the same time.", low=1
     )
-    worker_loop: str = _setting(
+    worker_loop: str = setting(
         "WORKER_LOOP",
         "uvloop",
         "The event loop that graphs run on; `asyncio` for libraries that patch the loop (`nest_asyncio`).",
         choices="uvloop asyncio",
     )
-    job_timeout: float = _setting(
+    job_timeout: float = setting(
         "BG_JOB_TIMEOUT_SECS",
         3600.0,
         "A run that takes longer ends as `timeout`.",
         low=0.1,
         unit="s",
     )
-    lease: float = _setting(
+    lease: float = setting(
         "LEASE_SECS",
         10.0,
         "A worker that renews no lease for this long has lost its runs.",
         low=0.3,
         unit="s",
     )
-    drain_grace: float = _setting(
+    drain_grace: float = setting(
         "BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS",
         180.0,
         "After SIGTERM a worker lets its runs continue for this long, then hands them back.",
         low=0,
         unit="s",
     )
-    max_attempts: int = _setting(
+    max_attempts: int = setting(
         "RUN_MAX_ATTEMPTS",
         3,
         "A run that ends the process that executes it is given up as `error` after this number of attempts.",
         low=1,
     )
-    isolated_processes: int = _setting(
+    isolated_processes: int = setting(
         "ISOLATED_PROCESSES",
         4,
         "Processes that a worker may have at the same time for runs that are executed apart (docs/lifecycle.md).",
         low=1,
     )
-    stream_ttl: int = _setting(
+    stream_ttl: int = setting(
         "RESUMABLE_STREAM_TTL_SECONDS", 3600, "Events stay readable for this long after the run's end.",
         low=1, unit="s",
     )  # fmt: skip
-    stream_max_events: int = _setting(
+    stream_max_events: int = setting(
         "STREAM_MAX_EVENTS",
         50_000,
         "Events that are kept per run; older ones are trimmed.",
         low=100,
     )
-    max_event: int = _setting(
+    max_event: int = setting(
         "STREAM_MAX_EVENT_BYTES",
         32 * 1024 * 1024,
         "A larger event is replaced by an `error` event; a larger state is not kept on the thread.",
@@ -113,101 +87,101 @@ class Settings:
         high=128 * 1024 * 1024,
         unit="bytes",
     )
-    max_history: int = _setting(
+    max_history: int = setting(
         "LANGGRAPH_THREAD_HISTORY_MAX_STATE_BYTES",
         0,
         "The largest page of a thread's history; a page has at least one state. 0: 64 MiB.",
         low=0,
         unit="bytes",
     )
-    max_live: int = _setting(
+    max_live: int = setting(
         "QUEUE_MAX_DEPTH",
         100_000,
         "Runs that may be pending or running at the same time; a further one gets 429. 0: no limit.",
         low=0,
     )
-    keepalive: float = _setting(
+    keepalive: float = setting(
         "KEEPALIVE_INTERVAL_SECS", 5.0, "The longest silence of a stream or a wait; then a keepalive is sent.",
         low=0.05, unit="s",
     )  # fmt: skip
-    disconnect_grace: float = _setting(
+    disconnect_grace: float = setting(
         "DISCONNECT_GRACE_SECS",
         0.0,
         "A client that left (`on_disconnect=cancel`) may reconnect within this time.",
         low=0,
         unit="s",
     )
-    call_timeout: float = _setting(
+    call_timeout: float = setting(
         "CALL_TIMEOUT_SECS", 10.0, "A worker must answer a call from the API within this time.",
         low=0.1, unit="s",
     )  # fmt: skip
-    max_body: int = _setting(
+    max_body: int = setting(
         "HTTP_MAX_REQUEST_BODY_BYTES", 300 * 1024 * 1024, "Larger requests get 413.",
         low=1, unit="bytes",
     )  # fmt: skip
-    forwarded_allow_ips: str = _setting(
+    forwarded_allow_ips: str = setting(
         "FORWARDED_ALLOW_IPS",
         "127.0.0.1,::1",
         "Proxies whose `X-Forwarded-*` headers are believed (docs/operations.md): addresses and networks, "
         "separated by commas; `*` is any.",
     )
-    public_url: str = _setting(
+    public_url: str = setting(
         "MILLSTREAM_PUBLIC_URL LANGGRAPH_API_URL",
         "",
         "Where clients reach the API, with its prefix: `https://agents.example/api`. Empty: taken from the "
         "request and from trusted proxies.",
     )
-    a2a_assistant: str = _setting(
+    a2a_assistant: str = setting(
         "A2A_ASSISTANT",
         "",
         "The assistant (its id, or its graph's name) whose card is at `/.well-known/agent-card.json`. Empty: "
         "the only graph, if there is only one.",
     )
-    redis_max_connections: int = _setting(
+    redis_max_connections: int = setting(
         "REDIS_MAX_CONNECTIONS", 2000, "Connections that one process may open to Redis.", low=8
     )
-    checkpointer: str = _setting(
+    checkpointer: str = setting(
         "CHECKPOINTER",
         "millstream",
         "The checkpointer: `millstream` or `langgraph-redis` (docs/checkpoints.md).",
         choices="millstream langgraph-redis",
     )
-    aes_key: str = _setting(
+    aes_key: str = setting(
         "LANGGRAPH_AES_KEY", "", "Encrypts checkpoints (AES): 16, 24 or 32 bytes.", secret=True
     )
-    api_url: str = _setting(
+    api_url: str = setting(
         "MILLSTREAM_API_URL",
         "",
         "Where graphs that call their own server reach its API (docs/operations.md); `millstream dev` sets it. "
         "Empty: MILLSTREAM_PUBLIC_URL.",
     )
-    aes_fallback_keys: str = _setting(
+    aes_fallback_keys: str = setting(
         "LANGGRAPH_AES_FALLBACK_KEYS",
         "",
         "Earlier keys, separated by commas: checkpoints that they encrypted are still readable.",
         secret=True,
     )
-    webhook_secret: str = _setting(
+    webhook_secret: str = setting(
         "WEBHOOK_SECRET",
         "",
         "Signs the calls of webhooks (docs/webhooks.md); several, separated by commas, while one replaces the other.",
         secret=True,
     )
-    webhook_networks: str = _setting(
+    webhook_networks: str = setting(
         "WEBHOOK_NETWORKS",
         "",
         "Private networks that webhooks may reach: `10.1.0.0/16,192.168.7.9/32`.",
     )
-    webhook_base_url: str = _setting(
+    webhook_base_url: str = setting(
         "WEBHOOK_BASE_URL",
         "",
         "The base URL of webhooks that are only a path: `https://app.example`.",
     )
-    webhook_timeout: float = _setting(
+    webhook_timeout: float = setting(
         "WEBHOOK_TIMEOUT_SECS", 10.0, "A receiver must respond within this time.",
         low=0.1, high=300, unit="s",
     )  # fmt: skip
-    webhook_retry: float = _setting(
+    webhook_retry: float = setting(
         "WEBHOOK_RETRY_SECS",
         5.0,
         "The pause after a webhook's first failed call; it doubles with each further one, up to an hour.",
@@ -215,16 +189,17 @@ class Settings:
         high=3600,
         unit="s",
     )
-    webhook_give_up: float = _setting(
+    webhook_give_up: float = setting(
         "WEBHOOK_GIVE_UP_SECS", 86400.0, "The time after a run's end after which its webhook is given up.",
         low=1, high=3 * 86400, unit="s",
     )  # fmt: skip
-    log_level: str = _setting(
+    log_level: str = setting(
         "LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR.", choices="DEBUG INFO WARNING ERROR"
     )
 
     def __post_init__(self) -> None:
         """Raises SettingError for values that would fail only later."""
+        self.check_traces()
         if not re.fullmatch(r"[\w.:-]+", self.queue):
             raise SettingError(
                 f"MILLSTREAM_QUEUE={self.queue!r} is not a name: use letters, digits and . : _ -"
@@ -260,34 +235,7 @@ class Settings:
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> "Settings":
         """Reads the environment; raises SettingError, which names the variable and its limits."""
-        environ = os.environ if environ is None else environ
-        values: dict[str, Any] = {}
-        for setting in fields(cls):
-            for name in setting.metadata["names"]:
-                text = environ.get(name, "").strip()
-                if text:
-                    values[setting.name] = _parse(setting, name, text)
-                    break
-        return cls(**values)
-
-
-def _parse(setting: Field[Any], name: str, text: str) -> Any:
-    kind: type[Any] = type(setting.default)
-    try:
-        value = kind(text)
-    except ValueError:
-        noun = "a whole number" if kind is int else "a number"
-        raise SettingError(f"{name}={text!r} is not {noun}.") from None
-    choices = setting.metadata["choices"]
-    if choices:
-        value = {choice.upper(): choice for choice in choices}.get(value.upper())
-        if value is None:
-            raise SettingError(f"{name}={text!r} is not one of {', '.join(choices)}.")
-    low, high = setting.metadata["low"], setting.metadata["high"]
-    if low is not None and not (low <= value <= high and value < float("inf")):
-        maximum = "" if high == float("inf") else f" and at most {high:.0f}"
-        raise SettingError(f"{name}={text} is out of range: it must be at least {low:g}{maximum}.")
-    return value
+        return cls(**read_values(cls, os.environ if environ is None else environ))
 
 
 def _check_network(name: str, text: str) -> None:
@@ -311,17 +259,12 @@ def _check_url(name: str, text: str) -> None:
         )
 
 
+def declared() -> list[Field[Any]]:
+    """Returns all settings in the order of the table: those of traces are the last."""
+    others = [each for each in fields(Settings) if each.name not in TRACES]
+    return [*others, *fields(TraceSettings)]
+
+
 def table() -> str:
     """Returns the Markdown table of all settings for docs/settings.md."""
-    rows = ["| Variable | Default | Unit | What it does |", "|---|---|---|---|"]
-    for setting in fields(Settings):
-        meta = setting.metadata
-        names = " or ".join(f"`{name}`" for name in meta["names"])
-        rows.append(
-            f"| {names} | `{_format_default(setting.default)}` | {meta['unit']} | {meta['doc']} |"
-        )
-    return "\n".join(rows) + "\n"
-
-
-def _format_default(default: Any) -> str:
-    return f"{default:g}" if isinstance(default, float) else str(default)
+    return table_of(declared())

@@ -91,6 +91,10 @@ class RunRequest(msgspec.Struct, kw_only=True, frozen=True):
     creates_thread: bool = False  # if the thread does not exist
     after_seconds: float = 0
     event_streaming: bool = False
+    # W3C Trace Context of the request, '' for none; a cron keeps that of the request that created or changed it.
+    traceparent: str = ""
+    tracestate: str = ""
+    request_id: str = ""
 
 
 class RunSpec(msgspec.Struct, kw_only=True, frozen=True, array_like=True):
@@ -106,6 +110,10 @@ class RunSpec(msgspec.Struct, kw_only=True, frozen=True, array_like=True):
     temporary: bool
     metadata: bytes  # JSON object
     kwargs: bytes  # JSON of RunKwargs
+    # W3C Trace Context of what the run's spans are below; '' for none.
+    traceparent: str = ""
+    tracestate: str = ""
+    request_id: str = ""  # `x-request-id` of the request that created it
 
 
 class Cron(msgspec.Struct, kw_only=True, frozen=True):

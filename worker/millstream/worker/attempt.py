@@ -16,6 +16,7 @@ from millstream.shared.rules.lifecycle import Cause
 from millstream.shared.rules.multitask import CancelAction
 from millstream.shared.scripts import Batch, Claim
 from millstream.shared.settings import Settings
+from millstream.shared.tracing.tracer import NO_SPAN, UNTRACED, RunTracer
 from millstream.worker.checkpoints.checkpointing import RollbackUnsupportedError
 from millstream.worker.encode import encode
 from millstream.worker.execution import CrashError, Execution, Unsent
@@ -30,6 +31,8 @@ from millstream.worker.stop_reason import StopReason
 
 log = logging.getLogger(__name__)
 
+# In a span: the run's status, or how the attempt ended before the run did.
+OUTCOME: Final = "millstream.run.outcome"
 LOST_LEASE_ADVICE: Final = (
     "another worker continues it. If this happens often, give the worker fewer runs (N_JOBS_PER_WORKER) or "
     "longer leases (LEASE_SECS)."
@@ -47,6 +50,7 @@ class WorkerContext:
     availability: RedisAvailability
     settings: Settings
     observer: RunObserver = UNOBSERVED
+    tracer: RunTracer = UNTRACED
 
 
 class Attempt:
@@ -74,6 +78,7 @@ class Attempt:
         self._loop = asyncio.get_running_loop()
         self._execution: Execution = execution or GraphRun(claim, context.graphs)
         self._unsent: list[str | bytes] = []  # events for the batch of a hand-back
+        self._span = NO_SPAN
         self._rolled_back = False  # the thread has the state from before the run
 
     def __repr__(self) -> str:
@@ -94,6 +99,10 @@ class Attempt:
 
         It writes nothing once the lease is lost, as another worker may hold the run.
         """
+        with self.context.tracer.attempt(self.claim) as self._span:
+            await self._execute()
+
+    async def _execute(self) -> None:
         claim, context = self.claim, self.context
         context.heartbeat.hold(
             claim,
@@ -120,12 +129,15 @@ class Attempt:
                     )
                 await self._finish(result)
         except CrashError as crash:
+            self._span.set(OUTCOME, "crashed")
+            self._span.fail(str(crash))
             await self._hand_back_crashed(str(crash))
         except FencedError:
             self._report_lost("before its end was written")
         except asyncio.CancelledError:
             raise
-        except BaseException:  # the worker and its other runs must continue
+        except BaseException as error:  # the worker and its other runs must continue
+            self._span.fail(f"{type(error).__name__} in the server's own code")
             log.exception(
                 "%r failed in Millstream's own code; a worker claims it again once its lease has lapsed",
                 self,
@@ -136,6 +148,8 @@ class Attempt:
 
     def _report_lost(self, when: str) -> None:
         log.warning("%r lost its lease %s: %s", self, when, LOST_LEASE_ADVICE)
+        self._span.set(OUTCOME, "lease_lost")
+        self._span.fail("the lease was lost")
         self.context.observer.lease_lost(self.claim)
 
     async def _close_stream(self) -> Unsent:
@@ -168,6 +182,7 @@ class Attempt:
             await scripts.append(self.context.redis, [batch], max_events=max_events)
         if await scripts.hand_back(self.context.redis, self.claim):
             log.info("%r is handed back", self)
+            self._span.set(OUTCOME, "handed_back")
             self.context.observer.handed_back(self.claim)
 
     async def _roll_back(self) -> bool:
@@ -224,6 +239,9 @@ class Attempt:
             status = await retry_while_unavailable(repr(self), write)
             if status is not None:
                 took = time.monotonic() - self._since
+                self._span.set(OUTCOME, status.value)
+                if record.error:
+                    self._span.fail(record.error["error"])
                 self.context.observer.ended(self.claim, status, took)
             if status is not None or record.cause is Cause.CANCELLED:
                 return

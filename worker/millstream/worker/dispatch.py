@@ -283,6 +283,7 @@ class RunWorker(Worker):
             claim,
             self._context.processes,
             job_timeout=self._settings.job_timeout,
+            tracer=self._context.tracer,
             make_room=partial(self._make_room, claim) if level is Level.ALONE else None,
             unused=needs_unused_process(claim, max_attempts=self._settings.max_attempts),
         )

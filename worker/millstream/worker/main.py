@@ -15,6 +15,7 @@ from pathlib import Path
 from millstream.shared.errors import SettingError
 from millstream.shared.langgraph_json import ProjectFile, read_project
 from millstream.shared.settings import Settings
+from millstream.shared.tracing.tracer import RunTracer, open_tracer
 from millstream.worker import event_loop, graphs, wiring
 from millstream.worker.background import ServiceEndedError, Services
 from millstream.worker.maintenance.liveness import Liveness
@@ -38,13 +39,16 @@ def main() -> None:
         )
         logging.getLogger("arq").setLevel(logging.WARNING)
         project = read_project(arguments.config)
-        event_loop.run(work(registry, settings, project), settings.worker_loop)
+        tracer = open_tracer(settings, graphs=True)
+        event_loop.run(work(registry, settings, project, tracer), settings.worker_loop)
     except (SettingError, ServiceEndedError) as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(1)
 
 
-async def work(registry: graphs.GraphRegistry, settings: Settings, project: ProjectFile) -> None:
+async def work(
+    registry: graphs.GraphRegistry, settings: Settings, project: ProjectFile, tracer: RunTracer
+) -> None:
     """Works until SIGTERM or SIGINT, then drains. A second signal ends the grace period of the drain.
 
     Raises:
@@ -54,7 +58,7 @@ async def work(registry: graphs.GraphRegistry, settings: Settings, project: Proj
     # A node that does not stop occupies its thread, so there are more threads than runs.
     async with (
         node_threads(max(32, 4 * settings.jobs_per_worker)),
-        wiring.open_parts(registry, settings, project) as parts,
+        wiring.open_parts(registry, settings, project, tracer=tracer) as parts,
     ):
         reports = Liveness(parts.redis, parts.worker_id, wiring.call_queues(parts), parts.access)
         await wiring.announce(parts)

@@ -19,6 +19,7 @@ from millstream.shared.observer import UNOBSERVED, RunObserver
 from millstream.shared.permissions import PermissionMonitor
 from millstream.shared.redis import UNAVAILABLE, Client, connect, masked, server_checks
 from millstream.shared.settings import Settings
+from millstream.shared.tracing.tracer import UNTRACED, RunTracer
 from millstream.shared.wire import GraphInfo, Project
 from millstream.worker.answers import AnswerContext
 from millstream.worker.attempt import WorkerContext
@@ -58,6 +59,7 @@ class Parts:
     webhooks: WebhookClient
     access: PermissionMonitor
     observer: RunObserver
+    tracer: RunTracer
 
 
 @asynccontextmanager
@@ -66,6 +68,7 @@ async def open_parts(
     settings: Settings,
     project: ProjectFile,
     observer: RunObserver = UNOBSERVED,
+    tracer: RunTracer = UNTRACED,
 ) -> AsyncIterator[Parts]:
     """Opens the parts of a worker, and closes them in the reverse order.
 
@@ -73,6 +76,7 @@ async def open_parts(
     """
     config = project.config
     async with AsyncExitStack() as opened:
+        opened.push_async_callback(tracer.aclose)
         webhooks = open_client(config.webhooks, settings)
         opened.push_async_callback(webhooks.aclose)
         redis = connect(settings.redis_url)
@@ -107,6 +111,7 @@ async def open_parts(
             webhooks=webhooks,
             access=PermissionMonitor(redis),
             observer=observer,
+            tracer=tracer,
         )
 
 
@@ -155,12 +160,19 @@ def services(parts: Parts, reports: Liveness, hurry: asyncio.Event) -> list[Serv
     )
     graphs = GraphContext(redis, parts.registry, checkpointing, publisher, settings.job_timeout)
     context = WorkerContext(
-        redis, graphs, parts.processes, heartbeat, availability, settings, parts.observer
+        redis,
+        graphs,
+        parts.processes,
+        heartbeat,
+        availability,
+        settings,
+        parts.observer,
+        parts.tracer,
     )
     dispatch = RunWorker(redis, parts.blocking, parts.worker_id, context, settings, parts.access)
     answers = AnswerContext(redis, parts.registry, checkpointing, settings, parts.directory)
     calls = CallServer(redis, parts.blocking, answers, call_queues(parts))
-    deliveries = Deliverer(redis, parts.webhooks, settings)
+    deliveries = Deliverer(redis, parts.webhooks, settings, parts.tracer)
 
     async def keep_leases() -> None:
         heartbeat.start()
@@ -191,6 +203,7 @@ def maintenance(parts: Parts) -> list[Service]:
     expire = partial(
         expiry.run_once, redis, checkpointing, every=sweep_every, max_threads=max_threads
     )
+    fire = partial(crons.run_once, redis, parts.directory, settings, parts.tracer)
     return [
         periodic("sweep", SWEEP_SECONDS, partial(sweep.run_once, redis, checkpointing)),
         periodic(
@@ -198,5 +211,5 @@ def maintenance(parts: Parts) -> list[Service]:
         ),
         # A new worker must soon check whether a sweep is due, however long the interval is.
         periodic("expiry", min(sweep_every, expiry.EVERY), expire),
-        periodic("crons", crons.EVERY, partial(crons.run_once, redis, parts.directory, settings)),
+        periodic("crons", crons.EVERY, fire),
     ]

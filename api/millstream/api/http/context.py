@@ -6,6 +6,7 @@ from starlette.requests import HTTPConnection
 from millstream.api.caller import Caller
 from millstream.api.context import RequestContext
 from millstream.api.process import Process
+from millstream.shared.tracing.context import TraceContext, trace_of_headers
 
 
 def attach(app: Starlette, process: Process) -> None:
@@ -32,5 +33,12 @@ def context_of(connection: HTTPConnection) -> RequestContext:
     caller = Caller(
         run_headers=http.headers_for_runs(headers.items()) if http.configurable_headers else {},
         request_id=headers.get("x-request-id"),
+        trace=trace_of(connection),
     )
     return RequestContext(process, caller)
+
+
+def trace_of(connection: HTTPConnection) -> TraceContext:
+    """Returns the client's span, as the headers of a request or a WebSocket name it."""
+    headers = connection.headers
+    return trace_of_headers(headers.get("traceparent"), headers.get("tracestate"))

@@ -75,7 +75,7 @@ async def admit_batch(context: RequestContext, requests: Sequence[RunRequest]) -
     try:
         for request, submitted in zip(requests, submissions, strict=True):
             with _report_rejection(context, request):
-                records.append(await _submit(context, submitted))
+                records.append(await _submit(context, submitted, batch=True))
     except BaseException:
         for record in records:
             spec = record.spec
@@ -114,7 +114,7 @@ async def _submission(
     project = await context.directory.project()
     require_webhooks(context, request.options.webhook)
     return submission(
-        request,
+        context.traced(request),
         resolved,
         project,
         run_id=run_id,
@@ -123,13 +123,16 @@ async def _submission(
     )
 
 
-async def _submit(context: RequestContext, submitted: Submission) -> RunRecord:
-    record = await runs.submit(
-        context.redis,
-        submitted,
-        stream_ttl=context.settings.stream_ttl,
-        max_live=context.settings.max_live,
-    )
+async def _submit(
+    context: RequestContext, submitted: Submission, *, batch: bool = False
+) -> RunRecord:
+    with context.tracer.admission(submitted.spec, batch=batch) as spec:
+        record = await runs.submit(
+            context.redis,
+            replace(submitted, spec=spec),
+            stream_ttl=context.settings.stream_ttl,
+            max_live=context.settings.max_live,
+        )
     context.observer.admitted(record.spec, submitted.delay_ms)
     return record
 

@@ -3,7 +3,7 @@
 The run inherits the paused run's assistant, config, context and options, also options that are added to `RunOptions`
 later. It does not inherit what belongs to one request: input and command, metadata, ids, the
 checkpoint to start from, the delay, the strategy, whether the thread is created or temporary, the form of the events,
-and the caller's headers. See docs/decisions/0056.
+the trace, and the caller's headers. See docs/decisions/0056.
 """
 
 from typing import Any
@@ -13,6 +13,7 @@ import msgspec
 from millstream.shared.rules.multitask import Strategy
 from millstream.shared.runs.records import RunRecord
 from millstream.shared.runs.submission import ID_FIELDS
+from millstream.shared.tracing.context import TRACEPARENT_KEY, TRACESTATE_KEY
 from millstream.shared.wire import UNMERGED, RunConfig, RunOptions, RunRequest, unpack_kwargs
 
 
@@ -25,7 +26,7 @@ def continuation(
     """
     kwargs = unpack_kwargs(record.spec.kwargs)
     config = kwargs.config
-    dropped = ID_FIELDS.union(kwargs.caller_headers or ())
+    dropped = ID_FIELDS.union(kwargs.caller_headers or (), (TRACEPARENT_KEY, TRACESTATE_KEY))
     run_metadata = msgspec.json.decode(record.spec.metadata)
     return RunRequest(
         assistant_id=record.spec.assistant_id,

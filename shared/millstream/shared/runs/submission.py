@@ -109,6 +109,9 @@ def submission(
         temporary=request.temporary,
         metadata=to_json(metadata),
         kwargs=to_json(kwargs),
+        traceparent=request.traceparent,
+        tracestate=request.tracestate,
+        request_id=request.request_id,
     )
     return Submission(
         spec=spec,

@@ -18,6 +18,8 @@ from millstream.shared.errors import SettingError
 from millstream.shared.langgraph_json import read_project
 from millstream.shared.redis import connect
 from millstream.shared.settings import Settings
+from millstream.shared.tracing.context import TraceContext
+from millstream.shared.tracing.tracer import RunTracer, open_tracer
 from millstream.worker import event_loop, graphs
 from millstream.worker.checkpoints.checkpointing import open_checkpointing
 from millstream.worker.graph_run import GraphContext, GraphRun
@@ -41,8 +43,9 @@ def main() -> None:
             level=settings.log_level, format="%(levelname)-7s %(name)s: %(message)s"
         )
         connection = socket.socket(fileno=arguments.socket)
+        tracer = open_tracer(settings, graphs=True)
         event_loop.run(
-            _serve(registry, settings, arguments.config, connection), settings.worker_loop
+            _serve(registry, settings, arguments.config, connection, tracer), settings.worker_loop
         )
     except SettingError as error:
         sys.stderr.write(f"{error}\n")
@@ -50,7 +53,11 @@ def main() -> None:
 
 
 async def _serve(
-    registry: graphs.GraphRegistry, settings: Settings, config: Path, connection: socket.socket
+    registry: graphs.GraphRegistry,
+    settings: Settings,
+    config: Path,
+    connection: socket.socket,
+    tracer: RunTracer,
 ) -> None:
     # Only the worker stops this process. It ignores a signal from a terminal or from a node.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -73,9 +80,9 @@ async def _serve(
         run: GraphRun | None = None
         while True:
             match await messages.read(reader):
-                case Execute(claim):
+                case Execute(claim, attempt):
                     run = GraphRun(claim, context)
-                    executing = asyncio.create_task(_execute(run, writer))
+                    executing = asyncio.create_task(_execute(run, writer, tracer, attempt))
                     executing.add_done_callback(_exit_on_failure)
                 case Stop(reason) if run is not None:
                     run.stop(reason)
@@ -83,8 +90,11 @@ async def _serve(
                     os._exit(0)  # the worker has died, so nothing renews the lease
 
 
-async def _execute(run: GraphRun, writer: asyncio.StreamWriter) -> None:
-    result = await run.run()
+async def _execute(
+    run: GraphRun, writer: asyncio.StreamWriter, tracer: RunTracer, attempt: TraceContext
+) -> None:
+    with tracer.execution(run.claim, attempt):
+        result = await run.run()
     unsent = await run.close()
     messages.write(
         writer,
@@ -98,6 +108,7 @@ async def _execute(run: GraphRun, writer: asyncio.StreamWriter) -> None:
             is_idle=not run.is_left_behind,
         ),
     )
+    await tracer.flush()  # the worker ends an idle process without a word
 
 
 def _exit_on_failure(task: "asyncio.Task[None]") -> None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from millstream.shared.scripts import Claim
+from millstream.shared.tracing.context import NO_TRACE, TraceContext
 from millstream.worker.graph_result import GraphResult
 from millstream.worker.stop_reason import StopReason
 
@@ -19,6 +20,7 @@ class Execute(msgspec.Struct, tag=True, frozen=True):
     """To the child: execute the graph of this run."""
 
     claim: Claim
+    attempt: TraceContext = NO_TRACE  # the span that the graph's spans are below
 
 
 class Stop(msgspec.Struct, tag=True, frozen=True):

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 from millstream.shared.scripts import Claim
+from millstream.shared.tracing.tracer import UNTRACED, RunTracer
 from millstream.worker.execution import STOP_GRACE, CrashError, Execution, Unsent
 from millstream.worker.final_record import ExitKind
 from millstream.worker.graph_result import GraphResult
@@ -33,6 +34,7 @@ class ProcessRun(Execution):
         job_timeout: seconds that the graph may take.
         make_room: called first; returns once the worker executes no other run.
         unused: whether the process must have executed no run before (level.needs_unused_process).
+        tracer: gives the span that the graph's spans are below.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class ProcessRun(Execution):
         job_timeout: float,
         make_room: Callable[[], Coroutine[Any, Any, None]] | None = None,
         unused: bool = False,
+        tracer: RunTracer = UNTRACED,
     ) -> None:
         """Does not start a process."""
         super().__init__(claim)
@@ -50,6 +53,7 @@ class ProcessRun(Execution):
         self._job_timeout = job_timeout
         self._make_room = make_room
         self._unused = unused
+        self._tracer = tracer
         self._child: ChildProcess | None = None
         self._unsent = Unsent([], 0, claim.index, False)
 
@@ -93,7 +97,7 @@ class ProcessRun(Execution):
         self._child = child
         ended = None
         try:
-            child.send(Execute(self.claim))
+            child.send(Execute(self.claim, self._tracer.current()))
             outcome = await self._wait_for_end(child)
             if isinstance(outcome, GraphResult):
                 return outcome

@@ -12,6 +12,7 @@ from millstream.shared.assistants import GraphDirectory
 from millstream.shared.crons import CronContext
 from millstream.shared.redis import Client
 from millstream.shared.settings import Settings
+from millstream.shared.tracing.tracer import UNTRACED, RunTracer
 
 log = logging.getLogger(__name__)
 
@@ -24,12 +25,17 @@ NOT_DUE: Final = ("admitted", "busy", "over", "disabled", "missing")
 
 
 async def run_once(
-    redis: Client, directory: GraphDirectory, settings: Settings, *, every: float = EVERY
+    redis: Client,
+    directory: GraphDirectory,
+    settings: Settings,
+    tracer: RunTracer = UNTRACED,
+    *,
+    every: float = EVERY,
 ) -> int:
     """Fires all due crons unless another worker does. Returns the number of runs that it admitted."""
     if not await repair.take_leader_lock(redis, "crons", every=every):
         return 0
-    context = CronContext(redis, directory, settings.max_live, settings.stream_ttl)
+    context = CronContext(redis, directory, settings.max_live, settings.stream_ttl, tracer)
     fired = 0
     while True:
         results = await crons.fire_due(context, limit=BATCH, at_once=MAX_CONCURRENT)

@@ -10,6 +10,7 @@ import httpcore
 
 from millstream.shared.langgraph_json.config import WebhooksConfig
 from millstream.shared.settings import Settings
+from millstream.shared.tracing.context import NO_TRACE, TraceContext
 from millstream.shared.webhook_url import is_relative, webhook_url_error
 from millstream.shared.webhooks import Delivery
 from millstream.shared.wire import WebhookPolicy, to_json
@@ -62,8 +63,8 @@ class WebhookClient:
         await self._pool.aclose()
         await self._unguarded.aclose()
 
-    async def call(self, delivery: Delivery) -> Answer:
-        """Sends the delivery; raises RefusedAddressError if the policy forbids its URL."""
+    async def call(self, delivery: Delivery, trace: TraceContext = NO_TRACE) -> Answer:
+        """Sends the delivery, whose span is `trace`; raises RefusedAddressError if the policy forbids its URL."""
         url, pool = delivery.url, self._pool
         # The run may have been admitted under an older policy.
         if error := webhook_url_error(url, self.policy):
@@ -74,7 +75,8 @@ class WebhookClient:
         body = to_json(delivery.payload(round(now * 1e6)))
         try:
             async with asyncio.timeout(self._timeout):
-                return await self._post(pool, url, self._headers_of(delivery, int(now), body), body)
+                headers = self._headers_of(delivery, int(now), body) | trace.headers
+                return await self._post(pool, url, headers, body)
         except TimeoutError:
             return Answer(0, f"no answer within {self._timeout:g} s")
         except (

@@ -12,6 +12,7 @@ from typing import Final
 from millstream.shared import webhooks
 from millstream.shared.redis import OUTAGE_ERRORS, Client
 from millstream.shared.settings import Settings
+from millstream.shared.tracing.tracer import UNTRACED, RunTracer
 from millstream.shared.webhooks import Delivery
 from millstream.worker.webhooks.client import Answer, WebhookClient
 from millstream.worker.webhooks.network import RefusedAddressError
@@ -28,11 +29,18 @@ GONE: Final = 410  # HTTP: the receiver wants no further calls
 class Deliverer:
     """Calls the webhooks that are due, several at a time."""
 
-    def __init__(self, redis: Client, client: WebhookClient, settings: Settings) -> None:
+    def __init__(
+        self,
+        redis: Client,
+        client: WebhookClient,
+        settings: Settings,
+        tracer: RunTracer = UNTRACED,
+    ) -> None:
         """Calls nothing yet."""
         self._redis = redis
         self._client = client
         self._settings = settings
+        self._tracer = tracer
         self._calls: set[asyncio.Task[None]] = set()
         self._draining = False
 
@@ -63,7 +71,7 @@ class Deliverer:
 
     async def _deliver(self, delivery: Delivery) -> None:
         try:
-            answer = await self._client.call(delivery)
+            answer = await self._call(delivery)
         except RefusedAddressError as error:
             log.error("the webhook of run %s is not called: %s", delivery.webhook_id, error)
             await self._settle(delivery, None)
@@ -78,6 +86,16 @@ class Deliverer:
             await self._settle(delivery, None)
         else:
             await self._postpone(delivery, answer)
+
+    async def _call(self, delivery: Delivery) -> Answer:
+        record = delivery.record
+        with self._tracer.delivery(record.spec, record.attempt, delivery.url) as span:
+            answer = await self._client.call(delivery, self._tracer.current())
+            if answer.status:
+                span.set("http.response.status_code", answer.status)
+            if not 200 <= answer.status < 300:
+                span.fail(f"HTTP {answer.status}" if answer.status else answer.text)
+        return answer
 
     async def _postpone(self, delivery: Delivery, answer: Answer) -> None:
         pause = max(self._pause(delivery.tries), min(answer.retry_after or 0, MAX_PAUSE))
