@@ -1,5 +1,7 @@
-"""What several tests of the API know."""
+"""Requests and models that several tests of the API share."""
 
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 import httpx
@@ -21,7 +23,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "/threads": ThreadCreate,
     "/assistants/search": AssistantSearch,
 }
-DESCRIBED: dict[str, type[BaseModel]] = {  # with those whose fields are shown in test_state.py
+DESCRIBED: dict[str, type[BaseModel]] = {  # including those that test_state.py tests
     **MODELS,
     "/threads/{thread}/state": StateUpdate,
     "/threads/{thread}/state/checkpoint": StateAtCheckpoint,
@@ -34,6 +36,10 @@ DESCRIBED: dict[str, type[BaseModel]] = {  # with those whose fields are shown i
 }
 
 
+# Starts an API with the `http` of langgraph.json that is passed, and yields a client of it.
+Serve = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
+
+
 class System(Protocol):
     """The running system, as these tests use it."""
 
@@ -44,7 +50,7 @@ class System(Protocol):
 
 
 def detail(response: httpx.Response) -> str:
-    """Returns the sentence of a refusal, which is all that its body may be."""
+    """Returns the detail of an error response. Fails if the body has another field."""
     assert response.headers["content-type"] == "application/json"
     body = response.json()
     assert list(body) == ["detail"]
@@ -54,7 +60,7 @@ def detail(response: httpx.Response) -> str:
 
 
 async def start(http: httpx.AsyncClient, thread: str, graph: str = "slow", **fields: Any) -> str:
-    """Starts a run and returns its path once it runs."""
+    """Starts a run. Returns its path once it is running."""
     body = {"assistant_id": graph, "input": {"items": []}, **fields}
     run = (await http.post(f"/threads/{thread}/runs", json=body)).json()["run_id"]
     path = f"/threads/{thread}/runs/{run}"

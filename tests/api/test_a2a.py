@@ -1,4 +1,4 @@
-"""Assistants as agents, by the official client of Agent2Agent (1.0), and as JSON-RPC of 0.3."""
+"""Assistants as agents, with the official client of Agent2Agent (1.0), and with JSON-RPC of 0.3."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ async def events(client: Client, request: pb.SendMessageRequest) -> list[pb.Stre
 
 
 async def task_of(client: Client, request: pb.SendMessageRequest) -> pb.Task:
-    """Sends a message without a stream; returns the task."""
+    """Sends a message without a stream. Returns the task."""
     [event] = await events(client, request)
     return event.task
 
@@ -41,7 +41,7 @@ def text(parts: Any) -> str:
     return "".join(part.text for part in parts)
 
 
-async def test_a_card(system: System, http: httpx.AsyncClient) -> None:
+async def test_an_assistant_has_an_agent_card(system: System, http: httpx.AsyncClient) -> None:
     [chat] = (await http.post("/assistants/search", json={"graph_id": "chat"})).json()
     for path in (
         "/a2a/chat/.well-known/agent-card.json",
@@ -60,7 +60,7 @@ async def test_a_card(system: System, http: httpx.AsyncClient) -> None:
     assert "nope" in detail(await http.post("/a2a/nope", json={}))
 
 
-async def test_a_message_and_its_answer(agent: Agent, http: httpx.AsyncClient) -> None:
+async def test_a_message_gets_an_answer(agent: Agent, http: httpx.AsyncClient) -> None:
     chat = await agent("chat", streaming=False)
     task = await task_of(chat, message_request("hello"))
     assert task.status.state == DONE
@@ -73,8 +73,8 @@ async def test_a_message_and_its_answer(agent: Agent, http: httpx.AsyncClient) -
     assert again.context_id == task.context_id
     assert again.id != task.id
     assert text(again.history[2].parts) == "and\non"
-    found = await chat.get_task(pb.GetTaskRequest(id=task.id, history_length=1))
-    assert (found.status.state, len(found.history)) == (DONE, 1)
+    fetched = await chat.get_task(pb.GetTaskRequest(id=task.id, history_length=1))
+    assert (fetched.status.state, len(fetched.history)) == (DONE, 1)
     listed = await chat.list_tasks(pb.ListTasksRequest(context_id=task.context_id, page_size=1))
     assert ([each.id for each in listed.tasks], listed.total_size) == ([again.id], 2)
     rest = await chat.list_tasks(
@@ -83,22 +83,22 @@ async def test_a_message_and_its_answer(agent: Agent, http: httpx.AsyncClient) -
     assert [each.id for each in rest.tasks] == [task.id]
 
 
-async def test_tokens_as_they_come(agent: Agent) -> None:
-    told = await events(await agent("chat"), message_request("hello"))
-    kinds = [event.WhichOneof("payload") for event in told]
+async def test_tokens_are_streamed(agent: Agent) -> None:
+    streamed = await events(await agent("chat"), message_request("hello"))
+    kinds = [event.WhichOneof("payload") for event in streamed]
     assert (kinds[0], kinds[-1]) == ("task", "status_update")
-    assert told[-1].status_update.status.state == DONE
-    parts = [event.artifact_update for event in told if event.HasField("artifact_update")]
+    assert streamed[-1].status_update.status.state == DONE
+    parts = [event.artifact_update for event in streamed if event.HasField("artifact_update")]
     assert len(parts) > 10
     assert [part.append for part in parts] == [False, *[True] * (len(parts) - 1)]
     assert "".join(text(part.artifact.parts) for part in parts).startswith("The quick brown fox")
     assert len({part.artifact.artifact_id for part in parts}) == 1
 
 
-async def test_a_task_that_asks_goes_on_with_the_answer(agent: Agent) -> None:
+async def test_an_interrupted_task_resumes_with_the_reply(agent: Agent) -> None:
     desk = await agent("desk")
-    told = await events(desk, message_request("send the mail"))
-    last = told[-1].status_update
+    streamed = await events(desk, message_request("send the mail"))
+    last = streamed[-1].status_update
     assert last.status.state == pb.TASK_STATE_INPUT_REQUIRED
     question, by_ids = last.status.message.parts
     assert question.text == "Send the mail to all customers?"
@@ -113,24 +113,26 @@ async def test_a_task_that_asks_goes_on_with_the_answer(agent: Agent) -> None:
     [won] = [each for each in answers if not isinstance(each, BaseException)]
     assert won[-1].status_update.status.state == DONE
     assert won[-1].status_update.task_id == last.task_id
-    found = await desk.get_task(pb.GetTaskRequest(id=last.task_id))
-    assert text(found.artifacts[0].parts) == "The mail is on its way."
+    fetched = await desk.get_task(pb.GetTaskRequest(id=last.task_id))
+    assert text(fetched.artifacts[0].parts) == "The mail is on its way."
     with pytest.raises(A2AError, match="it is completed"):
         await events(desk, message_request("more", task=last.task_id))
     with pytest.raises(A2AError, match="another context"):
         await events(desk, message_request("more", task=last.task_id, context=UNKNOWN_ID))
 
 
-async def test_at_once_then_followed_and_cancelled(agent: Agent, http: httpx.AsyncClient) -> None:
+async def test_a_task_is_started_followed_and_cancelled(
+    agent: Agent, http: httpx.AsyncClient
+) -> None:
     body = {"graph_id": "chat", "config": {"configurable": {"tokens": 100, "delay": 0.1}}}
     assistant = (await http.post("/assistants", json=body)).json()["assistant_id"]
     slow = await agent(assistant, streaming=False, polling=True)
     task = await task_of(slow, message_request("hello"))
     assert task.status.state in (pb.TASK_STATE_SUBMITTED, pb.TASK_STATE_WORKING)
     following = (await agent(assistant)).subscribe(pb.SubscribeToTaskRequest(id=task.id))
-    told = [await anext(following) for _ in range(4)]
-    assert told[0].task.id == task.id
-    assert any(event.HasField("artifact_update") for event in told)
+    streamed = [await anext(following) for _ in range(4)]
+    assert streamed[0].task.id == task.id
+    assert any(event.HasField("artifact_update") for event in streamed)
     cancelled = await slow.cancel_task(pb.CancelTaskRequest(id=task.id))
     assert cancelled.status.state == pb.TASK_STATE_CANCELED
     rest = [event async for event in following]
@@ -147,7 +149,7 @@ async def test_at_once_then_followed_and_cancelled(agent: Agent, http: httpx.Asy
     await http.delete(f"/assistants/{assistant}")
 
 
-async def test_who_leaves_finds_the_task_again(agent: Agent) -> None:
+async def test_a_client_finds_its_task_after_a_disconnect(agent: Agent) -> None:
     chat = await agent("chat")
     stream = chat.send_message(message_request("hello"))
     task = (await anext(stream)).task
@@ -159,7 +161,7 @@ async def test_who_leaves_finds_the_task_again(agent: Agent) -> None:
     await until(done)
 
 
-async def test_data_files_and_failures(agent: Agent, http: httpx.AsyncClient) -> None:
+async def test_data_files_and_failures_are_parts(agent: Agent, http: httpx.AsyncClient) -> None:
     chat = await agent("chat", streaming=False)
     parts = [
         ParseDict({"data": {"a": 1}}, pb.Part()),
@@ -201,7 +203,7 @@ async def rpc(http: httpx.AsyncClient, method: Any, **params: Any) -> Any:
     return response.json()
 
 
-async def test_the_older_version(http: httpx.AsyncClient) -> None:
+async def test_version_0_3_is_supported(http: httpx.AsyncClient) -> None:
     said = {
         "role": "user",
         "kind": "message",
@@ -211,17 +213,17 @@ async def test_the_older_version(http: httpx.AsyncClient) -> None:
     task = (await rpc(http, "message/send", message=said))["result"]
     assert (task["kind"], task["status"]["state"]) == ("task", "completed")
     assert task["artifacts"][0]["parts"][0]["text"].startswith("The quick brown fox")
-    found = (await rpc(http, "tasks/get", id=task["id"]))["result"]
-    assert found["contextId"] == task["contextId"]
+    fetched = (await rpc(http, "tasks/get", id=task["id"]))["result"]
+    assert fetched["contextId"] == task["contextId"]
     body = {"jsonrpc": "2.0", "id": 1, "method": "message/stream", "params": {"message": said}}
     response = await http.post("/a2a/chat", json=body)
-    told = [
+    streamed = [
         json.loads(line[6:])["result"]
         for line in response.text.splitlines()
         if line[:6] == "data: "
     ]
-    assert {each["kind"] for each in told} == {"task", "status-update", "artifact-update"}
-    assert told[-1]["final"] is True
+    assert {each["kind"] for each in streamed} == {"task", "status-update", "artifact-update"}
+    assert streamed[-1]["final"] is True
     ended = {**said, "taskId": task["id"]}
     assert (await rpc(http, "message/send", message=ended))["error"]["code"] == -32004
     assert (await rpc(http, "tasks/get", id="nonsense"))["error"]["code"] == -32001

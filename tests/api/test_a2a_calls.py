@@ -1,4 +1,4 @@
-"""How A2A is called: JSON-RPC in its two versions, what is refused and how, and connections that stay open."""
+"""Calls of A2A: JSON-RPC in both versions, errors, and keepalives."""
 
 import asyncio
 import json
@@ -33,7 +33,7 @@ SEND_03 = {**SEND, "method": "message/send", "params": {"message": LEGACY}}
 
 @pytest.fixture(scope="module")
 def chatty_api(system: System) -> Process:
-    """An API process that says something ten times a second, and logs what it thinks is worth it."""
+    """An API process that sends keepalives ten times a second, and logs."""
     return system.fleet.api(KEEPALIVE_INTERVAL_SECS=str(INTERVAL), LOG_LEVEL="INFO").wait_ready()
 
 
@@ -45,7 +45,7 @@ async def chatty(chatty_api: Process) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 async def slow(chatty: httpx.AsyncClient) -> AsyncIterator[str]:
-    """The path of an agent that takes a second for its only token."""
+    """The path of an agent that needs a second for its only token."""
     knobs = {"configurable": {"tokens": 1, "delay": 1}}
     body = {"graph_id": "chat", "name": "slow", "config": knobs}
     assistant = (await chatty.post("/assistants", json=body)).json()["assistant_id"]
@@ -57,11 +57,11 @@ async def slow(chatty: httpx.AsyncClient) -> AsyncIterator[str]:
 
 
 @pytest.mark.parametrize("body", [SEND, SEND_03], ids=["1.0", "0.3"])
-async def test_a_blocking_send_speaks_while_it_waits(
+async def test_a_blocking_send_sends_keepalives(
     chatty: httpx.AsyncClient, slow: str, body: dict[str, Any]
 ) -> None:
     async with chatty.stream("POST", slow, json=body) as response:
-        # The run is known at once: a client that is cut off can ask for the task.
+        # The ids come at once, so that a client that is cut off can read the task.
         assert response.status_code == 200
         assert response.headers["content-type"] == "application/json"
         assert response.headers["x-accel-buffering"] == "no"
@@ -80,7 +80,7 @@ async def test_a_blocking_send_speaks_while_it_waits(
     [{**SEND, "method": "SendStreamingMessage"}, {**SEND_03, "method": "message/stream"}],
     ids=["1.0", "0.3"],
 )
-async def test_a_stream_speaks_while_it_waits(
+async def test_a_stream_sends_keepalives(
     chatty: httpx.AsyncClient, slow: str, body: dict[str, Any]
 ) -> None:
     async with chatty.stream("POST", slow, json=body) as response:
@@ -88,22 +88,24 @@ async def test_a_stream_speaks_while_it_waits(
         assert response.headers["content-location"].startswith("/threads/")
         lines = [line async for line in response.aiter_lines()]
     assert 3 <= lines.count(": heartbeat") <= 30
-    told = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data")]
-    assert {each["id"] for each in told} == {1}
-    assert "completed" in json.dumps(told[-1]).lower()
+    streamed = [
+        json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data")
+    ]
+    assert {each["id"] for each in streamed} == {1}
+    assert "completed" in json.dumps(streamed[-1]).lower()
 
 
-async def test_an_error_after_the_headers_is_one_of_json_rpc(
+async def test_an_error_after_the_headers_is_a_json_rpc_error(
     chatty: httpx.AsyncClient, slow: str
 ) -> None:
     body = {**SEND, "params": {"message": {**SAID, "contextId": "cut"}}}
     async with chatty.stream("POST", slow, json=body) as response:
-        place = response.headers["content-location"]
+        location = response.headers["content-location"]
         waiting = asyncio.create_task(response.aread())
-        await until(lambda: chatty_began(chatty, place))
-        thread = place.rpartition("/runs/")[0]
-        # The task is gone before it could answer.
-        await chatty.post(f"{place}/cancel", params={"wait": "true"})
+        await until(lambda: chatty_began(chatty, location))
+        thread = location.rpartition("/runs/")[0]
+        # The task was deleted before its response.
+        await chatty.post(f"{location}/cancel", params={"wait": "true"})
         await chatty.delete(thread)
         text = (await waiting).decode()
     answer = json.loads(text)
@@ -112,8 +114,8 @@ async def test_an_error_after_the_headers_is_one_of_json_rpc(
     )
 
 
-async def chatty_began(http: httpx.AsyncClient, place: str) -> bool:
-    return bool((await http.get(place)).json()["status"] == "running")
+async def chatty_began(http: httpx.AsyncClient, location: str) -> bool:
+    return bool((await http.get(location)).json()["status"] == "running")
 
 
 # ── Calls ───────────────────────────────────────────────────────────────────────────────────
@@ -126,9 +128,9 @@ BROKEN = {"kind": "file", "file": {"bytes": "x"}}  # no base64
 
 
 @pytest.mark.parametrize(
-    ("headers", "body", "wanted"),
+    ("headers", "body", "status"),
     [
-        # Versions: what the header says counts, without it the method tells.
+        # Versions: the header decides, and without it the method.
         (NEW, GET, -32001),
         ({"A2A-Version": "1.0.7"}, GET, -32001),
         ({}, GET, -32001),
@@ -137,7 +139,7 @@ BROKEN = {"kind": "file", "file": {"bytes": "x"}}  # no base64
         (OLD, GET, -32601),
         (NEW, GET_03, -32601),
         ({"A2A-Version": "1.1"}, GET, -32009),
-        ({"A2A-Version": "99.0"}, GET_03, -32603),  # 0.3 has no code for it
+        ({"A2A-Version": "99.0"}, GET_03, -32603),  # 0.3 has no code for this error
         ({"A2A-Version": "new"}, GET, -32009),
         # JSON-RPC
         ({}, [GET], -32600),
@@ -165,7 +167,7 @@ BROKEN = {"kind": "file", "file": {"bytes": "x"}}  # no base64
         ({}, {**SEND_03, "params": {"message": {**LEGACY, "parts": [{"kind": "x"}]}}}, -32602),
         ({}, {**SEND_03, "params": {"message": {**LEGACY, "parts": [BROKEN]}}}, -32602),
         ({}, {**SEND_03, "params": {"message": {**LEGACY, "taskId": "x"}}}, -32001),
-        # What the card says that there is not
+        # Capabilities that the card excludes
         ({}, {**GET, "method": "GetExtendedAgentCard"}, -32004),
         ({}, {**GET_03, "method": "agent/getAuthenticatedExtendedCard"}, -32007),
         (
@@ -176,19 +178,19 @@ BROKEN = {"kind": "file", "file": {"bytes": "x"}}  # no base64
         ({}, {**GET, "method": "SubscribeToTask"}, -32001),
     ],
 )
-async def test_what_is_wrong_has_the_code_of_the_protocol(
-    chatty: httpx.AsyncClient, headers: dict[str, str], body: Any, wanted: int
+async def test_an_invalid_call_has_the_protocols_code(
+    chatty: httpx.AsyncClient, headers: dict[str, str], body: Any, status: int
 ) -> None:
     response = await chatty.post("/a2a/chat", json=body, headers=headers)
     assert response.status_code == 200
     answer = response.json()
-    assert answer["error"]["code"] == wanted, answer
+    assert answer["error"]["code"] == status, answer
     assert answer["error"]["message"]
-    asked_id = body.get("id") if isinstance(body, dict) else None
-    assert answer["id"] == (asked_id if asked_id == 1 and asked_id is not True else None)
+    request_id = body.get("id") if isinstance(body, dict) else None
+    assert answer["id"] == (request_id if request_id == 1 and request_id is not True else None)
 
 
-async def test_clients_that_run_ahead_are_understood(chatty: httpx.AsyncClient) -> None:
+async def test_unknown_fields_of_newer_clients_are_ignored(chatty: httpx.AsyncClient) -> None:
     ahead = {
         "message": {**SAID, "novelty": 1, "parts": [{"text": "hello", "novelty": {"a": [1]}}]},
         "configuration": {"returnImmediately": True, "novelty": "x"},
@@ -199,8 +201,8 @@ async def test_clients_that_run_ahead_are_understood(chatty: httpx.AsyncClient) 
         assert answer["result"]["task"]["status"]["state"]
 
 
-async def test_a_body_that_is_no_json(chatty: httpx.AsyncClient) -> None:
-    for content, kind, wanted in (
+async def test_a_body_that_is_no_json_is_a_parse_error(chatty: httpx.AsyncClient) -> None:
+    for content, kind, status in (
         (b"{", "application/json", -32700),
         (b"", "application/json", -32700),
         (b"\xff", "application/json", -32700),
@@ -210,10 +212,10 @@ async def test_a_body_that_is_no_json(chatty: httpx.AsyncClient) -> None:
     ):
         headers = {"content-type": kind}
         answer = (await chatty.post("/a2a/chat", content=content, headers=headers)).json()
-        assert answer["error"]["code"] == wanted
+        assert answer["error"]["code"] == status
 
 
-async def test_a_clients_mistake_is_no_error_in_the_log(
+async def test_an_invalid_call_is_not_logged_as_an_error(
     chatty: httpx.AsyncClient, chatty_api: Process
 ) -> None:
     mistakes: list[Any] = [

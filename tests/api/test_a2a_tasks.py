@@ -1,4 +1,4 @@
-"""Tasks of A2A: found and listed, their contexts, histories and states, and what is in their messages."""
+"""Tasks of A2A: lists, contexts, histories, states, and the parts of their messages."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ TALK = "/a2a/talk"
 
 
 async def call(http: httpx.AsyncClient, method: str, agent: str = TALK, **params: Any) -> Any:
-    """Returns the answer to a call of 1.0."""
+    """Sends a call of version 1.0. Returns the response."""
     body = {"jsonrpc": "2.0", "id": 7, "method": method, "params": params}
     response = await http.post(agent, json=body, headers={"A2A-Version": "1.0"})
     assert response.status_code == 200
@@ -29,7 +29,7 @@ async def call(http: httpx.AsyncClient, method: str, agent: str = TALK, **params
 
 
 async def say(http: httpx.AsyncClient, text: str, agent: str = TALK, **fields: Any) -> Any:
-    """Sends a message; returns the task."""
+    """Sends a message. Returns the task."""
     request = MessageToDict(message_request(text))["message"] | fields
     return (await call(http, "SendMessage", agent, message=request))["result"]["task"]
 
@@ -47,8 +47,8 @@ def ids(tasks: list[Any]) -> list[str]:
 
 
 @pytest.fixture
-async def own(web: httpx.AsyncClient) -> Any:
-    """The path of an agent that has no tasks yet."""
+async def agent_path(web: httpx.AsyncClient) -> Any:
+    """The path of an agent without tasks."""
     body = {"graph_id": "talk", "name": "an agent of the test's own"}
     assistant = (await web.post("/assistants", json=body)).json()["assistant_id"]
     yield f"/a2a/{assistant}"
@@ -58,33 +58,37 @@ async def own(web: httpx.AsyncClient) -> Any:
 # ── Listing ─────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_all_tasks_of_an_agent_a_page_at_a_time(web: httpx.AsyncClient, own: str) -> None:
-    made = [await say(web, f"hello {n}", own) for n in range(3)]
-    made.append(await say(web, "more", own, contextId=made[1]["contextId"]))
+async def test_the_tasks_of_an_agent_are_listed_in_pages(
+    web: httpx.AsyncClient, agent_path: str
+) -> None:
+    created = [await say(web, f"hello {n}", agent_path) for n in range(3)]
+    created.append(await say(web, "more", agent_path, contextId=created[1]["contextId"]))
     await say(web, "to another agent")
-    newest = ids(made)[::-1]
-    page = await listed(web, own)
+    newest = ids(created)[::-1]
+    page = await listed(web, agent_path)
     assert ids(page["tasks"]) == newest
     assert (page["totalSize"], page["pageSize"], page["nextPageToken"]) == (4, 4, "")
     seen, token = [], ""
     for size in (3, 1):
-        page = await listed(web, own, pageSize=3, pageToken=token)
+        page = await listed(web, agent_path, pageSize=3, pageToken=token)
         assert (len(page["tasks"]), page["totalSize"]) == (size, 4)
         seen += ids(page["tasks"])
         token = page["nextPageToken"]
-        # What comes meanwhile does not move the pages that follow.
+        # New tasks do not shift the next pages.
         await say(web, "meanwhile", "/a2a/talk")
     assert (seen, token) == (newest, "")
-    of_one = await listed(web, own, contextId=made[1]["contextId"])
-    assert ids(of_one["tasks"]) == [made[3]["id"], made[1]["id"]]
-    assert (await listed(web, own, contextId="nobody's"))["tasks"] == []
-    assert (await listed(web, own, contextId=UNKNOWN_ID))["totalSize"] == 0
+    of_one = await listed(web, agent_path, contextId=created[1]["contextId"])
+    assert ids(of_one["tasks"]) == [created[3]["id"], created[1]["id"]]
+    assert (await listed(web, agent_path, contextId="nobody's"))["tasks"] == []
+    assert (await listed(web, agent_path, contextId=UNKNOWN_ID))["totalSize"] == 0
 
 
-async def test_tasks_by_state_and_time(web: httpx.AsyncClient, own: str) -> None:
-    done = await say(web, "hello", own)
-    failed = await say(web, "fail", own)
-    waiting = await say(web, "two questions", own)
+async def test_tasks_are_filtered_by_state_and_time(
+    web: httpx.AsyncClient, agent_path: str
+) -> None:
+    done = await say(web, "hello", agent_path)
+    failed = await say(web, "fail", agent_path)
+    waiting = await say(web, "two questions", agent_path)
     states = {
         "TASK_STATE_COMPLETED": done,
         "TASK_STATE_FAILED": failed,
@@ -92,25 +96,27 @@ async def test_tasks_by_state_and_time(web: httpx.AsyncClient, own: str) -> None
     }
     for state, task in states.items():
         assert task["status"]["state"] == state
-        assert ids((await listed(web, own, status=state))["tasks"]) == [task["id"]]
-    assert (await listed(web, own, status="TASK_STATE_WORKING"))["tasks"] == []
+        assert ids((await listed(web, agent_path, status=state))["tasks"]) == [task["id"]]
+    assert (await listed(web, agent_path, status="TASK_STATE_WORKING"))["tasks"] == []
     since = waiting["status"]["timestamp"]
-    page = await listed(web, own, statusTimestampAfter=since)
+    page = await listed(web, agent_path, statusTimestampAfter=since)
     assert ids(page["tasks"]) == [waiting["id"]]
-    page = await listed(web, own, statusTimestampAfter="2999-01-01T00:00:00Z")
+    page = await listed(web, agent_path, statusTimestampAfter="2999-01-01T00:00:00Z")
     assert page["totalSize"] == 0
 
 
-async def test_what_a_list_shows_of_a_task(web: httpx.AsyncClient, own: str) -> None:
-    task = await say(web, "hello", own)
-    [bare] = (await listed(web, own))["tasks"]
+async def test_a_listed_task_has_history_and_artifacts_on_request(
+    web: httpx.AsyncClient, agent_path: str
+) -> None:
+    task = await say(web, "hello", agent_path)
+    [bare] = (await listed(web, agent_path))["tasks"]
     assert "artifacts" not in bare
     assert "history" not in bare
-    [whole] = (await listed(web, own, includeArtifacts=True, historyLength=1))["tasks"]
+    [whole] = (await listed(web, agent_path, includeArtifacts=True, historyLength=1))["tasks"]
     assert whole["artifacts"] == task["artifacts"]
     assert [each["parts"] for each in whole["history"]] == [[{"text": "hello!"}]]
-    asks = await say(web, "two questions", own)
-    [first, _] = (await listed(web, own, includeArtifacts=True))["tasks"]
+    asks = await say(web, "two questions", agent_path)
+    [first, _] = (await listed(web, agent_path, includeArtifacts=True))["tasks"]
     assert (first["id"], first["artifacts"]) == (asks["id"], [])
 
 
@@ -131,7 +137,9 @@ async def test_what_a_list_shows_of_a_task(web: httpx.AsyncClient, own: str) -> 
         ({"historyScope": "all"}, "historyScope"),
     ],
 )
-async def test_what_is_refused_is_named(http: httpx.AsyncClient, params: Any, name: str) -> None:
+async def test_an_invalid_parameter_is_named(
+    http: httpx.AsyncClient, params: Any, name: str
+) -> None:
     refused = await call(http, "ListTasks", "/a2a/chat", **params)
     assert code(refused) == -32602
     assert name in refused["error"]["message"]
@@ -140,78 +148,86 @@ async def test_what_is_refused_is_named(http: httpx.AsyncClient, params: Any, na
 # ── Contexts and histories ──────────────────────────────────────────────────────────────────
 
 
-async def test_a_context_is_called_as_its_client_calls_it(web: httpx.AsyncClient, own: str) -> None:
-    task = await say(web, "one", own, contextId="chat with Ann / 1")
-    again = await say(web, "two", own, contextId="chat with Ann / 1")
+async def test_a_context_keeps_the_clients_id(web: httpx.AsyncClient, agent_path: str) -> None:
+    task = await say(web, "one", agent_path, contextId="chat with Ann / 1")
+    again = await say(web, "two", agent_path, contextId="chat with Ann / 1")
     assert task["contextId"] == again["contextId"] == "chat with Ann / 1"
     assert [each["parts"][0]["text"] for each in again["history"]] == ["one", "one!", "two", "two!"]
     assert {each["contextId"] for each in again["history"]} == {"chat with Ann / 1"}
-    found = (await call(web, "GetTask", own, id=again["id"]))["result"]
-    assert found["contextId"] == "chat with Ann / 1"
-    page = await listed(web, own, contextId="chat with Ann / 1")
+    fetched = (await call(web, "GetTask", agent_path, id=again["id"]))["result"]
+    assert fetched["contextId"] == "chat with Ann / 1"
+    page = await listed(web, agent_path, contextId="chat with Ann / 1")
     assert ids(page["tasks"]) == [again["id"], task["id"]]
     # Another agent's context of that name is another conversation.
     other = await say(web, "three", contextId="chat with Ann / 1")
     assert len(other["history"]) == 2
     mixed = "ABCDEF00-0000-4000-8000-00000000000A"
-    assert (await say(web, "x", own, contextId=mixed))["contextId"] == mixed
+    assert (await say(web, "x", agent_path, contextId=mixed))["contextId"] == mixed
 
 
-async def test_a_history_of_the_task_alone(web: httpx.AsyncClient, own: str) -> None:
-    first = await say(web, "one", own)
-    second = await say(web, "two", own, contextId=first["contextId"])
+async def test_historyScope_task_returns_the_tasks_messages(
+    web: httpx.AsyncClient, agent_path: str
+) -> None:
+    first = await say(web, "one", agent_path)
+    second = await say(web, "two", agent_path, contextId=first["contextId"])
     scope = {"LangGraph-A2A-History-Scope": "task"}
-    for task, words in ((first, ["one", "one!"]), (second, ["two", "two!"])):
+    for task, texts in ((first, ["one", "one!"]), (second, ["two", "two!"])):
         body = {"jsonrpc": "2.0", "id": 1, "method": "GetTask", "params": {"id": task["id"]}}
-        found = (await web.post(own, json=body, headers=scope)).json()["result"]
-        assert [each["parts"][0]["text"] for each in found["history"]] == words
-        assert found["artifacts"][0]["parts"] == [{"text": words[1]}]
-    whole = (await call(web, "GetTask", own, id=second["id"]))["result"]
+        fetched = (await web.post(agent_path, json=body, headers=scope)).json()["result"]
+        assert [each["parts"][0]["text"] for each in fetched["history"]] == texts
+        assert fetched["artifacts"][0]["parts"] == [{"text": texts[1]}]
+    whole = (await call(web, "GetTask", agent_path, id=second["id"]))["result"]
     assert len(whole["history"]) == 4
     for length in (0, 1, 3, 9):
-        answer = await call(web, "GetTask", own, id=second["id"], historyLength=length)
-        shown = answer["result"].get("history", [])
-        assert shown == whole["history"][len(whole["history"]) - min(length, 4) :]
-    assert code(await call(web, "GetTask", own, id=second["id"], historyLength=-1)) == -32602
+        answer = await call(web, "GetTask", agent_path, id=second["id"], historyLength=length)
+        messages = answer["result"].get("history", [])
+        assert messages == whole["history"][len(whole["history"]) - min(length, 4) :]
+    assert code(await call(web, "GetTask", agent_path, id=second["id"], historyLength=-1)) == -32602
 
 
-async def test_answers_among_the_messages_are_the_tasks(web: httpx.AsyncClient, own: str) -> None:
-    before = await say(web, "hello", own)
-    task = await say(web, "an interview", own, contextId=before["contextId"])
+async def test_replies_to_interrupts_belong_to_the_task(
+    web: httpx.AsyncClient, agent_path: str
+) -> None:
+    before = await say(web, "hello", agent_path)
+    task = await say(web, "an interview", agent_path, contextId=before["contextId"])
     for answer in ("one", "two", "enough"):
         assert task["status"]["state"] == "TASK_STATE_INPUT_REQUIRED"
-        task = await say(web, answer, own, taskId=task["id"])
+        task = await say(web, answer, agent_path, taskId=task["id"])
     assert task["artifacts"][0]["parts"] == [{"text": "enough!"}]
-    await say(web, "after", own, contextId=before["contextId"])
+    await say(web, "after", agent_path, contextId=before["contextId"])
     scope = {"historyScope": "task"}
-    found = (await call(web, "GetTask", own, id=task["id"], **scope))["result"]
-    said = [each["parts"][0]["text"] for each in found["history"]]
+    fetched = (await call(web, "GetTask", agent_path, id=task["id"], **scope))["result"]
+    said = [each["parts"][0]["text"] for each in fetched["history"]]
     assert (said[0], said[-1], len(said)) == ("an interview", "enough!", 8)
-    assert found["artifacts"] == task["artifacts"]
-    short = (await call(web, "GetTask", own, id=task["id"], historyLength=2, **scope))["result"]
-    assert short["history"] == found["history"][-2:]
+    assert fetched["artifacts"] == task["artifacts"]
+    short = (await call(web, "GetTask", agent_path, id=task["id"], historyLength=2, **scope))[
+        "result"
+    ]
+    assert short["history"] == fetched["history"][-2:]
 
 
-async def test_an_answer_is_found_when_only_the_thread_is_left(
-    web: httpx.AsyncClient, own: str, system: System
+async def test_a_task_is_read_from_its_thread_after_its_stream_expired(
+    web: httpx.AsyncClient, agent_path: str, system: System
 ) -> None:
-    first = await say(web, "one", own)
-    second = await say(web, "two", own, contextId=first["contextId"])
+    first = await say(web, "one", agent_path)
+    second = await say(web, "two", agent_path, contextId=first["contextId"])
     redis = connect(system.fleet.redis_url)
     for task in (first, second):  # as after RESUMABLE_STREAM_TTL_SECONDS
         await redis.delete(keys.events(*task["id"].split(":")))
     await redis.aclose()
     for task in (first, second):
-        found = (await call(web, "GetTask", own, id=task["id"], historyScope="task"))["result"]
-        assert found["artifacts"] == task["artifacts"]
-        assert len(found["history"]) == 2
+        fetched = (await call(web, "GetTask", agent_path, id=task["id"], historyScope="task"))[
+            "result"
+        ]
+        assert fetched["artifacts"] == task["artifacts"]
+        assert len(fetched["history"]) == 2
 
 
-async def test_a_task_that_is_not_answered_has_no_artifact(
-    web: httpx.AsyncClient, own: str
+async def test_a_task_without_an_answer_has_no_artifact(
+    web: httpx.AsyncClient, agent_path: str
 ) -> None:
-    first = await say(web, "one", own)
-    silent = await say(web, "say nothing", own, contextId=first["contextId"])
+    first = await say(web, "one", agent_path)
+    silent = await say(web, "say nothing", agent_path, contextId=first["contextId"])
     assert silent["status"]["state"] == "TASK_STATE_COMPLETED"
     assert "artifacts" not in silent
 
@@ -219,18 +235,18 @@ async def test_a_task_that_is_not_answered_has_no_artifact(
 # ── States ──────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_two_questions_are_answered_each_by_its_id(
+async def test_two_interrupts_are_resumed_by_their_ids(
     web: httpx.AsyncClient, system: System
 ) -> None:
     agent = await open_a2a_client(web, system.url, "talk", streaming=False)
     [event] = [each async for each in agent.send_message(message_request("two questions"))]
-    asked = event.task.status.message
-    assert asked.parts[0].text.split("\n") in (["colour", "size"], ["size", "colour"])
-    questions = data_of(asked.parts[1])["interrupts"]
+    question = event.task.status.message
+    assert question.parts[0].text.split("\n") in (["colour", "size"], ["size", "colour"])
+    questions = data_of(question.parts[1])["interrupts"]
     answers = {each["id"]: f"my {each['value']}" for each in questions}
-    for given in ({**answers, "another": 1}, answers):
+    for resume_values in ({**answers, "another": 1}, answers):
         part = pb.Part()
-        part.data.struct_value.update(given)
+        part.data.struct_value.update(resume_values)
         [event] = [
             each
             async for each in agent.send_message(
@@ -238,7 +254,7 @@ async def test_two_questions_are_answered_each_by_its_id(
             )
         ]
         said = sorted(each.parts[0].text for each in event.task.history[1:])
-        if given is not answers:  # no ids of questions alone: one answer for both
+        if resume_values is not answers:  # not only interrupt ids: one value for both interrupts
             assert said[0].startswith("colour: {")
             [event] = [each async for each in agent.send_message(message_request("two questions"))]
             questions = data_of(event.task.status.message.parts[1])["interrupts"]
@@ -248,22 +264,22 @@ async def test_two_questions_are_answered_each_by_its_id(
     assert said == ["colour: my colour", "size: my size"]
 
 
-async def test_a_task_that_waits_is_cancelled(web: httpx.AsyncClient, own: str) -> None:
-    task = await say(web, "two questions", own)
-    cancelled = (await call(web, "CancelTask", own, id=task["id"]))["result"]
+async def test_an_interrupted_task_is_cancelled(web: httpx.AsyncClient, agent_path: str) -> None:
+    task = await say(web, "two questions", agent_path)
+    cancelled = (await call(web, "CancelTask", agent_path, id=task["id"]))["result"]
     assert cancelled["status"]["state"] == "TASK_STATE_CANCELED"
-    assert code(await call(web, "CancelTask", own, id=task["id"])) == -32002
+    assert code(await call(web, "CancelTask", agent_path, id=task["id"])) == -32002
     request = MessageToDict(message_request("blue"))["message"]
-    refused = await call(web, "SendMessage", own, message={**request, "taskId": task["id"]})
+    refused = await call(web, "SendMessage", agent_path, message={**request, "taskId": task["id"]})
     assert code(refused) == -32004
-    page = await listed(web, own, status="TASK_STATE_CANCELED")
+    page = await listed(web, agent_path, status="TASK_STATE_CANCELED")
     assert ids(page["tasks"]) == [task["id"]]
-    # The context goes on.
-    after = await say(web, "hello", own, contextId=task["contextId"])
+    # The context continues.
+    after = await say(web, "hello", agent_path, contextId=task["contextId"])
     assert after["status"]["state"] == "TASK_STATE_COMPLETED"
 
 
-async def test_a_task_that_waits_is_followed_when_it_goes_on(
+async def test_an_interrupted_task_is_followed_after_its_resume(
     web: httpx.AsyncClient, system: System
 ) -> None:
     agent = await open_a2a_client(web, system.url, "talk", streaming=False)
@@ -274,13 +290,13 @@ async def test_a_task_that_waits_is_followed_when_it_goes_on(
     assert first.task.status.state == State.TASK_STATE_INPUT_REQUIRED
     answer = message_request("blue", task=event.task.id, context=event.task.context_id)
     [done] = [each async for each in agent.send_message(answer)]
-    told = [each async for each in following]
-    assert told[-1].status_update.status.state == State.TASK_STATE_COMPLETED
+    streamed = [each async for each in following]
+    assert streamed[-1].status_update.status.state == State.TASK_STATE_COMPLETED
     assert done.task.status.state == State.TASK_STATE_COMPLETED
-    assert any(each.HasField("artifact_update") for each in told)
+    assert any(each.HasField("artifact_update") for each in streamed)
 
 
-async def test_a_run_that_fails_says_why(web: httpx.AsyncClient) -> None:
+async def test_a_failed_task_has_the_error(web: httpx.AsyncClient) -> None:
     task = await say(web, "fail")
     assert task["status"]["state"] == "TASK_STATE_FAILED"
     assert "as asked" in task["status"]["message"]["parts"][0]["text"]
@@ -289,7 +305,7 @@ async def test_a_run_that_fails_says_why(web: httpx.AsyncClient) -> None:
 # ── Parts ───────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_files_and_data_in_an_answer(web: httpx.AsyncClient) -> None:
+async def test_files_and_data_become_parts_of_the_artifact(web: httpx.AsyncClient) -> None:
     task = await say(web, "files")
     parts = [
         {"text": "see here"},
@@ -301,7 +317,7 @@ async def test_files_and_data_in_an_answer(web: httpx.AsyncClient) -> None:
     assert task["history"][-1]["parts"] == parts
 
 
-async def test_an_agent_says_which_media_types_it_takes(
+async def test_an_agent_accepts_only_its_media_types(
     web: httpx.AsyncClient, system: System
 ) -> None:
     modes = {"a2a": {"input_modes": ["text/plain", "image/*"], "output_modes": ["text/plain"]}}
@@ -327,7 +343,7 @@ async def test_an_agent_says_which_media_types_it_takes(
     await web.delete(f"/assistants/{assistant}")
 
 
-async def test_a_card_is_looked_at_again_only_if_it_has_changed(http: httpx.AsyncClient) -> None:
+async def test_an_unchanged_card_is_304(http: httpx.AsyncClient) -> None:
     path = "/a2a/chat/.well-known/agent-card.json"
     first = await http.get(path)
     assert "max-age" in first.headers["cache-control"]

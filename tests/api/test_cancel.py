@@ -1,4 +1,4 @@
-"""The end of runs and threads before their time: cancel, of one and of many, and delete."""
+"""Cancels of one run and of many, and deletions of runs and threads."""
 
 import re
 from typing import Any
@@ -13,7 +13,7 @@ from millstream.shared import keys
 from millstream.shared.redis import connect
 
 
-async def test_cancel_at_once_and_with_wait(http: httpx.AsyncClient, thread: str) -> None:
+async def test_cancel_returns_at_once_or_waits(http: httpx.AsyncClient, thread: str) -> None:
     path = await start(http, thread)
     response = await http.post(f"{path}/cancel?wait=0&action=interrupt")
     assert (response.status_code, response.content) == (202, b"")
@@ -48,7 +48,9 @@ async def test_a_pending_run_is_cancelled_at_once(http: httpx.AsyncClient, threa
     assert (await http.get(f"/threads/{thread}")).json()["status"] == "interrupted"
 
 
-async def test_what_can_not_be_cancelled(http: httpx.AsyncClient, thread: str) -> None:
+async def test_an_ended_or_unknown_run_can_not_be_cancelled(
+    http: httpx.AsyncClient, thread: str
+) -> None:
     done = (await http.post(f"/threads/{thread}/runs/wait", json=STEPS)).headers["content-location"]
     for wait in (0, 1):
         response = await http.post(f"{done}/cancel?wait={wait}")
@@ -60,7 +62,9 @@ async def test_what_can_not_be_cancelled(http: httpx.AsyncClient, thread: str) -
             assert detail(response) == "No runs found to cancel."
 
 
-async def test_delete(http: httpx.AsyncClient, thread: str, system: System) -> None:
+async def test_deleting_a_run_removes_it(
+    http: httpx.AsyncClient, thread: str, system: System
+) -> None:
     base = f"/threads/{thread}/runs"
     done = (await http.post(f"{base}/wait", json=STEPS)).headers["content-location"]
     running = await start(http, thread)
@@ -72,7 +76,7 @@ async def test_delete(http: httpx.AsyncClient, thread: str, system: System) -> N
             assert (await http.get(path + tail)).status_code == 404
         assert (await http.delete(path)).status_code == 404
     assert (await http.get(base)).json() == []
-    # The thread goes on with what it had.
+    # The thread continues with its state.
     answer = (await http.post(f"{base}/wait", json=STEPS)).json()
     assert answer["items"][:3] == [0, 1, 2]
     redis = connect(system.fleet.redis_url)
@@ -81,12 +85,12 @@ async def test_delete(http: httpx.AsyncClient, thread: str, system: System) -> N
     assert (await http.delete(f"/threads/{thread}/runs/{UNKNOWN_ID}")).status_code == 404
 
 
-async def test_cancel_of_many(http: httpx.AsyncClient, thread: str) -> None:
+async def test_many_runs_are_cancelled_at_once(http: httpx.AsyncClient, thread: str) -> None:
     base = f"/threads/{thread}/runs"
     paths = [await start(http, thread)]
     for _ in range(3):
-        made = await http.post(base, json={**STEPS, "after_seconds": 1000})
-        paths.append(made.headers["content-location"])
+        created = await http.post(base, json={**STEPS, "after_seconds": 1000})
+        paths.append(created.headers["content-location"])
     ids = [path.rpartition("/")[2] for path in paths]
 
     body: dict[str, Any] = {"thread_id": thread.upper(), "run_ids": [ids[1].upper(), UNKNOWN_ID]}
@@ -118,13 +122,13 @@ async def test_cancel_of_many(http: httpx.AsyncClient, thread: str) -> None:
         {"thread_id": UNKNOWN_ID, "run_ids": [7]},
     ],
 )  # fmt: skip
-async def test_a_cancel_of_many_that_makes_no_sense(http: httpx.AsyncClient, body: Any) -> None:
+async def test_an_invalid_cancel_of_many_is_422(http: httpx.AsyncClient, body: Any) -> None:
     response = await http.post("/runs/cancel", json=body)
     assert response.status_code == 422
     assert re.search("status|thread_id|run_ids", detail(response))
 
 
-async def test_delete_of_a_thread(http: httpx.AsyncClient, thread: str) -> None:
+async def test_deleting_a_thread_ends_its_runs(http: httpx.AsyncClient, thread: str) -> None:
     path = f"/threads/{thread}"
     await http.post(f"{path}/runs/wait", json=STEPS)
     run = await start(http, thread)
@@ -135,7 +139,7 @@ async def test_delete_of_a_thread(http: httpx.AsyncClient, thread: str) -> None:
         assert (await http.get(gone)).status_code == 404, gone
     assert (await http.delete(path)).status_code == 404
     assert (await http.post(f"{path}/runs", json=STEPS)).status_code == 404
-    # The id is free again, and nothing of before is left.
+    # The id is free again, and no old data is left.
     body = {**STEPS, "if_not_exists": "create"}
     assert (await http.post(f"{path}/runs/wait", json=body)).json() == {"items": [0, 1, 2]}
     assert len((await http.get(f"{path}/runs")).json()) == 1
@@ -156,7 +160,7 @@ async def reason(http: httpx.AsyncClient, path: str) -> Any:
     return run["cancel_reason"]
 
 
-async def test_a_run_tells_why_it_was_cancelled(http: httpx.AsyncClient, thread: str) -> None:
+async def test_a_cancelled_run_has_the_reason(http: httpx.AsyncClient, thread: str) -> None:
     done = (await http.post(f"/threads/{thread}/runs/wait", json=STEPS)).headers["content-location"]
     assert await reason(http, done) is None
     running = await start(http, thread)
@@ -165,7 +169,7 @@ async def test_a_run_tells_why_it_was_cancelled(http: httpx.AsyncClient, thread:
     body = {**STEPS, "multitask_strategy": "interrupt"}
     last = await http.post(f"/threads/{thread}/runs/wait", json=body)
     assert last.json()["items"]
-    for path in (running, waiting):  # one that a worker held, and one that had not begun
+    for path in (running, waiting):  # a running run, and a pending run
         assert await status(http, path) == "interrupted"
         assert await reason(http, path) == "superseded"
     assert await reason(http, last.headers["content-location"]) is None
@@ -176,7 +180,7 @@ async def test_a_run_tells_why_it_was_cancelled(http: httpx.AsyncClient, thread:
         assert await reason(http, path) == "explicit"
         await http.get(f"{path}/join")
         assert await reason(http, path) == "explicit"
-    # The first reason stays, whatever is asked for later.
+    # The first reason stays after later cancels.
     path = await start(http, thread)
     await http.post(f"{path}/cancel")
     await http.post(f"/threads/{thread}/runs/wait", json=body)
@@ -187,7 +191,7 @@ async def test_a_run_tells_why_it_was_cancelled(http: httpx.AsyncClient, thread:
 
 
 @pytest.mark.parametrize("way", ["stream", "wait", "join", "join_stream"])
-async def test_a_run_tells_that_its_client_left(
+async def test_a_run_cancelled_by_disconnect_has_the_reason(
     http: httpx.AsyncClient, thread: str, way: str
 ) -> None:
     body = {"assistant_id": "slow", "input": {"items": []}, "on_disconnect": "cancel"}

@@ -1,4 +1,4 @@
-"""Crons over HTTP: every field has an effect, what can't be is refused by name, and they fire."""
+"""Crons over HTTP: every field has an effect, errors name the field, and crons fire."""
 
 import uuid
 from collections.abc import AsyncIterator
@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from api.crons import YEARLY, create
 from api.requests import UNKNOWN_ID, System, detail
 from harness.waiting import until
 from millstream.api.crons.schemas import PAYLOAD, CronCreateStateless
@@ -16,11 +17,8 @@ from millstream.shared.assistants import default_assistant_id
 from millstream.shared.redis import Client, connect
 from millstream.shared.wire import UNMERGED
 
-YEARLY = "0 0 1 1 *"
-FIELDS = {
-    "cron_id", "assistant_id", "thread_id", "on_run_completed", "end_time", "schedule", "timezone",
-    "created_at", "updated_at", "user_id", "payload", "next_run_date", "metadata", "enabled",
-}  # fmt: skip
+pytestmark = pytest.mark.usefixtures("no_crons_left")
+
 PROBE: dict[str, Any] = {"assistant_id": "probe", "schedule": YEARLY, "input": {}}
 
 
@@ -31,35 +29,17 @@ async def redis(system: System) -> AsyncIterator[Client]:
     await client.aclose()
 
 
-@pytest.fixture(autouse=True)
-async def no_crons_left(http: httpx.AsyncClient) -> AsyncIterator[None]:
-    yield
-    for cron in (await http.post("/runs/crons/search", json={"limit": 1000})).json():
-        await http.delete(f"/runs/crons/{cron['cron_id']}")
-    assert (await http.post("/runs/crons/count", json={})).json() == 0
-
-
-async def create(http: httpx.AsyncClient, thread: str | None = None, **body: Any) -> dict[str, Any]:
-    path = f"/threads/{thread}/runs/crons" if thread else "/runs/crons"
-    given = {"assistant_id": "steps", "schedule": YEARLY, "input": {"items": []}, **body}
-    response = await http.post(path, json=given)
-    assert response.status_code == 200, response.text
-    cron = response.json()
-    assert set(cron) == FIELDS
-    return dict(cron)
-
-
 async def fire(redis: Client, cron: dict[str, Any]) -> None:
-    """Has time pass: the cron is due."""
+    """Makes the cron due."""
     await redis.zadd(keys.crons(), {cron["cron_id"]: 1.0}, xx=True)
 
 
 async def the_run(http: httpx.AsyncClient, thread: str) -> dict[str, Any]:
-    """Returns the one run of a thread, once it has ended."""
+    """Returns the only run of a thread, once it has ended."""
 
     async def ended() -> Any:
-        found = (await http.get(f"/threads/{thread}/runs")).json()
-        return found and found[0]["status"] not in ("pending", "running") and found
+        rows = (await http.get(f"/threads/{thread}/runs")).json()
+        return rows and rows[0]["status"] not in ("pending", "running") and rows
 
     [run] = await until(ended, what="the end of the cron's run")
     return dict(run)
@@ -78,7 +58,7 @@ def in_an_hour() -> str:
 # ── Create ──────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_cron_is_shown_as_the_reference_shows_it(http: httpx.AsyncClient) -> None:
+async def test_a_cron_has_the_references_fields(http: httpx.AsyncClient) -> None:
     cron = await create(http)
     year = datetime.now(UTC).year + 1
     steps = default_assistant_id("steps")
@@ -106,7 +86,7 @@ async def test_a_cron_is_shown_as_the_reference_shows_it(http: httpx.AsyncClient
     assert (await http.get(f"/runs/crons/{cron['cron_id']}")).json() == cron
 
 
-async def test_the_cron_fields(http: httpx.AsyncClient, thread: str) -> None:
+async def test_a_cron_stores_its_fields(http: httpx.AsyncClient, thread: str) -> None:
     cron = await create(
         http, thread, timezone="America/New_York", metadata={"a": {"b": [1]}}, enabled=False
     )
@@ -129,7 +109,7 @@ async def test_the_cron_fields(http: httpx.AsyncClient, thread: str) -> None:
     }  # fmt: skip
 
 
-ASKED: dict[str, Any] = {
+RUN_FIELDS: dict[str, Any] = {
     "input": {"question": "cron"},
     "config": {
         "tags": ["t"],
@@ -155,17 +135,17 @@ ASKED: dict[str, Any] = {
 async def test_every_field_reaches_the_run(
     web: httpx.AsyncClient, thread: str, redis: Client
 ) -> None:
-    assert ASKED.keys() == PAYLOAD - {"webhook", "checkpoint_during"}
+    assert RUN_FIELDS.keys() == PAYLOAD - {"webhook", "checkpoint_during"}
     metadata = {"plain": "yes", "deep": {"er": 1}}
-    body = {**PROBE, **ASKED, "metadata": metadata}
+    body = {**PROBE, **RUN_FIELDS, "metadata": metadata}
     cron = await create(web, thread, **body)
     cron_id = cron["cron_id"]
     config = {
-        **ASKED["config"],
+        **RUN_FIELDS["config"],
         "configurable": {"key": "v", "cron_id": cron_id},
     }
     assert cron["payload"] == {
-        **ASKED,
+        **RUN_FIELDS,
         "config": config,
         "assistant_id": cron["assistant_id"],
         "schedule": YEARLY,
@@ -176,75 +156,77 @@ async def test_every_field_reaches_the_run(
     assert run["assistant_id"] == cron["assistant_id"] == default_assistant_id("probe")
     assert run["multitask_strategy"] == "reject"
     ids = {"graph_id": "probe", "assistant_id": run["assistant_id"]}
-    named = {"created_by": "system", **ids, "cron_id": cron_id, "plain": "yes"}
-    assert run["metadata"] == named
+    metadata_of_run = {"created_by": "system", **ids, "cron_id": cron_id, "plain": "yes"}
+    assert run["metadata"] == metadata_of_run
     kwargs = run["kwargs"]
     assert kwargs["config"] == {
-        **{name: ASKED["config"][name] for name in UNMERGED},
+        **{name: RUN_FIELDS["config"][name] for name in UNMERGED},
         "configurable": {
             "key": "v", "cron_id": cron_id, "run_id": run["run_id"], "thread_id": thread, **ids,
         },
-        "metadata": named,
+        "metadata": metadata_of_run,
     }  # fmt: skip
-    told = {
+    expected_values = {
         "input": "input", "context": "context", "interrupt_before": "interrupt_before",
         "interrupt_after": "interrupt_after", "stream_mode": "stream_mode",
         "stream_subgraphs": "subgraphs", "stream_resumable": "resumable", "durability": "durability",
         "feedback_keys": "feedback_keys", "langsmith_tracer": "langsmith_tracer",
         "strict_resume": "strict_resume",
     }  # fmt: skip
-    for asked, shown in told.items():
-        assert kwargs[shown] == ASKED[asked], asked
+    for field_name, actual in expected_values.items():
+        assert kwargs[actual] == RUN_FIELDS[field_name], field_name
     assert kwargs["checkpoint_during"] is False
-    assert (await web.get(f"/runs/crons/{cron_id}")).json() == cron  # it has moved on to next year
+    assert (await web.get(f"/runs/crons/{cron_id}")).json() == cron  # the next time is next year
 
 
-async def test_checkpoint_during(http: httpx.AsyncClient, thread: str, redis: Client) -> None:
+async def test_checkpoint_during_sets_the_durability(
+    http: httpx.AsyncClient, thread: str, redis: Client
+) -> None:
     cron = await create(http, thread, checkpoint_during=False)
     await fire(redis, cron)
     assert (await the_run(http, thread))["kwargs"]["durability"] == "exit"
 
 
-async def test_each_run_has_a_thread_that_is_kept_or_goes(
+async def test_on_run_completed_decides_whether_the_thread_stays(
     http: httpx.AsyncClient, redis: Client
 ) -> None:
     crons = [await create(http, on_run_completed=what) for what in ("keep", "delete")]
-    found: dict[str, str] = {}  # cron → the key of its run
+    rows: dict[str, str] = {}  # cron → the key of its run
 
     async def all_fired() -> bool:
         async for key in redis.scan_iter("ms:{*}:run:*", count=5000):
             spec = b"" if key.endswith(b":events") else await redis.hget(key, "spec")  # type: ignore[misc]
-            found.update(
+            rows.update(
                 {
                     c["cron_id"]: key.decode()
                     for c in crons
                     if c["cron_id"].encode() in (spec or b"")
                 }
             )
-        return len(found) == len(crons)
+        return len(rows) == len(crons)
 
     for cron in crons:
         await fire(redis, cron)
     await until(all_fired)
     for cron in crons:
         thread, run_id = (
-            keys.thread_id_of(found[cron["cron_id"]]),
-            found[cron["cron_id"]].rpartition(":")[2],
+            keys.thread_id_of(rows[cron["cron_id"]]),
+            rows[cron["cron_id"]].rpartition(":")[2],
         )
         assert (await http.get(f"/runs/{run_id}/join")).json() == {"items": [0, 1, 2]}
-        kept = (await http.get(f"/threads/{thread}")).status_code == 200
-        assert kept == (cron["on_run_completed"] == "keep")
-        if kept:
+        exists = (await http.get(f"/threads/{thread}")).status_code == 200
+        assert exists == (cron["on_run_completed"] == "keep")
+        if exists:
             assert (await http.delete(f"/threads/{thread}")).status_code == 204
 
 
-async def test_a_cron_goes_with_its_thread(http: httpx.AsyncClient, thread: str) -> None:
+async def test_a_cron_is_deleted_with_its_thread(http: httpx.AsyncClient, thread: str) -> None:
     cron = await create(http, thread)
     other = await create(http)
     await http.delete(f"/threads/{thread}")
     assert (await http.get(f"/runs/crons/{cron['cron_id']}")).status_code == 404
-    found = (await http.post("/runs/crons/search", json={})).json()
-    assert [one["cron_id"] for one in found] == [other["cron_id"]]
+    rows = (await http.post("/runs/crons/search", json={})).json()
+    assert [one["cron_id"] for one in rows] == [other["cron_id"]]
 
 
 # ── Refused ─────────────────────────────────────────────────────────────────────────────────
@@ -267,7 +249,7 @@ async def test_a_cron_goes_with_its_thread(http: httpx.AsyncClient, thread: str)
         ("config", {"configurable": 1}), ("context", "x"), ("payload", "x" * 70_000),
     ],
 )  # fmt: skip
-async def test_what_is_refused_is_named(http: httpx.AsyncClient, field: str, value: Any) -> None:
+async def test_an_invalid_field_is_named(http: httpx.AsyncClient, field: str, value: Any) -> None:
     body: dict[str, Any] = {"assistant_id": "steps", "schedule": YEARLY, field: value}
     if field == "payload":
         body = {**body, "input": value}
@@ -283,7 +265,7 @@ async def test_what_is_refused_is_named(http: httpx.AsyncClient, field: str, val
     assert (await http.get(f"/runs/crons/{cron['cron_id']}")).json() == cron
 
 
-async def test_what_is_not_there(http: httpx.AsyncClient, thread: str) -> None:
+async def test_an_unknown_cron_is_404(http: httpx.AsyncClient, thread: str) -> None:
     body = {"assistant_id": "steps", "schedule": YEARLY}
     assert (await http.post(f"/threads/{UNKNOWN_ID}/runs/crons", json=body)).status_code == 404
     assert (await http.post("/threads/x/runs/crons", json=body)).status_code == 422
@@ -306,7 +288,7 @@ async def test_what_is_not_there(http: httpx.AsyncClient, thread: str) -> None:
 # ── Change ──────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_what_is_not_given_stays(http: httpx.AsyncClient) -> None:
+async def test_absent_fields_of_an_update_are_unchanged(http: httpx.AsyncClient) -> None:
     end = "2999-01-01T00:00:00.000000+00:00"
     cron = await create(
         http, metadata={"a": 1, "b": 2}, timezone="Asia/Tokyo", end_time=end, stream_mode="custom"
@@ -335,7 +317,7 @@ async def test_what_is_not_given_stays(http: httpx.AsyncClient) -> None:
     assert (await http.get(f"/runs/crons/{cron['cron_id']}")).json() == after
 
 
-async def test_runs_are_made_of_what_was_changed(
+async def test_runs_use_the_updated_fields(
     http: httpx.AsyncClient, thread: str, redis: Client
 ) -> None:
     cron = await create(http, thread, metadata={"n": 1}, stream_mode="custom")
@@ -355,7 +337,7 @@ async def test_a_cron_on_a_thread_has_no_thread_to_delete(
     assert (response.status_code, detail(response)[:16]) == (422, "on_run_completed")
 
 
-async def test_a_cron_whose_end_is_over_can_be_given_another(
+async def test_an_expired_cron_can_get_a_new_end_time(
     http: httpx.AsyncClient, redis: Client
 ) -> None:
     soon = datetime.now(UTC) + timedelta(seconds=0.3)
@@ -372,78 +354,3 @@ async def test_a_cron_whose_end_is_over_can_be_given_another(
     assert (await http.post("/runs/crons/count", json={"enabled": True})).json() == 0
     after = await patch(http, cron, end_time=None)
     assert (after["enabled"], after["next_run_date"] is None) == (True, False)
-
-
-# ── Search and count ────────────────────────────────────────────────────────────────────────
-
-
-async def test_search_and_count(http: httpx.AsyncClient, thread: str) -> None:
-    one = await create(http, schedule="0 0 1 6 *", metadata={"team": "a"})
-    two = await create(http, thread, assistant_id="custom", end_time="2999-01-01T00:00:00Z")
-    three = await create(http, schedule="0 0 1 7 *", enabled=False, metadata={"team": "b"})
-    crons = {"one": one, "two": two, "three": three}
-
-    async def found(**query: Any) -> list[str]:
-        response = await http.post("/runs/crons/search", json=query)
-        assert response.status_code == 200, response.text
-        names = {cron["cron_id"]: name for name, cron in crons.items()}
-        shown = response.json()
-        assert all(cron == crons[names[cron["cron_id"]]] for cron in shown)
-        filters = {k: v for k, v in query.items() if not k.startswith("sort")}
-        counted = await http.post("/runs/crons/count", json=filters)
-        assert counted.json() == len(shown) == int(response.headers["x-pagination-total"])
-        assert "x-pagination-next" not in response.headers
-        return [names[cron["cron_id"]] for cron in shown]
-
-    assert await found() == ["three", "two", "one"]
-    assert await found(sort_order="asc") == ["one", "two", "three"]
-    steps = default_assistant_id("steps")
-    for name in ("steps", steps, steps.upper()):
-        assert await found(assistant_id=name) == ["three", "one"]
-    assert await found(assistant_id="nope") == await found(assistant_id=UNKNOWN_ID) == []
-    assert await found(thread_id=thread) == await found(thread_id=thread.upper()) == ["two"]
-    assert await found(thread_id=UNKNOWN_ID) == []
-    assert await found(enabled=False) == ["three"]
-    assert await found(enabled=True, assistant_id="steps") == ["one"]
-    assert await found(metadata={"team": "a"}) == ["one"]
-    assert await found(metadata={"team": None}) == []
-    # What has no such value comes last.
-    assert await found(sort_by="next_run_date") in (
-        ["two", "one", "three"],
-        ["one", "two", "three"],
-    )
-    assert (await found(sort_by="thread_id"))[0] == "two"
-    assert (await found(sort_by="thread_id", sort_order="asc"))[0] == "two"
-    assert (await found(sort_by="end_time"))[0] == "two"
-    by_id = sorted(crons, key=lambda name: str(crons[name]["cron_id"]))
-    assert await found(sort_by="cron_id", sort_order="asc") == by_id
-    assert await found(sort_by="updated_at") == ["three", "two", "one"]
-    assert len(await found(sort_by="assistant_id")) == 3
-
-    page = await http.post("/runs/crons/search", json={"limit": 2, "offset": 0})
-    assert [len(page.json()), page.headers["x-pagination-next"]] == [2, "2"]
-    page = await http.post("/runs/crons/search", json={"limit": 2, "offset": 2})
-    assert page.json() == [one]
-    assert page.headers["x-pagination-total"] == "3"
-    assert "x-pagination-next" not in page.headers
-    query: dict[str, Any] = {"select": ["cron_id", "payload", "now"], "limit": 1}
-    [row] = (await http.post("/runs/crons/search", json=query)).json()
-    assert (row["cron_id"], row["payload"]) == (three["cron_id"], three["payload"])
-    assert row.keys() == {"cron_id", "payload", "now"}
-    assert row["now"] > three["created_at"]
-    query = {"select": ["schedule"], "limit": 1}
-    assert (await http.post("/runs/crons/search", json=query)).json() == [{"schedule": "0 0 1 7 *"}]
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("limit", 0), ("limit", 1001), ("offset", -1), ("sort_by", "luck"), ("sort_order", "up"),
-        ("select", ["secrets"]), ("metadata", "x"), ("enabled", 1), ("thread_id", "x"),
-        ("assistant_id", 1),
-    ],
-)  # fmt: skip
-async def test_a_search_that_can_not_be(http: httpx.AsyncClient, field: str, value: Any) -> None:
-    response = await http.post("/runs/crons/search", json={field: value})
-    assert response.status_code == 422
-    assert detail(response).startswith(field)

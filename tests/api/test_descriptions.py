@@ -1,4 +1,4 @@
-"""Assistants, the server's own state, and the description of the API."""
+"""Default assistants, /ok and /info, and the OpenAPI document."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from millstream.shared.assistants import default_assistant_id
 from millstream.shared.settings import Settings
 
 GRAPHS = set(json.loads(EXAMPLES.read_text())["graphs"])
-# Of a query: what can't be left out.
+# Query parameters that are required.
 REQUIRED = {"/store/items": {"namespace", "key"}}
 ASSISTANT = {
     "assistant_id", "graph_id", "config", "context", "metadata", "name", "created_at",
@@ -28,9 +28,9 @@ ASSISTANT = {
 async def search(http: httpx.AsyncClient, **query: Any) -> list[dict[str, Any]]:
     response = await http.post("/assistants/search", json={"limit": 100, **query})
     assert response.status_code == 200, response.text
-    found = response.json()
-    assert isinstance(found, list)
-    return found
+    listed = response.json()
+    assert isinstance(listed, list)
+    return listed
 
 
 def ids(assistants: list[dict[str, Any]]) -> list[str]:
@@ -41,9 +41,9 @@ def ids(assistants: list[dict[str, Any]]) -> list[str]:
 
 
 async def test_every_graph_has_an_assistant(http: httpx.AsyncClient) -> None:
-    found = await search(http)
-    assert {assistant["graph_id"] for assistant in found} == GRAPHS
-    for assistant in found:
+    listed = await search(http)
+    assert {assistant["graph_id"] for assistant in listed} == GRAPHS
+    for assistant in listed:
         name = assistant["graph_id"]
         assert set(assistant) == ASSISTANT
         assert assistant == {
@@ -62,7 +62,7 @@ async def test_every_graph_has_an_assistant(http: httpx.AsyncClient) -> None:
     assert default_assistant_id("chat") == "eb6db400-e3c8-5d06-a834-015cb89efe69"
 
 
-async def test_get(http: httpx.AsyncClient) -> None:
+async def test_an_assistant_is_read_by_id(http: httpx.AsyncClient) -> None:
     [chat] = await search(http, graph_id="chat")
     assert (await http.get(f"/assistants/{chat['assistant_id']}")).json() == chat
     assert (await http.get(f"/assistants/{UNKNOWN_ID}")).status_code == 404
@@ -84,11 +84,13 @@ async def test_get(http: httpx.AsyncClient) -> None:
         ({"metadata": {"created_by": {"a": []}}}, set()),
     ],
 )
-async def test_filters(http: httpx.AsyncClient, query: dict[str, Any], graphs: set[str]) -> None:
+async def test_assistants_are_filtered(
+    http: httpx.AsyncClient, query: dict[str, Any], graphs: set[str]
+) -> None:
     assert {assistant["graph_id"] for assistant in await search(http, **query)} == graphs
 
 
-async def test_sorting(http: httpx.AsyncClient) -> None:
+async def test_assistants_are_sorted(http: httpx.AsyncClient) -> None:
     for field in ("assistant_id", "created_at", "updated_at", "name", "graph_id"):
         up = await search(http, sort_by=field, sort_order="asc")
         order = [(assistant[field], assistant["assistant_id"]) for assistant in up]
@@ -98,7 +100,7 @@ async def test_sorting(http: httpx.AsyncClient) -> None:
     assert await search(http) == await search(http, sort_by="created_at", sort_order="desc")
 
 
-async def test_pages(http: httpx.AsyncClient) -> None:
+async def test_assistants_are_listed_in_pages(http: httpx.AsyncClient) -> None:
     everything = await search(http)
     total, seen, offset = len(everything), [], 0
     while True:
@@ -118,7 +120,7 @@ async def test_pages(http: httpx.AsyncClient) -> None:
     assert "x-pagination-next" not in past.headers
 
 
-async def test_select(http: httpx.AsyncClient) -> None:
+async def test_select_limits_the_fields_of_an_assistant(http: httpx.AsyncClient) -> None:
     rows = await search(http, graph_id="chat", select=["graph_id", "version"])
     assert rows == [{"graph_id": "chat", "version": 1}]
     [row] = await search(http, graph_id="chat", select=[])
@@ -128,7 +130,7 @@ async def test_select(http: httpx.AsyncClient) -> None:
 # ── The server ──────────────────────────────────────────────────────────────────────────────
 
 
-async def test_ok_and_info(http: httpx.AsyncClient) -> None:
+async def test_ok_and_info_describe_the_server(http: httpx.AsyncClient) -> None:
     for path in ("/ok", "/ok?check_db=1"):
         assert (await http.get(path)).json() == {
             "ok": True,
@@ -147,7 +149,9 @@ async def test_openapi_has_every_route(http: httpx.AsyncClient, system: System) 
     document = (await http.get("/openapi.json")).json()
     assert document["openapi"] == "3.1.0"
     assert document["info"]["version"] == (await http.get("/info")).json()["version"]
-    told = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
+    described = {
+        (method.upper(), path) for path, item in document["paths"].items() for method in item
+    }
     app = create_app(Settings(redis_url=system.fleet.redis_url))
     routed = {
         (method, route.path)
@@ -155,8 +159,8 @@ async def test_openapi_has_every_route(http: httpx.AsyncClient, system: System) 
         if isinstance(route, Route)  # OpenAPI knows no WebSockets
         for method in (route.methods or set()) - {"HEAD"}
     }
-    assert told == routed - {("GET", "/openapi.json"), ("GET", "/docs")}
-    assert told == {(endpoint.method, endpoint.path) for endpoint in ENDPOINTS}
+    assert described == routed - {("GET", "/openapi.json"), ("GET", "/docs")}
+    assert described == {(endpoint.method, endpoint.path) for endpoint in ENDPOINTS}
 
 
 @pytest.mark.parametrize(
@@ -200,7 +204,7 @@ def test_openapi_summaries_are_sentences(endpoint: Endpoint) -> None:
     assert endpoint.path not in endpoint.summary
 
 
-async def test_openapi_holds_together(http: httpx.AsyncClient) -> None:
+async def test_openapi_references_are_complete(http: httpx.AsyncClient) -> None:
     document = (await http.get("/openapi.json")).json()
     schemas = document["components"]["schemas"]
     refs = set(re.findall(r'"\$ref": ?"([^"]+)"', json.dumps(document)))
@@ -212,10 +216,10 @@ async def test_openapi_holds_together(http: httpx.AsyncClient) -> None:
     for path, method, operation in operations:
         assert method in ("get", "post", "put", "patch", "delete")
         assert operation["summary"]
-        places = {p["name"] for p in operation["parameters"] if p["in"] == "path"}
-        assert places == set(re.findall(r"{(\w+)}", path))
+        path_params = {p["name"] for p in operation["parameters"] if p["in"] == "path"}
+        assert path_params == set(re.findall(r"{(\w+)}", path))
         required = {p["name"] for p in operation["parameters"] if p["required"]}
-        assert required == places | (REQUIRED.get(path, set()) if method == "get" else set())
+        assert required == path_params | (REQUIRED.get(path, set()) if method == "get" else set())
         assert all(set(p) >= {"name", "in", "schema"} for p in operation["parameters"])
         assert {"404", "409", "422", "503"} <= operation["responses"].keys()
         assert all(answer["description"] for answer in operation["responses"].values())
@@ -240,11 +244,11 @@ async def test_openapi_has_every_field(http: httpx.AsyncClient) -> None:
     for endpoint in ENDPOINTS:
         if endpoint.query is not None:
             operation = document["paths"][endpoint.path][endpoint.method.lower()]
-            told = {p["name"] for p in operation["parameters"] if p["in"] == "query"}
-            assert told == set(endpoint.query.model_fields)
+            described = {p["name"] for p in operation["parameters"] if p["in"] == "query"}
+            assert described == set(endpoint.query.model_fields)
 
 
-async def test_openapi_describes_what_is_answered(http: httpx.AsyncClient, thread: str) -> None:
+async def test_openapi_describes_the_responses(http: httpx.AsyncClient, thread: str) -> None:
     document = (await http.get("/openapi.json")).json()
     base = f"/threads/{thread}"
     body = {"assistant_id": "steps", "input": {"items": []}}
@@ -260,12 +264,12 @@ async def test_openapi_describes_what_is_answered(http: httpx.AsyncClient, threa
     }.items():
         content = document["paths"][template]["get"]["responses"]["200"]["content"]
         schema = content["application/json"]["schema"]
-        shown = (await http.get(path)).json()
-        assert set(schema["required"]) <= set(shown), path
-        assert set(shown) - set(schema["properties"]) <= {"langsmith_session_name"}, path
+        raw = (await http.get(path)).json()
+        assert set(schema["required"]) <= set(raw), path
+        assert set(raw) - set(schema["properties"]) <= {"langsmith_session_name"}, path
 
 
-async def test_docs_need_nothing_from_elsewhere(http: httpx.AsyncClient) -> None:
+async def test_docs_load_no_external_file(http: httpx.AsyncClient) -> None:
     response = await http.get("/docs")
     assert response.status_code == 200
     assert response.headers["content-type"].startswith("text/html")

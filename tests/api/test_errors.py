@@ -1,4 +1,4 @@
-"""What is refused, how, and that nothing which a client sends is a server's error."""
+"""Errors: status and detail of each, and no request is a server error."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ ROWS: list[dict[str, Any]] = json.loads(
 
 
 def failure(response: httpx.Response) -> dict[str, str]:
-    """Returns the error of a run that failed, from its stream or from its final output."""
+    """Returns the error of a failed run, from its stream or from its final output."""
     if "event-stream" in response.headers["content-type"]:
         [error] = [data for name, data in parse_sse(response.text) if name == "error"]
     else:
@@ -30,7 +30,7 @@ def failure(response: httpx.Response) -> dict[str, str]:
 
 
 def names(row: dict[str, Any]) -> tuple[str, ...]:
-    """Returns words that the detail of a row must have."""
+    """Returns the names that the detail of a row must contain."""
     kind, _, rest = row["detail_kind"].partition(":")
     match kind:
         case "schema":
@@ -52,12 +52,14 @@ def names(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: str(row["name"]))
-async def test_answers_as_the_reference(http: httpx.AsyncClient, row: dict[str, Any]) -> None:
+async def test_errors_equal_those_of_the_reference(
+    http: httpx.AsyncClient, row: dict[str, Any]
+) -> None:
     thread, empty = [
         (await http.post("/threads", json={})).json()["thread_id"] for _ in ("with a run", "empty")
     ]
     await http.post(f"/threads/{thread}/runs/wait", json=STEPS)
-    if "resume" in row["body"]:  # what the reference's thread had behind it
+    if "resume" in row["body"]:  # the state of the reference's thread
         await http.post(f"/threads/{thread}/runs/wait", json={**STEPS, "input": "str"})
 
     def fill(text: str) -> str:
@@ -69,7 +71,7 @@ async def test_answers_as_the_reference(http: httpx.AsyncClient, row: dict[str, 
     assert response.status_code == row.get("ours", row["status"]), response.text
     if response.status_code >= 400:
         text = detail(response)
-        assert [word for word in names(row) if word not in text] == [], text
+        assert [name_part for name_part in names(row) if name_part not in text] == [], text
     elif row["detail_kind"].startswith("run_failed:"):
         assert failure(response)["error"] == row["detail_kind"].partition(":")[2]
 
@@ -107,14 +109,16 @@ BAD_METADATA: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", GOOD_METADATA)
-async def test_metadata_within_the_limits(http: httpx.AsyncClient, name: str) -> None:
+async def test_metadata_within_the_limits_is_accepted(http: httpx.AsyncClient, name: str) -> None:
     run = (await http.post("/runs", json={**STEPS, "metadata": GOOD_METADATA[name]})).json()
-    kept = {k: v for k, v in run["metadata"].items() if k in GOOD_METADATA[name]}
-    assert kept == GOOD_METADATA[name]
+    accepted = {k: v for k, v in run["metadata"].items() if k in GOOD_METADATA[name]}
+    assert accepted == GOOD_METADATA[name]
 
 
 @pytest.mark.parametrize("name", BAD_METADATA)
-async def test_metadata_beyond_the_limits(http: httpx.AsyncClient, thread: str, name: str) -> None:
+async def test_metadata_beyond_the_limits_is_rejected(
+    http: httpx.AsyncClient, thread: str, name: str
+) -> None:
     body = {**STEPS, "metadata": BAD_METADATA[name]}
     for path in ("/runs", "/runs/stream", "/runs/wait"):
         for route in (path, f"/threads/{thread}{path}"):
@@ -125,11 +129,11 @@ async def test_metadata_beyond_the_limits(http: httpx.AsyncClient, thread: str, 
 
 
 @pytest.mark.parametrize("metadata", [{"deep": {"er": [None, 1.5]}}, {"a b": "x" * 1000}])
-async def test_the_limits_are_not_those_of_a_threads_metadata(
+async def test_thread_metadata_has_no_such_limits(
     http: httpx.AsyncClient, metadata: dict[str, Any]
 ) -> None:
-    made = await http.post("/threads", json={"metadata": metadata})
-    assert made.json()["metadata"] == metadata
+    created = await http.post("/threads", json={"metadata": metadata})
+    assert created.json()["metadata"] == metadata
 
 
 @pytest.mark.parametrize("value", [{}, [], "", 0, False, {"items": ["ignored"]}, None])
@@ -138,20 +142,20 @@ async def test_a_command_wins_over_the_input_beside_it(
 ) -> None:
     command = {"update": {"items": ["given"]}, "goto": "step"}
     body = {"assistant_id": "steps", "command": command}
-    wanted = (await http.post("/runs/wait", json=body)).json()
-    assert wanted["items"][0] == "given"
+    output = (await http.post("/runs/wait", json=body)).json()
+    assert output["items"][0] == "given"
     body["input"] = value
-    place = f"/threads/{thread}/runs"
-    response = await http.post(f"{place}/wait", json=body)
-    assert response.json() == wanted
-    run = (await http.post(place, json=body)).json()
+    prefix = f"/threads/{thread}/runs"
+    response = await http.post(f"{prefix}/wait", json=body)
+    assert response.json() == output
+    run = (await http.post(prefix, json=body)).json()
     assert run["kwargs"]["input"] is None
-    assert (await http.get(f"{place}/{run['run_id']}/join")).status_code == 200
+    assert (await http.get(f"{prefix}/{run['run_id']}/join")).status_code == 200
     [of_a_batch] = (await http.post("/runs/batch", json=[body])).json()
-    assert (await http.get(f"/runs/{of_a_batch['run_id']}/join")).json() == wanted
+    assert (await http.get(f"/runs/{of_a_batch['run_id']}/join")).json() == output
     response = await http.post("/runs/stream", json=body)
-    assert events(response, "values")[-1] == wanted
-    assert (await http.post("/runs/wait", json=body)).json() == wanted
+    assert events(response, "values")[-1] == output
+    assert (await http.post("/runs/wait", json=body)).json() == output
 
 
 @pytest.mark.parametrize("tail", ["join", "stream", ""])
@@ -159,13 +163,13 @@ async def test_a_command_wins_over_the_input_beside_it(
 async def test_an_unknown_run_is_404(
     http: httpx.AsyncClient, thread: str, tail: str, stateless: bool
 ) -> None:
-    place = "" if stateless else f"/threads/{thread}"
-    response = await http.get(f"{place}/runs/{UNKNOWN_ID}/{tail}".rstrip("/"))
+    prefix = "" if stateless else f"/threads/{thread}"
+    response = await http.get(f"{prefix}/runs/{UNKNOWN_ID}/{tail}".rstrip("/"))
     assert response.status_code == 404
     assert detail(response) == f"Run with ID {UNKNOWN_ID} not found"
 
 
-async def test_a_run_is_not_found_on_another_thread(http: httpx.AsyncClient, thread: str) -> None:
+async def test_a_run_of_another_thread_is_404(http: httpx.AsyncClient, thread: str) -> None:
     other = (await http.post("/threads", json={})).json()["thread_id"]
     run = (await http.post(f"/threads/{thread}/runs", json=STEPS)).json()["run_id"]
     assert (await http.get(f"/threads/{thread}/runs/{run}")).status_code == 200
@@ -176,7 +180,7 @@ async def test_a_run_is_not_found_on_another_thread(http: httpx.AsyncClient, thr
             assert (await http.request(method, path + tail)).status_code == 404, (method, tail)
 
 
-async def test_an_unknown_cancel_action_is_refused(http: httpx.AsyncClient, thread: str) -> None:
+async def test_an_unknown_cancel_action_is_rejected(http: httpx.AsyncClient, thread: str) -> None:
     for action in ("bogus", "", "INTERRUPT"):
         path = f"/threads/{thread}/runs/{UNKNOWN_ID}/cancel?action={action}"
         response = await http.post(path)
@@ -187,7 +191,7 @@ async def test_an_unknown_cancel_action_is_refused(http: httpx.AsyncClient, thre
 @pytest.mark.parametrize(
     "value", ["", "x", "/path", "ftp://example.com", "http://127.0.0.1/", "http://localhost/", 5]
 )
-async def test_a_webhook_that_is_not_called_is_refused_by_name(
+async def test_a_forbidden_webhook_url_is_rejected(
     http: httpx.AsyncClient, thread: str, value: Any
 ) -> None:
     for path in ("/runs", f"/threads/{thread}/runs/stream", f"/threads/{thread}/runs/wait"):
@@ -200,7 +204,7 @@ async def test_a_webhook_that_is_not_called_is_refused_by_name(
 
 
 @pytest.mark.parametrize("strategy", ["bogus", "", "ENQUEUE"])
-async def test_an_unknown_strategy_is_refused(
+async def test_an_unknown_strategy_is_rejected(
     http: httpx.AsyncClient, thread: str, strategy: str
 ) -> None:
     body = {**STEPS, "multitask_strategy": strategy}
@@ -224,7 +228,7 @@ OPTIONAL = [
 
 
 def blank(value: Any) -> str:
-    """Returns JSON without what differs from one thread or run to the next."""
+    """Returns JSON without the values that differ between threads and runs."""
     drop = {"run_id", "thread_id", "created_at", "updated_at", "state_updated_at"}
 
     def clean(part: Any) -> Any:
@@ -236,7 +240,7 @@ def blank(value: Any) -> str:
 
 
 @pytest.mark.parametrize(("path", "field"), OPTIONAL)
-async def test_null_is_not_given(
+async def test_null_counts_as_absent(
     http: httpx.AsyncClient, thread: str, path: str, field: str
 ) -> None:
     body = STEPS if path.endswith("runs") else {}
@@ -257,7 +261,7 @@ async def test_null_is_not_given(
         ("langsmith_tracer", {"project_name": None, "example_id": None}),
     ],
 )
-async def test_null_inside_an_object_is_not_given(
+async def test_null_inside_an_object_counts_as_absent(
     http: httpx.AsyncClient, thread: str, field: str, value: dict[str, None]
 ) -> None:
     body = {**STEPS, field: value}
@@ -267,7 +271,7 @@ async def test_null_inside_an_object_is_not_given(
     assert blank(null) == blank(without)
 
 
-async def test_null_inside_a_command(http: httpx.AsyncClient, thread: str) -> None:
+async def test_null_inside_a_command_counts_as_absent(http: httpx.AsyncClient, thread: str) -> None:
     path = f"/threads/{thread}/runs"
     command = {"update": None, "resume": None, "goto": {"node": "step", "input": None}}
     response = await http.post(path, json={"assistant_id": "steps", "command": command})
@@ -275,7 +279,7 @@ async def test_null_inside_a_command(http: httpx.AsyncClient, thread: str) -> No
 
 
 @pytest.mark.parametrize("empty", [None, {}, {"update": None}, {"resume": None, "goto": None}])
-async def test_a_command_that_says_nothing_is_not_given(
+async def test_an_empty_command_counts_as_absent(
     http: httpx.AsyncClient, thread: str, empty: Any
 ) -> None:
     response = await http.post("/runs/wait", json={**STEPS, "command": empty})
@@ -285,7 +289,7 @@ async def test_a_command_that_says_nothing_is_not_given(
 
 
 @pytest.mark.parametrize(
-    "place",
+    "prefix",
     [
         {"checkpoint": None},
         {"checkpoint": {}},
@@ -295,16 +299,16 @@ async def test_a_command_that_says_nothing_is_not_given(
         {"checkpoint_id": ""},
     ],
 )
-async def test_a_checkpoint_that_names_nothing_is_not_given(
-    http: httpx.AsyncClient, thread: str, place: dict[str, Any]
+async def test_an_empty_checkpoint_counts_as_absent(
+    http: httpx.AsyncClient, thread: str, prefix: dict[str, Any]
 ) -> None:
     first = await http.post(f"/threads/{thread}/runs/wait", json=STEPS)
-    second = await http.post(f"/threads/{thread}/runs/wait", json={**STEPS, **place})
+    second = await http.post(f"/threads/{thread}/runs/wait", json={**STEPS, **prefix})
     assert len(second.json()["items"]) > len(first.json()["items"]) > 0
-    assert (await http.post("/runs/wait", json={**STEPS, **place})).json() == first.json()
+    assert (await http.post("/runs/wait", json={**STEPS, **prefix})).json() == first.json()
 
 
-async def test_null_for_what_is_required(http: httpx.AsyncClient) -> None:
+async def test_null_for_a_required_field_is_422(http: httpx.AsyncClient) -> None:
     response = await http.post("/runs", json={**STEPS, "assistant_id": None})
     assert response.status_code == 422
     assert detail(response) == "assistant_id: Field required"

@@ -1,4 +1,4 @@
-"""A thread is read, written and drawn with the graph that its run was made of; what a factory raises is told."""
+"""A thread is read, updated and drawn with the graph of its run; exceptions of factories are reported."""
 
 import uuid
 from collections.abc import AsyncIterator
@@ -16,16 +16,16 @@ INPUT = {"input": {"v": 0}}
 
 @pytest.fixture(autouse=True)
 async def _no_assistants_left(web: httpx.AsyncClient) -> AsyncIterator[None]:
-    """Takes away the assistants of each test: those of other files count them."""
+    """Deletes the assistants of each test, because tests of other files count assistants."""
     yield
-    for found in (await web.post("/assistants/search", json={"limit": 100})).json():
-        if found["metadata"] != {"created_by": "system"}:
-            await web.delete(f"/assistants/{found['assistant_id']}")
+    for existing in (await web.post("/assistants/search", json={"limit": 100})).json():
+        if existing["metadata"] != {"created_by": "system"}:
+            await web.delete(f"/assistants/{existing['assistant_id']}")
 
 
 async def assistant(web: httpx.AsyncClient, graph: str, **fields: Any) -> str:
-    made = await web.post("/assistants", json={"graph_id": graph, **fields})
-    return str(made.json()["assistant_id"])
+    created = await web.post("/assistants", json={"graph_id": graph, **fields})
+    return str(created.json()["assistant_id"])
 
 
 async def run(web: httpx.AsyncClient, thread: str, name: str, **fields: Any) -> dict[str, Any]:
@@ -39,7 +39,7 @@ async def run(web: httpx.AsyncClient, thread: str, name: str, **fields: Any) -> 
 
 
 async def asks(web: httpx.AsyncClient, thread: str, mode: str) -> None:
-    """Checks that the thread is read with the graph of that mode, wherever it is read."""
+    """Fails unless each route reads the thread with the graph of that mode."""
     state = (await web.get(f"/threads/{thread}/state")).json()
     assert state["next"] == [f"ask_{mode}"]
     assert [each["value"] for each in state["interrupts"]] == [f"{mode}?"]
@@ -55,16 +55,16 @@ async def asks(web: httpx.AsyncClient, thread: str, mode: str) -> None:
 
 @pytest.mark.parametrize("where", ["assistant", "assistant's context", "run", "run's context"])
 @pytest.mark.parametrize("graph", ["shaped", "strict"])
-async def test_whoever_brought_the_config(
+async def test_a_thread_is_read_with_the_config_of_its_run(
     web: httpx.AsyncClient, thread: str, where: str, graph: str
 ) -> None:
-    given: dict[str, Any] = (
+    run_fields: dict[str, Any] = (
         {"context": {"mode": "strict"}} if "context" in where else {"config": STRICT}
     )
     if where.startswith("assistant"):
-        await run(web, thread, await assistant(web, graph, **given))
+        await run(web, thread, await assistant(web, graph, **run_fields))
     else:
-        await run(web, thread, graph, **given)
+        await run(web, thread, graph, **run_fields)
     await asks(web, thread, "strict")
     body = {"values": {"v": "by hand"}, "as_node": "ask_strict"}
     updated = await web.post(f"/threads/{thread}/state", json=body)
@@ -74,7 +74,7 @@ async def test_whoever_brought_the_config(
     assert state["next"] == []
 
 
-async def test_a_checkpoint_is_read_and_forked_with_the_graph_of_its_run(
+async def test_a_checkpoint_is_read_and_forked_with_its_runs_graph(
     web: httpx.AsyncClient, thread: str
 ) -> None:
     await run(web, thread, "strict", config=STRICT)
@@ -90,7 +90,7 @@ async def test_a_checkpoint_is_read_and_forked_with_the_graph_of_its_run(
     assert (newest["values"], newest["next"]) == ({"v": "forked"}, ["ask_strict"])
 
 
-async def test_an_assistant_that_changes_or_goes_changes_no_thread(
+async def test_changing_or_deleting_an_assistant_changes_no_thread(
     web: httpx.AsyncClient, thread: str
 ) -> None:
     name = await assistant(web, "strict", config=STRICT)
@@ -110,7 +110,9 @@ async def test_an_update_keeps_the_threads_assistant(web: httpx.AsyncClient, thr
     assert record["metadata"] == {"graph_id": "shaped", "assistant_id": name}
 
 
-async def test_a_copy_and_a_thread_without_its_run(web: httpx.AsyncClient, thread: str) -> None:
+async def test_a_copied_thread_and_a_thread_without_its_run_keep_the_graph(
+    web: httpx.AsyncClient, thread: str
+) -> None:
     await run(web, thread, "strict", config=STRICT)
     copy = (await web.post(f"/threads/{thread}/copy")).json()["thread_id"]
     [record] = (await web.get(f"/threads/{thread}/runs")).json()
@@ -120,7 +122,7 @@ async def test_a_copy_and_a_thread_without_its_run(web: httpx.AsyncClient, threa
     await asks(web, copy, "strict")
 
 
-async def test_a_run_that_has_not_begun_or_was_undone_changes_nothing(
+async def test_a_pending_or_rolled_back_run_does_not_change_the_graph(
     web: httpx.AsyncClient, thread: str
 ) -> None:
     await run(web, thread, "shaped", config=STRICT)
@@ -135,7 +137,7 @@ async def test_a_run_that_has_not_begun_or_was_undone_changes_nothing(
     await asks(web, thread, "newest")
 
 
-async def test_the_newest_run_counts_also_without_a_config(
+async def test_the_newest_run_decides_the_graph_even_without_a_config(
     web: httpx.AsyncClient, thread: str
 ) -> None:
     await run(web, thread, "shaped", config=STRICT)
@@ -143,7 +145,7 @@ async def test_the_newest_run_counts_also_without_a_config(
     await asks(web, thread, "plain")
 
 
-async def test_a_thread_that_begins_with_supersteps_has_its_assistants_graph(
+async def test_a_seeded_thread_has_its_assistants_graph(
     web: httpx.AsyncClient,
 ) -> None:
     name = await assistant(web, "strict", config=STRICT)
@@ -154,8 +156,8 @@ async def test_a_thread_that_begins_with_supersteps_has_its_assistants_graph(
         "metadata": {"graph_id": "strict", "assistant_id": name},
         "supersteps": steps,
     }
-    made = await web.post("/threads", json=body)
-    assert made.status_code == 200, made.text
+    created = await web.post("/threads", json=body)
+    assert created.status_code == 200, created.text
     assert (await web.get(f"/threads/{thread}/state")).json()["next"] == ["__start__"]
     body = {"values": {"v": 2}, "as_node": "ask_strict"}
     updated = await web.post(f"/threads/{thread}/state", json=body)
@@ -165,9 +167,11 @@ async def test_a_thread_that_begins_with_supersteps_has_its_assistants_graph(
 # ── Schemas and pictures ────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("given", [{"config": STRICT}, {"context": {"mode": "strict"}}])
-async def test_an_assistants_graph_is_shown(web: httpx.AsyncClient, given: dict[str, Any]) -> None:
-    name = await assistant(web, "strict", **given)
+@pytest.mark.parametrize("run_fields", [{"config": STRICT}, {"context": {"mode": "strict"}}])
+async def test_the_graph_of_an_assistant_is_drawn(
+    web: httpx.AsyncClient, run_fields: dict[str, Any]
+) -> None:
+    name = await assistant(web, "strict", **run_fields)
     drawn = (await web.get(f"/assistants/{name}/graph", params={"xray": True})).json()
     assert "ask_strict" in [node["id"] for node in drawn["nodes"]]
     schemas = (await web.get(f"/assistants/{name}/schemas")).json()
@@ -175,35 +179,37 @@ async def test_an_assistants_graph_is_shown(web: httpx.AsyncClient, given: dict[
     assert (await web.get(f"/assistants/{name}/subgraphs")).json() == {}
 
 
-async def test_what_a_factory_is_told(web: httpx.AsyncClient, thread: str) -> None:
+async def test_a_factory_gets_config_and_runtime(web: httpx.AsyncClient, thread: str) -> None:
     name = await assistant(web, "informed", context={"colour": "red", "mode": "m"})
-    run_told = (await run(web, thread, name))["v"]
+    passed = (await run(web, thread, name))["v"]
     expected = {
         "access": "threads.create_run", "colour": "red", "user": None, "mode": "m",
         "assistant_id": name, "thread_id": thread,
     }  # fmt: skip
-    assert run_told == expected
+    assert passed == expected
 
-    async def told(access: str, **changes: Any) -> None:
+    async def check_access(access: str, **changes: Any) -> None:
         item = await web.get("/store/items", params={"namespace": "factories", "key": "told"})
         assert item.json()["value"] == {**expected, "access": access, "colour": None, **changes}
 
     await web.get(f"/threads/{thread}/state")
-    await told("threads.read")
+    await check_access("threads.read")
     await web.post(f"/threads/{thread}/history", json={})
-    await told("threads.read")
+    await check_access("threads.read")
     body = {"values": {"v": 1}, "as_node": "threads_update"}
     assert (await web.post(f"/threads/{thread}/state", json=body)).status_code == 200
-    await told("threads.update")
+    await check_access("threads.update")
     for path in ("schemas", "graph", "subgraphs"):
         await web.get(f"/assistants/{name}/{path}")
-        await told("assistants.read", thread_id=None)
+        await check_access("assistants.read", thread_id=None)
 
 
 # ── What a factory raises ───────────────────────────────────────────────────────────────────
 
 
-async def test_what_a_factory_raises_is_the_answer(web: httpx.AsyncClient, thread: str) -> None:
+async def test_an_exception_of_a_factory_is_the_response(
+    web: httpx.AsyncClient, thread: str
+) -> None:
     failed = (await run(web, thread, "strict"))["__error__"]
     assert failed["error"] == "KeyError"
     assert "'mode'" in failed["message"]
@@ -221,11 +227,11 @@ async def test_what_a_factory_raises_is_the_answer(web: httpx.AsyncClient, threa
     ):
         answer = await web.request(method, path, json=body)
         assert answer.status_code == 424, (path, answer.text)
-        told = f"The factory of graph 'strict' failed: KeyError: {failed['message']}"
-        assert answer.json() == {"detail": told}, path
+        check_access = f"The factory of graph 'strict' failed: KeyError: {failed['message']}"
+        assert answer.json() == {"detail": check_access}, path
 
 
-async def test_a_factory_that_fails_takes_no_tool_and_no_agent_from_others(
+async def test_a_failing_factory_hides_no_other_tool_or_agent(
     web: httpx.AsyncClient,
 ) -> None:
     accept = {"accept": "application/json, text/event-stream"}
@@ -240,7 +246,7 @@ async def test_a_factory_that_fails_takes_no_tool_and_no_agent_from_others(
     assert "The factory of graph 'strict' failed: KeyError" in answer.json()["error"]["message"]
 
 
-async def test_a_run_that_its_factory_failed_can_be_followed_by_one_that_works(
+async def test_a_run_after_a_failed_factory_can_succeed(
     web: httpx.AsyncClient, thread: str
 ) -> None:
     await run(web, thread, "strict")

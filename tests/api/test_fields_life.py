@@ -1,4 +1,4 @@
-"""Every field of a run request does something that can be seen: when it runs and how it ends."""
+"""Every field of a run request has an effect: on the start and the end of the run."""
 
 import uuid
 from datetime import datetime
@@ -7,23 +7,23 @@ from typing import Any
 import httpx
 import pytest
 
-from api.run_fields import busy, shows, status
+from api.run_fields import busy, covers, status
 from harness.event_stream import follow
 from harness.waiting import until
 
 
-@shows("on_disconnect")
+@covers("on_disconnect")
 @pytest.mark.parametrize(
-    ("given", "ends"), [("cancel", "interrupted"), ("continue", "success"), (None, "interrupted")]
+    ("option", "ends"), [("cancel", "interrupted"), ("continue", "success"), (None, "interrupted")]
 )
-async def test_a_client_that_leaves(
-    http: httpx.AsyncClient, thread: str, given: str | None, ends: str
+async def test_on_disconnect_decides_whether_a_disconnect_cancels(
+    http: httpx.AsyncClient, thread: str, option: str | None, ends: str
 ) -> None:
     body: dict[str, Any] = {
         "assistant_id": "steps",
         "input": {"items": []},
         "config": {"configurable": {"n": 10, "delay": 0.05}},
-        "on_disconnect": given,
+        "on_disconnect": option,
     }
     path = f"/threads/{thread}/runs/stream"
     async with http.stream("POST", path, json=body) as response:
@@ -39,24 +39,30 @@ async def test_a_client_that_leaves(
     assert await status(http, thread, run) == ends
 
 
-@shows("on_completion")
-@pytest.mark.parametrize(("given", "kept"), [("delete", 404), ("keep", 200), (None, 404)])
-async def test_the_thread_of_a_stateless_run(
-    http: httpx.AsyncClient, given: str | None, kept: int
+@covers("on_completion")
+@pytest.mark.parametrize(
+    ("option", "expected_status"), [("delete", 404), ("keep", 200), (None, 404)]
+)
+async def test_on_completion_decides_whether_the_thread_stays(
+    http: httpx.AsyncClient, option: str | None, expected_status: int
 ) -> None:
-    body: dict[str, Any] = {"assistant_id": "steps", "input": {"items": []}, "on_completion": given}
+    body: dict[str, Any] = {
+        "assistant_id": "steps",
+        "input": {"items": []},
+        "on_completion": option,
+    }
     response = await http.post("/runs/wait", json=body)
     thread = response.headers["content-location"].split("/")[2]
-    shown = await http.get(f"/threads/{thread}")
-    assert shown.status_code == kept
+    fetched = await http.get(f"/threads/{thread}")
+    assert fetched.status_code == expected_status
     state = await http.get(f"/threads/{thread}/state")
-    assert state.status_code == kept
-    if kept == 200:
-        assert shown.json()["values"] == state.json()["values"] == {"items": [0, 1, 2]}
+    assert state.status_code == expected_status
+    if expected_status == 200:
+        assert fetched.json()["values"] == state.json()["values"] == {"items": [0, 1, 2]}
 
 
-@shows("multitask_strategy")
-async def test_reject(http: httpx.AsyncClient, thread: str) -> None:
+@covers("multitask_strategy")
+async def test_multitask_strategy_reject_returns_409(http: httpx.AsyncClient, thread: str) -> None:
     path = f"/threads/{thread}/runs"
     first = await busy(http, thread)
     body: dict[str, Any] = {
@@ -79,15 +85,17 @@ async def test_reject(http: httpx.AsyncClient, thread: str) -> None:
     assert (await http.get(path)).json()[0]["multitask_strategy"] == "reject"
 
 
-@shows("multitask_strategy")
-@pytest.mark.parametrize("given", ["enqueue", None])
-async def test_enqueue(http: httpx.AsyncClient, thread: str, given: str | None) -> None:
+@covers("multitask_strategy")
+@pytest.mark.parametrize("option", ["enqueue", None])
+async def test_multitask_strategy_enqueue_waits(
+    http: httpx.AsyncClient, thread: str, option: str | None
+) -> None:
     path = f"/threads/{thread}/runs"
     first = await busy(http, thread)
     body: dict[str, Any] = {
         "assistant_id": "steps",
         "input": {"items": []},
-        "multitask_strategy": given,
+        "multitask_strategy": option,
     }
     waiting = [(await http.post(path, json=body)).json() for _ in range(2)]
     for run in waiting:
@@ -98,9 +106,11 @@ async def test_enqueue(http: httpx.AsyncClient, thread: str, given: str | None) 
     assert answers == [{"items": ["started", 1, 2]}, {"items": ["started", 1, 2, 3]}]
 
 
-@shows("multitask_strategy")
-@pytest.mark.parametrize("given", ["interrupt", "rollback"])
-async def test_interrupt_and_rollback(http: httpx.AsyncClient, thread: str, given: str) -> None:
+@covers("multitask_strategy")
+@pytest.mark.parametrize("option", ["interrupt", "rollback"])
+async def test_multitask_strategies_interrupt_and_rollback_displace(
+    http: httpx.AsyncClient, thread: str, option: str
+) -> None:
     path = f"/threads/{thread}/runs"
     first = await busy(http, thread)
 
@@ -108,24 +118,24 @@ async def test_interrupt_and_rollback(http: httpx.AsyncClient, thread: str, give
         return "started" in (await http.get(f"/threads/{thread}/state")).text
 
     await until(started)
-    body = {"assistant_id": "steps", "input": {"items": []}, "multitask_strategy": given}
+    body = {"assistant_id": "steps", "input": {"items": []}, "multitask_strategy": option}
     answer = (await http.post(f"{path}/wait", json=body)).json()
     runs = {run["run_id"]: run for run in (await http.get(path)).json()}
-    if given == "interrupt":  # what the first did stays
+    if option == "interrupt":  # the items of the first run stay
         assert answer == {"items": ["started", 1, 2]}
         assert runs.pop(first)["status"] == "interrupted"
     else:
         assert answer == {"items": [0, 1, 2]}
     [run] = runs.values()
-    assert (run["status"], run["multitask_strategy"]) == ("success", given)
+    assert (run["status"], run["multitask_strategy"]) == ("success", option)
 
 
-@shows("if_not_exists")
-async def test_a_thread_that_is_not_there(http: httpx.AsyncClient) -> None:
+@covers("if_not_exists")
+async def test_if_not_exists_decides_about_a_missing_thread(http: httpx.AsyncClient) -> None:
     body = {"assistant_id": "steps", "input": {"items": []}}
-    for given in ("reject", None):
+    for option in ("reject", None):
         path = f"/threads/{uuid.uuid4()}/runs/wait"
-        response = await http.post(path, json={**body, "if_not_exists": given})
+        response = await http.post(path, json={**body, "if_not_exists": option})
         assert response.status_code == 404
     thread = str(uuid.uuid4())
     path = f"/threads/{thread}/runs/wait"
@@ -136,13 +146,13 @@ async def test_a_thread_that_is_not_there(http: httpx.AsyncClient) -> None:
     assert response.json() == {"items": [0, 1, 2]}
 
 
-@shows("after_seconds")
-async def test_a_run_that_starts_later(http: httpx.AsyncClient, thread: str) -> None:
+@covers("after_seconds")
+async def test_after_seconds_delays_a_run(http: httpx.AsyncClient, thread: str) -> None:
     path = f"/threads/{thread}/runs"
     body: dict[str, Any] = {"assistant_id": "steps", "input": {"items": []}, "after_seconds": 0.5}
     later = (await http.post(path, json=body)).json()
     assert await status(http, thread, later["run_id"]) == "pending"
-    # It holds up nobody meanwhile.
+    # Meanwhile it delays no other run.
     del body["after_seconds"]
     answer = (await http.post(f"{path}/wait", json=body)).json()
     assert answer == {"items": [0, 1, 2]}
@@ -155,7 +165,7 @@ async def test_a_run_that_starts_later(http: httpx.AsyncClient, thread: str) -> 
     assert await status(http, thread, later["run_id"]) == "success"
 
 
-@shows("durability", "checkpoint_during")
+@covers("durability", "checkpoint_during")
 @pytest.mark.parametrize(
     ("fields", "recorded", "during", "after"),
     [
@@ -168,7 +178,7 @@ async def test_a_run_that_starts_later(http: httpx.AsyncClient, thread: str) -> 
         ({"checkpoint_during": False, "durability": "sync"}, "sync", 3, 4),
     ],
 )
-async def test_when_checkpoints_are_written(
+async def test_durability_decides_when_checkpoints_are_written(
     web: httpx.AsyncClient,
     thread: str,
     fields: dict[str, Any],
@@ -184,6 +194,6 @@ async def test_when_checkpoints_are_written(
     [run] = (await web.get(path)).json()
     assert run["kwargs"]["durability"] == recorded
     assert run["kwargs"]["checkpoint_during"] is (recorded != "exit")
-    # What the first run left, seen by a second one that writes nothing before its end.
+    # The checkpoints of the first run, read by a second run that writes none before its end.
     again = {"assistant_id": "probe", "input": {"question": 2}, "durability": "exit"}
     assert (await web.post(f"{path}/wait", json=again)).json()["checkpoints"] == after

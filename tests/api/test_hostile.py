@@ -1,4 +1,4 @@
-"""Whatever a client sends: refused by name or carried faithfully, never a server's error."""
+"""Any request is rejected with the field's name or its values are preserved; none is a server error."""
 
 import json
 from typing import Any
@@ -18,7 +18,7 @@ KINDS: dict[str, Any] = {
     "object": {"no such key": [7]},
     "boolean": True,
 }
-ACCEPTS = {  # field → the kinds above that it takes; the others are 422
+ACCEPTS = {  # field → the kinds above that it accepts; the others are 422
     "input": {"string", "number", "list", "object", "boolean"},
     "config": {"object"},
     "context": {"object"},
@@ -37,14 +37,14 @@ TYPED = [(path, field) for path, model in MODELS.items() for field in model.mode
 
 
 @pytest.mark.parametrize(("path", "field"), TYPED)
-async def test_wrong_types(http: httpx.AsyncClient, thread: str, path: str, field: str) -> None:
+async def test_a_wrong_type_is_422(
+    http: httpx.AsyncClient, thread: str, path: str, field: str
+) -> None:
     accepts = ACCEPTS.get(field, set())
     if field == "metadata" and not path.endswith("runs"):
         accepts = {"object"}
     if path == "/runs" and field == "checkpoint_id":
-        accepts = (
-            set()
-        )  # a stateless run has none; a `checkpoint` that names nothing is passed over
+        accepts = set()  # a stateless run has none; an empty `checkpoint` is ignored
     for kind, value in KINDS.items():
         body = dict(STEPS) if path.endswith("runs") else {}
         if field == "command":
@@ -76,7 +76,7 @@ async def test_wrong_types(http: httpx.AsyncClient, thread: str, path: str, fiel
         ("langsmith_tracer.project_name", 1), ("assistant_id", ""), ("assistant_id", "\0"),
     ],
 )  # fmt: skip
-async def test_wrong_values_are_named(
+async def test_an_invalid_value_is_named(
     http: httpx.AsyncClient, thread: str, field: str, value: Any
 ) -> None:
     outer, _, inner = field.partition(".")
@@ -86,7 +86,7 @@ async def test_wrong_values_are_named(
     assert detail(response).startswith(field)
 
 
-# ── JSON that is none, or odd ───────────────────────────────────────────────────────────────
+# ── JSON that is invalid or unusual ──────────────────────────────────────────────────────────
 
 RUN_PATHS = ("/runs", "/runs/stream", "/runs/wait")
 NOT_JSON: dict[str, bytes] = {
@@ -119,7 +119,9 @@ NOT_JSON: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("name", NOT_JSON)
-async def test_what_is_not_json(http: httpx.AsyncClient, thread: str, name: str) -> None:
+async def test_a_body_that_is_no_json_is_422(
+    http: httpx.AsyncClient, thread: str, name: str
+) -> None:
     for path in (*RUN_PATHS, *(f"/threads/{thread}{path}" for path in RUN_PATHS)):
         response = await http.post(path, content=NOT_JSON[name])
         assert response.status_code == 422, path
@@ -128,7 +130,7 @@ async def test_what_is_not_json(http: httpx.AsyncClient, thread: str, name: str)
 
 
 @pytest.mark.parametrize("body", [b"[]", b"null", b'"x"', b"1", b"true", b"[{}]"])
-async def test_json_that_is_no_object(http: httpx.AsyncClient, body: bytes) -> None:
+async def test_a_body_that_is_no_object_is_422(http: httpx.AsyncClient, body: bytes) -> None:
     for path in (*RUN_PATHS, "/threads", "/assistants/search"):
         response = await http.post(path, content=body)
         assert response.status_code == 422, path
@@ -148,7 +150,7 @@ ITEMS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", ITEMS)
-async def test_values_come_back_as_they_were_sent(
+async def test_values_are_returned_unchanged(
     http: httpx.AsyncClient, thread: str, name: str
 ) -> None:
     sent = [ITEMS[name], 1, 2]
@@ -179,10 +181,10 @@ BEYOND_64_BITS = pytest.mark.parametrize(
     ],
     ids=["input", "config", "metadata", "context", "command"],
 )
-async def test_whole_numbers_beyond_64_bits_are_refused_by_the_name_of_their_field(
+async def test_integers_beyond_64_bits_are_rejected_by_field(
     http: httpx.AsyncClient, thread: str, number: int, fields: dict[str, Any], field: str
 ) -> None:
-    """LangGraph's serialiser ends at 64 bits: a checkpoint could not keep them."""
+    """LangGraph's serializer supports 64 bits, so a checkpoint could not store them."""
     body = json.dumps({"assistant_id": "steps", **fields}, default=lambda _: number)
     response = await http.post(f"/threads/{thread}/runs/wait", content=body)
     assert response.status_code == 422
@@ -192,15 +194,15 @@ async def test_whole_numbers_beyond_64_bits_are_refused_by_the_name_of_their_fie
 
 @pytest.mark.parametrize("depth", [100, 300, 600, 900, 960, 990, 1000, 5000])
 @pytest.mark.parametrize("number", [1, 2**80])
-async def test_deep_values_are_refused_or_run(
+async def test_deep_values_are_rejected_or_executed(
     http: httpx.AsyncClient, thread: str, depth: int, number: int
 ) -> None:
     for opening, closing in (("[", "]"), ('{"a":', "}")):
         deep = opening * depth + str(number) + closing * depth
-        for place in ('"context":{"x":%s}', '"input":{"items":[0,1,2],"x":%s}', '"metadata":%s'):
-            content = '{"assistant_id":"steps",' + place % deep + "}"
+        for template in ('"context":{"x":%s}', '"input":{"items":[0,1,2],"x":%s}', '"metadata":%s'):
+            content = '{"assistant_id":"steps",' + template % deep + "}"
             response = await http.post(f"/threads/{thread}/runs/wait", content=content)
-            assert response.status_code in (200, 422), place
+            assert response.status_code in (200, 422), template
             if response.status_code == 422:
                 detail(response)
             else:
@@ -216,7 +218,7 @@ ODD_IDS = [
 
 
 @pytest.mark.parametrize("odd", ODD_IDS, ids=range(len(ODD_IDS)))
-async def test_odd_ids(http: httpx.AsyncClient, thread: str, odd: str) -> None:
+async def test_invalid_ids_are_rejected(http: httpx.AsyncClient, thread: str, odd: str) -> None:
     for method, path in [
         ("GET", f"/threads/{odd}"),
         ("GET", f"/threads/{odd}/state"),
@@ -233,14 +235,14 @@ async def test_odd_ids(http: httpx.AsyncClient, thread: str, odd: str) -> None:
         ("GET", f"/assistants/{odd}"),
     ]:
         response = await http.request(method, path, json=STEPS if method == "POST" else None)
-        if response.status_code == 307:  # a slash too many
+        if response.status_code == 307:  # an extra slash
             continue
         assert response.status_code in (400, 404, 422), path
         detail(response)
 
 
 @pytest.mark.parametrize("spelt", ["{id}", "{ID}", "{hex}", "urn:uuid:{id}"])
-async def test_an_id_may_be_spelt_in_any_way(
+async def test_an_id_may_have_any_uuid_notation(
     http: httpx.AsyncClient, thread: str, spelt: str
 ) -> None:
     text = spelt.format(id=thread, ID=thread.upper(), hex=thread.replace("-", ""))
@@ -260,7 +262,7 @@ async def test_an_id_may_be_spelt_in_any_way(
         ("select=bogus", "select"), ("select=run_id,bogus", "select"),
     ],
 )  # fmt: skip
-async def test_odd_queries_of_a_list(
+async def test_invalid_queries_of_a_list_are_rejected(
     http: httpx.AsyncClient, thread: str, query: str, name: str
 ) -> None:
     response = await http.get(f"/threads/{thread}/runs?{query}")
@@ -280,7 +282,7 @@ async def test_odd_queries_of_a_list(
         ("stream?stream_mode=values,bogus", "stream_mode"),
     ],
 )
-async def test_odd_queries_of_a_run(
+async def test_invalid_queries_of_a_run_are_rejected(
     http: httpx.AsyncClient, thread: str, tail: str, name: str
 ) -> None:
     run = (await http.post(f"/threads/{thread}/runs", json=STEPS)).json()["run_id"]
@@ -299,7 +301,9 @@ async def test_odd_queries_of_a_run(
 @pytest.mark.parametrize(
     "last", ["x", "1", "-", "--1", "0-x", "9" * 30 + "-0", "1-" + "9" * 30, "", "-2", "%00"]
 )
-async def test_odd_event_ids(http: httpx.AsyncClient, thread: str, last: str) -> None:
+async def test_invalid_event_ids_start_with_the_next_event(
+    http: httpx.AsyncClient, thread: str, last: str
+) -> None:
     run = (await http.post(f"/threads/{thread}/runs", json=STEPS)).json()["run_id"]
     await http.get(f"/threads/{thread}/runs/{run}/join")
     response = await http.get(

@@ -1,4 +1,4 @@
-"""Bodies that are too large, and bodies of anything at all."""
+"""Too large bodies, and random bodies."""
 
 import json
 from collections.abc import AsyncIterator, Iterator
@@ -18,25 +18,25 @@ RUN_PATHS = ("/runs", "/runs/stream", "/runs/wait")
 
 # ── Too large ───────────────────────────────────────────────────────────────────────────────
 
-MOST = 5000
+MAX_BYTES = 5000
 
 
 @pytest.fixture(scope="module")
 def small_api(system: System) -> Iterator[str]:
-    """An API process that takes small bodies only."""
-    with Fleet(system.fleet.redis_url, HTTP_MAX_REQUEST_BODY_BYTES=str(MOST)) as fleet:
+    """An API process that accepts only small bodies."""
+    with Fleet(system.fleet.redis_url, HTTP_MAX_REQUEST_BODY_BYTES=str(MAX_BYTES)) as fleet:
         yield fleet.api().wait_ready().url
 
 
 def padded(size: int) -> bytes:
-    """Returns a good request of so many bytes."""
+    """Returns a valid request with the given number of bytes."""
     body = json.dumps(STEPS).encode()
     return body + b" " * (size - len(body))
 
 
-@pytest.mark.parametrize("size", [MOST, MOST + 1, 20 * MOST])
+@pytest.mark.parametrize("size", [MAX_BYTES, MAX_BYTES + 1, 20 * MAX_BYTES])
 @pytest.mark.parametrize("chunked", [False, True])
-async def test_bodies_beyond_the_limit(small_api: str, size: int, chunked: bool) -> None:
+async def test_a_body_over_the_limit_is_413(small_api: str, size: int, chunked: bool) -> None:
     async def parts() -> AsyncIterator[bytes]:
         content = padded(size)
         for at in range(0, size, 999):
@@ -46,9 +46,9 @@ async def test_bodies_beyond_the_limit(small_api: str, size: int, chunked: bool)
         for path in ("/runs/wait", "/runs/stream", "/runs"):
             content = parts() if chunked else padded(size)
             response = await client.post(path, content=content)
-            assert response.status_code == (413 if size > MOST else 200)
-            if size > MOST:
-                assert str(MOST) in detail(response)
+            assert response.status_code == (413 if size > MAX_BYTES else 200)
+            if size > MAX_BYTES:
+                assert str(MAX_BYTES) in detail(response)
 
 
 # ── Whatever a client sends ─────────────────────────────────────────────────────────────────
@@ -124,9 +124,12 @@ BODIES = (
 )
 
 
-def test_no_body_is_a_servers_error(system: System) -> None:
-    place = system.fleet.redis_url
-    with httpx.Client(base_url=system.url, timeout=30) as client, Redis.from_url(place) as redis:
+def test_no_body_causes_a_server_error(system: System) -> None:
+    redis_url = system.fleet.redis_url
+    with (
+        httpx.Client(base_url=system.url, timeout=30) as client,
+        Redis.from_url(redis_url) as redis,
+    ):
         thread = client.post("/threads", json={}).json()["thread_id"]
         admitted = 0
 
@@ -135,7 +138,7 @@ def test_no_body_is_a_servers_error(system: System) -> None:
         def send(body: Any, path: str, stateless: bool) -> None:
             nonlocal admitted
             if stateless and isinstance(body, dict):
-                body.pop("command", None)  # the library's checkpointer leaves keys of such a run
+                body.pop("command", None)  # the library's checkpointer leaks keys of such a run
             response = client.post(path if stateless else f"/threads/{thread}{path}", json=body)
             assert response.status_code < 500, response.text
             if response.status_code >= 400:
@@ -155,6 +158,6 @@ def test_no_body_is_a_servers_error(system: System) -> None:
         assert unfinished() == []
 
 
-async def test_random_bodies_left_nothing_behind(http: httpx.AsyncClient) -> None:
-    """The fixture looks for keys that would stay for ever, also those of the test before."""
+async def test_random_bodies_leak_no_key(http: httpx.AsyncClient) -> None:
+    """The fixture checks for leaked keys, including those of the test before."""
     assert (await http.get("/ok")).json()["ok"] is True

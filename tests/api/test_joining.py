@@ -1,4 +1,4 @@
-"""Who joins a run, and whom an outage keeps from it: only the first has come back."""
+"""A client that joins a run counts as reconnected; a client whose join an outage rejects does not."""
 
 from collections.abc import AsyncIterator
 
@@ -17,7 +17,7 @@ from millstream.shared.settings import Settings
 
 @pytest.fixture
 async def inside(system: System) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of an API within the test's own process."""
+    """A client of an API in the process of the test."""
     app = create_app(Settings(redis_url=system.fleet.redis_url))
     async with (
         app.router.lifespan_context(app),
@@ -28,7 +28,7 @@ async def inside(system: System) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.mark.parametrize("path", ["stream", "join"])
 @pytest.mark.parametrize("broken", [(Subscriber, "listen"), (Reader, "begin")])
-async def test_a_join_that_an_outage_refuses_is_not_counted(
+async def test_a_join_rejected_by_an_outage_is_not_counted(
     inside: httpx.AsyncClient,
     system: System,
     thread: str,

@@ -1,4 +1,4 @@
-"""What an open connection says while there is nothing to say."""
+"""Keepalives of open connections."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -16,7 +16,7 @@ INTERVAL = 0.1
 
 @pytest.fixture(scope="module")
 def chatty_api(system: System) -> Iterator[str]:
-    """An API process that says something ten times a second."""
+    """An API process that sends keepalives ten times a second."""
     with Fleet(system.fleet.redis_url, KEEPALIVE_INTERVAL_SECS=str(INTERVAL)) as fleet:
         yield fleet.api().wait_ready().url
 
@@ -31,7 +31,7 @@ LATER: dict[str, Any] = {**STEPS, "after_seconds": 0.6}
 
 
 @pytest.mark.parametrize("stateless", [False, True])
-async def test_a_stream_speaks_while_its_run_is_queued(
+async def test_a_stream_of_a_queued_run_sends_keepalives(
     chatty: httpx.AsyncClient, thread: str, stateless: bool
 ) -> None:
     base = "/runs" if stateless else f"/threads/{thread}/runs"
@@ -45,21 +45,21 @@ async def test_a_stream_speaks_while_its_run_is_queued(
     assert parse_sse(metadata + after)[-1] == ("end", {"status": "success"})
 
 
-async def test_a_comment_has_no_blank_line(chatty: httpx.AsyncClient, thread: str) -> None:
+async def test_a_keepalive_has_no_blank_line(chatty: httpx.AsyncClient, thread: str) -> None:
     body = {**STEPS, "config": {"configurable": {"n": 6, "delay": 0.12}}}
     response = await chatty.post(f"/threads/{thread}/runs/stream", json=body)
     lines = response.text.split("\r\n")
     beats = [at for at, line in enumerate(lines) if line.startswith(":")]
     assert len(beats) >= 4
     assert {lines[at] for at in beats} == {": heartbeat"}
-    # It is followed by an event or by another comment, and never tears an event apart.
+    # The next line is an event or another comment; a comment never splits an event.
     assert all(lines[at + 1].startswith(("event: ", ":")) for at in beats)
     assert all(lines[at - 1] == "" or lines[at - 1].startswith(":") for at in beats if at)
     names = [name for name, _ in parse_sse(response.text)]
     assert names == ["metadata", *["values"] * 7, "end"]
 
 
-async def test_the_ticker_is_not_put_off_by_events(chatty: httpx.AsyncClient, thread: str) -> None:
+async def test_events_do_not_delay_keepalives(chatty: httpx.AsyncClient, thread: str) -> None:
     body = {
         "assistant_id": "chat",
         "input": {"messages": []},
@@ -70,7 +70,9 @@ async def test_the_ticker_is_not_put_off_by_events(chatty: httpx.AsyncClient, th
     assert response.text.count(": heartbeat\r\n") >= 3
 
 
-async def test_wait_and_join_send_white_space(chatty: httpx.AsyncClient, thread: str) -> None:
+async def test_wait_and_join_send_white_space_as_keepalive(
+    chatty: httpx.AsyncClient, thread: str
+) -> None:
     path = f"/threads/{thread}/runs"
     waited = await chatty.post(f"{path}/wait", json=LATER)
     run = (await chatty.post(path, json=LATER)).headers["content-location"]
@@ -93,8 +95,8 @@ async def test_the_headers_do_not_wait_for_the_run(chatty: httpx.AsyncClient, th
         async with chatty.stream("POST", url, json={**STEPS, "after_seconds": 60}) as response:
             assert loop.time() - begun < 5
             assert response.status_code == 200
-            place = response.headers["content-location"]
-            assert (await chatty.post(f"{place}/cancel")).status_code == 202
+            location = response.headers["content-location"]
+            assert (await chatty.post(f"{location}/cancel")).status_code == 202
             text = (await response.aread()).decode()
         if path == "stream":
             assert parse_sse(text) == [("end", {"status": "interrupted"})]

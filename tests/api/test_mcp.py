@@ -1,4 +1,4 @@
-"""Assistants as tools, by the official client of the Model Context Protocol and by hand."""
+"""Assistants as tools, with the official client of the Model Context Protocol and with plain requests."""
 
 import asyncio
 import json
@@ -23,20 +23,20 @@ ACCEPT = {"accept": "application/json, text/event-stream"}
 
 @asynccontextmanager
 async def connected(system: System) -> AsyncIterator[Client]:
-    # No fixture: the client must be left by the task that entered it.
+    # No fixture: the same task must enter and exit the client.
     async with Client(f"{system.url}/mcp/") as client:
         yield client
 
 
 async def all_tools(client: Client) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    listed: dict[str, Any] = {}
     cursor = None
     while True:
         page = await client.list_tools(cursor=cursor)
-        found |= {tool.name: tool for tool in page.tools}
+        listed |= {tool.name: tool for tool in page.tools}
         cursor = page.next_cursor
         if cursor is None:
-            return found
+            return listed
 
 
 def texts(result: Any) -> list[str]:
@@ -53,7 +53,7 @@ async def call(http: httpx.AsyncClient, method: str, **params: Any) -> Any:
 
 async def test_every_assistant_is_a_tool(system: System, http: httpx.AsyncClient) -> None:
     async with connected(system) as tools:
-        made = []
+        created = []
         for name in ("two steps!", "steps", "  "):
             body = {
                 "graph_id": "steps",
@@ -61,60 +61,60 @@ async def test_every_assistant_is_a_tool(system: System, http: httpx.AsyncClient
                 "context": {"n": 2},
                 "description": f"is {name}",
             }
-            made.append((await http.post("/assistants", json=body)).json()["assistant_id"])
-        found = await all_tools(tools)
-        assert found["chat"].input_schema["type"] == "object"
-        assert "messages" in found["chat"].input_schema["properties"]
-        assert found["chat"].description == "Runs the agent 'chat'."
-        own = found["two_steps"]
-        assert (own.title, own.description) == ("two steps!", "is two steps!")
-        assert f"steps-{made[1]}" in found
-        assert f"assistant-{made[2]}" in found
+            created.append((await http.post("/assistants", json=body)).json()["assistant_id"])
+        listed = await all_tools(tools)
+        assert listed["chat"].input_schema["type"] == "object"
+        assert "messages" in listed["chat"].input_schema["properties"]
+        assert listed["chat"].description == "Runs the agent 'chat'."
+        two_steps = listed["two_steps"]
+        assert (two_steps.title, two_steps.description) == ("two steps!", "is two steps!")
+        assert f"steps-{created[1]}" in listed
+        assert f"assistant-{created[2]}" in listed
         result = await tools.call_tool("two_steps", {"items": []})
         assert result.structured_content == {"items": [0, 1]}
-        for assistant in made:
+        for assistant in created:
             await http.delete(f"/assistants/{assistant}")
 
 
-async def test_a_call_is_a_run_and_its_progress(system: System) -> None:
+async def test_a_tool_call_is_a_run_with_progress(system: System) -> None:
     async with connected(system) as tools:
-        told: list[Any] = []
+        outputs: list[Any] = []
 
         async def note(progress: float, total: float | None, message: str | None) -> None:
-            told.append((progress, message))
+            outputs.append((progress, message))
 
         result = await tools.call_tool("nested", {"text": "x"}, progress_callback=note)
         assert not result.is_error
         assert result.structured_content == {"text": "x+pre+c1+c2+post"}
         [content] = result.content
         assert json.loads(content.text) == result.structured_content  # type: ignore[union-attr]
-        await until(lambda: len(told) == 3)
-        assert told == [(1, "pre"), (2, "child"), (3, "post")]
+        await until(lambda: len(outputs) == 3)
+        assert outputs == [(1, "pre"), (2, "child"), (3, "post")]
 
 
-async def test_a_run_that_fails_and_one_that_asks(system: System) -> None:
+async def test_a_failed_and_an_interrupted_run_are_tool_errors(system: System) -> None:
     async with connected(system) as tools:
         failed = await tools.call_tool("boom", {})
         assert failed.is_error
         assert texts(failed) == ["ValueError: boom"]
         assert failed.structured_content["__error__"]["message"] == "boom"
-        asks = await tools.call_tool("approval", {"topic": "t"})
-        assert asks.is_error  # a model would take it for the answer
-        said, question = texts(asks)
+        paused = await tools.call_tool("approval", {"topic": "t"})
+        assert paused.is_error  # else a model would take it for the answer
+        said, question = texts(paused)
         assert "paused" in said
         assert json.loads(question) == {"question": "approve t?"}
-        [told] = asks.structured_content["__interrupt__"]
-        assert told["value"] == {"question": "approve t?"}
+        [outputs] = paused.structured_content["__interrupt__"]
+        assert outputs["value"] == {"question": "approve t?"}
 
 
-async def test_nothing_is_left_of_a_call(system: System, http: httpx.AsyncClient) -> None:
+async def test_a_tool_call_leaks_no_key(system: System, http: httpx.AsyncClient) -> None:
     async with connected(system) as tools:
         before = (await http.post("/threads/count", json={})).json()
         await tools.call_tool("steps", {"items": []})
         assert (await http.post("/threads/count", json={})).json() == before
 
 
-async def test_what_is_refused(system: System, http: httpx.AsyncClient) -> None:
+async def test_invalid_requests_are_rejected(system: System, http: httpx.AsyncClient) -> None:
     async with connected(system) as tools:
         with pytest.raises(MCPError, match="unknown tool 'nope'"):
             await tools.call_tool("nope", {})
@@ -135,7 +135,7 @@ async def test_what_is_refused(system: System, http: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tool", "arguments", "words"),
+    ("tool", "arguments", "problem"),
     [
         ("chat", {}, "arguments: 'messages' is a required property"),
         ("chat", {"messages": 5}, "arguments.messages: "),
@@ -143,35 +143,35 @@ async def test_what_is_refused(system: System, http: httpx.AsyncClient) -> None:
         ("nested", {"text": 5}, "arguments.text: 5 is not of type 'string'"),
     ],
 )
-async def test_arguments_are_checked_before_a_run_begins(
-    http: httpx.AsyncClient, tool: str, arguments: Any, words: str
+async def test_arguments_are_checked_before_the_run(
+    http: httpx.AsyncClient, tool: str, arguments: Any, problem: str
 ) -> None:
     answer = await call(http, "tools/call", name=tool, arguments=arguments)
     assert answer["error"]["code"] == -32602
-    assert answer["error"]["message"].startswith(words)
+    assert answer["error"]["message"].startswith(problem)
 
 
-async def test_many_agents_can_be_afforded(system: System, http: httpx.AsyncClient) -> None:
-    made = [
+async def test_many_assistants_are_listed_quickly(system: System, http: httpx.AsyncClient) -> None:
+    created = [
         (await http.post("/assistants", json={"graph_id": graph, "name": f"agent {n}"})).json()
         for n, graph in enumerate(["chat", "desk", "echo", "nested_chat"] * 3 + ["chat", "desk"])
     ]
     async with connected(system) as tools:
-        found = await all_tools(tools)
-        agents = [found[f"agent_{n}"] for n in range(14)]
+        listed = await all_tools(tools)
+        agents = [listed[f"agent_{n}"] for n in range(14)]
         sizes = [len(each.model_dump_json(by_alias=True, exclude_none=True)) for each in agents]
         assert max(sizes) < 500
         said = {"messages": [{"role": "user", "content": "hi"}]}
         result = await tools.call_tool("agent_0", said)
         assert result.structured_content["messages"][0]["content"] == "hi"
         assert agents[0].output_schema == {"type": "object", "properties": {"messages": {}}}
-    for each in made:
+    for each in created:
         await http.delete(f"/assistants/{each['assistant_id']}")
 
 
-async def test_tools_come_a_page_at_a_time(system: System, http: httpx.AsyncClient) -> None:
+async def test_tools_are_listed_in_pages(system: System, http: httpx.AsyncClient) -> None:
     bodies = [{"graph_id": "steps", "name": f"paged {n}"} for n in range(101)]
-    made = await asyncio.gather(*(http.post("/assistants", json=body) for body in bodies))
+    created = await asyncio.gather(*(http.post("/assistants", json=body) for body in bodies))
     async with connected(system) as tools:
         first = await tools.list_tools()
         assert len(first.tools) == 100
@@ -180,7 +180,7 @@ async def test_tools_come_a_page_at_a_time(system: System, http: httpx.AsyncClie
         assert rest.next_cursor is None
         assert {f"paged_{n}" for n in range(101)} < set(names)
         assert len(names) == len(set(names))
-    ids = [each.json()["assistant_id"] for each in made]
+    ids = [each.json()["assistant_id"] for each in created]
     await asyncio.gather(*(http.delete(f"/assistants/{assistant}") for assistant in ids))
 
 
@@ -198,7 +198,7 @@ async def test_tools_come_a_page_at_a_time(system: System, http: httpx.AsyncClie
         ("null", 403),
     ],
 )
-async def test_pages_of_strangers_are_refused(
+async def test_other_origins_are_rejected(
     http: httpx.AsyncClient, origin: str, status: int
 ) -> None:
     body = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
@@ -211,7 +211,7 @@ async def test_pages_of_strangers_are_refused(
             assert again.status_code == 403
 
 
-async def test_pages_that_are_named_are_let_in(system: System, tmp_path: Path) -> None:
+async def test_configured_origins_are_accepted(system: System, tmp_path: Path) -> None:
     cors = {
         "allow_origins": ["https://app.example"],
         "allow_origin_regex": "https://[a-z]+\\.our\\.example",
@@ -234,7 +234,7 @@ async def test_pages_that_are_named_are_let_in(system: System, tmp_path: Path) -
                 assert response.status_code == status, origin
 
 
-async def test_a_long_call_speaks_while_it_works(system: System, http: httpx.AsyncClient) -> None:
+async def test_a_long_call_sends_keepalives(system: System, http: httpx.AsyncClient) -> None:
     knobs = {"configurable": {"n": 1, "delay": 1}}
     body = {"graph_id": "steps", "name": "long call", "config": knobs}
     assistant = (await http.post("/assistants", json=body)).json()["assistant_id"]
@@ -248,19 +248,19 @@ async def test_a_long_call_speaks_while_it_works(system: System, http: httpx.Asy
             response = await chatty.post("/mcp/", json=request, headers=ACCEPT)
             assert 3 <= response.text.count(": heartbeat\r\n") <= 30
             [data] = [line for line in response.text.splitlines() if line.startswith("data: {")]
-            told = json.loads(data.removeprefix("data: "))["result"]
-            assert told["structuredContent"] == {"items": [0]}
-        async with Client(f"{api.url}/mcp/") as tools:  # which takes the comments
+            outputs = json.loads(data.removeprefix("data: "))["result"]
+            assert outputs["structuredContent"] == {"items": [0]}
+        async with Client(f"{api.url}/mcp/") as tools:  # it accepts the comments
             assert (await tools.call_tool("long_call", {})).structured_content == {"items": [0]}
     await http.delete(f"/assistants/{assistant}")
 
 
-async def test_a_call_has_a_context(web: httpx.AsyncClient) -> None:
+async def test_a_tool_call_may_have_a_context(web: httpx.AsyncClient) -> None:
     answer = await call(web, "tools/call", name="probe", arguments={}, context={"user": "ann"})
     assert answer["result"]["structuredContent"]["seen"]["user"] == "ann"
 
 
-async def test_who_leaves_has_the_run_cancelled(system: System, http: httpx.AsyncClient) -> None:
+async def test_a_disconnect_cancels_the_run(system: System, http: httpx.AsyncClient) -> None:
     mark = str(uuid.uuid4())
     knobs = {"configurable": {"n": 100, "delay": 0.3}}
     body = {"graph_id": "steps", "name": mark, "config": knobs}

@@ -1,4 +1,4 @@
-"""The events of a thread by the protocol: every channel, one order, the same for all who follow."""
+"""The events of a thread by the protocol: every channel, in one order, the same for all clients."""
 
 import asyncio
 import uuid
@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from api.requests import STEPS, detail
-from api.thread_state import SHOWN_BY, shows, update
+from api.thread_state import COVERED_FIELDS, covers, update
 from harness.event_stream import ALL_CHANNELS, EventStream, command, follow, start
 from harness.waiting import until
 from millstream.api.protocol.schemas import EventStreamRequest
@@ -22,9 +22,9 @@ def names(following: EventStream) -> list[tuple[str, ...]]:
     ]
 
 
-async def test_the_envelope_and_the_frame(http: httpx.AsyncClient) -> None:
+async def test_an_event_has_its_envelope_and_frame(http: httpx.AsyncClient) -> None:
     thread = str(uuid.uuid4())
-    async with follow(http, thread) as following:  # of a thread that is yet to be
+    async with follow(http, thread) as following:  # of a thread that does not exist yet
         await start(http, thread, "steps")
         events = await following.ended()
     assert [(name, int(key)) for name, key in following.frames] == [
@@ -48,8 +48,8 @@ async def test_the_envelope_and_the_frame(http: httpx.AsyncClient) -> None:
     }  # fmt: skip
 
 
-@shows(EventStreamRequest, "since")
-async def test_all_who_follow_are_told_the_same_from_wherever_they_go_on(
+@covers(EventStreamRequest, "since")
+async def test_all_followers_get_the_same_events_from_any_cursor(
     http: httpx.AsyncClient, thread: str
 ) -> None:
     async with follow(http, thread) as live:
@@ -71,10 +71,10 @@ async def test_all_who_follow_are_told_the_same_from_wherever_they_go_on(
     async with follow(http, thread, since=whole[-1]["seq"]) as rest:
         await start(http, thread, "steps")
         await rest.ended()
-        assert rest.lifecycle == ["running", "completed"]  # the end before is not told again
+        assert rest.lifecycle == ["running", "completed"]  # the earlier end is not repeated
 
 
-async def test_a_place_that_the_thread_has_not_come_to_begins_at_the_beginning(
+async def test_an_unknown_position_starts_at_the_beginning(
     http: httpx.AsyncClient, thread: str
 ) -> None:
     await start(http, thread, "steps")
@@ -86,14 +86,16 @@ async def test_a_place_that_the_thread_has_not_come_to_begins_at_the_beginning(
 # ── Filters ─────────────────────────────────────────────────────────────────────────────────
 
 
-@shows(EventStreamRequest, "channels")
+@covers(EventStreamRequest, "channels")
 @pytest.mark.parametrize("channel", [*ALL_CHANNELS, "custom:progress"])
-async def test_each_channel_alone(web: httpx.AsyncClient, thread: str, channel: str) -> None:
-    for graph, given in (
+async def test_each_channel_can_be_followed_alone(
+    web: httpx.AsyncClient, thread: str, channel: str
+) -> None:
+    for graph, graph_input in (
         ("custom", {}), ("nested_chat", {"messages": [{"role": "user", "content": "hi"}]}),
         ("approval", {"topic": "t"}), ("tooled", {"messages": []}), ("counted", {"items": []}),
     ):  # fmt: skip
-        await start(web, thread, graph, input=given)
+        await start(web, thread, graph, input=graph_input)
     async with follow(web, thread) as following, follow(web, thread, [channel]) as one:
         await following.ended(5)
         expected = [event for event in following.events if _belongs(event, channel)]
@@ -109,9 +111,9 @@ def _belongs(event: dict[str, Any], channel: str) -> bool:
     return bool(event["method"] == channel)
 
 
-@shows(EventStreamRequest, "namespaces", "depth")
+@covers(EventStreamRequest, "namespaces", "depth")
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("subscription", "delivered"),
     [
         ({}, {(), ("child",)}),
         ({"namespaces": [["child"]]}, {("child",)}),
@@ -124,25 +126,32 @@ def _belongs(event: dict[str, Any], channel: str) -> bool:
         ({"namespaces": [["child"], []], "depth": 0}, {(), ("child",)}),
     ],
 )
-async def test_graphs_within_graphs(
-    http: httpx.AsyncClient, thread: str, asked: dict[str, Any], told: set[tuple[str, ...]]
+async def test_events_of_subgraphs_have_their_namespace(
+    http: httpx.AsyncClient,
+    thread: str,
+    subscription: dict[str, Any],
+    delivered: set[tuple[str, ...]],
 ) -> None:
     await start(http, thread, "nested", input={"text": "x"})
-    async with follow(http, thread) as following, follow(http, thread, **asked) as some:
+    async with follow(http, thread) as following, follow(http, thread, **subscription) as some:
         await following.ended()
         whole = list(zip(names(following), following.events, strict=True))
-        expected = [event for place, event in whole if place in told]
+        expected = [event for namespace, event in whole if namespace in delivered]
         assert await some.at_least(len(expected)) == expected
-        [exact] = {tuple(e["params"]["namespace"]) for place, e in whole if place == ("child",)}
+        [exact] = {
+            tuple(e["params"]["namespace"]) for namespace, e in whole if namespace == ("child",)
+        }
         async with follow(http, thread, namespaces=[list(exact)]) as child:
-            within = [event for place, event in whole if place == ("child",)]
+            within = [event for namespace, event in whole if namespace == ("child",)]
             assert await child.at_least(len(within)) == within
 
 
 # ── Ends ────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_how_runs_end(http: httpx.AsyncClient, thread: str) -> None:
+async def test_each_end_of_a_run_has_its_lifecycle_event(
+    http: httpx.AsyncClient, thread: str
+) -> None:
     async with follow(http, thread, ["lifecycle", "input"]) as following:
         await start(http, thread, "boom")
         await following.ended()
@@ -161,17 +170,17 @@ async def test_how_runs_end(http: httpx.AsyncClient, thread: str) -> None:
         assert following.data_of("lifecycle")[-1]["event"] == "failed"
         await start(http, thread, "approval", input={"topic": "t"}, interrupt_before=["after"])
         await following.ended(4)
-        [asked] = following.data_of("input.requested")
-        await command(http, thread, "input.respond", interrupt_id=asked["interrupt_id"], response=1)
+        [subscription] = following.data_of("input.requested")
+        await command(
+            http, thread, "input.respond", interrupt_id=subscription["interrupt_id"], response=1
+        )
         await following.ended(5)  # at the breakpoint, which the run of the answer has too
         await start(http, thread, "approval", input=None)
         await following.ended(6)
         assert following.ends[3:] == ["interrupted", "interrupted", "completed"]
 
 
-async def test_runs_that_no_command_started_are_told_too(
-    http: httpx.AsyncClient, thread: str
-) -> None:
+async def test_runs_of_other_routes_are_followed_too(http: httpx.AsyncClient, thread: str) -> None:
     async with follow(http, thread) as following:
         body = {**STEPS, "stream_mode": ["values", "updates", "messages-tuple", "debug"]}
         await http.post(f"/threads/{thread}/runs/wait", json=body)
@@ -189,15 +198,15 @@ async def test_runs_that_no_command_started_are_told_too(
     assert {"node": "step", "values": {"items": [0]}} in following.data_of("updates")
     assert following.data_of("custom")[0] == {"payload": {"progress": 1, "of": 3}}
     assert ("child",) in names(following)
-    [asked] = following.data_of("input.requested")
-    assert asked["value"] == asked["payload"] == {"question": "approve t?"}
+    [subscription] = following.data_of("input.requested")
+    assert subscription["value"] == subscription["payload"] == {"question": "approve t?"}
     assert {event["method"] for event in following.events} <= {
         "lifecycle", "values", "updates", "custom", "input.requested",
     }  # fmt: skip
     assert all(event["params"]["timestamp"] > 1e12 for event in following.events)
 
 
-async def test_a_run_of_a_command_in_the_streams_of_runs(
+async def test_a_run_of_a_command_is_readable_by_the_run_routes(
     http: httpx.AsyncClient, thread: str
 ) -> None:
     run = await start(http, thread, "nested", input={"text": "x"})
@@ -213,7 +222,9 @@ async def test_a_run_of_a_command_in_the_streams_of_runs(
     assert 'data: {"pre":{"text":"x+pre"}}' in response.text
 
 
-async def test_it_stays_open_and_says_so(http: httpx.AsyncClient, thread: str) -> None:
+async def test_an_event_stream_stays_open_with_keepalives(
+    http: httpx.AsyncClient, thread: str
+) -> None:
     async with follow(http, thread) as following:
         await start(http, thread, "steps")
         await following.ended()
@@ -227,7 +238,7 @@ async def test_it_stays_open_and_says_so(http: httpx.AsyncClient, thread: str) -
 
 
 @pytest.mark.parametrize(
-    ("body", "word"),
+    ("body", "problem"),
     [
         ({}, "channels is required and must be a non-empty array"),
         ({"channels": []}, "channels is required and must be a non-empty array"),
@@ -245,15 +256,17 @@ async def test_it_stays_open_and_says_so(http: httpx.AsyncClient, thread: str) -
         ([], "dictionary"),
     ],
 )
-async def test_what_is_no_request(
-    http: httpx.AsyncClient, thread: str, body: Any, word: str
+async def test_an_invalid_request_is_rejected(
+    http: httpx.AsyncClient, thread: str, body: Any, problem: str
 ) -> None:
     response = await http.post(f"/threads/{thread}/stream/events", json=body)
     assert response.status_code == 400
-    assert word in detail(response)
+    assert problem in detail(response)
 
 
-async def test_no_json_and_no_thread(http: httpx.AsyncClient, thread: str) -> None:
+async def test_a_body_that_is_no_json_and_an_unknown_thread_are_rejected(
+    http: httpx.AsyncClient, thread: str
+) -> None:
     response = await http.post(f"/threads/{thread}/stream/events", content=b"{")
     assert response.status_code == 400
     assert detail(response).startswith("Invalid JSON body")
@@ -261,7 +274,7 @@ async def test_no_json_and_no_thread(http: httpx.AsyncClient, thread: str) -> No
     assert response.status_code == 422
 
 
-async def test_many_follow_at_a_time(http: httpx.AsyncClient, thread: str) -> None:
+async def test_many_clients_follow_at_once(http: httpx.AsyncClient, thread: str) -> None:
     async def one() -> list[dict[str, Any]]:
         async with follow(http, thread) as following:
             return list(await following.ended(3))
@@ -273,5 +286,5 @@ async def test_many_follow_at_a_time(http: httpx.AsyncClient, thread: str) -> No
     assert all(other == first for other in others)
 
 
-def test_every_field_is_shown() -> None:
-    assert SHOWN_BY[EventStreamRequest] == set(EventStreamRequest.model_fields)
+def test_every_field_is_tested() -> None:
+    assert COVERED_FIELDS[EventStreamRequest] == set(EventStreamRequest.model_fields)

@@ -1,4 +1,4 @@
-"""The event streaming protocol over a WebSocket: the same commands, the same events."""
+"""The event streaming protocol over a WebSocket: the same commands and the same events."""
 
 import uuid
 from typing import Any
@@ -12,7 +12,7 @@ from harness.event_stream import ALL_CHANNELS, follow, start
 from harness.waiting import until
 
 
-async def test_commands_and_events_on_one_connection(
+async def test_one_connection_carries_commands_and_events(
     system: System, http: httpx.AsyncClient
 ) -> None:
     thread = str(uuid.uuid4())
@@ -22,9 +22,9 @@ async def test_commands_and_events_on_one_connection(
         assert reply["meta"] == {"applied_through_seq": 0}
         whole = list(await following.ended())
         assert await client.at_least(len(whole)) == whole
-        [asked] = following.data_of("input.requested")
+        [request] = following.data_of("input.requested")
         reply = await client.send(
-            3, "input.respond", interrupt_id=asked["interrupt_id"], response=1
+            3, "input.respond", interrupt_id=request["interrupt_id"], response=1
         )
         assert set(reply["result"]) == {"run_id"}
         whole = list(await following.ended(2))
@@ -32,7 +32,7 @@ async def test_commands_and_events_on_one_connection(
         assert (await client.send(4, "agent.getTree"))["result"]["tree"]["status"] == "completed"
 
 
-async def test_subscriptions_add_up_and_nothing_is_told_twice(
+async def test_subscriptions_add_up_without_repeated_events(
     system: System, http: httpx.AsyncClient, thread: str
 ) -> None:
     async with open_socket(system.url, thread) as client, follow(http, thread) as following:
@@ -42,8 +42,8 @@ async def test_subscriptions_add_up_and_nothing_is_told_twice(
         assert [event["method"] for event in await client.at_least(2)] == ["lifecycle"] * 2
         await client.subscribe(2, "values", "lifecycle")
         values = [event for event in whole if event["method"] == "values"]
-        assert (await client.at_least(2 + len(values)))[2:] == values  # of the past, what it lacked
-        await client.subscribe(3, "updates", since=whole[-1]["seq"])  # nothing of the past
+        assert (await client.at_least(2 + len(values)))[2:] == values  # the missing earlier events
+        await client.subscribe(3, "updates", since=whole[-1]["seq"])  # no earlier events
         await client.send(4, "subscription.unsubscribe", subscription_id=lifecycle)
         await start(http, thread, "steps")
         after = (await following.ended(2))[len(whole) :]
@@ -53,7 +53,7 @@ async def test_subscriptions_add_up_and_nothing_is_told_twice(
         assert reply["error"] == "no_such_subscription"
 
 
-async def test_a_client_goes_on_where_it_was(
+async def test_a_client_resumes_at_its_cursor(
     system: System, http: httpx.AsyncClient, thread: str
 ) -> None:
     async with follow(http, thread) as following:
@@ -69,7 +69,7 @@ async def test_a_client_goes_on_where_it_was(
 
 
 @pytest.mark.parametrize(
-    ("frame", "number", "code", "word"),
+    ("frame", "number", "code", "problem"),
     [
         ("{", None, "invalid_argument", "JSON"),
         ("[]", None, "invalid_argument", "integer id"),
@@ -87,19 +87,19 @@ async def test_a_client_goes_on_where_it_was(
         ('{"id":1,"method":"run.start"}', 1, "invalid_argument", "assistant_id"),
     ],
 )
-async def test_refusals_leave_the_connection_open(
-    system: System, thread: str, frame: str, number: Any, code: str, word: str
+async def test_an_invalid_frame_keeps_the_connection_open(
+    system: System, thread: str, frame: str, number: Any, code: str, problem: str
 ) -> None:
     async with open_socket(system.url, thread) as client:
         await client.connection.send(frame)
         await until(lambda: number in client.replies)
         reply = client.replies.pop(number)
         assert (reply["type"], reply["error"]) == ("error", code)
-        assert word in reply["message"]
+        assert problem in reply["message"]
         await client.subscribe(2, "values")
 
 
-async def test_threads_that_are_none_or_go(
+async def test_an_invalid_or_deleted_thread_closes_the_connection(
     system: System, http: httpx.AsyncClient, thread: str
 ) -> None:
     async with open_socket(system.url, "zzz") as client:
@@ -110,7 +110,7 @@ async def test_threads_that_are_none_or_go(
         await until(lambda: client.code == 4404)
 
 
-async def test_too_many_subscriptions(system: System, thread: str) -> None:
+async def test_too_many_subscriptions_are_rejected(system: System, thread: str) -> None:
     async with open_socket(system.url, thread) as client:
         for number in range(100):
             await client.subscribe(number, "lifecycle")

@@ -31,7 +31,7 @@ PROXIED = {
 
 @asynccontextmanager
 async def calling(url: str, *, peer: str = "127.0.0.1") -> AsyncIterator[httpx.AsyncClient]:
-    """Gives a client that the server sees at that address."""
+    """Yields a client with that address as its peer."""
     transport = httpx.AsyncHTTPTransport(local_address=peer)
     async with httpx.AsyncClient(base_url=url, transport=transport, timeout=30) as client:
         yield client
@@ -44,11 +44,11 @@ def fleet(system: System) -> Iterator[Fleet]:
 
 
 def urls(card: dict[str, Any]) -> set[str]:
-    """Returns all URLs that a card names for its messages."""
+    """Returns all URLs in an agent card."""
     return {card["url"], *(each["url"] for each in card["supportedInterfaces"])}
 
 
-async def test_a_proxy_on_this_machine_is_trusted_and_no_other(system: System) -> None:
+async def test_only_a_local_proxy_is_trusted_by_default(system: System) -> None:
     async with calling(system.url) as near, calling(system.url, peer="127.0.0.3") as far:
         card = (await near.get(CARD, headers=PROXIED)).json()
         assert urls(card) == {f"https://agents.example/api{CHAT}"}
@@ -58,7 +58,7 @@ async def test_a_proxy_on_this_machine_is_trusted_and_no_other(system: System) -
         assert described["servers"] == [{"url": "https://agents.example/api"}]
 
 
-async def test_a_proxy_that_is_named_and_a_prefix_of_ones_own(fleet: Fleet, tmp_path: Path) -> None:
+async def test_a_trusted_proxy_and_a_prefix_are_used(fleet: Fleet, tmp_path: Path) -> None:
     config = tmp_path / "langgraph.json"
     http = {"mount_prefix": "/agents"}
     config.write_text(json.dumps({"graphs": {"chat": "./nowhere.py:graph"}, "http": http}))
@@ -70,17 +70,17 @@ async def test_a_proxy_that_is_named_and_a_prefix_of_ones_own(fleet: Fleet, tmp_
             assert urls(card) == {f"https://agents.example/api/agents{CHAT}"}
             card = (await near.get(path, headers=PROXIED)).json()
             assert urls(card) == {f"http://inner/agents{CHAT}"}
-        # The prefix is the path's, whether the proxy names it or not.
-        kept = {**PROXIED, "X-Forwarded-Prefix": "/agents"}
-        card = (await far.get(CARD, headers=kept)).json()
+        # The prefix comes from the path, whether or not the proxy sends it.
+        prefixed = {**PROXIED, "X-Forwarded-Prefix": "/agents"}
+        card = (await far.get(CARD, headers=prefixed)).json()
         assert urls(card) == {f"https://agents.example/agents{CHAT}"}
-        # An agent is called where its card says.
+        # An agent can be called at the URL of its card.
         body = {"jsonrpc": "2.0", "id": 1, "method": "nope"}
         response = await far.post(CHAT, json=body, headers=PROXIED)
         assert response.json()["error"]["code"] == -32601
 
 
-async def test_a_public_url_counts_whatever_the_request_says(fleet: Fleet) -> None:
+async def test_the_public_url_setting_overrides_the_request(fleet: Fleet) -> None:
     api = fleet.api(None, LANGGRAPH_API_URL="https://agents.example/v1/").wait_ready()
     async with calling(api.url) as http:
         for headers in ({}, PROXIED):
@@ -88,13 +88,13 @@ async def test_a_public_url_counts_whatever_the_request_says(fleet: Fleet) -> No
             assert urls(card) == {f"https://agents.example/v1{CHAT}"}
             described = (await http.get("/openapi.json", headers=headers)).json()
             assert described["servers"] == [{"url": "https://agents.example/v1"}]
-        # No assistant stands for the server, for there are several graphs.
+        # With several graphs, the server has no card of its own.
         refused = await http.get(AT_ROOT)
         assert refused.status_code == 422
         assert "A2A_ASSISTANT" in detail(refused)
 
 
-async def test_the_only_graph_has_its_card_at_the_root(
+async def test_a_single_graph_has_its_card_at_the_root(
     real_redis: Client, redis_server: EmbeddedRedis
 ) -> None:
     url = redis_server.url.rpartition("/")[0] + "/1"

@@ -1,4 +1,4 @@
-"""What the answers look like: headers, the JSON of runs, threads and states, and final outputs."""
+"""Responses: the JSON of runs, threads and states, and final outputs."""
 
 import json
 import re
@@ -13,10 +13,7 @@ from golden.normalise import parse_sse
 from harness.waiting import until
 from millstream.shared.assistants import default_assistant_id
 
-JSON_TYPE = "application/json"
-EXPOSED = {"content-location", "location", "x-pagination-total", "x-pagination-next", "retry-after"}
-
-# The reference's keys (WIRE.md §9).
+# The reference's keys.
 RUN = {
     "run_id", "thread_id", "assistant_id", "metadata", "status", "kwargs", "multitask_strategy",
     "created_at", "updated_at", "langsmith_session_name", "cancel_reason",
@@ -26,7 +23,7 @@ KWARGS = {
     "webhook", "feedback_keys", "temporary", "subgraphs", "resumable", "checkpoint_during",
     "durability", "strict_resume", "langsmith_tracer",
 }  # fmt: skip
-THREAD = {  # a thread without a run has no `error` and no `interrupts` there; here always
+THREAD = {  # in the reference a thread without a run has no `error` and no `interrupts`; here it has both
     "thread_id", "created_at", "updated_at", "state_updated_at", "metadata", "status", "config",
     "values", "interrupts", "error",
 }  # fmt: skip
@@ -35,142 +32,35 @@ STATE = {
     "interrupts", "checkpoint_id", "parent_checkpoint_id",
 }  # fmt: skip
 TASK = {"id", "name", "path", "error", "interrupts", "checkpoint", "state", "result"}
-PLACE = {"checkpoint_id", "thread_id", "checkpoint_ns"}
+CHECKPOINT = {"checkpoint_id", "thread_id", "checkpoint_ns"}
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00"
-
-
-# ── Headers ─────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize("stateless", [False, True])
-async def test_headers_of_a_stream(http: httpx.AsyncClient, thread: str, stateless: bool) -> None:
-    base = "/runs" if stateless else f"/threads/{thread}/runs"
-    response = await http.post(f"{base}/stream", json=STEPS)
-    place = response.headers["content-location"]
-    run = parse_sse(response.text)[0][1]
-    assert isinstance(run, dict)
-    assert place == f"{base}/{run['run_id']}"
-    back = f"{place}/stream?cancel_on_disconnect=1&last_event_id=0-0"  # `cancel` is the default
-    assert response.headers["location"] == back
-    assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
-    assert response.headers["cache-control"] == "no-store"
-    assert response.headers["x-accel-buffering"] == "no"
-    assert "content-length" not in response.headers
-    assert "content-encoding" not in response.headers
-    again = await http.get(response.headers["location"])
-    assert again.text == response.text
-    same = ("content-location", "location", "content-type", "cache-control", "x-accel-buffering")
-    assert [again.headers[name] for name in same] == [response.headers[name] for name in same]
-    assert (await http.get(place)).json()["run_id"] == run["run_id"]
-
-
-async def test_a_location_repeats_what_was_asked_for(http: httpx.AsyncClient, thread: str) -> None:
-    body = {**STEPS, "on_disconnect": "continue"}
-    response = await http.post(f"/threads/{thread}/runs/stream", json=body)
-    place = response.headers["content-location"]
-    assert response.headers["location"] == f"{place}/stream?last_event_id=0-0"
-    ids = [line.removeprefix("id: ") for line in response.text.split("\r\n") if "id: " in line[:4]]
-    asked = "stream_mode=values&stream_mode=custom&cancel_on_disconnect=1"
-    # As the npm SDK comes back: the Location, and behind it its own query again.
-    again = f"{asked}&last_event_id={ids[1]}&{asked}"
-    response = await http.get(f"{place}/stream?{again}", headers={"last-event-id": ids[2]})
-    assert response.headers["location"] == f"{place}/stream?{asked}&last_event_id={ids[2]}"
-    events = [data for _, data in parse_sse(response.text)]
-    response = await http.get(f"{place}/stream?{again}")
-    assert response.headers["location"] == f"{place}/stream?{asked}&last_event_id={ids[1]}"
-    assert [data for _, data in parse_sse(response.text)][1:] == events
-    for verb in ("join", "stream"):
-        response = await http.get(f"{place}/{verb}")
-        assert "cancel" not in response.headers["location"]
-
-
-@pytest.mark.parametrize("stateless", [False, True])
-async def test_headers_of_a_wait(http: httpx.AsyncClient, thread: str, stateless: bool) -> None:
-    base = "/runs" if stateless else f"/threads/{thread}/runs"
-    response = await http.post(f"{base}/wait", json=STEPS)
-    place = response.headers["content-location"]
-    assert place.startswith("/threads/")  # of a stateless run too
-    assert response.headers["location"] == f"{place}/join?cancel_on_disconnect=1"
-    assert response.headers["content-type"] == JSON_TYPE
-    assert (await http.get(place)).json()["status"] == "success"
-    joined = await http.get(response.headers["location"])
-    assert joined.json() == response.json() == {"items": [0, 1, 2]}
-    for name in ("content-location", "location", "content-type"):
-        assert joined.headers[name] == response.headers[name]
-    thread_of = place.split("/")[2]
-    assert (await http.get(f"/threads/{thread_of}")).status_code == (404 if stateless else 200)
-
-
-@pytest.mark.parametrize("stateless", [False, True])
-async def test_headers_of_a_created_run(
-    http: httpx.AsyncClient, thread: str, stateless: bool
-) -> None:
-    base = "/runs" if stateless else f"/threads/{thread}/runs"
-    response = await http.post(base, json=STEPS)
-    place = response.headers["content-location"]
-    assert place == f"{base}/{response.json()['run_id']}"
-    assert response.headers["content-type"] == JSON_TYPE
-    assert (await http.get(f"{place}/join")).json() == {"items": [0, 1, 2]}
-    assert (await http.get(place)).json()["status"] == "success"
-
-
-async def test_browsers_may_read_the_headers(http: httpx.AsyncClient, thread: str) -> None:
-    origin = {"origin": "http://x.test"}
-    for response in (
-        await http.post("/runs/stream", json=STEPS, headers=origin),
-        await http.post(f"/threads/{thread}/runs/wait", json=STEPS, headers=origin),
-        await http.post("/assistants/search", headers=origin),
-        await http.get(f"/threads/{UNKNOWN_ID}", headers=origin),
-        await http.post("/runs", content=b"{", headers=origin),
-    ):
-        assert response.headers["access-control-allow-origin"] == "*"
-        exposed = response.headers["access-control-expose-headers"].lower().split(", ")
-        assert set(exposed) == EXPOSED
-
-
-@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
-async def test_preflight(http: httpx.AsyncClient, method: str) -> None:
-    asked = "authorization, content-type, last-event-id, x-api-key"
-    response = await http.options(
-        "/threads",
-        headers={
-            "origin": "http://x.test",
-            "access-control-request-method": method,
-            "access-control-request-headers": asked,
-        },
-    )
-    assert response.status_code == 200
-    assert response.headers["access-control-allow-origin"] in ("*", "http://x.test")
-    assert method in response.headers["access-control-allow-methods"]
-    allowed = response.headers["access-control-allow-headers"].lower()
-    assert [name for name in asked.split(", ") if name not in allowed] == []
 
 
 # ── Runs ────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_run_as_json(http: httpx.AsyncClient, thread: str) -> None:
+async def test_a_run_has_the_references_keys(http: httpx.AsyncClient, thread: str) -> None:
     path = f"/threads/{thread}/runs"
     body = {**STEPS, "config": {"configurable": {"n": 2}}, "metadata": {"k": "v"}}
-    made = (await http.post(path, json=body)).json()
-    await http.get(f"{path}/{made['run_id']}/join")
-    got = (await http.get(f"{path}/{made['run_id']}")).json()
-    for run in (made, got):
+    created = (await http.post(path, json=body)).json()
+    await http.get(f"{path}/{created['run_id']}/join")
+    got = (await http.get(f"{path}/{created['run_id']}")).json()
+    for run in (created, got):
         assert set(run) == RUN
         assert set(run["kwargs"]) == KWARGS
         assert uuid.UUID(run["run_id"])
         assert run["thread_id"] == thread
     steps = default_assistant_id("steps")
-    assert made["metadata"] == {
+    assert created["metadata"] == {
         "created_by": "system", "graph_id": "steps", "assistant_id": steps, "k": "v",
     }  # fmt: skip
     ids = {
-        "run_id": made["run_id"], "thread_id": thread, "graph_id": "steps", "assistant_id": steps,
+        "run_id": created["run_id"], "thread_id": thread, "graph_id": "steps", "assistant_id": steps,
     }  # fmt: skip
-    assert made["kwargs"] == {
+    assert created["kwargs"] == {
         "input": {"items": []},
         "command": None,
-        "config": {"configurable": {"n": 2, **ids}, "metadata": made["metadata"]},
+        "config": {"configurable": {"n": 2, **ids}, "metadata": created["metadata"]},
         "context": {"n": 2},
         "stream_mode": ["values"],
         "interrupt_before": None,
@@ -185,12 +75,12 @@ async def test_a_run_as_json(http: httpx.AsyncClient, thread: str) -> None:
         "strict_resume": False,
         "langsmith_tracer": None,
     }
-    assert (made["status"], got["status"]) == ("pending", "success")
-    assert made["created_at"] == made["updated_at"] == got["created_at"] < got["updated_at"]
+    assert (created["status"], got["status"]) == ("pending", "success")
+    assert created["created_at"] == created["updated_at"] == got["created_at"] < got["updated_at"]
     assert re.fullmatch(TIME, got["updated_at"])
 
 
-async def test_a_list_of_runs(http: httpx.AsyncClient, thread: str) -> None:
+async def test_runs_are_listed_newest_first(http: httpx.AsyncClient, thread: str) -> None:
     path = f"/threads/{thread}/runs"
     runs: list[str] = []
     for graph in ("steps", "boom", "steps", "boom", "steps"):
@@ -228,30 +118,32 @@ async def test_a_list_of_runs(http: httpx.AsyncClient, thread: str) -> None:
 # ── Threads ─────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_thread_as_json(http: httpx.AsyncClient) -> None:
-    made = (await http.post("/threads", json={"metadata": {"k": [1]}})).json()
-    assert set(made) == THREAD
-    assert made["created_at"] == made["updated_at"] == made["state_updated_at"]
-    rest = {name: made[name] for name in THREAD if not name.endswith("_at")}
+async def test_a_thread_has_the_references_keys(http: httpx.AsyncClient) -> None:
+    created = (await http.post("/threads", json={"metadata": {"k": [1]}})).json()
+    assert set(created) == THREAD
+    assert created["created_at"] == created["updated_at"] == created["state_updated_at"]
+    rest = {name: created[name] for name in THREAD if not name.endswith("_at")}
     assert rest == {
-        "thread_id": made["thread_id"], "metadata": {"k": [1]}, "status": "idle", "config": {},
+        "thread_id": created["thread_id"], "metadata": {"k": [1]}, "status": "idle", "config": {},
         "values": None, "interrupts": {}, "error": None,
     }  # fmt: skip
-    assert (await http.get(f"/threads/{made['thread_id']}")).json() == made
+    assert (await http.get(f"/threads/{created['thread_id']}")).json() == created
     assert (await http.post("/threads")).json()["metadata"] == {}
 
-    await http.post(f"/threads/{made['thread_id']}/runs/wait", json=STEPS)
-    after = (await http.get(f"/threads/{made['thread_id']}")).json()
+    await http.post(f"/threads/{created['thread_id']}/runs/wait", json=STEPS)
+    after = (await http.get(f"/threads/{created['thread_id']}")).json()
     assert set(after) == THREAD
     assert after["values"] == {"items": [0, 1, 2]}
     assert after["config"] == {"configurable": {}}
     assert after["metadata"] == {
         "k": [1], "graph_id": "steps", "assistant_id": default_assistant_id("steps"),
     }  # fmt: skip
-    assert after["created_at"] == made["created_at"] < after["state_updated_at"]
+    assert after["created_at"] == created["created_at"] < after["state_updated_at"]
 
 
-async def test_a_thread_that_exists(http: httpx.AsyncClient, thread: str) -> None:
+async def test_an_existing_thread_is_a_conflict_or_returned(
+    http: httpx.AsyncClient, thread: str
+) -> None:
     again = {"thread_id": thread.upper(), "metadata": {"other": 1}}
     response = await http.post("/threads", json=again)
     assert response.status_code == 409
@@ -261,24 +153,26 @@ async def test_a_thread_that_exists(http: httpx.AsyncClient, thread: str) -> Non
     assert response.json()["metadata"] == {}
 
 
-async def test_a_thread_with_a_failed_run(http: httpx.AsyncClient, thread: str) -> None:
+async def test_a_thread_with_a_failed_run_has_its_error(
+    http: httpx.AsyncClient, thread: str
+) -> None:
     body = {"assistant_id": "boom", "input": {"items": []}}
     await http.post(f"/threads/{thread}/runs/wait", json=body)
-    shown = (await http.get(f"/threads/{thread}")).json()
-    assert shown["status"] == "error"
-    assert shown["error"] == {"error": "ValueError", "message": "boom"}
-    assert shown["values"] == {"items": ["ok"]}
+    record = (await http.get(f"/threads/{thread}")).json()
+    assert record["status"] == "error"
+    assert record["error"] == {"error": "ValueError", "message": "boom"}
+    assert record["values"] == {"items": ["ok"]}
     state = (await http.get(f"/threads/{thread}/state")).json()
     assert state["next"] == ["boom"]
     [task] = state["tasks"]
     assert set(task) == TASK
-    # The next run that ends well wipes it off.
+    # The next successful run clears it.
     await http.post(f"/threads/{thread}/runs/wait", json=STEPS)
-    shown = (await http.get(f"/threads/{thread}")).json()
-    assert (shown["status"], shown["error"]) == ("idle", None)
+    record = (await http.get(f"/threads/{thread}")).json()
+    assert (record["status"], record["error"]) == ("idle", None)
 
 
-async def test_a_failed_tasks_error_is_its_repr(http: httpx.AsyncClient, thread: str) -> None:
+async def test_the_error_of_a_failed_task_is_its_repr(http: httpx.AsyncClient, thread: str) -> None:
     body = {"assistant_id": "boom", "input": {"items": []}}
     await http.post(f"/threads/{thread}/runs/wait", json=body)
     [task] = (await http.get(f"/threads/{thread}/state")).json()["tasks"]
@@ -288,7 +182,7 @@ async def test_a_failed_tasks_error_is_its_repr(http: httpx.AsyncClient, thread:
 # ── State ───────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_the_state_of_an_empty_thread(http: httpx.AsyncClient, thread: str) -> None:
+async def test_the_state_of_an_empty_thread_is_empty(http: httpx.AsyncClient, thread: str) -> None:
     state = (await http.get(f"/threads/{thread}/state")).json()
     assert state == {
         "values": {}, "next": [], "tasks": [], "metadata": None, "created_at": None,
@@ -297,7 +191,9 @@ async def test_the_state_of_an_empty_thread(http: httpx.AsyncClient, thread: str
     }  # fmt: skip
 
 
-async def test_the_state_after_a_chat(http: httpx.AsyncClient, thread: str) -> None:
+async def test_the_state_after_a_chat_has_the_references_keys(
+    http: httpx.AsyncClient, thread: str
+) -> None:
     body = {"assistant_id": "chat", "input": {"messages": [{"role": "user", "content": "hi"}]}}
     output = (await http.post(f"/threads/{thread}/runs/wait", json=body)).json()
     state = (await http.get(f"/threads/{thread}/state")).json()
@@ -307,7 +203,7 @@ async def test_the_state_after_a_chat(http: httpx.AsyncClient, thread: str) -> N
     assert [message["type"] for message in output["messages"]] == ["human", "ai"]
     assert (state["next"], state["tasks"], state["interrupts"]) == ([], [], [])
     for name in ("checkpoint", "parent_checkpoint"):
-        assert set(state[name]) == PLACE
+        assert set(state[name]) == CHECKPOINT
         assert state[name]["thread_id"] == thread
         assert state[name]["checkpoint_ns"] == ""
         assert (
@@ -318,7 +214,7 @@ async def test_the_state_after_a_chat(http: httpx.AsyncClient, thread: str) -> N
     assert state["created_at"].endswith("+00:00")
 
 
-async def test_the_state_at_an_interrupt(http: httpx.AsyncClient, thread: str) -> None:
+async def test_the_state_at_an_interrupt_has_its_task(http: httpx.AsyncClient, thread: str) -> None:
     body = {"assistant_id": "approval", "input": {"topic": "t"}}
     await http.post(f"/threads/{thread}/runs/wait", json=body)
     state = (await http.get(f"/threads/{thread}/state")).json()
@@ -331,16 +227,16 @@ async def test_the_state_at_an_interrupt(http: httpx.AsyncClient, thread: str) -
     assert task["interrupts"] == [interrupt]
     assert task["path"] == ["__pregel_pull", "ask"]
     assert [task[name] for name in ("error", "checkpoint", "state", "result")] == [None] * 4
-    shown = (await http.get(f"/threads/{thread}")).json()
-    assert shown["status"] == "interrupted"
-    assert shown["interrupts"] == {task["id"]: [interrupt]}
+    record = (await http.get(f"/threads/{thread}")).json()
+    assert record["status"] == "interrupted"
+    assert record["interrupts"] == {task["id"]: [interrupt]}
     body = {"assistant_id": "approval", "command": {"resume": "yes"}}
     await http.post(f"/threads/{thread}/runs/wait", json=body)
-    shown = (await http.get(f"/threads/{thread}")).json()
-    assert (shown["status"], shown["interrupts"]) == ("idle", {})
+    record = (await http.get(f"/threads/{thread}")).json()
+    assert (record["status"], record["interrupts"]) == ("idle", {})
 
 
-async def test_the_state_of_subgraphs(http: httpx.AsyncClient, thread: str) -> None:
+async def test_the_state_of_subgraphs_is_nested(http: httpx.AsyncClient, thread: str) -> None:
     body = {"assistant_id": "nested", "input": {"text": ""}, "interrupt_before": ["child"]}
     await http.post(f"/threads/{thread}/runs/wait", json=body)
     flat = (await http.get(f"/threads/{thread}/state")).json()
@@ -358,7 +254,7 @@ async def test_the_state_of_subgraphs(http: httpx.AsyncClient, thread: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("graph", "given", "expected"),
+    ("graph", "graph_input", "expected"),
     [
         ("steps", {"items": []}, {"items": [0, 1, 2]}),
         ("boom", {"items": []}, {"__error__": {"error": "ValueError", "message": "boom"}}),
@@ -366,11 +262,16 @@ async def test_the_state_of_subgraphs(http: httpx.AsyncClient, thread: str) -> N
     ],
 )
 @pytest.mark.parametrize("stateless", [False, True])
-async def test_final_outputs(
-    http: httpx.AsyncClient, thread: str, graph: str, given: Any, expected: Any, stateless: bool
+async def test_wait_and_join_return_the_final_output(
+    http: httpx.AsyncClient,
+    thread: str,
+    graph: str,
+    graph_input: Any,
+    expected: Any,
+    stateless: bool,
 ) -> None:
     base = "/runs" if stateless else f"/threads/{thread}/runs"
-    body = {"assistant_id": graph, "input": given, "stream_mode": "updates"}
+    body = {"assistant_id": graph, "input": graph_input, "stream_mode": "updates"}
     response = await http.post(f"{base}/wait", json=body)
     assert response.status_code == 200
     assert response.json() == expected
@@ -381,7 +282,9 @@ async def test_final_outputs(
     assert (await http.get(f"{run}/join")).content.strip() == joined.content.strip()
 
 
-async def test_the_output_at_an_interrupt(http: httpx.AsyncClient, thread: str) -> None:
+async def test_the_output_at_an_interrupt_has_the_interrupts(
+    http: httpx.AsyncClient, thread: str
+) -> None:
     body = {"assistant_id": "approval", "input": {"topic": "t"}}
     response = await http.post(f"/threads/{thread}/runs/wait", json=body)
     output = response.json()
@@ -393,7 +296,9 @@ async def test_the_output_at_an_interrupt(http: httpx.AsyncClient, thread: str) 
     assert (await http.get(response.headers["location"])).json() == response.json()
 
 
-async def test_the_output_of_a_cancelled_run(http: httpx.AsyncClient, thread: str) -> None:
+async def test_the_output_of_a_cancelled_run_is_its_state(
+    http: httpx.AsyncClient, thread: str
+) -> None:
     path = await start(http, thread)
 
     async def started() -> bool:
@@ -403,18 +308,18 @@ async def test_the_output_of_a_cancelled_run(http: httpx.AsyncClient, thread: st
     await until(started)
     assert (await http.post(f"{path}/cancel?wait=1")).json() == {}
     assert (await http.get(f"{path}/join")).json() == {"items": ["started"]}
-    shown = (await http.get(f"/threads/{thread}")).json()
-    assert (shown["status"], shown["error"]["error"]) == ("interrupted", "UserInterrupt")
+    record = (await http.get(f"/threads/{thread}")).json()
+    assert (record["status"], record["error"]["error"]) == ("interrupted", "UserInterrupt")
 
 
 # ── Events ──────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_events_say_the_same_as_the_record(http: httpx.AsyncClient, thread: str) -> None:
+async def test_events_and_record_agree(http: httpx.AsyncClient, thread: str) -> None:
     response = await http.post(f"/threads/{thread}/runs/stream", json=STEPS)
     lines = response.text.split("\r\n")
     assert "\n" not in "".join(lines)
     ids = [line.removeprefix("id: ") for line in lines if line.startswith("id: ")]
     assert len(ids) == len(set(ids)) == len(parse_sse(response.text))
-    assert ids == sorted(ids, key=lambda word: [int(part) for part in word.split("-")])
+    assert ids == sorted(ids, key=lambda message_id: [int(part) for part in message_id.split("-")])
     assert all(json.loads(line[6:]) for line in lines if line.startswith("data: "))

@@ -1,4 +1,4 @@
-"""A thread's state over HTTP: read at any checkpoint, paged through, written, forked."""
+"""A thread's state over HTTP: reads at any checkpoint, pages of history, updates and forks."""
 
 import asyncio
 from typing import Any
@@ -7,7 +7,7 @@ import httpx
 
 from api.requests import STEPS, detail
 from api.run_fields import busy
-from api.thread_state import NO_CHECKPOINT, SHOWN_BY, history, shows, state, update
+from api.thread_state import COVERED_FIELDS, NO_CHECKPOINT, covers, history, state, update
 from millstream.api.threads.state_schemas import (
     HistoryQuery,
     HistoryRequest,
@@ -19,38 +19,47 @@ from millstream.api.threads.state_schemas import (
 # ── Read ────────────────────────────────────────────────────────────────────────────────────
 
 
-@shows(StateAtCheckpoint, "checkpoint")
-async def test_the_state_at_each_checkpoint(http: httpx.AsyncClient, stepped: str) -> None:
+@covers(StateAtCheckpoint, "checkpoint")
+async def test_the_state_is_read_at_each_checkpoint(http: httpx.AsyncClient, stepped: str) -> None:
     states = await history(http, stepped)
     assert [s["values"]["items"] for s in states] == [[0, 1, 2], [0, 1], [0], [], []]
     newest = await state(http, stepped)
     assert newest == states[0]
-    for shown in states:
-        there = shown["checkpoint_id"]
-        assert await state(http, stepped, f"/{there}") == shown
+    for values_of in states:
+        there = values_of["checkpoint_id"]
+        assert await state(http, stepped, f"/{there}") == values_of
         for checkpoint in (
-            shown["checkpoint"],
+            values_of["checkpoint"],
             {"checkpoint_id": there},
             {"checkpoint_id": there.upper(), "checkpoint_ns": "", "checkpoint_map": None},
         ):
             response = await http.post(
                 f"/threads/{stepped}/state/checkpoint", json={"checkpoint": checkpoint}
             )
-            assert response.json() == shown
-        parent = shown["parent_checkpoint"]
-        assert (parent and parent["checkpoint_id"]) == shown["parent_checkpoint_id"]
+            assert response.json() == values_of
+        parent = values_of["parent_checkpoint"]
+        assert (parent and parent["checkpoint_id"]) == values_of["parent_checkpoint_id"]
     assert [s["parent_checkpoint_id"] for s in states[:-1]] == [
         s["checkpoint_id"] for s in states[1:]
     ]
 
 
-async def test_what_is_not_there_is_empty(http: httpx.AsyncClient, stepped: str) -> None:
+async def test_the_state_at_an_unknown_checkpoint_is_empty(
+    http: httpx.AsyncClient, stepped: str
+) -> None:
     empty = (await http.post("/threads", json={})).json()["thread_id"]
     for thread in (empty, stepped):
-        shown = await state(http, thread, f"/{NO_CHECKPOINT}")
-        assert (shown["values"], shown["next"], shown["tasks"]) == ({}, [], [])
-        assert shown["checkpoint_id"] == shown["checkpoint"]["checkpoint_id"] == NO_CHECKPOINT
-        assert shown["metadata"] is shown["created_at"] is shown["parent_checkpoint"] is None
+        values_of = await state(http, thread, f"/{NO_CHECKPOINT}")
+        assert (values_of["values"], values_of["next"], values_of["tasks"]) == ({}, [], [])
+        assert (
+            values_of["checkpoint_id"] == values_of["checkpoint"]["checkpoint_id"] == NO_CHECKPOINT
+        )
+        assert (
+            values_of["metadata"]
+            is values_of["created_at"]
+            is values_of["parent_checkpoint"]
+            is None
+        )
         assert await history(http, thread, before=NO_CHECKPOINT) == []
         assert await history(http, thread, checkpoint={"checkpoint_ns": "no:such"}) == []
     assert (await state(http, empty))["checkpoint"] is None
@@ -58,24 +67,24 @@ async def test_what_is_not_there_is_empty(http: httpx.AsyncClient, stepped: str)
     assert (await http.get(f"/threads/{empty}/history")).json() == []
 
 
-@shows(StateQuery, "select")
-@shows(StateAtCheckpoint, "select")
-@shows(HistoryRequest, "select")
-@shows(HistoryQuery, "select")
-async def test_select(http: httpx.AsyncClient, stepped: str) -> None:
+@covers(StateQuery, "select")
+@covers(StateAtCheckpoint, "select")
+@covers(HistoryRequest, "select")
+@covers(HistoryQuery, "select")
+async def test_select_limits_the_fields_of_a_state(http: httpx.AsyncClient, stepped: str) -> None:
     whole = await state(http, stepped)
     empty = (await http.post("/threads", json={})).json()["thread_id"]
     for select in (["values"], ["next", "metadata"], ["checkpoint_id", "created_at", "tasks"]):
-        wanted = {field: whole[field] for field in select}
-        assert await state(http, stepped, select=",".join(select)) == wanted
-        assert await state(http, stepped, select=select) == wanted
+        selected = {field: whole[field] for field in select}
+        assert await state(http, stepped, select=",".join(select)) == selected
+        assert await state(http, stepped, select=select) == selected
         assert set(await state(http, empty, select=select)) == set(select)
-        assert (await history(http, stepped, limit=1, select=select)) == [wanted]
+        assert (await history(http, stepped, limit=1, select=select)) == [selected]
         page = await http.get(f"/threads/{stepped}/history", params={"select": select, "limit": 1})
-        assert page.json() == [wanted]
+        assert page.json() == [selected]
         body = {"checkpoint": whole["checkpoint"], "select": select}
         response = await http.post(f"/threads/{stepped}/state/checkpoint", json=body)
-        assert response.json() == wanted
+        assert response.json() == selected
     assert await state(http, stepped, select="values.items,next") == {
         "values": {"items": [0, 1, 2]}, "next": [],
     }  # fmt: skip
@@ -83,9 +92,9 @@ async def test_select(http: httpx.AsyncClient, stepped: str) -> None:
     assert await state(http, empty, select="values.items") == {"values": {}}
 
 
-@shows(StateQuery, "subgraphs")
-@shows(StateAtCheckpoint, "subgraphs")
-async def test_subgraphs(http: httpx.AsyncClient, thread: str) -> None:
+@covers(StateQuery, "subgraphs")
+@covers(StateAtCheckpoint, "subgraphs")
+async def test_the_states_of_subgraphs_are_read(http: httpx.AsyncClient, thread: str) -> None:
     body = {"assistant_id": "nested", "input": {"text": "x"}}
     await http.post(f"/threads/{thread}/runs/wait", json=body)
     there = next(s for s in await history(http, thread) if s["next"] == ["child"])["checkpoint_id"]
@@ -110,14 +119,14 @@ async def test_subgraphs(http: httpx.AsyncClient, thread: str) -> None:
     }
     assert states[0]["values"] == inner["state"]["values"]
 
-    # A subgraph's state is written like the thread's own.
+    # A subgraph's state is updated like the thread's.
     written = await http.post(
         f"/threads/{thread}/state",
         json={"values": {"trail": ["written"]}, "checkpoint": task["checkpoint"]},
     )
     assert written.status_code == 200, written.text
-    place = written.json()["checkpoint"]
-    assert place["checkpoint_ns"] == task["checkpoint"]["checkpoint_ns"]
+    position = written.json()["checkpoint"]
+    assert position["checkpoint_ns"] == task["checkpoint"]["checkpoint_ns"]
     again = await state(http, thread, f"/{there}", subgraphs=True)
     assert again["tasks"][0]["state"]["values"]["trail"] == ["c1", "c2", "written"]
     assert (await http.get(f"/threads/{thread}")).json()["values"] == {"text": "x+pre+c1+c2+post"}
@@ -126,8 +135,8 @@ async def test_subgraphs(http: httpx.AsyncClient, thread: str) -> None:
 # ── History ─────────────────────────────────────────────────────────────────────────────────
 
 
-@shows(HistoryQuery, "limit", "before")
-@shows(HistoryRequest, "limit", "before", "metadata", "checkpoint")
+@covers(HistoryQuery, "limit", "before")
+@covers(HistoryRequest, "limit", "before", "metadata", "checkpoint")
 async def test_a_history_is_paged(http: httpx.AsyncClient, thread: str) -> None:
     body = {**STEPS, "config": {"configurable": {"n": 30}, "recursion_limit": 100}}
     await http.post(f"/threads/{thread}/runs/wait", json=body)
@@ -160,8 +169,8 @@ async def test_a_history_is_paged(http: httpx.AsyncClient, thread: str) -> None:
 # ── Write ───────────────────────────────────────────────────────────────────────────────────
 
 
-@shows(StateUpdate, "values")
-async def test_an_update_is_a_checkpoint(http: httpx.AsyncClient, stepped: str) -> None:
+@covers(StateUpdate, "values")
+async def test_an_update_creates_a_checkpoint(http: httpx.AsyncClient, stepped: str) -> None:
     before = await state(http, stepped)
     record = (await http.get(f"/threads/{stepped}")).json()
     there = await update(http, stepped, values={"items": ["u"]})
@@ -172,11 +181,11 @@ async def test_an_update_is_a_checkpoint(http: httpx.AsyncClient, stepped: str) 
     assert set(after["metadata"]) == {"graph_id", "thread_id", "source", "step", "parents"}
     assert after["metadata"] | {"source": "update", "graph_id": "steps"} == after["metadata"]
     assert after["metadata"]["step"] == before["metadata"]["step"] + 1
-    shown = (await http.get(f"/threads/{stepped}")).json()
-    assert shown["values"] == after["values"]
-    assert (shown["status"], shown["interrupts"], shown["error"]) == ("idle", {}, None)
-    assert shown["state_updated_at"] == shown["updated_at"] > record["updated_at"]
-    assert shown["metadata"] == record["metadata"]
+    values_of = (await http.get(f"/threads/{stepped}")).json()
+    assert values_of["values"] == after["values"]
+    assert (values_of["status"], values_of["interrupts"], values_of["error"]) == ("idle", {}, None)
+    assert values_of["state_updated_at"] == values_of["updated_at"] > record["updated_at"]
+    assert values_of["metadata"] == record["metadata"]
 
     second = await update(http, stepped, values={"items": ["v"]}, as_node="step")
     assert (await state(http, stepped))["parent_checkpoint_id"] == there
@@ -185,70 +194,76 @@ async def test_an_update_is_a_checkpoint(http: httpx.AsyncClient, stepped: str) 
     assert run.json()["items"][:5] == [0, 1, 2, "u", "v"]
 
 
-@shows(StateUpdate, "as_node")
-async def test_an_update_as_a_node_says_what_is_next(web: httpx.AsyncClient, thread: str) -> None:
+@covers(StateUpdate, "as_node")
+async def test_an_update_as_a_node_sets_the_next_nodes(web: httpx.AsyncClient, thread: str) -> None:
     await web.post(f"/threads/{thread}/runs/wait", json={"assistant_id": "chain", "input": {}})
     for node, following in {"a": ["b"], "b": ["c"], "c": []}.items():
         await update(web, thread, values={"path": [f"as {node}"]}, as_node=node)
-        shown = await state(web, thread)
-        assert shown["next"] == following
+        values_of = await state(web, thread)
+        assert values_of["next"] == following
         record = (await web.get(f"/threads/{thread}")).json()
         assert record["status"] == ("interrupted" if following else "idle")
-        assert record["values"] == shown["values"]
+        assert record["values"] == values_of["values"]
     await update(web, thread, values={"path": ["as a"]}, as_node="a")
     body: dict[str, Any] = {"assistant_id": "chain", "input": None}
     went_on = (await web.post(f"/threads/{thread}/runs/wait", json=body)).json()
     assert went_on["path"][-3:] == ["as a", "b", "c"]
     await update(web, thread, values={"path": ["as a"]}, as_node="a")
-    await update(web, thread, values=None, as_node="__end__")  # nothing is next any more
+    await update(web, thread, values=None, as_node="__end__")  # no node is next
     assert (await state(web, thread))["next"] == []
 
 
-async def test_an_answered_question_is_gone(http: httpx.AsyncClient, thread: str) -> None:
+async def test_a_resumed_interrupt_is_removed_from_the_state(
+    http: httpx.AsyncClient, thread: str
+) -> None:
     body: dict[str, Any] = {"assistant_id": "approval", "input": {"topic": "t"}}
     await http.post(f"/threads/{thread}/runs/wait", json=body)
-    asked = (await http.get(f"/threads/{thread}")).json()
-    assert asked["status"] == "interrupted"
-    assert len(asked["interrupts"]) == 1
+    interrupted = (await http.get(f"/threads/{thread}")).json()
+    assert interrupted["status"] == "interrupted"
+    assert len(interrupted["interrupts"]) == 1
     await update(http, thread, values={"answer": "by hand"}, as_node="ask")
-    shown = (await http.get(f"/threads/{thread}")).json()
-    assert (shown["status"], shown["interrupts"]) == ("interrupted", {})
-    assert (await state(http, thread))["next"] == ["after"] or shown["values"][
+    values_of = (await http.get(f"/threads/{thread}")).json()
+    assert (values_of["status"], values_of["interrupts"]) == ("interrupted", {})
+    assert (await state(http, thread))["next"] == ["after"] or values_of["values"][
         "answer"
     ] == "by hand"
 
 
-@shows(StateUpdate, "checkpoint", "checkpoint_id")
-async def test_forks(http: httpx.AsyncClient, stepped: str) -> None:
+@covers(StateUpdate, "checkpoint", "checkpoint_id")
+async def test_an_update_at_a_checkpoint_forks(http: httpx.AsyncClient, stepped: str) -> None:
     states = await history(http, stepped)
     old = next(s for s in states if s["values"].get("items") == [0])
-    for place in (
+    for position in (
         {"checkpoint": old["checkpoint"]},
         {"checkpoint_id": old["checkpoint_id"]},
         {"checkpoint": {"checkpoint_ns": ""}, "checkpoint_id": old["checkpoint_id"]},
     ):
-        there = await update(http, stepped, values={"items": ["fork"]}, **place)
-        shown = await state(http, stepped)
-        assert (shown["checkpoint_id"], shown["values"]) == (there, {"items": [0, "fork"]})
-        assert shown["parent_checkpoint_id"] == old["checkpoint_id"]
-    kept = await history(http, stepped)
-    assert kept[3:] == states  # nothing of what was there has changed
+        there = await update(http, stepped, values={"items": ["fork"]}, **position)
+        values_of = await state(http, stepped)
+        assert (values_of["checkpoint_id"], values_of["values"]) == (there, {"items": [0, "fork"]})
+        assert values_of["parent_checkpoint_id"] == old["checkpoint_id"]
+    checkpoints = await history(http, stepped)
+    assert checkpoints[3:] == states  # the existing states are unchanged
     assert (await http.get(f"/threads/{stepped}")).json()["values"] == {"items": [0, "fork"]}
 
 
-async def test_a_run_travels_in_time(http: httpx.AsyncClient, stepped: str) -> None:
+async def test_a_run_starts_from_an_earlier_checkpoint(
+    http: httpx.AsyncClient, stepped: str
+) -> None:
     states = await history(http, stepped)
     old = next(s for s in states if s["values"].get("items") == [0])
     path = f"/threads/{stepped}/runs/wait"
-    for place in ({"checkpoint_id": old["checkpoint_id"]}, {"checkpoint": old["checkpoint"]}):
-        answer = await http.post(path, json={"assistant_id": "steps", "input": None, **place})
+    for position in ({"checkpoint_id": old["checkpoint_id"]}, {"checkpoint": old["checkpoint"]}):
+        answer = await http.post(path, json={"assistant_id": "steps", "input": None, **position})
         assert answer.json() == {"items": [0, 1, 2]}
-        answer = await http.post(path, json={**STEPS, "input": {"items": ["in"]}, **place})
+        answer = await http.post(path, json={**STEPS, "input": {"items": ["in"]}, **position})
         assert answer.json()["items"][:2] == [0, "in"]
     assert (await history(http, stepped))[-len(states) :] == states
 
 
-async def test_while_a_run_is_active(http: httpx.AsyncClient, thread: str) -> None:
+async def test_an_update_of_a_busy_thread_is_a_conflict(
+    http: httpx.AsyncClient, thread: str
+) -> None:
     run = await busy(http, thread)
     waiting = (await http.post(f"/threads/{thread}/runs", json=STEPS)).json()["run_id"]
     before = await history(http, thread)
@@ -262,7 +277,7 @@ async def test_while_a_run_is_active(http: httpx.AsyncClient, thread: str) -> No
     await update(http, thread, values={"items": ["x"]}, as_node="step")
 
 
-async def test_many_updates_at_once_all_count(http: httpx.AsyncClient, stepped: str) -> None:
+async def test_concurrent_updates_are_all_stored(http: httpx.AsyncClient, stepped: str) -> None:
     async def one(number: int) -> str:
         return await update(http, stepped, values={"items": [f"u{number}"]})
 
@@ -278,7 +293,9 @@ async def test_many_updates_at_once_all_count(http: httpx.AsyncClient, stepped: 
     assert {s["checkpoint_id"] for s in states[:50]} == set(ids)
 
 
-async def test_updates_and_runs_at_once(http: httpx.AsyncClient, stepped: str) -> None:
+async def test_concurrent_updates_and_runs_are_all_stored(
+    http: httpx.AsyncClient, stepped: str
+) -> None:
     path = f"/threads/{stepped}"
 
     async def write(number: int) -> int:
@@ -297,17 +314,17 @@ async def test_updates_and_runs_at_once(http: httpx.AsyncClient, stepped: str) -
     assert (await http.get(path)).json()["values"]["items"] == items
 
 
-async def test_a_graph_named_by_the_thread(http: httpx.AsyncClient) -> None:
+async def test_the_graph_of_a_thread_comes_from_its_metadata(http: httpx.AsyncClient) -> None:
     body = {"metadata": {"graph_id": "steps", "mine": 1}}
     thread = (await http.post("/threads", json=body)).json()["thread_id"]
     assert (await state(http, thread))["checkpoint"] is None
     await update(http, thread, values={"items": ["first"]}, as_node="step")
-    shown = (await http.get(f"/threads/{thread}")).json()
-    assert shown["values"] == {"items": ["first"]}
-    assert shown["metadata"]["graph_id"] == "steps"
+    values_of = (await http.get(f"/threads/{thread}")).json()
+    assert values_of["values"] == {"items": ["first"]}
+    assert values_of["metadata"]["graph_id"] == "steps"
     assert len(await history(http, thread)) == 1
 
 
 def test_every_field_has_an_effect() -> None:
     for model in (StateQuery, StateAtCheckpoint, StateUpdate, HistoryQuery, HistoryRequest):
-        assert SHOWN_BY[model] == set(model.model_fields), model
+        assert COVERED_FIELDS[model] == set(model.model_fields), model

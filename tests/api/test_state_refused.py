@@ -1,4 +1,4 @@
-"""Which requests about a thread's state are refused, how, and that they change nothing."""
+"""Invalid requests for a thread's state are rejected and change nothing."""
 
 import uuid
 from typing import Any
@@ -11,7 +11,7 @@ from api.thread_state import NO_CHECKPOINT, history, state
 
 
 @pytest.mark.parametrize(
-    ("body", "status", "word"),
+    ("body", "status", "problem"),
     [
         ({"values": {"items": ["x"]}, "as_node": "nope"}, 400, "as_node: Node nope does not exist"),
         ({"values": {"items": ["x"]}, "as_node": ""}, 400, "as_node"),
@@ -33,18 +33,18 @@ from api.thread_state import NO_CHECKPOINT, history, state
          422, "checkpoint_id"),
     ],
 )  # fmt: skip
-async def test_refused_updates(
-    http: httpx.AsyncClient, stepped: str, body: dict[str, Any], status: int, word: str
+async def test_invalid_updates_are_rejected(
+    http: httpx.AsyncClient, stepped: str, body: dict[str, Any], status: int, problem: str
 ) -> None:
     before = (await history(http, stepped), (await http.get(f"/threads/{stepped}")).json())
     response = await http.post(f"/threads/{stepped}/state", json=body)
     assert response.status_code == status, response.text
-    assert word in detail(response)
+    assert problem in detail(response)
     assert (await history(http, stepped), (await http.get(f"/threads/{stepped}")).json()) == before
 
 
 @pytest.mark.parametrize(
-    ("method", "tail", "given", "word"),
+    ("method", "tail", "body_value", "problem"),
     [
         ("GET", "/state", {"subgraphs": "maybe"}, "subgraphs"),
         ("GET", "/state", {"select": "nothing"}, "select"),
@@ -71,16 +71,18 @@ async def test_refused_updates(
         ("POST", "/state/checkpoint", {"checkpoint": {}, "select": [1]}, "select"),
     ],
 )
-async def test_refused_questions(
-    http: httpx.AsyncClient, stepped: str, method: str, tail: str, given: Any, word: str
+async def test_invalid_reads_are_rejected(
+    http: httpx.AsyncClient, stepped: str, method: str, tail: str, body_value: Any, problem: str
 ) -> None:
     key = "params" if method == "GET" else "json"
-    response = await http.request(method, f"/threads/{stepped}{tail}", **{key: given})
+    response = await http.request(method, f"/threads/{stepped}{tail}", **{key: body_value})
     assert response.status_code == 422, response.text
-    assert word in detail(response)
+    assert problem in detail(response)
 
 
-async def test_unknown_threads_and_strange_places(http: httpx.AsyncClient, stepped: str) -> None:
+async def test_unknown_threads_and_checkpoints_are_handled(
+    http: httpx.AsyncClient, stepped: str
+) -> None:
     nobody = str(uuid.uuid4())
     for method, tail in (
         ("GET", "/state"),
@@ -99,16 +101,16 @@ async def test_unknown_threads_and_strange_places(http: httpx.AsyncClient, stepp
     assert response.status_code == 400
     assert "graph" in detail(response)
     for ns in ("a\0b", "|", ":", "x" * 10_000, "é:1|b:2"):
-        place = {"checkpoint": {"checkpoint_ns": ns}}
-        response = await http.post(f"/threads/{stepped}/state/checkpoint", json=place)
+        subgraph = {"checkpoint": {"checkpoint_ns": ns}}
+        response = await http.post(f"/threads/{stepped}/state/checkpoint", json=subgraph)
         assert (response.status_code, response.json()["values"]) == (200, {})
-        response = await http.post(f"/threads/{stepped}/state", json={"values": {}, **place})
+        response = await http.post(f"/threads/{stepped}/state", json={"values": {}, **subgraph})
         assert response.status_code == 422
     assert await state(http, stepped, unknown="field")
 
 
 @pytest.mark.parametrize("depth", [50, 120, 300, 700, 1200, 5000])
-async def test_deep_values(http: httpx.AsyncClient, stepped: str, depth: int) -> None:
+async def test_deep_values_are_rejected(http: httpx.AsyncClient, stepped: str, depth: int) -> None:
     deep = "[" * depth + "]" * depth
     for tail, text in (
         ("/state", f'{{"values": {{"items": [{deep}]}}}}'),
@@ -125,7 +127,7 @@ async def test_deep_values(http: httpx.AsyncClient, stepped: str, depth: int) ->
     assert (await http.get(f"/threads/{stepped}/history")).status_code == 200
 
 
-async def test_a_graph_that_nobody_serves(http: httpx.AsyncClient) -> None:
+async def test_a_graph_without_a_worker_is_503(http: httpx.AsyncClient) -> None:
     body = {"metadata": {"graph_id": "served by nobody"}}
     thread = (await http.post("/threads", json=body)).json()["thread_id"]
     response = await http.post(f"/threads/{thread}/state", json={"values": {}})

@@ -1,4 +1,4 @@
-"""Threads that are searched, counted and patched, over HTTP."""
+"""Searches, counts and patches of threads over HTTP."""
 
 import asyncio
 import uuid
@@ -9,7 +9,7 @@ import pytest
 
 from api.requests import STEPS, UNKNOWN_ID, detail
 from api.run_fields import busy
-from api.thread_state import SHOWN_BY, shows
+from api.thread_state import COVERED_FIELDS, covers
 from millstream.api.threads.schemas import ThreadFilter, ThreadPatch, ThreadSearch
 
 FIELDS = {
@@ -20,7 +20,7 @@ FIELDS = {
 
 @pytest.fixture
 def mine() -> dict[str, str]:
-    """Metadata that only the threads of this test have."""
+    """Metadata of the threads of this test only."""
     return {"test": str(uuid.uuid4())}
 
 
@@ -32,9 +32,9 @@ async def create(http: httpx.AsyncClient, **metadata: Any) -> str:
 async def search(http: httpx.AsyncClient, **body: Any) -> list[dict[str, Any]]:
     response = await http.post("/threads/search", json=body)
     assert response.status_code == 200, response.text
-    found = response.json()
-    assert isinstance(found, list)
-    return found
+    matches = response.json()
+    assert isinstance(matches, list)
+    return matches
 
 
 async def ids(http: httpx.AsyncClient, **body: Any) -> list[str]:
@@ -47,11 +47,11 @@ async def count(http: httpx.AsyncClient, **body: Any) -> int:
     return int(response.text)
 
 
-@shows(ThreadSearch, "metadata", "limit", "offset")
-@shows(ThreadFilter, "metadata")
-async def test_pages(http: httpx.AsyncClient, mine: dict[str, str]) -> None:
-    made = [await create(http, **mine, n={"half": n % 2}) for n in range(5)][::-1]
-    assert await ids(http, metadata=mine) == made
+@covers(ThreadSearch, "metadata", "limit", "offset")
+@covers(ThreadFilter, "metadata")
+async def test_threads_are_listed_in_pages(http: httpx.AsyncClient, mine: dict[str, str]) -> None:
+    created = [await create(http, **mine, n={"half": n % 2}) for n in range(5)][::-1]
+    assert await ids(http, metadata=mine) == created
     assert await count(http, metadata=mine) == 5
     assert await count(http, metadata={**mine, "n": {"half": 0}}) == 3
     seen, offset = [], 0
@@ -71,9 +71,9 @@ async def test_pages(http: httpx.AsyncClient, mine: dict[str, str]) -> None:
     assert await count(http) >= 5
 
 
-@shows(ThreadSearch, "sort_by", "sort_order", "status", "values", "ids")
-@shows(ThreadFilter, "status", "values")
-async def test_what_runs_do_to_a_thread_is_found(
+@covers(ThreadSearch, "sort_by", "sort_order", "status", "values", "ids")
+@covers(ThreadFilter, "status", "values")
+async def test_threads_are_found_by_the_effects_of_runs(
     http: httpx.AsyncClient, mine: dict[str, str]
 ) -> None:
     first, second, third = [await create(http, **mine) for _ in range(3)]
@@ -86,8 +86,8 @@ async def test_what_runs_do_to_a_thread_is_found(
     ]  # fmt: skip
     assert (await ids(http, **everywhere, sort_by="state_updated_at"))[0] == first
     for order in ("asc", "desc"):
-        found = await ids(http, **everywhere, sort_by="thread_id", sort_order=order)
-        assert found == sorted([first, second, third], reverse=order == "desc")
+        matches = await ids(http, **everywhere, sort_by="thread_id", sort_order=order)
+        assert matches == sorted([first, second, third], reverse=order == "desc")
     assert (await ids(http, **everywhere, sort_by="status", sort_order="asc"))[0] == third
     assert await ids(http, **everywhere, status="busy") == [third]
     assert await ids(http, **everywhere, status="idle") == [second, first]
@@ -99,15 +99,15 @@ async def test_what_runs_do_to_a_thread_is_found(
     assert await ids(http, ids=[first, UNKNOWN_ID, third.upper()]) == [third, first]
     assert await ids(http, ids=[first, third], status="idle") == [first]
     assert await ids(http, ids=[]) == []
-    [shown] = await search(http, ids=[first])
-    assert shown == (await http.get(f"/threads/{first}")).json()
+    [match] = await search(http, ids=[first])
+    assert match == (await http.get(f"/threads/{first}")).json()
     await http.post(f"/threads/{third}/runs/{run}/cancel", params={"wait": 1})
     assert await ids(http, **everywhere, status="busy") == []
     await http.delete(f"/threads/{first}")
     assert await ids(http, **everywhere) == [third, second]
 
 
-@shows(ThreadSearch, "select", "extract")
+@covers(ThreadSearch, "select", "extract")
 async def test_select_and_extract(http: httpx.AsyncClient, mine: dict[str, str]) -> None:
     thread = await create(http, **mine, deep={"list": [{"a b": 1}]})
     await http.post(f"/threads/{thread}/runs/wait", json=STEPS)
@@ -124,10 +124,10 @@ async def test_select_and_extract(http: httpx.AsyncClient, mine: dict[str, str])
         "last": 2, "first": 0, "past": None, "all": {"items": [0, 1, 2]}, "deep": 1, "none": None,
         "graph": "steps", "config": whole["config"], "interrupts": None,
     }  # fmt: skip
-    [shown] = await search(http, metadata=mine, extract=paths)
-    assert shown == {**whole, "extracted": expected}
-    [shown] = await search(http, metadata=mine, extract=paths, select=["thread_id"])
-    assert shown == {"thread_id": thread, "extracted": expected}
+    [match] = await search(http, metadata=mine, extract=paths)
+    assert match == {**whole, "extracted": expected}
+    [match] = await search(http, metadata=mine, extract=paths, select=["thread_id"])
+    assert match == {"thread_id": thread, "extracted": expected}
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,9 @@ async def test_select_and_extract(http: httpx.AsyncClient, mine: dict[str, str])
         ("extract", {"a": "values" + ".a" * 600}), ("extract", {str(n): "values" for n in range(11)}),
     ],
 )  # fmt: skip
-async def test_bad_searches_name_the_field(http: httpx.AsyncClient, field: str, value: Any) -> None:
+async def test_an_invalid_search_names_the_field(
+    http: httpx.AsyncClient, field: str, value: Any
+) -> None:
     response = await http.post("/threads/search", json={field: value})
     assert response.status_code == 422, response.text
     assert detail(response).startswith(field)
@@ -152,7 +154,7 @@ async def test_bad_searches_name_the_field(http: httpx.AsyncClient, field: str, 
         assert detail(response).startswith(field)
 
 
-async def test_odd_filters(http: httpx.AsyncClient, mine: dict[str, str]) -> None:
+async def test_unusual_filters_are_handled(http: httpx.AsyncClient, mine: dict[str, str]) -> None:
     thread = await create(http, **mine)
     empty = dict.fromkeys(ThreadSearch.model_fields) | {"metadata": mine}
     assert await ids(http, **empty) == [thread]
@@ -175,14 +177,16 @@ async def test_odd_filters(http: httpx.AsyncClient, mine: dict[str, str]) -> Non
 # ── Patch ───────────────────────────────────────────────────────────────────────────────────
 
 
-@shows(ThreadPatch, "metadata", "ttl")
-async def test_patch(http: httpx.AsyncClient, mine: dict[str, str]) -> None:
+@covers(ThreadPatch, "metadata", "ttl")
+async def test_a_patch_merges_metadata(http: httpx.AsyncClient, mine: dict[str, str]) -> None:
     thread = await create(http, **mine, a={"b": 1})
     path = f"/threads/{thread}"
     patched = await http.patch(path, json={"metadata": {"a": {"c": 2}, "d": [1]}})
     assert patched.json()["metadata"] == {**mine, "a": {"c": 2}, "d": [1]}
     assert patched.json() == (await http.get(path)).json()
-    by_state = await http.patch(f"{path}/state", json={"metadata": {"d": [1]}})  # the npm SDK's way
+    by_state = await http.patch(
+        f"{path}/state", json={"metadata": {"d": [1]}}
+    )  # the form of the npm SDK
     assert by_state.json()["metadata"] == patched.json()["metadata"]
     assert await ids(http, metadata={**mine, "a": {"b": 1}}) == []
     assert await ids(http, metadata={**mine, "a": {"c": 2}}) == [thread]
@@ -197,11 +201,11 @@ async def test_patch(http: httpx.AsyncClient, mine: dict[str, str]) -> None:
     assert (ttl["strategy"], ttl["ttl_minutes"]) == ("keep_latest", 7.5)
     await http.post(f"{path}/runs/wait", json=STEPS)
     metadata = {"graph_id": "mine", "e": None}
-    shown = (await http.patch(path, json={"metadata": metadata})).json()["metadata"]
-    assert (shown["graph_id"], shown["e"]) == ("steps", None)  # its newest run's
+    match = (await http.patch(path, json={"metadata": metadata})).json()["metadata"]
+    assert (match["graph_id"], match["e"]) == ("steps", None)  # from its newest run
 
 
-async def test_patches_that_are_refused(http: httpx.AsyncClient, thread: str) -> None:
+async def test_invalid_patches_are_rejected(http: httpx.AsyncClient, thread: str) -> None:
     assert (await http.patch(f"/threads/{UNKNOWN_ID}", json={"metadata": {}})).status_code == 404
     assert (await http.patch("/threads/x", json={"metadata": {}})).status_code == 422
     for field, value in (("metadata", []), ("ttl", 0), ("ttl", {"ttl": 1, "strategy": "x"})):
@@ -216,7 +220,9 @@ async def test_patches_that_are_refused(http: httpx.AsyncClient, thread: str) ->
 # ── Runs of a thread, and many runs ─────────────────────────────────────────────────────────
 
 
-async def test_the_runs_of_a_thread_in_pages(http: httpx.AsyncClient, thread: str) -> None:
+async def test_the_runs_of_a_thread_are_listed_in_pages(
+    http: httpx.AsyncClient, thread: str
+) -> None:
     path = f"/threads/{thread}/runs"
     for _ in range(3):
         await http.post(f"{path}/wait", json=STEPS)
@@ -243,16 +249,16 @@ async def test_the_runs_of_a_thread_in_pages(http: httpx.AsyncClient, thread: st
     await http.post(f"{path}/{run}/cancel", params={"wait": 1})
 
 
-async def test_a_batch(http: httpx.AsyncClient) -> None:
+async def test_a_batch_creates_its_runs(http: httpx.AsyncClient) -> None:
     body = [{**STEPS, "on_completion": "keep", "metadata": {"n": n}} for n in range(3)]
     response = await http.post("/runs/batch", json=body)
     assert response.status_code == 200, response.text
-    made = response.json()
-    assert [run["metadata"]["n"] for run in made] == [0, 1, 2]
-    assert len({run["thread_id"] for run in made}) == 3
-    ended = await asyncio.gather(*(http.get(f"/runs/{run['run_id']}/join") for run in made))
+    created = response.json()
+    assert [run["metadata"]["n"] for run in created] == [0, 1, 2]
+    assert len({run["thread_id"] for run in created}) == 3
+    ended = await asyncio.gather(*(http.get(f"/runs/{run['run_id']}/join") for run in created))
     assert [answer.json() for answer in ended] == [{"items": [0, 1, 2]}] * 3
-    assert (await http.get(f"/threads/{made[0]['thread_id']}")).json()["status"] == "idle"
+    assert (await http.get(f"/threads/{created[0]['thread_id']}")).json()["status"] == "idle"
 
 
 @pytest.mark.parametrize(
@@ -269,7 +275,7 @@ async def test_a_batch(http: httpx.AsyncClient) -> None:
         ([STEPS] * 501, "body: "),
     ],
 )
-async def test_a_batch_is_admitted_whole_or_not_at_all(
+async def test_a_batch_is_admitted_completely_or_not_at_all(
     http: httpx.AsyncClient, body: Any, said: str
 ) -> None:
     if isinstance(body, list):
@@ -282,14 +288,14 @@ async def test_a_batch_is_admitted_whole_or_not_at_all(
     assert detail(response).startswith(said)
 
 
-def test_every_field_has_a_test() -> None:
+def test_every_field_is_tested() -> None:
     for model in (ThreadSearch, ThreadFilter, ThreadPatch):
-        assert SHOWN_BY[model] == set(model.model_fields)
+        assert COVERED_FIELDS[model] == set(model.model_fields)
 
 
-@shows(ThreadFilter, "exclude_metadata")
-@shows(ThreadSearch, "exclude_metadata")
-async def test_threads_are_excluded_by_their_metadata(
+@covers(ThreadFilter, "exclude_metadata")
+@covers(ThreadSearch, "exclude_metadata")
+async def test_exclude_metadata_excludes_threads(
     http: httpx.AsyncClient, mine: dict[str, str]
 ) -> None:
     plain = await create(http, **mine)
@@ -297,19 +303,21 @@ async def test_threads_are_excluded_by_their_metadata(
     deep = await create(http, **mine, owner={"name": "ann", "team": 1})
 
     async def left(exclude: Any, **more: Any) -> set[str]:
-        found = await ids(http, metadata=mine, exclude_metadata=exclude, **more)
-        assert await count(http, metadata=mine, exclude_metadata=exclude) == len(found)
-        return set(found)
+        matches = await ids(http, metadata=mine, exclude_metadata=exclude, **more)
+        assert await count(http, metadata=mine, exclude_metadata=exclude) == len(matches)
+        return set(matches)
 
     everything = {plain, hidden, deep}
     assert await left(None) == everything
     assert await left({"hidden": True}) == {plain, deep}
-    assert await left({"hidden": False}) == everything  # those without the key stay
+    assert await left({"hidden": False}) == everything  # threads without the key stay
     assert await left({"tags": ["b"]}) == {plain, deep}
     assert await left({"owner": {"name": "ann"}}) == {plain, hidden}
     assert await left({"owner": {"name": "bob"}}) == everything
     assert await left([{"hidden": True}, {"owner": {"team": 1}}]) == {plain}
-    assert await left([{"hidden": True, "tags": ["c"]}]) == everything  # all of an object
+    assert (
+        await left([{"hidden": True, "tags": ["c"]}]) == everything
+    )  # all entries of an object must match
     assert await left(mine) == set()
     for sort in ("status", "thread_id", "updated_at"):
         assert await left({"hidden": True}, sort_by=sort) == {plain, deep}
@@ -323,7 +331,7 @@ async def test_threads_are_excluded_by_their_metadata(
 @pytest.mark.parametrize(
     "wrong", [{}, [], [{}], "hidden", [1], [{"a": 1}, "b"], 7, [{"a": 1}] * 21]
 )
-async def test_an_exclusion_that_makes_no_sense(http: httpx.AsyncClient, wrong: Any) -> None:
+async def test_an_invalid_exclude_metadata_is_422(http: httpx.AsyncClient, wrong: Any) -> None:
     for path in ("/threads/search", "/threads/count"):
         response = await http.post(path, json={"exclude_metadata": wrong})
         assert response.status_code == 422

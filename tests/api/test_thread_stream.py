@@ -1,4 +1,4 @@
-"""The stream of a thread: what its runs and updates tell, in one order, each once, for ever."""
+"""The stream of a thread: the events of its runs and updates, in one order, each once."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ import pytest
 from redis import Redis
 
 from api.requests import STEPS, UNKNOWN_ID, System, detail
-from api.thread_state import SHOWN_BY, shows, update
+from api.thread_state import COVERED_FIELDS, covers, update
 from golden.normalise import parse_sse
 from harness.event_socket import open_socket
 from harness.waiting import until
@@ -22,7 +22,7 @@ Event = tuple[str, Any, str]  # name, data, id
 
 
 class Following:
-    """A client of a thread's stream, and what it has been sent."""
+    """A client of a thread's stream, with the events that it has received."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -48,7 +48,7 @@ class Following:
 
     @property
     def done(self) -> list[str]:
-        """The runs that were told to their end."""
+        """The runs whose end has arrived."""
         return [
             data["run_id"] for _, data, _ in self.events if "status" in data and "run_id" in data
         ]
@@ -60,11 +60,11 @@ async def follow(
     thread: str = "",
     after: str | None = None,
     *,
-    place: str = "",
+    tail: str = "",
     **query: Any,
 ) -> AsyncIterator[Following]:
     headers = {} if after is None else {"last-event-id": after}
-    path = place or f"/threads/{thread}/stream"
+    path = tail or f"/threads/{thread}/stream"
     async with http.stream("GET", path, headers=headers, params=query or None) as response:
         assert response.status_code == 200
         assert response.headers["content-type"].startswith("text/event-stream")
@@ -79,7 +79,7 @@ async def follow(
 
 
 async def run(http: httpx.AsyncClient, thread: str, **body: Any) -> str:
-    """Has `steps` run to its end; returns the run's id."""
+    """Runs `steps` to its end. Returns the run's id."""
     response = await http.post(f"/threads/{thread}/runs/wait", json={**STEPS, **body})
     assert response.status_code == 200
     return response.headers["content-location"].rpartition("/")[2]
@@ -89,14 +89,14 @@ def names(events: list[Event]) -> list[str]:
     return [name for name, _, _ in events]
 
 
-async def test_runs_are_told_one_after_the_other(http: httpx.AsyncClient, thread: str) -> None:
+async def test_runs_are_streamed_one_after_the_other(http: httpx.AsyncClient, thread: str) -> None:
     async with follow(http, thread) as following:
         one = await run(http, thread)
         await following.at_least(6)
         two = await run(http, thread, stream_mode="updates")
         await following.at_least(9)
         other = (await http.post("/threads", json={})).json()["thread_id"]
-        await run(http, other)  # of another thread nothing is told
+        await run(http, other)  # events of another thread are not sent
     events = following.events
     first = ["metadata", *["values"] * 4, "metadata"]
     assert names(events) == [*first, "metadata", "updates", "metadata"]
@@ -106,7 +106,7 @@ async def test_runs_are_told_one_after_the_other(http: httpx.AsyncClient, thread
     assert len({event_id for *_, event_id in events}) == len(events)
 
 
-async def test_every_event_in_order_once_from_wherever_it_goes_on(
+async def test_a_stream_resumes_at_any_event_in_order_without_repeats(
     http: httpx.AsyncClient, thread: str
 ) -> None:
     runs = [await run(http, thread) for _ in range(2)]
@@ -129,7 +129,7 @@ async def test_every_event_in_order_once_from_wherever_it_goes_on(
         assert names(rest.events) == ["metadata", *["values"] * 2, "metadata"]
 
 
-async def test_who_comes_in_the_middle_is_told_from_now_on(
+async def test_a_client_without_an_id_gets_only_new_events(
     http: httpx.AsyncClient, thread: str
 ) -> None:
     await run(http, thread)
@@ -152,8 +152,8 @@ async def test_who_comes_in_the_middle_is_told_from_now_on(
     assert len(following.events) < 8
 
 
-@shows(ThreadStreamQuery, "stream_mode", "stream_modes")
-async def test_modes(http: httpx.AsyncClient, thread: str) -> None:
+@covers(ThreadStreamQuery, "stream_mode", "stream_modes")
+async def test_stream_modes_filter_a_thread_stream(http: httpx.AsyncClient, thread: str) -> None:
     async with (
         follow(http, thread, stream_mode="lifecycle") as lifecycle,
         follow(http, thread, stream_mode="state_update") as updates,
@@ -173,7 +173,9 @@ async def test_modes(http: httpx.AsyncClient, thread: str) -> None:
     assert len(lifecycle.events) == 2
 
 
-async def test_it_stays_open_and_ends_with_the_thread(http: httpx.AsyncClient, thread: str) -> None:
+async def test_a_thread_stream_stays_open_until_the_thread_is_deleted(
+    http: httpx.AsyncClient, thread: str
+) -> None:
     async with follow(http, thread) as following:
         one = await run(http, thread)
         await until(lambda: following.done == [one])
@@ -182,7 +184,7 @@ async def test_it_stays_open_and_ends_with_the_thread(http: httpx.AsyncClient, t
 
 
 @pytest.mark.parametrize("after", ["-1", "-", "0", "999-1"])
-async def test_an_id_that_the_thread_has_not_reached_begins_at_the_beginning(
+async def test_an_id_beyond_the_thread_starts_at_the_beginning(
     http: httpx.AsyncClient, thread: str, after: str
 ) -> None:
     one = await run(http, thread)
@@ -192,7 +194,7 @@ async def test_an_id_that_the_thread_has_not_reached_begins_at_the_beginning(
 
 
 @pytest.mark.parametrize("after", ["nonsense", f"{UNKNOWN_ID}@1-0", "@", "1-"])
-async def test_what_is_no_id_is_from_now_on(
+async def test_an_invalid_id_starts_with_the_next_event(
     http: httpx.AsyncClient, thread: str, after: str
 ) -> None:
     await run(http, thread)
@@ -201,25 +203,25 @@ async def test_what_is_no_id_is_from_now_on(
         await until(lambda: following.done == [two])
 
 
-@shows(ThreadStreamQuery, "last_event_id")
-async def test_the_location_goes_on_from_where_the_stream_began(
+@covers(ThreadStreamQuery, "last_event_id")
+async def test_the_location_resumes_at_the_start_of_the_stream(
     http: httpx.AsyncClient, thread: str
 ) -> None:
     one = await run(http, thread)
     async with follow(http, thread, stream_mode="lifecycle") as following:
         back = following.location
     two = await run(http, thread)
-    async with follow(http, place=back) as following:
+    async with follow(http, tail=back) as following:
         [(_, begun, first), (_, ended, _)] = await following.at_least(2)
         assert (begun["run_id"], ended["run_id"]) == (two, two)
         again = following.location
-    async with follow(http, thread, first, place=again) as following:  # the header goes before it
+    async with follow(http, thread, first, tail=again) as following:  # the header takes precedence
         assert [data for _, data, _ in await following.at_least(1)] == [ended]
     async with follow(http, thread, last_event_id="-") as following:
         await until(lambda: following.done == [one, two])
 
 
-async def test_what_is_refused(http: httpx.AsyncClient, thread: str) -> None:
+async def test_invalid_requests_are_rejected(http: httpx.AsyncClient, thread: str) -> None:
     assert (await http.get(f"/threads/{UNKNOWN_ID}/stream")).status_code == 404
     assert (await http.get("/threads/x/stream")).status_code == 422
     response = await http.get(f"/threads/{thread}/stream", params={"stream_mode": "loud"})
@@ -228,37 +230,39 @@ async def test_what_is_refused(http: httpx.AsyncClient, thread: str) -> None:
     assert (response.status_code, "last_event_id" in detail(response)) == (422, True)
 
 
-async def test_a_stream_that_fails_ends_with_an_error(
+async def test_a_failing_stream_ends_with_an_error(
     system: System, http: httpx.AsyncClient, thread: str
 ) -> None:
-    made = await http.post(f"/threads/{thread}/runs", json=STEPS)
-    place = f"/threads/{thread}/runs/{made.json()['run_id']}"
+    created = await http.post(f"/threads/{thread}/runs", json=STEPS)
+    tail = f"/threads/{thread}/runs/{created.json()['run_id']}"
 
-    async def has_ended() -> bool:  # nobody follows it: the API would keep its events in memory
-        return bool((await http.get(place)).json()["status"] == "success")
+    async def has_ended() -> (
+        bool
+    ):  # without a follower: else the API would have its events in memory
+        return bool((await http.get(tail)).json()["status"] == "success")
 
     await until(has_ended)
     with Redis.from_url(system.fleet.redis_url) as redis:
-        events = keys.events(thread, made.json()["run_id"])
+        events = keys.events(thread, created.json()["run_id"])
         redis.delete(events)
         redis.xadd(events, {"@updates": "no JSON"}, id="1-1")
         redis.expire(events, 60)
     path = f"/threads/{thread}/stream"
-    wanted = {"channels": ["updates"], "namespaces": [["child"]]}
+    subscription = {"channels": ["updates"], "namespaces": [["child"]]}
     plain = await http.get(path, params={"last_event_id": "-"})
     message = "The stream of the thread failed. Open it again."
     failed = ("error", {"error": "StreamFailed", "message": message})
     assert parse_sse(plain.text)[-1] == failed
-    protocol = await http.post(f"{path}/events", json=wanted)
-    told = {"type": "error", "id": None, "error": "unknown_error", "message": message}
-    assert parse_sse(protocol.text)[-1] == ("error", told)
+    protocol = await http.post(f"{path}/events", json=subscription)
+    error = {"type": "error", "id": None, "error": "unknown_error", "message": message}
+    assert parse_sse(protocol.text)[-1] == ("error", error)
     async with open_socket(system.url, thread) as client:
-        await client.send(1, "subscription.subscribe", **wanted)
+        await client.send(1, "subscription.subscribe", **subscription)
         await until(lambda: client.code is not None)
-        assert (client.replies[None], client.code) == (told, 1011)
+        assert (client.replies[None], client.code) == (error, 1011)
 
 
-async def test_a_deleted_run_is_passed_over(http: httpx.AsyncClient, thread: str) -> None:
+async def test_a_deleted_run_is_skipped(http: httpx.AsyncClient, thread: str) -> None:
     one, two = await run(http, thread), await run(http, thread)
     await http.delete(f"/threads/{thread}/runs/{one}")
     async with follow(http, thread, "-") as following:
@@ -266,5 +270,5 @@ async def test_a_deleted_run_is_passed_over(http: httpx.AsyncClient, thread: str
     assert names(following.events) == ["metadata", *["values"] * 2, "metadata"]
 
 
-def test_every_field_has_a_test() -> None:
-    assert SHOWN_BY[ThreadStreamQuery] == set(ThreadStreamQuery.model_fields)
+def test_every_field_is_tested() -> None:
+    assert COVERED_FIELDS[ThreadStreamQuery] == set(ThreadStreamQuery.model_fields)

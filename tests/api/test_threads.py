@@ -1,4 +1,4 @@
-"""Threads that begin with a state, are copied, pruned, or expire."""
+"""Threads that are created with a state, copied or pruned, or that expire."""
 
 import asyncio
 import uuid
@@ -10,7 +10,7 @@ import pytest
 
 from api.requests import STEPS, UNKNOWN_ID, detail
 from api.run_fields import busy
-from api.thread_state import SHOWN_BY, shows
+from api.thread_state import COVERED_FIELDS, covers
 from harness.waiting import until
 from millstream.api.threads.schemas import ThreadCreate, ThreadQuery, ThreadsPrune
 
@@ -44,10 +44,12 @@ async def stepped(http: httpx.AsyncClient) -> str:
 # ── Supersteps ──────────────────────────────────────────────────────────────────────────────
 
 
-@shows(ThreadCreate, "graph_id", "metadata", "supersteps")
-@pytest.mark.parametrize("named", [{"metadata": {"graph_id": "chain"}}, {"graph_id": "chain"}])
-async def test_a_thread_that_begins_with_a_state(
-    web: httpx.AsyncClient, named: dict[str, Any]
+@covers(ThreadCreate, "graph_id", "metadata", "supersteps")
+@pytest.mark.parametrize(
+    "graph_fields", [{"metadata": {"graph_id": "chain"}}, {"graph_id": "chain"}]
+)
+async def test_a_thread_is_created_with_a_state(
+    web: httpx.AsyncClient, graph_fields: dict[str, Any]
 ) -> None:
     supersteps = [
         step({"values": {"path": ["in"]}, "as_node": "__start__"}),
@@ -61,7 +63,7 @@ async def test_a_thread_that_begins_with_a_state(
             },
         ),
     ]
-    thread = await create(web, supersteps=supersteps, **named)
+    thread = await create(web, supersteps=supersteps, **graph_fields)
     assert thread["values"]["path"][:2] == ["in", "A"]
     assert sorted(thread["values"]["path"][2:]) == ["B", "by command"]
     assert thread["metadata"]["graph_id"] == "chain"
@@ -75,8 +77,8 @@ async def test_a_thread_that_begins_with_a_state(
     assert answer.json()["path"][-1] == "c"
 
 
-@shows(ThreadCreate, "thread_id", "if_exists")
-async def test_a_seeded_thread_is_made_once(http: httpx.AsyncClient) -> None:
+@covers(ThreadCreate, "thread_id", "if_exists")
+async def test_a_seeded_thread_is_created_once(http: httpx.AsyncClient) -> None:
     thread_id = str(uuid.uuid4())
     body: dict[str, Any] = {
         "thread_id": thread_id,
@@ -91,7 +93,7 @@ async def test_a_seeded_thread_is_made_once(http: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "status", "word"),
+    ("fields", "status", "problem"),
     [
         ({"supersteps": [step({"values": {}, "as_node": "nope"})]}, 400, "as_node"),
         ({"supersteps": [step({"values": {"items": ["a"]}, "as_node": "step"}),
@@ -110,14 +112,14 @@ async def test_a_seeded_thread_is_made_once(http: httpx.AsyncClient) -> None:
         ({"graph_id": ""}, 422, "graph_id"),
     ],
 )  # fmt: skip
-async def test_a_thread_that_can_not_be_seeded_is_not_there(
-    http: httpx.AsyncClient, given: dict[str, Any], status: int, word: str
+async def test_a_thread_with_an_invalid_seed_is_not_created(
+    http: httpx.AsyncClient, fields: dict[str, Any], status: int, problem: str
 ) -> None:
     thread_id = str(uuid.uuid4())
-    body = {"thread_id": thread_id, "metadata": {"graph_id": "steps"}, **given}
+    body = {"thread_id": thread_id, "metadata": {"graph_id": "steps"}, **fields}
     response = await http.post("/threads", json=body)
     assert response.status_code == status, response.text
-    assert word in detail(response)
+    assert problem in detail(response)
     assert (await http.get(f"/threads/{thread_id}")).status_code == 404
     assert (await http.get(f"/threads/{thread_id}/history")).status_code == 404
 
@@ -125,7 +127,7 @@ async def test_a_thread_that_can_not_be_seeded_is_not_there(
 # ── Copies ──────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_copy_has_the_state_and_goes_its_own_way(
+async def test_a_copy_has_the_state_and_is_independent(
     http: httpx.AsyncClient, stepped: str
 ) -> None:
     source = await read(http, f"/threads/{stepped}")
@@ -133,9 +135,9 @@ async def test_a_copy_has_the_state_and_goes_its_own_way(
     assert response.status_code == 200
     copy = response.json()
     assert copy["thread_id"] != stepped
-    own = {"thread_id", "created_at", "updated_at", "state_updated_at"}
-    assert {k: v for k, v in copy.items() if k not in own} == {
-        k: v for k, v in source.items() if k not in own
+    thread_keys = {"thread_id", "created_at", "updated_at", "state_updated_at"}
+    assert {k: v for k, v in copy.items() if k not in thread_keys} == {
+        k: v for k, v in source.items() if k not in thread_keys
     }
     path = f"/threads/{copy['thread_id']}"
     old, new = [await read(http, f"/threads/{t}/history") for t in (stepped, copy["thread_id"])]
@@ -151,7 +153,7 @@ async def test_a_copy_has_the_state_and_goes_its_own_way(
     assert answer.json()["items"][:4] == [0, 1, 2, "mine"]
 
 
-async def test_a_paused_thread_is_copied_with_its_question(http: httpx.AsyncClient) -> None:
+async def test_an_interrupted_thread_is_copied_with_its_interrupt(http: httpx.AsyncClient) -> None:
     thread = (await create(http))["thread_id"]
     body: dict[str, Any] = {"assistant_id": "approval", "input": {"topic": "t"}}
     await http.post(f"/threads/{thread}/runs/wait", json=body)
@@ -165,7 +167,7 @@ async def test_a_paused_thread_is_copied_with_its_question(http: httpx.AsyncClie
     assert (await read(http, f"/threads/{thread}"))["status"] == "interrupted"
 
 
-async def test_what_can_not_be_copied(http: httpx.AsyncClient, thread: str) -> None:
+async def test_a_missing_or_busy_thread_is_not_copied(http: httpx.AsyncClient, thread: str) -> None:
     assert (await http.post(f"/threads/{uuid.uuid4()}/copy")).status_code == 404
     assert (await http.post("/threads/odd/copy")).status_code == 422
     copy = (await http.post(f"/threads/{thread}/copy")).json()
@@ -180,8 +182,10 @@ async def test_what_can_not_be_copied(http: httpx.AsyncClient, thread: str) -> N
 # ── Pruning ─────────────────────────────────────────────────────────────────────────────────
 
 
-@shows(ThreadsPrune, "thread_ids", "strategy")
-async def test_pruned_threads_are_gone(http: httpx.AsyncClient, stepped: str, thread: str) -> None:
+@covers(ThreadsPrune, "thread_ids", "strategy")
+async def test_prune_delete_deletes_threads(
+    http: httpx.AsyncClient, stepped: str, thread: str
+) -> None:
     body: dict[str, Any] = {"thread_ids": [stepped, thread, stepped, UNKNOWN_ID]}
     assert (await http.post("/threads/prune", json=body)).json() == {"pruned_count": 2}
     for gone in (stepped, thread):
@@ -190,21 +194,23 @@ async def test_pruned_threads_are_gone(http: httpx.AsyncClient, stepped: str, th
     assert (await http.post("/threads/prune", json={"thread_ids": []})).json()["pruned_count"] == 0
 
 
-async def test_the_newest_state_can_be_kept(http: httpx.AsyncClient, stepped: str) -> None:
+async def test_prune_keep_latest_keeps_the_newest_state(
+    http: httpx.AsyncClient, stepped: str
+) -> None:
     before = await read(http, f"/threads/{stepped}/history")
     record = await read(http, f"/threads/{stepped}")
     body = {"thread_ids": [stepped, UNKNOWN_ID], "strategy": "keep_latest"}
     assert (await http.post("/threads/prune", json=body)).json() == {"pruned_count": 1}
-    [kept] = await read(http, f"/threads/{stepped}/history")
-    assert kept["values"] == before[0]["values"]
-    assert kept["checkpoint_id"] == before[0]["checkpoint_id"]
+    [last_state] = await read(http, f"/threads/{stepped}/history")
+    assert last_state["values"] == before[0]["values"]
+    assert last_state["checkpoint_id"] == before[0]["checkpoint_id"]
     assert await read(http, f"/threads/{stepped}") == record
     answer = await http.post(f"/threads/{stepped}/runs/wait", json=STEPS)
     assert answer.json()["items"][:3] == [0, 1, 2]
 
 
 @pytest.mark.parametrize("strategy", ["delete", "keep_latest"])
-async def test_a_busy_thread_keeps_all(
+async def test_a_busy_thread_is_not_pruned(
     http: httpx.AsyncClient, stepped: str, thread: str, strategy: str
 ) -> None:
     run = await busy(http, thread)
@@ -218,7 +224,7 @@ async def test_a_busy_thread_keeps_all(
 
 
 @pytest.mark.parametrize(
-    ("body", "word"),
+    ("body", "problem"),
     [
         ({}, "thread_ids"),
         ({"thread_ids": UNKNOWN_ID}, "thread_ids"),
@@ -228,18 +234,20 @@ async def test_a_busy_thread_keeps_all(
         ({"thread_ids": [UNKNOWN_ID], "strategy": "some"}, "strategy"),
     ],
 )
-async def test_refused_prunes(http: httpx.AsyncClient, body: dict[str, Any], word: str) -> None:
+async def test_invalid_prunes_are_rejected(
+    http: httpx.AsyncClient, body: dict[str, Any], problem: str
+) -> None:
     response = await http.post("/threads/prune", json=body)
     assert response.status_code == 422
-    assert word in detail(response)
+    assert problem in detail(response)
 
 
 # ── Ttl ─────────────────────────────────────────────────────────────────────────────────────
 
 
-@shows(ThreadCreate, "ttl")
-@shows(ThreadQuery, "include")
-async def test_a_ttl_is_shown_and_pushed_by_each_use(http: httpx.AsyncClient) -> None:
+@covers(ThreadCreate, "ttl")
+@covers(ThreadQuery, "include")
+async def test_a_ttl_is_returned_and_extended_by_each_use(http: httpx.AsyncClient) -> None:
     thread = (await create(http, ttl={"ttl": 90, "strategy": "keep_latest"}))["thread_id"]
     path = f"/threads/{thread}"
     assert "ttl" not in await read(http, path)
@@ -247,8 +255,8 @@ async def test_a_ttl_is_shown_and_pushed_by_each_use(http: httpx.AsyncClient) ->
     assert (seen["strategy"], seen["ttl_minutes"]) == ("keep_latest", 90)
 
     async def due() -> datetime:
-        shown = await read(http, path, include="ttl")
-        return datetime.fromisoformat(shown["ttl"]["expires_at"])
+        thread_read = await read(http, path, include="ttl")
+        return datetime.fromisoformat(thread_read["ttl"]["expires_at"])
 
     first = await due()
     await http.post(f"{path}/runs/wait", json=STEPS)
@@ -279,7 +287,7 @@ async def test_an_expired_thread_is_deleted(http: httpx.AsyncClient, ttl: Any) -
     [0, -1, "5", True, [], {}, {"ttl": "5"}, {"ttl": 0}, {"ttl": 1e12}, {"ttl": 5, "strategy": "x"},
      {"strategy": "delete"}, {"ttl": True}],
 )  # fmt: skip
-async def test_refused_ttls(http: httpx.AsyncClient, ttl: Any) -> None:
+async def test_invalid_ttls_are_rejected(http: httpx.AsyncClient, ttl: Any) -> None:
     response = await http.post("/threads", json={"ttl": ttl})
     assert response.status_code == 422, response.text
     assert "ttl" in detail(response)
@@ -293,4 +301,4 @@ async def test_only_the_ttl_can_be_included(http: httpx.AsyncClient, thread: str
 
 def test_every_field_has_an_effect() -> None:
     for model in (ThreadCreate, ThreadQuery, ThreadsPrune):
-        assert SHOWN_BY[model] == set(model.model_fields), model
+        assert COVERED_FIELDS[model] == set(model.model_fields), model

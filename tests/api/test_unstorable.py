@@ -1,4 +1,4 @@
-"""What no checkpoint can hold is refused where it is sent, and the refusal names the field."""
+"""A value that no checkpoint can hold is rejected in each request, with the name of its field."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import pytest
 
 DEEP = "[" * 300 + "]" * 300
 
-# what is sent → what the refusal says behind the field's name
+# the value → the error after the field's name
 VALUES = {
     "1" + "0" * 21: ": whole numbers beyond 64 bits can't be kept exactly",
     '"a\\ud800b"': ": a text holds half of a surrogate pair, which UTF-8 can't carry",
@@ -17,7 +17,7 @@ VALUES = {
 }
 
 # method, path, the body around the value, the value's field
-PLACES = [
+POSITIONS = [
     ("POST", "/threads/{thread}/runs", '"input": {"items": [{"k": %s}]}', "input.items.0.k"),
     ("POST", "/threads/{thread}/runs/wait", '"command": {"resume": {"k": %s}}', "command.resume.k"),
     (
@@ -45,9 +45,9 @@ PLACES = [
 ]
 
 
-@pytest.mark.parametrize(("method", "path", "around", "field"), PLACES)
+@pytest.mark.parametrize(("method", "path", "around", "field"), POSITIONS)
 @pytest.mark.parametrize("value", VALUES, ids=lambda value: value[:12])
-async def test_it_is_named(
+async def test_an_unstorable_value_is_named(
     http: httpx.AsyncClient,
     stepped: str,
     method: str,
@@ -61,13 +61,15 @@ async def test_it_is_named(
     answer = await http.request(method, at, content=body.encode())
     assert answer.status_code == 422, answer.text
     said = answer.json()["detail"].removeprefix("Invalid JSON in request body: ")
-    named = ".".join([*field.split("."), "0", "0", "0", "0", "0"][:6]) if value == DEEP else field
-    assert said == named + VALUES[value]
+    path_named = (
+        ".".join([*field.split("."), "0", "0", "0", "0", "0"][:6]) if value == DEEP else field
+    )
+    assert said == path_named + VALUES[value]
     state = (await http.get(f"/threads/{stepped}/state")).json()
     assert state["values"] == {"items": [0, 1, 2]}
 
 
-async def test_what_is_almost_too_deep_is_kept(http: httpx.AsyncClient, thread: str) -> None:
+async def test_a_value_at_the_depth_limit_is_stored(http: httpx.AsyncClient, thread: str) -> None:
     deep: Any = 1
     for _ in range(245):
         deep = [deep]

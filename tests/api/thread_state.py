@@ -1,4 +1,4 @@
-"""How tests of the API read and write a thread's state."""
+"""Reads and updates of a thread's state, for tests of the API."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -9,14 +9,14 @@ from pydantic import BaseModel
 NO_CHECKPOINT = "1ef00000-0000-6000-8000-000000000000"
 
 Test = TypeVar("Test", bound=Callable[..., Any])
-SHOWN_BY: dict[type[BaseModel], set[str]] = {}  # the fields whose effect some test shows
+COVERED_FIELDS: dict[type[BaseModel], set[str]] = {}  # the fields that some test covers
 
 
-def shows(model: type[BaseModel], *fields: str) -> Callable[[Test], Test]:
-    """Notes that a test shows the effect of these fields of a request."""
+def covers(model: type[BaseModel], *fields: str) -> Callable[[Test], Test]:
+    """Records that a test covers these fields of a request."""
 
     def note(test: Test) -> Test:
-        SHOWN_BY.setdefault(model, set()).update(fields)
+        COVERED_FIELDS.setdefault(model, set()).update(fields)
         return test
 
     return note
@@ -31,13 +31,13 @@ async def state(http: httpx.AsyncClient, thread: str, tail: str = "", **query: A
 async def history(http: httpx.AsyncClient, thread: str, **body: Any) -> list[Any]:
     response = await http.post(f"/threads/{thread}/history", json={"limit": 100, **body})
     assert response.status_code == 200, response.text
-    found = response.json()
-    assert isinstance(found, list)
-    return found
+    states = response.json()
+    assert isinstance(states, list)
+    return states
 
 
 async def update(http: httpx.AsyncClient, thread: str, **body: Any) -> str:
-    """Writes a state; returns the id of its checkpoint."""
+    """Updates the state. Returns the id of the new checkpoint."""
     response = await http.post(f"/threads/{thread}/state", json=body)
     assert response.status_code == 200, response.text
     answer = response.json()

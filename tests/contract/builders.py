@@ -1,4 +1,4 @@
-"""Runs in every situation, made by the real scripts, and a look at all that Redis holds."""
+"""Runs in every situation, built with the real scripts, and reads of all keys in Redis."""
 
 import uuid
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ def a_spec(thread_id: str = "", **changes: Any) -> RunSpec:
 
 
 def a_submission(thread_id: str = "", **changes: Any) -> Submission:
-    """Returns a new run to admit, on a thread that may have to be created."""
+    """Returns a request for a new run, which may create its thread."""
     return Submission(spec=a_spec(thread_id, **changes), new_thread=new_thread_fields({}))
 
 
@@ -55,7 +55,7 @@ def job(spec: RunSpec) -> str:
 
 
 async def admit(redis: Client, spec: RunSpec | None = None, *, delay_ms: int = 0) -> RunSpec:
-    """Admits a run, on a new thread if its own is missing."""
+    """Admits a run; creates its thread if it is missing."""
     spec = spec or a_spec()
     await scripts.admit(
         redis, spec, delay_ms=delay_ms, new_thread=new_thread_fields({}), stream_ttl=STREAM_TTL
@@ -87,14 +87,14 @@ async def try_claim(
 
 
 async def take(redis: Client, spec: RunSpec, worker: str = "w1") -> Claim:
-    """Claims a run that can be claimed."""
+    """Claims a claimable run."""
     claim = await try_claim(redis, spec, worker)
     assert claim is not None
     return claim
 
 
 async def make_due(redis: Client, spec: RunSpec) -> None:
-    """Has the lease lapse, or the deferral end."""
+    """Makes the lease lapse, or the deferral end."""
     await redis.zadd(keys.queue(spec.queue), {job(spec): LONG_AGO})
 
 
@@ -104,15 +104,15 @@ async def running(redis: Client, spec: RunSpec | None = None) -> Claim:
 
 
 async def overtaken(redis: Client, spec: RunSpec | None = None) -> tuple[Claim, Claim]:
-    """Returns the claim of a worker whose lease lapsed, and that of the worker after it."""
+    """Returns the claim of a worker whose lease lapsed, and the claim of the next worker."""
     old = await running(redis, spec)
     await make_due(redis, old.spec)
     return old, await take(redis, old.spec, "w2")
 
 
-async def write(redis: Client, claim: Claim, number: int, *words: str | bytes) -> bool:
+async def write(redis: Client, claim: Claim, number: int, *event_parts: str | bytes) -> bool:
     """Appends one batch of events."""
-    [written] = await scripts.append(redis, [Batch(claim, number, words)], max_events=50_000)
+    [written] = await scripts.append(redis, [Batch(claim, number, event_parts)], max_events=50_000)
     return written is not None
 
 
@@ -133,7 +133,7 @@ async def end(
     output: bytes = b"",
     error: bytes = b"",
 ) -> RunStatus | None:
-    """Ends a run as the worker that holds it."""
+    """Ends a run as its worker."""
     thread: dict[str, str | bytes] = {"idle_status": idle_status}
     if interrupts is not None:
         thread["interrupts"] = interrupts
@@ -154,18 +154,18 @@ async def end(
 async def end_pending(
     redis: Client, spec: RunSpec, cause: Cause = Cause.CANCELLED
 ) -> RunStatus | None:
-    """Ends a run that nobody holds."""
+    """Ends a pending run."""
     return await scripts.finish(redis, spec, cause, fence=None, stream_ttl=STREAM_TTL)
 
 
 async def events_of(redis: Client, spec: RunSpec) -> list[tuple[str, Any]]:
-    """Returns the run's events: name, decoded data."""
+    """Returns the run's events as pairs of name and decoded data."""
     entries = await redis.xrange(keys.events(spec.thread_id, spec.run_id))
-    found = []
+    events = []
     for _, fields in entries:
         name, data = next(iter(fields.items()))
-        found.append((name.decode(), msgspec.json.decode(data)))
-    return found
+        events.append((name.decode(), msgspec.json.decode(data)))
+    return events
 
 
 async def record(redis: Client, spec: RunSpec) -> dict[str, str]:
@@ -175,7 +175,7 @@ async def record(redis: Client, spec: RunSpec) -> dict[str, str]:
 
 
 async def thread_of(redis: Client, spec: RunSpec) -> dict[str, str]:
-    """Returns the thread's record, with the id of its active run in place of the run's run_ref."""
+    """Returns the thread's record, with the id of its active run instead of the run reference."""
     fields = await redis.hgetall(keys.thread(spec.thread_id))  # type: ignore[misc]
     thread = {k.decode(): v.decode() for k, v in fields.items()}
     if "active" in thread:
@@ -184,13 +184,13 @@ async def thread_of(redis: Client, spec: RunSpec) -> dict[str, str]:
 
 
 async def queued(redis: Client, queue: str = QUEUE) -> dict[str, float]:
-    """Returns the queue: job id → when it is due (ms)."""
+    """Returns the queue: job id → due time (ms)."""
     pairs = await redis.zrange(keys.queue(queue), 0, -1, withscores=True)
     return {member.decode(): score for member, score in pairs}
 
 
 async def woken(redis: Client, queue: str = QUEUE) -> list[str]:
-    """Returns the wake-ups that nobody took yet."""
+    """Returns the pending wake-ups."""
     return [w.decode() for w in await redis.lrange(keys.wake(queue), 0, -1)]  # type: ignore[misc]
 
 
@@ -201,13 +201,13 @@ async def waiting(redis: Client, thread_id: str) -> list[str]:
 
 
 async def dump(redis: Client) -> dict[str, Any]:
-    """Returns all that Redis holds, and which keys have a TTL."""
+    """Returns all keys with their values, and whether each has a TTL."""
     held: dict[str, Any] = {}
     client: Any = redis
     async for key in client.scan_iter(count=1000):
         match (await client.type(key)).decode():
             case "string":
-                continue  # whose turn it is
+                continue  # which service holds a leader lock
             case "hash":
                 value = await client.hgetall(key)
             case "zset":

@@ -1,4 +1,4 @@
-"""Clients for contract tests: empty at the start, without a leaked key at the end."""
+"""A fixture with the replies of scripts."""
 
 from typing import Any
 
@@ -10,13 +10,13 @@ from millstream.shared.scripts.script import Script
 
 @pytest.fixture
 def replies(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What the scripts replied, newest last: the words that the typed functions make sense of."""
-    heard: list[Any] = []
+    """The raw replies of the scripts, newest last, before the typed functions parse them."""
+    recorded: list[Any] = []
     call = Script.__call__
 
-    async def listen(self: Script, redis: Client, /, **given: Any) -> Any:
-        heard.append(await call(self, redis, **given))
-        return heard[-1]
+    async def listen(self: Script, redis: Client, /, **arguments: Any) -> Any:
+        recorded.append(await call(self, redis, **arguments))
+        return recorded[-1]
 
     monkeypatch.setattr(Script, "__call__", listen)
-    return heard
+    return recorded

@@ -1,4 +1,4 @@
-"""A sentinel that gives the answer that a test has given it."""
+"""A simulated sentinel, whose reply a test sets."""
 
 import socketserver
 import threading
@@ -11,31 +11,31 @@ MASTER = "main"
 
 
 class FakeSentinel:
-    """Names `master`, counts who asks, and is silent on demand."""
+    """Replies with the address of `master`, counts requests, and does not reply if `silent` is set."""
 
     def __init__(self) -> None:
         self.master: EmbeddedRedis | None = None
-        self.password = ""  # of its user sam; empty: nobody has to log in
+        self.password = ""  # of its user sam; empty: no login is required
         self.silent = False
-        self.asked = 0
-        oracle = self
+        self.requests = 0
+        sentinel = self
 
         class Exchange(socketserver.StreamRequestHandler):
             def handle(self) -> None:
-                allowed = not oracle.password
-                while words := self._words():
-                    if words[0] == "AUTH":
-                        allowed = words[1:] == ["sam", oracle.password]
+                allowed = not sentinel.password
+                while command := self._read_command():
+                    if command[0] == "AUTH":
+                        allowed = command[1:] == ["sam", sentinel.password]
                         reply = "+OK\r\n" if allowed else "-WRONGPASS wrong\r\n"
                     elif not allowed:
                         reply = "-NOAUTH Authentication required.\r\n"
-                    elif words[:2] == ["SENTINEL", "GET-MASTER-ADDR-BY-NAME"]:
-                        reply = oracle.answer(words[2])
+                    elif command[:2] == ["SENTINEL", "GET-MASTER-ADDR-BY-NAME"]:
+                        reply = sentinel.answer(command[2])
                     else:
                         reply = "+OK\r\n"
                     self.wfile.write(reply.encode())
 
-            def _words(self) -> list[str]:
+            def _read_command(self) -> list[str]:
                 try:
                     count = int(self.rfile.readline()[1:] or 0)
                     return [self.rfile.read(self._size() + 2)[:-2].decode() for _ in range(count)]
@@ -48,7 +48,7 @@ class FakeSentinel:
         self._server = socketserver.ThreadingTCPServer((HOST, 0), Exchange)
         self._server.daemon_threads = True
         self.port = int(self._server.server_address[1])
-        # A thread of its own, for clients that block theirs.
+        # In its own thread, for clients that block the thread of the test.
         self._thread = threading.Thread(target=self._server.serve_forever, args=[0.01])
 
     def __enter__(self) -> Self:
@@ -66,12 +66,12 @@ class FakeSentinel:
         self._thread.join()
 
     @property
-    def place(self) -> str:
+    def address(self) -> str:
         return f"{HOST}:{self.port}"
 
     def answer(self, name: str) -> str:
-        """Returns the reply to a question for a master."""
-        self.asked += 1
+        """Returns the reply to a request for a master."""
+        self.requests += 1
         if self.silent:
             return ""
         if self.master is None or name != MASTER:

@@ -1,4 +1,4 @@
-"""Clients that follow runs through a hub, as responses of the API do."""
+"""Readers that follow runs through a hub, as responses of the API do."""
 
 import asyncio
 import uuid
@@ -12,12 +12,12 @@ from millstream.shared.events.reader import Reader
 from millstream.shared.redis import Client, connect
 from millstream.shared.scripts import Claim
 
-PATIENCE = 10.0  # s for something that takes ms when nothing is wrong, and less than a sweep
+READ_SECONDS = 10.0  # for reads that normally take ms; shorter than a sweep
 
 
 @asynccontextmanager
 async def running_hub(url: str) -> AsyncIterator[StreamHub]:
-    """Yields a started hub with connections of its own."""
+    """Yields a started hub with its own connections."""
     redis = connect(url)
     blocking = connect(f"{url}?client_name=hub-{uuid.uuid4().hex}", reply_timeout=None)
     hub = StreamHub(redis, blocking)
@@ -31,9 +31,9 @@ async def running_hub(url: str) -> AsyncIterator[StreamHub]:
 
 
 async def read_while(reader: Reader, more: Callable[[list[Entry]], bool]) -> list[Entry]:
-    """Reads as long as `more` of what was read is true."""
+    """Reads while `more(entries)` is true."""
     entries: list[Entry] = []
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(READ_SECONDS):
         while more(entries):
             await reader.news.wait()
             page = await reader.read()
@@ -48,23 +48,23 @@ async def read_to_end(reader: Reader) -> list[Entry]:
 
 
 async def read_some(reader: Reader, count: int) -> list[Entry]:
-    """Reads until there are at least so many."""
+    """Reads until at least `count` entries have arrived."""
     return await read_while(reader, lambda entries: len(entries) < count)
 
 
 async def read_nothing(reader: Reader) -> None:
-    """Reads to where the stream ends now, which must be at once."""
-    async with asyncio.timeout(PATIENCE):
+    """Reads to the current end of the stream. Fails if there is an entry."""
+    async with asyncio.timeout(READ_SECONDS):
         while reader.news.is_set():
             assert await reader.read() == []
 
 
 async def write_numbers(redis: Client, claim: Claim, numbers: range, per_batch: int = 1) -> None:
-    """Appends one event a number, some a batch."""
+    """Appends one event for each number, `per_batch` in a batch."""
     for first in numbers[::per_batch]:
         batch = range(first, min(first + per_batch, numbers.stop))
-        words: list[str | bytes] = [w for n in batch for w in ("values", str(n))]
-        assert await write(redis, claim, first + 1, *words)
+        parts: list[str | bytes] = [w for n in batch for w in ("values", str(n))]
+        assert await write(redis, claim, first + 1, *parts)
 
 
 def numbers_of(entries: list[Entry]) -> list[int]:
@@ -80,12 +80,12 @@ async def all_of(*awaitables: Awaitable[list[Entry]]) -> list[list[Entry]]:
 
 
 async def hub_connections(redis: Client, hub: StreamHub) -> list[str]:
-    """Returns the ids of the connections that the hub listens on."""
+    """Returns the ids of the hub's subscribed connections."""
     name = hub._subscriber._blocking.connection_pool.connection_kwargs["client_name"]
     return [client["id"] for client in await redis.client_list() if client["name"] == name]
 
 
 async def cut_off(redis: Client, hub: StreamHub) -> None:
-    """Kills the connection that the hub listens on."""
+    """Kills the hub's subscribed connection."""
     [number] = await hub_connections(redis, hub)
     await redis.client_kill_filter(_id=number)

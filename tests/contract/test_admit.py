@@ -1,4 +1,4 @@
-"""Admission writes a run with its place in thread and queue, or nothing at all."""
+"""Admission writes a run, its thread and its job in one step, or nothing."""
 
 import asyncio
 from typing import Any
@@ -57,7 +57,7 @@ async def test_a_run_on_a_free_thread_is_queued_and_wakes_a_worker(any_redis: Cl
     assert runs == [(spec.run_id.encode(), now)]
 
 
-async def test_a_busy_thread_has_runs_wait_first_in_first_out(any_redis: Client) -> None:
+async def test_runs_on_a_busy_thread_wait_in_order(any_redis: Client) -> None:
     first = await admit(any_redis)
     others = [await admit(any_redis, a_spec(first.thread_id)) for _ in range(3)]
     assert await waiting(any_redis, first.thread_id) == [job(spec) for spec in others]
@@ -66,7 +66,7 @@ async def test_a_busy_thread_has_runs_wait_first_in_first_out(any_redis: Client)
     assert (await thread_of(any_redis, first))["active"] == first.run_id
 
 
-async def test_a_busy_thread_refuses_a_run_that_asks_for_it_and_nothing_is_written(
+async def test_reject_on_a_busy_thread_writes_nothing(
     any_redis: Client, replies: list[Any]
 ) -> None:
     first = await admit(any_redis)
@@ -84,7 +84,7 @@ async def test_reject_is_admitted_to_a_free_thread(any_redis: Client) -> None:
     assert list(await queued(any_redis)) == [job(spec)]
 
 
-async def test_a_missing_thread_is_refused_and_nothing_is_written(
+async def test_a_run_on_a_missing_thread_writes_nothing(
     any_redis: Client, replies: list[Any]
 ) -> None:
     with pytest.raises(NotFoundError):
@@ -93,7 +93,7 @@ async def test_a_missing_thread_is_refused_and_nothing_is_written(
     assert await dump(any_redis) == {}
 
 
-async def test_a_missing_thread_is_created_with_the_fields_given(any_redis: Client) -> None:
+async def test_a_missing_thread_is_created_with_its_fields(any_redis: Client) -> None:
     spec = a_spec(temporary=True)
     now, _ = await scripts.admit(
         any_redis, spec, stream_ttl=60, delay_ms=0, new_thread=new_thread_fields({"owner": "me"})
@@ -104,7 +104,7 @@ async def test_a_missing_thread_is_created_with_the_fields_given(any_redis: Clie
     assert thread["created_at"] == thread["updated_at"] == thread["state_updated_at"] == str(now)
 
 
-async def test_a_thread_that_is_there_keeps_its_fields(any_redis: Client) -> None:
+async def test_an_existing_thread_keeps_its_fields(any_redis: Client) -> None:
     spec = a_spec()
     await scripts.create_thread(any_redis, spec.thread_id, new_thread_fields({"owner": "me"}))
     before = await thread_of(any_redis, spec)
@@ -117,7 +117,7 @@ async def test_a_thread_that_is_there_keeps_its_fields(any_redis: Client) -> Non
 
 
 @pytest.mark.parametrize("situation", ["queued", "waiting", "deferred", "running", "ended"])
-async def test_a_repeat_is_admitted_again_and_changes_nothing(
+async def test_a_repeated_admission_succeeds_and_changes_nothing(
     any_redis: Client, situation: str, replies: list[Any]
 ) -> None:
     first = a_spec()
@@ -136,14 +136,16 @@ async def test_a_repeat_is_admitted_again_and_changes_nothing(
     assert await dump(any_redis) == before
 
 
-async def test_a_repeat_that_was_admitted_is_not_rejected_by_its_own_run(any_redis: Client) -> None:
+async def test_a_repeated_admission_is_not_rejected_because_of_its_own_run(
+    any_redis: Client,
+) -> None:
     spec = await admit(any_redis, a_spec(strategy="reject"))
     before = await dump(any_redis)
     await admit(any_redis, spec)
     assert await dump(any_redis) == before
 
 
-async def test_a_deferred_run_takes_no_place_before_it_is_due(any_redis: Client) -> None:
+async def test_a_deferred_run_does_not_wait_in_the_fifo_before_it_is_due(any_redis: Client) -> None:
     first = await admit(any_redis)
     spec = a_spec(first.thread_id)
     now, _ = await scripts.admit(any_redis, spec, stream_ttl=60, delay_ms=60_000, new_thread=None)
@@ -156,7 +158,7 @@ async def test_a_deferred_run_takes_no_place_before_it_is_due(any_redis: Client)
     assert await waiting(any_redis, first.thread_id) == [job(later)]
 
 
-async def test_a_deferred_run_on_a_free_thread_leaves_it_free(any_redis: Client) -> None:
+async def test_a_deferred_run_keeps_an_idle_thread_idle(any_redis: Client) -> None:
     spec = await admit(any_redis, delay_ms=60_000)
     assert "active" not in await thread_of(any_redis, spec)
     assert await woken(any_redis) == []
@@ -164,7 +166,7 @@ async def test_a_deferred_run_on_a_free_thread_leaves_it_free(any_redis: Client)
     assert await woken(any_redis) == [job(other)]
 
 
-async def test_a_deferred_run_that_is_due_joins_the_fifo_of_a_busy_thread(
+async def test_a_due_deferred_run_joins_the_fifo_of_a_busy_thread(
     any_redis: Client, replies: list[Any]
 ) -> None:
     first = await running(any_redis)
@@ -182,14 +184,14 @@ async def test_a_deferred_run_that_is_due_joins_the_fifo_of_a_busy_thread(
     assert (await take(any_redis, deferred)).attempt == 1
 
 
-async def test_a_deferred_run_that_is_due_takes_a_free_thread(any_redis: Client) -> None:
+async def test_a_due_deferred_run_starts_on_an_idle_thread(any_redis: Client) -> None:
     spec = await admit(any_redis, delay_ms=60_000)
     await make_due(any_redis, spec)
     await take(any_redis, spec)
     assert (await thread_of(any_redis, spec))["active"] == spec.run_id
 
 
-async def test_of_fifty_rejecting_contenders_exactly_one_is_admitted(any_redis: Client) -> None:
+async def test_one_of_fifty_rejecting_contenders_is_admitted(any_redis: Client) -> None:
     thread = new_id()
     specs = [a_spec(thread, strategy="reject") for _ in range(50)]
     outcomes = await asyncio.gather(*(admit(any_redis, s) for s in specs), return_exceptions=True)
@@ -218,7 +220,7 @@ async def test_fifty_repeats_at_once_admit_one_run(any_redis: Client) -> None:
     assert await waiting(any_redis, spec.thread_id) == []
 
 
-async def test_submit_returns_the_record_that_is_found_afterwards(any_redis: Client) -> None:
+async def test_submit_returns_the_stored_record(any_redis: Client) -> None:
     submission = a_submission(metadata=b'{"a":1}', kwargs=b'{"input":{"x":1}}')
     returned = await submit(any_redis, submission, stream_ttl=60)
     assert returned.status is RunStatus.PENDING
@@ -226,7 +228,7 @@ async def test_submit_returns_the_record_that_is_found_afterwards(any_redis: Cli
     assert await find_run(any_redis, returned.spec.thread_id, returned.spec.run_id) == returned
 
 
-async def test_no_more_runs_are_admitted_than_may_be_alive(any_redis: Client) -> None:
+async def test_the_limit_of_live_runs_is_enforced(any_redis: Client) -> None:
     first = await admit(any_redis)
     refused = a_spec()
     before = await dump(any_redis)
@@ -240,14 +242,14 @@ async def test_no_more_runs_are_admitted_than_may_be_alive(any_redis: Client) ->
     again = await scripts.admit(
         any_redis, first, stream_ttl=60, delay_ms=0, new_thread=None, max_live=1
     )
-    assert again[1] == []  # the repeat of one that was admitted is no further run
+    assert again[1] == []  # a repeated admission adds no run
     await end(any_redis, await take(any_redis, first))
     await scripts.admit(
         any_redis, refused, stream_ttl=60, delay_ms=0, new_thread=new_thread_fields({}), max_live=1
     )
 
 
-async def test_of_fifty_contenders_only_as_many_are_admitted_as_there_is_room_for(
+async def test_fifty_contenders_do_not_exceed_the_limit_of_live_runs(
     any_redis: Client,
 ) -> None:
     fields = new_thread_fields({})
@@ -264,10 +266,10 @@ async def test_of_fifty_contenders_only_as_many_are_admitted_as_there_is_room_fo
     assert await any_redis.scard(keys.live()) == 20  # type: ignore[misc]
 
 
-async def test_of_many_answers_to_an_interrupt_one_is_admitted(any_redis: Client) -> None:
+async def test_one_of_many_resumes_of_an_interrupt_is_admitted(any_redis: Client) -> None:
     paused = await running(any_redis)
-    thread, asked = paused.spec.thread_id, b'{"task":[{"id":"i","value":"why?"}]}'
-    await end(any_redis, paused, idle_status="interrupted", interrupts=asked)
+    thread, interrupts = paused.spec.thread_id, b'{"task":[{"id":"i","value":"why?"}]}'
+    await end(any_redis, paused, idle_status="interrupted", interrupts=interrupts)
 
     async def answer(seen: bytes) -> RunSpec | None:
         spec = a_spec(thread, strategy="reject")
@@ -281,14 +283,16 @@ async def test_of_many_answers_to_an_interrupt_one_is_admitted(any_redis: Client
 
     assert await answer(b"{}") is None
     assert await queued(any_redis) == {}
-    answers = await asyncio.gather(*(answer(asked) for _ in range(50)))
+    answers = await asyncio.gather(*(answer(interrupts) for _ in range(50)))
     [admitted] = [spec for spec in answers if spec is not None]
     assert list(await queued(any_redis)) == [job(admitted)]
     claim = await take(any_redis, admitted)
-    assert await answer(asked) is None  # who looked before it was answered comes too late
+    assert (
+        await answer(interrupts) is None
+    )  # a client that read the interrupt before its resume is too late
     await end(any_redis, claim, interrupts=b"{}")
-    assert await answer(asked) is None
+    assert await answer(interrupts) is None
     again = a_spec(thread, strategy="reject")
     await scripts.admit(
         any_redis, again, stream_ttl=60, delay_ms=0, new_thread=None
-    )  # who answers nothing need not know
+    )  # without a resume no interrupts are compared

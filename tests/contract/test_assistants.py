@@ -1,4 +1,4 @@
-"""Assistants' records: one of many changes is made, versions are kept, and who is served is known."""
+"""Records of assistants: concurrent changes, versions, and which graphs workers serve."""
 
 import asyncio
 from collections import Counter
@@ -58,7 +58,7 @@ async def directory(redis: Client, *graphs: str) -> GraphDirectory:
     return GraphDirectory(redis)
 
 
-async def test_of_fifty_that_create_it_one_does(any_redis: Client) -> None:
+async def test_one_of_fifty_creations_succeeds(any_redis: Client) -> None:
     chosen = new_id()
     tries = [
         scripts.create_assistant(
@@ -66,17 +66,17 @@ async def test_of_fifty_that_create_it_one_does(any_redis: Client) -> None:
         )
         for number in range(CONTENDERS)
     ]
-    made = await asyncio.gather(*tries)
-    assert Counter(made) == {True: 1, False: CONTENDERS - 1}
+    results = await asyncio.gather(*tries)
+    assert Counter(results) == {True: 1, False: CONTENDERS - 1}
     record = await read(any_redis, chosen)
-    assert record.assistant.name == str(made.index(True))
+    assert record.assistant.name == str(results.index(True))
     assert (record.version, record.revision) == (1, 0)
     with pytest.raises(ConflictError, match=chosen):
         await assistant_records.create(any_redis, record.assistant)
     await assistant_records.delete(any_redis, chosen)
 
 
-async def test_of_fifty_changes_of_the_same_one_is_made(any_redis: Client) -> None:
+async def test_one_of_fifty_updates_of_a_version_succeeds(any_redis: Client) -> None:
     record = await an_assistant(any_redis)
 
     def changed(number: int) -> Assistant:
@@ -85,10 +85,10 @@ async def test_of_fifty_changes_of_the_same_one_is_made(any_redis: Client) -> No
     tries = [
         assistant_records.update(any_redis, record, changed(number)) for number in range(CONTENDERS)
     ]
-    made = await asyncio.gather(*tries)
-    assert Counter(made) == {True: 1, False: CONTENDERS - 1}
+    results = await asyncio.gather(*tries)
+    assert Counter(results) == {True: 1, False: CONTENDERS - 1}
     after = await read(any_redis, record.assistant.assistant_id)
-    assert (after.assistant.name, after.version) == (str(made.index(True)), 2)
+    assert (after.assistant.name, after.version) == (str(results.index(True)), 2)
     before = await dump(any_redis)
     assert not await assistant_records.update(any_redis, record, changed(99))  # it is stale
     assert await dump(any_redis) == before
@@ -97,7 +97,9 @@ async def test_of_fifty_changes_of_the_same_one_is_made(any_redis: Client) -> No
     assert await assistant_records.read_all(any_redis) == []
 
 
-async def test_fifty_first_changes_of_a_default_assistant(any_redis: Client) -> None:
+async def test_one_of_fifty_first_updates_of_a_default_assistant_succeeds(
+    any_redis: Client,
+) -> None:
     graphs = await directory(any_redis)
     first = (await graphs.resolve("echo")).record
     assert first.revision is None
@@ -112,12 +114,12 @@ async def test_fifty_first_changes_of_a_default_assistant(any_redis: Client) -> 
     [now] = await graphs.assistants()
     assert (now.version, now.created_at) == (2, first.created_at)
     assert (await graphs.resolve("echo")).record == now
-    kept = await assistant_records.versions(any_redis, now.assistant.assistant_id)
-    assert [(each.version, each.assistant) for each in kept][1] == (1, first.assistant)
+    versions = await assistant_records.versions(any_redis, now.assistant.assistant_id)
+    assert [(each.version, each.assistant) for each in versions][1] == (1, first.assistant)
     await assistant_records.delete(any_redis, now.assistant.assistant_id)
 
 
-async def test_versions_are_kept_up_to_a_number(
+async def test_the_newest_versions_are_kept(
     any_redis: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(assistant_records, "VERSIONS", 3)
@@ -127,8 +129,8 @@ async def test_versions_are_kept_up_to_a_number(
         changed = msgspec.structs.replace(record.assistant, name=str(number))
         assert await assistant_records.update(any_redis, record, changed)
         record = await read(any_redis, chosen)
-    kept = await assistant_records.versions(any_redis, chosen)
-    assert [each.version for each in kept] == [5, 4, 3]
+    versions = await assistant_records.versions(any_redis, chosen)
+    assert [each.version for each in versions] == [5, 4, 3]
     await assistant_records.choose(any_redis, record, 3)
     record = await read(any_redis, chosen)
     assert (record.version, record.assistant.name) == (3, "3")
@@ -142,7 +144,7 @@ async def test_versions_are_kept_up_to_a_number(
     await assistant_records.delete(any_redis, chosen)
 
 
-async def test_fifty_choices_and_changes_at_once_leave_one_truth(any_redis: Client) -> None:
+async def test_fifty_updates_and_choices_of_versions_stay_consistent(any_redis: Client) -> None:
     record = await an_assistant(any_redis)
     assert await assistant_records.update(any_redis, record, record.assistant)
     chosen = record.assistant.assistant_id
@@ -153,12 +155,12 @@ async def test_fifty_choices_and_changes_at_once_leave_one_truth(any_redis: Clie
         *(assistant_records.update(any_redis, record, changed) for _ in range(CONTENDERS)),
     )
     after = await read(any_redis, chosen)
-    kept = {each.version: each for each in await assistant_records.versions(any_redis, chosen)}
-    assert after.assistant == kept[after.version].assistant
+    versions = {each.version: each for each in await assistant_records.versions(any_redis, chosen)}
+    assert after.assistant == versions[after.version].assistant
     await assistant_records.delete(any_redis, chosen)
 
 
-async def test_of_fifty_deletions_one_deletes(any_redis: Client) -> None:
+async def test_one_of_fifty_deletions_succeeds(any_redis: Client) -> None:
     chosen = (await an_assistant(any_redis)).assistant.assistant_id
     tries = [assistant_records.delete(any_redis, chosen) for _ in range(CONTENDERS)]
     assert Counter(await asyncio.gather(*tries)) == {True: 1, False: CONTENDERS - 1}
@@ -168,14 +170,18 @@ async def test_of_fifty_deletions_one_deletes(any_redis: Client) -> None:
 # ── Resolved ────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_what_is_resolved(any_redis: Client) -> None:
+async def test_an_assistant_is_resolved_by_id_or_graph(any_redis: Client) -> None:
     graphs = await directory(any_redis, "echo", "other")
     record = await an_assistant(any_redis, graph_id="other")
-    for word in (record.assistant.assistant_id, record.assistant.assistant_id.upper()):
-        found = await graphs.resolve(word)
-        assert (found.record, found.graph.graph_id, found.served) == (record, "other", True)
-    for word in ("echo", default_assistant_id("echo")):
-        assert (await graphs.resolve(word)).record == default_assistant((await graphs.all())[0])
+    for name in (record.assistant.assistant_id, record.assistant.assistant_id.upper()):
+        resolved = await graphs.resolve(name)
+        assert (resolved.record, resolved.graph.graph_id, resolved.served) == (
+            record,
+            "other",
+            True,
+        )
+    for name in ("echo", default_assistant_id("echo")):
+        assert (await graphs.resolve(name)).record == default_assistant((await graphs.all())[0])
     with pytest.raises(NotFoundError):
         await graphs.resolve(new_id())
     with pytest.raises(InvalidError, match="echo, other"):
@@ -185,7 +191,7 @@ async def test_what_is_resolved(any_redis: Client) -> None:
     await assistant_records.delete(any_redis, record.assistant.assistant_id)
 
 
-async def test_a_graph_that_live_workers_have_not_served_for_long_is_taken_out(
+async def test_a_graph_not_served_for_long_is_removed(
     any_redis: Client,
 ) -> None:
     graphs = await directory(any_redis, "echo", "old")
@@ -195,10 +201,10 @@ async def test_a_graph_that_live_workers_have_not_served_for_long_is_taken_out(
         graphs.forget()
         return tuple([(await graphs.resolve(name)).served for name in ("echo", "old")])  # type: ignore[return-value]
 
-    assert await served() == (True, True)  # nobody has come yet: their runs wait
+    assert await served() == (True, True)  # no worker has announced them yet: their runs wait
     gone_at = await redis_time(any_redis) - UNSERVED_SECONDS - 5
     await any_redis.zadd(keys.workers(old), {"w1": gone_at})
-    assert await served() == (True, True)  # all workers are gone: a deploy, or an outage
+    assert await served() == (True, True)  # no worker is live: a deploy, or an outage
     await report_alive(any_redis, [echo], "w2", ttl=30)
     assert await served() == (True, False)
     old_one = await graphs.resolve("old")
@@ -217,7 +223,7 @@ async def test_a_graph_that_live_workers_have_not_served_for_long_is_taken_out(
 
 
 @pytest.mark.parametrize(
-    ("given", "asked", "configurable", "context"),
+    ("assistant_fields", "run_fields", "configurable", "context"),
     [
         ({"config": {"a": 1, "b": 1}}, {}, {"a": 1, "b": 1}, {"a": 1, "b": 1}),
         ({"context": {"a": 1}}, {"configurable": {"b": 2}}, {"a": 1, "b": 2}, {"a": 1, "b": 2}),
@@ -231,35 +237,35 @@ async def test_a_graph_that_live_workers_have_not_served_for_long_is_taken_out(
         ({"config": {"__pregel_x": 1, "run_id": "x"}}, {}, {}, {}),
     ],
 )
-async def test_what_an_assistant_says_comes_under_what_a_run_asks(
-    any_redis: Client, given: Any, asked: Any, configurable: Any, context: Any
+async def test_a_runs_fields_override_the_assistants(
+    any_redis: Client, assistant_fields: Any, run_fields: Any, configurable: Any, context: Any
 ) -> None:
     config = {"tags": ["of assistant"], "recursion_limit": 7, "metadata": {"m": 1, "n": 1}}
     config |= {"max_concurrency": 4, "run_name": "of assistant"}
-    config["configurable"] = given.get("config", {})
+    config["configurable"] = assistant_fields.get("config", {})
     record = await an_assistant(
         any_redis,
         config=msgspec.json.encode(config),
-        context=msgspec.json.encode(given.get("context", {})),
+        context=msgspec.json.encode(assistant_fields.get("context", {})),
         metadata=b'{"team":"a","deep":{"not":"fit"},"k":1}',
     )
     resolved = await (await directory(any_redis)).resolve(record.assistant.assistant_id)
     request = RunRequest(
         assistant_id="x",
         metadata={"k": 2},
-        config=RunConfig(metadata={"n": 2}, configurable=asked.get("configurable", {})),
-        context=asked.get("context", {}),
+        config=RunConfig(metadata={"n": 2}, configurable=run_fields.get("configurable", {})),
+        context=run_fields.get("context", {}),
     )
     ids: dict[str, Any] = {"run_id": new_id(), "thread_id": new_id()}
-    made = submission(request, resolved, Project(), **ids)
-    own = {"graph_id": "echo", "assistant_id": record.assistant.assistant_id}
-    assert made.spec.assistant_id == record.assistant.assistant_id
-    assert msgspec.json.decode(made.spec.metadata) == {"team": "a", "k": 2, **own}
-    kwargs = unpack_kwargs(made.spec.kwargs)
+    results = submission(request, resolved, Project(), **ids)
+    ids_of_run = {"graph_id": "echo", "assistant_id": record.assistant.assistant_id}
+    assert results.spec.assistant_id == record.assistant.assistant_id
+    assert msgspec.json.decode(results.spec.metadata) == {"team": "a", "k": 2, **ids_of_run}
+    kwargs = unpack_kwargs(results.spec.kwargs)
     assert kwargs.context == context
     assert kwargs.config == {
-        "configurable": {**configurable, **ids, **own},
-        "metadata": {"m": 1, "n": 2, "team": "a", "k": 2, **own},
+        "configurable": {**configurable, **ids, **ids_of_run},
+        "metadata": {"m": 1, "n": 2, "team": "a", "k": 2, **ids_of_run},
         "tags": ["of assistant"],
         "recursion_limit": 7,
         "max_concurrency": 4,
@@ -272,7 +278,7 @@ async def test_what_an_assistant_says_comes_under_what_a_run_asks(
         "run_name": "of run",
     }
     over = RunRequest(assistant_id="x", config=RunConfig(**plain))
-    made = submission(over, resolved, Project(), **ids)
-    kwargs = unpack_kwargs(made.spec.kwargs)
+    results = submission(over, resolved, Project(), **ids)
+    kwargs = unpack_kwargs(results.spec.kwargs)
     assert {name: kwargs.config[name] for name in UNMERGED} == plain
     await assistant_records.delete(any_redis, record.assistant.assistant_id)

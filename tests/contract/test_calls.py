@@ -1,4 +1,4 @@
-"""A question reaches a live worker and its answer the asker; nobody waits longer than it said."""
+"""A call reaches a live worker, its reply reaches the caller, and nobody waits longer than its timeout."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,12 +20,12 @@ from millstream.shared.queue import live_workers, redis_time, report_alive, repo
 from millstream.shared.redis import Client, connect
 from millstream.shared.wire import Call, Reply, pack
 
-SHORT = 0.05  # s, for what is to run out
+SHORT = 0.05  # s, for timeouts that are to expire
 
 
 @pytest.fixture
 async def blocking(redis_server: EmbeddedRedis) -> AsyncIterator[Client]:
-    """A client whose connections may block."""
+    """A client for blocking commands."""
     client = connect(redis_server.url.rpartition("/")[0] + "/1", reply_timeout=None)
     yield client
     await client.aclose()
@@ -49,15 +49,15 @@ async def one_call(redis: Client, blocking: Client) -> Call:
     return call
 
 
-async def test_the_answer_is_handed_over_unread(real_redis: Client, blocking: Client) -> None:
+async def test_a_reply_is_passed_on_unparsed(real_redis: Client, blocking: Client) -> None:
     await report_alive(real_redis, ["default"], "w1", ttl=30)
-    asked = asyncio.create_task(put(real_redis, blocking))
+    pending_call = asyncio.create_task(put(real_redis, blocking))
     call = await one_call(real_redis, blocking)
     assert (call.verb, call.graph_id) == ("state", "echo")
     assert call.arguments == {"thread_id": "t1", "big": 2**60, "text": "\u00fc"}
     assert call.deadline == pytest.approx(await redis_time(real_redis) + 5, abs=2)
     await send_reply(real_redis, call, Reply(body=b"not { json"))
-    assert await asked == b"not { json"
+    assert await pending_call == b"not { json"
 
 
 @pytest.mark.parametrize(
@@ -70,20 +70,20 @@ async def test_the_answer_is_handed_over_unread(real_redis: Client, blocking: Cl
         ("of a newer worker", MillstreamError),
     ],
 )
-async def test_an_error_reaches_the_asker_as_its_kind(
+async def test_an_error_reaches_the_caller_with_its_type(
     real_redis: Client, blocking: Client, kind: str | None, expected: type[Exception]
 ) -> None:
     await report_alive(real_redis, ["default"], "w1", ttl=30)
-    asked = asyncio.create_task(put(real_redis, blocking))
+    pending_call = asyncio.create_task(put(real_redis, blocking))
     call = await one_call(real_redis, blocking)
     await send_reply(real_redis, call, Reply(error="what went wrong", kind=kind))
     with pytest.raises(expected, match=r"^what went wrong$") as raised:
-        await asked
+        await pending_call
     assert type(raised.value) is expected
 
 
 @pytest.mark.parametrize("situation", ["none", "gone", "silent", "of another queue"])
-async def test_without_a_live_worker_the_asker_is_told_at_once(
+async def test_without_a_live_worker_a_call_fails_at_once(
     real_redis: Client, blocking: Client, situation: str
 ) -> None:
     if situation == "gone":
@@ -102,31 +102,29 @@ async def test_without_a_live_worker_the_asker_is_told_at_once(
     await real_redis.delete(keys.workers("other"))
 
 
-async def test_an_asker_gives_up_after_its_time(real_redis: Client, blocking: Client) -> None:
+async def test_a_caller_gives_up_after_its_timeout(real_redis: Client, blocking: Client) -> None:
     await report_alive(real_redis, ["default"], "w1", ttl=30)
     with pytest.raises(UnavailableError, match=r"within 0\.05 s"):
         await put(real_redis, blocking, within=SHORT)
 
 
-async def test_a_question_whose_time_is_over_is_dropped(
-    real_redis: Client, blocking: Client
-) -> None:
+async def test_an_expired_call_is_dropped(real_redis: Client, blocking: Client) -> None:
     now = await redis_time(real_redis)
     for n, deadline in enumerate([now - 1, now + 60]):
         call = Call(call_id=f"c{n}", verb="v", graph_id="g", arguments={}, deadline=deadline)
         await real_redis.rpush(keys.calls("default"), pack(call))  # type: ignore[misc]
     assert await take_call(real_redis, blocking, ["default"], 5.0) is None
-    found = await take_call(real_redis, blocking, ["default"], 5.0)
-    assert found is not None
-    assert found.call_id == "c1"
+    taken = await take_call(real_redis, blocking, ["default"], 5.0)
+    assert taken is not None
+    assert taken.call_id == "c1"
     assert await real_redis.llen(keys.calls("default")) == 0  # type: ignore[misc]
 
 
-async def test_without_a_question_a_worker_is_told_so(real_redis: Client, blocking: Client) -> None:
+async def test_without_a_call_a_worker_gets_none(real_redis: Client, blocking: Client) -> None:
     assert await take_call(real_redis, blocking, ["default"], SHORT) is None
 
 
-async def test_questions_are_answered_in_their_order_each_by_one_worker(
+async def test_calls_are_taken_in_order_each_by_one_worker(
     real_redis: Client, blocking: Client
 ) -> None:
     await report_alive(real_redis, ["default"], "w1", ttl=30)
@@ -143,14 +141,14 @@ async def test_questions_are_answered_in_their_order_each_by_one_worker(
     assert answers == [b"v%d" % n for n in range(50)]
 
 
-async def test_an_answer_that_nobody_fetches_goes_away_by_itself(real_redis: Client) -> None:
+async def test_an_unread_reply_expires(real_redis: Client) -> None:
     call = Call(call_id="c1", verb="v", graph_id="g", arguments={}, deadline=0)
     await send_reply(real_redis, call, Reply(body=b"1"))
     assert 50 <= await real_redis.ttl(keys.reply("c1")) <= 60
     assert await leaked(real_redis) == []
 
 
-async def test_a_worker_counts_as_live_for_as_long_as_it_said(any_redis: Client) -> None:
+async def test_a_worker_counts_as_live_for_its_announced_time(any_redis: Client) -> None:
     await report_alive(any_redis, ["default"], "w1", ttl=30)
     await report_alive(any_redis, ["default"], "w2", ttl=-1)
     assert (await live_workers(any_redis, "default"))[0] == 1

@@ -1,4 +1,4 @@
-"""A cancel is noted on the record and wins against every end that comes after it."""
+"""A cancel is stored on the record and takes precedence over every later end."""
 
 import asyncio
 from typing import Any
@@ -35,16 +35,14 @@ async def ask(
 
 
 async def ask_and_end(redis: Client, spec: RunSpec) -> RunStatus | None:
-    """Cancels as the API does: a run that nobody holds ends at once."""
+    """Cancels as the API does: a pending run ends at once."""
     return await runs.cancel(
         redis, spec.thread_id, spec.run_id, action=CancelAction.INTERRUPT, stream_ttl=STREAM_TTL
     )
 
 
 @pytest.mark.parametrize("status", [RunStatus.PENDING, RunStatus.RUNNING])
-async def test_a_cancel_is_noted_and_nothing_else_changes(
-    any_redis: Client, status: RunStatus
-) -> None:
+async def test_a_cancel_changes_only_its_field(any_redis: Client, status: RunStatus) -> None:
     spec = await admit(any_redis)
     if status is RunStatus.RUNNING:
         await take(any_redis, spec)
@@ -63,7 +61,7 @@ async def test_the_first_action_stays(any_redis: Client) -> None:
 
 
 @pytest.mark.parametrize("cause", [Cause.SUCCEEDED, Cause.FAILED, Cause.TIMED_OUT, Cause.CANCELLED])
-async def test_a_run_that_has_ended_is_left_alone(any_redis: Client, cause: Cause) -> None:
+async def test_an_ended_run_is_not_cancelled(any_redis: Client, cause: Cause) -> None:
     claim = await running(any_redis)
     ended = await end(any_redis, claim, cause)
     before = await dump(any_redis)
@@ -72,13 +70,13 @@ async def test_a_run_that_has_ended_is_left_alone(any_redis: Client, cause: Caus
     assert await dump(any_redis) == before
 
 
-async def test_an_unknown_run_is_told_and_nothing_is_written(any_redis: Client) -> None:
+async def test_a_cancel_of_an_unknown_run_writes_nothing(any_redis: Client) -> None:
     assert await ask(any_redis, a_spec()) is None
     assert await ask_and_end(any_redis, a_spec()) is None
     assert await dump(any_redis) == {}
 
 
-async def test_the_worker_that_holds_the_run_is_rung(any_redis: Client) -> None:
+async def test_the_holder_gets_a_notification(any_redis: Client) -> None:
     claim = await running(any_redis)
     async with any_redis.pubsub(ignore_subscribe_messages=True) as pubsub:
         await pubsub.subscribe(keys.control("w1"))
@@ -88,7 +86,7 @@ async def test_the_worker_that_holds_the_run_is_rung(any_redis: Client) -> None:
         assert message["data"] == claim.job.encode()
 
 
-async def test_a_run_that_nobody_holds_has_ended_when_the_cancel_returns(
+async def test_a_run_without_a_holder_has_ended_when_the_cancel_returns(
     any_redis: Client,
 ) -> None:
     spec = await admit(any_redis)
@@ -98,7 +96,7 @@ async def test_a_run_that_nobody_holds_has_ended_when_the_cancel_returns(
     assert await try_claim(any_redis, spec) is None
 
 
-async def test_a_run_that_is_held_is_ended_by_its_worker(any_redis: Client) -> None:
+async def test_a_leased_run_is_ended_by_its_worker(any_redis: Client) -> None:
     claim = await running(any_redis)
     assert await ask_and_end(any_redis, claim.spec) is RunStatus.RUNNING
     assert await end(any_redis, claim) is None
@@ -112,7 +110,7 @@ async def test_fifty_cancels_of_a_pending_run_end_it_once(any_redis: Client) -> 
     assert await queued(any_redis) == {}
 
 
-async def test_a_cancel_that_races_the_end_has_exactly_one_winner(any_redis: Client) -> None:
+async def test_a_cancel_and_an_end_at_once_have_one_winner(any_redis: Client) -> None:
     for n in range(200):
         claim = await running(any_redis)
         contenders: list[Any] = [ask(any_redis, claim.spec), end(any_redis, claim)]
@@ -130,7 +128,7 @@ async def test_a_cancel_that_races_the_end_has_exactly_one_winner(any_redis: Cli
         assert [name for name, _ in await events_of(any_redis, claim.spec)] == ["metadata", "end"]
 
 
-async def test_a_cancel_that_races_the_claim_always_ends_in_interrupted(any_redis: Client) -> None:
+async def test_a_cancel_and_a_claim_at_once_end_as_interrupted(any_redis: Client) -> None:
     for n in range(100):
         spec = await admit(any_redis, a_spec(new_id()))
         contenders: list[Any] = [ask_and_end(any_redis, spec), try_claim(any_redis, spec)]
@@ -147,7 +145,7 @@ async def test_a_cancel_that_races_the_claim_always_ends_in_interrupted(any_redi
     assert await queued(any_redis) == {}
 
 
-async def test_of_fifty_that_cancel_one_reason_stays_with_its_action(any_redis: Client) -> None:
+async def test_one_of_fifty_cancels_sets_reason_and_action(any_redis: Client) -> None:
     spec = (await running(any_redis)).spec
     ways = [
         (CancelAction.INTERRUPT, CancelReason.EXPLICIT),
@@ -163,12 +161,12 @@ async def test_of_fifty_that_cancel_one_reason_stays_with_its_action(any_redis: 
     assert (noted["cancel"], noted["reason"]) in ways
 
 
-@pytest.mark.parametrize("word", ["pause", "", "enqueue"])
-async def test_a_cancel_has_no_other_word_than_an_action(any_redis: Client, word: Any) -> None:
+@pytest.mark.parametrize("value", ["pause", "", "enqueue"])
+async def test_a_cancel_accepts_only_actions(any_redis: Client, value: Any) -> None:
     spec = (await running(any_redis)).spec
     before = await dump(any_redis)
     with pytest.raises(ValueError, match="CancelAction"):
-        await ask(any_redis, spec, word)
+        await ask(any_redis, spec, value)
     assert await dump(any_redis) == before
 
 
@@ -214,7 +212,7 @@ async def test_a_run_that_another_client_has_joined_outlives_the_client_that_lef
     assert (await record(any_redis, spec))["reason"] == CancelReason.DISCONNECT
 
 
-async def test_a_run_that_only_its_creator_followed_is_cancelled_when_it_leaves(
+async def test_a_run_followed_only_by_its_creator_is_cancelled_on_its_disconnect(
     any_redis: Client,
 ) -> None:
     spec = (await running(any_redis)).spec

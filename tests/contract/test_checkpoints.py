@@ -1,4 +1,4 @@
-"""The scripts of checkpoints: fenced, whole or not at all, and nothing left over."""
+"""The scripts for checkpoints are fenced and atomic, and leave no key over."""
 
 import asyncio
 from typing import Any
@@ -28,7 +28,7 @@ async def put(
     built: list[str] | None = None,
     run_id: str = "",
 ) -> None:
-    """Stores a checkpoint with new values, `fields`, that also refers to older ones, `also`."""
+    """Stores a checkpoint with new values, `fields`, that also refers to older values, `also`."""
     new = {f.replace("@", "\0").encode(): v.encode() for f, v in (fields or {}).items()}
     old = [f.replace("@", "\0").encode() for f in also or []]
     await scripts.put_checkpoint(
@@ -47,12 +47,12 @@ async def put(
 
 async def add(
     redis: Client, claim: Claim | None, checkpoint_id: str, *, thread_id: str = "",
-    namespace: str = "", word: bytes = b"write",
+    namespace: str = "", value: bytes = b"write",
 ) -> None:  # fmt: skip
     """Adds one pending write."""
     run_id = claim.spec.run_id if claim else ""
     thread_id = thread_id or (claim.spec.thread_id if claim else "t")
-    framed = b"".join(len(w).to_bytes(4, "big") + w for w in (run_id.encode(), word))
+    framed = b"".join(len(w).to_bytes(4, "big") + w for w in (run_id.encode(), value))
     await scripts.put_writes(
         redis, CheckpointNamespace(thread_id, namespace), claim, checkpoint_id=checkpoint_id,
         run_id=run_id, entries=framed,
@@ -60,25 +60,25 @@ async def add(
 
 
 async def ids(redis: Client, thread_id: str, namespace: str = "") -> list[str]:
-    found = await redis.zrange(keys.checkpoint_index(thread_id, namespace), 0, -1)
-    return [i.decode() for i in found]
+    members = await redis.zrange(keys.checkpoint_index(thread_id, namespace), 0, -1)
+    return [i.decode() for i in members]
 
 
 async def fields_of(redis: Client, thread_id: str, namespace: str = "") -> set[str]:
     key = keys.checkpoint_values(thread_id, namespace)
-    found: list[bytes] = await redis.hkeys(key)  # type: ignore[misc]
-    return {f.decode().replace("\0", "@") for f in found}
+    members: list[bytes] = await redis.hkeys(key)  # type: ignore[misc]
+    return {f.decode().replace("\0", "@") for f in members}
 
 
 async def of_thread(redis: Client, thread_id: str) -> dict[str, Any]:
-    """Returns what is stored of a thread's checkpoints, with the thread's id taken out."""
+    """Returns the keys of a thread's checkpoints with their values, without the thread's id."""
     held = await dump(redis)
     tag = f"{{{thread_id}}}"
     return {k.replace(tag, "T"): v for k, v in held.items() if f"{tag}:checkpoints" in k}
 
 
 async def forget(redis: Client, *thread_ids: str) -> None:
-    """Deletes what a test left in threads that have no record."""
+    """Deletes the checkpoints of threads without a record."""
     for thread_id in thread_ids:
         await checkpoints.delete_thread(redis, thread_id)
     assert not await redis.exists(keys.runs_with_checkpoints())
@@ -97,7 +97,7 @@ async def test_keep_latest_keeps_the_head_of_each_namespace_and_its_values(
             any_redis, None, "2", namespace=namespace, parent="1", fields={"a@2": "z"}, also=["b@1"]
         )
         await add(any_redis, None, "2", namespace=namespace)
-        await add(any_redis, None, "3", namespace=namespace)  # of one that is still to come
+        await add(any_redis, None, "3", namespace=namespace)  # of a later checkpoint
     before = await scripts.get_checkpoint(any_redis, CheckpointNamespace("t", ""), "2")
     assert await checkpoints.prune(any_redis, "t", keep_latest=True) == 2
     for namespace in ("", "child:1"):
@@ -113,14 +113,14 @@ async def test_keep_latest_keeps_the_head_of_each_namespace_and_its_values(
     assert await dump(any_redis) == {}
 
 
-async def test_keep_latest_keeps_what_a_channel_of_changes_is_built_from(
+async def test_keep_latest_keeps_the_values_that_a_delta_channel_needs(
     any_redis: Client,
 ) -> None:
     await put(any_redis, None, "1", fields={"log@1": "whole", "n@1": "1"})
     await put(any_redis, None, "2", parent="1", fields={"log@2": "whole", "n@2": "2"})
     await put(any_redis, None, "3", parent="2", also=["log@3", "n@2"], built=["log"])
-    await add(any_redis, None, "3", word=b"a change")
-    # Another channel whose name begins alike, or a fork, is no answer.
+    await add(any_redis, None, "3", value=b"a change")
+    # A channel with the same prefix, or a fork, does not count.
     await put(any_redis, None, "3x", parent="2", fields={"log@9": "of another branch"})
     await put(
         any_redis, None, "4", parent="3", fields={"logs@4": "x"}, also=["log@4"], built=["log"]
@@ -132,7 +132,7 @@ async def test_keep_latest_keeps_what_a_channel_of_changes_is_built_from(
     await forget(any_redis, "t")
 
 
-async def test_a_busy_thread_is_not_pruned_by_others(any_redis: Client) -> None:
+async def test_only_the_holder_prunes_a_busy_thread(any_redis: Client) -> None:
     claim = await running(any_redis)
     thread_id = claim.spec.thread_id
     await put(any_redis, claim, "1")
@@ -147,7 +147,7 @@ async def test_a_busy_thread_is_not_pruned_by_others(any_redis: Client) -> None:
     assert await checkpoints.prune(any_redis, thread_id, keep_latest=False) == 1
 
 
-async def test_pruning_forgets_the_runs_of_which_nothing_is_left(any_redis: Client) -> None:
+async def test_pruning_removes_runs_without_checkpoints_from_the_index(any_redis: Client) -> None:
     for run_id, checkpoint_id in (("r1", "1"), ("r2", "2")):
         await put(any_redis, None, checkpoint_id, run_id=run_id)
     assert await checkpoints.prune(any_redis, "t", keep_latest=True) == 1
@@ -156,11 +156,11 @@ async def test_pruning_forgets_the_runs_of_which_nothing_is_left(any_redis: Clie
 
 
 # ── Copy ────────────────────────────────────────────────────────────────────────────────────
-# What is changed after a copy is tried on a real server alone: fakeredis' COPY makes two names for
-# one value.
+# Changes after a copy are tested on a real server only: in fakeredis both keys of a COPY share one
+# value.
 
 
-async def test_a_copy_is_whole_and_independent_of_its_source(real_redis: Client) -> None:
+async def test_a_copy_is_complete_and_independent_of_its_source(real_redis: Client) -> None:
     await put(real_redis, None, "1", run_id="r1", fields={"a@1": "x"})
     await put(real_redis, None, "2", run_id="r2", parent="1", also=["a@1"])
     await put(real_redis, None, "1", namespace="child:1", fields={"b@1": "y"})
@@ -173,13 +173,13 @@ async def test_a_copy_is_whole_and_independent_of_its_source(real_redis: Client)
     await checkpoints.delete_for_runs(real_redis, ["r1"])  # of both
     assert await ids(real_redis, "t") == await ids(real_redis, "u") == ["2"]
     await checkpoints.delete_thread(real_redis, "t")
-    found = await scripts.get_checkpoint(real_redis, CheckpointNamespace("u", ""), "")
-    assert found is not None
-    assert found.values == {b"a\0001": b"x"}
+    members = await scripts.get_checkpoint(real_redis, CheckpointNamespace("u", ""), "")
+    assert members is not None
+    assert members.values == {b"a\0001": b"x"}
     await forget(real_redis, "u")
 
 
-async def test_a_copy_joins_what_the_target_has(any_redis: Client) -> None:
+async def test_a_copy_is_merged_into_the_target(any_redis: Client) -> None:
     await put(any_redis, None, "2", fields={"a@1": "x"})
     await put(any_redis, None, "1", thread_id="u", fields={"a@0": "old"})
     await put(any_redis, None, "1", thread_id="u", namespace="own")
@@ -193,7 +193,9 @@ async def test_a_copy_joins_what_the_target_has(any_redis: Client) -> None:
 # ── By run ──────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_what_runs_stored_is_found_in_every_thread_and_namespace(any_redis: Client) -> None:
+async def test_the_checkpoints_of_runs_are_found_in_every_thread_and_namespace(
+    any_redis: Client,
+) -> None:
     for thread_id in ("t", "u", "x y|*"):
         await put(any_redis, None, "1", thread_id=thread_id, run_id="r1", fields={"a@1": "x"})
         await put(any_redis, None, "2", thread_id=thread_id, run_id="r10", parent="1", also=["a@1"])
@@ -207,7 +209,7 @@ async def test_what_runs_stored_is_found_in_every_thread_and_namespace(any_redis
     assert await dump(any_redis) == {}
 
 
-async def test_a_deleted_thread_leaves_no_word_of_its_runs(any_redis: Client) -> None:
+async def test_a_deleted_thread_removes_its_runs_from_the_index(any_redis: Client) -> None:
     claim = await running(any_redis)
     thread_id = claim.spec.thread_id
     await put(any_redis, claim, "1")
@@ -219,7 +221,7 @@ async def test_a_deleted_thread_leaves_no_word_of_its_runs(any_redis: Client) ->
     assert not await any_redis.exists(keys.runs_with_checkpoints(), keys.checkpoint_runs(thread_id))
 
 
-async def test_writes_of_another_run_outlive_a_rollback_in_a_new_namespace(
+async def test_writes_of_another_run_survive_a_rollback_in_a_new_namespace(
     any_redis: Client,
 ) -> None:
     first = await running(any_redis)
@@ -258,7 +260,7 @@ async def test_a_stale_worker_changes_nothing(any_redis: Client, situation: str)
     ):
         with pytest.raises(FencedError):
             await attempt
-    if situation != "rolled back":  # who holds the run may undo it then
+    if situation != "rolled back":  # only then may the holder roll back
         with pytest.raises(FencedError):
             await checkpoints.roll_back(any_redis, stale)
         with pytest.raises(FencedError):
@@ -267,7 +269,7 @@ async def test_a_stale_worker_changes_nothing(any_redis: Client, situation: str)
     assert not await write(any_redis, stale, 1, "values", b"{}") or situation == "rolled back"
 
 
-async def test_fifty_writers_and_pruners_leave_a_whole_thread(real_redis: Client) -> None:
+async def test_fifty_writers_and_pruners_keep_a_thread_consistent(real_redis: Client) -> None:
     async def one(n: int) -> None:
         name = f"{n:02}"
         await put(
@@ -287,8 +289,10 @@ async def test_fifty_writers_and_pruners_leave_a_whole_thread(real_redis: Client
     await asyncio.gather(*(one(n) for n in range(50)))
     for thread_id in ("t", "u"):
         for namespace in await checkpoints.list_namespaces(real_redis, thread_id):
-            place = CheckpointNamespace(thread_id, namespace)
-            stored, _ = await scripts.list_checkpoints(real_redis, place, before=None, count=100)
+            checkpoint_namespace = CheckpointNamespace(thread_id, namespace)
+            stored, _ = await scripts.list_checkpoints(
+                real_redis, checkpoint_namespace, before=None, count=100
+            )
             assert [s.checkpoint_id for s in reversed(stored)] == await ids(
                 real_redis, thread_id, namespace
             )
@@ -301,7 +305,7 @@ async def test_fifty_writers_and_pruners_leave_a_whole_thread(real_redis: Client
     await forget(real_redis, "t", "u")
 
 
-async def test_fifty_workers_of_which_one_holds_the_run_prune(any_redis: Client) -> None:
+async def test_of_fifty_workers_only_the_holder_prunes(any_redis: Client) -> None:
     old, new = await overtaken(any_redis, a_spec())
     for n in range(5):
         await put(any_redis, new, str(n), fields={f"a@{n}": "x"})

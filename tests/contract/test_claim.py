@@ -1,4 +1,4 @@
-"""A claim gives one worker the lease of a due run, under a fence that nobody had before."""
+"""A claim gives one worker the lease of a due run, under a new fence."""
 
 import asyncio
 from typing import Any
@@ -44,16 +44,16 @@ async def test_a_claim_leases_the_run_and_makes_its_thread_busy(any_redis: Clien
 
     assert (claim.spec, claim.job, claim.cancel) == (spec, job(spec), None)
     assert (claim.fence > 0, claim.attempt, claim.is_first) == (True, 1, True)
-    found = await record(any_redis, spec)
-    assert found["status"] == "running"
-    assert found["control"] == keys.control("w1")
-    assert found["created_at"] == str(claim.created_at)
+    stored = await record(any_redis, spec)
+    assert stored["status"] == "running"
+    assert stored["control"] == keys.control("w1")
+    assert stored["created_at"] == str(claim.created_at)
     assert (await thread_of(any_redis, spec))["status"] == "busy"
     lease_ends = (await queued(any_redis))[job(spec)]
     assert before + LEASE_MS - 1 <= lease_ends <= after + LEASE_MS
 
 
-async def test_an_attempt_begins_with_its_metadata_event_in_a_stream_that_expires(
+async def test_an_attempt_starts_with_a_metadata_event_in_a_stream_with_a_ttl(
     any_redis: Client,
 ) -> None:
     claim = await running(any_redis)
@@ -65,27 +65,25 @@ async def test_an_attempt_begins_with_its_metadata_event_in_a_stream_that_expire
     assert EVENTS_TTL - 5 <= ttl <= EVENTS_TTL
 
 
-async def test_a_claimed_run_can_not_be_claimed_while_its_lease_holds(
-    any_redis: Client, replies: list[Any]
-) -> None:
+async def test_a_leased_run_can_not_be_claimed(any_redis: Client, replies: list[Any]) -> None:
     claim = await running(any_redis)
     before = await dump(any_redis)
     assert await try_claim(any_redis, claim.spec, "w2") is None
-    word, early_ms = replies[-1]
-    assert word == b"early"
+    reply, early_ms = replies[-1]
+    assert reply == b"early"
     assert LEASE_MS - 5_000 < int(early_ms) <= LEASE_MS
     assert await dump(any_redis) == before
 
 
-async def test_a_lapsed_lease_is_taken_over_with_the_next_attempt_and_a_higher_fence(
+async def test_a_claim_after_a_lapsed_lease_has_the_next_attempt_and_a_higher_fence(
     any_redis: Client,
 ) -> None:
     old, new = await overtaken(any_redis)
     assert (new.fence > old.fence, new.attempt, new.is_first) == (True, old.attempt + 1, False)
     assert (old.index, new.index) == (1, 2)
     assert (new.spec, new.created_at) == (old.spec, old.created_at)
-    found = await record(any_redis, new.spec)
-    assert (found["status"], found["control"]) == ("running", keys.control("w2"))
+    stored = await record(any_redis, new.spec)
+    assert (stored["status"], stored["control"]) == ("running", keys.control("w2"))
     assert [data["attempt"] for _, data in await events_of(any_redis, new.spec)] == [1, 2]
     assert (await queued(any_redis))[new.job] > 1
 
@@ -101,10 +99,10 @@ async def test_a_claim_says_for_how_long_the_run_was_due(any_redis: Client) -> N
     )  # the clocks of Redis and of the script differ in rounding
     again = await try_claim(any_redis, spec, token="t1")
     assert again is not None
-    assert again.waited_ms == 0  # its answer was lost: the queue holds the lease's end by now
+    assert again.waited_ms == 0  # its reply was lost: the queue has the end of the lease by now
 
 
-async def test_a_run_handed_back_keeps_its_attempt_but_gets_a_higher_fence(
+async def test_a_claim_after_a_hand_back_has_the_same_attempt_and_a_higher_fence(
     any_redis: Client,
 ) -> None:
     old = await running(any_redis)
@@ -113,7 +111,7 @@ async def test_a_run_handed_back_keeps_its_attempt_but_gets_a_higher_fence(
     assert (new.fence > old.fence, new.attempt, new.is_first) == (True, old.attempt, False)
 
 
-async def test_a_run_with_a_cancel_is_held_and_says_so_but_writes_no_event(
+async def test_a_claim_of_a_cancelled_run_returns_the_cancel_and_writes_no_event(
     any_redis: Client,
 ) -> None:
     spec = await admit(any_redis)
@@ -124,7 +122,7 @@ async def test_a_run_with_a_cancel_is_held_and_says_so_but_writes_no_event(
 
 
 @pytest.mark.parametrize("situation", ["ended", "deleted", "unknown", "without its thread"])
-async def test_a_job_that_nobody_needs_is_taken_out_of_the_queue(
+async def test_an_obsolete_job_is_removed_from_the_queue(
     any_redis: Client, situation: str, replies: list[Any]
 ) -> None:
     spec = a_spec()
@@ -158,7 +156,7 @@ async def test_a_job_that_is_not_queued_is_not_claimed(
     assert await dump(any_redis) == before
 
 
-async def test_a_run_that_meets_a_busy_thread_waits_once_and_only_once(
+async def test_a_due_run_of_a_busy_thread_joins_its_fifo_once(
     any_redis: Client, replies: list[Any]
 ) -> None:
     first = await running(any_redis)
@@ -171,17 +169,17 @@ async def test_a_run_that_meets_a_busy_thread_waits_once_and_only_once(
     assert (await thread_of(any_redis, deferred))["active"] == first.spec.run_id
 
 
-async def test_of_fifty_contenders_exactly_one_claims(any_redis: Client) -> None:
+async def test_one_of_fifty_contenders_claims(any_redis: Client) -> None:
     spec = await admit(any_redis)
     claims = await asyncio.gather(*(try_claim(any_redis, spec, f"w{n}") for n in range(50)))
     [winner] = [(n, claim) for n, claim in enumerate(claims) if claim is not None]
-    found = await record(any_redis, spec)
-    assert found["attempt"] == "1"
-    assert found["control"] == keys.control(f"w{winner[0]}")
+    stored = await record(any_redis, spec)
+    assert stored["attempt"] == "1"
+    assert stored["control"] == keys.control(f"w{winner[0]}")
     assert len(await events_of(any_redis, spec)) == 1
 
 
-async def test_of_fifty_contenders_exactly_one_takes_over_a_lapsed_lease(
+async def test_one_of_fifty_contenders_claims_a_lapsed_run(
     any_redis: Client,
 ) -> None:
     claim = await running(any_redis)
@@ -190,7 +188,7 @@ async def test_of_fifty_contenders_exactly_one_takes_over_a_lapsed_lease(
     assert [c.attempt for c in claims if c is not None] == [2]
 
 
-async def test_fifty_due_runs_of_one_thread_never_have_two_claimed(any_redis: Client) -> None:
+async def test_of_fifty_due_runs_of_one_thread_one_is_claimed_at_a_time(any_redis: Client) -> None:
     first = a_spec()
     specs = [first, *(a_spec(first.thread_id) for _ in range(49))]
     for spec in specs:
@@ -203,13 +201,16 @@ async def test_fifty_due_runs_of_one_thread_never_have_two_claimed(any_redis: Cl
     assert list(await queued(any_redis)) == [winner.job]
 
 
-async def test_a_claim_sent_again_after_a_lost_reply_has_the_same_answer(
+async def test_a_claim_repeated_after_a_lost_reply_has_the_same_result(
     any_redis: Client,
 ) -> None:
     spec = await admit(any_redis)
     claim = await try_claim(any_redis, spec, token="t1")
     before = await dump(any_redis)
-    for lapsed in (False, True):  # before the answer came: nobody has used it, so it begins anew
+    for lapsed in (
+        False,
+        True,
+    ):  # before the reply arrived: no worker used the lease, so it starts again
         if lapsed:
             await make_due(any_redis, spec)
         now = await redis_time(any_redis) * 1000
@@ -221,11 +222,11 @@ async def test_a_claim_sent_again_after_a_lost_reply_has_the_same_answer(
         assert after == before
 
 
-async def test_after_an_outage_a_lapsed_lease_is_left_to_its_holder_for_a_while(
+async def test_after_an_outage_the_holder_of_a_lapsed_lease_gets_a_grace(
     any_redis: Client, replies: list[Any]
 ) -> None:
     claim = await running(any_redis)
-    for _ in range(2):  # a holder that has renewed is spared in the next outage too
+    for _ in range(2):  # a holder that has renewed gets a grace in the next outage too
         await make_due(any_redis, claim.spec)
         before, now = await dump(any_redis), await redis_time(any_redis) * 1000
         contenders = (
@@ -244,10 +245,10 @@ async def test_after_an_outage_a_lapsed_lease_is_left_to_its_holder_for_a_while(
     assert await write(any_redis, claim, 1, "values", "{}")
 
 
-async def test_a_holder_that_is_spared_and_says_nothing_is_replaced_and_fenced_off(
+async def test_a_holder_that_does_not_renew_within_the_grace_is_replaced_and_fenced(
     any_redis: Client,
 ) -> None:
-    """However often the others hear of an outage: one with a bad connection could hold all up."""
+    """Repeated outages give no further grace: else one bad connection could block a run for ever."""
     old = await running(any_redis)
     await make_due(any_redis, old.spec)
     assert await try_claim(any_redis, old.spec, lease_grace_ms=LEASE_GRACE_MS) is None
@@ -266,7 +267,7 @@ async def test_a_holder_that_is_spared_and_says_nothing_is_replaced_and_fenced_o
     )  # the new one is too
 
 
-async def test_after_an_outage_a_run_that_nobody_holds_is_claimed_at_once(
+async def test_after_an_outage_a_pending_run_is_claimed_at_once(
     any_redis: Client,
 ) -> None:
     spec = await admit(any_redis)
@@ -276,7 +277,7 @@ async def test_after_an_outage_a_run_that_nobody_holds_is_claimed_at_once(
     assert await try_claim(any_redis, spec, lease_grace_ms=LEASE_GRACE_MS) is not None
 
 
-async def test_a_run_that_a_worker_can_not_execute_is_left_to_others(
+async def test_a_worker_does_not_claim_a_run_of_a_graph_that_it_does_not_serve(
     any_redis: Client, replies: list[Any]
 ) -> None:
     spec = await admit(any_redis)
@@ -288,10 +289,10 @@ async def test_a_run_that_a_worker_can_not_execute_is_left_to_others(
             since = int((await redis_time(any_redis) - age) * 1000)
             await any_redis.hset(run, "unserved_since", str(since))  # type: ignore[misc]
         assert await try_claim(any_redis, spec, graphs=["other"]) is None
-        word, pause = replies[-1]
-        assert word == b"unserved"
+        reply, pause = replies[-1]
+        assert reply == b"unserved"
         now = await redis_time(any_redis) * 1000
-        # Nobody looks at it for so long: it must not keep the workers from others.
+        # It is not retried until then, so that the workers can claim others.
         assert now + pause - 1_000 < (await queued(any_redis))[job(spec)] <= now + pause + 1
         assert (await record(any_redis, spec))["status"] == "pending"
         assert list(await queued(any_redis)) == [job(spec)]
@@ -304,7 +305,7 @@ async def test_a_run_that_a_worker_can_not_execute_is_left_to_others(
     assert (claim.attempt, claim.is_first) == (1, True)
 
 
-async def test_a_cancelled_run_is_ended_by_any_worker(any_redis: Client) -> None:
+async def test_any_worker_ends_a_cancelled_run(any_redis: Client) -> None:
     spec = await admit(any_redis)
     await scripts.cancel(any_redis, spec.thread_id, spec.run_id, CancelAction.INTERRUPT)
     claim = await try_claim(any_redis, spec, graphs=[])
@@ -312,7 +313,7 @@ async def test_a_cancelled_run_is_ended_by_any_worker(any_redis: Client) -> None
     assert claim.cancel == "interrupt"
 
 
-async def test_a_run_of_a_newer_protocol_is_left_to_newer_workers(any_redis: Client) -> None:
+async def test_a_worker_does_not_claim_a_run_of_a_newer_protocol(any_redis: Client) -> None:
     spec = await admit(any_redis, a_spec(protocol=PROTOCOL + 1))
     assert await try_claim(any_redis, spec) is None
     assert (await record(any_redis, spec))["status"] == "pending"
@@ -320,14 +321,14 @@ async def test_a_run_of_a_newer_protocol_is_left_to_newer_workers(any_redis: Cli
     assert await try_claim(any_redis, older) is not None
 
 
-async def test_a_run_admitted_before_there_were_these_marks_is_claimed(any_redis: Client) -> None:
+async def test_a_run_without_graph_and_protocol_fields_is_claimed(any_redis: Client) -> None:
     spec = await admit(any_redis)
     run = keys.run(spec.thread_id, spec.run_id)
     await any_redis.hdel(run, "graph", "protocol", "queue")  # type: ignore[misc]
     assert await try_claim(any_redis, spec) is not None
 
 
-async def test_a_spec_that_can_not_be_read_is_claimed_to_be_ended(any_redis: Client) -> None:
+async def test_a_run_with_an_unreadable_spec_is_claimed_and_ended(any_redis: Client) -> None:
     spec = await admit(any_redis)
     run = keys.run(spec.thread_id, spec.run_id)
     await any_redis.hset(run, "spec", "\x01 broken")  # type: ignore[misc]
@@ -336,8 +337,8 @@ async def test_a_spec_that_can_not_be_read_is_claimed_to_be_ended(any_redis: Cli
     assert await end(any_redis, claim, Cause.FAILED) == "error"
 
 
-async def test_fences_rise_though_redis_forgot_a_claim(any_redis: Client) -> None:
-    """After a crash Redis may be as it was before the claim; its holder must stay fenced off."""
+async def test_fences_rise_although_redis_lost_a_claim(any_redis: Client) -> None:
+    """After a crash, Redis may have the state before the claim; the holder must stay fenced."""
     spec = await admit(any_redis)
     run = keys.run(spec.thread_id, spec.run_id)
     before = await any_redis.hgetall(run)  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""Which attempts count against a run: those that ended a process in which nothing else was executed."""
+"""An attempt counts against a run if it ended a process that executed nothing else."""
 
 import asyncio
 
@@ -26,13 +26,13 @@ CRASH = "was ended by signal 11 (SIGSEGV)"
 
 
 async def lapse(redis: Client, claim: Claim) -> Claim:
-    """Returns the claim after a worker's death, beside other runs."""
+    """Returns the claim after the death of a worker with other runs."""
     await make_due(redis, claim.spec)
     return await take(redis, claim.spec)
 
 
 async def lapse_alone(redis: Client, claim: Claim) -> Claim:
-    """Returns the claim after the death of a worker that executed nothing else."""
+    """Returns the claim after the death of a worker with this run only."""
     assert await scripts.mark_alone(redis, claim)
     return await lapse(redis, claim)
 
@@ -44,13 +44,13 @@ async def crash(redis: Client, claim: Claim) -> Claim:
 
 
 async def attempts(redis: Client, claim: Claim) -> list[int]:
-    """Returns the attempts that the run's stream tells of."""
+    """Returns the attempts in the run's stream."""
     return [
         data["attempt"] for name, data in await events_of(redis, claim.spec) if name == "metadata"
     ]
 
 
-async def test_workers_that_die_with_other_runs_never_exhaust_a_run(any_redis: Client) -> None:
+async def test_crashes_with_other_runs_never_exhaust_a_run(any_redis: Client) -> None:
     claim = await running(any_redis)
     for lapses in range(1, 10 * ATTEMPTS):
         claim = await lapse(any_redis, claim)
@@ -59,7 +59,7 @@ async def test_workers_that_die_with_other_runs_never_exhaust_a_run(any_redis: C
     assert await attempts(any_redis, claim) == list(range(1, 10 * ATTEMPTS + 1))
 
 
-async def test_a_run_that_crashes_its_process_each_time_is_exhausted(any_redis: Client) -> None:
+async def test_a_run_that_always_crashes_its_process_is_exhausted(any_redis: Client) -> None:
     claim = await running(any_redis)
     for crashes in range(1, ATTEMPTS + 1):
         assert not claim.exhausted
@@ -71,7 +71,7 @@ async def test_a_run_that_crashes_its_process_each_time_is_exhausted(any_redis: 
     assert await end(any_redis, claim, Cause.EXHAUSTED) == "error"
 
 
-async def test_the_first_lapsed_lease_counts_once_for_a_run_that_crashes_later(
+async def test_the_first_lapse_counts_for_a_run_that_crashes_later(
     any_redis: Client,
 ) -> None:
     claim = await lapse(any_redis, await running(any_redis))
@@ -82,7 +82,7 @@ async def test_the_first_lapsed_lease_counts_once_for_a_run_that_crashes_later(
     assert await attempts(any_redis, claim) == list(range(1, ATTEMPTS + 1))
 
 
-async def test_many_lapsed_leases_and_one_crash_exhaust_nothing(any_redis: Client) -> None:
+async def test_many_lapses_and_one_crash_do_not_exhaust_a_run(any_redis: Client) -> None:
     claim = await running(any_redis)
     for _ in range(10):
         claim = await lapse(any_redis, claim)
@@ -90,7 +90,7 @@ async def test_many_lapsed_leases_and_one_crash_exhaust_nothing(any_redis: Clien
     assert (claim.lapses, claim.crashes, claim.exhausted) == (10, 1, False)
 
 
-async def test_a_worker_that_dies_with_this_run_alone_was_ended_by_it(any_redis: Client) -> None:
+async def test_a_crash_with_a_single_run_counts_against_it(any_redis: Client) -> None:
     claim = await lapse(any_redis, await running(any_redis))
     for crashes in range(1, ATTEMPTS):
         assert not claim.exhausted
@@ -99,13 +99,13 @@ async def test_a_worker_that_dies_with_this_run_alone_was_ended_by_it(any_redis:
     assert claim.exhausted
 
 
-async def test_alone_holds_for_one_claim(any_redis: Client) -> None:
+async def test_being_alone_holds_for_one_claim(any_redis: Client) -> None:
     claim = await lapse_alone(any_redis, await running(any_redis))
     claim = await lapse(any_redis, claim)
     assert (claim.crashes, claim.lapses) == (1, 1)
 
 
-async def test_a_run_that_was_alone_and_is_handed_back_has_crashed_nothing(
+async def test_a_hand_back_of_a_single_run_is_no_crash(
     any_redis: Client,
 ) -> None:
     claim = await running(any_redis)
@@ -115,7 +115,7 @@ async def test_a_run_that_was_alone_and_is_handed_back_has_crashed_nothing(
     assert (claim.attempt, claim.crashes, claim.lapses) == (1, 0, 0)
 
 
-async def test_a_claim_sent_again_has_the_same_answer(any_redis: Client) -> None:
+async def test_a_repeated_claim_has_the_same_result(any_redis: Client) -> None:
     claim = await running(any_redis)
     for _ in range(ATTEMPTS):
         claim = await crash(any_redis, claim)
@@ -127,8 +127,8 @@ async def test_a_claim_sent_again_has_the_same_answer(any_redis: Client) -> None
     assert first == again
 
 
-async def test_a_claim_that_nobody_may_execute_counts_no_crash_twice(any_redis: Client) -> None:
-    """A worker that does not serve the graph looks at the run and leaves it, as often as it likes."""
+async def test_a_claim_of_an_unserved_graph_counts_no_crash_twice(any_redis: Client) -> None:
+    """A worker that does not serve the graph may try to claim the run any number of times."""
     claim = await running(any_redis)
     assert await scripts.mark_alone(any_redis, claim)
     for _ in range(5):
@@ -138,7 +138,7 @@ async def test_a_claim_that_nobody_may_execute_counts_no_crash_twice(any_redis: 
 
 
 @pytest.mark.parametrize("situation", ["overtaken", "ended", "handed back"])
-async def test_a_worker_that_lost_its_run_notes_nothing(any_redis: Client, situation: str) -> None:
+async def test_a_stale_worker_records_no_crash(any_redis: Client, situation: str) -> None:
     if situation == "overtaken":
         claim, _ = await overtaken(any_redis)
     else:
@@ -153,7 +153,7 @@ async def test_a_worker_that_lost_its_run_notes_nothing(any_redis: Client, situa
     assert await dump(any_redis) == before
 
 
-async def test_of_fifty_contenders_one_notes_the_crash(any_redis: Client) -> None:
+async def test_one_of_fifty_contenders_records_the_crash(any_redis: Client) -> None:
     claim = await running(any_redis)
     noted = await asyncio.gather(
         *(scripts.hand_back(any_redis, claim, crash=CRASH) for _ in range(50))
@@ -162,7 +162,7 @@ async def test_of_fifty_contenders_one_notes_the_crash(any_redis: Client) -> Non
     assert (await record(any_redis, claim.spec))["crashes"] == "1"
 
 
-async def test_fifty_notes_of_being_alone_count_one_crash(any_redis: Client) -> None:
+async def test_fifty_reports_of_being_alone_count_one_crash(any_redis: Client) -> None:
     claim = await running(any_redis)
     assert all(await asyncio.gather(*(scripts.mark_alone(any_redis, claim) for _ in range(50))))
     assert (await lapse(any_redis, claim)).crashes == 1

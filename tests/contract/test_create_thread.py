@@ -21,14 +21,14 @@ from millstream.shared.threads import (
 async def test_a_thread_is_created_with_its_fields_and_one_time(any_redis: Client) -> None:
     thread = new_id()
     assert await scripts.create_thread(any_redis, thread, new_thread_fields({"a": "\u00fc"}))
-    found = await get_thread(any_redis, thread)
-    assert found.status is ThreadStatus.IDLE
-    assert found.metadata == {"a": "\u00fc"}
-    assert found.created_at == found.updated_at == found.state_updated_at > 1e15
-    assert (found.graph_id, found.values, found.error) == (None, None, None)
+    stored = await get_thread(any_redis, thread)
+    assert stored.status is ThreadStatus.IDLE
+    assert stored.metadata == {"a": "\u00fc"}
+    assert stored.created_at == stored.updated_at == stored.state_updated_at > 1e15
+    assert (stored.graph_id, stored.values, stored.error) == (None, None, None)
     held = await dump(any_redis)
-    leaf = held[keys.thread(thread)][1][b"terms"].decode()
-    assert set(held) - keys.permanent_keys([], []) == {leaf, keys.thread(thread)}
+    term = held[keys.thread(thread)][1][b"terms"].decode()
+    assert set(held) - keys.permanent_keys([], []) == {term, keys.thread(thread)}
 
 
 async def test_a_second_creation_changes_nothing(any_redis: Client) -> None:
@@ -38,12 +38,12 @@ async def test_a_second_creation_changes_nothing(any_redis: Client) -> None:
     assert not await scripts.create_thread(any_redis, thread, new_thread_fields({"a": 2}))
     with pytest.raises(ConflictError, match=thread):
         await create_thread(any_redis, thread, {"a": 3}, if_exists="raise")
-    found = await create_thread(any_redis, thread, {"a": 3}, if_exists="do_nothing")
-    assert found.metadata == {"a": 1}
+    stored = await create_thread(any_redis, thread, {"a": 3}, if_exists="do_nothing")
+    assert stored.metadata == {"a": 1}
     assert await dump(any_redis) == before
 
 
-async def test_of_fifty_contenders_exactly_one_creates(any_redis: Client) -> None:
+async def test_one_of_fifty_contenders_creates_the_thread(any_redis: Client) -> None:
     thread = new_id()
     created = await asyncio.gather(
         *(scripts.create_thread(any_redis, thread, new_thread_fields({"n": n})) for n in range(50))
@@ -61,7 +61,9 @@ async def test_a_missing_thread_is_not_found(any_redis: Client) -> None:
     assert await dump(any_redis) == {}
 
 
-async def test_a_creation_sent_again_after_a_lost_reply_is_the_same(any_redis: Client) -> None:
+async def test_a_creation_repeated_after_a_lost_reply_has_the_same_result(
+    any_redis: Client,
+) -> None:
     thread = new_id()
     fields = new_thread_fields({"a": 1})
     assert await SCRIPT(any_redis, **arguments(thread, "t1", fields)) == 1

@@ -45,7 +45,7 @@ HOOK = b'{"webhook":"http://example.com/hook"}'
 
 @dataclass
 class Scene:
-    """A thread with runs in one situation each, in the order in which they have their places."""
+    """A thread with one run in each situation, in the order of the queue."""
 
     thread: str
     runs: list[RunSpec] = field(default_factory=list)
@@ -82,7 +82,7 @@ FIRST = [free, with_a_pending_run, with_a_running_run, with_a_lapsed_run, with_a
 async def set_up(
     redis: Client, first: Callable[[Client, Scene], Awaitable[None]], *, others: int = 2
 ) -> Scene:
-    """A first run in some situation, others that wait behind it, and others that are due later."""
+    """Creates a first run in a situation, waiting runs behind it, and deferred runs."""
     scene = Scene(new_id())
     await first(redis, scene)
     if scene.runs:
@@ -99,18 +99,18 @@ async def status(redis: Client, spec: RunSpec) -> str:
 
 
 async def positions(redis: Client, specs: list[RunSpec]) -> list[tuple[int, int]]:
-    """Returns the positions of all their events, in the order of the runs."""
-    found = []
+    """Returns the positions of all events of the runs, in the order of the runs."""
+    positions_found = []
     for spec in specs:
         for name, _ in await redis.xrange(keys.events(spec.thread_id, spec.run_id)):
-            turn, index = name.decode().split("-")
-            found.append((int(turn), int(index)))
-    return found
+            segment, index = name.decode().split("-")
+            positions_found.append((int(segment), int(index)))
+    return positions_found
 
 
 @pytest.mark.parametrize("action", ACTIONS)
 @pytest.mark.parametrize("first", FIRST)
-async def test_all_are_displaced_and_nothing_is_left_between(
+async def test_all_runs_are_displaced_in_one_step(
     any_redis: Client, first: Callable[[Client, Scene], Awaitable[None]], action: str
 ) -> None:
     scene = await set_up(any_redis, first)
@@ -134,7 +134,7 @@ async def test_all_are_displaced_and_nothing_is_left_between(
     assert (await thread_of(any_redis, newest))["active"] == alive[0].run_id
     await assert_index_is_right(any_redis)
     ids = await positions(any_redis, [*by_worker, *ended])
-    assert ids == sorted(set(ids))  # one after the other, in the order of their places
+    assert ids == sorted(set(ids))  # one after the other, in the order of the queue
 
     if held:
         assert (await record(any_redis, by_worker[0]))["cancel"] == action
@@ -155,7 +155,7 @@ async def test_all_are_displaced_and_nothing_is_left_between(
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-async def test_of_three_quick_ones_the_newest_runs_and_nothing_after_it(
+async def test_of_three_quick_runs_only_the_newest_is_executed(
     any_redis: Client, action: str
 ) -> None:
     claim = await running(any_redis)
@@ -171,9 +171,7 @@ async def test_of_three_quick_ones_the_newest_runs_and_nothing_after_it(
 
 @pytest.mark.parametrize("second", ACTIONS)
 @pytest.mark.parametrize("first", ACTIONS)
-async def test_the_first_action_that_was_noted_stays(
-    any_redis: Client, first: str, second: str
-) -> None:
+async def test_the_first_action_stays(any_redis: Client, first: str, second: str) -> None:
     claim = await running(any_redis)
     thread = claim.spec.thread_id
     between = await admit(any_redis, a_spec(thread, strategy=first))
@@ -185,7 +183,7 @@ async def test_the_first_action_that_was_noted_stays(
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-async def test_a_run_that_is_due_later_displaces_at_once(any_redis: Client, action: str) -> None:
+async def test_a_deferred_run_displaces_at_once(any_redis: Client, action: str) -> None:
     scene = await set_up(any_redis, with_a_pending_run)
     newest = await admit(any_redis, a_spec(scene.thread, strategy=action), delay_ms=60_000)
     assert await any_redis.scard(keys.live()) == 1  # type: ignore[misc]
@@ -200,7 +198,7 @@ async def test_a_run_that_is_due_later_displaces_at_once(any_redis: Client, acti
 
 @pytest.mark.parametrize("delay_ms", [0, 60_000])
 @pytest.mark.parametrize("first", FIRST)
-async def test_a_run_that_is_due_later_counts_for_reject(
+async def test_a_deferred_run_makes_reject_fail(
     any_redis: Client, first: Callable[[Client, Scene], Awaitable[None]], delay_ms: int
 ) -> None:
     scene = await set_up(any_redis, first)
@@ -210,7 +208,7 @@ async def test_a_run_that_is_due_later_counts_for_reject(
     assert await dump(any_redis) == before
 
 
-async def test_once_it_has_ended_it_counts_no_more(any_redis: Client) -> None:
+async def test_an_ended_deferred_run_no_longer_makes_reject_fail(any_redis: Client) -> None:
     later = await admit(any_redis, delay_ms=60_000)
     await runs.cancel(
         any_redis,
@@ -222,21 +220,23 @@ async def test_once_it_has_ended_it_counts_no_more(any_redis: Client) -> None:
     await admit(any_redis, a_spec(later.thread_id, strategy="reject"))
 
 
-async def test_an_answer_is_admitted_before_a_run_that_is_due_later(any_redis: Client) -> None:
+async def test_a_resume_is_admitted_before_a_deferred_run(any_redis: Client) -> None:
     paused = await running(any_redis)
-    thread, asked = paused.spec.thread_id, b'{"task":[{"id":"i","value":"why?"}]}'
+    thread, interrupts = paused.spec.thread_id, b'{"task":[{"id":"i","value":"why?"}]}'
     later = await admit(any_redis, a_spec(thread), delay_ms=60_000)
-    await end(any_redis, paused, idle_status="interrupted", interrupts=asked)
+    await end(any_redis, paused, idle_status="interrupted", interrupts=interrupts)
     answer = a_spec(thread, strategy="reject")
     await scripts.admit(
-        any_redis, answer, delay_ms=0, new_thread=None, stream_ttl=STREAM_TTL, answers=asked
+        any_redis, answer, delay_ms=0, new_thread=None, stream_ttl=STREAM_TTL, answers=interrupts
     )
     await take(any_redis, answer)
     assert await status(any_redis, later) == "pending"
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-async def test_runs_of_another_queue_leave_theirs(any_redis: Client, action: str) -> None:
+async def test_displaced_runs_are_removed_from_their_own_queues(
+    any_redis: Client, action: str
+) -> None:
     scene = Scene(new_id())
     first = await admit(any_redis, a_spec(scene.thread, queue="other"))
     later = await admit(any_redis, a_spec(scene.thread, queue="third"), delay_ms=60_000)
@@ -249,7 +249,7 @@ async def test_runs_of_another_queue_leave_theirs(any_redis: Client, action: str
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-async def test_webhooks_of_displaced_runs_are_told_as_of_cancelled_ones(
+async def test_displaced_runs_have_the_deliveries_of_cancelled_runs(
     any_redis: Client, action: str
 ) -> None:
     thread = new_id()
@@ -260,13 +260,13 @@ async def test_webhooks_of_displaced_runs_are_told_as_of_cancelled_ones(
         job(spec).encode() for spec in (first, second)
     )
     for spec in (first, second):
-        told = await any_redis.hgetall(keys.delivery(thread, spec.run_id))  # type: ignore[misc]
-        assert told[b"status"] == b"interrupted"
-        assert told[b"webhook"] == b"http://example.com/hook"
+        delivery = await any_redis.hgetall(keys.delivery(thread, spec.run_id))  # type: ignore[misc]
+        assert delivery[b"status"] == b"interrupted"
+        assert delivery[b"webhook"] == b"http://example.com/hook"
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-async def test_a_temporary_thread_stays_for_the_run_that_displaced_its_own(
+async def test_a_temporary_thread_stays_for_the_displacing_run(
     any_redis: Client, action: str
 ) -> None:
     first = await admit(any_redis, a_spec(temporary=True))
@@ -282,7 +282,7 @@ async def test_a_temporary_thread_stays_for_the_run_that_displaced_its_own(
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-async def test_what_is_no_ticket_or_has_no_record_is_dropped(
+async def test_an_invalid_run_ref_or_one_without_a_record_is_dropped(
     any_redis: Client, action: str
 ) -> None:
     first = await admit(any_redis)
@@ -321,7 +321,7 @@ async def test_a_stale_worker_of_a_displaced_run_changes_nothing(
     assert await status(any_redis, newest) == "pending"
 
 
-async def test_a_deferred_run_that_its_thread_forgot_is_noted_again(any_redis: Client) -> None:
+async def test_a_deferred_run_missing_from_its_thread_is_added_again(any_redis: Client) -> None:
     later = await admit(any_redis, delay_ms=60_000)
     await any_redis.delete(keys.deferred(later.thread_id))
     done = await repair.repair_runs(any_redis, lease_ms=LEASE_MS, stream_ttl=STREAM_TTL)

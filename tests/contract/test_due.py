@@ -1,4 +1,4 @@
-"""The look for due jobs goes by the clock of Redis and changes nothing."""
+"""The poll for due jobs uses the clock of Redis and changes nothing."""
 
 import pytest
 
@@ -7,11 +7,11 @@ from millstream.shared import keys, scripts
 from millstream.shared.redis import Client
 
 
-async def test_an_empty_queue_has_nothing_due_and_nothing_later(any_redis: Client) -> None:
+async def test_an_empty_queue_has_no_due_and_no_later_job(any_redis: Client) -> None:
     assert await scripts.find_due(any_redis, "default", 10) == ([], None)
 
 
-async def test_due_jobs_come_oldest_first_and_the_next_one_after_them_is_told(
+async def test_due_jobs_come_oldest_first_with_the_time_of_the_next(
     any_redis: Client,
 ) -> None:
     specs = [await admit(any_redis) for _ in range(4)]
@@ -26,7 +26,7 @@ async def test_due_jobs_come_oldest_first_and_the_next_one_after_them_is_told(
     assert await dump(any_redis) == before
 
 
-async def test_a_run_that_is_held_is_not_due_until_its_lease_lapses(any_redis: Client) -> None:
+async def test_a_leased_run_is_due_when_its_lease_lapses(any_redis: Client) -> None:
     claim = await running(any_redis)
     ids, later = await scripts.find_due(any_redis, "default", 10)
     assert ids == []
@@ -35,12 +35,12 @@ async def test_a_run_that_is_held_is_not_due_until_its_lease_lapses(any_redis: C
     assert await scripts.find_due(any_redis, "default", 10) == ([claim.job], None)
 
 
-async def test_a_job_whose_wake_up_was_lost_is_due(any_redis: Client) -> None:
+async def test_a_job_with_a_lost_wake_up_is_due(any_redis: Client) -> None:
     spec = await admit(any_redis)
     await any_redis.delete(keys.wake("default"))
     assert (await scripts.find_due(any_redis, "default", 10))[0] == [job(spec)]
 
 
-async def test_queues_are_apart(any_redis: Client) -> None:
+async def test_queues_are_separate(any_redis: Client) -> None:
     await admit(any_redis)
     assert await scripts.find_due(any_redis, "other", 10) == ([], None)

@@ -1,4 +1,4 @@
-"""Displaced runs beyond those that one script ends: marked by it, ended by the scripts after it."""
+"""More displaced runs than one script ends: the admission marks them, and later scripts end them."""
 
 import asyncio
 import signal
@@ -33,7 +33,7 @@ from millstream.shared.wire import RunSpec
 
 
 async def crowded(redis: Client, action: str) -> tuple[list[RunSpec], RunSpec, list[bytes]]:
-    """Displaces more runs than one script ends; returns them, the new run, and what is left."""
+    """Displaces more runs than one script ends. Returns them, the new run, and the runs left to the caller."""
     thread = new_id()
     first = await admit(redis, a_spec(thread))
     others = [await admit(redis, a_spec(thread, kwargs=HOOK)) for _ in range(MAX_ENDED + 1)]
@@ -44,7 +44,7 @@ async def crowded(redis: Client, action: str) -> tuple[list[RunSpec], RunSpec, l
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-async def test_what_the_admission_leaves_to_its_caller_no_claim_can_take(
+async def test_a_displaced_run_left_to_the_caller_can_not_be_claimed(
     any_redis: Client, action: str
 ) -> None:
     displaced, newest, left = await crowded(any_redis, action)
@@ -71,7 +71,7 @@ async def test_what_the_admission_leaves_to_its_caller_no_claim_can_take(
     assert len(set(ids)) == len(ids)
 
 
-async def test_of_fifty_contenders_each_run_that_was_left_is_ended_once(
+async def test_fifty_contenders_end_each_displaced_run_once(
     any_redis: Client,
 ) -> None:
     displaced, newest, left = await crowded(any_redis, "interrupt")
@@ -88,7 +88,7 @@ async def test_of_fifty_contenders_each_run_that_was_left_is_ended_once(
         assert [name for name, _ in await events_of(any_redis, spec)] == ["end"]
 
 
-async def test_what_is_no_displaced_run_is_passed_over(any_redis: Client) -> None:
+async def test_a_run_that_is_not_displaced_is_skipped(any_redis: Client) -> None:
     claim = await running(any_redis)
     pending = await admit(any_redis, a_spec(claim.spec.thread_id))
     before = await dump(any_redis)
@@ -104,7 +104,9 @@ async def test_what_is_no_displaced_run_is_passed_over(any_redis: Client) -> Non
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-async def test_the_reaper_ends_them_if_the_caller_died(any_redis: Client, action: str) -> None:
+async def test_the_reaper_ends_displaced_runs_of_a_dead_caller(
+    any_redis: Client, action: str
+) -> None:
     displaced, newest, left = await crowded(any_redis, action)
     done = await repair.repair_runs(any_redis, lease_ms=LEASE_MS, stream_ttl=STREAM_TTL)
     assert done == {"cancelled": len(left)}
@@ -136,7 +138,7 @@ asyncio.run(main(*sys.argv[1:]))
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-async def test_a_process_that_is_killed_between_the_two_steps_leaves_nothing_that_runs(
+async def test_a_caller_killed_between_the_two_steps_starts_no_displaced_run(
     real_redis: Client, redis_server: EmbeddedRedis, action: str
 ) -> None:
     thread = new_id()

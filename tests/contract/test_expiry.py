@@ -1,4 +1,4 @@
-"""A thread with a `ttl` is due so long after its last use, and then deleted or pruned."""
+"""A thread with a `ttl` expires that long after its last use, and is deleted or pruned."""
 
 from typing import Any
 
@@ -38,8 +38,8 @@ async def a_thread(redis: Client, strategy: str = "delete") -> str:
 
 
 async def due(redis: Client, thread: str) -> float | None:
-    found = await redis.zscore(keys.expiring(), thread)
-    return None if found is None else float(found)
+    score = await redis.zscore(keys.expiring(), thread)
+    return None if score is None else float(score)
 
 
 async def let_expire(redis: Client, thread: str) -> None:
@@ -50,7 +50,7 @@ async def expire(redis: Client) -> int:
     return await threads.expire(redis, limit=10, prune=FencedCheckpoints(redis).prune)
 
 
-async def test_every_use_pushes_the_time(any_redis: Client) -> None:
+async def test_every_use_postpones_the_expiry(any_redis: Client) -> None:
     thread = await a_thread(any_redis)
     created = await threads.get_thread(any_redis, thread)
     assert created.ttl == Ttl(HOUR, "delete")
@@ -83,7 +83,7 @@ async def test_a_thread_without_a_ttl_is_never_due(any_redis: Client) -> None:
     assert await any_redis.zcard(keys.expiring()) == 0
 
 
-async def test_a_thread_that_is_over_goes_with_all_it_had(any_redis: Client) -> None:
+async def test_an_expired_thread_is_deleted_with_all_its_keys(any_redis: Client) -> None:
     thread = await a_thread(any_redis)
     await end(any_redis, await running(any_redis, a_spec(thread)))
     assert await store(any_redis, thread, 1) == "stored"
@@ -97,7 +97,7 @@ async def test_a_thread_that_is_over_goes_with_all_it_had(any_redis: Client) -> 
     assert (await threads.get_thread(any_redis, other)).thread_id == other
 
 
-async def test_keep_latest_prunes_and_waits_for_the_next_use(any_redis: Client) -> None:
+async def test_keep_latest_prunes_and_keeps_the_thread(any_redis: Client) -> None:
     thread = await a_thread(any_redis, "keep_latest")
     for epoch, name in enumerate(("c1", "c2")):
         assert await store(any_redis, thread, epoch, staged=staged(thread, name)) == "stored"
@@ -106,7 +106,7 @@ async def test_keep_latest_prunes_and_waits_for_the_next_use(any_redis: Client) 
     page, _ = await scripts.list_checkpoints(
         any_redis, CheckpointNamespace(thread, ""), before=None, count=9
     )
-    assert [found.checkpoint_id for found in page] == ["c2"]
+    assert [score.checkpoint_id for score in page] == ["c2"]
     assert await due(any_redis, thread) is None
     assert (await threads.get_thread(any_redis, thread)).values == b'{"n":1}'
     await admit(any_redis, a_spec(thread))
@@ -114,7 +114,7 @@ async def test_keep_latest_prunes_and_waits_for_the_next_use(any_redis: Client) 
 
 
 @pytest.mark.parametrize("strategy", ["delete", "keep_latest"])
-async def test_a_busy_thread_is_left_for_later(any_redis: Client, strategy: str) -> None:
+async def test_a_busy_thread_expires_later(any_redis: Client, strategy: str) -> None:
     thread = await a_thread(any_redis, strategy)
     claim = await running(any_redis, a_spec(thread))
     await let_expire(any_redis, thread)
@@ -126,7 +126,7 @@ async def test_a_busy_thread_is_left_for_later(any_redis: Client, strategy: str)
     assert await expire(any_redis) == 1
 
 
-async def test_a_run_that_is_due_later_keeps_its_thread(any_redis: Client) -> None:
+async def test_a_deferred_run_keeps_its_thread(any_redis: Client) -> None:
     thread = await a_thread(any_redis)
     spec = await admit(any_redis, a_spec(thread), delay_ms=HOUR)
     await let_expire(any_redis, thread)
@@ -138,7 +138,7 @@ async def test_a_run_that_is_due_later_keeps_its_thread(any_redis: Client) -> No
     assert await expire(any_redis) == 1
 
 
-async def test_a_thread_used_at_the_last_moment_stays(any_redis: Client) -> None:
+async def test_a_thread_used_at_the_last_moment_does_not_expire(any_redis: Client) -> None:
     thread = await a_thread(any_redis)
     assert await scripts.retire_thread(any_redis, thread, "due") == "early"
     assert not await scripts.forget_expiry(any_redis, thread, LONG_AGO)
@@ -147,29 +147,29 @@ async def test_a_thread_used_at_the_last_moment_stays(any_redis: Client) -> None
     assert await scripts.retire_thread(any_redis, new_id(), "idle") == "missing"
 
 
-async def test_an_entry_of_no_thread_is_dropped(any_redis: Client) -> None:
+async def test_an_entry_without_a_thread_is_dropped(any_redis: Client) -> None:
     await let_expire(any_redis, new_id())
     assert await expire(any_redis) == 0
     assert await any_redis.zcard(keys.expiring()) == 0
 
 
-async def test_deleting_a_thread_takes_its_entry(any_redis: Client) -> None:
+async def test_deleting_a_thread_removes_its_entry(any_redis: Client) -> None:
     thread = await a_thread(any_redis)
     await threads.retire_thread(any_redis, thread)
     assert await threads.delete_thread(any_redis, thread)
-    assert list(await dump(any_redis)) == [keys.garbage()]  # for a checkpointer that is not ours
+    assert list(await dump(any_redis)) == [keys.garbage()]  # for an external checkpointer
 
 
-async def test_of_all_workers_one_has_its_turn(any_redis: Client) -> None:
+async def test_one_worker_at_a_time_expires_threads(any_redis: Client) -> None:
     for _ in range(3):
         await let_expire(any_redis, await a_thread(any_redis))
-    turns = [
+    passes = [
         await expiry.run_once(any_redis, FencedCheckpoints(any_redis), every=60) for _ in range(3)
     ]
-    assert turns == [3, 0, 0]
+    assert passes == [3, 0, 0]
 
 
-async def test_a_turn_deals_with_so_many_and_no_more(
+async def test_one_pass_expires_a_bounded_number_of_threads(
     any_redis: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(expiry, "BATCH", 2)
@@ -180,7 +180,7 @@ async def test_a_turn_deals_with_so_many_and_no_more(
     assert await any_redis.zcard(keys.expiring()) == 2
 
 
-async def test_what_a_project_announces_is_the_lifetime_of_new_threads(any_redis: Client) -> None:
+async def test_the_announced_ttl_applies_to_new_threads(any_redis: Client) -> None:
     directory = GraphDirectory(any_redis)
     assert threads.default_ttl(await directory.project()) is None
     project = Project(thread_ttl=0.5, thread_ttl_strategy="keep_latest")
@@ -201,17 +201,17 @@ async def test_what_a_project_announces_is_the_lifetime_of_new_threads(any_redis
 # ── Copies ──────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_copy_is_a_thread_of_its_own(any_redis: Client) -> None:
+async def test_a_copy_has_its_own_expiry(any_redis: Client) -> None:
     thread = await a_thread(any_redis)
     await end(any_redis, await running(any_redis, a_spec(thread)))
     assert await store(any_redis, thread, 1) == "stored"
     source: Any = await any_redis.hgetall(keys.thread(thread))  # type: ignore[misc]
     before = {key: held for key, held in (await dump(any_redis)).items() if thread in key}
     copy = await threads.copy_thread(any_redis, thread)
-    found: Any = await any_redis.hgetall(keys.thread(copy.thread_id))  # type: ignore[misc]
-    own = {b"created_at", b"updated_at", b"state_updated_at", b"token", b"epoch", b"last_seq"}
-    assert {k: v for k, v in found.items() if k not in own} == {
-        k: v for k, v in source.items() if k not in own
+    score: Any = await any_redis.hgetall(keys.thread(copy.thread_id))  # type: ignore[misc]
+    changed = {b"created_at", b"updated_at", b"state_updated_at", b"token", b"epoch", b"last_seq"}
+    assert {k: v for k, v in score.items() if k not in changed} == {
+        k: v for k, v in source.items() if k not in changed
     }
     assert copy.created_at > int(source[b"updated_at"])
     assert await due(any_redis, copy.thread_id) is not None
@@ -225,7 +225,7 @@ async def test_a_copy_is_a_thread_of_its_own(any_redis: Client) -> None:
     assert after == before
 
 
-async def test_what_can_not_be_copied(any_redis: Client) -> None:
+async def test_a_missing_or_busy_thread_is_not_copied(any_redis: Client) -> None:
     with pytest.raises(NotFoundError):
         await threads.copy_thread(any_redis, new_id())
     active = (await running(any_redis)).spec.thread_id

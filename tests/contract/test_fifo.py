@@ -23,8 +23,8 @@ from millstream.shared.redis import Client
 from millstream.shared.wire import RunSpec
 
 
-class Crowd:
-    """Five workers that take whatever is due until all runs have ended."""
+class Pool:
+    """Five workers that execute due runs until all runs have ended."""
 
     def __init__(self, redis: Client, specs: list[RunSpec]) -> None:
         self.redis = redis
@@ -32,19 +32,19 @@ class Crowd:
         self.begun: list[str] = []
         self.ended: list[str] = []
         self.active: dict[str, int] = {}
-        self.most_active = 0
+        self.max_active = 0
 
     async def work(self, name: str) -> None:
         while len(self.ended) < len(self.specs):
             ids, _ = await scripts.find_due(self.redis, "default", 5)
-            for found in ids:
-                claim = await try_claim(self.redis, self.specs[found], name)
+            for job_name in ids:
+                claim = await try_claim(self.redis, self.specs[job_name], name)
                 if claim is None:
                     continue
                 thread = claim.spec.thread_id
                 self.begun.append(claim.job)
                 self.active[thread] = self.active.get(thread, 0) + 1
-                self.most_active = max(self.most_active, *self.active.values())
+                self.max_active = max(self.max_active, *self.active.values())
                 for _ in range(random.randrange(3)):
                     await asyncio.sleep(0)
                 self.active[thread] -= 1
@@ -57,13 +57,15 @@ class Crowd:
                 group.create_task(self.work(f"w{n}"))
 
 
-async def test_twenty_runs_of_a_thread_run_one_at_a_time_in_their_order(any_redis: Client) -> None:
+async def test_twenty_runs_of_a_thread_are_executed_one_at_a_time_in_order(
+    any_redis: Client,
+) -> None:
     thread = new_id()
     specs = [await admit(any_redis, a_spec(thread)) for _ in range(20)]
-    crowd = Crowd(any_redis, specs)
-    await crowd.work_all()
-    assert crowd.begun == crowd.ended == [job(spec) for spec in specs]
-    assert crowd.most_active == 1
+    pool = Pool(any_redis, specs)
+    await pool.work_all()
+    assert pool.begun == pool.ended == [job(spec) for spec in specs]
+    assert pool.max_active == 1
     assert await queued(any_redis) == {}
     assert await waiting(any_redis, thread) == []
     thread_record = await thread_of(any_redis, specs[0])
@@ -76,16 +78,16 @@ async def test_threads_do_not_wait_for_each_other_and_each_keeps_its_order(
 ) -> None:
     threads = [new_id() for _ in range(5)]
     specs = [await admit(any_redis, a_spec(thread)) for _ in range(6) for thread in threads]
-    crowd = Crowd(any_redis, specs)
-    await crowd.work_all()
+    pool = Pool(any_redis, specs)
+    await pool.work_all()
     for thread in threads:
         expected = [job(spec) for spec in specs if spec.thread_id == thread]
-        assert [found for found in crowd.begun if found.startswith(thread)] == expected
-    assert crowd.most_active == 1
+        assert [job_name for job_name in pool.begun if job_name.startswith(thread)] == expected
+    assert pool.max_active == 1
 
 
 @pytest.mark.parametrize("seed", range(5))
-async def test_cancels_among_the_waiting_leave_the_order_of_the_rest(
+async def test_cancels_of_waiting_runs_keep_the_order_of_the_rest(
     any_redis: Client, seed: int
 ) -> None:
     chance = random.Random(seed)
@@ -95,23 +97,23 @@ async def test_cancels_among_the_waiting_leave_the_order_of_the_rest(
     for spec in cancelled:
         assert await end_pending(any_redis, spec) is not None
     rest = [spec for spec in specs if spec not in cancelled]
-    crowd = Crowd(any_redis, rest)
-    await asyncio.gather(crowd.work_all(), end(any_redis, first))
-    assert crowd.begun == [job(spec) for spec in rest]
+    pool = Pool(any_redis, rest)
+    await asyncio.gather(pool.work_all(), end(any_redis, first))
+    assert pool.begun == [job(spec) for spec in rest]
 
 
-async def test_runs_admitted_while_others_end_are_neither_lost_nor_stuck(
+async def test_runs_admitted_while_others_end_are_all_executed(
     any_redis: Client,
 ) -> None:
     thread = new_id()
     specs = [a_spec(thread) for _ in range(40)]
-    crowd = Crowd(any_redis, specs)
+    pool = Pool(any_redis, specs)
 
     async def feed() -> None:
         for spec in specs:
             await admit(any_redis, spec)
 
-    await asyncio.gather(feed(), crowd.work_all())
-    assert crowd.begun == [job(spec) for spec in specs]
-    assert crowd.most_active == 1
+    await asyncio.gather(feed(), pool.work_all())
+    assert pool.begun == [job(spec) for spec in specs]
+    assert pool.max_active == 1
     assert await any_redis.zcard(keys.runs(thread)) == 40

@@ -41,7 +41,7 @@ CAUSES = [
 
 
 @pytest.mark.parametrize(("cause", "status"), CAUSES)
-async def test_the_cause_decides_the_status_of_record_reply_and_end_event(
+async def test_the_cause_sets_the_status_of_record_reply_and_end_event(
     any_redis: Client, cause: Cause, status: str
 ) -> None:
     claim = await running(any_redis)
@@ -51,10 +51,12 @@ async def test_the_cause_decides_the_status_of_record_reply_and_end_event(
     assert await queued(any_redis) == {}
 
 
-async def test_last_events_come_before_the_end_which_carries_the_output(any_redis: Client) -> None:
+async def test_the_last_events_precede_the_end_with_the_output(any_redis: Client) -> None:
     claim = await running(any_redis)
-    words: list[str | bytes] = ["values", b'{"a":1}', "error", '{"error":"E"}']
-    await end(any_redis, claim, Cause.FAILED, events=words, output=b'{"out":1}', error=b'{"e":1}')
+    event_parts: list[str | bytes] = ["values", b'{"a":1}', "error", '{"error":"E"}']
+    await end(
+        any_redis, claim, Cause.FAILED, events=event_parts, output=b'{"out":1}', error=b'{"e":1}'
+    )
     names = [name for name, _ in await events_of(any_redis, claim.spec)]
     assert names == ["metadata", "values", "error", "end"]
     key = keys.events(claim.spec.thread_id, claim.spec.run_id)
@@ -64,7 +66,7 @@ async def test_last_events_come_before_the_end_which_carries_the_output(any_redi
     assert (await record(any_redis, claim.spec))["error"] == '{"e":1}'
 
 
-async def test_the_events_outlive_the_end_by_their_ttl_and_the_record_stays(
+async def test_after_the_end_events_have_a_ttl_and_the_record_stays(
     any_redis: Client,
 ) -> None:
     claim = await running(any_redis)
@@ -76,7 +78,7 @@ async def test_the_events_outlive_the_end_by_their_ttl_and_the_record_stays(
     assert "error" not in await record(any_redis, spec)
 
 
-async def test_the_end_rings_the_streams_doorbell(any_redis: Client) -> None:
+async def test_the_end_sends_a_notification(any_redis: Client) -> None:
     claim = await running(any_redis)
     key = keys.events(claim.spec.thread_id, claim.spec.run_id)
     async with any_redis.pubsub(ignore_subscribe_messages=True) as pubsub:
@@ -88,7 +90,7 @@ async def test_the_end_rings_the_streams_doorbell(any_redis: Client) -> None:
 
 
 @pytest.mark.parametrize("idle_status", ["idle", "interrupted", "error"])
-async def test_a_thread_without_another_run_gets_the_status_it_settled_on(
+async def test_a_thread_without_another_run_gets_its_idle_status(
     any_redis: Client, idle_status: str
 ) -> None:
     claim = await running(any_redis)
@@ -138,7 +140,7 @@ async def test_the_next_run_is_released_to_the_queue_it_was_admitted_to(
     await any_redis.delete(keys.queue("other"), keys.wake("other"))
 
 
-async def test_a_cancel_that_was_asked_for_goes_before_every_other_cause(
+async def test_a_requested_cancel_takes_precedence_over_every_other_cause(
     any_redis: Client, replies: list[Any]
 ) -> None:
     claim = await running(any_redis)
@@ -163,7 +165,7 @@ async def test_a_pending_run_is_cancelled_without_a_lease_and_releases_the_next(
     assert await any_redis.ttl(keys.events(spec.thread_id, spec.run_id)) > 0
 
 
-async def test_a_thread_whose_only_run_never_ran_is_as_settled_as_before(
+async def test_a_thread_whose_only_run_never_ran_keeps_its_idle_status(
     any_redis: Client,
 ) -> None:
     first = await running(any_redis)
@@ -177,7 +179,7 @@ async def test_a_thread_whose_only_run_never_ran_is_as_settled_as_before(
     assert "active" not in after
 
 
-async def test_a_waiting_run_that_is_cancelled_leaves_the_fifo_and_the_others_keep_their_order(
+async def test_a_cancelled_waiting_run_is_removed_and_the_others_keep_their_order(
     any_redis: Client,
 ) -> None:
     first = await running(any_redis)
@@ -189,12 +191,12 @@ async def test_a_waiting_run_that_is_cancelled_leaves_the_fifo_and_the_others_ke
     after = await thread_of(any_redis, first.spec)
     assert (
         int(after.pop("last_seq")) == int(before.pop("last_seq")) + 1
-    )  # it is told that it was cancelled
+    )  # the worker learns that the run was cancelled
     assert after == before
     assert list(await queued(any_redis)) == [first.job]
 
 
-async def test_a_deferred_run_that_is_cancelled_leaves_the_queue(any_redis: Client) -> None:
+async def test_a_cancelled_deferred_run_is_dequeued(any_redis: Client) -> None:
     first = await running(any_redis)
     deferred = await admit(any_redis, a_spec(first.spec.thread_id), delay_ms=60_000)
     assert await end_pending(any_redis, deferred) is RunStatus.INTERRUPTED
@@ -202,7 +204,7 @@ async def test_a_deferred_run_that_is_cancelled_leaves_the_queue(any_redis: Clie
     assert (await thread_of(any_redis, deferred))["active"] == first.spec.run_id
 
 
-async def test_a_run_handed_back_is_cancelled_without_a_lease(any_redis: Client) -> None:
+async def test_a_handed_back_run_is_cancelled_without_a_lease(any_redis: Client) -> None:
     claim = await running(any_redis)
     await scripts.hand_back(any_redis, claim)
     assert await end_pending(any_redis, claim.spec) is RunStatus.INTERRUPTED
@@ -210,7 +212,7 @@ async def test_a_run_handed_back_is_cancelled_without_a_lease(any_redis: Client)
 
 
 @pytest.mark.parametrize("cause", [cause for cause, _ in CAUSES])
-async def test_a_stale_worker_is_fenced_off_and_changes_nothing(
+async def test_a_stale_worker_changes_nothing(
     any_redis: Client, cause: Cause, replies: list[Any]
 ) -> None:
     old, new = await overtaken(any_redis)
@@ -228,16 +230,16 @@ async def test_a_stale_worker_is_fenced_off_and_changes_nothing(
     assert await dump(any_redis) == before
 
 
-async def test_a_worker_whose_lease_lapsed_untaken_still_ends_its_run(any_redis: Client) -> None:
+async def test_a_worker_with_a_lapsed_unclaimed_lease_still_ends_its_run(any_redis: Client) -> None:
     claim = await running(any_redis)
     await make_due(any_redis, claim.spec)
     assert await end(any_redis, claim) is RunStatus.SUCCESS
     assert await queued(any_redis) == {}
 
 
-@pytest.mark.parametrize(("situation", "word"), [("ended", b"success"), ("deleted", b"")])
+@pytest.mark.parametrize(("situation", "reply"), [("ended", b"success"), ("deleted", b"")])
 async def test_a_second_end_is_refused_and_changes_nothing(
-    any_redis: Client, situation: str, word: bytes, replies: list[Any]
+    any_redis: Client, situation: str, reply: bytes, replies: list[Any]
 ) -> None:
     claim = await running(any_redis)
     await end(any_redis, claim)
@@ -246,7 +248,7 @@ async def test_a_second_end_is_refused_and_changes_nothing(
     before = await dump(any_redis)
     for repeat in (end(any_redis, claim), end_pending(any_redis, claim.spec)):
         assert await repeat is None
-        assert replies[-1] == [b"refused", word]
+        assert replies[-1] == [b"refused", reply]
     assert await dump(any_redis) == before
 
 
@@ -260,7 +262,7 @@ async def test_a_running_run_is_not_ended_without_its_lease(
     assert await dump(any_redis) == before
 
 
-async def test_of_fifty_contenders_exactly_one_ends_the_run(any_redis: Client) -> None:
+async def test_one_of_fifty_contenders_ends_the_run(any_redis: Client) -> None:
     claim = await running(any_redis)
     line = [await admit(any_redis, a_spec(claim.spec.thread_id)) for _ in range(2)]
     causes = [cause for cause, _ in CAUSES] * 10

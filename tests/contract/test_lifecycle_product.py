@@ -1,4 +1,4 @@
-"""Every status meets every cause: the scripts do what the table says, and else nothing."""
+"""Every pair of status and cause: the scripts do what the table says, and nothing else."""
 
 from itertools import product
 
@@ -35,7 +35,7 @@ BY_A_HOLDER = [cause for cause in Cause if cause not in BY_A_CLAIM + BY_THE_REAP
 
 
 async def brought_to(redis: Client, status: RunStatus) -> tuple[Claim, Claim]:
-    """Returns a stale and the newest claim of a run that has the status now."""
+    """Brings a run to a status. Returns a stale claim and the newest claim of it."""
     old = await running(redis, a_spec())
     await make_due(redis, old.spec)
     new = await take(redis, old.spec, "w2")
@@ -48,27 +48,27 @@ async def brought_to(redis: Client, status: RunStatus) -> tuple[Claim, Claim]:
 
 
 async def perform(redis: Client, cause: Cause, claim: Claim) -> bool:
-    """Has a worker with this claim report the cause; returns whether it was accepted."""
+    """Reports the cause as a worker with this claim. Returns whether the script accepted it."""
     if cause is Cause.HANDED_BACK:
         return await scripts.hand_back(redis, claim)
     return await end(redis, claim, cause, events=["values", "{}"], error=b"{}") is not None
 
 
-def test_every_status_and_cause_is_in_this_product() -> None:
+def test_every_status_and_cause_is_tested() -> None:
     assert set(ENDS) == TERMINAL
     assert {*BY_A_CLAIM, *BY_THE_REAPER, *BY_A_HOLDER} == set(Cause)
     assert {cause for _, cause in TRANSITIONS} == set(Cause)
 
 
 @pytest.mark.parametrize(("status", "cause"), list(product(RunStatus, BY_A_HOLDER)))
-async def test_the_holder_moves_the_run_as_the_table_says_and_else_nothing(
+async def test_the_holder_changes_the_status_only_as_the_table_allows(
     any_redis: Client, status: RunStatus, cause: Cause
 ) -> None:
     _, claim = await brought_to(any_redis, status)
     target = follow(status, cause)
     before = await dump(any_redis)
     if status is RunStatus.PENDING and cause is Cause.CANCELLED:
-        # A worker that handed the run back holds no lease: it can't use this edge.
+        # A worker that handed the run back holds no lease, so it can't use this edge.
         assert not await perform(any_redis, cause, claim)
         assert await dump(any_redis) == before
         assert await end_pending(any_redis, claim.spec) is target
@@ -81,7 +81,7 @@ async def test_the_holder_moves_the_run_as_the_table_says_and_else_nothing(
 
 
 @pytest.mark.parametrize("status", RunStatus)
-async def test_a_due_job_is_claimed_where_the_table_lets_it_and_else_leaves_the_queue(
+async def test_a_due_job_is_claimed_if_the_table_allows_it_and_dequeued_otherwise(
     any_redis: Client, status: RunStatus
 ) -> None:
     """A claim of a run whose lease lapsed performs two edges: lapsed, then claimed."""
@@ -123,7 +123,7 @@ async def test_a_stale_worker_changes_nothing_in_any_cell(
 
 
 @pytest.mark.parametrize("status", RunStatus)
-async def test_a_stale_worker_neither_writes_nor_renews_in_any_status(
+async def test_a_stale_worker_can_not_write_or_renew_in_any_status(
     any_redis: Client, status: RunStatus
 ) -> None:
     stale, _ = await brought_to(any_redis, status)
@@ -134,7 +134,7 @@ async def test_a_stale_worker_neither_writes_nor_renews_in_any_status(
 
 
 @pytest.mark.parametrize("status", [s for s in RunStatus if s is not RunStatus.RUNNING])
-async def test_the_last_holder_neither_writes_nor_renews_once_the_run_is_not_running(
+async def test_the_last_holder_can_not_write_or_renew_once_the_run_is_not_running(
     any_redis: Client, status: RunStatus
 ) -> None:
     _, claim = await brought_to(any_redis, status)

@@ -1,4 +1,4 @@
-"""What a run is configured with stands on its thread as long as its checkpoints do."""
+"""The config of a run is stored on its thread as long as its checkpoints are."""
 
 import asyncio
 import json
@@ -24,13 +24,13 @@ from millstream.shared.rules.multitask import CancelAction
 from millstream.shared.scripts import Claim
 
 
-def config(word: str) -> bytes:
-    return json.dumps({"configurable": {"mode": word}}).encode()
+def config(mode: str) -> bytes:
+    return json.dumps({"configurable": {"mode": mode}}).encode()
 
 
 async def mode_of(redis: Client, thread_id: str) -> str | None:
-    kept = await threads.get_config(redis, thread_id)
-    return None if kept is None else kept["configurable"]["mode"]
+    stored = await threads.get_config(redis, thread_id)
+    return None if stored is None else stored["configurable"]["mode"]
 
 
 async def roll_back(redis: Client, claim: Claim) -> None:
@@ -38,7 +38,7 @@ async def roll_back(redis: Client, claim: Claim) -> None:
     await end(redis, claim, Cause.CANCELLED)
 
 
-async def test_the_newest_note_counts(any_redis: Client) -> None:
+async def test_the_newest_config_is_stored(any_redis: Client) -> None:
     first = await running(any_redis)
     thread = first.spec.thread_id
     assert await mode_of(any_redis, thread) is None
@@ -52,20 +52,22 @@ async def test_the_newest_note_counts(any_redis: Client) -> None:
 
 
 @pytest.mark.parametrize("before", [None, "before"])
-async def test_a_rollback_takes_the_note_back(any_redis: Client, before: str | None) -> None:
+async def test_a_rollback_restores_the_earlier_config(
+    any_redis: Client, before: str | None
+) -> None:
     spec = await admit(any_redis)
     claim = await take(any_redis, spec)
     if before is not None:
         await scripts.note_config(any_redis, claim, config(before))
     await end(any_redis, claim)
-    undone = await running(any_redis, a_spec(spec.thread_id))
-    for word in ("one", "two"):  # each attempt notes it
-        await scripts.note_config(any_redis, undone, config(word))
-    await roll_back(any_redis, undone)
+    rolled_back = await running(any_redis, a_spec(spec.thread_id))
+    for mode in ("one", "two"):  # each attempt stores it
+        await scripts.note_config(any_redis, rolled_back, config(mode))
+    await roll_back(any_redis, rolled_back)
     assert await mode_of(any_redis, spec.thread_id) == before
 
 
-async def test_a_rollback_of_a_run_that_noted_nothing_changes_no_note(any_redis: Client) -> None:
+async def test_a_rollback_of_a_run_without_a_config_changes_nothing(any_redis: Client) -> None:
     claim = await running(any_redis)
     await scripts.note_config(any_redis, claim, config("kept"))
     await end(any_redis, claim)
@@ -77,7 +79,7 @@ async def test_a_rollback_of_a_run_that_noted_nothing_changes_no_note(any_redis:
     assert await mode_of(any_redis, thread) == "kept"
 
 
-async def test_a_copy_has_the_note(any_redis: Client) -> None:
+async def test_a_copied_thread_has_the_config(any_redis: Client) -> None:
     claim = await running(any_redis)
     await scripts.note_config(any_redis, claim, config("copied"))
     await end(any_redis, claim)
@@ -86,7 +88,7 @@ async def test_a_copy_has_the_note(any_redis: Client) -> None:
 
 
 @pytest.mark.parametrize("situation", ["overtaken", "ended", "handed back", "rolled back"])
-async def test_a_stale_worker_notes_nothing(any_redis: Client, situation: str) -> None:
+async def test_a_stale_worker_stores_no_config(any_redis: Client, situation: str) -> None:
     if situation == "overtaken":
         claim, holder = await overtaken(any_redis)
         await scripts.note_config(any_redis, holder, config("holder"))
@@ -106,7 +108,7 @@ async def test_a_stale_worker_notes_nothing(any_redis: Client, situation: str) -
     assert await dump(any_redis) == before
 
 
-async def test_a_thread_that_was_lost_is_not_made_again(any_redis: Client) -> None:
+async def test_a_lost_thread_is_not_recreated(any_redis: Client) -> None:
     claim = await running(any_redis)
     await any_redis.delete(keys.thread(claim.spec.thread_id))
     await scripts.note_config(any_redis, claim, config("lost"))
@@ -114,7 +116,7 @@ async def test_a_thread_that_was_lost_is_not_made_again(any_redis: Client) -> No
     await any_redis.flushdb()
 
 
-async def test_fifty_workers_one_of_which_holds_the_run(real_redis: Client) -> None:
+async def test_of_fifty_workers_only_the_holder_stores_the_config(real_redis: Client) -> None:
     claims = [await running(real_redis)]
     for number in range(49):
         await make_due(real_redis, claims[0].spec)

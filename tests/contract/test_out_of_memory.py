@@ -1,4 +1,4 @@
-"""Redis has no memory left: nothing new begins, what has begun can end, and nothing is half-written."""
+"""Redis has no memory left: no run starts, started runs can end, and no write is partial."""
 
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
@@ -46,12 +46,12 @@ async def redis(small_server: EmbeddedRedis) -> AsyncIterator[Client]:
 
 
 async def fill(redis: Client) -> None:
-    """Leaves no memory."""
+    """Fills the memory."""
     await redis.config_set("maxmemory-policy", "noeviction")
     await redis.config_set("maxmemory", 1)
 
 
-async def test_nothing_new_begins_and_nothing_is_half_written(redis: Client) -> None:
+async def test_without_memory_nothing_starts_and_nothing_is_half_written(redis: Client) -> None:
     spec = await admit(redis)
     claim = await running(redis)
     later = await admit(redis, delay_ms=60_000)
@@ -78,7 +78,7 @@ async def test_nothing_new_begins_and_nothing_is_half_written(redis: Client) -> 
     assert await write(redis, claim, 1, "values", "{}")
 
 
-async def test_leases_hold_and_runs_end(redis: Client) -> None:
+async def test_without_memory_leases_are_renewed_and_runs_end(redis: Client) -> None:
     claim = await running(redis)
     cancelled = await running(redis)
     handed = await running(redis)
@@ -100,7 +100,7 @@ async def test_leases_hold_and_runs_end(redis: Client) -> None:
     assert await end_pending(redis, pending) == "interrupted"
 
 
-async def test_threads_can_be_deleted_to_make_room(redis: Client) -> None:
+async def test_without_memory_threads_can_be_deleted(redis: Client) -> None:
     claim = await running(redis)
     await end(redis, claim)
     await fill(redis)

@@ -1,4 +1,4 @@
-"""What a Redis user may not do is found by trying, on a real server, and nothing stays of it."""
+"""The check for permissions tries commands on a real server, and leaves no key behind."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -15,17 +15,17 @@ Connect = Callable[..., Awaitable[Client]]
 
 @pytest.fixture
 async def as_user(real_redis: Client, redis_server: EmbeddedRedis) -> AsyncIterator[Connect]:
-    """Gives a function that connects as a user with these ACL rules, to an empty database."""
-    made: list[Client] = []
+    """A function that connects to an empty database as a user with these ACL rules."""
+    clients: list[Client] = []
 
     async def user(*rules: str) -> Client:
         await real_redis.execute_command("ACL", "SETUSER", "trier", "reset", "on", ">pw", *rules)  # type: ignore[no-untyped-call]
         url = redis_server.url.replace("redis://", "redis://trier:pw@").rpartition("/")[0] + "/1"
-        made.append(connect(url))
-        return made[-1]
+        clients.append(connect(url))
+        return clients[-1]
 
     yield user
-    for client in made:
+    for client in clients:
         await client.aclose()
     await real_redis.acl_deluser("trier")
     assert not await real_redis.keys("*")
@@ -41,7 +41,9 @@ async def as_user(real_redis: Client, redis_server: EmbeddedRedis) -> AsyncItera
         ["-@all", *permissions.acl_rules()],
     ],
 )
-async def test_a_user_that_may_what_is_needed(as_user: Connect, rules: list[str]) -> None:
+async def test_a_user_with_the_needed_permissions_lacks_none(
+    as_user: Connect, rules: list[str]
+) -> None:
     redis = await as_user(*rules)
     denied = await permissions.check_permissions(redis)
     assert (denied.message("trier"), denied.write_rejection) == ("", "")
@@ -49,7 +51,7 @@ async def test_a_user_that_may_what_is_needed(as_user: Connect, rules: list[str]
 
 
 @pytest.mark.parametrize(
-    ("rules", "named", "mended"),
+    ("rules", "message", "added_rule"),
     [
         (["~*", "+@all"], "the channels ms:*", "&ms:*"),
         (["~*", "&ms:worker:*", "+@all"], "the channels ms:*", "&ms:*"),
@@ -72,17 +74,17 @@ async def test_a_user_that_may_what_is_needed(as_user: Connect, rules: list[str]
         (["~other:*", "&other:*", "-@all", "+ping"], "the keys", "&ms:*"),
     ],
 )
-async def test_what_is_missing_is_named_with_the_rule_that_mends_it(
-    as_user: Connect, real_redis: Client, rules: list[str], named: str, mended: str
+async def test_a_missing_permission_is_named_with_the_rule_that_adds_it(
+    as_user: Connect, real_redis: Client, rules: list[str], message: str, added_rule: str
 ) -> None:
     redis = await as_user(*rules)
     with pytest.raises(SettingError) as refused:
         await permissions.require(redis)
     said = str(refused.value)
     if "-@all" not in rules:
-        assert named in said
-        assert mended in said
-    for _ in range(5):  # of a user that may nearly nothing, not all can be tried at once
+        assert message in said
+        assert added_rule in said
+    for _ in range(5):  # with few permissions, not all commands can be tried at once
         rule = said.rpartition("ACL SETUSER trier ")[2]
         await real_redis.execute_command("ACL", "SETUSER", "trier", *rule.split())  # type: ignore[no-untyped-call]
         said = (await permissions.check_permissions(redis)).message("trier")
@@ -92,6 +94,6 @@ async def test_what_is_missing_is_named_with_the_rule_that_mends_it(
     await real_redis.delete(*await real_redis.keys("*") or ["none"])
 
 
-async def test_nothing_stays_of_what_was_tried(real_redis: Client) -> None:
+async def test_the_check_deletes_its_keys(real_redis: Client) -> None:
     await permissions.check_permissions(real_redis)
     assert not await real_redis.keys("*")

@@ -1,4 +1,4 @@
-"""Pages of events: in order, complete, and never much larger than they may be."""
+"""Pages of events are in order, complete, and hardly larger than their limit."""
 
 import pytest
 
@@ -20,7 +20,7 @@ from millstream.shared.scripts.runs.read_events import read_events
     ],
     ids=["none", "few", "many", "large after small", "small after large", "larger than a page"],
 )
-async def test_pages_are_bounded_and_lose_nothing(any_redis: Client, sizes: list[int]) -> None:
+async def test_pages_are_bounded_and_complete(any_redis: Client, sizes: list[int]) -> None:
     key = keys.events(new_id(), new_id())
     pipe = any_redis.pipeline()
     for number, size in enumerate(sizes):
@@ -32,19 +32,19 @@ async def test_pages_are_bounded_and_lose_nothing(any_redis: Client, sizes: list
         [page] = await read_events(
             any_redis, [(key, after)], max_entries=500, max_bytes=100_000, oldest=True
         )
-        found = [next(iter(fields)).decode() for _, fields in page.entries]
+        ids = [next(iter(fields)).decode() for _, fields in page.entries]
         total = [sum(map(len, fields.values())) for _, fields in page.entries]
         assert sum(total[:-1]) <= 100_000  # one may go past the bound
-        assert len(found) <= 500
+        assert len(ids) <= 500
         assert (page.oldest is not None) == bool(sizes)
-        seen += found
+        seen += ids
         after = page.entries[-1][0].decode() if page.entries else after
         more = page.more
     assert seen == [f"e{number}" for number in range(len(sizes))]
     await any_redis.delete(key)
 
 
-async def test_many_streams_are_read_at_once_though_scripts_were_forgotten(
+async def test_many_streams_are_read_at_once_after_the_loss_of_the_scripts(
     any_redis: Client,
 ) -> None:
     names = [keys.events(new_id(), new_id()) for _ in range(3)]

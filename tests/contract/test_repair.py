@@ -1,4 +1,4 @@
-"""What is stuck is put right, and what is healthy is left alone."""
+"""The reaper repairs stuck runs and threads, and does not change healthy ones."""
 
 import asyncio
 from collections import Counter
@@ -42,7 +42,7 @@ async def repair_run(redis: Client, spec: RunSpec) -> str:
 
 
 async def repair_all(redis: Client) -> Counter[str]:
-    """One whole pass of the reaper."""
+    """One complete pass of the reaper."""
     done = await repair.repair_runs(redis, lease_ms=LEASE_MS, stream_ttl=STREAM_TTL)
     done += await repair.repair_threads(redis)
     while await redis.get(keys.leader_lock("threads")) != b"0":
@@ -51,7 +51,7 @@ async def repair_all(redis: Client) -> Counter[str]:
 
 
 async def two_on_a_thread(redis: Client) -> tuple[RunSpec, RunSpec]:
-    """A run that is queued, and one that waits for it."""
+    """A queued run, and a run that waits for it."""
     first = await admit(redis)
     return first, await admit(redis, a_spec(thread_id=first.thread_id))
 
@@ -97,7 +97,7 @@ HEALTHY = [
 
 
 @pytest.mark.parametrize("make", HEALTHY)
-async def test_a_healthy_run_is_left_alone(
+async def test_a_healthy_run_is_unchanged(
     any_redis: Client, make: Callable[[Client], Awaitable[RunSpec]]
 ) -> None:
     spec = await make(any_redis)
@@ -108,7 +108,7 @@ async def test_a_healthy_run_is_left_alone(
     assert await dump(any_redis) == before
 
 
-async def test_a_pending_run_that_nobody_queued_is_queued(any_redis: Client) -> None:
+async def test_an_unqueued_pending_run_is_queued(any_redis: Client) -> None:
     spec = await admit(any_redis)
     await any_redis.delete(keys.queue(spec.queue), keys.wake(spec.queue))
     assert await repair_all(any_redis) == {"queued": 1}
@@ -116,7 +116,7 @@ async def test_a_pending_run_that_nobody_queued_is_queued(any_redis: Client) -> 
     assert await end(any_redis, await take(any_redis, spec)) == "success"
 
 
-async def test_a_run_that_lost_its_place_in_the_fifo_waits_again(any_redis: Client) -> None:
+async def test_a_run_missing_from_the_fifo_is_added_again(any_redis: Client) -> None:
     first, second = await two_on_a_thread(any_redis)
     await any_redis.delete(keys.waiting(first.thread_id))
     assert await repair_all(any_redis) == {"queued": 1}
@@ -125,7 +125,7 @@ async def test_a_run_that_lost_its_place_in_the_fifo_waits_again(any_redis: Clie
     assert await end(any_redis, await take(any_redis, second)) == "success"
 
 
-async def test_a_running_run_that_left_the_queue_gets_a_lease_for_its_worker_to_renew(
+async def test_a_running_run_missing_from_the_queue_gets_a_lease(
     any_redis: Client,
 ) -> None:
     claim = await running(any_redis)
@@ -137,18 +137,18 @@ async def test_a_running_run_that_left_the_queue_gets_a_lease_for_its_worker_to_
     assert (await take(any_redis, claim.spec, "w2")).attempt == 2
 
 
-async def test_a_thread_whose_run_is_gone_gets_its_next_run(any_redis: Client) -> None:
+async def test_a_thread_whose_active_run_is_lost_releases_the_next(any_redis: Client) -> None:
     first, second = await two_on_a_thread(any_redis)
     await any_redis.delete(keys.run(first.thread_id, first.run_id))
     assert (await repair_all(any_redis))["ended"] == 1
     assert (await thread_of(any_redis, first))["active"] == second.run_id
-    assert await try_claim(any_redis, first) is None  # whoever finds it in the queue takes it out
+    assert await try_claim(any_redis, first) is None  # the claim removes it from the queue
     assert job(first) not in await queued(any_redis)
     assert await end(any_redis, await take(any_redis, second)) == "success"
     assert (await thread_of(any_redis, second))["status"] == "idle"
 
 
-async def test_a_busy_thread_without_any_live_run_is_freed(any_redis: Client) -> None:
+async def test_a_busy_thread_without_a_live_run_becomes_idle(any_redis: Client) -> None:
     claim = await running(any_redis)
     thread, run = claim.spec.thread_id, claim.spec.run_id
     await any_redis.delete(keys.run(thread, run), keys.live(), keys.queue(claim.spec.queue))
@@ -157,7 +157,7 @@ async def test_a_busy_thread_without_any_live_run_is_freed(any_redis: Client) ->
     assert await repair_all(any_redis) == {}
 
 
-async def test_the_set_of_live_runs_is_made_anew_from_the_threads(any_redis: Client) -> None:
+async def test_the_set_of_live_runs_is_restored_from_the_threads(any_redis: Client) -> None:
     claim = await running(any_redis)
     await any_redis.delete(keys.live())
     assert await repair_all(any_redis) == {"counted": 1}
@@ -176,7 +176,7 @@ async def test_runs_that_wait_on_an_idle_thread_are_released(any_redis: Client) 
     assert await end(any_redis, await take(any_redis, second)) == "success"
 
 
-async def test_a_run_that_ended_but_speaks_as_if_it_lived_is_put_to_rest(
+async def test_an_ended_run_is_removed_from_the_live_runs(
     any_redis: Client,
 ) -> None:
     claim = await running(any_redis)
@@ -201,15 +201,19 @@ async def test_a_run_whose_thread_is_gone_ends_as_an_error(any_redis: Client, he
         await make_due(any_redis, spec)
         assert await try_claim(any_redis, spec, "w2") is None
     assert await repair_all(any_redis) == {"stranded": 1}
-    found = await record(any_redis, spec)
-    assert found["status"] == "error"
-    assert "ThreadLost" in found["error"]
-    *_, (error, told), last = await events_of(any_redis, spec)
-    assert (error, told["error"], last) == ("error", "ThreadLost", ("end", {"status": "error"}))
+    stored = await record(any_redis, spec)
+    assert stored["status"] == "error"
+    assert "ThreadLost" in stored["error"]
+    *_, (error, error_data), last = await events_of(any_redis, spec)
+    assert (error, error_data["error"], last) == (
+        "error",
+        "ThreadLost",
+        ("end", {"status": "error"}),
+    )
     assert await try_claim(any_redis, spec) is None
 
 
-async def test_a_run_that_is_held_is_not_stranded(any_redis: Client) -> None:
+async def test_a_leased_run_is_not_repaired(any_redis: Client) -> None:
     claim = await running(any_redis)
     await any_redis.delete(keys.thread(claim.spec.thread_id), keys.runs(claim.spec.thread_id))
     assert await repair_run(any_redis, claim.spec) == "fine"
@@ -219,8 +223,8 @@ async def test_a_run_that_is_held_is_not_stranded(any_redis: Client) -> None:
     )
 
 
-async def test_a_cancel_whose_second_half_is_missing_is_carried_out(any_redis: Client) -> None:
-    """The API notes a cancel, then ends a run that nobody holds; it may die in between."""
+async def test_an_incomplete_cancel_is_completed(any_redis: Client) -> None:
+    """The API stores a cancel, then ends a pending run; it may die in between."""
     _, second = await two_on_a_thread(any_redis)
     await scripts.cancel(any_redis, second.thread_id, second.run_id, CancelAction.INTERRUPT)
     assert await repair_all(any_redis) == {"cancelled": 1}
@@ -228,7 +232,7 @@ async def test_a_cancel_whose_second_half_is_missing_is_carried_out(any_redis: C
     assert await waiting(any_redis, second.thread_id) == []
 
 
-async def test_a_deletion_that_broke_off_is_finished(any_redis: Client) -> None:
+async def test_an_interrupted_deletion_is_completed(any_redis: Client) -> None:
     first, _ = await two_on_a_thread(any_redis)
     claim = await take(any_redis, first)
     await threads.retire_thread(any_redis, first.thread_id)
@@ -241,8 +245,8 @@ async def test_a_deletion_that_broke_off_is_finished(any_redis: Client) -> None:
     assert await any_redis.scard(keys.retired()) == 0  # type: ignore[misc]
 
 
-async def test_a_worker_that_was_put_right_without_is_still_fenced(any_redis: Client) -> None:
-    """The stale worker: the run was claimed by another after the repair."""
+async def test_a_stale_worker_is_still_fenced_after_a_repair(any_redis: Client) -> None:
+    """A stale worker: another worker claimed the run after the repair."""
     stale = await running(any_redis)
     await any_redis.zrem(keys.queue(stale.spec.queue), stale.job)
     await repair_all(any_redis)
@@ -256,11 +260,11 @@ async def test_a_worker_that_was_put_right_without_is_still_fenced(any_redis: Cl
     assert await end(any_redis, fresh) == "success"
 
 
-async def test_of_fifty_repairs_one_does_it(any_redis: Client) -> None:
+async def test_one_of_fifty_repairs_changes_the_run(any_redis: Client) -> None:
     spec = await admit(any_redis)
     await any_redis.delete(keys.queue(spec.queue), keys.wake(spec.queue))
-    words = await asyncio.gather(*(repair_run(any_redis, spec) for _ in range(50)))
-    assert Counter(words) == {"queued": 1, "fine": 49}
+    replies = await asyncio.gather(*(repair_run(any_redis, spec) for _ in range(50)))
+    assert Counter(replies) == {"queued": 1, "fine": 49}
     assert await woken(any_redis) == [job(spec)]
 
     claim = await take(any_redis, spec)
@@ -274,8 +278,8 @@ async def test_of_fifty_repairs_one_does_it(any_redis: Client) -> None:
     assert await repair_run(any_redis, claim.spec) == "ended"
 
 
-async def test_a_repair_and_the_end_of_the_run_do_not_meet(any_redis: Client) -> None:
-    """Fifty repairs beside the worker that ends the run: it ends once, and releases one run."""
+async def test_a_repair_and_the_end_of_a_run_do_not_conflict(any_redis: Client) -> None:
+    """Fifty repairs race the worker that ends the run: the run ends once, and releases one run."""
     first, second = await two_on_a_thread(any_redis)
     claim = await take(any_redis, first)
     attempts = [repair_run(any_redis, first) for _ in range(50)]
@@ -287,12 +291,12 @@ async def test_a_repair_and_the_end_of_the_run_do_not_meet(any_redis: Client) ->
     assert list(await queued(any_redis)) == [job(second)]
 
 
-async def test_one_of_fifty_has_the_turn(any_redis: Client) -> None:
-    turns = [repair.take_leader_lock(any_redis, "reaper", every=60) for _ in range(50)]
-    assert sum(await asyncio.gather(*turns)) == 1
+async def test_one_of_fifty_takes_the_leader_lock(any_redis: Client) -> None:
+    attempts = [repair.take_leader_lock(any_redis, "reaper", every=60) for _ in range(50)]
+    assert sum(await asyncio.gather(*attempts)) == 1
 
 
-async def test_what_is_no_ticket_holds_no_thread(any_redis: Client) -> None:
+async def test_an_invalid_run_ref_does_not_block_a_thread(any_redis: Client) -> None:
     claim = await running(any_redis)
     await end(any_redis, claim)
     thread = keys.thread(claim.spec.thread_id)
@@ -301,7 +305,7 @@ async def test_what_is_no_ticket_holds_no_thread(any_redis: Client) -> None:
     assert (await thread_of(any_redis, claim.spec))["status"] == "idle"
 
 
-async def test_a_stranded_run_leaves_its_checkpoints_to_the_sweep(any_redis: Client) -> None:
+async def test_the_sweep_deletes_the_checkpoints_of_a_stranded_run(any_redis: Client) -> None:
     spec = await admit(any_redis)
     await any_redis.delete(keys.thread(spec.thread_id), keys.queue(spec.queue))
     assert await repair_all(any_redis) == {"stranded": 1}

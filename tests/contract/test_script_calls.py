@@ -1,4 +1,4 @@
-"""How scripts reach a server: all compile, those that it lost are sent again, lists may be long."""
+"""Calls of scripts: all scripts compile, lost ones are sent again, and lists may be long."""
 
 from pathlib import Path
 
@@ -22,8 +22,8 @@ NAMES = sorted(
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_each_script_compiles_on_the_server(real_redis: Client, name: str) -> None:
-    """Lua allows 200 locals and 60 outer locals a function, which parts may add up to."""
+async def test_each_script_compiles(real_redis: Client, name: str) -> None:
+    """Lua allows 200 locals and 60 upvalues a function, and the parts of a script add up."""
     script = Script(name)
     assert await real_redis.script_load(script.source) == script.sha
 
@@ -64,15 +64,15 @@ async def test_renewals_survive_the_loss_of_the_script(real_redis: Client) -> No
         assert renewed == ["held", "rollback", "lost"]
 
 
-async def test_no_batch_is_no_call(real_redis: Client) -> None:
+async def test_an_empty_batch_makes_no_call(real_redis: Client) -> None:
     assert await scripts.append(real_redis, [], max_events=9) == []
 
 
 @pytest.mark.parametrize("number", [1, 124, 125, 126, 6000])  # around what `unpack` makes a list of
 async def test_a_list_may_be_longer_than_lua_can_unpack(any_redis: Client, number: int) -> None:
     claim = await running(any_redis)
-    words = [word for n in range(number) for word in ("values", str(n))]
-    appended = await scripts.append(any_redis, [Batch(claim, 1, words)], max_events=10_000)
+    parts = [part for n in range(number) for part in ("values", str(n))]
+    appended = await scripts.append(any_redis, [Batch(claim, 1, parts)], max_events=10_000)
     assert appended == [number + 1]
     events = await events_of(any_redis, claim.spec)
     assert [data for name, data in events if name == "values"] == list(range(number))

@@ -1,4 +1,4 @@
-"""A thread's segments: each run and update once, in the order in which they had the thread."""
+"""A thread's segments: each run and each update once, in the order of their claims."""
 
 import asyncio
 
@@ -23,10 +23,10 @@ CONTENDERS = 50
 
 
 async def segments(redis: Client, thread: str) -> list[str]:
-    return [word.decode() for word in await redis.zrange(keys.segments(thread), 0, -1)]
+    return [member.decode() for member in await redis.zrange(keys.segments(thread), 0, -1)]
 
 
-async def test_runs_have_their_turns_in_the_order_of_their_claims(any_redis: Client) -> None:
+async def test_segments_are_numbered_in_the_order_of_claims(any_redis: Client) -> None:
     thread = await a_thread(any_redis)
     first, second, third = [await admit(any_redis, a_spec(thread)) for _ in range(3)]
     assert await segments(any_redis, thread) == []
@@ -42,8 +42,8 @@ async def test_runs_have_their_turns_in_the_order_of_their_claims(any_redis: Cli
     assert await store(any_redis, thread, 2) == "stored"
     assert (await segments(any_redis, thread))[:3] == [first.run_id, third.run_id, second.run_id]
     [update] = (await segments(any_redis, thread))[3:]
-    shown = await any_redis.xrange(keys.events(thread, update))
-    assert [next(iter(fields)) for _, fields in shown] == [b"state_update", b"end"]
+    entries = await any_redis.xrange(keys.events(thread, update))
+    assert [next(iter(fields)) for _, fields in entries] == [b"state_update", b"end"]
     numbers = await any_redis.zrange(keys.segments(thread), 0, -1, withscores=True)
     assert [number for _, number in numbers] == [1, 2, 3, 4]
     for segment, number in numbers:
@@ -54,31 +54,31 @@ async def test_runs_have_their_turns_in_the_order_of_their_claims(any_redis: Cli
     assert (await segments(any_redis, thread)) == [first.run_id, second.run_id, update]
 
 
-async def test_a_run_that_is_claimed_again_keeps_its_turn(any_redis: Client) -> None:
+async def test_a_run_claimed_again_keeps_its_segment(any_redis: Client) -> None:
     stale, held = await overtaken(any_redis)
     thread = held.spec.thread_id
     before = await any_redis.zrange(keys.segments(thread), 0, -1, withscores=True)
-    assert [word.decode() for word, _ in before] == [stale.spec.run_id]
+    assert [member.decode() for member, _ in before] == [stale.spec.run_id]
     await scripts.append(any_redis, [Batch(stale, 1, ["late", b"{}"])], max_events=100)
     await scripts.append(any_redis, [Batch(held, 1, ["values", b"{}"])], max_events=100)
     await end(any_redis, held)
     assert await any_redis.zrange(keys.segments(thread), 0, -1, withscores=True) == before
-    told = await any_redis.xrange(keys.events(thread, stale.spec.run_id))
-    assert [(i, next(iter(fields))) for i, fields in told] == [
+    entries = await any_redis.xrange(keys.events(thread, stale.spec.run_id))
+    assert [(i, next(iter(fields))) for i, fields in entries] == [
         (b"1-1", b"metadata"), (b"1-2", b"metadata"), (b"1-3", b"values"), (b"1-4", b"end"),
     ]  # fmt: skip
 
 
-async def test_they_go_with_the_thread(any_redis: Client) -> None:
-    kept = await running(any_redis)
-    await end(any_redis, kept)
-    await threads.retire_thread(any_redis, kept.spec.thread_id)
-    assert await threads.delete_thread(any_redis, kept.spec.thread_id)
+async def test_segments_are_deleted_with_the_thread(any_redis: Client) -> None:
+    other = await running(any_redis)
+    await end(any_redis, other)
+    await threads.retire_thread(any_redis, other.spec.thread_id)
+    assert await threads.delete_thread(any_redis, other.spec.thread_id)
     temporary = await running(any_redis, await admit(any_redis, a_spec(temporary=True)))
     await end(any_redis, temporary)
     lost = await running(any_redis, await admit(any_redis, a_spec(new_id())))
     await any_redis.delete(keys.thread(lost.spec.thread_id), keys.runs(lost.spec.thread_id))
     await end(any_redis, lost)
-    for claim in (kept, temporary, lost):
+    for claim in (other, temporary, lost):
         assert await segments(any_redis, claim.spec.thread_id) == []
     await any_redis.delete(keys.run(lost.spec.thread_id, lost.spec.run_id))

@@ -1,53 +1,26 @@
-"""Clients that follow the master, on two real servers and a sentinel that says what it is told."""
+"""Clients that follow the master, with two real servers and a simulated sentinel."""
 
 import asyncio
 import hashlib
-import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from concurrent.futures import Future
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
 from contract.fake_sentinel import FakeSentinel
+from contract.loop_thread import LoopThread
 from harness.waiting import until
 from millstream.cli.embedded import HOST, EmbeddedRedis
 from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED, Client, connect
 from millstream.shared.redis import sentinel as following
 from millstream.shared.redis.subscriber import Subscriber
-from millstream.worker.leases.thread_loop import ThreadLoop
 
 WRITE = "return redis.call('INCR', KEYS[1])"
 HASH = hashlib.sha1(WRITE.encode()).hexdigest()
-
-
-class LoopThread:
-    """A thread with an event loop, as the heartbeat has one."""
-
-    def __init__(self) -> None:
-        self._loop = ThreadLoop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    def submit(self, do: Coroutine[Any, Any, Any]) -> "Future[Any]":
-        """Begins it in the thread."""
-        return asyncio.run_coroutine_threadsafe(do, self._loop)
-
-    async def run(self, do: Coroutine[Any, Any, Any]) -> Any:
-        """Returns what it returns in the thread."""
-        return await asyncio.wrap_future(self.submit(do))
 
 
 @pytest.fixture
@@ -58,7 +31,7 @@ def fake_sentinel() -> Iterator[FakeSentinel]:
 
 @dataclass
 class Pair:
-    """Two servers, and a client of each that asks no sentinel."""
+    """Two servers, each with a client that uses no sentinel."""
 
     first: EmbeddedRedis
     second: EmbeddedRedis
@@ -66,7 +39,7 @@ class Pair:
     to_second: "Redis"
 
     async def demote_first(self) -> None:
-        """Makes the first a replica; unlike a sentinel, leaves its clients connected."""
+        """Makes the first server a replica. Unlike a sentinel, it does not disconnect its clients."""
         await self.to_first.replicaof(HOST, str(self.second.port))
 
 
@@ -98,16 +71,16 @@ async def pair(servers: tuple[EmbeddedRedis, EmbeddedRedis]) -> AsyncIterator[Pa
 
 @pytest.fixture
 async def client(fake_sentinel: FakeSentinel, pair: Pair) -> AsyncIterator[Client]:
-    """A client that is connected to the first server."""
+    """A client with a connection to the first server."""
     fake_sentinel.master = pair.first
-    client = connect(f"redis+sentinel://{fake_sentinel.place}/main")
+    client = connect(f"redis+sentinel://{fake_sentinel.address}/main")
     assert await client.incr("before") == 1
     yield client
     await client.aclose()
 
 
 async def retry_while_unavailable(write: Callable[[], Awaitable[Any]]) -> Any:
-    """Returns what a write returns, once Redis is not away any more."""
+    """Repeats a write until Redis is available. Returns its result."""
 
     async def written() -> Any:
         try:
@@ -119,7 +92,7 @@ async def retry_while_unavailable(write: Callable[[], Awaitable[Any]]) -> Any:
 
 
 async def pop(client: Client, key: str, within: Any) -> Any:
-    """Blocks until there is something in the list; None after so many seconds."""
+    """Pops from the list with a blocking command. Returns None after `seconds`."""
     return await client.blpop([key], timeout=within)  # type: ignore[misc]
 
 
@@ -174,7 +147,7 @@ WRITES = [
 
 
 @pytest.mark.parametrize("write", WRITES)
-async def test_a_write_that_meets_a_replica_goes_to_the_new_master(
+async def test_a_write_rejected_by_a_replica_goes_to_the_new_master(
     write: Callable[[Client], Awaitable[Any]],
     client: Client,
     pair: Pair,
@@ -192,7 +165,7 @@ async def test_a_thread_with_a_loop_of_its_own_moves_to_the_new_master(
 ) -> None:
     """The heartbeat renews and listens in such a thread."""
     fake_sentinel.master = pair.first
-    url = f"redis+sentinel://{fake_sentinel.place}/main"
+    url = f"redis+sentinel://{fake_sentinel.address}/main"
     client = connect(url, reply_timeout=None, repeats=0)
     received: list[bytes] = []
     subscriber = Subscriber(client, lambda channel, confirmed, data: received.append(data))
@@ -210,7 +183,7 @@ async def test_a_thread_with_a_loop_of_its_own_moves_to_the_new_master(
         assert await retry_while_unavailable(write_in_the_thread) == 1
         assert await pair.to_second.get("n") == b"1"
 
-        # What Sentinel does to those who listen.
+        # As Sentinel does with subscribed clients.
         await pair.to_first.client_kill_filter(_type="pubsub")
 
         async def is_received() -> bool:
@@ -223,12 +196,12 @@ async def test_a_thread_with_a_loop_of_its_own_moves_to_the_new_master(
         await thread.run(client.aclose())
 
 
-async def test_a_replica_is_not_believed_to_be_the_master(
+async def test_a_replica_is_not_accepted_as_the_master(
     pair: Pair, fake_sentinel: FakeSentinel
 ) -> None:
     await pair.demote_first()
     fake_sentinel.master = pair.first
-    client = connect(f"redis+sentinel://{fake_sentinel.place}/main")
+    client = connect(f"redis+sentinel://{fake_sentinel.address}/main")
     with pytest.raises(UNAVAILABLE, match="is a replica, not a master"):
         await client.get("n")
     fake_sentinel.master = pair.second
@@ -236,29 +209,29 @@ async def test_a_replica_is_not_believed_to_be_the_master(
     await client.aclose()
 
 
-async def test_a_sentinel_of_yesterday_is_not_asked_again_first(
+async def test_a_sentinel_with_an_old_answer_is_no_longer_first(
     pair: Pair, fake_sentinel: FakeSentinel
 ) -> None:
     await pair.demote_first()
     fake_sentinel.master = pair.first
     with FakeSentinel() as other:
         other.master = pair.second
-        client = connect(f"redis+sentinel://{fake_sentinel.place},{other.place}/main")
+        client = connect(f"redis+sentinel://{fake_sentinel.address},{other.address}/main")
         await retry_while_unavailable(lambda: client.incr("n"))
         assert await pair.to_second.get("n") == b"1"
         await client.aclose()
 
 
-async def test_a_user_that_may_not_greet_is_let_in(pair: Pair, fake_sentinel: FakeSentinel) -> None:
+async def test_a_user_without_hello_is_accepted(pair: Pair, fake_sentinel: FakeSentinel) -> None:
     await pair.to_first.execute_command("ACL", "SETUSER", "bob", "on", ">pw", "~*", "+@all", "-hello")  # type: ignore[no-untyped-call]  # fmt: skip
     fake_sentinel.master = pair.first
-    client = connect(f"redis+sentinel://bob:pw@{fake_sentinel.place}/main/1")
+    client = connect(f"redis+sentinel://bob:pw@{fake_sentinel.address}/main/1")
     assert await client.incr("n") == 1
     assert await pair.to_first.get("n") is None  # it is in database 1
     await client.aclose()
 
 
-async def test_with_too_few_replicas_redis_refuses_and_the_sentinels_are_asked(
+async def test_a_write_rejected_for_too_few_replicas_asks_the_sentinels(
     client: Client, pair: Pair, fake_sentinel: FakeSentinel
 ) -> None:
     await pair.to_first.config_set("min-replicas-to-write", 1)
@@ -279,20 +252,22 @@ async def accepted(client: Client) -> Any:
         return None
 
 
-async def test_the_sentinels_are_asked_in_turn(pair: Pair, fake_sentinel: FakeSentinel) -> None:
+async def test_sentinels_are_tried_one_after_the_other(
+    pair: Pair, fake_sentinel: FakeSentinel
+) -> None:
     with FakeSentinel() as mute, FakeSentinel() as ignorant:
         mute.silent = True
         fake_sentinel.master = pair.first
-        places = f"{HOST}:1,{mute.place},{ignorant.place},{fake_sentinel.place}"
-        client = connect(f"redis+sentinel://{places}/main")
+        addresses = f"{HOST}:1,{mute.address},{ignorant.address},{fake_sentinel.address}"
+        client = connect(f"redis+sentinel://{addresses}/main")
         assert await client.incr("n") == 1
-        assert (mute.asked, ignorant.asked, fake_sentinel.asked) == (1, 1, 1)
+        assert (mute.requests, ignorant.requests, fake_sentinel.requests) == (1, 1, 1)
         await asyncio.gather(*(client.incr("n") for _ in range(50)))
-        assert mute.asked == 1  # who answered last is asked first
+        assert mute.requests == 1  # the sentinel that replied last is asked first
         await client.aclose()
 
 
-async def test_a_failover_of_many_connections_is_one_question(
+async def test_many_connections_ask_once_for_a_failover(
     client: Client, pair: Pair, fake_sentinel: FakeSentinel
 ) -> None:
     async def at_once(connections: int) -> None:
@@ -300,15 +275,15 @@ async def test_a_failover_of_many_connections_is_one_question(
 
     await at_once(40)
     fake_sentinel.master = pair.second
-    before, began = fake_sentinel.asked, time.monotonic()
+    before, began = fake_sentinel.requests, time.monotonic()
     await pair.to_first.client_kill_filter(_type="normal", skipme=True)
     await at_once(40)
-    most = (time.monotonic() - began) / following.CACHE_SECONDS + 2
-    assert fake_sentinel.asked - before <= most
+    limit = (time.monotonic() - began) / following.CACHE_SECONDS + 2
+    assert fake_sentinel.requests - before <= limit
     assert len(await pair.to_second.client_list()) > 30
 
 
-async def test_a_master_needs_no_sentinel_to_go_on(
+async def test_a_live_master_needs_no_sentinel(
     client: Client, pair: Pair, fake_sentinel: FakeSentinel
 ) -> None:
     fake_sentinel.master = None
@@ -322,8 +297,12 @@ async def test_a_master_needs_no_sentinel_to_go_on(
     assert await pair.to_second.get("n") == b"1"
 
 
-async def test_without_a_master_redis_is_away(fake_sentinel: FakeSentinel) -> None:
-    for url in (f"{fake_sentinel.place}/main", f"{fake_sentinel.place}/other", f"{HOST}:1/main"):
+async def test_without_a_master_redis_is_unavailable(fake_sentinel: FakeSentinel) -> None:
+    for url in (
+        f"{fake_sentinel.address}/main",
+        f"{fake_sentinel.address}/other",
+        f"{HOST}:1/main",
+    ):
         client = connect(f"redis+sentinel://:secret@{url}")
         with pytest.raises(UNAVAILABLE, match="No sentinel knows the address of the master") as no:
             await client.ping()
@@ -331,28 +310,28 @@ async def test_without_a_master_redis_is_away(fake_sentinel: FakeSentinel) -> No
         await client.aclose()
 
 
-async def test_a_sentinel_may_want_a_password(pair: Pair, fake_sentinel: FakeSentinel) -> None:
+async def test_a_sentinel_may_require_a_password(pair: Pair, fake_sentinel: FakeSentinel) -> None:
     fake_sentinel.master, fake_sentinel.password = pair.first, "s&m"
-    client = connect(f"redis+sentinel://{fake_sentinel.place}/main")
+    client = connect(f"redis+sentinel://{fake_sentinel.address}/main")
     with pytest.raises(UNAVAILABLE, match="Authentication required"):
         await client.ping()
     await client.aclose()
     login = "sentinel_username=sam&sentinel_password=s%26m"
-    client = connect(f"redis+sentinel://{fake_sentinel.place}/main?{login}")
+    client = connect(f"redis+sentinel://{fake_sentinel.address}/main?{login}")
     assert await client.ping()
     await client.aclose()
 
 
-async def test_at_the_limit_callers_wait_and_then_redis_is_away(
+async def test_at_the_connection_limit_callers_wait_and_then_fail_as_unavailable(
     pair: Pair, fake_sentinel: FakeSentinel
 ) -> None:
     fake_sentinel.master = pair.first
     client = connect(
-        f"redis+sentinel://{fake_sentinel.place}/main", connections=1, reply_timeout=None
+        f"redis+sentinel://{fake_sentinel.address}/main", connections=1, reply_timeout=None
     )
     held = asyncio.create_task(pop(client, "none", 0.5))
     await until(lambda: not client.connection_pool.can_get_connection())
-    assert await client.ping()  # after the one who holds the connection
+    assert await client.ping()  # after the caller that holds the connection
     assert await held is None
     held = asyncio.create_task(pop(client, "none", 0.5))
     await until(lambda: not client.connection_pool.can_get_connection())
@@ -364,23 +343,23 @@ async def test_at_the_limit_callers_wait_and_then_redis_is_away(
     await client.aclose()
 
 
-async def test_who_blocks_or_listens_on_a_lost_master_is_woken(
+async def test_blocking_and_subscribed_clients_notice_a_lost_master(
     pair: Pair, fake_sentinel: FakeSentinel
 ) -> None:
-    """The old master neither closes its connections nor answers, and is no replica either."""
+    """The old master neither closes its connections nor replies, and is no replica."""
     fake_sentinel.master = pair.first
-    url = f"redis+sentinel://{fake_sentinel.place}/main"
+    url = f"redis+sentinel://{fake_sentinel.address}/main"
     client = connect(url, reply_timeout=None)
-    rung: list[bytes] = []
-    doorbells = Subscriber(client, lambda channel, confirmed, word: rung.append(word))
-    listening = asyncio.create_task(doorbells.run())
-    await doorbells.listen("bell")
+    notified: list[bytes] = []
+    subscriber = Subscriber(client, lambda channel, confirmed, message: notified.append(message))
+    listening = asyncio.create_task(subscriber.run())
+    await subscriber.listen("bell")
     popping = asyncio.create_task(pop(client, "list", 30))
-    await until(lambda: rung)
+    await until(lambda: notified)
     fake_sentinel.master = pair.second
-    await until(lambda: len(rung) > 1, what="that the doorbells listen again")
+    await until(lambda: len(notified) > 1, what="that the doorbells listen again")
     await pair.to_second.publish("bell", "ding")
-    await until(lambda: b"ding" in rung)
+    await until(lambda: b"ding" in notified)
     await pair.to_second.rpush("list", "word")  # type: ignore[misc]
     assert await popping == (b"list", b"word")
     listening.cancel()
@@ -388,7 +367,7 @@ async def test_who_blocks_or_listens_on_a_lost_master_is_woken(
     await client.aclose()
 
 
-async def test_a_blocking_command_ends_on_a_server_that_hangs(
+async def test_a_blocking_command_ends_on_a_hanging_server(
     pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("millstream.shared.redis.clients.GRACE", 0.2)

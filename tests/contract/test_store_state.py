@@ -1,4 +1,4 @@
-"""An update of a thread's state is stored whole, or refused with nothing changed."""
+"""An update of a thread's state is stored completely, or rejected without a change."""
 
 import asyncio
 from typing import Any
@@ -50,23 +50,23 @@ async def a_thread(redis: Client) -> str:
 
 
 async def store(redis: Client, thread: str, epoch: int | None, **changes: Any) -> str:
-    given: dict[str, Any] = {"deadline_ms": FOREVER, "fields": FIELDS, "staged": staged(thread)}
-    given |= changes
-    what = given.pop("staged")
-    return await store_state(redis, thread, what, epoch=epoch, stream_ttl=STREAM_TTL, **given)
+    arguments: dict[str, Any] = {"deadline_ms": FOREVER, "fields": FIELDS, "staged": staged(thread)}
+    arguments |= changes
+    what = arguments.pop("staged")
+    return await store_state(redis, thread, what, epoch=epoch, stream_ttl=STREAM_TTL, **arguments)
 
 
-async def test_everything_is_stored(any_redis: Client) -> None:
+async def test_an_update_stores_checkpoints_writes_and_fields(any_redis: Client) -> None:
     thread = await a_thread(any_redis)
     before = await threads.get_thread(any_redis, thread)
     epoch = await threads.idle_epoch(any_redis, thread)
     assert await store(any_redis, thread, epoch) == "stored"
-    for place in staged(thread):
-        found = await scripts.get_checkpoint(any_redis, place, "")
-        assert found is not None
-        assert (found.checkpoint_id, found.parent_id, found.record) == ("c1", "c0", b"record")
-        assert found.values == {b"ch\0v": b"value"}
-        writes = keys.checkpoint_writes(thread, place.name)
+    for checkpoint in staged(thread):
+        stored = await scripts.get_checkpoint(any_redis, checkpoint, "")
+        assert stored is not None
+        assert (stored.checkpoint_id, stored.parent_id, stored.record) == ("c1", "c0", b"record")
+        assert stored.values == {b"ch\0v": b"value"}
+        writes = keys.checkpoint_writes(thread, checkpoint.name)
         assert await any_redis.hgetall(writes) == {b"c0": b"\0\0\0\1w"}  # type: ignore[misc]
     assert await checkpoints.list_namespaces(any_redis, thread) == ["", "child:1"]
     after = await threads.get_thread(any_redis, thread)
@@ -76,7 +76,7 @@ async def test_everything_is_stored(any_redis: Client) -> None:
     assert await threads.idle_epoch(any_redis, thread) == epoch + 1
 
 
-async def test_writes_are_added_to_those_that_are_there(any_redis: Client) -> None:
+async def test_writes_are_added_to_existing_ones(any_redis: Client) -> None:
     thread = await a_thread(any_redis)
     for epoch in (0, 1):
         assert await store(any_redis, thread, epoch) == "stored"
@@ -84,25 +84,25 @@ async def test_writes_are_added_to_those_that_are_there(any_redis: Client) -> No
     assert writes == b"\0\0\0\1w" * 2
 
 
-async def test_a_new_thread_begins_with_its_state(any_redis: Client) -> None:
+async def test_a_new_thread_starts_with_a_state(any_redis: Client) -> None:
     thread = new_id()
     fields = {**threads.new_thread_fields({"a": 1}), **FIELDS}
     assert await store(any_redis, thread, None, fields=fields) == "stored"
-    found = await threads.get_thread(any_redis, thread)
-    assert (found.metadata, found.values) == ({"a": 1}, b'{"n":1}')
+    stored = await threads.get_thread(any_redis, thread)
+    assert (stored.metadata, stored.values) == ({"a": 1}, b'{"n":1}')
     before = await dump(any_redis)
     assert await store(any_redis, thread, None, fields=fields) == "exists"
     assert await dump(any_redis) == before
 
 
-async def test_what_is_refused_changes_nothing(any_redis: Client) -> None:
+async def test_a_rejected_update_changes_nothing(any_redis: Client) -> None:
     nobody, thread = new_id(), await a_thread(any_redis)
     gone = await a_thread(any_redis)
     await threads.retire_thread(any_redis, gone)
     active = (await running(any_redis)).spec.thread_id
     admitted = (await admit(any_redis)).thread_id
     before = await dump(any_redis)
-    for refused, epoch, word in (
+    for refused, epoch, reply in (
         (nobody, 0, "missing"),
         (gone, 0, "missing"),
         (active, 1, "busy"),
@@ -110,7 +110,7 @@ async def test_what_is_refused_changes_nothing(any_redis: Client) -> None:
         (thread, 1, "changed"),
         (thread, None, "exists"),
     ):
-        assert await store(any_redis, refused, epoch) == word
+        assert await store(any_redis, refused, epoch) == reply
     assert await store(any_redis, thread, 0, deadline_ms=1) == "late"
     assert await store(any_redis, nobody, None, deadline_ms=1) == "late"
     assert await dump(any_redis) == before
@@ -122,19 +122,19 @@ async def test_what_is_refused_changes_nothing(any_redis: Client) -> None:
             await threads.idle_epoch(any_redis, refused)
 
 
-async def test_of_fifty_updates_of_one_state_exactly_one_is_stored(any_redis: Client) -> None:
+async def test_one_of_fifty_updates_of_one_state_is_stored(any_redis: Client) -> None:
     thread = await a_thread(any_redis)
-    words = await asyncio.gather(
+    replies = await asyncio.gather(
         *(store(any_redis, thread, 0, staged=staged(thread, f"c{n}")) for n in range(50))
     )
-    assert sorted(words) == ["changed"] * 49 + ["stored"]
+    assert sorted(replies) == ["changed"] * 49 + ["stored"]
     page, _ = await scripts.list_checkpoints(
         any_redis, CheckpointNamespace(thread, ""), before=None, count=99
     )
-    assert [found.checkpoint_id for found in page] == [f"c{words.index('stored')}"]
+    assert [stored.checkpoint_id for stored in page] == [f"c{replies.index('stored')}"]
 
 
-async def test_an_update_between_runs_sees_that_one_ran(any_redis: Client) -> None:
+async def test_an_update_notices_a_run_that_ran_meanwhile(any_redis: Client) -> None:
     claim = await running(any_redis)
     thread = claim.spec.thread_id
     await end(any_redis, claim)
@@ -147,7 +147,7 @@ async def test_an_update_between_runs_sees_that_one_ran(any_redis: Client) -> No
     assert await dump(any_redis) == before
 
 
-async def test_a_run_that_is_due_later_keeps_no_update_waiting(any_redis: Client) -> None:
+async def test_a_deferred_run_does_not_block_an_update(any_redis: Client) -> None:
     spec = await admit(any_redis, delay_ms=60_000)
     assert await store(any_redis, spec.thread_id, 0) == "stored"
     await make_due(any_redis, spec)
@@ -155,7 +155,7 @@ async def test_a_run_that_is_due_later_keeps_no_update_waiting(any_redis: Client
     assert (await thread_of(any_redis, spec))["epoch"] == "2"
 
 
-async def test_pruning_begins_an_epoch(any_redis: Client) -> None:
+async def test_pruning_starts_a_new_epoch(any_redis: Client) -> None:
     thread = await a_thread(any_redis)
     assert await store(any_redis, thread, 0) == "stored"
     await checkpoints.prune(any_redis, thread, keep_latest=True)
@@ -165,17 +165,17 @@ async def test_pruning_begins_an_epoch(any_redis: Client) -> None:
     assert not await any_redis.exists(keys.thread(nobody))
 
 
-async def test_an_update_sent_again_after_a_lost_reply_is_the_same(
+async def test_an_update_repeated_after_a_lost_reply_has_the_same_result(
     any_redis: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     thread = await a_thread(any_redis)
     call = Script.__call__
     states = []
 
-    async def twice(self: Script, redis: Client, /, **given: Any) -> Any:
-        await call(self, redis, **given)
+    async def twice(self: Script, redis: Client, /, **arguments: Any) -> Any:
+        await call(self, redis, **arguments)
         states.append(await dump(any_redis))
-        again = await call(self, redis, **given)
+        again = await call(self, redis, **arguments)
         states.append(await dump(any_redis))
         return again
 

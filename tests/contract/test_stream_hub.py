@@ -1,4 +1,4 @@
-"""Readers of one hub each see every event of their run once, in order, to the end."""
+"""Each reader of a hub gets every event of its run once, in order, to the end."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -74,11 +74,11 @@ async def follow(
         ("0-10000000000000000000", None),
     ],
 )
-def test_an_event_id_names_a_position_or_is_malformed(text: str, position: Position | None) -> None:
+def test_an_event_id_is_a_position_or_malformed(text: str, position: Position | None) -> None:
     assert parse_position(text) == position
 
 
-async def test_an_ended_run_is_replayed_from_its_start(hub: StreamHub, real_redis: Client) -> None:
+async def test_an_ended_run_is_replayed_from_the_start(hub: StreamHub, real_redis: Client) -> None:
     claim = await running(real_redis)
     await write_numbers(real_redis, claim, range(5))
     await end(real_redis, claim, output=b'{"o":1}')
@@ -92,7 +92,7 @@ async def test_an_ended_run_is_replayed_from_its_start(hub: StreamHub, real_redi
     reader.close()
 
 
-async def test_a_replay_begins_after_the_id_given(hub: StreamHub, real_redis: Client) -> None:
+async def test_a_replay_starts_after_the_given_id(hub: StreamHub, real_redis: Client) -> None:
     claim = await running(real_redis)
     await write_numbers(real_redis, claim, range(5))
     await end(real_redis, claim)
@@ -105,7 +105,7 @@ async def test_a_replay_begins_after_the_id_given(hub: StreamHub, real_redis: Cl
     whole.close()
 
 
-async def test_after_the_last_id_an_ended_run_only_ends_again(
+async def test_after_the_last_id_an_ended_run_sends_only_its_end(
     hub: StreamHub, real_redis: Client
 ) -> None:
     claim = await running(real_redis)
@@ -119,7 +119,7 @@ async def test_after_the_last_id_an_ended_run_only_ends_again(
     second.close()
 
 
-async def test_from_now_on_leaves_out_what_was(hub: StreamHub, real_redis: Client) -> None:
+async def test_a_live_reader_gets_no_earlier_events(hub: StreamHub, real_redis: Client) -> None:
     claim = await running(real_redis)
     await write_numbers(real_redis, claim, range(3))
     reader = await follow(hub, claim, None)
@@ -132,7 +132,9 @@ async def test_from_now_on_leaves_out_what_was(hub: StreamHub, real_redis: Clien
     reader.close()
 
 
-async def test_from_now_on_of_an_ended_run_is_all_of_it(hub: StreamHub, real_redis: Client) -> None:
+async def test_a_live_reader_of_an_ended_run_gets_all_events(
+    hub: StreamHub, real_redis: Client
+) -> None:
     claim = await running(real_redis)
     await write_numbers(real_redis, claim, range(3))
     await end(real_redis, claim)
@@ -146,25 +148,25 @@ async def test_a_gap_comes_first_where_events_were_trimmed(
     hub: StreamHub, real_redis: Client, after: Position
 ) -> None:
     claim = await running(real_redis)
-    words: list[str | bytes] = [word for n in range(400) for word in ("values", str(n))]
-    await scripts.append(real_redis, [Batch(claim, 1, words)], max_events=100)
+    parts: list[str | bytes] = [part for n in range(400) for part in ("values", str(n))]
+    await scripts.append(real_redis, [Batch(claim, 1, parts)], max_events=100)
     await end(real_redis, claim)
     reader = await follow(hub, claim, after)
     gap, *entries = await read_to_end(reader)
     assert gap.event == b"gap"
     requested = f"{after[0]}-{after[1]}".encode()
     assert gap.data == b'{"requested":"%b","first":"%b"}' % (requested, entries[0].id)
-    kept = numbers_of(entries)
-    assert kept == list(range(400 - len(kept), 400))
+    numbers = numbers_of(entries)
+    assert numbers == list(range(400 - len(numbers), 400))
     reader.close()
 
 
-async def test_no_gap_is_told_where_nothing_after_the_id_was_trimmed(
+async def test_no_gap_is_sent_if_no_event_after_the_id_was_trimmed(
     hub: StreamHub, real_redis: Client
 ) -> None:
     claim = await running(real_redis)
-    words: list[str | bytes] = [word for n in range(400) for word in ("values", str(n))]
-    await scripts.append(real_redis, [Batch(claim, 1, words)], max_events=100)
+    parts: list[str | bytes] = [part for n in range(400) for part in ("values", str(n))]
+    await scripts.append(real_redis, [Batch(claim, 1, parts)], max_events=100)
     key = keys.events(claim.spec.thread_id, claim.spec.run_id)
     [(oldest, _)] = await real_redis.xrange(key, count=1)
     await end(real_redis, claim)
@@ -179,7 +181,7 @@ async def test_no_gap_is_told_where_nothing_after_the_id_was_trimmed(
     ("cause", "status"), [(Cause.SUCCEEDED, b"success"), (Cause.CANCELLED, b"interrupted")]
 )
 @pytest.mark.parametrize("after", [START, (5, 5), None])
-async def test_a_run_whose_stream_has_expired_still_ends(
+async def test_a_run_with_an_expired_stream_still_ends(
     hub: StreamHub, real_redis: Client, cause: Cause, status: bytes, after: Position | None
 ) -> None:
     claim = await running(real_redis)
@@ -238,7 +240,7 @@ async def test_a_late_reader_catches_up_and_then_follows(
     late.close()
 
 
-async def test_a_slow_reader_gets_everything_once_though_the_window_has_moved_on(
+async def test_a_slow_reader_behind_the_window_gets_every_event_once(
     hub: StreamHub, real_redis: Client
 ) -> None:
     total = 2 * (WINDOW_ENTRIES + PAGE_ENTRIES) + 7
@@ -255,9 +257,7 @@ async def test_a_slow_reader_gets_everything_once_though_the_window_has_moved_on
     slow.close()
 
 
-async def test_large_events_move_the_window_on_by_their_bytes(
-    hub: StreamHub, real_redis: Client
-) -> None:
+async def test_large_events_limit_the_window_by_bytes(hub: StreamHub, real_redis: Client) -> None:
     claim = await running(real_redis)
     fast, slow = await follow(hub, claim), await follow(hub, claim)
     await read_some(slow, 1)
@@ -306,7 +306,7 @@ async def test_a_reader_opened_before_the_admission_misses_nothing(
     keep_listening.close()
 
 
-async def test_the_first_readers_of_a_process_may_come_all_at_once(
+async def test_the_first_readers_of_a_process_may_open_at_once(
     hub: StreamHub, real_redis: Client
 ) -> None:
     claims = [await running(real_redis) for _ in range(5)]
@@ -319,7 +319,7 @@ async def test_the_first_readers_of_a_process_may_come_all_at_once(
         reader.close()
 
 
-async def test_closing_the_last_reader_of_a_run_stops_following_it(
+async def test_closing_the_last_reader_unsubscribes_from_the_run(
     hub: StreamHub, real_redis: Client
 ) -> None:
     claim = await running(real_redis)
@@ -348,7 +348,7 @@ async def test_closing_the_last_reader_of_a_run_stops_following_it(
     again.close()
 
 
-async def test_a_run_followed_again_during_the_farewell_is_followed(
+async def test_a_run_opened_again_during_the_unsubscribe_is_followed(
     hub: StreamHub, real_redis: Client
 ) -> None:
     claim = await running(real_redis)
@@ -367,9 +367,7 @@ async def test_a_run_followed_again_during_the_farewell_is_followed(
     reader.close()
 
 
-async def test_shutting_down_wakes_every_reader_and_says_so(
-    hub: StreamHub, real_redis: Client
-) -> None:
+async def test_shutting_down_wakes_every_reader(hub: StreamHub, real_redis: Client) -> None:
     claims = [await running(real_redis) for _ in range(2)]
     readers = [await follow(hub, claim) for claim in claims for _ in range(2)]
     for reader in readers:
@@ -382,7 +380,7 @@ async def test_shutting_down_wakes_every_reader_and_says_so(
         reader.close()
 
 
-async def test_reading_leaves_no_trace_in_redis(hub: StreamHub, real_redis: Client) -> None:
+async def test_reading_changes_nothing_in_redis(hub: StreamHub, real_redis: Client) -> None:
     claim = await running(real_redis)
     reader = await follow(hub, claim)
     await end(real_redis, claim)

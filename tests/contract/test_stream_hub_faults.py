@@ -1,4 +1,4 @@
-"""Subscriber, connections and replies get lost or late, and readers still see everything."""
+"""Notifications, connections and replies are lost or late, and readers still get every event."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -47,7 +47,7 @@ async def follow(hub: StreamHub, claim: Claim) -> Reader:
     return await hub.open(claim.spec.thread_id, claim.spec.run_id, START)
 
 
-async def test_who_gives_up_while_it_opens_a_reader_leaves_nothing_behind(
+async def test_a_cancelled_open_of_a_reader_has_no_side_effect(
     hub: StreamHub, real_redis: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def listen(channel: str) -> None:
@@ -64,7 +64,7 @@ async def test_who_gives_up_while_it_opens_a_reader_leaves_nothing_behind(
     reader.close()
 
 
-async def test_a_lost_doorbell_delays_an_event_until_the_next_sweep(
+async def test_a_lost_notification_delays_an_event_until_the_next_sweep(
     url: str, real_redis: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream_hub, "SWEEP_SECONDS", 0.02)
@@ -80,10 +80,10 @@ async def test_a_lost_doorbell_delays_an_event_until_the_next_sweep(
         reader.close()
 
 
-async def test_without_a_doorbell_and_without_a_sweep_there_is_no_news(
+async def test_without_notification_and_sweep_a_reader_gets_no_event(
     hub: StreamHub, real_redis: Client
 ) -> None:
-    """The test above would pass without the sweep if readers looked for themselves."""
+    """Shows that readers do not poll: else the test above would pass without the sweep."""
     claim = await running(real_redis)
     reader = await follow(hub, claim)
     await read_some(reader, 1)
@@ -97,7 +97,7 @@ async def test_without_a_doorbell_and_without_a_sweep_there_is_no_news(
 
 
 @pytest.mark.parametrize("left", ["record", "nothing"])
-async def test_a_stream_that_is_gone_ends_at_the_next_sweep(
+async def test_a_lost_stream_ends_at_the_next_sweep(
     url: str, real_redis: Client, monkeypatch: pytest.MonkeyPatch, left: str
 ) -> None:
     monkeypatch.setattr(stream_hub, "SWEEP_SECONDS", 0.02)
@@ -117,7 +117,7 @@ async def test_a_stream_that_is_gone_ends_at_the_next_sweep(
         reader.close()
 
 
-async def test_a_silent_run_is_not_ended_by_sweeps(
+async def test_sweeps_do_not_end_a_silent_run(
     url: str, real_redis: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream_hub, "SWEEP_SECONDS", 0.005)
@@ -138,7 +138,7 @@ async def test_a_silent_run_is_not_ended_by_sweeps(
             reader.close()
 
 
-async def test_events_written_while_the_hub_was_cut_off_are_delivered(
+async def test_events_written_during_a_disconnect_are_delivered(
     hub: StreamHub, real_redis: Client
 ) -> None:
     claims = [await running(real_redis) for _ in range(3)]
@@ -165,16 +165,16 @@ async def test_events_written_while_the_hub_was_cut_off_are_delivered(
 
 
 @pytest.mark.parametrize("seed", range(10))
-async def test_readers_that_come_while_the_hub_is_cut_off_are_served(
+async def test_readers_opened_during_a_disconnect_are_served(
     hub: StreamHub, real_redis: Client, seed: int
 ) -> None:
     first = await running(real_redis)
     claims = [await running(real_redis) for _ in range(10)]
-    witness = await follow(hub, first)
-    await read_some(witness, 1)
+    first_reader = await follow(hub, first)
+    await read_some(first_reader, 1)
 
-    async def come_late(claim: Claim, turns: int) -> Reader:
-        for _ in range(turns):
+    async def come_late(claim: Claim, iterations: int) -> Reader:
+        for _ in range(iterations):
             await asyncio.sleep(0)
         return await follow(hub, claim)
 
@@ -186,10 +186,10 @@ async def test_readers_that_come_while_the_hub_is_cut_off_are_served(
     for claim in [first, *claims]:
         await write_numbers(real_redis, claim, range(3))
         await end(real_redis, claim)
-    pages = await all_of(*(read_to_end(reader) for reader in [witness, *readers] if reader))
+    pages = await all_of(*(read_to_end(reader) for reader in [first_reader, *readers] if reader))
     assert [numbers_of(page) for page in pages] == [[0, 1, 2]] * 11
     assert len(await hub_connections(real_redis, hub)) == 1
-    for reader in [witness, *readers]:
+    for reader in [first_reader, *readers]:
         if reader:
             reader.close()
 
@@ -197,7 +197,7 @@ async def test_readers_that_come_while_the_hub_is_cut_off_are_served(
 async def test_an_empty_page_that_arrives_late_loses_no_events(
     hub: StreamHub, real_redis: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two readers look at an empty stream; the answer to one is overtaken by events."""
+    """Two readers read an empty stream; events arrive before the reply to one of them."""
     spec = await admit(real_redis)
     early = await hub.open(spec.thread_id, spec.run_id, START)
     late = await hub.open(spec.thread_id, spec.run_id, START)
@@ -206,10 +206,10 @@ async def test_an_empty_page_that_arrives_late_loses_no_events(
     has_read, may_go_on = asyncio.Event(), asyncio.Event()
 
     async def held_up(cursors: list[tuple[str, Position]], *, oldest: bool = False) -> Any:
-        found = await pages(cursors, oldest=oldest)
+        result = await pages(cursors, oldest=oldest)
         has_read.set()
         await may_go_on.wait()
-        return found
+        return result
 
     monkeypatch.setattr(hub._pages, "read", held_up)
     reading = asyncio.create_task(late.read())
@@ -229,7 +229,7 @@ async def test_an_empty_page_that_arrives_late_loses_no_events(
     late.close()
 
 
-async def test_a_reader_that_falls_behind_the_trimming_goes_on_with_what_is_left(
+async def test_a_reader_behind_the_trimming_continues_with_the_remaining_events(
     hub: StreamHub, real_redis: Client
 ) -> None:
     claim = await running(real_redis)
@@ -237,8 +237,8 @@ async def test_a_reader_that_falls_behind_the_trimming_goes_on_with_what_is_left
     await read_some(slow, 1)
     fast_task = asyncio.create_task(read_to_end(fast))
     for n in range(20):
-        words: list[str | bytes] = [w for i in range(100) for w in ("values", str(n * 100 + i))]
-        await scripts.append(real_redis, [Batch(claim, n + 1, words)], max_events=200)
+        parts: list[str | bytes] = [w for i in range(100) for w in ("values", str(n * 100 + i))]
+        await scripts.append(real_redis, [Batch(claim, n + 1, parts)], max_events=200)
     await end(real_redis, claim)
     numbers = numbers_of(await read_to_end(slow))
     assert numbers == list(range(2000 - len(numbers), 2000))
@@ -248,7 +248,7 @@ async def test_a_reader_that_falls_behind_the_trimming_goes_on_with_what_is_left
     slow.close()
 
 
-async def test_a_reader_closed_after_the_hub_opens_no_connection(
+async def test_closing_a_reader_after_the_hub_opens_no_connection(
     url: str, real_redis: Client
 ) -> None:
     claim = await running(real_redis)
@@ -263,10 +263,10 @@ async def test_a_reader_closed_after_the_hub_opens_no_connection(
     await write(real_redis, claim, 1, "values", "1")
 
 
-async def test_closing_ends_the_hub_though_a_cancel_was_swallowed_underneath(
+async def test_closing_the_hub_ends_it_despite_a_swallowed_cancel(
     url: str, real_redis: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The Redis client swallows a cancel that comes while it opens a connection."""
+    """The Redis client swallows a cancel while it opens a connection."""
     claim = await running(real_redis)
     async with running_hub(url) as hub:
         reader = await follow(hub, claim)

@@ -1,4 +1,4 @@
-"""The thread of a stateless run goes with its last run; the run stays readable for a while."""
+"""The thread of a stateless run is deleted with its last run; the run stays readable for a while."""
 
 import pytest
 
@@ -23,7 +23,7 @@ from millstream.shared.threads import Ttl, new_thread_fields
 
 
 @pytest.mark.parametrize("cause", [Cause.SUCCEEDED, Cause.FAILED, Cause.CANCELLED])
-async def test_a_temporary_thread_is_deleted_and_noted_as_garbage(
+async def test_a_temporary_thread_is_deleted_and_its_checkpoints_become_garbage(
     any_redis: Client, cause: Cause
 ) -> None:
     claim = await running(any_redis, a_spec(temporary=True))
@@ -41,7 +41,7 @@ async def test_a_temporary_thread_is_deleted_and_noted_as_garbage(
 async def test_a_client_that_follows_a_temporary_thread_is_notified_of_its_end(
     any_redis: Client,
 ) -> None:
-    """It would wait for the next run of a thread that is gone."""
+    """Without the notification it would wait for the next run of a deleted thread."""
     claim = await running(any_redis, a_spec(temporary=True))
     key = keys.segments(claim.spec.thread_id)
     async with any_redis.pubsub(ignore_subscribe_messages=True) as pubsub:
@@ -66,7 +66,7 @@ async def test_a_temporary_thread_with_a_ttl_does_not_expire_again(any_redis: Cl
     assert not await any_redis.exists(keys.expiring())
 
 
-async def test_a_run_whose_thread_was_lost_leaves_nothing_of_it(any_redis: Client) -> None:
+async def test_the_end_of_a_run_without_a_thread_record_writes_no_thread(any_redis: Client) -> None:
     """Redis may have evicted the record of the thread alone."""
     claim = await running(any_redis)
     thread = claim.spec.thread_id
@@ -77,7 +77,7 @@ async def test_a_run_whose_thread_was_lost_leaves_nothing_of_it(any_redis: Clien
     await any_redis.delete(keys.run(thread, claim.spec.run_id), keys.runs(thread))
 
 
-async def test_a_temporary_run_that_is_cancelled_while_it_waits_for_a_worker_goes_too(
+async def test_a_temporary_thread_of_a_cancelled_pending_run_is_deleted(
     any_redis: Client,
 ) -> None:
     spec = await admit(any_redis, a_spec(temporary=True))
@@ -103,10 +103,10 @@ async def test_a_temporary_thread_stays_until_the_last_of_its_runs_has_ended(
     assert await any_redis.zrange(keys.garbage(), 0, -1) == [job(second).encode()]
 
 
-async def test_a_kept_run_on_the_thread_keeps_the_thread(any_redis: Client) -> None:
-    kept = await running(any_redis)
-    await end(any_redis, kept)
-    temporary = await running(any_redis, a_spec(kept.spec.thread_id, temporary=True))
+async def test_a_run_that_keeps_its_thread_prevents_the_deletion(any_redis: Client) -> None:
+    other = await running(any_redis)
+    await end(any_redis, other)
+    temporary = await running(any_redis, a_spec(other.spec.thread_id, temporary=True))
     await end(any_redis, temporary)
-    assert await any_redis.exists(keys.thread(kept.spec.thread_id))
+    assert await any_redis.exists(keys.thread(other.spec.thread_id))
     assert await any_redis.zcard(keys.garbage()) == 0

@@ -1,4 +1,4 @@
-"""What finds threads says what their records say, whoever changes them at the same time."""
+"""The index of threads agrees with their records, under concurrent changes."""
 
 import asyncio
 import random
@@ -33,7 +33,7 @@ async def a_thread(redis: Client, metadata: dict[str, Any]) -> str:
     return (await threads.create_thread(redis, None, metadata, if_exists="raise")).thread_id
 
 
-async def found(redis: Client, **query: Any) -> list[str]:
+async def thread_ids(redis: Client, **query: Any) -> list[str]:
     page = await thread_search.search(redis, ThreadFilter(**query), limit=1000, offset=0)
     assert page.total == len(page.records)
     assert not page.more
@@ -45,30 +45,30 @@ async def show_values(redis: Client, thread: str, values: bytes) -> None:
     await redis.hset(keys.thread(thread), mapping={"values": values})  # type: ignore[misc]
 
 
-def in_steps(monkeypatch: pytest.MonkeyPatch, few: int, chunk: int, most: int) -> None:
-    """Has the script look at so many members at a time."""
+def in_steps(monkeypatch: pytest.MonkeyPatch, few: int, chunk: int, limit: int) -> None:
+    """Limits the number of members that the script reads at a time."""
     module = sys.modules["millstream.shared.scripts.threads.find_threads"]
-    for name, number in (("SMALL_SET", few), ("CHUNK", chunk), ("MAX_SCANNED", most)):
+    for name, number in (("SMALL_SET", few), ("CHUNK", chunk), ("MAX_SCANNED", limit)):
         monkeypatch.setattr(module, name, number)
 
 
-async def test_a_run_moves_its_thread_through_the_sets(any_redis: Client) -> None:
+async def test_a_run_moves_its_thread_between_the_status_sets(any_redis: Client) -> None:
     thread = await a_thread(any_redis, {"who": "me", "graph_id": "old"})
-    assert await found(any_redis, metadata={"graph_id": "old"}) == [thread]
+    assert await thread_ids(any_redis, metadata={"graph_id": "old"}) == [thread]
     claim = await running(any_redis, a_spec(thread))
     await assert_index_is_right(any_redis)
-    assert await found(any_redis, metadata={"graph_id": "old"}) == []
-    assert await found(any_redis, status=ThreadStatus.BUSY, metadata={"graph_id": "echo"}) == [
+    assert await thread_ids(any_redis, metadata={"graph_id": "old"}) == []
+    assert await thread_ids(any_redis, status=ThreadStatus.BUSY, metadata={"graph_id": "echo"}) == [
         thread
     ]
     await end(any_redis, claim, idle_status="interrupted")
     await assert_index_is_right(any_redis)
-    assert await found(any_redis, status=ThreadStatus.INTERRUPTED) == [thread]
+    assert await thread_ids(any_redis, status=ThreadStatus.INTERRUPTED) == [thread]
     copy = await threads.copy_thread(any_redis, thread)
     await assert_index_is_right(any_redis)
-    assert await found(any_redis, metadata={"who": "me"}) == [copy.thread_id, thread]
+    assert await thread_ids(any_redis, metadata={"who": "me"}) == [copy.thread_id, thread]
     await threads.retire_thread(any_redis, thread)
-    assert await found(any_redis, metadata={"who": "me"}) == [copy.thread_id]
+    assert await thread_ids(any_redis, metadata={"who": "me"}) == [copy.thread_id]
     assert await threads.delete_thread(any_redis, thread)
     assert await assert_index_is_right(any_redis) == 1
 
@@ -86,10 +86,10 @@ async def test_a_repaired_thread_is_in_the_set_of_its_status(any_redis: Client) 
     await any_redis.delete(keys.run(thread, claim.spec.run_id))
     assert await scripts.repair_thread(any_redis, thread) == "released"
     await assert_index_is_right(any_redis)
-    assert await found(any_redis, status=ThreadStatus.IDLE) == [thread]
+    assert await thread_ids(any_redis, status=ThreadStatus.IDLE) == [thread]
 
 
-async def test_a_stale_worker_moves_nothing(any_redis: Client) -> None:
+async def test_a_stale_worker_changes_no_set(any_redis: Client) -> None:
     old, new = await overtaken(any_redis)
     await end(any_redis, new)
     before = await dump(any_redis)
@@ -102,7 +102,7 @@ async def test_a_stale_worker_moves_nothing(any_redis: Client) -> None:
 # ── Patches ─────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_patch_merges_one_level(any_redis: Client) -> None:
+async def test_a_patch_merges_the_top_level_of_metadata(any_redis: Client) -> None:
     thread = await a_thread(any_redis, {"a": {"b": 1}, "keep": True})
     await threads.patch_thread(any_redis, thread, {"a": {"c": [1]}, "d": None}, None)
     record = await threads.get_thread(any_redis, thread)
@@ -116,7 +116,7 @@ async def test_a_patch_merges_one_level(any_redis: Client) -> None:
     await assert_index_is_right(any_redis)
 
 
-async def test_what_can_not_be_patched(any_redis: Client) -> None:
+async def test_a_missing_thread_or_too_much_metadata_is_not_patched(any_redis: Client) -> None:
     with pytest.raises(NotFoundError):
         await threads.patch_thread(any_redis, new_id(), {"a": 1}, None)
     assert await dump(any_redis) == {}
@@ -132,19 +132,19 @@ async def test_what_can_not_be_patched(any_redis: Client) -> None:
     assert await dump(any_redis) == before
 
 
-async def test_a_patch_sent_again_after_a_lost_reply_is_the_same(any_redis: Client) -> None:
+async def test_a_patch_repeated_after_a_lost_reply_has_the_same_result(any_redis: Client) -> None:
     thread = await a_thread(any_redis, {"a": 1})
-    words = arguments(thread, "t1", b'{"a":1}', had_run=False, fields={"metadata": "{}"})
-    assert await SCRIPT(any_redis, **words) == b"patched"
+    values = arguments(thread, "t1", b'{"a":1}', had_run=False, fields={"metadata": "{}"})
+    assert await SCRIPT(any_redis, **values) == b"patched"
     before = await dump(any_redis)
-    assert await SCRIPT(any_redis, **words) == b"patched"
-    words = arguments(thread, "t2", b'{"a":1}', had_run=False, fields={"metadata": "{}"})
-    assert await SCRIPT(any_redis, **words) == b"changed"
+    assert await SCRIPT(any_redis, **values) == b"patched"
+    values = arguments(thread, "t2", b'{"a":1}', had_run=False, fields={"metadata": "{}"})
+    assert await SCRIPT(any_redis, **values) == b"changed"
     assert await dump(any_redis) == before
     await threads.retire_thread(any_redis, thread)
 
 
-async def test_of_fifty_patches_none_is_lost(any_redis: Client) -> None:
+async def test_none_of_fifty_patches_is_lost(any_redis: Client) -> None:
     thread = await a_thread(any_redis, {"n": -1})
     await asyncio.gather(
         *(threads.patch_thread(any_redis, thread, {f"k{n}": n, "n": n}, None) for n in range(50))
@@ -154,7 +154,9 @@ async def test_of_fifty_patches_none_is_lost(any_redis: Client) -> None:
     await assert_index_is_right(any_redis)
 
 
-async def test_fifty_contenders_on_patch_finish_and_delete(any_redis: Client) -> None:
+async def test_the_index_is_right_after_fifty_patches_finishes_and_deletions(
+    any_redis: Client,
+) -> None:
     claims = [await running(any_redis, a_spec(await a_thread(any_redis, {"n": 0}))) for _ in "123"]
     stays, goes, large = (claim.spec.thread_id for claim in claims)
 
@@ -187,7 +189,7 @@ async def test_fifty_contenders_on_patch_finish_and_delete(any_redis: Client) ->
         keys.thread(goes)
     )
     await assert_index_is_right(any_redis)
-    assert await found(any_redis, metadata={"key 7": 7}) == [large]
+    assert await thread_ids(any_redis, metadata={"key 7": 7}) == [large]
 
 
 # ── Searches ────────────────────────────────────────────────────────────────────────────────
@@ -222,7 +224,7 @@ PARTS: list[tuple[dict[str, Any], set[int]]] = [
 
 
 @pytest.mark.parametrize("few", [1000, 0])
-async def test_what_metadata_contains(
+async def test_metadata_is_matched_by_containment(
     any_redis: Client, few: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_steps(monkeypatch, few, 4, 8)
@@ -230,31 +232,33 @@ async def test_what_metadata_contains(
     await assert_index_is_right(any_redis)
     for part, fitting in PARTS:
         expected = [ids[number] for number in sorted(fitting, reverse=True)]
-        assert await found(any_redis, metadata=part) == expected, part
-        assert await found(any_redis, metadata=part, ids=ids) == expected, part
-        assert await found(any_redis, metadata=part, ids=ids[:1]) == expected[-1:] * (0 in fitting)
+        assert await thread_ids(any_redis, metadata=part) == expected, part
+        assert await thread_ids(any_redis, metadata=part, ids=ids) == expected, part
+        assert await thread_ids(any_redis, metadata=part, ids=ids[:1]) == expected[-1:] * (
+            0 in fitting
+        )
     for thread in ids:
         await threads.retire_thread(any_redis, thread)
     assert await assert_index_is_right(any_redis) == 0
 
 
 @pytest.mark.parametrize("few", [1000, 3])
-async def test_pages_are_slices_of_what_fits(
+async def test_pages_are_slices_of_all_matches(
     any_redis: Client, few: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_steps(monkeypatch, few, 5, 10)
     dice = random.Random(7)
-    made = [
+    created = [
         await a_thread(any_redis, {"half": n % 2, "third": {"n": n % 3}, "list": [n % 4]})
         for n in range(40)
     ]
-    for n, thread in enumerate(dice.sample(made, 12)):
+    for n, thread in enumerate(dice.sample(created, 12)):
         await show_values(any_redis, thread, b'{"v":[%d]}' % (n % 2))
         claim = await running(any_redis, a_spec(thread))
         if n % 3:
             await end(any_redis, claim, idle_status=["idle", "interrupted", "error"][n % 3])
     await assert_index_is_right(any_redis)
-    records = [await threads.get_thread(any_redis, thread) for thread in made]
+    records = [await threads.get_thread(any_redis, thread) for thread in created]
     queries: list[tuple[dict[str, Any], Any]] = [
         ({}, lambda r: True),
         ({"metadata": {"half": 1}}, lambda r: r.metadata["half"] == 1),
@@ -263,7 +267,7 @@ async def test_pages_are_slices_of_what_fits(
          lambda r: r.status == "idle" and r.metadata["half"] == 0 and r.metadata["third"]["n"] == 2),
         ({"metadata": {"list": [3]}}, lambda r: r.metadata["list"] == [3]),
         ({"values": {"v": [1]}}, lambda r: r.values == b'{"v":[1]}'),
-        ({"ids": made[5:25]}, lambda r: r.thread_id in made[5:25]),
+        ({"ids": created[5:25]}, lambda r: r.thread_id in created[5:25]),
     ]  # fmt: skip
     for fields, fits in queries:
         for sort_by in ("created_at", "updated_at", "state_updated_at", "thread_id", "status"):
@@ -273,13 +277,15 @@ async def test_pages_are_slices_of_what_fits(
                     key=lambda r: (getattr(r, sort_by), r.created_at),
                     reverse=descending,
                 )
-                wanted = ThreadFilter(**fields, sort_by=sort_by, descending=descending)
+                filter_ = ThreadFilter(**fields, sort_by=sort_by, descending=descending)
                 offset, limit = dice.choice([(0, 40), (3, 5), (0, 1), (10, 10), (39, 5), (50, 3)])
                 page = await thread_search.search(
-                    any_redis, wanted, limit=limit, offset=offset, with_state=False
+                    any_redis, filter_, limit=limit, offset=offset, with_state=False
                 )
-                shown = fitting[offset : offset + limit]
-                assert [r.thread_id for r in page.records] == [r.thread_id for r in shown], wanted
+                expected = fitting[offset : offset + limit]
+                assert [r.thread_id for r in page.records] == [r.thread_id for r in expected], (
+                    filter_
+                )
                 assert page.more is (offset + limit < len(fitting))
                 at_least = offset + limit + 1 if page.more else len(fitting)
                 assert page.total in (len(fitting), at_least)
@@ -288,23 +294,23 @@ async def test_pages_are_slices_of_what_fits(
         )
 
 
-async def test_a_page_whose_values_are_too_large(
+async def test_a_page_with_too_large_values_is_shortened(
     any_redis: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("millstream.shared.threads.search.MAX_PAGE_BYTES", 100)
     thread = await a_thread(any_redis, {})
     await show_values(any_redis, thread, b'"%s"' % (b"x" * 100))
     with pytest.raises(TooLargeError, match="select"):
-        await found(any_redis)
+        await thread_ids(any_redis)
     page = await thread_search.search(
         any_redis, ThreadFilter(), limit=1, offset=0, with_state=False
     )
     assert page.total == 1
 
 
-async def test_a_thread_whose_lease_lapsed_stays_busy(any_redis: Client) -> None:
+async def test_a_thread_stays_busy_after_its_lease_lapsed(any_redis: Client) -> None:
     claim = await running(any_redis)
     await make_due(any_redis, claim.spec)
     await take(any_redis, claim.spec, "w2")
-    assert await found(any_redis, status=ThreadStatus.BUSY) == [claim.spec.thread_id]
+    assert await thread_ids(any_redis, status=ThreadStatus.BUSY) == [claim.spec.thread_id]
     await assert_index_is_right(any_redis)

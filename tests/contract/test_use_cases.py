@@ -1,4 +1,4 @@
-"""The API's use cases without HTTP: a process on a real Redis, a caller, and an observer that notes what it hears."""
+"""The API's use cases without HTTP: a process on a real Redis, a caller, and a recording observer."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -31,7 +31,7 @@ ECHO = RunRequest(assistant_id="echo", creates_thread=True)
 
 
 class Noting(RunObserver):
-    """Notes what it hears, in order."""
+    """Records its calls, in order."""
 
     def __init__(self) -> None:
         self.heard: list[tuple[str, str | None]] = []
@@ -77,8 +77,8 @@ async def test_a_callers_headers_go_into_the_runs_it_admits(context: RequestCont
     record = await admission.admit(RequestContext(context.process, caller), ECHO)
     config = msgspec.json.decode(record.spec.kwargs)["config"]["configurable"]
     assert config["x-tenant"] == "blue"
-    found = await operations.get(context, record.spec.thread_id, record.spec.run_id)
-    assert (found.status, found.spec) == (RunStatus.PENDING, record.spec)
+    record_read = await operations.get(context, record.spec.thread_id, record.spec.run_id)
+    assert (record_read.status, record_read.spec) == (RunStatus.PENDING, record.spec)
 
 
 async def test_a_run_is_followed_from_its_first_event_to_its_end(

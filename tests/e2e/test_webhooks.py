@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from api.run_fields import shows
+from api.run_fields import covers
 from e2e.conftest import BEHAVIOUR
 from harness.processes import Fleet
 from harness.waiting import until
@@ -79,7 +79,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
             yield Site(fleet, config, receiver, http)
 
 
-@shows("webhook")
+@covers("webhook")
 async def test_each_webhook_is_delivered_despite_a_receiver_outage_and_a_worker_crash(
     site: Site,
 ) -> None:

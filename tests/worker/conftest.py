@@ -1,4 +1,4 @@
-"""What the tests of the worker share."""
+"""Fixtures of the worker's tests."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -25,14 +25,14 @@ class System(Protocol):
 
 @pytest.fixture(scope="module")
 def fields_worker(system: System) -> Iterator[None]:
-    """A worker for the graphs of tests/graphs/fields.py, beside the system's."""
+    """A worker for the graphs of tests/graphs/fields.json, in addition to the system's."""
     with extra_worker.run_worker(system.fleet.redis_url, "fields"):
         yield
 
 
 @pytest.fixture
 async def web(system: System, fields_worker: None) -> AsyncIterator[httpx.AsyncClient]:
-    """A plain HTTP client of the system that serves those graphs; afterwards no key is left."""
+    """An HTTP client of the system with that worker. Fails if the test leaks a key."""
     async with httpx.AsyncClient(base_url=system.url, timeout=30) as client:
         yield client
     await extra_worker.check_leaks(system.fleet.redis_url)
@@ -40,7 +40,7 @@ async def web(system: System, fields_worker: None) -> AsyncIterator[httpx.AsyncC
 
 @pytest.fixture(scope="module")
 def store_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
-    """A real server with modules that no running system uses."""
+    """A real server with modules, which no running system uses."""
     require_modules()
     with EmbeddedRedis(tmp_path_factory.mktemp("store"), appendonly=False) as server:
         yield server
@@ -57,14 +57,14 @@ async def bare_redis(tmp_path: Path) -> AsyncIterator[Client]:
 
 @pytest.fixture(scope="module")
 def failing_worker(system: System) -> Iterator[Process]:
-    """A worker for the graphs of tests/graphs/failing.py, beside the system's."""
+    """A worker for the graphs of tests/graphs/failing.json, in addition to the system's."""
     with extra_worker.run_worker(system.fleet.redis_url, "failing") as worker:
         yield worker
 
 
 @pytest.fixture
 async def failing(system: System, failing_worker: Process) -> AsyncIterator[httpx.AsyncClient]:
-    """A plain HTTP client of the system that serves those graphs; afterwards no key is left."""
+    """An HTTP client of the system with that worker. Fails if the test leaks a key."""
     async with httpx.AsyncClient(base_url=system.url, timeout=30) as client:
         yield client
     await extra_worker.check_leaks(system.fleet.redis_url)

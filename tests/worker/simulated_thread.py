@@ -1,4 +1,4 @@
-"""The life of one thread without processes: what the API and a worker do to it, step by step."""
+"""One thread without processes: the steps of an API and a worker, one by one."""
 
 import asyncio
 import json
@@ -38,11 +38,16 @@ NEVER = 2.0**40  # s
 GRAPHS = (
     "typed", "classy", "modelled", "plain", "private", "noted_talk", "outer", "asking", "rooted", "work", "saved",
 )  # fmt: skip
-HIDDEN = {"notes", "draft", "secret", "hidden"}  # what the output schemas of those leave out
+HIDDEN = {
+    "notes",
+    "draft",
+    "secret",
+    "hidden",
+}  # keys that are not in the output schemas of these graphs
 
 
-def given(graph: str, do: str) -> Any:
-    """Returns the input that has the graph do that."""
+def graph_input(graph: str, do: str) -> Any:
+    """Returns the input with which the graph does that."""
     match graph:
         case "noted_talk":
             return {"messages": [{"role": "user", "content": do}]}
@@ -56,24 +61,24 @@ def given(graph: str, do: str) -> Any:
 
 
 class Leases:
-    """A heartbeat that never misses: the leases of these tests are nobody else's."""
+    """A heartbeat that does nothing: no other worker claims these runs."""
 
     def hold(self, claim: Claim, *_: Any, **__: Any) -> None:
-        """Holds nothing."""
+        """Does nothing."""
 
     def release(self, claim: Claim) -> None:
-        """Releases nothing."""
+        """Does nothing."""
 
 
 class Dying(Attempt):
-    """A worker that is killed between its last checkpoint and the end of the run."""
+    """An attempt whose worker dies between its last checkpoint and the end of the run."""
 
     async def _finish(self, ending: GraphResult) -> None:
         raise FencedError("killed")
 
 
 class SimulatedThread:
-    """A thread, and what happens to it. Every method returns when it has happened."""
+    """A thread and the steps on it. Each method returns when its step is complete."""
 
     def __init__(
         self, redis: Client, publisher: Publisher, graph: str, *others: GraphSource
@@ -88,17 +93,17 @@ class SimulatedThread:
         self.graphs = GraphContext(redis, registry, checkpointing, publisher, settings.job_timeout)
         self.means = AnswerContext(redis, registry, checkpointing, settings, GraphDirectory(redis))
         leases = cast("Heartbeat", Leases())
-        processes = cast("Processes", None)  # none of these runs has one of its own
+        processes = cast("Processes", None)  # no run here is isolated
         self.context = WorkerContext(
             redis, self.graphs, processes, leases, RedisAvailability(LeasePolicy(30)), settings
         )
-        self.failed = False  # what the newest run did to the status
+        self.failed = False  # whether the newest run failed
         self.log: list[str] = []
 
     async def admit(self, **kwargs: Any) -> str:
         """Admits a run; returns its id."""
-        configurable = {"thread_id": self.thread, "checkpoint_ns": "", **kwargs.pop("place", {})}
-        wanted = RunKwargs(config={"configurable": configurable}, **kwargs)
+        configurable = {"thread_id": self.thread, "checkpoint_ns": "", **kwargs.pop("position", {})}
+        run_kwargs = RunKwargs(config={"configurable": configurable}, **kwargs)
         run = str(uuid.uuid4())
         spec = RunSpec(
             protocol=PROTOCOL,
@@ -110,14 +115,14 @@ class SimulatedThread:
             strategy=Strategy.ENQUEUE,
             temporary=False,
             metadata=b"{}",
-            kwargs=msgspec.json.encode(wanted),
+            kwargs=msgspec.json.encode(run_kwargs),
         )
         submission = runs.Submission(spec=spec, new_thread=threads.new_thread_fields({}))
         await runs.submit(self.redis, submission, stream_ttl=TTL)
         return run
 
     async def claim(self, run: str) -> Claim:
-        """Claims the run, as soon as its last lease has lapsed."""
+        """Claims the run as soon as its last lease has lapsed."""
         claimed: list[Claim] = []
 
         async def is_due() -> bool:
@@ -134,7 +139,7 @@ class SimulatedThread:
     async def executed(
         self, run: str, kind: type[Attempt] = Attempt, *, waits: bool = False
     ) -> None:
-        """Has a worker claim the run and execute it; its nodes wait only if something will stop them."""
+        """Claims and executes the run as a worker. Its nodes wait only if `waits` is set."""
         attempt = kind(await self.claim(run), self.context, since=time.monotonic())
         if waits:
             await attempt.execute()
@@ -160,14 +165,16 @@ class SimulatedThread:
         return claim
 
     async def crashed(self, run: str) -> None:
-        """Has the run end the process in which it alone is executed."""
+        """Simulates a run that ends the process in which it runs alone."""
         claim = await self.stopped(run, StopReason.LOST)
         assert await scripts.hand_back(self.redis, claim, crash="ended itself with exit status 7")
 
     async def ask(self, verb: str, **arguments: Any) -> Any:
-        """Returns what a worker answers to a question about the thread."""
-        asked = {"thread_id": self.thread, "assistant_id": "a", **arguments}
-        call = Call(call_id="c", verb=verb, graph_id=self.graph, arguments=asked, deadline=NEVER)
+        """Returns a worker's reply to a call for the thread."""
+        call_arguments = {"thread_id": self.thread, "assistant_id": "a", **arguments}
+        call = Call(
+            call_id="c", verb=verb, graph_id=self.graph, arguments=call_arguments, deadline=NEVER
+        )
         return json.loads(await VERBS[verb](self.means, call))
 
     async def state(self) -> Any:
@@ -175,8 +182,8 @@ class SimulatedThread:
         return await self.ask("state", checkpoint={"checkpoint_ns": ""}, subgraphs=False, select=[])
 
     async def history(self) -> list[Any]:
-        """Returns the thread's states, newest first."""
-        found: list[Any] = await self.ask(
+        """Returns the thread's states, the newest first."""
+        interrupts: list[Any] = await self.ask(
             "history",
             checkpoint={"checkpoint_ns": ""},
             limit=50,
@@ -184,10 +191,10 @@ class SimulatedThread:
             metadata={},
             select=[],
         )
-        return found
+        return interrupts
 
     async def update(self, values: Any, as_node: str | None = None) -> bool:
-        """Writes a state; returns whether the graph took it."""
+        """Updates the state. Returns whether the graph accepted it."""
         try:
             await self.ask(
                 "update", checkpoint={"checkpoint_ns": ""}, values=values, as_node=as_node
@@ -197,7 +204,7 @@ class SimulatedThread:
         return True
 
     async def output(self, run: str) -> Any:
-        """Returns what wait and join answer with."""
+        """Returns the response of wait and join."""
         entries = await self.redis.xrevrange(keys.events(self.thread, run), count=1)
         end = entries[0][1].get(b"output") if entries else None
         return json.loads(await runs.final_output(self.redis, self.thread, run, end))
@@ -207,7 +214,7 @@ class SimulatedThread:
 async def simulated_thread_of(
     url: str, graph: str, *others: GraphSource
 ) -> AsyncIterator[SimulatedThread]:
-    """Gives a thread of that graph on an empty database; `others` are graphs beside GRAPHS."""
+    """Yields a thread of that graph on an empty database; `others` are further graphs."""
     redis = connect(url)
     await redis.flushdb()
     publisher = Publisher(redis, max_events=1000, max_event=100_000)

@@ -1,4 +1,4 @@
-"""What a worker answers about a thread's state, asked without an API between."""
+"""A worker's replies to calls for a thread's state, without an API."""
 
 import json
 import operator
@@ -33,15 +33,15 @@ class Items(TypedDict, total=False):
     items: Annotated[list[Any], operator.add]
 
 
-def route(found: Items) -> str:
-    if "raise" in found["items"]:
+def route(state: Items) -> str:
+    if "raise" in state["items"]:
         raise KeyError("no way from here")
     return END
 
 
 graph = (
     StateGraph(Items)
-    .add_node("a", lambda found: {"items": ["a"]})
+    .add_node("a", lambda _: {"items": ["a"]})
     .add_edge(START, "a")
     .add_conditional_edges("a", route)
     .compile()
@@ -69,8 +69,13 @@ async def ask(
         "update": {"checkpoint": {"checkpoint_ns": ""}, "values": None, "as_node": "a"},
         "seed": {"fields": threads.new_thread_fields({})},
     }  # fmt: skip
-    given = {"thread_id": THREAD, "assistant_id": "a1", **defaults.get(verb, {}), **arguments}
-    call = Call(call_id="c", verb=verb, graph_id="g", arguments=given, deadline=deadline)
+    arguments_passed = {
+        "thread_id": THREAD,
+        "assistant_id": "a1",
+        **defaults.get(verb, {}),
+        **arguments,
+    }
+    call = Call(call_id="c", verb=verb, graph_id="g", arguments=arguments_passed, deadline=deadline)
     return json.loads(await VERBS[verb](context, call))
 
 
@@ -79,7 +84,7 @@ async def seeded(context: AnswerContext, *items: Any) -> None:
     assert await ask(context, "seed", supersteps=steps) == {"created": True}
 
 
-async def test_a_seeded_thread_and_its_updates(context: AnswerContext) -> None:
+async def test_a_thread_is_seeded_and_updated(context: AnswerContext) -> None:
     await seeded(context, 1, 2)
     assert await ask(context, "seed", supersteps=[[{"values": {}, "as_node": "a"}]]) == {
         "created": False
@@ -91,7 +96,7 @@ async def test_a_seeded_thread_and_its_updates(context: AnswerContext) -> None:
     assert json.loads(record.values or b"") == {"items": [1, 2, 3]}
 
 
-async def test_a_staged_update_is_seen_by_nobody_else(context: AnswerContext) -> None:
+async def test_a_staged_update_is_invisible_to_others(context: AnswerContext) -> None:
     await seeded(context, 1)
     before = await ask(context, "history")
     staging = context.checkpointing.stage_update()
@@ -109,12 +114,14 @@ async def test_a_staged_update_is_seen_by_nobody_else(context: AnswerContext) ->
     assert len(namespace.checkpoints) == 2
 
 
-async def test_bounds(context: AnswerContext, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_history_pages_and_records_are_bounded(
+    context: AnswerContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await seeded(context, *("x" * 1000 for _ in range(30)))
     monkeypatch.setattr(state, "MAX_REPLY_BYTES", 40_000)
     assert len(await ask(context, "history", limit=1)) == 1
     assert len(await ask(context, "history", select=["checkpoint_id"])) == 30
-    # As many as fit; those before the last of them are asked for next.
+    # As many as fit; the next page starts before the last of them.
     seen, before = [], None
     while page := await ask(context, "history", limit=100, before=before):
         assert 1 <= len(page) < 30
@@ -130,7 +137,7 @@ async def test_bounds(context: AnswerContext, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(state, "MAX_REPLY_BYTES", 20_000)
     with pytest.raises(TooLargeError, match=r"^select: "):
         await ask(context, "state")
-    # Larger than records may be: the thread does not show it, the checkpoint has it.
+    # Larger than the limit of records: only the checkpoint has it, not the thread's record.
     record = await threads.get_thread(context.redis, THREAD)
     assert record.values is None
 
@@ -147,17 +154,17 @@ async def test_a_late_update_changes_nothing(context: AnswerContext) -> None:
     assert not await context.redis.exists(keys.thread("t2"))
 
 
-async def test_a_run_that_came_between_goes_first(
+async def test_an_update_is_retried_after_a_run(
     context: AnswerContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await seeded(context, 1)
     stored = scripts.store_state
     tried: list[str] = []
 
-    async def late(*given: Any, **more: Any) -> str:
-        if not tried:  # as if a run had been claimed, and had ended
+    async def late(*arguments_passed: Any, **more: Any) -> str:
+        if not tried:  # as after a run was claimed and ended
             await context.redis.hincrby(keys.thread(THREAD), "epoch", 1)  # type: ignore[misc]
-        tried.append(await stored(*given, **more))
+        tried.append(await stored(*arguments_passed, **more))
         return str(tried[-1])
 
     monkeypatch.setattr(scripts, "store_state", late)
@@ -166,7 +173,9 @@ async def test_a_run_that_came_between_goes_first(
     assert (await ask(context, "state"))["values"] == {"items": [1, 2]}
 
 
-async def test_what_the_graph_raises_is_told_and_changes_nothing(context: AnswerContext) -> None:
+async def test_an_exception_of_the_graph_is_reported_and_changes_nothing(
+    context: AnswerContext,
+) -> None:
     await seeded(context, 1)
     before = await ask(context, "history")
     with pytest.raises(InvalidError, match=r"^values: .*KeyError.*no way from here"):
@@ -180,6 +189,6 @@ async def test_what_the_graph_raises_is_told_and_changes_nothing(context: Answer
     with pytest.raises(ConflictError, match="busy"):
         await ask(context, "update", values={})
     assert await ask(context, "history") == before
-    found = await scripts.get_checkpoint(context.redis, CheckpointNamespace(THREAD, ""), "")
-    assert found is not None
-    assert found.writes == b""
+    checkpoint = await scripts.get_checkpoint(context.redis, CheckpointNamespace(THREAD, ""), "")
+    assert checkpoint is not None
+    assert checkpoint.writes == b""

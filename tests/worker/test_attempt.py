@@ -1,4 +1,4 @@
-"""Runs whose graph can't be opened, or is not executed here: each comes to its end, and harms nobody."""
+"""Runs whose graph can't be opened, or is executed in another process: each ends, and affects no other run."""
 
 import asyncio
 import time
@@ -21,10 +21,10 @@ from millstream.worker.graphs import GraphSource
 from millstream.worker.stop_reason import StopReason
 from worker.simulated_thread import TTL, SimulatedThread, simulated_thread_of
 
-MADE: list[str] = []  # what was asked of the factories
+FACTORY_CALLS: list[str] = []  # the calls of the factories
 
 
-FAILED: list[str] = []  # nodes that have
+FAILED: list[str] = []  # nodes that have failed
 
 
 def merged(old: list[str], new: list[str]) -> list[str]:
@@ -35,14 +35,14 @@ def merged(old: list[str], new: list[str]) -> list[str]:
 
 
 class State(TypedDict):
-    told: Annotated[list[str], merged]
+    items: Annotated[list[str], merged]
 
 
 def graph() -> Any:
-    """Returns a graph of two nodes at a time: one answers, the other fails."""
+    """Returns a graph with two parallel nodes: one answers, the other fails."""
 
     def answers(_: State) -> dict[str, list[str]]:
-        return {"told": ["a"]}
+        return {"items": ["a"]}
 
     def fails(_: State) -> dict[str, list[str]]:
         FAILED.append("fails")
@@ -56,9 +56,9 @@ def graph() -> Any:
 
 
 def factory(config: dict[str, Any]) -> Any:
-    """Raises what it is asked for, by name."""
+    """Raises the exception with that name."""
     how = config["configurable"].get("how", "")
-    MADE.append(how)
+    FACTORY_CALLS.append(how)
     errors: dict[str, BaseException] = {
         "ValueError": ValueError("broken"),
         "SystemExit": SystemExit(3),
@@ -71,7 +71,7 @@ def factory(config: dict[str, Any]) -> Any:
 
 
 class Elsewhere(Execution):
-    """What is executed in another process, and has ended there like this."""
+    """An execution in another process that has already ended with a result."""
 
     time_limit = 5.0
 
@@ -80,20 +80,20 @@ class Elsewhere(Execution):
         self.ending, self.reason = ending, reason
 
     def _on_stop(self, reason: StopReason) -> None:
-        """Is too late."""
+        """Does nothing: the execution has ended."""
 
     async def run(self) -> GraphResult:
-        """Returns the end."""
+        """Returns the result."""
         return self.ending
 
     async def close(self) -> Unsent:
-        """Returns that all events were sent."""
+        """Returns True: all events were sent."""
         return Unsent([], 0, 0, refused=False)
 
 
 @pytest.fixture
 async def simulated(redis_server: EmbeddedRedis) -> AsyncIterator[SimulatedThread]:
-    MADE.clear()
+    FACTORY_CALLS.clear()
     FAILED.clear()
     url = redis_server.url.rpartition("/")[0] + "/3"
     sources = [
@@ -113,29 +113,29 @@ async def status(simulated: SimulatedThread, run: str) -> RunStatus:
 
 
 @pytest.mark.parametrize("how", ["ValueError", "SystemExit", "CancelledError", "GeneratorExit"])
-async def test_a_factory_that_raises_is_called_once_and_ends_its_run(
+async def test_a_raising_factory_is_called_once_and_ends_its_run(
     simulated: SimulatedThread, how: str
 ) -> None:
-    run = await simulated.admit(input={}, place={"how": how})
+    run = await simulated.admit(input={}, position={"how": how})
     await simulated.executed(run)
     assert await status(simulated, run) == RunStatus.ERROR
-    assert len(MADE) == 1
+    assert len(FACTORY_CALLS) == 1
 
 
-async def test_a_state_whose_reducer_cancels_itself_leaves_the_end_of_its_run(
+async def test_a_self_cancelling_reducer_does_not_lose_the_end_of_its_run(
     simulated: SimulatedThread,
 ) -> None:
     simulated.graph = "half"
-    run = await simulated.admit(input={"told": []})
+    run = await simulated.admit(input={"items": []})
     await simulated.executed(run)
     assert FAILED
     assert await status(simulated, run) == RunStatus.ERROR
 
 
-async def test_a_factory_that_may_end_its_process_is_not_called_for_a_cancelled_run(
+async def test_the_factory_of_a_poison_graph_is_not_called_for_a_cancelled_run(
     simulated: SimulatedThread,
 ) -> None:
-    """Its worker died; if it is called to read the state, the next worker dies too, and the next."""
+    """Its worker died. If the next worker called the factory to read the state, it would die too."""
     run = await simulated.admit(input={})
     await simulated.claim(run)
     await runs.cancel(
@@ -143,12 +143,12 @@ async def test_a_factory_that_may_end_its_process_is_not_called_for_a_cancelled_
     )
     await simulated.executed(run)
     assert await status(simulated, run) == RunStatus.INTERRUPTED
-    assert not MADE
+    assert not FACTORY_CALLS
 
 
-@pytest.mark.parametrize(("graph_id", "made"), [("apart", 0), ("made", 1)])
+@pytest.mark.parametrize(("graph_id", "calls"), [("apart", 0), ("made", 1)])
 async def test_the_factory_of_an_isolated_graph_is_not_called_in_the_worker(
-    simulated: SimulatedThread, graph_id: str, made: int
+    simulated: SimulatedThread, graph_id: str, calls: int
 ) -> None:
     simulated.graph = graph_id
     run = await simulated.admit(input={})
@@ -156,7 +156,7 @@ async def test_the_factory_of_an_isolated_graph_is_not_called_in_the_worker(
     execution = Elsewhere(claim, GraphResult(kind=ExitKind.TIMED_OUT), None)
     await Attempt(claim, simulated.context, since=time.monotonic(), execution=execution).execute()
     assert await status(simulated, run) == RunStatus.TIMEOUT
-    assert len(MADE) == made
+    assert len(FACTORY_CALLS) == calls
 
 
 @pytest.mark.parametrize("reason", [StopReason.DRAIN, StopReason.NO_PROCESS])
@@ -171,11 +171,11 @@ async def test_a_drain_does_not_lose_the_end_of_a_run(
     assert await status(simulated, run) == RunStatus.TIMEOUT
 
 
-async def test_a_run_whose_record_can_not_be_read_ends(simulated: SimulatedThread) -> None:
+async def test_a_run_with_an_unreadable_record_ends(simulated: SimulatedThread) -> None:
     simulated.graph = "plain"
     run = await simulated.admit(input={})
     record = keys.run(simulated.thread, run)
     await simulated.redis.hset(record, mapping={"spec": b"\xc1"})  # type: ignore[misc]
     await simulated.executed(run)
-    found = await simulated.redis.hget(record, "status")  # type: ignore[misc]
-    assert found == RunStatus.ERROR.encode()
+    stored_status = await simulated.redis.hget(record, "status")  # type: ignore[misc]
+    assert stored_status == RunStatus.ERROR.encode()

@@ -1,4 +1,4 @@
-"""Services side by side: the order in which they stop, and what becomes of one that fails."""
+"""Services: the order in which they stop, and the effect of one that fails."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ from millstream.worker.webhooks.client import WebhookClient
 
 
 class Recorder:
-    """Makes services, and records the steps that they take."""
+    """Makes services, and records their steps."""
 
     def __init__(self) -> None:
         self.steps: list[str] = []
@@ -69,7 +69,7 @@ async def test_services_stop_one_after_the_other_the_last_first() -> None:
     ]  # fmt: skip
 
 
-async def test_a_service_works_while_it_and_those_behind_it_drain() -> None:
+async def test_a_service_runs_while_it_and_later_services_drain() -> None:
     working, ended = asyncio.Event(), False
 
     async def run() -> None:
@@ -94,7 +94,7 @@ async def test_a_service_works_while_it_and_those_behind_it_drain() -> None:
     assert ended
 
 
-async def test_what_fails_to_stop_keeps_no_other_from_stopping(
+async def test_a_failed_stop_does_not_prevent_other_stops(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     record = Recorder()
@@ -138,7 +138,7 @@ async def test_a_service_that_ends_by_itself_ends_the_others(
     assert all(r.exc_info for r in caplog.records)
 
 
-async def test_a_periodic_service_outlives_what_it_raises(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_periodic_service_survives_its_exceptions(caplog: pytest.LogCaptureFixture) -> None:
     rounds = 0
 
     async def run_once() -> None:
@@ -149,8 +149,8 @@ async def test_a_periodic_service_outlives_what_it_raises(caplog: pytest.LogCapt
 
     async with Services([periodic("crons", 0.001, run_once)]):
         await until(lambda: rounds > 3)
-    [told] = [r for r in caplog.records if r.levelno == logging.ERROR]
-    assert told.getMessage().startswith("The service 'crons'")
+    [log_record] = [r for r in caplog.records if r.levelno == logging.ERROR]
+    assert log_record.getMessage().startswith("The service 'crons'")
 
 
 async def test_a_worker_stops_in_the_order_that_its_runs_need(

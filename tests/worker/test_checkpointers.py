@@ -1,4 +1,4 @@
-"""Which checkpointer a worker takes, what each is told at the start, and encryption."""
+"""The checkpointers of a worker: how one is chosen, messages at start, and encryption."""
 
 import asyncio
 import json
@@ -52,7 +52,7 @@ def a_claim(thread_id: str) -> Claim:
 
 
 async def put(saver: Any, thread_id: str, value: Any) -> RunnableConfig:
-    """Stores a checkpoint with one value, and a pending write of the same."""
+    """Stores a checkpoint with one value, and a pending write with the same value."""
     checkpoint = empty_checkpoint()
     version = saver.get_next_version(None, None)
     checkpoint["channel_values"] = {"v": value}
@@ -65,8 +65,8 @@ async def put(saver: Any, thread_id: str, value: Any) -> RunnableConfig:
 
 
 async def value_in(saver: Any, thread_id: str) -> Any:
-    found = await saver.aget_tuple(on(thread_id))
-    return None if found is None else found.checkpoint["channel_values"]["v"]
+    loaded = await saver.aget_tuple(on(thread_id))
+    return None if loaded is None else loaded.checkpoint["channel_values"]["v"]
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def opened(redis: Client, settings: Settings, folder: Path, **config: Any) -> An
 
 
 @pytest.mark.parametrize(
-    ("checkpointer", "named"),
+    ("checkpointer", "problem"),
     [
         ({"ttl": {"strategy": "shred"}}, "strategy"),
         ({"ttl": {"default_ttl": 0}}, "default_ttl"),
@@ -100,14 +100,14 @@ def opened(redis: Client, settings: Settings, folder: Path, **config: Any) -> An
         ({"backend": "x"}, "backend"),
     ],
 )
-def test_a_wrong_line_is_named(tmp_path: Path, checkpointer: Any, named: str) -> None:
+def test_an_invalid_entry_is_named(tmp_path: Path, checkpointer: Any, problem: str) -> None:
     file = tmp_path / "langgraph.json"
     file.write_text(json.dumps({"graphs": {"g": "./g.py:g"}, "checkpointer": checkpointer}))
-    with pytest.raises(SettingError, match=named):
+    with pytest.raises(SettingError, match=problem):
         read_project(file)
 
 
-def test_the_lines_are_read(tmp_path: Path) -> None:
+def test_valid_entries_are_read(tmp_path: Path) -> None:
     file = tmp_path / "langgraph.json"
     ttl: dict[str, Any] = {"strategy": "keep_latest", "default_ttl": 43200}
     ttl |= {"sweep_interval_minutes": 10, "sweep_limit": 50}
@@ -121,22 +121,24 @@ def test_the_lines_are_read(tmp_path: Path) -> None:
 # ── Encryption ──────────────────────────────────────────────────────────────────────────────
 
 
-async def test_with_a_key_redis_holds_no_plain_text(saver_redis: Client, tmp_path: Path) -> None:
+async def test_with_an_encryption_key_redis_has_no_plain_text(
+    saver_redis: Client, tmp_path: Path
+) -> None:
     secret = "the secret that nobody may read"
     async with opened(saver_redis, Settings(aes_key=KEY), tmp_path) as checkpointing:
         at = await put(checkpointing.saver, "t", {"deep": [secret]})
         await checkpointing.saver.aput(at, empty_checkpoint(), {"author": secret}, {})
         for key in [key async for key in saver_redis.scan_iter()]:
             assert secret.encode() not in await saver_redis.dump(key)
-        found = await checkpointing.saver.aget_tuple(at)
-        assert found.checkpoint["channel_values"] == {"v": {"deep": [secret]}}
-        assert found.pending_writes[0][2] == {"deep": [secret]}
+        loaded = await checkpointing.saver.aget_tuple(at)
+        assert loaded.checkpoint["channel_values"] == {"v": {"deep": [secret]}}
+        assert loaded.pending_writes[0][2] == {"deep": [secret]}
     async with opened(saver_redis, Settings(aes_key=KEY[::-1]), tmp_path) as other:
         with pytest.raises(ValueError, match="neither LANGGRAPH_AES_KEY nor one of"):
             await other.saver.aget_tuple(at)
 
 
-async def test_a_key_is_replaced_by_another(saver_redis: Client, tmp_path: Path) -> None:
+async def test_an_encryption_key_is_rotated(saver_redis: Client, tmp_path: Path) -> None:
     old, new = "o" * 32, "n" * 24
     async with opened(saver_redis, Settings(aes_key=old), tmp_path) as checkpointing:
         await put(checkpointing.saver, "old", "told long ago")
@@ -150,7 +152,7 @@ async def test_a_key_is_replaced_by_another(saver_redis: Client, tmp_path: Path)
             await value_in(checkpointing.saver, "old")
 
 
-async def test_what_was_stored_before_the_key_is_still_read(
+async def test_unencrypted_checkpoints_are_read_after_a_key_is_set(
     saver_redis: Client, tmp_path: Path
 ) -> None:
     await put(FencedSaver(saver_redis), "t", "plain")
@@ -158,7 +160,7 @@ async def test_what_was_stored_before_the_key_is_still_read(
         assert await value_in(checkpointing.saver, "t") == "plain"
 
 
-def test_a_key_of_a_wrong_length_is_refused_and_never_shown() -> None:
+def test_a_key_of_a_wrong_length_is_rejected_and_not_printed() -> None:
     with pytest.raises(SettingError, match="LANGGRAPH_AES_KEY is 5 bytes") as refused:
         Settings.from_env({"LANGGRAPH_AES_KEY": "short"})
     assert "short" not in str(refused.value)
@@ -167,14 +169,14 @@ def test_a_key_of_a_wrong_length_is_refused_and_never_shown() -> None:
             {"LANGGRAPH_AES_KEY": KEY, "LANGGRAPH_AES_FALLBACK_KEYS": f"{'o' * 16},short"}
         )
     assert "short" not in str(refused.value)
-    shown = repr(Settings(aes_key=KEY, aes_fallback_keys="o" * 16))
-    assert KEY not in shown
-    assert "o" * 16 not in shown
+    text = repr(Settings(aes_key=KEY, aes_fallback_keys="o" * 16))
+    assert KEY not in text
+    assert "o" * 16 not in text
     with pytest.raises(SettingError, match="without LANGGRAPH_AES_KEY"):
         Settings.from_env({"LANGGRAPH_AES_FALLBACK_KEYS": "o" * 16})
 
 
-async def test_a_key_without_the_package_is_refused(
+async def test_a_key_without_the_encryption_package_is_rejected(
     saver_redis: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
@@ -186,13 +188,13 @@ async def test_a_key_without_the_package_is_refused(
 # ── The library's ───────────────────────────────────────────────────────────────────────────
 
 
-async def test_the_librarys_saver_is_set_up_by_many_workers_at_once(
+async def test_many_workers_set_up_the_librarys_saver_at_once(
     saver_redis: Client, tmp_path: Path
 ) -> None:
     require_modules()
     base = await saver_redis.config_get("databases")
     assert base
-    client = connect(_database_0(saver_redis))  # indexes exist in database 0 alone
+    client = connect(_database_0(saver_redis))  # indexes exist only in database 0
     thread_id = str(uuid.uuid4())
 
     async def one() -> Any:
@@ -211,11 +213,11 @@ async def test_the_librarys_saver_is_set_up_by_many_workers_at_once(
 
 
 def _database_0(redis: Client) -> str:
-    found = redis.connection_pool.connection_kwargs
-    return f"redis://{found['host']}:{found['port']}/0"
+    loaded = redis.connection_pool.connection_kwargs
+    return f"redis://{loaded['host']}:{loaded['port']}/0"
 
 
-async def test_the_librarys_saver_without_modules_is_refused(
+async def test_the_librarys_saver_without_modules_is_rejected(
     plain_redis: Client, tmp_path: Path
 ) -> None:
     with pytest.raises(SettingError, match="RediSearch and RedisJSON"):
@@ -224,7 +226,7 @@ async def test_the_librarys_saver_without_modules_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("settings", "config", "said"),
+    ("settings", "config", "reason"),
     [
         (Settings(checkpointer="langgraph-redis", aes_key=KEY), {}, "plain text"),
         (LIBRARY, {"path": "./s.py:s"}, "two checkpointers"),
@@ -232,17 +234,17 @@ async def test_the_librarys_saver_without_modules_is_refused(
         (Settings(), {"path": "./s.py:s", "ttl": CheckpointerTtl()}, "ttl"),
     ],
 )
-async def test_what_contradicts_itself_is_refused(
-    saver_redis: Client, tmp_path: Path, settings: Settings, config: Any, said: str
+async def test_contradictory_entries_are_rejected(
+    saver_redis: Client, tmp_path: Path, settings: Settings, config: Any, reason: str
 ) -> None:
-    with pytest.raises(SettingError, match=said):
+    with pytest.raises(SettingError, match=reason):
         async with opened(saver_redis, settings, tmp_path, **config):
             pass
 
 
 # ── The user's own ──────────────────────────────────────────────────────────────────────────
 
-OWN = """
+PROJECT = """
     from contextlib import asynccontextmanager, contextmanager
     from langgraph.checkpoint.memory import InMemorySaver
 
@@ -274,40 +276,40 @@ OWN = """
 
 
 @pytest.fixture
-def own(tmp_path: Path) -> str:
+def project(tmp_path: Path) -> str:
     name = f"own_{uuid.uuid4().hex}"
-    (tmp_path / f"{name}.py").write_text(textwrap.dedent(OWN))
+    (tmp_path / f"{name}.py").write_text(textwrap.dedent(PROJECT))
     return f"./{name}.py"
 
 
-async def test_a_saver_in_memory_is_told(
-    saver_redis: Client, tmp_path: Path, own: str, caplog: pytest.LogCaptureFixture
+async def test_an_in_memory_saver_is_logged(
+    saver_redis: Client, tmp_path: Path, project: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with opened(saver_redis, Settings(), tmp_path, path=f"{own}:saver"):
-        [said] = [r.getMessage() for r in caplog.records if "InMemorySaver" in r.getMessage()]
-        assert "separate in each worker process" in said
+    async with opened(saver_redis, Settings(), tmp_path, path=f"{project}:saver"):
+        [reason] = [r.getMessage() for r in caplog.records if "InMemorySaver" in r.getMessage()]
+        assert "separate in each worker process" in reason
 
 
 class NoGuard:
-    """Lets everything through."""
+    """Allows every write."""
 
     def check(self) -> None:
-        """The run is not being given up."""
+        """The run is not stopped."""
 
     def refuse(self, error: UnstorableError) -> None:
-        """Nothing of these tests is."""
+        """Nothing is refused."""
 
     async def before_write(self) -> None:
-        """Nothing is to be waited for."""
+        """There is nothing to wait for."""
 
 
 @pytest.mark.parametrize(
     "name", ["saver", "InMemorySaver", "factory", "coroutine", "opened", "held"]
 )
-async def test_a_users_own_saver_is_taken(
-    saver_redis: Client, tmp_path: Path, own: str, name: str
+async def test_an_external_saver_is_used(
+    saver_redis: Client, tmp_path: Path, project: str, name: str
 ) -> None:
-    path = f"{own}:{name}"
+    path = f"{project}:{name}"
     checkpointing: Checkpointing
     async with opened(saver_redis, Settings(), tmp_path, path=path) as checkpointing:
         saver = checkpointing.bind(a_claim("t"), NoGuard())
@@ -321,18 +323,18 @@ async def test_a_users_own_saver_is_taken(
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("number", "a int"), ("broken", "no route"), ("missing", "missing")]
+    ("name", "reason"), [("number", "a int"), ("broken", "no route"), ("missing", "missing")]
 )
-async def test_what_is_no_saver_is_refused(
-    saver_redis: Client, tmp_path: Path, own: str, name: str, said: str
+async def test_an_object_that_is_no_saver_is_rejected(
+    saver_redis: Client, tmp_path: Path, project: str, name: str, reason: str
 ) -> None:
-    with pytest.raises(SettingError, match=said):
-        async with opened(saver_redis, Settings(), tmp_path, path=f"{own}:{name}"):
+    with pytest.raises(SettingError, match=reason):
+        async with opened(saver_redis, Settings(), tmp_path, path=f"{project}:{name}"):
             pass
 
 
 class Slow(InMemorySaver):
-    """Takes its time to write, in two halves."""
+    """Writes slowly, in two halves."""
 
     halves: int = 0
 
@@ -346,7 +348,7 @@ class Slow(InMemorySaver):
         self.halves = -1
 
 
-async def test_a_write_that_has_begun_ends_before_the_cancel_goes_on(real_redis: Client) -> None:
+async def test_a_started_write_ends_before_the_cancel(real_redis: Client) -> None:
     slow = Slow()
     writing = asyncio.create_task(put(ExternalCheckpoints(real_redis, slow).saver, "t", 1))
     await asyncio.sleep(0.01)
@@ -363,9 +365,7 @@ async def test_a_saver_that_deletes_by_run_rolls_back(real_redis: Client) -> Non
     assert slow.halves == -1
 
 
-async def test_millstreams_own_is_the_default_and_fenced(
-    saver_redis: Client, tmp_path: Path
-) -> None:
+async def test_the_fenced_saver_is_the_default(saver_redis: Client, tmp_path: Path) -> None:
     async with opened(saver_redis, Settings(), tmp_path) as checkpointing:
         claim = a_claim("t")
         run = keys.run("t", claim.spec.run_id)

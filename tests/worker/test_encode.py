@@ -1,4 +1,4 @@
-"""Values that JSON can't hold: each is shown, on one line, and nothing that a graph emits raises."""
+"""Values that JSON can't hold are encoded on one line, and no value of a graph makes the encoder raise."""
 
 import collections
 import dataclasses
@@ -7,7 +7,7 @@ import enum
 import json
 import pathlib
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -23,18 +23,29 @@ from pydantic import BaseModel
 from golden.normalise import parse_sse
 from millstream.worker.encode import encode
 from millstream.worker.failure import describe_error
+from worker.unencodable import (
+    DumpsNonsense,
+    DumpTakesMore,
+    EndlessDump,
+    NoAttributes,
+    NoDump,
+    NoItems,
+    NoMessage,
+    NoRepr,
+    NoText,
+)
 
 WHEN = dt.datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=dt.UTC)
 
 
-def shown(value: Any) -> Any:
-    """Returns what a client reads of a value: JSON as strict as RFC 8259, on one line."""
+def encoded(value: Any) -> Any:
+    """Returns the value as a client parses it. Fails unless it is strict JSON (RFC 8259) on one line."""
     data = encode(value)
     assert b"\n" not in data
     assert b"\r" not in data
 
-    def refuse(word: str) -> None:
-        raise AssertionError(f"{word} is no JSON")
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
 
     return json.loads(data.decode("utf-8"), parse_constant=refuse)
 
@@ -57,7 +68,7 @@ class Flag(enum.Flag):
     A = 1
 
 
-class Word(str): ...
+class StrSubclass(str): ...
 
 
 class Whole(int): ...
@@ -145,11 +156,11 @@ EXACT: list[tuple[str, Any, Any]] = [
     ("a pair in two halves", "\ud83e\udd8a", "🦊"),
     ("lone surrogate beside others", ["\ud800", {"k": 1, "b": {2}}], ["\ufffd", {"k": 1, "b": [2]}]),
     ("lone surrogate in a key", {"\ud800": 1}, {"\ufffd": 1}),
-    ("str subclass", Word("w"), "w"),
+    ("str subclass", StrSubclass("w"), "w"),
     ("int subclass", Whole(2**70), 2**70),
     ("dict subclass", Table(a={1}), {"a": [1]}),
     ("list subclass", Row([1, {2}]), [1, [2]]),
-    ("subclasses beside a surrogate", [Word("\ud800"), Whole(5), Table(a=1)], ["\ufffd", 5, {"a": 1}]),
+    ("subclasses beside a surrogate", [StrSubclass("\ud800"), Whole(5), Table(a=1)], ["\ufffd", 5, {"a": 1}]),
     ("OrderedDict", collections.OrderedDict(b=1, a=2), {"b": 1, "a": 2}),
     ("Counter", collections.Counter("aab"), {"a": 2, "b": 1}),
     ("ChainMap", collections.ChainMap({"a": 1}), {"a": 1}),
@@ -178,16 +189,16 @@ EXACT: list[tuple[str, Any, Any]] = [
 @pytest.mark.parametrize(
     ("value", "expected"), [row[1:] for row in EXACT], ids=[r[0] for r in EXACT]
 )
-def test_each_kind_of_value(value: Any, expected: Any) -> None:
-    result = shown(value)
+def test_each_type_is_encoded(value: Any, expected: Any) -> None:
+    result = encoded(value)
     if isinstance(value, Interrupt):
         assert expected.items() <= result.items()
         return
     assert result == expected
     assert type(result) is type(expected)
-    # The same where the fast way is barred by something else beside it.
-    assert shown([value, "\ud800"]) == [expected, "\ufffd"]
-    assert shown({"a": {"b": [value]}}) == {"a": {"b": [expected]}}
+    # The same if another value beside it prevents the fast path.
+    assert encoded([value, "\ud800"]) == [expected, "\ufffd"]
+    assert encoded({"a": {"b": [value]}}) == {"a": {"b": [expected]}}
 
 
 @pytest.mark.parametrize(
@@ -200,25 +211,25 @@ def test_each_kind_of_value(value: Any, expected: Any) -> None:
         (HumanMessage([{"type": "text", "text": "hi"}], id="1"), "human"),
     ],
 )
-def test_messages(message: Any, kind: str) -> None:
-    result = shown({"messages": [message, (message, {})]})["messages"]
-    assert result[0] == result[1][0] == shown(message)
+def test_messages_are_encoded(message: Any, kind: str) -> None:
+    result = encoded({"messages": [message, (message, {})]})["messages"]
+    assert result[0] == result[1][0] == encoded(message)
     assert result[0]["type"] == kind
     assert result[0]["id"] == "1"
     assert result[0]["content"] == message.content
 
 
-def test_a_generator_is_named_and_not_run() -> None:
-    ran: list[int] = []
+def test_a_generator_is_encoded_by_name_and_not_consumed() -> None:
+    executed: list[int] = []
 
     def numbers() -> Iterator[int]:
-        ran.append(1)
+        executed.append(1)
         yield 1
 
     generator = numbers()
-    assert shown(generator).startswith("<generator object ")
-    assert ran == []
-    assert shown(lambda: 1).startswith("<function ")
+    assert encoded(generator).startswith("<generator object ")
+    assert executed == []
+    assert encoded(lambda: 1).startswith("<function ")
 
 
 # ── What lies in itself, or too deep ────────────────────────────────────────────────────────
@@ -229,7 +240,7 @@ def loops() -> Iterator[Any]:
     one.append(one)
     yield one
     many: list[Any] = []
-    many += [many] * 5  # shown in full it would have no end
+    many += [many] * 5  # a full encoding would be endless
     yield many
     table: dict[str, Any] = {}
     table |= {"a": table, "b": table, "c": [table, table]}
@@ -243,100 +254,37 @@ def loops() -> Iterator[Any]:
     pair = collections.deque[Any]()
     pair.extend([pair, {1: pair}])
     yield pair
-    own: Any = Table()
-    own["me"], own["too"] = own, own
-    yield own
+    recursive: Any = Table()
+    recursive["me"], recursive["too"] = recursive, recursive
+    yield recursive
 
 
 @pytest.mark.parametrize("value", list(loops()), ids=lambda value: type(value).__name__)
-def test_a_value_that_lies_in_itself(value: Any) -> None:
-    assert shown(value)
+def test_a_recursive_value_is_cut(value: Any) -> None:
+    assert encoded(value)
     assert len(encode(value)) < 100_000
-    assert shown({"x": [value, 1]})["x"][1] == 1
+    assert encoded({"x": [value, 1]})["x"][1] == 1
 
 
-def test_a_value_that_is_there_twice_is_shown_twice() -> None:
+def test_a_repeated_value_is_encoded_twice() -> None:
     part = {"p": {1}}
-    assert shown([part, part, "\ud800"]) == [{"p": [1]}, {"p": [1]}, "\ufffd"]
+    assert encoded([part, part, "\ud800"]) == [{"p": [1]}, {"p": [1]}, "\ufffd"]
 
 
 @pytest.mark.parametrize("depth", [50, 99, 200, 253, 300, 1000, 20_000])
-def test_deep_values(depth: int) -> None:
+def test_deep_values_are_cut(depth: int) -> None:
     lists: Any = 1
     tables: Any = 1
     for _ in range(depth):
         lists, tables = [lists], {"a": tables}
     for value in (lists, tables, {"x": lists, "y": {1}}):
-        assert shown(value)
+        assert encoded(value)
     if depth < 100:
-        assert shown(lists) == lists
-        assert shown([tables, "\ud800"]) == [tables, "\ufffd"]
+        assert encoded(lists) == lists
+        assert encoded([tables, "\ud800"]) == [tables, "\ufffd"]
 
 
 # ── Objects that raise ──────────────────────────────────────────────────────────────────────
-
-
-class NoRepr:
-    def __repr__(self) -> str:
-        raise RuntimeError("no repr")
-
-
-class NoText(NoRepr):
-    def __str__(self) -> str:
-        raise RuntimeError("no str")
-
-    def __hash__(self) -> int:
-        return 1
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-
-class NoDump(BaseModel):
-    def model_dump(self, **_: Any) -> Any:
-        raise RuntimeError("no dump")
-
-
-class NoAttributes:
-    def __getattr__(self, name: str) -> Any:
-        raise RuntimeError("no attributes")
-
-    def __repr__(self) -> str:
-        return "<no attributes>"
-
-
-class NoItems(Mapping[str, Any]):
-    def __getitem__(self, key: str) -> Any:
-        raise RuntimeError("no item")
-
-    def __iter__(self) -> Iterator[str]:
-        raise RuntimeError("no iterator")
-
-    def __len__(self) -> int:
-        return 3
-
-
-class NoMessage(Exception):
-    def __str__(self) -> str:
-        raise RuntimeError("no message")
-
-
-class DumpsNonsense:
-    def model_dump(self) -> Any:
-        return self
-
-
-class DumpTakesMore:
-    def model_dump(self, much: int) -> Any:
-        raise AssertionError
-
-    def __repr__(self) -> str:
-        return "<takes more>"
-
-
-class EndlessDump:
-    def to_dict(self) -> Any:
-        return {"a": EndlessDump(), "b": 1}
 
 
 @pytest.mark.parametrize(
@@ -356,28 +304,28 @@ class EndlessDump:
             },
         ),
         (DumpTakesMore(), "<takes more>"),
-        (NoRepr, f"{__name__}.NoRepr"),
+        (NoRepr, f"{NoRepr.__module__}.NoRepr"),
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_what_raises_is_named(value: Any, expected: Any) -> None:
-    assert shown(value) == expected
-    assert shown([value, "\ud800", 1]) == [expected, "\ufffd", 1]
+def test_a_value_that_raises_is_encoded_by_name(value: Any, expected: Any) -> None:
+    assert encoded(value) == expected
+    assert encoded([value, "\ud800", 1]) == [expected, "\ufffd", 1]
 
 
 @pytest.mark.parametrize("value", [NoItems(), DumpsNonsense(), EndlessDump()])
-def test_what_can_not_be_opened_is_still_shown(value: Any) -> None:
-    assert shown(value)
-    assert shown([value, 1])[1] == 1
+def test_a_value_without_readable_fields_is_encoded_as_text(value: Any) -> None:
+    assert encoded(value)
+    assert encoded([value, 1])[1] == 1
 
 
-def test_the_error_of_an_exception() -> None:
+def test_an_exception_is_encoded_with_type_and_message() -> None:
     assert describe_error(ValueError("a\ud800")) == {"error": "ValueError", "message": "a\ufffd"}
 
 
 # ── Anything ────────────────────────────────────────────────────────────────────────────────
 
-LEAVES = st.one_of(
+SCALARS = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary(),
     st.text(st.characters(categories=["Cs", "Lu", "Cc"])), st.decimals(), st.datetimes(),
     st.dates(), st.times(), st.timedeltas(), st.uuids(), st.complex_numbers(), st.fractions(),
@@ -391,7 +339,7 @@ KEYS = st.one_of(
     st.text(st.characters(categories=["Cs"])), st.builds(NoText),
 )  # fmt: skip
 VALUES = st.recursive(
-    LEAVES,
+    SCALARS,
     lambda inner: st.one_of(
         st.lists(inner, max_size=4),
         st.dictionaries(KEYS, inner, max_size=4),
@@ -407,14 +355,14 @@ VALUES = st.recursive(
 
 @given(VALUES)
 def test_encode_never_raises(value: Any) -> None:
-    shown(value)
+    encoded(value)
 
 
 # ── On the wire ─────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("mode", [["custom", "values", "updates"], ["custom", "debug", "events"]])
-async def test_a_graph_that_emits_such_values(web: httpx.AsyncClient, mode: list[str]) -> None:
+async def test_a_graph_may_stream_any_value(web: httpx.AsyncClient, mode: list[str]) -> None:
     thread = (await web.post("/threads", json={})).json()["thread_id"]
     body = {"assistant_id": "odd", "input": {}, "stream_mode": mode}
     response = await web.post(f"/threads/{thread}/runs/stream", json=body)
@@ -428,10 +376,10 @@ async def test_a_graph_that_emits_such_values(web: httpx.AsyncClient, mode: list
     ]  # fmt: skip
     assert custom[8:11] == [{"error": "ValueError", "message": "bad"}, 0.5, [0, 1, 2]]
     assert custom[16] == 2**80
-    kept = custom[17]
-    assert isinstance(kept, dict)
-    assert kept["bytes"] == "/wA="
-    assert kept["nul"] == "a\0b"
+    delivered = custom[17]
+    assert isinstance(delivered, dict)
+    assert delivered["bytes"] == "/wA="
+    assert delivered["nul"] == "a\0b"
     if "values" in mode:
         final = [data for name, data in events if name == "values"][-1]
-        assert final == {"stored": kept, "done": True}
+        assert final == {"stored": delivered, "done": True}

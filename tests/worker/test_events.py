@@ -1,4 +1,4 @@
-"""What LangGraph streams → the events of the wire."""
+"""LangGraph's stream chunks → the events of the API."""
 
 import json
 import operator
@@ -16,7 +16,7 @@ from millstream.worker.events import EventStream
 from millstream.worker.graphs import Graph
 
 
-def told(stream: EventStream, *chunks: Any) -> list[tuple[str, Any]]:
+def events_of(stream: EventStream, *chunks: Any) -> list[tuple[str, Any]]:
     """Returns the events of some chunks, decoded."""
     return [(name, json.loads(data)) for chunk in chunks for name, data in stream.translate(chunk)]
 
@@ -30,7 +30,7 @@ class State(TypedDict, total=False):
 
 
 def graph(*, asks: bool = False, saver: InMemorySaver | None = None) -> Graph:
-    """Returns a graph of one node that streams a word and, maybe, asks for one."""
+    """Returns a graph of one node that streams a text and may interrupt."""
 
     def node(state: State) -> dict[str, Any]:
         get_stream_writer()({"word": 1})
@@ -57,7 +57,7 @@ async def play(stream: EventStream, compiled: Graph) -> list[tuple[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("modes", "asked"),
+    ("modes", "requested"),
     [
         ([], {"values", "updates"}),
         (["values"], {"values", "updates"}),
@@ -68,75 +68,79 @@ async def play(stream: EventStream, compiled: Graph) -> list[tuple[str, Any]]:
         (["tasks", "checkpoints"], {"values", "updates", "tasks", "checkpoints"}),
     ],
 )
-def test_the_modes_that_langgraph_is_asked_for(modes: list[str], asked: set[str]) -> None:
-    assert set(EventStream(modes, subgraphs=False).library_modes()) == asked
+def test_the_needed_langgraph_modes_are_requested(modes: list[str], requested: set[str]) -> None:
+    assert set(EventStream(modes, subgraphs=False).library_modes()) == requested
 
 
-def test_only_what_was_asked_for_is_told() -> None:
+def test_only_requested_modes_are_sent() -> None:
     stream = EventStream(["updates"], subgraphs=False)
-    assert told(stream, ((), "values", {"a": 1}), ((), "updates", {"n": {"a": 1}})) == [
+    assert events_of(stream, ((), "values", {"a": 1}), ((), "updates", {"n": {"a": 1}})) == [
         ("updates", {"n": {"a": 1}})
     ]
-    assert stream.newest.values == {"a": 1}  # is noted all the same
+    assert stream.newest.values == {"a": 1}  # is recorded all the same
     assert stream.newest.encoded() == b'{"a":1}'
 
 
 def test_a_subgraphs_events_carry_its_namespace() -> None:
     stream = EventStream(["values", "custom"], subgraphs=True)
-    place = ("a:1", "b:2")
-    assert told(stream, (place, "values", {"in": 1}), (place, "custom", "x")) == [
+    namespace = ("a:1", "b:2")
+    assert events_of(stream, (namespace, "values", {"in": 1}), (namespace, "custom", "x")) == [
         ("values|a:1|b:2", {"in": 1}),
         ("custom|a:1|b:2", "x"),
     ]
     assert stream.newest.values is None  # of the root graph
-    assert told(stream, (place, "updates", {"__interrupt__": []})) == []
+    assert events_of(stream, (namespace, "updates", {"__interrupt__": []})) == []
     assert stream.paused is False
 
 
-@pytest.mark.parametrize("given", [[], "text", None, ["a"], ("a",), {"a": 1}])
-def test_a_value_of_the_users_is_no_pause(given: Any) -> None:
+@pytest.mark.parametrize("chunk_value", [[], "text", None, ["a"], ("a",), {"a": 1}])
+def test_a_user_value_named_interrupt_is_no_pause(chunk_value: Any) -> None:
     stream = EventStream(["values"], subgraphs=False)
-    told(stream, ((), "values", {"__interrupt__": given}))
+    events_of(stream, ((), "values", {"__interrupt__": chunk_value}))
     assert stream.paused is False
-    assert stream.newest.values == {"__interrupt__": given}
+    assert stream.newest.values == {"__interrupt__": chunk_value}
 
 
-def test_questions_are_no_values() -> None:
+def test_interrupts_are_no_values() -> None:
     stream = EventStream(["values"], subgraphs=False)
-    asked = (Interrupt(1, id="i"),)
-    told(stream, ((), "values", {"a": 1, "__interrupt__": asked}))
+    requested = (Interrupt(1, id="i"),)
+    events_of(stream, ((), "values", {"a": 1, "__interrupt__": requested}))
     assert stream.newest.encoded() == b'{"a":1}'
-    told(stream, ((), "values", {"__interrupt__": asked}))  # of a state that is no mapping
+    events_of(
+        stream, ((), "values", {"__interrupt__": requested})
+    )  # for a state that is no mapping
     assert stream.newest.encoded() == b'{"a":1}'
 
 
-def test_no_value_is_not_a_state_of_none() -> None:
+def test_a_missing_value_is_not_none() -> None:
     stream = EventStream(["updates"], subgraphs=False)
     assert stream.newest.encoded() is None
-    told(stream, ((), "values", None))  # what an entrypoint returned
+    events_of(stream, ((), "values", None))  # the return value of an entrypoint
     assert stream.newest.encoded() == b"null"
 
 
 def test_the_newest_values_are_kept() -> None:
     stream = EventStream(["values"], subgraphs=False)
-    told(stream, ((), "values", {"a": 1}), ((), "values", {"a": 2}))
+    events_of(stream, ((), "values", {"a": 1}), ((), "values", {"a": 2}))
     assert stream.newest.values == {"a": 2}
     assert stream.newest.encoded() == b'{"a":2}'
 
 
 @pytest.mark.parametrize("mode", ["values", "updates"])
 @pytest.mark.parametrize("interrupts", [(), (Interrupt(1, id="i"),)])
-def test_a_pause_is_noticed(mode: str, interrupts: tuple[Interrupt, ...]) -> None:
+def test_an_interrupt_is_noticed(mode: str, interrupts: tuple[Interrupt, ...]) -> None:
     stream = EventStream(["custom"], subgraphs=False)
-    told(stream, ((), mode, {"a": 1}))
+    events_of(stream, ((), mode, {"a": 1}))
     assert stream.paused is False
-    told(stream, ((), mode, {"__interrupt__": interrupts}))
+    events_of(stream, ((), mode, {"__interrupt__": interrupts}))
     assert stream.paused is True
 
 
-def test_values_that_are_no_dict() -> None:
+def test_values_may_be_any_type() -> None:
     stream = EventStream(["values"], subgraphs=False)
-    assert told(stream, ((), "values", "__interrupt__"), ((), "values", ["__interrupt__"])) == [
+    assert events_of(
+        stream, ((), "values", "__interrupt__"), ((), "values", ["__interrupt__"])
+    ) == [
         ("values", "__interrupt__"),
         ("values", ["__interrupt__"]),
     ]
@@ -146,9 +150,9 @@ def test_values_that_are_no_dict() -> None:
 # ── Messages ────────────────────────────────────────────────────────────────────────────────
 
 
-def test_messages_as_tuples() -> None:
+def test_messages_tuple_mode_sends_chunks_with_metadata() -> None:
     stream = EventStream(["messages-tuple"], subgraphs=False)
-    events = told(
+    events = events_of(
         stream, ((), "messages", (chunk("a"), {"k": 1})), ((), "messages", (chunk("b"), {}))
     )
     assert [name for name, _ in events] == ["messages", "messages"]
@@ -157,9 +161,9 @@ def test_messages_as_tuples() -> None:
     assert events[0][1][1] == {"k": 1}
 
 
-def test_messages_that_grow() -> None:
+def test_messages_mode_sends_growing_messages() -> None:
     stream = EventStream(["messages"], subgraphs=False)
-    events = told(
+    events = events_of(
         stream,
         ((), "messages", (chunk("a"), {"k": 1})),
         ((), "messages", (chunk("x", "2"), {"k": 2})),
@@ -172,14 +176,14 @@ def test_messages_that_grow() -> None:
     ]  # fmt: skip
     assert events[0][1] == {"1": {"metadata": {"k": 1}}}
     assert events[2][1] == {"2": {"metadata": {"k": 2}}}
-    shown = [data for name, data in events if name == "messages/partial"]
-    assert [[m["content"] for m in data] for data in shown] == [["a"], ["x"], ["ab"], ["ab"]]
-    assert {data[0]["type"] for data in shown} == {"ai"}
+    partials = [data for name, data in events if name == "messages/partial"]
+    assert [[m["content"] for m in data] for data in partials] == [["a"], ["x"], ["ab"], ["ab"]]
+    assert {data[0]["type"] for data in partials} == {"ai"}
 
 
-def test_whole_messages() -> None:
+def test_messages_mode_sends_complete_messages() -> None:
     stream = EventStream(["messages"], subgraphs=False)
-    events = told(
+    events = events_of(
         stream,
         ((), "messages", (AIMessage("a", id="1"), {})),
         ((), "messages", (AIMessage("b", id="1"), {})),
@@ -192,33 +196,33 @@ def test_whole_messages() -> None:
     assert [d[0]["content"] for n, d in events if n == "messages/complete"] == ["a", "b", "c"]
 
 
-def test_a_chunk_after_a_whole_message_of_its_id() -> None:
+def test_a_chunk_after_the_complete_message_is_ignored() -> None:
     stream = EventStream(["messages"], subgraphs=False)
     whole: Any = ((), "messages", (AIMessage("whole", id="1"), {}))
-    events = told(stream, whole, ((), "messages", (chunk("new"), {})))
+    events = events_of(stream, whole, ((), "messages", (chunk("new"), {})))
     assert events[-1] == ("messages/partial", events[-1][1])
     assert events[-1][1][0]["content"] == "new"
 
 
-def test_messages_without_an_id() -> None:
+def test_messages_without_an_id_are_sent() -> None:
     stream = EventStream(["messages"], subgraphs=False)
-    events = told(stream, ((), "messages", (AIMessage("a"), {})))
+    events = events_of(stream, ((), "messages", (AIMessage("a"), {})))
     assert events[0] == ("messages/metadata", {"": {"metadata": {}}})
 
 
-def test_tuples_go_before_growing_messages() -> None:
+def test_messages_tuple_takes_precedence_over_messages() -> None:
     stream = EventStream(["messages", "messages-tuple"], subgraphs=True)
-    events = told(stream, (("in:1",), "messages", (chunk("a"), {})))
+    events = events_of(stream, (("in:1",), "messages", (chunk("a"), {})))
     assert [name for name, _ in events] == ["messages|in:1"]
     bare = EventStream(["messages"], subgraphs=True)
-    events = told(bare, (("in:1",), "messages", (chunk("a"), {})))
+    events = events_of(bare, (("in:1",), "messages", (chunk("a"), {})))
     assert [name for name, _ in events] == ["messages/metadata", "messages/partial"]
 
 
 # ── debug ───────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_debug_checkpoint_has_its_places() -> None:
+def test_a_debug_checkpoint_has_its_config_and_parent() -> None:
     def config(checkpoint_id: str) -> dict[str, Any]:
         ids = {"thread_id": "t", "checkpoint_ns": "", "checkpoint_id": checkpoint_id}
         return {"configurable": {**ids, "mine": 1}}
@@ -231,26 +235,26 @@ def test_a_debug_checkpoint_has_its_places() -> None:
             {"id": "b", "state": None},
         ],
     }
-    given: dict[str, Any] = {"type": "checkpoint", "step": 1, "payload": payload}
-    [(name, data)] = told(EventStream(["debug"], subgraphs=False), ((), "debug", given))
+    chunk: dict[str, Any] = {"type": "checkpoint", "step": 1, "payload": payload}
+    [(name, data)] = events_of(EventStream(["debug"], subgraphs=False), ((), "debug", chunk))
     assert name == "debug"
-    shown = data["payload"]
-    assert shown["checkpoint"] == {"checkpoint_id": "2", "thread_id": "t", "checkpoint_ns": ""}
-    assert shown["parent_checkpoint"]["checkpoint_id"] == "1"
-    assert shown["tasks"] == [
+    reduced = data["payload"]
+    assert reduced["checkpoint"] == {"checkpoint_id": "2", "thread_id": "t", "checkpoint_ns": ""}
+    assert reduced["parent_checkpoint"]["checkpoint_id"] == "1"
+    assert reduced["tasks"] == [
         {"id": "a", "checkpoint": {"checkpoint_ns": "a:1"}},
         {"id": "b", "state": None},
     ]
-    assert "checkpoint" not in given["payload"]  # LangGraph's own is left as it was
+    assert "checkpoint" not in chunk["payload"]  # LangGraph's own object is unchanged
     payload["parent_config"] = None
-    [(_, data)] = told(EventStream(["debug"], subgraphs=False), ((), "debug", given))
+    [(_, data)] = events_of(EventStream(["debug"], subgraphs=False), ((), "debug", chunk))
     assert data["payload"]["parent_checkpoint"] is None
 
 
 # ── With a graph ────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_run() -> None:
+async def test_the_events_of_a_run_are_complete() -> None:
     stream = EventStream(["values", "updates", "custom"], subgraphs=False)
     assert await play(stream, graph()) == [
         ("values", {"items": ["in"]}),
@@ -262,14 +266,14 @@ async def test_a_run() -> None:
     assert stream.paused is False
 
 
-async def test_a_run_that_pauses() -> None:
+async def test_an_interrupted_run_sends_its_interrupt() -> None:
     stream = EventStream(["custom"], subgraphs=False)
     assert await play(stream, graph(asks=True, saver=InMemorySaver())) == [("custom", {"word": 1})]
     assert stream.paused is True
     assert stream.newest.values["items"] == ["in"]
 
 
-async def test_langchains_events() -> None:
+async def test_events_mode_sends_langchains_events() -> None:
     stream = EventStream(["events", "updates"], subgraphs=False)
     events = await play(stream, graph())
     event_names = [(data["event"], data["name"]) for name, data in events if name == "events"]

@@ -1,4 +1,4 @@
-"""State written through another checkpointer: what is left when a thread changes hands, or a step fails."""
+"""Updates with an external checkpointer: the state after a concurrent change, or after a failed step."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ BROKEN = [[{"values": {"items": ["a"]}, "as_node": "a"}], [{"values": 7, "as_nod
 
 
 class Keeper(InMemorySaver):
-    """One that copies a thread, and fails in the middle of it."""
+    """A checkpointer whose copy of a thread fails in the middle."""
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         self.storage[target_thread_id] = self.storage[source_thread_id]
@@ -40,8 +40,8 @@ def config(thread: str = THREAD) -> RunnableConfig:
 
 
 async def items(context: AnswerContext) -> Any:
-    found = await context.checkpointing.saver.aget_tuple(config())
-    return None if found is None else found.checkpoint["channel_values"].get("items")
+    loaded = await context.checkpointing.saver.aget_tuple(config())
+    return None if loaded is None else loaded.checkpoint["channel_values"].get("items")
 
 
 async def a_thread(context: AnswerContext) -> None:
@@ -49,18 +49,18 @@ async def a_thread(context: AnswerContext) -> None:
     assert await ask(context, "seed", supersteps=steps) == {"created": True}
 
 
-async def test_first_states_that_fail_leave_nothing(context: AnswerContext) -> None:
+async def test_a_failed_first_state_creates_no_thread(context: AnswerContext) -> None:
     with pytest.raises(InvalidError):
         await ask(context, "seed", supersteps=BROKEN)
     assert await items(context) is None
     assert not await threads.exists(context.redis, THREAD)
 
 
-async def test_first_states_that_fail_take_nothing_from_who_was_quicker(
+async def test_a_failed_first_state_keeps_a_concurrent_thread(
     context: AnswerContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await a_thread(context)
-    looks = iter([False, True])  # the id was taken right after the first look
+    looks = iter([False, True])  # the id was taken right after the first read
 
     async def exists(redis: Client, thread_id: str) -> bool:
         return next(looks)
@@ -71,7 +71,7 @@ async def test_first_states_that_fail_take_nothing_from_who_was_quicker(
     assert (await items(context))[:1] == ["first"]
 
 
-async def test_an_update_that_took_too_long_is_told_to_be_there(context: AnswerContext) -> None:
+async def test_a_too_slow_update_is_reported_as_stored(context: AnswerContext) -> None:
     await a_thread(context)
     with pytest.raises(ConflictError, match=r"is stored, but the update took too long"):
         await ask(context, "update", values={"items": ["late"]}, deadline=0)
@@ -79,7 +79,7 @@ async def test_an_update_that_took_too_long_is_told_to_be_there(context: AnswerC
 
 
 @pytest.mark.parametrize("meanwhile", ["run", "update"])
-async def test_an_update_in_whose_midst_the_thread_was_used(
+async def test_a_run_during_an_update_makes_it_a_conflict(
     context: AnswerContext, monkeypatch: pytest.MonkeyPatch, meanwhile: str
 ) -> None:
     await a_thread(context)
@@ -98,7 +98,7 @@ async def test_an_update_in_whose_midst_the_thread_was_used(
     assert (await items(context))[-1] == "mine"
 
 
-async def test_an_update_of_a_thread_that_goes_leaves_nothing(
+async def test_an_update_of_a_deleted_thread_stores_nothing(
     context: AnswerContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def idle_epoch(redis: Client, thread_id: str) -> int:
@@ -110,7 +110,7 @@ async def test_an_update_of_a_thread_that_goes_leaves_nothing(
     assert await items(context) is None
 
 
-async def test_half_a_copy_is_deleted(context: AnswerContext) -> None:
+async def test_an_incomplete_copy_is_deleted(context: AnswerContext) -> None:
     await a_thread(context)
     with pytest.raises(ConnectionError):
         await ask(context, "copy")

@@ -1,5 +1,5 @@
 # mypy: disable-error-code="type-arg"
-"""Factories: every signature, what each is given, and what becomes of what it raises."""
+"""Factories: every signature with its arguments, and the handling of exceptions."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from langgraph_sdk import runtime as hidden
 
 STORE = InMemoryStore()
-GIVEN: list[Any] = []  # what the factories were called with
+ARGUMENTS: list[Any] = []  # the arguments of the factories
 
 
 class State(TypedDict, total=False):
-    word: str
+    text: str
 
 
-BUILDER = StateGraph(State).add_node("node", lambda state: {"word": "ran"}).add_edge(START, "node")
+BUILDER = StateGraph(State).add_node("node", lambda state: {"text": "ran"}).add_edge(START, "node")
 GRAPH: Graph = BUILDER.compile()
 
 
@@ -50,14 +50,14 @@ class Loose(TypedDict):
     model: str
 
 
-def seen(*given: Any) -> Graph:
-    GIVEN.extend(given)
+def seen(*arguments: Any) -> Graph:
+    ARGUMENTS.extend(arguments)
     return GRAPH
 
 
 @pytest.fixture(autouse=True)
 def _nothing_given() -> None:
-    GIVEN.clear()
+    ARGUMENTS.clear()
 
 
 def use(access: Any = "threads.create_run", **context: Any) -> Use:
@@ -168,7 +168,7 @@ class Opened:
         return seen(self.runtime)
 
     async def __aexit__(self, *_: object) -> None:
-        GIVEN.append("closed")
+        ARGUMENTS.append("closed")
 
 
 def wrapped(factory: Callable[..., Any]) -> Callable[..., Any]:
@@ -207,7 +207,7 @@ def a_builder(config: RunnableConfig) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("factory", "given"),
+    ("factory", "arguments"),
     [
         (nothing, []), (any_name, ["config"]), (a_dict, ["config"]), (a_config, ["config"]),
         (maybe_config, ["config"]), (only_named, ["config"]), (only_placed, ["config", "runtime"]),
@@ -229,11 +229,13 @@ def a_builder(config: RunnableConfig) -> Any:
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )  # fmt: skip
-async def test_each_signature(factory: Callable[..., Any], given: list[str]) -> None:
+async def test_each_signature_gets_its_arguments(
+    factory: Callable[..., Any], arguments: list[str]
+) -> None:
     async with Factory("g", factory).open(use(model="m"), STORE) as graph:
-        assert await graph.ainvoke({}) == {"word": "ran"}
-    shown = ["more" if value == {} else kind(value) for value in GIVEN]
-    assert shown == given
+        assert await graph.ainvoke({}) == {"text": "ran"}
+    received = ["more" if value == {} else kind(value) for value in ARGUMENTS]
+    assert received == arguments
 
 
 @pytest.mark.parametrize(
@@ -243,20 +245,22 @@ async def test_each_signature(factory: Callable[..., Any], given: list[str]) -> 
         (lambda config, runtime, more: None, "runtime, more"),
     ],
 )  # fmt: skip
-def test_a_factory_that_wants_what_there_is_not(factory: Callable[..., Any], surplus: str) -> None:
+def test_a_factory_with_unsupported_parameters_is_rejected(
+    factory: Callable[..., Any], surplus: str
+) -> None:
     with pytest.raises(SettingError, match=f"there is no value for {surplus}"):
         Factory("g", factory)
 
 
-# ── What it is given ────────────────────────────────────────────────────────────────────────
+# ── Arguments ───────────────────────────────────────────────────────────────────────────────
 
 
 async def runtime_of(factory: Callable[..., Any], used: Use) -> Any:
     async with Factory("g", factory).open(used, STORE):
-        return GIVEN.pop()
+        return ARGUMENTS.pop()
 
 
-async def test_the_runtime_of_a_run() -> None:
+async def test_a_run_has_an_execution_runtime() -> None:
     runtime = await runtime_of(a_runtime, use(model="m"))
     assert runtime.access_context == "threads.create_run"
     assert runtime.store is STORE
@@ -268,7 +272,7 @@ async def test_the_runtime_of_a_run() -> None:
 
 
 @pytest.mark.parametrize("access", ["threads.read", "threads.update", "assistants.read"])
-async def test_the_runtime_of_what_is_no_run(access: str) -> None:
+async def test_a_request_without_a_run_has_no_execution_runtime(access: str) -> None:
     runtime = await runtime_of(a_runtime, use(access))
     assert runtime.access_context == access
     assert runtime.store is STORE
@@ -280,9 +284,7 @@ async def test_the_runtime_of_what_is_no_run(access: str) -> None:
     ("schema", "context"),
     [(Wants, Wants("m", 1)), (Model, Model(model="m")), (Loose, {"model": "m", "else": 1})],
 )
-async def test_the_context_is_of_the_class_that_the_annotation_names(
-    schema: Any, context: Any
-) -> None:
+async def test_the_context_has_the_annotated_class(schema: Any, context: Any) -> None:
     def factory(rt: Any) -> Graph:
         return seen(rt)
 
@@ -296,23 +298,23 @@ async def test_the_context_is_of_the_class_that_the_annotation_names(
             await runtime_of(factory, use(size=1))
 
 
-async def test_what_a_factory_does_to_its_config_stays_with_it() -> None:
+async def test_a_factory_changes_only_its_copy_of_the_config() -> None:
     def factory(config: RunnableConfig) -> Graph:
         config["configurable"]["mode"] = "changed"
         config["tags"] = []
         return GRAPH
 
-    given = use()
-    async with Factory("g", factory).open(given, STORE):
-        assert given.config == use().config
+    arguments = use()
+    async with Factory("g", factory).open(arguments, STORE):
+        assert arguments.config == use().config
 
 
-async def test_langgraphs_own_getters_work_in_a_factory_and_only_there() -> None:
+async def test_get_config_and_get_store_are_available_only_in_factories() -> None:
     async def factory() -> Graph:
         return seen(get_config()["configurable"]["mode"], get_store(), get_runtime().context)
 
     async with Factory("g", factory).open(use(model="m"), STORE):
-        assert GIVEN == ["strict", STORE, {"model": "m"}]
+        assert ARGUMENTS == ["strict", STORE, {"model": "m"}]
         with pytest.raises(RuntimeError):
             get_config()
 
@@ -320,27 +322,29 @@ async def test_langgraphs_own_getters_work_in_a_factory_and_only_there() -> None
 # ── What it raises ──────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_context_manager_does_not_swallow_what_the_run_raises() -> None:
+async def test_a_context_manager_factory_does_not_swallow_the_runs_exception() -> None:
     @contextlib.asynccontextmanager
     async def factory() -> AsyncIterator[Graph]:
         with contextlib.suppress(Exception):
             yield GRAPH
-        GIVEN.append("closed")
+        ARGUMENTS.append("closed")
 
     with pytest.raises(ZeroDivisionError):
         async with Factory("g", factory).open(use(), STORE):
             raise ZeroDivisionError
-    assert GIVEN == ["closed"]
+    assert ARGUMENTS == ["closed"]
 
 
 @pytest.mark.parametrize(
-    ("made", "told"),
+    ("returned", "problem"),
     [
         (lambda: "text", "returned a str, not a graph."),
         (lambda: (_ for _ in ()), "decorate it with"),
     ],
 )
-async def test_what_is_no_graph(made: Callable[[], Any], told: str) -> None:
-    with pytest.raises(TypeError, match=told):
-        async with Factory("g", made).open(use(), STORE):
+async def test_a_factory_that_returns_no_graph_is_rejected(
+    returned: Callable[[], Any], problem: str
+) -> None:
+    with pytest.raises(TypeError, match=problem):
+        async with Factory("g", returned).open(use(), STORE):
             pass

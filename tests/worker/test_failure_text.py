@@ -1,4 +1,4 @@
-"""What is told of values and exceptions that can hardly be looked at."""
+"""Texts of values and exceptions whose own methods raise."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -29,17 +29,17 @@ class NoTrace(Exception):
     [NoNotes(), NoneWithin("a", [ValueError("b")]), NoTrace()],
     ids=lambda e: type(e).__name__,
 )
-def test_of_an_exception_that_can_not_be_looked_at_the_type_is_told(error: Exception) -> None:
+def test_an_exception_without_a_readable_text_is_named_by_its_type(error: Exception) -> None:
     kind = type(error).__name__
-    told = describe_error(error)
-    assert told["error"] == kind
-    assert kind in told["message"]
+    reported = describe_error(error)
+    assert reported["error"] == kind
+    assert kind in reported["message"]
     assert kind in summarise_error(error)
     assert kind in traceback_of(error)
 
 
 class Exits:
-    """Ends the process, as far as Python lets it, wherever it is looked at."""
+    """Raises SystemExit in every method."""
 
     def model_dump(self) -> Any:
         raise SystemExit(3)
@@ -48,7 +48,7 @@ class Exits:
         return "<exits>"
 
 
-class ExitsWhenAsked(Mapping[str, int]):
+class ExitsOnRead(Mapping[str, int]):
     def __getitem__(self, key: str) -> int:
         raise KeyboardInterrupt
 
@@ -65,6 +65,6 @@ class ExitsWhenAsked(Mapping[str, int]):
         return "<exits when asked>"
 
 
-@pytest.mark.parametrize("value", [Exits(), ExitsWhenAsked()], ids=lambda v: type(v).__name__)
-def test_a_value_that_ends_the_process_when_it_is_looked_at_is_its_repr(value: Any) -> None:
+@pytest.mark.parametrize("value", [Exits(), ExitsOnRead()], ids=lambda v: type(v).__name__)
+def test_a_value_whose_dump_exits_is_encoded_as_its_repr(value: Any) -> None:
     assert json.loads(encode([value, 1])) == [repr(value), 1]

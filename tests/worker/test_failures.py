@@ -1,4 +1,4 @@
-"""What clients and the log are told of a run that fails: one row a kind of failure."""
+"""Errors of failed runs, for clients and in the log: one row for each kind of failure."""
 
 import re
 from typing import Any
@@ -18,7 +18,7 @@ from millstream.worker.checkpoints.unstorable import UnstorableError
 LINE = r"line \d+ of failing\.py"
 AT = rf"\(node 'bad', {LINE}\)"
 
-# how → the type, and what the message is (a whole match)
+# how → the error's type and message (a full match)
 RAISED = {
     "plain": ("ValueError", "broken"),
     "empty": ("ValueError", rf"ValueError was raised without a message {AT}"),
@@ -47,11 +47,11 @@ RAISED = {
 
 
 async def run(
-    http: httpx.AsyncClient, graph: str, given: Any, **request: Any
+    http: httpx.AsyncClient, graph: str, graph_input: Any, **request: Any
 ) -> tuple[str, list[tuple[str, Any]]]:
     """Returns the thread of a run, and its events."""
     thread = (await http.post("/threads", json={})).json()["thread_id"]
-    body = {"assistant_id": graph, "input": given, **request}
+    body = {"assistant_id": graph, "input": graph_input, **request}
     answer = await http.post(f"/threads/{thread}/runs/stream", json=body)
     assert answer.status_code == 200, answer.text
     return thread, parse_sse(answer.text)
@@ -62,29 +62,31 @@ def errors(events: list[tuple[str, Any]]) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize("how", RAISED)
-async def test_what_a_node_raises(failing: httpx.AsyncClient, how: str) -> None:
+async def test_an_exception_in_a_node_is_an_error_event(
+    failing: httpx.AsyncClient, how: str
+) -> None:
     kind, message = RAISED[how]
     thread, events = await run(failing, "raises", {"how": how})
-    [told] = errors(events)
-    assert told.keys() == {"error", "message"}
-    assert told["error"] == kind
-    assert re.fullmatch(message, told["message"]), told["message"][:500]
+    [failure] = errors(events)
+    assert failure.keys() == {"error", "message"}
+    assert failure["error"] == kind
+    assert re.fullmatch(message, failure["message"]), failure["message"][:500]
     record = (await failing.get(f"/threads/{thread}")).json()
     assert record["status"] == "error"
-    assert record["error"] == told
+    assert record["error"] == failure
     state = await failing.get(f"/threads/{thread}/state")
     assert state.status_code == 200
     assert state.json()["next"] == ["bad"]
 
 
-async def test_wait_tells_the_same(failing: httpx.AsyncClient) -> None:
+async def test_wait_returns_the_same_error(failing: httpx.AsyncClient) -> None:
     body = {"assistant_id": "raises", "input": {"how": "groups"}}
     answer = (await failing.post("/runs/wait", json=body)).json()
     message = "401 Unauthorized (and another error: TypeError: b)"
     assert answer == {"__error__": {"error": "ValueError", "message": message}}
 
 
-async def test_a_subgraphs_node_is_named_with_its_graph(failing: httpx.AsyncClient) -> None:
+async def test_a_node_of_a_subgraph_is_named_with_its_graph(failing: httpx.AsyncClient) -> None:
     _, events = await run(failing, "raises_inside", {"how": "empty"})
     assert "(node 'bad' of subgraph 'inner', line " in errors(events)[0]["message"]
 
@@ -93,44 +95,44 @@ async def test_a_subgraphs_node_is_named_with_its_graph(failing: httpx.AsyncClie
     ("where", "message"),
     [("edge", "the edge is broken"), ("reducer", "the reducer is broken"), ("send", "broken")],
 )
-async def test_what_raises_outside_of_nodes(
+async def test_an_exception_outside_of_nodes_is_an_error_event(
     failing: httpx.AsyncClient, where: str, message: str
 ) -> None:
     _, events = await run(failing, "wide", {"where": where, "reduced": "as it was"})
     assert errors(events) == [{"error": "ValueError", "message": message}]
 
 
-async def test_the_recursion_limit_is_told_with_the_field_that_raises_it(
+async def test_the_recursion_error_names_the_field_of_the_limit(
     failing: httpx.AsyncClient,
 ) -> None:
     _, events = await run(failing, "endless", {}, config={"recursion_limit": 5})
-    [told] = errors(events)
-    assert told["error"] == "GraphRecursionError"
-    assert "limit of 5 reached" in told["message"]
-    assert "config.recursion_limit" in told["message"]
+    [failure] = errors(events)
+    assert failure["error"] == "GraphRecursionError"
+    assert "limit of 5 reached" in failure["message"]
+    assert "config.recursion_limit" in failure["message"]
 
 
-async def test_a_factory_that_fails_is_told_with_its_line(failing: httpx.AsyncClient) -> None:
+async def test_a_failing_factory_is_reported_with_its_line(failing: httpx.AsyncClient) -> None:
     _, events = await run(failing, "unmade", {})
-    [told] = errors(events)
-    assert re.fullmatch(rf"there is no key 'model' \({LINE}\)", told["message"])
+    [failure] = errors(events)
+    assert re.fullmatch(rf"there is no key 'model' \({LINE}\)", failure["message"])
 
 
 @pytest.mark.parametrize(
     "mode",
     ["values", "updates", "messages-tuple", "custom", "tasks", "debug", "checkpoints", "events"],
 )
-async def test_what_was_tried_again_is_no_error(failing: httpx.AsyncClient, mode: str) -> None:
+async def test_a_retried_node_is_no_error(failing: httpx.AsyncClient, mode: str) -> None:
     _, events = await run(failing, "tried", {}, stream_mode=[mode])
     assert errors(events) == []
     assert events[-1] == ("end", {"status": "success"})
-    assert "not yet" not in str(events) or mode == "events"  # which tells of each try
+    assert "not yet" not in str(events) or mode == "events"  # which has an event for each try
 
 
 # ── What a checkpoint can't hold ────────────────────────────────────────────────────────────
 
-# what → where it lies, and what it is
-UNSTORABLE_TOLD = {
+# what → its path, and its description
+UNSTORABLE_ERRORS = {
     "integer": ("v.balance (channel 'v', node 'bad')", "is an integer beyond 64 bits"),
     "bare_integer": ("v (node 'bad')", "is an integer beyond 64 bits"),
     "lambda": ("v.f[0] (channel 'v', node 'bad')", "is a function, which has no serialised form"),
@@ -148,10 +150,10 @@ UNSTORABLE_TOLD = {
 }
 
 
-async def check_kept(http: httpx.AsyncClient, thread: str, told: dict[str, str]) -> None:
-    """The thread is as its last checkpoint has it, and can be run again."""
+async def check_stored_error(http: httpx.AsyncClient, thread: str, failure: dict[str, str]) -> None:
+    """Fails unless the thread has the state of its last checkpoint, and can run again."""
     record = (await http.get(f"/threads/{thread}")).json()
-    assert (record["status"], record["error"]) == ("error", told)
+    assert (record["status"], record["error"]) == ("error", failure)
     state = (await http.get(f"/threads/{thread}/state")).json()
     assert state["next"] == ["bad"], state
     assert state["values"]["log"] == ["good"]
@@ -159,71 +161,73 @@ async def check_kept(http: httpx.AsyncClient, thread: str, told: dict[str, str])
     assert (await http.get(f"/threads/{thread}/history")).status_code == 200
 
 
-def test_each_kind_is_told() -> None:
-    assert UNSTORABLE_TOLD.keys() == UNSTORABLE.keys()
+def test_each_unstorable_type_is_named() -> None:
+    assert UNSTORABLE_ERRORS.keys() == UNSTORABLE.keys()
 
 
-@pytest.mark.parametrize("what", UNSTORABLE_TOLD)
-async def test_what_a_checkpoint_can_not_hold_is_named(
+@pytest.mark.parametrize("what", UNSTORABLE_ERRORS)
+async def test_an_unstorable_value_is_named_with_its_path(
     failing: httpx.AsyncClient, what: str
 ) -> None:
-    place, kind = UNSTORABLE_TOLD[what]
+    position, kind = UNSTORABLE_ERRORS[what]
     thread, events = await run(failing, "keeps", {"what": what})
-    [told] = errors(events)
-    assert told["error"] == "UnstorableError"
-    assert told["message"].startswith(f"A checkpoint can't hold {place}")
-    assert kind in told["message"]
-    await check_kept(failing, thread, told)
+    [failure] = errors(events)
+    assert failure["error"] == "UnstorableError"
+    assert failure["message"].startswith(f"A checkpoint can't hold {position}")
+    assert kind in failure["message"]
+    await check_stored_error(failing, thread, failure)
 
 
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
-async def test_the_field_is_named_whenever_it_is_stored(
+async def test_an_unstorable_field_is_named_for_each_durability(
     failing: httpx.AsyncClient, durability: str
 ) -> None:
     thread, events = await run(failing, "keeps", {"what": "integer"}, durability=durability)
-    [told] = errors(events)
-    assert told["message"].startswith("A checkpoint can't hold v.balance (channel 'v'")
+    [failure] = errors(events)
+    assert failure["message"].startswith("A checkpoint can't hold v.balance (channel 'v'")
     assert (await failing.get(f"/threads/{thread}/state")).status_code == 200
 
 
 @pytest.mark.parametrize(
-    ("where", "place"),
+    ("where", "position"),
     [
         ("interrupt", "the value of interrupt(), ask.balance (node 'bad')"),
         ("send", "the argument of a Send to node 'after', task.balance (node 'bad')"),
         ("command", "v.balance (channel 'v', node 'bad')"),
     ],
 )
-async def test_the_way_is_named_on_which_it_was_to_be_kept(
-    failing: httpx.AsyncClient, where: str, place: str
+async def test_an_unstorable_value_is_named_with_its_origin(
+    failing: httpx.AsyncClient, where: str, position: str
 ) -> None:
     thread, events = await run(failing, "keeps", {"what": "integer", "where": where})
-    [told] = errors(events)
-    assert told["message"].startswith(f"A checkpoint can't hold {place}: 1000000000000000000000 is")
-    await check_kept(failing, thread, told)
+    [failure] = errors(events)
+    assert failure["message"].startswith(
+        f"A checkpoint can't hold {position}: 1000000000000000000000 is"
+    )
+    await check_stored_error(failing, thread, failure)
 
 
-async def test_a_store_names_what_it_can_not_hold(failing: httpx.AsyncClient) -> None:
+async def test_the_store_names_an_unstorable_value(failing: httpx.AsyncClient) -> None:
     require_modules()
     _, events = await run(failing, "keeps", {"what": "lambda", "where": "store"})
-    [told] = errors(events)
-    assert told["message"].startswith(
+    [failure] = errors(events)
+    assert failure["message"].startswith(
         "The store can't hold value.v.f[0] (item 'key' of namespace 'memories'): <function"
     )
 
 
 @pytest.mark.parametrize("what", ["integer", "lambda", "circular"])
-async def test_another_checkpointer_names_it_too(what: str) -> None:
+async def test_an_external_checkpointer_names_an_unstorable_value(what: str) -> None:
     shielded = ShieldedSaver(InMemorySaver())
     graph = keeps.copy(update={"checkpointer": shielded})
     with pytest.raises(UnstorableError) as raised:
         await graph.ainvoke({"what": what}, {"configurable": {"thread_id": "1"}})
-    assert f"can't hold {UNSTORABLE_TOLD[what][0]}" in str(raised.value)
+    assert f"can't hold {UNSTORABLE_ERRORS[what][0]}" in str(raised.value)
     state = await graph.aget_state({"configurable": {"thread_id": "1"}})
     assert state.values["log"] == ["good"]
 
 
-async def test_a_thread_goes_on_after_it(failing: httpx.AsyncClient) -> None:
+async def test_a_thread_is_usable_after_an_unstorable_value(failing: httpx.AsyncClient) -> None:
     thread, _ = await run(failing, "keeps", {"what": "integer"})
     body = {"assistant_id": "tried", "input": {}}
     answer = (await failing.post(f"/threads/{thread}/runs/wait", json=body)).json()
@@ -233,7 +237,7 @@ async def test_a_thread_goes_on_after_it(failing: httpx.AsyncClient) -> None:
 # ── The log ─────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_the_log_has_ids_and_the_projects_traceback_once(
+async def test_the_log_has_the_ids_and_the_traceback_once(
     failing: httpx.AsyncClient, failing_worker: Process
 ) -> None:
     before = len(failing_worker.lines)
@@ -248,14 +252,14 @@ async def test_the_log_has_ids_and_the_projects_traceback_once(
     await until(logged)
     [line] = [line for line in said if run_id in line]
     assert line.startswith("WARNING ")
-    for words in (
+    for phrase in (
         thread,
         "graph 'raises_inside'",
         "attempt 1",
         "node 'bad' of subgraph 'inner'",
         "failing.py",
     ):
-        assert words in line
+        assert phrase in line
     text = "\n".join(said)
     assert text.count("RuntimeError: the plan was not saved") == 2  # the line, and the traceback
     assert text.count("ConnectionError: the database is down") == 1
@@ -263,7 +267,7 @@ async def test_the_log_has_ids_and_the_projects_traceback_once(
     assert 'raise RuntimeError("the plan was not saved") from error' in text
 
 
-async def test_the_log_of_a_value_that_can_not_be_kept_is_one_line(
+async def test_the_log_of_an_unstorable_value_is_one_line(
     failing: httpx.AsyncClient, failing_worker: Process
 ) -> None:
     before = len(failing_worker.lines)

@@ -1,4 +1,4 @@
-"""How a run ended → what is written of it."""
+"""The result of a run → the fields of its record."""
 
 import pytest
 
@@ -16,21 +16,21 @@ TABLE = {
 }
 
 
-def test_every_way_to_end_is_in_the_table() -> None:
+def test_every_exit_kind_is_in_the_table() -> None:
     assert set(TABLE) == set(ExitKind)
 
 
 @pytest.mark.parametrize("how", ExitKind)
-def test_what_is_written(how: ExitKind) -> None:
-    status, thread, error, shown = TABLE[how]
+def test_each_exit_kind_writes_its_record(how: ExitKind) -> None:
+    status, thread, error, recorded = TABLE[how]
     result = final_record(how, ERROR, timeout=1.5)
     assert follow(RunStatus.RUNNING, result.cause) is status
     assert result.idle_status is thread
     assert (result.error or {}).get("error") == error
-    assert result.is_reported is shown
+    assert result.is_reported is recorded
 
 
-def test_the_messages_say_what_happened() -> None:
+def test_error_messages_name_the_cause() -> None:
     late = final_record(ExitKind.TIMED_OUT, None, timeout=3600.0).error
     assert late is not None
     assert late["error"] == "TimeoutError"
@@ -43,7 +43,7 @@ def test_the_messages_say_what_happened() -> None:
     assert final_record(ExitKind.RAISED, ERROR, timeout=1).error == ERROR
 
 
-def test_an_error_is_never_left_over_from_before() -> None:
+def test_an_earlier_error_is_cleared() -> None:
     for how in (ExitKind.COMPLETED, ExitKind.PAUSED):
         assert final_record(how, ERROR, timeout=1).error is None
     assert final_record(ExitKind.CANCELLED, ERROR, timeout=1).cause is Cause.CANCELLED
@@ -57,7 +57,7 @@ def test_an_error_is_never_left_over_from_before() -> None:
         (None, ThreadStatus.INTERRUPTED),
     ],
 )
-def test_a_cancelled_run_leaves_its_thread_interrupted_if_nodes_are_left(
+def test_the_thread_of_a_cancelled_run_is_interrupted_if_nodes_are_pending(
     has_next: bool | None, thread: ThreadStatus
 ) -> None:
     assert (

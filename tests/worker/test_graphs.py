@@ -1,4 +1,4 @@
-"""langgraph.json → graphs: every form that a graph may have."""
+"""Graphs of langgraph.json, in every form that a graph may have."""
 
 import os
 import sys
@@ -28,7 +28,7 @@ def _clean() -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("name", "word"),
+    ("name", "text"),
     [
         ("compiled", "compiled"), ("named", "named"), ("builder", "builder"),
         ("factory", "factory"), ("with_config", "given"), ("with_optional_config", "given"),
@@ -36,17 +36,17 @@ def _clean() -> Iterator[None]:
         ("context", "context"), ("async_context", "given"), ("maker", "given"),
     ],
 )  # fmt: skip
-async def test_each_form(tmp_path: Path, name: str, word: str) -> None:
+async def test_each_form_of_a_graph_is_loaded(tmp_path: Path, name: str, text: str) -> None:
     registry = loaded(tmp_path, name)
     async with registry.open(name, USE, SAVER) as graph:
         assert isinstance(graph, Pregel)
         assert graph.checkpointer is SAVER
         config: RunnableConfig = {"configurable": {"thread_id": "t"}}
-        assert await graph.ainvoke({}, config) == {"word": word}
+        assert await graph.ainvoke({}, config) == {"word": text}
         assert graph.name == ("its own name" if name == "named" else name)
 
 
-async def test_each_use_has_its_checkpointer(tmp_path: Path) -> None:
+async def test_each_use_gets_its_checkpointer(tmp_path: Path) -> None:
     registry = loaded(tmp_path, "compiled", "factory")
     other = InMemorySaver()
     for name in ("compiled", "factory"):
@@ -56,18 +56,18 @@ async def test_each_use_has_its_checkpointer(tmp_path: Path) -> None:
         ):
             assert one.checkpointer is SAVER
             assert two.checkpointer is other
-    assert sys.modules["millstream_project.mine"].compiled.checkpointer is None  # is left as it was
+    assert sys.modules["millstream_project.mine"].compiled.checkpointer is None  # is unchanged
 
 
 @pytest.mark.parametrize(("name", "mark"), [("context", "context"), ("async_context", "async")])
-async def test_what_a_factory_opened_is_closed(tmp_path: Path, name: str, mark: str) -> None:
+async def test_a_context_manager_factory_is_closed(tmp_path: Path, name: str, mark: str) -> None:
     registry = loaded(tmp_path, name)
     async with registry.open(name, USE, SAVER):
         assert [mark] == sys.modules["millstream_project.mine"].OPEN
     assert sys.modules["millstream_project.mine"].OPEN == []
 
 
-async def test_what_a_factory_opened_is_closed_after_a_failure(tmp_path: Path) -> None:
+async def test_a_context_manager_factory_is_closed_after_a_failure(tmp_path: Path) -> None:
     registry = loaded(tmp_path, "async_context")
     with pytest.raises(ZeroDivisionError):
         async with registry.open("async_context", USE, SAVER):
@@ -75,7 +75,7 @@ async def test_what_a_factory_opened_is_closed_after_a_failure(tmp_path: Path) -
     assert sys.modules["millstream_project.mine"].OPEN == []
 
 
-async def test_a_factory_that_fails_fails_the_run(tmp_path: Path) -> None:
+async def test_a_failing_factory_fails_the_run(tmp_path: Path) -> None:
     registry = loaded(tmp_path, "failing", "nonsense")
     with pytest.raises(ValueError, match="not today"):
         async with registry.open("failing", USE, SAVER):
@@ -85,22 +85,22 @@ async def test_a_factory_that_fails_fails_the_run(tmp_path: Path) -> None:
             pass
 
 
-async def test_an_unknown_graph(tmp_path: Path) -> None:
+async def test_an_unknown_graph_raises(tmp_path: Path) -> None:
     registry = loaded(tmp_path, "compiled")
     with pytest.raises(NotFoundError, match="does not serve graph 'other'"):
         async with registry.open("other", USE, SAVER):
             pass
 
 
-def test_the_long_form_and_the_order(tmp_path: Path) -> None:
+def test_the_long_form_and_the_order_of_graphs_are_read(tmp_path: Path) -> None:
     write(tmp_path, "mine.py", GRAPHS)
     entry = {"path": "./mine.py:compiled", "description": "what it does", "later": 1}
     registry = load(config_file(tmp_path, {"z": entry, "a": "./mine.py:named"}))
-    told = [(source.graph_id, source.description) for source in registry.sources]
-    assert told == [("z", "what it does"), ("a", None)]
+    descriptions = [(source.graph_id, source.description) for source in registry.sources]
+    assert descriptions == [("z", "what it does"), ("a", None)]
 
 
-def test_a_module_by_its_name(tmp_path: Path) -> None:
+def test_a_graph_is_imported_by_module_name(tmp_path: Path) -> None:
     write(tmp_path, "src/pack/inner.py", GRAPHS)
     write(tmp_path, "src/pack/__init__.py", "")
     graphs = {"one": "pack.inner:compiled", "two": "./src/pack/inner.py:named"}
@@ -115,7 +115,9 @@ def test_a_file_is_imported_once(tmp_path: Path) -> None:
     assert os.environ["ONCE"] == "x"
 
 
-def test_the_file_may_lie_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_config_file_may_be_in_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(tmp_path, "project/mine.py", GRAPHS)
     config_file(tmp_path / "project", {"g": "./mine.py:compiled"})
     monkeypatch.chdir(tmp_path)

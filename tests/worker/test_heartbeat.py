@@ -1,4 +1,4 @@
-"""The thread that renews leases: it comes back after every outage, and a worker without it ends."""
+"""The thread that renews leases: it recovers from every outage, and a worker without it ends."""
 
 import asyncio
 import gc
@@ -48,7 +48,7 @@ class Renewals(RunObserver):
 
 
 class Held:
-    """A run that a heartbeat holds, on a Redis of the test's own."""
+    """A run that a heartbeat holds, on a separate Redis."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class Held:
         self.redis = connect(server.url)
 
     async def lease(self) -> float:
-        """Returns the seconds that are left of the lease."""
+        """Returns the remaining seconds of the lease."""
         ends = await self.redis.zscore(keys.queue(self.claim.spec.queue), self.claim.job)
         return (ends or 0) / 1000 - await redis_time(self.redis)
 
@@ -109,7 +109,7 @@ async def fresh(held: Held) -> bool:
     return await held.lease() > 0.9 * LEASE
 
 
-async def test_leases_are_renewed_and_a_cancel_is_heard_of(held: Held) -> None:
+async def test_leases_are_renewed_and_a_cancel_is_delivered(held: Held) -> None:
     await held.redis.script_flush()
     await renews(held)
     spec = held.claim.spec
@@ -120,7 +120,7 @@ async def test_leases_are_renewed_and_a_cancel_is_heard_of(held: Held) -> None:
     assert all(count == 1 and 0 <= late < LEASE for count, late in held.observer.noted)
 
 
-async def test_it_recovers_from_each_outage_whenever_garbage_is_collected(
+async def test_the_heartbeat_recovers_from_each_outage_despite_garbage_collection(
     held: Held, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Connections that are collected in the middle of a pool's work must not hang the thread."""
@@ -155,7 +155,7 @@ async def test_it_recovers_from_each_outage_whenever_garbage_is_collected(
     assert StopReason.LOST not in held.heard
 
 
-async def test_who_asks_in_an_outage_that_outlasts_the_lease_hears_that_it_lapsed(
+async def test_in_a_long_outage_the_lease_is_reported_as_lapsed(
     held: Held,
 ) -> None:
     assert held.availability.lease_grace() == 0
@@ -189,7 +189,7 @@ async def test_a_name_that_cannot_be_resolved_is_an_error() -> None:
         await asyncio.to_thread(resolve)
 
 
-async def test_a_lease_that_another_has_is_lost(held: Held) -> None:
+async def test_a_lease_of_another_worker_is_lost(held: Held) -> None:
     run = keys.run(held.claim.spec.thread_id, held.claim.spec.run_id)
     await held.redis.hset(run, "fence", str(held.claim.fence + 1))  # type: ignore[misc]
     await until(lambda: StopReason.LOST in held.heard)
@@ -197,7 +197,7 @@ async def test_a_lease_that_another_has_is_lost(held: Held) -> None:
     await admit(held.redis)
 
 
-async def test_a_heartbeat_that_stands_still_is_noticed(held: Held) -> None:
+async def test_a_stalled_heartbeat_is_noticed(held: Held) -> None:
     every = POLICY.stalled_after
     watching = asyncio.create_task(held.heartbeat.watch())
     held.server.kill()
@@ -236,7 +236,7 @@ def block(is_over: Callable[[], bool]) -> None:
 
 
 def spin(until_then: float, at_a_time: int = 10_000) -> None:
-    """Computes, and keeps the interpreter's lock for so many additions at a time."""
+    """Computes, and holds the interpreter's lock for `at_a_time` additions."""
     while time.monotonic() < until_then:
         sum(range(at_a_time))
 
@@ -260,15 +260,17 @@ async def test_a_reply_that_the_thread_reads_late_counts(
     assert held.availability.lease_grace() == 0
 
 
-@pytest.mark.parametrize("trouble", ["none", "redis is silent", "redis is gone", "no name server"])
-async def test_it_stops_in_time(held: Held, trouble: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("fault", ["none", "redis is silent", "redis is gone", "no name server"])
+async def test_the_heartbeat_stops_in_time(
+    held: Held, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stopping, silence = held.heartbeat, threading.Event()
     await renews(held)
-    if trouble == "redis is silent":
+    if fault == "redis is silent":
         os.kill(held.server.pid, signal.SIGSTOP)
-    if trouble == "redis is gone":
+    if fault == "redis is gone":
         held.server.kill()
-    if trouble == "no name server":
+    if fault == "no name server":
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: silence.wait())
         stopping = Heartbeat("redis://redis.example:6379", "w2", held.availability, POLICY)
         stopping.hold(held.claim, held.heard.append, since=time.monotonic(), max_seconds=60)
@@ -286,7 +288,7 @@ async def test_it_stops_in_time(held: Held, trouble: str, monkeypatch: pytest.Mo
         assert all(thread.daemon for thread in mine)
     finally:
         silence.set()
-        if trouble == "redis is silent":
+        if fault == "redis is silent":
             os.kill(held.server.pid, signal.SIGCONT)
 
 

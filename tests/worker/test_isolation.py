@@ -1,4 +1,4 @@
-"""Which runs are executed apart, and the processes that they are executed in."""
+"""Isolation levels of runs, and the processes that execute isolated runs."""
 
 import asyncio
 import sys
@@ -21,11 +21,11 @@ from millstream.worker.isolation.process_run import ProcessRun
 from millstream.worker.isolation.processes import ChildProcess, Processes, StartError
 from millstream.worker.stop_reason import StopReason
 
-MOST = 3
+MAX_ATTEMPTS = 3
 
 
 def frame(message: Message) -> bytes:
-    """Returns the message as it goes over the socket."""
+    """Returns the message as it is sent over the socket."""
     written: list[bytes] = []
     messages.write(cast("Any", SimpleNamespace(write=written.append)), message)
     return b"".join(written)
@@ -56,19 +56,25 @@ asyncio.run(main())
 
 
 def child(does: str) -> list[str]:
-    """Returns the command of a process that does this for each message."""
+    """Returns the command of a process that executes `code` for each message."""
     return [sys.executable, "-c", CHILD.format(ready=READY, does=does)]
 
 
 ENDS = child(f"writer.write({ENDED!r})")
 
 
-def a_claim(**given: Any) -> Claim:
+def a_claim(**arguments: Any) -> Claim:
     spec = RunSpec(
         protocol=PROTOCOL, run_id="r", thread_id="t", assistant_id="a", graph_id="g", queue="q",
         strategy="enqueue", temporary=False, metadata=b"{}", kwargs=b"{}",
     )  # fmt: skip
-    fields: dict[str, Any] = {"fence": 5, "attempt": 1, "cancel": None, "created_at": 1, **given}
+    fields: dict[str, Any] = {
+        "fence": 5,
+        "attempt": 1,
+        "cancel": None,
+        "created_at": 1,
+        **arguments,
+    }
     return Claim(spec=spec, job="t/r", **fields)
 
 
@@ -76,27 +82,27 @@ LEVELS = [
     ({}, False, Level.SHARED),
     ({}, True, Level.PROCESS),
     ({"attempt": 2}, False, Level.PROCESS),
-    ({"attempt": MOST}, False, Level.PROCESS),
-    ({"attempt": MOST + 1}, False, Level.ALONE),
-    ({"attempt": MOST + 1}, True, Level.ALONE),
-    ({"attempt": 2, "crashes": 1}, False, Level.PROCESS),  # its process died, no lease lapsed
-    ({"attempt": MOST + 1, "crashes": MOST}, False, Level.PROCESS),
-    ({"attempt": MOST + 2, "crashes": 1}, False, Level.ALONE),
-    # What is ended and not executed needs no process.
+    ({"attempt": MAX_ATTEMPTS}, False, Level.PROCESS),
+    ({"attempt": MAX_ATTEMPTS + 1}, False, Level.ALONE),
+    ({"attempt": MAX_ATTEMPTS + 1}, True, Level.ALONE),
+    ({"attempt": 2, "crashes": 1}, False, Level.PROCESS),  # its process died, and no lease lapsed
+    ({"attempt": MAX_ATTEMPTS + 1, "crashes": MAX_ATTEMPTS}, False, Level.PROCESS),
+    ({"attempt": MAX_ATTEMPTS + 2, "crashes": 1}, False, Level.ALONE),
+    # A run that is ended and not executed needs no process.
     ({"attempt": 9, "cancel": "interrupt"}, True, Level.SHARED),
-    ({"attempt": 9, "crashes": MOST, "exhausted": True}, True, Level.SHARED),
+    ({"attempt": 9, "crashes": MAX_ATTEMPTS, "exhausted": True}, True, Level.SHARED),
 ]
 
 
-@pytest.mark.parametrize(("given", "isolated", "expected"), LEVELS)
-def test_how_far_a_run_is_kept_apart(
-    given: dict[str, Any], isolated: bool, expected: Level
+@pytest.mark.parametrize(("arguments", "isolated", "expected"), LEVELS)
+def test_the_isolation_level_depends_on_graph_and_crashes(
+    arguments: dict[str, Any], isolated: bool, expected: Level
 ) -> None:
-    assert level_of(a_claim(**given), isolated=isolated, max_attempts=MOST) is expected
+    assert level_of(a_claim(**arguments), isolated=isolated, max_attempts=MAX_ATTEMPTS) is expected
 
 
 @pytest.mark.parametrize(
-    ("given", "needs"),
+    ("arguments", "needs"),
     [
         ({}, False),
         ({"attempt": 2}, False),  # a lapse
@@ -106,11 +112,11 @@ def test_how_far_a_run_is_kept_apart(
         ({"attempt": 3, "crashes": 2}, True),
     ],
 )
-def test_the_crash_that_gives_a_run_up_is_its_own(given: dict[str, Any], needs: bool) -> None:
-    assert needs_unused_process(a_claim(**given), max_attempts=MOST) is needs
+def test_the_last_attempt_is_isolated(arguments: dict[str, Any], needs: bool) -> None:
+    assert needs_unused_process(a_claim(**arguments), max_attempts=MAX_ATTEMPTS) is needs
 
 
-async def test_what_a_run_left_in_a_process_does_not_end_one_that_needs_an_unused_one() -> None:
+async def test_a_run_that_needs_a_new_process_gets_one() -> None:
     second_ends = (
         "seen = globals().setdefault('seen', []); seen.append(1); len(seen) > 1 and os._exit(3)"
     )
@@ -128,7 +134,7 @@ async def test_what_a_run_left_in_a_process_does_not_end_one_that_needs_an_unuse
     await pool.aclose()
 
 
-async def test_a_process_is_used_again(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_process_is_reused(caplog: pytest.LogCaptureFixture) -> None:
     pool = Processes(ENDS, max_processes=1)
     for _ in range(2):
         run = ProcessRun(a_claim(), pool, job_timeout=5)
@@ -147,7 +153,7 @@ async def test_a_process_is_used_again(caplog: pytest.LogCaptureFixture) -> None
     assert not second.is_alive
 
 
-async def test_an_idle_process_ends_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_idle_process_ends_after_its_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "IDLE_SECONDS", 0.05)
     pool = Processes(ENDS, max_processes=1)
     await pool.warm_up()
@@ -157,7 +163,7 @@ async def test_an_idle_process_ends_after_a_while(monkeypatch: pytest.MonkeyPatc
     await pool.aclose()
 
 
-async def test_an_idle_process_that_died_is_not_used() -> None:
+async def test_a_dead_idle_process_is_not_reused() -> None:
     pool = Processes(ENDS, max_processes=1)
     dead = await pool.take()
     pool.give_back(dead, is_idle=True)
@@ -169,7 +175,7 @@ async def test_an_idle_process_that_died_is_not_used() -> None:
     await pool.aclose()
 
 
-async def test_no_more_processes_than_allowed() -> None:
+async def test_the_number_of_processes_is_limited() -> None:
     pool = Processes(ENDS, max_processes=1)
     first = await pool.take()
     waiting = asyncio.create_task(pool.take())
@@ -191,7 +197,7 @@ DEATHS = [
 
 
 @pytest.mark.parametrize(("does", "said"), DEATHS)
-async def test_how_a_process_died_is_said(
+async def test_the_error_says_how_the_process_died(
     does: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(processes, "EXIT_SECONDS", 0.5)
@@ -200,12 +206,12 @@ async def test_how_a_process_died_is_said(
         await ProcessRun(a_claim(), pool, job_timeout=5).run()
     assert said in str(crash.value)
     await pool.aclose()
-    free = await pool.take()  # its place is free again
+    free = await pool.take()  # its slot is free again
     pool.give_back(free, is_idle=False)
     await pool.aclose()
 
 
-async def test_a_process_that_can_not_start_costs_the_run_nothing(
+async def test_a_process_that_can_not_start_uses_up_no_attempt(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     pool = Processes([sys.executable, "-c", "raise SystemExit(4)"], max_processes=1)
@@ -215,11 +221,11 @@ async def test_a_process_that_can_not_start_costs_the_run_nothing(
     assert (await run.run()).kind is ExitKind.CANCELLED
     assert run.reason is StopReason.NO_PROCESS
     assert "exit status 4" in caplog.text
-    await pool.warm_up()  # says so, and raises nothing
+    await pool.warm_up()  # logs it, and raises nothing
     await pool.aclose()
 
 
-async def test_a_system_without_room_for_a_process_costs_the_run_nothing(
+async def test_a_system_that_can_not_fork_uses_up_no_attempt(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def refused(*_: Any, **__: Any) -> None:
@@ -235,7 +241,7 @@ async def test_a_system_without_room_for_a_process_costs_the_run_nothing(
     await pool.aclose()
 
 
-async def test_a_run_that_is_stopped_while_it_waits_for_a_process_is_not_executed() -> None:
+async def test_a_run_stopped_before_it_gets_a_process_is_not_executed() -> None:
     pool = Processes(ENDS, max_processes=1)
     held = await pool.take()
     run = ProcessRun(a_claim(), pool, job_timeout=5)
@@ -252,7 +258,7 @@ async def test_a_run_that_is_stopped_while_it_waits_for_a_process_is_not_execute
 
 
 @pytest.mark.parametrize("stopped", [True, False])
-async def test_a_process_that_does_not_answer_is_ended(
+async def test_an_unresponsive_process_is_killed(
     stopped: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("millstream.worker.isolation.process_run.KILL_GRACE", 0.2)
@@ -260,11 +266,11 @@ async def test_a_process_that_does_not_answer_is_ended(
     taken: list[ChildProcess] = []
     take = pool.take
 
-    async def noted(**given: bool) -> ChildProcess:
-        taken.append(await take(**given))
+    async def record_take(**arguments: bool) -> ChildProcess:
+        taken.append(await take(**arguments))
         return taken[-1]
 
-    monkeypatch.setattr(pool, "take", noted)
+    monkeypatch.setattr(pool, "take", record_take)
     run = ProcessRun(a_claim(), pool, job_timeout=60 if stopped else 0.1)
     running = asyncio.create_task(run.run())
     await until(lambda: bool(taken))
@@ -275,20 +281,20 @@ async def test_a_process_that_does_not_answer_is_ended(
     await pool.aclose()
 
 
-async def test_a_lost_lease_goes_before_what_the_process_says() -> None:
+async def test_a_lost_lease_takes_precedence_over_the_processes_result() -> None:
     pool = Processes(ENDS, max_processes=1)
-    made: list[ProcessRun] = []
+    process_runs: list[ProcessRun] = []
 
     async def lose() -> None:
-        made[0].reason = StopReason.LOST
+        process_runs[0].reason = StopReason.LOST
 
-    made.append(ProcessRun(a_claim(), pool, job_timeout=5, make_room=lose))
-    await made[0].run()
-    assert made[0].reason is StopReason.LOST
+    process_runs.append(ProcessRun(a_claim(), pool, job_timeout=5, make_room=lose))
+    await process_runs[0].run()
+    assert process_runs[0].reason is StopReason.LOST
     await pool.aclose()
 
 
-def test_the_command_names_the_project_from_anywhere(
+def test_the_command_has_an_absolute_project_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""langgraph.json as others write it, and every mistake, said plainly."""
+"""langgraph.json in its published forms, and a plain error for each mistake."""
 
 import os
 import sys
@@ -24,7 +24,7 @@ def _clean() -> Iterator[None]:
 # ── Mistakes ────────────────────────────────────────────────────────────────────────────────
 
 
-def test_no_file(tmp_path: Path) -> None:
+def test_a_missing_config_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SettingError) as caught:
         load(tmp_path / "langgraph.json")
     text = str(caught.value)
@@ -35,7 +35,7 @@ def test_no_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "problem"),
     [
         ("", "is not valid JSON: line 1, column 1"),
         ("{", "is not valid JSON: line 1, column 2"),
@@ -50,7 +50,7 @@ def test_no_file(tmp_path: Path) -> None:
         ('{"graphs": {"a": "./a.py:g"}, "env": 5}', "env"),
         ('{"graphs": {"a": "./a.py:g"}, "env": {"A=B": "5"}}', "env: 'A=B' can't be set"),
         ('{"graphs": {"a": "./a.py:g"}, "dependencies": "."}', "dependencies"),
-        # An API that somebody thinks is closed must not be open.
+        # An API that its operator believes to be protected must not be open.
         ('{"graphs": {"a": "./a.py:g"}, "auth": {"path": "./auth.py:auth"}}', "`auth`"),
         ('{"graphs": {"a": "./a.py:g"}, "auth": {}}', "does not enforce"),
         pytest.param(
@@ -59,24 +59,26 @@ def test_no_file(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_file_that_is_wrong(tmp_path: Path, content: str | bytes, told: str) -> None:
+def test_an_invalid_config_file_is_an_error(
+    tmp_path: Path, content: str | bytes, problem: str
+) -> None:
     file = tmp_path / "langgraph.json"
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(SettingError) as caught:
         load(file)
     assert str(file) in str(caught.value)
-    assert told in str(caught.value)
+    assert problem in str(caught.value)
 
 
 @pytest.mark.parametrize("spec", ["./mine.py", "./mine.py:", ":compiled", "", ":", "mine"])
-def test_a_spec_that_is_none(tmp_path: Path, spec: str) -> None:
+def test_an_invalid_spec_is_an_error(tmp_path: Path, spec: str) -> None:
     write(tmp_path, "mine.py", GRAPHS)
     assert project_error(tmp_path, {"agent": spec}) == (
         f"graph 'agent': {spec!r} is not of the form './file.py:variable'."
     )
 
 
-def test_a_missing_file(tmp_path: Path) -> None:
+def test_a_missing_graph_file_is_an_error(tmp_path: Path) -> None:
     write(tmp_path, "src/agent.py", GRAPHS)
     text = project_error(tmp_path, {"agent": "./src/agent:compiled"})
     assert text.endswith("there is no file ./src/agent in " + f"{tmp_path}. Is it ./src/agent.py?")
@@ -84,23 +86,23 @@ def test_a_missing_file(tmp_path: Path) -> None:
     assert text == f"graph 'agent': there is no file ./src/nope.py in {tmp_path}."
 
 
-def test_a_missing_variable(tmp_path: Path) -> None:
+def test_a_missing_variable_is_an_error(tmp_path: Path) -> None:
     write(tmp_path, "mine.py", GRAPHS)
     text = project_error(tmp_path, {"agent": "./mine.py:compild"})
     assert text.startswith("graph 'agent': ./mine.py has no 'compild'. It has: compiled, ")
-    assert "StateGraph" not in text  # what it has only imported
+    assert "StateGraph" not in text  # not the names that it only imports
     write(tmp_path, "bare.py", "import os\n")
     text = project_error(tmp_path, {"agent": "./bare.py:graph"})
     assert text == "graph 'agent': ./bare.py has no 'graph'. It has no names of its own."
 
 
-def test_a_missing_module(tmp_path: Path) -> None:
+def test_a_missing_module_is_an_error(tmp_path: Path) -> None:
     text = project_error(tmp_path, {"agent": "no_such_package.graph:graph"})
     assert text.startswith("graph 'agent': no_such_package.graph can't be imported: ModuleNotFound")
 
 
 @pytest.mark.parametrize(
-    ("code", "told"),
+    ("code", "problem"),
     [
         ("\n\nimport no_such_thing\n", "ModuleNotFoundError: No module named 'no_such_thing'"),
         ("\n\n1 / 0\n", "ZeroDivisionError"),
@@ -109,40 +111,42 @@ def test_a_missing_module(tmp_path: Path) -> None:
         ("\n\nraise KeyboardInterrupt\n", "KeyboardInterrupt"),
     ],
 )
-def test_a_file_that_can_not_be_imported(tmp_path: Path, code: str, told: str) -> None:
+def test_a_file_that_can_not_be_imported_is_an_error(
+    tmp_path: Path, code: str, problem: str
+) -> None:
     write(tmp_path, "bad.py", code)
     text = project_error(tmp_path, {"agent": "./bad.py:graph"})
-    assert text.startswith(f"graph 'agent': ./bad.py can't be imported: {told}")
+    assert text.startswith(f"graph 'agent': ./bad.py can't be imported: {problem}")
     assert "(bad.py, line 3)" in text
 
 
-def test_an_error_in_what_the_file_imports(tmp_path: Path) -> None:
+def test_an_error_in_an_imported_module_is_reported(tmp_path: Path) -> None:
     write(tmp_path, "lib/deep.py", "def fall():\n    raise KeyError('k')\n")
     write(tmp_path, "mine.py", "from lib.deep import fall\nfall()\n")
     text = project_error(tmp_path, {"agent": "./mine.py:graph"}, dependencies=["."])
     assert text.endswith("KeyError: 'k' (lib/deep.py, line 2)")
 
 
-def test_a_file_that_failed_is_tried_afresh(tmp_path: Path) -> None:
+def test_a_failed_import_is_retried(tmp_path: Path) -> None:
     write(tmp_path, "bad.py", "1 / 0")
     project_error(tmp_path, {"agent": "./bad.py:compiled"})
     write(tmp_path, "bad.py", GRAPHS)
     assert load(tmp_path / "langgraph.json").sources[0].compiled is not None
 
 
-def test_something_that_is_no_graph(tmp_path: Path) -> None:
+def test_an_object_that_is_no_graph_is_an_error(tmp_path: Path) -> None:
     write(tmp_path, "mine.py", GRAPHS)
     text = project_error(tmp_path, {"agent": "./mine.py:number"})
     assert text.startswith("Graph 'agent' is a int: it must be a compiled graph, a StateGraph")
 
 
-def test_a_factory_that_takes_too_much(tmp_path: Path) -> None:
+def test_a_factory_with_too_many_parameters_is_an_error(tmp_path: Path) -> None:
     write(tmp_path, "mine.py", GRAPHS)
     text = project_error(tmp_path, {"agent": "./mine.py:greedy"})
     assert "'agent' has the parameters (config, store)" in text
 
 
-def test_an_object_by_itself(tmp_path: Path) -> None:
+def test_an_object_is_loaded_by_its_path(tmp_path: Path) -> None:
     write(tmp_path, "mine.py", GRAPHS)
     assert load_object("./mine.py:number", tmp_path, "auth") == 7
     with pytest.raises(SettingError, match=r"^auth: "):
@@ -152,7 +156,7 @@ def test_an_object_by_itself(tmp_path: Path) -> None:
 # ── env and dependencies ────────────────────────────────────────────────────────────────────
 
 
-def test_env_as_a_dict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_env_may_be_a_dict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MILL_SET", "by the process")
     write(tmp_path, "mine.py", "import os\nSEEN = os.environ['MILL_NEW']\n" + GRAPHS)
     env = {"MILL_NEW": "from the file", "MILL_SET": "from the file"}
@@ -161,7 +165,7 @@ def test_env_as_a_dict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert os.environ["MILL_SET"] == "by the process"
 
 
-def test_env_as_a_file(tmp_path: Path) -> None:
+def test_env_may_be_a_file(tmp_path: Path) -> None:
     write(tmp_path, "mine.py", GRAPHS)
     write(tmp_path, ".env", "# note\nMILL_A=1\nexport MILL_B='two words'\nMILL_EMPTY=\nMILL_BARE\n")
     load(config_file(tmp_path, {"g": "./mine.py:compiled"}, env=".env"))
@@ -171,7 +175,7 @@ def test_env_as_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("env", "told"),
+    ("env", "problem"),
     [
         (".env", "env: there is no file .env in {}: only the process's environment counts."),
         (["MILL_NOT_SET", "PATH"], "env: not set: MILL_NOT_SET."),
@@ -182,20 +186,20 @@ def test_env_as_a_file(tmp_path: Path) -> None:
         (None, None),
     ],
 )
-def test_an_env_without_values(
-    tmp_path: Path, env: Any, told: str | None, caplog: pytest.LogCaptureFixture
+def test_env_may_be_empty(
+    tmp_path: Path, env: Any, problem: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     write(tmp_path, "mine.py", GRAPHS)
     load(config_file(tmp_path, {"g": "./mine.py:compiled"}, env=env))
-    assert caplog.messages == ([told.format(tmp_path)] if told else [])
+    assert caplog.messages == ([problem.format(tmp_path)] if problem else [])
 
 
-def test_env_with_values_of_any_kind(tmp_path: Path) -> None:
+def test_env_values_may_have_any_type(tmp_path: Path) -> None:
     write(tmp_path, "mine.py", GRAPHS)
     env = {"MILL_N": 5, "MILL_F": 0.5, "MILL_T": True, "MILL_0": None, "MILL_L": [1]}
     load(config_file(tmp_path, {"g": "./mine.py:compiled"}, env=env))
-    found = {name: os.environ.get(name) for name in env}
-    assert found == {
+    loaded = {name: os.environ.get(name) for name in env}
+    assert loaded == {
         "MILL_N": "5",
         "MILL_F": "0.5",
         "MILL_T": "true",
@@ -204,7 +208,7 @@ def test_env_with_values_of_any_kind(tmp_path: Path) -> None:
     }
 
 
-def test_dependencies(tmp_path: Path) -> None:
+def test_dependencies_are_added_to_the_import_path(tmp_path: Path) -> None:
     write(tmp_path, "mine.py", "import beside, within, bare\n" + GRAPHS)
     write(tmp_path, "lib/beside.py", "")
     write(tmp_path, "lib/src/within.py", "")
@@ -220,8 +224,8 @@ def test_dependencies(tmp_path: Path) -> None:
         "git+https://a.example/b",
     ]
     load(config_file(tmp_path, {"g": "./mine.py:compiled"}, dependencies=dependencies))
-    own = [tmp_path, tmp_path / "lib" / "src", tmp_path / "lib", tmp_path / "more"]
-    assert sys.path == before + [str(folder) for folder in own]
+    project_paths = [tmp_path, tmp_path / "lib" / "src", tmp_path / "lib", tmp_path / "more"]
+    assert sys.path == before + [str(folder) for folder in project_paths]
 
 
 def test_processes_that_a_project_starts_find_its_files(tmp_path: Path) -> None:
@@ -243,9 +247,7 @@ def outside(n):
 # ── As others write it ──────────────────────────────────────────────────────────────────────
 
 
-def test_what_is_for_images_alone_is_nothing_to_speak_of(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_keys_for_images_are_ignored(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write(tmp_path, "mine.py", GRAPHS)
     rest = {
         "$schema": "https://a.example/schema.json", "python_version": "3.12", "node_version": "20",
@@ -260,8 +262,8 @@ def test_what_is_for_images_alone_is_nothing_to_speak_of(
     assert caplog.messages == []
 
 
-def test_null_says_something_of_serde_alone(tmp_path: Path) -> None:
-    for serde, found in (
+def test_null_has_an_effect_only_for_serde(tmp_path: Path) -> None:
+    for serde, loaded in (
         ({"allowed_msgpack_modules": None}, None),
         ({}, True),
         (
@@ -270,14 +272,14 @@ def test_null_says_something_of_serde_alone(tmp_path: Path) -> None:
         ),
     ):
         file = config_file(tmp_path, {"g": "./mine.py:compiled"}, checkpointer={"serde": serde})
-        kept = read_project(file).config.checkpointer
-        assert kept is not None
-        assert kept.serde is not None
-        assert kept.serde.arguments()["allowed_msgpack_modules"] == found
+        stored = read_project(file).config.checkpointer
+        assert stored is not None
+        assert stored.serde is not None
+        assert stored.serde.arguments()["allowed_msgpack_modules"] == loaded
 
 
 @pytest.mark.parametrize("key", ["ui", "ui_config", "encryption", "priority", "grahps"])
-def test_what_has_no_effect_is_said_once(
+def test_keys_without_effect_are_logged_once(
     tmp_path: Path, key: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     write(tmp_path, "mine.py", GRAPHS)
@@ -287,16 +289,14 @@ def test_what_has_no_effect_is_said_once(
     assert "no effect" in caplog.messages[0]
 
 
-def test_a_byte_order_mark_is_no_part_of_the_file(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_ignored(tmp_path: Path) -> None:
     write(tmp_path, "mine.py", GRAPHS)
     file = config_file(tmp_path, {"g": "./mine.py:compiled"})
     file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
     assert load(file).graph_ids == ["g"]
 
 
-def test_graphs_in_javascript_are_left_to_others(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_graphs_in_javascript_are_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write(tmp_path, "mine.py", GRAPHS)
     graphs = {"js": "./a.ts:graph", "g": "./mine.py:compiled", "m": {"path": "./b.mjs:graph"}}
     assert load(config_file(tmp_path, graphs)).graph_ids == ["g"]
@@ -304,7 +304,7 @@ def test_graphs_in_javascript_are_left_to_others(
     assert project_error(tmp_path, {"js": "./a.ts:graph"}).endswith("names no Python graph.")
 
 
-def test_all_graphs_that_fail_are_named_at_once(tmp_path: Path) -> None:
+def test_all_failing_graphs_are_named_at_once(tmp_path: Path) -> None:
     write(tmp_path, "mine.py", GRAPHS)
     write(tmp_path, "bad.py", "import sys\nsys.exit(2)\n")
     graphs = {
@@ -320,7 +320,7 @@ def test_all_graphs_that_fail_are_named_at_once(tmp_path: Path) -> None:
     assert rest[2].startswith("  Graph 'd' is a int")
 
 
-def test_a_module_that_is_missing_and_lies_beside(tmp_path: Path) -> None:
+def test_a_missing_module_that_exists_in_the_project_is_explained(tmp_path: Path) -> None:
     write(tmp_path, "src/agent/main.py", "from prompts import WORD\n" + GRAPHS)
     write(tmp_path, "src/agent/prompts.py", "WORD = 1\n")
     graphs = {"a": "./src/agent/main.py:compiled"}
@@ -338,7 +338,7 @@ def test_a_module_that_is_missing_and_lies_beside(tmp_path: Path) -> None:
     ("file", "advice"),
     [("pyproject.toml", "pip install -e "), ("requirements.txt", "pip install -r "), ("x", "where the worker runs")],
 )  # fmt: skip
-def test_a_package_that_is_missing(tmp_path: Path, file: str, advice: str) -> None:
+def test_a_missing_package_is_reported(tmp_path: Path, file: str, advice: str) -> None:
     write(tmp_path, file, "")
     write(tmp_path, "mine.py", "import no_such_package\n")
     text = project_error(tmp_path, {"a": "./mine.py:graph"})

@@ -30,9 +30,7 @@ STUCK, ENDS = "threading.Event().wait", "print"
         (ENDS, "raise RuntimeError('a part ended')", 1, "RuntimeError: a part ended"),
     ],
 )
-def test_the_process_ends_with_the_status_that_it_deserves(
-    node: str, body: str, status: int, said: str
-) -> None:
+def test_the_exit_status_names_the_cause(node: str, body: str, status: int, said: str) -> None:
     ended = subprocess.run(
         [sys.executable, "-c", SCRIPT.format(node=node, body=body)],
         capture_output=True, text=True, timeout=60, check=False,

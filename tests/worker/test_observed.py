@@ -1,4 +1,4 @@
-"""What a worker reports of its runs to an observer, and in which one place."""
+"""A worker's reports to an observer, each from one place in the code."""
 
 import asyncio
 import re
@@ -37,7 +37,7 @@ REPORTED = {
 
 
 class Recorder(RunObserver):
-    """Records what is reported, in its order."""
+    """Records the reports in order."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
@@ -57,7 +57,7 @@ class State(TypedDict):
 
 
 class Gate:
-    """A graph of one node, which waits in it."""
+    """A graph of one node that waits."""
 
     def __init__(self) -> None:
         self.entered, self.open = asyncio.Event(), asyncio.Event()
@@ -77,7 +77,7 @@ class Gate:
 async def working(
     server: EmbeddedRedis, folder: Path, gate: Gate, observer: RunObserver
 ) -> AsyncIterator[asyncio.Event]:
-    """Gives a worker that serves the graph `g`, until the block ends; the event hurries its drain."""
+    """Yields a worker that serves the graph `g`. Setting the event ends the grace of its drain."""
     file = config_file(folder, {"g": "./g.py:graph"})
     project = await asyncio.to_thread(read_project, file)
     settings = Settings(redis_url=server.url.rpartition("/")[0] + "/1", lease=3.0, drain_grace=10)

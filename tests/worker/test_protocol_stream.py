@@ -1,4 +1,4 @@
-"""LangGraph's native events → the events of the protocol: every channel, nothing twice, each where it belongs."""
+"""LangGraph's native events → the events of the protocol: every channel, each event once, in its namespace."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ from millstream.worker.encode import show_interrupt
 from millstream.worker.graphs import Graph
 from millstream.worker.protocol_stream import ProtocolStream, input_requested
 
-Told = tuple[str, tuple[str, ...], Any]  # method, names of the namespace, data
+Event = tuple[str, tuple[str, ...], Any]  # method, names of the namespace, data
 
 
 class State(TypedDict, total=False):
@@ -30,7 +30,7 @@ class State(TypedDict, total=False):
 
 
 def of_nodes(state: Any, *nodes: Any, saver: bool = True, **compiling: Any) -> Graph:
-    """Returns a graph of these nodes, one after the other."""
+    """Returns a graph that executes these nodes one after the other."""
     builder: Any = StateGraph(state)
     builder.add_sequence(nodes)
     builder.add_edge(START, nodes[0][0])
@@ -39,56 +39,58 @@ def of_nodes(state: Any, *nodes: Any, saver: bool = True, **compiling: Any) -> G
     return compiled
 
 
-async def play(stream: ProtocolStream, graph: Graph, given: Any = None) -> list[Told]:
-    """Runs the graph; returns what is told, without its ids and times."""
+async def stream_events(
+    stream: ProtocolStream, graph: Graph, graph_input: Any = None
+) -> list[Event]:
+    """Runs the graph. Returns its events without ids and times."""
     config: Any = {"configurable": {"thread_id": "t"}, "run_id": uuid.uuid4()}
-    told = []
+    received = []
     async for name, data in stream.run(
-        graph, input={"items": []} if given is None else given, config=config
+        graph, input={"items": []} if graph_input is None else graph_input, config=config
     ):
         params = json.loads(data)
         assert name.startswith(MARK)
         assert set(params) == {"namespace", "timestamp", "data"}
         assert params["timestamp"] > 1e12
         names = tuple(part.partition(":")[0] for part in params["namespace"])
-        told.append((name.removeprefix(MARK), names, params["data"]))
-    return told
+        received.append((name.removeprefix(MARK), names, params["data"]))
+    return received
 
 
-def only(told: list[Told], method: str) -> list[tuple[tuple[str, ...], Any]]:
-    return [(names, data) for which, names, data in told if which == method]
+def only(received: list[Event], method: str) -> list[tuple[tuple[str, ...], Any]]:
+    return [(names, data) for which, names, data in received if which == method]
 
 
 def add(item: Any) -> Any:
     return lambda _: {"items": [item]}
 
 
-async def test_values_updates_tasks_checkpoints_and_subgraphs() -> None:
+async def test_values_updates_tasks_checkpoints_and_subgraphs_are_translated() -> None:
     inner = of_nodes(State, ("deep", add(2)), saver=False)
     stream = ProtocolStream()
-    told = await play(stream, of_nodes(State, ("one", add(1)), ("child", inner)))
-    assert only(told, "values") == [
+    received = await stream_events(stream, of_nodes(State, ("one", add(1)), ("child", inner)))
+    assert only(received, "values") == [
         ((), {"items": []}),
         ((), {"items": [1]}),
         (("child",), {"items": [1]}),
         (("child",), {"items": [1, 2]}),
         ((), {"items": [1, 1, 2]}),
     ]
-    assert only(told, "updates") == [
+    assert only(received, "updates") == [
         ((), {"node": "one", "values": {"items": [1]}}),
         (("child",), {"node": "deep", "values": {"items": [2]}}),
         ((), {"node": "child", "values": {"items": [1, 2]}}),
     ]
-    tasks = [(names, data["name"], "result" in data) for names, data in only(told, "tasks")]
+    tasks = [(names, data["name"], "result" in data) for names, data in only(received, "tasks")]
     assert tasks == [
         ((), "one", False), ((), "one", True), ((), "child", False),
         (("child",), "deep", False), (("child",), "deep", True), ((), "child", True),
     ]  # fmt: skip
-    lifecycle = only(told, "lifecycle")
+    lifecycle = only(received, "lifecycle")
     assert [(names, data["event"], data["graph_name"]) for names, data in lifecycle] == [
         (("child",), "started", "child"), (("child",), "completed", "child"),
     ]  # fmt: skip
-    root = [data for names, data in only(told, "checkpoints") if not names]
+    root = [data for names, data in only(received, "checkpoints") if not names]
     assert [(data["step"], data["source"]) for data in root] == [
         (-1, "input"), (0, "loop"), (1, "loop"), (2, "loop"),
     ]  # fmt: skip
@@ -98,9 +100,9 @@ async def test_values_updates_tasks_checkpoints_and_subgraphs() -> None:
     assert json.loads(stream.newest.encoded() or b"") == stream.newest.values
 
 
-async def test_custom_events_and_those_of_a_projection() -> None:
+async def test_custom_events_and_projections_are_translated() -> None:
     class Count(StreamTransformer):
-        """Counts updates, for clients that ask for `custom:count`."""
+        """Counts updates, for clients that subscribe to `custom:count`."""
 
         required_stream_modes = ("updates",)
 
@@ -121,14 +123,14 @@ async def test_custom_events_and_those_of_a_projection() -> None:
         return {"items": [1]}
 
     graph = of_nodes(State, ("write", write), transformers=[Count])
-    told = await play(ProtocolStream(), graph)
-    assert [data for _, data in only(told, "custom")] == [
+    received = await stream_events(ProtocolStream(), graph)
+    assert [data for _, data in only(received, "custom")] == [
         {"payload": {"progress": 1}}, {"payload": "plain"}, {"name": "count", "payload": 1},
     ]  # fmt: skip
-    assert len(only(told, "updates")) == 1
+    assert len(only(received, "updates")) == 1
 
 
-async def test_a_message_as_it_streams_and_whole_ones() -> None:
+async def test_streamed_and_whole_messages_are_translated() -> None:
     model = GenericFakeChatModel(messages=iter([AIMessage("one two", id="streamed")]))
 
     async def call(state: MessagesState) -> Any:
@@ -143,8 +145,10 @@ async def test_a_message_as_it_streams_and_whole_ones() -> None:
         return {"messages": [*whole, ToolMessage("out", tool_call_id="1", id="t")]}
 
     graph = of_nodes(MessagesState, ("call", call), ("say", say))
-    told = await play(ProtocolStream(), graph, {"messages": [HumanMessage("hi", id="in")]})
-    messages = [data for _, data in only(told, "messages")]
+    received = await stream_events(
+        ProtocolStream(), graph, {"messages": [HumanMessage("hi", id="in")]}
+    )
+    messages = [data for _, data in only(received, "messages")]
     starts = {data["id"]: data for data in messages if data["event"] == "message-start"}
     assert {key: data["role"] for key, data in starts.items() if key in "whs"} == {
         "w": "ai", "h": "human", "s": "system",
@@ -168,7 +172,7 @@ async def test_a_message_as_it_streams_and_whole_ones() -> None:
     }  # fmt: skip
 
 
-async def test_two_messages_that_stream_at_a_time_are_told_apart() -> None:
+async def test_concurrent_messages_are_distinguished() -> None:
     both = asyncio.Barrier(2)
 
     def speaker(name: str) -> Any:
@@ -184,15 +188,15 @@ async def test_two_messages_that_stream_at_a_time_are_told_apart() -> None:
     for name in "ab":
         builder.add_node(name, speaker(name))
         builder.add_edge(START, name)
-    told = await play(ProtocolStream(), builder.compile(), {"messages": []})
+    received = await stream_events(ProtocolStream(), builder.compile(), {"messages": []})
     texts: dict[str, list[str]] = {}
-    for _, data in only(told, "messages"):
+    for _, data in only(received, "messages"):
         if data["event"] == "content-block-delta":
             texts.setdefault(data["message_id"], []).append(data["delta"]["text"])
     assert sorted(map("".join, texts.values())) == ["a a", "b b"]
 
 
-async def test_tools() -> None:
+async def test_tool_calls_are_translated() -> None:
     @tool
     def double(number: int) -> int:
         """Doubles it."""
@@ -205,36 +209,37 @@ async def test_tools() -> None:
         return {"messages": [AIMessage("", tool_calls=calls)]}
 
     graph = of_nodes(MessagesState, ("call", call), ("tools", ToolNode([double])))
-    told = only(await play(ProtocolStream(), graph, {"messages": []}), "tools")
-    assert [data["event"] for _, data in told] == ["tool-started", "tool-finished"]
-    assert told[0][1]["tool_call_id"] == told[1][1]["tool_call_id"] == "c1"
-    assert told[0][1]["tool_name"] == "double"
+    received = only(await stream_events(ProtocolStream(), graph, {"messages": []}), "tools")
+    assert [data["event"] for _, data in received] == ["tool-started", "tool-finished"]
+    assert received[0][1]["tool_call_id"] == received[1][1]["tool_call_id"] == "c1"
+    assert received[0][1]["tool_name"] == "double"
 
 
-async def test_an_interrupt_is_known_by_the_graph_that_asks() -> None:
+async def test_an_interrupt_has_the_namespace_of_its_graph() -> None:
     inner = of_nodes(State, ("ask", lambda _: {"items": [interrupt("why?")]}), saver=False)
     graph = of_nodes(State, ("child", inner))
     stream = ProtocolStream()
-    told = await play(stream, graph)
+    received = await stream_events(stream, graph)
     assert stream.paused
     state = await graph.aget_state({"configurable": {"thread_id": "t"}})
-    [asked] = state.interrupts
-    [node] = [part.partition(":")[0] for part in stream.namespace_of(asked.id)]
+    [pending] = state.interrupts
+    [node] = [part.partition(":")[0] for part in stream.namespace_of(pending.id)]
     assert node == "child"
-    assert only(told, "lifecycle")[-1][1]["event"] == "interrupted"
+    assert only(received, "lifecycle")[-1][1]["event"] == "interrupted"
     assert all(
-        "__interrupt__" not in data for _, data in only(told, "updates") + only(told, "values")
+        "__interrupt__" not in data
+        for _, data in only(received, "updates") + only(received, "values")
     )
-    name, data = input_requested(stream.namespace_of(asked.id), show_interrupt(asked))
+    name, data = input_requested(stream.namespace_of(pending.id), show_interrupt(pending))
     assert name == "@input.requested"
     assert json.loads(data)["data"] == {
-        "interrupt_id": asked.id,
+        "interrupt_id": pending.id,
         "payload": "why?",
         "value": "why?",
     }
 
 
-async def test_a_breakpoint_pauses_without_a_question() -> None:
+async def test_a_breakpoint_pauses_without_an_interrupt() -> None:
     graph = of_nodes(State, ("one", add(1)), ("two", add(2)))
     stream = ProtocolStream()
     config: Any = {"configurable": {"thread_id": "t"}, "run_id": uuid.uuid4()}
@@ -249,27 +254,27 @@ async def test_a_breakpoint_pauses_without_a_question() -> None:
     assert "@values" in events
 
 
-async def test_what_a_graph_raises_comes_through_with_all_that_was_before() -> None:
+async def test_an_exception_follows_all_earlier_events() -> None:
     def fail(_: State) -> State:
         raise ValueError("boom")
 
     inner = of_nodes(State, ("fail", fail), saver=False)
-    told: list[str] = []
+    received: list[str] = []
     stream = ProtocolStream()
     config: Any = {"configurable": {"thread_id": "t"}, "run_id": uuid.uuid4()}
     graph = of_nodes(State, ("one", add(1)), ("child", inner))
 
     async def collect() -> None:
         async for name, data in stream.run(graph, input={"items": []}, config=config):
-            told.append(name if name != "@lifecycle" else json.loads(data)["data"]["event"])
+            received.append(name if name != "@lifecycle" else json.loads(data)["data"]["event"])
 
     with pytest.raises(ValueError, match="boom"):
         await collect()
-    assert told[-1] == "failed"
+    assert received[-1] == "failed"
     assert stream.newest.values == {"items": [1]}
 
 
-async def test_a_graph_that_is_cancelled_stops() -> None:
+async def test_a_cancelled_graph_stops() -> None:
     began, ended = asyncio.Event(), asyncio.Event()
 
     async def hang(_: State) -> State:
@@ -280,7 +285,7 @@ async def test_a_graph_that_is_cancelled_stops() -> None:
             ended.set()
         return {}
 
-    running = asyncio.create_task(play(ProtocolStream(), of_nodes(State, ("hang", hang))))
+    running = asyncio.create_task(stream_events(ProtocolStream(), of_nodes(State, ("hang", hang))))
     await asyncio.wait_for(began.wait(), 10)
     running.cancel()
     await asyncio.wait([running], timeout=10)

@@ -1,4 +1,4 @@
-"""The flusher: order, bounds, and what must not overtake what."""
+"""The flusher: the order of events and checkpoints, and its limits."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ from millstream.worker.publish import Publisher, RunStream
 
 
 class Sink:
-    """Stands for Redis: takes batches when its gate is open, or says that the lease is lost."""
+    """Simulates Redis: accepts batches while its gate is open, or reports a lost lease."""
 
     def __init__(self) -> None:
         self.gate = asyncio.Event()
@@ -27,8 +27,8 @@ class Sink:
         self.away = 0  # how many calls fail
         self.held = True
         self.batches: list[tuple[int, list[Any]]] = []
-        self.known: list[int] = []  # what each batch was to come after
-        self.index = 1  # there is an event that tells of the claim
+        self.known: list[int] = []  # the known index of each batch
+        self.index = 1  # the claim has written one event
 
     async def append(self, _: Client, batches: list[Batch], *, max_events: int) -> list[int | None]:
         await self.gate.wait()
@@ -42,8 +42,8 @@ class Sink:
 
     @property
     def events(self) -> list[Any]:
-        words = [word for _, batch in self.batches for word in batch]
-        return list(zip(words[::2], words[1::2], strict=True))
+        fields = [field for _, batch in self.batches for field in batch]
+        return list(zip(fields[::2], fields[1::2], strict=True))
 
 
 @pytest.fixture
@@ -55,8 +55,8 @@ def sink(monkeypatch: pytest.MonkeyPatch) -> Sink:
 
 @pytest.fixture
 async def publisher(sink: Sink) -> AsyncIterator[Publisher]:
-    made: Any = None  # no Redis is spoken to
-    publisher = Publisher(made, max_events=100, max_event=1000)
+    no_redis: Any = None  # no Redis is used
+    publisher = Publisher(no_redis, max_events=100, max_event=1000)
     publisher.start()
     yield publisher
     await publisher.stop()
@@ -89,7 +89,7 @@ async def test_a_checkpoint_waits_for_the_events_before_it(sink: Sink, stream: R
     sink.gate.set()
     await asyncio.wait_for(waiting, 10)
     assert sink.events == [("custom", b"1")]
-    await asyncio.wait_for(stream.wait_until_written(fine), 10)  # and for nothing else
+    await asyncio.wait_for(stream.wait_until_written(fine), 10)  # and waits for nothing else
 
 
 async def test_a_checkpoint_does_not_wait_for_later_events(sink: Sink, stream: RunStream) -> None:
@@ -103,7 +103,7 @@ async def test_a_checkpoint_does_not_wait_for_later_events(sink: Sink, stream: R
     assert len(sink.events) == 1
 
 
-async def test_it_waits_for_what_the_graph_could_not_hand_over_yet(
+async def test_a_checkpoint_waits_for_events_that_wait_for_room(
     sink: Sink, stream: RunStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(publish, "HIGH_WATER", 100)
@@ -125,7 +125,7 @@ async def test_it_waits_for_what_the_graph_could_not_hand_over_yet(
 
 
 @pytest.mark.parametrize("full", [False, True])
-async def test_a_run_that_is_given_up_waits_no_more(
+async def test_a_stopped_run_does_not_wait(
     sink: Sink, stream: RunStream, full: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(publish, "HIGH_WATER", 1 if full else 10_000)
@@ -150,19 +150,19 @@ async def test_a_run_that_is_given_up_waits_no_more(
     await asyncio.wait_for(room, 10)
 
 
-async def test_a_closed_stream_holds_nobody_up(sink: Sink, stream: RunStream) -> None:
+async def test_a_closed_stream_delays_no_checkpoint(sink: Sink, stream: RunStream) -> None:
     sink.held = False
     stream.emit("custom", b"1")
     await until(lambda: sink.events)
     waiting = asyncio.create_task(stream.wait_until_written(fine))
     for _ in range(20):
         await asyncio.sleep(0)
-    assert not waiting.done()  # it was refused: the event never arrived
+    assert not waiting.done()  # it was rejected, so the event never arrived
     await stream.close()
     await asyncio.wait_for(waiting, 10)
 
 
-async def test_batches_are_bounded_and_lose_nothing(
+async def test_batches_are_bounded_and_complete(
     sink: Sink, stream: RunStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(publish, "BATCH_EVENTS", 10)
@@ -177,12 +177,12 @@ async def test_batches_are_bounded_and_lose_nothing(
         (f"e{number}", size) for number, size in enumerate(sizes)
     ]
     assert [number for number, _ in sink.batches] == list(range(1, len(sink.batches) + 1))
-    # One event may go past the bound, so that a large one is sent at all.
-    assert all(len(words) <= 20 for _, words in sink.batches)
-    assert max(sum(map(len, words[1::2])) for _, words in sink.batches) <= 2900
+    # One event may exceed the limit, so that a large event is sent at all.
+    assert all(len(fields) <= 20 for _, fields in sink.batches)
+    assert max(sum(map(len, fields[1::2])) for _, fields in sink.batches) <= 2900
 
 
-async def test_a_batch_is_sent_again_until_it_arrives(sink: Sink, stream: RunStream) -> None:
+async def test_a_batch_is_repeated_until_it_arrives(sink: Sink, stream: RunStream) -> None:
     sink.away = 3
     for number in range(4):
         stream.emit("custom", b"%d" % number)
@@ -191,20 +191,18 @@ async def test_a_batch_is_sent_again_until_it_arrives(sink: Sink, stream: RunStr
     assert [data for _, data in sink.events] == [b"0", b"1", b"2", b"3"]
 
 
-async def test_an_event_that_is_too_large_is_told_of_in_its_place(
-    sink: Sink, stream: RunStream
-) -> None:
+async def test_a_too_large_event_is_replaced_by_a_note(sink: Sink, stream: RunStream) -> None:
     stream.emit("custom", b"1")
     stream.emit("values", b"x" * 1001)
     stream.emit("custom", b"2")
     await asyncio.wait_for(stream.wait_until_written(fine), 10)
-    (_, first), (name, told), (_, last) = sink.events
+    (_, first), (name, published), (_, last) = sink.events
     assert (first, name, last) == (b"1", "error", b"2")
-    assert json.loads(told)["error"] == "EventTooLarge"
-    assert "'values' of 1001 bytes" in json.loads(told)["message"]
+    assert json.loads(published)["error"] == "EventTooLarge"
+    assert "'values' of 1001 bytes" in json.loads(published)["message"]
 
 
-async def test_a_run_whose_events_redis_will_not_take_loses_its_lease_alone(
+async def test_a_rejected_batch_stops_only_its_run(
     publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[Any] = []
@@ -227,17 +225,17 @@ async def test_a_run_whose_events_redis_will_not_take_loses_its_lease_alone(
     assert (fenced, written) == (["bad"], [["custom", b"1"], ["custom", b"2"]])
 
 
-async def test_a_batch_comes_after_all_that_redis_has_had(sink: Sink, stream: RunStream) -> None:
+async def test_event_ids_rise_although_redis_lost_events(sink: Sink, stream: RunStream) -> None:
     for _ in range(3):
         stream.emit("custom", b"1")
         stream.emit("custom", b"2")
         await asyncio.wait_for(stream.wait_until_written(fine), 10)
-        sink.index = 0  # Redis came back without them
+        sink.index = 0  # Redis lost them
     assert sink.known == [1, 3, 2]
     assert stream.index == 2
 
 
-async def test_a_graph_that_is_cancelled_for_want_of_room_holds_no_checkpoint_up(
+async def test_a_graph_cancelled_while_it_waits_for_room_delays_no_checkpoint(
     sink: Sink, stream: RunStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(publish, "HIGH_WATER", 1)
@@ -251,9 +249,7 @@ async def test_a_graph_that_is_cancelled_for_want_of_room_holds_no_checkpoint_up
     await asyncio.wait_for(waiting, 10)
 
 
-async def test_a_batch_that_is_refused_while_the_run_ends_is_not_hidden_by_its_end(
-    sink: Sink, stream: RunStream
-) -> None:
+async def test_a_batch_rejected_during_the_end_is_reported(sink: Sink, stream: RunStream) -> None:
     sink.gate.clear()
     stream.emit("custom", b"1")
     await until(lambda: stream.sending is not None)

@@ -1,6 +1,6 @@
-"""A thread's record says what its state says, whatever happened to the thread.
+"""A thread's record agrees with its state after any sequence of steps.
 
-`make property` tries 2,000 lives; the suite tries fewer (RECORD_EXAMPLES).
+`make property` tries 2,000 sequences; the suite tries fewer (RECORD_EXAMPLES).
 """
 
 import asyncio
@@ -25,11 +25,11 @@ from worker.simulated_thread import (
     MAX_ATTEMPTS,
     Dying,
     SimulatedThread,
+    graph_input,
     simulated_thread_of,
 )
-from worker.simulated_thread import given as given_to
 
-LONGEST = 30  # s that one life takes
+MAX_SECONDS = 30  # that one sequence may take
 EXAMPLES = int(os.environ.get("RECORD_EXAMPLES", "40"))
 pytestmark = pytest.mark.timeout(120 + 2 * EXAMPLES)
 
@@ -55,67 +55,69 @@ Step = tuple[str, str]
 
 
 async def take(simulated: SimulatedThread, step: Step) -> None:  # noqa: C901 - one case a kind of step
-    """Has the step happen to the thread."""
+    """Applies a step to the thread."""
     match step:
         case ("run", do):
-            await ended(simulated, await simulated.admit(input=given_to(simulated.graph, do)))
+            await ended(simulated, await simulated.admit(input=graph_input(simulated.graph, do)))
         case ("stops", do):
             await ended(
                 simulated,
-                await simulated.admit(input=given_to(simulated.graph, do), interrupt_before="*"),
+                await simulated.admit(input=graph_input(simulated.graph, do), interrupt_before="*"),
             )
         case ("goes on", _):
             await ended(simulated, await simulated.admit(input=None))
         case ("resume", how):
             await resume(simulated, how)
         case ("cancel", action):
-            run = await simulated.admit(input=given_to(simulated.graph, "wait"))
+            run = await simulated.admit(input=graph_input(simulated.graph, "wait"))
             await simulated.stopped(run, CancelAction(action))
             await noted(simulated, run)
         case ("cancel pending", _):
-            run = await simulated.admit(input=given_to(simulated.graph, "answer"))
+            run = await simulated.admit(input=graph_input(simulated.graph, "answer"))
             await runs.cancel(
                 simulated.redis, simulated.thread, run, action=CancelAction.INTERRUPT, stream_ttl=60
             )
-            hides(await simulated.output(run))  # which is the state that the thread had
+            hides(await simulated.output(run))  # the state that the thread had
         case ("time is up", _):
             simulated.context = replace(
                 simulated.context, graphs=replace(simulated.graphs, job_timeout=0.15)
             )
-            run = await simulated.admit(input=given_to(simulated.graph, "wait"))
+            run = await simulated.admit(input=graph_input(simulated.graph, "wait"))
             await simulated.executed(run, waits=True)
             await noted(simulated, run)
             simulated.context = replace(simulated.context, graphs=simulated.graphs)
         case ("killed at the end of", do):
             more: dict[str, Any] = {"interrupt_before": "*"} if do == "stops" else {}
-            asked = given_to(simulated.graph, "answer" if do == "stops" else do)
-            run = await simulated.admit(input=asked, **more)
+            values = graph_input(simulated.graph, "answer" if do == "stops" else do)
+            run = await simulated.admit(input=values, **more)
             await simulated.executed(run, Dying)
             before = await simulated.state()
             await ended(simulated, run)
             if do != "raise":  # which it does anew
                 assert (await simulated.state())["next"] == before["next"]
         case ("killed in the middle", _):
-            run = await simulated.admit(input=given_to(simulated.graph, "wait"))
+            run = await simulated.admit(input=graph_input(simulated.graph, "wait"))
             await simulated.stopped(run, StopReason.LOST)
             await simulated.stopped(run, CancelAction.INTERRUPT)
             await noted(simulated, run)
         case ("given up", _):
-            run = await simulated.admit(input=given_to(simulated.graph, "wait"))
+            run = await simulated.admit(input=graph_input(simulated.graph, "wait"))
             for _attempt in range(MAX_ATTEMPTS):
                 await simulated.crashed(run)
             await ended(simulated, run)
         case ("update", how):
-            values = given_to(simulated.graph, "answer") if how != "is wrong" else "wrong"
+            values = graph_input(simulated.graph, "answer") if how != "is wrong" else "wrong"
             if await simulated.update(values, "nowhere" if how == "of no node" else None):
                 simulated.failed = False
         case ("fork", do):
-            places = [s["checkpoint"]["checkpoint_id"] for s in await simulated.history()]
-            if places:
-                place = {"checkpoint_id": places[len(places) // 2]}
+            checkpoint_ids = [s["checkpoint"]["checkpoint_id"] for s in await simulated.history()]
+            if checkpoint_ids:
+                position = {"checkpoint_id": checkpoint_ids[len(checkpoint_ids) // 2]}
                 await ended(
                     simulated,
-                    await simulated.admit(input=given_to(simulated.graph, do), place=place),
+                    await simulated.admit(
+                        input=graph_input(simulated.graph, do), position=position
+                    ),
                 )
         case ("prune", _):
             if await threads.exists(simulated.redis, simulated.thread):
@@ -128,13 +130,13 @@ async def take(simulated: SimulatedThread, step: Step) -> None:  # noqa: C901 - 
 
 
 async def resume(simulated: SimulatedThread, how: str) -> None:
-    """Answers what the thread waits for, or what it does not wait for."""
-    asked = [i["id"] for i in (await simulated.state())["interrupts"]]
+    """Resumes an open interrupt, or one that does not exist."""
+    interrupt_ids = [i["id"] for i in (await simulated.state())["interrupts"]]
     answers: dict[str, Any] = {
         "plainly": "yes",
-        "all": dict.fromkeys(asked, "yes"),
-        "first": dict.fromkeys(asked[:1], "yes"),
-        "boom": dict.fromkeys(asked[:1], "boom"),
+        "all": dict.fromkeys(interrupt_ids, "yes"),
+        "first": dict.fromkeys(interrupt_ids[:1], "yes"),
+        "boom": dict.fromkeys(interrupt_ids[:1], "boom"),
         "unknown": {"0" * 32: "yes"},
         "strictly": {"0" * 32: "yes"},
     }
@@ -150,34 +152,34 @@ async def resume(simulated: SimulatedThread, how: str) -> None:
 
 
 async def ended(simulated: SimulatedThread, run: str) -> None:
-    """Has the run executed to its end."""
+    """Executes the run to its end."""
     await simulated.executed(run)
     await noted(simulated, run)
 
 
 async def noted(simulated: SimulatedThread, run: str) -> None:
-    """Notes what the newest run did, and looks at what it told."""
-    found = await runs.find_run(simulated.redis, simulated.thread, run)
-    if found is None:  # rolled back
+    """Records the result of the newest run, and checks its events."""
+    run_record = await runs.find_run(simulated.redis, simulated.thread, run)
+    if run_record is None:  # rolled back
         return
-    simulated.failed = found.status in (RunStatus.ERROR, RunStatus.TIMEOUT)
-    told = await simulated.output(run)
-    hides(told)
-    if isinstance(told, dict) and "__error__" not in told:
+    simulated.failed = run_record.status in (RunStatus.ERROR, RunStatus.TIMEOUT)
+    output = await simulated.output(run)
+    hides(output)
+    if isinstance(output, dict) and "__error__" not in output:
         if simulated.graph not in ("plain", "private", "work"):
-            assert "do" not in told
-        # Of a run that did not pause, nothing says that it waits.
-        waits = (await simulated.state())["next"] and found.status is RunStatus.SUCCESS
-        assert ("__interrupt__" in told) == bool(waits)
+            assert "do" not in output
+        # A run that did not pause has no interrupts.
+        waits = (await simulated.state())["next"] and run_record.status is RunStatus.SUCCESS
+        assert ("__interrupt__" in output) == bool(waits)
 
 
-def hides(told: Any) -> None:
-    """Fails if a client is told what the graph's output schema leaves out."""
-    assert not isinstance(told, dict) or not HIDDEN & told.keys()
+def hides(output: Any) -> None:
+    """Fails if a client gets a key that is not in the graph's output schema."""
+    assert not isinstance(output, dict) or not HIDDEN & output.keys()
 
 
 async def agree(simulated: SimulatedThread) -> None:
-    """Fails unless the record says what the state says."""
+    """Fails unless the record agrees with the state."""
     if not await threads.exists(simulated.redis, simulated.thread):
         return
     record, state = (
@@ -196,7 +198,7 @@ async def agree(simulated: SimulatedThread) -> None:
 
 
 async def live(url: str, graph: str, steps: list[Step]) -> None:
-    """Lives through the steps, and looks after each."""
+    """Applies the steps, and checks the thread after each."""
     async with simulated_thread_of(url, graph) as simulated:
         for step in steps:
             await take(simulated, step)
@@ -206,8 +208,8 @@ async def live(url: str, graph: str, steps: list[Step]) -> None:
 
 @pytest.fixture(scope="module")
 def runner() -> Iterator[asyncio.Runner]:
-    with asyncio.Runner() as made:
-        yield made
+    with asyncio.Runner() as new_runner:
+        yield new_runner
 
 
 @pytest.fixture(scope="module")
@@ -227,14 +229,16 @@ def url(redis_server: EmbeddedRedis) -> str:
 @example("asking", [("run", "ask"), ("resume", "plainly"), ("resume", "boom"), ("resume", "first")])
 @example("typed", [("run", "answer"), ("update", "fits"), ("cancel pending", "nothing")])
 @example("asking", [("run", "ask"), ("cancel", "rollback"), ("update", "is wrong"), ("copy", "")])
-def test_the_record_agrees_with_the_state(
+def test_the_record_equals_the_state(
     runner: asyncio.Runner, url: str, graph: str, steps: list[Step]
 ) -> None:
-    runner.run(asyncio.wait_for(live(url, graph, steps), LONGEST))
+    runner.run(asyncio.wait_for(live(url, graph, steps), MAX_SECONDS))
 
 
 @pytest.mark.parametrize("graph", ["typed", "asking", "outer", "work"])
-def test_each_step_after_a_question(runner: asyncio.Runner, url: str, graph: str) -> None:
+def test_each_step_after_an_interrupt_keeps_record_and_state_equal(
+    runner: asyncio.Runner, url: str, graph: str
+) -> None:
     async def simulated_thread() -> None:
         for step in STEPS:
             await live(url, graph, [("run", "ask"), step])

@@ -1,4 +1,4 @@
-"""The store in Redis by itself: set-up, loss, refusals, and its likeness to the one in memory."""
+"""The store in Redis: its setup, loss of data, errors, and its agreement with LangGraph's in-memory store."""
 
 import asyncio
 import importlib.util
@@ -35,7 +35,7 @@ SETTINGS = StoreSettings(index=IndexSettings(embed="counted", dims=3, fields=["t
 
 @pytest.fixture
 async def own_redis(store_server: EmbeddedRedis) -> AsyncIterator[Client]:
-    """A client on database 0, the only one that can be searched, of a server for this file."""
+    """A client on database 0, the only searchable one, of a server for this file."""
     client = connect(store_server.url)
     await client.flushall()
     yield client
@@ -50,7 +50,7 @@ async def store(own_redis: Client) -> AsyncIterator[ProjectStore]:
     await store.aclose()
 
 
-async def test_many_open_it_at_once(own_redis: Client) -> None:
+async def test_many_workers_open_the_store_at_once(own_redis: Client) -> None:
     stores = [ProjectStore(SETTINGS, embeddings=EMBEDDINGS) for _ in range(8)]
     for store in stores:
         store.connect(own_redis)
@@ -61,7 +61,7 @@ async def test_many_open_it_at_once(own_redis: Client) -> None:
         await store.aclose()
 
 
-async def test_a_page_of_the_nearest_refreshes_what_it_holds_and_nothing_else(
+async def test_a_search_refreshes_the_ttl_of_its_page_only(
     own_redis: Client,
 ) -> None:
     settings = StoreSettings(index=SETTINGS.index, ttl=TTLSettings(default_ttl=10))
@@ -72,14 +72,14 @@ async def test_a_page_of_the_nearest_refreshes_what_it_holds_and_nothing_else(
     names = {key: keys.item(store_items.item_name(("a",), key)) for key in "xyz"}
     for name in names.values():
         await own_redis.pexpire(name, 60_000)
-    found = await store.asearch(("a",), query="a", offset=1, limit=1)
-    assert [item.key for item in found] == ["y"]
+    matches = await store.asearch(("a",), query="a", offset=1, limit=1)
+    assert [item.key for item in matches] == ["y"]
     left = {key: await own_redis.pttl(name) > 60_000 for key, name in names.items()}
     assert left == {"x": False, "y": True, "z": False}
     await store.aclose()
 
 
-async def test_it_goes_on_after_redis_lost_everything(
+async def test_the_store_recovers_after_redis_lost_all_data(
     store: ProjectStore, own_redis: Client
 ) -> None:
     await store.aput(("a",), "k", {"text": "a"})
@@ -92,7 +92,7 @@ async def test_it_goes_on_after_redis_lost_everything(
     assert len(await store.asearch(("a",), query="a")) == 1
 
 
-async def test_what_a_graph_puts_waits_while_redis_is_away(tmp_path: Path) -> None:
+async def test_a_put_waits_during_a_redis_outage(tmp_path: Path) -> None:
     require_modules()
     with EmbeddedRedis(tmp_path / "away", appendonly=False) as server:
         redis = connect(server.url)
@@ -100,56 +100,56 @@ async def test_what_a_graph_puts_waits_while_redis_is_away(tmp_path: Path) -> No
         store.connect(redis)
         await store.aput(("a",), "before", {})
         await asyncio.to_thread(server.kill)
-        with pytest.raises(UNAVAILABLE):  # who asks over HTTP is told
+        with pytest.raises(UNAVAILABLE):  # an HTTP client gets an error
             await store.execute_once([PutOp(("a",), "k", {"x": 1})])
         waiting = asyncio.create_task(store.aput(("a",), "k", {"x": 1}))
         await asyncio.to_thread(server.start)
         async with asyncio.timeout(30):
             await waiting
-        found = await store.asearch(("a",))  # in an index that is there again
-        assert [item.key for item in found] == ["k"]
+        matches = await store.asearch(("a",))  # in the restored index
+        assert [item.key for item in matches] == ["k"]
         await store.aclose()
         await redis.aclose()
 
 
-async def test_an_index_finds_what_was_there_before(store: ProjectStore, own_redis: Client) -> None:
+async def test_a_new_index_covers_existing_items(store: ProjectStore, own_redis: Client) -> None:
     plain = ProjectStore()
     plain.connect(own_redis)
     for n in range(300):
         await plain.aput(("a",), str(n), {"text": "a"})
     await store.aput(("a",), "new", {"text": "a"})
     assert len(await store.asearch(("a",), limit=1000)) == 301
-    # What was put without embeddings has none: it is found by everything but its meaning.
+    # An item stored without embeddings has none: a search by meaning does not find it.
     assert [item.key for item in await store.asearch(("a",), query="a")] == ["new"]
     await plain.aclose()
 
 
-async def test_types_come_back(store: ProjectStore) -> None:
+async def test_values_keep_their_types(store: ProjectStore) -> None:
     value: dict[str, Any] = {
         "decimal": Decimal("1.5"), "delta": timedelta(seconds=3), "set": {1, 2}, "bytes": b"\xff",
     }  # fmt: skip
     await store.aput(("a",), "k", value, index=False)
-    found = await store.aget(("a",), "k")
-    assert found is not None
-    assert found.value == value
+    matches = await store.aget(("a",), "k")
+    assert matches is not None
+    assert matches.value == value
     assert [item.key for item in await store.asearch(("a",), filter={"bytes": b"\xff"})] == ["k"]
 
 
-async def test_one_batch(store: ProjectStore) -> None:
+async def test_a_batch_executes_all_operations(store: ProjectStore) -> None:
     await store.abatch([PutOp(("a",), "k", {"n": n}) for n in range(3)])
-    found = await store.aget(("a",), "k")
-    assert found is not None
-    assert found.value == {"n": 2}
+    matches = await store.aget(("a",), "k")
+    assert matches is not None
+    assert matches.value == {"n": 2}
     assert await store.asearch(("a",), limit=0) == []
 
 
-async def test_a_call_that_would_stop_the_loop_is_refused(store: ProjectStore) -> None:
+async def test_a_sync_call_in_the_event_loop_is_rejected(store: ProjectStore) -> None:
     with pytest.raises(asyncio.InvalidStateError, match="async methods"):
         store.get(("a",), "k")
     assert await asyncio.to_thread(store.get, ("a",), "k") is None
 
 
-async def test_nodes_in_all_threads_may_wait_for_it(store: ProjectStore) -> None:
+async def test_nodes_in_all_threads_may_use_the_store(store: ProjectStore) -> None:
     with ThreadPoolExecutor(1) as threads:
         loop = asyncio.get_running_loop()
         loop.set_default_executor(threads)
@@ -158,7 +158,7 @@ async def test_nodes_in_all_threads_may_wait_for_it(store: ProjectStore) -> None
             assert len(await asyncio.to_thread(store.search, ("a",), query="a")) == 1
 
 
-async def test_vectors_that_do_not_fit_are_told(own_redis: Client) -> None:
+async def test_vectors_of_a_wrong_size_are_rejected(own_redis: Client) -> None:
     settings = StoreSettings(index=IndexSettings(embed="counted", dims=4))
     store = ProjectStore(settings, embeddings=EMBEDDINGS)
     store.connect(own_redis)
@@ -168,7 +168,7 @@ async def test_vectors_that_do_not_fit_are_told(own_redis: Client) -> None:
     await store.aclose()
 
 
-async def test_other_databases_and_missing_packages(
+async def test_other_databases_and_missing_packages_are_rejected(
     store_server: EmbeddedRedis, own_redis: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = connect(store_server.url.rpartition("/")[0] + "/1")
@@ -182,20 +182,20 @@ async def test_other_databases_and_missing_packages(
     with pytest.raises(StoreUnavailableError, match=r'pip install "millstream\[store\]"'):
         await store.aget(("a",), "k")
     monkeypatch.undo()
-    assert await store.aget(("a",), "k") is None  # once it is there, it is used
+    assert await store.aget(("a",), "k") is None  # used once it is installed
     await store.aclose()
 
 
-async def test_modules_are_missed(bare_redis: Client) -> None:
+async def test_missing_redis_modules_are_reported(bare_redis: Client) -> None:
     store = ProjectStore(StoreSettings())
     store.connect(bare_redis)
-    await store.warm_up()  # says so in the log, and that is all
+    await store.warm_up()  # only logs it
     for call in (store.aget(("a",), "k"), store.aput(("a",), "k", {}), store.asearch(("a",))):
         with pytest.raises(StoreUnavailableError, match="RediSearch and RedisJSON"):
             await call
 
 
-async def test_workers_start_without_the_library() -> None:
+async def test_workers_start_without_the_store_library() -> None:
     code = "import sys, millstream.worker.main; print('redisvl' in sys.modules)"
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE
@@ -205,27 +205,29 @@ async def test_workers_start_without_the_library() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_it_does_what_the_one_in_memory_does(store: ProjectStore, seed: int) -> None:
+async def test_the_store_agrees_with_langgraphs_in_memory_store(
+    store: ProjectStore, seed: int
+) -> None:
     dice = random.Random(seed)
     memory = InMemoryStore()
-    places = [("a",), ("a", "B"), ("a", "b"), ("ab",), ("a", "b", "the"), ("*",)]
+    namespaces = [("a",), ("a", "B"), ("a", "b"), ("ab",), ("a", "b", "the"), ("*",)]
     for _ in range(60):
-        place, key = dice.choice(places), dice.choice("xyz")
+        namespace, key = dice.choice(namespaces), dice.choice("xyz")
         if dice.random() < 0.2:
-            await store.adelete(place, key)
-            memory.delete(place, key)
+            await store.adelete(namespace, key)
+            memory.delete(namespace, key)
         else:
             value = {"n": dice.randrange(3), "text": dice.choice(["", "abc"])}
-            await store.aput(place, key, value)
-            memory.put(place, key, value)
-    for place in [(), *places]:
-        for wanted in (None, {"n": 1}, {"n": {"$gte": 1}}, {"text": ""}):
-            ours = await store.asearch(place, filter=wanted, limit=100)
-            theirs = memory.search(place, filter=wanted, limit=100)
+            await store.aput(namespace, key, value)
+            memory.put(namespace, key, value)
+    for namespace in [(), *namespaces]:
+        for filter_value in (None, {"n": 1}, {"n": {"$gte": 1}}, {"text": ""}):
+            ours = await store.asearch(namespace, filter=filter_value, limit=100)
+            theirs = memory.search(namespace, filter=filter_value, limit=100)
             assert {(i.namespace, i.key, i.value["n"]) for i in ours} == {
                 (i.namespace, i.key, i.value["n"]) for i in theirs
             }
-    kept = {i.namespace for i in memory.search((), limit=1000)}  # it lists emptied ones too
+    stored = {i.namespace for i in memory.search((), limit=1000)}  # it lists empty namespaces too
     for depth in (None, 1, 2):
-        expected = sorted({place[:depth] for place in kept if place[0] == "a"})
+        expected = sorted({namespace[:depth] for namespace in stored if namespace[0] == "a"})
         assert await store.alist_namespaces(prefix=("a",), max_depth=depth) == expected

@@ -1,4 +1,4 @@
-"""A run's record → what its graph is called with."""
+"""A run's record → the arguments of its graph."""
 
 import uuid
 from dataclasses import dataclass
@@ -37,14 +37,14 @@ def claim(attempt: int = 1, **kwargs: Any) -> Claim:
     return Claim(spec=spec, job=job, fence=1, attempt=attempt, cancel=None, created_at=0)
 
 
-def test_a_trace_goes_where_the_client_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trace_goes_to_the_requested_project(monkeypatch: pytest.MonkeyPatch) -> None:
     client = Client(api_url="http://127.0.0.1:9", auto_batch_tracing=False)
     monkeypatch.setattr("langsmith.run_trees._CLIENT", client)
-    given = claim(langsmith_tracer={"project_name": "p", "example_id": RUN})
-    assert "callbacks" not in read_request(given).config  # this worker sends no traces
+    read = claim(langsmith_tracer={"project_name": "p", "example_id": RUN})
+    assert "callbacks" not in read_request(read).config  # this worker has no tracer
     with tracing_context(enabled=True):
-        assert "callbacks" not in read_request(claim()).config  # the environment's project
-        callbacks = read_request(given).config["callbacks"]
+        assert "callbacks" not in read_request(claim()).config  # the project of the environment
+        callbacks = read_request(read).config["callbacks"]
     assert isinstance(callbacks, list)
     [tracer] = callbacks
     assert isinstance(tracer, LangChainTracer)
@@ -78,7 +78,7 @@ def graph(context: Any = None) -> Graph:
     return compiled
 
 
-def test_the_config() -> None:
+def test_the_config_has_ids_and_the_clients_entries() -> None:
     config = {
         "configurable": {"thread_id": THREAD, "mine": 1},
         "metadata": {"k": "v", "run_id": "the client's"},
@@ -94,18 +94,20 @@ def test_the_config() -> None:
     assert (metadata["k"], metadata["run_id"], metadata["run_attempt"]) == ("v", RUN, 2)
     assert metadata["langgraph_version"]
     for again in (request, without_input(request)):
-        kept: dict[str, Any] = {**again.config}
-        assert {name: kept[name] for name in UNMERGED} == {name: config[name] for name in UNMERGED}
+        entries: dict[str, Any] = {**again.config}
+        assert {name: entries[name] for name in UNMERGED} == {
+            name: config[name] for name in UNMERGED
+        }
     assert not set(UNMERGED) & set(read_request(claim()).config)  # LangGraph's own defaults
 
 
 @pytest.mark.parametrize("value", [{"x": 1}, {}, [], "text", 0, False, None, {"big": 2**80}])
-def test_the_input(value: Any) -> None:
+def test_the_input_is_passed_unchanged(value: Any) -> None:
     assert read_request(claim(input=value)).input == value
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("read", "expected"),
     [
         ({"resume": "yes"}, Command(resume="yes")),
         ({"resume": False}, Command(resume=False)),
@@ -122,11 +124,13 @@ def test_the_input(value: Any) -> None:
         ),
     ],
 )
-def test_the_command(given: dict[str, Any], expected: Command[Any]) -> None:
-    assert read_request(claim(command=given)).input == expected
+def test_the_command_becomes_langgraphs_command(
+    read: dict[str, Any], expected: Command[Any]
+) -> None:
+    assert read_request(claim(command=read)).input == expected
 
 
-def test_the_arguments() -> None:
+def test_the_stream_arguments_are_passed() -> None:
     arguments = read_request(claim(input=1, durability="sync")).arguments(graph())
     assert set(arguments) == {"input", "config", "context", "durability"}
     assert (arguments["input"], arguments["durability"]) == (1, "sync")
@@ -139,28 +143,28 @@ def test_the_arguments() -> None:
 
 
 @pytest.mark.parametrize("schema", [DataContext, ModelContext])
-def test_a_mirrored_context_is_cut_to_its_schema(schema: Any) -> None:
+def test_a_mirrored_context_has_only_fields_of_its_schema(schema: Any) -> None:
     both = {"user": "ada", "tokens": 4}
     kwargs: dict[str, Any] = {"config": {"configurable": {**both, "run_id": RUN}}}
     mirrored = read_request(claim(context=both, **kwargs)).arguments(graph(schema))
     assert mirrored["context"] == {"user": "ada"}
-    # What the client gave itself is not cut: LangGraph says what is wrong with it.
-    given = read_request(claim(context={"user": "eve", "odd": 1}, **kwargs))
-    assert given.arguments(graph(schema))["context"] == {"user": "eve", "odd": 1}
+    # An explicit context is not cut; LangGraph reports errors in it.
+    read = read_request(claim(context={"user": "eve", "odd": 1}, **kwargs))
+    assert read.arguments(graph(schema))["context"] == {"user": "eve", "odd": 1}
 
 
 @pytest.mark.parametrize("schema", [None, DictContext])
-def test_a_mirrored_context_without_a_strict_schema_is_whole(schema: Any) -> None:
+def test_a_mirrored_context_without_a_strict_schema_is_complete(schema: Any) -> None:
     both = {"user": "ada", "tokens": 4}
     request = read_request(claim(context=both, config={"configurable": both}))
     assert request.arguments(graph(schema))["context"] == both
 
 
-def test_a_later_attempt_goes_on_from_the_newest_checkpoint() -> None:
+def test_a_later_attempt_continues_from_the_newest_checkpoint() -> None:
     configurable = {"thread_id": THREAD, "checkpoint_id": "c", "checkpoint_map": {}, "mine": 1}
     first = read_request(claim(input={"x": 1}, config={"configurable": configurable}))
     later = without_input(first)
     assert later.input is None
     assert later.config["configurable"] == {"thread_id": THREAD, "mine": 1}
     assert later.config["run_id"] == first.config["run_id"]
-    assert first.config["configurable"] == configurable  # is left as it was
+    assert first.config["configurable"] == configurable  # is unchanged

@@ -52,7 +52,7 @@ VALUES: dict[str, Any] = {
 
 
 async def claimed(redis: Client, thread_id: str) -> Claim:
-    """Returns a claim on a run whose record says that it is running."""
+    """Returns a claim of a run whose record has the status `running`."""
     run_id = str(uuid.uuid4())
     spec = RunSpec(
         protocol=PROTOCOL, run_id=run_id, thread_id=thread_id, assistant_id="a", graph_id="g",
@@ -67,7 +67,7 @@ async def claimed(redis: Client, thread_id: str) -> Claim:
 async def put(
     saver: Any, config: RunnableConfig, values: dict[str, Any], *, parent: Checkpoint | None = None
 ) -> tuple[RunnableConfig, Checkpoint]:
-    """Stores a checkpoint in which all the values are new; returns its config and itself."""
+    """Stores a checkpoint whose values are all new. Returns its config and the checkpoint."""
     checkpoint = empty_checkpoint()
     versions = dict(parent["channel_versions"]) if parent else {}
     new = {c: saver.get_next_version(versions.get(c), None) for c in values}
@@ -82,7 +82,7 @@ def on(thread_id: str, namespace: str = "") -> RunnableConfig:
 
 
 async def everything(redis: Client) -> dict[bytes, Any]:
-    """Returns a dump of all keys but run records."""
+    """Returns all keys with their values, except for run records."""
     dump = {}
     async for key in redis.scan_iter():
         if b":run:" not in key:
@@ -94,7 +94,7 @@ async def everything(redis: Client) -> dict[bytes, Any]:
 async def server(
     request: pytest.FixtureRequest, tmp_path: Path, saver_redis: Client
 ) -> AsyncIterator[Client]:
-    """A client on the embedded server, and on one that has no modules."""
+    """A client of the embedded server, and of one without modules."""
     if request.param == "embedded":
         yield saver_redis
         return
@@ -108,7 +108,7 @@ async def server(
             await client.aclose()
 
 
-async def test_langgraphs_conformance_suite_passes(server: Client) -> None:
+async def test_the_conformance_suite_of_langgraph_passes(server: Client) -> None:
     @checkpointer_test(name="FencedSaver")
     async def fenced() -> AsyncIterator[FencedSaver]:
         await server.flushdb()
@@ -121,7 +121,7 @@ async def test_langgraphs_conformance_suite_passes(server: Client) -> None:
     )
 
 
-async def test_a_graph_of_synchronous_nodes_in_a_thread_has_the_whole_interface(
+async def test_the_sync_interface_is_complete(
     saver_redis: Client,
 ) -> None:
     saver = FencedSaver(saver_redis)
@@ -142,9 +142,9 @@ async def test_a_graph_of_synchronous_nodes_in_a_thread_has_the_whole_interface(
         saver.delete_for_runs(["r0"])
         assert [t.checkpoint["channel_values"]["n"] for t in saver.list(on("u"))] == [2, 1]
         assert [t.checkpoint["channel_values"]["n"] for t in saver.list(on("t"))] == [2]
-        found = saver.get_tuple(on("t"))
-        assert found is not None
-        assert found.pending_writes == [("task", "n", 9)]
+        fetched = saver.get_tuple(on("t"))
+        assert fetched is not None
+        assert fetched.pending_writes == [("task", "n", 9)]
         saver.prune(["t"], strategy="delete")
         saver.delete_thread("u")
         with pytest.raises(ValueError, match="keep_latest"):
@@ -159,13 +159,13 @@ def joined(old: list[Any], updates: Sequence[list[Any]]) -> list[Any]:
 
 
 class Log(TypedDict):
-    """A state of which checkpoints hold only the changes."""
+    """A state whose checkpoints hold only changes."""
 
     items: Annotated[list[Any], DeltaChannel(joined, snapshot_frequency=4)]
 
 
 @pytest.mark.parametrize("steps", range(1, 10))
-async def test_a_pruned_thread_of_a_delta_channel_reads_as_before(
+async def test_a_pruned_thread_with_a_delta_channel_is_read_unchanged(
     saver_redis: Client, steps: int
 ) -> None:
     builder = StateGraph(Log)
@@ -183,25 +183,25 @@ async def test_a_pruned_thread_of_a_delta_channel_reads_as_before(
 
 
 @pytest.mark.parametrize("name", VALUES)
-async def test_types_come_back_as_they_were(saver_redis: Client, name: str) -> None:
+async def test_values_keep_their_types(saver_redis: Client, name: str) -> None:
     saver = FencedSaver(saver_redis)
     at, _ = await put(saver, on("t"), {"value": VALUES[name]})
-    found = await saver.aget_tuple(at)
-    assert found is not None
-    value = found.checkpoint["channel_values"]["value"]
+    fetched = await saver.aget_tuple(at)
+    assert fetched is not None
+    value = fetched.checkpoint["channel_values"]["value"]
     assert value == VALUES[name]
     assert type(value) is type(VALUES[name])
 
 
-async def test_not_a_number_stays_one(saver_redis: Client) -> None:
+async def test_nan_is_preserved(saver_redis: Client) -> None:
     saver = FencedSaver(saver_redis)
     at, _ = await put(saver, on("t"), {"value": float("nan")})
-    found = await saver.aget_tuple(at)
-    assert found is not None
-    assert math.isnan(found.checkpoint["channel_values"]["value"])
+    fetched = await saver.aget_tuple(at)
+    assert fetched is not None
+    assert math.isnan(fetched.checkpoint["channel_values"]["value"])
 
 
-async def test_odd_thread_ids_and_namespaces_are_kept_apart(saver_redis: Client) -> None:
+async def test_unusual_thread_ids_and_namespaces_do_not_collide(saver_redis: Client) -> None:
     saver = FencedSaver(saver_redis)
     threads = ["a", "a:b", "{x}", "a b", "ü|*", "a-b|c,d.e"]
     spaces = ["", "child:1", "child:1|inner:2", "*"]
@@ -210,26 +210,26 @@ async def test_odd_thread_ids_and_namespaces_are_kept_apart(saver_redis: Client)
             await put(saver, on(thread, space), {"v": f"{thread}/{space}"})
     for thread in threads:
         for space in spaces:
-            found = await saver.aget_tuple(on(thread, space))
-            assert found is not None
-            assert found.checkpoint["channel_values"] == {"v": f"{thread}/{space}"}
+            fetched = await saver.aget_tuple(on(thread, space))
+            assert fetched is not None
+            assert fetched.checkpoint["channel_values"] == {"v": f"{thread}/{space}"}
     for thread in threads:
         await saver.adelete_thread(thread)
     assert await saver_redis.dbsize() == 0
 
 
-async def test_a_version_is_stored_once(saver_redis: Client) -> None:
+async def test_each_version_of_a_value_is_stored_once(saver_redis: Client) -> None:
     saver = FencedSaver(saver_redis)
     at, first = await put(saver, on("t"), {"big": "x" * 10_000, "n": 0})
     for n in range(5):
         at, first = await put(saver, at, {"n": n}, parent=first)
     assert await saver_redis.hlen(keys.checkpoint_values("t", "")) == 7  # type: ignore[misc]
-    found = await saver.aget_tuple(at)
-    assert found is not None
-    assert found.checkpoint["channel_values"] == {"big": "x" * 10_000, "n": 4}
+    fetched = await saver.aget_tuple(at)
+    assert fetched is not None
+    assert fetched.checkpoint["channel_values"] == {"big": "x" * 10_000, "n": 4}
 
 
-async def test_a_late_write_of_an_older_checkpoint_does_not_move_the_head(
+async def test_a_late_older_checkpoint_does_not_become_the_newest(
     saver_redis: Client,
 ) -> None:
     saver = FencedSaver(saver_redis)
@@ -248,14 +248,14 @@ async def test_ten_thousand_checkpoints_list_and_read(saver_redis: Client) -> No
     for n in range(1000):
         at, last = await put(saver, at, {"n": n}, parent=last)
     pipe = saver_redis.pipeline()
-    for n in range(9000):  # older ones, by their index alone: a page costs what it holds
+    for n in range(9000):  # older ones, only in the index: the cost of a page depends on its size
         pipe.zadd(keys.checkpoint_index("t", ""), {f"0{n:07}": 0})
     await pipe.execute()
-    found = [t.checkpoint["channel_values"]["n"] async for t in saver.alist(on("t"), limit=120)]
-    assert found == list(range(999, 879, -1))
+    fetched = [t.checkpoint["channel_values"]["n"] async for t in saver.alist(on("t"), limit=120)]
+    assert fetched == list(range(999, 879, -1))
 
 
-async def test_all_writes_under_an_old_fence_are_refused(saver_redis: Client) -> None:
+async def test_writes_under_an_old_fence_are_rejected(saver_redis: Client) -> None:
     claim = await claimed(saver_redis, "t")
     saver = FencedSaver(saver_redis).bind(claim)
     at, checkpoint = await put(saver, on("t"), {"v": 1})
@@ -271,7 +271,7 @@ async def test_all_writes_under_an_old_fence_are_refused(saver_redis: Client) ->
 
 
 @pytest.mark.parametrize("status", [s for s in RunStatus if s is not RunStatus.RUNNING])
-async def test_a_run_that_has_ended_writes_no_more(saver_redis: Client, status: RunStatus) -> None:
+async def test_an_ended_run_can_not_write(saver_redis: Client, status: RunStatus) -> None:
     claim = await claimed(saver_redis, "t")
     saver = FencedSaver(saver_redis).bind(claim)
     await saver_redis.hset(keys.run("t", claim.spec.run_id), "status", status.value)  # type: ignore[misc]
@@ -279,7 +279,7 @@ async def test_a_run_that_has_ended_writes_no_more(saver_redis: Client, status: 
         await put(saver, on("t"), {"v": 2})
 
 
-async def test_a_rollback_leaves_byte_for_byte_what_was_there(saver_redis: Client) -> None:
+async def test_a_rollback_restores_the_keys_byte_for_byte(saver_redis: Client) -> None:
     first = await claimed(saver_redis, "t")
     saver = FencedSaver(saver_redis).bind(first)
     at, checkpoint = await put(saver, on("t"), {"v": 1, "kept": "x" * 100})
@@ -303,7 +303,7 @@ async def test_a_rollback_leaves_byte_for_byte_what_was_there(saver_redis: Clien
     assert await everything(saver_redis) == before
 
 
-async def test_once_a_rollback_is_asked_for_the_run_stores_nothing(saver_redis: Client) -> None:
+async def test_after_a_requested_rollback_the_run_stores_nothing(saver_redis: Client) -> None:
     claim = await claimed(saver_redis, "t")
     saver = FencedSaver(saver_redis).bind(claim)
     await saver_redis.hset(keys.run("t", claim.spec.run_id), "cancel", "rollback")  # type: ignore[misc]
@@ -315,34 +315,38 @@ async def test_once_a_rollback_is_asked_for_the_run_stores_nothing(saver_redis: 
         )
 
 
-async def test_pending_writes_are_those_of_the_saver_in_memory(saver_redis: Client) -> None:
+async def test_pending_writes_equal_those_of_the_in_memory_saver(saver_redis: Client) -> None:
     fenced, memory = FencedSaver(saver_redis), InMemorySaver()
     checkpoint = empty_checkpoint()
-    found: list[CheckpointTuple | None] = []
+    fetched: list[CheckpointTuple | None] = []
     savers: list[Any] = [fenced, memory]
     for saver in savers:
         at = await saver.aput(on("t"), checkpoint, {"source": "loop", "step": 1, "parents": {}}, {})
         await saver.aput_writes(at, [("a", 1), ("b", 2)], "t2", "~1")
         await saver.aput_writes(at, [("a", 3)], "t1", "~2")
-        await saver.aput_writes(at, [("a", 9), ("b", 9)], "t2", "~1")  # again: the first stay
+        await saver.aput_writes(
+            at, [("a", 9), ("b", 9)], "t2", "~1"
+        )  # again: the first writes stay
         await saver.aput_writes(at, [("__error__", "x")], "t1", "~2")
-        await saver.aput_writes(at, [("__error__", "y")], "t1", "~2")  # special: the last stays
-        found.append(await saver.aget_tuple(on("t")))
-    assert found[0] is not None
-    assert found[1] is not None
-    assert found[0].pending_writes == found[1].pending_writes
+        await saver.aput_writes(
+            at, [("__error__", "y")], "t1", "~2"
+        )  # special channels: the last write stays
+        fetched.append(await saver.aget_tuple(on("t")))
+    assert fetched[0] is not None
+    assert fetched[1] is not None
+    assert fetched[0].pending_writes == fetched[1].pending_writes
 
 
-async def test_synchronous_calls_in_the_loop_are_refused_with_advice(saver_redis: Client) -> None:
+async def test_sync_calls_in_the_event_loop_are_rejected_with_advice(saver_redis: Client) -> None:
     with pytest.raises(RuntimeError, match="asynchronous"):
         FencedSaver(saver_redis).get_tuple(on("t"))
 
 
 class Order:
-    """A guard that notes when it was asked, and lets through until the run is given up."""
+    """A guard that records its calls, and allows writes until the run is stopped."""
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.calls = 0
         self.given_up = False
 
     def check(self) -> None:
@@ -350,32 +354,32 @@ class Order:
             raise FencedError("given up")
 
     def refuse(self, error: UnstorableError) -> None:
-        """Nothing of these tests is."""
+        """Nothing is refused."""
 
     async def before_write(self) -> None:
-        self.asked += 1
+        self.calls += 1
         self.check()
 
 
-async def test_nothing_is_stored_once_the_run_is_given_up(saver_redis: Client) -> None:
-    """What a graph stores while it is being stopped would look like work that was done."""
+async def test_a_stopped_run_stores_nothing(saver_redis: Client) -> None:
+    """A write of a stopping graph would look like completed work."""
     claim = await claimed(saver_redis, "t")
     guard = Order()
     saver = FencedSaver(saver_redis).bind(claim, guard)
     config = await saver.aput(on("t"), empty_checkpoint(), {"step": 1}, {})
     await saver.aput_writes(config, [("a", 1)], "task")
-    assert guard.asked == 2
+    assert guard.calls == 2
     guard.given_up = True
     with pytest.raises(FencedError):
         await saver.aput(config, empty_checkpoint(), {"step": 2}, {})
     with pytest.raises(FencedError):
         await saver.aput_writes(config, [("a", 2)], "other")
-    found = await FencedSaver(saver_redis).aget_tuple(on("t"))
-    assert found is not None
-    assert (found.config, found.pending_writes) == (config, [("task", "a", 1)])
+    fetched = await FencedSaver(saver_redis).aget_tuple(on("t"))
+    assert fetched is not None
+    assert (fetched.config, fetched.pending_writes) == (config, [("task", "a", 1)])
 
 
-async def test_a_write_that_waits_for_redis_ends_when_the_run_is_given_up(
+async def test_a_write_that_waits_for_redis_ends_when_the_run_is_stopped(
     saver_redis: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     claim = await claimed(saver_redis, "t")

@@ -1,4 +1,4 @@
-"""The fenced saver at its limits: long threads, odd names, and cancels in the middle of a write."""
+"""The fenced saver at its limits: long threads, unusual names, and cancels in the middle of a write."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -22,12 +22,14 @@ ODD = [
 
 
 def on(thread_id: str, namespace: str = "", checkpoint_id: str | None = None) -> RunnableConfig:
-    named = {"thread_id": thread_id, "checkpoint_ns": namespace}
-    return {"configurable": named | ({"checkpoint_id": checkpoint_id} if checkpoint_id else {})}
+    configurable = {"thread_id": thread_id, "checkpoint_ns": namespace}
+    return {
+        "configurable": configurable | ({"checkpoint_id": checkpoint_id} if checkpoint_id else {})
+    }
 
 
 def a_checkpoint(number: int, big: str = "") -> tuple[Any, Any]:
-    """Returns a checkpoint in which `n` is new and `big` is as it was, and its new versions."""
+    """Returns a checkpoint with a new `n` and the old `big`, and its new versions."""
     versions = {"n": f"{number:032}.5", "big": "1.5"}
     checkpoint = empty_checkpoint() | {
         "id": f"{number:09}",
@@ -46,21 +48,21 @@ async def put(saver: FencedSaver, thread: str, number: int, *, namespace: str = 
 
 
 async def orphans(redis: Client, thread: str, namespace: str = "") -> set[bytes]:
-    """Returns the values that no checkpoint refers to."""
-    place = CheckpointNamespace(thread, namespace)
-    stored, _ = await scripts.list_checkpoints(redis, place, before=None, count=2 * MANY)
+    """Returns the stored values without a checkpoint that refers to them."""
+    namespace_of = CheckpointNamespace(thread, namespace)
+    stored, _ = await scripts.list_checkpoints(redis, namespace_of, before=None, count=2 * MANY)
     fields = await redis.hkeys(keys.checkpoint_values(thread, namespace))  # type: ignore[misc]
     return set(fields) - {field for checkpoint in stored for field in checkpoint.values}
 
 
 async def took(work: Awaitable[Any]) -> float:
-    """Returns the seconds that something took."""
+    """Returns the duration of a call in seconds."""
     begun = asyncio.get_running_loop().time()
     await work
     return asyncio.get_running_loop().time() - begun
 
 
-async def test_a_thread_of_ten_thousand_checkpoints_works(saver_redis: Client) -> None:
+async def test_a_thread_of_ten_thousand_checkpoints_is_usable(saver_redis: Client) -> None:
     saver = FencedSaver(saver_redis)
     for first in range(0, MANY, 50):
         await asyncio.gather(*(put(saver, "t", n) for n in range(first, first + 50)))
@@ -74,7 +76,7 @@ async def test_a_thread_of_ten_thousand_checkpoints_works(saver_redis: Client) -
     assert seen == list(range(MANY - 1, -1, -1))
     page = saver.alist(on("t"), before=on("t", checkpoint_id=f"{5000:09}"), limit=3)
     assert [t.checkpoint["channel_values"]["n"] async for t in page] == [4999, 4998, 4997]
-    # No script may hold up Redis for as long as a lease.
+    # No script may block Redis for as long as a lease.
     assert await took(saver.acopy_thread("t", "u")) < 5
     assert await took(saver.adelete_for_runs(["r3"])) < 5
     assert await saver_redis.zcard(keys.checkpoint_index("u", "")) == MANY - len(range(3, MANY, 7))
@@ -86,7 +88,7 @@ async def test_a_thread_of_ten_thousand_checkpoints_works(saver_redis: Client) -
     assert await saver_redis.dbsize() == 0
 
 
-async def test_odd_names_are_kept_apart_by_every_operation(saver_redis: Client) -> None:
+async def test_every_operation_distinguishes_unusual_names(saver_redis: Client) -> None:
     saver = FencedSaver(saver_redis)
     for thread in ODD:
         for namespace in ("", *ODD[:6]):
@@ -99,9 +101,9 @@ async def test_odd_names_are_kept_apart_by_every_operation(saver_redis: Client) 
         await saver.aprune([thread])
         for name in (thread, f"copy of {number}"):
             for namespace in ("", *ODD[:6]):
-                found = [t async for t in saver.alist(on(name, namespace))]
-                assert len(found) == (1 if name == thread else 2)
-                assert found[0].pending_writes == [("task", "n", [thread, namespace])]
+                listed = [t async for t in saver.alist(on(name, namespace))]
+                assert len(listed) == (1 if name == thread else 2)
+                assert listed[0].pending_writes == [("task", "n", [thread, namespace])]
     await saver.adelete_for_runs(["r1"])
     for number, thread in enumerate(ODD):
         assert [t async for t in saver.alist(on(thread))] == []
@@ -115,7 +117,7 @@ async def test_odd_names_are_kept_apart_by_every_operation(saver_redis: Client) 
 
 
 async def cancelled_at(point: int, work: Awaitable[Any]) -> bool:
-    """Cancels the work after it has had control `point` times; returns False if it ended before."""
+    """Cancels the task after it has run `point` times. Returns False if it ended before."""
     task = asyncio.ensure_future(work)
     for _ in range(point):
         await asyncio.sleep(0)
@@ -155,22 +157,22 @@ async def _delete(saver: FencedSaver) -> None:
 
 
 async def held(redis: Client) -> dict[bytes, Any]:
-    """Returns what Redis holds, comparably."""
-    found: dict[bytes, Any] = {}
+    """Returns the contents of Redis in a comparable form."""
+    listed: dict[bytes, Any] = {}
     client: Any = redis
     for key in [key async for key in client.scan_iter()]:
         match await client.type(key):
             case b"hash":
-                found[key] = await client.hgetall(key)
+                listed[key] = await client.hgetall(key)
             case b"zset":
-                found[key] = await client.zrange(key, 0, -1)
+                listed[key] = await client.zrange(key, 0, -1)
             case _:
-                found[key] = await client.smembers(key)
-    return found
+                listed[key] = await client.smembers(key)
+    return listed
 
 
 @pytest.mark.parametrize("write", [_put, _write, _prune, _drop, _copy, _delete])
-async def test_a_cancel_at_any_point_leaves_the_old_state_or_the_new(
+async def test_a_cancel_at_any_point_keeps_the_old_or_the_new_state(
     saver_redis: Client, write: Write
 ) -> None:
     saver = FencedSaver(saver_redis)
@@ -188,7 +190,7 @@ async def test_a_cancel_at_any_point_leaves_the_old_state_or_the_new(
     while True:
         assert await begin() == before
         cancelled = await cancelled_at(point, write(saver))
-        # What was sent may be executed between two of our reads: look again before judging.
+        # A sent command may be executed between two reads here: read again first.
         for _ in range(20):
             left = await held(saver_redis)
             if left in (before, after):
@@ -213,10 +215,10 @@ class Count(TypedDict):
     n: int
 
 
-async def test_a_graph_that_is_cancelled_again_and_again_keeps_a_whole_thread(
+async def test_a_repeatedly_cancelled_graph_keeps_a_consistent_thread(
     saver_redis: Client,
 ) -> None:
-    """Every checkpoint has its values and its parent, however often a run was broken off."""
+    """Every checkpoint has its values and its parent, after any number of interrupted runs."""
     builder = StateGraph(Count)
 
     async def step(state: Count) -> Count:
@@ -235,11 +237,11 @@ async def test_a_graph_that_is_cancelled_again_and_again_keeps_a_whole_thread(
         run.cancel()
         await asyncio.wait({run})
     await asyncio.sleep(0.05)
-    found = [t async for t in FencedSaver(saver_redis).alist(on("t"))]
-    ids = {t.config["configurable"]["checkpoint_id"] for t in found}
-    assert len(found) > 10
-    for checkpoint in found:
+    listed = [t async for t in FencedSaver(saver_redis).alist(on("t"))]
+    ids = {t.config["configurable"]["checkpoint_id"] for t in listed}
+    assert len(listed) > 10
+    for checkpoint in listed:
         parent = checkpoint.parent_config
         assert parent is None or parent["configurable"]["checkpoint_id"] in ids
-    assert sum(t.parent_config is None for t in found) == 1
+    assert sum(t.parent_config is None for t in listed) == 1
     assert await orphans(saver_redis, "t") == set()

@@ -1,4 +1,4 @@
-"""The fenced saver does what LangGraph's own in memory does, whatever is asked of it.
+"""The fenced saver agrees with LangGraph's in-memory saver for any sequence of operations.
 
 `make property` tries 10,000 examples of each test; the suite tries fewer (CHECKPOINT_EXAMPLES).
 """
@@ -34,7 +34,7 @@ THREADS, SPACES, RUNS = ("t", "u|*: {x}"), ("", "child:1|deep:2"), ("r0", "r1", 
 
 
 class Bench:
-    """A saver on an empty database, and the event loop that it works in."""
+    """A saver on an empty database, and its event loop."""
 
     def __init__(self, url: str) -> None:
         self.runner = asyncio.Runner()
@@ -51,13 +51,13 @@ class Bench:
 
 @pytest.fixture(scope="module")
 def bench(redis_server: EmbeddedRedis) -> Iterator[Bench]:
-    made = Bench(redis_server.url.rpartition("/")[0] + "/2")
-    yield made
-    made.close()
+    checkpoints = Bench(redis_server.url.rpartition("/")[0] + "/2")
+    yield checkpoints
+    checkpoints.close()
 
 
 class Model(InMemorySaver):
-    """LangGraph's saver in memory, with the operations on whole threads that it lacks."""
+    """LangGraph's in-memory saver, with the missing operations on whole threads."""
 
     def delete_for_runs(self, run_ids: Any) -> None:
         for thread, spaces in self.storage.items():
@@ -83,8 +83,8 @@ class Model(InMemorySaver):
     def prune(self, thread_ids: Any, *, strategy: str = "keep_latest") -> None:
         for thread in thread_ids:
             for space, stored in self.storage[thread].items():
-                kept = {max(stored)} if stored and strategy == "keep_latest" else set()
-                for checkpoint_id in set(stored) - kept:
+                retained = {max(stored)} if stored and strategy == "keep_latest" else set()
+                for checkpoint_id in set(stored) - retained:
                     self._forget(thread, space, checkpoint_id)
 
     def _forget(self, thread: str, space: str, checkpoint_id: str) -> None:
@@ -95,28 +95,28 @@ class Model(InMemorySaver):
             for record, _, _ in self.storage[thread][space].values()
             for channel, version in self.serde.loads_typed(record)["channel_versions"].items()
         }
-        for place in [p for p in self.blobs if p[:2] == (thread, space) and p not in needed]:
-            del self.blobs[place]
+        for position in [p for p in self.blobs if p[:2] == (thread, space) and p not in needed]:
+            del self.blobs[position]
 
 
 def on(thread: str, space: str | None, checkpoint_id: str | None = None) -> RunnableConfig:
-    named = {"thread_id": thread, "checkpoint_ns": space, "checkpoint_id": checkpoint_id}
-    return {"configurable": {k: v for k, v in named.items() if v is not None}}
+    configurable = {"thread_id": thread, "checkpoint_ns": space, "checkpoint_id": checkpoint_id}
+    return {"configurable": {k: v for k, v in configurable.items() if v is not None}}
 
 
-PLACE = st.tuples(st.sampled_from(THREADS), st.sampled_from(SPACES))
-PICK = st.integers(0, 5)  # which of the newest checkpoints of a place
+POSITIONS = st.tuples(st.sampled_from(THREADS), st.sampled_from(SPACES))
+PICK = st.integers(0, 5)  # which of the newest checkpoints of a namespace
 SMALL = st.one_of(
     st.integers(-9, 9), st.text("ab", max_size=5), st.lists(st.booleans(), max_size=3)
 )
 OPERATION = st.one_of(
     st.tuples(
-        st.just("put"), PLACE, st.none() | PICK,
+        st.just("put"), POSITIONS, st.none() | PICK,
         st.dictionaries(st.sampled_from("abc"), st.none() | SMALL, max_size=3),
         st.sampled_from(RUNS), st.booleans(),
     ),
     st.tuples(
-        st.just("writes"), PLACE, PICK,
+        st.just("writes"), POSITIONS, PICK,
         st.lists(
             st.tuples(
                 st.sampled_from(["a", "b", "__error__", "__interrupt__", "__resume__"]), SMALL
@@ -125,9 +125,9 @@ OPERATION = st.one_of(
         ),
         st.sampled_from(["task-1", "task-2"]), st.sampled_from(["", "~1", "~2"]),
     ),
-    st.tuples(st.just("get"), PLACE, st.none() | PICK),
+    st.tuples(st.just("get"), POSITIONS, st.none() | PICK),
     st.tuples(
-        st.just("listing"), PLACE, st.booleans(), st.none() | PICK, st.none() | PICK,
+        st.just("listing"), POSITIONS, st.booleans(), st.none() | PICK, st.none() | PICK,
         st.none() | st.sampled_from(RUNS), st.none() | st.integers(0, 4),
     ),
     st.tuples(st.just("delete"), st.sampled_from(THREADS)),
@@ -141,28 +141,32 @@ OPERATION = st.one_of(
 
 
 class Play:
-    """One sequence of operations, played on both savers."""
+    """One sequence of operations, applied to both savers."""
 
     def __init__(self, bench: Bench) -> None:
         self.bench, self.fenced, self.model = bench, bench.fenced, Model()
         self.count = 0
-        self.made: dict[tuple[str, str], list[Any]] = {}  # checkpoints put in a place
+        self.checkpoints: dict[
+            tuple[str, str], list[Any]
+        ] = {}  # checkpoints by thread and namespace
 
-    def _picked(self, place: tuple[str, str], pick: int | None) -> Any:
-        made = self.made.get(place, [])
-        return made[-1 - pick % len(made)] if made and pick is not None else None
+    def _checkpoint_at(self, position: tuple[str, str], pick: int | None) -> Any:
+        checkpoints = self.checkpoints.get(position, [])
+        return (
+            checkpoints[-1 - pick % len(checkpoints)] if checkpoints and pick is not None else None
+        )
 
-    async def put(self, place: Any, parent: Any, new: Any, run: str, late: bool) -> None:
+    async def put(self, position: Any, parent: Any, new: Any, run: str, late: bool) -> None:
         self.count += 1
-        before = self._picked(place, parent)
+        before = self._checkpoint_at(position, parent)
         versions = {c: f"{self.count:032}.{c}" for c in new}
         checkpoint = empty_checkpoint()
-        # A late one comes before all others by its name.
+        # A late checkpoint has the lowest id.
         checkpoint["id"] = f"{0 if late else 1}{self.count:06}"
         checkpoint["channel_versions"] = {
             **(before["channel_versions"] if before else {}), **versions,
         }  # fmt: skip
-        # A channel without a value has a version all the same.
+        # A channel without a value has a version too.
         checkpoint["channel_values"] = {
             **(before["channel_values"] if before else {}),
             **{c: v for c, v in new.items() if v is not None},
@@ -170,41 +174,41 @@ class Play:
         checkpoint["channel_values"] = {
             c: v for c, v in checkpoint["channel_values"].items() if new.get(c, 0) is not None
         }
-        self.made.setdefault(place, []).append(checkpoint)
-        config = on(place[0], place[1], before["id"] if before else None)
+        self.checkpoints.setdefault(position, []).append(checkpoint)
+        config = on(position[0], position[1], before["id"] if before else None)
         metadata: Any = {"source": "loop", "step": self.count, "parents": {}, "run_id": run}
         at = await self.fenced.aput(config, checkpoint, metadata, versions)  # type: ignore[arg-type]
         assert at == self.model.put(config, checkpoint, metadata, versions)  # type: ignore[arg-type]
 
-    async def writes(self, place: Any, pick: int, writes: Any, task: str, path: str) -> None:
-        at = self._picked(place, pick)
-        if at is None or at["id"] not in self.model.storage[place[0]][place[1]]:
+    async def writes(self, position: Any, pick: int, writes: Any, task: str, path: str) -> None:
+        at = self._checkpoint_at(position, pick)
+        if at is None or at["id"] not in self.model.storage[position[0]][position[1]]:
             return
-        config = on(place[0], place[1], at["id"])
+        config = on(position[0], position[1], at["id"])
         await self.fenced.aput_writes(config, writes, task, path)
         self.model.put_writes(config, writes, task, path)
 
-    async def get(self, place: Any, pick: int | None) -> None:
-        at = self._picked(place, pick)
-        config = on(place[0], place[1], at["id"] if at else None)
+    async def get(self, position: Any, pick: int | None) -> None:
+        at = self._checkpoint_at(position, pick)
+        config = on(position[0], position[1], at["id"] if at else None)
         assert await self.fenced.aget_tuple(config) == self.model.get_tuple(config)
 
     async def listing(
-        self, place: Any, all_spaces: bool, pick: int | None, before: int | None,
+        self, position: Any, all_spaces: bool, pick: int | None, before: int | None,
         run: str | None, limit: int | None,
     ) -> None:  # fmt: skip
-        one, last = self._picked(place, pick), self._picked(place, before)
-        config = on(place[0], None if all_spaces else place[1], one["id"] if one else None)
-        asked: dict[str, Any] = {
-            "before": on(place[0], place[1], last["id"]) if last else None,
+        one, last = self._checkpoint_at(position, pick), self._checkpoint_at(position, before)
+        config = on(position[0], None if all_spaces else position[1], one["id"] if one else None)
+        options: dict[str, Any] = {
+            "before": on(position[0], position[1], last["id"]) if last else None,
             "filter": {"run_id": run, "source": "loop"} if run else None,
             "limit": None if all_spaces else limit,
         }
-        found = [t async for t in self.fenced.alist(config, **asked)]
-        expected = list(self.model.list(config, **asked))
-        if all_spaces:  # the order of namespaces is nobody's promise
+        listed = [t async for t in self.fenced.alist(config, **options)]
+        expected = list(self.model.list(config, **options))
+        if all_spaces:  # the order of namespaces is undefined
             expected.sort(key=lambda t: t.config["configurable"]["checkpoint_ns"])
-        assert found == expected
+        assert listed == expected
 
     async def delete(self, thread: str) -> None:
         await self.fenced.adelete_thread(thread)
@@ -218,21 +222,23 @@ class Play:
         await self.fenced.acopy_thread(source, target)
         self.model.copy_thread(source, target)
         for space in SPACES:
-            if source != target and (source, space) in self.made:
-                self.made.setdefault((target, space), []).extend(self.made[source, space])
+            if source != target and (source, space) in self.checkpoints:
+                self.checkpoints.setdefault((target, space), []).extend(
+                    self.checkpoints[source, space]
+                )
 
     async def prune(self, threads: Any, strategy: str) -> None:
         await self.fenced.aprune(threads, strategy=strategy)
         self.model.prune(threads, strategy=strategy)
 
     async def everything(self, saver: Any) -> list[CheckpointTuple]:
-        found = []
+        listed = []
         for thread in THREADS:
             for space in SPACES:
-                found += [t async for t in saver.alist(on(thread, space))]
-        return found
+                listed += [t async for t in saver.alist(on(thread, space))]
+        return listed
 
-    async def play(self, operations: Any) -> None:
+    async def execute(self, operations: Any) -> None:
         redis = self.bench.redis
         await redis.flushdb()
         for verb, *arguments in operations:
@@ -243,31 +249,31 @@ class Play:
             for space in SPACES:
                 fields = await redis.hkeys(keys.checkpoint_values(thread, space))  # type: ignore[misc]
                 assert len(fields) == len(
-                    [b for b in self.model.blobs if self._kept(b, thread, space)]
+                    [b for b in self.model.blobs if self._is_retained(b, thread, space)]
                 )
             await self.fenced.adelete_thread(thread)
         assert await redis.dbsize() == 0
 
-    def _kept(self, place: Any, thread: str, space: str) -> bool:
-        return place[:2] == (thread, space) and self.model.blobs[place][0] != "empty"
+    def _is_retained(self, position: Any, thread: str, space: str) -> bool:
+        return position[:2] == (thread, space) and self.model.blobs[position][0] != "empty"
 
 
 @tried
 @given(operations=st.lists(OPERATION, max_size=16))
-def test_any_sequence_of_operations_is_that_of_the_saver_in_memory(
+def test_any_sequence_of_operations_agrees_with_the_in_memory_saver(
     bench: Bench, operations: Any
 ) -> None:
-    bench.runner.run(Play(bench).play(operations))
+    bench.runner.run(Play(bench).execute(operations))
 
 
 @tried
 @given(value=VALUES)
-def test_every_type_comes_back_as_from_the_saver_in_memory(bench: Bench, value: Any) -> None:
+def test_every_type_is_loaded_as_by_the_in_memory_saver(bench: Bench, value: Any) -> None:
     async def there_and_back() -> None:
         await bench.redis.flushdb()
         checkpoint = empty_checkpoint()
         checkpoint["channel_values"], checkpoint["channel_versions"] = {"v": value}, {"v": "1.0"}
-        found = []
+        listed = []
         for saver in (bench.fenced, InMemorySaver()):
             at = await saver.aput(
                 on("t", ""), checkpoint, {"source": "loop", "step": 1, "parents": {}}, {"v": "1.0"}
@@ -276,11 +282,11 @@ def test_every_type_comes_back_as_from_the_saver_in_memory(bench: Bench, value: 
             stored = await saver.aget_tuple(at)
             assert stored is not None
             assert stored.pending_writes is not None
-            found.append(
+            listed.append(
                 (stored.checkpoint["channel_values"]["v"], *(w[2] for w in stored.pending_writes))
             )
         dump = bench.fenced.serde.dumps_typed
-        for ours, theirs in zip(*found, strict=True):
+        for ours, theirs in zip(*listed, strict=True):
             assert alike(ours, theirs, dump), (ours, theirs)
 
     bench.runner.run(there_and_back())

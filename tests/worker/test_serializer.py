@@ -1,4 +1,4 @@
-"""The quick serializer stores and gives back what LangGraph's own does, under the same allow-list."""
+"""The fast serializer stores and loads the same values as LangGraph's, with the same allow-list."""
 
 import json
 import pickle
@@ -33,7 +33,7 @@ CALL: Any = {"name": "f", "args": {"n": 1}, "id": "c", "type": "tool_call"}
 USAGE: Any = {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}
 WITHIN = HumanMessage("within", id="w")
 
-GIVEN: list[Any] = [
+VALUES: list[Any] = [
     HumanMessage("é", id="1", name="n", additional_kwargs={"a": [WITHIN]}, extra={"b": 1}),
     HumanMessage([{"type": "image_url", "image_url": {"url": "u"}}, "t"]),
     HumanMessage(content_blocks=[{"type": "text", "text": "t"}]),
@@ -48,16 +48,16 @@ GIVEN: list[Any] = [
 ]
 
 
-def extension(*words: Any) -> bytes:
-    return ormsgpack.packb(ormsgpack.Ext(EXT_PYDANTIC_V2, ormsgpack.packb(words)))
+def extension(*parts: Any) -> bytes:
+    return ormsgpack.packb(ormsgpack.Ext(EXT_PYDANTIC_V2, ormsgpack.packb(parts)))
 
 
 def human(fields: Any, *behind: Any) -> bytes:
-    words = behind or ("model_validate_json",)
-    return extension(HumanMessage.__module__, "HumanMessage", fields, *words)
+    parts = behind or ("model_validate_json",)
+    return extension(HumanMessage.__module__, "HumanMessage", fields, *parts)
 
 
-# What no LangGraph has stored, or one of another version.
+# Data of another LangGraph version, or of none.
 ODD = [
     human({}),
     human({"content": None}),
@@ -77,39 +77,39 @@ ODD = [
 ]
 
 
-def shown(value: Any) -> Any:
-    """Returns all that can be told of a value, fields that were set included."""
-    kept = getattr(value, "__dict__", None)
+def comparable(value: Any) -> Any:
+    """Returns a comparable form of a value, including the fields that were set."""
+    attributes = getattr(value, "__dict__", None)
     sets = getattr(value, "model_fields_set", None), getattr(value, "model_extra", None)
-    return type(value), repr(value), repr(kept), sets
+    return type(value), repr(value), repr(attributes), sets
 
 
-def told(serde: JsonPlusSerializer, packed: bytes) -> Any:
-    """Returns what is loaded, or which error is raised."""
+def warning(serde: JsonPlusSerializer, packed: bytes) -> Any:
+    """Returns the loaded value, or the exception."""
     try:
-        return shown(serde.loads_typed(("msgpack", packed)))
+        return comparable(serde.loads_typed(("msgpack", packed)))
     except Exception as error:  # noqa: BLE001
         return type(error)
 
 
-def test_the_messages_of_conversations_are_known() -> None:
+def test_common_messages_take_the_fast_path() -> None:
     assert set(MESSAGES.values()) == {HumanMessage, AIMessage, SystemMessage, ToolMessage}
 
 
 @pytest.mark.parametrize("strict", [False, True])
-def test_what_comes_back_is_what_langgraphs_own_gives(strict: bool) -> None:
+def test_loaded_values_equal_those_of_langgraphs_serializer(strict: bool) -> None:
     allowed: Any = None if strict else True
     ours = MessageSerializer(allowed_msgpack_modules=allowed)
     theirs = JsonPlusSerializer(allowed_msgpack_modules=allowed)
-    for value in [*GIVEN, GIVEN, {"m": tuple(GIVEN)}, None, b"b", bytearray(b"c")]:
+    for value in [*VALUES, VALUES, {"m": tuple(VALUES)}, None, b"b", bytearray(b"c")]:
         stored = ours.dumps_typed(value)
         assert stored == theirs.dumps_typed(value)
-        assert shown(ours.loads_typed(stored)) == shown(theirs.loads_typed(stored))
+        assert comparable(ours.loads_typed(stored)) == comparable(theirs.loads_typed(stored))
     for packed in ODD:
-        assert told(ours, packed) == told(theirs, packed)
+        assert warning(ours, packed) == warning(theirs, packed)
 
 
-def test_the_allow_list_is_kept_also_when_it_grows_and_within_messages() -> None:
+def test_the_allow_list_applies_when_it_grows_and_within_messages() -> None:
     strict = MessageSerializer(allowed_msgpack_modules=None)
     stored = strict.dumps_typed(ToolMessage("t", tool_call_id="c", artifact=Address(street="s")))
     bare = strict.dumps_typed(Address(street="s"))
@@ -121,7 +121,7 @@ def test_the_allow_list_is_kept_also_when_it_grows_and_within_messages() -> None
     assert isinstance(wider.loads_typed(stored), ToolMessage)
 
 
-def test_messages_share_nothing_with_those_loaded_before() -> None:
+def test_loaded_messages_share_no_state() -> None:
     serde = MessageSerializer()
     stored = serde.dumps_typed([HumanMessage("a", additional_kwargs={"k": []})])
     first, second = serde.loads_typed(stored)[0], serde.loads_typed(stored)[0]
@@ -129,12 +129,12 @@ def test_messages_share_nothing_with_those_loaded_before() -> None:
     assert second.additional_kwargs == {"k": []}
 
 
-def test_encrypted_messages_are_read() -> None:
+def test_encrypted_messages_are_decrypted() -> None:
     serde = EncryptedSerializer.from_pycryptodome_aes(MessageSerializer(), key=b"k" * 32)
-    stored = serde.dumps_typed(GIVEN)
+    stored = serde.dumps_typed(VALUES)
     assert b"within" not in stored[1]
     plain = JsonPlusSerializer()
-    assert repr(serde.loads_typed(stored)) == repr(plain.loads_typed(plain.dumps_typed(GIVEN)))
+    assert repr(serde.loads_typed(stored)) == repr(plain.loads_typed(plain.dumps_typed(VALUES)))
 
 
 # ── Classes that are missing ────────────────────────────────────────────────────────────────
@@ -174,7 +174,7 @@ KINDS: list[Any] = [
 
 @pytest.mark.parametrize("value", KINDS, ids=lambda value: str(type(value)))
 @pytest.mark.parametrize("gone", ["class", "module"])
-def test_an_object_comes_back_or_is_an_error(
+def test_an_object_is_loaded_or_raises(
     value: Any, gone: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     serde = MessageSerializer()
@@ -193,8 +193,8 @@ def test_an_object_comes_back_or_is_an_error(
         serde.loads_typed(stored)
     assert any(f"A stored {name} can't be read" in str(caught.value) for name in names)
     assert "keep its old name" in str(caught.value)
-    strict = MessageSerializer(allowed_msgpack_modules=None)  # by which it is nothing but data
-    assert shown(strict.loads_typed(stored)) == shown(
+    strict = MessageSerializer(allowed_msgpack_modules=None)  # which loads it as plain data
+    assert comparable(strict.loads_typed(stored)) == comparable(
         JsonPlusSerializer(allowed_msgpack_modules=None).loads_typed(stored)
     )
 
@@ -207,17 +207,17 @@ def test_an_object_comes_back_or_is_an_error(
         extension("m", "n" * 40, {}, "model_validate_json"),
     ],
 )
-def test_a_name_of_any_length_is_looked_up(packed: bytes) -> None:
+def test_a_class_name_of_any_length_is_resolved(packed: bytes) -> None:
     for _ in range(2):
         with pytest.raises(ClassNotFoundError, match="can't be read"):
             MessageSerializer().loads_typed(("msgpack", packed))
 
 
-def test_a_class_that_no_name_leads_to_is_stored_as_plain_data(
+def test_a_class_that_can_not_be_imported_is_stored_as_plain_data(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     @dataclass
-    class Plan:  # not the one of the module
+    class Plan:  # another class than the module's
         steps: list[str]
         colour: Colour
 
@@ -241,20 +241,20 @@ def test_a_class_that_no_name_leads_to_is_stored_as_plain_data(
     ]  # fmt: skip
 
 
-def test_pickles_and_old_json_are_as_strict(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pickles_and_old_json_follow_the_allow_list(monkeypatch: pytest.MonkeyPatch) -> None:
     serde = MessageSerializer(pickle_fallback=True, allowed_json_modules=True)
-    given = ("pickle", pickle.dumps([Plan([]), Colour.RED]))
+    packed_value = ("pickle", pickle.dumps([Plan([]), Colour.RED]))
     old = (
         "json",
         json.dumps(
             {"lc": 2, "type": "constructor", "id": [__name__, "Plan"], "kwargs": {"steps": []}}
         ).encode(),
     )
-    assert serde.loads_typed(given) == [Plan([]), Colour.RED]
+    assert serde.loads_typed(packed_value) == [Plan([]), Colour.RED]
     assert serde.loads_typed(old) == Plan([])
     with pytest.raises(NotImplementedError):
-        MessageSerializer().loads_typed(given)
+        MessageSerializer().loads_typed(packed_value)
     monkeypatch.delattr(sys.modules[__name__], "Plan")
-    for stored in (given, old):
+    for stored in (packed_value, old):
         with pytest.raises(ClassNotFoundError, match="A stored Plan can't be read"):
             serde.loads_typed(stored)

@@ -1,4 +1,4 @@
-"""`store` of langgraph.json: every form that it may have, and every mistake, said plainly."""
+"""`store` of langgraph.json: every valid form, and a plain error for each mistake."""
 
 import json
 from pathlib import Path
@@ -74,7 +74,7 @@ def index(embed: Any = "./things.py:embed", **more: Any) -> dict[str, Any]:
     return {"index": {"embed": embed, "dims": 2, **more}}
 
 
-def test_what_is_given_counts(tmp_path: Path) -> None:
+def test_explicit_settings_are_used(tmp_path: Path) -> None:
     store = store_of(tmp_path, {})
     assert store.is_configured
     assert store.ttl_config is None
@@ -88,14 +88,14 @@ def test_what_is_given_counts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["embed", "two"])
-def test_functions_and_objects_embed(tmp_path: Path, name: str) -> None:
+def test_functions_and_objects_are_accepted_as_embeddings(tmp_path: Path, name: str) -> None:
     embeddings = store_of(tmp_path, index(f"./things.py:{name}"))._embeddings
     assert isinstance(embeddings, Embeddings)
     assert embeddings.embed_query("x") == [1.0, 2.0]
 
 
 @pytest.mark.parametrize(
-    ("store", "words"),
+    ("store", "problem"),
     [
         ([], "$.store"),
         ({"index": {"embed": "./things.py:embed"}}, "dims"),
@@ -116,14 +116,16 @@ def test_functions_and_objects_embed(tmp_path: Path, name: str) -> None:
         ({"path": "./things.py:own", **index()}, "take them out"),
     ],
 )
-def test_mistakes_are_told_at_start(tmp_path: Path, store: Any, words: str) -> None:
+def test_invalid_store_settings_are_rejected_at_start(
+    tmp_path: Path, store: Any, problem: str
+) -> None:
     with pytest.raises(SettingError) as project_error:
         store_of(tmp_path, store)
-    assert words in str(project_error.value)
+    assert problem in str(project_error.value)
 
 
 @pytest.mark.parametrize("name", ["own", "make", "make_async", "within"])
-async def test_a_store_of_the_users_own(
+async def test_an_external_store_is_used(
     tmp_path: Path, name: str, bare_redis: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = store_of(tmp_path, {"path": f"./things.py:{name}"})
@@ -136,7 +138,7 @@ async def test_a_store_of_the_users_own(
     await store.aclose()
 
 
-async def test_a_store_in_memory_is_told_once(
+async def test_an_in_memory_store_is_logged_once(
     tmp_path: Path, bare_redis: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = store_of(tmp_path, {"path": "./things.py:make"})
@@ -149,7 +151,7 @@ async def test_a_store_in_memory_is_told_once(
     await store.aclose()
 
 
-async def test_what_is_no_store_is_told(tmp_path: Path, bare_redis: Client) -> None:
+async def test_an_object_that_is_no_store_is_rejected(tmp_path: Path, bare_redis: Client) -> None:
     store = store_of(tmp_path, {"path": "./things.py:wrong"})
     store.connect(bare_redis)
     with pytest.raises(UnavailableError, match=r"store\.path .* gives a int, not a BaseStore"):

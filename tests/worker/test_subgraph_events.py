@@ -1,4 +1,4 @@
-"""The modes `tools` and `lifecycle`: what is told of tools and of subgraphs, in order with the other modes."""
+"""The modes `tools` and `lifecycle`: the events of tools and subgraphs, in order with the other modes."""
 
 import json
 import uuid
@@ -21,7 +21,7 @@ Event = tuple[str, Any]
 
 
 class Text(TypedDict, total=False):
-    """What the subgraphs hand on."""
+    """The state of the subgraphs."""
 
     text: str
 
@@ -31,13 +31,15 @@ async def played(
     modes: list[str],
     *,
     subgraphs: bool = False,
-    given: Any = None,
+    graph_input: Any = None,
     events: bool = False,
 ) -> AsyncIterator[Event]:
-    """Yields the events of a run; of namespaces only the nodes' names."""
+    """Yields the events of a run, with namespaces reduced to the nodes' names."""
     stream = EventStream([*modes, "events"] if events else modes, subgraphs=subgraphs)
     config: Any = {"configurable": {"thread_id": "t"}, "run_id": uuid.uuid4()}
-    async for name, data in stream.run(graph, input={} if given is None else given, config=config):
+    async for name, data in stream.run(
+        graph, input={} if graph_input is None else graph_input, config=config
+    ):
         assert "__pregel_stream" not in data.decode()
         mode, *namespace = name.split("|")
         if mode != "events":
@@ -47,14 +49,14 @@ async def played(
             )
 
 
-async def told(*args: Any, **kwargs: Any) -> list[Event]:
+async def events_of(*args: Any, **kwargs: Any) -> list[Event]:
     return [event async for event in played(*args, **kwargs)]
 
 
 def within(
     inner: Any, name: str = "child", state: Any = Text, saver: InMemorySaver | None = None
 ) -> Graph:
-    """Returns a graph of two nodes, of which the second is a graph."""
+    """Returns a graph of two nodes, the second of which is a subgraph."""
     builder: Any = StateGraph(state)
     builder.add_node("before", lambda _: {})
     builder.add_node(name, inner)
@@ -82,11 +84,11 @@ def fails(_: Text) -> Text:
     raise ValueError("broken")
 
 
-def works(_: Text) -> Text:
+def plain_node(_: Text) -> Text:
     return {"text": "done"}
 
 
-async def works_async(_: Text) -> Text:
+async def async_node(_: Text) -> Text:
     return {"text": "done"}
 
 
@@ -95,12 +97,12 @@ def lifecycle(events: list[Event]) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("events", [False, True])
-@pytest.mark.parametrize("work", [works, works_async])
+@pytest.mark.parametrize("work", [plain_node, async_node])
 @pytest.mark.parametrize("subgraphs", [False, True])
 async def test_subgraphs_start_and_end_in_order(work: Any, subgraphs: bool, events: bool) -> None:
     graph = within(within(one_node(work), "deeper"))
     modes = ["lifecycle", "updates", "tasks", "debug", "checkpoints", "custom"]
-    seen = await told(graph, modes, subgraphs=subgraphs, events=events)
+    seen = await events_of(graph, modes, subgraphs=subgraphs, events=events)
     assert lifecycle(seen) == [
         ("lifecycle|child", "started"), ("lifecycle|child|deeper", "started"),
         ("lifecycle|child|deeper", "completed"), ("lifecycle|child", "completed"),
@@ -120,22 +122,22 @@ async def test_subgraphs_start_and_end_in_order(work: Any, subgraphs: bool, even
 
 
 @pytest.mark.parametrize("subgraphs", [False, True])
-async def test_it_changes_nothing_of_the_other_modes(subgraphs: bool) -> None:
+async def test_other_modes_are_unchanged(subgraphs: bool) -> None:
     graph = within(
         one_node(lambda _: {"messages": [AIMessage("a", id="1")]}, MessagesState),
         "c",
         MessagesState,
     )
     modes = ["values", "updates", "messages-tuple", "custom", "tools"]
-    without = await told(graph, modes, subgraphs=subgraphs)
-    run_worker = await told(graph, [*modes, "lifecycle"], subgraphs=subgraphs)
-    shown = [name for name, _ in run_worker if not name.startswith("lifecycle")]
-    assert shown == [name for name, _ in without]
+    without = await events_of(graph, modes, subgraphs=subgraphs)
+    run_worker = await events_of(graph, [*modes, "lifecycle"], subgraphs=subgraphs)
+    event_names = [name for name, _ in run_worker if not name.startswith("lifecycle")]
+    assert event_names == [name for name, _ in without]
     assert [name for name, _ in run_worker if name.startswith("lifecycle")] == ["lifecycle|c"] * 2
 
 
 @pytest.mark.parametrize("subgraphs", [False, True])
-async def test_a_subgraph_that_fails(subgraphs: bool) -> None:
+async def test_a_failing_subgraph_has_a_failed_event(subgraphs: bool) -> None:
     playing = played(within(one_node(fails)), ["lifecycle"], subgraphs=subgraphs)
     seen = [await anext(playing), await anext(playing)]
     with pytest.raises(ValueError, match="broken"):
@@ -145,11 +147,13 @@ async def test_a_subgraph_that_fails(subgraphs: bool) -> None:
 
 
 @pytest.mark.parametrize("subgraphs", [False, True])
-async def test_a_subgraph_that_waits_and_goes_on(subgraphs: bool) -> None:
+async def test_an_interrupted_subgraph_resumes(subgraphs: bool) -> None:
     graph = within(one_node(asks), saver=InMemorySaver())
-    first = await told(graph, ["lifecycle"], subgraphs=subgraphs)
+    first = await events_of(graph, ["lifecycle"], subgraphs=subgraphs)
     assert lifecycle(first) == [("lifecycle|child", "started"), ("lifecycle|child", "interrupted")]
-    again = await told(graph, ["lifecycle"], subgraphs=subgraphs, given=Command(resume="yes"))
+    again = await events_of(
+        graph, ["lifecycle"], subgraphs=subgraphs, graph_input=Command(resume="yes")
+    )
     assert lifecycle(again) == [("lifecycle|child", "started"), ("lifecycle|child", "completed")]
 
 
@@ -157,26 +161,26 @@ async def test_a_subgraph_that_waits_and_goes_on(subgraphs: bool) -> None:
 
 
 @tool
-def count(word: Literal["one", "two"], runtime: ToolRuntime) -> str:
-    """Count."""
+def count(topic: Literal["one", "two"], runtime: ToolRuntime) -> str:
+    """Counts."""
     runtime.emit_output_delta("half")
-    return word
+    return topic
 
 
 @tool
-def broken(word: str) -> str:
-    """Fail."""
-    raise ValueError(f"no {word}")
+def broken(topic: str) -> str:
+    """Fails."""
+    raise ValueError(f"no {topic}")
 
 
 def tooled(*calls: tuple[str, str]) -> Graph:
-    """Returns a graph that makes these calls (tool, word), all at once."""
-    made = [
-        {"name": name, "args": {"word": word}, "id": f"call-{n}", "type": "tool_call"}
-        for n, (name, word) in enumerate(calls)
+    """Returns a graph that makes these calls (tool, text), all at once."""
+    calls_made = [
+        {"name": name, "args": {"topic": topic}, "id": f"call-{n}", "type": "tool_call"}
+        for n, (name, topic) in enumerate(calls)
     ]
     builder: Any = StateGraph(MessagesState)
-    builder.add_node("call", lambda _: {"messages": [AIMessage("", tool_calls=made)]})
+    builder.add_node("call", lambda _: {"messages": [AIMessage("", tool_calls=calls_made)]})
     builder.add_node("tools", ToolNode([count, broken], handle_tool_errors=True))
     builder.add_edge(START, "call")
     builder.add_edge("call", "tools")
@@ -186,22 +190,22 @@ def tooled(*calls: tuple[str, str]) -> Graph:
 
 
 @pytest.mark.parametrize("events", [False, True])
-async def test_the_calls_of_a_tool(events: bool) -> None:
-    seen = await told(
-        tooled(("count", "one")), ["tools", "updates"], events=events, given={"messages": []}
+async def test_tool_calls_have_start_and_end_events(events: bool) -> None:
+    seen = await events_of(
+        tooled(("count", "one")), ["tools", "updates"], events=events, graph_input={"messages": []}
     )
     assert [name for name, _ in seen] == ["updates", "tools", "tools", "tools", "updates"]
     started, half, ended = (data for name, data in seen if name == "tools")
     call = {"toolCallId": "call-0", "name": "count"}
-    assert started == {"event": "on_tool_start", "input": {"word": "one"}, **call}
+    assert started == {"event": "on_tool_start", "input": {"topic": "one"}, **call}
     assert half == {"event": "on_tool_event", "data": "half", **call}
     assert ended.pop("output")["content"] == "one"
     assert ended == {"event": "on_tool_end", **call}
 
 
-async def test_calls_at_a_time_and_one_that_fails() -> None:
+async def test_concurrent_tool_calls_have_separate_events() -> None:
     graph = tooled(("count", "one"), ("broken", "luck"), ("count", "two"))
-    seen = [data for _, data in await told(graph, ["tools"], given={"messages": []})]
+    seen = [data for _, data in await events_of(graph, ["tools"], graph_input={"messages": []})]
     by_call = {
         call: [(data["event"], data["name"]) for data in seen if data["toolCallId"] == call]
         for call in ("call-0", "call-1", "call-2")
@@ -214,30 +218,30 @@ async def test_calls_at_a_time_and_one_that_fails() -> None:
 
 
 @pytest.mark.parametrize("subgraphs", [False, True])
-async def test_tools_of_subgraphs(subgraphs: bool) -> None:
+async def test_tool_calls_in_subgraphs_have_their_namespace(subgraphs: bool) -> None:
     graph = within(tooled(("count", "one")), "agent", MessagesState)
-    seen = await told(graph, ["tools"], subgraphs=subgraphs, given={"messages": []})
+    seen = await events_of(graph, ["tools"], subgraphs=subgraphs, graph_input={"messages": []})
     assert {name for name, _ in seen} == ({"tools|agent"} if subgraphs else set())
 
 
-async def test_a_subgraph_names_the_call_that_started_it() -> None:
-    inner = one_node(works)
+async def test_a_subgraph_started_by_a_tool_names_the_call() -> None:
+    inner = one_node(plain_node)
 
     @tool
-    async def agent(word: str) -> str:
-        """Ask an agent."""
+    async def agent(topic: str) -> str:
+        """Asks an agent."""
         return str((await inner.ainvoke({}))["text"])
 
-    made = [{"name": "agent", "args": {"word": "x"}, "id": "call-7", "type": "tool_call"}]
+    calls_made = [{"name": "agent", "args": {"topic": "x"}, "id": "call-7", "type": "tool_call"}]
     builder: Any = StateGraph(MessagesState)
-    builder.add_node("call", lambda _: {"messages": [AIMessage("", tool_calls=made)]})
+    builder.add_node("call", lambda _: {"messages": [AIMessage("", tool_calls=calls_made)]})
     builder.add_node("tools", ToolNode([agent]))
     builder.add_edge(START, "call")
     builder.add_conditional_edges("call", _each_call, ["tools"])
     builder.add_edge("tools", END)
     for subgraphs in (False, True):
-        seen = await told(
-            builder.compile(), ["lifecycle"], subgraphs=subgraphs, given={"messages": []}
+        seen = await events_of(
+            builder.compile(), ["lifecycle"], subgraphs=subgraphs, graph_input={"messages": []}
         )
         assert [data["event"] for _, data in seen] == ["started", "completed"]
         assert seen[0][1]["tool_call_id"] == "call-7"

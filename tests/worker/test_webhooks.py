@@ -1,4 +1,4 @@
-"""Webhooks are called until somebody answers, signed, and only where they may lead."""
+"""Webhooks are retried until the receiver responds, signed, and sent only to allowed addresses."""
 
 import asyncio
 import base64
@@ -37,7 +37,7 @@ def receiver() -> Any:
 
 
 async def ended(redis: Client, url: str) -> str:
-    """Ends a run with a webhook; returns its id."""
+    """Ends a run with a webhook. Returns its id."""
     kwargs = msgspec.json.encode({"webhook": url})
     claim = await running(redis, await admit(redis, a_spec(kwargs=kwargs)))
     await end(redis, claim, output=b'{"n":1}')
@@ -46,122 +46,124 @@ async def ended(redis: Client, url: str) -> str:
 
 @pytest.fixture
 async def deliverer(real_redis: Client) -> AsyncIterator[Callable[..., Deliverer]]:
-    """Makes deliverers; they are closed at the end."""
-    made: list[Any] = []
+    """Makes deliverers, and closes them at the end."""
+    deliverers: list[Any] = []
 
     def make(config: WebhooksConfig = LOOPBACK, settings: Settings = QUICK) -> Deliverer:
         caller = open_client(config, settings)
         deliverer = Deliverer(real_redis, caller, settings)
-        made.append((deliverer, caller))
+        deliverers.append((deliverer, caller))
         return deliverer
 
     yield make
-    for one, caller in made:
+    for one, caller in deliverers:
         await one.drain()
         await caller.aclose()
 
 
-async def settled(redis: Client, deliverer: Deliverer) -> None:
-    """Has it deliver until nothing is left."""
+async def deliver_all(redis: Client, deliverer: Deliverer) -> None:
+    """Delivers until no delivery is left."""
 
     async def done() -> bool:
         await deliverer.run_once()
         return not await redis.zcard(keys.deliveries())
 
-    await until(done, what="all is told or given up")
+    await until(done, what="the end of all deliveries")
 
 
-async def test_what_is_told_and_how_it_is_signed(
+async def test_a_delivery_has_a_payload_and_a_signature(
     real_redis: Client, receiver: Receiver, deliverer: Callable[..., Deliverer]
 ) -> None:
     secret = "whsec_" + base64.b64encode(b"the older key").decode()
     run_id = await ended(real_redis, f"{receiver.url}/hook?a=b")
     config = replace_headers({"X-Token": "t-1"})
     settings = replace(QUICK, webhook_secret=f"newer key, {secret}")
-    await settled(real_redis, deliverer(config, settings))
-    [told] = receiver.requests
-    assert (told.path, told.headers["x-token"]) == ("/hook?a=b", "t-1")
-    assert told.headers["content-type"] == "application/json"
-    assert told.headers["webhook-id"] == told.json["run_id"] == run_id
-    assert (told.json["status"], told.json["values"]) == ("success", {"n": 1})
-    # As the documentation says it is verified:
-    content = f"{run_id}.{told.headers['webhook-timestamp']}.".encode() + told.body
+    await deliver_all(real_redis, deliverer(config, settings))
+    [request] = receiver.requests
+    assert (request.path, request.headers["x-token"]) == ("/hook?a=b", "t-1")
+    assert request.headers["content-type"] == "application/json"
+    assert request.headers["webhook-id"] == request.json["run_id"] == run_id
+    assert (request.json["status"], request.json["values"]) == ("success", {"n": 1})
+    # The verification that the documentation describes:
+    content = f"{run_id}.{request.headers['webhook-timestamp']}.".encode() + request.body
     for key in (b"newer key", b"the older key"):
         digest = hmac.new(key, content, hashlib.sha256).digest()
         expected = "v1," + base64.b64encode(digest).decode()
-        assert expected in told.headers["webhook-signature"].split(" ")
+        assert expected in request.headers["webhook-signature"].split(" ")
 
 
-def replace_headers(given: dict[str, str]) -> WebhooksConfig:
-    return WebhooksConfig(url=LOOPBACK.url, headers=given)
+def replace_headers(added_headers: dict[str, str]) -> WebhooksConfig:
+    return WebhooksConfig(url=LOOPBACK.url, headers=added_headers)
 
 
-@pytest.mark.parametrize("trouble", ["500", "404", "302", "closed", "down", "silent"])
-async def test_it_is_tried_again_under_the_same_id(
-    real_redis: Client, receiver: Receiver, deliverer: Callable[..., Deliverer], trouble: str
+@pytest.mark.parametrize("fault", ["500", "404", "302", "closed", "down", "silent"])
+async def test_a_failed_delivery_is_retried_with_the_same_id(
+    real_redis: Client, receiver: Receiver, deliverer: Callable[..., Deliverer], fault: str
 ) -> None:
-    def answer(told: ReceivedRequest) -> Reply:
+    def answer(request: ReceivedRequest) -> Reply:
         if len(receiver.requests) >= 3:
             return 200, {}
-        match trouble:
+        match fault:
             case "closed":
                 raise ConnectionAbortedError
             case "silent":
                 return 100, {}
             case "302":
                 return 302, {"location": f"{receiver.url}/elsewhere"}
-        return int(trouble), {}
+        return int(fault), {}
 
-    if trouble == "down":
+    if fault == "down":
         receiver.stop()
     else:
         receiver.answer = answer
     run_id = await ended(real_redis, f"{receiver.url}/hook")
     one = deliverer(settings=replace(QUICK, webhook_timeout=0.3))
     await one.run_once()
-    if trouble == "down":
+    if fault == "down":
         await until(lambda: has_tried(real_redis, run_id))
         receiver.start()
-    await settled(real_redis, one)
-    assert len(receiver.requests) == (1 if trouble == "down" else 3)
-    assert {told.headers["webhook-id"] for told in receiver.requests} == {run_id}
-    assert {told.path for told in receiver.requests} == {"/hook"}  # a redirect is not followed
+    await deliver_all(real_redis, one)
+    assert len(receiver.requests) == (1 if fault == "down" else 3)
+    assert {request.headers["webhook-id"] for request in receiver.requests} == {run_id}
+    assert {request.path for request in receiver.requests} == {
+        "/hook"
+    }  # a redirect is not followed
 
 
 async def has_tried(redis: Client, run_id: str) -> bool:
-    [word] = await redis.zrange(keys.deliveries(), 0, -1)
-    tries = await redis.hget(keys.delivery(word.decode().split("/")[0], run_id), "tries")  # type: ignore[misc]
+    [member] = await redis.zrange(keys.deliveries(), 0, -1)
+    tries = await redis.hget(keys.delivery(member.decode().split("/")[0], run_id), "tries")  # type: ignore[misc]
     return int(tries or 0) > 0
 
 
-async def test_a_receiver_says_when_or_that_it_is_gone(
+async def test_retry_after_and_410_are_respected(
     real_redis: Client, receiver: Receiver, deliverer: Callable[..., Deliverer]
 ) -> None:
-    receiver.answer = lambda told: (
+    receiver.answer = lambda request: (
         (503, {"retry-after": "1"}) if len(receiver.requests) == 1 else (410, {})
     )
     await ended(real_redis, receiver.url)
-    await settled(real_redis, deliverer())
+    await deliver_all(real_redis, deliverer())
     first, second = receiver.requests
     assert second.at - first.at >= 1
 
 
-async def test_it_is_given_up_after_its_time(
+async def test_a_delivery_is_dropped_after_its_retry_period(
     real_redis: Client,
     receiver: Receiver,
     deliverer: Callable[..., Deliverer],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    receiver.answer = lambda told: (500, {})
+    receiver.answer = lambda request: (500, {})
     run_id = await ended(real_redis, receiver.url)
     with caplog.at_level(logging.ERROR):
-        await settled(real_redis, deliverer(settings=replace(QUICK, webhook_give_up=1.0)))
+        await deliver_all(real_redis, deliverer(settings=replace(QUICK, webhook_give_up=1.0)))
     assert len(receiver.requests) > 1
     assert f"webhook of run {run_id} is given up" in caplog.text
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "loopback.example"])
-async def test_an_address_inside_is_not_called_whatever_its_name(
+async def test_an_internal_address_is_not_called_under_any_name(
     real_redis: Client,
     receiver: Receiver,
     deliverer: Callable[..., Deliverer],
@@ -172,16 +174,16 @@ async def test_an_address_inside_is_not_called_whatever_its_name(
     async def resolve(name: str, port: int, **_: Any) -> list[Any]:
         return [(2, 1, 6, "", ("8.8.8.8", port)), (2, 1, 6, "", ("127.0.0.1", port))]
 
-    if host == "loopback.example":  # a name that leads inside
+    if host == "loopback.example":  # a name with an internal address
         monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
     await ended(real_redis, receiver.url.replace("127.0.0.1", host))
     with caplog.at_level(logging.ERROR):
-        await settled(real_redis, deliverer(WebhooksConfig()))
+        await deliver_all(real_redis, deliverer(WebhooksConfig()))
     assert receiver.requests == []
     assert "is not called" in caplog.text
 
 
-async def test_a_redis_that_is_away_costs_nothing_but_another_call(
+async def test_a_delivery_may_be_repeated_after_a_redis_outage(
     real_redis: Client,
     receiver: Receiver,
     deliverer: Callable[..., Deliverer],
@@ -196,30 +198,30 @@ async def test_a_redis_that_is_away_costs_nothing_but_another_call(
         away.setattr(webhooks, "settle", settle)
         await one.run_once()
         await one.drain()
-    [word] = await real_redis.zrange(keys.deliveries(), 0, -1)
-    await real_redis.zadd(keys.deliveries(), {word: 1})  # as when the lease is over
-    await settled(real_redis, deliverer())
-    assert [told.headers["webhook-id"] for told in receiver.requests] == [run_id, run_id]
+    [member] = await real_redis.zrange(keys.deliveries(), 0, -1)
+    await real_redis.zadd(keys.deliveries(), {member: 1})  # as after the lease lapsed
+    await deliver_all(real_redis, deliverer())
+    assert [request.headers["webhook-id"] for request in receiver.requests] == [run_id, run_id]
 
 
-async def test_a_path_alone_leads_to_the_deployment(
+async def test_a_path_is_called_on_the_deployment(
     real_redis: Client, receiver: Receiver, deliverer: Callable[..., Deliverer]
 ) -> None:
     await ended(real_redis, "/hooks/done?x=1")
     settings = replace(QUICK, webhook_base_url=f"{receiver.url}/")
-    await settled(real_redis, deliverer(WebhooksConfig(), settings))
-    assert [told.path for told in receiver.requests] == ["/hooks/done?x=1"]
+    await deliver_all(real_redis, deliverer(WebhooksConfig(), settings))
+    assert [request.path for request in receiver.requests] == ["/hooks/done?x=1"]
 
 
 # ── What the project says ───────────────────────────────────────────────────────────────────
 
 
-def test_headers_take_variables_of_the_environment() -> None:
+def test_headers_use_environment_variables() -> None:
     config = WebhooksConfig(headers={"X-A": "Bearer ${{ env.LG_WEBHOOK_T }}/${{env.LG_WEBHOOK_U}}"})
     environ = {"LG_WEBHOOK_T": "t", "LG_WEBHOOK_U": "u", "OTHER": "o"}
     assert headers_of(config, environ) == {"X-A": "Bearer t/u"}
-    own = WebhooksConfig(env_prefix="OTH", headers={"X": "${{ env.OTHER }}"})
-    assert headers_of(own, environ) == {"X": "o"}
+    prefixed = WebhooksConfig(env_prefix="OTH", headers={"X": "${{ env.OTHER }}"})
+    assert headers_of(prefixed, environ) == {"X": "o"}
 
 
 @pytest.mark.parametrize(
@@ -232,7 +234,7 @@ def test_headers_take_variables_of_the_environment() -> None:
         ("X", "a\nb", "that a header can't have"),
     ],
 )
-def test_headers_that_can_not_be(name: str, value: str, said: str) -> None:
+def test_invalid_headers_are_rejected(name: str, value: str, said: str) -> None:
     with pytest.raises(SettingError, match=said):
         headers_of(WebhooksConfig(headers={name: value}), {"PATH": "p"})
 
@@ -245,22 +247,26 @@ def test_headers_that_can_not_be(name: str, value: str, said: str) -> None:
         (Settings(webhook_secret="whsec_?"), "WEBHOOK_SECRET"),
     ],
 )
-def test_settings_that_can_not_be(settings: Settings, said: str) -> None:
+def test_invalid_settings_are_rejected(settings: Settings, said: str) -> None:
     with pytest.raises(SettingError, match=said):
         open_client(WebhooksConfig(), settings)
 
 
-def test_what_workers_announce() -> None:
+def test_workers_announce_the_webhook_policy() -> None:
     config = WebhooksConfig(url=WebhookUrls(require_https=True, allowed_ports=[443]))
-    made = policy_of(
+    policy = policy_of(
         config, Settings(webhook_networks="10.0.0.0/8", webhook_base_url="https://a.b")
     )
-    assert (made.require_https, made.allowed_ports) == (True, [443])
-    assert (made.networks, made.relative, made.disable_loopback) == (["10.0.0.0/8"], True, True)
+    assert (policy.require_https, policy.allowed_ports) == (True, [443])
+    assert (policy.networks, policy.relative, policy.disable_loopback) == (
+        ["10.0.0.0/8"],
+        True,
+        True,
+    )
 
 
-def test_a_signature_of_the_standard() -> None:
-    # The example that Standard Webhooks gives in its specification.
+def test_the_signature_equals_the_example_of_the_standard() -> None:
+    # The example in the specification of Standard Webhooks.
     [key] = read_signing_keys("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
-    made = sign(key, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}')
-    assert made == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+    signature = sign(key, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}')
+    assert signature == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
