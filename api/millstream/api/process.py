@@ -11,7 +11,7 @@ from millstream.api.mcp.host import McpHost
 from millstream.shared.assistants import GraphDirectory
 from millstream.shared.events.hub import StreamHub
 from millstream.shared.langgraph_json.http import HttpSettings
-from millstream.shared.observer import UNOBSERVED, RunObserver
+from millstream.shared.observer import UNOBSERVED, RunObserver, safe
 from millstream.shared.permissions import PermissionMonitor
 from millstream.shared.redis import Client, connect, server_checks
 from millstream.shared.rules import cron_schedule
@@ -67,7 +67,7 @@ async def open_process(
         access=PermissionMonitor(redis),
         graph_schemas=SchemaCache(),
         mcp=McpHost(),
-        observer=observer,
+        observer=safe(observer),
         tracer=tracer,
     )
     process.hub.start()

@@ -1,15 +1,19 @@
 """The seam where metrics, traces and logs attach: what the API and the workers report of runs.
 
-Each process holds one observer and calls it at these points only. A method returns at once, never raises
-and never blocks: it is called on the event loop, or where its docstring says so in the heartbeat's thread.
-An observer takes plain data; which library it hands them to is its own affair.
+Each process holds one observer and calls it at these points only. A method returns at once and never blocks: it is
+called on the event loop, or where its docstring says so in the heartbeat's thread. What it raises is logged and changes
+nothing else (`safe`). An observer takes plain data; which library it hands them to is its own affair.
 """
 
-from typing import Final
+import logging
+from collections.abc import Callable
+from typing import Any, Final
 
 from millstream.shared.rules.lifecycle import RunStatus
 from millstream.shared.scripts import Claim
 from millstream.shared.wire import RunSpec
+
+log = logging.getLogger(__name__)
 
 
 class RunObserver:
@@ -70,3 +74,31 @@ class RunObserver:
 
 
 UNOBSERVED: Final = RunObserver()  # used where no observer is installed
+
+
+class _Safe(RunObserver):
+    """Reports to other observers. One that raises keeps the report from no other, and fails no run."""
+
+    def __init__(self, observers: tuple[RunObserver, ...]) -> None:
+        self.observers: Final = observers
+
+
+def _report_of(method: str) -> Callable[..., None]:
+    def report(self: _Safe, *args: Any) -> None:
+        for observer in self.observers:
+            try:
+                getattr(observer, method)(*args)
+            except Exception:
+                log.exception("%s failed in %s", type(observer).__name__, method)
+
+    return report
+
+
+for _method in (name for name in vars(RunObserver) if not name.startswith("_")):
+    setattr(_Safe, _method, _report_of(_method))
+
+
+def safe(*observers: RunObserver) -> RunObserver:
+    """Returns one observer that reports to all of them and never raises; without any, UNOBSERVED."""
+    installed = tuple(observer for observer in observers if observer is not UNOBSERVED)
+    return _Safe(installed) if installed else UNOBSERVED

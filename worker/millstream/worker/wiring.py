@@ -15,7 +15,7 @@ from millstream.shared.assistants import GraphDirectory
 from millstream.shared.errors import SettingError
 from millstream.shared.langgraph_json import ProjectFile
 from millstream.shared.langgraph_json.config import CheckpointerTtl
-from millstream.shared.observer import UNOBSERVED, RunObserver
+from millstream.shared.observer import UNOBSERVED, RunObserver, safe
 from millstream.shared.permissions import PermissionMonitor
 from millstream.shared.redis import UNAVAILABLE, Client, connect, masked, server_checks
 from millstream.shared.settings import Settings
@@ -74,7 +74,7 @@ async def open_parts(
 
     Raises SettingError if Redis or the checkpointer can't be used, or a setting contradicts langgraph.json.
     """
-    config = project.config
+    config, observer = project.config, safe(observer)
     async with AsyncExitStack() as opened:
         opened.push_async_callback(tracer.aclose)
         webhooks = open_client(config.webhooks, settings)
