@@ -1,43 +1,94 @@
-"""Observers that fail: each is logged, and neither the process nor another observer notices."""
+"""The observer that does nothing, and what the API reports of a stream."""
 
-import logging
+import inspect
 from typing import Any
 
 import pytest
 
-from millstream.shared.observer import UNOBSERVED, RunObserver, safe
+from millstream.api.stream_watch import StreamWatch
+from millstream.shared.events.entries import Entry
+from millstream.shared.observer import RunObserver
+
+METHODS = {
+    name: method
+    for name, method in vars(RunObserver).items()
+    if inspect.isfunction(method) and not name.startswith("_")
+}
 
 
-class Recorder(RunObserver):
+def test_an_observer_may_override_a_few_methods() -> None:
+    class Counting(RunObserver):
+        def __init__(self) -> None:
+            self.renewals = 0
+
+        def renewed(self, count: int, late: float) -> None:
+            self.renewals += count
+
+    observer = Counting()
+    observer.renewed(2, late=0.0)
+    observer.outage(0.5)
+    assert observer.renewals == 2
+
+
+def test_no_method_returns_or_waits_for_anything() -> None:
+    assert len(METHODS) > 10
+    for name, method in METHODS.items():
+        arguments: list[Any] = [None] * (len(inspect.signature(method).parameters) - 1)
+        assert getattr(RunObserver(), name)(*arguments) is None
+        assert not inspect.iscoroutinefunction(method)
+
+
+class Streams(RunObserver):
+    """Notes what it hears of streams."""
+
     def __init__(self) -> None:
-        self.outages: list[float] = []
+        self.heard: list[str] = []
 
-    def outage(self, seconds: float) -> None:
-        self.outages.append(seconds)
+    def stream_opened(self, thread_id: str, run_id: str | None) -> None:
+        self.heard.append(f"opened {thread_id} {run_id}")
 
+    def resumed(self, thread_id: str, run_id: str | None) -> None:
+        self.heard.append("resumed")
 
-class Broken(RunObserver):
-    def __getattribute__(self, name: str) -> Any:
-        if name.startswith("_"):
-            return super().__getattribute__(name)
-        raise RuntimeError(name)
+    def first_event(self, thread_id: str, run_id: str | None, seconds: float) -> None:
+        assert 0 <= seconds < 60
+        self.heard.append("first event")
 
+    def gap(self, thread_id: str, run_id: str | None) -> None:
+        self.heard.append("gap")
 
-METHODS = [name for name in vars(RunObserver) if not name.startswith("_")]
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_an_observer_that_raises_is_logged(method: str, caplog: pytest.LogCaptureFixture) -> None:
-    getattr(safe(Broken()), method)()
-    assert [record.levelno for record in caplog.records] == [logging.ERROR]
-    assert f"Broken failed in {method}" in caplog.text
+    def stream_closed(self, thread_id: str, run_id: str | None, seconds: float) -> None:
+        assert 0 <= seconds < 60
+        self.heard.append("closed")
 
 
-def test_all_observers_get_each_report() -> None:
-    first, second = Recorder(), Recorder()
-    safe(first, Broken(), UNOBSERVED, second).outage(1.5)
-    assert first.outages == second.outages == [1.5]
+def entry(number: int, event: bytes) -> Entry:
+    return Entry((1, number), event, b"{}")
 
 
-def test_without_an_observer_nothing_is_wrapped() -> None:
-    assert safe() is safe(UNOBSERVED) is UNOBSERVED
+@pytest.mark.parametrize(
+    ("resumed", "pages", "heard"),
+    [
+        (False, [], ["opened t None", "closed"]),
+        (
+            False,
+            [[entry(1, b"metadata")], [entry(2, b"end")]],
+            ["opened t None", "first event", "closed"],
+        ),
+        (
+            True,
+            [[entry(4, b"gap")], [entry(5, b"values")]],
+            ["opened t None", "resumed", "first event", "gap", "closed"],
+        ),
+    ],
+)
+def test_a_stream_reports_each_fact_once(
+    resumed: bool, pages: list[list[Entry]], heard: list[str]
+) -> None:
+    observer = Streams()
+    watch = StreamWatch(observer, "t", None, resumed=resumed)
+    watch.opened()
+    for page in pages:
+        watch.sent(page)
+    watch.closed()
+    assert observer.heard == heard
