@@ -35,7 +35,7 @@ def test_an_observer_that_raises_is_logged(method: str, caplog: pytest.LogCaptur
 
 def test_all_observers_get_each_report() -> None:
     first, second = Recorder(), Recorder()
-    safe(first, Broken(), UNOBSERVED, second).outage(1.5)
+    safe(first, Broken(), UNOBSERVED, second).outage(seconds=1.5)
     assert first.outages == second.outages == [1.5]
 
 
