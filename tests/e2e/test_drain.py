@@ -49,7 +49,7 @@ async def test_a_draining_worker_finishes_its_runs_and_claims_no_more(
     async with await thread.stream("limited", **tracked(log, 0.3)) as response:
         await response.until_events(2, "custom")
         worker.send(signal.SIGTERM)
-        await until(lambda: any("no more are taken" in line for line in worker.lines))
+        await until(lambda: any("the worker claims no more" in line for line in worker.lines))
         later = await after.start("limited", configurable={"log": str(log), "n": 1})
         events = await response.events()
     assert starts(events) == [1]
@@ -91,7 +91,7 @@ async def test_a_second_sigterm_hands_runs_back_at_once(
         await response.until_events(1, "custom")
         first = next(w for w in worker_cluster.fleet.processes if w.pid == log.notes()[-1]["pid"])
         first.send(signal.SIGTERM)
-        await until(lambda: any("no more are taken" in line for line in first.lines))
+        await until(lambda: any("the worker claims no more" in line for line in first.lines))
         await response.until_events(2, "custom")
         first.send(signal.SIGTERM)
         assert await asyncio.to_thread(first.wait) == 0

@@ -229,7 +229,7 @@ async def test_a_run_that_lost_many_workers_is_isolated(
         if lapses == 3:
             beside = await other.start("linger", configurable={"log": f"{log}.other", "seconds": 2})
         await log.noted("begin", lapses, within=LEASE + 25)
-    assert any("with no other run beside it" in line for line in first.lines)
+    assert any("while its worker executes no other run" in line for line in first.lines)
     log.open_gate()
     assert await thread.ended(run) == "success"
     assert starts(await thread.replay(run)) == [1, 2, 3]
