@@ -78,7 +78,7 @@ def test_only_requested_modes_are_sent() -> None:
         ("updates", {"n": {"a": 1}})
     ]
     assert stream.newest.values == {"a": 1}  # is recorded all the same
-    assert stream.newest.encoded() == b'{"a":1}'
+    assert stream.newest.to_json() == b'{"a":1}'
 
 
 def test_a_subgraphs_events_carry_its_namespace() -> None:
@@ -105,25 +105,25 @@ def test_interrupts_are_no_values() -> None:
     stream = EventStream(["values"], subgraphs=False)
     requested = (Interrupt(1, id="i"),)
     events_of(stream, ((), "values", {"a": 1, "__interrupt__": requested}))
-    assert stream.newest.encoded() == b'{"a":1}'
+    assert stream.newest.to_json() == b'{"a":1}'
     events_of(
         stream, ((), "values", {"__interrupt__": requested})
     )  # for a state that is no mapping
-    assert stream.newest.encoded() == b'{"a":1}'
+    assert stream.newest.to_json() == b'{"a":1}'
 
 
 def test_a_missing_value_is_not_none() -> None:
     stream = EventStream(["updates"], subgraphs=False)
-    assert stream.newest.encoded() is None
+    assert stream.newest.to_json() is None
     events_of(stream, ((), "values", None))  # the return value of an entrypoint
-    assert stream.newest.encoded() == b"null"
+    assert stream.newest.to_json() == b"null"
 
 
 def test_the_newest_values_are_kept() -> None:
     stream = EventStream(["values"], subgraphs=False)
     events_of(stream, ((), "values", {"a": 1}), ((), "values", {"a": 2}))
     assert stream.newest.values == {"a": 2}
-    assert stream.newest.encoded() == b'{"a":2}'
+    assert stream.newest.to_json() == b'{"a":2}'
 
 
 @pytest.mark.parametrize("mode", ["values", "updates"])

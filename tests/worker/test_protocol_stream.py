@@ -97,7 +97,7 @@ async def test_values_updates_tasks_checkpoints_and_subgraphs_are_translated() -
     assert "parent_id" not in root[0]
     assert [data["parent_id"] for data in root[1:]] == [data["id"] for data in root[:-1]]
     assert (stream.newest.values, stream.paused) == ({"items": [1, 1, 2]}, False)
-    assert json.loads(stream.newest.encoded() or b"") == stream.newest.values
+    assert json.loads(stream.newest.to_json() or b"") == stream.newest.values
 
 
 async def test_custom_events_and_projections_are_translated() -> None:

@@ -229,9 +229,7 @@ class RunWorker(Worker):
                 lease_grace_ms=math.ceil(1000 * self._context.availability.lease_grace()),
             )
         except UNAVAILABLE:
-            self._unanswered[job] = (
-                token  # Redis may have executed it; with the token it is repeatable
-            )
+            self._unanswered[job] = token  # makes the claim repeatable: Redis may have executed it
             raise
         if claim is None:
             return

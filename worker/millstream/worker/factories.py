@@ -40,9 +40,7 @@ Graph = Pregel[Any, Any, Any, Any]
 
 RUNTIMES: Final = (_ExecutionRuntime, _ReadRuntime)  # the classes in the union ServerRuntime
 CONFIGS: Final = (RunnableConfig, Config)
-RUNTIME_KEY: Final = (
-    "__pregel_runtime"  # the key that LangGraph's get_store() and get_runtime() read
-)
+RUNTIME_KEY: Final = "__pregel_runtime"  # LangGraph's get_store() and get_runtime() read it
 VARIADIC: Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 

@@ -222,7 +222,6 @@ def _skip_machinery(described: traceback.TracebackException | None, *, seen: set
     external = [index for index, file in enumerate(files) if not _MACHINERY.search(file)]
     if first := (of_project or external)[:1]:
         described.stack[:] = list(described.stack)[first[0] :]
-    for inner in (
-        described.__cause__, described.__context__, *(described.exceptions or ())
-    ):  # fmt: skip
+    related = (described.__cause__, described.__context__, *(described.exceptions or ()))
+    for inner in related:
         _skip_machinery(inner, seen=seen)

@@ -29,7 +29,7 @@ class NewestValues:
                 return
         self.is_known, self.values, self._json = True, values, as_json
 
-    def encoded(self) -> bytes | None:
+    def to_json(self) -> bytes | None:
         """Returns the values as JSON, or None without values."""
         if not self.is_known:
             return None
@@ -54,9 +54,7 @@ class GraphResult(msgspec.Struct, kw_only=True, array_like=True):
     output: bytes | None = None  # JSON of the state's output channels; None: all of `values`
     paused_output: bytes | None = None  # JSON of the output with the run's interrupts
     interrupts: bytes | None = None  # JSON: task id → its interrupts; None: as they were
-    has_next: bool | None = (
-        None  # whether nodes are left to execute; None if the state was not read
-    )
+    has_next: bool | None = None  # whether nodes are left to execute; None: the state was not read
     # Events for the run's interrupts (name as str, JSON as bytes, …). The script that ends the run also appends
     # them: a client that answers at once must find the run ended.
     input_events: tuple[Any, ...] = ()

@@ -72,9 +72,7 @@ class GraphRun(Execution):
         self._events: EventStream | ProtocolStream | None = None
         self._unstorable: UnstorableError | None = None  # of a value that a checkpoint can't hold
         self._is_failure_logged = False
-        self._graph: Graph | None = (
-            None  # once it is open; its state can be read even after its end
-        )
+        self._graph: Graph | None = None  # set once it is open, for reads of its state
 
     @property
     def time_limit(self) -> float:
@@ -239,7 +237,7 @@ class GraphRun(Execution):
 
     def _result(self, kind: ExitKind, error: dict[str, str] | None = None) -> GraphResult:
         """Returns the result with the newest values of the events."""
-        values = self._events.newest.encoded() if self._events is not None else None
+        values = self._events.newest.to_json() if self._events is not None else None
         return GraphResult(kind=kind, error=error, values=values)
 
     async def _complete(self, result: GraphResult) -> GraphResult:

@@ -82,9 +82,8 @@ class ProtocolStream:
             encoded = encode(data)
             interrupts = params.get("interrupts", ())
             self._record_state(namespace, interrupts, data, encoded)
-            if (
-                data or not interrupts
-            ):  # else it has only interrupts, which are entries of their own
+            # An event that has only interrupts is left out: each interrupt is an entry of its own.
+            if data or not interrupts:
                 yield _entry(method, namespace, at, encoded)
         elif method == "messages":
             for payload in self._translate_message(*data):

@@ -94,9 +94,7 @@ def _tracers(tracer: LangsmithTracer) -> list[BaseCallbackHandler]:
     """Returns the tracer for the project and the example that the client named, instead of the default one."""
     try:
         return [LangChainTracer(tracer.example_id, tracer.project_name)]
-    except (
-        Exception
-    ):  # a run must not fail for its trace; LangChain's default tracer behaves so too
+    except Exception:  # a run must not fail for its trace, as with LangChain's default tracer
         log.warning("a run is not traced as its langsmith_tracer says", exc_info=True)
         return []
 
@@ -123,8 +121,8 @@ def read_command(command: dict[str, Any]) -> Command[Any]:
         parts["update"] = [tuple(pair) for pair in update] if isinstance(update, list) else update
     goto = command.get("goto")
     if goto is not None:
-        targets = [_read_target(target) for target in goto] if isinstance(goto, list) else None
-        parts["goto"] = _read_target(goto) if targets is None else targets
+        is_list = isinstance(goto, list)
+        parts["goto"] = [_read_target(t) for t in goto] if is_list else _read_target(goto)
     return Command(**parts)
 
 

@@ -16,9 +16,8 @@ from millstream.worker.stop_reason import StopReason
 
 log = logging.getLogger(__name__)
 
-KILL_GRACE: Final = (
-    STOP_GRACE + 1.0
-)  # s after a stop, or after the time limit, until the process is killed
+# s after a stop, or after the time limit, until the process is killed.
+KILL_GRACE: Final = STOP_GRACE + 1.0
 PAUSE: Final = 1.0  # s before a run is handed back for which no process could be started
 
 Result = TypeVar("Result")

@@ -102,9 +102,8 @@ class Heartbeat:
     async def watch(self) -> None:
         """Returns once the thread has stalled: its worker would lose every run that it claims."""
         beats, stalls = -1, 0
-        while (
-            stalls < 2
-        ):  # twice, as code that holds the interpreter's lock may have stopped both threads
+        # Twice, as code that holds the interpreter's lock may have stopped both threads.
+        while stalls < 2:
             await asyncio.sleep(self._policy.stalled_after)
             stalls = stalls + 1 if self._beats == beats else 0
             beats = self._beats
