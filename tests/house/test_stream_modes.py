@@ -27,7 +27,7 @@ from millstream.shared.events.entries import Entry
 from millstream.shared.events.protocol import COMMAND_MODES, to_run_event
 from millstream.shared.events.thread_stream import Segment
 from millstream.worker.events import EventStream
-from millstream.worker.protocol_stream import ProtocolStream, _Everything
+from millstream.worker.protocol_stream import ProtocolStream, _AllModes
 
 run = RunCreateStateful(assistant_id="g", stream_mode=["sketches"])
 at = (1, 1)
@@ -46,7 +46,7 @@ print(json.dumps({
     "of commands": "sketches" in COMMAND_MODES,
     "asked of LangGraph": [
         "sketches" in EventStream(["sketches"], subgraphs=False).library_modes(),
-        "sketches" in _Everything.required_stream_modes,
+        "sketches" in _AllModes.required_stream_modes,
     ],
     "stored by a run": list(EventStream(["sketches"], subgraphs=True).translate((("a",), "sketches", 7)))[0][0],
     "stored by a command": [name, json.loads(data)["data"]],
