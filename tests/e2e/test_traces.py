@@ -218,6 +218,24 @@ async def test_a_context_in_configurable_goes_before_that_of_the_headers(site: S
     assert server.attributes["metadata.run_id"] == run_id
 
 
+async def test_each_call_of_a_tool_is_in_its_own_requests_trace(site: Site) -> None:
+    """The MCP server executes calls in tasks that outlive the request that started it."""
+    for trace_id in (uuid.uuid4().hex, uuid.uuid4().hex):
+        headers = {
+            "traceparent": f"00-{trace_id}-00f067aa0ba902b7-01",
+            "accept": "application/json, text/event-stream",
+        }
+        params = {"name": "track", "arguments": {"items": [0, 1, 2]}}
+        body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+        answer = await site.call("POST", "/mcp/", body, headers)
+        assert '"isError":false' in answer.text, answer.text
+        spans = await site.traces.trace_with(trace_id, "POST /mcp/", SEND, PROCESS, "track")
+        assert parents(spans, "track") == [
+            "track", PROCESS, SEND, "tools/call track", "POST /mcp/",
+        ]  # fmt: skip
+        assert all(span.attributes["langfuse.trace.name"] == "track" for span in spans)
+
+
 async def test_an_unsampled_trace_has_no_spans(site: Site) -> None:
     unsampled = uuid.uuid4().hex
     await site.run(

@@ -13,4 +13,4 @@ class Caller:
     # Headers of the request that `http.configurable_headers` adds to a run's `configurable`.
     run_headers: Mapping[str, str] = field(default_factory=dict)
     request_id: str | None = None  # `x-request-id`, as a proxy or the client sent it
-    trace: TraceContext = NO_TRACE  # of the client's span, as the header `traceparent` names it
+    trace: TraceContext = NO_TRACE  # the request's span, or else the client's

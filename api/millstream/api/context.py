@@ -66,16 +66,6 @@ class RequestContext:
             request_id=request_id_of(self.caller.request_id),
         )
 
-    def continued(self, request: RunRequest) -> RunRequest:
-        """Returns the request as `traced` does, for runs that are created later: this one's own span is named."""
-        request = self.traced(request)
-        trace = self.tracer.current()
-        if not trace or trace_of_configurable(request.config.configurable):
-            return request
-        return msgspec.structs.replace(
-            request, traceparent=trace.traceparent, tracestate=trace.tracestate
-        )
-
     @property
     def closing(self) -> bool:
         """Whether the process is about to stop."""

@@ -60,7 +60,7 @@ async def create(
     await _check_end(context, cron)
     await _check_webhook(context, body.webhook)
     payload, request = _payload(cron, _run_fields(body))
-    return await crons.create(context.redis, cron, payload, context.continued(request))
+    return await crons.create(context.redis, cron, payload, context.traced(request))
 
 
 def _run_fields(body: CronRun) -> dict[str, Any]:
@@ -130,7 +130,7 @@ async def patch(context: RequestContext, cron_id: str, body: CronPatch) -> CronR
         if cron.end_time is not None and ("end_time" in body.model_fields_set or body.enabled):
             await _check_end(context, cron)
         payload, request = _payload(cron, _stored_fields(record) | _run_fields(body))
-        if await crons.change(context.redis, record, cron, payload, context.continued(request)):
+        if await crons.change(context.redis, record, cron, payload, context.traced(request)):
             return await get(context, cron_id)
     raise crons.changed_too_often_error(cron_id)
 

@@ -1,5 +1,7 @@
 """Converts a request to its context. Only this module reads the process from Starlette's state."""
 
+from typing import Final
+
 from starlette.applications import Starlette
 from starlette.requests import HTTPConnection
 
@@ -7,6 +9,10 @@ from millstream.api.caller import Caller
 from millstream.api.context import RequestContext
 from millstream.api.process import Process
 from millstream.shared.tracing.context import TraceContext, trace_of_headers
+
+# In the scope of a request that has a span: the span. Its use case may be executed in another task, where it is not
+# the current one.
+SPAN: Final = "millstream.span"
 
 
 def attach(app: Starlette, process: Process) -> None:
@@ -39,6 +45,9 @@ def context_of(connection: HTTPConnection) -> RequestContext:
 
 
 def trace_of(connection: HTTPConnection) -> TraceContext:
-    """Returns the client's span, as the headers of a request or a WebSocket name it."""
+    """Returns the span of a request, or else the client's, as the headers of a request or a WebSocket name it."""
+    span: TraceContext | None = connection.scope.get(SPAN)
+    if span:
+        return span
     headers = connection.headers
     return trace_of_headers(headers.get("traceparent"), headers.get("tracestate"))

@@ -6,7 +6,7 @@ from starlette.requests import HTTPConnection
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
-from millstream.api.http.context import trace_of
+from millstream.api.http.context import SPAN, trace_of
 from millstream.api.http.openapi import Endpoint
 from millstream.shared.tracing.tracer import UNTRACED, RunTracer
 
@@ -39,6 +39,7 @@ class TracedRoute(Route):
         """Answers the request."""
         caller = trace_of(HTTPConnection(scope))
         with self._tracer.request(scope["method"], self.path, scope["path"], caller) as span:
+            scope[SPAN] = self._tracer.current()
 
             async def noted(message: Message) -> None:
                 if message["type"] == "http.response.start":

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from contextvars import Context
 
 from starlette.types import ASGIApp
 
@@ -24,7 +25,10 @@ class McpHost:
         async with self._starting:
             if self._server is None:
                 ready: asyncio.Future[ASGIApp] = asyncio.get_running_loop().create_future()
-                self._task = asyncio.create_task(self._run(ready, start))
+                self._task = asyncio.create_task(
+                    self._run(ready, start),
+                    context=Context(),  # it outlives the request, whose span must not be its own
+                )
                 self._server = await ready
         return self._server
 

@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 
 SYSTEM: Final = "millstream"  # messaging.system
 RUN: Final = "millstream-run"  # in a context: the attributes of every span of the run
+REQUEST: Final = "millstream-request"  # in a context: the span of the request, under which a protocol may have its own
 METADATA: Final = "metadata"  # in a context: what OpenInference joins with LangChain's metadata
 
 
@@ -104,7 +105,12 @@ class OtelTracer(RunTracer):
             "langfuse.observation.type": "span",
         }
         with self._start(f"{method} {route}", SpanKind.SERVER, parent, attributes) as span:
-            yield span
+            request = otel_context.set_value(REQUEST, trace.get_current_span())
+            token = otel_context.attach(request)
+            try:
+                yield span
+            finally:
+                otel_context.detach(token)
 
     @contextmanager
     def admission(self, spec: RunSpec, *, batch: bool = False) -> Iterator[RunSpec]:
@@ -120,7 +126,9 @@ class OtelTracer(RunTracer):
             links = [Link(request)] if request.is_valid else []
         stamp = self._stamp(spec)
         if not batch:
-            trace.get_current_span().set_attributes(stamp)
+            for span in {trace.get_current_span(), otel_context.get_value(REQUEST)}:
+                if isinstance(span, trace.Span) and span.is_recording():
+                    span.set_attributes(stamp)
         for key in overridden_metadata(spec):
             log.warning(
                 "run %s: the spans have the server's own %r, not that of the run's metadata",
