@@ -61,6 +61,16 @@ def test_metadata_has_both_names_and_keeps_its_types() -> None:
     assert json.loads(str(attributes["metadata"]))["f"] == 1.5
 
 
+@pytest.mark.parametrize(
+    ("number", "attribute"),
+    [(2**63 - 1, 2**63 - 1), (2**63, str(2**63)), (-(2**70), str(-(2**70))), (True, True)],
+)
+def test_a_number_that_no_span_can_hold_is_a_string(number: int, attribute: Any) -> None:
+    attributes = run_attributes(spec({"n": number}))
+    assert attributes["metadata.n"] == attributes["langfuse.trace.metadata.n"] == attribute
+    assert json.loads(str(attributes["metadata"]))["n"] == number
+
+
 def test_the_servers_own_keys_win() -> None:
     run = spec({"run_id": "mine", "graph_id": "g", "other": 1}, request_id="req")
     attributes = run_attributes(run)

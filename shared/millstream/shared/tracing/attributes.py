@@ -16,6 +16,7 @@ Attributes = dict[str, str | bool | int | float | list[str]]
 LANGFUSE_USER: Final = "langfuse_user_id"
 LANGFUSE_SESSION: Final = "langfuse_session_id"
 USER: Final = "user_id"
+MAX_INT: Final = 2**63 - 1  # a span with a larger number can't be encoded
 SESSIONS: Final = (
     "session_id",
     "conversation_id",
@@ -88,7 +89,8 @@ def run_attributes(spec: RunSpec, *, environment: str = "", release: str = "") -
         "langfuse.release": release,
         "metadata": to_json(metadata).decode(),
     }
-    for key, value in metadata.items():
+    for key, entry in metadata.items():
+        value = entry if not isinstance(entry, int) or abs(entry) <= MAX_INT else str(entry)
         attributes[f"langfuse.trace.metadata.{key}"] = value
         attributes[f"metadata.{key}"] = value
     return {name: value for name, value in attributes.items() if value not in ("", [])}
