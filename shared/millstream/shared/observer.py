@@ -84,10 +84,10 @@ class _Safe(RunObserver):
 
 
 def _report_of(method: str) -> Callable[..., None]:
-    def report(self: _Safe, *args: Any, **named: Any) -> None:
+    def report(self: _Safe, *args: Any, **kwargs: Any) -> None:
         for observer in self.observers:
             try:
-                getattr(observer, method)(*args, **named)
+                getattr(observer, method)(*args, **kwargs)
             except Exception:
                 log.exception("%s failed in %s", type(observer).__name__, method)
 
