@@ -192,7 +192,7 @@ def test_openapi_lists_each_route_under_its_subject(tag: str, paths: str) -> Non
 
 def test_openapi_has_one_tag_per_subject() -> None:
     assert {endpoint.tag for endpoint in ENDPOINTS} == {
-        "a2a", "agent_protocol", "assistants", "crons", "health", "mcp", "protocol", "runs", "store",
+        "a2a", "agent_protocol", "assistants", "crons", "health", "mcp", "ops", "protocol", "runs", "store",
         "threads", "ui",
     }  # fmt: skip
 

@@ -46,6 +46,7 @@ async def test_a_run_on_a_free_thread_is_queued_and_wakes_a_worker(any_redis: Cl
         "graph": spec.graph_id,
         "protocol": str(PROTOCOL),
         "queue": spec.queue,
+        "backlog": keys.backlog(spec.queue),
     }
     assert await queued(any_redis) == {job(spec): now // 1000}
     assert await woken(any_redis) == [job(spec)]

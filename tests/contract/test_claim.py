@@ -138,7 +138,9 @@ async def test_an_obsolete_job_is_removed_from_the_queue(
     assert await try_claim(any_redis, spec) is None
     assert replies[-1] == [b"gone"]
     assert await queued(any_redis) == {}
+    assert await any_redis.zcard(keys.backlog("default")) == 0
     before.pop(keys.queue("default"), None)
+    before.pop(keys.backlog("default"), None)
     assert await dump(any_redis) == before
     await any_redis.delete(
         keys.run(spec.thread_id, spec.run_id), keys.runs(spec.thread_id)

@@ -137,7 +137,9 @@ async def test_the_next_run_is_released_to_the_queue_it_was_admitted_to(
     await end(any_redis, claim)
     assert await queued(any_redis) == {}
     assert list(await queued(any_redis, "other")) == await woken(any_redis, "other") == [job(other)]
-    await any_redis.delete(keys.queue("other"), keys.wake("other"))
+    [listed] = await any_redis.zrange(keys.backlog("other"), 0, -1)
+    assert listed.decode() in await queued(any_redis, "other")
+    await any_redis.delete(keys.queue("other"), keys.wake("other"), keys.backlog("other"))
 
 
 async def test_a_requested_cancel_takes_precedence_over_every_other_cause(

@@ -30,7 +30,9 @@ def run_worker(redis_url: str, name: str, **env: str) -> Iterator[Process]:
             worker.stop()
             with Redis.from_url(redis_url) as redis:
                 redis.hdel(keys.graphs(), *graphs)
-                redis.delete(keys.queue(name), keys.wake(name))
+                per_queue = (keys.queue, keys.wake, keys.backlog, keys.queue_workers)
+                redis.delete(*(key(name) for key in per_queue))
+                redis.srem(keys.queues(), name)
                 queues = map(keys.call_queue, graphs)
                 redis.delete(
                     *(key(queue) for queue in queues for key in (keys.calls, keys.workers))

@@ -53,7 +53,6 @@ WHOLE_NAMES: Final = {
     "trouble": "fault, OutageLog",
     "turns?": "thread_seq, leader_lock",
     "undone": "rolled_back",
-    "unserved": "unserved_since",
     "word": "status, name, member: what it is",
 }
 # The name of a class.

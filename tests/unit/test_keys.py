@@ -89,6 +89,7 @@ def test_permanent_keys_say_so_in_their_docstring() -> None:
         keys.garbage(),
         keys.live(),
         keys.project(),
+        keys.queues(),
         keys.runs_with_checkpoints(),
         keys.retired(),
         keys.unindexed(),

@@ -172,7 +172,9 @@ async def test_a_worker_stops_in_the_order_that_its_runs_need(
         registry, project = graphs.load(file), await asyncio.to_thread(read_project, file)
         async with wiring.open_parts(registry, settings, project) as parts:
             await wiring.announce(parts)
-            reports = Liveness(parts.redis, "w", wiring.call_queues(parts), parts.access)
+            reports = Liveness(
+                parts.redis, "w", wiring.call_queues(parts), settings.queue, parts.access
+            )
             services = wiring.services(parts, reports, asyncio.Event())
             assert closed == []
     assert closed == ["Processes", "ProjectStore", "Redis", "Redis", "WebhookClient"]

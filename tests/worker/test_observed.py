@@ -83,7 +83,9 @@ async def working(
     settings = Settings(redis_url=server.url.rpartition("/")[0] + "/1", lease=3.0, drain_grace=10)
     registry = GraphRegistry([GraphSource("g", gate.graph(), None)])
     async with wiring.open_parts(registry, settings, project, observer) as parts:
-        reports = Liveness(parts.redis, "w", wiring.call_queues(parts), parts.access)
+        reports = Liveness(
+            parts.redis, "w", wiring.call_queues(parts), settings.queue, parts.access
+        )
         hurry = asyncio.Event()
         async with Services(wiring.services(parts, reports, hurry)):
             yield hurry

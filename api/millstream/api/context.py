@@ -8,6 +8,7 @@ from millstream.api.caller import Caller
 from millstream.api.process import Process
 from millstream.shared.assistants import GraphDirectory
 from millstream.shared.events.hub import StreamHub
+from millstream.shared.figures import FiguresCache
 from millstream.shared.observer import RunObserver
 from millstream.shared.redis import Client
 from millstream.shared.settings import Settings
@@ -42,6 +43,11 @@ class RequestContext:
     def directory(self) -> GraphDirectory:
         """The assistants and graphs that workers serve."""
         return self.process.directory
+
+    @property
+    def figures(self) -> FiguresCache:
+        """The state of all queues."""
+        return self.process.figures
 
     @property
     def observer(self) -> RunObserver:

@@ -10,6 +10,7 @@ from millstream.api.graph_schemas import SchemaCache
 from millstream.api.mcp.host import McpHost
 from millstream.shared.assistants import GraphDirectory
 from millstream.shared.events.hub import StreamHub
+from millstream.shared.figures import FiguresCache
 from millstream.shared.langgraph_json.http import HttpSettings
 from millstream.shared.observer import UNOBSERVED, RunObserver, safe
 from millstream.shared.permissions import PermissionMonitor
@@ -34,6 +35,7 @@ class Process:
     hub: StreamHub
     access: PermissionMonitor
     graph_schemas: SchemaCache
+    figures: FiguresCache
     mcp: McpHost
     observer: RunObserver
     tracer: RunTracer
@@ -66,6 +68,7 @@ async def open_process(
         hub=StreamHub(redis, blocking),
         access=PermissionMonitor(redis),
         graph_schemas=SchemaCache(),
+        figures=FiguresCache(redis),
         mcp=McpHost(),
         observer=safe(observer),
         tracer=tracer,

@@ -113,6 +113,25 @@ def wake(name: str) -> str:
     return f"{PREFIX}:queue:{name}:wake"
 
 
+def backlog(name: str) -> str:
+    """sorted set, permanent: job id of each run of a queue that no worker holds → when it is due (ms).
+
+    The score in the queue itself rises with each claim of a worker that can't execute the run. Here such a
+    run keeps the time, as a negative number. A run whose lease has lapsed is not here.
+    """
+    return f"{PREFIX}:queue:{name}:backlog"
+
+
+def queue_workers(name: str) -> str:
+    """sorted set, permanent: ids of the workers of a queue → when each counts as lost (s)."""
+    return f"{PREFIX}:queue:{name}:workers"
+
+
+def queues() -> str:
+    """set, permanent: names of the queues that workers have served."""
+    return f"{PREFIX}:queues"
+
+
 def health(name: str) -> str:
     """string, TTL: arq's health check of a queue."""
     return f"{PREFIX}:queue:{name}:health"
@@ -266,8 +285,8 @@ def control(worker_id: str) -> str:
 
 def permanent_keys(queue_names: list[str], graph_ids: list[str]) -> frozenset[str]:
     """Returns the keys that need no TTL though they belong to no thread."""
-    per_queue, per_call_queue = (queue, wake), (calls, workers)
-    queues = [STORE, *map(call_queue, graph_ids)]
+    per_queue, per_call_queue = (queue, wake, backlog, queue_workers), (calls, workers)
+    call_queues = [STORE, *map(call_queue, graph_ids)]
     return frozenset(
         [
             assistants(),
@@ -278,12 +297,13 @@ def permanent_keys(queue_names: list[str], graph_ids: list[str]) -> frozenset[st
             garbage(),
             live(),
             project(),
+            queues(),
             runs_with_checkpoints(),
             retired(),
             unindexed(),
             *threads_index(),
             *(key(name) for name in queue_names for key in per_queue),
-            *(key(name) for name in queues for key in per_call_queue),
+            *(key(name) for name in call_queues for key in per_call_queue),
         ]
     )
 
@@ -296,7 +316,7 @@ def sample_keys() -> list[str]:
     name = "trial"
     return [
         assistant(name), assistants(), cron(name), crons(), deliveries(), expiring(), garbage(),
-        graphs(), item(name), items_index(), term(name), live(), project(), queue(name),
+        graphs(), item(name), items_index(), term(name), live(), project(), queue(name), queues(),
         runs_with_checkpoints(), reply(name), retired(), thread(name), threads_of(name), trial(name), leader_lock(name),
         workers(name),
     ]  # fmt: skip

@@ -37,7 +37,7 @@ COMMANDS: Final[dict[str, str]] = {
     "HSETNX": "f 1", "HSTRLEN": "f", "HVALS": "", "LPOP": "", "LPOS": "1", "LPUSH": "1", "LRANGE": "0 0",
     "LREM": "0 1", "LTRIM": "0 0", "PERSIST": "", "PSETEX": "10000 1", "PTTL": "", "RPUSH": "1",
     "SADD": "1", "SCARD": "", "SISMEMBER": "1", "SMEMBERS": "", "SMISMEMBER": "1", "SREM": "1",
-    "XADD": "* f 1", "XRANGE": "- +", "XREVRANGE": "+ -", "ZADD": "1 1", "ZCARD": "",
+    "XADD": "* f 1", "XRANGE": "- +", "XREVRANGE": "+ -", "ZADD": "1 1", "ZCARD": "", "ZCOUNT": "0 0",
     "ZMSCORE": "1", "ZRANGE": "0 0", "ZRANGEBYLEX": "- +", "ZRANGEBYSCORE": "0 0", "ZREM": "1",
     "ZREMRANGEBYRANK": "0 0", "ZREMRANGEBYSCORE": "0 0", "ZREVRANGE": "0 0",
     "ZREVRANGEBYLEX": "+ -", "ZSCORE": "1",

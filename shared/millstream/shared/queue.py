@@ -12,6 +12,9 @@ from typing import Any, Final
 from millstream.shared import keys
 from millstream.shared.redis import Client
 
+LOST_SECONDS: Final = (
+    60.0  # for which a worker that stopped to report counts as lost; then it is forgotten
+)
 BLOCKING_GRACE_SECONDS: Final = 3.0  # after its timeout until a blocking command counts as lost
 
 
@@ -26,6 +29,21 @@ async def wait_for_wake(redis: Client, queue: str, within: float) -> str | None:
     async with asyncio.timeout(within + BLOCKING_GRACE_SECONDS):
         popped = await redis.blpop([keys.wake(queue)], timeout=seconds)  # type: ignore[misc]
     return os.fsdecode(popped[1]) if popped else None
+
+
+async def report_serving(redis: Client, queue: str, worker_id: str, *, ttl: float) -> None:
+    """Reports that the worker executes runs of the queue, for `ttl` seconds, and removes workers lost long ago."""
+    now = await redis_time(redis)
+    pipe = redis.pipeline(transaction=False)
+    pipe.sadd(keys.queues(), queue)
+    pipe.zadd(keys.queue_workers(queue), {worker_id: now + ttl})
+    pipe.zremrangebyscore(keys.queue_workers(queue), "-inf", now - LOST_SECONDS)
+    await pipe.execute()
+
+
+async def report_left(redis: Client, queue: str, worker_id: str) -> None:
+    """Reports that the worker executes no runs of the queue any more."""
+    await redis.zrem(keys.queue_workers(queue), worker_id)
 
 
 async def report_alive(redis: Client, queues: Sequence[str], worker_id: str, *, ttl: float) -> None:

@@ -74,15 +74,30 @@ async def _suspects(redis: Client, jobs: list[str]) -> list[tuple[str, str]]:
         ]
         for job, (_, _, queue) in zip(batch, records, strict=True):
             pipe.zscore(keys.queue(queue or "none"), job)
+            pipe.zscore(keys.backlog(queue or "none"), job)
         scores = await pipe.execute()
-        for job, (status, cancel, queue), score in zip(batch, records, scores, strict=True):
+        for job, (status, cancel, queue), score, listed in zip(
+            batch, records, scores[::2], scores[1::2], strict=True
+        ):
             if status == RunStatus.PENDING and cancel is None and score is None:
                 unqueued.append((job, queue or ""))
-            elif status in (None, *TERMINAL) or score is None or cancel is not None:
+            elif (
+                status in (None, *TERMINAL)
+                or score is None
+                or cancel is not None
+                or _is_mislisted(status, listed)
+            ):
                 suspects.append((job, queue or ""))
             elif status == RunStatus.PENDING and score > seconds * 1000:
                 later.append((job, queue or ""))
     return suspects + await _misplaced(redis, unqueued) + await _undeferred(redis, later)
+
+
+def _is_mislisted(status: str, listed: float | None) -> bool:
+    """Returns whether the backlog's score of a queued run contradicts its status (claim.lua)."""
+    if status == RunStatus.RUNNING:
+        return listed is not None and listed >= 0
+    return listed is None
 
 
 async def _undeferred(redis: Client, jobs: list[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -108,6 +123,35 @@ async def _misplaced(redis: Client, jobs: list[tuple[str, str]]) -> list[tuple[s
         for thread_id, active, run_refs in zip(thread_ids, replies[::2], replies[1::2], strict=True)
     }
     return [(job, q) for job, q in jobs if job not in waiting[keys.parse_job_id(job)[0]]]
+
+
+async def repair_backlogs(redis: Client, *, lease_ms: int, stream_ttl: int) -> Counter[str]:
+    """Removes runs that have ended from the backlogs, of each the first `BATCH` that are unserved, and of the others.
+
+    Otherwise the figures of a queue would never return to 0. Only a worker of an earlier version leaves such a run.
+    """
+    counts: Counter[str] = Counter()
+    for member in await redis.smembers(keys.queues()):  # type: ignore[misc]
+        queue = member.decode()
+        pipe = redis.pipeline(transaction=False)
+        pipe.zrange(keys.backlog(queue), 0, BATCH - 1)
+        pipe.zrangebyscore(keys.backlog(queue), 0, "+inf", start=0, num=BATCH)
+        listed = list({job for jobs in await pipe.execute() for job in jobs})
+        if not listed:
+            continue
+        live = await redis.smismember(keys.live(), listed)  # type: ignore[misc]
+        for job_id, is_live in zip(listed, live, strict=True):
+            job = keys.decode_job_id(job_id)
+            if job is None:
+                counts["dropped"] += await redis.zrem(keys.backlog(queue), job_id)
+            elif not is_live:
+                counts[
+                    await scripts.repair_run(
+                        redis, job, queue, lease_ms=lease_ms, stream_ttl=stream_ttl
+                    )
+                ] += 1
+    del counts["fine"]
+    return counts
 
 
 async def repair_threads(redis: Client) -> Counter[str]:

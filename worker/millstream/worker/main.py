@@ -60,7 +60,13 @@ async def work(
         node_threads(max(32, 4 * settings.jobs_per_worker)),
         wiring.open_parts(registry, settings, project, tracer=tracer) as parts,
     ):
-        reports = Liveness(parts.redis, parts.worker_id, wiring.call_queues(parts), parts.access)
+        reports = Liveness(
+            parts.redis,
+            parts.worker_id,
+            wiring.call_queues(parts),
+            settings.queue,
+            parts.access,
+        )
         await wiring.announce(parts)
         await reports.run_once()
         stop, hurry = _signals()

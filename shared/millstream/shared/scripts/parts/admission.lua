@@ -7,6 +7,7 @@
   KEY  run            hash
   KEY  queue          sorted set
   KEY  wake           list
+  KEY  backlog        sorted set
   KEY  live           set
   KEY  deferred       sorted set
   ARG  job            job id
@@ -57,7 +58,8 @@ end
 redis.call('HSET', thread, 'updated_at', now_us, 'graph_id', graph_id, 'assistant_id', assistant_id,
   'run_terms', run_terms)
 redis.call('HSET', run, 'spec', spec, 'status', pending, 'created_at', now_us, 'updated_at', now_us,
-  'fence', 0, 'attempt', 0, 'graph', graph_id, 'protocol', protocol, 'queue', queue_name)
+  'fence', 0, 'attempt', 0, 'graph', graph_id, 'protocol', protocol, 'queue', queue_name,
+  'backlog', backlog)
 if webhook ~= '' then redis.call('HSET', run, 'webhook', webhook) end
 if temporary ~= '' then redis.call('HSET', run, 'temporary', temporary) end
 redis.call('ZADD', runs, now_us, run_id)
@@ -76,12 +78,14 @@ end
 if due > now_ms then
   -- A deferred run has no place in the thread's FIFO until it is due; the claim adds it then.
   redis.call('ZADD', queue, due, job)
+  redis.call('ZADD', backlog, due, job)
   redis.call('ZADD', deferred, due, run_ref)
 elseif active then
   redis.call('RPUSH', waiting, run_ref)
 else
   redis.call('HSET', thread, 'active', run_ref)
   redis.call('ZADD', queue, now_ms, job)
+  redis.call('ZADD', backlog, now_ms, job)
   push_wake(wake, job)
 end
 index_thread(thread_id)

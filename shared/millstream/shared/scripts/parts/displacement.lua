@@ -32,10 +32,10 @@ local function displace(action, cancelled, now_us, now_ms)
   local ending = {status = cancelled, error = '', output = '', now_us = now_us, now_ms = now_ms}
   for i, run_ref in ipairs(run_refs) do
     local displaced = read_run_ref(run_ref)
-    local status, fence, cancel, control
+    local status, fence, cancel, control, its_backlog
     if displaced then
-      status, fence, cancel, control =
-        unpack(redis.call('HMGET', displaced.record, 'status', 'fence', 'cancel', 'control'))
+      status, fence, cancel, control, its_backlog =
+        unpack(redis.call('HMGET', displaced.record, 'status', 'fence', 'cancel', 'control', 'backlog'))
     end
     local rolled_back = (cancel or action) == 'rollback'
     if status == running or status == pending and rolled_back and fence ~= '0' then
@@ -46,7 +46,10 @@ local function displace(action, cancelled, now_us, now_ms)
         redis.call('RPUSH', waiting, run_ref)
       end
     elseif status == pending then
-      if run_ref == active or i >= first_deferred then redis.call('ZREM', displaced.queue, displaced.job) end
+      if run_ref == active or i >= first_deferred then
+        redis.call('ZREM', displaced.queue, displaced.job)
+        if its_backlog then redis.call('ZREM', its_backlog, displaced.job) end
+      end
       redis.call('HSETNX', displaced.record, 'reason', SUPERSEDED)
       if ended < tonumber(max_ended) then
         ending.forget = rolled_back

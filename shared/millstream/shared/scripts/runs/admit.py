@@ -41,6 +41,7 @@ def arguments(
         "run": keys.run(thread, run),
         "queue": keys.queue(spec.queue),
         "wake": keys.wake(spec.queue),
+        "backlog": keys.backlog(spec.queue),
         "job": keys.job_id(thread, run),
         "run_id": run,
         "spec": pack(spec),

@@ -2,6 +2,7 @@
   Claim a due run for a worker: grant the lease, raise the fence, and write the attempt's first event.
 
   KEY  queue         sorted set
+  KEY  backlog       sorted set
   KEY  run           hash
   KEY  thread        hash
   KEY  waiting       list
@@ -44,8 +45,9 @@ local now_us, now_ms = read_clock()
 local due = redis.call('ZSCORE', queue, job)
 if not due then return {'gone'} end
 local status, fence, attempt, spec, cancel, created_at, claimed_by, graph, needed_protocol, first, index,
-  lease_extended, crashes, alone, crash = unpack(redis.call('HMGET', run, 'status', 'fence', 'attempt', 'spec', 'cancel', 'created_at',
-  'token', 'graph', 'protocol', 'first', 'index', 'lease_extended', 'crashes', 'alone', 'crash'))
+  lease_extended, crashes, alone, crash, unserved_since = unpack(redis.call('HMGET', run, 'status', 'fence', 'attempt',
+  'spec', 'cancel', 'created_at', 'token', 'graph', 'protocol', 'first', 'index', 'lease_extended', 'crashes', 'alone', 'crash',
+  'unserved_since'))
 crashes = tonumber(crashes or 0)
 
 -- A lease that lapsed while the worker executed other runs too may be the fault of any of them. All such lapses count
@@ -74,6 +76,7 @@ if status == running then -- its lease has lapsed
 end
 if status ~= pending or redis.call('EXISTS', thread) == 0 then
   redis.call('ZREM', queue, job)
+  redis.call('ZREM', backlog, job)
   return {'gone'}
 end
 
@@ -83,15 +86,17 @@ if not served or tonumber(needed_protocol or 0) > tonumber(protocol) then
   -- The pause is short at first, because a deploy may be under way. It grows with the time, so that a run that no
   -- worker can execute does not keep the workers from other runs.
   redis.call('HSETNX', run, 'unserved_since', now_ms)
-  local pause = math.floor((now_ms - redis.call('HGET', run, 'unserved_since')) / 10)
+  local pause = math.floor((now_ms - (unserved_since or now_ms)) / 10)
   pause = math.max(100, math.min(60000, pause))
   redis.call('ZADD', queue, now_ms + pause, job)
+  redis.call('ZADD', backlog, -math.abs(redis.call('ZSCORE', backlog, job) or due), job)
   return {'unserved', pause}
 end
 
 local active = redis.call('HGET', thread, 'active')
 if active and active ~= run_ref then
   redis.call('ZREM', queue, job)
+  redis.call('ZREM', backlog, job)
   redis.call('ZREM', deferred, run_ref)
   redis.call('RPUSH', waiting, run_ref)
   return {'waits'}
@@ -102,7 +107,11 @@ local next_fence = string.format('%.0f', math.max(fence + 1, tonumber(now_us)))
 local is_first = fence == '0' and 1 or 0
 local exhausted = is_exhausted(tonumber(attempt))
 attempt = attempt + 1
+-- Each claim of a worker that could not execute the run has raised its score in the queue.
+local due_since = unserved_since and redis.call('ZSCORE', backlog, job)
+local waited = due_since and now_ms - math.abs(due_since) or -left
 redis.call('ZADD', queue, now_ms + tonumber(lease), job)
+redis.call('ZREM', backlog, job)
 redis.call('HSETNX', run, 'started_at', now_us)
 redis.call('HSET', run, 'status', running, 'fence', next_fence, 'attempt', attempt, 'control', control,
   'token', token, 'first', is_first, 'crashes', crashes, 'updated_at', now_us)
@@ -119,4 +128,4 @@ if not cancel and not exhausted then
 end
 redis.call('EXPIRE', events, events_ttl)
 return {'claimed', next_fence, attempt, spec, cancel or '', created_at, is_first,
-  tonumber(redis.call('HGET', run, 'index') or 0), crashes, exhausted and 1 or 0, crash or '', -left}
+  tonumber(redis.call('HGET', run, 'index') or 0), crashes, exhausted and 1 or 0, crash or '', waited}

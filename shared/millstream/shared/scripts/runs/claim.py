@@ -77,6 +77,7 @@ async def claim(
     reply = await SCRIPT(
         redis,
         queue=keys.queue(queue),
+        backlog=keys.backlog(queue),
         run=keys.run(thread, run),
         thread=keys.thread(thread),
         waiting=keys.waiting(thread),

@@ -18,14 +18,16 @@ local ending = {status = cancelled, error = '', output = '', now_us = now_us, no
 local ended = 0
 for _, run_ref in ipairs(run_refs) do
   local displaced = read_run_ref(run_ref)
-  local status, fence, cancel
+  local status, fence, cancel, its_backlog
   if displaced then
-    status, fence, cancel = unpack(redis.call('HMGET', displaced.record, 'status', 'fence', 'cancel'))
+    status, fence, cancel, its_backlog =
+      unpack(redis.call('HMGET', displaced.record, 'status', 'fence', 'cancel', 'backlog'))
   end
   ending.forget = cancel == 'rollback'
   if status == pending and cancel and not (ending.forget and fence ~= '0') then
     -- First, so that it also works when Redis is out of memory (renew.lua).
     redis.call('ZREM', displaced.queue, displaced.job)
+    if its_backlog then redis.call('ZREM', its_backlog, displaced.job) end
     end_run(displaced, ending)
     ended = ended + 1
   end

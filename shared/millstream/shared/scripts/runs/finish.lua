@@ -6,6 +6,7 @@
   KEY  waiting        list
   KEY  events         stream; also the name of its notification channel
   KEY  queue          sorted set
+  KEY  backlog        sorted set
   KEY  delivery       hash
   KEY  deferred       sorted set
   ARG  job            job id
@@ -41,6 +42,7 @@ if forget and fence == '' and current ~= '0' then return {'refused', status} end
 
 local now_us, now_ms = read_clock()
 redis.call('ZREM', queue, job) -- first, so that it also works when Redis is out of memory (renew.lua)
+redis.call('ZREM', backlog, job)
 if redis.call('HGET', thread, 'active') ~= run_ref then -- the run was never active: no other run waits for it
   redis.call('LREM', waiting, -1, run_ref)
   redis.call('ZREM', deferred, run_ref)

@@ -66,6 +66,7 @@ async def finish(
         run=keys.run(thread_id, run_id),
         events=keys.events(thread_id, run_id),
         queue=keys.queue(spec.queue),
+        backlog=keys.backlog(spec.queue),
         delivery=keys.delivery(thread_id, run_id),
         job=job,
         run_ref=keys.run_ref(thread_id, run_id, spec.queue),

@@ -4,6 +4,7 @@
   KEY  run      hash
   KEY  queue    sorted set
   KEY  wake     list
+  KEY  backlog  sorted set
   ARG  job      job id
   ARG  fence
   ARG  running  status of a run that a worker holds
@@ -25,6 +26,8 @@ else
   redis.call('HSET', run, 'crash', crash)
   redis.call('HINCRBY', run, 'crashes', 1)
 end
-redis.call('ZADD', queue, read_clock_ms(), job)
+local now_ms = read_clock_ms()
+redis.call('ZADD', queue, now_ms, job)
+redis.call('ZADD', backlog, now_ms, job)
 push_wake(wake, job)
 return 1

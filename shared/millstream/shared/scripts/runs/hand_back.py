@@ -21,6 +21,7 @@ async def hand_back(redis: Client, claim: Claim, *, crash: str = "") -> bool:
         redis,
         run=keys.run(spec.thread_id, spec.run_id),
         queue=keys.queue(spec.queue),
+        backlog=keys.backlog(spec.queue),
         wake=keys.wake(spec.queue),
         job=claim.job,
         fence=claim.fence,

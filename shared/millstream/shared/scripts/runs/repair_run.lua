@@ -8,6 +8,7 @@
   KEY  events      stream; also the name of its notification channel
   KEY  queue       sorted set
   KEY  wake        list
+  KEY  backlog     sorted set
   KEY  live        set
   KEY  runs        sorted set
   KEY  garbage     sorted set
@@ -29,6 +30,7 @@
           'ended'     the run had ended; its leftovers are removed
           'stranded'  the run ended here, because its thread is lost
           'queued'    the run has its place in the queue or the FIFO again
+          'listed'    the backlog has, or has not, the run again, as its status says
           'released'  the thread's next run is active
 ]]
 -- with clock
@@ -53,16 +55,19 @@ local thread_id = job:match('^[^/]+')
 
 local function enqueue()
   redis.call('ZADD', queue, now_ms, job)
+  redis.call('ZADD', backlog, now_ms, job)
   push_wake(wake, job)
 end
 
 local status, fence, cancel = unpack(redis.call('HMGET', run, 'status', 'fence', 'cancel'))
 local active = redis.call('HGET', thread, 'active')
 local due = redis.call('ZSCORE', queue, job)
+local listed = redis.call('ZSCORE', backlog, job) -- negative: no worker could execute it (claim.lua)
 
 if status ~= pending and status ~= running then
   local alive = redis.call('SREM', live, job)
   redis.call('ZREM', queue, job)
+  redis.call('ZREM', backlog, job)
   redis.call('LREM', waiting, 0, run_ref)
   redis.call('ZREM', deferred, run_ref)
   local newest = status and redis.call('XREVRANGE', events, '+', '-', 'COUNT', 1)[1]
@@ -71,7 +76,7 @@ if status ~= pending and status ~= running then
   if active == run_ref then
     release(now_ms)
     index_thread(thread_id)
-  elseif alive == 0 and not due and not lacks_end then
+  elseif alive == 0 and not due and not listed and not lacks_end then
     return 'fine'
   end
   return 'ended'
@@ -82,6 +87,7 @@ local held = status == running and due and tonumber(due) > now_ms
 if redis.call('EXISTS', thread) == 0 and not held then
   if status == running and not due and redis.call('HSETNX', run, 'missed', 1) == 1 then
     redis.call('ZADD', queue, now_ms + tonumber(lease), job) -- a lease: its worker may be alive
+    redis.call('ZREM', backlog, job)
     return 'queued'
   end
   for i = 1, #stranded, 2 do
@@ -91,6 +97,7 @@ if redis.call('EXISTS', thread) == 0 and not held then
       note_delivery(run, delivery, job, now_us, now_ms)
       redis.call('EXPIRE', run, events_ttl)
       redis.call('ZREM', queue, job)
+      redis.call('ZREM', backlog, job)
       redis.call('SREM', live, job)
       redis.call('DEL', waiting, runs, segments, deferred)
       redis.call('ZADD', garbage, now_ms, job) -- its checkpoints
@@ -102,7 +109,9 @@ if redis.call('EXISTS', thread) == 0 and not held then
 end
 
 if status == running then
-  if due then return 'fine' end
+  if due and (not listed or tonumber(listed) < 0) then return 'fine' end
+  redis.call('ZREM', backlog, job)
+  if due then return 'listed' end
   redis.call('ZADD', queue, now_ms + tonumber(lease), job) -- a lease: its worker may be alive
   return 'queued'
 end
@@ -110,11 +119,13 @@ if cancel and fence == '0' then return 'cancel' end
 local waits = redis.call('LPOS', waiting, run_ref)
 if due then
   local has_place = active == run_ref or waits or cancel or redis.call('ZSCORE', deferred, run_ref)
-  if has_place or tonumber(due) <= now_ms then return 'fine' end
+  if not listed then redis.call('ZADD', backlog, due, job) end
+  if has_place or tonumber(due) <= now_ms then return listed and 'fine' or 'listed' end
   redis.call('ZADD', deferred, due, run_ref) -- so that a strategy can displace it
   return 'queued'
 end
 redis.call('ZREM', deferred, run_ref)
+if listed then redis.call('ZREM', backlog, job) end -- it is not in the queue
 if active == run_ref or not active and not waits then
   redis.call('HSET', thread, 'active', run_ref, 'status', busy)
   index_thread(thread_id)

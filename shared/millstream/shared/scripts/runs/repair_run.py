@@ -10,7 +10,7 @@ from millstream.shared.scripts.script import Script
 from millstream.shared.scripts.threads.thread_index import thread_index_keys
 
 SCRIPT = Script("runs/repair_run")
-Reply = Literal["fine", "cancel", "ended", "stranded", "queued", "released"]
+Reply = Literal["fine", "cancel", "ended", "stranded", "queued", "listed", "released"]
 STRANDED: Final = (
     b'{"error":"ThreadLost","message":"The run was given up: its thread is gone from Redis."}'
 )
@@ -35,6 +35,7 @@ async def repair_run(
         waiting=keys.waiting(thread),
         events=keys.events(thread, run),
         queue=keys.queue(queue),
+        backlog=keys.backlog(queue),
         wake=keys.wake(queue),
         live=keys.live(),
         runs=keys.runs(thread),

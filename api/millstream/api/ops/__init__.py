@@ -1,0 +1,1 @@
+"""What operators and autoscalers read of the deployment."""

@@ -1,0 +1,18 @@
+"""What operators and autoscalers read of the deployment; each API process gives the same answer."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from millstream.api.http.body import json_response, query_model
+from millstream.api.http.context import context_of
+from millstream.api.ops import operations
+from millstream.api.ops.schemas import ScalingQuery
+
+
+async def scaling(request: Request) -> Response:
+    """`GET /ops/scaling`: Returns the state of a queue, or of all queues, for the scaling of workers."""
+    query = query_model(request, ScalingQuery)
+    result = await operations.scaling(context_of(request), query.queue)
+    return json_response(
+        result.model_dump(exclude_none=True), headers={"cache-control": "no-store"}
+    )

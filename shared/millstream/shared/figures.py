@@ -1,0 +1,251 @@
+"""The state of all queues, as operators and autoscalers see it.
+
+What a read costs depends on the number of queues and graphs alone: Redis answers each command from a count that it
+keeps, or from the first entry of a sorted set.
+"""
+
+import asyncio
+import time
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+from redis.exceptions import ResponseError
+
+from millstream.shared import keys
+from millstream.shared.queue import LOST_SECONDS
+from millstream.shared.redis import Client
+from millstream.shared.rules.lifecycle import ThreadStatus
+
+CACHE_SECONDS: Final = 2.0  # until the figures are read again
+HEAD: Final = 32  # due jobs of a queue among which a lapsed lease is looked for
+
+
+@dataclass(frozen=True, slots=True)
+class QueueFigures:
+    """The state of one queue, or the sum of all; ages are 0 if there is no such run."""
+
+    due: int = 0
+    """Runs that wait for a worker now, without those in `unserved`."""
+    deferred: int = 0
+    """Runs that become due later."""
+    running: int = 0
+    """Runs that a worker holds, or held until its lease lapsed."""
+    unserved: int = 0
+    """Runs that the workers which tried could not execute: they lack the graph, or are too old."""
+    oldest_due_age: float = 0.0
+    """Seconds since the first of `due` became due, or since the first lease lapsed, whichever is longer."""
+    oldest_unserved_age: float = 0.0
+    """Seconds since the first of `unserved` became due."""
+    workers: int = 0
+    """Live workers that execute runs of the queue."""
+    lost_workers: int = 0
+    """Workers that stopped to report in the last minute, without leaving."""
+
+    @property
+    def in_flight(self) -> int:
+        """Runs that occupy a worker, or would if there was one: `due` and `running`."""
+        return self.due + self.running
+
+    def __add__(self, other: "QueueFigures") -> "QueueFigures":
+        """Returns the sum; of ages, the longer."""
+        return QueueFigures(
+            *(
+                max(pair) if name.endswith("_age") else sum(pair)
+                for name, pair in (
+                    (field.name, (getattr(self, field.name), getattr(other, field.name)))
+                    for field in fields(self)
+                )
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Things that are due, and the seconds since the first became due (0 without any)."""
+
+    due: int
+    oldest_age: float
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The state of everything, at one time."""
+
+    queues: dict[str, QueueFigures]
+    waiting: int
+    """Runs that wait for another run of their thread."""
+    threads: dict[str, int]
+    """Indexed threads by status."""
+    call_queues: dict[str, int]
+    """Waiting calls by graph; `store` is the long-term store."""
+    webhooks: Backlog
+    crons: Backlog
+    garbage: int
+    """Deleted threads whose checkpoints still exist."""
+    memory: dict[str, int]
+    """What INFO says: used_memory, maxmemory, evicted_keys. Empty if the Redis user may not use INFO."""
+
+    @property
+    def total(self) -> QueueFigures:
+        """The sum of all queues."""
+        return sum(self.queues.values(), QueueFigures())
+
+
+async def read_figures(redis: Client) -> Figures:
+    """Reads all figures in three round trips; raises redis-py's errors if Redis is unavailable."""
+    pipe = redis.pipeline(transaction=False)
+    pipe.time()
+    pipe.smembers(keys.queues())
+    pipe.hkeys(keys.graphs())
+    (seconds, micros), names, graph_ids = await pipe.execute()
+    now = seconds + micros / 1e6
+    queues = sorted(name.decode() for name in names)
+    call_queues = [keys.STORE, *sorted(keys.call_queue(graph.decode()) for graph in graph_ids)]
+    for name in queues:
+        _send_queue(pipe, name, now)
+    for status in ThreadStatus:
+        pipe.scard(keys.threads_of(status))
+    for call_queue in call_queues:
+        pipe.llen(keys.calls(call_queue))
+    for index in (keys.deliveries(), keys.crons()):
+        pipe.zcount(index, "-inf", _ms(now))
+        pipe.zrange(index, 0, 0, withscores=True)
+    pipe.zcard(keys.garbage())
+    pipe.scard(keys.live())
+    pipe.info("memory")
+    pipe.info("stats")
+    replies = await pipe.execute(raise_on_error=False)
+    memory = _memory(replies[-2:])
+    values = iter(replies[:-2])
+
+    def take(count: int) -> list[Any]:
+        taken = [next(values) for _ in range(count)]
+        for reply in taken:
+            if isinstance(reply, Exception):
+                raise reply
+        return taken
+
+    by_queue = {name: take(PER_QUEUE) for name in queues}
+    threads = dict(zip(map(str, ThreadStatus), take(len(ThreadStatus)), strict=True))
+    calls = dict(zip(call_queues, take(len(call_queues)), strict=True))
+    webhooks, crons = _backlog(take(2), now), _backlog(take(2), now)
+    garbage, live = take(2)
+    lapsed = await _first_lapsed(redis, {name: replies[4] for name, replies in by_queue.items()})
+    return Figures(
+        queues={name: _queue(replies, lapsed[name], now) for name, replies in by_queue.items()},
+        # A run may move between two commands of a pipeline.
+        waiting=max(0, live - sum(replies[0] for replies in by_queue.values())),
+        threads=threads,
+        call_queues=calls,
+        webhooks=webhooks,
+        crons=crons,
+        garbage=garbage,
+        memory=memory,
+    )
+
+
+PER_QUEUE: Final = 9  # commands that `_send_queue` sends
+
+
+def _send_queue(pipe: Any, name: str, now: float) -> None:
+    """Sends the commands whose replies `_queue` takes."""
+    queue, backlog, workers = keys.queue(name), keys.backlog(name), keys.queue_workers(name)
+    now_ms = _ms(now)
+    pipe.zcard(queue)
+    pipe.zcount(backlog, 0, now_ms)
+    pipe.zcount(backlog, f"({now_ms}", "+inf")
+    pipe.zcount(backlog, "-inf", "(0")
+    pipe.zrangebyscore(queue, "-inf", now_ms, start=0, num=HEAD, withscores=True)
+    pipe.zrangebyscore(backlog, 0, now_ms, start=0, num=1, withscores=True)
+    # These scores are negative: the first run that became due has the highest.
+    pipe.zrange(backlog, "(0", "-inf", desc=True, byscore=True, offset=0, num=1, withscores=True)
+    pipe.zcount(workers, f"({now}", "+inf")
+    pipe.zcount(workers, now - LOST_SECONDS, now)
+
+
+def _queue(replies: list[Any], lapsed: float | None, now: float) -> QueueFigures:
+    queued, due, deferred, unserved, _, first_due, first_unserved, workers, lost = replies
+    since = [score for _, score in first_due] + ([] if lapsed is None else [lapsed])
+    return QueueFigures(
+        due=due,
+        deferred=deferred,
+        running=max(0, queued - due - deferred - unserved),
+        unserved=unserved,
+        oldest_due_age=_age(min(since, default=None), now),
+        oldest_unserved_age=_age(-first_unserved[0][1] if first_unserved else None, now),
+        workers=workers,
+        lost_workers=lost,
+    )
+
+
+async def _first_lapsed(
+    redis: Client, heads: dict[str, list[tuple[bytes, float]]]
+) -> dict[str, float | None]:
+    """Returns for each queue when the first of its lapsed leases lapsed (ms), of its first due jobs alone.
+
+    A due job that is not in the backlog is one with a lapsed lease. `HEAD` jobs suffice: a job in the backlog is
+    due in the queue no earlier than in the backlog, so a later lapse does not change the age of the queue, unless
+    all `HEAD` jobs are unserved.
+    """
+    filled = [name for name, head in heads.items() if head]
+    pipe = redis.pipeline(transaction=False)
+    for name in filled:
+        jobs: list[Any] = [job for job, _ in heads[name]]
+        pipe.zmscore(keys.backlog(name), jobs)
+    replies = dict(zip(filled, await pipe.execute() if filled else [], strict=True))
+    return {
+        name: next(
+            (
+                lapsed_at
+                for (_, lapsed_at), listed in zip(head, replies.get(name, []), strict=True)
+                if listed is None
+            ),
+            None,
+        )
+        for name, head in heads.items()
+    }
+
+
+def _backlog(replies: list[Any], now: float) -> Backlog:
+    due, first = replies
+    return Backlog(due, _age(first[0][1] if due and first else None, now))
+
+
+def _age(since_ms: float | None, now: float) -> float:
+    return 0.0 if since_ms is None else max(0.0, round(now - since_ms / 1000, 3))
+
+
+def _ms(seconds: float) -> int:
+    return int(seconds * 1000)
+
+
+def _memory(replies: list[Any]) -> dict[str, int]:
+    """Returns the figures of INFO; nothing if the Redis user may not use it, or the server does not have it."""
+    values: dict[str, int] = {}
+    for reply in replies:
+        if isinstance(reply, ResponseError):
+            continue
+        if isinstance(reply, Exception):
+            raise reply
+        names = ("used_memory", "maxmemory", "evicted_keys")
+        values |= {name: int(reply[name]) for name in names if name in reply}
+    return values
+
+
+class FiguresCache:
+    """The figures as one process last read them: at most `CACHE_SECONDS` old, and read by one caller at a time."""
+
+    def __init__(self, redis: Client) -> None:
+        """Reads nothing yet."""
+        self._redis = redis
+        self._reading = asyncio.Lock()
+        self._figures: Figures | None = None
+        self._read_at = 0.0  # monotonic
+
+    async def read(self) -> Figures:
+        """Returns the figures; raises redis-py's errors if Redis is unavailable and they are too old."""
+        async with self._reading:
+            if self._figures is None or time.monotonic() - self._read_at >= CACHE_SECONDS:
+                self._figures = await read_figures(self._redis)
+                self._read_at = time.monotonic()
+            return self._figures
