@@ -39,7 +39,9 @@ def url(system: RunningApi) -> Iterator[str]:
             worker.stop()
             with Redis.from_url(redis_url) as redis:
                 redis.hdel(keys.graphs(), *graphs)
-                redis.delete(keys.queue(QUEUE), keys.wake(QUEUE))
+                per_queue = (keys.queue, keys.wake, keys.backlog, keys.queue_workers)
+                redis.delete(*(key(QUEUE) for key in per_queue))
+                redis.srem(keys.queues(), QUEUE)
                 queues = map(keys.call_queue, graphs)
                 redis.delete(
                     *(key(queue) for queue in queues for key in (keys.calls, keys.workers))
