@@ -143,7 +143,7 @@ async def test_agents_with_equal_module_names_keep_their_classes(
                 "a",
                 [
                     "millstream_project.a.state has no 'Plan'",
-                    "old name behind in a/state.py: `Plan = NewName`",
+                    "keep its old name in a/state.py: `Plan = NewName`",
                 ],
             ),
             ("calendar", ["no module 'millstream_project.calendar'", "in calendar.py:"]),
