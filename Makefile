@@ -82,9 +82,9 @@ differential: $(INSTALLED)  ## Compare with another server of the API (REFERENCE
 
 lock: $(BIN)/uv  ## Write the lock files again (ARGS="--upgrade" for newer versions)
 	$(COMPILE) pyproject.toml --all-extras --group dev --output-file requirements.lock
-	$(COMPILE) pyproject.toml --extra api --extra mcp --extra a2a --extra otel --constraints requirements.lock \
+	$(COMPILE) pyproject.toml --extra api --extra mcp --extra a2a --extra metrics --extra otel --constraints requirements.lock \
 		--output-file deploy/api.lock
-	$(COMPILE) pyproject.toml --extra worker --extra store --extra encryption --extra otel --constraints requirements.lock \
+	$(COMPILE) pyproject.toml --extra worker --extra store --extra encryption --extra metrics --extra otel --constraints requirements.lock \
 		--output-file deploy/worker.lock
 	printf 'hatchling\n' | $(COMPILE) - --constraints requirements.lock \
 		--output-file deploy/build.lock
