@@ -7,6 +7,8 @@
 BIN := .venv/bin
 # Written last: an interrupted installation is repeated.
 INSTALLED := .venv/.installed
+# The tools of tests/deploy. No other target needs them.
+TOOLS := .venv/.tools
 # Called, not only found on PATH: a version manager puts a placeholder there.
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
@@ -24,7 +26,7 @@ install: $(INSTALLED)  ## Create .venv and install everything from the hash lock
 dev: $(INSTALLED)  ## Run the example graphs: Redis, API and worker (ARGS="--port 2025")
 	@$(BIN)/millstream dev --config examples/langgraph.json $(ARGS)
 
-test: $(INSTALLED)  ## Run all tests (ARGS="-k name")
+test: $(TOOLS)  ## Run all tests (ARGS="-k name")
 	$(BIN)/pytest -n 3 --dist loadgroup $(ARGS)
 
 unit: $(INSTALLED)  ## Run the tests of rules and parts: a minute (ARGS="-k name")
@@ -86,6 +88,7 @@ lock: $(BIN)/uv  ## Write the lock files again (ARGS="--upgrade" for newer versi
 		--output-file deploy/api.lock
 	$(COMPILE) pyproject.toml --extra worker --extra store --extra encryption --extra metrics --extra otel --constraints requirements.lock \
 		--output-file deploy/worker.lock
+	$(COMPILE) --group tools --constraints requirements.lock --output-file tools.lock
 	printf 'hatchling\n' | $(COMPILE) - --constraints requirements.lock \
 		--output-file deploy/build.lock
 
@@ -99,6 +102,11 @@ $(INSTALLED): requirements.lock pyproject.toml | $(BIN)/pip
 		--require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		--no-deps --no-build-isolation -e .
+	@touch $@
+
+$(TOOLS): tools.lock $(INSTALLED)
+	@echo "Installing the tools of the tests into .venv ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tools.lock
 	@touch $@
 
 # pip comes last when a .venv is made: without it, it is incomplete.
