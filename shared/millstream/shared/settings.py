@@ -193,6 +193,11 @@ class Settings(TraceSettings):
         "WEBHOOK_GIVE_UP_SECS", 86400.0, "The time after a run's end after which its webhook is given up.",
         low=1, high=3 * 86400, unit="s",
     )  # fmt: skip
+    alive_file: str = setting(
+        "MILLSTREAM_ALIVE_FILE",
+        "",
+        "A worker touches this file every 5 s while it works, for health checks (docs/deploy.md). Empty: none.",
+    )
     log_level: str = setting(
         "LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR.", choices="DEBUG INFO WARNING ERROR"
     )

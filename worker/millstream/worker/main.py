@@ -18,6 +18,7 @@ from millstream.shared.settings import Settings
 from millstream.shared.tracing.tracer import RunTracer, open_tracer
 from millstream.worker import event_loop, graphs, wiring
 from millstream.worker.background import ServiceEndedError, Services
+from millstream.worker.maintenance import alive_file
 from millstream.worker.maintenance.liveness import Liveness
 from millstream.worker.node_threads import node_threads
 from millstream.worker.wiring import Parts
@@ -30,6 +31,9 @@ def main() -> None:
     parser.add_argument("--queue")
     arguments = parser.parse_args()
     try:
+        # Before the graphs, whose imports may take minutes.
+        if path := Settings.from_env().alive_file:
+            alive_file.clear(Path(path))
         registry = graphs.load(arguments.config)
         settings = Settings.from_env()
         if arguments.queue:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from millstream.shared import assistants, keys, permissions
@@ -32,7 +33,7 @@ from millstream.worker.graphs import GraphRegistry
 from millstream.worker.isolation.processes import Processes, command
 from millstream.worker.leases.availability import RedisAvailability
 from millstream.worker.leases.heartbeat import Heartbeat
-from millstream.worker.maintenance import crons, expiry, liveness, reaper, sweep
+from millstream.worker.maintenance import alive_file, crons, expiry, liveness, reaper, sweep
 from millstream.worker.maintenance.liveness import Liveness
 from millstream.worker.publish import Publisher
 from millstream.worker.webhooks import deliverer
@@ -182,6 +183,8 @@ def services(parts: Parts, reports: Liveness, hurry: asyncio.Event) -> list[Serv
         heartbeat.stop()
 
     return [
+        # First, so that it also works while the others drain.
+        *([alive_file.service(Path(settings.alive_file))] if settings.alive_file else []),
         Service("publisher", publisher.start, aclose=publisher.stop),
         Service("heartbeat", keep_leases, aclose=close_heartbeat),
         Service("permissions", parts.access.watch),
