@@ -16,7 +16,7 @@ from websockets.asyncio.client import connect
 
 from e2e.conftest import Cluster, NodeLog, Thread, request
 from e2e.raw_http import RawResponse, call_api, parse
-from harness.nginx import BARE, DEPLOYED, Nginx, program
+from harness.nginx import BARE, DEPLOYED, Nginx, included, program
 from harness.waiting import until
 
 pytestmark = [
@@ -36,9 +36,8 @@ async def proxied(
     """The URL of an nginx in front of the API."""
     kind = request.param
     config = BARE if kind == "as it comes" else OURS
-    nginx = Nginx(
-        tmp_path / "nginx", stream_cluster.url, config, http=SQUEEZE if kind == "gzip" else ""
-    )
+    http = SQUEEZE if kind == "gzip" else ""
+    nginx = Nginx(tmp_path / "nginx", included(stream_cluster.url, config, http=http))
     try:
         await until(nginx.listens)
         yield nginx.url + ("/agents" if kind == "prefix" else "")
@@ -166,7 +165,7 @@ async def test_urls_in_responses_use_the_clients_address(
 
 
 async def test_a_websocket_passes_the_proxy(stream_cluster: Cluster, tmp_path: Path) -> None:
-    nginx = Nginx(tmp_path / "nginx", stream_cluster.url, OURS)
+    nginx = Nginx(tmp_path / "nginx", included(stream_cluster.url, OURS))
     try:
         await until(nginx.listens)
         thread = await Thread.create(stream_cluster.url)
@@ -182,7 +181,7 @@ async def test_a_websocket_passes_the_proxy(stream_cluster: Cluster, tmp_path: P
 async def test_streams_work_over_http_2(
     stream_cluster: Cluster, tmp_path: Path, log: NodeLog
 ) -> None:
-    nginx = Nginx(tmp_path / "nginx", stream_cluster.url, OURS, listen=" http2")
+    nginx = Nginx(tmp_path / "nginx", included(stream_cluster.url, OURS, listen=" http2"))
     try:
         await until(nginx.listens)
         curl = await asyncio.create_subprocess_exec(
