@@ -8,8 +8,8 @@ import pytest
 from api.requests import System, detail
 from contract.builders import a_spec, admit, end, end_pending, take
 from harness.waiting import until
+from harness.workers import report_worker
 from millstream.shared import keys
-from millstream.shared.queue import report_serving
 from millstream.shared.redis import Client, connect
 
 QUEUE = "scaled"
@@ -27,7 +27,7 @@ NOTHING = {
 async def redis(system: System) -> AsyncIterator[Client]:
     """The running system's Redis, with a queue that a worker of this test serves."""
     client = connect(system.fleet.redis_url)
-    await report_serving(client, QUEUE, "w1", ttl=60)
+    await report_worker(client, "w1", QUEUE, ttl=60)
     try:
         yield client
     finally:

@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from contract.builders import dump, new_id
-from millstream.shared import keys, scripts
+from harness.workers import report_worker
+from millstream.shared import keys, scripts, workers
 from millstream.shared.assistants import (
     UNSERVED_SECONDS,
     GraphDirectory,
@@ -24,7 +25,7 @@ from millstream.shared.errors import (
     NotFoundError,
     UnavailableError,
 )
-from millstream.shared.queue import redis_time, report_alive, report_gone
+from millstream.shared.queue import redis_time
 from millstream.shared.redis import Client
 from millstream.shared.runs.submission import submission
 from millstream.shared.wire import (
@@ -34,6 +35,7 @@ from millstream.shared.wire import (
     Project,
     RunConfig,
     RunRequest,
+    WorkerRecord,
     unpack_kwargs,
 )
 
@@ -205,16 +207,16 @@ async def test_a_graph_not_served_for_long_is_removed(
     gone_at = await redis_time(any_redis) - UNSERVED_SECONDS - 5
     await any_redis.zadd(keys.workers(old), {"w1": gone_at})
     assert await served() == (True, True)  # no worker is live: a deploy, or an outage
-    await report_alive(any_redis, [echo], "w2", ttl=30)
+    await report_worker(any_redis, "w2", calls=[echo], ttl=30)
     assert await served() == (True, False)
     old_one = await graphs.resolve("old")
     with pytest.raises(UnavailableError, match=r"'old'.*not served"):
         submission(
             RunRequest(assistant_id="old"), old_one, Project(), run_id=new_id(), thread_id=new_id()
         )
-    await report_alive(any_redis, [old], "w1", ttl=30)
+    await report_worker(any_redis, "w1", calls=[old], ttl=30)
     assert await served() == (True, True)
-    await report_gone(any_redis, [old], "w1")
+    await workers.leave(any_redis, WorkerRecord(worker_id="w1"), [old])
     assert await served() == (True, True)  # just now: it may be restarting
     await any_redis.delete(keys.workers(echo), keys.workers(old))
 

@@ -7,8 +7,9 @@ import pytest
 
 from contract.builders import dump
 from harness.leaks import leaked
+from harness.workers import report_worker
 from millstream.cli.embedded import EmbeddedRedis
-from millstream.shared import keys
+from millstream.shared import keys, workers
 from millstream.shared.calls import call_worker, send_reply, take_call
 from millstream.shared.errors import (
     InvalidError,
@@ -16,9 +17,10 @@ from millstream.shared.errors import (
     NotFoundError,
     UnavailableError,
 )
-from millstream.shared.queue import live_workers, redis_time, report_alive, report_gone
+from millstream.shared.queue import redis_time
 from millstream.shared.redis import Client, connect
-from millstream.shared.wire import Call, Reply, pack
+from millstream.shared.wire import Call, Reply, WorkerRecord, pack
+from millstream.shared.workers import live_workers
 
 SHORT = 0.05  # s, for timeouts that are to expire
 
@@ -50,7 +52,7 @@ async def one_call(redis: Client, blocking: Client) -> Call:
 
 
 async def test_a_reply_is_passed_on_unparsed(real_redis: Client, blocking: Client) -> None:
-    await report_alive(real_redis, ["default"], "w1", ttl=30)
+    await report_worker(real_redis, "w1", calls=["default"], ttl=30)
     pending_call = asyncio.create_task(put(real_redis, blocking))
     call = await one_call(real_redis, blocking)
     assert (call.verb, call.graph_id) == ("state", "echo")
@@ -73,7 +75,7 @@ async def test_a_reply_is_passed_on_unparsed(real_redis: Client, blocking: Clien
 async def test_an_error_reaches_the_caller_with_its_type(
     real_redis: Client, blocking: Client, kind: str | None, expected: type[Exception]
 ) -> None:
-    await report_alive(real_redis, ["default"], "w1", ttl=30)
+    await report_worker(real_redis, "w1", calls=["default"], ttl=30)
     pending_call = asyncio.create_task(put(real_redis, blocking))
     call = await one_call(real_redis, blocking)
     await send_reply(real_redis, call, Reply(error="what went wrong", kind=kind))
@@ -87,12 +89,12 @@ async def test_without_a_live_worker_a_call_fails_at_once(
     real_redis: Client, blocking: Client, situation: str
 ) -> None:
     if situation == "gone":
-        await report_alive(real_redis, ["default"], "w1", ttl=30)
-        await report_gone(real_redis, ["default"], "w1")
+        await report_worker(real_redis, "w1", calls=["default"], ttl=30)
+        await workers.leave(real_redis, WorkerRecord(worker_id="w1"), ["default"])
     if situation == "silent":
-        await report_alive(real_redis, ["default"], "w1", ttl=-1)
+        await report_worker(real_redis, "w1", calls=["default"], ttl=-1)
     if situation == "of another queue":
-        await report_alive(real_redis, ["other"], "w1", ttl=30)
+        await report_worker(real_redis, "w1", calls=["other"], ttl=30)
     before = await dump(real_redis)
     async with asyncio.timeout(5):
         with pytest.raises(UnavailableError, match="'echo'") as raised:
@@ -103,7 +105,7 @@ async def test_without_a_live_worker_a_call_fails_at_once(
 
 
 async def test_a_caller_gives_up_after_its_timeout(real_redis: Client, blocking: Client) -> None:
-    await report_alive(real_redis, ["default"], "w1", ttl=30)
+    await report_worker(real_redis, "w1", calls=["default"], ttl=30)
     with pytest.raises(UnavailableError, match=r"within 0\.05 s"):
         await put(real_redis, blocking, within=SHORT)
 
@@ -127,7 +129,7 @@ async def test_without_a_call_a_worker_gets_none(real_redis: Client, blocking: C
 async def test_calls_are_taken_in_order_each_by_one_worker(
     real_redis: Client, blocking: Client
 ) -> None:
-    await report_alive(real_redis, ["default"], "w1", ttl=30)
+    await report_worker(real_redis, "w1", calls=["default"], ttl=30)
 
     async def serve() -> None:
         for _ in range(10):
@@ -149,9 +151,9 @@ async def test_an_unread_reply_expires(real_redis: Client) -> None:
 
 
 async def test_a_worker_counts_as_live_for_its_announced_time(any_redis: Client) -> None:
-    await report_alive(any_redis, ["default"], "w1", ttl=30)
-    await report_alive(any_redis, ["default"], "w2", ttl=-1)
+    await report_worker(any_redis, "w1", calls=["default"], ttl=30)
+    await report_worker(any_redis, "w2", calls=["default"], ttl=-1)
     assert (await live_workers(any_redis, "default"))[0] == 1
-    await report_alive(any_redis, ["default"], "w1", ttl=-100)
-    await report_alive(any_redis, ["default"], "w3", ttl=30)
+    await report_worker(any_redis, "w1", calls=["default"], ttl=-100)
+    await report_worker(any_redis, "w3", calls=["default"], ttl=30)
     assert sorted(await any_redis.zrange(keys.workers("default"), 0, -1)) == [b"w2", b"w3"]

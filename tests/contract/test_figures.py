@@ -18,13 +18,14 @@ from contract.builders import (
     take,
     try_claim,
 )
-from millstream.shared import keys, repair, scripts
+from harness.workers import report_worker
+from millstream.shared import keys, repair, scripts, workers
 from millstream.shared.figures import HEAD, FiguresCache, QueueFigures, read_figures
-from millstream.shared.queue import redis_time, report_left, report_serving
+from millstream.shared.queue import redis_time
 from millstream.shared.redis import Client
 from millstream.shared.rules.multitask import CancelAction
 from millstream.shared.scripts import Claim
-from millstream.shared.wire import RunSpec
+from millstream.shared.wire import RunSpec, SlotRecord, WorkerRecord
 
 MINUTE_MS = 60_000
 
@@ -32,7 +33,7 @@ MINUTE_MS = 60_000
 @pytest.fixture
 async def served(any_redis: Client) -> Client:
     """A Redis with one worker on the queue `default`."""
-    await report_serving(any_redis, "default", "w1", ttl=30)
+    await report_worker(any_redis, "w1", "default", ttl=30)
     return any_redis
 
 
@@ -245,15 +246,39 @@ async def test_the_reaper_changes_no_unserved_run(served: Client) -> None:
 
 
 async def test_workers_are_live_lost_or_gone(any_redis: Client) -> None:
-    await report_serving(any_redis, "default", "w1", ttl=30)
-    await report_serving(any_redis, "default", "w2", ttl=-1)
-    await report_serving(any_redis, "other", "w3", ttl=30)
+    await report_worker(any_redis, "w1", "default", ttl=30)
+    await report_worker(any_redis, "w2", "default", ttl=-1)
+    await report_worker(any_redis, "w3", "other", ttl=30)
     state = await figures(any_redis)
     assert (state.workers, state.lost_workers) == (1, 1)
-    await report_left(any_redis, "default", "w1")
+    await workers.leave(any_redis, WorkerRecord(worker_id="w1", queues=["default"]), [])
     state = await figures(any_redis)
     assert (state.workers, state.lost_workers) == (0, 1)
     assert (await read_figures(any_redis)).total.workers == 1
+    await any_redis.delete(keys.queue_workers("other"))
+
+
+async def test_slots_are_those_of_live_workers(any_redis: Client) -> None:
+    runs = [
+        SlotRecord(
+            thread_id="t", run_id=f"r{n}", graph_id="g", attempt=1, since=1, isolation="shared"
+        )
+        for n in range(3)
+    ]
+    await report_worker(any_redis, "w1", "default", slots=10, runs=runs)
+    await report_worker(any_redis, "w2", "default", "other", slots=4, runs=runs[:1])
+    await report_worker(any_redis, "w3", "default", slots=7, runs=runs, draining_since=5)
+    await report_worker(any_redis, "w4", "default", slots=7, runs=runs, ttl=-1)
+    state = await read_figures(any_redis)
+
+    def workers_and_slots(each: QueueFigures) -> tuple[int, ...]:
+        return (
+            each.workers, each.draining_workers, each.lost_workers, each.slots, each.busy_slots
+        )  # fmt: skip
+
+    assert workers_and_slots(state.queues["default"]) == (2, 1, 1, 14, 4)
+    assert workers_and_slots(state.queues["other"]) == (1, 0, 0, 4, 1)
+    assert workers_and_slots(state.total) == (2, 1, 1, 14, 4)  # w2 counts once
     await any_redis.delete(keys.queue_workers("other"))
 
 
@@ -265,7 +290,7 @@ async def test_a_total_has_sums_and_the_maximum_age() -> None:
 
 
 async def test_ten_thousand_runs_cost_no_more_commands_than_none(real_redis: Client) -> None:
-    await report_serving(real_redis, "default", "w1", ttl=30)
+    await report_worker(real_redis, "w1", "default", ttl=30)
     empty = await commands_of_a_read(real_redis)
     now_ms = await redis_time(real_redis) * 1000
     jobs = {f"t{n}/r{n}": now_ms - n for n in range(10_000)}
@@ -293,7 +318,7 @@ async def commands_of_a_read(redis: Client) -> dict[str, int]:
 async def test_a_process_reads_once_for_many_and_again_when_it_is_old(
     real_redis: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await report_serving(real_redis, "default", "w1", ttl=30)
+    await report_worker(real_redis, "w1", "default", ttl=30)
     cache = FiguresCache(real_redis)
     first, *others = await asyncio.gather(*(cache.read() for _ in range(50)))
     assert all(each is first for each in others)

@@ -173,7 +173,7 @@ async def test_a_worker_stops_in_the_order_that_its_runs_need(
         async with wiring.open_parts(registry, settings, project) as parts:
             await wiring.announce(parts)
             reports = Liveness(
-                parts.redis, "w", wiring.call_queues(parts), settings.queue, parts.access
+                parts.redis, wiring.worker_record(parts), wiring.call_queues(parts), parts.access
             )
             services = wiring.services(parts, reports, asyncio.Event())
             assert closed == []

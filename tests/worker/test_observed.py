@@ -84,8 +84,9 @@ async def working(
     registry = GraphRegistry([GraphSource("g", gate.graph(), None)])
     async with wiring.open_parts(registry, settings, project, observer) as parts:
         reports = Liveness(
-            parts.redis, "w", wiring.call_queues(parts), settings.queue, parts.access
+            parts.redis, wiring.worker_record(parts), wiring.call_queues(parts), parts.access
         )
+        await wiring.announce(parts)
         hurry = asyncio.Event()
         async with Services(wiring.services(parts, reports, hurry)):
             yield hurry

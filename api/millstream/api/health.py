@@ -5,8 +5,8 @@ from typing import Final
 from millstream.api.process import Process
 from millstream.shared import keys
 from millstream.shared.errors import UnavailableError
-from millstream.shared.queue import live_workers
 from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED
+from millstream.shared.workers import live_workers
 
 HEALTHY: Final = "healthy"
 SKIPPED: Final = "skipped"  # not checked, because Redis is not healthy

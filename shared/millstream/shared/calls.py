@@ -16,9 +16,10 @@ from millstream.shared.errors import (
     TooLargeError,
     UnavailableError,
 )
-from millstream.shared.queue import BLOCKING_GRACE_SECONDS, live_workers, redis_time
+from millstream.shared.queue import BLOCKING_GRACE_SECONDS, redis_time
 from millstream.shared.redis import Client
 from millstream.shared.wire import Call, Reply, pack, unpack_call, unpack_reply
+from millstream.shared.workers import live_workers
 
 MAX_WAITING_CALLS: Final = 10_000  # in one queue
 

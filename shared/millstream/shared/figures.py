@@ -1,20 +1,23 @@
 """The state of all queues, as operators and autoscalers see it.
 
-What a read costs depends on the number of queues and graphs alone: Redis answers each command from a count that it
-keeps, or from the first entry of a sorted set.
+What a read costs depends on the number of queues, graphs and workers alone: Redis answers each command from a count
+that it keeps, or from the first entry of a sorted set. Of workers it reads the records, because each counts its slots
+itself: some 300 bytes, and 150 for each run in a slot, in one command of a round trip that is made anyway.
 """
 
 import asyncio
 import time
-from dataclasses import dataclass, fields
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
 from millstream.shared import keys
-from millstream.shared.queue import LOST_SECONDS
 from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import ThreadStatus
+from millstream.shared.workers import Reports, Worker, WorkerState, send_members, workers_of
 
 CACHE_SECONDS: Final = 2.0  # until the figures are read again
 HEAD: Final = 32  # due jobs of a queue among which a lapsed lease is looked for
@@ -37,9 +40,15 @@ class QueueFigures:
     oldest_unserved_age: float = 0.0
     """Seconds since the first of `unserved` became due."""
     workers: int = 0
-    """Live workers that execute runs of the queue."""
+    """Live workers that claim runs of the queue."""
     lost_workers: int = 0
     """Workers that stopped to report in the last minute, without leaving."""
+    draining_workers: int = 0
+    """Workers that claim no more runs, and end once theirs have ended."""
+    slots: int = 0
+    """Runs that the live workers can execute at the same time. A worker of several queues counts in each."""
+    busy_slots: int = 0
+    """Runs, of whichever queue, that the live workers execute now."""
 
     @property
     def in_flight(self) -> int:
@@ -72,6 +81,8 @@ class Figures:
     """The state of everything, at one time."""
 
     queues: dict[str, QueueFigures]
+    workers: list[Worker]
+    """The workers of all queues, sorted by id."""
     waiting: int
     """Runs that wait for another run of their thread."""
     threads: dict[str, int]
@@ -87,8 +98,8 @@ class Figures:
 
     @property
     def total(self) -> QueueFigures:
-        """The sum of all queues."""
-        return sum(self.queues.values(), QueueFigures())
+        """The sum of all queues; a worker of several queues counts once."""
+        return replace(sum(self.queues.values(), QueueFigures()), **_count_workers(self.workers))
 
 
 async def read_figures(redis: Client) -> Figures:
@@ -130,9 +141,15 @@ async def read_figures(redis: Client) -> Figures:
     calls = dict(zip(call_queues, take(len(call_queues)), strict=True))
     webhooks, crons = _backlog(take(2), now), _backlog(take(2), now)
     garbage, live = take(2)
-    lapsed = await _first_lapsed(redis, {name: replies[4] for name, replies in by_queue.items()})
+    reports = Reports(now, {name: replies[-1] for name, replies in by_queue.items()})
+    heads = {name: replies[4] for name, replies in by_queue.items()}
+    lapsed, workers = await _lapsed_and_workers(redis, heads, reports)
     return Figures(
-        queues={name: _queue(replies, lapsed[name], now) for name, replies in by_queue.items()},
+        queues={
+            name: _queue(replies, lapsed[name], workers_of(workers, name), now)
+            for name, replies in by_queue.items()
+        },
+        workers=workers,
         # A run may move between two commands of a pipeline.
         waiting=max(0, live - sum(replies[0] for replies in by_queue.values())),
         threads=threads,
@@ -144,12 +161,12 @@ async def read_figures(redis: Client) -> Figures:
     )
 
 
-PER_QUEUE: Final = 9  # commands that `_send_queue` sends
+PER_QUEUE: Final = 8  # commands that `_send_queue` sends
 
 
 def _send_queue(pipe: Any, name: str, now: float) -> None:
     """Sends the commands whose replies `_queue` takes."""
-    queue, backlog, workers = keys.queue(name), keys.backlog(name), keys.queue_workers(name)
+    queue, backlog = keys.queue(name), keys.backlog(name)
     now_ms = _ms(now)
     pipe.zcard(queue)
     pipe.zcount(backlog, 0, now_ms)
@@ -159,12 +176,13 @@ def _send_queue(pipe: Any, name: str, now: float) -> None:
     pipe.zrangebyscore(backlog, 0, now_ms, start=0, num=1, withscores=True)
     # These scores are negative: the first run that became due has the highest.
     pipe.zrange(backlog, "(0", "-inf", desc=True, byscore=True, offset=0, num=1, withscores=True)
-    pipe.zcount(workers, f"({now}", "+inf")
-    pipe.zcount(workers, now - LOST_SECONDS, now)
+    send_members(pipe, name, now)
 
 
-def _queue(replies: list[Any], lapsed: float | None, now: float) -> QueueFigures:
-    queued, due, deferred, unserved, _, first_due, first_unserved, workers, lost = replies
+def _queue(
+    replies: list[Any], lapsed: float | None, workers: list[Worker], now: float
+) -> QueueFigures:
+    queued, due, deferred, unserved, _, first_due, first_unserved, _ = replies
     since = [score for _, score in first_due] + ([] if lapsed is None else [lapsed])
     return QueueFigures(
         due=due,
@@ -173,15 +191,34 @@ def _queue(replies: list[Any], lapsed: float | None, now: float) -> QueueFigures
         unserved=unserved,
         oldest_due_age=_age(min(since, default=None), now),
         oldest_unserved_age=_age(-first_unserved[0][1] if first_unserved else None, now),
-        workers=workers,
-        lost_workers=lost,
+        **_count_workers(workers),
     )
 
 
-async def _first_lapsed(
-    redis: Client, heads: dict[str, list[tuple[bytes, float]]]
-) -> dict[str, float | None]:
-    """Returns for each queue when the first of its lapsed leases lapsed (ms), of its first due jobs alone.
+def _count_workers(workers: Iterable[Worker]) -> dict[str, int]:
+    """Returns the figures of a queue that its workers give."""
+    by_state: Counter[WorkerState] = Counter()
+    slots = busy = 0
+    for worker in workers:
+        by_state[worker.state] += 1
+        if worker.state is WorkerState.LIVE:
+            slots += worker.record.slots
+            busy += len(worker.record.runs)
+    return {
+        "workers": by_state[WorkerState.LIVE],
+        "draining_workers": by_state[WorkerState.DRAINING],
+        "lost_workers": by_state[WorkerState.LOST],
+        "slots": slots,
+        "busy_slots": busy,
+    }
+
+
+async def _lapsed_and_workers(
+    redis: Client, heads: dict[str, list[tuple[bytes, float]]], reports: Reports
+) -> tuple[dict[str, float | None], list[Worker]]:
+    """Returns for each queue when the first of its lapsed leases lapsed (ms), and the workers of all queues.
+
+    Of a queue, it looks at the first due jobs alone.
 
     A due job that is not in the backlog is one with a lapsed lease. `HEAD` jobs suffice: a job in the backlog is
     due in the queue no earlier than in the backlog, so a later lapse does not change the age of the queue, unless
@@ -192,8 +229,10 @@ async def _first_lapsed(
     for name in filled:
         jobs: list[Any] = [job for job, _ in heads[name]]
         pipe.zmscore(keys.backlog(name), jobs)
-    replies = dict(zip(filled, await pipe.execute() if filled else [], strict=True))
-    return {
+    reports.send_records(pipe)
+    scores_and_records = await pipe.execute()
+    replies = dict(zip(filled, scores_and_records, strict=False))
+    lapsed = {
         name: next(
             (
                 lapsed_at
@@ -204,6 +243,7 @@ async def _first_lapsed(
         )
         for name, head in heads.items()
     }
+    return lapsed, reports.workers(scores_and_records[len(filled) :])
 
 
 def _backlog(replies: list[Any], now: float) -> Backlog:

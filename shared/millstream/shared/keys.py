@@ -127,6 +127,11 @@ def queue_workers(name: str) -> str:
     return f"{PREFIX}:queue:{name}:workers"
 
 
+def worker(worker_id: str) -> str:
+    """string, TTL: `wire.WorkerRecord`, for as long as the worker is live, draining or lost."""
+    return f"{PREFIX}:worker:{worker_id}:record"
+
+
 def queues() -> str:
     """set, permanent: names of the queues that workers have served."""
     return f"{PREFIX}:queues"
@@ -318,7 +323,7 @@ def sample_keys() -> list[str]:
         assistant(name), assistants(), cron(name), crons(), deliveries(), expiring(), garbage(),
         graphs(), item(name), items_index(), term(name), live(), project(), queue(name), queues(),
         runs_with_checkpoints(), reply(name), retired(), thread(name), threads_of(name), trial(name), leader_lock(name),
-        workers(name),
+        worker(name), workers(name),
     ]  # fmt: skip
 
 

@@ -177,6 +177,36 @@ class Project(msgspec.Struct, kw_only=True, frozen=True):
     )
 
 
+class SlotRecord(msgspec.Struct, kw_only=True, frozen=True):
+    """A run that a worker executes. Append only fields with defaults."""
+
+    thread_id: str
+    run_id: str
+    graph_id: str
+    attempt: int
+    since: int  # µs, Redis time of the claim
+    isolation: str  # "shared", "process" or "alone" (worker/isolation/level.py)
+
+
+class WorkerRecord(msgspec.Struct, kw_only=True, frozen=True):
+    """What a worker reports about itself. All fields have defaults: a worker of an older version has no record."""
+
+    worker_id: str
+    host: str = ""
+    pid: int = 0
+    version: str = ""  # of Millstream
+    python: str = ""
+    langgraph: str = ""
+    protocol: int = 0  # newest version of records that it understands (PROTOCOL)
+    queues: list[str] = []
+    graphs: list[str] = []  # ids of the graphs that it serves
+    slots: int = 0  # runs that it executes at the same time (N_JOBS_PER_WORKER)
+    runs: list[SlotRecord] = []  # that it executes now
+    started_at: int = 0  # µs, Redis time, as all times here
+    draining_since: int | None = None  # since then it claims no runs
+    reported_at: int = 0
+
+
 class Call(msgspec.Struct, kw_only=True, frozen=True):
     """A call from the API to a worker."""
 
@@ -220,6 +250,7 @@ _cron = msgspec.msgpack.Decoder(Cron)
 _graph = msgspec.msgpack.Decoder(GraphInfo)
 _assistant = msgspec.msgpack.Decoder(Assistant)
 _project = msgspec.msgpack.Decoder(Project)
+_worker = msgspec.msgpack.Decoder(WorkerRecord)
 _call = msgspec.msgpack.Decoder(Call)
 _reply = msgspec.msgpack.Decoder(Reply)
 _kwargs = msgspec.json.Decoder(RunKwargs)
@@ -237,7 +268,15 @@ def to_json(value: Any) -> bytes:
 
 
 def pack(
-    struct: RunSpec | RunRequest | Cron | Assistant | GraphInfo | Project | Call | Reply,
+    struct: RunSpec
+    | RunRequest
+    | Cron
+    | Assistant
+    | GraphInfo
+    | Project
+    | WorkerRecord
+    | Call
+    | Reply,
 ) -> bytes:
     """Returns the struct as msgpack."""
     return _encode(struct)
@@ -271,6 +310,11 @@ def unpack_assistant(data: bytes) -> Assistant:
 def unpack_project(data: bytes) -> Project:
     """Returns the announcement; raises msgspec.DecodeError for invalid bytes."""
     return _project.decode(data)
+
+
+def unpack_worker(data: bytes) -> WorkerRecord:
+    """Returns the record; raises msgspec.DecodeError for invalid bytes."""
+    return _worker.decode(data)
 
 
 def unpack_call(data: bytes) -> Call:

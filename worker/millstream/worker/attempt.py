@@ -73,7 +73,7 @@ class Attempt:
             execution: executes the graph; by default this process does.
         """
         self.claim = claim
-        self._since = since
+        self.since = since
         self.context = context
         self._loop = asyncio.get_running_loop()
         self._execution: Execution = execution or GraphRun(claim, context.graphs)
@@ -107,7 +107,7 @@ class Attempt:
         context.heartbeat.hold(
             claim,
             lambda reason: self._loop.call_soon_threadsafe(self.stop, reason),
-            since=self._since,
+            since=self.since,
             max_seconds=context.settings.lease_policy.renewed_for(self._execution.time_limit),
         )
         try:
@@ -238,7 +238,7 @@ class Attempt:
             )
             status = await retry_while_unavailable(repr(self), write)
             if status is not None:
-                took = time.monotonic() - self._since
+                took = time.monotonic() - self.since
                 self._span.set(OUTCOME, status.value)
                 if record.error:
                     self._span.fail(record.error["error"])

@@ -10,6 +10,7 @@ import logging
 import math
 import os
 import time
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -36,6 +37,23 @@ log = logging.getLogger(__name__)
 HAND_BACK_SECONDS: Final = 10.0  # in which runs are handed back; after it, their leases lapse
 ROOM_GRACE: Final = 30.0  # s in which other runs may end before a run is executed alone
 FOREVER: Final = 10 * 365 * 86400  # s, for arq's time limit; attempts enforce their own
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A run that a worker executes."""
+
+    claim: Claim
+    since: float  # monotonic time right before the claim
+    level: Level
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What a worker does now."""
+
+    slots: list[Slot]
+    draining: bool
 
 
 class RunWorker(Worker):
@@ -156,6 +174,15 @@ class RunWorker(Worker):
     async def _wait_for_runs(self) -> None:
         while running := [task for task in self.tasks.values() if not task.done()]:
             await asyncio.wait(running)
+
+    def activity(self) -> Activity:
+        """Returns what the worker does now."""
+        claims = [(attempt.claim, attempt.since) for attempt in self._attempts.values()]
+        slots = [
+            Slot(claim, since, self._level(claim))
+            for claim, since in [*claims, *self._claims.values()]
+        ]
+        return Activity(slots, self._draining)
 
     @property
     def _is_full(self) -> bool:

@@ -65,11 +65,7 @@ async def work(
         wiring.open_parts(registry, settings, project, tracer=tracer) as parts,
     ):
         reports = Liveness(
-            parts.redis,
-            parts.worker_id,
-            wiring.call_queues(parts),
-            settings.queue,
-            parts.access,
+            parts.redis, wiring.worker_record(parts), wiring.call_queues(parts), parts.access
         )
         await wiring.announce(parts)
         await reports.run_once()

@@ -2,12 +2,14 @@
 
 import asyncio
 import os
+import platform
 import socket
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +23,7 @@ from millstream.shared.permissions import PermissionMonitor
 from millstream.shared.redis import UNAVAILABLE, Client, connect, masked, server_checks
 from millstream.shared.settings import Settings
 from millstream.shared.tracing.tracer import UNTRACED, RunTracer
-from millstream.shared.wire import GraphInfo, Project
+from millstream.shared.wire import PROTOCOL, GraphInfo, Project, WorkerRecord
 from millstream.worker.answers import AnswerContext
 from millstream.worker.attempt import WorkerContext
 from millstream.worker.background import Service, periodic
@@ -40,6 +42,8 @@ from millstream.worker.webhooks import deliverer
 from millstream.worker.webhooks.client import WebhookClient, open_client
 from millstream.worker.webhooks.deliverer import Deliverer
 
+VERSION: Final = version("millstream")
+LANGGRAPH: Final = version("langgraph")
 SWEEP_SECONDS: Final = 1.0  # between sweeps of checkpoints
 
 
@@ -116,6 +120,22 @@ async def open_parts(
         )
 
 
+def worker_record(parts: Parts) -> WorkerRecord:
+    """Returns the part of the worker's record that never changes."""
+    return WorkerRecord(
+        worker_id=parts.worker_id,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        version=VERSION,
+        python=platform.python_version(),
+        langgraph=LANGGRAPH,
+        protocol=PROTOCOL,
+        queues=[parts.settings.queue],
+        graphs=parts.registry.graph_ids,
+        slots=parts.settings.jobs_per_worker,
+    )
+
+
 def call_queues(parts: Parts) -> list[str]:
     """Returns the keys of the worker's call queues: the store's, and one for each graph."""
     return [keys.STORE, *map(keys.call_queue, parts.registry.graph_ids)]
@@ -174,6 +194,7 @@ def services(parts: Parts, reports: Liveness, hurry: asyncio.Event) -> list[Serv
     answers = AnswerContext(redis, parts.registry, checkpointing, settings, parts.directory)
     calls = CallServer(redis, parts.blocking, answers, call_queues(parts))
     deliveries = Deliverer(redis, parts.webhooks, settings, parts.tracer)
+    reports.follow(dispatch.activity)
 
     async def keep_leases() -> None:
         heartbeat.start()
@@ -181,6 +202,10 @@ def services(parts: Parts, reports: Liveness, hurry: asyncio.Event) -> list[Serv
 
     async def close_heartbeat() -> None:
         heartbeat.stop()
+
+    async def drain() -> None:
+        # The first step of both: operators see the drain from its begin on.
+        await asyncio.gather(dispatch.drain(hurry), reports.report_drain())
 
     return [
         # First, so that it also works while the others drain.
@@ -193,7 +218,7 @@ def services(parts: Parts, reports: Liveness, hurry: asyncio.Event) -> list[Serv
         Service("calls", calls.run),
         # Behind the calls, so that APIs send none to a worker that reads no calls any more.
         periodic("liveness", liveness.EVERY, reports.run_once, aclose=reports.leave),
-        Service("dispatch", dispatch.serve, drain=partial(dispatch.drain, hurry)),
+        Service("dispatch", dispatch.serve, drain=drain),
     ]
 
 

@@ -6,13 +6,22 @@ from starlette.responses import Response
 from millstream.api.http.body import json_response, query_model
 from millstream.api.http.context import context_of
 from millstream.api.ops import operations
-from millstream.api.ops.schemas import ScalingQuery
+from millstream.api.ops.schemas import QueueQuery
 
 
 async def scaling(request: Request) -> Response:
     """`GET /ops/scaling`: Returns the state of a queue, or of all queues, for the scaling of workers."""
-    query = query_model(request, ScalingQuery)
+    query = query_model(request, QueueQuery)
     result = await operations.scaling(context_of(request), query.queue)
     return json_response(
         result.model_dump(exclude_none=True), headers={"cache-control": "no-store"}
+    )
+
+
+async def workers(request: Request) -> Response:
+    """`GET /ops/workers`: Returns the workers, and what each executes now."""
+    query = query_model(request, QueueQuery)
+    result = await operations.workers(context_of(request), query.queue)
+    return json_response(
+        [each.model_dump() for each in result], headers={"cache-control": "no-store"}
     )

@@ -5,11 +5,12 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from millstream.api.http.schema_base import QueryModel
+from millstream.shared.workers import WorkerState
 
 QueueName = Annotated[str, Field(pattern=r"^[\w.:-]{1,200}$")]
 
 
-class ScalingQuery(QueryModel):
+class QueueQuery(QueryModel):
     """Which queue is read."""
 
     queue: QueueName | None = Field(default=None, description="A queue; without it, all of them.")
@@ -30,7 +31,7 @@ class QueueScaling(BaseModel):
         description="Runs that the queue's workers tried and could not execute. They are not in `due`: "
         "more of these workers would not help."
     )
-    workers: int = Field(description="Live workers of the queue.")
+    workers: int = Field(description="Live workers of the queue, without draining ones.")
 
 
 class Scaling(QueueScaling):
@@ -39,3 +40,40 @@ class Scaling(QueueScaling):
     queues: dict[str, QueueScaling] | None = Field(
         default=None, description="Each queue; absent if the request names one."
     )
+
+
+class WorkerRun(BaseModel):
+    """A run that a worker executes."""
+
+    thread_id: str
+    run_id: str
+    graph_id: str
+    attempt: int
+    since: str = Field(description="When the worker claimed it, in ISO 8601.")
+    isolation: str = Field(
+        description="`shared`: in the worker's process; `process`: in its own; `alone`: in its own, while the "
+        "worker executes nothing else."
+    )
+
+
+class WorkerInfo(BaseModel):
+    """A worker as it last reported, at most 2 s before it was read. Times are ISO 8601."""
+
+    worker_id: str
+    state: WorkerState = Field(
+        description="`live`: it claims runs. `draining`: it claims no more, and ends. `lost`: it stopped to report "
+        "in the last minute, without leaving."
+    )
+    host: str
+    pid: int
+    version: str = Field(description="Of Millstream; empty for a worker that writes no record.")
+    python: str
+    langgraph: str
+    protocol: int = Field(description="Newest version of runs that it can execute.")
+    queues: list[str]
+    graphs: list[str] = Field(description="Ids of the graphs that it serves.")
+    slots: int = Field(description="Runs that it executes at the same time.")
+    runs: list[WorkerRun] = Field(description="What it executes now.")
+    started_at: str | None
+    draining_since: str | None
+    reported_at: str | None
