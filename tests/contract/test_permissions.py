@@ -20,7 +20,7 @@ async def as_user(real_redis: Client, redis_server: EmbeddedRedis) -> AsyncItera
 
     async def user(*rules: str) -> Client:
         await real_redis.execute_command("ACL", "SETUSER", "trier", "reset", "on", ">pw", *rules)  # type: ignore[no-untyped-call]
-        url = redis_server.url.replace("redis://", "redis://trier:pw@").rpartition("/")[0] + "/1"
+        url = redis_server.url_for("trier", "pw").rpartition("/")[0] + "/1"
         clients.append(connect(url))
         return clients[-1]
 

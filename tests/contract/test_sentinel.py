@@ -49,8 +49,8 @@ def servers(
 ) -> Iterator[tuple[EmbeddedRedis, EmbeddedRedis]]:
     folder = tmp_path_factory.mktemp("pair")
     with (
-        EmbeddedRedis(folder / "first", appendonly=False, modules=False) as first,
-        EmbeddedRedis(folder / "second", appendonly=False, modules=False) as second,
+        EmbeddedRedis(folder / "first", appendonly=False, modules=False, password="") as first,
+        EmbeddedRedis(folder / "second", appendonly=False, modules=False, password="") as second,
     ):
         yield first, second
 

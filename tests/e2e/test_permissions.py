@@ -50,7 +50,7 @@ async def allow(admin: Client, user: str, *rules: str) -> None:
 
 
 def url_of(server: EmbeddedRedis, user: str) -> str:
-    return server.url.replace("redis://", f"redis://{user}:pw@")
+    return server.url_for(user, "pw")
 
 
 def said(process: Process, text: str) -> list[str]:

@@ -15,6 +15,7 @@ from e2e.raw_http import call_api
 from harness.processes import FreshFleet, Process
 from harness.waiting import until
 from millstream.cli.embedded import EmbeddedRedis
+from millstream.shared.redis import masked
 
 EVICTS = "Redis may evict keys (maxmemory-policy is allkeys-lru)"
 FORGETS = "Redis keeps nothing on disk"
@@ -67,7 +68,7 @@ async def test_a_redis_that_hides_its_settings_starts_without_warnings(bare: Emb
     with configured(bare) as client:
         client.acl_setuser("bob", enabled=True, passwords=["+pw"], keys="*", channels="*",
                            categories=["+@all"], commands=["-config", "-info"])  # fmt: skip
-        with FreshFleet(bare.url.replace("redis://", "redis://bob:pw@")) as fleet:
+        with FreshFleet(bare.url_for("bob", "pw")) as fleet:
             worker, api = fleet.worker().wait_ready(), fleet.api().wait_ready()
             assert (await call_api(api.url, "GET", "/ok"))[0] == 200
             await until(lambda: server_was_checked(client, "cmdstat_info", "rejected_calls", 2))
@@ -88,7 +89,7 @@ async def test_an_api_started_without_redis_warns_once_it_connects(bare: Embedde
         api = fleet.api().wait_ready()
         worker = fleet.worker()
         assert worker.wait() == 1
-        assert said(worker, f"Redis can't be reached at {bare.url}: ")
+        assert said(worker, f"Redis can't be reached at {masked(bare.url)}: ")
         assert (await call_api(api.url, "GET", "/ok"))[0] == 503
         assert not said(api, FORGETS)
         bare.start()

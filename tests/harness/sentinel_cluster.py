@@ -75,7 +75,8 @@ class SentinelCluster:
 
     def __init__(self, folder: Path, *, sentinels: int = 3) -> None:
         self.servers = [
-            EmbeddedRedis(folder / name, modules=False, appendfsync="no") for name in ("a", "b")
+            EmbeddedRedis(folder / name, modules=False, appendfsync="no", password="")
+            for name in ("a", "b")
         ]
         self.sentinels: list[Sentinel] = []
         self._folder = folder

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -90,9 +91,9 @@ class Dev:
         return all(select.select([watch], [], [], 10)[0] for watch in self.watches)
 
     def redis_answers(self) -> bool:
-        host, port = self.redis_url.removeprefix("redis://").removesuffix("/0").split(":")
+        address = urlsplit(self.redis_url)
         try:
-            socket.create_connection((host, int(port)), timeout=1).close()
+            socket.create_connection((address.hostname, address.port), timeout=1).close()
         except OSError:
             return False
         return True

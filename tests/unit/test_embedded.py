@@ -38,6 +38,23 @@ def test_the_server_answers_once_started(server: EmbeddedRedis) -> None:
         assert connection.info("server")["process_id"] == server.pid
 
 
+def test_only_its_owner_can_use_the_server(server: EmbeddedRedis, folder: Path) -> None:
+    with pytest.raises(redis.AuthenticationError):
+        redis.Redis(port=server.port, single_connection_client=True)
+    url = folder / "redis.url"
+    assert url.read_text().strip() == server.url
+    assert url.stat().st_mode & 0o777 == 0o600
+    arguments = Path(f"/proc/{server.pid}/cmdline")
+    if arguments.exists():
+        assert server.password.encode() not in arguments.read_bytes()
+
+
+def test_a_server_without_a_password(folder: Path) -> None:
+    with EmbeddedRedis(folder, modules=False, password="") as server, client(server) as connection:
+        assert "@" not in server.url
+        assert connection.ping()
+
+
 @pytest.mark.parametrize("crash", [False, True])
 def test_data_and_port_survive_a_restart(server: EmbeddedRedis, crash: bool) -> None:
     url = server.url

@@ -189,12 +189,10 @@ async def test_a_key_without_the_encryption_package_is_rejected(
 
 
 async def test_many_workers_set_up_the_librarys_saver_at_once(
-    saver_redis: Client, tmp_path: Path
+    redis_server: EmbeddedRedis, tmp_path: Path
 ) -> None:
     require_modules()
-    base = await saver_redis.config_get("databases")
-    assert base
-    client = connect(_database_0(saver_redis))  # indexes exist only in database 0
+    client = connect(redis_server.url)  # indexes exist only in database 0
     thread_id = str(uuid.uuid4())
 
     async def one() -> Any:
@@ -210,11 +208,6 @@ async def test_many_workers_set_up_the_librarys_saver_at_once(
         assert not await client.exists(keys.leader_lock("set-up"))
     finally:
         await client.aclose()
-
-
-def _database_0(redis: Client) -> str:
-    loaded = redis.connection_pool.connection_kwargs
-    return f"redis://{loaded['host']}:{loaded['port']}/0"
 
 
 async def test_the_librarys_saver_without_modules_is_rejected(

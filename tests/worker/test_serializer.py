@@ -6,6 +6,7 @@ import sys
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import ormsgpack
@@ -19,14 +20,18 @@ from langchain_core.messages import (
     ToolMessage,
 )
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
-from langgraph.checkpoint.serde.jsonplus import EXT_PYDANTIC_V2, JsonPlusSerializer
+from langgraph.checkpoint.serde.jsonplus import (
+    EXT_CONSTRUCTOR_KW_ARGS,
+    EXT_PYDANTIC_V2,
+    JsonPlusSerializer,
+)
 from langgraph.types import Interrupt, Send
 from pydantic import BaseModel, create_model
 from pydantic.v1 import BaseModel as OldModel
 
 from millstream.worker.checkpoints import serializer
-from millstream.worker.checkpoints.classes import ClassNotFoundError
-from millstream.worker.checkpoints.serializer import MESSAGES, MessageSerializer
+from millstream.worker.checkpoints.classes import ClassNotAllowedError, ClassNotFoundError
+from millstream.worker.checkpoints.serializer import CLASS_EXTENSIONS, MESSAGES, MessageSerializer
 from worker.stored_types import Address
 
 CALL: Any = {"name": "f", "args": {"n": 1}, "id": "c", "type": "tool_call"}
@@ -258,3 +263,79 @@ def test_pickles_and_old_json_follow_the_allow_list(monkeypatch: pytest.MonkeyPa
     for stored in (packed_value, old):
         with pytest.raises(ClassNotFoundError, match="A stored Plan can't be read"):
             serde.loads_typed(stored)
+
+
+# ── Names that are no class of stored objects ───────────────────────────────────────────────
+
+CALLS: list[Any] = []
+
+
+def a_function(*args: Any, **kwargs: Any) -> None:
+    CALLS.append((args, kwargs))
+
+
+class Connection:
+    """A class whose objects LangGraph does not store."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        CALLS.append((args, kwargs))
+
+
+@pytest.mark.parametrize("code", sorted(CLASS_EXTENSIONS))
+@pytest.mark.parametrize("name", ["a_function", "Connection"])
+@pytest.mark.parametrize("depth", ["alone", "in a list", "in an object"])
+def test_stored_data_calls_no_function(code: int, name: str, depth: str) -> None:
+    arguments: Any = {"a": 1} if code not in (0, 1) else ["a"]
+    packed: Any = ormsgpack.Ext(code, ormsgpack.packb((__name__, name, arguments, "m")))
+    if depth == "in a list":
+        packed = [[packed]]
+    if depth == "in an object":
+        plan = ormsgpack.packb((__name__, "Plan", {"steps": [], "within": packed}))
+        packed = ormsgpack.Ext(EXT_CONSTRUCTOR_KW_ARGS, plan)
+    stored = ("msgpack", ormsgpack.packb(packed))
+    CALLS.clear()
+    with pytest.raises(ClassNotAllowedError, match=rf"{name} is not a dataclass.*allowed_msgpack"):
+        MessageSerializer().loads_typed(stored)
+    assert not CALLS
+    listed = MessageSerializer(allowed_msgpack_modules=[(__name__, name), (__name__, "Plan")])
+    listed.loads_typed(stored)
+    assert CALLS
+    with pytest.raises(ClassNotAllowedError):  # the list of one serializer holds for no other
+        MessageSerializer().loads_typed(stored)
+
+
+def test_stored_data_starts_no_program() -> None:
+    for module in ("venv.__main__", "this.__main__", "pip.__main__"):
+        packed = ormsgpack.packb((module, "Plan", {}))
+        stored = ormsgpack.packb(ormsgpack.Ext(EXT_CONSTRUCTOR_KW_ARGS, packed))
+        with pytest.raises(ClassNotAllowedError):
+            MessageSerializer().loads_typed(("msgpack", stored))
+        assert module not in sys.modules
+
+
+def test_a_module_that_exits_when_it_is_imported_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "script_that_exits.py").write_text("raise SystemExit(3)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    packed = ormsgpack.packb(("script_that_exits", "Plan", {}))
+    stored = ormsgpack.packb(ormsgpack.Ext(EXT_CONSTRUCTOR_KW_ARGS, packed))
+    with pytest.raises(ClassNotFoundError, match="script_that_exits can't be imported: SystemExit"):
+        MessageSerializer().loads_typed(("msgpack", stored))
+
+
+def replaced(model: type) -> Any:
+    return lambda **fields: model(**fields)
+
+
+@dataclass
+class Wrapped:
+    a: int = 1
+
+
+Original = Wrapped
+Wrapped = replaced(Wrapped)  # type: ignore[misc]
+
+
+def test_a_class_that_a_decorator_replaced_is_stored_as_plain_data() -> None:
+    assert MessageSerializer().loads_typed(MessageSerializer().dumps_typed(Original())) == {"a": 1}

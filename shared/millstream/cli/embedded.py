@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import os
 import re
+import secrets
 import shutil
 import signal
 import socket
@@ -22,6 +23,7 @@ from millstream.shared.parent_death import dies_with_parent
 
 MIN_VERSION: Final = (7, 0, 0)
 HOST: Final = "127.0.0.1"
+URL_FILE: Final = "redis.url"  # in the directory of the data
 _MODULES: Final = ("redisearch.so", "rejson.so")
 _START_SECONDS: Final = 10.0
 _LOAD_SECONDS: Final = 120.0
@@ -66,6 +68,9 @@ def find_server() -> Server:
 class EmbeddedRedis:
     """A redis-server with its data in `directory`, which listens on the loopback address only.
 
+    It has a random password: a client that writes to Redis controls the workers, and every user and container of this
+    machine may reach a loopback address. The file `redis.url` in the directory has the URL, for its owner alone.
+
     The server dies with the process (on Linux: with the thread) that called `start()`. The directory is locked
     as long as the server runs, even if the server survives that process.
 
@@ -76,6 +81,7 @@ class EmbeddedRedis:
         appendfsync: how often the data is written to disk (Redis' setting).
         modules: whether to load RediSearch and RedisJSON, if they are installed.
         server: None calls `find_server`.
+        password: None chooses a random one; '' for none.
     """
 
     def __init__(
@@ -87,8 +93,10 @@ class EmbeddedRedis:
         appendfsync: Literal["always", "everysec", "no"] = "everysec",
         modules: bool = True,
         server: Server | None = None,
+        password: str | None = None,
     ) -> None:
         """Starts nothing and creates no directory yet."""
+        self.password = secrets.token_urlsafe(24) if password is None else password
         self.directory = directory.absolute()
         self.log = self.directory / "redis.log"
         self.modules: tuple[Path, ...] = ()
@@ -114,7 +122,12 @@ class EmbeddedRedis:
     @property
     def url(self) -> str:
         """The URL for clients; known after the first start, and the same after a restart."""
-        return f"redis://{HOST}:{self.port}/0"
+        return self.url_for("", self.password)
+
+    def url_for(self, user: str, password: str) -> str:
+        """Returns the URL for clients of another Redis user; '' and '' for no login."""
+        login = f"{user}:{password}@" if user or password else ""
+        return f"redis://{login}{HOST}:{self.port}/0"
 
     @property
     def pid(self) -> int:
@@ -138,6 +151,7 @@ class EmbeddedRedis:
                 failure = self._launch(server)
             if failure:
                 raise SetupError(f"The embedded Redis did not start.\n{failure}")
+            self._write_url()
         except BaseException:
             self.kill()
             raise
@@ -222,16 +236,17 @@ class EmbeddedRedis:
         with self.log.open("wb") as log:
             process = subprocess.Popen(
                 # SIGTERM, so that a server whose parent dies still writes its data to disk.
-                dies_with_parent([str(server.path), *self._options()], signal.SIGTERM),
-                stdin=subprocess.DEVNULL,
+                dies_with_parent([str(server.path), *self._options(), "-"], signal.SIGTERM),
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 pass_fds=(self._lock,),
             )
         self._process = process
+        self._send_password(process)
         deadline = time.monotonic() + _START_SECONDS
-        while (reply := _ping(self.port, process.pid)) != b"+PONG":
+        while (reply := _ping(self.port, process.pid, self.password)) != b"+PONG":
             if reply.startswith(b"-LOADING"):
                 deadline = max(deadline, time.monotonic() + _LOAD_SECONDS)
             if process.poll() is not None or time.monotonic() > deadline:
@@ -241,6 +256,21 @@ class EmbeddedRedis:
                 return self.last_log_lines() or f"{server.path} ended without output."
             time.sleep(0.01)
         return ""
+
+    def _send_password(self, process: subprocess.Popen[bytes]) -> None:
+        """Sends the password on standard input: every user of this machine can read the arguments of a process."""
+        assert process.stdin is not None
+        with (
+            contextlib.suppress(BrokenPipeError),
+            process.stdin as pipe,
+        ):  # the server may have ended
+            pipe.write(f"requirepass {self.password}\n".encode() if self.password else b"")
+
+    def _write_url(self) -> None:
+        path = self.directory / URL_FILE
+        path.unlink(missing_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(f"{self.url}\n")
 
     def _options(self) -> Sequence[str]:
         options = {
@@ -300,16 +330,17 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _ping(port: int, pid: int) -> bytes:
+def _ping(port: int, pid: int, password: str) -> bytes:
     """Returns the reply to PING of the server with that process id; b"" if it does not reply.
 
     The id is checked, because on a taken port another server would reply.
     """
     try:
         with socket.create_connection((HOST, port), timeout=1) as connection:
-            connection.sendall(b"PING\r\nINFO server\r\nQUIT\r\n")
+            login = f"AUTH {password}\r\n" if password else ""
+            connection.sendall(f"{login}PING\r\nINFO server\r\nQUIT\r\n".encode())
             with connection.makefile("rb") as replies:
-                pong, *info = replies.read().split(b"\r\n")
+                pong, *info = replies.read().removeprefix(b"+OK\r\n").split(b"\r\n")
     except OSError:
         return b""
     return pong if b"process_id:%d" % pid in info else b""

@@ -304,7 +304,7 @@ async def _open_library_saver(redis: Client, settings: Settings) -> BaseCheckpoi
             "would store plain text: remove one of them."
         )
     try:
-        from langgraph.checkpoint.redis.aio import AsyncRedisSaver
+        from millstream.worker.checkpoints.library_saver import LibrarySaver
     except ImportError:
         raise SettingError(
             "CHECKPOINTER=langgraph-redis needs a package that is missing: "
@@ -313,7 +313,7 @@ async def _open_library_saver(redis: Client, settings: Settings) -> BaseCheckpoi
     client: Any = redis
     if None in await client.execute_command("COMMAND INFO", "FT.CREATE", "JSON.SET"):
         raise SettingError(NO_MODULES.format(url=masked(settings.redis_url)))
-    saver = AsyncRedisSaver(redis_client=redis)
+    saver = LibrarySaver(redis)
     # If several workers created an index at once, all but one would fail.
     async with redis.lock(keys.leader_lock("set-up"), timeout=SETUP_SECONDS):
         await saver.asetup()

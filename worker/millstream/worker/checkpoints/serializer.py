@@ -27,7 +27,13 @@ from langgraph.checkpoint.serde.jsonplus import (
     _option,
 )
 
-from millstream.worker.checkpoints.classes import ClassNotFoundError, find_class, is_findable
+from millstream.worker.checkpoints.classes import (
+    ClassNotFoundError,
+    find_class,
+    find_data_class,
+    is_data_class,
+    is_findable,
+)
 
 OPTION: Final = ormsgpack.OPT_NON_STR_KEYS
 STR8: Final = 0xD9  # msgpack: a text of 32 to 255 bytes, its size in one byte
@@ -120,7 +126,7 @@ class MessageSerializer(JsonPlusSerializer):
             ormsgpack.unpackb(packed, ext_hook=hook, option=OPTION)
 
     def _require_class(self, packed: bytes) -> None:
-        """Raises ClassNotFoundError if the class of a packed object is missing."""
+        """Raises ClassNotFoundError if the class of a packed object is missing or not one of stored objects."""
         head = _head_of(packed)
         if head in EXISTING_CLASSES:
             return
@@ -129,10 +135,12 @@ class MessageSerializer(JsonPlusSerializer):
         except (TypeError, ValueError):
             return
         allowed, key = self._allowed_msgpack_modules, (module, name)
-        if allowed is True or key in SAFE_MSGPACK_TYPES or key in (allowed or ()):
-            find_class(module, name)
-            if head:
-                EXISTING_CLASSES.add(head)
+        if key in SAFE_MSGPACK_TYPES or key in (() if allowed is True else allowed or ()):
+            cacheable = is_data_class(find_class(module, name))
+        elif cacheable := allowed is True:
+            find_data_class(module, name)
+        if cacheable and head:
+            EXISTING_CLASSES.add(head)
 
     def _revive_lc2(self, value: dict[str, Any]) -> Any:
         self._check_allowed_json_modules(value)
