@@ -10,6 +10,7 @@ import pytest
 from harness.blocking import nothing_blocks
 from harness.leaks import leaked
 from harness.processes import EXAMPLES, Fleet, Process
+from harness.scraping import free_port
 from harness.waiting import until
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared.redis import Client, connect
@@ -74,22 +75,29 @@ async def any_redis(request: pytest.FixtureRequest) -> AsyncIterator[Client]:
 class System:
     """One API and one worker on a Redis, serving the example graphs, for many tests."""
 
-    def __init__(self, fleet: Fleet, api: Process, worker: Process) -> None:
+    def __init__(self, fleet: Fleet, api: Process, worker: Process, metrics_port: int) -> None:
         self.fleet = fleet
         self.api = api
         self.worker = worker
+        self._metrics_port = metrics_port
 
     @property
     def url(self) -> str:
         return self.api.url
+
+    @property
+    def worker_url(self) -> str:
+        """Where the worker serves its metrics."""
+        return f"http://127.0.0.1:{self._metrics_port}"
 
 
 @pytest.fixture(scope="session")
 def system(redis_server: EmbeddedRedis) -> Iterator[System]:
     """The running system on database 0; tests leave it running."""
     with Fleet(redis_server.url, N_JOBS_PER_WORKER="20") as fleet:
-        api, worker = fleet.api(), fleet.worker(EXAMPLES)
-        yield System(fleet, api.wait_ready(), worker.wait_ready())
+        port = free_port()
+        api, worker = fleet.api(), fleet.worker(EXAMPLES, METRICS_PORT=str(port))
+        yield System(fleet, api.wait_ready(), worker.wait_ready(), port)
 
 
 @pytest.fixture

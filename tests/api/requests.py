@@ -48,6 +48,9 @@ class System(Protocol):
     @property
     def url(self) -> str: ...
 
+    @property
+    def worker_url(self) -> str: ...
+
 
 def detail(response: httpx.Response) -> str:
     """Returns the detail of an error response. Fails if the body has another field."""

@@ -39,7 +39,7 @@ class Noting(RunObserver):
     def admitted(self, spec: RunSpec, delay_ms: int) -> None:
         self.heard.append(("admitted", spec.run_id))
 
-    def rejected(self, assistant_id: str, error: Exception) -> None:
+    def rejected(self, assistant_id: str, error: Exception, spec: RunSpec | None = None) -> None:
         self.heard.append(("rejected", assistant_id))
 
     def stream_opened(self, thread_id: str, run_id: str | None) -> None:

@@ -5,6 +5,7 @@ import tomllib
 
 from house.tree import ROOT, tracked
 from millstream.shared import settings
+from millstream.shared.metrics import catalogue
 from millstream.shared.rules.lifecycle import TERMINAL, TRANSITIONS
 
 DOCS = ROOT / "docs"
@@ -12,6 +13,10 @@ DOCS = ROOT / "docs"
 
 def test_the_settings_table_equals_the_code() -> None:
     assert (DOCS / "settings.md").read_text().endswith(settings.table())
+
+
+def test_the_tables_of_metrics_equal_the_catalogue() -> None:
+    assert (DOCS / "metrics.md").read_text().endswith(catalogue.table())
 
 
 def test_the_lifecycle_diagram_equals_the_table() -> None:

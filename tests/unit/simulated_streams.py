@@ -33,6 +33,7 @@ class SimulatedReader:
         self.news.set()
         self.ended = False
         self.closing = False
+        self.fell_behind = False
         self.closed = False
         self._steps = list(steps)
 

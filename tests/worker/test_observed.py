@@ -5,7 +5,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, get_args
 
 import msgspec
 import pytest
@@ -18,7 +18,7 @@ from harness.waiting import until
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared import keys
 from millstream.shared.langgraph_json import read_project
-from millstream.shared.observer import UNOBSERVED, RunObserver
+from millstream.shared.observer import UNOBSERVED, RunObserver, WriteKind
 from millstream.shared.redis import Client
 from millstream.shared.rules.lease_policy import LeasePolicy
 from millstream.shared.rules.lifecycle import RunStatus
@@ -32,7 +32,8 @@ from millstream.worker.maintenance.liveness import Liveness
 
 WORKER = Path(__file__).parents[2] / "worker"
 REPORTED = {
-    "claimed", "appended", "checkpoint_stored", "renewed", "lease_lost", "handed_back", "ended", "outage",
+    "claimed", "appended", "appended_at_end", "checkpoint_stored", "step_ended", "renewed", "lease_lost",
+    "handed_back", "crashed", "cancelled", "ended", "released", "draining", "webhook_called", "outage",
 }  # fmt: skip
 
 
@@ -43,7 +44,7 @@ class Recorder(RunObserver):
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
 
     def __getattribute__(self, name: str) -> Any:
-        if name not in REPORTED:
+        if name not in {*REPORTED, "write_refused"}:
             return super().__getattribute__(name)
         return lambda *args: self.calls.append((name, args))
 
@@ -124,6 +125,16 @@ async def test_a_run_is_claimed_appended_stored_and_ended(
         assert 0 <= took < 60
     assert [name for name, _ in seen.calls if name in ("claimed", "ended")] == ["claimed", "ended"]
     assert not seen.of("lease_lost") + seen.of("handed_back") + seen.of("outage")
+    assert not seen.of("write_refused") + seen.of("cancelled") + seen.of("crashed")
+    assert [graph for graph, _ in seen.of("step_ended")] == ["g"] * len(seen.of("step_ended"))
+    assert len(seen.of("step_ended")) == len(seen.of("checkpoint_stored")) - 1
+    [(last, size)] = seen.of("appended_at_end")
+    entries = await real_redis.xlen(keys.events(spec.thread_id, spec.run_id))
+    # The claim stores `metadata`.
+    assert 1 + last + sum(count for count, _, _ in seen.of("appended")) == entries
+    assert (size > 0) == (last > 1)  # `end` alone has no data of the run
+    assert seen.of("released") == [(claim,)]
+    assert seen.of("draining") == [()]
 
 
 async def test_a_drain_hands_back(
@@ -135,7 +146,7 @@ async def test_a_drain_hands_back(
         await until(gate.entered.is_set)
         hurry.set()
     [(claim, _)] = seen.of("claimed")
-    assert seen.of("handed_back") == [(claim,)]
+    assert seen.of("handed_back") == seen.of("released") == [(claim,)]
     assert not seen.of("ended") + seen.of("lease_lost")
 
 
@@ -152,6 +163,8 @@ async def test_a_lease_that_is_lost_is_reported_once(
     [(claim, _)] = seen.of("claimed")
     assert seen.of("lease_lost") == [(claim,)]
     assert not seen.of("ended") + seen.of("handed_back")
+    assert ("events",) in seen.of("write_refused")
+    assert seen.of("released") == [(claim,)]
 
 
 def test_an_outage_is_reported_once_when_it_is_over() -> None:
@@ -173,3 +186,9 @@ def test_each_method_is_called_in_one_place(name: str) -> None:
     assert callable(getattr(UNOBSERVED, name))
     text = "".join(path.read_text() for path in WORKER.rglob("*.py"))
     assert len(re.findall(rf"observer\.{name}\(", text)) == 1
+
+
+@pytest.mark.parametrize("kind", get_args(WriteKind))
+def test_each_kind_of_a_refused_write_is_reported_in_one_place(kind: str) -> None:
+    text = "".join(path.read_text() for path in WORKER.rglob("*.py"))
+    assert text.count(f'observer.write_refused("{kind}")') == 1

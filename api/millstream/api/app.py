@@ -8,11 +8,12 @@ from starlette.routing import BaseRoute, WebSocketRoute
 
 from millstream.api.http import openapi, problems
 from millstream.api.http.context import attach
-from millstream.api.http.tracing import routes_of
+from millstream.api.http.observed import routes_of
 from millstream.api.process import open_process
 from millstream.api.routes import ALWAYS, enabled_endpoints, enabled_sockets
 from millstream.shared.langgraph_json.http import HttpSettings
-from millstream.shared.observer import UNOBSERVED, RunObserver
+from millstream.shared.metrics.metrics import NO_METRICS, Metrics
+from millstream.shared.observer import UNOBSERVED, RunObserver, safe
 from millstream.shared.settings import Settings
 from millstream.shared.tracing.tracer import UNTRACED, RunTracer
 
@@ -22,22 +23,24 @@ def create_app(
     http: HttpSettings | None = None,
     observer: RunObserver = UNOBSERVED,
     tracer: RunTracer = UNTRACED,
+    metrics: Metrics = NO_METRICS,
 ) -> Starlette:
     """Returns the application, which connects to Redis when it starts.
 
     http/middleware.py adds CORS, a prefix and a project's routes. The observer receives reports of runs and streams.
-    The tracer makes spans of requests and runs.
+    The tracer makes spans of requests and runs. The metrics are at `/metrics`.
     """
     http = http or HttpSettings()
+    observer = safe(observer, metrics.observer)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with open_process(settings, http, observer, tracer) as process:
+        async with open_process(settings, http, observer, tracer, metrics) as process:
             attach(app, process)
             yield
 
     endpoints = enabled_endpoints(http)
-    routes: list[BaseRoute] = [*routes_of(endpoints, tracer, untraced=ALWAYS)]
+    routes: list[BaseRoute] = [*routes_of(endpoints, tracer, observer, untraced=ALWAYS)]
     routes += [WebSocketRoute(path, handler) for path, handler in enabled_sockets(http)]
     if not http.disable_meta:
         routes += openapi.routes(endpoints)

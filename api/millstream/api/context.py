@@ -9,6 +9,7 @@ from millstream.api.process import Process
 from millstream.shared.assistants import GraphDirectory
 from millstream.shared.events.hub import StreamHub
 from millstream.shared.figures import FiguresCache
+from millstream.shared.metrics.metrics import Metrics
 from millstream.shared.observer import RunObserver
 from millstream.shared.redis import Client
 from millstream.shared.settings import Settings
@@ -48,6 +49,11 @@ class RequestContext:
     def figures(self) -> FiguresCache:
         """The state of all queues."""
         return self.process.figures
+
+    @property
+    def metrics(self) -> Metrics:
+        """The metrics of the process."""
+        return self.process.metrics
 
     @property
     def observer(self) -> RunObserver:

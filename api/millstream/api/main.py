@@ -19,6 +19,7 @@ from millstream.api.http import middleware
 from millstream.api.http.context import process_in
 from millstream.api.http.public_url import ProxyHeaders
 from millstream.shared.errors import SettingError
+from millstream.shared.metrics.metrics import open_api_metrics
 from millstream.shared.redis import check_url
 from millstream.shared.settings import Settings
 from millstream.shared.tracing.tracer import open_tracer
@@ -76,12 +77,13 @@ def main() -> None:
         check_url(settings.redis_url)
         http, project_app = middleware.load(arguments.config)
         tracer = open_tracer(settings)
+        metrics = open_api_metrics(settings)
     except SettingError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(1)
     level = settings.log_level
     logging.basicConfig(level=level, format="%(levelname)-7s %(name)s: %(message)s")
-    app = create_app(settings, http, tracer=tracer)
+    app = create_app(settings, http, tracer=tracer, metrics=metrics)
     config = uvicorn.Config(
         ProxyHeaders(
             middleware.wrap_app(app, http, project_app), settings.forwarded_allow_ips, http.prefix

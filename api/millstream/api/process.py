@@ -12,6 +12,8 @@ from millstream.shared.assistants import GraphDirectory
 from millstream.shared.events.hub import StreamHub
 from millstream.shared.figures import FiguresCache
 from millstream.shared.langgraph_json.http import HttpSettings
+from millstream.shared.metrics.loop_lag import watch_loop
+from millstream.shared.metrics.metrics import NO_METRICS, Metrics
 from millstream.shared.observer import UNOBSERVED, RunObserver, safe
 from millstream.shared.permissions import PermissionMonitor
 from millstream.shared.redis import Client, connect, server_checks
@@ -39,6 +41,7 @@ class Process:
     mcp: McpHost
     observer: RunObserver
     tracer: RunTracer
+    metrics: Metrics
 
     def shut_down(self) -> None:
         """Ends all open streams, because the process is about to stop."""
@@ -51,13 +54,16 @@ async def open_process(
     http: HttpSettings,
     observer: RunObserver = UNOBSERVED,
     tracer: RunTracer = UNTRACED,
+    metrics: Metrics = NO_METRICS,
 ) -> AsyncIterator[Process]:
     """Connects to Redis and reads streams inside of the block. Closes everything at its end."""
     redis = connect(
         settings.redis_url,
         connections=settings.redis_max_connections,
         reply_timeout=REPLY_TIMEOUT,
+        on_reply=metrics.on_reply,
     )
+    observer = safe(observer)
     blocking = connect(settings.redis_url, connections=BLOCKING_CONNECTIONS, reply_timeout=None)
     process = Process(
         settings=settings,
@@ -65,18 +71,22 @@ async def open_process(
         redis=redis,
         blocking=blocking,
         directory=GraphDirectory(redis),
-        hub=StreamHub(redis, blocking),
+        hub=StreamHub(redis, blocking, observer.outage),
         access=PermissionMonitor(redis),
         graph_schemas=SchemaCache(),
         figures=FiguresCache(redis),
         mcp=McpHost(),
-        observer=safe(observer),
+        observer=observer,
         tracer=tracer,
+        metrics=metrics,
     )
     process.hub.start()
     # Loads the time zones in a thread: the first cron would block all streams.
     await asyncio.to_thread(cron_schedule.zones)
-    checking = asyncio.gather(server_checks.report(redis), process.access.watch())
+    watching = [server_checks.report(redis), process.access.watch()]
+    if metrics.are_on:
+        watching.append(watch_loop(observer))
+    checking = asyncio.gather(*watching)
     try:
         yield process
     finally:

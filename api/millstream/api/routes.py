@@ -44,7 +44,7 @@ from millstream.api.crons.schemas import (
 from millstream.api.http.openapi import Endpoint
 from millstream.api.mcp import routes as mcp
 from millstream.api.ops import routes as ops
-from millstream.api.ops.schemas import QueueQuery, Scaling, WorkerInfo
+from millstream.api.ops.schemas import MetricsQuery, QueueQuery, Scaling, WorkerInfo
 from millstream.api.protocol import routes as protocol
 from millstream.api.protocol import websocket
 from millstream.api.protocol.schemas import EventStreamRequest, ProtocolCommand
@@ -253,6 +253,7 @@ META = [
     Endpoint("GET", "/info", health_routes.info),
     Endpoint("GET", "/ops/scaling", ops.scaling, query=QueueQuery, answer=Scaling),
     Endpoint("GET", "/ops/workers", ops.workers, query=QueueQuery, answer=list[WorkerInfo]),
+    Endpoint("GET", "/metrics", ops.metrics, query=MetricsQuery),
 ]
 ALWAYS = [  # for probes: langgraph.json can't disable it
     Endpoint("GET", "/ok", health_routes.ok),

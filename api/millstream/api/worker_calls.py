@@ -1,5 +1,6 @@
 """Calls to a worker, about a graph or to the store."""
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -45,12 +46,16 @@ async def call_store(context: RequestContext, verb: str, arguments: dict[str, An
 async def _call(
     context: RequestContext, queue: str, graph_id: str, verb: str, arguments: dict[str, Any]
 ) -> bytes:
-    return await calls.call_worker(
-        context.redis,
-        context.process.blocking,
-        queue=queue,
-        graph_id=graph_id,
-        verb=verb,
-        arguments=arguments,
-        within=context.settings.call_timeout,
-    )
+    begun = time.monotonic()
+    try:
+        return await calls.call_worker(
+            context.redis,
+            context.process.blocking,
+            queue=queue,
+            graph_id=graph_id,
+            verb=verb,
+            arguments=arguments,
+            within=context.settings.call_timeout,
+        )
+    finally:
+        context.observer.called(verb, time.monotonic() - begun)

@@ -16,7 +16,13 @@ from typing import Final, TextIO
 from millstream.cli.console import Console
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.cli.errors import CliError, SetupError
-from millstream.cli.processes import api_command, environment, require_extra, worker_command
+from millstream.cli.processes import (
+    api_command,
+    environment,
+    require_extra,
+    variable,
+    worker_command,
+)
 from millstream.cli.project import Project, read_project
 from millstream.cli.supervisor import Events, Plan, Stop, Supervisor, worker_names
 from millstream.cli.watch import can_watch
@@ -59,7 +65,9 @@ def run(options: DevOptions, environ: Mapping[str, str]) -> int:
             # Unbuffered, so that the output of a graph appears at once. Without a grace period, so that
             # a restart and a stop do not wait for the runs.
             environ=environment(environ, url)
-            | {"PYTHONUNBUFFERED": "1", "BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS": "0"},
+            | {"PYTHONUNBUFFERED": "1", "BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS": "0"}
+            # Several workers can't share a port.
+            | ({} if options.workers == 1 else {variable("metrics_port"): "0"}),
             address=local_url(options.host, options.port),
             api=api_command(options.host, options.port, project.config),
             worker=worker_command(project.config, options.queue),

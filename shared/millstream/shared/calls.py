@@ -23,6 +23,12 @@ from millstream.shared.workers import live_workers
 
 MAX_WAITING_CALLS: Final = 10_000  # in one queue
 
+# What a call may ask a worker to do (worker/answers).
+VERBS: Final = (
+    "copy", "prune", "schemas", "graph", "subgraphs", "state", "history", "update", "seed",
+    "store_put", "store_get", "store_delete", "store_search", "store_namespaces",
+)  # fmt: skip
+
 # `wire.Reply.kind` → the error that the caller raises.
 KINDS: Final[dict[str | None, type[MillstreamError]]] = {
     "conflict": ConflictError,
@@ -51,7 +57,7 @@ async def call_worker(
         blocking: a client whose connections may block; the call holds one until the reply arrives.
         queue: name of the call queue, such as keys.call_queue(graph_id).
         graph_id: the graph that the call needs; '' for a queue that belongs to no graph.
-        verb: a name in worker/call_server.py.
+        verb: one of VERBS.
         within: seconds; after it no worker starts the call any more.
 
     Raises:

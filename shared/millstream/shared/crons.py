@@ -18,6 +18,7 @@ from millstream.shared import keys, runs, scripts
 from millstream.shared.assistants import GraphDirectory
 from millstream.shared.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
 from millstream.shared.metadata_index import contains
+from millstream.shared.observer import UNOBSERVED, RunObserver
 from millstream.shared.queue import redis_time
 from millstream.shared.redis import OUTAGE_ERRORS, Client
 from millstream.shared.rules.cron_schedule import next_due
@@ -235,6 +236,7 @@ class CronContext:
     max_live: int  # maximum number of runs that have not ended
     stream_ttl: int  # s
     tracer: RunTracer = UNTRACED
+    observer: RunObserver = UNOBSERVED
 
 
 async def fire_due(context: CronContext, *, limit: int, at_once: int) -> Counter[str]:
@@ -313,6 +315,8 @@ async def _fire_read(
         )
         span.set("millstream.cron.id", cron.cron_id)
         span.set("millstream.cron.result", status)  # only `admitted` has a run
+    if status == "admitted":
+        context.observer.admitted(spec, 0)
     await runs.end_displaced(context.redis, thread_id, displaced, stream_ttl=context.stream_ttl)
     if status == "busy":
         log.info("cron %s: thread %s is busy, this due time is skipped", cron.cron_id, thread_id)

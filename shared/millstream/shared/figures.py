@@ -17,6 +17,7 @@ from redis.exceptions import ResponseError
 from millstream.shared import keys
 from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import ThreadStatus
+from millstream.shared.wire import unpack_graph
 from millstream.shared.workers import Reports, Worker, WorkerState, send_members, workers_of
 
 CACHE_SECONDS: Final = 2.0  # until the figures are read again
@@ -83,6 +84,8 @@ class Figures:
     queues: dict[str, QueueFigures]
     workers: list[Worker]
     """The workers of all queues, sorted by id."""
+    graphs: dict[str, str]
+    """The queue of each announced graph."""
     waiting: int
     """Runs that wait for another run of their thread."""
     threads: dict[str, int]
@@ -107,11 +110,12 @@ async def read_figures(redis: Client) -> Figures:
     pipe = redis.pipeline(transaction=False)
     pipe.time()
     pipe.smembers(keys.queues())
-    pipe.hkeys(keys.graphs())
-    (seconds, micros), names, graph_ids = await pipe.execute()
+    pipe.hvals(keys.graphs())
+    (seconds, micros), names, announced = await pipe.execute()
     now = seconds + micros / 1e6
     queues = sorted(name.decode() for name in names)
-    call_queues = [keys.STORE, *sorted(keys.call_queue(graph.decode()) for graph in graph_ids)]
+    graphs = {info.graph_id: info.queue for info in map(unpack_graph, announced)}
+    call_queues = [keys.STORE, *sorted(map(keys.call_queue, graphs))]
     for name in queues:
         _send_queue(pipe, name, now)
     for status in ThreadStatus:
@@ -150,6 +154,7 @@ async def read_figures(redis: Client) -> Figures:
             for name, replies in by_queue.items()
         },
         workers=workers,
+        graphs=graphs,
         # A run may move between two commands of a pipeline.
         waiting=max(0, live - sum(replies[0] for replies in by_queue.values())),
         threads=threads,

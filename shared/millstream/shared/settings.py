@@ -198,6 +198,23 @@ class Settings(TraceSettings):
         "",
         "A worker touches this file every 5 s while it works, for health checks (docs/deploy.md). Empty: none.",
     )
+    metrics: str = setting(
+        "ENABLE_PROMETHEUS_METRICS",
+        "auto",
+        "Whether processes have metrics (docs/metrics.md). `auto`: if prometheus-client is installed "
+        '(`pip install "millstream[metrics]"`); with `true` a process without it does not start.',
+        choices="auto true false 1 0",
+    )
+    metrics_port: int = setting(
+        "METRICS_PORT",
+        0,
+        "The port on which a worker serves `/metrics`. 0: none. An API serves it on its own port.",
+        low=0,
+        high=65535,
+    )
+    metrics_host: str = setting(
+        "METRICS_HOST", "0.0.0.0", "The address on which a worker serves `/metrics`."
+    )
     log_level: str = setting(
         "LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR.", choices="DEBUG INFO WARNING ERROR"
     )

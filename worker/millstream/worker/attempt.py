@@ -12,7 +12,7 @@ from millstream.shared.errors import FencedError
 from millstream.shared.observer import UNOBSERVED, RunObserver
 from millstream.shared.redis import Client
 from millstream.shared.redis.retry import retry_while_unavailable
-from millstream.shared.rules.lifecycle import Cause
+from millstream.shared.rules.lifecycle import Cause, RunStatus
 from millstream.shared.rules.multitask import CancelAction
 from millstream.shared.scripts import Batch, Claim
 from millstream.shared.settings import Settings
@@ -80,6 +80,7 @@ class Attempt:
         self._unsent: list[str | bytes] = []  # events for the batch of a hand-back
         self._span = NO_SPAN
         self._rolled_back = False  # the thread has the state from before the run
+        self._action: CancelAction | None = None  # of the run's cancel
 
     def __repr__(self) -> str:
         return self.claim.description
@@ -131,6 +132,7 @@ class Attempt:
         except CrashError as crash:
             self._span.set(OUTCOME, "crashed")
             self._span.fail(str(crash))
+            self.context.observer.crashed(self.claim)
             await self._hand_back_crashed(str(crash))
         except FencedError:
             self._report_lost("before its end was written")
@@ -191,8 +193,8 @@ class Attempt:
         Raises RollbackUnsupportedError if the checkpointer can't.
         """
         spec, redis = self.claim.spec, self.context.redis
-        action = await runs.cancel_action(redis, spec.thread_id, spec.run_id)
-        if action is CancelAction.ROLLBACK:
+        self._action = await runs.cancel_action(redis, spec.thread_id, spec.run_id)
+        if self._action is CancelAction.ROLLBACK:
             await self.context.graphs.checkpointing.roll_back(self.claim)
             self._rolled_back = True
         return self._rolled_back
@@ -238,13 +240,22 @@ class Attempt:
             )
             status = await retry_while_unavailable(repr(self), write)
             if status is not None:
-                took = time.monotonic() - self.since
                 self._span.set(OUTCOME, status.value)
                 if record.error:
                     self._span.fail(record.error["error"])
-                self.context.observer.ended(self.claim, status, took)
-            if status is not None or record.cause is Cause.CANCELLED:
+                self._report_end(status, record.cause, [*unsent.items, *last])
                 return
+            if record.cause is Cause.CANCELLED:  # no cancel has won the race, so the lease is lost
+                self.context.observer.write_refused("status")
+                return
+
+    def _report_end(self, status: RunStatus, cause: Cause, events: list[str | bytes]) -> None:
+        """Reports the end, whose record has this cause and which stored these last events, and `end`."""
+        observer = self.context.observer
+        observer.appended_at_end(len(events) // 2 + 1, sum(map(len, events)))
+        if cause is Cause.CANCELLED:
+            observer.cancelled(self.claim, self._action or CancelAction.INTERRUPT)
+        observer.ended(self.claim, status, time.monotonic() - self.since)
 
 
 def _thread_fields(

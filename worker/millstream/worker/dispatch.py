@@ -144,6 +144,7 @@ class RunWorker(Worker):
         `hurry` ends the grace period.
         """
         self._draining = True
+        self._context.observer.draining()
         if self.main_task is not None:
             self.main_task.cancel()
         if self._claiming:  # a claim in progress may succeed
@@ -285,6 +286,7 @@ class RunWorker(Worker):
             self.jobs_complete += 1
             if self._alone == job_id:
                 self._alone = None
+            self._context.observer.released(claim)
 
     def _level(self, claim: Claim) -> Level:
         isolated = self._context.graphs.registry.is_isolated(claim.spec.graph_id)
@@ -309,6 +311,7 @@ class RunWorker(Worker):
             self._context.processes,
             job_timeout=self._settings.job_timeout,
             tracer=self._context.tracer,
+            observer=self._context.observer,
             make_room=partial(self._make_room, claim) if level is Level.ALONE else None,
             unused=needs_unused_process(claim, max_attempts=self._settings.max_attempts),
         )

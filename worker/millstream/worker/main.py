@@ -14,6 +14,7 @@ from pathlib import Path
 
 from millstream.shared.errors import SettingError
 from millstream.shared.langgraph_json import ProjectFile, read_project
+from millstream.shared.metrics.metrics import Metrics, open_worker_metrics
 from millstream.shared.settings import Settings
 from millstream.shared.tracing.tracer import RunTracer, open_tracer
 from millstream.worker import event_loop, graphs, wiring
@@ -44,25 +45,31 @@ def main() -> None:
         logging.getLogger("arq").setLevel(logging.WARNING)
         project = read_project(arguments.config)
         tracer = open_tracer(settings, graphs=True)
-        event_loop.run(work(registry, settings, project, tracer), settings.worker_loop)
+        metrics = open_worker_metrics(settings, dict.fromkeys(registry.graph_ids, settings.queue))
+        working = work(registry, settings, project, tracer, metrics)
+        event_loop.run(working, settings.worker_loop)
     except (SettingError, ServiceEndedError) as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(1)
 
 
 async def work(
-    registry: graphs.GraphRegistry, settings: Settings, project: ProjectFile, tracer: RunTracer
+    registry: graphs.GraphRegistry,
+    settings: Settings,
+    project: ProjectFile,
+    tracer: RunTracer,
+    metrics: Metrics,
 ) -> None:
     """Works until SIGTERM or SIGINT, then drains. A second signal ends the grace period of the drain.
 
     Raises:
-        SettingError: Redis or the checkpointer can't be used.
+        SettingError: Redis, the checkpointer or METRICS_PORT can't be used.
         ServiceEndedError: a service of the worker has ended.
     """
     # A node that does not stop occupies its thread, so there are more threads than runs.
     async with (
         node_threads(max(32, 4 * settings.jobs_per_worker)),
-        wiring.open_parts(registry, settings, project, tracer=tracer) as parts,
+        wiring.open_parts(registry, settings, project, tracer=tracer, metrics=metrics) as parts,
     ):
         reports = Liveness(
             parts.redis, wiring.worker_record(parts), wiring.call_queues(parts), parts.access

@@ -200,6 +200,7 @@ class Publisher:
             for batch, stream, index in zip(batches, streams, written, strict=True):
                 if index is None:
                     stream.refused = True
+                    self._observer.write_refused("events")
                 else:
                     stream.index = index
                     stream.appended += len(batch.items) // 2

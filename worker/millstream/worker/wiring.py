@@ -18,6 +18,8 @@ from millstream.shared.assistants import GraphDirectory
 from millstream.shared.errors import SettingError
 from millstream.shared.langgraph_json import ProjectFile
 from millstream.shared.langgraph_json.config import CheckpointerTtl
+from millstream.shared.metrics.loop_lag import watch_loop
+from millstream.shared.metrics.metrics import NO_METRICS, Metrics
 from millstream.shared.observer import UNOBSERVED, RunObserver, safe
 from millstream.shared.permissions import PermissionMonitor
 from millstream.shared.redis import UNAVAILABLE, Client, connect, masked, server_checks
@@ -65,6 +67,7 @@ class Parts:
     access: PermissionMonitor
     observer: RunObserver
     tracer: RunTracer
+    metrics: Metrics
 
 
 @asynccontextmanager
@@ -74,17 +77,22 @@ async def open_parts(
     project: ProjectFile,
     observer: RunObserver = UNOBSERVED,
     tracer: RunTracer = UNTRACED,
+    metrics: Metrics = NO_METRICS,
 ) -> AsyncIterator[Parts]:
     """Opens the parts of a worker, and closes them in the reverse order.
 
-    Raises SettingError if Redis or the checkpointer can't be used, or a setting contradicts langgraph.json.
+    Raises SettingError if Redis, the checkpointer or METRICS_PORT can't be used, or a setting contradicts
+    langgraph.json.
     """
-    config, observer = project.config, safe(observer)
+    config, observer = project.config, safe(observer, metrics.observer)
     async with AsyncExitStack() as opened:
+        if metrics.are_on:
+            listener = metrics.serve(settings.metrics_host, settings.metrics_port)
+            opened.push_async_callback(asyncio.to_thread, listener.close)
         opened.push_async_callback(tracer.aclose)
         webhooks = open_client(config.webhooks, settings)
         opened.push_async_callback(webhooks.aclose)
-        redis = connect(settings.redis_url)
+        redis = connect(settings.redis_url, on_reply=metrics.on_reply)
         opened.push_async_callback(redis.aclose)
         # It does not repeat calls, so that the worker notices each outage, in which leases may have lapsed.
         blocking = connect(settings.redis_url, reply_timeout=None, repeats=0)
@@ -117,6 +125,7 @@ async def open_parts(
             access=PermissionMonitor(redis),
             observer=observer,
             tracer=tracer,
+            metrics=metrics,
         )
 
 
@@ -193,7 +202,7 @@ def services(parts: Parts, reports: Liveness, hurry: asyncio.Event) -> list[Serv
     dispatch = RunWorker(redis, parts.blocking, parts.worker_id, context, settings, parts.access)
     answers = AnswerContext(redis, parts.registry, checkpointing, settings, parts.directory)
     calls = CallServer(redis, parts.blocking, answers, call_queues(parts))
-    deliveries = Deliverer(redis, parts.webhooks, settings, parts.tracer)
+    deliveries = Deliverer(redis, parts.webhooks, settings, parts.tracer, parts.observer)
     reports.follow(dispatch.activity)
 
     async def keep_leases() -> None:
@@ -207,9 +216,11 @@ def services(parts: Parts, reports: Liveness, hurry: asyncio.Event) -> list[Serv
         # The first step of both: operators see the drain from its begin on.
         await asyncio.gather(dispatch.drain(hurry), reports.report_drain())
 
+    watches = [Service("event loop", partial(watch_loop, parts.observer))]
     return [
         # First, so that it also works while the others drain.
         *([alive_file.service(Path(settings.alive_file))] if settings.alive_file else []),
+        *(watches if parts.metrics.are_on else ()),
         Service("publisher", publisher.start, aclose=publisher.stop),
         Service("heartbeat", keep_leases, aclose=close_heartbeat),
         Service("permissions", parts.access.watch),
@@ -231,7 +242,7 @@ def maintenance(parts: Parts) -> list[Service]:
     expire = partial(
         expiry.run_once, redis, checkpointing, every=sweep_every, max_threads=max_threads
     )
-    fire = partial(crons.run_once, redis, parts.directory, settings, parts.tracer)
+    fire = partial(crons.run_once, redis, parts.directory, settings, parts.tracer, parts.observer)
     return [
         periodic("sweep", SWEEP_SECONDS, partial(sweep.run_once, redis, checkpointing)),
         periodic(

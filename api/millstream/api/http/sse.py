@@ -151,7 +151,7 @@ class _FollowingResponse(Response):
             if body or over:
                 await send(_chunk(body, more=not over))
             if entries and body:
-                self._watched.sent(entries)
+                self._watched.sent(entries, slow=reader.fell_behind)
             if over:
                 return
 

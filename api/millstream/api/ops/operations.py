@@ -1,10 +1,22 @@
-"""Use cases of operators: the state of queues and workers, as the process last read it."""
+"""Use cases of operators: the state of queues and workers, as the process last read it, and the metrics."""
+
+import asyncio
+import logging
+from typing import Final
 
 from millstream.api.context import RequestContext
 from millstream.api.ops.schemas import QueueScaling, Scaling, WorkerInfo, WorkerRun
-from millstream.shared.figures import QueueFigures
+from millstream.shared.errors import NotFoundError
+from millstream.shared.figures import Figures, QueueFigures
+from millstream.shared.redis import OutageLog
 from millstream.shared.runs.json_view import iso_time
 from millstream.shared.workers import Worker
+
+log = logging.getLogger(__name__)
+
+# In which Redis must answer, so that a scrape ends before its own timeout.
+SCRAPE_SECONDS: Final = 1.0
+OUTAGES: Final = OutageLog(log, "Scrapes of /metrics")
 
 
 async def scaling(context: RequestContext, queue: str | None) -> Scaling:
@@ -17,6 +29,38 @@ async def scaling(context: RequestContext, queue: str | None) -> Scaling:
         return Scaling(**_view(figures.queues.get(queue, QueueFigures())).model_dump())
     queues = {name: _view(each) for name, each in figures.queues.items()}
     return Scaling(**_view(figures.total).model_dump(), queues=queues)
+
+
+async def metrics_text(context: RequestContext) -> bytes:
+    """Returns the metrics. Those of the deployment are absent if Redis does not answer in time.
+
+    Raises NotFoundError if the process has no metrics.
+    """
+    _require_metrics(context)
+    # In a thread, because a deployment of many graphs has thousands of series.
+    return await asyncio.to_thread(context.metrics.text, await _figures(context))
+
+
+def _require_metrics(context: RequestContext) -> None:
+    if not context.metrics.are_on:
+        raise NotFoundError(
+            "This API has no metrics: pip install 'millstream[metrics]', and do not set "
+            "ENABLE_PROMETHEUS_METRICS to false."
+        )
+
+
+async def _figures(context: RequestContext) -> Figures | None:
+    """Returns the figures; None if Redis does not answer in time."""
+    try:
+        async with asyncio.timeout(SCRAPE_SECONDS):
+            figures = await context.figures.read()
+    except TimeoutError:
+        return None
+    except Exception as error:  # noqa: BLE001 - it is logged, and a scrape gets the rest
+        OUTAGES.failed(error)
+        return None
+    OUTAGES.recovered()
+    return figures
 
 
 def _view(figures: QueueFigures) -> QueueScaling:

@@ -6,7 +6,7 @@ from starlette.responses import Response
 from millstream.api.http.body import json_response, query_model
 from millstream.api.http.context import context_of
 from millstream.api.ops import operations
-from millstream.api.ops.schemas import QueueQuery
+from millstream.api.ops.schemas import MetricsQuery, QueueQuery
 
 
 async def scaling(request: Request) -> Response:
@@ -25,3 +25,12 @@ async def workers(request: Request) -> Response:
     return json_response(
         [each.model_dump() for each in result], headers={"cache-control": "no-store"}
     )
+
+
+async def metrics(request: Request) -> Response:
+    """`GET /metrics`: Returns the metrics of this process and of the deployment, in Prometheus' text format."""
+    query_model(request, MetricsQuery)
+    context = context_of(request)
+    text = await operations.metrics_text(context)
+    headers = {"content-type": context.metrics.content_type, "cache-control": "no-store"}
+    return Response(text, headers=headers)

@@ -1,6 +1,6 @@
 """What operators and autoscalers read. Source of the shape: KEDA's metrics-api scaler reads numbers by their path."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
@@ -14,6 +14,14 @@ class QueueQuery(QueryModel):
     """Which queue is read."""
 
     queue: QueueName | None = Field(default=None, description="A queue; without it, all of them.")
+
+
+class MetricsQuery(QueryModel):
+    """How the metrics are returned."""
+
+    format: Literal["prometheus"] = Field(
+        default="prometheus", description="`prometheus`: the text format."
+    )
 
 
 class QueueScaling(BaseModel):

@@ -218,7 +218,7 @@ class ProtocolSocket:
             await self._send(_frame(entry))
             self._cursor = max(self._cursor, entry.position)
         if entries:
-            self._watch.sent(entries)
+            self._watch.sent(entries, slow=reader.fell_behind)
             reader.news.set()
 
 

@@ -49,13 +49,14 @@ async def admit_and_follow(
 ) -> FollowedRun:
     """Admits a run as `admit` does, and follows it from its first event."""
     run_id, thread = _new_ids(thread_id)
+    watch = StreamWatch(context.observer, thread, run_id, begins_run=True)
     reader = await context.hub.open(thread, run_id, START, fresh=True)
     try:
         record = await _admit(context, request, run_id, thread, answers)
     except BaseException:
         reader.close()
         raise
-    return FollowedRun(record, reader, StreamWatch(context.observer, thread, run_id))
+    return FollowedRun(record, reader, watch)
 
 
 async def admit_batch(context: RequestContext, requests: Sequence[RunRequest]) -> list[RunRecord]:
@@ -74,7 +75,7 @@ async def admit_batch(context: RequestContext, requests: Sequence[RunRequest]) -
     records: list[RunRecord] = []
     try:
         for request, submitted in zip(requests, submissions, strict=True):
-            with _report_rejection(context, request):
+            with _report_rejection(context, request, submitted):
                 records.append(await _submit(context, submitted, batch=True))
     except BaseException:
         for record in records:
@@ -103,6 +104,7 @@ async def _admit(
 ) -> RunRecord:
     with _report_rejection(context, request):
         submitted = await _submission(context, request, run_id, thread_id)
+    with _report_rejection(context, request, submitted):
         return await _submit(context, replace(submitted, answers=answers))
 
 
@@ -138,10 +140,13 @@ async def _submit(
 
 
 @contextmanager
-def _report_rejection(context: RequestContext, request: RunRequest) -> Iterator[None]:
-    """Reports an error inside of the block as the rejection of the request."""
+def _report_rejection(
+    context: RequestContext, request: RunRequest, submitted: Submission | None = None
+) -> Iterator[None]:
+    """Reports an error inside of the block as the rejection of the request, or of the run that it stands for."""
     try:
         yield
     except Exception as error:
-        context.observer.rejected(request.assistant_id, error)
+        spec = None if submitted is None else submitted.spec
+        context.observer.rejected(request.assistant_id, error, spec)
         raise

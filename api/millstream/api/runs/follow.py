@@ -37,7 +37,7 @@ async def entries_of(followed: FollowedRun) -> AsyncGenerator[Entry, None]:
         if reader.closing:
             raise UnavailableError("The server is restarting; the run continues.")
         while entries := await read_when_reachable(reader.read):
-            followed.watch.sent(entries)
+            followed.watch.sent(entries, slow=reader.fell_behind)
             for entry in entries:
                 yield entry
 

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Final
 
 from millstream.shared import keys
@@ -32,10 +32,18 @@ SWEEP_SECONDS: Final = 15.0  # the longest time by which a lost notification can
 class StreamHub:
     """Opens readers of runs. `start()` it within the event loop, `close()` it at the end."""
 
-    def __init__(self, redis: Client, blocking: Client) -> None:
-        """`blocking` is a client whose connections may wait without a timeout."""
+    def __init__(
+        self,
+        redis: Client,
+        blocking: Client,
+        on_outage: Callable[[float], None] | None = None,
+    ) -> None:
+        """`blocking` is a client whose connections may wait without a timeout.
+
+        `on_outage` is called after each outage of Redis, with its seconds.
+        """
         self._pages = EventPages(redis)
-        self._subscriber = Subscriber(blocking, self._on_message)
+        self._subscriber = Subscriber(blocking, self._on_message, on_recovered=on_outage)
         self._tails: dict[str, Tail] = {}
         self._watches: dict[str, set[asyncio.Event]] = {}  # of channels that are not a stream's
         self._notified: set[Tail] = set()  # their streams have events to read

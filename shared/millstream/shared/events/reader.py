@@ -87,6 +87,8 @@ class Reader:
         # No event proves that the stream will continue, so the record must say that the run has not ended.
         self.must_check_status = not fresh
         self.ended = False
+        self._was_in_window = False
+        self.fell_behind = False  # the cursor left the window: the client is slow
 
     @property
     def closing(self) -> bool:
@@ -113,7 +115,10 @@ class Reader:
             return []  # later events would not be noticed; the confirmation of the subscription sets `news`
         assert self._cursor is not None
         entries = tail.after(self._cursor)
-        if entries is None:
+        if entries is not None:
+            self._was_in_window = True
+        else:
+            self.fell_behind = self.fell_behind or (self._was_in_window and tail.start is not None)
             entries = await self._catch_up(notifications)
         if entries:
             self._cursor = entries[-1].position

@@ -62,6 +62,7 @@ class ThreadReader:
         self.news = asyncio.Event()
         self.news.set()
         self.ended = False
+        self.fell_behind = False  # the client is slow: see `Reader`
 
     @property
     def closing(self) -> bool:
@@ -118,6 +119,7 @@ class ThreadReader:
             assert self._reader is not None
             assert self._segment is not None
             entries = await self._reader.read()
+            self.fell_behind = self.fell_behind or self._reader.fell_behind
             if not entries and not self._reader.ended:
                 return []
             events = [event for entry in entries for event in self._translate(self._segment, entry)]

@@ -1,6 +1,6 @@
 """Connects to Redis: to one server, or to the master that sentinels name."""
 
-from millstream.shared.redis.clients import Client, connect
+from millstream.shared.redis.clients import Client, OnReply, connect
 from millstream.shared.redis.errors import (
     OUTAGE_ERRORS,
     UNAVAILABLE,
@@ -15,6 +15,7 @@ __all__ = [
     "UNAVAILABLE",
     "WRITES_REJECTED",
     "Client",
+    "OnReply",
     "OutageLog",
     "check_url",
     "connect",

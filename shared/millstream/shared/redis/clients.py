@@ -2,6 +2,8 @@
 
 import asyncio
 import socket
+import time
+from collections.abc import Callable
 from typing import Any, Final
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -23,8 +25,16 @@ GRACE: Final = 5.0  # s beyond its timeout until a blocking command must have a 
 _KEEPALIVE: Final = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3}
 
 
+OnReply = Callable[[str, str, float], None]  # command, its first argument, seconds
+
+
 def connect(
-    url: str, *, connections: int = 64, reply_timeout: float | None = 10.0, repeats: int = 2
+    url: str,
+    *,
+    connections: int = 64,
+    reply_timeout: float | None = 10.0,
+    repeats: int = 2,
+    on_reply: OnReply | None = None,
 ) -> Client:
     """Returns a client with its own connection pool; it sends nothing yet.
 
@@ -37,6 +47,8 @@ def connect(
         reply_timeout: seconds to wait for a reply; None for connections that execute blocking commands.
         repeats: number of times that a command is sent again, at once, if its connection breaks; with 0 the caller
             gets every error.
+        on_reply: called after each first reply, with the time since the command was sent. Several commands that were
+            sent at once are one, which is called '' and has one first reply.
 
     Raises SettingError for an invalid URL.
     """
@@ -61,8 +73,41 @@ def connect(
         pool.connection_kwargs.update(socket_keepalive=True, socket_keepalive_options=_keepalive())
     if sentinel_url is not None:
         kind = sentinel.follow_master(kind, sentinel.Sentinels(sentinel_url))
-    pool.connection_class = _with_reliable_waits(kind)
+    kind = _with_reliable_waits(kind)
+    pool.connection_class = kind if on_reply is None else _timed(kind, on_reply)
     return Redis.from_pool(pool)
+
+
+def _timed(kind: type[Any], on_reply: OnReply) -> type[Any]:
+    """Returns a subclass of the connection class that reports the time of each command."""
+
+    class Timed(kind):  # type: ignore[misc]
+        """A connection that reports the time of each command."""
+
+        _command: tuple[str, str] = ("", "")
+        _sent_at: float | None = None
+
+        async def send_command(self, *arguments: Any, **options: Any) -> None:
+            """Sends a command."""
+            await super().send_command(*arguments, **options)
+            # Behind it: a new connection has sent its handshake meanwhile.
+            self._command = str(arguments[0]), str(arguments[1]) if len(arguments) > 1 else ""
+
+        async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+            """Sends one command or several."""
+            await super().send_packed_command(command, check_health)
+            self._sent_at = time.perf_counter()
+
+        async def read_response(self, *args: Any, **options: Any) -> Any:
+            """Returns a reply."""
+            try:
+                return await super().read_response(*args, **options)
+            finally:
+                if self._sent_at is not None:
+                    on_reply(*self._command, time.perf_counter() - self._sent_at)
+                    self._command, self._sent_at = ("", ""), None
+
+    return Timed
 
 
 def _keepalive() -> dict[int, int]:

@@ -7,6 +7,7 @@ subscribes to all channels, and reads; others only send their command on an open
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -32,6 +33,7 @@ class Subscriber:
         *,
         name: str = "The subscription to notifications",
         on_lost: Callable[[], None] | None = None,
+        on_recovered: Callable[[float], None] | None = None,
     ) -> None:
         """Connects to nothing yet.
 
@@ -40,10 +42,13 @@ class Subscriber:
             on_message: called in the event loop.
             name: what the log calls it.
             on_lost: called in the event loop when the connection breaks, or can't be opened.
+            on_recovered: called in the event loop when it is open again, with the seconds since it broke.
         """
         self._blocking = blocking
         self._on_message = on_message
         self._on_lost = on_lost
+        self._on_recovered = on_recovered
+        self._lost_at: float | None = None  # monotonic
         self._channels: set[str] = set()
         self._connection: AbstractConnection | None = None  # while it is open and subscribed
         self._writing = asyncio.Lock()  # one command at a time is written
@@ -82,16 +87,25 @@ class Subscriber:
                         await connection.send_command("SUBSCRIBE", *self._channels)
                     self._connection, self._pinged = connection, False
                 self._outages.recovered()
+                self._report_recovered()
                 while True:
                     self._take(await connection.read_response())
             except Exception as error:  # noqa: BLE001 - it is logged
                 self._outages.failed(error)
+                if self._lost_at is None:
+                    self._lost_at = time.monotonic()
                 if self._on_lost is not None:
                     self._on_lost()
             finally:
                 self._connection = None
                 await connection.disconnect(nowait=True)
             await asyncio.sleep(RETRY_SECONDS)
+
+    def _report_recovered(self) -> None:
+        if self._lost_at is not None:
+            seconds, self._lost_at = time.monotonic() - self._lost_at, None
+            if self._on_recovered is not None:
+                self._on_recovered(seconds)
 
     async def _say(self, *arguments: str) -> None:
         async with self._writing:

@@ -20,6 +20,7 @@ from redis.exceptions import NoScriptError
 from millstream.shared.redis import Client
 
 Scalar = str | bytes | int | float
+SUBJECTS: Final[dict[str, str]] = {}  # SHA-1 of each script → its folder, such as `runs`
 Argument = Any  # a `Scalar` for KEY and ARG, a sequence of them for KEYS and ARGS
 Command = Literal["EVALSHA", "EVAL"]
 
@@ -56,6 +57,7 @@ class Script:
         self._counted: Final = [*self._of["KEYS"][:-1], *self._of["ARGS"][:-1]]
         self.source: Final = self._locals() + text
         self.sha: Final = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+        SUBJECTS[self.sha] = name.partition("/")[0]
 
     async def __call__(self, redis: Client, /, **arguments: Argument) -> Any:
         """Runs the script atomically; returns its reply with strings as bytes.

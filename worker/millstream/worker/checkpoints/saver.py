@@ -47,6 +47,7 @@ from millstream.worker.checkpoints.records import (
     read_metadata,
     read_tuple,
 )
+from millstream.worker.checkpoints.reports import SaverReports
 from millstream.worker.checkpoints.serializer import MessageSerializer
 from millstream.worker.checkpoints.unstorable import (
     UnstorableError,
@@ -87,7 +88,7 @@ class FencedSaver(BlockingCalls):
         """`serde` replaces Millstream's serializer."""
         super().__init__(serde=serde or MessageSerializer())
         self._redis = redis
-        self._observer = observer
+        self._reports = SaverReports(observer)
         self._claim: Claim | None = None
         self._guard: Guard | None = None
         # Checkpoints that could not be stored. A later checkpoint would refer to their missing values.
@@ -99,6 +100,7 @@ class FencedSaver(BlockingCalls):
         bound._claim = claim
         bound._guard = guard
         bound._unstored = {}
+        bound._reports = self._reports.of_run(claim.spec.graph_id)
         return bound
 
     # ── Reading ─────────────────────────────────────────────────────────────────────────────
@@ -192,6 +194,7 @@ class FencedSaver(BlockingCalls):
     ) -> RunnableConfig:
         """Stores a checkpoint and its new values; raises FencedError, UnstorableError."""
         namespace, dump = namespace_of(config), self.serde.dumps_typed
+        self._reports.begins(namespace)
         parent_id, writer = get_checkpoint_id(config) or "", Writer(namespace=namespace.name)
         self._require_stored(parent_id, child_id=checkpoint["id"])
         values, versions = checkpoint["channel_values"], checkpoint["channel_versions"]
@@ -314,7 +317,7 @@ class FencedSaver(BlockingCalls):
         begun = time.monotonic()
         await self._write(write)
         size = len(record) + sum(map(len, values.values()))
-        self._observer.checkpoint_stored(size, time.monotonic() - begun)
+        self._reports.stored(size, begun)
 
     async def _store_writes(
         self, namespace: CheckpointNamespace, checkpoint_id: str, run_id: str, entries: bytes
@@ -386,7 +389,7 @@ class FencedSaver(BlockingCalls):
             return await call()
         check = self._guard.check if self._guard is not None else None
         return await retry_while_unavailable(
-            f"a checkpoint of {self._claim.job}", call, check=check
+            f"a checkpoint of {self._claim.job}", lambda: self._reports.refused(call), check=check
         )
 
     def _run_id(self) -> str:

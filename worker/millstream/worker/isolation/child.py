@@ -16,6 +16,7 @@ from pathlib import Path
 
 from millstream.shared.errors import SettingError
 from millstream.shared.langgraph_json import read_project
+from millstream.shared.observer import safe
 from millstream.shared.redis import connect
 from millstream.shared.settings import Settings
 from millstream.shared.tracing.context import TraceContext
@@ -25,6 +26,7 @@ from millstream.worker.checkpoints.checkpointing import open_checkpointing
 from millstream.worker.graph_run import GraphContext, GraphRun
 from millstream.worker.isolation import messages
 from millstream.worker.isolation.messages import Ended, Execute, Ready, Stop
+from millstream.worker.isolation.reports import PipeObserver
 from millstream.worker.publish import Publisher
 
 log = logging.getLogger("millstream.worker.isolation")
@@ -67,20 +69,25 @@ async def _serve(
     redis = connect(settings.redis_url)
     registry.store.connect(redis)
     project = read_project(config)
+    reader, writer = await asyncio.open_connection(sock=connection)
+    observer = PipeObserver(writer)
     async with open_checkpointing(
-        redis, settings, project.config.checkpointer, project.folder
+        redis, settings, project.config.checkpointer, project.folder, safe(observer)
     ) as checkpointing:
         publisher = Publisher(
-            redis, max_events=settings.stream_max_events, max_event=settings.max_event
+            redis,
+            max_events=settings.stream_max_events,
+            max_event=settings.max_event,
+            observer=safe(observer),
         )
         publisher.start()
         context = GraphContext(redis, registry, checkpointing, publisher, settings.job_timeout)
-        reader, writer = await asyncio.open_connection(sock=connection)
         messages.write(writer, Ready())
         run: GraphRun | None = None
         while True:
             match await messages.read(reader):
-                case Execute(claim, attempt):
+                case Execute(claim, attempt, observed):
+                    observer.is_enabled = observed
                     run = GraphRun(claim, context)
                     executing = asyncio.create_task(_execute(run, writer, tracer, attempt))
                     executing.add_done_callback(_exit_on_failure)

@@ -4,7 +4,7 @@ Each message is its size (4 bytes, big-endian), then msgpack, on a socket pair.
 """
 
 import asyncio
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -21,6 +21,7 @@ class Execute(msgspec.Struct, tag=True, frozen=True):
 
     claim: Claim
     attempt: TraceContext = NO_TRACE  # the span that the graph's spans are below
+    observed: bool = False  # whether the worker has an observer, so that the child sends reports
 
 
 class Stop(msgspec.Struct, tag=True, frozen=True):
@@ -31,6 +32,13 @@ class Stop(msgspec.Struct, tag=True, frozen=True):
 
 class Ready(msgspec.Struct, tag=True, frozen=True):
     """From the child: the project is loaded and Redis is connected."""
+
+
+class Report(msgspec.Struct, tag=True, frozen=True):
+    """From the child: a report for the worker's observer."""
+
+    method: Literal["appended", "checkpoint_stored", "step_ended", "write_refused"]
+    arguments: list[Any]
 
 
 class Ended(msgspec.Struct, tag=True, frozen=True, kw_only=True):
@@ -45,7 +53,7 @@ class Ended(msgspec.Struct, tag=True, frozen=True, kw_only=True):
     is_idle: bool  # the graph has stopped, so the process may execute another run
 
 
-Message = Execute | Stop | Ready | Ended
+Message = Execute | Stop | Ready | Report | Ended
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(Message).decode

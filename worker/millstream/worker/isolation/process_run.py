@@ -5,13 +5,15 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeVar
 
+from millstream.shared.observer import UNOBSERVED, RunObserver
 from millstream.shared.scripts import Claim
 from millstream.shared.tracing.tracer import UNTRACED, RunTracer
 from millstream.worker.execution import STOP_GRACE, CrashError, Execution, Unsent
 from millstream.worker.final_record import ExitKind
 from millstream.worker.graph_result import GraphResult
-from millstream.worker.isolation.messages import Ended, Execute, Message, Stop
+from millstream.worker.isolation.messages import Ended, Execute, Message, Report, Stop
 from millstream.worker.isolation.processes import ChildProcess, Processes, StartError
+from millstream.worker.isolation.reports import forward
 from millstream.worker.stop_reason import StopReason
 
 log = logging.getLogger(__name__)
@@ -34,6 +36,7 @@ class ProcessRun(Execution):
         make_room: called first; returns once the worker executes no other run.
         unused: whether the process must have executed no run before (level.needs_unused_process).
         tracer: gives the span that the graph's spans are below.
+        observer: receives the reports of the process.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class ProcessRun(Execution):
         make_room: Callable[[], Coroutine[Any, Any, None]] | None = None,
         unused: bool = False,
         tracer: RunTracer = UNTRACED,
+        observer: RunObserver = UNOBSERVED,
     ) -> None:
         """Does not start a process."""
         super().__init__(claim)
@@ -53,6 +57,7 @@ class ProcessRun(Execution):
         self._make_room = make_room
         self._unused = unused
         self._tracer = tracer
+        self._observer = observer
         self._child: ChildProcess | None = None
         self._unsent = Unsent([], 0, claim.index, False)
 
@@ -96,7 +101,8 @@ class ProcessRun(Execution):
         self._child = child
         ended = None
         try:
-            child.send(Execute(self.claim, self._tracer.current()))
+            observed = self._observer is not UNOBSERVED
+            child.send(Execute(self.claim, self._tracer.current(), observed))
             outcome = await self._wait_for_end(child)
             if isinstance(outcome, GraphResult):
                 return outcome
@@ -114,7 +120,7 @@ class ProcessRun(Execution):
 
         Raises CrashError if the process dies.
         """
-        receiving: asyncio.Task[Message | None] = asyncio.create_task(child.receive())
+        receiving: asyncio.Task[Message | None] = asyncio.create_task(self._receive(child))
         stopped = asyncio.create_task(self._stop.wait())
         try:
             # The child enforces the time limit itself; this limit applies if it fails to.
@@ -137,6 +143,12 @@ class ProcessRun(Execution):
         finally:
             receiving.cancel()
             stopped.cancel()
+
+    async def _receive(self, child: ChildProcess) -> Message | None:
+        """Returns the next message that is no report; None once the process has ended."""
+        while isinstance(message := await child.receive(), Report):
+            forward(message, self._observer)
+        return message
 
     async def _unless_stopped(self, operation: Awaitable[Result]) -> Result | None:
         """Returns the operation's result. If the run is stopped first, cancels the operation and returns None."""

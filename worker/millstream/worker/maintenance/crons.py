@@ -10,6 +10,7 @@ from typing import Final
 from millstream.shared import crons, repair
 from millstream.shared.assistants import GraphDirectory
 from millstream.shared.crons import CronContext
+from millstream.shared.observer import UNOBSERVED, RunObserver
 from millstream.shared.redis import Client
 from millstream.shared.settings import Settings
 from millstream.shared.tracing.tracer import UNTRACED, RunTracer
@@ -29,13 +30,16 @@ async def run_once(
     directory: GraphDirectory,
     settings: Settings,
     tracer: RunTracer = UNTRACED,
+    observer: RunObserver = UNOBSERVED,
     *,
     every: float = EVERY,
 ) -> int:
     """Fires all due crons unless another worker does. Returns the number of runs that it admitted."""
     if not await repair.take_leader_lock(redis, "crons", every=every):
         return 0
-    context = CronContext(redis, directory, settings.max_live, settings.stream_ttl, tracer)
+    context = CronContext(
+        redis, directory, settings.max_live, settings.stream_ttl, tracer, observer
+    )
     fired = 0
     while True:
         results = await crons.fire_due(context, limit=BATCH, at_once=MAX_CONCURRENT)

@@ -10,6 +10,7 @@ import time
 from typing import Final
 
 from millstream.shared import webhooks
+from millstream.shared.observer import UNOBSERVED, RunObserver, WebhookOutcome
 from millstream.shared.redis import OUTAGE_ERRORS, Client
 from millstream.shared.settings import Settings
 from millstream.shared.tracing.tracer import UNTRACED, RunTracer
@@ -35,12 +36,14 @@ class Deliverer:
         client: WebhookClient,
         settings: Settings,
         tracer: RunTracer = UNTRACED,
+        observer: RunObserver = UNOBSERVED,
     ) -> None:
         """Calls nothing yet."""
         self._redis = redis
         self._client = client
         self._settings = settings
         self._tracer = tracer
+        self._observer = observer
         self._calls: set[asyncio.Task[None]] = set()
         self._draining = False
 
@@ -70,22 +73,47 @@ class Deliverer:
         await asyncio.gather(*self._calls, return_exceptions=True)
 
     async def _deliver(self, delivery: Delivery) -> None:
+        begun = time.monotonic()
         try:
             answer = await self._call(delivery)
         except RefusedAddressError as error:
             log.error("the webhook of run %s is not called: %s", delivery.webhook_id, error)
-            await self._settle(delivery, None)
-            return
+            answer = None
         except Exception:
             log.exception("the webhook of run %s failed", delivery.webhook_id)
             answer = Answer(0, "see the log")
+        outcome, pause = self._decide(delivery, answer)
+        self._observer.webhook_called(outcome, time.monotonic() - begun)
+        await self._settle(delivery, None if pause is None else round(pause * 1000))
+
+    def _decide(
+        self, delivery: Delivery, answer: Answer | None
+    ) -> tuple[WebhookOutcome, float | None]:
+        """Returns what becomes of the delivery, and the seconds until its next call; None for no further call.
+
+        Without an answer the address is refused.
+        """
+        if answer is None:
+            return "refused", None
         if 200 <= answer.status < 300:
-            await self._settle(delivery, None)
-        elif answer.status == GONE:
+            return "delivered", None
+        if answer.status == GONE:
             log.warning("the webhook of run %s is gone (410)", delivery.webhook_id)
-            await self._settle(delivery, None)
-        else:
-            await self._postpone(delivery, answer)
+            return "given_up", None
+        pause = max(self._pause(delivery.tries), min(answer.retry_after or 0, MAX_PAUSE))
+        age = time.time() - delivery.ended_at / 1e6
+        reason = f"{answer.status or 'no response'}: {answer.text}"
+        if age + pause > self._settings.webhook_give_up:
+            log.error(
+                "the webhook of run %s is given up after %d calls: %s",
+                delivery.webhook_id, delivery.tries + 1, reason,
+            )  # fmt: skip
+            return "given_up", None
+        log.info(
+            "the webhook of run %s is called again in %.1f s: %s",
+            delivery.webhook_id, pause, reason,
+        )  # fmt: skip
+        return "retried", pause
 
     async def _call(self, delivery: Delivery) -> Answer:
         record = delivery.record
@@ -96,23 +124,6 @@ class Deliverer:
             if not 200 <= answer.status < 300:
                 span.fail(f"HTTP {answer.status}" if answer.status else answer.text)
         return answer
-
-    async def _postpone(self, delivery: Delivery, answer: Answer) -> None:
-        pause = max(self._pause(delivery.tries), min(answer.retry_after or 0, MAX_PAUSE))
-        age = time.time() - delivery.ended_at / 1e6
-        reason = f"{answer.status or 'no response'}: {answer.text}"
-        if age + pause > self._settings.webhook_give_up:
-            log.error(
-                "the webhook of run %s is given up after %d calls: %s",
-                delivery.webhook_id, delivery.tries + 1, reason,
-            )  # fmt: skip
-            await self._settle(delivery, None)
-            return
-        log.info(
-            "the webhook of run %s is called again in %.1f s: %s",
-            delivery.webhook_id, pause, reason,
-        )  # fmt: skip
-        await self._settle(delivery, round(pause * 1000))
 
     def _pause(self, tries: int) -> float:
         """Returns the seconds until the next call: doubled after each call, up to 20 % more or less at random."""

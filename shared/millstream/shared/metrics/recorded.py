@@ -1,0 +1,104 @@
+"""The metrics of a process that records them: one registry, no files that processes share."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import version
+from itertools import chain
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    GCCollector,
+    Metric,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+    start_http_server,
+)
+
+from millstream.shared.errors import SettingError
+from millstream.shared.figures import Figures
+from millstream.shared.metrics import catalogue as names
+from millstream.shared.metrics.deployment import families
+from millstream.shared.metrics.instruments import gauge
+from millstream.shared.metrics.metrics import Listener, Metrics
+from millstream.shared.metrics.recorders import ApiRecorder, Recorder, WorkerRecorder
+from millstream.shared.settings import Settings
+from millstream.shared.wire import PROTOCOL
+
+
+def api_metrics(settings: Settings) -> Metrics:
+    """Returns the metrics of an API."""
+    registry = _registry("api")
+    return RecordedMetrics(registry, ApiRecorder(registry))
+
+
+def worker_metrics(settings: Settings, graphs: Mapping[str, str]) -> Metrics:
+    """Returns the metrics of a worker that executes these graphs, each from its queue."""
+    registry = _registry("worker")
+    recorder = WorkerRecorder(registry)
+    recorder.learn(graphs)
+    return RecordedMetrics(registry, recorder)
+
+
+def _registry(role: str) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    gauge(registry, names.BUILD).labels(version("millstream"), str(PROTOCOL), role).set(1)
+    return registry
+
+
+class RecordedMetrics(Metrics):
+    """The metrics in one registry."""
+
+    content_type = CONTENT_TYPE_LATEST
+
+    def __init__(self, registry: CollectorRegistry, recorder: Recorder) -> None:
+        """`recorder` has its metrics in the registry."""
+        super().__init__()
+        self._registry = registry
+        self._recorder = recorder
+        self.observer = recorder
+        self.on_reply = recorder.on_reply
+
+    def text(self, figures: Figures | None) -> bytes:
+        """See Metrics."""
+        if figures is not None:
+            self._recorder.learn(figures.graphs)
+        return generate_latest(_Joined(self._registry, families(figures)))
+
+    def serve(self, host: str, port: int) -> Listener:
+        """See Metrics."""
+        return _WorkerListener(self._registry, host, port)
+
+
+class _Joined:
+    """The metrics of the process, and further ones."""
+
+    def __init__(self, registry: CollectorRegistry, more: Iterable[Metric]) -> None:
+        self._registry = registry
+        self._more = more
+
+    def collect(self) -> Iterator[Metric]:
+        return chain(self._registry.collect(), self._more)
+
+
+class _WorkerListener(Listener):
+    """The HTTP server of a worker."""
+
+    def __init__(self, registry: CollectorRegistry, host: str, port: int) -> None:
+        try:
+            self._server, self._thread = start_http_server(port, host, registry)
+        except OSError as error:
+            raise SettingError(
+                f"METRICS_PORT={port}: the worker can't listen on {host}: {error.strerror}. Each worker of a machine "
+                "needs a port of its own."
+            ) from None
+        self.port = self._server.server_port
+
+    def close(self) -> None:
+        """See Listener."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
