@@ -164,6 +164,8 @@ async def test_the_deployments_metrics_are_those_of_redis(system: System) -> Non
     api = await Scrape.of(system.url)
     assert api.value("millstream_redis_up") == 1
     assert api.value("millstream_workers", queue="default", state="live") == 1
+    assert api.labels("millstream_workers", "state") == {"live", "draining", "lost"}
+    assert api.value("millstream_worker_slots", queue="default") == 20
     assert api.value("millstream_queue_due_runs", queue="default") == 0
     assert api.labels("millstream_threads", "status") == {"idle", "busy", "interrupted", "error"}
     assert "graph:steps" in api.labels("millstream_call_queue_waiting_calls", "call_queue")

@@ -88,7 +88,7 @@ async def open_parts(
     async with AsyncExitStack() as opened:
         if metrics.are_on:
             listener = metrics.serve(settings.metrics_host, settings.metrics_port)
-            opened.push_async_callback(asyncio.to_thread, listener.close)
+            opened.callback(listener.close)
         opened.push_async_callback(tracer.aclose)
         webhooks = open_client(config.webhooks, settings)
         opened.push_async_callback(webhooks.aclose)

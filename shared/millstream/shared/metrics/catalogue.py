@@ -96,8 +96,17 @@ WAITING: Final = _metric(
 )  # fmt: skip
 WORKERS: Final = _metric(
     "redis", "gauge", "millstream_workers",
-    "Workers. `live`: executes runs of the queue; `lost`: stopped to report in the last minute, without leaving.",
-    "queue state",
+    "Workers of the queue. `live`: claims runs; `draining`: claims no more; `lost`: stopped to report in the last "
+    "minute, without leaving.", "queue state",
+)  # fmt: skip
+SLOTS: Final = _metric(
+    "redis", "gauge", "millstream_worker_slots",
+    "Runs that the live workers of the queue can execute at the same time; a worker of several queues counts in each.",
+    "queue",
+)  # fmt: skip
+BUSY: Final = _metric(
+    "redis", "gauge", "millstream_worker_slots_busy",
+    "Runs, of whichever queue, that these workers execute.", "queue",
 )  # fmt: skip
 CALLS_WAITING: Final = _metric(
     "redis", "gauge", "millstream_call_queue_waiting_calls",

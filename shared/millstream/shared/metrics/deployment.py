@@ -36,6 +36,8 @@ def _values(figures: Figures) -> Iterator[tuple[Metric, Samples]]:
         (names.DUE_AGE, "oldest_due_age"),
         (names.UNSERVED, "unserved"),
         (names.UNSERVED_AGE, "oldest_unserved_age"),
+        (names.SLOTS, "slots"),
+        (names.BUSY, "busy_slots"),
     ):
         yield metric, [((name,), getattr(q, field)) for name, q in figures.queues.items()]
     yield (
@@ -64,4 +66,4 @@ def _values(figures: Figures) -> Iterator[tuple[Metric, Samples]]:
 
 
 def _workers(queue: QueueFigures) -> dict[str, int]:
-    return {"live": queue.workers, "lost": queue.lost_workers}
+    return {"live": queue.workers, "draining": queue.draining_workers, "lost": queue.lost_workers}

@@ -48,7 +48,7 @@ class Listener:
     port: int
 
     def close(self) -> None:
-        """Ends it."""
+        """Ends it soon; waits for nothing."""
 
 
 NO_METRICS: Final = Metrics()

@@ -1,5 +1,6 @@
 """The metrics of a process that records them: one registry, no files that processes share."""
 
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
 from itertools import chain
@@ -89,7 +90,7 @@ class _WorkerListener(Listener):
 
     def __init__(self, registry: CollectorRegistry, host: str, port: int) -> None:
         try:
-            self._server, self._thread = start_http_server(port, host, registry)
+            self._server, _ = start_http_server(port, host, registry)
         except OSError as error:
             raise SettingError(
                 f"METRICS_PORT={port}: the worker can't listen on {host}: {error.strerror}. Each worker of a machine "
@@ -99,6 +100,9 @@ class _WorkerListener(Listener):
 
     def close(self) -> None:
         """See Listener."""
+        # In a thread, because it waits for the server's loop.
+        threading.Thread(target=self._end, name="metrics", daemon=True).start()
+
+    def _end(self) -> None:
         self._server.shutdown()
         self._server.server_close()
-        self._thread.join()
