@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 
 from millstream.api.app import create_app
 from millstream.api.http import middleware
+from millstream.api.http.connections import limited_protocol, max_connections
 from millstream.api.http.context import process_in
 from millstream.api.http.public_url import ProxyHeaders
 from millstream.shared.errors import SettingError
@@ -97,7 +98,10 @@ def main() -> None:
         timeout_graceful_shutdown=STOP_WITHIN,
         timeout_keep_alive=KEEP_IDLE_CONNECTIONS,
         server_header=False,
+        http=limited_protocol(settings.request_timeout),
+        limit_concurrency=max_connections(settings),
         ws="websockets-sansio",
-        ws_max_size=settings.max_body,
+        ws_max_size=settings.max_message,
+        ws_per_message_deflate=False,  # a small message could inflate to one of any size
     )
     Server(config, app, http.prefix).run()

@@ -116,9 +116,27 @@ class Settings(TraceSettings):
         low=0.1, unit="s",
     )  # fmt: skip
     max_body: int = setting(
-        "HTTP_MAX_REQUEST_BODY_BYTES", 300 * 1024 * 1024, "Larger requests get 413.",
+        "HTTP_MAX_REQUEST_BODY_BYTES", 16 * 1024 * 1024, "Larger requests get 413.",
         low=1, unit="bytes",
     )  # fmt: skip
+    max_message: int = setting(
+        "WEBSOCKET_MAX_MESSAGE_BYTES", 4 * 1024 * 1024, "A larger message of a client closes its WebSocket.",
+        low=1024, unit="bytes",
+    )  # fmt: skip
+    request_timeout: float = setting(
+        "HTTP_REQUEST_TIMEOUT_SECS",
+        60.0,
+        "A request must arrive within this time, with its body; then it gets 408.",
+        low=0.1,
+        unit="s",
+    )
+    max_connections: int = setting(
+        "HTTP_MAX_CONNECTIONS",
+        0,
+        "Connections of clients to one API process; further ones get 503. 0, or more than the file descriptors "
+        "allow: as many as they allow.",
+        low=0,
+    )
     forwarded_allow_ips: str = setting(
         "FORWARDED_ALLOW_IPS",
         "127.0.0.1,::1",
