@@ -1,7 +1,7 @@
 # Everything a checkout needs: `make dev` and `make test` set themselves up on a fresh machine.
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev test unit contract e2e cover newest property fmt lint bench mutants chaos differential lock clean
+.PHONY: help install dev test unit contract e2e cover newest property fmt lint bench mutants chaos differential lock manifests images clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
@@ -91,6 +91,12 @@ lock: $(BIN)/uv  ## Write the lock files again (ARGS="--upgrade" for newer versi
 	$(COMPILE) --group tools --constraints requirements.lock --output-file tools.lock
 	printf 'hatchling\n' | $(COMPILE) - --constraints requirements.lock \
 		--output-file deploy/build.lock
+
+manifests: $(TOOLS)  ## Write deploy/kustomize from the Helm chart
+	PYTHONPATH=tests $(BIN)/python -m deploy.manifests
+
+images: $(INSTALLED)  ## Build the environments of both images in an empty folder, run and measure them
+	PYTHONPATH=tests $(BIN)/python -m deploy.images
 
 clean:  ## Remove .venv, caches and builds; the data in .millstream stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build

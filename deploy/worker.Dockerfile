@@ -34,7 +34,8 @@ COPY --from=build /opt/millstream /opt/millstream
 COPY --from=build /project /project
 # Nothing is written but /tmp: run it with a read-only root file system.
 ENV PATH=/opt/millstream/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
-    MILLSTREAM_ALIVE_FILE=/tmp/millstream-alive
+    MILLSTREAM_ALIVE_FILE=/tmp/millstream-alive METRICS_PORT=9464
+EXPOSE 9464
 WORKDIR /project
 USER 10001:10001
 STOPSIGNAL SIGTERM
