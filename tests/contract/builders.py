@@ -76,7 +76,7 @@ async def try_claim(
         redis,
         job(spec),
         spec.queue,
-        control=keys.control(worker),
+        worker=worker,
         token=token or uuid.uuid4().hex,
         graphs=[spec.graph_id] if graphs is None else graphs,
         lease_ms=LEASE_MS,

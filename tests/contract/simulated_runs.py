@@ -52,7 +52,7 @@ async def claim(redis: Client, thread: str, run: str, *, lease_ms: int = 60_000)
     """Claims a run as a worker does."""
     return await scripts.claim(
         redis, keys.job_id(thread, run), QUEUE,
-        control=keys.control("w"), token=uuid.uuid4().hex, graphs=["g"],
+        worker="w", token=uuid.uuid4().hex, graphs=["g"],
         lease_ms=lease_ms, max_attempts=3, events_ttl=TTL,
     )  # fmt: skip
 

@@ -49,7 +49,7 @@ async def test_a_cancel_changes_only_its_field(any_redis: Client, status: RunSta
     before = await dump(any_redis)
     assert await ask(any_redis, spec) is status
     assert (await record(any_redis, spec))["cancel"] == "interrupt"
-    await any_redis.hdel(keys.run(spec.thread_id, spec.run_id), "cancel", "reason")  # type: ignore[misc]
+    await any_redis.hdel(keys.run(spec.thread_id, spec.run_id), "cancel", "reason", "cancel_at")  # type: ignore[misc]
     assert await dump(any_redis) == before
 
 

@@ -127,7 +127,7 @@ class SimulatedThread:
 
         async def is_due() -> bool:
             claim = await scripts.claim(
-                self.redis, keys.job_id(self.thread, run), QUEUE, control=keys.control("w"), token=uuid.uuid4().hex,
+                self.redis, keys.job_id(self.thread, run), QUEUE, worker="w", token=uuid.uuid4().hex,
                 graphs=self.graphs.registry.graph_ids, lease_ms=1, max_attempts=MAX_ATTEMPTS, events_ttl=TTL,
             )  # fmt: skip
             claimed.extend([claim] if claim is not None else [])

@@ -182,7 +182,8 @@ class Attempt:
             batch = Batch(self.claim, unsent.batches + 1, self._unsent, unsent.index)
             max_events = self.context.settings.stream_max_events
             await scripts.append(self.context.redis, [batch], max_events=max_events)
-        if await scripts.hand_back(self.context.redis, self.claim):
+        reason = self._execution.reason or ""
+        if await scripts.hand_back(self.context.redis, self.claim, reason=reason):
             log.info("%r is handed back", self)
             self._span.set(OUTCOME, "handed_back")
             self.context.observer.handed_back(self.claim)

@@ -248,7 +248,7 @@ class RunWorker(Worker):
                 self._redis,
                 job,
                 settings.queue,
-                control=keys.control(self._worker_id),
+                worker=self._worker_id,
                 token=token,
                 graphs=self._context.graphs.registry.graph_ids,
                 lease_ms=self._policy.lease_ms,

@@ -18,6 +18,7 @@
 -- with note_cancel
 -- with ending
 local SUPERSEDED = 'superseded' -- CancelReason.SUPERSEDED (shared/rules/multitask.py)
+local CANCELLED = 'cancelled' -- Cause.CANCELLED (shared/rules/lifecycle.py)
 -- Returns the run references of the runs that are marked and left to the caller.
 local function displace(action, cancelled, now_us, now_ms)
   local active = redis.call('HGET', thread, 'active')
@@ -29,7 +30,7 @@ local function displace(action, cancelled, now_us, now_ms)
   redis.call('HDEL', thread, 'active')
 
   local ended, marked = 0, {}
-  local ending = {status = cancelled, error = '', output = '', now_us = now_us, now_ms = now_ms}
+  local ending = {status = cancelled, cause = CANCELLED, error = '', output = '', now_us = now_us, now_ms = now_ms}
   for i, run_ref in ipairs(run_refs) do
     local displaced = read_run_ref(run_ref)
     local status, fence, cancel, control, its_backlog
@@ -39,7 +40,7 @@ local function displace(action, cancelled, now_us, now_ms)
     end
     local rolled_back = (cancel or action) == 'rollback'
     if status == running or status == pending and rolled_back and fence ~= '0' then
-      note_cancel(displaced.record, displaced.job, action, control, SUPERSEDED)
+      note_cancel(displaced.record, displaced.job, action, control, SUPERSEDED, now_ms)
       if run_ref == active then
         redis.call('HSET', thread, 'active', run_ref)
       else
@@ -57,6 +58,7 @@ local function displace(action, cancelled, now_us, now_ms)
         ended = ended + 1
       else
         redis.call('HSETNX', displaced.record, 'cancel', action)
+        redis.call('HSETNX', displaced.record, 'cancel_at', now_ms)
         marked[#marked + 1] = run_ref
       end
     end

@@ -13,11 +13,13 @@
   KEY  expiring     sorted set
   ARG  events_ttl   s for which the events stay readable
 ]]
+-- with journal
 -- with outbox
 -- with sequence
 -- with expiry
 -- `run` is a run reference as read_run_ref returns it: job, record, events, delivery. `ending` has
 --   status
+--   cause           why it ends (Cause of shared/rules/lifecycle.py)
 --   error, output   JSON, '' for none
 --   events          {event name, JSON data, …} to append before the end; nil for none
 --   after           index of the newest event that the caller knows (sequence.lua)
@@ -25,9 +27,10 @@
 --   now_us, now_ms
 local function end_run(run, ending)
   local thread_id, run_id = run.job:match('^([^/]+)/(.+)$')
-  local temporary, config_before, reason =
-    unpack(redis.call('HMGET', run.record, 'temporary', 'config_before', 'reason'))
-  redis.call('HSET', run.record, 'status', ending.status, 'updated_at', ending.now_us)
+  local temporary, config_before, reason, journal =
+    unpack(redis.call('HMGET', run.record, 'temporary', 'config_before', 'reason', 'journal'))
+  redis.call('HSET', run.record, 'status', ending.status, 'updated_at', ending.now_us,
+    'journal', with_line(journal, string.format('ended %.0f %s', ending.now_ms, ending.cause)))
   if ending.error ~= '' then redis.call('HSET', run.record, 'error', ending.error) end
   local next_id = event_ids(run.record, run_id, ending.after)
   local events = ending.events

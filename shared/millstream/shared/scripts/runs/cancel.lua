@@ -11,10 +11,11 @@
 
   Returns the run's status; '' if the run does not exist, or a client has joined since. The first action stays.
 ]]
+-- with clock
 -- with note_cancel
 local status, control, current_joined = unpack(redis.call('HMGET', run, 'status', 'control', 'joined'))
 if joined ~= '' and (current_joined or '0') ~= joined then return '' end
 for _, each in ipairs(cancellable) do
-  if status == each then note_cancel(run, job, action, control, reason) end
+  if status == each then note_cancel(run, job, action, control, reason, read_clock_ms()) end
 end
 return status or ''

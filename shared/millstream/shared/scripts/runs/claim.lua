@@ -11,6 +11,7 @@
   ARG  job           job id
   ARG  run_id
   ARG  control       channel on which the worker receives cancels
+  ARG  worker        id of the worker
   ARG  lease         ms
   ARG  max_attempts  number of attempts after which a run that crashes its process is exhausted
   ARG  events_ttl    s, until the next claim or the end of the run
@@ -38,6 +39,7 @@
           {'gone'} for a job that no worker has to execute any more
 ]]
 -- with clock
+-- with journal
 -- with thread_index
 -- with sequence
 local now_us, now_ms = read_clock()
@@ -45,9 +47,9 @@ local now_us, now_ms = read_clock()
 local due = redis.call('ZSCORE', queue, job)
 if not due then return {'gone'} end
 local status, fence, attempt, spec, cancel, created_at, claimed_by, graph, needed_protocol, first, index,
-  lease_extended, crashes, alone, crash, unserved_since = unpack(redis.call('HMGET', run, 'status', 'fence', 'attempt',
+  lease_extended, crashes, alone, crash, unserved_since, journal = unpack(redis.call('HMGET', run, 'status', 'fence', 'attempt',
   'spec', 'cancel', 'created_at', 'token', 'graph', 'protocol', 'first', 'index', 'lease_extended', 'crashes', 'alone', 'crash',
-  'unserved_since'))
+  'unserved_since', 'journal'))
 crashes = tonumber(crashes or 0)
 
 -- A lease that lapsed while the worker executed other runs too may be the fault of any of them. All such lapses count
@@ -70,9 +72,12 @@ if left <= 0 and status == running and tonumber(grace) > 0 and lease_extended ~=
 end
 if left > 0 then return {'early', string.format('%.0f', left)} end
 
+local lapsed
 if status == running then -- its lease has lapsed
-  status = pending
-  if alone == fence then crashes = crashes + 1 end -- that worker executed no other run (mark_alone.lua)
+  status, lapsed = pending, 'lapsed'
+  if alone == fence then -- that worker executed no other run (mark_alone.lua)
+    crashes, lapsed = crashes + 1, 'lapsed_alone'
+  end
 end
 if status ~= pending or redis.call('EXISTS', thread) == 0 then
   redis.call('ZREM', queue, job)
@@ -85,7 +90,9 @@ for _, name in ipairs(graphs) do served = served or name == graph end
 if not served or tonumber(needed_protocol or 0) > tonumber(protocol) then
   -- The pause is short at first, because a deploy may be under way. It grows with the time, so that a run that no
   -- worker can execute does not keep the workers from other runs.
-  redis.call('HSETNX', run, 'unserved_since', now_ms)
+  if redis.call('HSETNX', run, 'unserved_since', now_ms) == 1 then
+    redis.call('HSET', run, 'journal', with_line(journal, string.format('unserved %.0f', now_ms)))
+  end
   local pause = math.floor((now_ms - (unserved_since or now_ms)) / 10)
   pause = math.max(100, math.min(60000, pause))
   redis.call('ZADD', queue, now_ms + pause, job)
@@ -110,11 +117,15 @@ attempt = attempt + 1
 -- Each claim of a worker that could not execute the run has raised its score in the queue.
 local due_since = unserved_since and redis.call('ZSCORE', backlog, job)
 local waited = due_since and now_ms - math.abs(due_since) or -left
+if lapsed then journal = with_line(journal, string.format('%s %.0f', lapsed, now_ms - waited)) end
+journal = with_line(journal,
+  string.format('claimed %.0f %.0f %s %.0f %s', now_ms, attempt, next_fence, waited, worker))
 redis.call('ZADD', queue, now_ms + tonumber(lease), job)
 redis.call('ZREM', backlog, job)
 redis.call('HSETNX', run, 'started_at', now_us)
 redis.call('HSET', run, 'status', running, 'fence', next_fence, 'attempt', attempt, 'control', control,
-  'token', token, 'first', is_first, 'crashes', crashes, 'updated_at', now_us)
+  'token', token, 'first', is_first, 'crashes', crashes, 'updated_at', now_us,
+  'journal', journal)
 redis.call('HSET', thread, 'active', run_ref, 'status', busy, 'updated_at', now_us)
 if not active then redis.call('ZREM', deferred, run_ref) end -- a deferred run that is due now
 index_thread(job:match('^[^/]+'))

@@ -50,7 +50,7 @@ async def claim(
     job: str,
     queue: str,
     *,
-    control: str,
+    worker: str,
     token: str,
     graphs: Sequence[str],
     lease_ms: int,
@@ -63,7 +63,7 @@ async def claim(
     Args:
         job: arq's job id (keys.job_id).
         queue: name of the queue that holds the job.
-        control: channel on which this worker receives cancels.
+        worker: id of this worker.
         token: identifies this claim; a repeat with the same token gets the same claim.
         graphs: ids of the graphs that this worker serves; it leaves other runs to other workers.
         lease_ms: milliseconds until the lease lapses without a renewal.
@@ -86,7 +86,8 @@ async def claim(
         deferred=keys.deferred(thread),
         job=job,
         run_id=run,
-        control=control,
+        control=keys.control(worker),
+        worker=worker,
         lease=lease_ms,
         max_attempts=max_attempts,
         events_ttl=events_ttl,

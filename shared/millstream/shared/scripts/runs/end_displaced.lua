@@ -14,7 +14,8 @@
 -- with run_ref
 -- with ending
 local now_us, now_ms = read_clock()
-local ending = {status = cancelled, error = '', output = '', now_us = now_us, now_ms = now_ms}
+-- Cause.CANCELLED (shared/rules/lifecycle.py)
+local ending = {status = cancelled, cause = 'cancelled', error = '', output = '', now_us = now_us, now_ms = now_ms}
 local ended = 0
 for _, run_ref in ipairs(run_refs) do
   local displaced = read_run_ref(run_ref)

@@ -17,6 +17,7 @@
   ARG  failure        JSON of the error for the record, '' for none
   ARG  start          status that the run must have (shared/rules/lifecycle.py)
   ARG  target         status that the run gets
+  ARG  cause          why, for the journal (Cause of shared/rules/lifecycle.py)
   ARG  output         JSON response of wait and join, kept with the end event
   ARG  after          index of the newest event that the caller knows (append.lua)
   ARGS thread_fields  field, value, …: idle_status (the thread's status when no run is left), values, interrupts, error
@@ -54,6 +55,6 @@ else
   index_thread(job:match('^[^/]+'))
 end
 end_run({job = job, record = run, events = events, delivery = delivery},
-  {status = target, error = failure, output = output, after = after, events = last_events, forget = forget,
+  {status = target, cause = cause, error = failure, output = output, after = after, events = last_events, forget = forget,
     now_us = now_us, now_ms = now_ms})
 return {'finished', target}

@@ -77,6 +77,7 @@ async def finish(
         failure=error,
         start=start,
         target=target,
+        cause=cause,
         output=output,
         delivery_ttl=DELIVERY_TTL,
         after=after,

@@ -9,24 +9,28 @@
   ARG  fence
   ARG  running  status of a run that a worker holds
   ARG  pending  status that the run gets
+  ARG  reason   why the worker gives the run up, for the journal
   ARG  crash    how the run crashed the process in which it was executed alone: the attempt then counts (claim.lua); ''
                 for any other reason
 
   Returns 1, or 0 without a change if the caller lost the lease.
 ]]
 -- with clock
+-- with journal
 -- with wake
-local current, status, attempt = unpack(redis.call('HMGET', run, 'fence', 'status', 'attempt'))
+local current, status, attempt, journal = unpack(redis.call('HMGET', run, 'fence', 'status', 'attempt', 'journal'))
 if current ~= fence or status ~= running then return 0 end
 redis.call('ZREM', queue, job) -- first, so that it also works when Redis is out of memory (renew.lua)
-redis.call('HSET', run, 'status', pending)
+local now_ms = read_clock_ms()
+local line = string.format('handed_back %.0f %s', now_ms, reason)
 if crash == '' then
   redis.call('HSET', run, 'attempt', attempt - 1)
 else
   redis.call('HSET', run, 'crash', crash)
   redis.call('HINCRBY', run, 'crashes', 1)
+  line = string.format('crashed %.0f %s', now_ms, crash:gsub('%c', ' '):sub(1, 200))
 end
-local now_ms = read_clock_ms()
+redis.call('HSET', run, 'status', pending, 'journal', with_line(journal, line))
 redis.call('ZADD', queue, now_ms, job)
 redis.call('ZADD', backlog, now_ms, job)
 push_wake(wake, job)

@@ -9,11 +9,13 @@ from millstream.shared.scripts.script import Script
 SCRIPT = Script("runs/hand_back")
 
 
-async def hand_back(redis: Client, claim: Claim, *, crash: str = "") -> bool:
+async def hand_back(redis: Client, claim: Claim, *, reason: str = "", crash: str = "") -> bool:
     """Gives up the lease, so that another worker resumes the run; returns False if the lease was lost.
 
-    `crash` says how the run crashed the process in which it was executed alone. The attempt then counts
-    against the run's maximum.
+    Args:
+        reason: why, for the journal (StopReason of the worker).
+        crash: how the run crashed the process in which it was executed alone. The attempt then counts against
+            the run's maximum.
     """
     spec = claim.spec
     running, pending = edges(Cause.HANDED_BACK)
@@ -27,6 +29,7 @@ async def hand_back(redis: Client, claim: Claim, *, crash: str = "") -> bool:
         fence=claim.fence,
         running=running,
         pending=pending,
+        reason=reason,
         crash=crash,
     )
     return bool(reply)

@@ -35,6 +35,7 @@
 ]]
 -- with clock
 -- with wake
+-- with journal
 -- with release
 -- with outbox
 -- with sequence
@@ -52,6 +53,16 @@ local function write_end(final_status)
 end
 
 local thread_id = job:match('^[^/]+')
+
+local function write_journal(line)
+  redis.call('HSET', run, 'journal', with_line(redis.call('HGET', run, 'journal'), line))
+end
+
+-- Returns what the script did, for a run that has its place again.
+local function placed()
+  write_journal(string.format('repaired %.0f', now_ms))
+  return 'queued'
+end
 
 local function enqueue()
   redis.call('ZADD', queue, now_ms, job)
@@ -88,12 +99,13 @@ if redis.call('EXISTS', thread) == 0 and not held then
   if status == running and not due and redis.call('HSETNX', run, 'missed', 1) == 1 then
     redis.call('ZADD', queue, now_ms + tonumber(lease), job) -- a lease: its worker may be alive
     redis.call('ZREM', backlog, job)
-    return 'queued'
+    return placed()
   end
   for i = 1, #stranded, 2 do
     local from, to = stranded[i], stranded[i + 1]
     if status == from then
       redis.call('HSET', run, 'status', to, 'error', failure, 'updated_at', now_us)
+      write_journal(string.format('ended %.0f stranded', now_ms)) -- Cause.STRANDED (shared/rules/lifecycle.py)
       note_delivery(run, delivery, job, now_us, now_ms)
       redis.call('EXPIRE', run, events_ttl)
       redis.call('ZREM', queue, job)
@@ -113,7 +125,7 @@ if status == running then
   redis.call('ZREM', backlog, job)
   if due then return 'listed' end
   redis.call('ZADD', queue, now_ms + tonumber(lease), job) -- a lease: its worker may be alive
-  return 'queued'
+  return placed()
 end
 if cancel and fence == '0' then return 'cancel' end
 local waits = redis.call('LPOS', waiting, run_ref)
@@ -122,7 +134,7 @@ if due then
   if not listed then redis.call('ZADD', backlog, due, job) end
   if has_place or tonumber(due) <= now_ms then return listed and 'fine' or 'listed' end
   redis.call('ZADD', deferred, due, run_ref) -- so that a strategy can displace it
-  return 'queued'
+  return placed()
 end
 redis.call('ZREM', deferred, run_ref)
 if listed then redis.call('ZREM', backlog, job) end -- it is not in the queue
@@ -130,11 +142,11 @@ if active == run_ref or not active and not waits then
   redis.call('HSET', thread, 'active', run_ref, 'status', busy)
   index_thread(thread_id)
   enqueue()
-  return 'queued'
+  return placed()
 end
 if not waits then
   redis.call('RPUSH', waiting, run_ref)
-  return 'queued'
+  return placed()
 end
 if active then return 'fine' end
 release(now_ms)
