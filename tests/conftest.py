@@ -75,11 +75,10 @@ async def any_redis(request: pytest.FixtureRequest) -> AsyncIterator[Client]:
 class System:
     """One API and one worker on a Redis, serving the example graphs, for many tests."""
 
-    def __init__(self, fleet: Fleet, api: Process, worker: Process, metrics_port: int) -> None:
+    def __init__(self, fleet: Fleet, api: Process, worker: Process) -> None:
         self.fleet = fleet
         self.api = api
         self.worker = worker
-        self._metrics_port = metrics_port
 
     @property
     def url(self) -> str:
@@ -88,16 +87,15 @@ class System:
     @property
     def worker_url(self) -> str:
         """Where the worker serves its metrics."""
-        return f"http://127.0.0.1:{self._metrics_port}"
+        return self.worker.metrics_url
 
 
 @pytest.fixture(scope="session")
 def system(redis_server: EmbeddedRedis) -> Iterator[System]:
     """The running system on database 0; tests leave it running."""
     with Fleet(redis_server.url, N_JOBS_PER_WORKER="20") as fleet:
-        port = free_port()
-        api, worker = fleet.api(), fleet.worker(EXAMPLES, METRICS_PORT=str(port))
-        yield System(fleet, api.wait_ready(), worker.wait_ready(), port)
+        api, worker = fleet.api(), fleet.worker(EXAMPLES, METRICS_PORT=str(free_port()))
+        yield System(fleet, api.wait_ready(), worker.wait_ready())
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from harness.scraping import Scrape, free_port
 from harness.waiting import until
 from millstream.shared.calls import VERBS
 from millstream.shared.metrics.catalogue import CATALOGUE, of
+from millstream.shared.metrics.platform_names import GAUGES
 from millstream.worker.answers import VERBS as ANSWERED
 
 LABELS = {"queue": "default", "graph": "steps"}
@@ -210,6 +211,38 @@ async def test_an_unknown_format_is_refused_by_name(http: httpx.AsyncClient) -> 
     response = await http.get("/metrics?format=xml")
     assert response.status_code == 422
     assert "format" in response.json()["detail"]
+
+
+async def test_the_json_form_is_that_of_langgraphs_server(http: httpx.AsyncClient) -> None:
+    await http.get("/ok")
+    form = (await http.get("/metrics?format=json")).json()
+    assert form.keys() == {"queue", "workers", "api"}
+    assert form["workers"]["max"] == 20
+    assert form["workers"]["active"] + form["workers"]["available"] == 20
+    assert form["queue"]["n_pending"] == form["queue"]["n_running"] == 0
+    counts = [each for each in form["api"]["http_requests_total"] if each["path"] == "/ok"]
+    assert counts
+    assert counts[0].keys() == {"method", "path", "status", "count"}
+
+
+async def test_dashboards_of_langgraphs_server_find_its_names(system: System) -> None:
+    env = {
+        "METRIC_PREFIX": "lg_api_",
+        "LANGSMITH_HOST_PROJECT_ID": "p",
+        "LSD_DEPLOYMENT_TYPE": "prod",
+    }
+    with Fleet(system.fleet.redis_url, **env) as fleet:
+        api = await asyncio.to_thread(fleet.api().wait_ready)
+        await Scrape.of(api.url)
+        scrape = await Scrape.of(api.url)
+    labels = {"project_id": "p", "revision_id": "", "deployment_type": "prod"}
+    assert {f"lg_api_{name}" for name in GAUGES} <= scrape.names
+    assert scrape.value("lg_api_workers_max", **labels) == 20
+    request = {"method": "GET", "path": "/metrics"}
+    assert scrape.value("lg_api_http_requests_total", status="200", **request, **labels) == 1
+    assert scrape.value("lg_api_http_requests_latency_seconds_count", **request, **labels) == 1
+    assert scrape.value("lg_api_http_requests_latency_seconds_sum", **request, **labels) > 0
+    assert "lg_api" not in (await Scrape.of(system.url)).text
 
 
 async def test_scrapes_at_the_same_time_get_the_same(system: System) -> None:

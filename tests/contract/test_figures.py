@@ -282,6 +282,21 @@ async def test_slots_are_those_of_live_workers(any_redis: Client) -> None:
     await any_redis.delete(keys.queue_workers("other"))
 
 
+async def test_the_median_age_is_that_of_the_due_runs_alone(served: Client) -> None:
+    assert (await figures(served)).median_due_age == 0
+    await admit(served, delay_ms=MINUTE_MS)
+    lacks_its_graph = await admit(served, a_spec(graph_id="missing"))
+    await has_been_due(served, lacks_its_graph, 50_000)
+    assert await try_claim(served, lacks_its_graph, graphs=["other"]) is None
+    assert (await figures(served)).median_due_age == 0
+    for seconds in (1, 20, 30):
+        await has_been_due(served, await admit(served), seconds * 1000)
+    state = await figures(served)
+    assert (state.due, state.deferred, state.unserved) == (3, 1, 1)
+    assert 20 <= state.median_due_age < 21
+    assert 20 <= (await read_figures(served)).total.median_due_age < 21
+
+
 async def test_a_total_has_sums_and_the_maximum_age() -> None:
     one = QueueFigures(due=1, running=2, oldest_due_age=5, workers=1)
     two = QueueFigures(due=3, unserved=4, oldest_due_age=2, oldest_unserved_age=9)

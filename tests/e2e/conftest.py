@@ -17,6 +17,7 @@ from e2e import node
 from e2e.raw_http import Event, RawResponse, call_api
 from harness.leaks import leaked
 from harness.processes import Fleet, Process
+from harness.scraping import free_port
 from harness.waiting import until
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared import keys
@@ -57,12 +58,13 @@ class Cluster:
         self._workers = self._workers[:limit] + [self._worker() for _ in missing]
         return [worker.wait_ready() for worker in self._workers]
 
-    def _worker(self) -> Process:
-        return self.fleet.worker(BEHAVIOUR, **self._worker_env)
+    def _worker(self, **env: str) -> Process:
+        env = {**self._worker_env, "METRICS_PORT": str(free_port()), **env}
+        return self.fleet.worker(BEHAVIOUR, **env)
 
     def start_worker(self, **env: str) -> Process:
         """Starts a worker with other settings. The caller ends it."""
-        self._workers.append(self.fleet.worker(BEHAVIOUR, **{**self._worker_env, **env}))
+        self._workers.append(self._worker(**env))
         return self._workers[-1]
 
     def worker(self, pid: int) -> Process:

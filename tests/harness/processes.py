@@ -38,6 +38,7 @@ class Process:
         newer: bool = False,
     ) -> None:
         whole = {**os.environ, "LOG_LEVEL": "WARNING", **env}
+        self._env = env
         self.ready: dict[str, Any] = {}
         self.lines: list[str] = []
         self._is_ready = threading.Event()
@@ -81,6 +82,11 @@ class Process:
     def url(self) -> str:
         """The address of an API process."""
         return str(self.ready["url"])
+
+    @property
+    def metrics_url(self) -> str:
+        """The address of a worker's metrics, if it was started with METRICS_PORT."""
+        return f"http://127.0.0.1:{self._env['METRICS_PORT']}"
 
     def send(self, number: signal.Signals) -> None:
         """Sends a signal to this process alone."""

@@ -4,11 +4,12 @@ import asyncio
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import pytest
 
 from harness.waiting import until
+from millstream.shared.observer import RunObserver
 from millstream.shared.scripts import Claim
 from millstream.shared.wire import PROTOCOL, RunSpec
 from millstream.worker.execution import CrashError
@@ -16,9 +17,10 @@ from millstream.worker.final_record import ExitKind
 from millstream.worker.graph_result import GraphResult
 from millstream.worker.isolation import messages, processes
 from millstream.worker.isolation.level import Level, level_of, needs_unused_process
-from millstream.worker.isolation.messages import Ended, Message, Ready
+from millstream.worker.isolation.messages import Ended, Message, Ready, Report
 from millstream.worker.isolation.process_run import ProcessRun
 from millstream.worker.isolation.processes import ChildProcess, Processes, StartError
+from millstream.worker.isolation.reports import PipeObserver
 from millstream.worker.stop_reason import StopReason
 
 MAX_ATTEMPTS = 3
@@ -61,6 +63,16 @@ def child(does: str) -> list[str]:
 
 
 ENDS = child(f"writer.write({ENDED!r})")
+
+
+class Appended(RunObserver):
+    """Notes the reports of events."""
+
+    def __init__(self) -> None:
+        self.reports: list[tuple[int, int, float]] = []
+
+    def appended(self, count: int, size: int, seconds: float) -> None:
+        self.reports.append((count, size, seconds))
 
 
 def a_claim(**arguments: Any) -> Claim:
@@ -132,6 +144,37 @@ async def test_a_run_that_needs_a_new_process_gets_one() -> None:
     with pytest.raises(CrashError):
         await ProcessRun(a_claim(), pool, job_timeout=5).run()
     await pool.aclose()
+
+
+async def test_reports_of_the_process_reach_the_observer_of_the_worker() -> None:
+    seen = Appended()
+    report = frame(Report("appended", [2, 30, 0.5]))
+    pool = Processes(child(f"writer.write({report + report + ENDED!r})"), max_processes=1)
+    run = ProcessRun(a_claim(), pool, job_timeout=5, observer=seen)
+    assert (await run.run()).kind is ExitKind.COMPLETED
+    assert seen.reports == [(2, 30, 0.5)] * 2
+    await pool.aclose()
+
+
+async def test_a_process_reports_only_to_a_worker_that_observes() -> None:
+    written: list[bytes] = []
+    observer = PipeObserver(
+        cast("Any", SimpleNamespace(write=written.append, is_closing=lambda: False))
+    )
+    observer.step_ended("g", 1.0)
+    assert written == []
+    observer.is_enabled = True
+    reports = {
+        "appended": (1, 2, 0.5),
+        "checkpoint_stored": (9, 0.5),
+        "step_ended": ("g", 1.0),
+        "write_refused": ("events",),
+    }
+    for method, arguments in reports.items():
+        getattr(observer, method)(*arguments)
+    expected = [frame(Report(cast("Any", m), list(args))) for m, args in reports.items()]
+    assert written == expected
+    assert {*reports} == {*get_args(Report.__annotations__["method"])}
 
 
 async def test_a_process_is_reused(caplog: pytest.LogCaptureFixture) -> None:

@@ -50,6 +50,8 @@ class QueueFigures:
     """Runs that the live workers can execute at the same time. A worker of several queues counts in each."""
     busy_slots: int = 0
     """Runs, of whichever queue, that the live workers execute now."""
+    median_due_age: float = 0.0
+    """Seconds since the median of `due` became due: half of them wait longer."""
 
     @property
     def in_flight(self) -> int:
@@ -147,10 +149,11 @@ async def read_figures(redis: Client) -> Figures:
     garbage, live = take(2)
     reports = Reports(now, {name: replies[-1] for name, replies in by_queue.items()})
     heads = {name: replies[4] for name, replies in by_queue.items()}
-    lapsed, workers = await _lapsed_and_workers(redis, heads, reports)
+    ranks = {name: replies[3] + replies[1] // 2 for name, replies in by_queue.items()}
+    lapsed, medians, workers = await _read_rest(redis, heads, ranks, reports)
     return Figures(
         queues={
-            name: _queue(replies, lapsed[name], workers_of(workers, name), now)
+            name: _queue(replies, lapsed[name], medians.get(name), workers_of(workers, name), now)
             for name, replies in by_queue.items()
         },
         workers=workers,
@@ -185,7 +188,11 @@ def _send_queue(pipe: Any, name: str, now: float) -> None:
 
 
 def _queue(
-    replies: list[Any], lapsed: float | None, workers: list[Worker], now: float
+    replies: list[Any],
+    lapsed: float | None,
+    median: float | None,
+    workers: list[Worker],
+    now: float,
 ) -> QueueFigures:
     queued, due, deferred, unserved, _, first_due, first_unserved, _ = replies
     since = [score for _, score in first_due] + ([] if lapsed is None else [lapsed])
@@ -195,6 +202,7 @@ def _queue(
         running=max(0, queued - due - deferred - unserved),
         unserved=unserved,
         oldest_due_age=_age(min(since, default=None), now),
+        median_due_age=_age(median if due else None, now),
         oldest_unserved_age=_age(-first_unserved[0][1] if first_unserved else None, now),
         **_count_workers(workers),
     )
@@ -218,25 +226,32 @@ def _count_workers(workers: Iterable[Worker]) -> dict[str, int]:
     }
 
 
-async def _lapsed_and_workers(
-    redis: Client, heads: dict[str, list[tuple[bytes, float]]], reports: Reports
-) -> tuple[dict[str, float | None], list[Worker]]:
-    """Returns for each queue when the first of its lapsed leases lapsed (ms), and the workers of all queues.
+async def _read_rest(
+    redis: Client,
+    heads: dict[str, list[tuple[bytes, float]]],
+    ranks: dict[str, int],
+    reports: Reports,
+) -> tuple[dict[str, float | None], dict[str, float], list[Worker]]:
+    """Reads what depends on earlier replies.
 
-    Of a queue, it looks at the first due jobs alone.
+    Returns for each queue when the first of its lapsed leases lapsed (ms) and when its median due run became due (ms),
+    which has this rank in the backlog. Returns the workers of all queues too.
 
-    A due job that is not in the backlog is one with a lapsed lease. `HEAD` jobs suffice: a job in the backlog is
-    due in the queue no earlier than in the backlog, so a later lapse does not change the age of the queue, unless
-    all `HEAD` jobs are unserved.
+    Of a queue, it looks for lapsed leases at the first due jobs alone. A due job that is not in the backlog is one
+    with a lapsed lease. `HEAD` jobs suffice: a job in the backlog is due in the queue no earlier than in the backlog,
+    so a later lapse does not change the age of the queue, unless all `HEAD` jobs are unserved.
     """
     filled = [name for name, head in heads.items() if head]
     pipe = redis.pipeline(transaction=False)
     for name in filled:
         jobs: list[Any] = [job for job, _ in heads[name]]
         pipe.zmscore(keys.backlog(name), jobs)
+    for name, rank in ranks.items():
+        pipe.zrange(keys.backlog(name), rank, rank, withscores=True)
     reports.send_records(pipe)
-    scores_and_records = await pipe.execute()
-    replies = dict(zip(filled, scores_and_records, strict=False))
+    rest = iter(await pipe.execute())
+    replies = {name: next(rest) for name in filled}
+    medians = {name: score for name in ranks for _, score in next(rest)}
     lapsed = {
         name: next(
             (
@@ -248,7 +263,7 @@ async def _lapsed_and_workers(
         )
         for name, head in heads.items()
     }
-    return lapsed, reports.workers(scores_and_records[len(filled) :])
+    return lapsed, medians, reports.workers(list(rest))
 
 
 def _backlog(replies: list[Any], now: float) -> Backlog:

@@ -233,6 +233,18 @@ class Settings(TraceSettings):
     metrics_host: str = setting(
         "METRICS_HOST", "0.0.0.0", "The address on which a worker serves `/metrics`."
     )
+    metric_prefix: str = setting(
+        "METRIC_PREFIX",
+        "",
+        "`lg_api_` adds the metrics of LangGraph's server to those of an API, under this prefix. Empty: none.",
+    )
+    project_id: str = setting(
+        "LANGSMITH_HOST_PROJECT_ID",
+        "",
+        "The label `project_id` of the metrics under METRIC_PREFIX.",
+    )
+    revision_id: str = setting("LANGSMITH_HOST_REVISION_ID", "", "Their label `revision_id`.")
+    deployment_type: str = setting("LSD_DEPLOYMENT_TYPE", "", "Their label `deployment_type`.")
     log_level: str = setting(
         "LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR.", choices="DEBUG INFO WARNING ERROR"
     )
@@ -253,6 +265,10 @@ class Settings(TraceSettings):
             raise SettingError(
                 "LANGGRAPH_AES_FALLBACK_KEYS is set without LANGGRAPH_AES_KEY, which encrypts new "
                 "checkpoints: set it too."
+            )
+        if self.metric_prefix and not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", self.metric_prefix):
+            raise SettingError(
+                f"METRIC_PREFIX={self.metric_prefix!r} is invalid: use letters, digits and _, such as lg_api_."
             )
         if self.forwarded_allow_ips != "*":
             for proxy in self.forwarded_allow_ips.split(","):

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from typing import Final
+from typing import Any, Final
 
 from millstream.api.context import RequestContext
 from millstream.api.ops.schemas import QueueScaling, Scaling, WorkerInfo, WorkerRun
@@ -39,6 +39,12 @@ async def metrics_text(context: RequestContext) -> bytes:
     _require_metrics(context)
     # In a thread, because a deployment of many graphs has thousands of series.
     return await asyncio.to_thread(context.metrics.text, await _figures(context))
+
+
+async def metrics_json(context: RequestContext) -> dict[str, Any]:
+    """Returns the metrics of LangGraph's server in its JSON form; raises NotFoundError as `metrics_text` does."""
+    _require_metrics(context)
+    return await asyncio.to_thread(context.metrics.json, await _figures(context))
 
 
 def _require_metrics(context: RequestContext) -> None:

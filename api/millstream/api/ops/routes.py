@@ -29,8 +29,12 @@ async def workers(request: Request) -> Response:
 
 async def metrics(request: Request) -> Response:
     """`GET /metrics`: Returns the metrics of this process and of the deployment, in Prometheus' text format."""
-    query_model(request, MetricsQuery)
+    query = query_model(request, MetricsQuery)
     context = context_of(request)
+    if query.format == "json":
+        return json_response(
+            await operations.metrics_json(context), headers={"cache-control": "no-store"}
+        )
     text = await operations.metrics_text(context)
     headers = {"content-type": context.metrics.content_type, "cache-control": "no-store"}
     return Response(text, headers=headers)

@@ -19,8 +19,10 @@ class QueueQuery(QueryModel):
 class MetricsQuery(QueryModel):
     """How the metrics are returned."""
 
-    format: Literal["prometheus"] = Field(
-        default="prometheus", description="`prometheus`: the text format."
+    format: Literal["prometheus", "json"] = Field(
+        default="prometheus",
+        description="`prometheus`: the text format. `json`: queues, slots of workers and counts of requests, as "
+        "LangGraph's server returns them.",
     )
 
 

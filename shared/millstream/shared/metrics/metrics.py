@@ -1,7 +1,7 @@
 """The metrics of a process: the port, and the choice whether it has any."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from millstream.shared.errors import SettingError
 from millstream.shared.figures import Figures
@@ -34,6 +34,13 @@ class Metrics:
         """Returns the metrics of an API in Prometheus' text format.
 
         Without figures, Redis is unavailable and the metrics of the deployment are absent. May be called in a thread.
+        """
+        raise NotImplementedError
+
+    def json(self, figures: Figures | None) -> dict[str, Any]:
+        """Returns the state of the deployment and the requests of the API, as LangGraph's server does.
+
+        Without figures, Redis is unavailable. May be called in a thread.
         """
         raise NotImplementedError
 

@@ -1,9 +1,11 @@
 """The metrics of a process that records them: one registry, no files that processes share."""
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from itertools import chain
+from types import MappingProxyType
+from typing import Any
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -22,6 +24,7 @@ from millstream.shared.metrics import catalogue as names
 from millstream.shared.metrics.deployment import families
 from millstream.shared.metrics.instruments import gauge
 from millstream.shared.metrics.metrics import Listener, Metrics
+from millstream.shared.metrics.platform_names import aliases, json_form
 from millstream.shared.metrics.recorders import ApiRecorder, Recorder, WorkerRecorder
 from millstream.shared.settings import Settings
 from millstream.shared.wire import PROTOCOL
@@ -30,7 +33,12 @@ from millstream.shared.wire import PROTOCOL
 def api_metrics(settings: Settings) -> Metrics:
     """Returns the metrics of an API."""
     registry = _registry("api")
-    return RecordedMetrics(registry, ApiRecorder(registry))
+    labels = {
+        "project_id": settings.project_id,
+        "revision_id": settings.revision_id,
+        "deployment_type": settings.deployment_type,
+    }
+    return RecordedMetrics(registry, ApiRecorder(registry), settings.metric_prefix, labels)
 
 
 def worker_metrics(settings: Settings, graphs: Mapping[str, str]) -> Metrics:
@@ -55,10 +63,19 @@ class RecordedMetrics(Metrics):
 
     content_type = CONTENT_TYPE_LATEST
 
-    def __init__(self, registry: CollectorRegistry, recorder: Recorder) -> None:
-        """`recorder` has its metrics in the registry."""
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        recorder: Recorder,
+        prefix: str = "",
+        labels: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """`recorder` has its metrics in the registry. With a prefix, `text` has those of LangGraph's server too,
+        whose series have these labels."""
         super().__init__()
         self._registry = registry
+        self._prefix = prefix
+        self._labels = labels
         self._recorder = recorder
         self.observer = recorder
         self.on_reply = recorder.on_reply
@@ -67,22 +84,27 @@ class RecordedMetrics(Metrics):
         """See Metrics."""
         if figures is not None:
             self._recorder.learn(figures.graphs)
-        return generate_latest(_Joined(self._registry, families(figures)))
+        recorded = list(self._registry.collect())
+        more = aliases(self._prefix, self._labels, figures, recorded) if self._prefix else ()
+        return generate_latest(_Families(chain(recorded, families(figures), more)))
+
+    def json(self, figures: Figures | None) -> dict[str, Any]:
+        """See Metrics."""
+        return json_form(figures, self._registry.collect())
 
     def serve(self, host: str, port: int) -> Listener:
         """See Metrics."""
         return _WorkerListener(self._registry, host, port)
 
 
-class _Joined:
-    """The metrics of the process, and further ones."""
+class _Families:
+    """Metrics in the form that prometheus-client takes."""
 
-    def __init__(self, registry: CollectorRegistry, more: Iterable[Metric]) -> None:
-        self._registry = registry
-        self._more = more
+    def __init__(self, metrics: Iterable[Metric]) -> None:
+        self._metrics = metrics
 
-    def collect(self) -> Iterator[Metric]:
-        return chain(self._registry.collect(), self._more)
+    def collect(self) -> Iterable[Metric]:
+        return self._metrics
 
 
 class _WorkerListener(Listener):
