@@ -106,6 +106,9 @@ async def test_a_healthy_run_is_unchanged(
     assert await scripts.repair_thread(any_redis, spec.thread_id) == "fine"
     assert await repair_all(any_redis) == {}
     assert await dump(any_redis) == before
+    if await any_redis.sismember(keys.live(), job(spec)):  # type: ignore[misc]
+        assert await repair.find_stuck_runs(any_redis, [job(spec)]) == []
+    assert await repair.find_stuck_threads(any_redis, [spec.thread_id]) == []
 
 
 async def test_an_unqueued_pending_run_is_queued(any_redis: Client) -> None:

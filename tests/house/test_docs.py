@@ -5,6 +5,7 @@ import tomllib
 
 from house.tree import ROOT, tracked
 from millstream.shared import settings
+from millstream.shared.checks.table import table as table_of_checks
 from millstream.shared.metrics import catalogue
 from millstream.shared.rules.lifecycle import TERMINAL, TRANSITIONS
 
@@ -17,6 +18,10 @@ def test_the_settings_table_equals_the_code() -> None:
 
 def test_the_tables_of_metrics_equal_the_catalogue() -> None:
     assert (DOCS / "metrics.md").read_text().endswith(catalogue.table())
+
+
+def test_the_table_of_checks_equals_the_code() -> None:
+    assert f"\n{table_of_checks()}" in (DOCS / "operations.md").read_text()
 
 
 def test_the_lifecycle_diagram_equals_the_table() -> None:

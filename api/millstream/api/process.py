@@ -9,6 +9,7 @@ from typing import Final
 from millstream.api.graph_schemas import SchemaCache
 from millstream.api.mcp.host import McpHost
 from millstream.shared.assistants import GraphDirectory
+from millstream.shared.checks import at_start
 from millstream.shared.events.hub import StreamHub
 from millstream.shared.figures import FiguresCache
 from millstream.shared.langgraph_json.http import HttpSettings
@@ -16,13 +17,13 @@ from millstream.shared.metrics.loop_lag import watch_loop
 from millstream.shared.metrics.metrics import NO_METRICS, Metrics
 from millstream.shared.observer import UNOBSERVED, RunObserver, safe
 from millstream.shared.permissions import PermissionMonitor
-from millstream.shared.redis import Client, connect, server_checks
+from millstream.shared.redis import Client, connect
+from millstream.shared.redis.clients import API_BLOCKING_CONNECTIONS
 from millstream.shared.rules import cron_schedule
 from millstream.shared.settings import Settings
 from millstream.shared.tracing.tracer import UNTRACED, RunTracer
 
 REPLY_TIMEOUT: Final = 5.0  # s; short enough that clients get an error before their own timeout
-BLOCKING_CONNECTIONS: Final = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +65,7 @@ async def open_process(
         on_reply=metrics.on_reply,
     )
     observer = safe(observer)
-    blocking = connect(settings.redis_url, connections=BLOCKING_CONNECTIONS, reply_timeout=None)
+    blocking = connect(settings.redis_url, connections=API_BLOCKING_CONNECTIONS, reply_timeout=None)
     process = Process(
         settings=settings,
         http=http,
@@ -83,7 +84,7 @@ async def open_process(
     process.hub.start()
     # Loads the time zones in a thread: the first cron would block all streams.
     await asyncio.to_thread(cron_schedule.zones)
-    watching = [server_checks.report(redis), process.access.watch()]
+    watching = [at_start.report(redis), process.access.watch()]
     if metrics.are_on:
         watching.append(watch_loop(observer))
     checking = asyncio.gather(*watching)

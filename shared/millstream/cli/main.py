@@ -110,6 +110,48 @@ def worker(queue: str | None, config: Path, redis_url: str | None) -> None:
     _become(worker_command(read_project(config).config, queue), redis_url)
 
 
+@main.command()
+@click.option("--redis-url", metavar="URL", help="The Redis to check; wins over REDIS_URL.")
+@click.option(
+    "--config",
+    type=_CONFIG,
+    help="The project's langgraph.json, or its folder.  [default: the one of this folder, if any]",
+)
+@click.option(
+    "--import/--no-import",
+    "import_graphs",
+    default=True,
+    show_default=True,
+    help="Import the project's graphs, in a process of its own.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print all results as JSON.")
+@click.option("--all", "show_all", is_flag=True, help="Print what is fine, too.")
+@click.option(
+    "--fail-on",
+    type=click.Choice(["error", "warning", "note"]),
+    default="warning",
+    show_default=True,
+    help="The least severity that makes the exit status 1.",
+)
+def doctor(
+    redis_url: str | None,
+    config: Path | None,
+    import_graphs: bool,
+    as_json: bool,
+    show_all: bool,
+    fail_on: str,
+) -> None:
+    """Check Redis, the deployment and the project: what is wrong, and what solves it.
+
+    Changes nothing. The exit status is 0 if all is well, 1 for errors and warnings, 2 for
+    invalid options.
+    """
+    from millstream.cli.doctor import DoctorOptions, run
+
+    options = DoctorOptions(redis_url, config, import_graphs, as_json, show_all, fail_on)
+    sys.exit(run(options, os.environ))
+
+
 def _become(command: list[str], redis_url: str | None) -> None:
     """Replaces this process with `command`, so that its supervisor sees one process, not two."""
     environ = environment(os.environ, find_redis_url(redis_url, os.environ))

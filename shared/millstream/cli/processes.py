@@ -40,6 +40,11 @@ def worker_command(config: Path, queue: str) -> list[str]:
     return [*_python("millstream.worker"), "--config", str(config), "--queue", queue]
 
 
+def try_graphs_command(config: Path) -> list[str]:
+    """Returns the command of a process that loads the project's graphs and ends."""
+    return [*_python("millstream.worker.try_graphs"), "--config", str(config)]
+
+
 def environment(environ: Mapping[str, str], redis_url: str | None) -> dict[str, str]:
     """Returns `environ` with the Redis URL, if there is one."""
     return {**environ, **({} if redis_url is None else {_REDIS_NAMES[0]: redis_url})}

@@ -2,7 +2,7 @@
 
 API and workers need the same keys, channels and commands. A user that lacks one of them must not start: a cancel that
 is not published, or a lease that is not renewed, would fail late and elsewhere. INFO and CONFIG are optional; without
-them fewer settings of the server are checked (redis/server_checks.py).
+them fewer settings of the server are checked (checks/server.py).
 
 Every command is tried on a key of the process's own, which is deleted at the end.
 """
@@ -69,8 +69,8 @@ class DeniedPermissions:
     write_rejection: str = ""
     is_replica: bool = False
 
-    def message(self, user: str) -> str:
-        """Returns what the user lacks and the ACL rules that allow it; '' if the user lacks nothing."""
+    def missing(self, user: str) -> "Missing | None":
+        """Returns what the user lacks; None if the user lacks nothing."""
         lacking, rules = [], []
         if self.keys:
             lacking.append(f"the keys {keys.PREFIX}:* ({self.keys[0]}, for one)")
@@ -86,11 +86,29 @@ class DeniedPermissions:
             lacking.append(f"the command{'s' * (len(names) > 1)} {', '.join(names)}")
             rules += [f"+{name.lower()}" for name in names]
         if not lacking:
+            return None
+        return Missing(
+            what=f"The Redis user {user!r} may not use {' and '.join(lacking)}",
+            command=f"ACL SETUSER {user} {' '.join(rules)}",
+        )
+
+    def message(self, user: str) -> str:
+        """Returns what the user lacks and the ACL rules that allow it; '' if the user lacks nothing."""
+        missing = self.missing(user)
+        if missing is None:
             return ""
         return (
-            f"The Redis user {user!r} may not use {' and '.join(lacking)}, without which no run can "
-            f"be executed. This allows it: ACL SETUSER {user} {' '.join(rules)}"
+            f"{missing.what}, without which no run can be executed. "
+            f"This allows it: {missing.command}"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Permissions that a Redis user lacks: a sentence without its full stop, and the command that allows them."""
+
+    what: str
+    command: str
 
 
 def user_of(redis: Client) -> str:

@@ -13,7 +13,7 @@ from typing import Final
 
 from millstream.shared import keys, runs, scripts, threads
 from millstream.shared.redis import Client
-from millstream.shared.rules.lifecycle import TERMINAL, RunStatus
+from millstream.shared.rules.lifecycle import TERMINAL, RunStatus, ThreadStatus
 from millstream.shared.rules.multitask import CancelAction, CancelReason
 
 BATCH: Final = 500  # runs read in one round trip
@@ -42,7 +42,8 @@ async def repair_runs(redis: Client, *, lease_ms: int, stream_ttl: int) -> Count
     invalid = [member for member, job in jobs.items() if job is None]
     if invalid:
         counts["dropped"] = await redis.srem(keys.live(), *invalid)  # type: ignore[misc]
-    for job, queue in await _suspects(redis, [job for job in jobs.values() if job is not None]):
+    live_jobs = [job for job in jobs.values() if job is not None]
+    for job, queue in await find_stuck_runs(redis, live_jobs):
         thread_id, run_id = keys.parse_job_id(job)
         run_status = await scripts.repair_run(
             redis, job, queue, lease_ms=lease_ms, stream_ttl=stream_ttl
@@ -60,10 +61,11 @@ async def repair_runs(redis: Client, *, lease_ms: int, stream_ttl: int) -> Count
     return counts
 
 
-async def _suspects(redis: Client, jobs: list[str]) -> list[tuple[str, str]]:
-    """Returns the runs that may be stuck, each with its queue."""
+async def find_stuck_runs(redis: Client, jobs: list[str]) -> list[tuple[str, str]]:
+    """Returns the runs that may be stuck, each with its queue. A run that changes meanwhile may be among them."""
     suspects, unqueued, later = [], [], []
-    seconds, _ = await redis.time()
+    seconds, micros = await redis.time()
+    now_ms = seconds * 1000 + micros // 1000
     for start in range(0, len(jobs), BATCH):
         batch = jobs[start : start + BATCH]
         pipe = redis.pipeline(transaction=False)
@@ -84,11 +86,11 @@ async def _suspects(redis: Client, jobs: list[str]) -> list[tuple[str, str]]:
             elif (
                 status in (None, *TERMINAL)
                 or score is None
-                or cancel is not None
+                or (cancel is not None and status == RunStatus.PENDING)
                 or _is_mislisted(status, listed)
             ):
                 suspects.append((job, queue or ""))
-            elif status == RunStatus.PENDING and score > seconds * 1000:
+            elif status == RunStatus.PENDING and score > now_ms:
                 later.append((job, queue or ""))
     return suspects + await _misplaced(redis, unqueued) + await _undeferred(redis, later)
 
@@ -166,12 +168,39 @@ async def repair_threads(redis: Client) -> Counter[str]:
         int(await redis.get(cursor_key) or 0), match=keys.thread("*"), count=SCAN_COUNT
     )
     await redis.set(cursor_key, cursor, ex=CURSOR_TTL)
-    for name in names:
-        thread_id = keys.thread_id_of(name.decode())
+    thread_ids = [keys.thread_id_of(name.decode()) for name in names]
+    for thread_id in await find_stuck_threads(redis, thread_ids):
         status = await scripts.repair_thread(redis, thread_id)
         if status != "fine":
             counts[status] += 1
     return counts
+
+
+async def find_stuck_threads(redis: Client, thread_ids: list[str]) -> list[str]:
+    """Returns the threads that may be stuck (repair_thread.lua). One that changes meanwhile may be among them."""
+    pipe = redis.pipeline(transaction=False)
+    for thread_id in thread_ids:
+        pipe.hmget(keys.thread(thread_id), ["active", "status"])
+        pipe.exists(keys.waiting(thread_id))
+    replies = await pipe.execute()
+    stuck, active_runs = [], {}
+    for thread_id, (active, status), waits in zip(
+        thread_ids, replies[::2], replies[1::2], strict=True
+    ):
+        if active is not None:
+            active_runs[thread_id] = active.decode(errors="replace").split(" ")
+        elif waits or status == ThreadStatus.BUSY.encode():
+            stuck.append(thread_id)
+    for run_ref in active_runs.values():
+        # An invalid reference has no run; the script repairs its thread.
+        pipe.hget(run_ref[3] if len(run_ref) > 3 else keys.run("none", "none"), "status")
+        pipe.sismember(keys.live(), run_ref[0])
+    replies = await pipe.execute()
+    return stuck + [
+        thread_id
+        for thread_id, status, is_live in zip(active_runs, replies[::2], replies[1::2], strict=True)
+        if not is_live or status is None or status.decode() in TERMINAL
+    ]
 
 
 async def finish_deletions(redis: Client, *, stream_ttl: int) -> Counter[str]:

@@ -15,6 +15,7 @@ from typing import Final
 
 from millstream.shared import assistants, keys, permissions
 from millstream.shared.assistants import GraphDirectory
+from millstream.shared.checks import at_start
 from millstream.shared.errors import SettingError
 from millstream.shared.langgraph_json import ProjectFile
 from millstream.shared.langgraph_json.config import CheckpointerTtl
@@ -22,7 +23,7 @@ from millstream.shared.metrics.loop_lag import watch_loop
 from millstream.shared.metrics.metrics import NO_METRICS, Metrics
 from millstream.shared.observer import UNOBSERVED, RunObserver, safe
 from millstream.shared.permissions import PermissionMonitor
-from millstream.shared.redis import UNAVAILABLE, Client, connect, masked, server_checks
+from millstream.shared.redis import UNAVAILABLE, Client, connect, masked
 from millstream.shared.settings import Settings
 from millstream.shared.tracing.tracer import UNTRACED, RunTracer
 from millstream.shared.wire import PROTOCOL, GraphInfo, Project, WorkerRecord
@@ -98,7 +99,7 @@ async def open_parts(
         blocking = connect(settings.redis_url, reply_timeout=None, repeats=0)
         opened.push_async_callback(blocking.aclose)
         try:
-            await server_checks.require(redis)
+            await at_start.require(redis)
             await permissions.require(redis)
         except UNAVAILABLE as error:
             raise SettingError(

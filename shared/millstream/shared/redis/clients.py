@@ -20,6 +20,8 @@ from millstream.shared.redis.url import parse
 
 Client = Redis  # replies are bytes: code decodes only what it needs
 
+DEFAULT_CONNECTIONS: Final = 64  # of one pool
+API_BLOCKING_CONNECTIONS: Final = 128  # of an API's pool for commands that wait without a timeout
 GRACE: Final = 5.0  # s beyond its timeout until a blocking command must have a reply
 # Seconds, seconds and probes. They detect a server whose machine failed, which closes no connection.
 _KEEPALIVE: Final = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3}
@@ -31,7 +33,7 @@ OnReply = Callable[[str, str, float], None]  # command, its first argument, seco
 def connect(
     url: str,
     *,
-    connections: int = 64,
+    connections: int = DEFAULT_CONNECTIONS,
     reply_timeout: float | None = 10.0,
     repeats: int = 2,
     on_reply: OnReply | None = None,

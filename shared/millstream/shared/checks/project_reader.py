@@ -1,0 +1,98 @@
+"""Reads the facts about the settings, the folder's langgraph.json, and the APIs that settings name."""
+
+import asyncio
+import http.client
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Final
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
+
+from millstream.shared.checks.facts import ApiAnswer, Environment, ProjectState
+from millstream.shared.errors import SettingError
+from millstream.shared.langgraph_json import ProjectFile, read_env, read_project
+from millstream.shared.settings import Settings
+
+ANSWER_SECONDS: Final = 3.0
+MAX_ANSWER_BYTES: Final = 65_536
+
+
+def read_environment(environ: Mapping[str, str]) -> Environment:
+    """Reads the settings of an environment."""
+    values = {name: text for name, text in environ.items() if text.strip()}
+    contradicting = {}
+    for declared in fields(Settings):
+        winner, *losers = [name for name in declared.metadata["names"] if name in values] or [""]
+        different = tuple(name for name in losers if values[name].strip() != values[winner].strip())
+        if different:
+            contradicting[winner] = different
+    try:
+        return Environment(Settings.from_env(environ), contradicting=contradicting)
+    except SettingError as error:
+        return Environment(None, str(error), contradicting)
+
+
+def read_project_state(
+    path: Path, environ: Mapping[str, str]
+) -> tuple[ProjectState, dict[str, str]]:
+    """Reads a langgraph.json and looks for what it names; returns the variables that it sets, too."""
+    try:
+        project = read_project(path)
+        variables, notes = read_env(project, environ)
+    except SettingError as error:
+        return ProjectState(None, str(error)), {}
+    return ProjectState(
+        project,
+        missing_files=tuple(
+            name
+            for name in dict.fromkeys(project.named_files)
+            if not (project.folder / name).is_file()
+        ),
+        missing_folders=tuple(_missing_folders(project)),
+        env_notes=tuple(notes),
+    ), variables
+
+
+def _missing_folders(project: ProjectFile) -> list[str]:
+    """Returns the dependencies that are written as folders, and are none."""
+    return [
+        name
+        for name in project.dependencies
+        if name.startswith(("./", "../", "/")) and not (project.folder / name).exists()
+    ]
+
+
+async def read_api_answers(settings: Settings) -> tuple[ApiAnswer, ...]:
+    """Requests `/ok` of each URL that a setting names."""
+    urls = {"MILLSTREAM_API_URL": settings.api_url, "MILLSTREAM_PUBLIC_URL": settings.public_url}
+    return tuple(
+        await asyncio.gather(
+            *(asyncio.to_thread(_ask, variable, url) for variable, url in urls.items() if url)
+        )
+    )
+
+
+def _ask(variable: str, url: str) -> ApiAnswer:
+    masked = urlsplit(url)._replace(netloc=urlsplit(url).netloc.rpartition("@")[2]).geturl()
+    request = Request(f"{url.rstrip('/')}/ok", headers={"Accept": "application/json"})
+    try:
+        try:
+            with urlopen(request, timeout=ANSWER_SECONDS) as response:
+                status, body = response.status, response.read(MAX_ANSWER_BYTES)
+        except HTTPError as error:
+            status, body = error.code, error.read(MAX_ANSWER_BYTES)
+    except (URLError, OSError, http.client.HTTPException) as error:
+        return ApiAnswer(variable, masked, failure=str(getattr(error, "reason", error)))
+    try:
+        content = json.loads(body)
+    except ValueError:
+        content = None
+    return ApiAnswer(
+        variable,
+        masked,
+        status=status,
+        is_millstream=isinstance(content, dict) and isinstance(content.get("ok"), bool),
+    )
