@@ -64,7 +64,7 @@ async def test_cors_decides_which_pages_may_call(serve: Serve) -> None:
 )  # fmt: skip
 async def test_no_credentials_for_all_origins(cors: dict[str, Any]) -> None:
     settings = msgspec.convert({"allow_credentials": True, **cors}, Cors)
-    app = wrap_app(create_app(Settings()), HttpSettings(cors=settings), None)
+    app = wrap_app(create_app(Settings()), HttpSettings(cors=settings), None, Settings())
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://api") as http:
         pattern = cors.get("allow_origin_regex", "")
@@ -99,7 +99,7 @@ async def test_a_page_may_call_a_private_network(http: httpx.AsyncClient) -> Non
 async def test_only_allowed_pages_get_the_private_network_header(prefix: str) -> None:
     cors = Cors(allow_origins=["https://app.example"], allow_credentials=True)
     settings = HttpSettings(cors=cors, mount_prefix=prefix)
-    app = wrap_app(create_app(Settings(), settings), settings, None)
+    app = wrap_app(create_app(Settings(), settings), settings, None, Settings())
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api") as http:
         for origin, status in (("https://app.example", 200), ("https://evil.example", 400)):
             response = await http.options(

@@ -100,7 +100,7 @@ def test_an_invalid_http_setting_is_an_error(
     config = tmp_path / "langgraph.json"
     config.write_text(json.dumps({"graphs": {"steps": "./x.py:graph"}, "http": http, **more}))
     with pytest.raises(SettingError) as refused:
-        load(config)
+        load(config, Settings())
     for phrase in phrases:
         assert phrase in str(refused.value)
 
@@ -214,7 +214,7 @@ async def test_all_routes_are_below_the_mount_prefix(serve: Serve, app: str | No
 async def test_ok_beside_a_prefix_is_503_while_the_process_stops(system: System) -> None:
     http_settings = HttpSettings(mount_prefix="/agents")
     api = create_app(Settings(redis_url=system.fleet.redis_url), http_settings)
-    transport = httpx.ASGITransport(wrap_app(api, http_settings, None))
+    transport = httpx.ASGITransport(wrap_app(api, http_settings, None, Settings()))
     async with (
         api.router.lifespan_context(api),
         httpx.AsyncClient(transport=transport, base_url="http://test") as client,

@@ -14,10 +14,11 @@ from millstream.cli.errors import CliError
 from millstream.cli.project import read_project
 from millstream.shared.errors import SettingError
 from millstream.shared.langgraph_json.reader import NOT_DONE, NOT_ENFORCED
+from millstream.shared.settings import Settings
 from millstream.worker import graphs
 
 READERS: dict[str, Callable[[Path], object]] = {
-    "API": middleware.load,
+    "API": lambda path: middleware.load(path, Settings()),
     "worker": graphs.load,
     "command": read_project,
 }

@@ -76,7 +76,7 @@ def main() -> None:
     try:
         settings = Settings.from_env()
         check_url(settings.redis_url)
-        http, project_app = middleware.load(arguments.config)
+        http, project_app = middleware.load(arguments.config, settings)
         tracer = open_tracer(settings)
         metrics = open_api_metrics(settings)
     except SettingError as error:
@@ -87,7 +87,9 @@ def main() -> None:
     app = create_app(settings, http, tracer=tracer, metrics=metrics)
     config = uvicorn.Config(
         ProxyHeaders(
-            middleware.wrap_app(app, http, project_app), settings.forwarded_allow_ips, http.prefix
+            middleware.wrap_app(app, http, project_app, settings),
+            settings.forwarded_allow_ips,
+            http.prefix,
         ),
         proxy_headers=False,  # ProxyHeaders reads more of these headers
         host=arguments.host,

@@ -31,6 +31,10 @@ from millstream.shared.errors import SettingError
 from millstream.shared.redis import UNAVAILABLE, connect, masked
 
 DATA_FOLDER: Final = ".millstream"
+LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
+# Pages with which people try a server on their own machine: LangGraph Studio, and Agent Chat UI.
+KNOWN_PAGES: Final = ("https://smith.langchain.com", "https://agentchat.vercel.app")
+LOCAL_PAGES: Final = r"https?://(localhost|[\w.-]+\.localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,8 @@ def run(options: DevOptions, environ: Mapping[str, str]) -> int:
             environ=environment(environ, url)
             | {"PYTHONUNBUFFERED": "1", "BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS": "0"}
             # Several workers can't share a port.
-            | ({} if options.workers == 1 else {variable("metrics_port"): "0"}),
+            | ({} if options.workers == 1 else {variable("metrics_port"): "0"})
+            | page_rules(options.host, environ),
             address=local_url(options.host, options.port),
             api=api_command(options.host, options.port, project.config),
             worker=worker_command(project.config, options.queue),
@@ -77,6 +82,22 @@ def run(options: DevOptions, environ: Mapping[str, str]) -> int:
             version=version("millstream"),
         )
         return Supervisor(plan, console, events, redis).run()
+
+
+def page_rules(host: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """Returns variables with which only this machine's pages and two well-known ones may call a loopback address.
+
+    The developer's browser also opens pages of strangers, and runs graphs for them otherwise.
+    """
+    if host not in LOOPBACK:
+        return {}
+    rules = {
+        "allowed_hosts": "localhost,*.localhost,127.0.0.1,::1",
+        "cors_allow_origins": ",".join(KNOWN_PAGES),
+        "cors_allow_origin_regex": LOCAL_PAGES,
+    }
+    variables = {variable(name): value for name, value in rules.items()}
+    return {name: value for name, value in variables.items() if name not in environ}
 
 
 def local_url(host: str, port: int) -> str:

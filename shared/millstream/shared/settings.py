@@ -137,6 +137,22 @@ class Settings(TraceSettings):
         "allow: as many as they allow.",
         low=0,
     )
+    cors_allow_origins: str = setting(
+        "CORS_ALLOW_ORIGINS",
+        "*",
+        "Origins whose pages may call the API, separated by commas; `*` is any. `http.cors` of langgraph.json wins.",
+    )
+    cors_allow_origin_regex: str = setting(
+        "CORS_ALLOW_ORIGIN_REGEX",
+        "",
+        "A pattern of further such origins; it must match the whole origin.",
+    )
+    allowed_hosts: str = setting(
+        "MILLSTREAM_ALLOWED_HOSTS",
+        "*",
+        "Names in the `Host` header under which the API may be called, separated by commas; `*.example` is each name "
+        "below, `*` any. `millstream dev` on a loopback address accepts local names alone.",
+    )
     forwarded_allow_ips: str = setting(
         "FORWARDED_ALLOW_IPS",
         "127.0.0.1,::1",
@@ -270,6 +286,12 @@ class Settings(TraceSettings):
             raise SettingError(
                 f"METRIC_PREFIX={self.metric_prefix!r} is invalid: use letters, digits and _, such as lg_api_."
             )
+        try:
+            re.compile(self.cors_allow_origin_regex)
+        except re.error as error:
+            raise SettingError(
+                f"CORS_ALLOW_ORIGIN_REGEX={self.cors_allow_origin_regex!r} is not a pattern: {error}."
+            ) from None
         if self.forwarded_allow_ips != "*":
             for proxy in self.forwarded_allow_ips.split(","):
                 _check_network("FORWARDED_ALLOW_IPS", proxy.strip())

@@ -1,6 +1,6 @@
 """Wraps the API by `http` of langgraph.json: CORS, a log line per request, a prefix, the project's application.
 
-Order from the outside in: the log, CORS, the prefix, the project's middleware, its routes, the API's routes.
+Order from the outside in: the log, the guard, CORS, the prefix, the project's middleware, its routes, the API's routes.
 """
 
 import logging
@@ -11,19 +11,18 @@ from pathlib import Path
 from typing import Any, Final
 
 from starlette.applications import Starlette
-from starlette.datastructures import Headers
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import HTTPConnection
-from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from millstream.api.http import openapi
+from millstream.api.http.page_access import PageAccess, RequestGuard, with_cors
 from millstream.shared.errors import SettingError
 from millstream.shared.importing import load_object
 from millstream.shared.langgraph_json import enter, read_project
 from millstream.shared.langgraph_json.http import Cors, HeaderFilter, HttpSettings
 from millstream.shared.own_api import connect_sdk
+from millstream.shared.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -33,15 +32,15 @@ EXPOSED: Final = (
 DESCRIPTIONS: Final = ("/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc")  # of FastAPI
 
 
-def load(config: Path | None) -> tuple[HttpSettings, Starlette | None]:
+def load(config: Path | None, settings: Settings) -> tuple[HttpSettings, Starlette | None]:
     """Returns `http` of the project and the project's application. Without a project, returns the defaults.
 
     Raises SettingError with the wrong key.
     """
     if config is None:
-        return HttpSettings(), None
+        return with_cors(HttpSettings(), settings), None
     project = read_project(config)
-    http = project.config.http
+    http = with_cors(project.config.http, settings)
     notes = project.notes
     if http.app is not None:
         notes += enter(project)
@@ -58,14 +57,16 @@ def load(config: Path | None) -> tuple[HttpSettings, Starlette | None]:
     return http, app
 
 
-def wrap_app(api: Starlette, http: HttpSettings, project_app: Starlette | None) -> ASGIApp:
+def wrap_app(
+    api: Starlette, http: HttpSettings, project_app: Starlette | None, settings: Settings
+) -> ASGIApp:
     """Returns the application that the process serves."""
     app: ASGIApp = api if project_app is None else _join(project_app, api)
     if http.prefix:
         app = _mount_under(
             http.prefix, app, api, lifespan_of=api if project_app is None else project_app
         )
-    app = _add_cors(app, http.cors)
+    app = RequestGuard(_add_cors(app, http.cors), http.cors, settings)
     if http.logging_headers is not None:
         app = RequestLog(app, http.logging_headers)
     return app
@@ -129,20 +130,6 @@ def _add_cors(app: ASGIApp, cors: Cors) -> ASGIApp:
         expose_headers=[*EXPOSED, *(name for name in cors.expose_headers if name not in EXPOSED)],
         max_age=cors.max_age,
     )
-
-
-class PageAccess(CORSMiddleware):
-    """CORS that also lets allowed pages call from the internet into a private network.
-
-    Source: Private Network Access (WICG). Chrome sends its preflight before a public page calls a private address.
-    """
-
-    def preflight_response(self, request_headers: Headers) -> Response:
-        """Returns the response to a preflight, without the private network's header for other origins."""
-        response = super().preflight_response(request_headers)
-        if not self.is_allowed_origin(request_headers["origin"]):
-            del response.headers["access-control-allow-private-network"]
-        return response
 
 
 class RequestLog:

@@ -5,18 +5,17 @@ import importlib.util
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Final
-from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from millstream.api.http.context import process_of
+from millstream.api.http.page_access import is_local, origin_of
 from millstream.api.http.problems import problem
 from millstream.api.http.sse import KEEPALIVE
 from millstream.api.lazy_import import load
 
-LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 MISSING: Final = 'MCP is not installed here: pip install "millstream[mcp]".'
 
 
@@ -85,22 +84,13 @@ def _check_origin(request: Request) -> Response | None:
     """
     origin = request.headers.get("origin")
     process = process_of(request)
-    if origin is None or process.http.cors.names(origin) or _is_local(origin):
+    if origin is None or process.http.cors.names(origin) or is_local(origin):
         return None
-    public = urlsplit(process.settings.public_url)
-    if public.netloc and origin == f"{public.scheme}://{public.netloc}":
+    if origin == origin_of(process.settings.public_url):
         return None
     return problem(
         403, f"origin: {origin!r} may not call this server. Add it to http.cors.allow_origins."
     )
-
-
-def _is_local(origin: str) -> bool:
-    try:
-        url = urlsplit(origin)
-    except ValueError:
-        return False
-    return url.scheme in ("http", "https") and url.hostname in LOCAL_HOSTS and url.path == ""
 
 
 async def post(request: Request) -> Response:
