@@ -1,7 +1,7 @@
 # Everything a checkout needs: `make dev` and `make test` set themselves up on a fresh machine.
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev test unit contract e2e cover newest property fmt lint bench mutants chaos differential lock manifests images clean
+.PHONY: help install dev docs test unit contract e2e cover newest property fmt lint bench mutants chaos differential lock manifests images clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
@@ -9,6 +9,8 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 # The tools of tests/deploy. No other target needs them.
 TOOLS := .venv/.tools
+# What builds the site of docs/.
+DOCS := .venv/.docs
 # Called, not only found on PATH: a version manager puts a placeholder there.
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
@@ -25,6 +27,9 @@ install: $(INSTALLED)  ## Create .venv and install everything from the hash lock
 
 dev: $(INSTALLED)  ## Run the example graphs: Redis, API and worker (ARGS="--port 2025")
 	@$(BIN)/millstream dev --config examples/langgraph.json $(ARGS)
+
+docs: $(DOCS)  ## Build the site of these documents and serve it (ARGS="--port 8001", ARGS=--once)
+	PYTHONPATH=tests $(BIN)/python -m docsite $(ARGS)
 
 test: $(TOOLS)  ## Run all tests (ARGS="-k name")
 	$(BIN)/pytest -n 3 --dist loadgroup $(ARGS)
@@ -89,6 +94,7 @@ lock: $(BIN)/uv  ## Write the lock files again (ARGS="--upgrade" for newer versi
 	$(COMPILE) pyproject.toml --extra worker --extra store --extra encryption --extra metrics --extra otel --constraints requirements.lock \
 		--output-file deploy/worker.lock
 	$(COMPILE) --group tools --constraints requirements.lock --output-file tools.lock
+	$(COMPILE) --group docs --constraints tools.lock --output-file docs.lock
 	printf 'hatchling\n' | $(COMPILE) - --constraints requirements.lock \
 		--output-file deploy/build.lock
 
@@ -113,6 +119,10 @@ $(INSTALLED): requirements.lock pyproject.toml | $(BIN)/pip
 $(TOOLS): tools.lock $(INSTALLED)
 	@echo "Installing the tools of the tests into .venv ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tools.lock
+	@touch $@
+
+$(DOCS): docs.lock $(INSTALLED)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r docs.lock
 	@touch $@
 
 # pip comes last when a .venv is made: without it, it is incomplete.

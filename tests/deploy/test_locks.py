@@ -59,7 +59,9 @@ def packages(modules: set[str]) -> dict[str, list[str]]:
     }
 
 
-@pytest.mark.parametrize("lock", ["tools.lock", "deploy/api.lock", "deploy/worker.lock"])
+@pytest.mark.parametrize(
+    "lock", ["tools.lock", "docs.lock", "deploy/api.lock", "deploy/worker.lock"]
+)
 def test_a_package_has_one_version_in_all_locks(lock: str) -> None:
     development = pins("requirements.lock")
     assert pins(lock)
@@ -70,9 +72,16 @@ def test_a_package_has_one_version_in_all_locks(lock: str) -> None:
     } == {}
 
 
-def test_the_lock_of_tools_has_the_whole_group() -> None:
-    names = {re.split(r"[^a-z0-9-]", tool)[0] for tool in PROJECT["dependency-groups"]["tools"]}
-    assert names <= pins("tools.lock").keys()
+@pytest.mark.parametrize("group", ["docs", "tools"])
+def test_the_lock_of_a_group_has_all_of_it(group: str) -> None:
+    groups = PROJECT["dependency-groups"]
+    names = {re.split(r"[^a-z0-9-]", tool)[0] for tool in groups[group] if isinstance(tool, str)}
+    assert names <= pins(f"{group}.lock").keys()
+
+
+def test_the_tools_include_those_of_the_documents_in_the_same_versions() -> None:
+    documents, tools = pins("docs.lock"), pins("tools.lock")
+    assert documents == {name: tools.get(name) for name in documents}
 
 
 @pytest.mark.parametrize("image", ["api", "worker"])
