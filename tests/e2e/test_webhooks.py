@@ -57,7 +57,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
     config = tmp_path / "langgraph.json"
     graphs = {"track": f"{BEHAVIOUR.with_name('behaviour.py')}:track"}
     webhooks = {
-        "url": {"disable_loopback": False},
+        "url": {"disable_loopback": False, "allowed_domains": ["127.0.0.1"]},
         "headers": {"X-From": "${{ env.LG_WEBHOOK_X }}"},
     }
     config.write_text(json.dumps({"graphs": graphs, "webhooks": webhooks}))

@@ -32,6 +32,9 @@ def test_public_urls_are_allowed(url: str) -> None:
         "http://127.9.9.9/", "http://[::1]/", "http://[::ffff:127.0.0.1]/", "http://10.0.0.8/",
         "http://192.168.1.1/", "http://172.16.0.1/", "http://169.254.169.254/latest/meta-data",
         "http://[fd00::1]/", "http://[fe80::1]/", "http://0.0.0.0/", "http://100.64.0.1/",
+        "http://168.63.129.16/", "http://192.0.0.192/", "http://[64:ff9b:1::1]/", "http://[::10.0.0.8]/",
+        "http://[::8.8.8.8]/", "http://[fec0::1]/", "http://192.88.99.1/", "http://[3fff::1]/", "http://[5f00::1]/",
+        "http://198.18.0.1/", "http://240.0.0.1/", "http://[2001:db8::1]/", "http://[2001:10::1]/",
         "http://224.0.0.1/", "http://[64:ff9b::a00:1]/", "http://[2002:a00:1::]/",
         "https://example.com/" + "x" * 65536,
     ],
@@ -48,6 +51,11 @@ def test_internal_and_invalid_urls_are_rejected(url: str) -> None:
             {"allowed_domains": ["a.com", "*.b.com"]},
             ["https://A.com/x", "https://x.b.com", "https://x.y.b.com"],
             ["https://b.com", "https://xb.com", "https://x.a.com", "https://8.8.8.8"],
+        ),
+        (
+            {"allowed_domains": ["*"]},
+            ["https://a.com", "https://8.8.8.8"],
+            ["http://127.0.0.1", "http://localhost"],
         ),
         (
             {"allowed_ports": [443, 8443]},

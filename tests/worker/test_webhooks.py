@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
@@ -211,6 +212,39 @@ async def test_a_path_is_called_on_the_deployment(
     settings = replace(QUICK, webhook_base_url=f"{receiver.url}/")
     await deliver_all(real_redis, deliverer(WebhooksConfig(), settings))
     assert [request.path for request in receiver.requests] == ["/hooks/done?x=1"]
+
+
+@pytest.mark.parametrize(
+    ("domains", "url", "sent"),
+    [
+        ([], "http://127.0.0.1:{port}/x", False),
+        (["127.0.0.1"], "http://127.0.0.1:{port}/x", True),
+        (["*"], "http://127.0.0.1:{port}/x", True),
+        ([], "/relative", True),
+    ],
+)
+async def test_secrets_are_sent_only_to_hosts_that_the_operator_chose(
+    domains: list[str],
+    url: str,
+    sent: bool,
+    real_redis: Client,
+    receiver: Receiver,
+    deliverer: Callable[..., Deliverer],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("LG_WEBHOOK_T", "the-secret")
+    await ended(real_redis, url.format(port=urlsplit(receiver.url).port))
+    config = WebhooksConfig(
+        url=WebhookUrls(disable_loopback=False, allowed_domains=domains),
+        headers={"X-Secret": "Bearer ${{ env.LG_WEBHOOK_T }}", "X-Plain": "p"},
+    )
+    settings = replace(QUICK, webhook_base_url=receiver.url)
+    await deliver_all(real_redis, deliverer(config, settings))
+    [request] = receiver.requests
+    assert request.headers["x-plain"] == "p"
+    assert request.headers.get("x-secret") == ("Bearer the-secret" if sent else None)
+    assert ("webhooks.headers: X-Secret" in caplog.text) is not bool(domains)
 
 
 # ── What the project says ───────────────────────────────────────────────────────────────────

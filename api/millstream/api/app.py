@@ -4,11 +4,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, WebSocketRoute
 
 from millstream.api.http import openapi, problems
 from millstream.api.http.context import attach
 from millstream.api.http.observed import routes_of
+from millstream.api.http.own_webhooks import OwnWebhooks
 from millstream.api.process import open_process
 from millstream.api.routes import ALWAYS, enabled_endpoints, enabled_sockets
 from millstream.shared.langgraph_json.http import HttpSettings
@@ -44,4 +46,9 @@ def create_app(
     routes += [WebSocketRoute(path, handler) for path, handler in enabled_sockets(http)]
     if not http.disable_meta:
         routes += openapi.routes(endpoints)
-    return Starlette(routes=routes, exception_handlers=problems.HANDLERS, lifespan=lifespan)
+    return Starlette(
+        routes=routes,
+        middleware=[Middleware(OwnWebhooks)],
+        exception_handlers=problems.HANDLERS,
+        lifespan=lifespan,
+    )

@@ -6,13 +6,27 @@ a host's addresses are checked when the connection is made.
 """
 
 import ipaddress
+from collections.abc import Iterable
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from millstream.shared.wire import WebhookPolicy
 
 PORTS: Final = {"http": 80, "https": 443}
+MARK: Final = "millstream-webhook"  # a header of each call, by which an API recognises it
+# Networks of no public host, which `ipaddress.is_global` lacks in some versions of Python. Source: IANA's registries of
+# special-purpose addresses; 168.63.129.16 is the host of virtual machines in Azure.
+NOT_PUBLIC: Final = [
+    ipaddress.ip_network(network)
+    for network in (
+        "0.0.0.0/8", "100.64.0.0/10", "168.63.129.16/32", "192.0.0.0/24", "192.0.2.0/24", "192.31.196.0/24",
+        "192.52.193.0/24", "192.88.99.0/24", "192.175.48.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
+        "240.0.0.0/4", "::/96", "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:db8::/32", "2620:4f:8000::/48",
+        "3fff::/20", "5f00::/16", "fc00::/7", "fe80::/10", "fec0::/10",
+    )
+]  # fmt: skip
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def webhook_url_error(url: str, policy: WebhookPolicy) -> str:
@@ -64,6 +78,8 @@ def _host_error(parts: SplitResult, policy: WebhookPolicy) -> str:
 
 def _is_in_domain(host: str, domain: str) -> bool:
     domain = domain.lower()
+    if domain == "*":
+        return True
     if domain.startswith("*."):
         return host.endswith(domain[1:])
     return host == domain
@@ -72,17 +88,20 @@ def _is_in_domain(host: str, domain: str) -> bool:
 def address_error(address: Address, policy: WebhookPolicy) -> str:
     """Returns why the address is not allowed; '' if it is allowed."""
     target = _unwrap(address)
-    if target.is_global and not target.is_multicast:
+    if target.is_global and not target.is_multicast and not _is_in(target, NOT_PUBLIC):
         return ""
     if target.is_loopback and not policy.disable_loopback:
         return ""
-    for network in policy.networks:
-        if target in ipaddress.ip_network(network, strict=False):
-            return ""
+    if _is_in(target, [ipaddress.ip_network(each, strict=False) for each in policy.networks]):
+        return ""
     return (
         f"{address} is not an address of the public internet (webhooks.url.disable_loopback and "
         "WEBHOOK_NETWORKS say which others may be called)"
     )
+
+
+def _is_in(address: Address, networks: Iterable[Network]) -> bool:
+    return any(address in network for network in networks)
 
 
 def _unwrap(address: Address) -> Address:

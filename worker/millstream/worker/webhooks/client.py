@@ -1,6 +1,7 @@
 """One call of a webhook: its URL, headers and body, and the receiver's response."""
 
 import asyncio
+import logging
 import ssl
 import time
 from dataclasses import dataclass
@@ -11,12 +12,14 @@ import httpcore
 from millstream.shared.langgraph_json.config import WebhooksConfig
 from millstream.shared.settings import Settings
 from millstream.shared.tracing.context import NO_TRACE, TraceContext
-from millstream.shared.webhook_url import is_relative, webhook_url_error
+from millstream.shared.webhook_url import MARK, is_relative, webhook_url_error
 from millstream.shared.webhooks import Delivery
 from millstream.shared.wire import WebhookPolicy, to_json
 from millstream.worker.webhooks.network import GuardedNetwork, RefusedAddressError
-from millstream.worker.webhooks.policy import headers_of, policy_of
+from millstream.worker.webhooks.policy import has_secret, headers_of, policy_of
 from millstream.worker.webhooks.signing import read_signing_keys, sign
+
+log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS: Final = 20  # kept open between calls
 MAX_READ_BYTES: Final = 64 * 1024  # of a response
@@ -38,11 +41,13 @@ class WebhookClient:
         self,
         policy: WebhookPolicy,
         headers: dict[str, str],
+        secrets: dict[str, str],
         settings: Settings,
     ) -> None:
-        """`headers` are sent with each call."""
+        """`headers` are sent with each call, and `secrets` with calls of hosts that the operator chose."""
         self.policy: Final = policy
         self._headers = headers
+        self._secrets = secrets
         self._keys = read_signing_keys(settings.webhook_secret)
         self._base = settings.webhook_base_url.rstrip("/")
         self._timeout = settings.webhook_timeout
@@ -93,11 +98,14 @@ class WebhookClient:
             "user-agent": "Millstream",
             "webhook-id": delivery.webhook_id,
             "webhook-timestamp": str(now),
+            MARK: delivery.webhook_id,
         }
         if self._keys:
             signatures = (sign(key, delivery.webhook_id, now, body) for key in self._keys)
             headers["webhook-signature"] = " ".join(signatures)
-        return {**self._headers, **headers}
+        # A client chooses the URL, so without a list of hosts anybody could read the secrets.
+        trusted = is_relative(delivery.url) or self.policy.allowed_domains
+        return {**self._headers, **(self._secrets if trusted else {}), **headers}
 
     async def _post(
         self, pool: httpcore.AsyncConnectionPool, url: str, headers: dict[str, str], body: bytes
@@ -123,4 +131,12 @@ def _retry_after(headers: list[tuple[bytes, bytes]]) -> float | None:
 
 def open_client(config: WebhooksConfig, settings: Settings) -> WebhookClient:
     """Returns the client of a project; raises SettingError that names the invalid key or variable."""
-    return WebhookClient(policy_of(config, settings), headers_of(config), settings)
+    headers, policy = headers_of(config), policy_of(config, settings)
+    secrets = {name: headers.pop(name) for name, text in config.headers.items() if has_secret(text)}
+    if secrets and not policy.allowed_domains:
+        log.warning(
+            "webhooks.headers: %s has the value of a variable and is sent only to WEBHOOK_BASE_URL, because a client "
+            "may choose any other URL. List the receivers in webhooks.url.allowed_domains ('*' is any host).",
+            ", ".join(secrets),
+        )
+    return WebhookClient(policy, headers, secrets, settings)

@@ -42,6 +42,11 @@ def policy_of(config: WebhooksConfig, settings: Settings) -> WebhookPolicy:
     )
 
 
+def has_secret(template: str) -> bool:
+    """Returns whether a header of the project has the value of a variable."""
+    return VARIABLE.search(template) is not None
+
+
 def headers_of(config: WebhooksConfig, environ: Mapping[str, str] | None = None) -> dict[str, str]:
     """Returns the project's headers with the values of variables; raises SettingError that names a header."""
     environ = os.environ if environ is None else environ
