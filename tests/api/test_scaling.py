@@ -20,6 +20,7 @@ NOTHING = {
     "oldest_due_age_seconds": 0.0,
     "unserved": 0,
     "workers": 0,
+    "paused": False,
 }
 
 

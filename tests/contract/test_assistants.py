@@ -207,7 +207,7 @@ async def test_a_graph_not_served_for_long_is_removed(
     gone_at = await redis_time(any_redis) - UNSERVED_SECONDS - 5
     await any_redis.zadd(keys.workers(old), {"w1": gone_at})
     assert await served() == (True, True)  # no worker is live: a deploy, or an outage
-    await report_worker(any_redis, "w2", calls=[echo], ttl=30)
+    await report_worker(any_redis, "w2", "default", calls=[echo], ttl=30)
     assert await served() == (True, False)
     old_one = await graphs.resolve("old")
     with pytest.raises(UnavailableError, match=r"'old'.*not served"):

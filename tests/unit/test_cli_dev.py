@@ -32,7 +32,7 @@ print("millstream-ready " + json.dumps(facts), flush=True)
 print("pid", os.getpid(), "redis", url, flush=True)
 signal.pause()
 '''
-dev.api_command = dev.worker_command = lambda *args: [sys.executable, "-c", CHILD]
+dev.api_command = dev.worker_command = lambda *args, **kwargs: [sys.executable, "-c", CHILD]
 dev.require_extra = lambda extra: None
 options = dev.DevOptions(Path(sys.argv[1]), "127.0.0.1", int(sys.argv[2]), None, "default", 1, False)
 sys.exit(dev.run(options, os.environ))

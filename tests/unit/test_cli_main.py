@@ -81,12 +81,15 @@ def test_the_worker_command_becomes_the_worker_process(
     monkeypatch.setenv("MILLSTREAM_QUEUE", "slow")
     assert run("worker").exit_code == 0
     assert run("worker", "--queue", "fast").exit_code == 0
+    assert run("worker", "--queue", "fast", "--queue", "slow,cheap").exit_code == 0
+    assert run("worker", "--queue", "FAST").exit_code == 2
     config = str(folder / "langgraph.json")
     worker = ["-P", "-m", "millstream.worker", "--config", config, "--queue"]
     assert [argv for argv, _ in started] == [
         [*worker, "default"],
         [*worker, "slow"],
         [*worker, "fast"],
+        [*worker, "fast", "--queue", "slow", "--queue", "cheap"],
     ]
 
 

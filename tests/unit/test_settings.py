@@ -94,11 +94,22 @@ def test_the_table_lists_each_setting_with_all_names() -> None:
         assert row.count("|") == 5
 
 
-@pytest.mark.parametrize("name", ["two words", "tab\there", "new\nline"])
-def test_a_queue_name_with_white_space_is_rejected(name: str) -> None:
-    """A run reference in a thread's FIFO is separated by blanks, so such a run could not be released."""
+@pytest.mark.parametrize(
+    "name", ["two words", "tab\there", "new\nline", "GPU", "a:wake", ".a", "x" * 64, "a,b c", ","]
+)
+def test_an_invalid_queue_name_is_rejected(name: str) -> None:
+    """A run reference in a thread's FIFO is separated by blanks, so such a run could not be released. With a colon, a
+    name could be another queue's key."""
     with pytest.raises(SettingError, match="MILLSTREAM_QUEUE"):
         Settings.from_env({"MILLSTREAM_QUEUE": name})
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [("gpu", ("gpu",)), ("b, a,,b", ("b", "a")), ("0.x_y-z", ("0.x_y-z",)), ("", ("default",))],
+)
+def test_a_worker_has_each_of_its_queues_once(text: str, names: tuple[str, ...]) -> None:
+    assert Settings.from_env({"MILLSTREAM_QUEUE": text}).queues == names
 
 
 @pytest.mark.parametrize("text", ["*", "127.0.0.1,::1", "10.0.0.0/8, 192.168.7.9/32", "fd00::/8"])

@@ -20,7 +20,6 @@ from millstream.shared.settings import Settings
 from millstream.worker import graphs, wiring
 from millstream.worker.background import Service, ServiceEndedError, Services, Step, periodic
 from millstream.worker.isolation.processes import Processes
-from millstream.worker.maintenance.liveness import Liveness
 from millstream.worker.store.lazy import ProjectStore
 from millstream.worker.webhooks.client import WebhookClient
 
@@ -172,9 +171,7 @@ async def test_a_worker_stops_in_the_order_that_its_runs_need(
         registry, project = graphs.load(file), await asyncio.to_thread(read_project, file)
         async with wiring.open_parts(registry, settings, project) as parts:
             await wiring.announce(parts)
-            reports = Liveness(
-                parts.redis, wiring.worker_record(parts), wiring.call_queues(parts), parts.access
-            )
+            reports = wiring.liveness_reports(parts)
             services = wiring.services(parts, reports, asyncio.Event())
             assert closed == []
     assert closed == ["Processes", "ProjectStore", "Redis", "Redis", "WebhookClient"]

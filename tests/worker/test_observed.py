@@ -28,7 +28,6 @@ from millstream.worker import wiring
 from millstream.worker.background import Services
 from millstream.worker.graphs import GraphRegistry, GraphSource
 from millstream.worker.leases.availability import RedisAvailability
-from millstream.worker.maintenance.liveness import Liveness
 
 WORKER = Path(__file__).parents[2] / "worker"
 REPORTED = {
@@ -84,9 +83,7 @@ async def working(
     settings = Settings(redis_url=server.url.rpartition("/")[0] + "/1", lease=3.0, drain_grace=10)
     registry = GraphRegistry([GraphSource("g", gate.graph(), None)])
     async with wiring.open_parts(registry, settings, project, observer) as parts:
-        reports = Liveness(
-            parts.redis, wiring.worker_record(parts), wiring.call_queues(parts), parts.access
-        )
+        reports = wiring.liveness_reports(parts)
         await wiring.announce(parts)
         hurry = asyncio.Event()
         async with Services(wiring.services(parts, reports, hurry)):

@@ -44,7 +44,15 @@ from millstream.api.crons.schemas import (
 from millstream.api.http.openapi import Endpoint
 from millstream.api.mcp import routes as mcp
 from millstream.api.ops import routes as ops
-from millstream.api.ops.schemas import MetricsQuery, QueueQuery, Scaling, WorkerInfo
+from millstream.api.ops.schemas import (
+    MetricsQuery,
+    PauseRequest,
+    Queue,
+    QueueQuery,
+    QueueStatus,
+    Scaling,
+    WorkerInfo,
+)
 from millstream.api.protocol import routes as protocol
 from millstream.api.protocol import websocket
 from millstream.api.protocol.schemas import EventStreamRequest, ProtocolCommand
@@ -102,6 +110,7 @@ ASSISTANT = "/assistants/{assistant_id}"
 AGENT = "/agents/{agent_id}"
 THREAD_RUNS = "/threads/{thread_id}/runs"
 CRON = "/runs/crons/{cron_id}"
+QUEUE = "/ops/queues/{queue}"
 STATE = "/threads/{thread_id}/state"
 # Events of a thread in the event streaming protocol. The second path is the Agent Protocol's.
 EVENTS = ("/threads/{thread_id}/stream/events", "/threads/{thread_id}/stream")
@@ -253,6 +262,9 @@ META = [
     Endpoint("GET", "/info", health_routes.info),
     Endpoint("GET", "/ops/scaling", ops.scaling, query=QueueQuery, answer=Scaling),
     Endpoint("GET", "/ops/workers", ops.workers, query=QueueQuery, answer=list[WorkerInfo]),
+    Endpoint("GET", "/ops/queues", ops.queues, answer=list[Queue]),
+    Endpoint("POST", f"{QUEUE}/pause", ops.pause, body=PauseRequest, answer=QueueStatus),
+    Endpoint("POST", f"{QUEUE}/resume", ops.resume, answer=QueueStatus),
     Endpoint("GET", "/metrics", ops.metrics, query=MetricsQuery),
 ]
 ALWAYS = [  # for probes: langgraph.json can't disable it

@@ -6,7 +6,7 @@ import errno
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -29,6 +29,7 @@ from millstream.cli.watch import can_watch
 from millstream.shared import permissions
 from millstream.shared.errors import SettingError
 from millstream.shared.redis import UNAVAILABLE, connect, masked
+from millstream.shared.rules.queue_names import DEFAULT
 
 DATA_FOLDER: Final = ".millstream"
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
@@ -45,7 +46,8 @@ class DevOptions:
     host: str
     port: int
     redis_url: str | None
-    queue: str
+    queues: Sequence[str]
+    """The queues that the workers serve; empty: `default`, and those that langgraph.json declares."""
     workers: int
     reload: bool
 
@@ -75,7 +77,9 @@ def run(options: DevOptions, environ: Mapping[str, str]) -> int:
             | page_rules(options.host, environ),
             address=local_url(options.host, options.port),
             api=api_command(options.host, options.port, project.config),
-            worker=worker_command(project.config, options.queue),
+            worker=worker_command(
+                project.config, options.queues or [DEFAULT], declared=not options.queues
+            ),
             workers=options.workers,
             reload=reload,
             redis=redis_name,

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -10,12 +11,15 @@ from millstream.cli.processes import (
     api_command,
     environment,
     find_redis_url,
+    is_set,
     read_settings,
     require_extra,
     worker_command,
 )
 from millstream.cli.project import read_project
 from millstream.shared.langgraph_json import CONFIG
+from millstream.shared.rules.queue_names import queue_name_error, split_queue_names
+from millstream.shared.settings import DEFAULT_REDIS_URL
 
 _PORT = click.IntRange(1, 65535)
 _CONFIG = click.Path(path_type=Path)
@@ -28,6 +32,29 @@ _port = click.option(
 )
 _redis_url = click.option(
     "--redis-url", metavar="URL", help="The Redis to use; wins over REDIS_URL."
+)
+
+
+def _read_queues(_: click.Context, parameter: click.Parameter, values: Sequence[str]) -> list[str]:
+    names = split_queue_names(values)
+    if reason := next(filter(None, map(queue_name_error, names)), ""):
+        raise click.BadParameter(reason, param=parameter)
+    return list(names)
+
+
+def _read_queue(_: click.Context, parameter: click.Parameter, name: str) -> str:
+    if reason := queue_name_error(name):
+        raise click.BadParameter(reason, param=parameter)
+    return name
+
+
+_queues = click.option(
+    "--queue",
+    "queues",
+    multiple=True,
+    callback=_read_queues,
+    metavar="NAME",
+    help="A queue to serve; may be repeated. Wins over MILLSTREAM_QUEUE.",
 )
 _config = click.option(
     "--config",
@@ -66,20 +93,30 @@ def main() -> None:
     show_default=True,
     help="How many worker processes to run.",
 )
+@_queues
 def dev(
-    config: Path, host: str, port: int, redis_url: str | None, reload: bool, workers: int
+    config: Path,
+    host: str,
+    port: int,
+    redis_url: str | None,
+    reload: bool,
+    workers: int,
+    queues: list[str],
 ) -> None:
     """Run everything on this machine: Redis, the API and the workers.
 
     Works in any folder that has a langgraph.json. Data is kept in .millstream/ beside that
-    file. Ctrl-C stops everything.
+    file. Ctrl-C stops everything. Without --queue and MILLSTREAM_QUEUE, the workers serve all
+    queues that langgraph.json names.
     """
     # Imported here, because `api` and `worker` start faster without it.
     from millstream.cli.dev import DevOptions, run
 
     url = find_redis_url(redis_url, os.environ)
     settings = read_settings(environment(os.environ, url))
-    options = DevOptions(config, host, port, url, settings.queue, workers, reload)
+    if not queues and is_set("queue", os.environ):
+        queues = list(settings.queues)
+    options = DevOptions(config, host, port, url, queues, workers, reload)
     sys.exit(run(options, os.environ))
 
 
@@ -100,14 +137,57 @@ def api(host: str, port: int, redis_url: str | None, config: Path | None) -> Non
 
 
 @main.command()
-@click.option("--queue", help="The queue to serve; wins over MILLSTREAM_QUEUE.")
+@_queues
 @_config
 @_redis_url
-def worker(queue: str | None, config: Path, redis_url: str | None) -> None:
-    """Run one worker process: it takes runs from a queue and executes their graphs."""
+def worker(queues: list[str], config: Path, redis_url: str | None) -> None:
+    """Run one worker process: it takes runs from its queues and executes their graphs."""
     require_extra("worker")
-    queue = queue or read_settings(os.environ).queue
-    _become(worker_command(read_project(config).config, queue), redis_url)
+    queues = queues or list(read_settings(os.environ).queues)
+    _become(worker_command(read_project(config).config, queues), redis_url)
+
+
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_queue_name = click.argument("name", callback=_read_queue)
+
+
+@main.group(invoke_without_command=True)
+@_redis_url
+@_as_json
+@click.pass_context
+def queues(context: click.Context, redis_url: str | None, as_json: bool) -> None:
+    """List all queues; pause or resume one.
+
+    The exit status of the list is 1 if due runs wait in a queue without a live worker.
+    """
+    from millstream.cli import queues as command
+
+    context.obj = find_redis_url(redis_url, os.environ) or DEFAULT_REDIS_URL
+    if context.invoked_subcommand is None:
+        sys.exit(command.list_queues(context.obj, as_json=as_json))
+
+
+@queues.command("pause")
+@_queue_name
+@click.option("--reason", default="", help="Why; shown with the queue.")
+@_as_json
+@click.pass_obj
+def pause_queue(redis_url: str, name: str, reason: str, as_json: bool) -> None:
+    """Pause a queue: it gives no run to a worker until it is resumed."""
+    from millstream.cli import queues as command
+
+    sys.exit(command.pause(redis_url, name, reason=reason, as_json=as_json))
+
+
+@queues.command("resume")
+@_queue_name
+@_as_json
+@click.pass_obj
+def resume_queue(redis_url: str, name: str, as_json: bool) -> None:
+    """Resume a paused queue."""
+    from millstream.cli import queues as command
+
+    sys.exit(command.resume(redis_url, name, as_json=as_json))
 
 
 @main.command()

@@ -2,7 +2,7 @@
 
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Final, Literal
@@ -29,15 +29,25 @@ def variable(name: str) -> str:
     return _variables(name)[0]
 
 
+def is_set(name: str, environ: Mapping[str, str]) -> bool:
+    """Returns whether the environment has a setting."""
+    return any(environ.get(each, "").strip() for each in _variables(name))
+
+
 def api_command(host: str, port: int, config: Path | None) -> list[str]:
     """Returns the command of an API process; `config` is a langgraph.json whose `http` it reads."""
     command = [*_python("millstream.api"), "--host", host, "--port", str(port)]
     return command if config is None else [*command, "--config", str(config)]
 
 
-def worker_command(config: Path, queue: str) -> list[str]:
-    """Returns the command of a worker process."""
-    return [*_python("millstream.worker"), "--config", str(config), "--queue", queue]
+def worker_command(config: Path, queues: Sequence[str], *, declared: bool = False) -> list[str]:
+    """Returns the command of a worker process.
+
+    With `declared`, it also serves the queues that its langgraph.json declares for graphs.
+    """
+    options = [part for name in queues for part in ("--queue", name)]
+    command = [*_python("millstream.worker"), "--config", str(config), *options]
+    return [*command, "--declared"] if declared else command
 
 
 def try_graphs_command(config: Path) -> list[str]:

@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
 from redis.exceptions import ResponseError
@@ -17,6 +17,7 @@ from redis.exceptions import ResponseError
 from millstream.shared import keys
 from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import ThreadStatus
+from millstream.shared.scripts.queues.pause_queue import FIELDS, Pause, parse_pause
 from millstream.shared.wire import unpack_graph
 from millstream.shared.workers import Reports, Worker, WorkerState, send_members, workers_of
 
@@ -52,11 +53,17 @@ class QueueFigures:
     """Runs, of whichever queue, that the live workers execute now."""
     median_due_age: float = 0.0
     """Seconds since the median of `due` became due: half of them wait longer."""
+    held_up: int = 0
+    """Those of `due` and `running` that no worker may claim now, because their queue is paused."""
+    oldest_claimable_age: float = 0.0
+    """As `oldest_due_age`, without queues that are paused."""
+    paused: int = 0
+    """1 if the queue is paused, else 0; of several queues, the number of those that are paused."""
 
     @property
     def in_flight(self) -> int:
-        """Runs that occupy a worker, or would if there was one: `due` and `running`."""
-        return self.due + self.running
+        """Runs that occupy a worker, or would if there was one: `due` and `running` without `held_up`."""
+        return self.due + self.running - self.held_up
 
     def __add__(self, other: "QueueFigures") -> "QueueFigures":
         """Returns the sum; of ages, the longer."""
@@ -87,7 +94,7 @@ class Figures:
     workers: list[Worker]
     """The workers of all queues, sorted by id."""
     graphs: dict[str, str]
-    """The queue of each announced graph."""
+    """The queue that each announced graph is routed to."""
     waiting: int
     """Runs that wait for another run of their thread."""
     threads: dict[str, int]
@@ -100,6 +107,8 @@ class Figures:
     """Deleted threads whose checkpoints still exist."""
     memory: dict[str, int]
     """What INFO says: used_memory, maxmemory, evicted_keys. Empty if the Redis user may not use INFO."""
+    pauses: dict[str, Pause] = field(default_factory=dict)
+    """The paused queues."""
 
     @property
     def total(self) -> QueueFigures:
@@ -113,10 +122,12 @@ async def read_figures(redis: Client) -> Figures:
     pipe.time()
     pipe.smembers(keys.queues())
     pipe.hvals(keys.graphs())
-    (seconds, micros), names, announced = await pipe.execute()
+    pipe.hgetall(keys.routes())
+    (seconds, micros), names, announced, routes = await pipe.execute()
     now = seconds + micros / 1e6
     queues = sorted(name.decode() for name in names)
     graphs = {info.graph_id: info.queue for info in map(unpack_graph, announced)}
+    graphs |= {name: queue for name, queue in _texts(routes) if name in graphs}
     call_queues = [keys.STORE, *sorted(map(keys.call_queue, graphs))]
     for name in queues:
         _send_queue(pipe, name, now)
@@ -148,6 +159,7 @@ async def read_figures(redis: Client) -> Figures:
     webhooks, crons = _backlog(take(2), now), _backlog(take(2), now)
     garbage, live = take(2)
     reports = Reports(now, {name: replies[-1] for name, replies in by_queue.items()})
+    pauses = {name: parse_pause(replies[-2]) for name, replies in by_queue.items()}
     heads = {name: replies[4] for name, replies in by_queue.items()}
     ranks = {name: replies[3] + replies[1] // 2 for name, replies in by_queue.items()}
     lapsed, medians, workers = await _read_rest(redis, heads, ranks, reports)
@@ -156,6 +168,7 @@ async def read_figures(redis: Client) -> Figures:
             name: _queue(replies, lapsed[name], medians.get(name), workers_of(workers, name), now)
             for name, replies in by_queue.items()
         },
+        pauses={name: pause for name, pause in pauses.items() if pause is not None},
         workers=workers,
         graphs=graphs,
         # A run may move between two commands of a pipeline.
@@ -169,7 +182,7 @@ async def read_figures(redis: Client) -> Figures:
     )
 
 
-PER_QUEUE: Final = 8  # commands that `_send_queue` sends
+PER_QUEUE: Final = 10  # commands that `_send_queue` sends
 
 
 def _send_queue(pipe: Any, name: str, now: float) -> None:
@@ -184,6 +197,8 @@ def _send_queue(pipe: Any, name: str, now: float) -> None:
     pipe.zrangebyscore(backlog, 0, now_ms, start=0, num=1, withscores=True)
     # These scores are negative: the first run that became due has the highest.
     pipe.zrange(backlog, "(0", "-inf", desc=True, byscore=True, offset=0, num=1, withscores=True)
+    pipe.zcount(queue, f"({now_ms}", "+inf")
+    pipe.hmget(keys.paused(name), FIELDS)
     send_members(pipe, name, now)
 
 
@@ -194,16 +209,24 @@ def _queue(
     workers: list[Worker],
     now: float,
 ) -> QueueFigures:
-    queued, due, deferred, unserved, _, first_due, first_unserved, _ = replies
+    queued, due, deferred, unserved, _, first_due, first_unserved, later, pause, _ = replies
+    is_paused = parse_pause(pause) is not None
     since = [score for _, score in first_due] + ([] if lapsed is None else [lapsed])
+    age = _age(min(since, default=None), now)
+    running = max(0, queued - due - deferred - unserved)
+    # No claim raises the scores of a paused queue, so the jobs that are due later are deferred, or have a lease.
+    leased = min(running, max(0, later - deferred))
     return QueueFigures(
         due=due,
         deferred=deferred,
-        running=max(0, queued - due - deferred - unserved),
+        running=running,
         unserved=unserved,
-        oldest_due_age=_age(min(since, default=None), now),
+        oldest_due_age=age,
         median_due_age=_age(median if due else None, now),
         oldest_unserved_age=_age(-first_unserved[0][1] if first_unserved else None, now),
+        held_up=due + running - leased if is_paused else 0,
+        oldest_claimable_age=0.0 if is_paused else age,
+        paused=int(is_paused),
         **_count_workers(workers),
     )
 
@@ -266,6 +289,10 @@ async def _read_rest(
     return lapsed, medians, reports.workers(list(rest))
 
 
+def _texts(fields: dict[bytes, bytes]) -> list[tuple[str, str]]:
+    return [(name.decode(), value.decode()) for name, value in fields.items()]
+
+
 def _backlog(replies: list[Any], now: float) -> Backlog:
     due, first = replies
     return Backlog(due, _age(first[0][1] if due and first else None, now))
@@ -301,11 +328,19 @@ class FiguresCache:
         self._reading = asyncio.Lock()
         self._figures: Figures | None = None
         self._read_at = 0.0  # monotonic
+        self._changes = self._seen_changes = 0  # counted: one may happen during a read
 
     async def read(self) -> Figures:
         """Returns the figures; raises redis-py's errors if Redis is unavailable and they are too old."""
         async with self._reading:
-            if self._figures is None or time.monotonic() - self._read_at >= CACHE_SECONDS:
+            is_old = time.monotonic() - self._read_at >= CACHE_SECONDS
+            changes = self._changes
+            if self._figures is None or is_old or changes != self._seen_changes:
                 self._figures = await read_figures(self._redis)
                 self._read_at = time.monotonic()
+                self._seen_changes = changes
             return self._figures
+
+    def forget(self) -> None:
+        """Invalidates the cache, after this process has changed a figure."""
+        self._changes += 1

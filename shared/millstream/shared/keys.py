@@ -132,13 +132,19 @@ def worker(worker_id: str) -> str:
     return f"{PREFIX}:worker:{worker_id}:record"
 
 
+def paused(name: str) -> str:
+    """hash, permanent: why a queue gives no run to a worker: at (µs), by, reason. A queue in use has none."""
+    return f"{PREFIX}:queue:{name}:paused"
+
+
 def queues() -> str:
-    """set, permanent: names of the queues that workers have served."""
+    """set, permanent: names of the queues that workers have served or langgraph.json has declared, or that runs were
+    admitted to."""
     return f"{PREFIX}:queues"
 
 
 def health(name: str) -> str:
-    """string, TTL: arq's health check of a queue."""
+    """string, TTL: arq's health check of a worker, under the first of its queues."""
     return f"{PREFIX}:queue:{name}:health"
 
 
@@ -180,6 +186,19 @@ def vectors_index(dims: int) -> str:
 def graphs() -> str:
     """hash, permanent: graph id → `wire.GraphInfo`, announced by the workers that serve the graph."""
     return f"{PREFIX}:graphs"
+
+
+def offers() -> str:
+    """hash, permanent: kind, queue and graph id → since and until when (µs) workers offer the graph in the queue.
+
+    The kind is 'declared' (by langgraph.json) or 'served'. Expired fields are deleted.
+    """
+    return f"{PREFIX}:offers"
+
+
+def routes() -> str:
+    """hash, permanent: graph id → name of the queue that its runs are admitted to."""
+    return f"{PREFIX}:routes"
 
 
 def project() -> str:
@@ -290,27 +309,16 @@ def control(worker_id: str) -> str:
 
 def permanent_keys(queue_names: list[str], graph_ids: list[str]) -> frozenset[str]:
     """Returns the keys that need no TTL though they belong to no thread."""
-    per_queue, per_call_queue = (queue, wake, backlog, queue_workers), (calls, workers)
+    per_queue = (queue, wake, backlog, queue_workers, paused)
+    per_call_queue = (calls, workers)
     call_queues = [STORE, *map(call_queue, graph_ids)]
-    return frozenset(
-        [
-            assistants(),
-            crons(),
-            deliveries(),
-            expiring(),
-            graphs(),
-            garbage(),
-            live(),
-            project(),
-            queues(),
-            runs_with_checkpoints(),
-            retired(),
-            unindexed(),
-            *threads_index(),
-            *(key(name) for name in queue_names for key in per_queue),
-            *(key(name) for name in call_queues for key in per_call_queue),
-        ]
-    )
+    return frozenset([
+        assistants(), crons(), deliveries(), expiring(), graphs(), garbage(), live(), offers(), project(), queues(),
+        routes(), runs_with_checkpoints(), retired(), unindexed(),
+        *threads_index(),
+        *(key(name) for name in queue_names for key in per_queue),
+        *(key(name) for name in call_queues for key in per_call_queue),
+    ])  # fmt: skip
 
 
 def sample_keys() -> list[str]:
@@ -321,9 +329,9 @@ def sample_keys() -> list[str]:
     name = "trial"
     return [
         assistant(name), assistants(), cron(name), crons(), deliveries(), expiring(), garbage(),
-        graphs(), item(name), items_index(), term(name), live(), project(), queue(name), queues(),
-        runs_with_checkpoints(), reply(name), retired(), thread(name), threads_of(name), trial(name), leader_lock(name),
-        worker(name), workers(name),
+        graphs(), item(name), items_index(), term(name), live(), offers(), project(), queue(name), queues(),
+        runs_with_checkpoints(), reply(name), retired(), routes(), thread(name), threads_of(name), trial(name),
+        leader_lock(name), worker(name), workers(name),
     ]  # fmt: skip
 
 

@@ -86,7 +86,8 @@ async def find_stuck_runs(redis: Client, jobs: list[str]) -> list[tuple[str, str
             elif (
                 status in (None, *TERMINAL)
                 or score is None
-                or (cancel is not None and status == RunStatus.PENDING)
+                # A worker that holds the run ends it. Once its lease has lapsed, a claim does.
+                or (cancel is not None and (status == RunStatus.PENDING or score <= now_ms))
                 or _is_mislisted(status, listed)
             ):
                 suspects.append((job, queue or ""))

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from millstream.shared.errors import SettingError
 from millstream.shared.rules.lease_policy import LeasePolicy
+from millstream.shared.rules.queue_names import DEFAULT, queue_name_error, split_queue_names
 from millstream.shared.setting import read_values, setting, table_of
 from millstream.shared.trace_settings import TraceSettings
 
@@ -26,7 +27,11 @@ class Settings(TraceSettings):
         DEFAULT_REDIS_URL,
         "The Redis or Valkey that all processes share; also `redis+sentinel://`: see operations.md.",
     )
-    queue: str = setting("MILLSTREAM_QUEUE", "default", "The queue that a worker serves.")
+    queue: str = setting(
+        "MILLSTREAM_QUEUE",
+        DEFAULT,
+        "The queues that a worker serves, separated by commas (docs/operations.md).",
+    )
     jobs_per_worker: int = setting(
         "N_JOBS_PER_WORKER", 10, "Runs that one worker executes at the same time.", low=1
     )
@@ -268,10 +273,7 @@ class Settings(TraceSettings):
     def __post_init__(self) -> None:
         """Raises SettingError for values that would fail only later."""
         self.check_traces()
-        if not re.fullmatch(r"[\w.:-]+", self.queue):
-            raise SettingError(
-                f"MILLSTREAM_QUEUE={self.queue!r} is not a name: use letters, digits and . : _ -"
-            )
+        _check_queues(self.queue)
         keys = [("LANGGRAPH_AES_KEY", self.aes_key)] if self.aes_key else []
         keys += [("A key of LANGGRAPH_AES_FALLBACK_KEYS", key) for key in self.earlier_keys]
         for name, key in keys:
@@ -301,6 +303,11 @@ class Settings(TraceSettings):
             _check_url("MILLSTREAM_PUBLIC_URL", self.public_url)
 
     @property
+    def queues(self) -> tuple[str, ...]:
+        """The names of the queues that a worker serves, each once."""
+        return split_queue_names(self.queue)
+
+    @property
     def lease_policy(self) -> LeasePolicy:
         """All times that follow from the lease."""
         return LeasePolicy(self.lease)
@@ -314,6 +321,15 @@ class Settings(TraceSettings):
     def from_env(cls, environ: Mapping[str, str] | None = None) -> "Settings":
         """Reads the environment; raises SettingError, which names the variable and its limits."""
         return cls(**read_values(cls, os.environ if environ is None else environ))
+
+
+def _check_queues(text: str) -> None:
+    names = split_queue_names(text)
+    if not names:
+        raise SettingError(f"MILLSTREAM_QUEUE={text!r} names no queue.")
+    for name in names:
+        if reason := queue_name_error(name):
+            raise SettingError(f"MILLSTREAM_QUEUE: {reason}.")
 
 
 def _check_network(name: str, text: str) -> None:

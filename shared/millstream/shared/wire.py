@@ -136,7 +136,7 @@ class GraphInfo(msgspec.Struct, kw_only=True, frozen=True):
     """What a worker announces about a graph when it starts."""
 
     graph_id: str
-    queue: str
+    queue: str  # that gets its runs; stored is the announcing worker's, which older processes read
     description: str | None = None
     announced_at: int = 0  # µs, first announcement
     renewed_at: int = 0  # µs, last announcement; that worker may have other code

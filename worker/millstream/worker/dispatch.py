@@ -1,4 +1,4 @@
-"""The dispatch of runs: arq's worker, changed to wait for wake-ups and to claim runs by script.
+"""The dispatch of runs: arq's worker, changed to serve several queues, wait for wake-ups and claim runs by script.
 
 It overrides and uses only public names of arq. arq's scan of the queue is off (`allow_pick_jobs`): it would read every
 run that other workers execute, and compare scores with this machine's clock. A script finds due runs instead, by
@@ -12,7 +12,8 @@ import os
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from itertools import chain, zip_longest
+from typing import Any, Final, NamedTuple
 
 from arq.connections import ArqRedis
 from arq.worker import Worker, func
@@ -56,8 +57,19 @@ class Activity:
     draining: bool
 
 
+class DueJob(NamedTuple):
+    """A job to claim, and the name of its queue."""
+
+    job: str
+    queue: str
+
+
 class RunWorker(Worker):
-    """Claims the runs of one queue and executes them, at most `settings.jobs_per_worker` at a time."""
+    """Claims the runs of its queues and executes them, at most `settings.jobs_per_worker` at a time.
+
+    The queues share the slots. Each search and each wait begins with the queue after the one whose job was tried last,
+    so that no queue keeps the worker from the others.
+    """
 
     def __init__(
         self,
@@ -71,9 +83,9 @@ class RunWorker(Worker):
         """`blocking` is a client whose connections may wait without a timeout."""
         super().__init__(
             [func(self._refuse, name="run")],  # type: ignore[arg-type]
-            queue_name=keys.queue(settings.queue),
+            queue_name=keys.queue(settings.queues[0]),
             redis_pool=ArqRedis(redis.connection_pool),
-            health_check_key=keys.health(settings.queue),
+            health_check_key=keys.health(settings.queues[0]),
             handle_signals=False,
             poll_delay=0,
             max_jobs=settings.jobs_per_worker,
@@ -91,7 +103,8 @@ class RunWorker(Worker):
         self._outages = OutageLog(log, "The dispatch of runs")
         self._claims: dict[str, tuple[Claim, float]] = {}  # and the time at which it was sent
         self._claiming: set[asyncio.Task[None]] = set()
-        self._unanswered: dict[str, str] = {}  # job → token of a claim that got no reply
+        self._unanswered: dict[DueJob, str] = {}  # → token of a claim that got no reply
+        self._queues = settings.queues  # rotated: the next to search is the first
         self._handing_back = False
         self._attempts: dict[str, Attempt] = {}
         self._draining = False
@@ -202,52 +215,62 @@ class RunWorker(Worker):
             self._next_scan = 0.0
             return
         if self._unanswered:
-            await self.start_jobs([os.fsencode(job) for job in list(self._unanswered)])
+            await self._start(list(self._unanswered))
         now = self.loop.time()
         if now >= self._next_scan:
             free = self.max_jobs - self.job_counter
-            due, later = await scripts.find_due(self._redis, self._settings.queue, free)
+            replies = await scripts.find_due_in(self._redis, self._queues, free)
             self._on_reply(now)
-            new = [job for job in due if job not in self.tasks or self.tasks[job].done()]
-            await self.start_jobs([os.fsencode(job) for job in new])
+            due = _round_robin(
+                [
+                    [DueJob(job, name) for job in jobs if not self._is_executing(job)]
+                    for name, (jobs, _) in zip(self._queues, replies, strict=True)
+                ],
+                free,
+            )
+            await self._start(due)
             every = self._policy.look_every
-            wait = 0.0 if len(new) == free else every if later is None else min(every, later)
+            later = [seconds for _, seconds in replies if seconds is not None]
+            wait = 0.0 if len(due) == free else min(every, *later) if later else every
             self._next_scan = self.loop.time() + wait
             return
-        job = await queue.wait_for_wake(self._blocking, self._settings.queue, self._next_scan - now)
+        woken = await queue.wait_for_wake(self._blocking, self._queues, self._next_scan - now)
         self._on_reply(self._next_scan)
-        if job is not None:
-            await self.start_jobs([os.fsencode(job)])
+        if woken is not None:
+            await self._start([DueJob(*woken)])
 
-    async def start_jobs(self, job_ids: list[bytes]) -> None:
+    def _is_executing(self, job: str) -> bool:
+        return job in self.tasks and not self.tasks[job].done()
+
+    async def _start(self, due: list[DueJob]) -> None:
         """Claims each job, and starts the claimed ones."""
-        for job_id in job_ids:
+        for each in due:
             if self._draining or self._is_full:
                 return
-            job = keys.decode_job_id(job_id)
-            if job is None:
-                log.error("removed %r from the queue: it is not the id of a job", job_id)
-                await self._redis.zrem(self.queue_name, job_id)
+            if keys.decode_job_id(os.fsencode(each.job)) is None:
+                log.error("removed %r from the queue: it is not the id of a job", each.job)
+                await self._redis.zrem(keys.queue(each.queue), os.fsencode(each.job))
                 continue
-            if job in self.tasks and not self.tasks[job].done():
+            if self._is_executing(each.job):
                 continue
+            self._queues = _after(each.queue, self._queues)
             # A task of its own, so that a cancel does not separate a claim from its reply.
-            claiming = self.loop.create_task(self._claim(job))
+            claiming = self.loop.create_task(self._claim(each))
             self._claiming.add(claiming)
             claiming.add_done_callback(self._claiming.discard)
             await asyncio.shield(claiming)
 
-    async def _claim(self, job: str) -> None:
+    async def _claim(self, due: DueJob) -> None:
         """Claims the run, and starts it if the claim succeeds."""
-        settings = self._settings
+        settings, job = self._settings, due.job
         self._claim_count += 1
-        token = self._unanswered.pop(job, f"{self._worker_id}-{self._claim_count}")
+        token = self._unanswered.pop(due, f"{self._worker_id}-{self._claim_count}")
         since = time.monotonic()
         try:
             claim = await scripts.claim(
                 self._redis,
                 job,
-                settings.queue,
+                due.queue,
                 worker=self._worker_id,
                 token=token,
                 graphs=self._context.graphs.registry.graph_ids,
@@ -257,7 +280,7 @@ class RunWorker(Worker):
                 lease_grace_ms=math.ceil(1000 * self._context.availability.lease_grace()),
             )
         except UNAVAILABLE:
-            self._unanswered[job] = token  # makes the claim repeatable: Redis may have executed it
+            self._unanswered[due] = token  # makes the claim repeatable: Redis may have executed it
             raise
         if claim is None:
             return
@@ -345,3 +368,15 @@ class RunWorker(Worker):
     async def _refuse(_: dict[Any, Any]) -> None:
         """The function that arq requires. Runs are started by `start_jobs` instead."""
         raise RuntimeError("run_job executes runs")
+
+
+def _after(name: str, queues: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns the queues, rotated so that `name` is the last."""
+    first = queues.index(name) + 1
+    return queues[first:] + queues[:first]
+
+
+def _round_robin(due: list[list[DueJob]], limit: int) -> list[DueJob]:
+    """Returns at most `limit` jobs: of each queue the first, then of each the second, and so on."""
+    rounds = chain.from_iterable(zip_longest(*due))
+    return [each for each in rounds if each is not None][:limit]

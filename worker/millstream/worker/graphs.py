@@ -30,11 +30,18 @@ class GraphSource:
     """A graph as the project's module defines it: compiled, a builder, or a factory."""
 
     def __init__(
-        self, graph_id: str, value: Any, description: str | None, *, isolated: bool = False
+        self,
+        graph_id: str,
+        value: Any,
+        description: str | None,
+        *,
+        isolated: bool = False,
+        queue: str | None = None,
     ) -> None:
         """Raises SettingError if `value` is none of these."""
         self.graph_id: Final = graph_id
         self.description: Final = description
+        self.queue: Final = queue  # that langgraph.json declares for its runs
         self.isolated: Final = isolated  # each of its runs is executed in its own process
         self.compiled: Graph | None = None
         self.factory: Factory | None = None
@@ -68,6 +75,15 @@ class GraphRegistry:
     def graph_ids(self) -> list[str]:
         """The ids of the graphs, in the order of the file."""
         return list(self._sources)
+
+    @property
+    def declared_queues(self) -> list[str]:
+        """The queues that langgraph.json declares for graphs, in the order of the file."""
+        return [source.queue for source in self.sources if source.queue is not None]
+
+    def routes(self, default: str) -> dict[str, str]:
+        """Returns the queue of each graph: the declared one, else `default`."""
+        return {source.graph_id: source.queue or default for source in self.sources}
 
     def has_factory(self, graph_id: str) -> bool:
         """Returns whether a factory creates the graph for each use."""
@@ -138,7 +154,11 @@ def load(path: Path) -> GraphRegistry:
         try:
             value = load_object(entry.path, folder, f"graph {graph_id!r}")
             isolated = entry.isolation == "process"
-            sources.append(GraphSource(graph_id, value, entry.description, isolated=isolated))
+            sources.append(
+                GraphSource(
+                    graph_id, value, entry.description, isolated=isolated, queue=entry.queue
+                )
+            )
         except SettingError as error:
             problems.append(str(error))
     if len(problems) > 1:

@@ -20,7 +20,6 @@ from millstream.shared.tracing.tracer import RunTracer, open_tracer
 from millstream.worker import event_loop, graphs, wiring
 from millstream.worker.background import ServiceEndedError, Services
 from millstream.worker.maintenance import alive_file
-from millstream.worker.maintenance.liveness import Liveness
 from millstream.worker.node_threads import node_threads
 from millstream.worker.wiring import Parts
 
@@ -29,7 +28,8 @@ def main() -> None:
     """Reads the arguments and works. Exits with status 1 and a sentence if the worker can't start or continue."""
     parser = argparse.ArgumentParser(prog="millstream worker")
     parser.add_argument("--config", type=Path, default=Path("langgraph.json"))
-    parser.add_argument("--queue")
+    parser.add_argument("--queue", action="append", default=[])
+    parser.add_argument("--declared", action="store_true", help="Also serve declared queues.")
     arguments = parser.parse_args()
     try:
         # Before the graphs, whose imports may take minutes.
@@ -37,15 +37,16 @@ def main() -> None:
             alive_file.clear(Path(path))
         registry = graphs.load(arguments.config)
         settings = Settings.from_env()
-        if arguments.queue:
-            settings = replace(settings, queue=arguments.queue)
+        declared = registry.declared_queues if arguments.declared else []
+        names = [*(arguments.queue or settings.queues), *declared]
+        settings = replace(settings, queue=",".join(names))
         logging.basicConfig(
             level=settings.log_level, format="%(levelname)-7s %(name)s: %(message)s"
         )
         logging.getLogger("arq").setLevel(logging.WARNING)
         project = read_project(arguments.config)
         tracer = open_tracer(settings, graphs=True)
-        metrics = open_worker_metrics(settings, dict.fromkeys(registry.graph_ids, settings.queue))
+        metrics = open_worker_metrics(settings, registry.routes(settings.queues[0]))
         working = work(registry, settings, project, tracer, metrics)
         event_loop.run(working, settings.worker_loop)
     except (SettingError, ServiceEndedError) as error:
@@ -71,9 +72,7 @@ async def work(
         node_threads(max(32, 4 * settings.jobs_per_worker)),
         wiring.open_parts(registry, settings, project, tracer=tracer, metrics=metrics) as parts,
     ):
-        reports = Liveness(
-            parts.redis, wiring.worker_record(parts), wiring.call_queues(parts), parts.access
-        )
+        reports = wiring.liveness_reports(parts)
         await wiring.announce(parts)
         await reports.run_once()
         stop, hurry = _signals()
@@ -99,7 +98,7 @@ def _write_ready(parts: Parts) -> None:
     """Writes one line to stdout for the process that started this one."""
     ready = {
         "graphs": parts.registry.graph_ids,
-        "queue": parts.settings.queue,
+        "queues": parts.settings.queues,
         "jobs": parts.settings.jobs_per_worker,
         "pid": os.getpid(),
     }

@@ -140,7 +140,7 @@ def worker_record(parts: Parts) -> WorkerRecord:
         python=platform.python_version(),
         langgraph=LANGGRAPH,
         protocol=PROTOCOL,
-        queues=[parts.settings.queue],
+        queues=list(parts.settings.queues),
         graphs=parts.registry.graph_ids,
         slots=parts.settings.jobs_per_worker,
     )
@@ -151,11 +151,20 @@ def call_queues(parts: Parts) -> list[str]:
     return [keys.STORE, *map(keys.call_queue, parts.registry.graph_ids)]
 
 
+def liveness_reports(parts: Parts) -> Liveness:
+    """Returns the reports of the worker, before the first one."""
+    declared = {source.graph_id: source.queue for source in parts.registry.sources}
+    return Liveness(parts.redis, worker_record(parts), call_queues(parts), declared, parts.access)
+
+
 async def announce(parts: Parts) -> None:
     """Announces the graphs that this worker serves, and its project's settings for threads and webhooks."""
+    routes = parts.registry.routes(parts.settings.queues[0])
     graphs = [
         GraphInfo(
-            graph_id=source.graph_id, queue=parts.settings.queue, description=source.description
+            graph_id=source.graph_id,
+            queue=routes[source.graph_id],
+            description=source.description,
         )
         for source in parts.registry.sources
     ]

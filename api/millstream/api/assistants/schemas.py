@@ -8,6 +8,7 @@ from millstream.api.http.schema_base import MAX_OFFSET, QueryModel, RequestModel
 from millstream.api.runs.config_schemas import Config
 from millstream.api.threads.schemas import Filter, ThreadId
 from millstream.shared.metadata_index import MAX_DEPTH, depth
+from millstream.shared.rules.queue_names import QUEUE_KEY, queue_name_error
 
 AssistantField = Literal[
     "assistant_id", "graph_id", "name", "description", "config", "context", "created_at",
@@ -22,7 +23,15 @@ def _not_too_deep(value: Any) -> Any:
     return value
 
 
+def _names_a_queue(metadata: dict[str, Any]) -> dict[str, Any]:
+    name = metadata.get(QUEUE_KEY)
+    if name is not None and (reason := queue_name_error(name)):
+        raise ValueError(f"{QUEUE_KEY}: {reason}")
+    return metadata
+
+
 Object = Annotated[dict[str, Any], AfterValidator(_not_too_deep)]
+Metadata = Annotated[Object, AfterValidator(_names_a_queue)]
 AssistantConfig = Annotated[Config, AfterValidator(_not_too_deep)]
 AssistantId = ThreadId  # a UUID, in its usual form
 
@@ -67,8 +76,10 @@ class AssistantCreate(RequestModel):
         default=None, description="Defaults for each run's config, entry by entry."
     )
     context: Object = {}
-    metadata: Object = Field(
-        default={}, description="Defaults for each run's metadata, as far as they are valid there."
+    metadata: Metadata = Field(
+        default={},
+        description="Defaults for each run's metadata, as far as they are valid there. "
+        f"`{QUEUE_KEY}` is the queue that gets the assistant's runs.",
     )
     if_exists: Literal["raise", "do_nothing"] = "raise"
     name: str = Field(default="Untitled", min_length=1)
@@ -81,7 +92,10 @@ class AssistantPatch(RequestModel):
     graph_id: str | None = Field(default=None, min_length=1)
     config: AssistantConfig | None = None
     context: Object | None = None
-    metadata: Object = {}
+    metadata: Metadata = Field(
+        default={},
+        description=f"`{QUEUE_KEY}` is the queue that gets the assistant's runs; null: its graph's.",
+    )
     name: str | None = Field(default=None, min_length=1)
     description: str | None = None
 

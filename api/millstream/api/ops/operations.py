@@ -1,14 +1,26 @@
-"""Use cases of operators: the state of queues and workers, as the process last read it, and the metrics."""
+"""Use cases of operators: the state of queues and workers, as the process last read it, pauses of queues, and the
+metrics."""
 
 import asyncio
 import logging
 from typing import Any, Final
 
 from millstream.api.context import RequestContext
-from millstream.api.ops.schemas import QueueScaling, Scaling, WorkerInfo, WorkerRun
+from millstream.api.ops.schemas import (
+    PauseRequest,
+    Queue,
+    QueueScaling,
+    QueueStatus,
+    Scaling,
+    WorkerInfo,
+    WorkerRun,
+)
+from millstream.shared import scripts
 from millstream.shared.errors import NotFoundError
 from millstream.shared.figures import Figures, QueueFigures
+from millstream.shared.queue_views import pause_view, queue_views
 from millstream.shared.redis import OutageLog
+from millstream.shared.rules.queue_names import queue_name_error
 from millstream.shared.runs.json_view import iso_time
 from millstream.shared.workers import Worker
 
@@ -26,9 +38,12 @@ async def scaling(context: RequestContext, queue: str | None) -> Scaling:
     """
     figures = await context.figures.read()
     if queue is not None:
-        return Scaling(**_view(figures.queues.get(queue, QueueFigures())).model_dump())
-    queues = {name: _view(each) for name, each in figures.queues.items()}
-    return Scaling(**_view(figures.total).model_dump(), queues=queues)
+        state = figures.queues.get(queue, QueueFigures())
+        return Scaling(**_scaling(state).model_dump())
+    queues = {name: _scaling(each) for name, each in figures.queues.items()}
+    total = _scaling(figures.total)
+    total.paused = bool(queues) and all(each.paused for each in queues.values())
+    return Scaling(**total.model_dump(), queues=queues)
 
 
 async def metrics_text(context: RequestContext) -> bytes:
@@ -69,14 +84,15 @@ async def _figures(context: RequestContext) -> Figures | None:
     return figures
 
 
-def _view(figures: QueueFigures) -> QueueScaling:
+def _scaling(figures: QueueFigures) -> QueueScaling:
     return QueueScaling(
         in_flight=figures.in_flight,
         due=figures.due,
         running=figures.running,
-        oldest_due_age_seconds=figures.oldest_due_age,
+        oldest_due_age_seconds=figures.oldest_claimable_age,
         unserved=figures.unserved,
         workers=figures.workers,
+        paused=figures.paused > 0,
     )
 
 
@@ -121,3 +137,40 @@ def _worker(worker: Worker) -> WorkerInfo:
 
 def _time(micros: int | None) -> str | None:
     return iso_time(micros) if micros else None
+
+
+async def queues(context: RequestContext) -> list[Queue]:
+    """Returns all queues, sorted by name."""
+    return [Queue(**view) for view in queue_views(await context.figures.read())]
+
+
+async def pause(context: RequestContext, name: str, body: PauseRequest) -> QueueStatus:
+    """Pauses a queue; an earlier pause stays. Raises NotFoundError for an unknown queue."""
+    _check_name(name)
+    paused = await scripts.pause_queue(context.redis, name, by=body.by, reason=body.reason)
+    if paused is None:
+        raise _unknown(name)
+    context.figures.forget()
+    return QueueStatus.model_validate({"name": name, "paused": pause_view(paused)})
+
+
+async def resume(context: RequestContext, name: str) -> QueueStatus:
+    """Resumes a queue, if it is paused. Raises NotFoundError for an unknown queue."""
+    _check_name(name)
+    if await scripts.resume_queue(context.redis, name) == "unknown":
+        raise _unknown(name)
+    context.figures.forget()
+    return QueueStatus(name=name, paused=None)
+
+
+def _check_name(name: str) -> None:
+    """Raises NotFoundError for a name that no queue can have: it must not become part of a key."""
+    if queue_name_error(name):
+        raise _unknown(name)
+
+
+def _unknown(name: str) -> NotFoundError:
+    return NotFoundError(
+        f"Queue {name!r:.80} is unknown: no worker has served it, no langgraph.json declares it, and no run was "
+        "admitted to it."
+    )

@@ -4,10 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from millstream.api.http.schema_base import QueryModel
+from millstream.api.http.schema_base import QueryModel, RequestModel
+from millstream.shared.rules.queue_names import PATTERN
 from millstream.shared.workers import WorkerState
 
-QueueName = Annotated[str, Field(pattern=r"^[\w.:-]{1,200}$")]
+QueueName = Annotated[str, Field(pattern=PATTERN)]
 
 
 class QueueQuery(QueryModel):
@@ -30,18 +31,23 @@ class QueueScaling(BaseModel):
     """The state of a queue, by which its workers are scaled."""
 
     in_flight: int = Field(
-        description="`due` and `running`: what the queue's workers have to do now."
+        description="`due` and `running`: what the queue's workers have to do now. While the queue is paused, only "
+        "runs that a worker holds."
     )
     due: int = Field(description="Runs that wait for a worker.")
     running: int = Field(description="Runs that a worker holds, or held until its lease lapsed.")
     oldest_due_age_seconds: float = Field(
-        description="Seconds since the first of the due runs became due; 0 without any."
+        description="Seconds since the first of the due runs became due; 0 without any, and while the queue is "
+        "paused."
     )
     unserved: int = Field(
         description="Runs that the queue's workers tried and could not execute. They are not in `due`: "
         "more of these workers would not help."
     )
     workers: int = Field(description="Live workers of the queue, without draining ones.")
+    paused: bool = Field(
+        description="Whether the queue gives no run to a worker; of all: whether each does."
+    )
 
 
 class Scaling(QueueScaling):
@@ -87,3 +93,44 @@ class WorkerInfo(BaseModel):
     started_at: str | None
     draining_since: str | None
     reported_at: str | None
+
+
+class PauseRequest(RequestModel):
+    """`POST /ops/queues/{queue}/pause`"""
+
+    by: str = Field(default="", max_length=200, description="The user that pauses the queue.")
+    reason: str = Field(default="", max_length=1000, description="Why.")
+
+
+class QueuePause(BaseModel):
+    """The pause of a queue."""
+
+    since: str
+    by: str | None
+    reason: str | None
+
+
+class QueueStatus(BaseModel):
+    """Whether a queue is paused."""
+
+    name: str
+    paused: QueuePause | None
+
+
+class Queue(QueueStatus):
+    """A queue, its runs and its workers."""
+
+    due: int = Field(description="Runs that wait for a worker.")
+    deferred: int = Field(description="Runs that become due later.")
+    running: int = Field(description="Runs that a worker holds, or held until its lease lapsed.")
+    unserved: int = Field(description="Runs that the queue's workers tried and could not execute.")
+    oldest_due_age_seconds: float = Field(
+        description="Seconds since the first of the due runs became due, or the first lease lapsed."
+    )
+    oldest_unserved_age_seconds: float
+    workers: int = Field(description="Live workers of the queue, without draining ones.")
+    draining_workers: int = Field(description="Workers that claim no more runs, and end.")
+    lost_workers: int = Field(
+        description="Workers that stopped to report in the last minute, without leaving."
+    )
+    graphs: list[str] = Field(description="The graphs whose runs are admitted to the queue.")

@@ -5,6 +5,8 @@ import uuid
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
 from millstream.shared import keys
 from millstream.shared.assistants import records as assistant_records
 from millstream.shared.assistants.records import AssistantRecord
@@ -58,9 +60,18 @@ async def announce(redis: Client, graphs: list[GraphInfo], project: Project | No
 
 
 async def list_graphs(redis: Client) -> list[GraphInfo]:
-    """Returns every announced graph, oldest first."""
-    values = await redis.hvals(keys.graphs())  # type: ignore[misc]
-    return sorted(map(unpack_graph, values), key=lambda info: (info.announced_at, info.graph_id))
+    """Returns every announced graph with the queue that it is routed to, oldest first."""
+    pipe = redis.pipeline(transaction=False)
+    pipe.hvals(keys.graphs())
+    pipe.hgetall(keys.routes())
+    values, routes = await pipe.execute()
+    graphs = sorted(map(unpack_graph, values), key=lambda info: (info.announced_at, info.graph_id))
+    return [_routed(info, routes.get(info.graph_id.encode())) for info in graphs]
+
+
+def _routed(info: GraphInfo, route: bytes | None) -> GraphInfo:
+    """Returns the graph with its queue. Workers of an earlier version announced no route."""
+    return info if route is None else msgspec.structs.replace(info, queue=route.decode())
 
 
 def default_assistant(info: GraphInfo) -> AssistantRecord:
@@ -81,7 +92,9 @@ class Resolved:
 
     record: AssistantRecord
     graph: GraphInfo
-    served: bool = True  # False: its queue has live workers, but none has served the graph for `UNSERVED_SECONDS`
+    # False: the queue that the graph is routed to has live workers, but no worker has served the graph for
+    # `UNSERVED_SECONDS`
+    served: bool = True
 
     @property
     def assistant(self) -> Assistant:
@@ -113,28 +126,43 @@ class GraphDirectory:
         self._read_at = float("-inf")
 
     async def all(self) -> list[GraphInfo]:
-        """Returns every announced graph, oldest first."""
+        """Returns every announced graph with the queue that it is routed to, oldest first."""
         graphs = await list_graphs(self._redis)
+        names = [info.graph_id for info in graphs]
+        queues = sorted({info.queue for info in graphs})
         pipe = self._redis.pipeline(transaction=False)
         pipe.get(keys.project())
         pipe.time()
-        for info in graphs:
-            pipe.exists(keys.assistant(default_assistant_id(info.graph_id)))
-            pipe.zrange(keys.workers(keys.call_queue(info.graph_id)), -1, -1, withscores=True)
+        for name in names:
+            pipe.exists(keys.assistant(default_assistant_id(name)))
+        for key in [*map(keys.queue_workers, queues), *map(_workers_of, names)]:
+            pipe.zrange(key, -1, -1, withscores=True)
         announced, (seconds, _), *replies = await pipe.execute()
+        exist, newest = replies[: len(names)], replies[len(names) :]
         self._project = unpack_project(announced) if announced else Project()
         self._by_name = {}
         for info in graphs:
             self._by_name[info.graph_id] = info
             self._by_name[default_assistant_id(info.graph_id)] = info
-        names = [info.graph_id for info in graphs]
         self._changed = {
             default_assistant_id(name)
-            for name, exists in zip(names, replies[::2], strict=True)
-            if exists
+            for name, has_record in zip(names, exist, strict=True)
+            if has_record
         }
-        last = [newest[0][1] if newest else None for newest in replies[1::2]]
-        self._unserved_graphs = _removed_graphs(graphs, last, seconds)
+        expiries = [scores[0][1] if scores else None for scores in newest]
+        live_queues = {
+            name
+            for name, lost_at in zip(queues, expiries, strict=False)
+            if lost_at is not None and lost_at > seconds
+        }
+        served_until = dict(zip(names, expiries[len(queues) :], strict=True))
+        self._unserved_graphs = {
+            info.graph_id
+            for info in graphs
+            if info.queue in live_queues
+            and (until := served_until[info.graph_id]) is not None
+            and until < seconds - UNSERVED_SECONDS
+        }
         self._read_at = time.monotonic()
         return graphs
 
@@ -220,22 +248,8 @@ class GraphDirectory:
         return "the name of a graph; none is registered yet: start a worker (`millstream worker`)"
 
 
-def _removed_graphs(graphs: list[GraphInfo], last: list[float | None], now: float) -> set[str]:
-    """Returns the names of the graphs that the live workers of their queue do not serve any more.
-
-    Args:
-        last: for each graph the time (s) at which its last worker counts, or counted, as dead; None if unknown.
-        now: s, Redis time.
-    """
-    expiries = list(zip(graphs, last, strict=True))
-    live_queues = {
-        info.queue for info, dead_at in expiries if dead_at is not None and dead_at > now
-    }
-    return {
-        info.graph_id
-        for info, dead_at in expiries
-        if info.queue in live_queues and dead_at is not None and dead_at < now - UNSERVED_SECONDS
-    }
+def _workers_of(graph_id: str) -> str:
+    return keys.workers(keys.call_queue(graph_id))
 
 
 def _canonical(assistant_id: str) -> str:

@@ -20,6 +20,7 @@ class GraphEntry(msgspec.Struct, frozen=True):
     # 'process': each run is executed in a process of its own, as code that blocks, crashes or is not
     # trusted should be
     isolation: Literal["process"] | None = None
+    queue: str | None = None  # gets the graph's runs, unless their assistant names another
 
 
 class CheckpointerTtl(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

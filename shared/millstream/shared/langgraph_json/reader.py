@@ -14,7 +14,8 @@ import msgspec
 
 from millstream.shared.errors import SettingError
 from millstream.shared.importing.objects import find_named_files
-from millstream.shared.langgraph_json.config import ProjectConfig
+from millstream.shared.langgraph_json.config import GraphEntry, ProjectConfig
+from millstream.shared.rules.queue_names import queue_name_error
 
 CONFIG: Final = "langgraph.json"
 EXAMPLE: Final = """\
@@ -166,6 +167,10 @@ def _without_nulls(content: dict[str, Any]) -> dict[str, Any]:
 def _check(path: Path, config: ProjectConfig) -> None:
     """Raises SettingError for keys that are valid by themselves, and can't be used as they are."""
     http, store = config.http, config.store
+    for graph_id, entry in config.graphs.items():
+        queue = entry.queue if isinstance(entry, GraphEntry) else None
+        if queue is not None and (reason := queue_name_error(queue)):
+            raise SettingError(f"{path}: graphs.{graph_id}.queue: {reason}.")
     if http.enable_custom_route_auth:
         raise SettingError(f"{path} {NOT_ENFORCED['http.enable_custom_route_auth']}")
     if http.middleware_order == "auth_first":

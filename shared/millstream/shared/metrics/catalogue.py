@@ -90,6 +90,10 @@ UNSERVED_AGE: Final = _metric(
     "redis", "gauge", "millstream_queue_oldest_unserved_age_seconds",
     "Time since the first of the unserved runs became due; 0 without any.", "queue",
 )  # fmt: skip
+PAUSED: Final = _metric(
+    "redis", "gauge", "millstream_queue_paused",
+    "1 while the queue is paused: it gives no run to a worker; else 0.", "queue",
+)  # fmt: skip
 WAITING: Final = _metric(
     "redis", "gauge", "millstream_threads_waiting_runs",
     "Runs that wait for another run of their thread.",

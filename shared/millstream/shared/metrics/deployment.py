@@ -36,6 +36,7 @@ def _values(figures: Figures) -> Iterator[tuple[Metric, Samples]]:
         (names.DUE_AGE, "oldest_due_age"),
         (names.UNSERVED, "unserved"),
         (names.UNSERVED_AGE, "oldest_unserved_age"),
+        (names.PAUSED, "paused"),
         (names.SLOTS, "slots"),
         (names.BUSY, "busy_slots"),
     ):

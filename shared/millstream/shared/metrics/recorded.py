@@ -42,10 +42,12 @@ def api_metrics(settings: Settings) -> Metrics:
 
 
 def worker_metrics(settings: Settings, graphs: Mapping[str, str]) -> Metrics:
-    """Returns the metrics of a worker that executes these graphs, each from its queue."""
+    """Returns the metrics of a worker that executes these graphs, each from its queue and from the worker's."""
     registry = _registry("worker")
     recorder = WorkerRecorder(registry)
     recorder.learn(graphs)
+    for queue in settings.queues:
+        recorder.learn(dict.fromkeys(graphs, queue))
     return RecordedMetrics(registry, recorder)
 
 

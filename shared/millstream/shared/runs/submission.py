@@ -11,6 +11,7 @@ import msgspec
 
 from millstream.shared.assistants import Resolved
 from millstream.shared.errors import InvalidError
+from millstream.shared.rules.queue_names import QUEUE_KEY, queue_name_error
 from millstream.shared.rules.run_metadata import trim_run_metadata
 from millstream.shared.runs import Submission
 from millstream.shared.threads import default_ttl, new_thread_fields
@@ -19,6 +20,7 @@ from millstream.shared.wire import (
     PROTOCOL,
     UNMERGED,
     Assistant,
+    GraphInfo,
     Project,
     RunKwargs,
     RunRequest,
@@ -104,7 +106,7 @@ def submission(
         thread_id=thread_id,
         assistant_id=assistant.assistant_id,
         graph_id=graph.graph_id,
-        queue=graph.queue,
+        queue=queue_of(assistant, graph),
         strategy=request.multitask_strategy,
         temporary=request.temporary,
         metadata=to_json(metadata),
@@ -120,6 +122,17 @@ def submission(
         if request.creates_thread
         else None,
     )
+
+
+def queue_of(assistant: Assistant, graph: GraphInfo) -> str:
+    """Returns the name of the queue that a run of the assistant is admitted to: the assistant's, else the graph's.
+
+    The run stays in this queue, whatever changes later.
+    """
+    if QUEUE_KEY.encode() not in assistant.metadata:  # saves decoding it
+        return graph.queue
+    name = msgspec.json.decode(assistant.metadata).get(QUEUE_KEY)
+    return graph.queue if queue_name_error(name) else str(name)
 
 
 def config_of_assistant(assistant: Assistant) -> dict[str, Any]:

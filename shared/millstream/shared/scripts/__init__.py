@@ -16,13 +16,16 @@ from millstream.shared.scripts.crons.create_cron import create_cron
 from millstream.shared.scripts.crons.delete_cron import delete_cron
 from millstream.shared.scripts.crons.fire_cron import fire_cron
 from millstream.shared.scripts.crons.update_cron import update_cron
+from millstream.shared.scripts.queues.offer_graphs import offer_graphs
+from millstream.shared.scripts.queues.pause_queue import Pause, pause_queue
+from millstream.shared.scripts.queues.resume_queue import resume_queue
 from millstream.shared.scripts.runs.admit import admit
 from millstream.shared.scripts.runs.append import Batch, append
 from millstream.shared.scripts.runs.cancel import cancel
 from millstream.shared.scripts.runs.claim import Claim, claim
 from millstream.shared.scripts.runs.delete_run import delete_run
 from millstream.shared.scripts.runs.end_displaced import end_displaced
-from millstream.shared.scripts.runs.find_due import find_due
+from millstream.shared.scripts.runs.find_due import find_due, find_due_in
 from millstream.shared.scripts.runs.finish import finish
 from millstream.shared.scripts.runs.hand_back import hand_back
 from millstream.shared.scripts.runs.mark_alone import mark_alone
@@ -50,6 +53,7 @@ __all__ = [
     "Claim",
     "FoundThreads",
     "NewItem",
+    "Pause",
     "admit",
     "append",
     "cancel",
@@ -67,6 +71,7 @@ __all__ = [
     "drop_checkpoints",
     "end_displaced",
     "find_due",
+    "find_due_in",
     "find_threads",
     "finish",
     "fire_cron",
@@ -79,7 +84,9 @@ __all__ = [
     "measure_checkpoints",
     "note_config",
     "note_joined",
+    "offer_graphs",
     "patch_thread",
+    "pause_queue",
     "prune_checkpoints",
     "put_checkpoint",
     "put_item",
@@ -87,6 +94,7 @@ __all__ = [
     "read_events",
     "repair_run",
     "repair_thread",
+    "resume_queue",
     "retire_thread",
     "settle_delivery",
     "store_state",

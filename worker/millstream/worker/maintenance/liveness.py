@@ -1,14 +1,14 @@
-"""Reports that this worker works, what it executes, and which calls it reads."""
+"""Reports that this worker works, what it executes, which calls it reads, and in which queues it offers its graphs."""
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
-from millstream.shared import workers
+from millstream.shared import scripts, workers
 from millstream.shared.permissions import PermissionMonitor
 from millstream.shared.queue import redis_time
 from millstream.shared.redis import OUTAGE_ERRORS, Client
@@ -34,12 +34,22 @@ class Liveness:
         redis: Client,
         worker: WorkerRecord,
         call_queues: Sequence[str],
+        declared: Mapping[str, str | None],
         access: PermissionMonitor,
     ) -> None:
-        """`worker` is the constant part of the record; `call_queues` are those that the worker reads."""
+        """Reports nothing yet.
+
+        Args:
+            redis: the client.
+            worker: the constant part of the record.
+            call_queues: those that the worker reads.
+            declared: graph id → the queue that langgraph.json declares for it, or None.
+            access: whether the worker may work.
+        """
         self._redis = redis
         self._worker = worker
         self._call_queues = list(call_queues)
+        self._declared = declared
         self._access = access
         self._activity: Callable[[], Activity] = _idle
         self._started_at: int | None = None  # µs, Redis time
@@ -56,6 +66,8 @@ class Liveness:
             return
         now = await redis_time(self._redis)
         await workers.report(self._redis, self._record(now), self._call_queues, now=now, ttl=TTL)
+        if not self._draining_since:
+            await scripts.offer_graphs(self._redis, self._worker.queues, self._declared)
 
     def _record(self, now: float) -> WorkerRecord:
         """Returns the record at `now` (s, Redis time)."""

@@ -10,6 +10,7 @@
   KEY  backlog        sorted set
   KEY  live           set
   KEY  deferred       sorted set
+  KEY  queues         set
   ARG  job            job id
   ARG  run_id
   ARG  spec           msgpack of wire.RunSpec
@@ -64,6 +65,7 @@ if webhook ~= '' then redis.call('HSET', run, 'webhook', webhook) end
 if temporary ~= '' then redis.call('HSET', run, 'temporary', temporary) end
 redis.call('ZADD', runs, now_us, run_id)
 redis.call('SADD', live, job)
+redis.call('SADD', queues, queue_name)
 local thread_id = job:match('^[^/]+')
 push_expiry(thread_id, due)
 

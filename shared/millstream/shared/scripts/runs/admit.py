@@ -42,6 +42,7 @@ def arguments(
         "queue": keys.queue(spec.queue),
         "wake": keys.wake(spec.queue),
         "backlog": keys.backlog(spec.queue),
+        "queues": keys.queues(),
         "job": keys.job_id(thread, run),
         "run_id": run,
         "spec": pack(spec),

@@ -3,6 +3,7 @@
 
   KEY  queue         sorted set
   KEY  backlog       sorted set
+  KEY  paused        hash
   KEY  run           hash
   KEY  thread        hash
   KEY  waiting       list
@@ -35,6 +36,7 @@
             waited   ms for which the run was due; 0 for a repeated claim
           {'early', ms} for a job that is not due yet (another worker may hold it), or whose lease was extended
           {'unserved', ms} for a run that this worker can't execute; it is due again after that time
+          {'paused'} for a run of a paused queue, unless a cancel was requested: the claim then only ends the run
           {'waits'} for a deferred run that has now joined its thread's FIFO
           {'gone'} for a job that no worker has to execute any more
 ]]
@@ -65,6 +67,7 @@ if status == running and claimed_by == token then
   return {'claimed', fence, attempt, spec, cancel or '', created_at, tonumber(first), tonumber(index or 0), crashes,
     is_exhausted(attempt - 1) and 1 or 0, crash or '', 0}
 end
+if not cancel and redis.call('EXISTS', paused) == 1 then return {'paused'} end
 if left <= 0 and status == running and tonumber(grace) > 0 and lease_extended ~= fence then
   left = tonumber(grace)
   redis.call('HSET', run, 'lease_extended', fence)

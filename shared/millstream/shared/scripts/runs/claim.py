@@ -14,7 +14,7 @@ from millstream.shared.scripts.threads.thread_index import thread_index_keys
 from millstream.shared.wire import PROTOCOL, RunSpec, unpack_spec
 
 SCRIPT = Script("runs/claim")
-Reply = Literal["claimed", "early", "unserved", "waits", "gone"]
+Reply = Literal["claimed", "early", "unserved", "paused", "waits", "gone"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,7 @@ async def claim(
         redis,
         queue=keys.queue(queue),
         backlog=keys.backlog(queue),
+        paused=keys.paused(queue),
         run=keys.run(thread, run),
         thread=keys.thread(thread),
         waiting=keys.waiting(thread),

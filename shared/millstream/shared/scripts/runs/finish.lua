@@ -39,7 +39,11 @@ if fence ~= '' and status and current ~= fence then return {'fenced'} end
 if status ~= start then return {'refused', status or ''} end
 if yields == '1' and cancel then return {'cancelled', cancel} end
 local forget = yields == '' and cancel == 'rollback'
-if forget and fence == '' and current ~= '0' then return {'refused', status} end -- a worker must roll it back first
+if forget and fence == '' and current ~= '0' then -- a worker must roll it back first
+  redis.call('HDEL', run, '') -- no field; first, so that it also works when Redis is out of memory (renew.lua)
+  push_wake(run_ref:match('^%S+ %S+ (%S+)'), job) -- no search finds it if its queue is paused
+  return {'refused', status}
+end
 
 local now_us, now_ms = read_clock()
 redis.call('ZREM', queue, job) -- first, so that it also works when Redis is out of memory (renew.lua)

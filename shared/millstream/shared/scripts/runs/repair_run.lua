@@ -94,6 +94,8 @@ if status ~= pending and status ~= running then
 end
 
 redis.call('SADD', live, job)
+-- A claim of a cancelled run ends it, and no search finds the run if its queue is paused.
+if cancel and due and tonumber(due) <= now_ms then push_wake(wake, job) end
 local held = status == running and due and tonumber(due) > now_ms
 if redis.call('EXISTS', thread) == 0 and not held then
   if status == running and not due and redis.call('HSETNX', run, 'missed', 1) == 1 then
