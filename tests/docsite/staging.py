@@ -15,7 +15,7 @@ LINK: Final = re.compile(r"(!?\[[^]]*\])\((?!https?:|#|mailto:)([^)\s#]*)(#[^)\s
 GENERATED_NAME: Final = re.compile(r"(?<!\[)`(reference/[\w-]+\.md)`")
 FENCE: Final = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 # Code blocks with a title that follow each other directly: one example in several languages.
-TITLED: Final = r'```\w+ title="[^"]+"\n(?:(?!```).*\n)*```\n'
+TITLED: Final = r'```\w+ title="(?!Output")[^"]+"\n(?:(?!```).*\n)*```\n'
 TABS: Final = re.compile(rf"^(?:{TITLED}\n?){{2,}}", re.MULTILINE)
 TAB: Final = re.compile(r'```(\w+) title="([^"]+)"\n((?:(?!```).*\n)*)```\n')
 CODE: Final = re.compile(r"`[^`\n]*`")

@@ -161,7 +161,7 @@ class Settings(TraceSettings):
     forwarded_allow_ips: str = setting(
         "FORWARDED_ALLOW_IPS",
         "127.0.0.1,::1",
-        "Proxies whose `X-Forwarded-*` headers are believed (docs/operations.md): addresses and networks, "
+        "Proxies whose `X-Forwarded-*` headers are believed (docs/proxies.md): addresses and networks, "
         "separated by commas; `*` is any.",
     )
     public_url: str = setting(

@@ -27,14 +27,19 @@ Commands of the [event streaming protocol](../protocol.md#commands) have codes i
 """
 
 
+def _when(kind: type[Exception]) -> str:
+    """Returns the first sentence of an error's docstring; the others say what its attributes are."""
+    return f"{paragraph(kind.__doc__).split('. ')[0].rstrip('.')}."
+
+
 def page() -> str:
     """Returns the page."""
     rows = [
-        (str(status), code(kind.__name__), paragraph(kind.__doc__))
+        (str(status), code(kind.__name__), _when(kind))
         for kind, status in sorted(STATUS.items(), key=lambda row: row[1])
     ]
     inner = [
-        (code(name), paragraph(kind.__doc__))
+        (code(name), _when(kind))
         for name, kind in inspect.getmembers(errors, inspect.isclass)
         if issubclass(kind, errors.MillstreamError)
         and kind not in STATUS

@@ -28,7 +28,7 @@ def page() -> str:
         parts.append(f"## {code(path) if path else 'Top level'}\n\n")
         # The root's docstring speaks of its sections.
         parts.append(f"{paragraph(struct.__doc__)}\n\n" if path else "")
-        parts.append(table(["Key", "Type", "Default", "Meaning"], _keys(struct)))
+        parts.append(table(["Key", "Type", "Default", "Meaning"], keys_of(struct)))
     parts.append("## Without an effect\n\n")
     parts.append("Logged once when a process starts:\n\n")
     parts.append(table(["Key", "Why"], [(code(key), why) for key, why in NOT_DONE.items()]))
@@ -57,7 +57,8 @@ def _structs(kind: Any, suffix: str) -> list[tuple[type[msgspec.Struct], str]]:
     return [each for argument in get_args(kind) for each in _structs(argument, suffix)]
 
 
-def _keys(struct: type[msgspec.Struct]) -> list[tuple[str, str, str, str]]:
+def keys_of(struct: type[msgspec.Struct]) -> list[tuple[str, str, str, str]]:
+    """Returns key, type, default and meaning of each key."""
     notes = _comments(struct)
     return [
         (code(field.encode_name), type_name(field.type), _default(field), notes.get(field.name, ""))
