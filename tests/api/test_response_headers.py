@@ -7,7 +7,9 @@ from api.requests import STEPS, UNKNOWN_ID
 from golden.normalise import parse_sse
 
 JSON_TYPE = "application/json"
-EXPOSED = {"content-location", "location", "x-pagination-total", "x-pagination-next", "retry-after"}
+EXPOSED = {
+    "content-location", "location", "x-pagination-total", "x-pagination-next", "retry-after", "x-request-id",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("stateless", [False, True])

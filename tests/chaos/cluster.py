@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -193,7 +194,7 @@ class Cluster:
     def errors(self) -> list[str]:
         """Returns the errors that processes logged."""
         processes = [*self.ended_processes, *(slot.process for slot in self.slots)]
-        return [line for process in processes for line in process.lines if line[:5] == "ERROR"]
+        return [json.dumps(error) for process in processes for error in process.errors]
 
 
 @contextlib.asynccontextmanager

@@ -40,7 +40,7 @@ class Cluster:
         self.redis = redis
         self.fleet = fleet
         # Parts of the log lines of errors that the tests provoke.
-        self.expected_errors = ("ERROR   redisvl", *expected_errors)
+        self.expected_errors = ("redisvl", *expected_errors)
         self.api = fleet.api()
         self._worker_env = worker_env
         self._workers: list[Process] = []
@@ -83,9 +83,10 @@ class Cluster:
         finally:
             await client.aclose()
         for process in self.fleet.processes:
-            errors = [line for line in process.lines if line.startswith("ERROR   ")]
             errors = [
-                line for line in errors if not any(said in line for said in self.expected_errors)
+                error
+                for error in process.errors
+                if not any(said in str(error) for said in self.expected_errors)
             ]
             assert not errors, "\n".join(process.lines)
 

@@ -33,8 +33,9 @@ def fleet(cluster: SentinelCluster) -> Iterator[Fleet]:
         yield fleet
         for process in fleet.processes:
             assert process.process.poll() is None, process.lines
-            errors = [line for line in process.lines if line.startswith("ERROR   ")]
-            errors = [line for line in errors if not line.startswith("ERROR   redisvl")]
+            errors = [
+                error for error in process.errors if not error["logger"].startswith("redisvl")
+            ]
             assert not errors, "\n".join(process.lines)
 
 

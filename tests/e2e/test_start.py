@@ -1,6 +1,7 @@
 """The messages of processes about their Redis when they start."""
 
 import contextlib
+import json
 import os
 import socket
 from collections.abc import Iterator
@@ -51,9 +52,9 @@ async def test_eviction_and_missing_persistence_are_warnings(bare: EmbeddedRedis
             process.wait_ready()
             for text in (EVICTS, FORGETS):
                 [line] = await until(partial(said, process, text), what=text)
-                assert line.startswith("WARNING ")
+                assert json.loads(line)["level"] == "warning"
                 assert "redis-cli CONFIG SET " in line
-            assert not said(process, "ERROR")
+            assert not process.errors
 
 
 async def test_a_persistent_redis_starts_without_warnings(bare: EmbeddedRedis) -> None:
@@ -126,7 +127,7 @@ async def test_a_redis_cluster_is_rejected(tmp_path: Path) -> None:
         assert line.startswith("This Redis is a Cluster")  # a sentence, no traceback
         assert not said(worker, "Traceback")
         [line] = await until(lambda: said(api, "Cluster, which is not supported yet"))
-        assert line.startswith("ERROR ")
+        assert json.loads(line)["level"] == "error"
 
 
 @pytest.mark.parametrize("url", ["redis+sentinel://:secret@127.0.0.1:1", "http://:secret@x"])

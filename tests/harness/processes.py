@@ -88,6 +88,16 @@ class Process:
         """The address of a worker's metrics, if it was started with METRICS_PORT."""
         return f"http://127.0.0.1:{self._env['METRICS_PORT']}"
 
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """The lines of its log."""
+        return [json.loads(line) for line in list(self.lines) if line.startswith('{"timestamp"')]
+
+    @property
+    def errors(self) -> list[dict[str, Any]]:
+        """The errors in its log."""
+        return [each for each in self.records if each["level"] in ("error", "critical")]
+
     def send(self, number: signal.Signals) -> None:
         """Sends a signal to this process alone."""
         self.process.send_signal(number)

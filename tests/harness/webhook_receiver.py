@@ -66,6 +66,7 @@ class Receiver:
     def __init__(self, answer: Callable[[ReceivedRequest], Reply] | None = None) -> None:
         self.requests: list[ReceivedRequest] = []
         self.answer = answer or (lambda request: (200, {}))
+        self.body = b""  # of all answers
         self._port = 0
         self._server: _Server | None = None
         self.start()
@@ -93,9 +94,10 @@ class Receiver:
                 receiver.requests.append(request)
                 status, more = receiver.answer(request)
                 self.send_response(status)
-                for name, value in {"content-length": "0", **more}.items():
+                for name, value in {"content-length": str(len(receiver.body)), **more}.items():
                     self.send_header(name, value)
                 self.end_headers()
+                self.wfile.write(receiver.body)
 
             def log_message(self, *args: Any) -> None:
                 pass

@@ -341,6 +341,6 @@ def test_the_command_has_an_absolute_project_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    argv = processes.command(Path("langgraph.json"))
+    argv = processes.command(Path("langgraph.json"), "worker-1")
     assert argv[-1] == str(tmp_path / "langgraph.json")
     assert "-P" in argv

@@ -12,5 +12,5 @@ class Caller:
 
     # Headers of the request that `http.configurable_headers` adds to a run's `configurable`.
     run_headers: Mapping[str, str] = field(default_factory=dict)
-    request_id: str | None = None  # `x-request-id`, as a proxy or the client sent it
+    request_id: str | None = None  # as a proxy or the client sent it, or a new one
     trace: TraceContext = NO_TRACE  # the request's span, or else the client's

@@ -16,9 +16,11 @@ from starlette.applications import Starlette
 
 from millstream.api.app import create_app
 from millstream.api.http import middleware
+from millstream.api.http.access_log import AccessLog, LoggedError
 from millstream.api.http.connections import limited_protocol, max_connections
 from millstream.api.http.context import process_in
 from millstream.api.http.public_url import ProxyHeaders
+from millstream.shared import logs
 from millstream.shared.errors import SettingError
 from millstream.shared.metrics.metrics import open_api_metrics
 from millstream.shared.redis import check_url
@@ -36,6 +38,13 @@ class _ExpectedBreaks(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         return "without completing response" not in record.getMessage()
+
+
+class _LoggedBefore(logging.Filter):
+    """Drops uvicorn's log records of exceptions that http/access_log.py has logged with the request's id."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.exc_info is None or record.exc_info[0] is not LoggedError
 
 
 class Server(uvicorn.Server):
@@ -76,18 +85,24 @@ def main() -> None:
     try:
         settings = Settings.from_env()
         check_url(settings.redis_url)
+        logs.configure("api", settings)
         http, project_app = middleware.load(arguments.config, settings)
         tracer = open_tracer(settings)
         metrics = open_api_metrics(settings)
     except SettingError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(1)
-    level = settings.log_level
-    logging.basicConfig(level=level, format="%(levelname)-7s %(name)s: %(message)s")
+    logs.configure("api", settings, traceparent=tracer.traceparent)
+    logging.getLogger("uvicorn.error").addFilter(_LoggedBefore())
     app = create_app(settings, http, tracer=tracer, metrics=metrics)
     config = uvicorn.Config(
         ProxyHeaders(
-            middleware.wrap_app(app, http, project_app, settings),
+            AccessLog(
+                middleware.wrap_app(app, http, project_app, settings),
+                excluded=settings.excluded_paths,
+                prefix=http.prefix,
+                headers=http.logging_headers,
+            ),
             settings.forwarded_allow_ips,
             http.prefix,
         ),

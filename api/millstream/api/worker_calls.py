@@ -8,6 +8,7 @@ from millstream.api.context import RequestContext
 from millstream.shared import calls, keys
 from millstream.shared.assistants import default_assistant_id
 from millstream.shared.errors import InvalidError, UnavailableError
+from millstream.shared.tracing.context import request_id_of
 from millstream.shared.wire import TOO_DEEP
 
 
@@ -56,6 +57,7 @@ async def _call(
             verb=verb,
             arguments=arguments,
             within=context.settings.call_timeout,
+            request_id=request_id_of(context.caller.request_id),
         )
     finally:
         context.observer.called(verb, time.monotonic() - begun)

@@ -36,6 +36,8 @@ LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 # Pages with which people try a server on their own machine: LangGraph Studio, and Agent Chat UI.
 KNOWN_PAGES: Final = ("https://smith.langchain.com", "https://agentchat.vercel.app")
 LOCAL_PAGES: Final = r"https?://(localhost|[\w.-]+\.localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
+LOG_JSON: Final = variable("log_json")
+LOG_COLOR: Final = variable("log_color")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +72,17 @@ def run(options: DevOptions, environ: Mapping[str, str]) -> int:
             project=project,
             # Unbuffered, so that the output of a graph appears at once. Without a grace period, so that
             # a restart and a stop do not wait for the runs.
-            environ=environment(environ, url)
-            | {"PYTHONUNBUFFERED": "1", "BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS": "0"}
-            # Several workers can't share a port.
-            | ({} if options.workers == 1 else {variable("metrics_port"): "0"})
-            | page_rules(options.host, environ),
+            environ={
+                # Lines for people, as the console shows them. It removes the colours where there is no terminal.
+                LOG_JSON: "false",
+                LOG_COLOR: "true",
+                **environment(environ, url),
+                "PYTHONUNBUFFERED": "1",
+                "BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS": "0",
+                # Several workers can't share a port.
+                **({} if options.workers == 1 else {variable("metrics_port"): "0"}),
+                **page_rules(options.host, environ),
+            },
             address=local_url(options.host, options.port),
             api=api_command(options.host, options.port, project.config),
             worker=worker_command(

@@ -50,6 +50,7 @@ async def call_worker(
     verb: str,
     arguments: dict[str, Any],
     within: float,
+    request_id: str = "",
 ) -> bytes:
     """Calls a worker and waits for its reply: JSON, which the caller forwards without decoding it.
 
@@ -59,6 +60,7 @@ async def call_worker(
         graph_id: the graph that the call needs; '' for a queue that belongs to no graph.
         verb: one of VERBS.
         within: seconds; after it no worker starts the call any more.
+        request_id: of the request that the call belongs to, for the worker's log.
 
     Raises:
         UnavailableError: no live worker serves the queue, none replied in time, or the worker lacks
@@ -83,6 +85,7 @@ async def call_worker(
         graph_id=graph_id,
         arguments=arguments,
         deadline=now + within,
+        request_id=request_id,
     )
     pipe = redis.pipeline(transaction=False)
     pipe.rpush(keys.calls(queue), pack(call))

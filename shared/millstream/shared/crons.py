@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from millstream.shared import keys, runs, scripts
+from millstream.shared import keys, logs, runs, scripts
 from millstream.shared.assistants import GraphDirectory
 from millstream.shared.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
 from millstream.shared.metadata_index import contains
@@ -264,8 +264,9 @@ async def fire_due(context: CronContext, *, limit: int, at_once: int) -> Counter
 
 
 async def _fire(context: CronContext, member: bytes, due_ms: float, now: float) -> str:
+    cron_id = member.decode(errors="replace")
+    logs.begin(cron_id=cron_id)  # in this task alone: each cron has its own
     try:
-        cron_id = member.decode(errors="replace")
         record = await context.redis.hmget(keys.cron(cron_id), ["cron", "request", "version"])  # type: ignore[misc]
         if record[0] is None:
             if await context.redis.zrem(keys.crons(), member):  # 0: the cron was deleted just now
@@ -301,6 +302,7 @@ async def _fire_read(
     except (NotFoundError, InvalidError, msgspec.MsgspecError, RecursionError) as error:
         await _disable(context.redis, cron, version, str(error))
         return "disabled"
+    logs.bind_run(submitted.spec)
     with context.tracer.firing(submitted.spec) as (spec, span):
         status, displaced = await scripts.fire_cron(
             context.redis,

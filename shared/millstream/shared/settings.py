@@ -26,6 +26,7 @@ class Settings(TraceSettings):
         "REDIS_URL REDIS_URI",
         DEFAULT_REDIS_URL,
         "The Redis or Valkey that all processes share; also `redis+sentinel://`: see operations.md.",
+        secret=True,
     )
     queue: str = setting(
         "MILLSTREAM_QUEUE",
@@ -266,13 +267,11 @@ class Settings(TraceSettings):
     )
     revision_id: str = setting("LANGSMITH_HOST_REVISION_ID", "", "Their label `revision_id`.")
     deployment_type: str = setting("LSD_DEPLOYMENT_TYPE", "", "Their label `deployment_type`.")
-    log_level: str = setting(
-        "LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR.", choices="DEBUG INFO WARNING ERROR"
-    )
 
     def __post_init__(self) -> None:
         """Raises SettingError for values that would fail only later."""
         self.check_traces()
+        self.check_logs()
         _check_queues(self.queue)
         keys = [("LANGGRAPH_AES_KEY", self.aes_key)] if self.aes_key else []
         keys += [("A key of LANGGRAPH_AES_FALLBACK_KEYS", key) for key in self.earlier_keys]
@@ -354,7 +353,7 @@ def _check_url(name: str, text: str) -> None:
 
 
 def declared() -> list[Field[Any]]:
-    """Returns all settings in the order of the table: those of traces are the last."""
+    """Returns all settings in the order of the table: those of the log and of traces are the last."""
     others = [each for each in fields(Settings) if each.name not in TRACES]
     return [*others, *fields(TraceSettings)]
 

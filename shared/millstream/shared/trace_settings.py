@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from millstream.shared.errors import SettingError
+from millstream.shared.log_settings import LogSettings
 from millstream.shared.setting import setting
 
 TARGETS: Final = ("LANGFUSE", "PHOENIX", "GENERIC")
@@ -14,8 +15,8 @@ MAX_RELEASE_CHARS: Final = 200  # Langfuse drops a longer one
 
 
 @dataclass(frozen=True, slots=True)
-class TraceSettings:
-    """Where spans are sent, and what they say of the deployment."""
+class TraceSettings(LogSettings):
+    """Where spans are sent, and what they say of the deployment; and the settings of the log."""
 
     otel_targets: str = setting(
         "OTEL_TARGETS",

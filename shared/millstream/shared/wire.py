@@ -215,6 +215,7 @@ class Call(msgspec.Struct, kw_only=True, frozen=True):
     graph_id: str
     arguments: dict[str, Any]
     deadline: float  # s, Redis time; workers drop the call after it
+    request_id: str = ""  # of the request that it belongs to, for the log
 
 
 class Reply(msgspec.Struct, kw_only=True, frozen=True):

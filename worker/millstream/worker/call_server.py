@@ -5,7 +5,7 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
-from millstream.shared import calls
+from millstream.shared import calls, logs
 from millstream.shared.errors import MillstreamError
 from millstream.shared.redis import OUTAGE_ERRORS, Client, OutageLog, to_unavailable
 from millstream.shared.wire import Call, Reply
@@ -70,6 +70,11 @@ class CallServer:
         self._slots.release()
 
     async def _execute(self, call: Call) -> None:
+        logs.begin(
+            thread_id=call.arguments.get("thread_id"),
+            graph_id=call.graph_id,
+            request_id=call.request_id,
+        )
         try:
             verb = VERBS.get(call.verb)
             if verb is None:
@@ -101,11 +106,11 @@ def _error_reply(error: MillstreamError) -> Reply:
 def _failure_reply(call: Call, error: BaseException) -> Reply:
     """Returns the reply for an exception of a graph's or a store's code, such as a schema that rejects its state."""
     log.warning(
-        "the call %r of %s failed: %s\n%s",
+        "the call %r of %s failed: %s",
         call.verb,
         f"graph {call.graph_id!r}" if call.graph_id else "the store",
         summarise_error(error),
-        traceback_of(error),
+        extra={"exception": traceback_of(error)},
     )
     described = describe_error(error)
     cause = f"{described['error']}: {described['message']}"

@@ -19,7 +19,7 @@ from arq.connections import ArqRedis
 from arq.worker import Worker, func
 from redis.exceptions import NoPermissionError
 
-from millstream.shared import keys, queue, scripts
+from millstream.shared import keys, logs, queue, scripts
 from millstream.shared.errors import FencedError
 from millstream.shared.permissions import PermissionMonitor
 from millstream.shared.redis import OUTAGE_ERRORS, UNAVAILABLE, Client, OutageLog
@@ -297,6 +297,7 @@ class RunWorker(Worker):
     async def run_job(self, job_id: str, score: int) -> None:
         """Executes a claimed run. arq's own method would read its own record of the job and count its own tries."""
         claim, since = self._claims.pop(job_id)
+        logs.begin_run(claim.spec, attempt=claim.attempt)  # in this task alone
         attempt = self._attempts[job_id] = Attempt(
             claim, self._context, since=since, execution=self._execution(claim)
         )

@@ -220,12 +220,14 @@ class GraphRun(Execution):
         if not self.is_given_up and not self._is_failure_logged:
             self._is_failure_logged = True
             log.warning(
-                "%r of graph %r failed: %s%s",
+                "%r of graph %r failed: %s",
                 self,
                 self.claim.spec.graph_id,
                 summarise_error(error),
                 # No line of the project raised an UnstorableError, and its message is complete.
-                "" if isinstance(error, UnstorableError) else f"\n{traceback_of(error)}",
+                extra={}
+                if isinstance(error, UnstorableError)
+                else {"exception": traceback_of(error)},
             )
         return self._result(ExitKind.RAISED, describe_error(error))
 

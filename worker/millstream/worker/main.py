@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from millstream.shared import logs
 from millstream.shared.errors import SettingError
 from millstream.shared.langgraph_json import ProjectFile, read_project
 from millstream.shared.metrics.metrics import Metrics, open_worker_metrics
@@ -35,18 +36,17 @@ def main() -> None:
         # Before the graphs, whose imports may take minutes.
         if path := Settings.from_env().alive_file:
             alive_file.clear(Path(path))
+        logs.configure("worker", logs.early_settings())
         registry = graphs.load(arguments.config)
         settings = Settings.from_env()
         declared = registry.declared_queues if arguments.declared else []
         names = [*(arguments.queue or settings.queues), *declared]
         settings = replace(settings, queue=",".join(names))
-        logging.basicConfig(
-            level=settings.log_level, format="%(levelname)-7s %(name)s: %(message)s"
-        )
-        logging.getLogger("arq").setLevel(logging.WARNING)
         project = read_project(arguments.config)
         tracer = open_tracer(settings, graphs=True)
         metrics = open_worker_metrics(settings, registry.routes(settings.queues[0]))
+        logs.configure("worker", settings, traceparent=tracer.traceparent)
+        logging.getLogger("arq").setLevel(logging.WARNING)
         working = work(registry, settings, project, tracer, metrics)
         event_loop.run(working, settings.worker_loop)
     except (SettingError, ServiceEndedError) as error:

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from millstream.shared import assistants, keys, permissions
+from millstream.shared import assistants, keys, logs, permissions
 from millstream.shared.assistants import GraphDirectory
 from millstream.shared.checks import at_start
 from millstream.shared.errors import SettingError
@@ -86,6 +86,8 @@ async def open_parts(
     langgraph.json.
     """
     config, observer = project.config, safe(observer, metrics.observer)
+    worker_id = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    logs.identify(worker_id=worker_id)
     async with AsyncExitStack() as opened:
         if metrics.are_on:
             listener = metrics.serve(settings.metrics_host, settings.metrics_port)
@@ -110,10 +112,12 @@ async def open_parts(
         )
         registry.store.connect(redis)
         opened.push_async_callback(registry.store.aclose)
-        processes = Processes(command(project.path), max_processes=settings.isolated_processes)
+        processes = Processes(
+            command(project.path, worker_id), max_processes=settings.isolated_processes
+        )
         opened.push_async_callback(processes.aclose)
         yield Parts(
-            worker_id=f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}",
+            worker_id=worker_id,
             registry=registry,
             settings=settings,
             project=project,

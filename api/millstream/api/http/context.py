@@ -8,11 +8,15 @@ from starlette.requests import HTTPConnection
 from millstream.api.caller import Caller
 from millstream.api.context import RequestContext
 from millstream.api.process import Process
+from millstream.api.uuids import canonical_uuid
+from millstream.shared import logs
 from millstream.shared.tracing.context import TraceContext, trace_of_headers
 
 # In the scope of a request that has a span: the span. Its use case may be executed in another task, where it is not
 # the current one.
 SPAN: Final = "millstream.span"
+REQUEST_ID: Final = "millstream.request_id"  # in the scope of a request: its id, of access_log.py
+ID_NAMES: Final = ("thread_id", "run_id")  # of parameters in paths
 
 
 def attach(app: Starlette, process: Process) -> None:
@@ -33,12 +37,17 @@ def process_of(connection: HTTPConnection) -> Process:
 
 
 def context_of(connection: HTTPConnection) -> RequestContext:
-    """Returns the context that use cases take, from a request or a WebSocket."""
+    """Returns the context that use cases take, from a request or a WebSocket.
+
+    From here on, the lines of the log have the ids in the path.
+    """
     process = process_of(connection)
     http, headers = process.http, connection.headers
+    path = connection.path_params
+    logs.bind(**{name: canonical_uuid(path[name]) for name in ID_NAMES if name in path})
     caller = Caller(
         run_headers=http.headers_for_runs(headers.items()) if http.configurable_headers else {},
-        request_id=headers.get("x-request-id"),
+        request_id=connection.scope.get(REQUEST_ID),
         trace=trace_of(connection),
     )
     return RequestContext(process, caller)

@@ -1,33 +1,31 @@
-"""Wraps the API by `http` of langgraph.json: CORS, a log line per request, a prefix, the project's application.
+"""Wraps the API by `http` of langgraph.json: CORS, a prefix, the project's application.
 
-Order from the outside in: the log, the guard, CORS, the prefix, the project's middleware, its routes, the API's routes.
+Order from the outside in: the guard, CORS, the prefix, the project's middleware, its routes, the API's routes.
 """
 
 import logging
-import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from starlette.applications import Starlette
-from starlette.requests import HTTPConnection
 from starlette.routing import Mount, Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from millstream.api.http import openapi
 from millstream.api.http.page_access import PageAccess, RequestGuard, with_cors
 from millstream.shared.errors import SettingError
 from millstream.shared.importing import load_object
 from millstream.shared.langgraph_json import enter, read_project
-from millstream.shared.langgraph_json.http import Cors, HeaderFilter, HttpSettings
+from millstream.shared.langgraph_json.http import Cors, HttpSettings
 from millstream.shared.own_api import connect_sdk
 from millstream.shared.settings import Settings
 
 log = logging.getLogger(__name__)
 
 EXPOSED: Final = (
-    "Content-Location", "Location", "Retry-After", "X-Pagination-Total", "X-Pagination-Next",
+    "Content-Location", "Location", "Retry-After", "X-Pagination-Total", "X-Pagination-Next", "X-Request-Id",
 )  # fmt: skip
 DESCRIPTIONS: Final = ("/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc")  # of FastAPI
 
@@ -66,10 +64,7 @@ def wrap_app(
         app = _mount_under(
             http.prefix, app, api, lifespan_of=api if project_app is None else project_app
         )
-    app = RequestGuard(_add_cors(app, http.cors), http.cors, settings)
-    if http.logging_headers is not None:
-        app = RequestLog(app, http.logging_headers)
-    return app
+    return RequestGuard(_add_cors(app, http.cors), http.cors, settings)
 
 
 def _join(project_app: Starlette, api: Starlette) -> Starlette:
@@ -130,33 +125,3 @@ def _add_cors(app: ASGIApp, cors: Cors) -> ASGIApp:
         expose_headers=[*EXPOSED, *(name for name in cors.expose_headers if name not in EXPOSED)],
         max_age=cors.max_age,
     )
-
-
-class RequestLog:
-    """Logs each request when its response begins: method, path, status, milliseconds, configured headers."""
-
-    def __init__(self, app: ASGIApp, headers: HeaderFilter) -> None:
-        """`headers` selects the headers that are logged."""
-        self._app = app
-        self._headers = headers
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Forwards the request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        started = time.monotonic()
-
-        async def log_and_send(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = self._headers.chosen(HTTPConnection(scope).headers.items())
-                header_text = "".join(f" {name}={value!r}" for name, value in headers.items())
-                took_ms = round((time.monotonic() - started) * 1000)
-                log.info(
-                    "%s %s %s in %s ms%s",
-                    scope["method"], scope["raw_path"].decode("ascii", "replace"),
-                    message["status"], took_ms, header_text,
-                )  # fmt: skip
-            await send(message)
-
-        await self._app(scope, receive, log_and_send)

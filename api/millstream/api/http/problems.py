@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from millstream.api.http.context import process_of
@@ -40,6 +40,7 @@ STATUS: Final[dict[type[MillstreamError], int]] = {
     OverloadedError: 429,
     UnavailableError: 503,
 }
+CLIENT_LEFT: Final = 499  # nginx' status of a request whose client has left before the response
 MAX_VALUE_CHARS: Final = 120  # of an invalid value in an error message
 
 
@@ -91,9 +92,12 @@ async def _outage(request: Request, error: Any) -> Response:
     return await _known_error(request, unavailable(error, process_of(request)))
 
 
-async def _unexpected_error(request: Request, error: Any) -> Response:
-    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return problem(500, "Internal Server Error")
+async def _unexpected_error(_: Request, __: Any) -> Response:
+    return problem(500, "Internal Server Error")  # access_log.py logs it
+
+
+async def _client_left(_: Request, __: Any) -> Response:
+    return problem(CLIENT_LEFT, "The client has left.")  # which nobody receives
 
 
 HANDLERS: Final[dict[Any, Callable[[Request, Any], Awaitable[Response]]]] = {
@@ -101,5 +105,6 @@ HANDLERS: Final[dict[Any, Callable[[Request, Any], Awaitable[Response]]]] = {
     ValidationError: _validation_error,
     HTTPException: _http_error,
     **dict.fromkeys(OUTAGE_ERRORS, _outage),
+    ClientDisconnect: _client_left,
     Exception: _unexpected_error,
 }

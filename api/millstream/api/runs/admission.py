@@ -8,7 +8,7 @@ from dataclasses import replace
 from millstream.api.context import RequestContext
 from millstream.api.runs.operations import FollowedRun, request_cancel
 from millstream.api.stream_watch import StreamWatch
-from millstream.shared import runs
+from millstream.shared import logs, runs
 from millstream.shared.errors import InvalidError, MillstreamError
 from millstream.shared.events.entries import START
 from millstream.shared.rules.multitask import CancelReason
@@ -135,6 +135,8 @@ async def _submit(
             stream_ttl=context.settings.stream_ttl,
             max_live=context.settings.max_live,
         )
+    if not batch:
+        logs.bind_run(record.spec)
     context.observer.admitted(record.spec, submitted.delay_ms)
     return record
 

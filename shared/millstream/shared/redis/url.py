@@ -18,10 +18,10 @@ SHAPES: Final = (
     "(rediss:// and rediss+sentinel:// for TLS)"
 )
 _SENTINEL: Final = re.compile(r"(redis|rediss)\+sentinel://", re.IGNORECASE)
-_PASSWORD: Final = re.compile(r"(?<=://)([^:@/?]*):.*@", re.DOTALL)
-_PASSWORD_OPTION: Final = re.compile(
-    r"([?&](?:sentinel_)?password=)[^&]*", re.IGNORECASE | re.DOTALL
-)
+_USER: Final = re.compile(r"[^:@/?]+(?=:)")
+_OPTION: Final = re.compile(r"([?&])([^=&]*)=([^&]*)")
+MAX_PORT_CHARS: Final = 5
+MASK: Final = "***"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +98,57 @@ def check_url(url: str) -> None:
 
 
 def masked(url: str) -> str:
-    """Returns the URL with `***` in place of its passwords, for logs and messages."""
-    safe = _PASSWORD_OPTION.sub(r"\1***", url)
-    # Up to the last @, so that a password that is not percent-encoded does not leak either.
-    safe = _PASSWORD.sub(r"\1:***@", safe)
-    if "***" in safe and "?" in url.rpartition("@")[0]:
-        # A password contains a ? or an @, so its end is unknown.
-        return f"{url.partition('://')[0]}://***"
-    return safe
+    """Returns the URL with `***` in server of its passwords, for logs and messages.
+
+    It may lack a scheme, or have characters in the password that are not percent-encoded. Where the end of a password
+    is unknown, all that could be a part of it is masked.
+    """
+    scheme, separator, rest = _split_scheme(url)
+    login, at, server = rest.rpartition("@")
+    if at and "?" in login:
+        return (
+            f"{scheme}{separator}{MASK}"  # a password contains a ? or an @, so its end is unknown
+        )
+    if at:
+        user = _USER.match(login) if separator else None
+        login = (
+            f"{user[0]}:{MASK}" if user else f":{MASK}" if separator and login[:1] == ":" else MASK
+        )
+    server, mark, options = server.partition("?")
+    hosts, slash, path = server.partition("/")
+    if not at:  # the login may be there without a host
+        hosts = ",".join(map(_mask_port, hosts.split(",")))
+    return f"{scheme}{separator}{login}{at}{hosts}{slash}{path}" + _OPTION.sub(
+        _mask_option, mark + options
+    )
+
+
+def passwords(url: str) -> list[str]:
+    """Returns the passwords in a valid URL, as they are written and as they are decoded."""
+    _, _, rest = _split_scheme(url)
+    password = rest.rpartition("@")[0].partition(":")[2]
+    options = parse_qsl(url.partition("?")[2])
+    values = [value for name, value in options if "pass" in name.lower()]
+    return [each for each in (password, unquote(password), *values) if each]
+
+
+def _split_scheme(url: str) -> tuple[str, str, str]:
+    """Returns the scheme, `://` and the rest; the first two are empty for a URL without a scheme."""
+    scheme, separator, rest = url.partition("://")
+    return (scheme, separator, rest) if separator else ("", "", url)
+
+
+def _mask_port(address: str) -> str:
+    """Returns `host:port`. What is no port, and too long to be a mistyped one, may be a password."""
+    host, colon, port = address.rpartition(":")
+    if colon and not address.startswith("[") and not port.isdigit() and len(port) > MAX_PORT_CHARS:
+        return f"{host}:{MASK}"
+    return address
+
+
+def _mask_option(match: re.Match[str]) -> str:
+    name = unquote(match[2]).lower()
+    return f"{match[1]}{match[2]}={MASK if 'pass' in name else match[3]}"
 
 
 def _address(url: str, text: str) -> Address:

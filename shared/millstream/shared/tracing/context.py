@@ -42,6 +42,11 @@ class TraceContext(NamedTuple):
         """The id of its trace (32 hexadecimal digits), '' for none."""
         return self.traceparent[3:35]
 
+    @property
+    def span_id(self) -> str:
+        """Its id (16 hexadecimal digits), '' for none."""
+        return self.traceparent[36:52]
+
 
 NO_TRACE: Final = TraceContext()
 

@@ -68,6 +68,10 @@ class RunTracer:
         """Returns the span that surrounds the caller, for another process to continue."""
         return NO_TRACE
 
+    def traceparent(self) -> str:
+        """Returns the span that surrounds the caller, for lines of the log; '' for none."""
+        return self.current().traceparent
+
     async def flush(self) -> None:
         """Sends the spans that have ended, within a bound."""
 

@@ -14,6 +14,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from millstream.shared import logs
 from millstream.shared.errors import SettingError
 from millstream.shared.langgraph_json import read_project
 from millstream.shared.observer import safe
@@ -36,16 +37,17 @@ def main() -> None:
     """Loads the project and executes the runs that the worker sends, until the socket closes."""
     parser = argparse.ArgumentParser(prog="millstream.worker.isolation.child")
     parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--worker", required=True, help="id of the worker")
     parser.add_argument("--socket", type=int, required=True)
     arguments = parser.parse_args()
     try:
+        logs.configure("isolated", logs.early_settings())
+        logs.identify(worker_id=arguments.worker)
         registry = graphs.load(arguments.config)
         settings = Settings.from_env()
-        logging.basicConfig(
-            level=settings.log_level, format="%(levelname)-7s %(name)s: %(message)s"
-        )
         connection = socket.socket(fileno=arguments.socket)
         tracer = open_tracer(settings, graphs=True)
+        logs.configure("isolated", settings, traceparent=tracer.traceparent)
         event_loop.run(
             _serve(registry, settings, arguments.config, connection, tracer), settings.worker_loop
         )
@@ -100,6 +102,7 @@ async def _serve(
 async def _execute(
     run: GraphRun, writer: asyncio.StreamWriter, tracer: RunTracer, attempt: TraceContext
 ) -> None:
+    logs.begin_run(run.claim.spec, attempt=run.claim.attempt)
     with tracer.execution(run.claim, attempt):
         result = await run.run()
     unsent = await run.close()

@@ -26,12 +26,12 @@ class StartError(Exception):
     """A process could not be started, or ended before it could execute a run; the text says why."""
 
 
-def command(config: Path) -> list[str]:
-    """Returns the command of a child process for the project of this langgraph.json."""
+def command(config: Path, worker_id: str) -> list[str]:
+    """Returns the command of a worker's child process for the project of this langgraph.json."""
     # -P, so that no file of the project is imported in place of a library. The path is absolute, as a node may
     # change the working directory.
     module, path = "millstream.worker.isolation.child", os.path.abspath(config)
-    return [sys.executable, "-P", "-m", module, "--config", path]
+    return [sys.executable, "-P", "-m", module, "--worker", worker_id, "--config", path]
 
 
 class ChildProcess:

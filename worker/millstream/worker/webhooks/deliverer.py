@@ -9,7 +9,7 @@ import random
 import time
 from typing import Final
 
-from millstream.shared import webhooks
+from millstream.shared import logs, webhooks
 from millstream.shared.observer import UNOBSERVED, RunObserver, WebhookOutcome
 from millstream.shared.redis import OUTAGE_ERRORS, Client
 from millstream.shared.settings import Settings
@@ -73,6 +73,7 @@ class Deliverer:
         await asyncio.gather(*self._calls, return_exceptions=True)
 
     async def _deliver(self, delivery: Delivery) -> None:
+        logs.begin_run(delivery.record.spec, attempt=delivery.record.attempt)
         begun = time.monotonic()
         try:
             answer = await self._call(delivery)

@@ -1,0 +1,169 @@
+"""A log record → one line: of JSON, or of text for people.
+
+Records come from `logging` and from structlog, of Millstream, its libraries and the project. All get the same fields.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from structlog.contextvars import merge_contextvars
+from structlog.processors import format_exc_info
+from structlog.stdlib import ProcessorFormatter
+from structlog.typing import EventDict
+
+from millstream.shared.logs.escape import describe, escaped, json_line
+
+FIXED: Final = ("timestamp", "level", "event", "logger")
+# In this order, behind the fields that every line has.
+IDS: Final = (
+    "run_id", "thread_id", "attempt", "worker_id", "graph_id", "queue", "request_id", "trace_id", "span_id",
+)  # fmt: skip
+# Attributes of records that are no fields: `logging` has set them, or uvicorn, for a terminal.
+NO_FIELDS: Final = frozenset(logging.makeLogRecord({}).__dict__) | {
+    "message", "asctime", "taskName", "color_message", "_logger", "_name",
+}  # fmt: skip
+# Lines of text leave these out: one process writes to a terminal, and `millstream dev` names it.
+NOT_IN_TEXT: Final = frozenset({"role", "worker_id", "queue", "request_id", "trace_id", "span_id"})
+# Lines of text leave these out if the event has their value already.
+OFTEN_IN_EVENT: Final = frozenset(
+    {"run_id", "thread_id", "graph_id", "attempt", "method", "path", "route", "status", "duration_ms"}
+)  # fmt: skip
+BLOCKS: Final = ("exception", "stack")  # several lines; the last of a record
+INDENT: Final = "    "
+COLORS: Final = {"debug": "2", "info": "32", "warning": "33", "error": "31", "critical": "1;31"}
+
+Traceparent = Callable[[], str]  # of the span that surrounds the caller (W3C), '' for none
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How lines look."""
+
+    is_json: bool
+    colors: bool = False
+    ascii_only: bool = False
+
+
+class LineFormatter(ProcessorFormatter):
+    """Formats records. A record that can't be formatted is a line that says so: no record is lost."""
+
+    def __init__(
+        self,
+        form: Form,
+        process: Mapping[str, str],
+        mask: Callable[[str], str],
+        traceparent: Traceparent | None,
+    ) -> None:
+        """Formats nothing yet.
+
+        Args:
+            form: JSON or text.
+            process: fields of all lines of this process. They may be added later.
+            mask: removes secrets from a line.
+            traceparent: returns the current span; None if nothing is traced.
+        """
+        super().__init__(
+            foreign_pre_chain=[_add_extra],
+            processors=[merge_contextvars, format_exc_info, self._assemble, self._render],
+        )
+        self._form: Final = form
+        self._process: Final = process
+        self._mask: Final = mask
+        self._traceparent: Final = traceparent
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Returns the line, without a line feed at its end."""
+        try:
+            return super().format(record)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - of the caller's arguments and objects
+            reason = f"{type(error).__name__}: {describe(error)}"
+            event = f"{describe(record.msg)} {describe(record.args)} (not formatted: {reason})"
+            fields = merge_contextvars(None, "", {"event": event, "_record": record})
+            return self._render(None, "", self._assemble(None, "", fields))
+
+    def _assemble(self, _: Any, __: str, event: EventDict) -> EventDict:
+        """Returns the fields in their order. The fixed ones win over fields of the caller."""
+        record: logging.LogRecord = event.pop("_record")
+        event.pop("_from_structlog", None)
+        text = event.pop("event", "")
+        fields: dict[str, Any] = {
+            "timestamp": _utc(record.created),
+            "level": record.levelname.lower(),
+            "event": text if isinstance(text, str) else describe(text),
+            "logger": record.name,
+            **self._process,
+        }
+        if self._traceparent is not None and (parent := self._traceparent()):
+            _, fields["trace_id"], fields["span_id"], _ = parent.split("-", 3)
+        for name in IDS:
+            if name in event:
+                fields[name] = event.pop(name)
+        blocks = {name: event.pop(name) for name in BLOCKS if name in event}
+        for name, value in event.items():
+            fields.setdefault(name, value)
+        return fields | blocks
+
+    def _render(self, _: Any, __: str, fields: EventDict) -> str:
+        if self._form.is_json:
+            line = json_line(dict(fields), ascii_only=self._form.ascii_only)
+        else:
+            line = _text(fields, colors=self._form.colors)
+        return self._mask(line)
+
+
+def _add_extra(_: Any, __: str, event: EventDict) -> EventDict:
+    """Adds what the caller has passed as `extra`."""
+    for name, value in event["_record"].__dict__.items():
+        if name not in NO_FIELDS:
+            event.setdefault(name, value)
+    if "stack_info" in event:
+        event["stack"] = event.pop("stack_info")
+    return event
+
+
+def _utc(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")[:-6] + "Z"
+
+
+def _text(fields: EventDict, *, colors: bool) -> str:
+    """Returns one line for people, and the lines of an exception behind it, which are indented."""
+
+    def paint(text: str, code: str) -> str:
+        return f"\x1b[{code}m{text}\x1b[0m" if colors and code else text
+
+    level, event = str(fields["level"]), escaped(fields["event"])
+    clock = datetime.fromisoformat(fields["timestamp"]).astimezone().strftime("%H:%M:%S.%f")[:-3]
+    others: list[str] = []
+    ids: list[str] = []
+    for name, value in fields.items():
+        if name in FIXED or name in BLOCKS or name in NOT_IN_TEXT:
+            continue
+        if not (name in OFTEN_IN_EVENT and str(value) in event):
+            (ids if name in IDS else others).append(f"{escaped(str(name))}={_value(value)}")
+    line = " ".join(
+        [
+            paint(clock, "2"),
+            paint(f"{level.upper():<8}", COLORS.get(level, "")),
+            event,
+            *([paint(" ".join(others), "36")] if others else []),
+            paint(" ".join([*ids, f"[{escaped(fields['logger'])}]"]), "2"),
+        ]
+    )
+    for name in BLOCKS:
+        if block := fields.get(name):
+            text = block if isinstance(block, str) else describe(block)
+            rows = text.rstrip().replace("\r\n", "\n").split("\n")
+            line += "".join(f"\n{INDENT}{escaped(row)}" for row in rows)
+    return line
+
+
+def _value(value: Any) -> str:
+    text = describe(value)
+    if not text or any(character in text for character in " =\"'"):
+        text = json.dumps(text, ensure_ascii=False)
+        # json.dumps has escaped control characters; the others follow.
+    return escaped(text)
