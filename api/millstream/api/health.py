@@ -1,12 +1,12 @@
 """Checks whether the process can admit runs, and whether a worker can execute them."""
 
+from collections import Counter
 from typing import Final
 
 from millstream.api.process import Process
-from millstream.shared import keys
 from millstream.shared.errors import UnavailableError
 from millstream.shared.redis import UNAVAILABLE, WRITES_REJECTED
-from millstream.shared.workers import live_workers
+from millstream.shared.workers import WorkerState, read_workers
 
 HEALTHY: Final = "healthy"
 SKIPPED: Final = "skipped"  # not checked, because Redis is not healthy
@@ -39,7 +39,9 @@ async def _redis(process: Process) -> str:
 
 
 async def _workers(process: Process) -> str:
-    workers, _ = await live_workers(process.redis, keys.STORE)  # each worker listens on this queue
-    if workers:
+    states = Counter(worker.state for worker in await read_workers(process.redis))
+    if states[WorkerState.LIVE]:
         return HEALTHY
+    if draining := states[WorkerState.DRAINING]:
+        return f"All workers are draining ({draining}): runs are admitted, and wait for another worker."
     return "No worker is running that can take runs: they are admitted, and wait for one."

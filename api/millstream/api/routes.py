@@ -57,6 +57,7 @@ from millstream.api.protocol import routes as protocol
 from millstream.api.protocol import websocket
 from millstream.api.protocol.schemas import EventStreamRequest, ProtocolCommand
 from millstream.api.runs import routes as runs
+from millstream.api.runs.explanation_schemas import RunExplanation
 from millstream.api.runs.schemas import (
     Run,
     RunBatch,
@@ -226,6 +227,7 @@ RUNS = [
         for endpoint in (
             Endpoint("GET", run, runs.get, answer=Run),
             Endpoint("DELETE", run, runs.delete, status=204),
+            Endpoint("GET", f"{run}/explain", runs.explain, answer=RunExplanation),
             Endpoint("GET", f"{run}/join", runs.join, query=RunJoin),
             Endpoint("GET", f"{run}/wait", agent_protocol.wait, query=RunJoin, answer=RunWait),
             Endpoint("GET", f"{run}/stream", runs.join_stream, query=RunJoinStream, streams=True),

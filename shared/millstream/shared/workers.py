@@ -42,7 +42,12 @@ class Worker:
     state: WorkerState
 
     def serves(self, graph_id: str, protocol: int) -> bool:
-        """Returns whether it can execute a run of the graph whose record has that protocol (claim.lua)."""
+        """Returns whether it can execute a run of the graph whose record has that protocol (claim.lua).
+
+        A worker that has no record may serve any graph.
+        """
+        if not self.record.version:
+            return True
         return graph_id in self.record.graphs and protocol <= self.record.protocol
 
 

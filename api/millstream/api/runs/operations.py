@@ -14,6 +14,8 @@ from millstream.shared.events.reader import Reader
 from millstream.shared.rules.lifecycle import TERMINAL, RunStatus
 from millstream.shared.rules.multitask import CancelAction, CancelReason
 from millstream.shared.runs import RunRecord, search
+from millstream.shared.runs.explain import explanation_to_json
+from millstream.shared.runs.situation import read_situation
 
 OnLeave = Callable[[], Awaitable[None]]
 
@@ -45,6 +47,14 @@ class FollowedRun:
 async def get(context: RequestContext, thread_id: str, run_id: str) -> RunRecord:
     """Returns a run. Raises NotFoundError."""
     return await runs.get_run(context.redis, thread_id, run_id)
+
+
+async def explain(context: RequestContext, thread_id: str, run_id: str) -> dict[str, Any]:
+    """Returns why the run does not move, and its attempts, as JSON. Raises NotFoundError."""
+    situation = await read_situation(context.redis, thread_id, run_id)
+    if situation is None:
+        raise NotFoundError(f"Run with ID {run_id} not found")
+    return explanation_to_json(situation)
 
 
 async def find(context: RequestContext, thread_id: str, run_id: str) -> RunRecord | None:

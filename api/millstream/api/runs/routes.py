@@ -113,6 +113,12 @@ async def get(request: Request) -> Response:
     )
 
 
+async def explain(request: Request) -> Response:
+    """`GET …/runs/{run_id}/explain`: Returns why the run does not move, what to do, and its attempts."""
+    explanation = await operations.explain(context_of(request), *run_ids(request.path_params))
+    return json_response(explanation, headers={"cache-control": "no-store"})
+
+
 async def join(request: Request) -> Response:
     """`GET …/runs/{run_id}/join`: Waits for the run's end and returns its final state."""
     context, ids = context_of(request), run_ids(request.path_params)
