@@ -17,7 +17,6 @@ from contract.builders import (
     job,
     make_due,
     new_id,
-    overtaken,
     running,
     take,
     try_claim,
@@ -28,7 +27,7 @@ from millstream.shared.queue import redis_time
 from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import Cause
 from millstream.shared.rules.multitask import CancelAction
-from millstream.shared.runs.explain import Explanation, explain, explanation_to_json
+from millstream.shared.runs.explain import Explanation, explain
 from millstream.shared.runs.reasons import Reason
 from millstream.shared.runs.situation import read_situation
 from millstream.shared.scripts import Claim
@@ -81,6 +80,11 @@ async def waits_for_run(redis: Client) -> RunSpec:
 
 
 async def queued(redis: Client) -> RunSpec:
+    return await admit(redis)
+
+
+async def queue_paused(redis: Client) -> RunSpec:
+    await scripts.pause_queue(redis, "default", by="op@host", reason="the model is down")
     return await admit(redis)
 
 
@@ -176,6 +180,7 @@ SCENES: dict[Reason, tuple[Scene, dict[str, Any]]] = {
     Reason.DEFERRED: (deferred, {}),
     Reason.WAITS_FOR_RUN: (waits_for_run, {"position": 1}),
     Reason.QUEUED: (queued, {"position": 1, "due": 1, "slots": 10, "busy_slots": 0, "workers": 1}),
+    Reason.QUEUE_PAUSED: (queue_paused, {"by": "op@host", "pause_reason": "the model is down"}),
     Reason.NO_WORKER: (no_worker, {"queue": "default", "draining_workers": 0, "lost_workers": 0}),
     Reason.UNSERVED: (unserved, {"workers": 1, "problem": "none serves graph other"}),
     Reason.SERVED_AGAIN: (served_again, {"graph_id": "echo"}),
@@ -303,6 +308,18 @@ async def test_a_cancel_without_a_worker_says_so(any_redis: Client) -> None:
     assert "The next worker" in (await explained(any_redis, claim.spec)).message
 
 
+async def test_a_paused_queue_keeps_lapsed_runs_too_and_ends_cancelled_ones(redis: Client) -> None:
+    held, lost = await running(redis), await running(redis)
+    await lapsed(redis, lost)
+    await scripts.pause_queue(redis, "default")
+    assert (await explained(redis, held.spec)).reason is Reason.CLAIMED
+    assert (await explained(redis, lost.spec)).reason is Reason.QUEUE_PAUSED
+    await scripts.cancel(redis, lost.spec.thread_id, lost.spec.run_id, CancelAction.INTERRUPT)
+    assert (await explained(redis, lost.spec)).reason is Reason.CANCEL_REQUESTED
+    await scripts.resume_queue(redis, "default")
+    assert (await explained(redis, await admit(redis))).reason is Reason.QUEUED
+
+
 async def test_only_the_run_that_paused_last_waits_for_a_person(redis: Client) -> None:
     paused = await waits_for_person(redis)
     answer = await take(redis, await admit(redis, a_spec(paused.thread_id)))
@@ -330,17 +347,6 @@ async def test_a_lost_thread_and_a_lost_lease_are_inconsistent(redis: Client) ->
     ending = {"lease_ms": LEASE_MS, "stream_ttl": STREAM_TTL}
     assert await scripts.repair_run(redis, other.job, "default", **ending) == "stranded"
     assert (await explained(redis, other.spec)).fields["cause"] == "stranded"
-
-
-async def test_the_json_has_reason_and_attempts(redis: Client) -> None:
-    _, new = await overtaken(redis)
-    situation = await read_situation(redis, new.spec.thread_id, new.spec.run_id)
-    assert situation is not None
-    body = explanation_to_json(situation)
-    assert (body["reason"], body["status"], body["complete"]) == ("claimed", "running", True)
-    assert [(each["worker_id"], each["outcome"]) for each in body["attempts"]] == [
-        ("w1", "lapsed"), ("w2", None),
-    ]  # fmt: skip
 
 
 async def test_ten_thousand_runs_cost_no_more_commands_than_one(real_redis: Client) -> None:

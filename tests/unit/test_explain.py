@@ -11,6 +11,7 @@ from millstream.shared.runs.explain import explain
 from millstream.shared.runs.journal import AttemptEntry, Journal
 from millstream.shared.runs.reasons import TEXTS, Reason
 from millstream.shared.runs.situation import Situation
+from millstream.shared.scripts.queues.pause_queue import Pause
 from millstream.shared.wire import SlotRecord, WorkerRecord
 from millstream.shared.workers import Worker, WorkerState
 
@@ -78,6 +79,7 @@ SITUATIONS = st.builds(
     listed=SCORES | TIMES.map(lambda time: -float(time)),
     ahead=st.integers(0, 5),
     total_due=st.integers(0, 5),
+    pause=st.none() | st.just(Pause(NOW * 1000, "", "")),
     delivery_due=SCORES,
     delivery_tries=st.integers(0, 3),
     workers=st.lists(st.builds(Worker, RECORDS, st.sampled_from(WorkerState)), max_size=3),
@@ -119,6 +121,7 @@ def test_a_reason_agrees_with_the_records(run: Situation) -> None:
         assert live
     if reason is Reason.NO_WORKER:
         assert not live
+    assert reason is not Reason.QUEUE_PAUSED or run.pause is not None
     if reason is Reason.WAITS_FOR_RUN:
         assert run.active_run_id == "x"
     if reason is Reason.CANCEL_REQUESTED:

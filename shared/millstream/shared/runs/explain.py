@@ -141,7 +141,15 @@ def _waits(run: Situation, active_run_id: str, index: int) -> Explanation:
 
 
 def _without_worker(run: Situation) -> Explanation | None:
-    """Returns the reason if no live worker of the queue can execute the run."""
+    """Returns the reason if no worker of the queue can claim the run now."""
+    if run.pause is not None:
+        paused: dict[str, Field] = {
+            "queue": run.queue,
+            "since": iso_time(run.pause.at),
+            "by": run.pause.by or "an unknown user",
+            "pause_reason": run.pause.reason or "no reason was given",
+        }
+        return Explanation(Reason.QUEUE_PAUSED, paused)
     live = _live(run)
     if not live:
         states = [worker.state for worker in run.workers]

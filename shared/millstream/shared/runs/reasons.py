@@ -12,6 +12,7 @@ class Reason(StrEnum):
     DEFERRED = "deferred"
     WAITS_FOR_RUN = "waits_for_run"
     QUEUED = "queued"
+    QUEUE_PAUSED = "queue_paused"
     NO_WORKER = "no_worker"
     UNSERVED = "unserved"
     SERVED_AGAIN = "served_again"
@@ -52,6 +53,10 @@ TEXTS: Final = MappingProxyType(
             "{workers} workers are busy.",
             "With a free slot it is claimed within a second. Without one, start more workers, or raise "
             "N_JOBS_PER_WORKER.",
+        ),
+        R.QUEUE_PAUSED: Text(
+            "Queue {queue} is paused since {since}, by {by}: {pause_reason}.",
+            "Resume the queue: millstream queues resume {queue}",
         ),
         R.NO_WORKER: Text(
             "No live worker claims runs of queue {queue}: {draining_workers} drain, {lost_workers} are lost.",

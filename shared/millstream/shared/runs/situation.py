@@ -7,6 +7,7 @@ from millstream.shared import keys
 from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import RunStatus, ThreadStatus
 from millstream.shared.runs.journal import Journal, parse_journal
+from millstream.shared.scripts.queues.pause_queue import FIELDS, Pause, parse_pause
 from millstream.shared.workers import Reports, Worker, send_members
 
 RUN_FIELDS: Final = [
@@ -58,6 +59,8 @@ class Situation:
     """Due runs of the queue that became due before."""
     total_due: int = 0
     """Due runs of the queue."""
+    pause: Pause | None = None
+    """Of its queue."""
     delivery_due: float | None = None
     """When its webhook is called next."""
     delivery_tries: int = 0
@@ -97,13 +100,14 @@ async def read_situation(redis: Client, thread_id: str, run_id: str) -> Situatio
     pipe.zrank(backlog, job)
     pipe.zcount(backlog, "-inf", "(0")
     pipe.zcount(backlog, 0, seconds * 1000 + micros // 1000)
+    pipe.hmget(keys.paused(queue), FIELDS)
     pipe.zscore(keys.deliveries(), job)
     pipe.hget(keys.delivery(thread_id, run_id), "tries")
     pipe.time()
     send_members(pipe, queue, seconds)
     replies = await pipe.execute()
     record, thread, exists, fifo_index, waiting, due, listed, rank, unserved, total, *rest = replies
-    delivery_due, tries, (seconds, micros), members = rest
+    pause, delivery_due, tries, (seconds, micros), members = rest
     status, *fields = [value and value.decode() for value in record[:-1]]
     if status is None:
         return None
@@ -141,6 +145,7 @@ async def read_situation(redis: Client, thread_id: str, run_id: str) -> Situatio
         listed=listed,
         ahead=max(0, rank - unserved) if rank is not None else 0,
         total_due=total,
+        pause=parse_pause(pause),
         delivery_due=delivery_due,
         delivery_tries=int(tries or 0),
         workers=workers,
