@@ -8,11 +8,12 @@ import pytest
 
 from docsite import pages, staging
 from docsite.pages import ROOT, Page, UnknownPageError, sections, site_path
-from docsite.reference import GENERATED, command_line, endpoints, project_file
+from docsite.reference import GENERATED, command_line, endpoints, events, project_file
 from docsite.reference.markdown import table
 from docsite.staging import BrokenLinkError, stage, staged_text
 from house.tree import tracked
 from millstream.api.http.problems import STATUS
+from millstream.api.http.sse import ALWAYS
 from millstream.api.routes import ENDPOINTS
 from millstream.cli.main import main
 from millstream.shared.events.modes import MODES
@@ -60,6 +61,7 @@ def test_the_errors_and_modes_are_those_of_the_tables() -> None:
         assert f"| {status} | `{kind.__name__}` |" in generated("errors")
     for mode in MODES:
         assert f"\n| `{mode}` |" in generated("events")
+    assert {name.encode() for name in events.OF_EVERY_STREAM} == ALWAYS
 
 
 def test_each_script_has_its_purpose_its_names_and_its_reply() -> None:

@@ -3,6 +3,7 @@
 from typing import Final
 
 from docsite.reference.markdown import code, table
+from millstream.api.http.sse import ALWAYS
 from millstream.shared.events import modes
 from millstream.shared.events.protocol import CHANNELS, CUSTOM_PREFIX
 
@@ -19,6 +20,13 @@ A request has one or several as `stream_mode`; the default is `values`. Events o
 The channel is that of the event streaming protocol; events "in both" appear in both kinds of streams.
 
 """
+# The events of every stream, whatever its modes.
+OF_EVERY_STREAM: Final = {
+    "metadata": "an attempt begins: `run_id`, and `attempt`, counted from 1",
+    "gap": "events that the client has not seen were trimmed; it has no id, and the events that are left follow",
+    "error": "the run failed (`error`: the exception's type, `message`), or an event was too large to keep",
+    "end": "the last event: `status` of the run",
+}
 FORMS: Final = {
     modes.Form.SAME: "the same data",
     modes.Form.NODE: '`{"node": n, "values": v}` for each `{n: v}`',
@@ -44,7 +52,15 @@ def page() -> str:
         [
             PAGE,
             modes.table().replace("\\|", "|"),
-            "\n## Channels of the event streaming protocol\n\n",
+            "\n## Events of every stream\n\n",
+            table(
+                ["Event", "Meaning"],
+                [
+                    (code(name), OF_EVERY_STREAM[name])
+                    for name in sorted(each.decode() for each in ALWAYS)
+                ],
+            ),
+            "## Channels of the event streaming protocol\n\n",
             table(["Channel", "Stream mode", "From LangGraph's mode", "Data"], channels),
             f"Also {', '.join(map(code, others))}: the questions of a run that pauses.\n",
             f"`{CUSTOM_PREFIX}<name>` has the custom events of one name.\n",
