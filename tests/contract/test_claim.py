@@ -31,6 +31,7 @@ from millstream.shared.queue import redis_time
 from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import Cause
 from millstream.shared.rules.multitask import CancelAction
+from millstream.shared.scripts import Claim
 from millstream.shared.wire import PROTOCOL
 
 LEASE_GRACE_MS = 20_000
@@ -100,6 +101,28 @@ async def test_a_claim_says_for_how_long_the_run_was_due(any_redis: Client) -> N
     again = await try_claim(any_redis, spec, token="t1")
     assert again is not None
     assert again.waited_ms == 0  # its reply was lost: the queue has the end of the lease by now
+
+
+async def test_a_claim_says_how_the_attempt_before_has_ended(any_redis: Client) -> None:
+    spec = await admit(any_redis)
+    reasons = []
+
+    async def claim(token: str) -> Claim:
+        await make_due(any_redis, spec)
+        first = await try_claim(any_redis, spec, token=token)
+        again = await try_claim(any_redis, spec, token=token)  # the reply was lost
+        assert first is not None
+        assert again is not None
+        assert first.reason == again.reason
+        reasons.append(first.reason)
+        return first
+
+    await claim("t1")
+    await scripts.hand_back(any_redis, await claim("t2"))
+    await scripts.hand_back(any_redis, await claim("t3"), crash="exit 7")
+    await scripts.mark_alone(any_redis, await claim("t4"))
+    await claim("t5")
+    assert reasons == ["first", "lapsed", "handed_back", "crashed", "lapsed"]
 
 
 async def test_a_claim_after_a_hand_back_has_the_same_attempt_and_a_higher_fence(

@@ -55,6 +55,7 @@ async def test_a_run_that_ends_its_process_too_often_is_counted_as_exhausted(
         names = {
             "millstream_runs_exhausted_total": {"graph": "leave_apart"},
             "millstream_runs_finished_total": {"graph": "leave_apart", "status": "error"},
+            "millstream_run_attempts_total": {"reason": "crashed"},
             "millstream_run_wait_seconds_count": {"attempt": "first"},
         }
         crashes = {"reason": "crash"}
@@ -83,6 +84,7 @@ async def test_a_worker_that_stood_still_counts_its_lost_lease_and_another_the_n
         await log.noted("begin", 2, within=SECONDS)
         scrape = await Scrape.of(other.metrics_url)
         assert scrape.value("millstream_run_wait_seconds_count", attempt="again") == 1
+        assert scrape.value("millstream_run_attempts_total", reason="lapsed") == 1
         assert scrape.value("millstream_worker_runs_in_flight") == 1
     finally:
         frozen.send(signal.SIGCONT)

@@ -194,6 +194,11 @@ WAIT: Final = _metric(
     "Time from when a run was due until it was claimed. `again`: a worker had held it before.",
     "queue attempt", WAITS,
 )  # fmt: skip
+ATTEMPTS: Final = _metric(
+    "worker", "counter", "millstream_run_attempts_total",
+    "Claims of runs, by how the attempt before has ended. `lapsed`: its worker died or stood still; `handed_back`: "
+    "its worker drained; `crashed`: the process of the run has died.", "queue reason",
+)  # fmt: skip
 DURATION: Final = _metric(
     "worker", "histogram", "millstream_run_duration_seconds",
     "Time from the claim of a run to its end, of its last attempt.", "queue graph status", RUNS,

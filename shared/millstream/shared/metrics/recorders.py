@@ -14,6 +14,7 @@ from millstream.shared.observer import RunObserver, WebhookOutcome, WriteKind
 from millstream.shared.rules.lifecycle import TERMINAL, RunStatus
 from millstream.shared.rules.multitask import CancelAction, Strategy
 from millstream.shared.scripts import Claim
+from millstream.shared.scripts.runs.claim import ClaimReason
 from millstream.shared.scripts.script import SUBJECTS
 from millstream.shared.wire import RunSpec
 
@@ -135,6 +136,7 @@ class WorkerRecorder(Recorder):
         """Creates the metrics in the registry."""
         super().__init__(registry)
         self._wait = histogram(registry, names.WAIT)
+        self._attempts = counter(registry, names.ATTEMPTS)
         self._duration = histogram(registry, names.DURATION)
         self._finished = counter(registry, names.FINISHED)
         self._exhausted = counter(registry, names.EXHAUSTED)
@@ -162,6 +164,7 @@ class WorkerRecorder(Recorder):
         super()._prepare(graph, queue)
         statuses = sorted(TERMINAL)
         prepare(self._wait, [queue], ["first", "again"])
+        prepare(self._attempts, [queue], get_args(ClaimReason))
         prepare(self._duration, [queue], [graph], statuses)
         prepare(self._finished, [queue], [graph], statuses)
         prepare(self._exhausted, [queue], [graph])
@@ -175,6 +178,7 @@ class WorkerRecorder(Recorder):
         """See RunObserver."""
         attempt = "first" if claim.is_first else "again"
         self._wait.labels(claim.spec.queue, attempt).observe(wait_ms / 1000)
+        self._attempts.labels(claim.spec.queue, claim.reason).inc()
         self._in_flight.inc()
 
     def released(self, claim: Claim) -> None:

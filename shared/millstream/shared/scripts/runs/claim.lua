@@ -27,13 +27,16 @@
                      (renew.lua).
   ARGS graphs        ids of the graphs that the worker serves
 
-  Returns {'claimed', fence, attempt, spec, cancel or '', created_at, first, index, crashes, exhausted, crash, waited}:
+  Returns {'claimed', fence, attempt, spec, cancel or '', created_at, first, index, crashes, exhausted, crash, waited,
+           before}:
           the caller holds the lease. It must end, and not execute, a run that has a cancel or is exhausted (1).
             first    1 for the first claim of the run
             index    of the run's newest event (parts/sequence.lua)
             crashes  number of attempts that crashed their process
             crash    how the last one crashed
             waited   ms for which the run was due; 0 for a repeated claim
+            before   what the journal's line before this claim says: lapsed, lapsed_alone, handed_back, crashed; '' or
+                     another word if no attempt has ended
           {'early', ms} for a job that is not due yet (another worker may hold it), or whose lease was extended
           {'unserved', ms} for a run that this worker can't execute; it is due again after that time
           {'paused'} for a run of a paused queue, unless a cancel was requested: the claim then only ends the run
@@ -61,11 +64,13 @@ local function is_exhausted(attempts)
   return crashes > 0 and crashes + lapses >= tonumber(max_attempts)
 end
 
+local function last_step(text) return text and text:match('([%a_]+)[^\n]*$') or '' end
+
 local left = tonumber(due) - now_ms
 if status == running and claimed_by == token then
   redis.call('ZADD', queue, now_ms + tonumber(lease), job) -- the worker counts from its request
   return {'claimed', fence, attempt, spec, cancel or '', created_at, tonumber(first), tonumber(index or 0), crashes,
-    is_exhausted(attempt - 1) and 1 or 0, crash or '', 0}
+    is_exhausted(attempt - 1) and 1 or 0, crash or '', 0, last_step(journal and journal:match('^(.*)\n'))}
 end
 if not cancel and redis.call('EXISTS', paused) == 1 then return {'paused'} end
 if left <= 0 and status == running and tonumber(grace) > 0 and lease_extended ~= fence then
@@ -121,6 +126,7 @@ attempt = attempt + 1
 local due_since = unserved_since and redis.call('ZSCORE', backlog, job)
 local waited = due_since and now_ms - math.abs(due_since) or -left
 if lapsed then journal = with_line(journal, string.format('%s %.0f', lapsed, now_ms - waited)) end
+local before = last_step(journal)
 journal = with_line(journal,
   string.format('claimed %.0f %.0f %s %.0f %s', now_ms, attempt, next_fence, waited, worker))
 redis.call('ZADD', queue, now_ms + tonumber(lease), job)
@@ -142,4 +148,4 @@ if not cancel and not exhausted then
 end
 redis.call('EXPIRE', events, events_ttl)
 return {'claimed', next_fence, attempt, spec, cancel or '', created_at, is_first,
-  tonumber(redis.call('HGET', run, 'index') or 0), crashes, exhausted and 1 or 0, crash or '', waited}
+  tonumber(redis.call('HGET', run, 'index') or 0), crashes, exhausted and 1 or 0, crash or '', waited, before}

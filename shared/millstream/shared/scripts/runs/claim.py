@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -15,6 +15,13 @@ from millstream.shared.wire import PROTOCOL, RunSpec, unpack_spec
 
 SCRIPT = Script("runs/claim")
 Reply = Literal["claimed", "early", "unserved", "paused", "waits", "gone"]
+# How the attempt before has ended. `handed_back`: it uses up no attempt.
+ClaimReason = Literal["first", "lapsed", "handed_back", "crashed"]
+REASONS: Final[dict[str, ClaimReason]] = {
+    "lapsed": "lapsed",
+    "lapsed_alone": "lapsed",
+    "crashed": "crashed",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +40,7 @@ class Claim:
     exhausted: bool = False  # it has crashed too often: the holder must end it, not execute it
     crash: str = ""  # how the last attempt crashed its process
     waited_ms: int = field(default=0, compare=False)  # for which the run was due
+    reason: ClaimReason = "first"
 
     @property
     def description(self) -> str:
@@ -118,6 +126,7 @@ async def claim(
         exhausted=reply[9] == 1,
         crash=reply[10].decode(),
         waited_ms=reply[11],
+        reason="first" if reply[6] == 1 else REASONS.get(reply[12].decode(), "handed_back"),
     )
 
 
