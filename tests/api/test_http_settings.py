@@ -1,6 +1,7 @@
 """`http` of langgraph.json: the project's routes, CORS, headers for graphs and logs, a prefix, disabled routes."""
 
 import json
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -149,18 +150,43 @@ async def test_headers_become_configurable(serve: Serve) -> None:
 async def test_a_pattern_does_not_match_secret_headers(serve: Serve) -> None:
     async with serve({"configurable_headers": {"include": ["*"]}, "cors": None}) as http:
         sent = {"authorization": "a", "cookie": "c", "x-api-key": "k", "x-fine": "f"}
-        run = (
-            await http.post("/runs", json={**STEPS, "on_completion": "keep"}, headers=sent)
-        ).json()
-        configurable = run["kwargs"]["config"]["configurable"]
-        assert configurable["x-fine"] == "f"
-        assert not configurable.keys() & {"authorization", "cookie", "x-api-key"}
-        await http.get(f"/threads/{run['thread_id']}/runs/{run['run_id']}/join")
+        body = {"assistant_id": "probe", "input": {}}
+        seen = (await http.post("/runs/wait", json=body, headers=sent)).json()["seen"]
+        assert seen["configurable"]["x-fine"] == "f"
+        assert not seen["configurable"].keys() & {"authorization", "cookie", "x-api-key"}
 
 
+@pytest.mark.usefixtures("fields_worker")
 async def test_without_a_setting_no_header_is_passed_on(http: httpx.AsyncClient) -> None:
-    run = (await http.post("/runs", json=STEPS, headers={"x-user-id": "u"})).json()
-    assert "x-user-id" not in run["kwargs"]["config"]["configurable"]
+    body = {"assistant_id": "probe", "input": {}}
+    seen = (await http.post("/runs/wait", json=body, headers={"x-user-id": "u"})).json()["seen"]
+    assert "x-user-id" not in seen["configurable"]
+
+
+async def test_nothing_has_the_headers_of_a_client(serve: Serve) -> None:
+    secret = f"secret-{uuid.uuid4()}"
+    modes = ["values", "updates", "messages", "debug", "tasks", "checkpoints", "custom", "events"]
+    async with serve({"configurable_headers": {"includes": ["x-*", "authorization"]}}) as http:
+        thread = (await http.post("/threads", json={})).json()["thread_id"]
+        request = {**STEPS, "stream_mode": modes, "stream_subgraphs": True, "metadata": {"a": 1}}
+        headers = {"x-user-id": secret, "authorization": f"Bearer {secret}"}
+        stream = await http.post(f"/threads/{thread}/runs/stream", json=request, headers=headers)
+        run_id = stream.headers["content-location"].split("/")[4]
+        copied = (await http.post(f"/threads/{thread}/copy")).json()["thread_id"]
+        texts = [stream.text]
+        for path in (
+            f"/threads/{thread}/runs", f"/threads/{thread}/runs/{run_id}", f"/threads/{thread}",
+            f"/threads/{thread}/runs/{run_id}/stream", f"/threads/{thread}/state?subgraphs=true",
+            f"/threads/{thread}/history", f"/threads/{copied}", f"/threads/{copied}/history",
+        ):  # fmt: skip
+            response = await http.get(path)
+            assert response.status_code == 200
+            texts.append(response.text)
+        matches = await http.post("/threads/search", json={"ids": [thread, copied]})
+        assert len(matches.json()) == 2
+        for text in (*texts, matches.text):
+            assert secret not in text
+            assert "caller_headers" not in text
 
 
 async def test_each_request_is_one_log_line(start_api: Callable[..., Process]) -> None:

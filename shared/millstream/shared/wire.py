@@ -68,9 +68,6 @@ class RunKwargs(RunOptions, kw_only=True, frozen=True):
     checkpoint_during: bool = True
     # The run stores the events of the event streaming protocol; unset for any other run.
     event_streaming: bool | msgspec.UnsetType = msgspec.UNSET
-    # Entries of `configurable` that are headers of the request. No other run inherits them (continuation.py), and
-    # requests of the graph to the API get most of them (own_api.forwarded_headers).
-    caller_headers: list[str] | msgspec.UnsetType = msgspec.UNSET
 
 
 class RunRequest(msgspec.Struct, kw_only=True, frozen=True):
@@ -114,6 +111,10 @@ class RunSpec(msgspec.Struct, kw_only=True, frozen=True, array_like=True):
     traceparent: str = ""
     tracestate: str = ""
     request_id: str = ""  # `x-request-id` of the request that created it
+    # Headers of the request that `http.configurable_headers` selects, which identify its client. The worker adds them
+    # to `configurable`; clients read them nowhere, and no other run inherits them. Requests of the graph to the API
+    # get most of them (own_api.forwarded_headers).
+    caller_headers: dict[str, str] = {}
 
 
 class Cron(msgspec.Struct, kw_only=True, frozen=True):

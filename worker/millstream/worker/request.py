@@ -2,6 +2,7 @@
 
 import logging
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Final, cast
@@ -15,6 +16,7 @@ from langsmith.utils import tracing_is_enabled
 from millstream.shared.own_api import forwarded_headers
 from millstream.shared.scripts import Claim
 from millstream.shared.wire import UNMERGED, LangsmithTracer, RunKwargs, unpack_kwargs
+from millstream.worker import caller_headers
 from millstream.worker.context_fields import select_declared
 from millstream.worker.graphs import Graph, Use
 
@@ -32,6 +34,7 @@ class Request:
     kwargs: RunKwargs
     config: RunnableConfig
     input: Any  # the graph's input, a Command, or None to continue from the newest checkpoint
+    headers: Mapping[str, str]  # of the run's client, which are in `config` too
     is_resumed: bool = False  # an earlier attempt of the run has begun
 
     @property
@@ -42,11 +45,7 @@ class Request:
     @property
     def caller(self) -> dict[str, str]:
         """The headers of the run's caller that its graph's requests to the API also have."""
-        configurable = self.kwargs.config["configurable"]
-        names = self.kwargs.caller_headers or ()
-        return forwarded_headers(
-            {name: configurable[name] for name in names if name in configurable}
-        )
+        return forwarded_headers(self.headers)
 
     def arguments(self, graph: Graph) -> dict[str, Any]:
         """Returns the arguments of `Graph.astream` except its modes."""
@@ -72,7 +71,9 @@ def read_request(claim: Claim) -> Request:
     kwargs = unpack_kwargs(claim.spec.kwargs)
     stored = kwargs.config
     config: dict[str, Any] = {
-        "configurable": dict(stored.get("configurable", {})),
+        "configurable": caller_headers.add(
+            dict(stored.get("configurable", {})), claim.spec.caller_headers
+        ),
         "metadata": {
             **stored.get("metadata", {}),
             "run_id": claim.spec.run_id,
@@ -87,7 +88,7 @@ def read_request(claim: Claim) -> Request:
     if kwargs.langsmith_tracer and tracing_is_enabled():
         config["callbacks"] = _tracers(kwargs.langsmith_tracer)
     run_input = kwargs.input if kwargs.command is None else read_command(kwargs.command)
-    return Request(kwargs, cast("RunnableConfig", config), run_input)
+    return Request(kwargs, cast("RunnableConfig", config), run_input, claim.spec.caller_headers)
 
 
 def _tracers(tracer: LangsmithTracer) -> list[BaseCallbackHandler]:
@@ -108,7 +109,7 @@ def without_input(request: Request) -> Request:
     for key in CHECKPOINT_KEYS:
         configurable.pop(key, None)
     config: RunnableConfig = {**request.config, "configurable": configurable}
-    return Request(request.kwargs, config, None, is_resumed=True)
+    return Request(request.kwargs, config, None, request.headers, is_resumed=True)
 
 
 def read_command(command: dict[str, Any]) -> Command[Any]:

@@ -26,7 +26,7 @@ def continuation(
     """
     kwargs = unpack_kwargs(record.spec.kwargs)
     config = kwargs.config
-    dropped = ID_FIELDS.union(kwargs.caller_headers or (), (TRACEPARENT_KEY, TRACESTATE_KEY))
+    dropped = ID_FIELDS.union((TRACEPARENT_KEY, TRACESTATE_KEY))
     run_metadata = msgspec.json.decode(record.spec.metadata)
     return RunRequest(
         assistant_id=record.spec.assistant_id,

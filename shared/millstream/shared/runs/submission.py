@@ -33,8 +33,11 @@ ID_FIELDS: Final = frozenset({
     "run_id", "thread_id", "graph_id", "assistant_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map",
 })  # fmt: skip
 # Prefixes of entries of `configurable` that clients can't set: LangGraph's own, which RemoteGraph sends for the graph
-# that contains it, and those in which a server identifies the caller.
-INTERNAL: Final = ("__pregel_", "langgraph_auth_")
+# that contains it, and those in which a server identifies the caller and the request.
+INTERNAL: Final = (
+    "__pregel_", "__millstream_", "__langsmith_", "__request_", "__after_seconds__", "langgraph_auth_",
+    "langgraph_request_id",
+)  # fmt: skip
 
 
 def submission(
@@ -51,7 +54,7 @@ def submission(
     Config and context are the assistant's, replaced name by name by the request's.
 
     Args:
-        headers: of the HTTP request. In `configurable` they replace both, because a proxy that sets them is closer to
+        headers: of the HTTP request. For the graph they replace both, because a proxy that sets them is closer to
             the server than the client.
 
     Raises:
@@ -64,8 +67,8 @@ def submission(
     ids = {"graph_id": assistant.graph_id, "assistant_id": assistant.assistant_id}
     metadata = {
         **trim_run_metadata(msgspec.json.decode(assistant.metadata)),
-        **ids,
         **request.metadata,
+        **ids,
     }
 
     fixed = {**request.checkpoint, "run_id": run_id, "thread_id": thread_id, **ids}
@@ -77,9 +80,8 @@ def submission(
             strict=True,
         )
     )
-    allowed_headers = _allowed(headers or {})
     config: dict[str, Any] = {
-        "configurable": {**configurable, **allowed_headers, **fixed},
+        "configurable": {**configurable, **fixed},
         "metadata": {**defaults.get("metadata", {}), **request.config.metadata, **metadata},
     }
     for name in UNMERGED:
@@ -97,7 +99,6 @@ def submission(
         temporary=request.temporary,
         checkpoint_during=request.options.durability != "exit",
         event_streaming=request.event_streaming or msgspec.UNSET,
-        caller_headers=sorted(allowed_headers) or msgspec.UNSET,
         **msgspec.structs.asdict(request.options),
     )
     spec = RunSpec(
@@ -114,6 +115,9 @@ def submission(
         traceparent=request.traceparent,
         tracestate=request.tracestate,
         request_id=request.request_id,
+        caller_headers={
+            name: value for name, value in _allowed(headers or {}).items() if name not in fixed
+        },
     )
     return Submission(
         spec=spec,

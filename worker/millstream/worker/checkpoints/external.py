@@ -29,6 +29,7 @@ from langgraph.checkpoint.base import (
     DeltaChannelHistory,
 )
 
+from millstream.worker.caller_headers import without as without_headers
 from millstream.worker.checkpoints.unstorable import Writer, unstorable_error
 
 Result = TypeVar("Result")
@@ -95,7 +96,9 @@ class ShieldedSaver(BaseCheckpointSaver[Any]):
     ) -> RunnableConfig:
         """Writes; a cancel waits until the write has ended. Raises UnstorableError."""
         with self._name_unstorable(config, checkpoint["channel_values"].items()):
-            return await _complete(self.inner.aput(config, checkpoint, metadata, new_versions))
+            return await _complete(
+                self.inner.aput(without_headers(config), checkpoint, metadata, new_versions)
+            )
 
     async def aput_writes(
         self,
@@ -174,7 +177,7 @@ class ShieldedSaver(BaseCheckpointSaver[Any]):
     ) -> RunnableConfig:
         """Writes through the inner saver; raises UnstorableError."""
         with self._name_unstorable(config, checkpoint["channel_values"].items()):
-            return self.inner.put(config, checkpoint, metadata, new_versions)
+            return self.inner.put(without_headers(config), checkpoint, metadata, new_versions)
 
     def put_writes(
         self,
