@@ -1,7 +1,7 @@
 # Everything a checkout needs: `make dev` and `make test` set themselves up on a fresh machine.
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev docs test unit contract e2e cover newest property fmt lint bench mutants chaos differential lock manifests images clean
+.PHONY: help install dev docs test unit contract e2e cover newest property fmt lint bench mutants chaos differential lock manifests images scaling clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
@@ -103,6 +103,9 @@ manifests: $(TOOLS)  ## Write deploy/kustomize from the Helm chart
 
 images: $(INSTALLED)  ## Build the environments of both images in an empty folder, run and measure them
 	PYTHONPATH=tests $(BIN)/python -m deploy.images
+
+scaling: $(TOOLS)  ## Draw docs/pictures/scaling.svg: the figures of GET /ops/scaling, and the workers that they lead to
+	PYTHONPATH=tests $(BIN)/python -m deploy.scaling_plot
 
 clean:  ## Remove .venv, caches and builds; the data in .millstream stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
