@@ -1,7 +1,7 @@
 """Draws how the figures of GET /ops/scaling move the number of workers (`make scaling`).
 
-Runs arrive faster and slower at a running API. The triggers of the chart decide on the workers, as KEDA would: from none
-to two, and back. KEDA's times are scaled: it polls each second instead of each fifth, and a worker is stopped
+Runs arrive faster and slower at a running API. The triggers of the chart decide on the workers, as KEDA would: from
+none to two, and back. KEDA's times are scaled: it polls each second instead of each fifth, and a worker is stopped
 after 8 s with less work instead of 300 s.
 """
 
@@ -23,7 +23,7 @@ PICTURE: Final = ROOT / "docs" / "pictures" / "scaling.svg"
 SLOTS: Final = 10
 MAX_WORKERS: Final = 2
 # s until which runs arrive, and how many in each second.
-LOAD: Final = [(4.0, 0.0), (14.0, 2.0), (34.0, 7.0), (50.0, 2.0), (54.0, 0.0)]
+LOAD: Final = [(4.0, 0.0), (16.0, 1.0), (36.0, 9.0), (52.0, 2.0), (56.0, 0.0)]
 RUN: Final = {
     "assistant_id": "steps",
     "input": {},
@@ -179,7 +179,7 @@ def draw(samples: list[Sample]) -> str:
                 f'<text x="{WIDTH - RIGHT + 8}" y="{y(targets[unit]) + 4:.1f}" fill="#64748b">target: {targets[unit]}'
                 f"{' a worker' if unit == 'runs' else ''}</text>"
             )
-        for place, (name, label) in enumerate(series[unit]):
+        for row, (name, label) in enumerate(series[unit]):
             points = " ".join(
                 f"{'H' if step == 'h' else 'V' if step == 'v' else ''}{number:.1f}"
                 for sample in samples[1:]
@@ -191,7 +191,7 @@ def draw(samples: list[Sample]) -> str:
                 f'<path d="{start}{points}" fill="none" stroke="{colour}" stroke-width="2"/>'
             )
             parts.append(
-                f'<text x="{WIDTH - RIGHT + 8}" y="{top + 12 + 18 * place}" fill="{colour}">{label}</text>'
+                f'<text x="{WIDTH - RIGHT + 8}" y="{top - 8 + 18 * row}" fill="{colour}">{label}</text>'
             )
     parts += [
         f'<text x="{x(second):.1f}" y="490" text-anchor="middle" fill="#334155">{second} s</text>'

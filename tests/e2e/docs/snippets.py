@@ -43,7 +43,7 @@ REASONS: Final = {
     "keeps running": r"([A-Z_]+=\S+ )*(millstream (dev|api|worker)|make (dev|docs)|npm start|phoenix serve)\b",
     "for a checkout": r"(\S+=\S+ )*(make |git |cd |\.venv/bin/|python3 -m venv|build/try/)",
     "needs a deployment": r"(\S+=\S+ )*millstream (doctor|status|runs|queues|workers)\b",
-    "needs a cluster": r"(kubectl|helm|docker|redis-cli) ",
+    "needs a cluster": r"(\S+=\S+ )*(kubectl|helm|docker|redis-cli) ",
 }
 COMMANDS: Final = re.compile(r"(?:\s&&\s|\s;\s|\n)")
 
@@ -247,7 +247,7 @@ def invalid_commands(snippet: Snippet) -> list[str]:
     wrong = []
     for line in snippet.commands():
         call = re.search(r"(?:^|\s)millstream (.*)$", line)
-        if call is None:
+        if call is None or re.match(REASONS["needs a cluster"], line):  # there it may be a name
             continue
         call_arguments = shlex.split(call[1].partition(" | ")[0])
         try:
