@@ -190,7 +190,10 @@ def assert_output(snippet: Snippet, expected: str, printed: str) -> None:
 
 
 def check_json(snippet: Snippet) -> None:
-    """Parses JSON, and reads it as a langgraph.json if it has one of its keys."""
+    """Parses JSON, or lines of JSON, and reads it as a langgraph.json if it has one of its keys."""
+    if re.match(r"\{.*\}\n\{", snippet.code):
+        msgspec.json.Decoder().decode_lines(snippet.code)
+        return
     content = msgspec.json.decode(snippet.code)
     if isinstance(content, dict) and content.keys() & set(ProjectConfig.__struct_fields__):
         msgspec.convert({"graphs": {"agent": "./agent.py:graph"}, **content}, ProjectConfig)

@@ -5,10 +5,11 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import pytest
 
 from conftest import System
@@ -18,6 +19,8 @@ from e2e.docs.snippets import (
     Interpreter,
     Runner,
     Snippet,
+    assert_output,
+    check_json,
     invalid_commands,
     needing_a_reason,
     snippets,
@@ -73,6 +76,34 @@ def test_a_reason_that_does_not_hold_is_reported(text: str, problem: str) -> Non
     [snippet] = snippets(page)
     page.unlink()
     assert problem in "\n".join(unexcused(snippet))
+
+
+@pytest.mark.parametrize(
+    ("expected", "printed", "fits"),
+    [
+        ("a\n", "a\n\n", True),
+        ("a", "b", False),
+        ("run …, attempt 1", "run 12, attempt 1", True),
+        ("run …", "run\n12", False),
+        ("a\n…\nd", "a\nb\nc\nd", True),
+        ("a\n…\nd", "a\nb\nc", False),
+        ("a.c", "abc", False),
+    ],
+)
+def test_a_placeholder_stands_for_the_rest_of_a_line_or_for_lines(
+    expected: str, printed: str, fits: bool
+) -> None:
+    snippet = Snippet("x.md:1", "text", "Output", expected)
+    with nullcontext() if fits else pytest.raises(AssertionError):
+        assert_output(snippet, expected, printed)
+
+
+@pytest.mark.parametrize(
+    "code", ["{", '{"graphs": {"a": 1}}', '{"http": {"colour": 1}}', '{"a": 1}\n{"b": \n']
+)
+def test_invalid_json_is_reported(code: str) -> None:
+    with pytest.raises((msgspec.DecodeError, msgspec.ValidationError)):
+        check_json(Snippet("x.md:1", "json", "", code))
 
 
 def test_an_option_that_does_not_exist_is_reported() -> None:
