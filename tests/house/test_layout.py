@@ -66,6 +66,13 @@ def test_no_file_contains_an_absolute_path() -> None:
     assert not files
 
 
+def test_no_file_contains_a_conflict_of_a_merge() -> None:
+    marker = re.compile(r"^(?:<{7} |>{7} |={7}$)", re.MULTILINE)
+    assert not [
+        path.name for path in tracked("*") if marker.search(path.read_text(errors="replace"))
+    ]
+
+
 def test_locks_contain_no_registry_url() -> None:
     for lock in tracked("*.lock", "*package-lock.json"):
         assert not re.search(r"https?://(?!.*(funding|opencollective))", _sources(lock)), lock.name
