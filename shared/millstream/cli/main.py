@@ -18,6 +18,8 @@ from millstream.cli.processes import (
 )
 from millstream.cli.project import read_project
 from millstream.shared.langgraph_json import CONFIG
+from millstream.shared.rules.lifecycle import RunStatus
+from millstream.shared.rules.multitask import CancelAction
 from millstream.shared.rules.queue_names import queue_name_error, split_queue_names
 from millstream.shared.settings import DEFAULT_REDIS_URL
 
@@ -188,6 +190,87 @@ def resume_queue(redis_url: str, name: str, as_json: bool) -> None:
     from millstream.cli import queues as command
 
     sys.exit(command.resume(redis_url, name, as_json=as_json))
+
+
+@main.command()
+@_redis_url
+@click.option("--once", is_flag=True, help="Print the status once, also in a terminal.")
+@_as_json
+def status(redis_url: str | None, once: bool, as_json: bool) -> None:
+    """Show queues, workers, and the runs that run long or do not move.
+
+    In a terminal the tables are refreshed every 2 s until Ctrl-C. Otherwise the exit status is 1
+    if a worker is lost or runs do not move.
+    """
+    from millstream.cli import status as command
+
+    url = find_redis_url(redis_url, os.environ) or DEFAULT_REDIS_URL
+    sys.exit(command.run(url, once=once, as_json=as_json))
+
+
+_run = click.argument("run", metavar="RUN")
+_thread = click.option(
+    "--thread", "thread_id", help="The run's thread; RUN may be thread/run, too."
+)
+
+
+@main.group()
+@_redis_url
+@click.pass_context
+def runs(context: click.Context, redis_url: str | None) -> None:
+    """List runs that have not ended, explain why a run does not move, or cancel it."""
+    context.obj = find_redis_url(redis_url, os.environ) or DEFAULT_REDIS_URL
+
+
+@runs.command("list")
+@click.option("--status", type=click.Choice(["pending", "running"]), help="Only these.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True)
+@_as_json
+@click.pass_obj
+def list_runs(redis_url: str, status: str | None, limit: int, as_json: bool) -> None:
+    """List runs that have not ended."""
+    from millstream.cli import runs as command
+
+    which = None if status is None else RunStatus(status)
+    sys.exit(command.list_runs(redis_url, status=which, limit=limit, as_json=as_json))
+
+
+@runs.command("explain")
+@_run
+@_thread
+@_as_json
+@click.pass_obj
+def explain_run(redis_url: str, run: str, thread_id: str | None, as_json: bool) -> None:
+    """Say why a run does not move, what to do about it, and how its attempts ended."""
+    from millstream.cli import runs as command
+
+    sys.exit(command.explain(redis_url, run, thread_id=thread_id, as_json=as_json))
+
+
+@runs.command("cancel")
+@_run
+@_thread
+@click.option(
+    "--action",
+    type=click.Choice(["interrupt", "rollback"]),
+    default="interrupt",
+    show_default=True,
+    help="interrupt keeps the run's checkpoints; rollback deletes them and the run.",
+)
+@click.pass_obj
+def cancel_run(redis_url: str, run: str, thread_id: str | None, action: str) -> None:
+    """Cancel a run."""
+    from millstream.cli import runs as command
+
+    sys.exit(
+        command.cancel(
+            redis_url,
+            run,
+            thread_id=thread_id,
+            action=CancelAction(action),
+            stream_ttl=read_settings(os.environ).stream_ttl,
+        )
+    )
 
 
 @main.command()

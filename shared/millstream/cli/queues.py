@@ -1,37 +1,29 @@
 """`millstream queues`: lists, pauses and resumes queues, directly in Redis."""
 
-import asyncio
 import getpass
 import json
-import os
 import socket
-import sys
-from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import click
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from millstream.cli.errors import CliError, SetupError
+from millstream.cli.errors import SetupError
+from millstream.cli.redis_access import in_redis
+from millstream.cli.tables import age, new_table, plain, terminal
 from millstream.shared import scripts
-from millstream.shared.errors import SettingError
 from millstream.shared.figures import read_figures
 from millstream.shared.queue_views import pause_view, queue_views
-from millstream.shared.redis import UNAVAILABLE, Client, connect, masked
-
-Result = TypeVar("Result")
+from millstream.shared.redis import Client
 
 COLUMNS: Final = (
     "due", "oldest", "deferred", "running", "unserved", "workers",
 )  # fmt: skip
-PIPE_WIDTH: Final = 10_000  # characters of a line in a pipe, where nothing is wrapped
 
 
 def list_queues(url: str, *, as_json: bool) -> int:
     """Prints all queues; returns the exit status: 1 if due runs wait in a queue without a live worker."""
-    queues = _in_redis(url, _read)
+    queues = in_redis(url, _read)
     if as_json:
         click.echo(json.dumps(queues, indent=2, ensure_ascii=False))
     else:
@@ -42,7 +34,7 @@ def list_queues(url: str, *, as_json: bool) -> int:
 def pause(url: str, name: str, *, reason: str, as_json: bool) -> int:
     """Pauses a queue; returns the exit status."""
     user = _user()
-    paused = _in_redis(url, lambda redis: scripts.pause_queue(redis, name, by=user, reason=reason))
+    paused = in_redis(url, lambda redis: scripts.pause_queue(redis, name, by=user, reason=reason))
     if paused is None:
         raise _unknown(name)
     view = pause_view(paused)
@@ -57,7 +49,7 @@ def pause(url: str, name: str, *, reason: str, as_json: bool) -> int:
 
 def resume(url: str, name: str, *, as_json: bool) -> int:
     """Resumes a queue; returns the exit status."""
-    status = _in_redis(url, lambda redis: scripts.resume_queue(redis, name))
+    status = in_redis(url, lambda redis: scripts.resume_queue(redis, name))
     if status == "unknown":
         raise _unknown(name)
     if as_json:
@@ -67,24 +59,6 @@ def resume(url: str, name: str, *, as_json: bool) -> int:
     else:
         click.echo(f"Queue {name} was not paused.")
     return 0
-
-
-def _in_redis(url: str, act: Callable[[Client], Awaitable[Result]]) -> Result:
-    """Returns what `act` returns. Raises CliError for an invalid URL, SetupError if Redis can't be used."""
-
-    async def connected() -> Result:
-        redis = connect(url, connections=2, reply_timeout=5)
-        try:
-            return await act(redis)
-        finally:
-            await redis.aclose()
-
-    try:
-        return asyncio.run(connected())
-    except SettingError as error:
-        raise CliError(str(error)) from None
-    except UNAVAILABLE as error:
-        raise SetupError(f"Redis can't be used at {masked(url)}: {error}") from None
 
 
 async def _read(redis: Client) -> list[dict[str, Any]]:
@@ -112,16 +86,7 @@ def _lacks_workers(queue: dict[str, Any]) -> bool:
 
 def _print(queues: list[dict[str, Any]]) -> None:
     """Prints a table, for a pipe without colours and with one line for each queue."""
-    is_terminal = sys.stdout.isatty()
-    console = Console(
-        file=sys.stdout,
-        width=None if is_terminal else PIPE_WIDTH,
-        no_color=bool(os.environ.get("NO_COLOR")) or None,
-        highlight=False,
-        emoji=False,
-        markup=False,
-    )
-    table = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=True)
+    table = new_table()
     table.add_column("queue", style="bold")
     for name in COLUMNS:
         table.add_column(name, justify="right")
@@ -131,7 +96,7 @@ def _print(queues: list[dict[str, Any]]) -> None:
         table.add_row(
             queue["name"],
             str(queue["due"]),
-            _age(queue["oldest_due_age_seconds"]),
+            age(queue["oldest_due_age_seconds"]),
             str(queue["deferred"]),
             str(queue["running"]),
             str(queue["unserved"]),
@@ -139,12 +104,12 @@ def _print(queues: list[dict[str, Any]]) -> None:
             ", ".join(queue["graphs"]),
             _state(queue),
         )
-    console.print(table)
+    terminal().print(table)
 
 
 def _state(queue: dict[str, Any]) -> Text:
     if queue["paused"]:
-        return Text(_pause_text(queue["paused"]), style="yellow")
+        return plain(_pause_text(queue["paused"]), style="yellow")
     if _lacks_workers(queue):
         return Text("no live worker on the queue", style="bold red")
     if queue["unserved"]:
@@ -158,11 +123,3 @@ def _pause_text(view: dict[str, Any] | None) -> str:
     by = f" by {view['by']}" if view["by"] else ""
     reason = f": {view['reason']}" if view["reason"] else ""
     return f"paused since {view['since']}{by}{reason}"
-
-
-def _age(seconds: float) -> str:
-    """Returns a time in its largest unit, such as `3m`; '' for 0."""
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= size:
-            return f"{seconds / size:.0f}{unit}"
-    return f"{seconds:.1f}s" if seconds else ""

@@ -13,7 +13,6 @@ from millstream.api.ops.schemas import (
     QueueStatus,
     Scaling,
     WorkerInfo,
-    WorkerRun,
 )
 from millstream.shared import scripts
 from millstream.shared.errors import NotFoundError
@@ -21,8 +20,7 @@ from millstream.shared.figures import Figures, QueueFigures
 from millstream.shared.queue_views import pause_view, queue_views
 from millstream.shared.redis import OutageLog
 from millstream.shared.rules.queue_names import queue_name_error
-from millstream.shared.runs.json_view import iso_time
-from millstream.shared.workers import Worker
+from millstream.shared.worker_views import worker_view
 
 log = logging.getLogger(__name__)
 
@@ -100,43 +98,10 @@ async def workers(context: RequestContext, queue: str | None) -> list[WorkerInfo
     """Returns the workers of a queue, or of all, sorted by id."""
     figures = await context.figures.read()
     return [
-        _worker(each) for each in figures.workers if queue is None or queue in each.record.queues
+        WorkerInfo(**worker_view(each))
+        for each in figures.workers
+        if queue is None or queue in each.record.queues
     ]
-
-
-def _worker(worker: Worker) -> WorkerInfo:
-    record = worker.record
-    return WorkerInfo(
-        worker_id=record.worker_id,
-        state=worker.state,
-        host=record.host,
-        pid=record.pid,
-        version=record.version,
-        python=record.python,
-        langgraph=record.langgraph,
-        protocol=record.protocol,
-        queues=record.queues,
-        graphs=record.graphs,
-        slots=record.slots,
-        runs=[
-            WorkerRun(
-                thread_id=run.thread_id,
-                run_id=run.run_id,
-                graph_id=run.graph_id,
-                attempt=run.attempt,
-                since=iso_time(run.since),
-                isolation=run.isolation,
-            )
-            for run in record.runs
-        ],
-        started_at=_time(record.started_at),
-        draining_since=_time(record.draining_since),
-        reported_at=_time(record.reported_at),
-    )
-
-
-def _time(micros: int | None) -> str | None:
-    return iso_time(micros) if micros else None
 
 
 async def queues(context: RequestContext) -> list[Queue]:
