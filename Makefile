@@ -1,7 +1,7 @@
 # Everything a checkout needs: `make dev` and `make test` set themselves up on a fresh machine.
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev docs test unit contract e2e cover newest property fmt lint bench mutants chaos differential lock manifests images scaling clean
+.PHONY: help install dev docs test unit contract e2e cover newest property fmt lint bench mutants chaos differential lock manifests images scaling swaggerui clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
@@ -19,6 +19,11 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
 TESTS ?= tests/unit tests/contract tests/worker tests/api
 COMPILE = $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header $(ARGS)
+
+# The npm package, and npm's hash of it.
+SWAGGER_UI = 5.35.0
+SWAGGER_UI_SHA512 = U06rpMtW9V3XPGOBeamTUSr0Z09jMX4IJuANpE/EZbAhw0G8CgwrzU4YmXkn/h0wCDNsXdGarTNNHC3sU8yVUQ==
+SWAGGER_UI_FOLDER = api/millstream/api/http/swagger_ui
 
 help:  ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -106,6 +111,16 @@ images: $(INSTALLED)  ## Build the environments of both images in an empty folde
 
 scaling: $(TOOLS)  ## Draw docs/pictures/scaling.svg: the figures of GET /ops/scaling, and the workers that they lead to
 	PYTHONPATH=tests $(BIN)/python -m deploy.scaling_plot
+
+swaggerui:  ## Unpack the pinned Swagger UI again, which is the page of /docs
+	rm -rf build/swagger-ui
+	mkdir -p build/swagger-ui
+	cd build/swagger-ui && npm pack --silent swagger-ui-dist@$(SWAGGER_UI) && tar -xzf *.tgz
+	test "$$(openssl dgst -sha512 -binary build/swagger-ui/*.tgz | base64 | tr -d '\n')" = "$(SWAGGER_UI_SHA512)"
+	for file in swagger-ui-bundle.js swagger-ui.css; do \
+		gzip -9 -n < build/swagger-ui/package/$$file > $(SWAGGER_UI_FOLDER)/$$file.gz || exit 1; done
+	cp build/swagger-ui/package/LICENSE build/swagger-ui/package/NOTICE \
+		build/swagger-ui/package/swagger-ui-bundle.js.LICENSE.txt $(SWAGGER_UI_FOLDER)/
 
 clean:  ## Remove .venv, caches and builds; the data in .millstream stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build

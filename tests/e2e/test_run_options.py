@@ -15,7 +15,7 @@ from harness.event_stream import command
 from harness.processes import Fleet
 from harness.waiting import until
 from harness.webhook_receiver import Receiver
-from millstream.api.runs.schemas import OptionFields
+from millstream.api.runs.option_schemas import OptionFields
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared import keys
 from millstream.shared.events.protocol import COMMAND_MODES

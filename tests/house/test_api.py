@@ -48,7 +48,7 @@ def test_no_module_below_the_routes_knows_a_request() -> None:
 
 def test_starlettes_state_is_used_in_two_modules() -> None:
     using = {str(path) for path, tree in modules() if any(map(STATE.search, attributes(tree)))}
-    assert using == {"http/context.py", "http/openapi.py"}
+    assert using == {"http/context.py", "http/docs_page.py"}
 
 
 def test_use_cases_alone_reach_redis_and_its_streams() -> None:
@@ -69,4 +69,4 @@ def test_routes_are_named_as_such() -> None:
         for path, _ in modules()
         if ROUTES.fullmatch(path.name) and path.name != "websocket.py"
     } - {"millstream.api.routes"}
-    assert handlers - {"millstream.api.http.openapi.routes"} == route_modules
+    assert handlers - {"millstream.api.http.docs_page.routes"} == route_modules

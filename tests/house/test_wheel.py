@@ -27,7 +27,17 @@ def test_the_wheel_holds_all_three_roots_and_nothing_else(wheel: zipfile.ZipFile
     millstream = {name for name in names if name.startswith("millstream/")}
     assert {name.split("/")[1] for name in millstream} == {"api", "worker", "shared", "cli"}
     assert {*names} - millstream == {"millstream_project/__init__.py"}
-    assert {Path(name).suffix for name in names} <= {".py", ".lua", ".typed"}
+    page = {name for name in names if name.startswith("millstream/api/http/swagger_ui/")}
+    assert {Path(name).suffix for name in {*names} - page} <= {".py", ".lua", ".typed", ".json"}
+
+
+def test_the_wheel_holds_the_page_of_the_api_and_its_licences(wheel: zipfile.ZipFile) -> None:
+    folder = ROOT / "api/millstream/api/http/swagger_ui"
+    page = {name.rpartition("/")[2] for name in wheel.namelist() if "http/swagger_ui/" in name}
+    assert {path.name for path in folder.iterdir()} <= page
+    assert "millstream/api/example_answers.json" in wheel.namelist()
+    licences = [name for name in wheel.namelist() if "licenses/api/" in name]
+    assert len(licences) == 3
 
 
 def test_the_wheel_holds_every_script_and_py_typed(wheel: zipfile.ZipFile) -> None:

@@ -7,11 +7,12 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, WebSocketRoute
 
-from millstream.api.http import openapi, problems
+from millstream.api.http import docs_page, problems
 from millstream.api.http.context import attach
 from millstream.api.http.observed import routes_of
 from millstream.api.http.own_webhooks import OwnWebhooks
 from millstream.api.process import open_process
+from millstream.api.reference import REFERENCE
 from millstream.api.routes import ALWAYS, enabled_endpoints, enabled_sockets
 from millstream.shared.langgraph_json.http import HttpSettings
 from millstream.shared.metrics.metrics import NO_METRICS, Metrics
@@ -45,7 +46,7 @@ def create_app(
     routes: list[BaseRoute] = [*routes_of(endpoints, tracer, observer, untraced=ALWAYS)]
     routes += [WebSocketRoute(path, handler) for path, handler in enabled_sockets(http)]
     if not http.disable_meta:
-        routes += openapi.routes(endpoints)
+        routes += docs_page.routes(endpoints, REFERENCE)
     return Starlette(
         routes=routes,
         middleware=[Middleware(OwnWebhooks)],

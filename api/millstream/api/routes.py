@@ -1,6 +1,7 @@
 """Every route: method, path, handler, and the models of its request and response."""
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from starlette.websockets import WebSocket
 
@@ -27,6 +28,7 @@ from millstream.api.assistants.schemas import (
     AssistantSearch,
     AssistantVersion,
     DrawQuery,
+    GraphDrawing,
     GraphSchemas,
     SubgraphsQuery,
     VersionChoice,
@@ -41,7 +43,9 @@ from millstream.api.crons.schemas import (
     CronPatch,
     CronSearch,
 )
-from millstream.api.http.openapi import Endpoint
+from millstream.api.health_schemas import Health, ServerInfo
+from millstream.api.http.endpoint import Endpoint
+from millstream.api.http.schema_base import JsonRpcCall
 from millstream.api.mcp import routes as mcp
 from millstream.api.ops import routes as ops
 from millstream.api.ops.schemas import (
@@ -140,13 +144,26 @@ ASSISTANTS = [
         "POST", f"{ASSISTANT}/latest", assistants.latest, body=VersionChoice, answer=Assistant
     ),
     Endpoint("GET", f"{ASSISTANT}/schemas", assistant_graphs.schemas, answer=GraphSchemas),
-    Endpoint("GET", f"{ASSISTANT}/graph", assistant_graphs.draw, query=DrawQuery),
-    Endpoint("GET", f"{ASSISTANT}/subgraphs", assistant_graphs.subgraphs, query=SubgraphsQuery),
+    Endpoint(
+        "GET",
+        f"{ASSISTANT}/graph",
+        assistant_graphs.draw,
+        query=DrawQuery,
+        answer=GraphDrawing,
+    ),
+    Endpoint(
+        "GET",
+        f"{ASSISTANT}/subgraphs",
+        assistant_graphs.subgraphs,
+        query=SubgraphsQuery,
+        answer=dict[str, Any],
+    ),
     Endpoint(
         "GET",
         f"{ASSISTANT}/subgraphs/{{namespace}}",
         assistant_graphs.subgraphs,
         query=SubgraphsQuery,
+        answer=dict[str, Any],
     ),
     Endpoint("POST", "/agents/search", agent_protocol.search, body=AgentSearch, answer=list[Agent]),
     Endpoint("GET", AGENT, agent_protocol.get, answer=Agent),
@@ -170,7 +187,13 @@ THREADS = [
         streams=True,
     ),
     Endpoint("GET", STATE, state_routes.get, query=StateQuery, answer=ThreadState),
-    Endpoint("POST", STATE, state_routes.update, body=StateUpdate, answer=StateUpdated),
+    Endpoint(
+        "POST",
+        STATE,
+        state_routes.update,
+        body=StateUpdate,
+        answer=StateUpdated,
+    ),
     # The npm SDK's threads.patchState calls this to change the thread's metadata.
     Endpoint("PATCH", STATE, threads.patch, body=ThreadPatch, answer=Thread),
     Endpoint(
@@ -181,15 +204,35 @@ THREADS = [
         answer=ThreadState,
     ),
     Endpoint(
-        "GET", f"{STATE}/{{checkpoint_id}}", state_routes.get, query=StateQuery, answer=ThreadState
+        "GET",
+        f"{STATE}/{{checkpoint_id}}",
+        state_routes.get,
+        query=StateQuery,
+        answer=ThreadState,
     ),
     Endpoint(
-        "GET", HISTORY, state_routes.history_page, query=HistoryQuery, answer=list[ThreadState]
+        "GET",
+        HISTORY,
+        state_routes.history_page,
+        query=HistoryQuery,
+        answer=list[ThreadState],
     ),
-    Endpoint("POST", HISTORY, state_routes.history, body=HistoryRequest, answer=list[ThreadState]),
+    Endpoint(
+        "POST",
+        HISTORY,
+        state_routes.history,
+        body=HistoryRequest,
+        answer=list[ThreadState],
+    ),
 ]
 RUNS = [
-    Endpoint("POST", "/threads/{thread_id}/commands", protocol.commands, body=ProtocolCommand),
+    Endpoint(
+        "POST",
+        "/threads/{thread_id}/commands",
+        protocol.commands,
+        body=ProtocolCommand,
+        answer=dict[str, Any],
+    ),
     *(
         Endpoint("POST", path, protocol.events, body=EventStreamRequest, streams=True)
         for path in EVENTS
@@ -207,13 +250,25 @@ RUNS = [
     Endpoint("GET", CRON, crons.get, answer=Cron),
     Endpoint("PATCH", CRON, crons.patch, body=CronPatch, answer=Cron),
     Endpoint("DELETE", CRON, crons.delete, status=204),
-    Endpoint("GET", THREAD_RUNS, runs.list_runs, query=RunList, answer=list[Run]),
     Endpoint("POST", THREAD_RUNS, runs.create, body=RunCreateStateful, answer=Run),
-    Endpoint("POST", f"{THREAD_RUNS}/stream", runs.stream, body=RunCreateStateful, streams=True),
+    Endpoint(
+        "POST",
+        f"{THREAD_RUNS}/stream",
+        runs.stream,
+        body=RunCreateStateful,
+        streams=True,
+    ),
     Endpoint("POST", f"{THREAD_RUNS}/wait", runs.wait, body=RunCreateStateful),
     Endpoint("POST", "/runs", runs.create_stateless, body=RunCreateStateless, answer=Run),
-    Endpoint("POST", "/runs/stream", runs.stream_stateless, body=RunCreateStateless, streams=True),
+    Endpoint(
+        "POST",
+        "/runs/stream",
+        runs.stream_stateless,
+        body=RunCreateStateless,
+        streams=True,
+    ),
     Endpoint("POST", "/runs/wait", runs.wait_stateless, body=RunCreateStateless),
+    Endpoint("GET", THREAD_RUNS, runs.list_runs, query=RunList, answer=list[Run]),
     Endpoint("POST", "/runs/batch", runs.create_batch, body=RunBatch, answer=list[Run]),
     Endpoint(
         "POST", "/runs/cancel", runs.cancel_many, body=RunsCancel, query=RunsCancelQuery, status=204
@@ -248,29 +303,53 @@ MCP = [
     endpoint
     for path in ("/mcp", "/mcp/")
     for endpoint in (
-        Endpoint("POST", path, mcp.post, streams=True),
-        Endpoint("GET", path, mcp.get),
-        Endpoint("DELETE", path, mcp.delete),
+        Endpoint("POST", path, mcp.post, body=JsonRpcCall, answer=dict[str, Any], streams=True),
+        Endpoint("GET", path, mcp.get, status=405),
+        Endpoint("DELETE", path, mcp.delete, status=405),
     )
 ]
 A2A = [
-    Endpoint("POST", "/a2a/{assistant_id}", a2a.post, streams=True),
-    Endpoint("POST", "/a2a/{assistant_id}/", a2a.post, streams=True),
-    Endpoint("GET", "/.well-known/agent-card.json", a2a.default_card, query=CardQuery),
-    Endpoint("GET", "/a2a/{assistant_id}/.well-known/agent-card.json", a2a.card),
+    Endpoint(
+        "POST",
+        "/a2a/{assistant_id}",
+        a2a.post,
+        body=JsonRpcCall,
+        answer=dict[str, Any],
+        streams=True,
+    ),
+    Endpoint(
+        "POST",
+        "/a2a/{assistant_id}/",
+        a2a.post,
+        body=JsonRpcCall,
+        answer=dict[str, Any],
+        streams=True,
+    ),
+    Endpoint(
+        "GET",
+        "/.well-known/agent-card.json",
+        a2a.default_card,
+        query=CardQuery,
+        answer=dict[str, Any],
+    ),
+    Endpoint(
+        "GET", "/a2a/{assistant_id}/.well-known/agent-card.json", a2a.card, answer=dict[str, Any]
+    ),
 ]
 UI = [Endpoint("POST", "/ui/{assistant_id}", ui_routes.component, status=404)]
 META = [
-    Endpoint("GET", "/info", health_routes.info),
+    Endpoint("GET", "/info", health_routes.info, answer=ServerInfo),
     Endpoint("GET", "/ops/scaling", ops.scaling, query=QueueQuery, answer=Scaling),
     Endpoint("GET", "/ops/workers", ops.workers, query=QueueQuery, answer=list[WorkerInfo]),
     Endpoint("GET", "/ops/queues", ops.queues, answer=list[Queue]),
     Endpoint("POST", f"{QUEUE}/pause", ops.pause, body=PauseRequest, answer=QueueStatus),
     Endpoint("POST", f"{QUEUE}/resume", ops.resume, answer=QueueStatus),
-    Endpoint("GET", "/metrics", ops.metrics, query=MetricsQuery),
+    Endpoint(
+        "GET", "/metrics", ops.metrics, query=MetricsQuery, answer=dict[str, Any], text="text/plain"
+    ),
 ]
 ALWAYS = [  # for probes: langgraph.json can't disable it
-    Endpoint("GET", "/ok", health_routes.ok),
+    Endpoint("GET", "/ok", health_routes.ok, answer=Health),
 ]
 SOCKETS: list[tuple[str, SocketHandler]] = [(path, websocket.connect) for path in EVENTS]
 ENDPOINTS = [*ASSISTANTS, *THREADS, *RUNS, *STORE, *MCP, *A2A, *UI, *META, *ALWAYS]

@@ -5,6 +5,7 @@ from typing import Any
 
 from docsite.reference.markdown import code, table
 from millstream.api.http.openapi import describe
+from millstream.api.reference import REFERENCE
 from millstream.api.routes import ENDPOINTS, SOCKETS
 
 INTRODUCTION = """\
@@ -18,7 +19,7 @@ Every route, with the fields of its request. The running server has the same at 
 
 def page() -> str:
     """Returns the page: an overview, then each operation by its resource."""
-    document = describe(ENDPOINTS)
+    document = describe(ENDPOINTS, REFERENCE)
     groups: dict[str, list[tuple[str, str, dict[str, Any]]]] = {}
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
@@ -53,12 +54,17 @@ def _operation(document: dict[str, Any], method: str, path: str, operation: dict
         rows.append((code(name), "body", *_field(field, {"required": name in required})))
     if body.get("type") == "array":
         rows.append(("", "body", *_field(body, {"required": True})))
-    success = next(status for status in operation["responses"] if status < "300" or status == "404")
-    answer = operation["responses"][success]
-    schema = answer.get("content", {}).get("application/json", {}).get("schema", {})
-    kind = schema_type(schema) if schema else answer["description"]
+    success, answer = next(iter(operation["responses"].items()))
+    content = answer.get("content", {})
+    schema = content.get("application/json", {}).get("schema", {})
+    if schema:
+        kind = schema_type(schema)
+    else:
+        kind = "Server-sent events" if "text/event-stream" in content else answer["description"]
+    description = operation.get("description", "")
     return (
         f"### `{method} {path}`\n\n{operation['summary']}\n\n"
+        + (f"{description}\n\n" if description else "")
         + table(["Field", "In", "Type", "Default", "Meaning"], rows)
         + f"Response: {success}, {kind.rstrip('.')}.\n\n"
     )

@@ -4,13 +4,10 @@
 """
 
 import asyncio
-import fcntl
 import functools
-import hashlib
 import http.server
 import json
 import os
-import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -21,33 +18,14 @@ import httpx
 import pytest
 
 from conftest import System
+from e2e.browser.node_packages import CHROMIUM, FOLDER, needs_browser, run_npm
 from harness.waiting import until
 
-PAGE = Path(__file__).parents[3] / "examples" / "chat"
 DRIVE = Path(__file__).with_name("drive.mjs")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FOX = (
     "The quick brown fox jumps over the lazy dog, while twenty small tokens stream out one by one."
 )
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None or shutil.which("npm") is None, reason="chromium or npm is not installed"
-)
-
-
-def build() -> None:
-    """Installs the packages of the lock file, unless they are installed, and bundles the page."""
-    lock_file = PAGE / "package-lock.json"
-    stamp = PAGE / "node_modules" / ".installed"
-    with lock_file.open("rb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        digest = hashlib.sha256(lock.read()).hexdigest()
-        steps = [["npm", "run", "build"]]
-        if not stamp.exists() or stamp.read_text() != digest:
-            steps.insert(0, ["npm", "ci"])
-        for step in steps:
-            done = subprocess.run(step, cwd=PAGE, capture_output=True, text=True, check=False)
-            assert done.returncode == 0, done.stdout + done.stderr
-        stamp.write_text(digest)
+pytestmark = needs_browser
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
@@ -58,8 +36,8 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def page() -> Iterator[str]:
     """The address of the page on a static web server."""
-    build()
-    serve = functools.partial(_Quiet, directory=str(PAGE))
+    run_npm(["npm", "run", "build"])
+    serve = functools.partial(_Quiet, directory=str(FOLDER))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
@@ -78,7 +56,7 @@ async def test_the_chat_page_streams_resumes_asks_and_stops(
 ) -> None:
     process = await asyncio.create_subprocess_exec(
         "node", str(DRIVE), f"{page}?api={system.url}", str(CHROMIUM), pictures,
-        cwd=PAGE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        cwd=FOLDER, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     async with asyncio.timeout(100):
         out, errors = await process.communicate()

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from docsite.pages import ROOT, decisions, sections
-from e2e.browser.test_chat_page import CHROMIUM, build
+from e2e.browser.node_packages import CHROMIUM, run_npm
 
 DRIVE: Final = Path(__file__).with_name("drive.mjs")
 CHAT: Final = ROOT / "examples" / "chat"  # has the package that drives the browser
@@ -98,7 +98,7 @@ def test_each_page_of_the_index_is_html_and_markdown(site: Path) -> None:
 async def test_a_browser_shows_all_pages_and_their_diagrams_and_the_search_finds_them(
     site: Path, site_url: str, pages: dict[Path, Links], tmp_path: Path
 ) -> None:
-    build()
+    run_npm()
     pictures = os.environ.get("PICTURES", str(tmp_path))
     expected = {
         page.relative_to(site).as_posix(): page.read_text().count('<pre class="mermaid"')

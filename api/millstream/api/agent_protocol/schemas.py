@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, model_validator
 
-from millstream.api.http.schema_base import MAX_OFFSET, RequestModel
+from millstream.api.http.schema_base import Limit, Offset, RequestModel
 from millstream.api.runs.schemas import Run
 from millstream.api.threads.schemas import Filter, ThreadId
 from millstream.shared.rules.lifecycle import TERMINAL, RunStatus
@@ -18,17 +18,17 @@ class AgentSearch(RequestModel):
 
     name: str | None = Field(default=None, description="Part of the name, in any case.")
     metadata: Filter = Field(default={}, description="Entries that the agent's metadata contains.")
-    limit: int = Field(default=10, ge=1, le=1000)
-    offset: int = Field(default=0, ge=0, le=MAX_OFFSET)
+    limit: Limit = 10
+    offset: Offset = 0
 
 
 class Agent(BaseModel):
     """An assistant, in the form of the Agent Protocol."""
 
-    agent_id: str
-    name: str
-    description: str
-    metadata: dict[str, Any]
+    agent_id: str = Field(description="The agent's id.")
+    name: str = Field(description="Its name.")
+    description: str = Field(description="Its description.")
+    metadata: dict[str, Any] = Field(description="Its metadata.")
     capabilities: dict[str, bool] = Field(
         description="`ap.io.streaming`, and `ap.io.messages` if the graph's input has `messages`."
     )
@@ -37,24 +37,26 @@ class Agent(BaseModel):
 class AgentSchemas(BaseModel):
     """The JSON schemas of an agent's input, output, state and config."""
 
-    agent_id: str
-    input_schema: dict[str, Any]
-    output_schema: dict[str, Any]
-    state_schema: dict[str, Any]
-    config_schema: dict[str, Any]
+    agent_id: str = Field(description="The agent's id.")
+    input_schema: dict[str, Any] = Field(description="Of its input.")
+    output_schema: dict[str, Any] = Field(description="Of its output.")
+    state_schema: dict[str, Any] = Field(description="Of its state.")
+    config_schema: dict[str, Any] = Field(description="Of `config.configurable`.")
 
 
 class RunSearch(RequestModel):
     """`POST /runs/search`: runs of one thread, or runs that have not ended."""
 
-    thread_id: ThreadId | None = None
-    status: Annotated[RunStatus, Field(strict=False)] | None = None
+    thread_id: ThreadId | None = Field(default=None, description="The thread of the runs.")
+    status: Annotated[RunStatus, Field(strict=False)] | None = Field(
+        default=None, description="The runs' status."
+    )
     agent_id: str | None = Field(
         default=None, description="An assistant's UUID, or a graph's name."
     )
     metadata: Filter = Field(default={}, description="Entries that the run's metadata contains.")
-    limit: int = Field(default=10, ge=1, le=1000)
-    offset: int = Field(default=0, ge=0, le=MAX_OFFSET)
+    limit: Limit = 10
+    offset: Offset = 0
 
     @model_validator(mode="after")
     def _is_searchable(self) -> "RunSearch":
@@ -69,13 +71,13 @@ class RunSearch(RequestModel):
 class AgentRun(Run):
     """A run, with `agent_id`: the protocol's name for its assistant."""
 
-    agent_id: str
+    agent_id: str = Field(description="The id of the run's agent.")
 
 
 class RunWait(BaseModel):
     """The response of `GET /runs/{run_id}/wait`."""
 
-    run: AgentRun
+    run: AgentRun = Field(description="The run.")
     values: Any = Field(description="The run's final state, without its messages.")
     messages: list[Any] | None = Field(
         default=None, description="The state's messages, each with its `role`, if it has any."

@@ -5,9 +5,9 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
-from millstream.api.http.schema_base import MAX_OFFSET, RequestModel
+from millstream.api.http.schema_base import Limit, Offset, RequestModel, SortOrder
 from millstream.api.runs.config_schemas import Config
-from millstream.api.runs.schemas import MultitaskStrategy, OptionFields
+from millstream.api.runs.option_schemas import MultitaskStrategy, OptionFields
 from millstream.api.threads.schemas import Filter, ThreadId
 from millstream.shared.rules.cron_schedule import check_schedule, check_timezone
 
@@ -53,8 +53,8 @@ class CronRun(OptionFields):
     """The fields of a cron's runs. The schemas of runs check them."""
 
     input: Any = Field(default=None, description="The graph's input, the same each time.")
-    config: Config | None = None
-    context: dict[str, Any] | None = None
+    config: Config | None = Field(default=None, description="The config of its runs.")
+    context: dict[str, Any] | None = Field(default=None, description="The context of its runs.")
 
 
 # The fields of a cron's payload, of which it has those that the client set.
@@ -70,11 +70,13 @@ class CronCreate(CronRun):
     )
     timezone: Timezone | None = Field(default=None, description="IANA's name; default: UTC.")
     end_time: Moment | None = Field(default=None, description="No run is due after it.")
-    enabled: bool = True
+    enabled: bool = Field(default=True, description="Whether the cron fires.")
     metadata: dict[str, Any] = Field(
         default={}, description="Of the cron. Entries that are valid for runs are on its runs too."
     )
-    multitask_strategy: MultitaskStrategy | None = None
+    multitask_strategy: MultitaskStrategy | None = Field(
+        default=None, description="What happens if the thread has a run that has not ended."
+    )
 
 
 class CronCreateStateful(CronCreate):
@@ -84,7 +86,9 @@ class CronCreateStateful(CronCreate):
 class CronCreateStateless(CronCreate):
     """`POST /runs/crons`: each run gets a new thread."""
 
-    on_run_completed: WhenCompleted = "delete"
+    on_run_completed: WhenCompleted = Field(
+        default="delete", description="Whether the thread of each run is deleted after its end."
+    )
 
 
 class CronPatch(CronRun):
@@ -92,12 +96,14 @@ class CronPatch(CronRun):
 
     nullable: ClassVar[frozenset[str]] = frozenset({"end_time"})
 
-    schedule: Schedule | None = None
-    timezone: Timezone | None = None
+    schedule: Schedule | None = Field(default=None, description="The new schedule.")
+    timezone: Timezone | None = Field(default=None, description="The new time zone: IANA's name.")
     end_time: Moment | None = Field(default=None, description="`null` removes it.")
-    enabled: bool | None = None
+    enabled: bool | None = Field(default=None, description="Whether the cron fires.")
     metadata: dict[str, Any] = Field(default={}, description="Merged into the cron's metadata.")
-    on_run_completed: WhenCompleted | None = None
+    on_run_completed: WhenCompleted | None = Field(
+        default=None, description="Whether the thread of each run is deleted after its end."
+    )
 
 
 class CronFilter(RequestModel):
@@ -106,38 +112,46 @@ class CronFilter(RequestModel):
     assistant_id: str | None = Field(
         default=None, description="A graph's name, or an assistant's UUID."
     )
-    thread_id: ThreadId | None = None
-    enabled: bool | None = None
+    thread_id: ThreadId | None = Field(default=None, description="The thread of the cron.")
+    enabled: bool | None = Field(default=None, description="Whether the cron fires.")
     metadata: Filter = Field(default={}, description="Entries that the cron's metadata contains.")
 
 
 class CronSearch(CronFilter):
     """`POST /runs/crons/search`"""
 
-    limit: int = Field(default=10, ge=1, le=1000)
-    offset: int = Field(default=0, ge=0, le=MAX_OFFSET)
+    limit: Limit = 10
+    offset: Offset = 0
     sort_by: Literal[
         "cron_id", "assistant_id", "thread_id", "created_at", "updated_at", "next_run_date",
         "end_time",
-    ] = "created_at"  # fmt: skip
-    sort_order: Literal["asc", "desc"] = "desc"
-    select: list[CronField] = []
+    ] = Field(default="created_at", description="The field by which the list is sorted.")  # fmt: skip
+    sort_order: SortOrder = "desc"
+    select: list[CronField] = Field(default=[], description="The fields to return. Default: all.")
 
 
 class Cron(BaseModel):
     """A cron, as the API returns it."""
 
-    cron_id: str
-    assistant_id: str
-    thread_id: str | None
-    on_run_completed: WhenCompleted | None
-    end_time: str | None
-    schedule: str
-    timezone: str | None
-    created_at: str
-    updated_at: str
-    user_id: str
-    payload: dict[str, Any]
-    next_run_date: str | None
-    metadata: dict[str, Any]
-    enabled: bool
+    cron_id: str = Field(description="The cron's id.")
+    assistant_id: str = Field(description="The id of its runs' assistant.")
+    thread_id: str | None = Field(
+        description="The thread of its runs; null if each gets a new one."
+    )
+    on_run_completed: WhenCompleted | None = Field(
+        description="What happens to the thread of each run after its end."
+    )
+    end_time: str | None = Field(description="The last time at which it may fire, in ISO 8601.")
+    schedule: str = Field(
+        description="Five fields: minute, hour, day of the month, month, day of the week."
+    )
+    timezone: str | None = Field(description="The time zone of the schedule.")
+    created_at: str = Field(description="The time of its creation.")
+    updated_at: str = Field(description="The time of its last change.")
+    user_id: str = Field(description="Always empty: clients are not authenticated.")
+    payload: dict[str, Any] = Field(description="The fields of its runs that the request has set.")
+    next_run_date: str | None = Field(
+        description="The time at which it fires next; null if it has none."
+    )
+    metadata: dict[str, Any] = Field(description="Its metadata.")
+    enabled: bool = Field(description="Whether it fires.")

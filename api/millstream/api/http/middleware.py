@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
-from millstream.api.http import openapi
+from millstream.api.http import docs_page
 from millstream.api.http.page_access import PageAccess, RequestGuard, with_cors
 from millstream.shared.errors import SettingError
 from millstream.shared.importing import load_object
@@ -80,7 +80,7 @@ def _join(project_app: Starlette, api: Starlette) -> Starlette:
             for route in project_app.router.routes
             if getattr(route, "path", "") not in DESCRIPTIONS
         ]
-        openapi.describe_too(api, describe)
+        docs_page.describe_too(api, describe)
     project_lifespan = project_app.router.lifespan_context
 
     @asynccontextmanager

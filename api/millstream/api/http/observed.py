@@ -10,7 +10,7 @@ from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 from millstream.api.http.context import SPAN, trace_of
-from millstream.api.http.openapi import Endpoint
+from millstream.api.http.endpoint import Endpoint
 from millstream.shared.observer import UNOBSERVED, RunObserver
 from millstream.shared.tracing.tracer import UNTRACED, RunTracer
 

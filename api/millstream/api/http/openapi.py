@@ -1,88 +1,138 @@
-"""Builds openapi.json from the endpoints and their models, and an HTML page of it that works offline."""
+"""Builds openapi.json, an OpenAPI 3.1 document, from the endpoints, their models and a reference."""
 
-import html
-import inspect
 import re
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
 
-from pydantic import BaseModel, TypeAdapter
-from pydantic.json_schema import GenerateJsonSchema, models_json_schema
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
-from starlette.routing import Route
+from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema
 
-from millstream.api.http.body import json_response
-from millstream.api.http.public_url import public_url
+from millstream.api.http.endpoint import Endpoint
 from millstream.api.version import VERSION
 
-Handler = Callable[[Request], Awaitable[Response]]
-Document = Callable[[], dict[str, Any]]  # returns an OpenAPI document
-PROBLEMS = {
-    "404": "The resource does not exist.",
-    "409": "The resource exists already, or is busy.",
-    "422": "The request is invalid; `detail` names the field.",
-    "503": "Redis, or a worker that the request needs, is unavailable; see `Retry-After`.",
-}
+COMPONENT: Final = "#/components/schemas/{model}"
+JSON: Final = "application/json"
+EVENTS: Final = "text/event-stream"
+# Names and texts of the errors, by status. Those of ANY_ROUTE can be the response of each route.
+PROBLEMS: Final = {
+    400: ("Refused", "The request is refused; `detail` says why."),
+    404: ("NotFound", "The resource does not exist."),
+    405: ("NotSupported", "The method is not supported here."),
+    409: ("Conflict", "The resource exists already, or is busy."),
+    413: ("TooLarge", "The request, or its response, is too large."),
+    422: ("Invalid", "The request is invalid; `detail` names the field."),
+    424: ("GraphFailed", "The code of the graph failed; `detail` has its error."),
+    429: ("Overloaded", "The queue is full."),
+    503: ("Unavailable", "Redis, or a worker that the request needs, is unavailable; see `Retry-After`."),
+}  # fmt: skip
+ANY_ROUTE: Final = (404, 409, 422, 503)
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
-    """One route, and the models of its request and response. Its handler's docstring describes it."""
+class Subject:
+    """A group of operations: its name, what it is about, and the events of its streams."""
 
-    method: str
-    path: str
-    handler: Handler
-    body: type[BaseModel] | None = None
-    query: type[BaseModel] | None = None
-    answer: Any = None
-    status: int = 200
-    streams: bool = False
-
-    @property
-    def summary(self) -> str:
-        """The first line of the handler's docstring, without the route."""
-        line = (inspect.getdoc(self.handler) or "").splitlines()[0]
-        return re.sub(r"^`[^`]*`:? ?", "", line) or f"{self.method} {self.path}"
-
-    @property
-    def tag(self) -> str:
-        """The resource that the route belongs to."""
-        return self.handler.__module__.split(".")[2].removesuffix("_routes")
+    name: str
+    description: str
+    stream: str = ""
 
 
-def routes(endpoints: Sequence[Endpoint]) -> list[Route]:
-    """Returns the routes of `/openapi.json` and `/docs`.
+@dataclass(frozen=True, slots=True)
+class PathParameter:
+    """A variable part of a path."""
 
-    The document includes the paths that `describe_too` adds.
+    description: str
+    example: str
+    is_uuid: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A request that works with the graphs of the examples. `path` has the parts that differ from the usual ones."""
+
+    body: Any = None
+    query: Mapping[str, Any] = field(default_factory=dict)
+    path: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What the document says beyond the endpoints.
+
+    Attributes:
+        introduction: Markdown, above all operations.
+        subjects: by the tag of their endpoints, in the order of the document.
+        path_parameters: by name.
+        examples: by method and path.
+        answers: recorded responses to the examples, by `METHOD /path`; a text is an event stream.
+        errors_of: returns the statuses of the errors that few routes have, such as 429.
     """
-    cached: list[dict[str, Any]] = []
 
-    def document(request: Request) -> dict[str, Any]:
-        if not cached:
-            cached.append(describe(endpoints))
-            other: Document | None = getattr(request.app.state, "described", None)
-            if other is not None:
-                _join(cached[0], other())
-        return {**cached[0], "servers": [{"url": public_url(request)}]}
-
-    async def openapi_json(request: Request) -> Response:
-        return json_response(document(request))
-
-    async def docs(request: Request) -> Response:
-        return HTMLResponse(page(document(request)))
-
-    return [Route("/openapi.json", openapi_json), Route("/docs", docs)]
+    introduction: str
+    subjects: Mapping[str, Subject]
+    path_parameters: Mapping[str, PathParameter]
+    examples: Mapping[tuple[str, str], Example]
+    answers: Mapping[str, Any]
+    errors_of: Callable[[Endpoint], tuple[int, ...]]
 
 
-def describe_too(app: Starlette, document: Document) -> None:
-    """Adds another application's paths to `/openapi.json` of this one."""
-    app.state.described = document
+class _Schemas(GenerateJsonSchema):
+    """Without a title for each field, which only repeats its name."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
 
 
-def _join(document: dict[str, Any], other: dict[str, Any]) -> None:
+def describe(endpoints: Sequence[Endpoint], reference: Reference) -> dict[str, Any]:
+    """Returns the document."""
+    order = list(reference.subjects)
+    ordered = sorted(endpoints, key=lambda endpoint: order.index(endpoint.tag))
+    bodies_and_answers, definitions = TypeAdapter.json_schemas(
+        [
+            *(((e.method, e.path), "validation", TypeAdapter(e.body)) for e in ordered if e.body),
+            *(
+                ((e.method, e.path), "serialization", TypeAdapter(e.answer))
+                for e in ordered
+                if e.answer is not None
+            ),
+        ],
+        ref_template=COMPONENT,
+        schema_generator=_Schemas,
+    )
+    schemas: dict[str, Any] = definitions.get("$defs", {})
+    schemas["Problem"] = {
+        "type": "object",
+        "description": "An error.",
+        "required": ["detail"],
+        "properties": {"detail": {"type": "string", "description": "What is wrong, and where."}},
+    }
+    paths: dict[str, dict[str, Any]] = {}
+    for endpoint in ordered:
+        key = (endpoint.method, endpoint.path)
+        body = bodies_and_answers.get((key, "validation"))
+        answer = bodies_and_answers.get((key, "serialization"), {})
+        operation = _operation(endpoint, reference, schemas, body, answer)
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = operation
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Millstream",
+            "version": VERSION,
+            "description": reference.introduction,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "tags": [
+            {"name": subject.name, "description": subject.description}
+            for tag, subject in reference.subjects.items()
+            if any(endpoint.tag == tag for endpoint in ordered)
+        ],
+        "paths": paths,
+        "components": {"schemas": schemas, "responses": _problems()},
+    }
+
+
+def add_document(document: dict[str, Any], other: dict[str, Any]) -> None:
     """Adds another document. Its paths replace equal ones, because its routes are served first."""
     document["paths"] |= other.get("paths", {})
     for kind, components in other.get("components", {}).items():
@@ -90,51 +140,37 @@ def _join(document: dict[str, Any], other: dict[str, Any]) -> None:
         known |= {name: schema for name, schema in components.items() if name not in known}
 
 
-def describe(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
-    """Returns the OpenAPI 3.1 document."""
-    bodies = list(dict.fromkeys(e.body for e in endpoints if e.body is not None))
-    template = "#/components/schemas/{model}"
-    refs, definitions = models_json_schema(
-        [(model, "validation") for model in bodies], ref_template=template
-    )
-    schemas: dict[str, Any] = dict(definitions.get("$defs", {}))
-    paths: dict[str, dict[str, Any]] = {}
-    for endpoint in endpoints:
-        operation: dict[str, Any] = {
-            "summary": endpoint.summary,
-            "tags": [endpoint.tag],
-            "operationId": _operation_id(endpoint),
-            "parameters": [
-                {"name": name, "in": "path", "required": True,
-                 "schema": {"type": "string", **({"format": "uuid"} if name[-3:] == "_id" else {})}}
-                for name in re.findall(r"{(\w+)}", endpoint.path)
-            ] + _query(endpoint, schemas, template),
-            "responses": {str(endpoint.status): _success(endpoint, schemas, template)},
-        }  # fmt: skip
-        for status, text in PROBLEMS.items():
-            operation["responses"][status] = {
-                "description": text,
-                "content": {
-                    "application/json": {"schema": {"$ref": template.format(model="Problem")}}
-                },
-            }
-        if endpoint.body is not None:
-            operation["requestBody"] = {
-                "required": True,
-                "content": {"application/json": {"schema": refs[(endpoint.body, "validation")]}},
-            }
-        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = operation
-    schemas["Problem"] = {
-        "type": "object",
-        "required": ["detail"],
-        "properties": {"detail": {"type": "string"}},
+def _operation(
+    endpoint: Endpoint,
+    reference: Reference,
+    schemas: dict[str, Any],
+    body: Any,
+    answer: Any,
+) -> dict[str, Any]:
+    subject = reference.subjects[endpoint.tag]
+    example = reference.examples.get((endpoint.method, endpoint.path), Example())
+    operation: dict[str, Any] = {
+        "summary": endpoint.summary.replace("`", ""),  # plain text, unlike a description
+        "tags": [subject.name],
+        "operationId": _operation_id(endpoint),
+        "parameters": [
+            *_path_parameters(endpoint, reference, example),
+            *_query_parameters(endpoint, schemas, example),
+        ],
+        "responses": {str(endpoint.status): _success(endpoint, subject, reference, answer)},
     }
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": "Millstream", "version": VERSION},
-        "paths": paths,
-        "components": {"schemas": schemas},
-    }
+    if endpoint.description:
+        operation["description"] = endpoint.description
+    if body is not None:
+        media: dict[str, Any] = {"schema": body}
+        if example.body is not None:
+            media["example"] = example.body
+        operation["requestBody"] = {"required": True, "content": {JSON: media}}
+    with_body = (413,) if body is not None else ()
+    for status in sorted({*ANY_ROUTE, *with_body, *reference.errors_of(endpoint)}):
+        problem = {"$ref": f"#/components/responses/{PROBLEMS[status][0]}"}
+        operation["responses"].setdefault(str(status), problem)
+    return operation
 
 
 def _operation_id(endpoint: Endpoint) -> str:
@@ -143,14 +179,44 @@ def _operation_id(endpoint: Endpoint) -> str:
     return f"{endpoint.method.lower()}_{name}{more}"
 
 
-def _query(endpoint: Endpoint, schemas: dict[str, Any], template: str) -> list[dict[str, Any]]:
+def _path_parameters(
+    endpoint: Endpoint, reference: Reference, example: Example
+) -> list[dict[str, Any]]:
+    parameters = []
+    for name in re.findall(r"{(\w+)}", endpoint.path):
+        parameter = reference.path_parameters[name]
+        schema = {"type": "string", **({"format": "uuid"} if parameter.is_uuid else {})}
+        parameters.append(
+            {
+                "name": name,
+                "in": "path",
+                "required": True,
+                "description": parameter.description,
+                "schema": schema,
+                "example": example.path.get(name, parameter.example),
+            }
+        )
+    return parameters
+
+
+def _query_parameters(
+    endpoint: Endpoint, schemas: dict[str, Any], example: Example
+) -> list[dict[str, Any]]:
     parameters = []
     if endpoint.query is not None:
-        schema = endpoint.query.model_json_schema(ref_template=template)
+        schema = endpoint.query.model_json_schema(ref_template=COMPONENT, schema_generator=_Schemas)
         schemas.update(schema.pop("$defs", {}))
-        for name, field in schema.get("properties", {}).items():
-            required = name in schema.get("required", [])
-            parameters.append({"name": name, "in": "query", "required": required, "schema": field})
+        for name, described in schema.get("properties", {}).items():
+            parameter = {
+                "name": name,
+                "in": "query",
+                "required": name in schema.get("required", []),
+                "description": described.pop("description", ""),
+                "schema": _without_null(described),
+            }
+            if name in example.query:
+                parameter["example"] = example.query[name]
+            parameters.append(parameter)
     if endpoint.streams and endpoint.method == "GET":
         parameters.append(
             {
@@ -164,86 +230,49 @@ def _query(endpoint: Endpoint, schemas: dict[str, Any], template: str) -> list[d
     return parameters
 
 
-def _success(endpoint: Endpoint, schemas: dict[str, Any], template: str) -> dict[str, Any]:
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """Returns the schema of a parameter, which is absent rather than null."""
+    rest = {name: value for name, value in schema.items() if (name, value) != ("default", None)}
+    kinds = [kind for kind in rest.pop("anyOf", []) if kind != {"type": "null"}]
+    if len(kinds) == 1:
+        return {**kinds[0], **rest}
+    return {**rest, "anyOf": kinds} if kinds else rest
+
+
+def _success(
+    endpoint: Endpoint, subject: Subject, reference: Reference, schema: Any
+) -> dict[str, Any]:
+    if endpoint.status >= 400:
+        return {
+            "description": "Not supported; `detail` says what to do instead.",
+            "content": _PROBLEM,
+        }
     if endpoint.status in (202, 204):
         return {"description": "Successful; the body is empty."}
+    recorded = reference.answers.get(f"{endpoint.method} {endpoint.path}")
+    content: dict[str, Any] = {}
+    if endpoint.answer is not None or not endpoint.streams:
+        content[JSON] = {"schema": schema}
+        if recorded is not None and not isinstance(recorded, str):
+            content[JSON]["example"] = recorded
+    if endpoint.text:
+        content[endpoint.text] = {"schema": {"type": "string"}}
     if endpoint.streams:
-        return {
-            "description": "Server-sent events.",
-            "content": {"text/event-stream": {"schema": {"type": "string"}}},
-        }
-    schema: dict[str, Any] = {}
-    if endpoint.answer is not None:
-        schema = TypeAdapter(endpoint.answer).json_schema(
-            ref_template=template, mode="serialization", schema_generator=GenerateJsonSchema
-        )
-        schemas.update(schema.pop("$defs", {}))
-    return {"description": "OK", "content": {"application/json": {"schema": schema}}}
+        content[EVENTS] = {"schema": {"type": "string", "description": "Server-sent events."}}
+        if isinstance(recorded, str):
+            content[EVENTS]["example"] = recorded
+    return {"description": subject.stream if endpoint.streams else "OK", "content": content}
 
 
-def page(document: dict[str, Any]) -> str:
-    """Returns the document as one HTML page without external resources."""
-    sections = []
-    for path, operations in document["paths"].items():
-        for method, operation in operations.items():
-            rows = "".join(_row(p["name"], p["in"], p["schema"]) for p in operation["parameters"])
-            schema = (
-                operation.get("requestBody", {})
-                .get("content", {})
-                .get("application/json", {})
-                .get("schema", {})
-            )
-            model = document["components"]["schemas"].get(schema.get("$ref", "").rpartition("/")[2])
-            if model:
-                rows += "".join(_row(n, "body", f) for n, f in model.get("properties", {}).items())
-            table = (
-                f"<table><tr><th>name<th>in<th>type<th>default</tr>{rows}</table>" if rows else ""
-            )
-            sections.append(
-                f"<details><summary><b class={method}>{method.upper()}</b> "
-                f"<code>{html.escape(path)}</code> <i>{html.escape(operation['summary'])}</i>"
-                f"</summary>{table}</details>"
-            )
-    return PAGE.replace("{sections}", "\n".join(sections)).replace("{version}", VERSION)
+_PROBLEM: Final = {JSON: {"schema": {"$ref": COMPONENT.format(model="Problem")}}}
 
 
-def _row(name: str, location: str, schema: dict[str, Any]) -> str:
-    default = "" if schema.get("default") is None else html.escape(repr(schema["default"]))
-    return (
-        f"<tr><td><code>{html.escape(name)}</code><td>{location}"
-        f"<td>{html.escape(_type(schema))}<td>{default}</tr>"
-    )
-
-
-def _type(schema: dict[str, Any]) -> str:
-    if "anyOf" in schema:
-        return " or ".join(dict.fromkeys(_type(part) for part in schema["anyOf"]))
-    if "enum" in schema:
-        return ", ".join(map(str, schema["enum"]))
-    if "const" in schema:
-        return str(schema["const"])
-    if "$ref" in schema:
-        return str(schema["$ref"]).rpartition("/")[2]
-    if schema.get("type") == "array":
-        return f"list of {_type(schema.get('items', {}))}"
-    return str(schema.get("type", "any"))
-
-
-PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>Millstream API</title>
-<meta name="viewport" content="width=device-width">
-<style>
-:root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; }
-body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-details { border-bottom: 1px solid #8884; padding: .5rem 0; }
-summary { cursor: pointer; } i { opacity: .75; font-style: normal; }
-b { display: inline-block; min-width: 4.5rem; font: 600 .8rem monospace; }
-.get { color: #2a7de1; } .post { color: #1a9f5b; } .delete { color: #d33; }
-table { border-collapse: collapse; margin: .5rem 0 .5rem 4.5rem; font-size: .9rem; }
-td, th { text-align: left; padding: .15rem .8rem .15rem 0; vertical-align: top; }
-</style>
-<h1>Millstream <small>{version}</small></h1>
-<p>The LangGraph Platform API on Redis alone. Machine-readable: <a href="openapi.json">openapi.json</a>.</p>
-{sections}
-</html>
-"""
+def _problems() -> dict[str, Any]:
+    """Returns the responses to errors, by the names that operations refer to."""
+    problems = {}
+    for status, (name, text) in PROBLEMS.items():
+        problems[name] = {"description": text, "content": _PROBLEM}
+        if status == 503:
+            retry_after = {"description": "Seconds to wait.", "schema": {"type": "integer"}}
+            problems[name]["headers"] = {"Retry-After": retry_after}
+    return problems

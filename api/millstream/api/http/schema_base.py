@@ -1,6 +1,6 @@
 """The base classes of request models."""
 
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 import msgspec
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -37,6 +37,17 @@ class QueryModel(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
 
+class JsonRpcCall(BaseModel):
+    """A call in JSON-RPC 2.0. It only describes the body: the protocols' own code reads it."""
+
+    jsonrpc: Literal["2.0"] = Field(description="The version of JSON-RPC.")
+    id: str | int | None = Field(
+        default=None, description="The client's id of the call; absent for a notification."
+    )
+    method: str = Field(description="The method, such as `tools/call` or `message/send`.")
+    params: dict[str, Any] = Field(default={}, description="The params of the method.")
+
+
 def _split_list(value: Any) -> Any:
     if isinstance(value, str):
         if value.startswith("["):  # as the npm SDK sends lists
@@ -48,6 +59,9 @@ def _split_list(value: Any) -> Any:
     return value
 
 
+Limit = Annotated[int, Field(ge=1, le=1000, description="Maximal length of the list.")]
+Offset = Annotated[int, Field(ge=0, le=MAX_OFFSET, description="Matches to skip.")]
+SortOrder = Annotated[Literal["asc", "desc"], Field(description="Ascending or descending.")]
 QueryList = BeforeValidator(_split_list)  # `a`, `a,b`, `["a","b"]` or a repeated parameter
 LastEventId = Annotated[
     str,

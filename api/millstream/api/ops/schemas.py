@@ -61,10 +61,10 @@ class Scaling(QueueScaling):
 class WorkerRun(BaseModel):
     """A run that a worker executes."""
 
-    thread_id: str
-    run_id: str
-    graph_id: str
-    attempt: int
+    thread_id: str = Field(description="The id of the run's thread.")
+    run_id: str = Field(description="The run's id.")
+    graph_id: str = Field(description="The name of its graph.")
+    attempt: int = Field(description="The number of the attempt, from 1.")
     since: str = Field(description="When the worker claimed it, in ISO 8601.")
     isolation: str = Field(
         description="`shared`: in the worker's process; `process`: in its own; `alone`: in its own, while the "
@@ -75,24 +75,24 @@ class WorkerRun(BaseModel):
 class WorkerInfo(BaseModel):
     """A worker as it last reported, at most 2 s before it was read. Times are ISO 8601."""
 
-    worker_id: str
+    worker_id: str = Field(description="The worker's id.")
     state: WorkerState = Field(
         description="`live`: it claims runs. `draining`: it claims no more, and ends. `lost`: it stopped to report "
         "in the last minute, without leaving."
     )
-    host: str
-    pid: int
+    host: str = Field(description="The name of its host.")
+    pid: int = Field(description="The id of its process.")
     version: str = Field(description="Of Millstream; empty for a worker that writes no record.")
-    python: str
-    langgraph: str
+    python: str = Field(description="The version of Python.")
+    langgraph: str = Field(description="The version of LangGraph.")
     protocol: int = Field(description="Newest version of runs that it can execute.")
-    queues: list[str]
+    queues: list[str] = Field(description="The queues that it serves.")
     graphs: list[str] = Field(description="Ids of the graphs that it serves.")
     slots: int = Field(description="Runs that it executes at the same time.")
     runs: list[WorkerRun] = Field(description="What it executes now.")
-    started_at: str | None
-    draining_since: str | None
-    reported_at: str | None
+    started_at: str | None = Field(description="When it started.")
+    draining_since: str | None = Field(description="When it began to drain; null before.")
+    reported_at: str | None = Field(description="When it reported last.")
 
 
 class PauseRequest(RequestModel):
@@ -105,16 +105,16 @@ class PauseRequest(RequestModel):
 class QueuePause(BaseModel):
     """The pause of a queue."""
 
-    since: str
-    by: str | None
-    reason: str | None
+    since: str = Field(description="When the queue was paused, in ISO 8601.")
+    by: str | None = Field(description="The user that paused it.")
+    reason: str | None = Field(description="Why.")
 
 
 class QueueStatus(BaseModel):
     """Whether a queue is paused."""
 
-    name: str
-    paused: QueuePause | None
+    name: str = Field(description="The queue's name.")
+    paused: QueuePause | None = Field(description="The pause; null if the queue is not paused.")
 
 
 class Queue(QueueStatus):
@@ -127,7 +127,9 @@ class Queue(QueueStatus):
     oldest_due_age_seconds: float = Field(
         description="Seconds since the first of the due runs became due, or the first lease lapsed."
     )
-    oldest_unserved_age_seconds: float
+    oldest_unserved_age_seconds: float = Field(
+        description="Seconds since the first of the unserved runs became due."
+    )
     workers: int = Field(description="Live workers of the queue, without draining ones.")
     draining_workers: int = Field(description="Workers that claim no more runs, and end.")
     lost_workers: int = Field(

@@ -18,7 +18,7 @@ from millstream.api.protocol.schemas import (
 )
 from millstream.api.runs import admission
 from millstream.api.runs import operations as runs
-from millstream.api.runs.schemas import Command
+from millstream.api.runs.option_schemas import Command
 from millstream.api.threads import operations as threads
 from millstream.shared.errors import (
     ConflictError,

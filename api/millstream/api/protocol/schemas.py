@@ -8,7 +8,8 @@ from pydantic.alias_generators import to_camel
 
 from millstream.api.http.schema_base import RequestModel
 from millstream.api.runs.config_schemas import Config
-from millstream.api.runs.schemas import RunCreateStateful, RunMetadata, SendTo
+from millstream.api.runs.option_schemas import RunMetadata, SendTo
+from millstream.api.runs.schemas import RunCreateStateful
 from millstream.shared.events.protocol import CHANNELS, CUSTOM_PREFIX, LAST_SEQ
 
 Namespace = list[str]
@@ -72,7 +73,9 @@ class ProtocolCommand(RequestModel):
 
     id: int = Field(ge=0, description="The client's id of the command, which the reply repeats.")
     method: str = Field(description="`run.start`, `input.respond` or `agent.getTree`.")
-    params: dict[str, Any] = {}
+    params: dict[str, Any] = Field(
+        default={}, description="Its params: see the descriptions of each command."
+    )
 
 
 class Params(RequestModel):

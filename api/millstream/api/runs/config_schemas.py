@@ -27,7 +27,9 @@ def _no_run_id(value: Any) -> None:
 class Config(RequestModel):
     """A RunnableConfig. An unknown name becomes an entry of `configurable`, as in LangChain."""
 
-    tags: list[str] | None = None
+    tags: list[str] | None = Field(
+        default=None, description="Tags, in traces and in events of the mode `events`."
+    )
     recursion_limit: int | None = Field(
         default=None, ge=1, description="Limit of the graph's steps."
     )
@@ -40,8 +42,12 @@ class Config(RequestModel):
         max_length=1000,
         description="The name in traces. Default: the graph's name.",
     )
-    configurable: dict[str, Any] = {}
-    metadata: dict[str, Any] = {}
+    configurable: dict[str, Any] = Field(
+        default={}, description="Entries that nodes read from their config."
+    )
+    metadata: dict[str, Any] = Field(
+        default={}, description="Metadata, in traces and in events of the mode `events`."
+    )
     callbacks: Annotated[None, BeforeValidator(_no_callbacks)] = Field(
         default=None, exclude=True, description="Not supported: callbacks can't be sent."
     )

@@ -1,158 +1,35 @@
 """Requests for runs, and the Run that the API returns. Source: the LangGraph Platform API."""
 
 import math
-import uuid
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, RootModel, model_validator
+from pydantic import BaseModel, Field, RootModel, model_validator
 
 from millstream.api.http.schema_base import (
-    MAX_OFFSET,
     LastEventId,
+    Limit,
+    Offset,
     QueryList,
     QueryModel,
     RequestModel,
 )
 from millstream.api.runs.config_schemas import Config
-from millstream.shared.events.modes import MODES
+from millstream.api.runs.option_schemas import (
+    Checkpoint,
+    Command,
+    MultitaskStrategy,
+    OptionFields,
+    RunMetadata,
+    StreamMode,
+    uuid_of,
+)
 from millstream.shared.rules.lifecycle import RunStatus
 from millstream.shared.rules.multitask import CancelAction, CancelReason, Strategy
-from millstream.shared.rules.run_metadata import run_metadata_error
 from millstream.shared.wire import RunConfig, RunOptions, RunRequest
 
-if TYPE_CHECKING:
-    StreamMode = str  # mypy accepts no computed Literal
-else:
-    StreamMode = Literal[tuple(MODES)]
 MAX_RUNS: Final = 500  # in one batch
 MAX_DELAY_SECONDS: Final = 10 * 365 * 86400
-
-
-def _check_metadata(value: dict[str, Any]) -> dict[str, Any]:
-    error = run_metadata_error(value)
-    if error:
-        raise ValueError(error)
-    return value
-
-
-def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-def _uuid(field: str, value: str) -> str:
-    """Returns the id in its usual form."""
-    try:
-        return str(uuid.UUID(value))
-    except ValueError:
-        raise ValueError(f"{field}: {value[:60]!r} is not a UUID") from None
-
-
-def _without_duplicates(value: list[str]) -> list[str]:
-    return list(dict.fromkeys(value))
-
-
-RunMetadata = Annotated[dict[str, Any], AfterValidator(_check_metadata)]
-StreamModes = Annotated[
-    list[StreamMode], BeforeValidator(_as_list), AfterValidator(_without_duplicates)
-]
-MultitaskStrategy = Annotated[Strategy, Field(strict=False)]
-Breakpoints = Literal["*"] | list[str]
-
-
-def _no_graph(value: Any) -> None:
-    raise ValueError(
-        "a command is for the graph of its run; only nodes can send one to a parent graph"
-    )
-
-
-class SendTo(RequestModel):
-    """A node to execute, and its input."""
-
-    node: str
-    input: Any = None
-
-
-class Command(RequestModel):
-    """Resumes, updates or redirects a thread in place of an input. An empty command counts as absent."""
-
-    update: dict[str, Any] | list[tuple[str, Any]] | None = None
-    resume: Any = None
-    goto: str | SendTo | list[str | SendTo] | None = None
-    graph: Annotated[None, BeforeValidator(_no_graph)] = Field(
-        default=None,
-        exclude=True,
-        description="Not supported: a command is for the graph of its run.",
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _pairs(cls, data: Any) -> Any:
-        if isinstance(data, dict) and data.keys() and not data.keys() & cls.model_fields.keys():
-            raise ValueError("at least one of `update`, `resume` and `goto` must be given")
-        # JSON has no tuples.
-        if isinstance(data, dict) and isinstance(data.get("update"), list):
-            pairs = [tuple(p) if isinstance(p, list) else p for p in data["update"]]
-            return {**data, "update": pairs}
-        return data
-
-    def or_none(self) -> "Command | None":
-        """Returns the command, or None if it is empty."""
-        return self if self.model_fields_set else None
-
-
-class Checkpoint(RequestModel):
-    """The checkpoint from which the run starts."""
-
-    thread_id: str | None = None
-    checkpoint_ns: str | None = None
-    checkpoint_id: str | None = None
-    checkpoint_map: dict[str, Any] | None = None
-
-    def selects_checkpoint(self) -> bool:
-        """Returns whether a field has a value: clients also send a checkpoint whose fields are empty."""
-        return any(self.model_dump().values())
-
-
-class LangsmithTracer(RequestModel):
-    """The LangSmith project for the run's trace, if its worker sends traces."""
-
-    project_name: str | None = None
-    example_id: Annotated[str, AfterValidator(lambda value: _uuid("example_id", value))] | None = (
-        None
-    )
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether the worker's own project is used."""
-        return self.project_name is None and self.example_id is None
-
-
-class OptionFields(RequestModel):
-    """The options of a run (`wire.RunOptions`), for runs and crons."""
-
-    webhook: str | None = Field(
-        default=None,
-        min_length=1,
-        max_length=65536,
-        description="A URL that is called after the run's end.",
-    )
-    interrupt_before: Breakpoints | None = None
-    interrupt_after: Breakpoints | None = None
-    stream_mode: StreamModes = ["values"]
-    stream_subgraphs: bool = False
-    stream_resumable: bool = False
-    feedback_keys: list[str] | None = None
-    durability: Literal["sync", "async", "exit"] | None = None
-    checkpoint_during: bool | None = Field(
-        default=None, description="The older form of `durability`: `false` means `exit`."
-    )
-    langsmith_tracer: LangsmithTracer | None = None
-    strict_resume: bool = Field(
-        default=False,
-        description="Fails the run, and leaves the thread unchanged, if its resume answers an interrupt "
-        "that is not waiting.",
-    )
 
 
 class RunCreate(OptionFields):
@@ -163,14 +40,33 @@ class RunCreate(OptionFields):
         default=None,
         description="The graph's input; null continues from the state. Ignored if there is a command.",
     )
-    command: Command | None = None
-    metadata: RunMetadata = {}
-    config: Config = Config()
-    context: dict[str, Any] = {}
-    stream: bool = False
-    multitask_strategy: MultitaskStrategy = Strategy.ENQUEUE
-    on_disconnect: Literal["cancel", "continue"] = "cancel"
-    after_seconds: int | float = Field(default=0, ge=0, le=MAX_DELAY_SECONDS)
+    command: Command | None = Field(
+        default=None, description="Resumes, updates or redirects the graph in place of an input."
+    )
+    metadata: RunMetadata = Field(
+        default={},
+        description="At most 32 entries: texts of up to 512 characters, numbers and booleans.",
+    )
+    config: Config = Field(
+        default=Config(), description="The config of the graph; it wins over the assistant's."
+    )
+    context: dict[str, Any] = Field(
+        default={}, description="The static context of the graph; it wins over the assistant's."
+    )
+    stream: bool = Field(
+        default=False, description="Streams the events of a run that is created in the background."
+    )
+    multitask_strategy: MultitaskStrategy = Field(
+        default=Strategy.ENQUEUE,
+        description="What happens if the thread has a run that has not ended.",
+    )
+    on_disconnect: Literal["cancel", "continue"] = Field(
+        default="cancel",
+        description="What happens to the run if the client that follows it leaves.",
+    )
+    after_seconds: int | float = Field(
+        default=0, ge=0, le=MAX_DELAY_SECONDS, description="Seconds until the run is due."
+    )
 
     @classmethod
     def accepted_names(cls, data: dict[str, Any]) -> frozenset[str]:
@@ -232,9 +128,13 @@ class RunCreate(OptionFields):
 class RunCreateStateful(RunCreate):
     """`POST /threads/{thread_id}/runs…`"""
 
-    checkpoint: Checkpoint | None = None
-    checkpoint_id: str | None = None
-    if_not_exists: Literal["create", "reject"] = "reject"
+    checkpoint: Checkpoint | None = Field(
+        default=None, description="The checkpoint from which the run starts. Default: the newest."
+    )
+    checkpoint_id: str | None = Field(default=None, description="The id of that checkpoint, alone.")
+    if_not_exists: Literal["create", "reject"] = Field(
+        default="reject", description="Whether an unknown thread is created, or is an error (404)."
+    )
 
     def _thread(self) -> dict[str, Any]:
         checkpoint = self.checkpoint.model_dump(exclude={"thread_id"}) if self.checkpoint else {}
@@ -248,10 +148,18 @@ class RunCreateStateful(RunCreate):
 class RunCreateStateless(RunCreate):
     """`POST /runs…`: the run gets a new thread."""
 
-    on_completion: Literal["delete", "keep"] = "delete"
-    if_not_exists: Literal["create", "reject"] | None = None
-    checkpoint: Checkpoint | None = None
-    checkpoint_id: str | None = None
+    on_completion: Literal["delete", "keep"] = Field(
+        default="delete", description="Whether the run's thread is deleted after its end."
+    )
+    if_not_exists: Literal["create", "reject"] | None = Field(
+        default=None, description="Has no effect: the thread is always new."
+    )
+    checkpoint: Checkpoint | None = Field(
+        default=None, description="Invalid, unless it is empty: the thread has no checkpoints."
+    )
+    checkpoint_id: str | None = Field(
+        default=None, description="Invalid: the thread has no checkpoints."
+    )
 
     @model_validator(mode="after")
     def _has_no_checkpoint(self) -> "RunCreateStateless":
@@ -288,25 +196,29 @@ class RunBatch(RootModel[list[RunCreateStateless]]):
 class Run(BaseModel):
     """A run, as the API returns it."""
 
-    run_id: str
-    thread_id: str
-    assistant_id: str
-    created_at: str
-    updated_at: str
-    status: RunStatus
-    metadata: dict[str, Any]
-    kwargs: dict[str, Any]
-    multitask_strategy: Strategy
-    langsmith_session_name: str | None
+    run_id: str = Field(description="The run's id.")
+    thread_id: str = Field(description="The id of the run's thread.")
+    assistant_id: str = Field(description="The id of the run's assistant.")
+    created_at: str = Field(description="The time of its creation, in ISO 8601.")
+    updated_at: str = Field(description="The time of its last change.")
+    status: RunStatus = Field(
+        description="`pending` until a worker takes it, then `running`, then its end: `interrupted` by a cancel."
+    )
+    metadata: dict[str, Any] = Field(description="The run's metadata, and its assistant's.")
+    kwargs: dict[str, Any] = Field(
+        description="The request that created the run, with all defaults."
+    )
+    multitask_strategy: Strategy = Field(description="The strategy of the request.")
+    langsmith_session_name: str | None = Field(description="The project of its trace in LangSmith.")
     cancel_reason: CancelReason | None = Field(description="The reason of the run's cancel.")
 
 
 class RunList(QueryModel):
     """Query of `GET /threads/{thread_id}/runs`."""
 
-    limit: int = Field(default=10, ge=1, le=1000)
-    offset: int = Field(default=0, ge=0, le=MAX_OFFSET)
-    status: RunStatus | None = None
+    limit: Limit = 10
+    offset: Offset = 0
+    status: RunStatus | None = Field(default=None, description="The runs' status.")
     select: Annotated[
         list[
             Literal[
@@ -316,28 +228,36 @@ class RunList(QueryModel):
             ]
         ],
         QueryList,
-    ] = []  # fmt: skip
+    ] = Field(default=[], description="The fields to return. Default: all.")  # fmt: skip
 
 
 class RunCancel(QueryModel):
     """Query of `POST /threads/{thread_id}/runs/{run_id}/cancel`."""
 
-    wait: bool = False
-    action: CancelAction = CancelAction.INTERRUPT
+    wait: bool = Field(default=False, description="Responds after the end of the run, with 200.")
+    action: CancelAction = Field(
+        default=CancelAction.INTERRUPT,
+        description="`interrupt` keeps the run and its checkpoints, `rollback` deletes both.",
+    )
 
 
 class RunsCancelQuery(QueryModel):
     """Query of `POST /runs/cancel`."""
 
-    action: CancelAction = CancelAction.INTERRUPT
+    action: CancelAction = Field(
+        default=CancelAction.INTERRUPT,
+        description="`interrupt` keeps the runs and their checkpoints, `rollback` deletes both.",
+    )
 
 
 class RunsCancel(RequestModel):
     """`POST /runs/cancel`: runs by their status, or runs of one thread."""
 
-    status: Literal["pending", "running", "all"] | None = None
-    thread_id: str | None = None
-    run_ids: list[str] | None = None
+    status: Literal["pending", "running", "all"] | None = Field(
+        default=None, description="Cancels all runs with this status."
+    )
+    thread_id: str | None = Field(default=None, description="The thread of `run_ids`.")
+    run_ids: list[str] | None = Field(default=None, description="Cancels these runs.")
 
     @model_validator(mode="after")
     def _is_one_of_two(self) -> "RunsCancel":
@@ -347,19 +267,23 @@ class RunsCancel(RequestModel):
         if by_id and (self.thread_id is None or not self.run_ids):
             raise ValueError("`thread_id` and `run_ids` must be given together")
         if self.thread_id is not None and self.run_ids is not None:
-            self.thread_id = _uuid("thread_id", self.thread_id)
-            self.run_ids = [_uuid("run_ids", run_id) for run_id in self.run_ids]
+            self.thread_id = uuid_of("thread_id", self.thread_id)
+            self.run_ids = [uuid_of("run_ids", run_id) for run_id in self.run_ids]
         return self
 
 
 class RunJoin(QueryModel):
     """Query of `GET …/join`."""
 
-    cancel_on_disconnect: bool = False
+    cancel_on_disconnect: bool = Field(
+        default=False, description="Cancels the run if this client leaves."
+    )
 
 
 class RunJoinStream(RunJoin):
     """Query of `GET …/stream`."""
 
-    stream_mode: Annotated[list[StreamMode], QueryList] = []
+    stream_mode: Annotated[list[StreamMode], QueryList] = Field(
+        default=[], description="The events to send. Default: all that the run streams."
+    )
     last_event_id: LastEventId = ""

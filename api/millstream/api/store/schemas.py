@@ -4,7 +4,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, field_validator
 
-from millstream.api.http.schema_base import MAX_OFFSET, QueryModel, RequestModel
+from millstream.api.http.schema_base import MAX_OFFSET, Limit, Offset, QueryModel, RequestModel
 
 MAX_LABELS: Final = 64  # of a namespace
 MAX_TTL_MINUTES: Final = 1e9
@@ -70,9 +70,9 @@ Filter = Annotated[dict[str, Any], AfterValidator(_operators)]
 class ItemPut(RequestModel):
     """`PUT /store/items`"""
 
-    namespace: Root
-    key: Key
-    value: dict[str, Any]
+    namespace: Root = Field(description="The labels of the namespace, from the root.")
+    key: Key = Field(description="The item's key.")
+    value: dict[str, Any] = Field(description="The item's value, which replaces an older one.")
     index: Literal[False] | list[Annotated[str, Field(min_length=1)]] | None = Field(
         default=None,
         description="Paths in the value that are searched by meaning; false for none. Default: those of `store.index`.",
@@ -96,67 +96,83 @@ class ItemPut(RequestModel):
 class ItemGet(QueryModel):
     """Query of `GET /store/items`."""
 
-    namespace: Annotated[Namespace, BeforeValidator(_dotted)] = Field(
+    namespace: Annotated[Namespace, BeforeValidator(_dotted, json_schema_input_type=str)] = Field(
         description="The labels, joined by periods."
     )
-    key: Key
-    refresh_ttl: bool | None = None
+    key: Key = Field(description="The item's key.")
+    refresh_ttl: bool | None = Field(
+        default=None,
+        description="Whether the item's lifetime starts again. Default: `store.ttl.refresh_on_read`.",
+    )
 
 
 class ItemDelete(RequestModel):
     """`DELETE /store/items`"""
 
-    namespace: Root
-    key: Key
+    namespace: Root = Field(description="The labels of the namespace, from the root.")
+    key: Key = Field(description="The item's key.")
 
 
 class ItemSearch(RequestModel):
     """`POST /store/items/search`"""
 
-    namespace_prefix: NamespacePart = []
-    filter: Filter = {}
-    limit: int = Field(default=10, ge=1, le=1000)
-    offset: int = Field(default=0, ge=0, le=MAX_OFFSET)
+    namespace_prefix: NamespacePart = Field(
+        default=[], description="The first labels of the namespaces to search."
+    )
+    filter: Filter = Field(
+        default={},
+        description='Entries that the item\'s value has, or conditions on them: `{\\"age\\": {\\"$gte\\": 18}}`.',
+    )
+    limit: Limit = 10
+    offset: Offset = 0
     query: str | None = Field(
         default=None,
         description="A text to search by meaning; needs `store.index`.",
     )
-    refresh_ttl: bool | None = None
+    refresh_ttl: bool | None = Field(
+        default=None,
+        description="Whether the lifetime of the items starts again. Default: `store.ttl.refresh_on_read`.",
+    )
 
 
 class NamespaceSearch(RequestModel):
     """`POST /store/namespaces`; `*` stands for any label."""
 
-    prefix: NamespacePart = []
-    suffix: NamespacePart = []
-    max_depth: int | None = Field(default=None, ge=1, le=MAX_OFFSET)
-    limit: int = Field(default=100, ge=1, le=1000)
-    offset: int = Field(default=0, ge=0, le=MAX_OFFSET)
+    prefix: NamespacePart = Field(default=[], description="The first labels of the namespaces.")
+    suffix: NamespacePart = Field(default=[], description="The last labels of the namespaces.")
+    max_depth: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_OFFSET,
+        description="The number of labels after which namespaces are cut off.",
+    )
+    limit: Limit = 100
+    offset: Offset = 0
 
 
 class Item(BaseModel):
     """An item, as the API returns it."""
 
-    namespace: list[str]
-    key: str
-    value: dict[str, Any]
-    created_at: str
-    updated_at: str
+    namespace: list[str] = Field(description="The labels of its namespace.")
+    key: str = Field(description="Its key.")
+    value: dict[str, Any] = Field(description="Its value.")
+    created_at: str = Field(description="The time of its creation, in ISO 8601.")
+    updated_at: str = Field(description="The time of its last change.")
 
 
 class FoundItem(Item):
     """An item of a search's result. `score` is its similarity, if the search had a query."""
 
-    score: float | None
+    score: float | None = Field(description="Its similarity to the query.")
 
 
 class FoundItems(BaseModel):
     """The response of a search for items."""
 
-    items: list[FoundItem]
+    items: list[FoundItem] = Field(description="The items.")
 
 
 class FoundNamespaces(BaseModel):
     """The response of a search for namespaces."""
 
-    namespaces: list[list[str]]
+    namespaces: list[list[str]] = Field(description="The namespaces, each as its labels.")

@@ -13,13 +13,15 @@ from pydantic import (
 )
 
 from millstream.api.http.schema_base import (
-    MAX_OFFSET,
     LastEventId,
+    Limit,
+    Offset,
     QueryList,
     QueryModel,
     RequestModel,
+    SortOrder,
 )
-from millstream.api.runs.schemas import Command
+from millstream.api.runs.option_schemas import Command
 from millstream.api.threads.json_paths import parse_path
 from millstream.shared.metadata_index import MAX_DEPTH, depth
 from millstream.shared.rules.lifecycle import ThreadStatus
@@ -53,7 +55,9 @@ ThreadId = Annotated[str, AfterValidator(_uuid)]
 class ThreadTtl(RequestModel):
     """The lifetime of a thread after its last use."""
 
-    strategy: Literal["delete", "keep_latest"] = "delete"
+    strategy: Literal["delete", "keep_latest"] = Field(
+        default="delete", description="Deletes the thread, or all its checkpoints but the newest."
+    )
     ttl: int | float = Field(
         ge=MIN_TTL_MINUTES,
         le=MAX_TTL_MINUTES,
@@ -61,12 +65,19 @@ class ThreadTtl(RequestModel):
     )
 
 
+LifetimeOrMinutes = Annotated[
+    ThreadTtl, BeforeValidator(_ttl_of_minutes, json_schema_input_type=ThreadTtl | float)
+]
+
+
 class SuperstepUpdate(RequestModel):
     """One update of the state, as if a node had written it."""
 
-    values: dict[str, Any] | list[Any] | None = None
-    command: Command | None = None
-    as_node: str | None = None
+    values: dict[str, Any] | list[Any] | None = Field(
+        default=None, description="The values that the node writes."
+    )
+    command: Command | None = Field(default=None, description="A command in place of the values.")
+    as_node: str | None = Field(default=None, description="The node that writes the update.")
 
     @model_validator(mode="after")
     def _agrees(self) -> "SuperstepUpdate":
@@ -80,19 +91,29 @@ class SuperstepUpdate(RequestModel):
 class Superstep(RequestModel):
     """The updates of one step, applied together."""
 
-    updates: list[SuperstepUpdate] = Field(min_length=1)
+    updates: list[SuperstepUpdate] = Field(min_length=1, description="The updates.")
 
 
 class ThreadCreate(RequestModel):
     """`POST /threads`"""
 
-    thread_id: ThreadId | None = None
-    metadata: dict[str, Any] = {}
+    thread_id: ThreadId | None = Field(
+        default=None, description="The thread's id. Default: a new one."
+    )
+    metadata: dict[str, Any] = Field(
+        default={}, description="Any object, by whose entries threads are found."
+    )
     graph_id: str | None = Field(
         default=None, min_length=1, description="The same as `metadata.graph_id`."
     )
-    if_exists: Literal["raise", "do_nothing"] = "raise"
-    ttl: Annotated[ThreadTtl, BeforeValidator(_ttl_of_minutes)] | None = None
+    if_exists: Literal["raise", "do_nothing"] = Field(
+        default="raise",
+        description="Whether an existing thread is an error (409), or the response.",
+    )
+    ttl: LifetimeOrMinutes | None = Field(
+        default=None,
+        description="The thread's lifetime: minutes, or an object. Default: that of `checkpointer.ttl`.",
+    )
     supersteps: list[Superstep] = Field(
         default=[], description="The thread's first states; they need the name of its graph."
     )
@@ -115,7 +136,9 @@ class ThreadCreate(RequestModel):
 class ThreadQuery(QueryModel):
     """Query of `GET /threads/{thread_id}`."""
 
-    include: Annotated[list[Literal["ttl"]], QueryList] = []
+    include: Annotated[list[Literal["ttl"]], QueryList] = Field(
+        default=[], description="`ttl`: the response has the lifetime too."
+    )
 
 
 ThreadStreamModes = Annotated[list[Literal["run_modes", "lifecycle", "state_update"]], QueryList]
@@ -175,20 +198,24 @@ class ThreadFilter(RequestModel):
         description="An object, or a list of objects. Excludes threads whose metadata contains one of them.",
     )
     values: Filter = Field(default={}, description="Entries that the thread's values contain.")
-    status: Annotated[ThreadStatus, Field(strict=False)] | None = None
+    status: Annotated[ThreadStatus, Field(strict=False)] | None = Field(
+        default=None, description="The thread's status."
+    )
 
 
 class ThreadSearch(ThreadFilter):
     """`POST /threads/search`"""
 
-    ids: list[ThreadId] | None = Field(default=None, max_length=MAX_IDS)
-    limit: int = Field(default=10, ge=1, le=1000)
-    offset: int = Field(default=0, ge=0, le=MAX_OFFSET)
-    sort_by: Literal["thread_id", "status", "created_at", "updated_at", "state_updated_at"] = (
-        "created_at"
+    ids: list[ThreadId] | None = Field(
+        default=None, max_length=MAX_IDS, description="The threads' ids."
     )
-    sort_order: Literal["asc", "desc"] = "desc"
-    select: list[ThreadField] = []
+    limit: Limit = 10
+    offset: Offset = 0
+    sort_by: Literal["thread_id", "status", "created_at", "updated_at", "state_updated_at"] = Field(
+        default="created_at", description="The field by which the list is sorted."
+    )
+    sort_order: SortOrder = "desc"
+    select: list[ThreadField] = Field(default=[], description="The fields to return. Default: all.")
     extract: dict[str, str] = Field(
         default={},
         max_length=MAX_PATHS,
@@ -207,64 +234,81 @@ class ThreadPatch(RequestModel):
     """`PATCH /threads/{thread_id}`"""
 
     metadata: dict[str, Any] = Field(default={}, description="Merged into the thread's metadata.")
-    ttl: Annotated[ThreadTtl, BeforeValidator(_ttl_of_minutes)] | None = None
+    ttl: LifetimeOrMinutes | None = Field(
+        default=None, description="The new lifetime: minutes, or an object."
+    )
 
 
 class ThreadsPrune(RequestModel):
     """`POST /threads/prune`"""
 
-    thread_ids: list[ThreadId] = Field(max_length=MAX_PRUNED)
-    strategy: Literal["delete", "keep_latest"] = "delete"
+    thread_ids: list[ThreadId] = Field(
+        max_length=MAX_PRUNED, description="The threads. Unknown ids are skipped."
+    )
+    strategy: Literal["delete", "keep_latest"] = Field(
+        default="delete",
+        description="Deletes the threads, or all their checkpoints but the newest.",
+    )
 
 
 class ThreadsPruned(BaseModel):
     """The number of threads that were pruned."""
 
-    pruned_count: int
+    pruned_count: int = Field(description="The number of threads.")
 
 
 class Amount(BaseModel):
     """A number of stored objects, and their bytes."""
 
-    count: int
-    bytes: int
+    count: int = Field(description="The number of objects.")
+    bytes: int = Field(description="Their bytes.")
 
 
 class ChannelAmount(BaseModel):
     """The stored versions of a channel's value."""
 
-    versions: int
-    bytes: int
+    versions: int = Field(description="The number of versions.")
+    bytes: int = Field(description="Their bytes.")
 
 
 class ChannelAmounts(Amount):
     """The stored values of all channels."""
 
-    by_channel: dict[str, ChannelAmount]
+    by_channel: dict[str, ChannelAmount] = Field(description="The versions of each channel.")
 
 
 class ThreadStorage(BaseModel):
     """The stored size of a thread's checkpoints."""
 
-    thread_id: str
-    total_bytes: int
-    checkpoints: Amount
-    channel_values: ChannelAmounts
-    pending_writes: Amount
+    thread_id: str = Field(description="The thread's id.")
+    total_bytes: int = Field(description="All bytes.")
+    checkpoints: Amount = Field(description="The checkpoints, without values.")
+    channel_values: ChannelAmounts = Field(description="The values of channels.")
+    pending_writes: Amount = Field(description="Writes of tasks whose step has not ended.")
 
 
 class Thread(BaseModel):
     """A thread, as the API returns it."""
 
-    thread_id: str
-    created_at: str
-    updated_at: str
-    state_updated_at: str
-    metadata: dict[str, Any]
-    status: ThreadStatus
-    config: dict[str, Any]
-    values: dict[str, Any] | None
-    interrupts: dict[str, list[Any]]
-    error: dict[str, str] | None
+    thread_id: str = Field(description="The thread's id.")
+    created_at: str = Field(description="The time of its creation, in ISO 8601.")
+    updated_at: str = Field(description="The time of its last change.")
+    state_updated_at: str = Field(description="The time of the last change of its state.")
+    metadata: dict[str, Any] = Field(
+        description="Its metadata, with `graph_id` and `assistant_id` of its newest run."
+    )
+    status: ThreadStatus = Field(
+        description="`busy` while a run is active; `interrupted` if nodes are left to run."
+    )
+    config: dict[str, Any] = Field(
+        description="The config of its newest run: `configurable` alone."
+    )
+    values: dict[str, Any] | None = Field(description="The values of its newest state.")
+    interrupts: dict[str, list[Any]] = Field(
+        description="The interrupts that wait for an answer, by task."
+    )
+    error: dict[str, str] | None = Field(
+        description="The error of its newest run: `error` and `message`."
+    )
     ttl: dict[str, Any] | None = Field(default=None, description="With `include=ttl`.")
     extracted: dict[str, Any] | None = Field(default=None, description="With `extract`.")

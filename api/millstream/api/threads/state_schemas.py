@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
 
-from millstream.api.http.schema_base import QueryList, QueryModel, RequestModel
+from millstream.api.http.schema_base import Limit, QueryList, QueryModel, RequestModel
 
 STATE_FIELDS: Final = (
     "values", "next", "tasks", "checkpoint", "metadata", "created_at", "parent_checkpoint",
@@ -44,41 +44,71 @@ def _checkpoint_id_of(value: Any) -> Any:
 
 
 CheckpointId = Annotated[str, AfterValidator(_uuid)]
-Before = Annotated[CheckpointId, BeforeValidator(_checkpoint_id_of)]
+Before = Annotated[
+    CheckpointId,
+    BeforeValidator(_checkpoint_id_of, json_schema_input_type=str | dict[str, Any]),
+]
 Select = Annotated[list[str], QueryList, AfterValidator(_selectable)]
 
 
 class CheckpointSelector(RequestModel):
     """Selects one checkpoint of the thread, of the root graph or of a subgraph (`checkpoint_ns`)."""
 
-    thread_id: CheckpointId | None = None
-    checkpoint_ns: str = ""
-    checkpoint_id: CheckpointId | None = None
-    checkpoint_map: dict[str, CheckpointId] | None = None
+    thread_id: CheckpointId | None = Field(
+        default=None, description="The thread of the path; another one is invalid."
+    )
+    checkpoint_ns: str = Field(
+        default="", description="The namespace of a subgraph; the root graph's is empty."
+    )
+    checkpoint_id: CheckpointId | None = Field(
+        default=None, description="The checkpoint's id. Default: the newest."
+    )
+    checkpoint_map: dict[str, CheckpointId] | None = Field(
+        default=None, description="The ids of the checkpoints of all graphs, by namespace."
+    )
 
 
 class StateQuery(QueryModel):
     """Query of `GET /threads/{thread_id}/state` and `…/state/{checkpoint_id}`."""
 
-    subgraphs: bool = False
-    select: Select = []
+    subgraphs: bool = Field(
+        default=False, description="Includes the states of subgraphs, in `tasks`."
+    )
+    select: Select = Field(
+        default=[],
+        description="The fields to return, such as `values` or `values.messages`. Default: all.",
+    )
 
 
 class StateAtCheckpoint(RequestModel):
     """`POST /threads/{thread_id}/state/checkpoint`"""
 
-    checkpoint: CheckpointSelector
-    subgraphs: bool = False
-    select: Select = []
+    checkpoint: CheckpointSelector = Field(description="The checkpoint.")
+    subgraphs: bool = Field(
+        default=False, description="Includes the states of subgraphs, in `tasks`."
+    )
+    select: Select = Field(
+        default=[],
+        description="The fields to return, such as `values` or `values.messages`. Default: all.",
+    )
 
 
 class StateUpdate(RequestModel):
     """`POST /threads/{thread_id}/state`"""
 
-    values: dict[str, Any] | list[Any] | None = None
-    as_node: str | None = None
-    checkpoint: CheckpointSelector = CheckpointSelector()
-    checkpoint_id: CheckpointId | None = None
+    values: dict[str, Any] | list[Any] | None = Field(
+        default=None, description="The values to write: an object, or a list of objects."
+    )
+    as_node: str | None = Field(
+        default=None, description="The node that writes them. Default: the node that wrote last."
+    )
+    checkpoint: CheckpointSelector = Field(
+        default=CheckpointSelector(),
+        description="The checkpoint after which the update is stored. Default: the newest.",
+    )
+    checkpoint_id: CheckpointId | None = Field(
+        default=None, description="The id of that checkpoint, alone."
+    )
 
     @model_validator(mode="after")
     def _agrees(self) -> "StateUpdate":
@@ -95,39 +125,57 @@ class StateUpdate(RequestModel):
 class StateUpdated(BaseModel):
     """The checkpoint of an update. Clients of different versions read it from different fields."""
 
-    checkpoint: dict[str, Any]
-    configurable: dict[str, Any]
-    checkpoint_id: str
+    checkpoint: dict[str, Any] = Field(description="The new checkpoint.")
+    configurable: dict[str, Any] = Field(description="The new checkpoint, as a config has it.")
+    checkpoint_id: str = Field(description="The id of the new checkpoint.")
 
 
 class HistoryQuery(QueryModel):
     """Query of `GET /threads/{thread_id}/history`."""
 
-    limit: int = Field(default=10, ge=1, le=1000)
-    before: CheckpointId | None = None
-    select: Select = []
+    limit: Limit = 10
+    before: CheckpointId | None = Field(
+        default=None, description="The id of a checkpoint: the list has those before it."
+    )
+    select: Select = Field(
+        default=[],
+        description="The fields to return, such as `values` or `values.messages`. Default: all.",
+    )
 
 
 class HistoryRequest(RequestModel):
     """`POST /threads/{thread_id}/history`"""
 
-    limit: int = Field(default=1, ge=1, le=1000)
-    before: Before | None = None
-    metadata: dict[str, Any] = {}
-    checkpoint: CheckpointSelector = CheckpointSelector()
-    select: Select = []
+    limit: Limit = 1
+    before: Before | None = Field(
+        default=None,
+        description="The list has the checkpoints before this one: its id, a checkpoint, or a config.",
+    )
+    metadata: dict[str, Any] = Field(
+        default={}, description="Entries that the checkpoints' metadata contains."
+    )
+    checkpoint: CheckpointSelector = Field(
+        default=CheckpointSelector(),
+        description="The subgraph (`checkpoint_ns`), or the one checkpoint to return.",
+    )
+    select: Select = Field(
+        default=[],
+        description="The fields to return, such as `values` or `values.messages`. Default: all.",
+    )
 
 
 class ThreadState(BaseModel):
     """The state of a thread at one checkpoint."""
 
-    values: dict[str, Any] | list[Any]
-    next: list[str]
-    tasks: list[dict[str, Any]]
-    metadata: dict[str, Any] | None
-    created_at: str | None
-    checkpoint: dict[str, Any] | None
-    parent_checkpoint: dict[str, Any] | None
-    interrupts: list[dict[str, Any]]
-    checkpoint_id: str | None
-    parent_checkpoint_id: str | None
+    values: dict[str, Any] | list[Any] = Field(description="The values of the state's channels.")
+    next: list[str] = Field(description="The nodes that run next.")
+    tasks: list[dict[str, Any]] = Field(
+        description="The tasks of the next step, with their interrupts and errors."
+    )
+    metadata: dict[str, Any] | None = Field(description="The checkpoint's metadata.")
+    created_at: str | None = Field(description="The time of the checkpoint, in ISO 8601.")
+    checkpoint: dict[str, Any] | None = Field(description="The checkpoint.")
+    parent_checkpoint: dict[str, Any] | None = Field(description="The checkpoint before it.")
+    interrupts: list[dict[str, Any]] = Field(description="The interrupts of all tasks.")
+    checkpoint_id: str | None = Field(description="The checkpoint's id.")
+    parent_checkpoint_id: str | None = Field(description="The id of the checkpoint before it.")
