@@ -149,6 +149,33 @@ POD_MONITOR: Final = resource(
     "PodMonitor",
     fields({"selector": SELECTOR, "podMetricsEndpoints": list_of(ENDPOINT, least=1)}),
 )
+PROMETHEUS_RULE: Final = resource(
+    "monitoring.coreos.com/v1",
+    "PrometheusRule",
+    fields(
+        {
+            "groups": list_of(
+                fields(
+                    {
+                        "name": TEXT,
+                        "rules": list_of(
+                            fields(
+                                {"alert": TEXT, "expr": TEXT},
+                                {
+                                    "for": {"type": "string", "pattern": r"^\d+[smh]$"},
+                                    "labels": TEXTS,
+                                    "annotations": TEXTS,
+                                },
+                            ),
+                            least=1,
+                        ),
+                    }
+                ),
+                least=1,
+            )
+        }
+    ),
+)
 
 # ── The Gateway API ──────────────────────────────────────────────────────────
 HTTP_ROUTE: Final = resource(
@@ -187,5 +214,5 @@ HTTP_ROUTE: Final = resource(
 
 SCHEMAS: Final[dict[str, Schema]] = {
     schema["properties"]["kind"]["const"]: schema
-    for schema in (SCALED_OBJECT, SERVICE_MONITOR, POD_MONITOR, HTTP_ROUTE)
+    for schema in (SCALED_OBJECT, SERVICE_MONITOR, POD_MONITOR, PROMETHEUS_RULE, HTTP_ROUTE)
 }

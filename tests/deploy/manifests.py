@@ -16,6 +16,7 @@ KUSTOMIZE: Final = ROOT / "deploy" / "kustomize"
 HELM_LABELS: Final = re.compile(
     r"^ *(?:helm\.sh/chart|app\.kubernetes\.io/managed-by):.*\n", re.MULTILINE
 )
+TRAILING_SPACES: Final = re.compile(r" +$", re.MULTILINE)
 # The file in deploy/kustomize, the template, and the values that it is made with.
 FILES: Final[list[tuple[str, str, dict[str, Any]]]] = [
     ("base/serviceaccount.yaml", "serviceaccount.yaml", {}),
@@ -69,7 +70,7 @@ def kustomize_files() -> dict[Path, str]:
     """Returns the text of each file of deploy/kustomize that is made from the chart."""
     result = {}
     for path, template, values in FILES:
-        text = HELM_LABELS.sub("", render(values)[template])
+        text = TRAILING_SPACES.sub("", HELM_LABELS.sub("", render(values)[template]))
         result[KUSTOMIZE / path] = text.strip().removeprefix("---\n") + "\n"
     return result
 

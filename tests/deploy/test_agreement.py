@@ -311,7 +311,7 @@ def test_the_number_of_workers_follows_from_the_figures() -> None:
 async def test_the_command_of_the_chart_starts_a_worker_that_its_probe_finds_alive(
     system: System, tmp_path: Path
 ) -> None:
-    [pod] = Release("default").workers.values()
+    pod = Release("pools").workers["millstream-worker-default"]
     worker = container(pod)
     alive = tmp_path / "alive"
     env = environ(pod) | {
@@ -338,6 +338,7 @@ async def test_the_command_of_the_chart_starts_a_worker_that_its_probe_finds_ali
             assert process.stdout is not None
             ready = json.loads(process.stdout.readline().removeprefix("millstream-ready "))
             assert ready["jobs"] == int(env["N_JOBS_PER_WORKER"])
+            assert ready["queues"] == ["default", "mail"]
             assert ready["pid"] == process.pid  # SIGTERM of the container reaches the worker itself
             process.terminate()
             await until(lambda: process.poll() is not None, within=30)

@@ -1,6 +1,7 @@
 """The Helm chart: it renders for three sets of values, and every object is valid."""
 
 import copy
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -89,12 +90,23 @@ def test_the_examples_have_the_kinds_that_they_are_for() -> None:
     always = {"Deployment", "Service", "ServiceAccount", "NetworkPolicy", "PodDisruptionBudget"}
     assert set(kinds(example("default"))) == {*always, "HorizontalPodAutoscaler"}
     assert set(kinds(example("production"))) == {
-        *always, "HorizontalPodAutoscaler", "ScaledObject", "ServiceMonitor", "PodMonitor", "Ingress",
+        *always, "HorizontalPodAutoscaler", "ScaledObject", "Ingress",
+        "ServiceMonitor", "PodMonitor", "PrometheusRule", "ConfigMap",
     }  # fmt: skip
     pools = kinds(example("pools"))
     assert pools["Deployment"] == 4
     assert pools["ScaledObject"] == 3
     assert pools["HTTPRoute"] == 1
+
+
+def test_the_rules_and_the_dashboard_are_those_of_the_repository() -> None:
+    by_kind = {each["kind"]: each for each in example("production")}
+    monitoring = ROOT / "deploy" / "monitoring"
+    assert by_kind["PrometheusRule"]["spec"] == yaml.safe_load(
+        (monitoring / "alerts.yaml").read_text()
+    )
+    dashboard = by_kind["ConfigMap"]["data"]["millstream.json"]
+    assert json.loads(dashboard) == json.loads((monitoring / "dashboard.json").read_text())
 
 
 def test_the_checks_notice_what_is_wrong() -> None:
