@@ -2,8 +2,8 @@
 
 import pytest
 
-from contract.builders import admit, dump, job, make_due, running
-from millstream.shared import keys, scripts
+from contract.builders import a_spec, admit, dump, job, make_due, running
+from millstream.shared import keys, queue, scripts
 from millstream.shared.redis import Client
 
 
@@ -44,3 +44,32 @@ async def test_a_job_with_a_lost_wake_up_is_due(any_redis: Client) -> None:
 async def test_queues_are_separate(any_redis: Client) -> None:
     await admit(any_redis)
     assert await scripts.find_due(any_redis, "other", 10) == ([], None)
+
+
+async def test_several_queues_are_searched_in_one_round_trip(real_redis: Client) -> None:
+    spec, other = await admit(real_redis), await admit(real_redis, a_spec(queue="other"))
+    await admit(real_redis, a_spec(queue="other"), delay_ms=60_000)
+    (ids, later), (other_ids, other_later) = await scripts.find_due_in(
+        real_redis, ["default", "other"], 10
+    )
+    assert (ids, later, other_ids) == ([job(spec)], None, [job(other)])
+    assert other_later is not None
+    await forget(real_redis, "other")
+
+
+async def test_a_wait_begins_with_the_first_queue_and_names_the_queue_of_the_job(
+    real_redis: Client,
+) -> None:
+    names = ["default", "other"]
+    default, other = await admit(real_redis), await admit(real_redis, a_spec(queue="other"))
+    await admit(real_redis)
+    assert await queue.wait_for_wake(real_redis, names[::-1], 1) == (job(other), "other")
+    assert await queue.wait_for_wake(real_redis, names[::-1], 1) == (job(default), "default")
+    assert await queue.wait_for_wake(real_redis, ["other"], 0.01) is None
+    await forget(real_redis, "other")
+
+
+async def forget(redis: Client, name: str) -> None:
+    """Deletes the keys of a queue."""
+    per_queue = (keys.queue, keys.wake, keys.backlog, keys.queue_workers)
+    await redis.delete(*(key(name) for key in per_queue))

@@ -24,6 +24,7 @@ from millstream.shared import keys
 from millstream.shared.redis import Client, connect
 
 BEHAVIOUR = Path(__file__).parents[1] / "graphs" / "behaviour.json"
+QUEUES = ("gpu", "a", "b")  # of test_queues.py
 ENDED = {"success", "error", "timeout", "interrupted"}
 
 
@@ -77,7 +78,7 @@ class Cluster:
         try:
 
             async def clean() -> bool:
-                return not await leaked(client, ("default", "limited"))
+                return not await leaked(client, ("default", "limited", *QUEUES))
 
             await until(clean, within=15, what=f"no leaked keys, but {await leaked(client)}")
         finally:

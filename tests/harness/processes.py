@@ -163,6 +163,11 @@ class Fleet:
         arguments = ["--config", str(config), "--queue", queue]
         return self._start("millstream.worker", arguments, env)
 
+    def dev_worker(self, config: Path, **env: str) -> Process:
+        """Starts a worker process as `millstream dev` does; call `wait_ready()` on it."""
+        arguments = ["--config", str(config), "--queue", "default", "--declared"]
+        return self._start("millstream.worker", arguments, env)
+
     def newer_worker(self, config: Path, **env: str) -> Process:
         """Starts a worker process of the next version; call `wait_ready()` on it."""
         return self._start("millstream.worker", ["--config", str(config)], env, newer=True)

@@ -69,6 +69,11 @@ def test_what_is_not_enforced_is_refused_by_all(tmp_path: Path, key: str) -> Non
         ({"auth": {}}, "`auth`"),
         ({"graphs": None}, "names no graphs"),
         ({"graphs": {"g": 5}}, "$.graphs"),
+        (
+            {"graphs": {"g": {"path": "./mine.py:compiled", "queue": "GPU"}}},
+            "graphs.g.queue: 'GPU'",
+        ),
+        ({"graphs": {"g": {"path": "./mine.py:compiled", "queue": ""}}}, "graphs.g.queue: ''"),
         ({"dependencies": "."}, "`dependencies` must be"),
         ({"env": 5}, "`env` must be"),
         ({"http": {"disable_everything": True}}, "disable_everything"),

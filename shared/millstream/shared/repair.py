@@ -157,6 +157,31 @@ async def repair_backlogs(redis: Client, *, lease_ms: int, stream_ttl: int) -> C
     return counts
 
 
+async def forget_queues(redis: Client) -> int:
+    """Removes queues that nothing needs any more from the list of queues; returns their number.
+
+    A run that waits for its thread is in no queue, so the queues of all runs that have not ended are kept.
+    """
+    names = {name.decode() for name in await redis.smembers(keys.queues())}  # type: ignore[misc]
+    pipe = redis.pipeline(transaction=False)
+    pipe.hvals(keys.routes())
+    for name in names:
+        pipe.zcard(keys.queue(name))
+        pipe.zcard(keys.queue_workers(name))
+    routes, *counts = await pipe.execute()
+    used = {route.decode() for route in routes}
+    used |= {name for name, *n in zip(names, counts[::2], counts[1::2], strict=True) if any(n)}
+    if names <= used:
+        return 0
+    members = await redis.smembers(keys.live())  # type: ignore[misc]
+    jobs = [job for job in map(keys.decode_job_id, members) if job is not None]
+    for start in range(0, len(jobs), BATCH):
+        for job in jobs[start : start + BATCH]:
+            pipe.hget(keys.run(*keys.parse_job_id(job)), "queue")
+        used |= {name.decode() for name in await pipe.execute() if name is not None}
+    return sum([await scripts.forget_queue(redis, name) for name in sorted(names - used)])
+
+
 async def repair_threads(redis: Client) -> Counter[str]:
     """Checks some of the threads; the next call, in any process, continues with the next threads.
 

@@ -221,7 +221,7 @@ class RunWorker(Worker):
             free = self.max_jobs - self.job_counter
             replies = await scripts.find_due_in(self._redis, self._queues, free)
             self._on_reply(now)
-            due = _round_robin(
+            due = take_turns(
                 [
                     [DueJob(job, name) for job in jobs if not self._is_executing(job)]
                     for name, (jobs, _) in zip(self._queues, replies, strict=True)
@@ -377,7 +377,7 @@ def _after(name: str, queues: tuple[str, ...]) -> tuple[str, ...]:
     return queues[first:] + queues[:first]
 
 
-def _round_robin(due: list[list[DueJob]], limit: int) -> list[DueJob]:
+def take_turns(due: list[list[DueJob]], limit: int) -> list[DueJob]:
     """Returns at most `limit` jobs: of each queue the first, then of each the second, and so on."""
     rounds = chain.from_iterable(zip_longest(*due))
     return [each for each in rounds if each is not None][:limit]

@@ -21,6 +21,7 @@ from millstream.shared.wire import RunSpec
 OUTCOMES: Final = ("accepted", "rejected", "too_deep")
 PIPELINE: Final = "pipeline"
 COMMAND: Final = "command"
+MAX_QUEUES: Final = 100  # that have a label of their own
 
 
 class Recorder(RunObserver):
@@ -36,6 +37,7 @@ class Recorder(RunObserver):
         groups = {*SUBJECTS.values(), PIPELINE, COMMAND}
         self._commands = {group: commands.labels(group) for group in sorted(groups)}
         self._graphs: dict[str, str] = {}
+        self._queues: set[str] = set()
 
     def learn(self, graphs: Mapping[str, str]) -> None:
         """Creates the series of graphs, each with its queue, that were unknown before."""
@@ -44,7 +46,15 @@ class Recorder(RunObserver):
                 self._graphs[graph] = queue
                 self._prepare(graph, queue)
 
+    def _queue(self, name: str) -> str:
+        """Returns the label of a queue. Assistants may name any queue, so only the first names get their own."""
+        if name not in self._queues and len(self._queues) >= MAX_QUEUES:
+            return OTHER
+        self._queues.add(name)
+        return name
+
     def _prepare(self, graph: str, queue: str) -> None:
+        self._queues.add(queue)
         prepare(self._admitted, [queue], [graph], Strategy, OUTCOMES)
 
     def on_reply(self, command: str, argument: str, seconds: float) -> None:
@@ -54,7 +64,9 @@ class Recorder(RunObserver):
 
     def admitted(self, spec: RunSpec, delay_ms: int) -> None:
         """See RunObserver."""
-        self._admitted.labels(spec.queue, spec.graph_id, spec.strategy, "accepted").inc()
+        self._admitted.labels(
+            self._queue(spec.queue), spec.graph_id, spec.strategy, "accepted"
+        ).inc()
 
     def loop_lag(self, seconds: float) -> None:
         """See RunObserver."""
@@ -93,7 +105,9 @@ class ApiRecorder(Recorder):
             self._admitted.labels(OTHER, OTHER, OTHER, "rejected").inc()
         else:
             outcome = "too_deep" if isinstance(error, OverloadedError) else "rejected"
-            self._admitted.labels(spec.queue, spec.graph_id, spec.strategy, outcome).inc()
+            self._admitted.labels(
+                self._queue(spec.queue), spec.graph_id, spec.strategy, outcome
+            ).inc()
 
     def stream_opened(self, thread_id: str, run_id: str | None) -> None:
         """See RunObserver."""
@@ -177,8 +191,9 @@ class WorkerRecorder(Recorder):
     def claimed(self, claim: Claim, wait_ms: int) -> None:
         """See RunObserver."""
         attempt = "first" if claim.is_first else "again"
-        self._wait.labels(claim.spec.queue, attempt).observe(wait_ms / 1000)
-        self._attempts.labels(claim.spec.queue, claim.reason).inc()
+        queue = self._queue(claim.spec.queue)
+        self._wait.labels(queue, attempt).observe(wait_ms / 1000)
+        self._attempts.labels(queue, claim.reason).inc()
         self._in_flight.inc()
 
     def released(self, claim: Claim) -> None:
@@ -187,7 +202,7 @@ class WorkerRecorder(Recorder):
 
     def ended(self, claim: Claim, status: RunStatus, seconds: float) -> None:
         """See RunObserver."""
-        labels = claim.spec.queue, self._graph(claim.spec.graph_id)
+        labels = self._queue(claim.spec.queue), self._graph(claim.spec.graph_id)
         self._finished.labels(*labels, status).inc()
         self._duration.labels(*labels, status).observe(seconds)
         if claim.exhausted:

@@ -16,6 +16,7 @@ from millstream.shared.scripts.crons.create_cron import create_cron
 from millstream.shared.scripts.crons.delete_cron import delete_cron
 from millstream.shared.scripts.crons.fire_cron import fire_cron
 from millstream.shared.scripts.crons.update_cron import update_cron
+from millstream.shared.scripts.queues.forget_queue import forget_queue
 from millstream.shared.scripts.queues.offer_graphs import offer_graphs
 from millstream.shared.scripts.queues.pause_queue import Pause, pause_queue
 from millstream.shared.scripts.queues.resume_queue import resume_queue
@@ -76,6 +77,7 @@ __all__ = [
     "finish",
     "fire_cron",
     "forget_expiry",
+    "forget_queue",
     "get_checkpoint",
     "get_items",
     "hand_back",

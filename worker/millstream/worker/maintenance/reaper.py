@@ -16,6 +16,7 @@ from millstream.shared.settings import Settings
 
 log = logging.getLogger(__name__)
 
+FORGET_QUEUES_EVERY: Final = 60.0  # s
 MAX_SHARE: Final = 0.05  # of its time in which a reaper may work
 
 
@@ -43,6 +44,8 @@ async def run_once(redis: Client, settings: Settings) -> int:
             raise
         except Exception:  # the other repairs must still be done
             log.exception("a repair of the reaper failed")
+    if await repair.take_leader_lock(redis, "queues", every=FORGET_QUEUES_EVERY):
+        await repair.forget_queues(redis)
     took = time.monotonic() - begun
     if took > MAX_SHARE * policy.reap_every:
         await repair.postpone_leader_lock(redis, "reaper", by=took / MAX_SHARE)

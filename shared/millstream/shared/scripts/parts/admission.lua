@@ -25,6 +25,7 @@
   ARG  protocol       lowest version that a worker must understand (shared/wire.py)
   ARG  max_live       maximum number of runs that have not ended; 0 for no limit
   ARG  queue_name
+  ARG  max_queues     number of names in `queues` from which on no further one is added
   ARG  run_terms      keys of the sets for graph and assistant (shared/metadata_index.py)
   ARG  webhook        URL to call when the run has ended, '' for none
   ARG  answers        JSON of the interrupts that the thread must still wait for, if the run answers them; '' otherwise
@@ -65,7 +66,8 @@ if webhook ~= '' then redis.call('HSET', run, 'webhook', webhook) end
 if temporary ~= '' then redis.call('HSET', run, 'temporary', temporary) end
 redis.call('ZADD', runs, now_us, run_id)
 redis.call('SADD', live, job)
-redis.call('SADD', queues, queue_name)
+-- Assistants may name any queue: without a limit, clients could make each read of all queues slow.
+if redis.call('SCARD', queues) < tonumber(max_queues) then redis.call('SADD', queues, queue_name) end
 local thread_id = job:match('^[^/]+')
 push_expiry(thread_id, due)
 

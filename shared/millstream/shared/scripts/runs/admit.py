@@ -18,6 +18,7 @@ from millstream.shared.wire import RunSpec, pack
 
 SCRIPT = Script("runs/admit")
 Reply = Literal["admitted", "missing", "busy", "changed", "full"]
+MAX_QUEUES: Final = 1000  # that admissions list; workers list theirs in any case
 MAX_ENDED: Final = (
     100  # displaced runs that one script ends, so that it does not delay other commands
 )
@@ -57,6 +58,7 @@ def arguments(
         "protocol": spec.protocol,
         "max_live": max_live,
         "queue_name": spec.queue,
+        "max_queues": MAX_QUEUES,
         "run_terms": run_terms(spec.graph_id, spec.assistant_id),
         "webhook": _webhook(spec),
         "answers": answers or "",
