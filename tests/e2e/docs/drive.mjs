@@ -8,7 +8,7 @@ const [site, chromium, pictures] = process.argv.slice(2);
 const { chromium: browserOf } = createRequire(`${process.cwd()}/`)("playwright-core");
 const paths = JSON.parse(readFileSync(0, "utf8"));
 
-const WITHIN = 30_000; // ms that anything may take
+const WITHIN = 60_000; // ms that anything may take
 const TABS = 3;
 const browser = await browserOf.launch({
   executablePath: chromium,
