@@ -29,5 +29,5 @@ EXPOSE 2024
 STOPSIGNAL SIGTERM
 # By the shell alone: a Python for each check would cost more than the API at rest.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 \
-    CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/2024 && printf 'GET /ok HTTP/1.0\\r\\n\\r\\n' >&3 && read -r _ status _ <&3 && test \"$status\" = 200"]
+    CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/2024 && printf 'GET /ok HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n' >&3 && read -r _ status _ <&3 && test \"$status\" = 200"]
 CMD ["millstream", "api", "--host", "0.0.0.0", "--port", "2024"]

@@ -150,11 +150,21 @@ def test_each_probe_asks_what_the_code_serves(release: Release) -> None:
 
 
 def test_an_api_without_redis_is_alive_and_not_ready() -> None:
-    api = container(Release("default").pods["millstream-api"])
+    probes = [
+        container(Release("default").pods["millstream-api"])[name]["httpGet"]
+        for name in ("readinessProbe", "livenessProbe")
+    ]
     with Fleet("redis://127.0.0.1:1") as fleet:
-        url = fleet.api().wait_ready().url
-        assert httpx.get(url + api["readinessProbe"]["httpGet"]["path"]).status_code == 503
-        assert httpx.get(url + api["livenessProbe"]["httpGet"]["path"]).status_code == 200
+        url = (
+            fleet.api(MILLSTREAM_ALLOWED_HOSTS="agents.example.com,millstream-api").wait_ready().url
+        )
+
+        def status(probe: dict[str, Any]) -> int:
+            headers = {each["name"]: each["value"] for each in probe["httpHeaders"]}
+            return httpx.get(url + probe["path"], headers=headers).status_code
+
+        assert [status(probe) for probe in probes] == [503, 200]
+        assert httpx.get(url + probes[1]["path"]).status_code >= 400  # by its address
 
 
 def test_selectors_select_the_pods_that_they_are_for(release: Release) -> None:
