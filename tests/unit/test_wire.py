@@ -15,12 +15,15 @@ from millstream.shared.wire import (
     Reply,
     RunKwargs,
     RunSpec,
+    SlotRecord,
+    WorkerRecord,
     pack,
     unpack_call,
     unpack_graph,
     unpack_kwargs,
     unpack_reply,
     unpack_spec,
+    unpack_worker,
 )
 
 TEXTS = st.text()
@@ -51,6 +54,18 @@ JSON = st.recursive(
 @given(SPECS)
 def test_a_spec_survives_packing(spec: RunSpec) -> None:
     assert unpack_spec(pack(spec)) == spec
+
+
+def test_a_worker_survives_packing_and_readers_of_older_versions() -> None:
+    slot = SlotRecord(
+        thread_id="t", run_id="r", graph_id="g", attempt=2, since=1, isolation="alone"
+    )
+    worker = WorkerRecord(worker_id="w", queues=["a", "b"], runs=[slot], draining_since=3)
+    assert unpack_worker(pack(worker)) == worker
+    newer = msgspec.msgpack.encode({"worker_id": "w", "field_of_a_newer_version": 1})
+    assert unpack_worker(newer) == WorkerRecord(worker_id="w")
+    with pytest.raises(msgspec.DecodeError):
+        unpack_worker(b"\xc1")
 
 
 @given(JSON)
