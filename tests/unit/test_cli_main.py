@@ -13,8 +13,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from millstream.cli.embedded import EmbeddedRedis
 from millstream.cli.main import main
+from millstream.cli.processes import operator_redis_url
 from millstream.shared.langgraph_json import EXAMPLE
+from millstream.shared.settings import DEFAULT_REDIS_URL
 
 Started = list[tuple[list[str], Mapping[str, str]]]
 
@@ -200,3 +203,15 @@ def test_the_command_imports_neither_side() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert done.stdout == b"[]\n"
+
+
+def test_operators_reach_the_redis_of_dev_in_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert operator_redis_url(None, {}) == DEFAULT_REDIS_URL
+    with EmbeddedRedis(tmp_path / ".millstream", modules=False) as server:
+        assert operator_redis_url(None, {}) == server.url
+        assert operator_redis_url(None, {"REDIS_URI": "redis://other"}) == "redis://other"
+        assert operator_redis_url("redis://mine", {"REDIS_URI": "redis://other"}) == "redis://mine"
+    assert operator_redis_url(None, {}) == DEFAULT_REDIS_URL

@@ -47,6 +47,8 @@ def test_only_its_owner_can_use_the_server(server: EmbeddedRedis, folder: Path) 
     arguments = Path(f"/proc/{server.pid}/cmdline")
     if arguments.exists():
         assert server.password.encode() not in arguments.read_bytes()
+    server.stop()
+    assert not url.exists()
 
 
 def test_a_server_without_a_password(folder: Path) -> None:

@@ -17,6 +17,7 @@ from millstream.cli.console import Console
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.cli.errors import CliError, SetupError
 from millstream.cli.processes import (
+    DATA_FOLDER,
     api_command,
     environment,
     require_extra,
@@ -31,7 +32,6 @@ from millstream.shared.errors import SettingError
 from millstream.shared.redis import UNAVAILABLE, connect, masked
 from millstream.shared.rules.queue_names import DEFAULT
 
-DATA_FOLDER: Final = ".millstream"
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 # Pages with which people try a server on their own machine: LangGraph Studio, and Agent Chat UI.
 KNOWN_PAGES: Final = ("https://smith.langchain.com", "https://agentchat.vercel.app")

@@ -12,7 +12,7 @@ import click
 
 from millstream.cli.doctor_view import as_json, print_results
 from millstream.cli.errors import CliError, SetupError
-from millstream.cli.processes import find_redis_url, require_extra, try_graphs_command
+from millstream.cli.processes import operator_redis_url, require_extra, try_graphs_command
 from millstream.shared.checks.facts import Fact, Facts, GraphImport, ProjectState
 from millstream.shared.checks.problem import Severity
 from millstream.shared.checks.project_reader import (
@@ -23,7 +23,6 @@ from millstream.shared.checks.project_reader import (
 from millstream.shared.checks.reader import read_redis
 from millstream.shared.checks.table import judge
 from millstream.shared.langgraph_json import CONFIG
-from millstream.shared.settings import DEFAULT_REDIS_URL
 
 IMPORT_SECONDS: Final = 60.0  # for all graphs of a project
 RESULT: Final = "millstream-graphs "  # the line that worker/try_graphs.py writes
@@ -77,7 +76,7 @@ async def _read_facts(
         project, variables = await asyncio.to_thread(read_project_state, path, environ)
     environ = {**variables, **environ}  # as a worker has it
     environment = read_environment(environ)
-    url = find_redis_url(options.redis_url, environ) or DEFAULT_REDIS_URL
+    url = operator_redis_url(options.redis_url, environ)
     redis, graph_import, answers = await asyncio.gather(
         read_redis(url),
         _import_graphs(options, path, project),

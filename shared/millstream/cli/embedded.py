@@ -163,6 +163,7 @@ class EmbeddedRedis:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(seconds)
+        (self.directory / URL_FILE).unlink(missing_ok=True)
         self.kill()
 
     def kill(self) -> None:

@@ -12,6 +12,7 @@ from millstream.cli.processes import (
     environment,
     find_redis_url,
     is_set,
+    operator_redis_url,
     read_settings,
     require_extra,
     worker_command,
@@ -21,7 +22,6 @@ from millstream.shared.langgraph_json import CONFIG
 from millstream.shared.rules.lifecycle import RunStatus
 from millstream.shared.rules.multitask import CancelAction
 from millstream.shared.rules.queue_names import queue_name_error, split_queue_names
-from millstream.shared.settings import DEFAULT_REDIS_URL
 
 _PORT = click.IntRange(1, 65535)
 _CONFIG = click.Path(path_type=Path)
@@ -164,7 +164,7 @@ def queues(context: click.Context, redis_url: str | None, as_json: bool) -> None
     """
     from millstream.cli import queues as command
 
-    context.obj = find_redis_url(redis_url, os.environ) or DEFAULT_REDIS_URL
+    context.obj = operator_redis_url(redis_url, os.environ)
     if context.invoked_subcommand is None:
         sys.exit(command.list_queues(context.obj, as_json=as_json))
 
@@ -204,7 +204,7 @@ def status(redis_url: str | None, once: bool, as_json: bool) -> None:
     """
     from millstream.cli import status as command
 
-    url = find_redis_url(redis_url, os.environ) or DEFAULT_REDIS_URL
+    url = operator_redis_url(redis_url, os.environ)
     sys.exit(command.run(url, once=once, as_json=as_json))
 
 
@@ -219,7 +219,7 @@ _thread = click.option(
 @click.pass_context
 def runs(context: click.Context, redis_url: str | None) -> None:
     """List runs that have not ended, explain why a run does not move, or cancel it."""
-    context.obj = find_redis_url(redis_url, os.environ) or DEFAULT_REDIS_URL
+    context.obj = operator_redis_url(redis_url, os.environ)
 
 
 @runs.command("list")

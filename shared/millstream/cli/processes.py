@@ -1,5 +1,6 @@
 """The commands of the API and of the worker, and their environment."""
 
+import contextlib
 import importlib.util
 import sys
 from collections.abc import Mapping, Sequence
@@ -7,9 +8,12 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Final, Literal
 
+from millstream.cli.embedded import URL_FILE
 from millstream.cli.errors import CliError, SetupError
 from millstream.shared.errors import SettingError
-from millstream.shared.settings import Settings
+from millstream.shared.settings import DEFAULT_REDIS_URL, Settings
+
+DATA_FOLDER: Final = ".millstream"  # of `millstream dev`, in the project's folder
 
 Extra = Literal["api", "worker"]
 
@@ -64,6 +68,19 @@ def find_redis_url(option: str | None, environ: Mapping[str, str]) -> str | None
     """Returns the Redis URL of the option, else of the environment; None if neither is set."""
     candidates = [option, *(environ.get(name) for name in _REDIS_NAMES)]
     return next((text.strip() for text in candidates if text and text.strip()), None)
+
+
+def operator_redis_url(option: str | None, environ: Mapping[str, str]) -> str:
+    """Returns the Redis URL for a command of operators.
+
+    It is that of the option, else of the environment, else of a `millstream dev` that runs in this folder, else the
+    default.
+    """
+    url = find_redis_url(option, environ)
+    if url is None:
+        with contextlib.suppress(OSError):
+            url = (Path(DATA_FOLDER) / URL_FILE).read_text(encoding="utf-8").strip()
+    return url or DEFAULT_REDIS_URL
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
