@@ -272,15 +272,15 @@ async def test_a_stream_is_logged_when_it_ends(site: Site) -> None:
 
 async def test_a_lost_client_is_no_error(site: Site) -> None:
     before = len(site.api.records)
-    _, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(site.api.url).port)
-    writer.write(
-        b"POST /threads HTTP/1.1\r\nhost: x\r\nx-request-id: left-in-body\r\ncontent-length: 99\r\n\r\n{"
-    )
-    await writer.drain()
-    writer.close()
-    await writer.wait_closed()
-    [line] = await site.requests(request_id="left-in-body")
-    assert (line["status"], line["level"]) == (499, "info")
+    for path in ("/threads", "/mcp/", "/store/items/search"):
+        _, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(site.api.url).port)
+        head = f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nx-request-id: left{path}\r\ncontent-length: 9\r\n\r\n"
+        writer.write(head.encode() + b"{")
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+        [line] = await site.requests(request_id=f"left{path}")
+        assert (line["status"], line["level"]) == (499, "info")
 
     body = {"assistant_id": "meets", "input": {"name": "x"}}  # it waits for another run
     path, headers = "/runs/stream", {"x-request-id": "left-in-stream"}

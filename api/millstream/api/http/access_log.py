@@ -20,6 +20,7 @@ log = logging.getLogger("millstream.access")
 
 HEADER: Final = "x-request-id"
 HEADER_BYTES: Final = HEADER.encode()
+ACCEPTED: Final = 101  # of a WebSocket, until it is closed
 FRAME_ENDS: Final = (
     b"\r\n\r\n",
     b"\n\n",
@@ -68,9 +69,9 @@ class AccessLog:
         logs.begin(request_id=request_id)
         # Here, because routes change the scope.
         is_logged = not self._is_excluded(scope["path"].removeprefix(scope.get("root_path", "")))
-        exchange = _Exchange(scope, send, request_id)
+        exchange = _Exchange(scope, receive, send, request_id)
         try:
-            await self._app(scope, receive, exchange.send)
+            await self._app(scope, exchange.receive, exchange.send)
         except ClientDisconnect:
             pass
         except Exception:
@@ -90,17 +91,30 @@ class AccessLog:
 class _Exchange:
     """One request and its response, or one WebSocket."""
 
-    def __init__(self, scope: Scope, send: Send, request_id: str) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         self.method: Final[str] = scope.get("method", "WEBSOCKET")
         self.path: Final[str] = scope.get("raw_path", b"").decode("ascii", "backslashreplace")
         self.status: int | None = None
         self._scope = scope
+        self._receive = receive
         self._send = send
         self._request_id = request_id
         self._started = time.perf_counter()
         self._is_stream = False  # of events
         self._frames = 0
         self._is_complete = False
+        self._has_left = False
+
+    async def receive(self) -> Message:
+        """Forwards a message of the client to the application."""
+        message = await self._receive()
+        kind = message["type"]
+        if kind == "http.disconnect" and not self._is_complete:
+            self._has_left = True
+            self.status = self.status or CLIENT_LEFT  # an application may try to send another one
+        elif kind == "websocket.disconnect" and not self._is_complete:
+            self.status, self._is_complete = message.get("code"), True
+        return message
 
     async def send(self, message: Message) -> None:
         """Forwards a message of the application to the client, with the request's id in the headers."""
@@ -110,18 +124,21 @@ class _Exchange:
                 body = message.get("body", b"")
                 self._frames += sum(map(body.count, FRAME_ENDS))
             self._is_complete = not message.get("more_body", False)
-        elif kind == "http.response.start":
-            self.status = message["status"]
-            headers = Headers(raw=message["headers"])
+        elif kind in ("http.response.start", "websocket.accept"):
+            sent = [*message.get("headers", ())]
+            headers = Headers(raw=sent)
             self._is_stream = headers.get("content-type", "").startswith("text/event-stream")
+            self.status = self.status or message.get("status", ACCEPTED)
             if HEADER not in headers:
-                added = (HEADER_BYTES, self._request_id.encode())
-                message = {**message, "headers": [*message["headers"], added]}
+                sent.append((HEADER_BYTES, self._request_id.encode()))
+                message = {**message, "headers": sent}
         elif kind == "websocket.send":
             self._is_stream = True
             self._frames += 1
         elif kind == "websocket.close":
-            self.status, self._is_complete = message.get("code", 1000), True
+            # uvicorn sends 403 if the handshake was not accepted.
+            self.status = message.get("code", 1000) if self.status else 403
+            self._is_complete = True
         await self._send(message)
 
     def log(self, headers: HeaderFilter | None) -> None:
@@ -138,7 +155,7 @@ class _Exchange:
         }
         if self._is_stream:
             fields["frames"] = self._frames
-        if not self._is_complete:
+        if self._has_left or not self._is_complete:
             fields["complete"] = False  # the client has left, or the response was broken off
         if span := self._scope.get(SPAN):
             fields |= {"trace_id": span.trace_id, "span_id": span.span_id}

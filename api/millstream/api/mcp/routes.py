@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from millstream.api.http.body import read_body
 from millstream.api.http.context import process_of
 from millstream.api.http.page_access import is_local, origin_of
 from millstream.api.http.problems import problem
@@ -20,18 +21,27 @@ MISSING: Final = 'MCP is not installed here: pip install "millstream[mcp]".'
 
 
 class _AppResponse(Response):
-    """The response of another application, with keepalives if it is an event stream."""
+    """The response of another application, with keepalives if it is an event stream.
 
-    def __init__(self, app: ASGIApp, keepalive: float) -> None:
+    The request's body was read before: the application would log an error if the client left meanwhile.
+    """
+
+    def __init__(self, app: ASGIApp, body: bytes, keepalive: float) -> None:
         self.app = app
         self.background = None
+        self._body = body
         self._keepalive = keepalive
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Forwards the request."""
         sender = _KeepaliveSender(send, self._keepalive)
+        messages = [{"type": "http.request", "body": self._body, "more_body": False}]
+
+        async def replay() -> Message:
+            return messages.pop() if messages else await receive()
+
         try:
-            await self.app(scope, receive, sender.send)
+            await self.app(scope, replay, sender.send)
         finally:
             sender.stop()
 
@@ -100,8 +110,9 @@ async def post(request: Request) -> Response:
     if (error := _check_origin(request)) is not None:
         return error
     process = process_of(request)
+    body = await read_body(request)
     server = await process.mcp.server(partial(_start, process.settings.max_body))
-    return _AppResponse(server, process.settings.keepalive)
+    return _AppResponse(server, body, process.settings.keepalive)
 
 
 async def _start(max_body: int) -> AbstractAsyncContextManager[ASGIApp]:
