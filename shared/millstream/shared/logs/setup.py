@@ -62,11 +62,12 @@ def configure(role: str, settings: Settings, *, traceparent: Traceparent | None 
     handler.setFormatter(formatter)
     root = logging.getLogger()
     for existing in root.handlers[:]:
-        if _is_terminal(existing):
+        if isinstance(existing, LineHandler):
             root.removeHandler(existing)
-            if not isinstance(existing, LineHandler):
-                for each in existing.filters:
-                    handler.addFilter(each)  # it may remove secrets
+        elif _is_terminal(existing):
+            root.removeHandler(existing)
+            for each in existing.filters:
+                handler.addFilter(each)  # it may remove secrets
     root.addHandler(handler)
     root.setLevel(settings.log_level)
     for name, logger in logging.root.manager.loggerDict.items():
