@@ -205,6 +205,15 @@ async def test_a_patch_merges_metadata(http: httpx.AsyncClient, mine: dict[str, 
     assert (match["graph_id"], match["e"]) == ("steps", None)  # from its newest run
 
 
+async def test_the_metadata_of_a_new_thread_is_limited(http: httpx.AsyncClient) -> None:
+    large = {"a": "x" * 2**20}
+    step = {"updates": [{"values": {"items": []}, "as_node": "step"}]}
+    for more in ({}, {"supersteps": [step], "graph_id": "steps"}):
+        response = await http.post("/threads", json={"metadata": large, **more})
+        assert response.status_code == 413
+        assert detail(response).startswith("metadata")
+
+
 async def test_invalid_patches_are_rejected(http: httpx.AsyncClient, thread: str) -> None:
     assert (await http.patch(f"/threads/{UNKNOWN_ID}", json={"metadata": {}})).status_code == 404
     assert (await http.patch("/threads/x", json={"metadata": {}})).status_code == 422

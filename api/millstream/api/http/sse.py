@@ -80,8 +80,12 @@ class _FollowingResponse(Response):
         self._tick = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Sends until the run has ended, the client has left, or the process stops."""
+        """Sends until the run has ended, the client has left, or the process stops. HEAD gets the headers alone."""
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        if scope["method"] == "HEAD":  # its client waits for the end of a body that it does not get
+            self._reader.close()
+            await send(_chunk(b"", more=False))
+            return
         disconnected = asyncio.create_task(self._watch(receive))
         self._schedule()
         self._watched.opened()

@@ -8,6 +8,7 @@ from typing import Final
 
 from millstream.shared import keys, scripts
 from millstream.shared.errors import MillstreamError, NotFoundError
+from millstream.shared.list_size import MAX_PAGE_BYTES, check_page
 from millstream.shared.redis import OUTAGE_ERRORS, Client
 from millstream.shared.rules.lifecycle import Cause, RunStatus
 from millstream.shared.rules.multitask import CancelAction, CancelReason
@@ -99,14 +100,26 @@ async def get_run(redis: Client, thread_id: str, run_id: str) -> RunRecord:
 async def list_runs(
     redis: Client, thread_id: str, *, limit: int, offset: int, status: RunStatus | None
 ) -> list[RunRecord]:
-    """Returns the thread's runs, newest first; `status` is applied before limit and offset."""
+    """Returns the thread's runs, newest first; `status` is applied before limit and offset.
+
+    Raises TooLargeError if the requests that created them exceed `MAX_PAGE_BYTES`.
+    """
     key = keys.runs(thread_id)
     if status is None:
         ids = await redis.zrevrange(key, offset, offset + limit - 1)
     else:
         ids = await _of_status(redis, thread_id, status, limit=offset + limit)
         ids = ids[offset:]
-    records = await find_runs(redis, [(thread_id, run_id.decode()) for run_id in ids])
+    pairs = [(thread_id, run_id.decode()) for run_id in ids]
+    if len(pairs) > 1:  # the limit of requests bounds a single run
+        await check_page(
+            redis,
+            [keys.run(*pair) for pair in pairs],
+            ["spec"],
+            max_bytes=MAX_PAGE_BYTES,
+            remedy="request fewer runs with `limit`.",
+        )
+    records = await find_runs(redis, pairs)
     return [record for record in records if status in (None, record.status)]
 
 

@@ -4,11 +4,14 @@ No index has the ended runs of all threads, so a search reads one thread or the 
 """
 
 from collections.abc import AsyncIterator, Sequence
+from itertools import accumulate
 from typing import Any, Final
 
 import msgspec
 
 from millstream.shared import keys
+from millstream.shared.errors import TooLargeError
+from millstream.shared.list_size import MAX_PAGE_BYTES, record_sizes
 from millstream.shared.metadata_index import contains
 from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import RunStatus
@@ -30,8 +33,11 @@ async def search(
     """Returns the matching runs, newest first; without a thread, only runs that have not ended.
 
     It stops reading runs when the page is full.
+
+    Raises TooLargeError if the requests that created the matching runs exceed `MAX_PAGE_BYTES`.
     """
     matches: list[RunRecord] = []
+    skipped = size = 0
     ids = await _live(redis) if thread_id is None else await _of_thread(redis, thread_id)
     async for record in _read(redis, ids):
         if status not in (None, record.status):
@@ -40,10 +46,18 @@ async def search(
             continue
         if metadata and not contains(msgspec.json.decode(record.spec.metadata), metadata):
             continue
+        if skipped < offset:
+            skipped += 1
+            continue
         matches.append(record)
-        if len(matches) >= offset + limit:
+        size += len(record.spec.kwargs)
+        if size > MAX_PAGE_BYTES and len(matches) > 1:
+            raise TooLargeError(
+                f"The list exceeds {MAX_PAGE_BYTES} bytes: request fewer runs with `limit`."
+            )
+        if len(matches) >= limit:
             break
-    return matches[offset:]
+    return matches
 
 
 async def _of_thread(redis: Client, thread_id: str) -> list[tuple[str, str]]:
@@ -62,6 +76,12 @@ async def _live(redis: Client) -> list[tuple[str, str]]:
 
 
 async def _read(redis: Client, ids: Sequence[tuple[str, str]]) -> AsyncIterator[RunRecord]:
-    for start in range(0, len(ids), PAGE):
-        for record in await find_runs(redis, ids[start : start + PAGE]):
+    start = 0
+    while start < len(ids):
+        page = ids[start : start + PAGE]
+        sizes = await record_sizes(redis, [keys.run(*pair) for pair in page], ["spec"])
+        # Together they fit into the memory of an API, whether they match or not.
+        fitting = sum(total <= MAX_PAGE_BYTES for total in accumulate(sizes))
+        for record in await find_runs(redis, page[: max(fitting, 1)]):
             yield record
+        start += max(fitting, 1)

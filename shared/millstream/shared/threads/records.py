@@ -16,7 +16,7 @@ from millstream.shared.threads import checkpoints
 from millstream.shared.wire import Project
 
 Pruner = Callable[[str], Awaitable[None]]
-MAX_METADATA_BYTES: Final = 1024 * 1024  # of JSON, after a patch
+MAX_METADATA_BYTES: Final = 1024 * 1024  # of JSON
 BUSY_RETRY_MS: Final = 60_000  # until the next try to expire a thread that was busy
 
 
@@ -54,11 +54,17 @@ def default_ttl(project: Project) -> Ttl | None:
 
 
 def new_thread_fields(metadata: dict[str, Any], ttl: Ttl | None = None) -> dict[str, Any]:
-    """Returns the record fields of a thread without a run."""
+    """Returns the record fields of a thread without a run.
+
+    Raises TooLargeError if the metadata is larger than `MAX_METADATA_BYTES`.
+    """
+    encoded = msgspec.json.encode(metadata)
+    if len(encoded) > MAX_METADATA_BYTES:
+        raise TooLargeError(f"metadata: more than {MAX_METADATA_BYTES} bytes")
     fields: dict[str, Any] = {
         "status": ThreadStatus.IDLE.value,
         "idle_status": ThreadStatus.IDLE.value,
-        "metadata": msgspec.json.encode(metadata),
+        "metadata": encoded,
         **index_fields(metadata),
     }
     if ttl is not None:
@@ -85,6 +91,7 @@ async def create_thread(
 
     Raises:
         ConflictError: the thread exists and `if_exists` is `raise`.
+        TooLargeError: the metadata is larger than `MAX_METADATA_BYTES`.
     """
     thread_id = thread_id or str(uuid.uuid4())
     created = await scripts.create_thread(redis, thread_id, new_thread_fields(metadata, ttl))

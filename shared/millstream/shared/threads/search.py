@@ -11,14 +11,13 @@ from typing import Any, Final
 import msgspec
 
 from millstream.shared import keys, scripts
-from millstream.shared.errors import TooLargeError
+from millstream.shared.list_size import MAX_PAGE_BYTES, check_page
 from millstream.shared.metadata_index import contains, term_keys, terms_decide
 from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import ThreadStatus
 from millstream.shared.scripts import FoundThreads
 from millstream.shared.threads import ThreadRecord, parse_record
 
-MAX_PAGE_BYTES: Final = 64 * 1024 * 1024  # of values on one page
 BATCH: Final = 100  # records read in one round trip
 CANDIDATES: Final = 1000  # minimum number of candidates to request where the records decide
 ALL: Final = 2**53
@@ -59,7 +58,7 @@ async def search(
     """Returns a page of matching threads; without state, the records lack values, interrupts and error.
 
     Raises:
-        TooLargeError: the values on the page exceed `MAX_PAGE_BYTES`.
+        TooLargeError: metadata and values on the page exceed `MAX_PAGE_BYTES`.
     """
     ids: list[str] = []
     total: int | None = None
@@ -204,16 +203,16 @@ async def _records(redis: Client, ids: list[str], names: list[str]) -> list[Thre
 
 async def _read(redis: Client, ids: list[str], *, with_state: bool) -> list[ThreadRecord]:
     records: list[ThreadRecord] = []
-    size = 0
+    await check_page(
+        redis,
+        [keys.thread(thread_id) for thread_id in ids],
+        ["metadata", *(STATE if with_state else ())],
+        max_bytes=MAX_PAGE_BYTES,
+        remedy="request fewer threads with `limit`, or omit the values with `select`.",
+    )
     for start in range(0, len(ids), BATCH):
         batch = await _records(
             redis, ids[start : start + BATCH], HEAD + STATE if with_state else HEAD
         )
         records += [record for record in batch if record is not None]
-        size += sum(len(r.values or b"") + len(r.interrupts) for r in batch if r is not None)
-        if size > MAX_PAGE_BYTES:
-            raise TooLargeError(
-                f"The values of these threads exceed {MAX_PAGE_BYTES} bytes: request fewer threads with "
-                "`limit`, or omit the values with `select`."
-            )
     return records
