@@ -45,15 +45,27 @@ def test_an_endpoint_has_the_fields_of_its_request_with_type_and_default() -> No
     assert "Server-sent events." in operation
 
 
-def test_a_type_of_a_schema_is_described() -> None:
+def test_a_type_is_in_the_terms_of_json_with_a_link_to_each_object() -> None:
+    types = endpoints.Types(
+        {
+            "Run": {"properties": {"a": {}}},
+            "Status": {"enum": ["b", "c"]},
+            "Any": {"type": "object"},
+        }
+    )
     kind = {
         "anyOf": [
-            {"type": "array", "items": {"enum": ["a"]}},
+            {"type": "array", "items": {"$ref": "#/x/Status"}},
             {"$ref": "#/x/Run"},
+            {"$ref": "#/x/Any"},
+            {"type": "object", "additionalProperties": {"$ref": "#/x/Run"}},
             {"type": "null"},
         ]
     }
-    assert endpoints.schema_type(kind) == 'list of `"a"` or Run or null'
+    assert (
+        types.text(kind)
+        == 'list of `"b"`, `"c"` or [Run](#object-run) or object or object of [Run](#object-run) or null'
+    )
 
 
 def test_the_errors_and_modes_are_those_of_the_tables() -> None:
