@@ -80,7 +80,23 @@ async def test_without_a_queue_it_is_the_sum_of_all(http: httpx.AsyncClient, red
         assert value == (max(values) if name == "oldest_due_age_seconds" else sum(values))
 
 
-@pytest.mark.parametrize("name", ["", "a b", "x" * 201, "a/b"])
+async def test_several_queues_are_summed(http: httpx.AsyncClient, redis: Client) -> None:
+    await becomes(http, workers=1)
+    run = await admit(redis, a_spec(queue=QUEUE))
+    await becomes(http, in_flight=1)
+    alone = (await http.get("/ops/scaling", params={"queue": QUEUE})).json()
+    for names in (f"{QUEUE},not-yet", f"not-yet,{QUEUE},{QUEUE}"):
+        answer = (await http.get("/ops/scaling", params={"queue": names})).json()
+        assert "queues" not in answer
+        assert answer | {"oldest_due_age_seconds": 0} == alone | {"oldest_due_age_seconds": 0}
+    default = (await http.get("/ops/scaling", params={"queue": "default"})).json()
+    both = (await http.get("/ops/scaling", params={"queue": f"default,{QUEUE}"})).json()
+    for name in ("in_flight", "due", "running", "workers"):
+        assert both[name] == alone[name] + default[name]
+    await end_pending(redis, run)
+
+
+@pytest.mark.parametrize("name", ["", ",", "default,a b", "a b", "x" * 201, "a/b"])
 async def test_an_invalid_name_is_refused(http: httpx.AsyncClient, name: str) -> None:
     response = await http.get("/ops/scaling", params={"queue": name})
     assert response.status_code == 422

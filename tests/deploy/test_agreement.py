@@ -247,24 +247,22 @@ def test_each_pool_is_scaled_by_the_figures_of_its_queues(name: str) -> None:
     for pool, pod in release.workers.items():
         command = container(pod)["command"]
         queues = [command[at + 1] for at, option in enumerate(command) if option == "--queue"]
-        per_queue: dict[str, dict[str, tuple[float, str]]] = {}
+        figures: dict[str, tuple[float, str]] = {}
         for trigger in triggers(scaled[pool]):
             query = parse_qs(urlsplit(trigger.path).query)
             assert trigger.location in QueueScaling.model_fields
             assert trigger.activation == 0
             path = urlsplit(trigger.path).path.removeprefix("/agents")
+            assert path in PATHS
             [parameters] = [each.query for each in ENDPOINTS if each.path == path]
             assert parameters is not None
+            assert parameters.model_validate({key: value[0] for key, value in query.items()})
             assert query.keys() <= parameters.model_fields.keys()
-            per_queue.setdefault(query["queue"][0], {})[trigger.location] = (
-                trigger.target,
-                trigger.kind,
-            )
-        assert list(per_queue) == queues
+            assert query["queue"] == [",".join(queues)]
+            figures[trigger.location] = (trigger.target, trigger.kind)
         slots = Settings.from_env(environ(pod)).jobs_per_worker
-        for figures in per_queue.values():
-            assert figures["in_flight"] == (slots / len(queues), "AverageValue")
-            assert figures["oldest_due_age_seconds"][1] == "Value"
+        assert figures["in_flight"] == (slots, "AverageValue")
+        assert figures["oldest_due_age_seconds"][1] == "Value"
         assert "replicas" not in next(
             each["spec"]
             for each in release.of_kind("Deployment")

@@ -157,7 +157,7 @@ EXAMPLES: Final = {
     ("GET", "/.well-known/agent-card.json"): Example(query=CHAT_AGENT),
     ("GET", "/a2a/{assistant_id}/.well-known/agent-card.json"): Example(path=CHAT_AGENT),
     # Server
-    ("GET", "/ops/scaling"): Example(query={"queue": "default"}),
+    ("GET", "/ops/scaling"): Example(query={"queue": ["default"]}),
     ("GET", "/ops/workers"): Example(),
     ("GET", "/ops/queues"): Example(),
     ("POST", "/ops/queues/{queue}/pause"): Example({"by": "ada", "reason": "Redis is replaced."}),

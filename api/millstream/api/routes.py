@@ -55,6 +55,7 @@ from millstream.api.ops.schemas import (
     QueueQuery,
     QueueStatus,
     Scaling,
+    ScalingQuery,
     WorkerInfo,
 )
 from millstream.api.protocol import routes as protocol
@@ -339,7 +340,7 @@ A2A = [
 UI = [Endpoint("POST", "/ui/{assistant_id}", ui_routes.component, status=404)]
 META = [
     Endpoint("GET", "/info", health_routes.info, answer=ServerInfo),
-    Endpoint("GET", "/ops/scaling", ops.scaling, query=QueueQuery, answer=Scaling),
+    Endpoint("GET", "/ops/scaling", ops.scaling, query=ScalingQuery, answer=Scaling),
     Endpoint("GET", "/ops/workers", ops.workers, query=QueueQuery, answer=list[WorkerInfo]),
     Endpoint("GET", "/ops/queues", ops.queues, answer=list[Queue]),
     Endpoint("POST", f"{QUEUE}/pause", ops.pause, body=PauseRequest, answer=QueueStatus),

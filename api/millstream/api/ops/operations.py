@@ -3,6 +3,7 @@ metrics."""
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import Any, Final
 
 from millstream.api.context import RequestContext
@@ -29,19 +30,17 @@ SCRAPE_SECONDS: Final = 1.0
 OUTAGES: Final = OutageLog(log, "Scrapes of /metrics")
 
 
-async def scaling(context: RequestContext, queue: str | None) -> Scaling:
-    """Returns the state of a queue, or of all.
+async def scaling(context: RequestContext, names: Sequence[str] | None) -> Scaling:
+    """Returns the sum of queues, or the sum of all queues and each of them.
 
     An unknown queue has zeros, not an error: an autoscaler asks before the first worker has ever started.
     """
     figures = await context.figures.read()
-    if queue is not None:
-        state = figures.queues.get(queue, QueueFigures())
-        return Scaling(**_scaling(state).model_dump())
+    if names is not None:
+        states = [figures.queues.get(name, QueueFigures()) for name in dict.fromkeys(names)]
+        return Scaling(**_scaling(*states).model_dump())
     queues = {name: _scaling(each) for name, each in figures.queues.items()}
-    total = _scaling(figures.total)
-    total.paused = bool(queues) and all(each.paused for each in queues.values())
-    return Scaling(**total.model_dump(), queues=queues)
+    return Scaling(**_scaling(*figures.queues.values()).model_dump(), queues=queues)
 
 
 async def metrics_text(context: RequestContext) -> bytes:
@@ -82,7 +81,8 @@ async def _figures(context: RequestContext) -> Figures | None:
     return figures
 
 
-def _scaling(figures: QueueFigures) -> QueueScaling:
+def _scaling(*queues: QueueFigures) -> QueueScaling:
+    figures = sum(queues, QueueFigures())
     return QueueScaling(
         in_flight=figures.in_flight,
         due=figures.due,
@@ -90,7 +90,7 @@ def _scaling(figures: QueueFigures) -> QueueScaling:
         oldest_due_age_seconds=figures.oldest_claimable_age,
         unserved=figures.unserved,
         workers=figures.workers,
-        paused=figures.paused > 0,
+        paused=0 < figures.paused == len(queues),
     )
 
 

@@ -6,12 +6,12 @@ from starlette.responses import Response
 from millstream.api.http.body import json_response, query_model, read_model
 from millstream.api.http.context import context_of
 from millstream.api.ops import operations
-from millstream.api.ops.schemas import MetricsQuery, PauseRequest, QueueQuery
+from millstream.api.ops.schemas import MetricsQuery, PauseRequest, QueueQuery, ScalingQuery
 
 
 async def scaling(request: Request) -> Response:
-    """`GET /ops/scaling`: Returns the state of a queue, or of all queues, for the scaling of workers."""
-    query = query_model(request, QueueQuery)
+    """`GET /ops/scaling`: Returns the state of queues, or of all queues, for the scaling of their workers."""
+    query = query_model(request, ScalingQuery)
     result = await operations.scaling(context_of(request), query.queue)
     return json_response(
         result.model_dump(exclude_none=True), headers={"cache-control": "no-store"}

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from millstream.api.http.schema_base import QueryModel, RequestModel
+from millstream.api.http.schema_base import QueryList, QueryModel, RequestModel
 from millstream.shared.rules.queue_names import PATTERN
 from millstream.shared.workers import WorkerState
 
@@ -15,6 +15,16 @@ class QueueQuery(QueryModel):
     """Which queue is read."""
 
     queue: QueueName | None = Field(default=None, description="A queue; without it, all of them.")
+
+
+class ScalingQuery(QueryModel):
+    """Which queues are read."""
+
+    queue: Annotated[list[QueueName], QueryList, Field(min_length=1)] | None = Field(
+        default=None,
+        description="A queue, or several of one fleet of workers, separated by commas: their sum. Without it, all of "
+        "them.",
+    )
 
 
 class MetricsQuery(QueryModel):
@@ -46,15 +56,15 @@ class QueueScaling(BaseModel):
     )
     workers: int = Field(description="Live workers of the queue, without draining ones.")
     paused: bool = Field(
-        description="Whether the queue gives no run to a worker; of all: whether each does."
+        description="Whether the queue gives no run to a worker; of several: whether all are paused."
     )
 
 
 class Scaling(QueueScaling):
-    """The state of one queue, or without `queue` in the request the sum of all and each of them."""
+    """The sum of the queues in the request, or without `queue` the sum of all and each of them."""
 
     queues: dict[str, QueueScaling] | None = Field(
-        default=None, description="Each queue; absent if the request names one."
+        default=None, description="Each queue; absent if the request names queues."
     )
 
 
