@@ -34,13 +34,13 @@ MAX_NAMED: Final = 8  # commands that one message lists
 COMMANDS: Final[dict[str, str]] = {
     "COPY": "trial", "EXISTS": "", "EXPIRE": "10", "GET": "", "HDEL": "f", "HEXISTS": "f",
     "HGET": "f", "HGETALL": "", "HINCRBY": "f 1", "HKEYS": "", "HMGET": "f", "HSET": "f 1",
-    "HSETNX": "f 1", "HSTRLEN": "f", "HVALS": "", "LPOP": "", "LPOS": "1", "LPUSH": "1", "LRANGE": "0 0",
-    "LREM": "0 1", "LTRIM": "0 0", "PERSIST": "", "PSETEX": "10000 1", "PTTL": "", "RPUSH": "1",
-    "SADD": "1", "SCARD": "", "SISMEMBER": "1", "SMEMBERS": "", "SMISMEMBER": "1", "SREM": "1",
+    "HSETNX": "f 1", "HSTRLEN": "f", "HVALS": "", "LLEN": "", "LPOP": "", "LPOS": "1", "LPUSH": "1", "LRANGE": "0 0",
+    "LREM": "0 1", "LTRIM": "0 0", "MGET": "", "PERSIST": "", "PSETEX": "10000 1", "PTTL": "", "RPUSH": "1",
+    "SADD": "1", "SCARD": "", "SISMEMBER": "1", "SMEMBERS": "", "SMISMEMBER": "1", "SREM": "1", "SSCAN": "0",
     "XADD": "* f 1", "XRANGE": "- +", "XREVRANGE": "+ -", "ZADD": "1 1", "ZCARD": "", "ZCOUNT": "0 0",
-    "ZMSCORE": "1", "ZRANGE": "0 0", "ZRANGEBYLEX": "- +", "ZRANGEBYSCORE": "0 0", "ZREM": "1",
+    "ZMSCORE": "1", "ZRANGE": "0 0", "ZRANGEBYLEX": "- +", "ZRANGEBYSCORE": "0 0", "ZRANK": "1", "ZREM": "1",
     "ZREMRANGEBYRANK": "0 0", "ZREMRANGEBYSCORE": "0 0", "ZREVRANGE": "0 0",
-    "ZREVRANGEBYLEX": "+ -", "ZSCORE": "1",
+    "ZREVRANGEBYLEX": "+ -", "ZREVRANGEBYSCORE": "0 0", "ZSCORE": "1",
 }  # fmt: skip
 # Commands without a key.
 KEYLESS_COMMANDS: Final[dict[str, str]] = {"TIME": "", "SCAN": "0"}

@@ -63,7 +63,7 @@ TEXTS: Final = MappingProxyType(
             "Start a worker: millstream worker --queue {queue}. If one should be running, read its log.",
         ),
         R.UNSERVED: Text(
-            "None of the {workers} live workers of queue {queue} can execute it: {problem}.",
+            "Of the live workers of queue {queue} ({workers}) none can execute it: {problem}.",
             "Deploy workers that serve graph {graph_id}, or cancel the run.",
         ),
         R.SERVED_AGAIN: Text(
