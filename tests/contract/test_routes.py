@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from contract.builders import new_id
-from millstream.shared import keys, scripts
+from contract.builders import end_pending, new_id
+from contract.crons import a_cron, fire, fired, make_due
+from millstream.shared import crons, keys, scripts
 from millstream.shared.assistants import (
     GraphDirectory,
     announce,
@@ -14,6 +15,7 @@ from millstream.shared.assistants import (
     records,
 )
 from millstream.shared.redis import Client
+from millstream.shared.runs.continuation import continuation
 from millstream.shared.runs.submission import submission
 from millstream.shared.wire import Assistant, GraphInfo, Project, RunRequest
 
@@ -181,3 +183,23 @@ async def test_an_assistants_queue_goes_before_its_graphs(
     assistant = Assistant(assistant_id=new_id(), graph_id="g", name="n", metadata=metadata)
     await records.create(announced, assistant)
     assert await queue_of_run(announced, assistant.assistant_id) == queue
+
+
+async def test_crons_and_answers_go_to_the_queue_of_their_assistant(announced: Client) -> None:
+    await offer(announced, "a", declared="gpu")
+    metadata = b'{"millstream_queue":"default"}'
+    assistant = Assistant(assistant_id=new_id(), graph_id="g", name="n", metadata=metadata)
+    await records.create(announced, assistant)
+    cron = await a_cron(announced, assistant_id=assistant.assistant_id)
+    await make_due(announced, cron)
+    assert await fire(announced) == {"admitted": 1}
+    [run] = await fired(announced)
+    assert run.spec.queue == "default"
+    assert await announced.zcard(keys.queue("default")) == 1
+    assert await end_pending(announced, run.spec) == "interrupted"
+
+    request = continuation(run, command={"resume": 1}, metadata={})
+    resolved = await GraphDirectory(announced).resolve(request.assistant_id)
+    answer = submission(request, resolved, Project(), run_id=new_id(), thread_id=new_id())
+    assert answer.spec.queue == "default"
+    await crons.delete(announced, cron.cron.cron_id)
