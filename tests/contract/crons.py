@@ -12,6 +12,7 @@ from contract.builders import (
 from millstream.shared import assistants, crons, keys, runs, scripts
 from millstream.shared.assistants import GraphDirectory, default_assistant_id
 from millstream.shared.crons import CronContext, CronRecord
+from millstream.shared.observer import UNOBSERVED, RunObserver
 from millstream.shared.redis import Client
 from millstream.shared.runs import RunRecord
 from millstream.shared.threads import new_thread_fields
@@ -65,8 +66,10 @@ async def directory(redis: Client) -> GraphDirectory:
     return GraphDirectory(redis)
 
 
-async def fire(redis: Client, *, limit: int = 100, max_live: int = 0) -> Counter[str]:
-    firing = CronContext(redis, await directory(redis), max_live, STREAM_TTL)
+async def fire(
+    redis: Client, *, limit: int = 100, max_live: int = 0, observer: RunObserver = UNOBSERVED
+) -> Counter[str]:
+    firing = CronContext(redis, await directory(redis), max_live, STREAM_TTL, observer=observer)
     return await crons.fire_due(firing, limit=limit, at_once=20)
 
 

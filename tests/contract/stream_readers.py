@@ -16,11 +16,13 @@ READ_SECONDS = 10.0  # for reads that normally take ms; shorter than a sweep
 
 
 @asynccontextmanager
-async def running_hub(url: str) -> AsyncIterator[StreamHub]:
+async def running_hub(
+    url: str, on_outage: Callable[[float], None] | None = None
+) -> AsyncIterator[StreamHub]:
     """Yields a started hub with its own connections."""
     redis = connect(url)
     blocking = connect(f"{url}?client_name=hub-{uuid.uuid4().hex}", reply_timeout=None)
-    hub = StreamHub(redis, blocking)
+    hub = StreamHub(redis, blocking, on_outage)
     hub.start()
     try:
         yield hub

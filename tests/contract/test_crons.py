@@ -30,9 +30,10 @@ from contract.crons import (
 from millstream.shared import crons, keys, runs
 from millstream.shared.assistants import default_assistant_id
 from millstream.shared.crons import DISABLED_BECAUSE, CronFilter
+from millstream.shared.observer import RunObserver
 from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import RunStatus
-from millstream.shared.wire import unpack_kwargs
+from millstream.shared.wire import RunSpec, unpack_kwargs
 
 
 async def test_one_of_fifty_workers_fires(any_redis: Client) -> None:
@@ -63,6 +64,28 @@ async def test_a_stale_worker_fires_nothing(any_redis: Client) -> None:
     await crons.delete(any_redis, record.cron.cron_id)
     assert await fire_at(any_redis, record, LONG_AGO, None) == "stale"  # deleted
     assert await dump(any_redis) == {}
+
+
+class Admitted(RunObserver):
+    """Notes the admitted runs."""
+
+    def __init__(self) -> None:
+        self.run_ids: list[str] = []
+
+    def admitted(self, spec: RunSpec, delay_ms: int) -> None:
+        assert delay_ms == 0
+        self.run_ids.append(spec.run_id)
+
+
+async def test_the_run_of_a_cron_is_reported_as_admitted(any_redis: Client) -> None:
+    record = await a_cron(any_redis)
+    await make_due(any_redis, record)
+    observer = Admitted()
+    for _ in range(2):
+        await fire(any_redis, observer=observer)
+    [run] = await fired(any_redis)
+    assert observer.run_ids == [run.spec.run_id]
+    await crons.delete(any_redis, record.cron.cron_id)
 
 
 async def test_each_run_has_its_own_thread(any_redis: Client) -> None:

@@ -253,6 +253,7 @@ async def test_a_slow_reader_behind_the_window_gets_every_event_once(
     everything = await fast_task
     assert numbers_of(everything) == list(range(total))
     assert await read_to_end(slow) == everything[1:]
+    assert slow.fell_behind
     fast.close()
     slow.close()
 

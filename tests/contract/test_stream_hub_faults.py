@@ -164,6 +164,23 @@ async def test_events_written_during_a_disconnect_are_delivered(
         reader.close()
 
 
+async def test_a_lost_connection_is_reported_once_it_is_open_again(
+    real_redis: Client, url: str
+) -> None:
+    outages: list[float] = []
+    async with running_hub(url, outages.append) as hub:
+        claim = await running(real_redis)
+        reader = await follow(hub, claim)
+        await read_some(reader, 1)
+        assert outages == []
+        await cut_off(real_redis, hub)
+        await until(lambda: outages)
+        assert len(outages) == 1
+        assert 0 < outages[0] < 60
+        reader.close()
+        await end(real_redis, claim)
+
+
 @pytest.mark.parametrize("seed", range(10))
 async def test_readers_opened_during_a_disconnect_are_served(
     hub: StreamHub, real_redis: Client, seed: int

@@ -52,6 +52,10 @@ class Scrape:
         assert values, f"no {name}{labels}"
         return sum(values)
 
+    def has(self, name: str, **labels: str) -> bool:
+        """Returns whether a series of the name has these labels."""
+        return any(s.name == name and labels.items() <= s.labels.items() for s in self._samples)
+
     def labels(self, name: str, label: str) -> set[str]:
         """Returns the values of a label of the series of the name."""
         return {sample.labels[label] for sample in self._samples if sample.name == name}

@@ -92,3 +92,40 @@ def test_a_stream_reports_each_fact_once(
         watch.sent(page)
     watch.closed()
     assert observer.heard == heard
+
+
+class Details(RunObserver):
+    """Notes what streams sent."""
+
+    def __init__(self) -> None:
+        self.sizes: list[tuple[int, int]] = []
+        self.heard: list[str] = []
+
+    def sent(self, count: int, size: int) -> None:
+        self.sizes.append((count, size))
+
+    def first_graph_event(self, thread_id: str, run_id: str | None, seconds: float) -> None:
+        assert 0 <= seconds < 60
+        self.heard.append("graph")
+
+    def slow_client(self, thread_id: str, run_id: str | None) -> None:
+        self.heard.append("slow")
+
+
+def test_the_first_event_of_the_graph_and_a_slow_client_are_reported_once() -> None:
+    observer = Details()
+    watch = StreamWatch(observer, "t", "r", begins_run=True)
+    watch.opened()
+    watch.sent([entry(1, b"metadata")])
+    assert observer.heard == []
+    watch.sent([entry(2, b"values"), entry(3, b"values")], slow=True)
+    watch.sent([entry(4, b"values")], slow=True)
+    assert observer.heard == ["slow", "graph"]
+    assert observer.sizes == [(1, 2), (2, 4), (1, 2)]
+
+
+def test_a_stream_that_joins_a_run_reports_no_time_of_the_graph() -> None:
+    observer = Details()
+    watch = StreamWatch(observer, "t", "r")
+    watch.sent([entry(2, b"values")])
+    assert observer.heard == []

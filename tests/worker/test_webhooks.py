@@ -20,6 +20,7 @@ from harness.webhook_receiver import ReceivedRequest, Receiver, Reply
 from millstream.shared import keys, webhooks
 from millstream.shared.errors import SettingError
 from millstream.shared.langgraph_json.config import WebhooksConfig, WebhookUrls
+from millstream.shared.observer import UNOBSERVED, RunObserver, WebhookOutcome
 from millstream.shared.redis import Client
 from millstream.shared.settings import Settings
 from millstream.worker.webhooks.client import open_client
@@ -50,9 +51,13 @@ async def deliverer(real_redis: Client) -> AsyncIterator[Callable[..., Deliverer
     """Makes deliverers, and closes them at the end."""
     deliverers: list[Any] = []
 
-    def make(config: WebhooksConfig = LOOPBACK, settings: Settings = QUICK) -> Deliverer:
+    def make(
+        config: WebhooksConfig = LOOPBACK,
+        settings: Settings = QUICK,
+        observer: RunObserver = UNOBSERVED,
+    ) -> Deliverer:
         caller = open_client(config, settings)
-        deliverer = Deliverer(real_redis, caller, settings)
+        deliverer = Deliverer(real_redis, caller, settings, observer=observer)
         deliverers.append((deliverer, caller))
         return deliverer
 
@@ -91,6 +96,17 @@ async def test_a_delivery_has_a_payload_and_a_signature(
         digest = hmac.new(key, content, hashlib.sha256).digest()
         expected = "v1," + base64.b64encode(digest).decode()
         assert expected in request.headers["webhook-signature"].split(" ")
+
+
+class Outcomes(RunObserver):
+    """Notes what became of each call."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[str] = []
+
+    def webhook_called(self, outcome: WebhookOutcome, seconds: float) -> None:
+        assert 0 <= seconds < 60
+        self.outcomes.append(outcome)
 
 
 def replace_headers(added_headers: dict[str, str]) -> WebhooksConfig:
@@ -144,9 +160,11 @@ async def test_retry_after_and_410_are_respected(
         (503, {"retry-after": "1"}) if len(receiver.requests) == 1 else (410, {})
     )
     await ended(real_redis, receiver.url)
-    await deliver_all(real_redis, deliverer())
+    seen = Outcomes()
+    await deliver_all(real_redis, deliverer(observer=seen))
     first, second = receiver.requests
     assert second.at - first.at >= 1
+    assert seen.outcomes == ["retried", "given_up"]
 
 
 async def test_a_delivery_is_dropped_after_its_retry_period(

@@ -149,4 +149,6 @@ for _method in (name for name in vars(RunObserver) if not name.startswith("_")):
 def safe(*observers: RunObserver) -> RunObserver:
     """Returns one observer that reports to all of them and never raises; without any, UNOBSERVED."""
     installed = tuple(observer for observer in observers if observer is not UNOBSERVED)
+    if len(installed) == 1 and isinstance(installed[0], _Safe):
+        return installed[0]
     return _Safe(installed) if installed else UNOBSERVED

@@ -52,22 +52,19 @@ class ObservedRoute(Route):
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers the request."""
         begun = time.monotonic()
-        caller = trace_of(HTTPConnection(scope))
         status = CLIENT_LEFT
+
+        async def noted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
         try:
-            with self._tracer.request(scope["method"], self.path, scope["path"], caller) as span:
-                scope[SPAN] = self._tracer.current()
-
-                async def noted(message: Message) -> None:
-                    nonlocal status
-                    if message["type"] == "http.response.start":
-                        status = message["status"]
-                        span.set("http.response.status_code", status)
-                        if status >= 500:
-                            span.fail(f"HTTP {status}")
-                    await send(message)
-
+            if self._tracer is UNTRACED:
                 await super().handle(scope, receive, noted)
+            else:
+                await self._trace(scope, receive, noted)
         except HTTPException:  # of the route, about another method
             status = 404  # see problems.py
             raise
@@ -77,3 +74,19 @@ class ObservedRoute(Route):
         finally:
             method = scope["method"] if scope["method"] in (self.methods or ()) else OTHER_METHOD
             self._observer.requested(method, self.path, status, time.monotonic() - begun)
+
+    async def _trace(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers the request in a span."""
+        caller = trace_of(HTTPConnection(scope))
+        with self._tracer.request(scope["method"], self.path, scope["path"], caller) as span:
+            scope[SPAN] = self._tracer.current()
+
+            async def noted(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    status = message["status"]
+                    span.set("http.response.status_code", status)
+                    if status >= 500:
+                        span.fail(f"HTTP {status}")
+                await send(message)
+
+            await super().handle(scope, receive, noted)

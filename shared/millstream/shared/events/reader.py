@@ -87,8 +87,8 @@ class Reader:
         # No event proves that the stream will continue, so the record must say that the run has not ended.
         self.must_check_status = not fresh
         self.ended = False
-        self._was_in_window = False
-        self.fell_behind = False  # the cursor left the window: the client is slow
+        self._has_caught_up = False
+        self.fell_behind = False  # the cursor has left the window: the client is slow
 
     @property
     def closing(self) -> bool:
@@ -116,9 +116,9 @@ class Reader:
         assert self._cursor is not None
         entries = tail.after(self._cursor)
         if entries is not None:
-            self._was_in_window = True
+            self._has_caught_up = True
         else:
-            self.fell_behind = self.fell_behind or (self._was_in_window and tail.start is not None)
+            self.fell_behind = self.fell_behind or (self._has_caught_up and tail.start is not None)
             entries = await self._catch_up(notifications)
         if entries:
             self._cursor = entries[-1].position
@@ -152,6 +152,7 @@ class Reader:
         assert self._cursor is not None
         tail, start_before = self._tail, self._tail.start
         [page] = await self._pages.read([(tail.key, self._cursor)], oldest=True)
+        self._has_caught_up = self._has_caught_up or not page.more
         step = decide_catch_up(self._cursor, page, start_before=start_before, start=tail.start)
         self._cursor = step.cursor
         if step.opens_window:

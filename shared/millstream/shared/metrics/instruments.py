@@ -28,7 +28,21 @@ def histogram(registry: CollectorRegistry, metric: Metric) -> Histogram:
     )
 
 
-def prepare(instrument: Any, *labels: Iterable[str]) -> None:
+class Children(dict[tuple[str, ...], Any]):
+    """The series of an instrument by their labels: prometheus-client's own look-up takes longer than the change."""
+
+    def __init__(self, instrument: Any) -> None:
+        """Has no series yet."""
+        super().__init__()
+        self._instrument = instrument
+
+    def __missing__(self, labels: tuple[str, ...]) -> Any:
+        """Creates the series with these labels, at 0."""
+        child = self[labels] = self._instrument.labels(*labels)
+        return child
+
+
+def prepare(children: Children, *labels: Iterable[str]) -> None:
     """Creates a series at 0 for each combination of labels: `rate()` misses the first increase of a new series."""
     for values in product(*labels):
-        instrument.labels(*values)
+        children[values]

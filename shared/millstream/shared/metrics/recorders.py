@@ -9,7 +9,7 @@ from millstream.shared.calls import VERBS
 from millstream.shared.errors import OverloadedError
 from millstream.shared.metrics import catalogue as names
 from millstream.shared.metrics.catalogue import OTHER
-from millstream.shared.metrics.instruments import counter, gauge, histogram, prepare
+from millstream.shared.metrics.instruments import Children, counter, gauge, histogram, prepare
 from millstream.shared.observer import RunObserver, WebhookOutcome, WriteKind
 from millstream.shared.rules.lifecycle import TERMINAL, RunStatus
 from millstream.shared.rules.multitask import CancelAction, Strategy
@@ -29,7 +29,7 @@ class Recorder(RunObserver):
 
     def __init__(self, registry: CollectorRegistry) -> None:
         """Creates the metrics in the registry."""
-        self._admitted = counter(registry, names.ADMITTED)
+        self._admitted = Children(counter(registry, names.ADMITTED))
         prepare(self._admitted, [OTHER], [OTHER], [OTHER], ["rejected"])
         self._lag = histogram(registry, names.LAG)
         self._disruptions = counter(registry, names.DISRUPTIONS)
@@ -64,9 +64,8 @@ class Recorder(RunObserver):
 
     def admitted(self, spec: RunSpec, delay_ms: int) -> None:
         """See RunObserver."""
-        self._admitted.labels(
-            self._queue(spec.queue), spec.graph_id, spec.strategy, "accepted"
-        ).inc()
+        queue = self._queue(spec.queue)
+        self._admitted[queue, spec.graph_id, spec.strategy, "accepted"].inc()
 
     def loop_lag(self, seconds: float) -> None:
         """See RunObserver."""
@@ -83,8 +82,8 @@ class ApiRecorder(Recorder):
     def __init__(self, registry: CollectorRegistry) -> None:
         """Creates the metrics in the registry."""
         super().__init__(registry)
-        self._requests = histogram(registry, names.REQUEST)
-        self._streams = gauge(registry, names.STREAMS)
+        self._requests = Children(histogram(registry, names.REQUEST))
+        self._streams = Children(gauge(registry, names.STREAMS))
         prepare(self._streams, ["run", "thread"])
         self._events = counter(registry, names.STREAM_EVENTS)
         self._bytes = counter(registry, names.STREAM_BYTES)
@@ -92,30 +91,29 @@ class ApiRecorder(Recorder):
         self._gaps = counter(registry, names.GAPS)
         self._resumes = counter(registry, names.RESUMES)
         self._slow = counter(registry, names.SLOW_CLIENTS)
-        self._calls = histogram(registry, names.CALLS)
+        self._calls = Children(histogram(registry, names.CALLS))
         prepare(self._calls, VERBS)
 
     def requested(self, method: str, route: str, status: int, seconds: float) -> None:
         """See RunObserver."""
-        self._requests.labels(method, route, str(status)).observe(seconds)
+        self._requests[method, route, str(status)].observe(seconds)
 
     def rejected(self, assistant_id: str, error: Exception, spec: RunSpec | None = None) -> None:
         """See RunObserver."""
         if spec is None:
-            self._admitted.labels(OTHER, OTHER, OTHER, "rejected").inc()
+            self._admitted[OTHER, OTHER, OTHER, "rejected"].inc()
         else:
             outcome = "too_deep" if isinstance(error, OverloadedError) else "rejected"
-            self._admitted.labels(
-                self._queue(spec.queue), spec.graph_id, spec.strategy, outcome
-            ).inc()
+            queue = self._queue(spec.queue)
+            self._admitted[queue, spec.graph_id, spec.strategy, outcome].inc()
 
     def stream_opened(self, thread_id: str, run_id: str | None) -> None:
         """See RunObserver."""
-        self._streams.labels("run" if run_id else "thread").inc()
+        self._streams["run" if run_id else "thread",].inc()
 
     def stream_closed(self, thread_id: str, run_id: str | None, seconds: float) -> None:
         """See RunObserver."""
-        self._streams.labels("run" if run_id else "thread").dec()
+        self._streams["run" if run_id else "thread",].dec()
 
     def first_graph_event(self, thread_id: str, run_id: str | None, seconds: float) -> None:
         """See RunObserver."""
@@ -140,7 +138,7 @@ class ApiRecorder(Recorder):
 
     def called(self, verb: str, seconds: float) -> None:
         """See RunObserver."""
-        self._calls.labels(verb).observe(seconds)
+        self._calls[verb,].observe(seconds)
 
 
 class WorkerRecorder(Recorder):
@@ -149,19 +147,19 @@ class WorkerRecorder(Recorder):
     def __init__(self, registry: CollectorRegistry) -> None:
         """Creates the metrics in the registry."""
         super().__init__(registry)
-        self._wait = histogram(registry, names.WAIT)
-        self._attempts = counter(registry, names.ATTEMPTS)
-        self._duration = histogram(registry, names.DURATION)
-        self._finished = counter(registry, names.FINISHED)
-        self._exhausted = counter(registry, names.EXHAUSTED)
-        self._handed_back = counter(registry, names.HANDED_BACK)
+        self._wait = Children(histogram(registry, names.WAIT))
+        self._attempts = Children(counter(registry, names.ATTEMPTS))
+        self._duration = Children(histogram(registry, names.DURATION))
+        self._finished = Children(counter(registry, names.FINISHED))
+        self._exhausted = Children(counter(registry, names.EXHAUSTED))
+        self._handed_back = Children(counter(registry, names.HANDED_BACK))
         prepare(self._handed_back, ["drain", "crash"])
         self._leases = counter(registry, names.LEASES)
-        self._fenced = counter(registry, names.FENCED)
+        self._fenced = Children(counter(registry, names.FENCED))
         prepare(self._fenced, get_args(WriteKind))
-        self._cancels = counter(registry, names.CANCELS)
+        self._cancels = Children(counter(registry, names.CANCELS))
         prepare(self._cancels, CancelAction)
-        self._step = histogram(registry, names.STEP)
+        self._step = Children(histogram(registry, names.STEP))
         self._checkpoint_write = histogram(registry, names.CHECKPOINT_WRITE)
         self._checkpoint_bytes = histogram(registry, names.CHECKPOINT_BYTES)
         self._events = counter(registry, names.EVENTS)
@@ -170,7 +168,7 @@ class WorkerRecorder(Recorder):
         self._in_flight = gauge(registry, names.IN_FLIGHT)
         self._draining = gauge(registry, names.DRAINING)
         self._heartbeat = histogram(registry, names.HEARTBEAT)
-        self._webhooks = counter(registry, names.WEBHOOKS)
+        self._webhooks = Children(counter(registry, names.WEBHOOKS))
         prepare(self._webhooks, get_args(WebhookOutcome))
         self._webhook_seconds = histogram(registry, names.WEBHOOK_SECONDS)
 
@@ -192,8 +190,8 @@ class WorkerRecorder(Recorder):
         """See RunObserver."""
         attempt = "first" if claim.is_first else "again"
         queue = self._queue(claim.spec.queue)
-        self._wait.labels(queue, attempt).observe(wait_ms / 1000)
-        self._attempts.labels(queue, claim.reason).inc()
+        self._wait[queue, attempt].observe(wait_ms / 1000)
+        self._attempts[queue, claim.reason].inc()
         self._in_flight.inc()
 
     def released(self, claim: Claim) -> None:
@@ -203,18 +201,18 @@ class WorkerRecorder(Recorder):
     def ended(self, claim: Claim, status: RunStatus, seconds: float) -> None:
         """See RunObserver."""
         labels = self._queue(claim.spec.queue), self._graph(claim.spec.graph_id)
-        self._finished.labels(*labels, status).inc()
-        self._duration.labels(*labels, status).observe(seconds)
+        self._finished[*labels, status].inc()
+        self._duration[*labels, status].observe(seconds)
         if claim.exhausted:
-            self._exhausted.labels(*labels).inc()
+            self._exhausted[labels].inc()
 
     def handed_back(self, claim: Claim) -> None:
         """See RunObserver."""
-        self._handed_back.labels("drain").inc()
+        self._handed_back["drain",].inc()
 
     def crashed(self, claim: Claim) -> None:
         """See RunObserver."""
-        self._handed_back.labels("crash").inc()
+        self._handed_back["crash",].inc()
 
     def lease_lost(self, claim: Claim) -> None:
         """See RunObserver."""
@@ -222,15 +220,15 @@ class WorkerRecorder(Recorder):
 
     def write_refused(self, kind: WriteKind) -> None:
         """See RunObserver."""
-        self._fenced.labels(kind).inc()
+        self._fenced[kind,].inc()
 
     def cancelled(self, claim: Claim, action: CancelAction) -> None:
         """See RunObserver."""
-        self._cancels.labels(action).inc()
+        self._cancels[action,].inc()
 
     def step_ended(self, graph_id: str, seconds: float) -> None:
         """See RunObserver."""
-        self._step.labels(self._graph(graph_id)).observe(seconds)
+        self._step[self._graph(graph_id),].observe(seconds)
 
     def checkpoint_stored(self, size: int, seconds: float) -> None:
         """See RunObserver."""
@@ -257,5 +255,5 @@ class WorkerRecorder(Recorder):
 
     def webhook_called(self, outcome: WebhookOutcome, seconds: float) -> None:
         """See RunObserver."""
-        self._webhooks.labels(outcome).inc()
+        self._webhooks[outcome,].inc()
         self._webhook_seconds.observe(seconds)

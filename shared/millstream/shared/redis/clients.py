@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -75,41 +75,8 @@ def connect(
         pool.connection_kwargs.update(socket_keepalive=True, socket_keepalive_options=_keepalive())
     if sentinel_url is not None:
         kind = sentinel.follow_master(kind, sentinel.Sentinels(sentinel_url))
-    kind = _with_reliable_waits(kind)
-    pool.connection_class = kind if on_reply is None else _timed(kind, on_reply)
+    pool.connection_class = _with_reliable_waits(kind, on_reply)
     return Redis.from_pool(pool)
-
-
-def _timed(kind: type[Any], on_reply: OnReply) -> type[Any]:
-    """Returns a subclass of the connection class that reports the time of each command."""
-
-    class Timed(kind):  # type: ignore[misc]
-        """A connection that reports the time of each command."""
-
-        _command: tuple[str, str] = ("", "")
-        _sent_at: float | None = None
-
-        async def send_command(self, *arguments: Any, **options: Any) -> None:
-            """Sends a command."""
-            await super().send_command(*arguments, **options)
-            # Behind it: a new connection has sent its handshake meanwhile.
-            self._command = str(arguments[0]), str(arguments[1]) if len(arguments) > 1 else ""
-
-        async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
-            """Sends one command or several."""
-            await super().send_packed_command(command, check_health)
-            self._sent_at = time.perf_counter()
-
-        async def read_response(self, *args: Any, **options: Any) -> Any:
-            """Returns a reply."""
-            try:
-                return await super().read_response(*args, **options)
-            finally:
-                if self._sent_at is not None:
-                    on_reply(*self._command, time.perf_counter() - self._sent_at)
-                    self._command, self._sent_at = ("", ""), None
-
-    return Timed
 
 
 def _keepalive() -> dict[int, int]:
@@ -120,7 +87,47 @@ def _keepalive() -> dict[int, int]:
     }
 
 
-def _with_reliable_waits(kind: type[Any]) -> type[Any]:
+class _NoStopwatch:
+    """Measures nothing."""
+
+    __slots__ = ()
+
+    def sent(self) -> None:
+        """A command, or several at once, were sent."""
+
+    def name(self, arguments: Sequence[Any]) -> None:
+        """The one command that was sent has these arguments."""
+
+    def replied(self) -> None:
+        """A reply has arrived, or will not arrive."""
+
+
+class _Stopwatch(_NoStopwatch):
+    """Measures the commands of one connection until their first reply."""
+
+    __slots__ = ("_command", "_on_reply", "_sent_at")
+
+    def __init__(self, on_reply: OnReply) -> None:
+        self._on_reply = on_reply
+        self._command = ("", "")
+        self._sent_at = 0.0  # 0 once the first reply has arrived
+
+    def sent(self) -> None:
+        self._command, self._sent_at = ("", ""), time.perf_counter()
+
+    def name(self, arguments: Sequence[Any]) -> None:
+        self._command = arguments[0], str(arguments[1]) if len(arguments) > 1 else ""
+
+    def replied(self) -> None:
+        if self._sent_at:
+            self._on_reply(*self._command, time.perf_counter() - self._sent_at)
+            self._sent_at = 0.0
+
+
+_NO_STOPWATCH: Final = _NoStopwatch()
+
+
+def _with_reliable_waits(kind: type[Any], on_reply: OnReply | None) -> type[Any]:
     """Returns a subclass of the connection class whose waits always end.
 
     It never loses the cancel of its task. redis-py sends within `asyncio.wait_for`, which on Python 3.11 loses a
@@ -128,6 +135,9 @@ def _with_reliable_waits(kind: type[Any]) -> type[Any]:
 
     It never waits without a limit. On a connection without a reply timeout, a blocking command has one of its own, and
     after that time the server counts as hung.
+
+    It calls `on_reply` after each first reply. A subclass for that would cost more than the calls: a further coroutine
+    for each command and each reply.
     """
 
     class Reliable(kind):  # type: ignore[misc]
@@ -136,6 +146,10 @@ def _with_reliable_waits(kind: type[Any]) -> type[Any]:
         _within: float | None = (
             None  # s for the next reply, on a connection without a reply timeout
         )
+
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            self._stopwatch = _NO_STOPWATCH if on_reply is None else _Stopwatch(on_reply)
 
         async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
             """Sends the command; raises CancelledError if the task was cancelled meanwhile."""
@@ -146,6 +160,7 @@ def _with_reliable_waits(kind: type[Any]) -> type[Any]:
             except RuntimeError as error:
                 # uvloop raises it for a closed connection that was not read since.
                 raise RedisConnectionError(f"the connection is closed: {error}") from None
+            self._stopwatch.sent()
             if task and task.cancelling() > before:
                 await self.disconnect(nowait=True)  # the reply will not be read
                 raise asyncio.CancelledError
@@ -159,6 +174,9 @@ def _with_reliable_waits(kind: type[Any]) -> type[Any]:
         async def send_command(self, *arguments: Any, **options: Any) -> None:
             """Sends a command."""
             await super().send_command(*arguments, **options)
+            self._stopwatch.name(
+                arguments
+            )  # behind it: a new connection has sent its handshake meanwhile
             if arguments[0] == "BLPOP":
                 self._within = float(arguments[-1]) + GRACE
 
@@ -176,5 +194,7 @@ def _with_reliable_waits(kind: type[Any]) -> type[Any]:
                 raise classified from None
             except TimeoutError:
                 raise RedisTimeoutError(f"no reply within {within:g} s") from None
+            finally:
+                self._stopwatch.replied()
 
     return Reliable
