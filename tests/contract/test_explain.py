@@ -354,11 +354,15 @@ async def test_ten_thousand_runs_cost_no_more_commands_than_one(real_redis: Clie
     spec = await admit(real_redis)
 
     async def commands() -> dict[str, int]:
-        await real_redis.config_resetstat()
-        await read_situation(real_redis, spec.thread_id, spec.run_id)
-        stats = await real_redis.info("commandstats")
-        del stats["cmdstat_config|resetstat"]
-        return {name: entry["calls"] for name, entry in stats.items()}
+        """Returns the least of five reads: processes of other tests may use the same server."""
+        reads = []
+        for _ in range(5):
+            await real_redis.config_resetstat()
+            await read_situation(real_redis, spec.thread_id, spec.run_id)
+            stats = await real_redis.info("commandstats")
+            del stats["cmdstat_config|resetstat"]
+            reads.append({name: entry["calls"] for name, entry in stats.items()})
+        return min(reads, key=lambda counts: sum(counts.values()))
 
     one = await commands()
     now_ms = await redis_time(real_redis) * 1000

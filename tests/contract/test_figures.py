@@ -319,15 +319,20 @@ async def test_ten_thousand_runs_cost_no_more_commands_than_none(real_redis: Cli
 
 
 async def commands_of_a_read(redis: Client) -> dict[str, int]:
-    """Returns how often each command was executed for one read of all figures."""
-    await redis.config_resetstat()
-    await read_figures(redis)
-    stats = await redis.info("commandstats")
-    return {
-        name.removeprefix("cmdstat_"): entry["calls"]
-        for name, entry in stats.items()
-        if name != "cmdstat_config|resetstat"
-    }
+    """Returns how often each command was executed for one read of all figures: the least of five reads.
+
+    Processes of other tests may send commands to the same server.
+    """
+    reads = []
+    for _ in range(5):
+        await redis.config_resetstat()
+        await read_figures(redis)
+        stats = await redis.info("commandstats")
+        del stats["cmdstat_config|resetstat"]
+        reads.append(
+            {name.removeprefix("cmdstat_"): entry["calls"] for name, entry in stats.items()}
+        )
+    return min(reads, key=lambda counts: sum(counts.values()))
 
 
 async def test_a_process_reads_once_for_many_and_again_when_it_is_old(
