@@ -1,5 +1,7 @@
 """The forms of REDIS_URL, and how it is printed."""
 
+import contextlib
+
 import pytest
 from redis.connection import SSLConnection, parse_url
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
@@ -7,7 +9,7 @@ from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
 from millstream.shared.errors import SettingError
 from millstream.shared.redis import WRITES_REJECTED, check_url, connect, masked
 from millstream.shared.redis.errors import RefusedWriteError, classify
-from millstream.shared.redis.url import SentinelUrl, parse
+from millstream.shared.redis.url import SentinelUrl, parse, passwords
 
 SIX = "Error running script (call to f_abc): @user_script:1: @user_script: 1:"  # of Redis 6
 
@@ -139,6 +141,56 @@ def test_an_invalid_url_raises_with_the_expected_form(url: str, reason: str) -> 
 )
 def test_passwords_in_urls_are_masked(url: str, expected: str) -> None:
     assert masked(url) == expected
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "user:S3CRET-PW@host:6379/0",
+        ":S3CRET-PW@host",
+        "S3CRET-PW@host",
+        "//user:S3CRET-PW@host/0",
+        "redis:user:S3CRET-PW@host",
+        "redis:/user:S3CRET-PW@host",
+        "redis://S3CRET-PW@host",
+        "redis://:S3CRET-PW",
+        "redis://user:S3CRET-PW",
+        "user:S3CRET-PW",
+        "redis://user%3AS3CRET-PW@host",
+        "redis://user:S3CRET-PW/x@host",
+        "redis://user:S3CRET-PW@host@host",
+        "redis://user:S3CRET-PW#x@host",
+        "redis://user:S3CRET-PW x@host",
+        "redis://a://user:S3CRET-PW@host",
+        "unix://user:S3CRET-PW@/run/redis.sock",
+        "unix:///run/redis.sock?password=S3CRET-PW",
+        "redis://host?pass%77ord=S3CRET-PW",
+        "redis://host?PASSWORD=S3CRET-PW&db=1",
+        "host:6379?password=S3CRET-PW",
+        "redis+sentinel://user:S3CRET-PW",
+        "redis+sentinel://a,b/main?sentinel_password=S3CRET-PW",
+    ],
+)
+def test_no_form_of_a_url_shows_its_password(url: str) -> None:
+    assert "S3CRET-PW" not in masked(url)
+    with contextlib.suppress(SettingError):
+        check_url(url)
+        return
+    with pytest.raises(SettingError) as refused:
+        check_url(url)
+    assert "S3CRET-PW" not in str(refused.value)
+
+
+def test_hosts_ports_and_options_stay_readable() -> None:
+    for url in ("redis://[::1]:6379/0", "redis://host:port/0", "unix:///run/redis.sock?db=1"):
+        assert masked(url) == url
+    assert masked("redis://host:6379/0?password=x&db=1") == "redis://host:6379/0?password=***&db=1"
+
+
+def test_the_passwords_of_a_url_are_known_in_both_forms() -> None:
+    assert passwords("redis://u:p%40w@host") == ["p%40w", "p@w"]
+    assert passwords("redis+sentinel://a/main?sentinel_password=s%26c") == ["s&c"]
+    assert passwords("redis://host:6379/0") == []
 
 
 def test_the_error_for_an_invalid_url_hides_the_password() -> None:
