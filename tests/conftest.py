@@ -6,6 +6,7 @@ from pathlib import Path
 import fakeredis
 import httpx
 import pytest
+from _pytest.nodeid import coerce_node_id
 
 from harness.blocking import nothing_blocks
 from harness.leaks import leaked
@@ -14,6 +15,18 @@ from harness.scraping import free_port
 from harness.waiting import until
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared.redis import Client, connect
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keeps the tests of one module, and of one `xdist_group`, in one process of pytest-xdist.
+
+    So each cluster is started once. pytest-xdist 3.8 sets an attribute for groups that pytest 9.2 does not read.
+    """
+    if not hasattr(config, "workerinput"):
+        return
+    for item in items:
+        group = next((str(mark.args[0]) for mark in item.iter_markers("xdist_group")), None)
+        item._id = coerce_node_id(f"{item.nodeid}@{group or item.nodeid.partition('::')[0]}")
 
 
 @pytest.fixture(scope="session", autouse=True)
