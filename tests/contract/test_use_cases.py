@@ -75,8 +75,8 @@ async def end(redis: Client, spec: RunSpec) -> None:
 async def test_a_callers_headers_go_into_the_runs_it_admits(context: RequestContext) -> None:
     caller = Caller(run_headers={"x-tenant": "blue"})
     record = await admission.admit(RequestContext(context.process, caller), ECHO)
-    config = msgspec.json.decode(record.spec.kwargs)["config"]["configurable"]
-    assert config["x-tenant"] == "blue"
+    assert record.spec.caller_headers == {"x-tenant": "blue"}
+    assert b"x-tenant" not in record.spec.kwargs
     record_read = await operations.get(context, record.spec.thread_id, record.spec.run_id)
     assert (record_read.status, record_read.spec) == (RunStatus.PENDING, record.spec)
 
