@@ -5,11 +5,14 @@ Runs are silent for longer than nginx waits (2 s here), so that it would cut a s
 
 import asyncio
 import json
+import re
 import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
+import httpx
 import pytest
 from langgraph_sdk import get_client
 from websockets.asyncio.client import connect
@@ -18,6 +21,7 @@ from e2e.conftest import Cluster, NodeLog, Thread, request
 from e2e.raw_http import RawResponse, call_api, parse
 from harness.nginx import BARE, DEPLOYED, Nginx, included, program
 from harness.waiting import until
+from millstream.api.http.docs_page import FILES
 
 pytestmark = [
     pytest.mark.xdist_group("stream_cluster"),
@@ -162,6 +166,18 @@ async def test_urls_in_responses_use_the_clients_address(
         assert not any(f"{url}/".startswith(f"{proxied}/") for url in urls_only)
     else:
         assert all(f"{url}/".startswith(f"{proxied}/") for url in urls_only), urls_only
+
+
+async def test_the_page_of_the_api_and_its_files_pass_the_proxy(proxied: str) -> None:
+    page = f"{proxied}/docs"
+    async with httpx.AsyncClient() as browser:
+        links = re.findall(r'(?:href|src)="(docs/[^"]+)"', (await browser.get(page)).text)
+        files = [await browser.get(urljoin(page, link)) for link in links]
+        described = await browser.get(urljoin(page, "openapi.json"))
+    assert len(files) == len(FILES)
+    assert {file.status_code for file in (*files, described)} == {200}
+    assert any("SwaggerUIBundle" in file.text for file in files)
+    assert all("default-src 'none'" in f.headers["content-security-policy"] for f in files)
 
 
 async def test_a_websocket_passes_the_proxy(stream_cluster: Cluster, tmp_path: Path) -> None:
