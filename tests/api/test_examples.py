@@ -37,7 +37,8 @@ DOCUMENT = describe(ENDPOINTS, REFERENCE)
 ACCEPT = {"accept": "application/json, text/event-stream"}
 PUBLIC_URL = "https://millstream.example"  # in recorded responses
 HOST = socket.gethostname()
-FREE = {"config", "context", "kwargs", "metadata", "payload", "values"}  # fields of any contents
+# Fields of any contents.
+FREE = {"config", "context", "fields", "kwargs", "metadata", "payload", "values"}
 ENDLESS = ("run_done", "completed")  # when the stream of a thread has all its events
 
 
@@ -112,7 +113,8 @@ class Resources:
             self.ids[RUN] = created.headers["content-location"].rpartition("/")[2]
         elif RUN in request:
             body = {**(LONG if cancels else STEPS), "on_completion": "keep"}
-            self.ids[RUN] = (await self._post("/runs", body)).json()["run_id"]
+            created = await self._post("/runs" if cancels else "/runs/wait", body)
+            self.ids[RUN] = created.headers["content-location"].rpartition("/")[2]
         if CHECKPOINT in request:
             state = (await self._http.get(f"/threads/{thread}/state")).json()
             self.ids[CHECKPOINT] = state["checkpoint"]["checkpoint_id"]
