@@ -10,10 +10,12 @@ from _pytest.nodeid import coerce_node_id
 
 from harness.blocking import nothing_blocks
 from harness.leaks import leaked
+from harness.least_permissions import create_user, denied_to
 from harness.processes import EXAMPLES, Fleet, Process
 from harness.scraping import free_port
 from harness.waiting import until
 from millstream.cli.embedded import EmbeddedRedis
+from millstream.shared.permissions import Role
 from millstream.shared.redis import Client, connect
 
 
@@ -105,10 +107,17 @@ class System:
 
 @pytest.fixture(scope="session")
 def system(redis_server: EmbeddedRedis) -> Iterator[System]:
-    """The running system on database 0; tests leave it running."""
+    """The running system on database 0; tests leave it running.
+
+    Its processes have the Redis users of `millstream acl`, so each test finds a permission that these lack.
+    """
+    urls = {role: create_user(redis_server, role) for role in Role}
     with Fleet(redis_server.url, N_JOBS_PER_WORKER="20") as fleet:
-        api, worker = fleet.api(), fleet.worker(EXAMPLES, METRICS_PORT=str(free_port()))
+        api = fleet.api(REDIS_URL=urls[Role.API])
+        worker = fleet.worker(EXAMPLES, REDIS_URL=urls[Role.WORKER], METRICS_PORT=str(free_port()))
         yield System(fleet, api.wait_ready(), worker.wait_ready())
+        for role in Role:
+            assert not denied_to(redis_server, role), role
 
 
 @pytest.fixture

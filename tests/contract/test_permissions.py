@@ -7,6 +7,7 @@ import pytest
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared import permissions
 from millstream.shared.errors import SettingError
+from millstream.shared.permissions import Role
 from millstream.shared.redis import Client, connect
 
 OPEN = ["~*", "&*"]
@@ -92,6 +93,21 @@ async def test_a_missing_permission_is_named_with_the_rule_that_adds_it(
             break
     assert not said, "the rules that were named do not mend it"
     await real_redis.delete(*await real_redis.keys("*") or ["none"])
+
+
+@pytest.mark.parametrize("role", Role)
+async def test_the_user_of_one_role_is_not_enough_for_the_other(
+    as_user: Connect, role: Role
+) -> None:
+    [other] = set(Role) - {role}
+    redis = await as_user("-@all", *permissions.acl_rules(role))
+    await permissions.require(redis, role)
+    denied = await permissions.check_permissions(redis, other)
+    assert set(denied.commands) == permissions.OF_ONE_ROLE[other]
+    denied = await permissions.check_permissions(redis)
+    assert denied.for_role(role).message("trier") == ""
+    assert set(denied.for_role(other).commands) == permissions.OF_ONE_ROLE[other]
+    assert set(denied.commands) == permissions.OF_ONE_ROLE[other] | permissions.OF_OPERATORS
 
 
 async def test_the_check_deletes_its_keys(real_redis: Client) -> None:

@@ -250,23 +250,20 @@ def test_sentinels_lead_to_the_master(server: EmbeddedRedis, admin: "Redis") -> 
 
 def test_certificates_are_judged(server: EmbeddedRedis, admin: "Redis", tmp_path: Path) -> None:
     authority = Authority(tmp_path)
-    for context, severity, text in (
-        (authority.issue(HOST), "", ""),
-        (authority.issue(HOST, days=5.5), "warning", "expires in 5 days"),
-        (authority.issue(HOST, days=-1), "error", "is not accepted"),
-        (authority.issue("other.example"), "warning", f"is not for the host {HOST}"),
-    ):
+    for context, options, name, text in (
+        (authority.issue(HOST), "", "workers", NO_WORKER),
+        (authority.issue(HOST, days=5.5), "", "certificate", "expires in 5 days"),
+        (authority.issue(HOST, days=-1), "", "reachable", "is not accepted"),
+        (authority.issue("other.example"), "", "reachable", "is for another host"),
+        (authority.issue("other.example"), "&ssl_check_hostname=false", "certificate", "is not for the host"),
+        (authority.issue(HOST), "&ssl_cert_reqs=none", "certificate", "is not verified"),
+    ):  # fmt: skip
+        severity = {"workers": "note", "certificate": "warning", "reachable": "error"}[name]
         with tls_proxy(server.port, context) as port:
-            url = f"rediss://{HOST}:{port}/0?ssl_ca_certs={authority.file}"
-            if severity:
-                name = "reachable" if severity == "error" else "certificate"
-                require(url, name, severity, text)
-            else:
-                assert list(problems(url)) == ["workers"]
-                plain = f"redis://{HOST}:{port}/0"
-                require(plain, "reachable", "error", "closes the connection")
-                without = f"rediss://{HOST}:{port}/0?ssl_cert_reqs=none"
-                require(without, "certificate", "warning", "is not verified")
+            url = f"rediss://{HOST}:{port}/0?ssl_ca_certs={authority.file}{options}"
+            require(url, name, severity, text)
+    with tls_proxy(server.port, authority.issue(HOST)) as port:
+        require(f"redis://{HOST}:{port}/0", "reachable", "error", "closes the connection")
 
 
 def test_runs_without_a_worker_and_graphs_that_none_serves(

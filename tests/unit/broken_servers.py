@@ -159,6 +159,13 @@ SERVERS: list[tuple[Facts, str, Severity, str, str]] = [
         '"normal 0 0 0"',
     ),
     (
+        with_facts(permissions=DeniedPermissions(commands=["PERSIST"])),
+        "permissions",
+        N,
+        "PERSIST, which only other processes than the api need",
+        "millstream acl",
+    ),
+    (
         with_facts(permissions=DeniedPermissions(commands=["TIME"])),
         "permissions",
         E,

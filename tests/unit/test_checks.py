@@ -120,6 +120,7 @@ def test_each_failure_to_connect_names_the_server_and_the_error(kind: str) -> No
         (OSError("Error -2 connecting to nowhere:6379. Name or service not known."), "name"),
         (OSError("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: expired"), "certificate"),
         (OSError("[SSL: WRONG_VERSION_NUMBER] wrong version number"), "tls"),
+        (OSError("[SSL: CERTIFICATE_VERIFY_FAILED] Hostname mismatch, not valid for 'h'"), "host"),
         (OSError("Connection closed by server."), "closed"),
         (OSError("Timeout connecting to server"), "silent"),
         (ValueError("max number of clients reached"), "clients"),

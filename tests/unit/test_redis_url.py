@@ -83,6 +83,23 @@ def test_tls_applies_to_master_and_sentinels() -> None:
     assert options(address.data_url)["socket_timeout"] == 3.0
 
 
+@pytest.mark.parametrize(
+    ("url", "compares"),
+    [
+        ("rediss://h", True),
+        ("rediss://h?ssl_ca_certs=/ca.pem", True),
+        ("rediss://h?ssl_check_hostname=false", False),
+        ("rediss://h?ssl_cert_reqs=none", False),  # it accepts any certificate
+        ("rediss+sentinel://h/main", False),
+        ("rediss+sentinel://h/main?ssl_check_hostname=true", True),
+        ("redis://h", False),
+    ],
+)
+def test_the_certificate_is_compared_with_the_host(url: str, compares: bool) -> None:
+    connection_options = connect(url).connection_pool.connection_kwargs
+    assert connection_options.get("ssl_check_hostname", False) is compares
+
+
 def test_a_percent_encoded_master_name_and_a_trailing_slash_are_accepted() -> None:
     assert watched("redis+sentinel://a/my%20main/").master == "my main"
 

@@ -16,7 +16,7 @@ from millstream.shared.langgraph_json.http import HttpSettings
 from millstream.shared.metrics.loop_lag import watch_loop
 from millstream.shared.metrics.metrics import NO_METRICS, Metrics
 from millstream.shared.observer import UNOBSERVED, RunObserver, safe
-from millstream.shared.permissions import PermissionMonitor
+from millstream.shared.permissions import PermissionMonitor, Role
 from millstream.shared.redis import Client, connect
 from millstream.shared.redis.clients import API_BLOCKING_CONNECTIONS
 from millstream.shared.rules import cron_schedule
@@ -73,7 +73,7 @@ async def open_process(
         blocking=blocking,
         directory=GraphDirectory(redis),
         hub=StreamHub(redis, blocking, observer.outage),
-        access=PermissionMonitor(redis),
+        access=PermissionMonitor(redis, Role.API),
         graph_schemas=SchemaCache(),
         figures=FiguresCache(redis),
         mcp=McpHost(),

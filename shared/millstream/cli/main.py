@@ -315,6 +315,30 @@ def doctor(
     sys.exit(run(options, os.environ))
 
 
+@main.command()
+@click.option(
+    "--role",
+    type=click.Choice(["api", "worker", "all"]),
+    default="all",
+    show_default=True,
+    help="The processes that use the Redis user.",
+)
+@click.option("--user", help="The name of the Redis user.  [default: millstream-ROLE]")
+@click.option("--store", is_flag=True, help="Allow the commands of the long-term store, too.")
+@click.option("--json", "as_json", is_flag=True, help="Print the rules as JSON.")
+def acl(role: str, user: str | None, store: bool, as_json: bool) -> None:
+    """Print the command that creates a Redis user with the least permissions.
+
+    Replace PASSWORD in it, and send it to Redis:
+    millstream acl --role api | sed "s/PASSWORD/$(cat secret)/" | redis-cli
+    """
+    from millstream.cli.acl import AclOptions, run
+    from millstream.shared.permissions import Role
+
+    chosen = None if role == "all" else Role(role)
+    run(AclOptions(chosen, user or f"millstream-{role}", store, as_json))
+
+
 def _become(command: list[str], redis_url: str | None) -> None:
     """Replaces this process with `command`, so that its supervisor sees one process, not two."""
     environ = environment(os.environ, find_redis_url(redis_url, os.environ))

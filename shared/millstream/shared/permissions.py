@@ -1,8 +1,8 @@
 """Finds what this process may not do in Redis, and says which ACL rule allows it.
 
-API and workers need the same keys, channels and commands. A user that lacks one of them must not start: a cancel that
-is not published, or a lease that is not renewed, would fail late and elsewhere. INFO and CONFIG are optional; without
-them fewer settings of the server are checked (checks/server.py).
+API and workers need the same keys and channels, and mostly the same commands. A user that lacks one of them must not
+start: a cancel that is not published, or a lease that is not renewed, would fail late and elsewhere. INFO and CONFIG
+are optional; without them fewer settings of the server are checked (checks/server.py).
 
 Every command is tried on a key of the process's own, which is deleted at the end.
 """
@@ -12,8 +12,9 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from typing import Any, Final
 
 from redis.exceptions import NoPermissionError, ReadOnlyError, ResponseError
@@ -30,11 +31,26 @@ RETRY_SECONDS: Final = 1.0  # between checks while a permission is missing or wr
 TRIAL_TTL_MS: Final = 10_000  # of the trial key, if it can't be deleted
 MAX_NAMED: Final = 8  # commands that one message lists
 
+
+class Role(StrEnum):
+    """A kind of process, which has a Redis user of its own if an operator wants so."""
+
+    API = "api"
+    WORKER = "worker"
+
+
+# Commands that one role alone needs. A test compares them with the modules and scripts that each role can reach.
+OF_ONE_ROLE: Final = {
+    Role.API: frozenset({"XRANGE", "ZRANK"}),
+    Role.WORKER: frozenset({"PERSIST", "PSETEX", "PTTL", "SCAN", "ZREVRANGEBYLEX"}),
+}
+# Commands that neither role needs, but those of the operator (`millstream runs`, …), whose user has the others too.
+OF_OPERATORS: Final = frozenset({"SSCAN"})
 # Command → the arguments after the key. The key holds a string, so commands for other types change nothing.
 COMMANDS: Final[dict[str, str]] = {
     "COPY": "trial", "EXISTS": "", "EXPIRE": "10", "GET": "", "HDEL": "f", "HEXISTS": "f",
     "HGET": "f", "HGETALL": "", "HINCRBY": "f 1", "HKEYS": "", "HMGET": "f", "HSET": "f 1",
-    "HSETNX": "f 1", "HSTRLEN": "f", "HVALS": "", "LLEN": "", "LPOP": "", "LPOS": "1", "LPUSH": "1", "LRANGE": "0 0",
+    "HSETNX": "f 1", "HSTRLEN": "f", "HVALS": "", "LLEN": "", "LPOP": "", "LPOS": "1", "LRANGE": "0 0",
     "LREM": "0 1", "LTRIM": "0 0", "MGET": "", "PERSIST": "", "PSETEX": "10000 1", "PTTL": "", "RPUSH": "1",
     "SADD": "1", "SCARD": "", "SISMEMBER": "1", "SMEMBERS": "", "SMISMEMBER": "1", "SREM": "1", "SSCAN": "0",
     "XADD": "* f 1", "XRANGE": "- +", "XREVRANGE": "+ -", "ZADD": "1 1", "ZCARD": "", "ZCOUNT": "0 0",
@@ -68,6 +84,10 @@ class DeniedPermissions:
     channels: list[str] = field(default_factory=list)
     write_rejection: str = ""
     is_replica: bool = False
+
+    def for_role(self, role: Role) -> "DeniedPermissions":
+        """Returns the same without the commands that the role does not need."""
+        return replace(self, commands=[name for name in self.commands if name in commands_of(role)])
 
     def missing(self, user: str) -> "Missing | None":
         """Returns what the user lacks; None if the user lacks nothing."""
@@ -116,14 +136,17 @@ def user_of(redis: Client) -> str:
     return str(redis.connection_pool.connection_kwargs.get("username") or "default")
 
 
-async def check_permissions(redis: Client) -> DeniedPermissions:
-    """Tries every command that a process needs; raises redis-py's errors while Redis is unavailable."""
+async def check_permissions(redis: Client, role: Role | None = None) -> DeniedPermissions:
+    """Tries every command that a process of the role needs; raises redis-py's errors while Redis is unavailable.
+
+    `role` is None for a user of all processes.
+    """
     denied = DeniedPermissions()
     trial = keys.trial(uuid.uuid4().hex)
     await _try_on_connection(redis, trial, denied)
     if not {"SELECT", "EVAL"} & set(denied.commands):  # without these nothing more can be tried
         await _try_keys(redis, denied)
-        await _try_in_script(redis, trial, denied)
+        await _try_in_script(redis, trial, denied, commands_of(role))
     return denied
 
 
@@ -176,9 +199,12 @@ async def _try_keys(redis: Client, denied: DeniedPermissions) -> None:
                 denied.keys.append(key)
 
 
-async def _try_in_script(redis: Client, trial: str, denied: DeniedPermissions) -> None:
+async def _try_in_script(
+    redis: Client, trial: str, denied: DeniedPermissions, names: frozenset[str]
+) -> None:
     commands = [[name, trial, *_arguments(rest, trial)] for name, rest in COMMANDS.items()]
     commands += [[name, *rest.split()] for name, rest in KEYLESS_COMMANDS.items()]
+    commands = [command for command in commands if command[0] in names]
     commands += [["PUBLISH", channel, ""] for channel in keys.sample_channels()]
     try:
         failures = await scripts.try_commands(redis, trial, commands, ttl_ms=TRIAL_TTL_MS)
@@ -217,9 +243,9 @@ def _denies(error: ResponseError, kind: str) -> bool:
     return re.search(rf"\b{kind}s?\b", str(error)) is not None
 
 
-async def require(redis: Client) -> None:
+async def require(redis: Client, role: Role | None = None) -> None:
     """Raises SettingError, with a remedy, if the user lacks a permission or the server is a replica."""
-    denied = await check_permissions(redis)
+    denied = await check_permissions(redis, role)
     text = denied.message(user_of(redis)) or (denied.write_rejection if denied.is_replica else "")
     if text:
         raise SettingError(text)
@@ -233,11 +259,12 @@ class PermissionMonitor:
         write_rejection: why Redis rejects writes, as a message; '' if it takes them.
     """
 
-    def __init__(self, redis: Client) -> None:
-        """Checks nothing yet."""
+    def __init__(self, redis: Client, role: Role | None = None) -> None:
+        """Checks nothing yet. `role` is None for a process that does the work of all."""
         self.denied = ""
         self.write_rejection = ""
         self._redis = redis
+        self._role = role
         self._checked_at = -CHECK_INTERVAL_SECONDS  # monotonic time
         self._recheck = asyncio.Event()
         self._allowed = asyncio.Event()
@@ -260,7 +287,7 @@ class PermissionMonitor:
             if time.monotonic() - self._checked_at < interval:
                 return
             self._recheck.clear()
-            denied = await check_permissions(self._redis)
+            denied = await check_permissions(self._redis, self._role)
             self._checked_at = time.monotonic()
             self._note(denied.message(user_of(self._redis)))
             self.write_rejection = denied.write_rejection
@@ -308,10 +335,20 @@ def all_commands() -> Sequence[str]:
     ]
 
 
-def acl_rules(commands: Iterable[str] | None = None) -> list[str]:
-    """Returns the ACL rules of a user with exactly the needed permissions.
+def commands_of(role: Role | None) -> frozenset[str]:
+    """Returns the commands that a process of the role uses; for None, those of all processes and of operators."""
+    names = frozenset(all_commands())
+    if role is None:
+        return names
+    others = [of_other for other, of_other in OF_ONE_ROLE.items() if other is not role]
+    return names.difference(OF_OPERATORS, *others)
 
-    `commands` defaults to all that a process uses.
+
+def acl_rules(role: Role | None = None) -> list[str]:
+    """Returns the ACL rules of a user with exactly the permissions that a process of the role needs.
+
+    `role` is None for a user of all processes and of operators.
     """
-    names = all_commands() if commands is None else commands
-    return [f"~{keys.PREFIX}:*", f"&{keys.PREFIX}:*", *(f"+{name.lower()}" for name in names)]
+    names = commands_of(role)
+    commands = [f"+{name.lower()}" for name in all_commands() if name in names]
+    return [f"~{keys.PREFIX}:*", f"&{keys.PREFIX}:*", *commands]

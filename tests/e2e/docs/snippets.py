@@ -11,6 +11,7 @@ A block ```text title="Output" holds what the block or the blocks before it prin
 import asyncio
 import inspect
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -170,6 +171,8 @@ class Runner:
             command, folder = ["bash", "-euo", "pipefail", "-c", code + mark], self.folder
         process = await asyncio.create_subprocess_exec(
             *command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            # as in an activated environment, where `millstream` is
+            env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
         )  # fmt: skip
         async with asyncio.timeout(60):
             out, errors = await process.communicate()

@@ -22,7 +22,7 @@ from millstream.shared.langgraph_json.config import CheckpointerTtl
 from millstream.shared.metrics.loop_lag import watch_loop
 from millstream.shared.metrics.metrics import NO_METRICS, Metrics
 from millstream.shared.observer import UNOBSERVED, RunObserver, safe
-from millstream.shared.permissions import PermissionMonitor
+from millstream.shared.permissions import PermissionMonitor, Role
 from millstream.shared.redis import UNAVAILABLE, Client, connect, masked
 from millstream.shared.settings import Settings
 from millstream.shared.tracing.tracer import UNTRACED, RunTracer
@@ -102,7 +102,7 @@ async def open_parts(
         opened.push_async_callback(blocking.aclose)
         try:
             await at_start.require(redis)
-            await permissions.require(redis)
+            await permissions.require(redis, Role.WORKER)
         except UNAVAILABLE as error:
             raise SettingError(
                 f"Redis can't be reached at {masked(settings.redis_url)}: {error}"
@@ -127,7 +127,7 @@ async def open_parts(
             directory=GraphDirectory(redis),
             processes=processes,
             webhooks=webhooks,
-            access=PermissionMonitor(redis),
+            access=PermissionMonitor(redis, Role.WORKER),
             observer=observer,
             tracer=tracer,
             metrics=metrics,

@@ -35,6 +35,11 @@ FAILURES: Final[dict[str, tuple[str, str, str]]] = {
         "no process can connect: {detail}",
         "renew the certificate, or name its authority with ?ssl_ca_certs=PATH in REDIS_URL",
     ),
+    "host": (
+        "The TLS certificate of Redis at {url} is for another host",
+        "no process can connect, as another server may answer in the place of Redis: {detail}",
+        "connect by a name that the certificate has; ?ssl_check_hostname=false accepts one for any host",
+    ),
     "tls": (
         "There is no TLS connection to Redis at {url}",
         "one side speaks TLS and the other does not: {detail}",
@@ -145,5 +150,5 @@ def certificate(facts: Facts) -> Iterator[Problem]:
         yield warning(
             f"The TLS certificate of Redis is not for the host {seen.host}",
             "without a comparison of names, another server with a certificate of the same authority is accepted",
-            f"issue a certificate with {seen.host} as a subjectAltName",
+            f"issue a certificate with {seen.host} as a subjectAltName, and remove ssl_check_hostname from REDIS_URL",
         )

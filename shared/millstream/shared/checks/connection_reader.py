@@ -31,6 +31,8 @@ _KINDS: Final = (
     ("invalid username-password", "login"),
     ("WRONGPASS", "login"),
     ("Authentication required", "login"),
+    ("ostname mismatch", "host"),
+    ("IP address mismatch", "host"),
     ("CERTIFICATE_VERIFY_FAILED", "certificate"),
     ("SSL", "tls"),
     ("closed by server", "closed"),

@@ -5,6 +5,7 @@ from typing import Final
 
 from millstream.shared.checks.facts import Facts
 from millstream.shared.checks.problem import Problem, count, error, note, warning
+from millstream.shared.permissions import Role
 from millstream.shared.redis.clients import API_BLOCKING_CONNECTIONS, DEFAULT_CONNECTIONS
 
 MIN_VERSION: Final = (6, 2)
@@ -269,8 +270,18 @@ def info_allowed(facts: Facts) -> Iterator[Problem]:
 
 def permissions(facts: Facts) -> Iterator[Problem]:
     """Finds commands, keys and channels that processes need and the user may not use."""
-    missing = facts.permissions().missing(facts.target().user)
-    if missing is not None:
+    denied, user = facts.permissions(), facts.target().user
+    missing = denied.missing(user)
+    if missing is None:
+        return
+    able = [role for role in Role if denied.for_role(role).missing(user) is None]
+    if able:
+        yield note(
+            f"{missing.what}, which only other processes than the {able[0]} need",
+            f"it is a user for the {able[0]} alone",
+            "use it for that process only; millstream acl prints the rules of each",
+        )
+    else:
         yield error(missing.what, "no run can be executed without it", missing.command)
 
 

@@ -67,7 +67,7 @@ CHECKS: Final = (
     Check("idle-timeout", R, (W,), server.idle_timeout),
     Check("buffers", R, (W,), server.buffers),
     Check("info", P, (W,), server.info_allowed, at_start=True),
-    Check("permissions", P, (E,), server.permissions),
+    Check("permissions", P, (E, N), server.permissions),
     Check("writes", P, (E,), server.writes),
     Check("due-runs", Q, (E,), deployment.due_without_worker),
     Check("workers", Q, (W, N), deployment.workers),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.connection import UnixDomainSocketConnection
+from redis.asyncio.connection import SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -73,10 +73,22 @@ def connect(
     kind: type[Any] = pool.connection_class
     if kind is not UnixDomainSocketConnection:
         pool.connection_kwargs.update(socket_keepalive=True, socket_keepalive_options=_keepalive())
+    if sentinel_url is None and issubclass(kind, SSLConnection):
+        _compare_host_name(pool.connection_kwargs)
     if sentinel_url is not None:
         kind = sentinel.follow_master(kind, sentinel.Sentinels(sentinel_url))
     pool.connection_class = _with_reliable_waits(kind, on_reply)
     return Redis.from_pool(pool)
+
+
+def _compare_host_name(options: dict[str, Any]) -> None:
+    """Lets a TLS connection accept only a certificate for its host, unless the URL says otherwise.
+
+    redis-py does not: it accepts a certificate of the same authority for any host, and of a public authority
+    everybody gets one. Sentinels mostly name servers by address, so with them the option stays off.
+    """
+    if options.get("ssl_cert_reqs", "required") != "none":
+        options.setdefault("ssl_check_hostname", True)
 
 
 def _keepalive() -> dict[int, int]:
