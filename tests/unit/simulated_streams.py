@@ -136,4 +136,4 @@ async def follow(response: EventStream | FinalOutput, client: Client, until: flo
     """Has the client follow the response to its end, or for this number of seconds."""
     with suppress(TimeoutError):
         async with asyncio.timeout(until):
-            await response({}, client.receive, client.send)
+            await response({"type": "http", "method": "GET"}, client.receive, client.send)
