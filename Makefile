@@ -37,7 +37,7 @@ docs: $(DOCS)  ## Build the site of these documents and serve it (ARGS="--port 8
 	PYTHONPATH=tests $(BIN)/python -m docsite $(ARGS)
 
 test: $(TOOLS)  ## Run all tests (ARGS="-k name")
-	$(BIN)/pytest -n 4 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	$(BIN)/pytest -n 3 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 unit: $(INSTALLED)  ## Run the tests of rules and parts: a minute (ARGS="-k name")
 	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder tests/unit tests/house tests/golden tests/differential $(ARGS)
@@ -46,7 +46,7 @@ contract: $(INSTALLED)  ## Run the tests of the Redis scripts (ARGS="-k name")
 	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder tests/contract $(ARGS)
 
 e2e: $(INSTALLED)  ## Run the tests with real processes and SDKs (ARGS="-k name")
-	$(BIN)/pytest -n 4 --dist loadgroup --no-loadscope-reorder tests/e2e tests/chaos $(ARGS)
+	$(BIN)/pytest -n 3 --dist loadgroup --no-loadscope-reorder tests/e2e tests/chaos $(ARGS)
 
 cover: $(INSTALLED)  ## Run the tests but e2e and print the coverage; fails below the floor (TESTS="tests/unit")
 	rm -rf build/coverage

@@ -78,7 +78,7 @@ class Cluster:
         try:
 
             async def clean() -> bool:
-                return not await leaked(client, ("default", "limited", *QUEUES))
+                return not await leaked(client, ("default", "limited", "explained", *QUEUES))
 
             await until(clean, within=15, what=f"no leaked keys, but {await leaked(client)}")
         finally:

@@ -101,8 +101,8 @@ async def test_an_older_worker_does_not_claim_newer_runs(
             await response.until_heartbeat()
             left = await worker_redis.hgetall(record)  # type: ignore[misc]
             assert int(left.pop(b"unserved_since")) > 0
-            step = left.pop(b"journal").removeprefix(ours.pop(b"journal", b""))
-            assert step.split()[0] == b"unserved"
+            assert left.pop(b"journal").count(b"unserved") == 1
+            ours.pop(b"journal", None)
             assert left == ours
             assert (await thread.run(run_id))["status"] == "pending"
             assert not log.notes()
