@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from contract.builders import dump, new_id
-from millstream.shared import keys, scripts
+from millstream.shared import key_lists, keys, scripts
 from millstream.shared.errors import ConflictError, NotFoundError
 from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import ThreadStatus
@@ -28,7 +28,7 @@ async def test_a_thread_is_created_with_its_fields_and_one_time(any_redis: Clien
     assert (stored.graph_id, stored.values, stored.error) == (None, None, None)
     held = await dump(any_redis)
     term = held[keys.thread(thread)][1][b"terms"].decode()
-    assert set(held) - keys.permanent_keys([], []) == {term, keys.thread(thread)}
+    assert set(held) - key_lists.permanent_keys([], []) == {term, keys.thread(thread)}
 
 
 async def test_a_second_creation_changes_nothing(any_redis: Client) -> None:

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from millstream.shared import keys
+from millstream.shared import key_lists, keys
 
 # Keys of langgraph-checkpoint-redis contain the id of their thread, without a hash tag.
 CHECKPOINT = re.compile(
@@ -25,7 +25,7 @@ CALLS_WITHOUT_GRAPH = {keys.calls("default"), keys.workers("default")}
 async def leaked(redis: Any, queues: tuple[str, ...] = ("default",)) -> list[str]:
     """Returns the keys that nothing would delete."""
     served = [name.decode() for name in await redis.hkeys(keys.graphs())]
-    permanent = keys.permanent_keys(list(queues), served) | CALLS_WITHOUT_GRAPH
+    permanent = key_lists.permanent_keys(list(queues), served) | CALLS_WITHOUT_GRAPH
     names = [key.decode() async for key in redis.scan_iter(count=5000)]
     pipe = redis.pipeline(transaction=False)
     for name in names:

@@ -8,12 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millstream.shared import keys
+from millstream.shared import key_lists, keys
 
-NO_KEYS = {
-    "permanent_keys", "parse_job_id", "decode_job_id", "thread_id_of", "threads_index", "sample_keys",
-    "sample_channels",
-}  # fmt: skip
+NO_KEYS = {"parse_job_id", "decode_job_id", "thread_id_of", "threads_index"}
 PLAIN = st.text(st.characters(exclude_characters="/"), min_size=1)
 
 
@@ -79,7 +76,7 @@ def test_permanent_keys_say_so_in_their_docstring() -> None:
                 )
             )
     store = {keys.calls(keys.STORE), keys.workers(keys.STORE)}
-    assert keys.permanent_keys(["q"], ["g"]) == said | store
+    assert key_lists.permanent_keys(["q"], ["g"]) == said | store
     always = {
         keys.assistants(),
         keys.crons(),
@@ -97,8 +94,8 @@ def test_permanent_keys_say_so_in_their_docstring() -> None:
         keys.unindexed(),
         *keys.threads_index(),
     }
-    assert keys.permanent_keys([], []) == always | store
-    assert keys.permanent_keys(["q"], []) < keys.permanent_keys(["q", "r"], [])
+    assert key_lists.permanent_keys([], []) == always | store
+    assert key_lists.permanent_keys(["q"], []) < key_lists.permanent_keys(["q", "r"], [])
 
 
 def test_a_run_ref_holds_the_job_and_the_keys_that_release_it() -> None:
@@ -115,5 +112,7 @@ def test_each_key_function_has_a_sample() -> None:
         if name not in NO_KEYS
     ]
     kinds = {re.split("[:{]", key)[1] for key in created if key.startswith("ms:")}
-    tried = {re.split("[:{]", key)[1] for key in (*keys.sample_keys(), *keys.sample_channels())}
+    tried = {
+        re.split("[:{]", key)[1] for key in (*key_lists.sample_keys(), *key_lists.sample_channels())
+    }
     assert kinds == tried

@@ -4,7 +4,7 @@ The keys of a thread have its id as hash tag. Scripts build no keys: they receiv
 reference (`run_ref`) that an earlier script stored.
 
 How long a key exists: *until deleted* means until a script deletes the thread, the run or the assistant that it
-belongs to. *Permanent* keys belong to none of these and stay; `permanent_keys` lists them. *TTL* keys expire.
+belongs to. *Permanent* keys belong to none of these and stay; key_lists.py lists them. *TTL* keys expire.
 """
 
 from typing import Final
@@ -305,40 +305,6 @@ def trial(process: str) -> str:
 def control(worker_id: str) -> str:
     """channel: job ids that this worker must renew now, because a cancel was requested."""
     return f"{PREFIX}:worker:{worker_id}:control"
-
-
-def permanent_keys(queue_names: list[str], graph_ids: list[str]) -> frozenset[str]:
-    """Returns the keys that need no TTL though they belong to no thread."""
-    per_queue = (queue, wake, backlog, queue_workers, paused)
-    per_call_queue = (calls, workers)
-    call_queues = [STORE, *map(call_queue, graph_ids)]
-    return frozenset([
-        assistants(), crons(), deliveries(), expiring(), graphs(), garbage(), live(), offers(), project(), queues(),
-        routes(), runs_with_checkpoints(), retired(), unindexed(),
-        *threads_index(),
-        *(key(name) for name in queue_names for key in per_queue),
-        *(key(name) for name in call_queues for key in per_call_queue),
-    ])  # fmt: skip
-
-
-def sample_keys() -> list[str]:
-    """Returns a key for each prefix that an ACL rule may have: `ms:{…}:`, `ms:queue:`, …
-
-    None of these keys exists.
-    """
-    name = "trial"
-    return [
-        assistant(name), assistants(), cron(name), crons(), deliveries(), expiring(), garbage(),
-        graphs(), item(name), items_index(), term(name), live(), offers(), project(), queue(name), queues(),
-        runs_with_checkpoints(), reply(name), retired(), routes(), thread(name), threads_of(name), trial(name),
-        leader_lock(name), worker(name), workers(name),
-    ]  # fmt: skip
-
-
-def sample_channels() -> list[str]:
-    """Returns a channel of each kind: the notifications of a run and of a thread, the cancels of a worker."""
-    name = "trial"
-    return [events(name, name), segments(name), control(name)]
 
 
 def job_id(thread_id: str, run_id: str) -> str:

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from redis.exceptions import NoPermissionError, ReadOnlyError, ResponseError
 
-from millstream.shared import keys, scripts
+from millstream.shared import key_lists, keys, scripts
 from millstream.shared.errors import SettingError
 from millstream.shared.redis import OUTAGE_ERRORS, WRITES_REJECTED, Client
 from millstream.shared.redis.errors import classify
@@ -153,7 +153,7 @@ async def check_permissions(redis: Client, role: Role | None = None) -> DeniedPe
 async def _try_on_connection(redis: Client, trial: str, denied: DeniedPermissions) -> None:
     """Tries the commands that no script can contain, on a connection of its own."""
     connection: Any = redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]
-    channels = keys.sample_channels()
+    channels = key_lists.sample_channels()
 
     async def attempt(*command: Any) -> None:
         try:
@@ -188,7 +188,7 @@ async def _try_on_connection(redis: Client, trial: str, denied: DeniedPermission
 
 async def _try_keys(redis: Client, denied: DeniedPermissions) -> None:
     """Finds the keys that the user may not read and write: Redis checks them before a script starts."""
-    samples = keys.sample_keys()
+    samples = key_lists.sample_keys()
     try:
         await redis.eval(EMPTY_SCRIPT, len(samples), *samples)  # type: ignore[misc]
     except NoPermissionError:
@@ -205,7 +205,7 @@ async def _try_in_script(
     commands = [[name, trial, *_arguments(rest, trial)] for name, rest in COMMANDS.items()]
     commands += [[name, *rest.split()] for name, rest in KEYLESS_COMMANDS.items()]
     commands = [command for command in commands if command[0] in names]
-    commands += [["PUBLISH", channel, ""] for channel in keys.sample_channels()]
+    commands += [["PUBLISH", channel, ""] for channel in key_lists.sample_channels()]
     try:
         failures = await scripts.try_commands(redis, trial, commands, ttl_ms=TRIAL_TTL_MS)
     except NoPermissionError:  # for the trial's key, which `_try_keys` reports
@@ -217,7 +217,7 @@ async def _try_in_script(
         failure = classify(ResponseError(text))
         if isinstance(failure, NoPermissionError):
             if name == "PUBLISH" and _denies(failure, "channel"):
-                denied.channels.append(keys.sample_channels()[0])
+                denied.channels.append(key_lists.sample_channels()[0])
             elif not _denies(failure, "key"):
                 denied.commands.append(name)
         elif isinstance(failure, WRITES_REJECTED):
