@@ -9,6 +9,8 @@ from typing import Any, cast, get_args
 import pytest
 
 from harness.waiting import until
+from millstream.shared import child_process
+from millstream.shared.child_process import StartError
 from millstream.shared.observer import RunObserver
 from millstream.shared.scripts import Claim
 from millstream.shared.wire import PROTOCOL, RunSpec
@@ -19,7 +21,7 @@ from millstream.worker.isolation import messages, processes
 from millstream.worker.isolation.level import Level, level_of, needs_unused_process
 from millstream.worker.isolation.messages import Ended, Message, Ready, Report
 from millstream.worker.isolation.process_run import ProcessRun
-from millstream.worker.isolation.processes import ChildProcess, Processes, StartError
+from millstream.worker.isolation.processes import Processes, RunProcess
 from millstream.worker.isolation.reports import PipeObserver
 from millstream.worker.stop_reason import StopReason
 
@@ -243,7 +245,7 @@ DEATHS = [
 async def test_the_error_says_how_the_process_died(
     does: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "EXIT_SECONDS", 0.5)
+    monkeypatch.setattr(child_process, "EXIT_SECONDS", 0.5)
     pool = Processes(child(does), max_processes=1)
     with pytest.raises(CrashError) as crash:
         await ProcessRun(a_claim(), pool, job_timeout=5).run()
@@ -306,10 +308,10 @@ async def test_an_unresponsive_process_is_killed(
 ) -> None:
     monkeypatch.setattr("millstream.worker.isolation.process_run.KILL_GRACE", 0.2)
     pool = Processes(child("await asyncio.sleep(60)"), max_processes=1)
-    taken: list[ChildProcess] = []
+    taken: list[RunProcess] = []
     take = pool.take
 
-    async def record_take(**arguments: bool) -> ChildProcess:
+    async def record_take(**arguments: bool) -> RunProcess:
         taken.append(await take(**arguments))
         return taken[-1]
 

@@ -1,6 +1,6 @@
 """The messages between a worker and a child process that executes one of its runs.
 
-Each message is its size (4 bytes, big-endian), then msgpack, on a socket pair.
+Each message is msgpack, on the socket pair of shared/child_process.py.
 """
 
 import asyncio
@@ -8,12 +8,11 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from millstream.shared.child_process import frame, read_frame
 from millstream.shared.scripts import Claim
 from millstream.shared.tracing.context import NO_TRACE, TraceContext
 from millstream.worker.graph_result import GraphResult
 from millstream.worker.stop_reason import StopReason
-
-SIZE: Final = 4  # bytes
 
 
 class Execute(msgspec.Struct, tag=True, frozen=True):
@@ -55,21 +54,22 @@ class Ended(msgspec.Struct, tag=True, frozen=True, kw_only=True):
 
 Message = Execute | Stop | Ready | Report | Ended
 
-_encode: Final = msgspec.msgpack.Encoder().encode
+encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(Message).decode
+
+
+def decode(data: bytes) -> Message:
+    """Returns the message with this data."""
+    message: Message = _decode(data)
+    return message
 
 
 def write(writer: asyncio.StreamWriter, message: Message) -> None:
     """Writes the message; it is lost if the other process has died."""
-    data = _encode(message)
-    writer.write(len(data).to_bytes(SIZE, "big") + data)
+    writer.write(frame(encode(message)))
 
 
 async def read(reader: asyncio.StreamReader) -> Message | None:
     """Returns the next message, or None once the other side has closed the socket."""
-    try:
-        size = int.from_bytes(await reader.readexactly(SIZE), "big")
-        message: Message = _decode(await reader.readexactly(size))
-    except (asyncio.IncompleteReadError, ConnectionError):
-        return None
-    return message
+    data = await read_frame(reader)
+    return None if data is None else decode(data)

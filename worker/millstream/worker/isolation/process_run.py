@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeVar
 
+from millstream.shared.child_process import StartError
 from millstream.shared.observer import UNOBSERVED, RunObserver
 from millstream.shared.scripts import Claim
 from millstream.shared.tracing.tracer import UNTRACED, RunTracer
@@ -12,7 +13,7 @@ from millstream.worker.execution import STOP_GRACE, CrashError, Execution, Unsen
 from millstream.worker.final_record import ExitKind
 from millstream.worker.graph_result import GraphResult
 from millstream.worker.isolation.messages import Ended, Execute, Message, Report, Stop
-from millstream.worker.isolation.processes import ChildProcess, Processes, StartError
+from millstream.worker.isolation.processes import Processes, RunProcess
 from millstream.worker.isolation.reports import forward
 from millstream.worker.stop_reason import StopReason
 
@@ -58,7 +59,7 @@ class ProcessRun(Execution):
         self._unused = unused
         self._tracer = tracer
         self._observer = observer
-        self._child: ChildProcess | None = None
+        self._child: RunProcess | None = None
         self._unsent = Unsent([], 0, claim.index, False)
 
     @property
@@ -115,7 +116,7 @@ class ProcessRun(Execution):
         self._unsent = Unsent(ended.items, ended.batches, ended.index, ended.refused)
         return ended.result
 
-    async def _wait_for_end(self, child: ChildProcess) -> Ended | GraphResult:
+    async def _wait_for_end(self, child: RunProcess) -> Ended | GraphResult:
         """Returns the message of the child process, or the result of a graph that does not stop.
 
         Raises CrashError if the process dies.
@@ -144,7 +145,7 @@ class ProcessRun(Execution):
             receiving.cancel()
             stopped.cancel()
 
-    async def _receive(self, child: ChildProcess) -> Message | None:
+    async def _receive(self, child: RunProcess) -> Message | None:
         """Returns the next message that is no report; None once the process has ended."""
         while isinstance(message := await child.receive(), Report):
             forward(message, self._observer)
