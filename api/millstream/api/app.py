@@ -7,8 +7,10 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, WebSocketRoute
 
+from millstream.api.auth.authentication import OpenAuthentication, without_authentication
+from millstream.api.auth.middleware import AuthenticationMiddleware
 from millstream.api.http import docs_page, problems
-from millstream.api.http.context import attach
+from millstream.api.http.context import attach, process_of_scope
 from millstream.api.http.observed import routes_of
 from millstream.api.http.own_webhooks import OwnWebhooks
 from millstream.api.process import open_process
@@ -27,18 +29,20 @@ def create_app(
     observer: RunObserver = UNOBSERVED,
     tracer: RunTracer = UNTRACED,
     metrics: Metrics = NO_METRICS,
+    open_auth: OpenAuthentication = without_authentication,
 ) -> Starlette:
     """Returns the application, which connects to Redis when it starts.
 
     http/middleware.py adds CORS, a prefix and a project's routes. The observer receives reports of runs and streams.
-    The tracer makes spans of requests and runs. The metrics are at `/metrics`.
+    The tracer makes spans of requests and runs. The metrics are at `/metrics`. `open_auth` opens what authenticates
+    requests.
     """
     http = http or HttpSettings()
     observer = safe(observer, metrics.observer)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with open_process(settings, http, observer, tracer, metrics) as process:
+        async with open_process(settings, http, observer, tracer, metrics, open_auth) as process:
             attach(app, process)
             yield
 
@@ -49,7 +53,12 @@ def create_app(
         routes += docs_page.routes(endpoints, REFERENCE)
     return Starlette(
         routes=routes,
-        middleware=[Middleware(OwnWebhooks)],
+        middleware=[
+            Middleware(OwnWebhooks),
+            Middleware(
+                AuthenticationMiddleware, process_of=process_of_scope, routes=lambda: routes
+            ),
+        ],
         exception_handlers=problems.HANDLERS,
         lifespan=lifespan,
     )

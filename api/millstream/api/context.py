@@ -1,12 +1,20 @@
-"""The first argument of each use case: the process that it runs in, and the caller that it acts for."""
+"""The first argument of each use case: the process that it runs in, and the caller that it acts for.
 
-from dataclasses import dataclass
+Each use case asks here whether the caller may do what it does. It gets a permit, without which it reaches no record.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
+from millstream.api.auth.permits import Permit, ThreadPermit, judge_thread
 from millstream.api.caller import Caller
 from millstream.api.process import Process
+from millstream.shared.access import Ask
 from millstream.shared.assistants import GraphDirectory
+from millstream.shared.errors import UnauthenticatedError
 from millstream.shared.events.hub import StreamHub
 from millstream.shared.figures import FiguresCache
 from millstream.shared.metrics.metrics import Metrics
@@ -24,6 +32,8 @@ class RequestContext:
 
     process: Process
     caller: Caller
+    # The questions that the request has led to. Its route declares one of them (http/guarded.py).
+    questions: set[Ask] = field(default_factory=set)
 
     @property
     def settings(self) -> Settings:
@@ -66,7 +76,7 @@ class RequestContext:
         return self.process.tracer
 
     def traced(self, request: RunRequest) -> RunRequest:
-        """Returns the request with its trace and its id: what `configurable` names goes before the headers.
+        """Returns the request with its user, its trace and its id: what `configurable` names goes before the headers.
 
         Raises InvalidError for an invalid entry of `configurable`.
         """
@@ -76,7 +86,57 @@ class RequestContext:
             traceparent=trace.traceparent,
             tracestate=trace.tracestate,
             request_id=request_id_of(self.caller.request_id),
+            user=self.packed_user,
         )
+
+    @property
+    def packed_user(self) -> bytes:
+        """The caller's user as records carry it; b"" without authentication."""
+        return b"" if self.caller.user is None else self.caller.user.pack()
+
+    # ── Questions ───────────────────────────────────────────────────────────────────────────
+
+    async def authorize(self, ask: Ask, value: dict[str, Any]) -> Permit:
+        """Returns the permit for what the caller asks, with the request as the decider left it.
+
+        Raises AccessError if the caller may not do this, UnavailableError if nobody can decide now.
+        """
+        self.questions.add(ask)
+        user, authorizer = self.caller.user, self.process.auth.authorizer
+        if user is None:
+            if self.process.auth.is_on:  # a route that was exempted, or a mistake: never allow
+                raise UnauthenticatedError
+            return Permit(self.process, value)
+        if authorizer is None:
+            return Permit(self.process, value)
+        decision = await authorizer.decide(user, ask, value)
+        return Permit(self.process, decision.value, decision.filter)
+
+    async def authorize_thread(
+        self,
+        ask: Ask,
+        thread_id: str,
+        value: dict[str, Any] | None = None,
+        *,
+        missing: Callable[[], Exception] | None = None,
+        may_be_absent: bool = False,
+    ) -> ThreadPermit:
+        """Returns the permit for one thread. To a caller whose filter does not match it, the thread does not exist.
+
+        Args:
+            ask: the question.
+            thread_id: the thread.
+            value: what the decider gets beside the thread's id.
+            missing: makes the error for a thread that does not exist, NotFoundError by default. A permit without a
+                filter is given without a look at the thread, so that the use case raises that error.
+            may_be_absent: whether a thread that does not exist is allowed.
+        """
+        permit = await self.authorize(ask, {"thread_id": thread_id, **(value or {})})
+        return await judge_thread(permit, thread_id, missing=missing, may_be_absent=may_be_absent)
+
+    def as_server(self) -> Permit:
+        """Returns a permit for what the server does by itself, not for the caller."""
+        return Permit(self.process)
 
     @property
     def closing(self) -> bool:

@@ -2,10 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from millstream.api.auth.authentication import (
+    Authentication,
+    OpenAuthentication,
+    without_authentication,
+)
 from millstream.api.graph_schemas import SchemaCache
 from millstream.api.mcp.host import McpHost
 from millstream.shared.assistants import GraphDirectory
@@ -43,6 +48,7 @@ class Process:
     observer: RunObserver
     tracer: RunTracer
     metrics: Metrics
+    auth: Authentication
 
     def shut_down(self) -> None:
         """Ends all open streams, because the process is about to stop."""
@@ -56,6 +62,7 @@ async def open_process(
     observer: RunObserver = UNOBSERVED,
     tracer: RunTracer = UNTRACED,
     metrics: Metrics = NO_METRICS,
+    open_auth: OpenAuthentication = without_authentication,
 ) -> AsyncIterator[Process]:
     """Connects to Redis and reads streams inside of the block. Closes everything at its end."""
     redis = connect(
@@ -66,35 +73,38 @@ async def open_process(
     )
     observer = safe(observer)
     blocking = connect(settings.redis_url, connections=API_BLOCKING_CONNECTIONS, reply_timeout=None)
-    process = Process(
-        settings=settings,
-        http=http,
-        redis=redis,
-        blocking=blocking,
-        directory=GraphDirectory(redis),
-        hub=StreamHub(redis, blocking, observer.outage),
-        access=PermissionMonitor(redis, Role.API),
-        graph_schemas=SchemaCache(),
-        figures=FiguresCache(redis),
-        mcp=McpHost(),
-        observer=observer,
-        tracer=tracer,
-        metrics=metrics,
-    )
-    process.hub.start()
-    # Loads the time zones in a thread: the first cron would block all streams.
-    await asyncio.to_thread(cron_schedule.zones)
-    watching = [at_start.report(redis), process.access.watch()]
-    if metrics.are_on:
-        watching.append(watch_loop(observer))
-    checking = asyncio.gather(*watching)
-    try:
-        yield process
-    finally:
-        checking.cancel()
-        await asyncio.gather(checking, return_exceptions=True)
-        await process.mcp.close()
-        await process.hub.close()
-        await blocking.aclose()
-        await redis.aclose()
-        await tracer.aclose()
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(tracer.aclose)
+        stack.push_async_callback(redis.aclose)
+        stack.push_async_callback(blocking.aclose)
+        auth = await stack.enter_async_context(open_auth(settings, redis))
+        process = Process(
+            settings=settings,
+            http=http,
+            redis=redis,
+            blocking=blocking,
+            directory=GraphDirectory(redis),
+            hub=StreamHub(redis, blocking, observer.outage),
+            access=PermissionMonitor(redis, Role.API),
+            graph_schemas=SchemaCache(),
+            figures=FiguresCache(redis),
+            mcp=McpHost(),
+            observer=observer,
+            tracer=tracer,
+            metrics=metrics,
+            auth=auth,
+        )
+        stack.push_async_callback(process.hub.close)
+        stack.push_async_callback(process.mcp.close)
+        process.hub.start()
+        # Loads the time zones in a thread: the first cron would block all streams.
+        await asyncio.to_thread(cron_schedule.zones)
+        watching = [at_start.report(redis), process.access.watch()]
+        if metrics.are_on:
+            watching.append(watch_loop(observer))
+        checking = asyncio.gather(*watching)
+        try:
+            yield process
+        finally:
+            checking.cancel()
+            await asyncio.gather(checking, return_exceptions=True)

@@ -51,6 +51,7 @@ async def call_worker(
     arguments: dict[str, Any],
     within: float,
     request_id: str = "",
+    user: bytes = b"",
 ) -> bytes:
     """Calls a worker and waits for its reply: JSON, which the caller forwards without decoding it.
 
@@ -61,6 +62,7 @@ async def call_worker(
         verb: one of VERBS.
         within: seconds; after it no worker starts the call any more.
         request_id: of the request that the call belongs to, for the worker's log.
+        user: JSON of the user that calls (access.User), for the graph's factory.
 
     Raises:
         UnavailableError: no live worker serves the queue, none replied in time, or the worker lacks
@@ -86,6 +88,7 @@ async def call_worker(
         arguments=arguments,
         deadline=now + within,
         request_id=request_id,
+        user=user,
     )
     pipe = redis.pipeline(transaction=False)
     pipe.rpush(keys.calls(queue), pack(call))

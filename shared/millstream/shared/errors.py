@@ -25,6 +25,36 @@ class GraphError(MillstreamError):
     """A factory of the project failed to make a graph for a call; the message has its error."""
 
 
+class AccessError(MillstreamError):
+    """The caller may not do this. `status` is that of HTTP (4xx), `headers` are of the response."""
+
+    status = 403
+
+    def __init__(
+        self, message: str = "", *, status: int | None = None, headers: dict[str, str] | None = None
+    ) -> None:
+        """`message` is sent to the client; without it, the status' usual text."""
+        super().__init__(message or ("Unauthorized" if status == 401 else "Forbidden"))
+        self.status = status or self.status
+        self.headers = headers or {}
+
+
+class UnauthenticatedError(AccessError):
+    """The request has no valid credentials (401)."""
+
+    def __init__(
+        self, message: str = "Unauthorized", *, headers: dict[str, str] | None = None
+    ) -> None:
+        """`message` is sent to the client."""
+        super().__init__(
+            message, status=401, headers={"www-authenticate": "Bearer", **(headers or {})}
+        )
+
+
+class ForbiddenError(AccessError):
+    """The user may not do this (403)."""
+
+
 class TooLargeError(MillstreamError):
     """A response that is too large to send; the message says how to request less."""
 

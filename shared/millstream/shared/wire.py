@@ -92,6 +92,9 @@ class RunRequest(msgspec.Struct, kw_only=True, frozen=True):
     traceparent: str = ""
     tracestate: str = ""
     request_id: str = ""
+    user: bytes = (
+        b""  # JSON of access.User that it is executed for; a cron keeps that of its creator
+    )
 
 
 class RunSpec(msgspec.Struct, kw_only=True, frozen=True, array_like=True):
@@ -115,6 +118,9 @@ class RunSpec(msgspec.Struct, kw_only=True, frozen=True, array_like=True):
     # to `configurable`; clients read them nowhere, and no other run inherits them. Requests of the graph to the API
     # get most of them (own_api.forwarded_headers).
     caller_headers: dict[str, str] = {}
+    # JSON of access.User, for the worker alone: clients read it nowhere. b"" without authentication.
+    user: bytes = b""
+    identity: str = ""  # of the user, by which limits and shares count; '' without authentication
 
 
 class Cron(msgspec.Struct, kw_only=True, frozen=True):
@@ -217,6 +223,7 @@ class Call(msgspec.Struct, kw_only=True, frozen=True):
     arguments: dict[str, Any]
     deadline: float  # s, Redis time; workers drop the call after it
     request_id: str = ""  # of the request that it belongs to, for the log
+    user: bytes = b""  # JSON of access.User that calls, for the graph's factory
 
 
 class Reply(msgspec.Struct, kw_only=True, frozen=True):

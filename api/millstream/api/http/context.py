@@ -4,6 +4,7 @@ from typing import Final
 
 from starlette.applications import Starlette
 from starlette.requests import HTTPConnection
+from starlette.types import Scope
 
 from millstream.api.caller import Caller
 from millstream.api.context import RequestContext
@@ -16,6 +17,9 @@ from millstream.shared.tracing.context import TraceContext, trace_of_headers
 # the current one.
 SPAN: Final = "millstream.span"
 REQUEST_ID: Final = "millstream.request_id"  # in the scope of a request: its id, of access_log.py
+USER: Final = (
+    "millstream.user"  # in the scope of a request: the access.User that it is authenticated as
+)
 ID_NAMES: Final = ("thread_id", "run_id")  # of parameters in paths
 
 
@@ -30,10 +34,15 @@ def process_in(app: Starlette) -> Process | None:
     return process
 
 
+def process_of_scope(scope: Scope) -> Process:
+    """Returns the process that serves the request or the WebSocket of a scope."""
+    process: Process = scope["app"].state.process
+    return process
+
+
 def process_of(connection: HTTPConnection) -> Process:
     """Returns the process that serves a request or a WebSocket."""
-    process: Process = connection.app.state.process
-    return process
+    return process_of_scope(connection.scope)
 
 
 def context_of(connection: HTTPConnection) -> RequestContext:
@@ -49,6 +58,7 @@ def context_of(connection: HTTPConnection) -> RequestContext:
         run_headers=http.headers_for_runs(headers.items()) if http.configurable_headers else {},
         request_id=connection.scope.get(REQUEST_ID),
         trace=trace_of(connection),
+        user=connection.scope.get(USER),
     )
     return RequestContext(process, caller)
 

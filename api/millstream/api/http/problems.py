@@ -16,6 +16,7 @@ from starlette.responses import Response
 from millstream.api.http.context import process_of
 from millstream.api.outages import unavailable
 from millstream.shared.errors import (
+    AccessError,
     ConflictError,
     GraphError,
     InvalidError,
@@ -68,6 +69,8 @@ def sentence(error: ValidationError) -> str:
 
 
 async def _known_error(_: Request, error: Any) -> Response:
+    if isinstance(error, AccessError):
+        return problem(error.status, str(error), error.headers)
     status = STATUS.get(type(error), 500)
     headers = None
     if isinstance(error, UnavailableError):
@@ -108,3 +111,9 @@ HANDLERS: Final[dict[Any, Callable[[Request, Any], Awaitable[Response]]]] = {
     ClientDisconnect: _client_left,
     Exception: _unexpected_error,
 }
+
+
+async def response_to(request: Request, error: Exception) -> Response:
+    """Returns the response to an error outside of the routes."""
+    kind = next(kind for kind in type(error).__mro__ if kind in HANDLERS)
+    return await HANDLERS[kind](request, error)

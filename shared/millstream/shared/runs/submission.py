@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from millstream.shared.access import unpack_user
 from millstream.shared.assistants import Resolved
 from millstream.shared.errors import InvalidError
 from millstream.shared.rules.queue_names import QUEUE_KEY, queue_name_error
@@ -118,6 +119,8 @@ def submission(
         caller_headers={
             name: value for name, value in _allowed(headers or {}).items() if name not in fixed
         },
+        user=request.user,
+        identity="" if (user := unpack_user(request.user)) is None else user.identity,
     )
     return Submission(
         spec=spec,

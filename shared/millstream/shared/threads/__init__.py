@@ -1,8 +1,9 @@
 """Threads: their records, searches, and checkpoints."""
 
+from millstream.shared.threads.expiry import Pruner, expire
 from millstream.shared.threads.records import (
     MAX_METADATA_BYTES,
-    Pruner,
+    JudgedMetadata,
     ThreadRecord,
     Ttl,
     already_exists_message,
@@ -12,7 +13,6 @@ from millstream.shared.threads.records import (
     default_ttl,
     delete_thread,
     exists,
-    expire,
     expires_at,
     find_busy,
     get_config,
@@ -20,15 +20,19 @@ from millstream.shared.threads.records import (
     get_thread,
     idle_epoch,
     new_thread_fields,
+    not_found_error,
     parse_record,
     patch_thread,
     prune,
+    read_many_metadata,
+    read_metadata,
     require_thread,
     retire_thread,
 )
 
 __all__ = [
     "MAX_METADATA_BYTES",
+    "JudgedMetadata",
     "Pruner",
     "ThreadRecord",
     "Ttl",
@@ -47,9 +51,12 @@ __all__ = [
     "get_thread",
     "idle_epoch",
     "new_thread_fields",
+    "not_found_error",
     "parse_record",
     "patch_thread",
     "prune",
+    "read_many_metadata",
+    "read_metadata",
     "require_thread",
     "retire_thread",
 ]

@@ -1,7 +1,7 @@
-"""The records of threads: creating, reading, changing, expiring and deleting them."""
+"""The records of threads: creating, reading, changing and deleting them."""
 
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,9 +15,7 @@ from millstream.shared.rules.lifecycle import ThreadStatus
 from millstream.shared.threads import checkpoints
 from millstream.shared.wire import Project
 
-Pruner = Callable[[str], Awaitable[None]]
 MAX_METADATA_BYTES: Final = 1024 * 1024  # of JSON
-BUSY_RETRY_MS: Final = 60_000  # until the next try to expire a thread that was busy
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +103,7 @@ async def get_thread(redis: Client, thread_id: str) -> ThreadRecord:
     fields = await redis.hgetall(keys.thread(thread_id))  # type: ignore[misc]
     record = parse_record(thread_id, fields)
     if record is None:
-        raise NotFoundError(f"Thread with ID {thread_id} not found")
+        raise not_found_error(thread_id)
     return record
 
 
@@ -142,6 +140,46 @@ def merge_run_metadata(
     return metadata
 
 
+@dataclass(frozen=True, slots=True)
+class JudgedMetadata:
+    """A thread's metadata for an authorisation: as filters read it, and as it is stored (JSON)."""
+
+    metadata: dict[str, Any]
+    stored: bytes
+
+
+async def read_metadata(redis: Client, thread_id: str) -> JudgedMetadata | None:
+    """Returns the thread's metadata; None if the thread does not exist."""
+    [judged] = await read_many_metadata(redis, [thread_id])
+    return judged
+
+
+async def read_many_metadata(
+    redis: Client, thread_ids: Sequence[str]
+) -> list[JudgedMetadata | None]:
+    """Returns the metadata of each thread; None for one that does not exist."""
+    pipe = redis.pipeline(transaction=False)
+    for thread_id in thread_ids:
+        pipe.hmget(
+            keys.thread(thread_id),
+            ["created_at", "retired", "metadata", "graph_id", "assistant_id"],
+        )
+    return [_judged(*values) for values in await pipe.execute()]
+
+
+def _judged(
+    created_at: bytes | None,
+    retired: bytes | None,
+    metadata: bytes | None,
+    graph_id: bytes | None,
+    assistant_id: bytes | None,
+) -> JudgedMetadata | None:
+    if created_at is None or retired is not None:
+        return None
+    merged = merge_run_metadata(metadata, graph_id, assistant_id or b"")
+    return JudgedMetadata(merged, metadata or b"{}")
+
+
 async def patch_thread(
     redis: Client, thread_id: str, metadata: dict[str, Any], ttl: Ttl | None
 ) -> None:
@@ -170,7 +208,7 @@ async def patch_thread(
             redis, thread_id, read, had_run=graph_id is not None, fields=fields
         )
     if status == "missing":
-        raise NotFoundError(f"Thread with ID {thread_id} not found")
+        raise not_found_error(thread_id)
 
 
 def _ttl(fields: dict[bytes, bytes]) -> Ttl | None:
@@ -183,6 +221,11 @@ async def expires_at(redis: Client, thread_id: str) -> int | None:
     """Returns when the thread expires (µs); None if it does not."""
     due = await redis.zscore(keys.expiring(), thread_id)
     return None if due is None else int(due * 1000)
+
+
+def not_found_error(thread_id: str) -> NotFoundError:
+    """Returns the error for a thread that does not exist."""
+    return NotFoundError(f"Thread with ID {thread_id} not found")
 
 
 def already_exists_message(thread_id: str) -> str:
@@ -205,7 +248,7 @@ async def idle_epoch(redis: Client, thread_id: str) -> int:
     fields = ["created_at", "retired", "active", "epoch"]
     created, retired, active, epoch = await redis.hmget(keys.thread(thread_id), fields)  # type: ignore[misc]
     if not created or retired:
-        raise NotFoundError(f"Thread with ID {thread_id} not found")
+        raise not_found_error(thread_id)
     if active:
         raise ConflictError(busy_message(thread_id))
     return int(epoch or 0)
@@ -226,7 +269,7 @@ async def get_config(redis: Client, thread_id: str) -> dict[str, Any] | None:
 async def retire_thread(redis: Client, thread_id: str) -> list[str]:
     """Closes the thread to new runs; returns the ids of all its runs. Raises NotFoundError."""
     if await scripts.retire_thread(redis, thread_id) == "missing":
-        raise NotFoundError(f"Thread with ID {thread_id} not found")
+        raise not_found_error(thread_id)
     ids = await redis.zrange(keys.runs(thread_id), 0, -1)
     return [run_id.decode() for run_id in ids]
 
@@ -266,7 +309,7 @@ async def require_thread(redis: Client, thread_id: str) -> None:
     """Raises NotFoundError if the thread does not exist."""
     retired = await redis.hget(keys.thread(thread_id), "retired")  # type: ignore[misc]
     if retired or not await redis.exists(keys.thread(thread_id)):
-        raise NotFoundError(f"Thread with ID {thread_id} not found")
+        raise not_found_error(thread_id)
 
 
 async def copy_thread(redis: Client, thread_id: str, target_id: str | None = None) -> ThreadRecord:
@@ -282,7 +325,7 @@ async def copy_thread(redis: Client, thread_id: str, target_id: str | None = Non
         namespaces = await checkpoints.list_namespaces(redis, thread_id)
         status = await scripts.copy_thread(redis, thread_id, target_id, namespaces)
     if status == "missing":
-        raise NotFoundError(f"Thread with ID {thread_id} not found")
+        raise not_found_error(thread_id)
     if status == "busy":
         raise ConflictError(busy_message(thread_id))
     return await get_thread(redis, target_id)
@@ -311,47 +354,3 @@ async def find_busy(redis: Client, thread_ids: Sequence[str]) -> list[str]:
         pipe.hexists(keys.thread(thread_id), "active")
     replies = await pipe.execute()
     return [thread_id for thread_id, active in zip(thread_ids, replies, strict=True) if active]
-
-
-async def expire(redis: Client, *, limit: int, prune: Pruner) -> int:
-    """Deletes or prunes expired threads, oldest first; returns their number.
-
-    A thread with a run that has not ended stays as it is; the end of that run postpones its expiry.
-
-    Args:
-        limit: maximum number of threads to check.
-        prune: deletes all but the newest checkpoints of a thread; raises ConflictError while a run is
-            active on it.
-    """
-    seconds, micros = await redis.time()
-    now_ms = seconds * 1000 + micros / 1000
-    due = await redis.zrangebyscore(
-        keys.expiring(), "-inf", now_ms, start=0, num=limit, withscores=True
-    )
-    expired = 0
-    for thread_id, due_ms in due:
-        expired += await _expire(redis, thread_id.decode(), due_ms, now_ms, prune)
-    return expired
-
-
-async def _expire(
-    redis: Client, thread_id: str, due_ms: float, now_ms: float, prune: Pruner
-) -> bool:
-    strategy = await redis.hget(keys.thread(thread_id), "ttl_strategy")  # type: ignore[misc]
-    if strategy is None:  # the thread is deleted, or its `ttl` was removed
-        await scripts.forget_expiry(redis, thread_id, due_ms)
-        return False
-    if strategy == b"keep_latest":
-        try:
-            await prune(thread_id)
-        except ConflictError:
-            status = "busy"
-        else:
-            return await scripts.forget_expiry(redis, thread_id, due_ms)
-    else:
-        status = await scripts.retire_thread(redis, thread_id, "due")
-    if status == "retired":
-        return await delete_thread(redis, thread_id)
-    if status == "busy":  # behind the threads that can expire now
-        await redis.zadd(keys.expiring(), {thread_id: now_ms + BUSY_RETRY_MS}, xx=True, gt=True)
-    return False

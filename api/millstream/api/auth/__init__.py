@@ -1,0 +1,1 @@
+"""Authentication and authorisation: the user of a request, and what it may do."""
