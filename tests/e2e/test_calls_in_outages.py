@@ -31,9 +31,9 @@ class Calls:
         self.events: list[pb.StreamResponse] = []
 
     async def begin(self, log: NodeLog) -> None:
-        """Starts all, and waits until they are in progress."""
-        track = await self._assistant("track", log=str(log), n=STEPS, delay=0.2)
-        chat = await self._assistant("chat", tokens=60, delay=0.03)
+        """Starts all, and waits until they are in progress. They end after the test has opened the log's gate."""
+        track = await self._assistant("track", log=str(log), n=STEPS, hold=2)
+        chat = await self._assistant("held_chat", log=str(log))
         self.agent = await open_a2a_client(self.http, str(self.http.base_url).rstrip("/"), chat)
         self.tool = asyncio.create_task(self._call(track))
         self.streamed = asyncio.create_task(self._ask())
@@ -95,6 +95,7 @@ async def test_calls_survive_killed_workers(worker_cluster: Cluster, log: NodeLo
         for worker in worker_cluster.ready_workers(0):
             worker.kill()
         worker_cluster.ready_workers(1)
+        log.open_gate()
         result = (await calls.tool)["result"]
         assert (result["isError"], result["structuredContent"]) == (
             False,
@@ -128,6 +129,7 @@ async def test_calls_report_the_stop_of_their_api(worker_cluster: Cluster, log: 
         thread = calls.events[0].task.context_id
         run = (await other.get(f"/threads/{thread}/runs")).json()[0]
         chat = await open_a2a_client(other, worker_cluster.url, run["assistant_id"])
+        log.open_gate()
 
         async def done() -> bool:
             task = await chat.get_task(pb.GetTaskRequest(id=calls.task_id))
@@ -144,6 +146,7 @@ async def test_calls_survive_a_redis_outage(worker_cluster: Cluster, log: NodeLo
         await calls.begin(log)
         worker_cluster.redis.kill()
         worker_cluster.redis.start()
+        log.open_gate()
         result = (await calls.tool)["result"]
         assert result["structuredContent"] == {"items": list(range(STEPS))}
         await calls.streamed
@@ -154,7 +157,7 @@ async def test_calls_survive_a_redis_outage(worker_cluster: Cluster, log: NodeLo
 
 async def test_a_websocket_survives_a_redis_outage(worker_cluster: Cluster, log: NodeLog) -> None:
     worker_cluster.ready_workers(1)
-    knobs = {"configurable": {"log": str(log), "n": STEPS, "delay": 0.2}}
+    knobs = {"configurable": {"log": str(log), "n": STEPS, "hold": 2}}
     async with httpx.AsyncClient(base_url=worker_cluster.url, timeout=60) as http:
         thread = (await http.post("/threads", json={})).json()["thread_id"]
         async with open_socket(worker_cluster.url, thread) as one, follow(http, thread) as two:
@@ -163,6 +166,7 @@ async def test_a_websocket_survives_a_redis_outage(worker_cluster: Cluster, log:
             await until(lambda: len(two.data_of("custom")) >= 2)
             worker_cluster.redis.kill()
             worker_cluster.redis.start()
+            log.open_gate()
             whole = list(await two.ended())
             assert two.lifecycle[-1] == "completed"
             # The stream and the WebSocket get the same events; the WebSocket adds the subscription.

@@ -5,9 +5,10 @@ attempt, and what happened. Tests compare it with what the API says of the run.
 
 | graph | does | set in `config.configurable` |
 |---|---|---|
-| `track` | a loop, one superstep and one custom event an item | `n` (3), `delay` s a step (0) |
+| `track` | a loop, a superstep and a custom event an item | `n` (3), `delay` s (0), `hold`: step that waits (none) |
+| `held_chat` | streams the tokens of a chat model, then waits for the gate | |
 | `linger` | one long node, silent or with an event every 10 ms | `seconds` (30), `busy` (0) |
-| `gate` | writes `n` events, waits for the file `<log>.go`, writes one more | `n` (3) |
+| `gate` | writes `n` events, waits for the gate (the file `<log>.go`), writes one more | `n` (3) |
 | `flood` | writes `n` events as fast as it can | `n` (3000) |
 | `bulk` | writes an event of each size, its state holds a text | `sizes` ([]), `state` (0) |
 | `block` | blocks its event loop | `seconds` (3) |
@@ -29,9 +30,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
+from langchain_core.language_models import GenericFakeChatModel
+from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.config import get_stream_writer
-from langgraph.graph import END, START, StateGraph
+from langgraph.graph import END, START, MessagesState, StateGraph
 
 
 class Items(TypedDict, total=False):
@@ -61,6 +64,13 @@ def note(config: RunnableConfig, what: str, **more: Any) -> None:
         file.write(json.dumps(line) + "\n")
 
 
+async def gate_opens(config: RunnableConfig) -> None:
+    """Waits for the file `<log>.go`, which the test creates."""
+    gate = Path(config.get("configurable", {})["log"] + ".go")
+    while not gate.exists():  # noqa: ASYNC110, ASYNC240 - another process opens it
+        await asyncio.sleep(0.01)
+
+
 def alone(name: str, node: Any) -> Any:
     """Returns a graph of one node."""
     graph = StateGraph(Items)
@@ -79,6 +89,8 @@ async def step(state: Items, config: RunnableConfig) -> dict[str, Any]:
     note(config, "begin", step=number)
     get_stream_writer()({"step": number})
     await asyncio.sleep(knob(config, "delay", 0))
+    if number == knob(config, "hold", -1):
+        await gate_opens(config)
     note(config, "end", step=number)
     return {"items": [number]}
 
@@ -93,6 +105,29 @@ _track.add_node("step", step)
 _track.add_edge(START, "step")
 _track.add_conditional_edges("step", more, ["step", END])
 track = _track.compile(name="track")
+
+
+# ── held_chat ────────────────────────────────────────────────────────────────
+
+ANSWER = "The quick brown fox jumps over the lazy dog."
+
+
+async def answer(state: MessagesState, config: RunnableConfig) -> dict[str, Any]:
+    """Streams the words of the answer."""
+    model = GenericFakeChatModel(messages=iter([AIMessage(ANSWER)]))
+    return {"messages": [await model.ainvoke(state["messages"], config)]}
+
+
+async def hold(state: MessagesState, config: RunnableConfig) -> dict[str, Any]:
+    """Waits for the test."""
+    await gate_opens(config)
+    return {}
+
+
+_held_chat = StateGraph(MessagesState)
+_held_chat.add_sequence([answer, hold])
+_held_chat.add_edge(START, "answer")
+held_chat = _held_chat.compile(name="held_chat")
 
 
 # ── linger, gate, flood, bulk ────────────────────────────────────────────────
@@ -121,9 +156,7 @@ async def waiting(state: Items, config: RunnableConfig) -> dict[str, Any]:
     write = get_stream_writer()
     for number in range(int(knob(config, "n", 3))):
         write({"before": number})
-    gate = Path(config.get("configurable", {})["log"] + ".go")
-    while not gate.exists():  # noqa: ASYNC110, ASYNC240 - another process opens it
-        await asyncio.sleep(0.01)
+    await gate_opens(config)
     write({"after": True})
     return {"items": ["passed"]}
 

@@ -31,7 +31,7 @@ class ForkedProcess:
         self._process.start()
         child_output.close()
         self._lock = threading.Lock()  # the exit status can be read only once
-        self.stdout: IO[str] = os.fdopen(os.dup(output.fileno()))
+        self.stdout: IO[bytes] = os.fdopen(os.dup(output.fileno()), "rb", buffering=0)
         output.close()
         assert self._process.pid is not None
         self.pid = self._process.pid

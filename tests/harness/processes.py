@@ -13,11 +13,12 @@ from typing import Any, Self
 
 from harness import blocking
 from harness.forked_process import ForkedProcess
+from harness.output import Output
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "langgraph.json"
 NEXT_VERSION = Path(__file__).with_name("next_version.py")
 START_SECONDS = 90.0  # enough on a busy machine
-STOP_SECONDS = 15.0
+STOP_SECONDS = 30.0
 MEASURED = "COVERAGE_PROCESS_CONFIG" in os.environ  # a killed process writes no coverage data
 
 
@@ -40,32 +41,31 @@ class Process:
         whole = {**os.environ, "LOG_LEVEL": "WARNING", **env}
         self._env = env
         self.ready: dict[str, Any] = {}
-        self.lines: list[str] = []
         self._is_ready = threading.Event()
-        self.process: ForkedProcess | subprocess.Popen[str]
+        self.process: ForkedProcess | subprocess.Popen[bytes]
         if fresh or newer:
             self.process = subprocess.Popen(
                 [sys.executable, str(NEXT_VERSION) if newer else "-m", module, *arguments],
                 env=whole,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                text=True,
                 start_new_session=True,
             )
         else:
             self.process = ForkedProcess(module, arguments, whole)
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
         assert self.process.stdout is not None
-        with self.process.stdout as lines:
-            for line in lines:
-                self.lines.append(line.rstrip())
-                if line.startswith("millstream-ready "):
-                    self.ready = json.loads(line.removeprefix("millstream-ready "))
-                    self._is_ready.set()
-        self._is_ready.set()
+        with self.process.stdout as pipe:
+            self._output = Output(os.dup(pipe.fileno()), self._on_line, self._is_ready.set)
+
+    def _on_line(self, line: str) -> None:
+        if line.startswith("millstream-ready "):
+            self.ready = json.loads(line.removeprefix("millstream-ready "))
+            self._is_ready.set()
+
+    @property
+    def lines(self) -> list[str]:
+        """All lines that it has written so far."""
+        return self._output.lines()
 
     def wait_ready(self) -> Self:
         """Waits until the process is ready. Fails with its output if it does not get ready."""
@@ -91,7 +91,7 @@ class Process:
     @property
     def records(self) -> list[dict[str, Any]]:
         """The lines of its log."""
-        return [json.loads(line) for line in list(self.lines) if line.startswith('{"timestamp"')]
+        return [json.loads(line) for line in self.lines if line.startswith('{"timestamp"')]
 
     @property
     def errors(self) -> list[dict[str, Any]]:
@@ -105,21 +105,22 @@ class Process:
     def kill(self) -> None:
         """Ends the process as a crash would."""
         self.process.kill()
-        self.wait()
+        self.wait(STOP_SECONDS)
 
     def stop(self) -> int:
         """Asks the process to stop. Returns its exit status."""
         self.process.send_signal(signal.SIGCONT)
         self.process.terminate()
         try:
-            return self.wait()
+            return self.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self.kill()
             raise
 
-    def wait(self) -> int:
-        status = self.process.wait(STOP_SECONDS)
-        self._reader.join(STOP_SECONDS)
+    def wait(self, seconds: float = START_SECONDS) -> int:
+        """Waits until the process has ended, which may be at its start. Returns its exit status."""
+        status = self.process.wait(seconds)
+        self._output.wait_for_end(STOP_SECONDS)
         return status
 
 

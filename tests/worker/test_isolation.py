@@ -1,6 +1,7 @@
 """Isolation levels of runs, and the processes that execute isolated runs."""
 
 import asyncio
+import signal
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -245,7 +246,8 @@ DEATHS = [
 async def test_the_error_says_how_the_process_died(
     does: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(child_process, "EXIT_SECONDS", 0.5)
+    if does.startswith("writer.close()"):
+        monkeypatch.setattr(child_process, "EXIT_SECONDS", 0.1)
     pool = Processes(child(does), max_processes=1)
     with pytest.raises(CrashError) as crash:
         await ProcessRun(a_claim(), pool, job_timeout=5).run()
@@ -302,6 +304,52 @@ async def test_a_run_stopped_before_it_gets_a_process_is_not_executed() -> None:
     await pool.aclose()
 
 
+async def test_a_run_stopped_as_it_gets_a_process_gives_the_process_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pool = Processes(ENDS, max_processes=1)
+    take = pool.take
+
+    async def take_and_stop(**arguments: bool) -> RunProcess:
+        child = await take(**arguments)
+        run.stop(StopReason.CANCELLED)
+        return child
+
+    monkeypatch.setattr(pool, "take", take_and_stop)
+    run = ProcessRun(a_claim(), pool, job_timeout=5)
+    assert (await run.run()).kind is ExitKind.CANCELLED
+    [idle] = pool._idle
+    assert (idle.is_alive, idle.is_used) == (True, False)
+    assert await asyncio.wait_for(take(), 5) is idle  # its slot is free
+    pool.give_back(idle, is_idle=True)
+    await pool.aclose()
+
+
+async def test_a_process_that_is_cancelled_while_it_starts_is_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started: list[asyncio.subprocess.Process] = []
+    create = asyncio.create_subprocess_exec
+
+    async def recorded(*argv: str, **options: Any) -> asyncio.subprocess.Process:
+        started.append(await create(*argv, **options))
+        return started[-1]
+
+    async def never(**_: Any) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", recorded)
+    monkeypatch.setattr(asyncio, "open_connection", never)
+    # It ignores its socket, as a project does that is still being imported.
+    sleeping = [sys.executable, "-c", "import time; time.sleep(60)"]
+    starting = asyncio.create_task(Processes(sleeping, max_processes=1).take())
+    await until(lambda: bool(started))
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert await asyncio.wait_for(started[0].wait(), 10) == -signal.SIGKILL
+
+
 @pytest.mark.parametrize("stopped", [True, False])
 async def test_an_unresponsive_process_is_killed(
     stopped: bool, monkeypatch: pytest.MonkeyPatch
@@ -318,7 +366,8 @@ async def test_an_unresponsive_process_is_killed(
     monkeypatch.setattr(pool, "take", record_take)
     run = ProcessRun(a_claim(), pool, job_timeout=60 if stopped else 0.1)
     running = asyncio.create_task(run.run())
-    await until(lambda: bool(taken))
+    # A run that is stopped before it has its process gives that back unused.
+    await until(lambda: bool(taken) and taken[0].is_used)
     if stopped:
         run.stop(StopReason.CANCELLED)
     assert (await running).kind is (ExitKind.CANCELLED if stopped else ExitKind.TIMED_OUT)
