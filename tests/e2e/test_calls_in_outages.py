@@ -38,8 +38,9 @@ class Calls:
         self.tool = asyncio.create_task(self._call(track))
         self.streamed = asyncio.create_task(self._ask())
         self.waited = asyncio.create_task(self._wait(chat))
-        await log.noted("end", 2)
-        await until(lambda: len(self.events) > 5)
+        await log.noted("end", 2, within=30)
+        await log.noted("held", 2, within=30)
+        await until(lambda: len(self.events) > 5, within=30)
 
     async def _assistant(self, graph: str, **knobs: Any) -> str:
         fields = {

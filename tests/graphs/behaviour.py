@@ -119,7 +119,8 @@ async def answer(state: MessagesState, config: RunnableConfig) -> dict[str, Any]
 
 
 async def hold(state: MessagesState, config: RunnableConfig) -> dict[str, Any]:
-    """Waits for the test."""
+    """Notes that the tokens are streamed, and waits."""
+    note(config, "held")
     await gate_opens(config)
     return {}
 
