@@ -55,6 +55,7 @@ SUBJECTS: Final = {
     "delete_thread": ("test_temporary_threads", "test_create_thread"),
     "run_ref": ("test_end_displaced",),
     "sequence": ("test_segments", "test_append"),
+    "take_quota": ("test_take_quota", "test_limits"),
     "tail": ("test_stream_hub",),
     "wake": ("test_admit", "test_fifo"),
 }

@@ -11,6 +11,7 @@ from millstream.api.auth.authentication import OpenAuthentication, without_authe
 from millstream.api.auth.middleware import AuthenticationMiddleware
 from millstream.api.http import docs_page, problems
 from millstream.api.http.context import attach, process_of_scope
+from millstream.api.http.limits import CallerLimitsMiddleware, RateLimits
 from millstream.api.http.observed import routes_of
 from millstream.api.http.own_webhooks import OwnWebhooks
 from millstream.api.process import open_process
@@ -55,9 +56,11 @@ def create_app(
         routes=routes,
         middleware=[
             Middleware(OwnWebhooks),
+            Middleware(CallerLimitsMiddleware, process_of=process_of_scope),
             Middleware(
                 AuthenticationMiddleware, process_of=process_of_scope, routes=lambda: routes
             ),
+            Middleware(RateLimits, process_of=process_of_scope, endpoints=endpoints),
         ],
         exception_handlers=problems.HANDLERS,
         lifespan=lifespan,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from millstream.api.limits.caller_limits import CallerLimits, unlimited
 from millstream.shared.access import User
 from millstream.shared.tracing.context import NO_TRACE, TraceContext
 
@@ -15,4 +16,5 @@ class Caller:
     # Headers of the request that `http.configurable_headers` adds to a run's `configurable`.
     run_headers: Mapping[str, str] = field(default_factory=dict)
     request_id: str | None = None  # as a proxy or the client sent it, or a new one
+    limits: CallerLimits = field(default_factory=unlimited)  # what the request has taken
     trace: TraceContext = NO_TRACE  # the request's span, or else the client's

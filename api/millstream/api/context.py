@@ -11,6 +11,7 @@ import msgspec
 
 from millstream.api.auth.permits import Permit, ThreadPermit, judge_thread
 from millstream.api.caller import Caller
+from millstream.api.limits.caller_limits import CallerLimits
 from millstream.api.process import Process
 from millstream.shared.access import Ask
 from millstream.shared.assistants import GraphDirectory
@@ -39,6 +40,11 @@ class RequestContext:
     def settings(self) -> Settings:
         """The settings of the process."""
         return self.process.settings
+
+    @property
+    def limits(self) -> CallerLimits:
+        """What the caller may use of the process."""
+        return self.caller.limits
 
     @property
     def redis(self) -> Client:

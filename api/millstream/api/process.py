@@ -12,6 +12,8 @@ from millstream.api.auth.authentication import (
     without_authentication,
 )
 from millstream.api.graph_schemas import SchemaCache
+from millstream.api.limits.caller_limits import ProcessLimits
+from millstream.api.limits.rates import RateLimiter
 from millstream.api.mcp.host import McpHost
 from millstream.shared.assistants import GraphDirectory
 from millstream.shared.checks import at_start
@@ -49,6 +51,7 @@ class Process:
     tracer: RunTracer
     metrics: Metrics
     auth: Authentication
+    limits: ProcessLimits
 
     def shut_down(self) -> None:
         """Ends all open streams, because the process is about to stop."""
@@ -93,6 +96,7 @@ async def open_process(
             tracer=tracer,
             metrics=metrics,
             auth=auth,
+            limits=ProcessLimits(RateLimiter(redis, settings), settings),
         )
         stack.push_async_callback(process.hub.close)
         stack.push_async_callback(process.mcp.close)

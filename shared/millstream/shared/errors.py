@@ -56,7 +56,7 @@ class ForbiddenError(AccessError):
 
 
 class TooLargeError(MillstreamError):
-    """A response that is too large to send; the message says how to request less."""
+    """A request or a response that is too large; the message says how to get by with less."""
 
 
 class UnavailableError(MillstreamError):
@@ -70,6 +70,17 @@ class UnavailableError(MillstreamError):
 
 class OverloadedError(UnavailableError):
     """The maximum number of runs is reached. `retry_after` is in seconds."""
+
+
+class RateLimitedError(OverloadedError):
+    """A caller sends more than its rate allows, or has too much open. `headers` are of the response."""
+
+    def __init__(
+        self, message: str, *, retry_after: int = 1, headers: dict[str, str] | None = None
+    ) -> None:
+        """`message` is sent to the client; `retry_after` is in seconds."""
+        super().__init__(message, retry_after=retry_after)
+        self.headers = headers or {}
 
 
 class FencedError(MillstreamError):

@@ -297,6 +297,11 @@ def delivery(thread_id: str, run_id: str) -> str:
     return f"{PREFIX}:{{{thread_id}}}:delivery:{run_id}"
 
 
+def quota(caller: str, limit: str) -> str:
+    """string, TTL: when a caller's bucket of a rate limit is full again (µs). A full bucket has no key."""
+    return f"{PREFIX}:quota:{{{caller}}}:{limit}"
+
+
 def trial(process: str) -> str:
     """string, TTL: a key on which a process tries the commands that it needs (permissions.py)."""
     return f"{PREFIX}:trial:{process}"

@@ -9,17 +9,19 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from millstream.shared.errors import SettingError
+from millstream.shared.limit_settings import LimitSettings
 from millstream.shared.rules.lease_policy import LeasePolicy
 from millstream.shared.rules.queue_names import DEFAULT, queue_name_error, split_queue_names
 from millstream.shared.setting import read_values, setting, table_of
 from millstream.shared.trace_settings import TraceSettings
 
 TRACES: Final = frozenset(each.name for each in fields(TraceSettings))
+LIMITS: Final = frozenset(each.name for each in fields(LimitSettings)) - TRACES
 DEFAULT_REDIS_URL: Final = "redis://localhost:6379/0"
 
 
 @dataclass(frozen=True, slots=True)
-class Settings(TraceSettings):
+class Settings(LimitSettings):
     """The settings that a process reads from its environment when it starts."""
 
     redis_url: str = setting(
@@ -121,28 +123,6 @@ class Settings(TraceSettings):
         "CALL_TIMEOUT_SECS", 10.0, "A worker must answer a call from the API within this time.",
         low=0.1, unit="s",
     )  # fmt: skip
-    max_body: int = setting(
-        "HTTP_MAX_REQUEST_BODY_BYTES", 16 * 1024 * 1024, "Larger requests get 413.",
-        low=1, unit="bytes",
-    )  # fmt: skip
-    max_message: int = setting(
-        "WEBSOCKET_MAX_MESSAGE_BYTES", 4 * 1024 * 1024, "A larger message of a client closes its WebSocket.",
-        low=1024, unit="bytes",
-    )  # fmt: skip
-    request_timeout: float = setting(
-        "HTTP_REQUEST_TIMEOUT_SECS",
-        60.0,
-        "A request must arrive within this time, with its body; then it gets 408.",
-        low=0.1,
-        unit="s",
-    )
-    max_connections: int = setting(
-        "HTTP_MAX_CONNECTIONS",
-        0,
-        "Connections of clients to one API process; further ones get 503. 0, or more than the file descriptors "
-        "allow: as many as they allow.",
-        low=0,
-    )
     cors_allow_origins: str = setting(
         "CORS_ALLOW_ORIGINS",
         "*",
@@ -270,6 +250,7 @@ class Settings(TraceSettings):
 
     def __post_init__(self) -> None:
         """Raises SettingError for values that would fail only later."""
+        self.check_limits()
         self.check_traces()
         self.check_logs()
         _check_queues(self.queue)
@@ -353,9 +334,11 @@ def _check_url(name: str, text: str) -> None:
 
 
 def declared() -> list[Field[Any]]:
-    """Returns all settings in the order of the table: those of the log and of traces are the last."""
-    others = [each for each in fields(Settings) if each.name not in TRACES]
-    return [*others, *fields(TraceSettings)]
+    """Returns all settings in the order of the table: those of limits, of the log and of traces are the last."""
+    every = fields(Settings)
+    others = [each for each in every if each.name not in TRACES | LIMITS]
+    limits = [each for each in every if each.name in LIMITS]
+    return [*others, *limits, *fields(TraceSettings)]
 
 
 def table() -> str:

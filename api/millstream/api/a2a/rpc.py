@@ -41,7 +41,7 @@ from millstream.api.a2a.following import Call
 from millstream.api.a2a.server import Agents
 from millstream.api.a2a.tasks import Scope
 from millstream.api.context import RequestContext
-from millstream.api.http.body import decode
+from millstream.api.http.body import apart_if_large, parse
 from millstream.api.http.keepalive import Head, KeepaliveResponse
 from millstream.api.http.problems import sentence
 from millstream.api.http.sse import KEEPALIVE, WHITE_SPACE
@@ -142,12 +142,12 @@ async def answer_call(
         error = ContentTypeNotSupportedError(message="content-type: must be application/json")
         return _error_response(None, error)
     try:
-        value = decode(body)
+        value = await parse(body, context.limits, context.settings.max_values)
     except InvalidError as error:
         return _error_response(None, JSONParseError(message=str(error)))
     request_id = _id_of(value)
     try:
-        request = _parse_request(headers, query, value, request_id)
+        request = await apart_if_large(len(body), _parse_request, headers, query, value, request_id)
     except A2AError as error:
         return _error_response(request_id, error, legacy=_is_legacy(value))
     head = Head(awaited=request.handler in ADMITTING)

@@ -1,9 +1,11 @@
 """Reads and writes JSON bodies, reads ids in paths, and checks the limits of both."""
 
+import asyncio
 import json
 import logging
 import math
 import re
+from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -12,27 +14,31 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from millstream.api.http.context import process_of
+from millstream.api.http.context import limits_of, process_of
+from millstream.api.http.json_size import count_values
 from millstream.api.http.schema_base import RequestModel
+from millstream.api.limits.caller_limits import CallerLimits
 from millstream.api.uuids import canonical_uuid
-from millstream.shared.errors import InvalidError
+from millstream.shared.errors import InvalidError, TooLargeError
 from millstream.shared.wire import TOO_DEEP, to_json
 
 log = logging.getLogger(__name__)
 
+MAX_INLINE_BYTES: Final = 64 * 1024  # a larger body is decoded in a thread
 MAX_LEVELS: Final = 250  # of a body; no checkpoint could hold 256
 MAX_FIELD_NAMES: Final = 6  # in the error about a field that is nested too deep
 SURROGATE: Final = re.compile("[\ud800-\udfff]")
 LONG_NUMBER: Final = re.compile(rb"\d{19}")  # the largest numbers of 64 bits have 19 or 20 digits
 
 Model = TypeVar("Model", bound=BaseModel)
+Result = TypeVar("Result")
 _logged_fields: set[tuple[str, str]] = set()  # unknown fields, by model
 MAX_LOGGED_FIELDS: Final = 1000
 
 
 async def read_body(request: Request) -> bytes:
     """Returns the body. Raises HTTPException 413 as soon as the body is longer than allowed."""
-    max_bytes = process_of(request).settings.max_body
+    max_bytes, limits = process_of(request).settings.max_body, limits_of(request)
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > max_bytes:
         raise HTTPException(413, f"The request body is larger than {max_bytes} bytes.")
@@ -41,8 +47,42 @@ async def read_body(request: Request) -> bytes:
         size += len(part)
         if size > max_bytes:
             raise HTTPException(413, f"The request body is larger than {max_bytes} bytes.")
+        limits.hold_bytes(len(part))
         parts.append(part)
     return b"".join(parts)
+
+
+async def read_json(request: Request) -> Any:
+    """Returns the value of a JSON body. Raises what `read_body` and `parse` raise."""
+    settings = process_of(request).settings
+    return await parse(await read_body(request), limits_of(request), settings.max_values)
+
+
+async def parse(data: bytes, limits: CallerLimits, max_values: int) -> Any:
+    """Returns the JSON value as `decode` does, and never holds up the event loop for long.
+
+    Raises what `decode` and `check_size` raise.
+    """
+    await check_size(data, limits, max_values)
+    return await apart_if_large(len(data), decode, data)
+
+
+async def check_size(data: bytes, limits: CallerLimits, max_values: int) -> None:
+    """Counts the values of a JSON text against what its caller may hold.
+
+    Raises TooLargeError for more than `max_values`, and what `CallerLimits.hold_values` raises.
+    """
+    count = await apart_if_large(len(data), count_values, data, max_values)
+    if count > max_values:
+        raise TooLargeError(f"The JSON has more than {max_values} values. Send less at a time.")
+    limits.hold_values(count)
+
+
+async def apart_if_large(size: int, function: Callable[..., Result], *arguments: Any) -> Result:
+    """Returns what the function returns for a body of `size` bytes. For a large one, a thread calls it."""
+    if size <= MAX_INLINE_BYTES:
+        return function(*arguments)
+    return await asyncio.to_thread(function, *arguments)
 
 
 async def read_model(request: Request, model: type[Model], *, empty: bool = False) -> Model:
@@ -51,10 +91,12 @@ async def read_model(request: Request, model: type[Model], *, empty: bool = Fals
     Raises InvalidError or pydantic's ValidationError. Both name the field.
     """
     data = await read_body(request)
-    value: Any = {} if empty and not data else decode(data)
+    settings = process_of(request).settings
+    is_empty = empty and not data
+    value = {} if is_empty else await parse(data, limits_of(request), settings.max_values)
     if not isinstance(value, dict):
         raise InvalidError("body: Input should be an object")
-    parsed = model.model_validate(value)
+    parsed = await apart_if_large(len(data), model.model_validate, value)
     _note_unknown(model, value)
     return parsed
 
@@ -64,10 +106,12 @@ async def read_list(request: Request, model: type[Model], item: type[BaseModel])
 
     Raises InvalidError or pydantic's ValidationError. The message begins with the item's number.
     """
-    value = decode(await read_body(request))
+    data = await read_body(request)
+    settings = process_of(request).settings
+    value = await parse(data, limits_of(request), settings.max_values)
     if not isinstance(value, list):
         raise InvalidError("body: Input should be a list")
-    parsed = model.model_validate(value)
+    parsed = await apart_if_large(len(data), model.model_validate, value)
     for part in value:
         _note_unknown(item, part)
     return parsed

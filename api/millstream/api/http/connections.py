@@ -1,6 +1,6 @@
 """Limits of HTTP connections, which uvicorn has not: the size of headers, and the time of a request.
 
-See docs/operations.md, "Limits". A proxy in front should have the same limits.
+See docs/limits.md. A proxy in front should have the same limits.
 """
 
 import asyncio

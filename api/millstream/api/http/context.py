@@ -8,6 +8,7 @@ from starlette.types import Scope
 
 from millstream.api.caller import Caller
 from millstream.api.context import RequestContext
+from millstream.api.limits.caller_limits import CallerLimits
 from millstream.api.process import Process
 from millstream.api.uuids import canonical_uuid
 from millstream.shared import logs
@@ -16,6 +17,7 @@ from millstream.shared.tracing.context import TraceContext, trace_of_headers
 # In the scope of a request that has a span: the span. Its use case may be executed in another task, where it is not
 # the current one.
 SPAN: Final = "millstream.span"
+LIMITS: Final = "millstream.limits"  # in the scope of a request: its CallerLimits, of limits.py
 REQUEST_ID: Final = "millstream.request_id"  # in the scope of a request: its id, of access_log.py
 USER: Final = (
     "millstream.user"  # in the scope of a request: the access.User that it is authenticated as
@@ -45,6 +47,12 @@ def process_of(connection: HTTPConnection) -> Process:
     return process_of_scope(connection.scope)
 
 
+def limits_of(connection: HTTPConnection) -> CallerLimits:
+    """Returns what the caller of a request or a WebSocket may use."""
+    limits: CallerLimits = connection.scope[LIMITS]
+    return limits
+
+
 def context_of(connection: HTTPConnection) -> RequestContext:
     """Returns the context that use cases take, from a request or a WebSocket.
 
@@ -57,6 +65,7 @@ def context_of(connection: HTTPConnection) -> RequestContext:
     caller = Caller(
         run_headers=http.headers_for_runs(headers.items()) if http.configurable_headers else {},
         request_id=connection.scope.get(REQUEST_ID),
+        limits=limits_of(connection),
         trace=trace_of(connection),
         user=connection.scope.get(USER),
     )

@@ -23,6 +23,7 @@ class Endpoint:
         answer: the type of its JSON response.
         status: the status of its response.
         streams: whether its response is an event stream; with an `answer`, the request decides which one it gets.
+        starts_run: whether each request starts one run, so that it takes quota for it before it is read.
         text: the media type of a response in plain text that a request can have in place of the answer.
     """
 
@@ -34,6 +35,7 @@ class Endpoint:
     answer: Any = None
     status: int = 200
     streams: bool = False
+    starts_run: bool = False
     text: str = ""
 
     @property

@@ -25,7 +25,8 @@ from millstream.shared.settings import Settings
 log = logging.getLogger(__name__)
 
 EXPOSED: Final = (
-    "Content-Location", "Location", "Retry-After", "X-Pagination-Total", "X-Pagination-Next", "X-Request-Id",
+    "Content-Location", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Pagination-Total",
+    "X-Pagination-Next", "X-Request-Id",
 )  # fmt: skip
 DESCRIPTIONS: Final = ("/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc")  # of FastAPI
 

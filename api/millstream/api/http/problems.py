@@ -23,6 +23,7 @@ from millstream.shared.errors import (
     MillstreamError,
     NotFoundError,
     OverloadedError,
+    RateLimitedError,
     RefusedError,
     TooLargeError,
     UnavailableError,
@@ -39,6 +40,7 @@ STATUS: Final[dict[type[MillstreamError], int]] = {
     InvalidError: 422,
     GraphError: 424,  # the request is valid; the graph that it depends on failed
     OverloadedError: 429,
+    RateLimitedError: 429,
     UnavailableError: 503,
 }
 CLIENT_LEFT: Final = 499  # nginx' status of a request whose client has left before the response
@@ -51,6 +53,12 @@ def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> 
     clean = detail.encode("utf-8", "replace").decode()
     body = msgspec.json.encode({"detail": clean})
     return Response(body, status, headers, media_type="application/json")
+
+
+def headers_of(error: UnavailableError) -> dict[str, str]:
+    """Returns the headers of the response to an error after which the client may try again."""
+    headers = error.headers if isinstance(error, RateLimitedError) else {}
+    return {"retry-after": str(error.retry_after), **headers}
 
 
 def sentence(error: ValidationError) -> str:
@@ -74,7 +82,7 @@ async def _known_error(_: Request, error: Any) -> Response:
     status = STATUS.get(type(error), 500)
     headers = None
     if isinstance(error, UnavailableError):
-        headers = {"retry-after": str(error.retry_after)}
+        headers = headers_of(error)
     elif status == 500:
         log.error("a request failed: %s", error)
     return problem(status, str(error), headers)

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from millstream.api.http.body import decode, json_response, path_uuid, read_body
+from millstream.api.http.body import json_response, path_uuid, read_json
 from millstream.api.http.context import context_of
 from millstream.api.http.problems import sentence
 from millstream.api.http.sse import ProtocolStream
@@ -59,6 +59,6 @@ async def events(request: Request) -> Response:
 
 async def _json(request: Request) -> Any:
     try:
-        return decode(await read_body(request))
+        return await read_json(request)
     except InvalidError as error:
         raise RefusedError(f"Invalid JSON body: {error}") from None

@@ -14,8 +14,9 @@ from pydantic import ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from millstream.api.context import RequestContext
-from millstream.api.http.body import decode
+from millstream.api.http.body import parse
 from millstream.api.http.context import context_of
+from millstream.api.http.limits import MAX_REASON_CHARS, TOO_MANY
 from millstream.api.http.problems import sentence
 from millstream.api.http.sse import FAILED, OUTAGES
 from millstream.api.outages import unavailable
@@ -31,7 +32,13 @@ from millstream.api.protocol.events import EventMatcher, ProtocolEntry, protocol
 from millstream.api.protocol.schemas import ProtocolCommand, Subscribe, Unsubscribe
 from millstream.api.threads import operations as threads
 from millstream.api.uuids import canonical_uuid
-from millstream.shared.errors import InvalidError, MillstreamError, UnavailableError
+from millstream.shared.errors import (
+    InvalidError,
+    MillstreamError,
+    RateLimitedError,
+    TooLargeError,
+    UnavailableError,
+)
 from millstream.shared.events.entries import START, Entry, Position
 from millstream.shared.events.protocol import position_of
 from millstream.shared.events.thread_stream import ThreadReader
@@ -124,7 +131,10 @@ class ProtocolSocket:
     async def _answer(self, frame: bytes) -> Reply:
         value: Any = None
         try:
-            value = decode(frame)
+            try:
+                value = await self._parse(frame)
+            finally:  # an invalid message counts too
+                await self._context.limits.take_request()
             command = read_command(value)
             if command.method.startswith("subscription."):
                 result = await self._subscription(command)
@@ -132,12 +142,20 @@ class ProtocolSocket:
             return await execute(self._context, self._thread_id, command)
         except ValidationError as error:
             command_error: MillstreamError = CommandError("invalid_argument", sentence(error))
-        except (CommandError, InvalidError, UnavailableError) as error:
+        except (CommandError, InvalidError, TooLargeError, UnavailableError) as error:
             command_error = error
         except OUTAGE_ERRORS as error:
             OUTAGES.failed(error)
             command_error = unavailable(error, self._context.process)
         return error_reply(value.get("id") if isinstance(value, dict) else None, command_error)
+
+    async def _parse(self, frame: bytes) -> Any:
+        limits = self._context.limits
+        limits.hold_bytes(len(frame))
+        try:
+            return await parse(frame, limits, self._context.settings.max_values)
+        finally:
+            limits.release_body()
 
     async def _subscription(self, command: ProtocolCommand) -> Reply:
         known = self._union.subscriptions
@@ -240,5 +258,11 @@ async def connect(websocket: WebSocket) -> None:
     if thread_id is None:
         await websocket.accept()
         await websocket.close(INVALID, "Invalid thread ID: must be a UUID")
+        return
+    try:
+        context.limits.hold_stream()
+    except RateLimitedError as error:
+        await websocket.accept()
+        await websocket.close(TOO_MANY, str(error)[:MAX_REASON_CHARS])
         return
     await ProtocolSocket(websocket, context, thread_id).serve()

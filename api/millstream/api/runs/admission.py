@@ -36,6 +36,7 @@ async def admit(
         InvalidError, NotFoundError: the request names something that does not exist.
         MillstreamError: other errors of `scripts.admit`.
     """
+    await context.limits.take_runs(1)
     run_id, thread = _new_ids(thread_id)
     return await _admit(context, request, run_id, thread, answers)
 
@@ -48,6 +49,8 @@ async def admit_and_follow(
     answers: bytes | None = None,
 ) -> FollowedRun:
     """Admits a run as `admit` does, and follows it from its first event."""
+    context.limits.hold_stream()
+    await context.limits.take_runs(1)
     run_id, thread = _new_ids(thread_id)
     watch = StreamWatch(context.observer, thread, run_id, begins_run=True)
     reader = await context.hub.open(thread, run_id, START, fresh=True)
@@ -65,6 +68,7 @@ async def admit_batch(context: RequestContext, requests: Sequence[RunRequest]) -
     All are checked before the first admission. If an admission fails, the runs before it are cancelled.
     The message about an invalid run begins with its number.
     """
+    await context.limits.take_runs(len(requests))
     submissions = []
     for number, request in enumerate(requests):
         with _report_rejection(context, request):

@@ -112,6 +112,7 @@ async def join(
     The client counts as joined once its reader has a cursor, so not if Redis is unavailable. Raises NotFoundError.
     """
     record = await runs.get_run(context.redis, thread_id, run_id)
+    context.limits.hold_stream()
     reader = await context.hub.open(thread_id, run_id, after)
     try:
         begins = await reader.begin()
@@ -129,6 +130,7 @@ async def follow(context: RequestContext, record: RunRecord, after: Position | N
     The client does not count as joined.
     """
     thread_id, run_id = record.spec.thread_id, record.spec.run_id
+    context.limits.hold_stream()
     reader = await context.hub.open(thread_id, run_id, after)
     return FollowedRun(record, reader, StreamWatch(context.observer, thread_id, run_id))
 
@@ -174,6 +176,7 @@ async def cancel_and_follow(
     context: RequestContext, thread_id: str, run_id: str, action: CancelAction
 ) -> tuple[Reader, StreamWatch]:
     """Cancels a run and follows it to its end. Raises what `cancel` raises."""
+    context.limits.hold_stream()
     reader = await context.hub.open(thread_id, run_id, START)
     try:
         await cancel(context, thread_id, run_id, action)

@@ -196,6 +196,7 @@ async def follow(
     Without a position, it begins with the next event. The thread need not exist yet. `translate` converts an entry
     to the client's events. Close the reader when done.
     """
+    context.limits.hold_stream()
     reader = ThreadReader(context.hub, context.redis, thread_id, translate)
     try:
         return reader, await reader.begin(after)
@@ -207,6 +208,7 @@ async def follow(
 @asynccontextmanager
 async def new_runs(context: RequestContext, thread_id: str) -> AsyncIterator[asyncio.Event]:
     """Yields an asyncio event that is set whenever the thread may have a new run or update."""
+    context.limits.hold_stream()
     channel, news = keys.segments(thread_id), asyncio.Event()
     await context.hub.watch(channel, news)
     try:

@@ -33,6 +33,7 @@ from millstream.shared.scripts.runs.mark_alone import mark_alone
 from millstream.shared.scripts.runs.note_joined import note_joined
 from millstream.shared.scripts.runs.read_events import read_events
 from millstream.shared.scripts.runs.repair_run import repair_run
+from millstream.shared.scripts.server.take_quota import Bucket, Quota, take_quota
 from millstream.shared.scripts.server.try_commands import try_commands
 from millstream.shared.scripts.store.get_items import get_items
 from millstream.shared.scripts.store.put_item import NewItem, put_item
@@ -51,10 +52,12 @@ from millstream.shared.scripts.webhooks.take_deliveries import take_deliveries
 
 __all__ = [
     "Batch",
+    "Bucket",
     "Claim",
     "FoundThreads",
     "NewItem",
     "Pause",
+    "Quota",
     "admit",
     "append",
     "cancel",
@@ -101,6 +104,7 @@ __all__ = [
     "settle_delivery",
     "store_state",
     "take_deliveries",
+    "take_quota",
     "try_commands",
     "update_assistant",
     "update_cron",
