@@ -8,7 +8,7 @@ from starlette.types import Scope
 
 from millstream.api.caller import Caller
 from millstream.api.context import RequestContext
-from millstream.api.limits.caller_limits import CallerLimits
+from millstream.api.limits.caller_limits import CallerLimits, unlimited
 from millstream.api.process import Process
 from millstream.api.uuids import canonical_uuid
 from millstream.shared import logs
@@ -49,8 +49,8 @@ def process_of(connection: HTTPConnection) -> Process:
 
 def limits_of(connection: HTTPConnection) -> CallerLimits:
     """Returns what the caller of a request or a WebSocket may use."""
-    limits: CallerLimits = connection.scope[LIMITS]
-    return limits
+    limits: CallerLimits | None = connection.scope.get(LIMITS)
+    return limits or unlimited()  # for probes
 
 
 def context_of(connection: HTTPConnection) -> RequestContext:
