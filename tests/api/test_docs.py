@@ -12,9 +12,10 @@ import pytest
 
 from api.requests import Serve
 from millstream.api.http.docs_page import FILES, FOLDER
-from millstream.api.http.openapi import describe
+from millstream.api.http.openapi import add_security, describe
 from millstream.api.reference import REFERENCE, SUBJECTS
 from millstream.api.routes import ENDPOINTS, RUNS, enabled_endpoints
+from millstream.shared.langgraph_json.auth import OpenApiSecurity
 from millstream.shared.langgraph_json.http import HttpSettings
 
 DOCUMENT = describe(ENDPOINTS, REFERENCE)
@@ -47,6 +48,22 @@ def undescribed(schema: Any, at: str) -> list[str]:
 async def test_the_document_is_valid_openapi(http: httpx.AsyncClient) -> None:
     validator = pytest.importorskip("openapi_spec_validator", reason="make test installs it")
     validator.OpenAPIV31SpecValidator((await http.get("/openapi.json")).json()).validate()
+
+
+def test_the_projects_security_is_in_the_document() -> None:
+    document = describe(ENDPOINTS, REFERENCE)
+    scheme = {"type": "http", "scheme": "bearer"}
+    security = OpenApiSecurity(
+        securitySchemes={"Token": scheme},
+        security=[{"Token": []}],
+        paths={"/ok": {"GET": []}, "/threads": {"post": [{"Token": []}], "GET": []}},
+    )
+    assert add_security(document, security) == ["GET /threads"]
+    assert document["components"]["securitySchemes"] == {"Token": scheme}
+    assert document["security"] == [{"Token": []}]
+    assert document["paths"]["/ok"]["get"]["security"] == []
+    assert document["paths"]["/threads"]["post"]["security"] == [{"Token": []}]
+    assert "security" not in document["paths"]["/threads/search"]["post"]
 
 
 def test_every_field_and_parameter_is_described() -> None:

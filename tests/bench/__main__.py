@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench import savers, scrapes, threads
+from bench import authentication, savers, scrapes, threads
 from bench.client import Client, Load, Timing
 from harness.processes import FreshFleet
 from millstream.cli.embedded import EmbeddedRedis
@@ -96,7 +96,9 @@ async def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="of the number of runs")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument(
-        "--part", choices=["all", "runs", "checkpointers", "threads", "metrics"], default="all"
+        "--part",
+        choices=["all", "runs", "checkpointers", "threads", "metrics", "auth"],
+        default="all",
     )
     options = parser.parse_args()
     if options.part in ("all", "runs"):
@@ -109,6 +111,9 @@ async def main() -> None:
         await scrapes.measure_scrapes(max(200, int(100_000 * options.scale)))
         runs = max(10, int(300 * options.scale))
         await scrapes.measure_runs(WORKLOADS[0].request, runs, cpu_seconds)
+    if options.part in ("all", "auth"):
+        print(f"\nauth: {authentication.CONCURRENT} questions at a time, or one")
+        await authentication.measure(max(200, int(5000 * options.scale)), cpu_seconds)
     if options.part in ("all", "checkpointers"):
         print(
             "\ncheckpointers: a loop of 10 steps that adds messages of 300 bytes, durability sync"

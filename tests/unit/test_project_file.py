@@ -25,7 +25,6 @@ READERS: dict[str, Callable[[Path], object]] = {
 VALID = {"graphs": {"g": "./mine.py:compiled"}}
 INDEX = {"embed": "./mine.py:embed", "dims": 2}
 NOT_ENFORCED_VALUES: dict[str, dict[str, Any]] = {
-    "auth": {"auth": {"path": "./auth.py:auth"}},
     "http.enable_custom_route_auth": {"http": {"enable_custom_route_auth": True}},
     "http.middleware_order": {"http": {"middleware_order": "auth_first"}},
 }
@@ -66,7 +65,23 @@ def test_what_is_not_enforced_is_refused_by_all(tmp_path: Path, key: str) -> Non
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ({"auth": {}}, "`auth`"),
+        ({"auth": {}}, "missing required field `path` - at `$.auth`"),
+        ({"auth": {"path": ""}}, "$.auth.path"),
+        ({"auth": {"path": "./a.py:auth", "paht": 1}}, "unknown field `paht` - at `$.auth`"),
+        ({"auth": {"path": "./a.py:auth", "cache": {"ttl": 5}}}, "`ttl` - at `$.auth.cache`"),
+        (
+            {"auth": {"path": "./a.py:auth", "cache": {"ttl_seconds": 0}}},
+            "$.auth.cache.ttl_seconds",
+        ),
+        ({"auth": {"path": "./a.py:auth", "cache": {"max_size": 0}}}, "$.auth.cache.max_size"),
+        (
+            {"auth": {"path": "./a.py:auth", "openapi": {"security": [{"Key": []}]}}},
+            "auth.openapi.security: 'Key' is not one of securitySchemes",
+        ),
+        (
+            {"auth": {"path": "./a.py:auth", "openapi": {"paths": {"/x": {"GET": [{"Key": []}]}}}}},
+            "auth.openapi.paths./x.GET: 'Key' is not one of securitySchemes",
+        ),
         ({"graphs": None}, "names no graphs"),
         ({"graphs": {"g": 5}}, "$.graphs"),
         (

@@ -17,6 +17,7 @@ from millstream.api.http.own_webhooks import OwnWebhooks
 from millstream.api.process import open_process
 from millstream.api.reference import REFERENCE
 from millstream.api.routes import ALWAYS, enabled_endpoints, enabled_sockets
+from millstream.shared.langgraph_json.auth import OpenApiSecurity
 from millstream.shared.langgraph_json.http import HttpSettings
 from millstream.shared.metrics.metrics import NO_METRICS, Metrics
 from millstream.shared.observer import UNOBSERVED, RunObserver, safe
@@ -31,12 +32,13 @@ def create_app(
     tracer: RunTracer = UNTRACED,
     metrics: Metrics = NO_METRICS,
     open_auth: OpenAuthentication = without_authentication,
+    security: OpenApiSecurity | None = None,
 ) -> Starlette:
     """Returns the application, which connects to Redis when it starts.
 
     http/middleware.py adds CORS, a prefix and a project's routes. The observer receives reports of runs and streams.
     The tracer makes spans of requests and runs. The metrics are at `/metrics`. `open_auth` opens what authenticates
-    requests.
+    requests; `security` describes it in openapi.json.
     """
     http = http or HttpSettings()
     observer = safe(observer, metrics.observer)
@@ -51,7 +53,7 @@ def create_app(
     routes: list[BaseRoute] = [*routes_of(endpoints, tracer, observer, untraced=ALWAYS)]
     routes += [WebSocketRoute(path, handler) for path, handler in enabled_sockets(http)]
     if not http.disable_meta:
-        routes += docs_page.routes(endpoints, REFERENCE)
+        routes += docs_page.routes(endpoints, REFERENCE, security)
     return Starlette(
         routes=routes,
         middleware=[

@@ -7,6 +7,8 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -15,15 +17,23 @@ import uvicorn
 from starlette.applications import Starlette
 
 from millstream.api.app import create_app
+from millstream.api.auth.authentication import (
+    Authentication,
+    OpenAuthentication,
+    without_authentication,
+)
+from millstream.api.auth.project import open_project_auth, project_processes
 from millstream.api.http import middleware
 from millstream.api.http.access_log import AccessLog, LoggedError
 from millstream.api.http.connections import limited_protocol, max_connections
 from millstream.api.http.context import process_in
 from millstream.api.http.public_url import ProxyHeaders
 from millstream.shared import logs
+from millstream.shared.auth_process.processes import AuthProcesses
 from millstream.shared.errors import SettingError
+from millstream.shared.langgraph_json.auth import AuthConfig
 from millstream.shared.metrics.metrics import open_api_metrics
-from millstream.shared.redis import check_url
+from millstream.shared.redis import Client, check_url
 from millstream.shared.settings import Settings
 from millstream.shared.tracing.tracer import open_tracer
 
@@ -50,14 +60,29 @@ class _LoggedBefore(logging.Filter):
 class Server(uvicorn.Server):
     """Ends the open streams on a signal to stop, and prints a line when it accepts connections."""
 
-    def __init__(self, config: uvicorn.Config, app: Starlette, prefix: str) -> None:
-        """`prefix` is the path before the routes, '' for none."""
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        app: Starlette,
+        prefix: str,
+        auth_processes: AuthProcesses | None = None,
+    ) -> None:
+        """`prefix` is the path before the routes, '' for none. `auth_processes` are started before the server."""
         super().__init__(config)
+        self.failure: SettingError | None = None  # why it has not started
         self._app = app
         self._prefix = prefix
+        self._auth_processes = auth_processes
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Starts to listen, and prints one line for the parent process."""
+        try:
+            if self._auth_processes is not None:
+                # Not in the lifespan, whose errors uvicorn logs with a traceback.
+                await self._auth_processes.start()
+        except SettingError as error:
+            self.failure, self.should_exit = error, True
+            return
         await super().startup(sockets)
         if self.started:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
@@ -86,7 +111,7 @@ def main() -> None:
         settings = Settings.from_env()
         check_url(settings.redis_url)
         logs.configure("api", settings)
-        http, project_app = middleware.load(arguments.config, settings)
+        project = middleware.load(arguments.config, settings)
         tracer = open_tracer(settings)
         metrics = open_api_metrics(settings)
     except SettingError as error:
@@ -94,11 +119,20 @@ def main() -> None:
         sys.exit(1)
     logs.configure("api", settings, traceparent=tracer.traceparent)
     logging.getLogger("uvicorn.error").addFilter(_LoggedBefore())
-    app = create_app(settings, http, tracer=tracer, metrics=metrics)
+    http = project.http
+    processes, open_auth = _authentication(arguments.config, project.auth, settings)
+    app = create_app(
+        settings,
+        http,
+        tracer=tracer,
+        metrics=metrics,
+        open_auth=open_auth,
+        security=None if project.auth is None else project.auth.openapi,
+    )
     config = uvicorn.Config(
         ProxyHeaders(
             AccessLog(
-                middleware.wrap_app(app, http, project_app, settings),
+                middleware.wrap_app(app, http, project.app, settings),
                 excluded=settings.excluded_paths,
                 prefix=http.prefix,
                 headers=http.logging_headers,
@@ -121,4 +155,26 @@ def main() -> None:
         ws_max_size=settings.max_message,
         ws_per_message_deflate=False,  # a small message could inflate to one of any size
     )
-    Server(config, app, http.prefix).run()
+    server = Server(config, app, http.prefix, processes)
+    server.run()
+    if server.failure:
+        sys.stderr.write(f"{server.failure}\n")
+        sys.exit(1)
+
+
+def _authentication(
+    config: Path | None, auth: AuthConfig | None, settings: Settings
+) -> tuple[AuthProcesses | None, OpenAuthentication]:
+    """Returns the processes of the project's `auth`, and what opens the authentication with them."""
+    if config is None or auth is None:
+        return None, without_authentication
+    processes = project_processes(config, settings)
+
+    @asynccontextmanager
+    async def opened(settings: Settings, _: Client) -> AsyncIterator[Authentication]:
+        async with open_project_auth(processes, auth, settings) as project:
+            yield Authentication(
+                authenticators=[project.authenticator], authorizer=project.authorizer
+            )
+
+    return processes, opened

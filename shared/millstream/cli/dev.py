@@ -107,6 +107,7 @@ def page_rules(host: str, environ: Mapping[str, str]) -> dict[str, str]:
         "allowed_hosts": "localhost,*.localhost,127.0.0.1,::1",
         "cors_allow_origins": ",".join(KNOWN_PAGES),
         "cors_allow_origin_regex": LOCAL_PAGES,
+        "studio_access": "true",
     }
     variables = {variable(name): value for name, value in rules.items()}
     return {name: value for name, value in variables.items() if name not in environ}

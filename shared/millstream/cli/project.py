@@ -20,8 +20,8 @@ class Project:
     folders: tuple[Path, ...]
     """The folder of the file, then local dependencies outside of it."""
     env_file: Path | None
-    has_http: bool = False
-    """Whether it has an `http` section, which configures the API."""
+    configures_api: bool = False
+    """Whether it has an `http` or an `auth` section, which the API reads."""
     prefix: str = ""
     """The path prefix of the API, such as `/agents` without a final slash; '' for none."""
 
@@ -45,7 +45,7 @@ def read_project(path: Path) -> Project:
         config=path,
         folders=_folders(project),
         env_file=project.env_file,
-        has_http=http != HttpSettings(),
+        configures_api=http != HttpSettings() or project.config.auth is not None,
         prefix=http.prefix,
     )
 

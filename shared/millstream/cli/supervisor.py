@@ -142,7 +142,7 @@ class Supervisor:
                         self._restarting.discard(child)
                         self._start(child)
                     elif not self._plan.reload or (
-                        child is self._api and not self._project.has_http
+                        child is self._api and not self._project.configures_api
                     ):
                         self._say(f"{child.name} ended with status {status}: stopping.", err=True)
                         return status or 1
@@ -176,14 +176,14 @@ class Supervisor:
 
     def _restart(self, paths: AbstractSet[str]) -> None:
         """Restarts the workers, and the API if langgraph.json configures it."""
-        had_http = self._project.has_http
+        had_api = self._project.configures_api
         if str(self._project.config) in paths:
             # The env file or the folders may have changed. The worker reports an invalid file.
             with contextlib.suppress(CliError):
                 self._project = read_project(self._project.config)
                 self._environ[API_URL] = self._plan.address + self._project.prefix
                 self._start_watch()
-        with_api = had_http or self._project.has_http
+        with_api = had_api or self._project.configures_api
         what = "the API and the worker" if with_api else "the worker"
         self._say(f"{describe_changes(self._project, paths)} changed: restarting {what}")
         for child in ((self._api,) if with_api else ()) + tuple(self._workers):

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import Field, field, fields
-from typing import Any
+from typing import Any, Final
 
 from millstream.shared.errors import SettingError
+
+ON: Final = ("true", "1")  # values of a setting that is on or off
 
 
 def setting(

@@ -157,6 +157,30 @@ class Settings(LimitSettings):
         "The assistant (its id, or its graph's name) whose card is at `/.well-known/agent-card.json`. Empty: "
         "the only graph, if there is only one.",
     )
+    auth_timeout: float = setting(
+        "AUTH_TIMEOUT", 10.0, "The project's `auth` must answer a question within this time; else 503.",
+        low=0.1, high=300, unit="s",
+    )  # fmt: skip
+    auth_processes: int = setting(
+        "AUTH_PROCESSES",
+        1,
+        "Processes of one API in which the project's `auth` is executed (docs/auth.md).",
+        low=1,
+        high=64,
+    )
+    auth_deny_unhandled: str = setting(
+        "AUTH_DENY_UNHANDLED",
+        "false",
+        "`true` denies what no handler of the project's `auth` decides on. LangGraph's server allows it.",
+        choices="true false 1 0",
+    )
+    studio_access: str = setting(
+        "MILLSTREAM_STUDIO_ACCESS",
+        "false",
+        "`true` lets LangGraph Studio in without credentials, unless the project's `auth` disables that: for one's own "
+        "machine. `millstream dev` sets it on a loopback address.",
+        choices="true false 1 0",
+    )
     redis_max_connections: int = setting(
         "REDIS_MAX_CONNECTIONS", 2000, "Connections that one process may open to Redis.", low=8
     )

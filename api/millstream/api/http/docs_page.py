@@ -1,6 +1,7 @@
 """Serves `/openapi.json`, and `/docs`: Swagger UI on that document. The page loads nothing from other hosts."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -13,8 +14,11 @@ from starlette.routing import Route
 
 from millstream.api.http.body import json_response
 from millstream.api.http.endpoint import Endpoint
-from millstream.api.http.openapi import Reference, add_document, describe
+from millstream.api.http.openapi import Reference, add_document, add_security, describe
 from millstream.api.http.public_url import public_url
+from millstream.shared.langgraph_json.auth import OpenApiSecurity
+
+log = logging.getLogger(__name__)
 
 Document = Callable[[], dict[str, Any]]  # returns an OpenAPI document
 FOLDER: Final = Path(__file__).with_name("swagger_ui")
@@ -37,10 +41,12 @@ HEADERS: Final = {
 MAX_AGE: Final = 3600  # s for which browsers keep the page's files
 
 
-def routes(endpoints: Sequence[Endpoint], reference: Reference) -> list[Route]:
+def routes(
+    endpoints: Sequence[Endpoint], reference: Reference, security: OpenApiSecurity | None = None
+) -> list[Route]:
     """Returns the routes of the document and the page.
 
-    The document includes the paths that `describe_too` adds.
+    The document includes the paths that `describe_too` adds. `security` says which credentials a project accepts.
     """
     cached: list[dict[str, Any]] = []
     lock = asyncio.Lock()
@@ -49,7 +55,7 @@ def routes(endpoints: Sequence[Endpoint], reference: Reference) -> list[Route]:
         async with lock:
             if not cached:  # in a thread, because it takes long enough to hold up streams
                 other: Document | None = getattr(request.app.state, "described", None)
-                cached.append(await asyncio.to_thread(_make, endpoints, reference, other))
+                cached.append(await asyncio.to_thread(_make, endpoints, reference, other, security))
         return json_response({**cached[0], "servers": [{"url": public_url(request)}]})
 
     return [
@@ -60,11 +66,17 @@ def routes(endpoints: Sequence[Endpoint], reference: Reference) -> list[Route]:
 
 
 def _make(
-    endpoints: Sequence[Endpoint], reference: Reference, other: Document | None
+    endpoints: Sequence[Endpoint],
+    reference: Reference,
+    other: Document | None,
+    security: OpenApiSecurity | None,
 ) -> dict[str, Any]:
     document = describe(endpoints, reference)
     if other is not None:
         add_document(document, other())
+    if security is not None:
+        for operation in add_security(document, security):
+            log.warning("auth.openapi.paths: openapi.json has no operation %s", operation)
     return document
 
 

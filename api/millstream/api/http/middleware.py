@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route
@@ -18,6 +18,7 @@ from millstream.api.http.page_access import PageAccess, RequestGuard, with_cors
 from millstream.shared.errors import SettingError
 from millstream.shared.importing import load_object
 from millstream.shared.langgraph_json import enter, read_project
+from millstream.shared.langgraph_json.auth import AuthConfig
 from millstream.shared.langgraph_json.http import Cors, HttpSettings
 from millstream.shared.own_api import connect_sdk
 from millstream.shared.settings import Settings
@@ -31,13 +32,21 @@ EXPOSED: Final = (
 DESCRIPTIONS: Final = ("/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc")  # of FastAPI
 
 
-def load(config: Path | None, settings: Settings) -> tuple[HttpSettings, Starlette | None]:
-    """Returns `http` of the project and the project's application. Without a project, returns the defaults.
+class ProjectParts(NamedTuple):
+    """What an API reads of a project: `http` and `auth` of its langgraph.json, and its application."""
+
+    http: HttpSettings
+    app: Starlette | None = None
+    auth: AuthConfig | None = None
+
+
+def load(config: Path | None, settings: Settings) -> ProjectParts:
+    """Returns the parts of the project. Without a project, returns the defaults.
 
     Raises SettingError with the wrong key.
     """
     if config is None:
-        return with_cors(HttpSettings(), settings), None
+        return ProjectParts(with_cors(HttpSettings(), settings))
     project = read_project(config)
     http = with_cors(project.config.http, settings)
     notes = project.notes
@@ -46,14 +55,14 @@ def load(config: Path | None, settings: Settings) -> tuple[HttpSettings, Starlet
     for note in notes:
         log.warning("%s", note)
     if http.app is None:
-        return http, None
+        return ProjectParts(http, auth=project.config.auth)
     connect_sdk()
     app = load_object(http.app, project.folder, "http.app")
     if not isinstance(app, Starlette):  # FastAPI is one
         raise SettingError(
             f"http.app: {http.app!r} is a {type(app).__name__}, not a Starlette or FastAPI application."
         )
-    return http, app
+    return ProjectParts(http, app, project.config.auth)
 
 
 def wrap_app(

@@ -10,6 +10,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from millstream.api.http.endpoint import Endpoint
 from millstream.api.version import VERSION
+from millstream.shared.langgraph_json.auth import OpenApiSecurity
 
 COMPONENT: Final = "#/components/schemas/{model}"
 JSON: Final = "application/json"
@@ -138,6 +139,26 @@ def add_document(document: dict[str, Any], other: dict[str, Any]) -> None:
     for kind, components in other.get("components", {}).items():
         known = document["components"].setdefault(kind, {})
         known |= {name: schema for name, schema in components.items() if name not in known}
+
+
+def add_security(document: dict[str, Any], security: OpenApiSecurity) -> list[str]:
+    """Adds what `auth.openapi` of langgraph.json says of credentials.
+
+    Returns its operations (`METHOD /path`) that the document does not have.
+    """
+    schemes = document["components"].setdefault("securitySchemes", {})
+    schemes |= security.securitySchemes
+    if security.security:
+        document["security"] = security.security
+    unknown = []
+    for path, methods in security.paths.items():
+        for method, requirements in methods.items():
+            operation = document["paths"].get(path, {}).get(method.lower())
+            if operation is None:
+                unknown.append(f"{method.upper()} {path}")
+            else:
+                operation["security"] = requirements
+    return unknown
 
 
 def _operation(

@@ -1,12 +1,14 @@
 """The keys of langgraph.json that have an effect. Source: the LangGraph CLI's configuration file.
 
-`http` is in http.py. A section refuses a key that it does not know: the line would look as if it had an effect.
+`http` is in http.py, `auth` in auth.py. A section refuses a key that it does not know: the line would look as if it had
+an effect.
 """
 
 from typing import Annotated, Any, Literal
 
 import msgspec
 
+from millstream.shared.langgraph_json.auth import AuthConfig
 from millstream.shared.langgraph_json.http import HttpSettings
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
@@ -123,5 +125,6 @@ class ProjectConfig(msgspec.Struct, frozen=True):
     store: StoreSettings | None = None
     webhooks: WebhooksConfig = WebhooksConfig()
     http: HttpSettings = HttpSettings()
+    auth: AuthConfig | None = None
     dependencies: list[Any] = []  # packages, which are installed beforehand, and folders
     env: str | list[Any] | dict[str, Any] = ""  # a file's name; names; or names with their values

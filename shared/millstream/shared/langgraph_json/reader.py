@@ -39,8 +39,6 @@ NOT_DONE: Final = {
 }
 # Keys that are refused, each with why: without an effect, they would leave open what they close.
 NOT_ENFORCED: Final = {
-    "auth": "asks for `auth`, which this version does not enforce: the API would be open to all. Put a proxy that "
-    "authenticates before it, and take `auth` out.",
     "http.enable_custom_route_auth": "sets http.enable_custom_route_auth, which is about `auth`, and this version "
     "does not enforce that: put a proxy that authenticates before the API, and take the key out.",
     "http.middleware_order": "sets http.middleware_order to auth_first, which is about `auth`, and this version does "
@@ -85,6 +83,11 @@ class ProjectFile:
             for key, reason in NOT_DONE.items()
             if _value_at(self.content, key)
         ]
+        auth = self.config.auth
+        if auth is not None and auth.cache is not None and not auth.cache.cache_keys:
+            notes.append(
+                f"`auth.cache` of {CONFIG} has no effect: `cache_keys` names no header that identifies a user."
+            )
         return notes + [
             f"`{key}` of {CONFIG} is not known, and has no effect."
             for key in self.content
@@ -107,8 +110,6 @@ def read_project(path: Path) -> ProjectFile:
     known = _without_nulls(content)
     if not isinstance(known.get("graphs"), dict) or not known["graphs"]:
         raise SettingError(f"{path} names no graphs. It needs at least:\n\n{EXAMPLE}")
-    if "auth" in known:
-        raise SettingError(f"{path} {NOT_ENFORCED['auth']}")
     if not isinstance(known.get("dependencies", []), list):
         raise SettingError(f"{path}: `dependencies` must be a list of packages and folders.")
     if not isinstance(known.get("env", ""), str | list | dict):
@@ -166,7 +167,7 @@ def _without_nulls(content: dict[str, Any]) -> dict[str, Any]:
 
 def _check(path: Path, config: ProjectConfig) -> None:
     """Raises SettingError for keys that are valid by themselves, and can't be used as they are."""
-    http, store = config.http, config.store
+    http, store, auth = config.http, config.store, config.auth
     for graph_id, entry in config.graphs.items():
         queue = entry.queue if isinstance(entry, GraphEntry) else None
         if queue is not None and (reason := queue_name_error(queue)):
@@ -175,6 +176,11 @@ def _check(path: Path, config: ProjectConfig) -> None:
         raise SettingError(f"{path} {NOT_ENFORCED['http.enable_custom_route_auth']}")
     if http.middleware_order == "auth_first":
         raise SettingError(f"{path} {NOT_ENFORCED['http.middleware_order']}")
+    if auth is not None and auth.openapi is not None:
+        try:
+            auth.openapi.check()
+        except SettingError as error:
+            raise SettingError(f"{path}: {error}") from None
     try:
         re.compile(http.cors.allow_origin_regex or "")
     except re.error as error:
