@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -188,9 +189,14 @@ def test_a_change_restarts_the_worker_only(plan: Plan, graph: Path) -> None:
     assert run.screen.text.count("hello from the API") == 1
 
 
-def test_a_change_restarts_the_api_too_if_the_project_has_http(plan: Plan, graph: Path) -> None:
+@pytest.mark.parametrize(
+    "section", [{"http": {"app": "./app.py:app"}}, {"auth": {"path": "./auth.py:auth"}}]
+)
+def test_a_change_restarts_the_api_too_if_the_project_configures_it(
+    plan: Plan, graph: Path, section: dict[str, Any]
+) -> None:
     graphs = {"chat": "./graph.py:graph"}
-    plan.project.config.write_text(json.dumps({"graphs": graphs, "http": {"app": "./app.py:app"}}))
+    plan.project.config.write_text(json.dumps({"graphs": graphs, **section}))
     with running(replace(plan, project=read_project(plan.project.config)), graph) as run:
         run.screen.wait_for("is ready")
         first = run.screen.pid("api")

@@ -51,8 +51,8 @@ def test_a_missing_config_file_is_an_error(tmp_path: Path) -> None:
         ('{"graphs": {"a": "./a.py:g"}, "env": {"A=B": "5"}}', "env: 'A=B' can't be set"),
         ('{"graphs": {"a": "./a.py:g"}, "dependencies": "."}', "dependencies"),
         # An API that its operator believes to be protected must not be open.
-        ('{"graphs": {"a": "./a.py:g"}, "auth": {"path": "./auth.py:auth"}}', "`auth`"),
-        ('{"graphs": {"a": "./a.py:g"}, "auth": {}}', "does not enforce"),
+        ('{"graphs": {"a": "./a.py:g"}, "auth": {}}', "`path`"),
+        ('{"graphs": {"a": "./a.py:g"}, "auth": {"path": "./b.py:c", "pth": 1}}', "`pth`"),
         pytest.param(
             b'{"graphs": {"\xff": "./a.py:g"}}',
             "is not valid JSON",
@@ -336,7 +336,7 @@ def test_a_missing_module_that_exists_in_the_project_is_explained(tmp_path: Path
 
 @pytest.mark.parametrize(
     ("file", "advice"),
-    [("pyproject.toml", "pip install -e "), ("requirements.txt", "pip install -r "), ("x", "where the worker runs")],
+    [("pyproject.toml", "pip install -e "), ("requirements.txt", "pip install -r "), ("x", "in this environment")],
 )  # fmt: skip
 def test_a_missing_package_is_reported(tmp_path: Path, file: str, advice: str) -> None:
     write(tmp_path, file, "")

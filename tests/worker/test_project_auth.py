@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ import pytest_asyncio
 
 from harness.projects import write
 from harness.waiting import until
+from millstream.shared import auth_process
 from millstream.shared.access import Ask, User
-from millstream.shared.auth_process.authorizer import ProjectAuthorizer
+from millstream.shared.auth_process.authorizer import ProjectAuthorizer, open_authorizer
 from millstream.shared.auth_process.processes import AuthProcesses
 from millstream.shared.errors import (
     AccessError,
@@ -22,7 +24,8 @@ from millstream.shared.errors import (
     TooLargeError,
     UnauthenticatedError,
 )
-from worker.auth_project import ADA, CASES, request, scope, started, unstarted
+from millstream.shared.settings import Settings
+from worker.auth_project import ADA, CASES, config, request, scope, started, unstarted
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -310,6 +313,26 @@ async def test_a_function_that_is_not_async_runs_in_a_thread(folder: Path) -> No
             with pytest.raises(UnauthenticatedError):
                 await processes.authenticate({"body": body})
         assert (await slow).identity == "slept"
+
+
+async def test_a_worker_asks_handlers_without_starlette(folder: Path) -> None:
+    settings = Settings(auth_deny_unhandled="true")
+    path = config(folder, f"{CASES}:with_request")
+    async with open_authorizer(path, settings) as authorizer:
+        with pytest.raises(ForbiddenError):
+            await authorizer.decide(ADA, "threads.create_run", {})
+    async with open_authorizer(config(folder, f"{CASES}:auth"), Settings()) as authorizer:
+        value = {"metadata": {"case": "filter"}}
+        decision = await authorizer.decide(ADA, "threads.create_run", value)
+        assert decision.filter is not None
+
+
+async def test_without_the_sdk_the_error_names_the_package(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auth_process.processes, "SDK", "absent_sdk")
+    with pytest.raises(SettingError, match=re.escape('pip install "millstream[auth]"')):
+        unstarted(folder, "./auth.py:auth")
 
 
 # ── what can't be loaded ────────────────────────────────────────────────────────────────────────

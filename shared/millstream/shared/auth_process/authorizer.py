@@ -1,17 +1,36 @@
 """Decides questions about users by the handlers of the project's `Auth` object."""
 
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Final
 
 from millstream.shared.access import ASKS, Ask, Decision, Filter, FilterError, User
-from millstream.shared.auth_process.processes import AuthProcesses
+from millstream.shared.auth_process.processes import AuthProcesses, command
 from millstream.shared.auth_process.resolution import ANY, handler_keys
 from millstream.shared.errors import ForbiddenError
+from millstream.shared.setting import ON
+from millstream.shared.settings import Settings
 
 log = logging.getLogger(__name__)
 
 # Questions about the deployment, which no project has handlers for: a permission of this name allows them.
 OPS: Final = "ops"
+
+
+@asynccontextmanager
+async def open_authorizer(config: Path, settings: Settings) -> AsyncIterator["ProjectAuthorizer"]:
+    """Yields what decides by `auth.path` of a langgraph.json, for a process that authenticates no requests.
+
+    Its process ends after the block. Raises SettingError if the project's file can't be used.
+    """
+    processes = AuthProcesses(command(config), processes=1, timeout=settings.auth_timeout)
+    await processes.start()
+    try:
+        yield ProjectAuthorizer(processes, deny_unhandled=settings.auth_deny_unhandled in ON)
+    finally:
+        await processes.aclose()
 
 
 class ProjectAuthorizer:

@@ -1,6 +1,7 @@
 """The authentication processes of one API or worker: starts them, asks them, and replaces those that die."""
 
 import asyncio
+import importlib.util
 import logging
 import os
 import sys
@@ -34,6 +35,7 @@ from millstream.shared.errors import (
 
 log = logging.getLogger(__name__)
 
+SDK: Final = "langgraph_sdk"  # which alone the process imports, not its parent
 FIRST_PAUSE: Final = 0.5  # s before the second restart; it doubles
 MAX_PAUSE: Final = 10.0  # s
 CHALLENGE: Final = "www-authenticate"
@@ -44,7 +46,12 @@ def command(config: Path, request_class: str = "") -> list[str]:
     """Returns the command of a process for the project of this langgraph.json.
 
     `request_class` is the `module:name` of the class of `request`; '' for a parent that authenticates no requests.
+    Raises SettingError if langgraph_sdk is not installed.
     """
+    if importlib.util.find_spec(SDK) is None:
+        raise SettingError(
+            '`auth` of langgraph.json needs a package: pip install "millstream[auth]".'
+        )
     module, path = "millstream.shared.auth_process.child", os.path.abspath(config)
     # -P, so that no file of the project is imported in place of a library.
     return [sys.executable, "-P", "-m", module, "--config", path, "--request-class", request_class]

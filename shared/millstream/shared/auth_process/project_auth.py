@@ -28,7 +28,8 @@ class ProjectAuth:
     Attributes:
         authenticate: the function under `@auth.authenticate`.
         parameters: the names of the arguments that it takes.
-        request_class: makes `request` of an ASGI scope and a receive function; None if the function takes none.
+        request_class: makes `request` of an ASGI scope and a receive function; None if the function takes none, or the
+            parent authenticates no requests.
     """
 
     def __init__(self, auth: object, what: str, request_class: str = "") -> None:
@@ -48,7 +49,7 @@ class ProjectAuth:
         self.authenticate: Function = function
         self.parameters = _parameters(function, what)
         self.request_class: Callable[..., Any] | None = None
-        if "request" in self.parameters:
+        if "request" in self.parameters and request_class:
             module, _, name = request_class.partition(":")
             self.request_class = getattr(importlib.import_module(module), name)
         self._handlers: dict[tuple[str, str], Handler] = {

@@ -107,7 +107,7 @@ def _remedy(error: BaseException, modules: ProjectModules) -> str:
         return f". Is the project installed? pip install -e {folder}"
     if (folder / "requirements.txt").is_file():
         return f". Is it installed? pip install -r {folder / 'requirements.txt'}"
-    return ". Is it installed where the worker runs?"
+    return ". Is it installed in this environment?"
 
 
 def _suggestions(module: ModuleType, missing: str) -> str:
