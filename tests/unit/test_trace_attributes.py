@@ -61,6 +61,18 @@ def test_metadata_has_both_names_and_keeps_its_types() -> None:
     assert json.loads(str(attributes["metadata"]))["f"] == 1.5
 
 
+def test_an_authenticated_user_wins_over_the_user_of_the_metadata() -> None:
+    claimed = {"user_id": "claimed", "langfuse_user_id": "claimed"}
+    names = ("user.id", "langfuse.user.id")
+    attributes = run_attributes(spec(claimed, identity="alice"))
+    assert [attributes[name] for name in names] == ["alice", "alice"]
+    attributes = run_attributes(spec(claimed, identity="alice"), with_identity=False)
+    assert [attributes[name] for name in names] == ["claimed", "claimed"]
+    attributes = run_attributes(spec(identity="alice", user=b'{"token":"x"}'), with_identity=False)
+    assert "alice" not in str(attributes)
+    assert not attributes.keys() & set(names)
+
+
 @pytest.mark.parametrize(
     ("number", "attribute"),
     [(2**63 - 1, 2**63 - 1), (2**63, str(2**63)), (-(2**70), str(-(2**70))), (True, True)],

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from millstream.api.auth.authentication import (
@@ -11,6 +11,7 @@ from millstream.api.auth.authentication import (
     OpenAuthentication,
     without_authentication,
 )
+from millstream.api.auth.run_authenticator import RunAuthenticator
 from millstream.api.graph_schemas import SchemaCache
 from millstream.api.limits.caller_limits import ProcessLimits
 from millstream.api.limits.rates import RateLimiter
@@ -81,6 +82,9 @@ async def open_process(
         stack.push_async_callback(redis.aclose)
         stack.push_async_callback(blocking.aclose)
         auth = await stack.enter_async_context(open_auth(settings, redis))
+        if auth.is_on:
+            authenticators = (RunAuthenticator(redis), *auth.authenticators)
+            auth = replace(auth, authenticators=authenticators)
         process = Process(
             settings=settings,
             http=http,

@@ -58,6 +58,7 @@ async def _call(
             arguments=arguments,
             within=context.settings.call_timeout,
             request_id=request_id_of(context.caller.request_id),
+            user=context.packed_user,
         )
     finally:
         context.observer.called(verb, time.monotonic() - begun)

@@ -166,6 +166,14 @@ async def get(redis: Client, cron_id: str) -> CronRecord:
     raise not_found_error(cron_id)
 
 
+async def get_creator(redis: Client, cron_id: str) -> bytes:
+    """Returns the user for which the cron's runs are executed, as `RunRequest.user` has it; raises NotFoundError."""
+    packed = await redis.hget(keys.cron(cron_id), "request")  # type: ignore[misc]
+    if packed is None:
+        raise not_found_error(cron_id)
+    return unpack_request(packed).user
+
+
 async def find(redis: Client, criteria: CronFilter) -> list[CronRecord]:
     """Returns all matching crons, without payloads and unsorted."""
     records: list[CronRecord] = []
@@ -298,7 +306,14 @@ async def _fire_read(
         request = unpack_request(record[1])
         resolved = await context.directory.resolve(request.assistant_id)
         project = await context.directory.project()
-        submitted = submission(request, resolved, project, run_id=run_id, thread_id=thread_id)
+        submitted = submission(
+            request,
+            resolved,
+            project,
+            run_id=run_id,
+            thread_id=thread_id,
+            cron_id=cron.cron_id,
+        )
     except (NotFoundError, InvalidError, msgspec.MsgspecError, RecursionError) as error:
         await _disable(context.redis, cron, version, str(error))
         return "disabled"

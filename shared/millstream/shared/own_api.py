@@ -12,10 +12,11 @@ from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any, Final
 
+from millstream.shared.rules.reserved_names import RUN_HEADER
 from millstream.shared.settings import Settings
 
-# The headers of the request for a run, which its graph's requests to the API get too. Headers that identify an
-# authenticated caller belong here.
+# Headers that requests of the run's graph to the API get: those of the request for the run, and with authentication the
+# token of the run, with which the graph acts as the run's user.
 CALLER: Final[ContextVar[Mapping[str, str]]] = ContextVar("caller", default=MappingProxyType({}))
 
 UNKNOWN_URL: Final = "http://millstream-api-url.invalid"
@@ -30,6 +31,8 @@ NOT_FORWARDED: Final = frozenset({
     "trailer", "transfer-encoding", "upgrade", "user-agent", "via",
 })  # fmt: skip
 NOT_FORWARDED_PREFIXES: Final = ("access-control-", "if-", "sec-", "x-forwarded-")
+# A client that is made with one of these acts as another user than that of its run.
+CREDENTIALS: Final = frozenset({"authorization", "cookie", "x-api-key"})
 
 
 def forwarded_headers(headers: Mapping[str, str]) -> dict[str, str]:
@@ -76,25 +79,41 @@ def _with_default_url(make: Callable[..., Any], hook_of: Callable[..., Any]) -> 
         client_headers = {name.lower() for name in arguments.get("headers") or {}}
         if isinstance(arguments.get("api_key"), str):
             client_headers.add("x-api-key")
-        client.http.client.event_hooks = {"request": [hook_of(bool(url), client_headers)]}
+        if client_headers & CREDENTIALS:
+            client_headers.add(RUN_HEADER)
+        http = client.http.client
+        http.event_hooks = {"request": [hook_of(bool(url), _origin(http.base_url), client_headers)]}
         return client
 
     return make_client
 
 
-def _hook_of_sync(is_known: bool, client_headers: set[str]) -> Callable[[Any], None]:
-    """Returns a hook that adds the caller's headers to a request; the client's own headers take precedence."""
+def _origin(url: Any) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port
+
+
+def _hook_of_sync(
+    is_known: bool, api: tuple[str, str, int | None], client_headers: set[str]
+) -> Callable[[Any], None]:
+    """Returns a hook that adds the caller's headers to a request; the client's own headers take precedence.
+
+    `api` is the API's origin: a redirect to another one gets no header of the caller.
+    """
 
     def hook(request: Any) -> None:
         if not is_known:
             raise RuntimeError(NO_URL)
-        request.headers.update({k: v for k, v in CALLER.get().items() if k not in client_headers})
+        if _origin(request.url) == api:
+            added = {k: v for k, v in CALLER.get().items() if k not in client_headers}
+            request.headers.update(added)
 
     return hook
 
 
-def _hook_of_async(is_known: bool, client_headers: set[str]) -> Callable[[Any], Any]:
-    add = _hook_of_sync(is_known, client_headers)
+def _hook_of_async(
+    is_known: bool, api: tuple[str, str, int | None], client_headers: set[str]
+) -> Callable[[Any], Any]:
+    add = _hook_of_sync(is_known, api, client_headers)
 
     async def hook(request: Any) -> None:
         add(request)

@@ -50,6 +50,12 @@ class TraceSettings(LogSettings):
         "",
         "The release of the project, for every target. Empty: spans have the version of Millstream.",
     )
+    trace_user_id: str = setting(
+        "TRACE_USER_ID",
+        "true",
+        "`false` leaves the identity of an authenticated user out of the spans (`user.id`, `langfuse.user.id`).",
+        choices="true false 1 0",
+    )
     phoenix_endpoint: str = setting(
         "PHOENIX_COLLECTOR_ENDPOINT",
         "http://localhost:6006",
@@ -67,6 +73,11 @@ class TraceSettings(LogSettings):
     def console(self) -> bool:
         """Whether spans are written to stderr."""
         return self.otel_console in ("true", "1")
+
+    @property
+    def traces_identity(self) -> bool:
+        """Whether spans name the authenticated user of their run."""
+        return self.trace_user_id in ("true", "1")
 
     @property
     def is_traced(self) -> bool:

@@ -121,6 +121,9 @@ class RunSpec(msgspec.Struct, kw_only=True, frozen=True, array_like=True):
     # JSON of access.User, for the worker alone: clients read it nowhere. b"" without authentication.
     user: bytes = b""
     identity: str = ""  # of the user, by which limits and shares count; '' without authentication
+    access_secret: str = (
+        ""  # of the token with which the run's graph calls the API (runs/access.py)
+    )
 
 
 class Cron(msgspec.Struct, kw_only=True, frozen=True):

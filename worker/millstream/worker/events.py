@@ -18,7 +18,7 @@ from langchain_core.messages import BaseMessage, BaseMessageChunk, message_chunk
 from langgraph.types import StreamMode
 
 from millstream.shared.events.modes import MODES
-from millstream.worker import caller_headers
+from millstream.worker import private_entries
 from millstream.worker.encode import encode
 from millstream.worker.graph_result import NewestValues, has_interrupts
 from millstream.worker.graphs import Graph
@@ -140,9 +140,14 @@ class EventStream:
         if mode == "tools":
             payload = self._tools.translate(payload)
         if mode == "debug" and payload.get("type") == "checkpoint":
-            payload = {**payload, "payload": _with_checkpoints(_public(payload["payload"]))}
+            payload = {
+                **payload,
+                "payload": _with_checkpoints(
+                    private_entries.without_in_checkpoint(payload["payload"])
+                ),
+            }
         if mode == "checkpoints":
-            payload = _public(payload)
+            payload = private_entries.without_in_checkpoint(payload)
         data = encode(payload) if mode in self._modes else None
         if not namespace:
             self._record_state(mode, payload, data)
@@ -185,22 +190,6 @@ class EventStream:
         else:
             self._messages[key] = message
             yield MESSAGES.event_name(namespace, COMPLETE), encode([message])
-
-
-def _public(payload: dict[str, Any]) -> dict[str, Any]:
-    """Returns a checkpoint's event without the headers of the run's client, which its configs hold."""
-    configs = {
-        name: caller_headers.without(payload[name])
-        for name in ("config", "parent_config")
-        if payload.get(name)
-    }
-    tasks = [
-        {**task, "state": caller_headers.without(task["state"])}
-        if isinstance(task.get("state"), dict)
-        else task
-        for task in payload["tasks"]
-    ]
-    return {**payload, **configs, "tasks": tasks}
 
 
 def _with_checkpoints(payload: dict[str, Any]) -> dict[str, Any]:

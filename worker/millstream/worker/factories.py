@@ -23,7 +23,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config, var_child_runnable_config
 from langgraph.graph import StateGraph
 from langgraph.pregel import Pregel
-from langgraph.runtime import Runtime
+from langgraph.runtime import Runtime, ServerInfo
 from langgraph.store.base import BaseStore
 from langgraph_sdk.runtime import (
     AccessContext,
@@ -34,7 +34,9 @@ from langgraph_sdk.runtime import (
 from langgraph_sdk.schema import Config
 
 from millstream.shared.errors import SettingError
+from millstream.worker import private_entries
 from millstream.worker.context_fields import select_declared
+from millstream.worker.graph_user import GraphUser
 
 Graph = Pregel[Any, Any, Any, Any]
 
@@ -57,6 +59,11 @@ class Use:
     access: AccessContext
     config: RunnableConfig
     context: Any = None
+
+    @property
+    def user(self) -> GraphUser | None:
+        """The user of the run, or of the request that reads; None without authentication."""
+        return private_entries.user_in(self.config)
 
 
 class Factory:
@@ -161,7 +168,13 @@ class Parameters:
 def _set_runtime(use: Use, store: BaseStore) -> Iterator[None]:
     """Makes get_config(), get_store() and get_runtime() work within a factory."""
     config = ensure_config(use.config)
-    config["configurable"][RUNTIME_KEY] = Runtime(context=use.context, store=store)
+    configurable = config["configurable"]
+    server = ServerInfo(
+        assistant_id=str(configurable.get("assistant_id", "")),
+        graph_id=str(configurable.get("graph_id", "")),
+        user=use.user,
+    )
+    configurable[RUNTIME_KEY] = Runtime(context=use.context, store=store, server_info=server)
     token = var_child_runnable_config.set(config)
     try:
         yield
@@ -170,11 +183,14 @@ def _set_runtime(use: Use, store: BaseStore) -> Iterator[None]:
 
 
 def _runtime(use: Use, store: BaseStore, kind: Any) -> _ExecutionRuntime[Any] | _ReadRuntime[Any]:
-    """Returns the ServerRuntime of a factory's call. It has no user, as Millstream authenticates no caller yet."""
+    """Returns the ServerRuntime of a factory's call."""
     if use.access != "threads.create_run":
-        return _ReadRuntime(access_context=use.access, store=store)
+        return _ReadRuntime(access_context=use.access, user=use.user, store=store)
     return _ExecutionRuntime(
-        access_context=use.access, store=store, context=_convert_context(use.context, kind)
+        access_context=use.access,
+        user=use.user,
+        store=store,
+        context=_convert_context(use.context, kind),
     )
 
 

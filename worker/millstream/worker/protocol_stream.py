@@ -23,6 +23,7 @@ from millstream.shared.events.protocol import (
     MARK,
     MODE_CHANNELS,
 )
+from millstream.worker import private_entries
 from millstream.worker.encode import encode
 from millstream.worker.graph_result import INTERRUPT, NewestValues, has_interrupts
 from millstream.worker.graphs import Graph
@@ -95,7 +96,12 @@ class ProtocolStream:
         elif method == "tasks":  # wrapped by _AllModes
             yield _entry(method, tuple(data["namespace"]), data["timestamp"], encode(data["data"]))
         elif method == "checkpoints":
-            yield _entry(method, namespace, at, encode(_checkpoint(data)))
+            yield _entry(
+                method,
+                namespace,
+                at,
+                encode(_checkpoint(private_entries.without_in_checkpoint(data))),
+            )
         elif method == "custom":
             yield _entry(method, namespace, at, encode({"payload": data}))
         elif method.startswith(CUSTOM_PREFIX):

@@ -4,9 +4,11 @@ import functools
 from typing import Any, Final
 
 import langgraph_sdk
+from langchain_core.runnables import RunnableConfig
 from langgraph.pregel.remote import RemoteGraph
 
 from millstream.shared.own_api import connect_sdk
+from millstream.worker import private_entries
 
 TARGETS: Final = ("url", "client", "sync_client")  # arguments that set the server of a RemoteGraph
 
@@ -30,3 +32,11 @@ def connect() -> None:
         original(self, *args, **kwargs)
 
     RemoteGraph.__init__ = init  # type: ignore[method-assign]
+    sanitize = RemoteGraph._sanitize_config
+
+    @functools.wraps(sanitize)
+    def without_private(self: RemoteGraph, config: RunnableConfig) -> RunnableConfig:
+        """Leaves the user and the caller's headers out of requests, which may go to another deployment."""
+        return sanitize(self, private_entries.without(config))
+
+    RemoteGraph._sanitize_config = without_private  # type: ignore[method-assign]

@@ -3,7 +3,7 @@
 import logging
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any, Final, cast
 
@@ -13,10 +13,13 @@ from langchain_core.tracers.langchain import LangChainTracer
 from langgraph.types import Command, Send
 from langsmith.utils import tracing_is_enabled
 
+from millstream.shared.access import unpack_user
 from millstream.shared.own_api import forwarded_headers
+from millstream.shared.rules.reserved_names import RUN_HEADER
+from millstream.shared.runs.access import token_of
 from millstream.shared.scripts import Claim
 from millstream.shared.wire import UNMERGED, LangsmithTracer, RunKwargs, unpack_kwargs
-from millstream.worker import caller_headers
+from millstream.worker import private_entries
 from millstream.worker.context_fields import select_declared
 from millstream.worker.graphs import Graph, Use
 
@@ -34,18 +37,13 @@ class Request:
     kwargs: RunKwargs
     config: RunnableConfig
     input: Any  # the graph's input, a Command, or None to continue from the newest checkpoint
-    headers: Mapping[str, str]  # of the run's client, which are in `config` too
+    caller: Mapping[str, str]  # headers of the graph's requests to the API
     is_resumed: bool = False  # an earlier attempt of the run has begun
 
     @property
     def use(self) -> Use:
         """The use for which the run's graph is opened."""
         return Use("threads.create_run", self.config, self.kwargs.context)
-
-    @property
-    def caller(self) -> dict[str, str]:
-        """The headers of the run's caller that its graph's requests to the API also have."""
-        return forwarded_headers(self.headers)
 
     def arguments(self, graph: Graph) -> dict[str, Any]:
         """Returns the arguments of `Graph.astream` except its modes."""
@@ -71,8 +69,10 @@ def read_request(claim: Claim) -> Request:
     kwargs = unpack_kwargs(claim.spec.kwargs)
     stored = kwargs.config
     config: dict[str, Any] = {
-        "configurable": caller_headers.add(
-            dict(stored.get("configurable", {})), claim.spec.caller_headers
+        "configurable": private_entries.add(
+            dict(stored.get("configurable", {})),
+            unpack_user(claim.spec.user),
+            claim.spec.caller_headers,
         ),
         "metadata": {
             **stored.get("metadata", {}),
@@ -88,7 +88,10 @@ def read_request(claim: Claim) -> Request:
     if kwargs.langsmith_tracer and tracing_is_enabled():
         config["callbacks"] = _tracers(kwargs.langsmith_tracer)
     run_input = kwargs.input if kwargs.command is None else read_command(kwargs.command)
-    return Request(kwargs, cast("RunnableConfig", config), run_input, claim.spec.caller_headers)
+    caller = forwarded_headers(claim.spec.caller_headers)
+    if token := token_of(claim.spec):
+        caller[RUN_HEADER] = token
+    return Request(kwargs, cast("RunnableConfig", config), run_input, caller)
 
 
 def _tracers(tracer: LangsmithTracer) -> list[BaseCallbackHandler]:
@@ -109,7 +112,7 @@ def without_input(request: Request) -> Request:
     for key in CHECKPOINT_KEYS:
         configurable.pop(key, None)
     config: RunnableConfig = {**request.config, "configurable": configurable}
-    return Request(request.kwargs, config, None, request.headers, is_resumed=True)
+    return replace(request, config=config, input=None, is_resumed=True)
 
 
 def read_command(command: dict[str, Any]) -> Command[Any]:

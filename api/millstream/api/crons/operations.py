@@ -122,15 +122,20 @@ async def _check_webhook(context: RequestContext, url: str | None) -> None:
 
 
 async def patch(context: RequestContext, cron_id: str, body: CronPatch) -> CronRecord:
-    """Changes the fields that the body has, and merges metadata. Raises what `create` raises."""
+    """Changes the fields that the body has, and merges metadata. Raises what `create` raises.
+
+    Its runs stay those of its creator: else a creator could act as the user that changes it.
+    """
     await _check_webhook(context, body.webhook)
+    creator = await crons.get_creator(context.redis, cron_id)
     for _ in range(crons.TRIES):
         record = await get(context, cron_id)
         cron = _apply_patch(record, body)
         if cron.end_time is not None and ("end_time" in body.model_fields_set or body.enabled):
             await _check_end(context, cron)
         payload, request = _payload(cron, _stored_fields(record) | _run_fields(body))
-        if await crons.change(context.redis, record, cron, payload, context.traced(request)):
+        request = msgspec.structs.replace(context.traced(request), user=creator)
+        if await crons.change(context.redis, record, cron, payload, request):
             return await get(context, cron_id)
     raise crons.changed_too_often_error(cron_id)
 

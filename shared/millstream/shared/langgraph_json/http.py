@@ -9,6 +9,8 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
+from millstream.shared.rules.reserved_names import RUN_HEADER
+
 # Secrets that are for the server, not for graphs or logs: passed on only where they are named in full.
 SECRET: Final = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
 
@@ -67,7 +69,8 @@ class HeaderFilter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return {
             name: value
             for name, value in headers
-            if _fits(name, includes if name not in SECRET else [i for i in includes if i == name])
+            if name != RUN_HEADER
+            and _fits(name, includes if name not in SECRET else [i for i in includes if i == name])
             and not _fits(name, excludes)
         }
 

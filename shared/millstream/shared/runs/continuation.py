@@ -11,9 +11,8 @@ from typing import Any
 import msgspec
 
 from millstream.shared.rules.multitask import Strategy
+from millstream.shared.rules.reserved_names import ID_FIELDS
 from millstream.shared.runs.records import RunRecord
-from millstream.shared.runs.submission import ID_FIELDS
-from millstream.shared.tracing.context import TRACEPARENT_KEY, TRACESTATE_KEY
 from millstream.shared.wire import UNMERGED, RunConfig, RunOptions, RunRequest, unpack_kwargs
 
 
@@ -26,14 +25,13 @@ def continuation(
     """
     kwargs = unpack_kwargs(record.spec.kwargs)
     config = kwargs.config
-    dropped = ID_FIELDS.union((TRACEPARENT_KEY, TRACESTATE_KEY))
     run_metadata = msgspec.json.decode(record.spec.metadata)
     return RunRequest(
         assistant_id=record.spec.assistant_id,
         command=command,
         metadata=metadata,
         config=RunConfig(
-            configurable=_without(config.get("configurable", {}), dropped),
+            configurable=_without(config.get("configurable", {}), ID_FIELDS),
             metadata=_without(config.get("metadata", {}), frozenset(run_metadata)),
             **{name: config.get(name) for name in UNMERGED},
         ),

@@ -4,8 +4,8 @@ The API does this when a run is created, and a worker when a cron is due. So a c
 that time.
 """
 
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 
@@ -13,8 +13,15 @@ from millstream.shared.access import unpack_user
 from millstream.shared.assistants import Resolved
 from millstream.shared.errors import InvalidError
 from millstream.shared.rules.queue_names import QUEUE_KEY, queue_name_error
+from millstream.shared.rules.reserved_names import (
+    CRON_ID,
+    ID_FIELDS,
+    METADATA_IDS,
+    without_reserved,
+)
 from millstream.shared.rules.run_metadata import trim_run_metadata
 from millstream.shared.runs import Submission
+from millstream.shared.runs.access import new_secret
 from millstream.shared.threads import default_ttl, new_thread_fields
 from millstream.shared.webhook_url import webhook_url_error
 from millstream.shared.wire import (
@@ -29,17 +36,6 @@ from millstream.shared.wire import (
     to_json,
 )
 
-# Entries of `configurable` that identify a run: no part of the config that another run inherits.
-ID_FIELDS: Final = frozenset({
-    "run_id", "thread_id", "graph_id", "assistant_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map",
-})  # fmt: skip
-# Prefixes of entries of `configurable` that clients can't set: LangGraph's own, which RemoteGraph sends for the graph
-# that contains it, and those in which a server identifies the caller and the request.
-INTERNAL: Final = (
-    "__pregel_", "__millstream_", "__langsmith_", "__request_", "__after_seconds__", "langgraph_auth_",
-    "langgraph_request_id",
-)  # fmt: skip
-
 
 def submission(
     request: RunRequest,
@@ -49,14 +45,17 @@ def submission(
     run_id: str,
     thread_id: str,
     headers: dict[str, str] | None = None,
+    cron_id: str | None = None,
 ) -> Submission:
     """Returns the submission for `runs.submit`, by the rules that the project's workers announced.
 
-    Config and context are the assistant's, replaced name by name by the request's.
+    Config, context and metadata are the assistant's, replaced name by name by the request's. Names that the server
+    alone sets (rules/reserved_names.py) are left out of all of them, and of the headers.
 
     Args:
         headers: of the HTTP request. For the graph they replace both, because a proxy that sets them is closer to
             the server than the client.
+        cron_id: the cron whose run it is.
 
     Raises:
         InvalidError: a value can't be stored, or the project does not call the webhook.
@@ -66,9 +65,11 @@ def submission(
     assistant, graph = resolved.require_served().assistant, resolved.graph
     defaults = _config(assistant)
     ids = {"graph_id": assistant.graph_id, "assistant_id": assistant.assistant_id}
+    if cron_id is not None:
+        ids[CRON_ID] = cron_id
     metadata = {
-        **trim_run_metadata(msgspec.json.decode(assistant.metadata)),
-        **request.metadata,
+        **_metadata(trim_run_metadata(msgspec.json.decode(assistant.metadata))),
+        **_metadata(request.metadata),
         **ids,
     }
 
@@ -83,7 +84,11 @@ def submission(
     )
     config: dict[str, Any] = {
         "configurable": {**configurable, **fixed},
-        "metadata": {**defaults.get("metadata", {}), **request.config.metadata, **metadata},
+        "metadata": {
+            **_metadata(defaults.get("metadata", {})),
+            **_metadata(request.config.metadata),
+            **metadata,
+        },
     }
     for name in UNMERGED:
         value = getattr(request.config, name)
@@ -116,11 +121,10 @@ def submission(
         traceparent=request.traceparent,
         tracestate=request.tracestate,
         request_id=request.request_id,
-        caller_headers={
-            name: value for name, value in _allowed(headers or {}).items() if name not in fixed
-        },
+        caller_headers=without_reserved(headers or {}, {*ID_FIELDS, CRON_ID}),
         user=request.user,
         identity="" if (user := unpack_user(request.user)) is None else user.identity,
+        access_secret=new_secret() if request.user else "",
     )
     return Submission(
         spec=spec,
@@ -147,8 +151,11 @@ def config_of_assistant(assistant: Assistant) -> dict[str, Any]:
     defaults = _config(assistant)
     ids = {"graph_id": assistant.graph_id, "assistant_id": assistant.assistant_id}
     context = msgspec.json.decode(assistant.context)
-    configurable, _ = _both(defaults.get("configurable", {}), context, ids)
-    return {**defaults, "configurable": {**configurable, **ids}}
+    configurable, _ = _both(defaults.get("configurable", {}), context, ID_FIELDS)
+    config = {**defaults, "configurable": {**configurable, **ids}}
+    if "metadata" in defaults:
+        config["metadata"] = _metadata(defaults["metadata"])
+    return config
 
 
 def without_ids(config: dict[str, Any]) -> dict[str, Any]:
@@ -169,14 +176,18 @@ def _config(assistant: Assistant) -> dict[str, Any]:
     return config
 
 
-def _allowed(entries: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in entries.items() if not name.startswith(INTERNAL)}
+def _metadata(entries: dict[str, Any]) -> dict[str, Any]:
+    return without_reserved(entries, METADATA_IDS)
 
 
 def _both(
-    configurable: dict[str, Any], context: dict[str, Any], fixed: dict[str, Any]
+    configurable: dict[str, Any], context: dict[str, Any], fixed: Iterable[str]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Returns the entries that clients may set; if one of the two is empty, it gets the entries of the other."""
-    configurable = {k: v for k, v in _allowed(configurable).items() if k not in fixed}
-    context = _allowed(context)
-    return configurable or context, context or configurable
+    """Returns the entries that clients may set. If one of the two is empty, it gets the entries of the other.
+
+    `fixed` are further names that `configurable` gets from the server alone.
+    """
+    names = {*fixed, CRON_ID}
+    configurable = without_reserved(configurable, names)
+    context = without_reserved(context)
+    return configurable or without_reserved(context, names), context or configurable

@@ -55,20 +55,26 @@ def overridden_metadata(spec: RunSpec) -> list[str]:
     return [key for key, value in client.items() if key in system and system[key] != value]
 
 
-def run_attributes(spec: RunSpec, *, environment: str = "", release: str = "") -> Attributes:
+def run_attributes(
+    spec: RunSpec, *, environment: str = "", release: str = "", with_identity: bool = True
+) -> Attributes:
     """Returns the attributes of every span of the run.
+
+    The user is the one that the run is executed for. Without authentication it is the one that the metadata names.
 
     Args:
         spec: the run.
         environment: of the deployment, '' for none.
         release: of the project, '' for none.
+        with_identity: whether spans name the user that the run is executed for.
     """
     client, system = _client_metadata(spec), system_metadata(spec)
     others = [(key, value) for key, value in client.items() if key not in system]
     # The request's entries come after its assistant's: of too many, they stay.
     metadata = {**dict(others[-MAX_KEYS:]), **system}
     session = next((str(client[key]) for key in SESSIONS if client.get(key)), spec.thread_id)
-    user = str(client.get(USER) or "")
+    identity = spec.identity if with_identity else ""
+    user = identity or str(client.get(USER) or "")
     tags = _tags(spec)
     attributes: Attributes = {
         "millstream.run.id": spec.run_id,
@@ -78,7 +84,7 @@ def run_attributes(spec: RunSpec, *, environment: str = "", release: str = "") -
         "langfuse.trace.name": spec.graph_id,
         "langfuse.session.id": str(client.get(LANGFUSE_SESSION) or session),
         "session.id": session,
-        "langfuse.user.id": str(client.get(LANGFUSE_USER) or user),
+        "langfuse.user.id": identity or str(client.get(LANGFUSE_USER) or user),
         "user.id": user or str(client.get(LANGFUSE_USER) or ""),
         "gen_ai.conversation.id": spec.thread_id,
         "gen_ai.agent.name": spec.graph_id,

@@ -46,6 +46,7 @@ def open_traced(settings: Settings, *, graphs: bool) -> RunTracer:
         provider.get_tracer(NAME, version(NAME)),
         environment=settings.trace_environment,
         release=settings.trace_release,
+        with_identity=settings.traces_identity,
         export=Export(processors[1:]),
     )
 

@@ -77,6 +77,7 @@ class OtelTracer(RunTracer):
         tracer: of a provider with RunStamp and RunIds.
         environment: of the deployment, '' for none.
         release: of the project, '' for none.
+        with_identity: whether spans name the user that a run is executed for.
         export: what sends the spans.
     """
 
@@ -86,12 +87,14 @@ class OtelTracer(RunTracer):
         *,
         environment: str = "",
         release: str = "",
+        with_identity: bool = True,
         export: Export = NO_EXPORT,
     ) -> None:
         """Makes no span yet."""
         self._tracer = tracer
         self._environment = environment
         self._release = release
+        self._with_identity = with_identity
         self._export = export
 
     @contextmanager
@@ -210,7 +213,12 @@ class OtelTracer(RunTracer):
         await self._export.aclose()
 
     def _stamp(self, spec: RunSpec) -> Mapping[str, AttributeValue]:
-        return run_attributes(spec, environment=self._environment, release=self._release)
+        return run_attributes(
+            spec,
+            environment=self._environment,
+            release=self._release,
+            with_identity=self._with_identity,
+        )
 
     @contextmanager
     def _sending(

@@ -8,8 +8,10 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.utils.pydantic import create_model_v2
 from langgraph.pregel import Pregel
 
+from millstream.shared.access import unpack_user
 from millstream.shared.errors import InvalidError, RefusedError
 from millstream.shared.wire import Call
+from millstream.worker import private_entries
 from millstream.worker.answers.context import AnswerContext
 from millstream.worker.encode import encode
 from millstream.worker.graphs import Graph
@@ -124,5 +126,6 @@ def _configurable_schema(schema: Mapping[str, Any]) -> Schema:
 def _config(call: Call) -> RunnableConfig:
     config = cast("RunnableConfig", dict(call.arguments["config"]))
     ids = {"graph_id": call.graph_id, "assistant_id": call.arguments["assistant_id"]}
-    config["configurable"] = {**ids, **config.get("configurable", {})}
+    configurable = {**ids, **config.get("configurable", {})}
+    config["configurable"] = private_entries.add(configurable, unpack_user(call.user))
     return config

@@ -5,8 +5,10 @@ from typing import Any, Final
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import StateSnapshot
 
+from millstream.shared.access import unpack_user
 from millstream.shared.errors import TooLargeError
 from millstream.shared.wire import Call
+from millstream.worker import private_entries
 from millstream.worker.answers.context import AnswerContext
 from millstream.worker.encode import encode, show_interrupt
 from millstream.worker.graphs import Graph
@@ -86,18 +88,17 @@ async def _read_page(
 
 
 def config_of(call: Call, checkpoint: dict[str, Any]) -> RunnableConfig:
-    """Returns the config that names a checkpoint of the call's thread.
+    """Returns the config that names a checkpoint of the call's thread, with the user of the call.
 
     `checkpoint` has checkpoint_ns, checkpoint_id and checkpoint_map, each of them optional.
     """
-    return {
-        "configurable": {
-            "checkpoint_ns": "",
-            **checkpoint,
-            "thread_id": call.arguments["thread_id"],
-            "graph_id": call.graph_id,
-        },
+    configurable = {
+        "checkpoint_ns": "",
+        **checkpoint,
+        "thread_id": call.arguments["thread_id"],
+        "graph_id": call.graph_id,
     }
+    return {"configurable": private_entries.add(configurable, unpack_user(call.user))}
 
 
 def _select(state: dict[str, Any], select: list[str]) -> dict[str, Any]:

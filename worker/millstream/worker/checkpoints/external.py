@@ -29,8 +29,8 @@ from langgraph.checkpoint.base import (
     DeltaChannelHistory,
 )
 
-from millstream.worker.caller_headers import without as without_headers
 from millstream.worker.checkpoints.unstorable import Writer, unstorable_error
+from millstream.worker.private_entries import without as without_private
 
 Result = TypeVar("Result")
 
@@ -97,7 +97,7 @@ class ShieldedSaver(BaseCheckpointSaver[Any]):
         """Writes; a cancel waits until the write has ended. Raises UnstorableError."""
         with self._name_unstorable(config, checkpoint["channel_values"].items()):
             return await _complete(
-                self.inner.aput(without_headers(config), checkpoint, metadata, new_versions)
+                self.inner.aput(without_private(config), checkpoint, metadata, new_versions)
             )
 
     async def aput_writes(
@@ -110,7 +110,7 @@ class ShieldedSaver(BaseCheckpointSaver[Any]):
         """Writes; a cancel waits until the write has ended. Raises UnstorableError."""
         path = (task_path,) if self._takes_path else ()
         with self._name_unstorable(config, writes, task_path):
-            await _complete(self.inner.aput_writes(config, writes, task_id, *path))
+            await _complete(self.inner.aput_writes(without_private(config), writes, task_id, *path))
 
     @contextmanager
     def _name_unstorable(
@@ -177,7 +177,7 @@ class ShieldedSaver(BaseCheckpointSaver[Any]):
     ) -> RunnableConfig:
         """Writes through the inner saver; raises UnstorableError."""
         with self._name_unstorable(config, checkpoint["channel_values"].items()):
-            return self.inner.put(without_headers(config), checkpoint, metadata, new_versions)
+            return self.inner.put(without_private(config), checkpoint, metadata, new_versions)
 
     def put_writes(
         self,
@@ -189,7 +189,7 @@ class ShieldedSaver(BaseCheckpointSaver[Any]):
         """Writes through the inner saver; raises UnstorableError."""
         path = (task_path,) if self._takes_path else ()
         with self._name_unstorable(config, writes, task_path):
-            self.inner.put_writes(config, writes, task_id, *path)
+            self.inner.put_writes(without_private(config), writes, task_id, *path)
 
     def delete_thread(self, thread_id: str) -> None:
         """Deletes through the inner saver."""

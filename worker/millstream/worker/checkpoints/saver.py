@@ -33,7 +33,6 @@ from millstream.shared.scripts.checkpoints.get_checkpoint import StoredCheckpoin
 from millstream.shared.scripts.checkpoints.namespace import CheckpointNamespace
 from millstream.shared.threads import checkpoints
 from millstream.shared.wire import pack_list
-from millstream.worker.caller_headers import without as without_headers
 from millstream.worker.checkpoints.blocking import BlockingCalls
 from millstream.worker.checkpoints.records import (
     MAX_VALUE_BYTES,
@@ -57,6 +56,7 @@ from millstream.worker.checkpoints.unstorable import (
     unstorable_error,
 )
 from millstream.worker.failure import MAX_MESSAGE_CHARS
+from millstream.worker.private_entries import without as without_private
 from millstream.worker.safe_text import convert_safely, truncate
 
 PAGE: Final = 20  # checkpoints per read of a list
@@ -199,7 +199,7 @@ class FencedSaver(BlockingCalls):
         parent_id, writer = get_checkpoint_id(config) or "", Writer(namespace=namespace.name)
         self._require_stored(parent_id, child_id=checkpoint["id"])
         values, versions = checkpoint["channel_values"], checkpoint["channel_versions"]
-        metadata = get_checkpoint_metadata(without_headers(config), metadata)
+        metadata = get_checkpoint_metadata(without_private(config), metadata)
         record = Record(
             checkpoint=dump({k: v for k, v in checkpoint.items() if k != "channel_values"}),
             metadata=dump(metadata),
