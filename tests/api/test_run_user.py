@@ -47,7 +47,7 @@ async def wait(users: httpx.AsyncClient, graph: str, **headers: str) -> dict[str
 # ── In the graph ────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("graph", ["user_shown", "user_apart"])
+@pytest.mark.parametrize("graph", ["user_echo", "user_apart"])
 async def test_nodes_subgraphs_threads_and_other_processes_read_the_user(
     users: httpx.AsyncClient, graph: str
 ) -> None:
@@ -63,10 +63,10 @@ async def test_nodes_subgraphs_threads_and_other_processes_read_the_user(
 
 
 async def test_a_run_without_authentication_has_no_user(http: httpx.AsyncClient) -> None:
-    output = await wait(http, "user_shown")
+    output = await wait(http, "user_echo")
     seen = output["seen"]
     assert [seen["user"][name] for name in ("fields", "id", "permissions")] == [None] * 3
-    assert seen["user"]["server"][1:] == ["user_shown", None]
+    assert seen["user"]["server"][1:] == ["user_echo", None]
     assert not [name for name in seen["configurable"] if name.startswith("langgraph_auth")]
 
 
@@ -150,10 +150,10 @@ async def test_the_token_of_a_run_acts_as_its_user_while_it_is_executed(
     token = token_of(await spec_of(redis, path))
     del users.headers[HEADER]
     assert (await users.get(f"/threads/{thread}")).status_code == 401
-    output = await wait(users, "user_shown", **{RUN_HEADER: token})
+    output = await wait(users, "user_echo", **{RUN_HEADER: token})
     assert output["seen"]["user"]["fields"] == fields_of("alice")
     # Not the user of other credentials, and no graph reads the token.
-    output = await wait(users, "user_shown", **{RUN_HEADER: token, **BOB})
+    output = await wait(users, "user_echo", **{RUN_HEADER: token, **BOB})
     assert output["seen"]["user"]["id"] == "alice"
     assert token not in str(output)
     secret = token.rpartition(".")[2]

@@ -2,7 +2,7 @@
 
 | graph | shows |
 |---|---|
-| `user_shown` | what its node, a subgraph and a synchronous node read of the user, and their whole config and context |
+| `user_echo` | what its node, a subgraph and a synchronous node read of the user, and their whole config and context |
 | `made_for` | the user and the access of its factory, in the name of its node, or in its error |
 """
 
@@ -76,18 +76,18 @@ def look_inside(state: Seen, config: RunnableConfig, runtime: Runtime[Any]) -> d
 inner: Any = StateGraph(Seen)
 inner.add_node("look_inside", look_inside)
 inner.add_edge(START, "look_inside")
-_user_shown: Any = StateGraph(Seen)
+_user_echo: Any = StateGraph(Seen)
 for node in (look, look_aside):
-    _user_shown.add_node(node)
-_user_shown.add_node("inner", inner.compile())
+    _user_echo.add_node(node)
+_user_echo.add_node("inner", inner.compile())
 for before, after in (
     (START, "look"),
     ("look", "look_aside"),
     ("look_aside", "inner"),
     ("inner", END),
 ):
-    _user_shown.add_edge(before, after)
-user_shown = _user_shown.compile()
+    _user_echo.add_edge(before, after)
+user_echo = _user_echo.compile()
 
 
 def made_for(runtime: ServerRuntime[Any], config: RunnableConfig) -> Any:

@@ -9,6 +9,7 @@ from langgraph.pregel.remote import RemoteGraph
 
 from harness.webhook_receiver import Receiver
 from millstream.shared.own_api import CALLER, connect_sdk, forwarded_headers
+from millstream.shared.rules.reserved_names import RUN_HEADER
 from millstream.worker import remote_graph
 
 URLS = ("MILLSTREAM_API_URL", "MILLSTREAM_PUBLIC_URL", "LANGGRAPH_API_URL")
@@ -105,3 +106,25 @@ def test_without_the_sdk_nothing_is_changed() -> None:
         "try: connect_sdk()\nexcept ValueError: sys.exit(1)\n"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+async def test_the_token_of_a_run_goes_to_the_api_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client with credentials of its own sends no token, and no request to another origin has one."""
+    with Receiver() as api, Receiver() as other:
+        monkeypatch.setenv("MILLSTREAM_API_URL", api.url)
+        CALLER.set({RUN_HEADER: "secret", "x-tenant": "acme"})
+        try:
+            async with langgraph_sdk.get_client() as client:
+                await client.http.client.post("/ok", content=b"{}")
+                await client.http.client.post(f"{other.url}/ok", content=b"{}")
+            for credentials in (
+                {"headers": {"authorization": "mine"}}, {"headers": {"Cookie": "mine"}}, {"api_key": "mine"},
+            ):  # fmt: skip
+                with langgraph_sdk.get_sync_client(**credentials) as sync:
+                    sync.http.client.post("/ok", content=b"{}")
+        finally:
+            CALLER.set({})
+    seen = [(call.headers.get(RUN_HEADER), call.headers.get("x-tenant")) for call in api.requests]
+    assert seen == [("secret", "acme"), *[(None, "acme")] * 3]
+    [external] = other.requests
+    assert not external.headers.keys() & {RUN_HEADER, "x-tenant"}
