@@ -31,9 +31,14 @@ async def runs_of_a_thread(redis: Client, number: int, size: int) -> str:
     return first.thread_id
 
 
+async def keep_all(run_refs: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    return run_refs
+
+
 async def find(redis: Client, thread_id: str, limit: int, offset: int = 0) -> list[str]:
     records = await search.search(
-        redis, thread_id=thread_id, status=None, assistant_id=None, metadata={}, limit=limit, offset=offset
+        redis, thread_id=thread_id, status=None, assistant_id=None, metadata={}, limit=limit, offset=offset,
+        keep=keep_all,
     )  # fmt: skip
     return [record.spec.run_id for record in records]
 
@@ -63,7 +68,8 @@ async def test_one_run_is_always_listed(any_redis: Client, read: Read) -> None:
 async def test_a_search_skips_large_runs_that_do_not_match(any_redis: Client) -> None:
     thread_id = await runs_of_a_thread(any_redis, 4, MAX_BYTES // 2)
     matches = await search.search(
-        any_redis, thread_id=thread_id, status=None, assistant_id="another", metadata={}, limit=10, offset=0
+        any_redis, thread_id=thread_id, status=None, assistant_id="another", metadata={}, limit=10, offset=0,
+        keep=keep_all,
     )  # fmt: skip
     assert matches == []
 

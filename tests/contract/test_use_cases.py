@@ -11,8 +11,9 @@ from contract.builders import take
 from millstream.api.caller import Caller
 from millstream.api.context import RequestContext
 from millstream.api.process import open_process
-from millstream.api.runs import admission, operations
+from millstream.api.runs import admission, end_operations, operations
 from millstream.api.runs.follow import entries_of, invoke
+from millstream.api.threads import delete_operations
 from millstream.api.threads import operations as threads
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared import scripts
@@ -24,6 +25,7 @@ from millstream.shared.observer import RunObserver
 from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import Cause, RunStatus
 from millstream.shared.rules.multitask import CancelAction
+from millstream.shared.runs import live_runs
 from millstream.shared.settings import Settings
 from millstream.shared.wire import GraphInfo, RunRequest, RunSpec
 
@@ -102,7 +104,7 @@ async def test_of_a_batch_that_is_not_admitted_no_run_is_left(
     with pytest.raises(OverloadedError):
         await admission.admit_batch(context, [ECHO] * 4)
     assert [what for what, _ in observer.heard] == ["admitted"] * 3 + ["rejected"]
-    assert await operations.live_runs(context, None) == []
+    assert await live_runs(context.process.redis) == []
     assert len(await admission.admit_batch(context, [ECHO] * 3)) == 3
 
 
@@ -113,7 +115,7 @@ async def test_of_a_batch_with_an_invalid_request_none_is_admitted(
     with pytest.raises(InvalidError, match=r"^1: "):
         await admission.admit_batch(context, [ECHO, unknown])
     assert observer.heard == [("rejected", "nothing")]
-    assert await operations.live_runs(context, None) == []
+    assert await live_runs(context.process.redis) == []
 
 
 async def test_deletion_waits_for_the_end_of_a_claimed_run(
@@ -122,7 +124,7 @@ async def test_deletion_waits_for_the_end_of_a_claimed_run(
     record = await admission.admit(context, ECHO)
     thread_id, run_id = record.spec.thread_id, record.spec.run_id
     claim = await take(real_redis, record.spec)
-    deletion = asyncio.create_task(operations.delete(context, thread_id, run_id))
+    deletion = asyncio.create_task(end_operations.delete(context, thread_id, run_id))
     followed = await operations.join(context, thread_id, run_id, START)
     followed.reader.close()
     assert not deletion.done()
@@ -135,11 +137,11 @@ async def test_deletion_waits_for_the_end_of_a_claimed_run(
 async def test_a_client_that_left_cancels_its_run(context: RequestContext) -> None:
     followed = await admission.admit_and_follow(context, ECHO)
     followed.reader.close()
-    await operations.cancel_on_leave(context, followed)()
+    await end_operations.cancel_on_leave(context, followed)()
     record = await operations.get(context, followed.thread_id, followed.run_id)
     assert (record.status, record.cancel_reason) == (RunStatus.INTERRUPTED, "disconnect")
     with pytest.raises(NotFoundError, match="has ended"):
-        await operations.cancel(
+        await end_operations.cancel(
             context, followed.thread_id, followed.run_id, CancelAction.INTERRUPT
         )
 
@@ -148,7 +150,7 @@ async def test_a_thread_goes_with_its_runs(context: RequestContext) -> None:
     thread = await threads.create(context, None, {"a": 1}, if_exists="raise", ttl=None)
     request: Any = msgspec.structs.replace(ECHO, creates_thread=False)
     record = await admission.admit(context, request, thread.thread_id)
-    await threads.delete(context, thread.thread_id)
+    await delete_operations.delete(context, thread.thread_id)
     assert await operations.find(context, thread.thread_id, record.spec.run_id) is None
     with pytest.raises(NotFoundError):
         await threads.get(context, thread.thread_id)

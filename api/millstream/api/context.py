@@ -14,13 +14,10 @@ from millstream.api.caller import Caller
 from millstream.api.limits.caller_limits import CallerLimits
 from millstream.api.process import Process
 from millstream.shared.access import Ask
-from millstream.shared.assistants import GraphDirectory
 from millstream.shared.errors import UnauthenticatedError
-from millstream.shared.events.hub import StreamHub
 from millstream.shared.figures import FiguresCache
 from millstream.shared.metrics.metrics import Metrics
 from millstream.shared.observer import RunObserver
-from millstream.shared.redis import Client
 from millstream.shared.settings import Settings
 from millstream.shared.tracing.context import request_id_of, trace_of_configurable
 from millstream.shared.tracing.tracer import RunTracer
@@ -35,6 +32,8 @@ class RequestContext:
     caller: Caller
     # The questions that the request has led to. Its route declares one of them (http/guarded.py).
     questions: set[Ask] = field(default_factory=set)
+    # Permits to read, by thread, so that a request asks about a thread once.
+    reads: dict[str, Permit] = field(default_factory=dict)
 
     @property
     def settings(self) -> Settings:
@@ -45,21 +44,6 @@ class RequestContext:
     def limits(self) -> CallerLimits:
         """What the caller may use of the process."""
         return self.caller.limits
-
-    @property
-    def redis(self) -> Client:
-        """The process' client of Redis, for use cases alone."""
-        return self.process.redis
-
-    @property
-    def hub(self) -> StreamHub:
-        """The process' reader of streams, for use cases alone."""
-        return self.process.hub
-
-    @property
-    def directory(self) -> GraphDirectory:
-        """The assistants and graphs that workers serve."""
-        return self.process.directory
 
     @property
     def figures(self) -> FiguresCache:
@@ -112,11 +96,11 @@ class RequestContext:
         if user is None:
             if self.process.auth.is_on:  # a route that was exempted, or a mistake: never allow
                 raise UnauthenticatedError
-            return Permit(self.process, value)
+            return Permit(value=value, process=self.process)
         if authorizer is None:
-            return Permit(self.process, value)
+            return Permit(value=value, process=self.process)
         decision = await authorizer.decide(user, ask, value)
-        return Permit(self.process, decision.value, decision.filter)
+        return Permit(value=decision.value, filter=decision.filter, process=self.process)
 
     async def authorize_thread(
         self,
@@ -137,12 +121,25 @@ class RequestContext:
                 filter is given without a look at the thread, so that the use case raises that error.
             may_be_absent: whether a thread that does not exist is allowed.
         """
-        permit = await self.authorize(ask, {"thread_id": thread_id, **(value or {})})
+        if ask == "threads.read":
+            permit = await self.authorize_reads(thread_id)
+        else:
+            permit = await self.authorize(ask, {"thread_id": thread_id, **(value or {})})
         return await judge_thread(permit, thread_id, missing=missing, may_be_absent=may_be_absent)
+
+    async def authorize_reads(self, thread_id: str) -> Permit:
+        """Returns the permit to read a thread, which the caller must still judge. The request asks for it once."""
+        if thread_id not in self.reads:
+            self.reads[thread_id] = await self.authorize("threads.read", {"thread_id": thread_id})
+        return self.reads[thread_id]
+
+    def renewed(self) -> "RequestContext":
+        """Returns the context for the next command of a connection, whose rights are decided anew."""
+        return RequestContext(self.process, self.caller, self.questions)
 
     def as_server(self) -> Permit:
         """Returns a permit for what the server does by itself, not for the caller."""
-        return Permit(self.process)
+        return Permit(process=self.process)
 
     @property
     def closing(self) -> bool:

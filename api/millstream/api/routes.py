@@ -44,7 +44,7 @@ from millstream.api.crons.schemas import (
     CronSearch,
 )
 from millstream.api.health_schemas import Health, ServerInfo
-from millstream.api.http.endpoint import Endpoint
+from millstream.api.http.endpoint import AUTHENTICATED, BY_METHOD, OPEN, Endpoint
 from millstream.api.http.schema_base import JsonRpcCall
 from millstream.api.mcp import routes as mcp
 from millstream.api.ops import routes as ops
@@ -121,248 +121,182 @@ STATE = "/threads/{thread_id}/state"
 # Events of a thread in the event streaming protocol. The second path is the Agent Protocol's.
 EVENTS = ("/threads/{thread_id}/stream/events", "/threads/{thread_id}/stream")
 HISTORY = "/threads/{thread_id}/history"
+# fmt: off
 ASSISTANTS = [
-    Endpoint("POST", "/assistants", assistants.create, body=AssistantCreate, answer=Assistant),
+    Endpoint("POST", "/assistants", assistants.create, "assistants.create", body=AssistantCreate, answer=Assistant),
     Endpoint(
-        "POST",
-        "/assistants/search",
-        assistants.search,
-        body=AssistantSearch,
+        "POST", "/assistants/search", assistants.search, "assistants.search", body=AssistantSearch,
         answer=list[Assistant],
     ),
-    Endpoint("POST", "/assistants/count", assistants.count, body=AssistantFilter, answer=int),
-    Endpoint("GET", ASSISTANT, assistants.get, answer=Assistant),
-    Endpoint("PATCH", ASSISTANT, assistants.patch, body=AssistantPatch, answer=Assistant),
-    Endpoint("DELETE", ASSISTANT, assistants.delete, query=AssistantDelete, status=204),
+    Endpoint("POST", "/assistants/count", assistants.count, "assistants.search", body=AssistantFilter, answer=int),
+    Endpoint("GET", ASSISTANT, assistants.get, "assistants.read", answer=Assistant),
+    Endpoint("PATCH", ASSISTANT, assistants.patch, "assistants.update", body=AssistantPatch, answer=Assistant),
+    Endpoint("DELETE", ASSISTANT, assistants.delete, "assistants.delete", query=AssistantDelete, status=204),
     Endpoint(
-        "POST",
-        f"{ASSISTANT}/versions",
-        assistants.versions,
-        body=VersionSearch,
+        "POST", f"{ASSISTANT}/versions", assistants.versions, "assistants.read", body=VersionSearch,
         answer=list[AssistantVersion],
     ),
     Endpoint(
-        "POST", f"{ASSISTANT}/latest", assistants.latest, body=VersionChoice, answer=Assistant
+        "POST", f"{ASSISTANT}/latest", assistants.latest, "assistants.update", body=VersionChoice, answer=Assistant,
     ),
-    Endpoint("GET", f"{ASSISTANT}/schemas", assistant_graphs.schemas, answer=GraphSchemas),
+    Endpoint("GET", f"{ASSISTANT}/schemas", assistant_graphs.schemas, "assistants.read", answer=GraphSchemas),
     Endpoint(
-        "GET",
-        f"{ASSISTANT}/graph",
-        assistant_graphs.draw,
-        query=DrawQuery,
-        answer=GraphDrawing,
+        "GET", f"{ASSISTANT}/graph", assistant_graphs.draw, "assistants.read", query=DrawQuery, answer=GraphDrawing,
     ),
     Endpoint(
-        "GET",
-        f"{ASSISTANT}/subgraphs",
-        assistant_graphs.subgraphs,
-        query=SubgraphsQuery,
+        "GET", f"{ASSISTANT}/subgraphs", assistant_graphs.subgraphs, "assistants.read", query=SubgraphsQuery,
         answer=dict[str, Any],
     ),
     Endpoint(
-        "GET",
-        f"{ASSISTANT}/subgraphs/{{namespace}}",
-        assistant_graphs.subgraphs,
-        query=SubgraphsQuery,
-        answer=dict[str, Any],
+        "GET", f"{ASSISTANT}/subgraphs/{{namespace}}", assistant_graphs.subgraphs, "assistants.read",
+        query=SubgraphsQuery, answer=dict[str, Any],
     ),
-    Endpoint("POST", "/agents/search", agent_protocol.search, body=AgentSearch, answer=list[Agent]),
-    Endpoint("GET", AGENT, agent_protocol.get, answer=Agent),
-    Endpoint("GET", f"{AGENT}/schemas", agent_protocol.schemas, answer=AgentSchemas),
+    Endpoint(
+        "POST", "/agents/search", agent_protocol.search, "assistants.search", body=AgentSearch, answer=list[Agent],
+    ),
+    Endpoint("GET", AGENT, agent_protocol.get, "assistants.read", answer=Agent),
+    Endpoint("GET", f"{AGENT}/schemas", agent_protocol.schemas, "assistants.read", answer=AgentSchemas),
 ]
 THREADS = [
-    Endpoint("POST", "/threads", threads.create, body=ThreadCreate, answer=Thread),
-    Endpoint("POST", "/threads/search", threads.search, body=ThreadSearch, answer=list[Thread]),
-    Endpoint("POST", "/threads/count", threads.count, body=ThreadFilter, answer=int),
-    Endpoint("POST", "/threads/prune", threads.prune, body=ThreadsPrune, answer=ThreadsPruned),
-    Endpoint("GET", "/threads/{thread_id}", threads.get, query=ThreadQuery, answer=Thread),
-    Endpoint("PATCH", "/threads/{thread_id}", threads.patch, body=ThreadPatch, answer=Thread),
-    Endpoint("GET", "/threads/{thread_id}/storage", threads.storage, answer=ThreadStorage),
-    Endpoint("POST", "/threads/{thread_id}/copy", threads.copy, answer=Thread),
-    Endpoint("DELETE", "/threads/{thread_id}", threads.delete, status=204),
+    Endpoint("POST", "/threads", threads.create, "threads.create", body=ThreadCreate, answer=Thread),
+    Endpoint("POST", "/threads/search", threads.search, "threads.search", body=ThreadSearch, answer=list[Thread]),
+    Endpoint("POST", "/threads/count", threads.count, "threads.search", body=ThreadFilter, answer=int),
+    Endpoint("POST", "/threads/prune", threads.prune, "threads.delete", body=ThreadsPrune, answer=ThreadsPruned),
+    Endpoint("GET", "/threads/{thread_id}", threads.get, "threads.read", query=ThreadQuery, answer=Thread),
+    Endpoint("PATCH", "/threads/{thread_id}", threads.patch, "threads.update", body=ThreadPatch, answer=Thread),
+    Endpoint("GET", "/threads/{thread_id}/storage", threads.storage, "threads.read", answer=ThreadStorage),
+    Endpoint("POST", "/threads/{thread_id}/copy", threads.copy, asks=("threads.read", "threads.create"), answer=Thread),
+    Endpoint("DELETE", "/threads/{thread_id}", threads.delete, "threads.delete", status=204),
     Endpoint(
-        "GET",
-        "/threads/{thread_id}/stream",
-        threads.stream,
-        query=ThreadStreamQuery,
-        streams=True,
+        "GET", "/threads/{thread_id}/stream", threads.stream, "threads.read", query=ThreadStreamQuery, streams=True,
     ),
-    Endpoint("GET", STATE, state_routes.get, query=StateQuery, answer=ThreadState),
-    Endpoint(
-        "POST",
-        STATE,
-        state_routes.update,
-        body=StateUpdate,
-        answer=StateUpdated,
-    ),
+    Endpoint("GET", STATE, state_routes.get, "threads.read", query=StateQuery, answer=ThreadState),
+    Endpoint("POST", STATE, state_routes.update, "threads.update", body=StateUpdate, answer=StateUpdated),
     # The npm SDK's threads.patchState calls this to change the thread's metadata.
-    Endpoint("PATCH", STATE, threads.patch, body=ThreadPatch, answer=Thread),
+    Endpoint("PATCH", STATE, threads.patch, "threads.update", body=ThreadPatch, answer=Thread),
     Endpoint(
-        "POST",
-        f"{STATE}/checkpoint",
-        state_routes.at_checkpoint,
-        body=StateAtCheckpoint,
+        "POST", f"{STATE}/checkpoint", state_routes.at_checkpoint, "threads.read", body=StateAtCheckpoint,
         answer=ThreadState,
     ),
     Endpoint(
-        "GET",
-        f"{STATE}/{{checkpoint_id}}",
-        state_routes.get,
-        query=StateQuery,
-        answer=ThreadState,
+        "GET", f"{STATE}/{{checkpoint_id}}", state_routes.get, "threads.read", query=StateQuery, answer=ThreadState,
     ),
-    Endpoint(
-        "GET",
-        HISTORY,
-        state_routes.history_page,
-        query=HistoryQuery,
-        answer=list[ThreadState],
-    ),
-    Endpoint(
-        "POST",
-        HISTORY,
-        state_routes.history,
-        body=HistoryRequest,
-        answer=list[ThreadState],
-    ),
+    Endpoint("GET", HISTORY, state_routes.history_page, "threads.read", query=HistoryQuery, answer=list[ThreadState]),
+    Endpoint("POST", HISTORY, state_routes.history, "threads.read", body=HistoryRequest, answer=list[ThreadState]),
 ]
 RUNS = [
     Endpoint(
-        "POST",
-        "/threads/{thread_id}/commands",
-        protocol.commands,
-        body=ProtocolCommand,
-        answer=dict[str, Any],
+        "POST", "/threads/{thread_id}/commands", protocol.commands, BY_METHOD, body=ProtocolCommand, answer=dict[str,
+        Any],
     ),
     *(
-        Endpoint("POST", path, protocol.events, body=EventStreamRequest, streams=True)
+        Endpoint("POST", path, protocol.events, "threads.read", body=EventStreamRequest, streams=True)
         for path in EVENTS
     ),
     Endpoint(
-        "POST",
-        f"{THREAD_RUNS}/crons",
-        crons.create_for_thread,
-        body=CronCreateStateful,
+        "POST", f"{THREAD_RUNS}/crons", crons.create_for_thread, asks=("crons.create", "threads.create_run"),
+        body=CronCreateStateful, answer=Cron,
+    ),
+    Endpoint(
+        "POST", "/runs/crons", crons.create, asks=("crons.create", "threads.create_run"), body=CronCreateStateless,
         answer=Cron,
     ),
-    Endpoint("POST", "/runs/crons", crons.create, body=CronCreateStateless, answer=Cron),
-    Endpoint("POST", "/runs/crons/search", crons.search, body=CronSearch, answer=list[Cron]),
-    Endpoint("POST", "/runs/crons/count", crons.count, body=CronFilter, answer=int),
-    Endpoint("GET", CRON, crons.get, answer=Cron),
-    Endpoint("PATCH", CRON, crons.patch, body=CronPatch, answer=Cron),
-    Endpoint("DELETE", CRON, crons.delete, status=204),
-    Endpoint("POST", THREAD_RUNS, runs.create, body=RunCreateStateful, answer=Run, starts_run=True),
+    Endpoint("POST", "/runs/crons/search", crons.search, "crons.search", body=CronSearch, answer=list[Cron]),
+    Endpoint("POST", "/runs/crons/count", crons.count, "crons.search", body=CronFilter, answer=int),
+    Endpoint("GET", CRON, crons.get, "crons.read", answer=Cron),
+    Endpoint("PATCH", CRON, crons.patch, "crons.update", body=CronPatch, answer=Cron),
+    Endpoint("DELETE", CRON, crons.delete, "crons.delete", status=204),
     Endpoint(
-        "POST",
-        f"{THREAD_RUNS}/stream",
-        runs.stream,
-        body=RunCreateStateful,
-        streams=True,
-        starts_run=True,
-    ),
-    Endpoint("POST", f"{THREAD_RUNS}/wait", runs.wait, body=RunCreateStateful, starts_run=True),
-    Endpoint(
-        "POST",
-        "/runs",
-        runs.create_stateless,
-        body=RunCreateStateless,
-        answer=Run,
+        "POST", THREAD_RUNS, runs.create, "threads.create_run", body=RunCreateStateful, answer=Run,
         starts_run=True,
     ),
     Endpoint(
-        "POST",
-        "/runs/stream",
-        runs.stream_stateless,
-        body=RunCreateStateless,
-        streams=True,
+        "POST", f"{THREAD_RUNS}/stream", runs.stream, "threads.create_run", body=RunCreateStateful, streams=True,
         starts_run=True,
     ),
-    Endpoint("POST", "/runs/wait", runs.wait_stateless, body=RunCreateStateless, starts_run=True),
-    Endpoint("GET", THREAD_RUNS, runs.list_runs, query=RunList, answer=list[Run]),
-    Endpoint("POST", "/runs/batch", runs.create_batch, body=RunBatch, answer=list[Run]),
+    Endpoint("POST", f"{THREAD_RUNS}/wait", runs.wait, "threads.create_run", body=RunCreateStateful, starts_run=True),
     Endpoint(
-        "POST", "/runs/cancel", runs.cancel_many, body=RunsCancel, query=RunsCancelQuery, status=204
+        "POST", "/runs", runs.create_stateless, "threads.create_run", body=RunCreateStateless, answer=Run,
+        starts_run=True,
     ),
     Endpoint(
-        "POST", "/runs/search", agent_protocol.search_runs, body=RunSearch, answer=list[AgentRun]
+        "POST", "/runs/stream", runs.stream_stateless, "threads.create_run", body=RunCreateStateless, streams=True,
+        starts_run=True,
     ),
+    Endpoint("POST", "/runs/wait", runs.wait_stateless, "threads.create_run", body=RunCreateStateless, starts_run=True),
+    Endpoint("GET", THREAD_RUNS, runs.list_runs, "threads.read", query=RunList, answer=list[Run]),
+    Endpoint("POST", "/runs/batch", runs.create_batch, "threads.create_run", body=RunBatch, answer=list[Run]),
+    Endpoint(
+        "POST", "/runs/cancel", runs.cancel_many, "threads.update", body=RunsCancel, query=RunsCancelQuery,
+        status=204,
+    ),
+    Endpoint("POST", "/runs/search", agent_protocol.search_runs, BY_METHOD, body=RunSearch, answer=list[AgentRun]),
     *(
         endpoint
         for run in (f"{THREAD_RUNS}/{{run_id}}", "/runs/{run_id}")
         for endpoint in (
-            Endpoint("GET", run, runs.get, answer=Run),
-            Endpoint("DELETE", run, runs.delete, status=204),
-            Endpoint("GET", f"{run}/explain", runs.explain, answer=RunExplanation),
-            Endpoint("GET", f"{run}/join", runs.join, query=RunJoin),
-            Endpoint("GET", f"{run}/wait", agent_protocol.wait, query=RunJoin, answer=RunWait),
-            Endpoint("GET", f"{run}/stream", runs.join_stream, query=RunJoinStream, streams=True),
-            Endpoint("POST", f"{run}/cancel", runs.cancel, query=RunCancel, status=202),
+            Endpoint("GET", run, runs.get, "threads.read", answer=Run),
+            Endpoint("DELETE", run, runs.delete, "threads.delete", status=204),
+            Endpoint("GET", f"{run}/explain", runs.explain, "threads.read", answer=RunExplanation),
+            Endpoint("GET", f"{run}/join", runs.join, "threads.read", query=RunJoin),
+            Endpoint("GET", f"{run}/wait", agent_protocol.wait, "threads.read", query=RunJoin, answer=RunWait),
+            Endpoint("GET", f"{run}/stream", runs.join_stream, "threads.read", query=RunJoinStream, streams=True),
+            Endpoint("POST", f"{run}/cancel", runs.cancel, "threads.update", query=RunCancel, status=202),
         )
     ),
 ]
 STORE = [
-    Endpoint("PUT", "/store/items", store.put, body=ItemPut, status=204),
-    Endpoint("GET", "/store/items", store.get, query=ItemGet, answer=Item | None),
-    Endpoint("DELETE", "/store/items", store.delete, body=ItemDelete, status=204),
-    Endpoint("POST", "/store/items/search", store.search, body=ItemSearch, answer=FoundItems),
+    Endpoint("PUT", "/store/items", store.put, "store.put", body=ItemPut, status=204),
+    Endpoint("GET", "/store/items", store.get, "store.get", query=ItemGet, answer=Item | None),
+    Endpoint("DELETE", "/store/items", store.delete, "store.delete", body=ItemDelete, status=204),
+    Endpoint("POST", "/store/items/search", store.search, "store.search", body=ItemSearch, answer=FoundItems),
     Endpoint(
-        "POST", "/store/namespaces", store.namespaces, body=NamespaceSearch, answer=FoundNamespaces
+        "POST", "/store/namespaces", store.namespaces, "store.list_namespaces", body=NamespaceSearch,
+        answer=FoundNamespaces,
     ),
 ]
 MCP = [
     endpoint
     for path in ("/mcp", "/mcp/")
     for endpoint in (
-        Endpoint("POST", path, mcp.post, body=JsonRpcCall, answer=dict[str, Any], streams=True),
-        Endpoint("GET", path, mcp.get, status=405),
-        Endpoint("DELETE", path, mcp.delete, status=405),
+        Endpoint("POST", path, mcp.post, BY_METHOD, body=JsonRpcCall, answer=dict[str, Any], streams=True),
+        Endpoint("GET", path, mcp.get, AUTHENTICATED, status=405),
+        Endpoint("DELETE", path, mcp.delete, AUTHENTICATED, status=405),
     )
 ]
 A2A = [
     Endpoint(
-        "POST",
-        "/a2a/{assistant_id}",
-        a2a.post,
-        body=JsonRpcCall,
-        answer=dict[str, Any],
+        "POST", "/a2a/{assistant_id}", a2a.post, "assistants.read", body=JsonRpcCall, answer=dict[str, Any],
         streams=True,
     ),
     Endpoint(
-        "POST",
-        "/a2a/{assistant_id}/",
-        a2a.post,
-        body=JsonRpcCall,
-        answer=dict[str, Any],
+        "POST", "/a2a/{assistant_id}/", a2a.post, "assistants.read", body=JsonRpcCall, answer=dict[str, Any],
         streams=True,
     ),
     Endpoint(
-        "GET",
-        "/.well-known/agent-card.json",
-        a2a.default_card,
-        query=CardQuery,
-        answer=dict[str, Any],
+        "GET", "/.well-known/agent-card.json", a2a.default_card, "assistants.read", query=CardQuery, answer=dict[str,
+        Any],
     ),
     Endpoint(
-        "GET", "/a2a/{assistant_id}/.well-known/agent-card.json", a2a.card, answer=dict[str, Any]
+        "GET", "/a2a/{assistant_id}/.well-known/agent-card.json", a2a.card, "assistants.read", answer=dict[str, Any],
     ),
 ]
-UI = [Endpoint("POST", "/ui/{assistant_id}", ui_routes.component, status=404)]
+UI = [Endpoint("POST", "/ui/{assistant_id}", ui_routes.component, AUTHENTICATED, status=404)]
 META = [
-    Endpoint("GET", "/info", health_routes.info, answer=ServerInfo),
-    Endpoint("GET", "/ops/scaling", ops.scaling, query=ScalingQuery, answer=Scaling),
-    Endpoint("GET", "/ops/workers", ops.workers, query=QueueQuery, answer=list[WorkerInfo]),
-    Endpoint("GET", "/ops/queues", ops.queues, answer=list[Queue]),
-    Endpoint("POST", f"{QUEUE}/pause", ops.pause, body=PauseRequest, answer=QueueStatus),
-    Endpoint("POST", f"{QUEUE}/resume", ops.resume, answer=QueueStatus),
-    Endpoint(
-        "GET", "/metrics", ops.metrics, query=MetricsQuery, answer=dict[str, Any], text="text/plain"
-    ),
+    Endpoint("GET", "/info", health_routes.info, OPEN, answer=ServerInfo),
+    Endpoint("GET", "/ops/scaling", ops.scaling, "ops.read", query=ScalingQuery, answer=Scaling),
+    Endpoint("GET", "/ops/workers", ops.workers, "ops.read", query=QueueQuery, answer=list[WorkerInfo]),
+    Endpoint("GET", "/ops/queues", ops.queues, "ops.read", answer=list[Queue]),
+    Endpoint("POST", f"{QUEUE}/pause", ops.pause, "ops.write", body=PauseRequest, answer=QueueStatus),
+    Endpoint("POST", f"{QUEUE}/resume", ops.resume, "ops.write", answer=QueueStatus),
+    Endpoint("GET", "/metrics", ops.metrics, "ops.read", query=MetricsQuery, answer=dict[str, Any], text="text/plain"),
 ]
 ALWAYS = [  # for probes: langgraph.json can't disable it
-    Endpoint("GET", "/ok", health_routes.ok, answer=Health),
+    Endpoint("GET", "/ok", health_routes.ok, OPEN, answer=Health),
 ]
 SOCKETS: list[tuple[str, SocketHandler]] = [(path, websocket.connect) for path in EVENTS]
 ENDPOINTS = [*ASSISTANTS, *THREADS, *RUNS, *STORE, *MCP, *A2A, *UI, *META, *ALWAYS]
+# fmt: on
 
 
 def enabled_endpoints(http: HttpSettings) -> list[Endpoint]:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from millstream.api.auth.permits import Permit
 from millstream.api.context import RequestContext
 from millstream.shared import calls, keys
 from millstream.shared.assistants import default_assistant_id
@@ -13,16 +14,18 @@ from millstream.shared.wire import TOO_DEEP
 
 
 async def call_graph(
-    context: RequestContext, graph_id: str, verb: str, arguments: Mapping[str, Any]
+    context: RequestContext, permit: Permit, graph_id: str, verb: str, arguments: Mapping[str, Any]
 ) -> bytes:
     """Returns a worker's reply about a graph, as JSON. The default assistant is the graph's own.
+
+    The permit is the one for what the call does.
 
     Raises:
         UnavailableError: no worker serves the graph.
         MillstreamError: other errors of `calls.call_worker`.
     """
     try:
-        graph = await context.directory.graph(graph_id)
+        graph = await permit.directory.graph(graph_id)
     except InvalidError:
         raise UnavailableError(
             f"No worker is running that serves graph {graph_id!r}.", retry_after=5
@@ -30,6 +33,7 @@ async def call_graph(
     try:
         return await _call(
             context,
+            permit,
             keys.call_queue(graph.graph_id),
             graph.graph_id,
             verb,
@@ -39,19 +43,26 @@ async def call_graph(
         raise InvalidError(TOO_DEEP) from None
 
 
-async def call_store(context: RequestContext, verb: str, arguments: dict[str, Any]) -> bytes:
+async def call_store(
+    context: RequestContext, permit: Permit, verb: str, arguments: dict[str, Any]
+) -> bytes:
     """Returns a worker's reply about the long-term store, as JSON. Raises what `calls.call_worker` raises."""
-    return await _call(context, keys.STORE, "", verb, arguments)
+    return await _call(context, permit, keys.STORE, "", verb, arguments)
 
 
 async def _call(
-    context: RequestContext, queue: str, graph_id: str, verb: str, arguments: dict[str, Any]
+    context: RequestContext,
+    permit: Permit,
+    queue: str,
+    graph_id: str,
+    verb: str,
+    arguments: dict[str, Any],
 ) -> bytes:
     begun = time.monotonic()
     try:
         return await calls.call_worker(
-            context.redis,
-            context.process.blocking,
+            permit.redis,
+            permit.process.blocking,
             queue=queue,
             graph_id=graph_id,
             verb=verb,

@@ -99,10 +99,18 @@ def due_after(cron: Cron, now: float) -> int | None:
 # ── Creating, changing, deleting ───────────────────────────────────────────────────────────────
 
 
-async def create(redis: Client, cron: Cron, payload: bytes, request: RunRequest) -> CronRecord:
-    """Writes a cron; raises NotFoundError if its thread does not exist."""
+async def create(
+    redis: Client, cron: Cron, payload: bytes, request: RunRequest, *, guard: str = ""
+) -> CronRecord:
+    """Writes a cron; raises NotFoundError if its thread does not exist.
+
+    `guard` is of the metadata of its thread by which the caller's rights were judged. Raises RightsChangedError if the
+    thread has other metadata.
+    """
     due_ms = due_after(cron, await redis_time(redis))
-    await scripts.create_cron(redis, cron, payload=payload, request=_pack(request), due_ms=due_ms)
+    await scripts.create_cron(
+        redis, cron, payload=payload, request=_pack(request), due_ms=due_ms, guard=guard
+    )
     return await get(redis, cron.cron_id)
 
 
@@ -129,10 +137,10 @@ async def change(
     return status == "updated"
 
 
-async def delete(redis: Client, cron_id: str) -> None:
-    """Deletes the cron; raises NotFoundError."""
+async def delete(redis: Client, cron_id: str, version: int | None = None) -> None:
+    """Deletes the cron; raises NotFoundError, and RightsChangedError if it has another version than the given one."""
     record = await get(redis, cron_id)
-    if not await scripts.delete_cron(redis, cron_id, record.cron.thread_id):
+    if not await scripts.delete_cron(redis, cron_id, record.cron.thread_id, version=version):
         raise not_found_error(cron_id)
 
 

@@ -55,6 +55,10 @@ class ForbiddenError(AccessError):
     """The user may not do this (403)."""
 
 
+class RightsChangedError(MillstreamError):
+    """The record's metadata is not that by which the caller's rights were judged: nothing changed, judge again."""
+
+
 class TooLargeError(MillstreamError):
     """A request or a response that is too large; the message says how to get by with less."""
 

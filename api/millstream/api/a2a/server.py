@@ -41,7 +41,7 @@ from millstream.api.a2a.tasks import CONTEXT, MESSAGE, TASK, Question, Task, Tas
 from millstream.api.assistants.graph_operations import schemas_of
 from millstream.api.http.resume import RunLocation
 from millstream.api.outages import unavailable_errors
-from millstream.api.runs import operations as runs
+from millstream.api.runs import end_operations
 from millstream.api.runs.follow import (
     entries_of,
     invoke,
@@ -56,7 +56,6 @@ from millstream.shared.errors import (
     NotFoundError,
 )
 from millstream.shared.rules.lifecycle import TERMINAL
-from millstream.shared.rules.multitask import CancelReason
 from millstream.shared.runs.continuation import continuation
 from millstream.shared.wire import RunOptions, RunRequest
 
@@ -149,9 +148,7 @@ class Agents(RequestHandler):
             run_id = task.record.spec.run_id
             if task.record.status in TERMINAL:
                 run_id = await _admit_cancelled_run(call, task)
-            await runs.cancel_and_wait(
-                call.context, task.id.thread_id, run_id, reason=CancelReason.EXPLICIT
-            )
+            await end_operations.cancel_to_end(call.context, task.id.thread_id, run_id)
             return await current_task(call, task.id, None)
 
     async def on_list_tasks(

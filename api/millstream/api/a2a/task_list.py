@@ -84,7 +84,7 @@ async def _tasks(
 async def _tasks_of(
     context: RequestContext, thread: ThreadRecord, assistant_id: str
 ) -> list[tuple[Task, list[Question]]]:
-    records = await runs.list_runs(context, thread.thread_id, limit=tasks.RUNS)
+    records = await runs.newest_runs(context, thread.thread_id, limit=tasks.RUNS)
     questions: dict[str, list[Question]] = {}  # by the paused run
     if records and thread.status is ThreadStatus.INTERRUPTED:
         questions[records[0].spec.run_id] = tasks.questions_in(

@@ -103,7 +103,7 @@ async def find(context: RequestContext, task_id: TaskId, assistant_id: str) -> T
     first = await runs.find(context, task_id.thread_id, task_id.run_id)
     if first is None or first.spec.assistant_id != assistant_id or id_of(first) != task_id:
         raise TaskNotFoundError
-    records = await runs.list_runs(context, task_id.thread_id, limit=RUNS)
+    records = await runs.newest_runs(context, task_id.thread_id, limit=RUNS)
     return tasks_of(records, assistant_id).get(task_id) or Task(task_id, first, frozenset())
 
 
@@ -139,7 +139,7 @@ async def questions_of(context: RequestContext, record: RunRecord) -> list[Quest
     """Returns the interrupts on which the thread waits, if this run paused it."""
     if record.status is not RunStatus.SUCCESS:
         return []
-    newest = await runs.list_runs(context, record.spec.thread_id, limit=1)
+    newest = await runs.newest_runs(context, record.spec.thread_id, limit=1)
     if not newest or newest[0].spec.run_id != record.spec.run_id:
         return []
     return questions_in(await threads.interrupts(context, record.spec.thread_id))
@@ -168,10 +168,7 @@ async def show(
     parts: list[pb.Part] = []
     messages: Messages = []
     if record.status in TERMINAL:
-        end = await runs.newest_entry(context, task.id.thread_id, record.spec.run_id)
-        output = msgspec.json.decode(
-            await runs.final_output(context, task.id.thread_id, record.spec.run_id, end)
-        )
+        output = msgspec.json.decode(await runs.stored_output(context, record))
         values = output if isinstance(output, dict) else {}
         if "__error__" in values:
             parts = [pb.Part(text=str(values["__error__"].get("message", "")))]

@@ -62,7 +62,7 @@ async def run_result(context: RequestContext, followed: FollowedRun, end: Entry)
     # A run on a temporary thread may be deleted already: then the record from before has the final status.
     record = await runs.find(context, thread_id, run_id) or followed.record
     run = run_of(record) | msgspec.json.decode(end.data)
-    values = msgspec.json.decode(await runs.final_output(context, thread_id, run_id, end))
+    values = msgspec.json.decode(await runs.final_output(followed, end))
     result: dict[str, Any] = {"run": run, "values": values}
     if isinstance(values, dict) and isinstance(values.get("messages"), list):
         result["messages"] = [_message(each) for each in values.pop("messages")]

@@ -15,10 +15,13 @@ from millstream.shared.runs.submission import config_of_assistant
 async def call(
     context: RequestContext, resolved: Resolved, verb: str, arguments: dict[str, Any]
 ) -> bytes:
-    """Returns a worker's response about the assistant's graph, as JSON. Raises what `call_graph` raises."""
+    """Returns a worker's response about the graph of an assistant that the caller may read, as JSON.
+
+    Raises what `call_graph` raises.
+    """
     config = config_of_assistant(resolved.assistant)  # a graph's factory may read it
     return await worker_calls.call_graph(
-        context, resolved.graph.graph_id, verb, {**arguments, "config": config}
+        context, context.as_server(), resolved.graph.graph_id, verb, {**arguments, "config": config}
     )
 
 

@@ -69,7 +69,7 @@ async def get(request: Request) -> Response:
 async def search(request: Request) -> Response:
     """`POST /assistants/search`: Returns a page of the assistants that match, newest first."""
     query = await read_model(request, AssistantSearch, empty=True)
-    records = await _find(request, query)
+    records = await _find(request, query, limit=query.limit, offset=query.offset)
 
     def value(record: AssistantRecord) -> Any:
         is_of_record = query.sort_by in ("created_at", "updated_at")
@@ -96,9 +96,16 @@ async def count(request: Request) -> Response:
     )
 
 
-async def _find(request: Request, query: AssistantFilter) -> list[AssistantRecord]:
+async def _find(
+    request: Request, query: AssistantFilter, *, limit: int | None = None, offset: int = 0
+) -> list[AssistantRecord]:
     return await operations.find(
-        context_of(request), metadata=query.metadata, graph_id=query.graph_id, name=query.name
+        context_of(request),
+        metadata=query.metadata,
+        graph_id=query.graph_id,
+        name=query.name,
+        limit=limit,
+        offset=offset,
     )
 
 

@@ -5,30 +5,29 @@ metadata of a record as it was read; what then changes the record hands its scri
 changes nothing if the metadata is not the same any more (scripts/parts/guard.lua).
 """
 
-import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, Final, ParamSpec, TypeVar
 
 from millstream.api.process import Process
 from millstream.shared import threads
-from millstream.shared.access import Filter
+from millstream.shared.access import ABSENT, NO_GUARD, Decision, guard_of
 from millstream.shared.assistants import GraphDirectory
-from millstream.shared.errors import ForbiddenError
+from millstream.shared.errors import ConflictError, RightsChangedError
 from millstream.shared.events.hub import StreamHub
 from millstream.shared.redis import Client
 
-NO_GUARD: Final = ""  # the caller may change the record, whatever its metadata
-ABSENT: Final = "absent"  # guard: there was no such record
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+TRIES: Final = 10  # of a use case whose rights change meanwhile
 
 
-@dataclass(frozen=True, slots=True)
-class Permit:
-    """The right to do one thing. `value` is the request as the decider left it; `filter` restricts the records."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Permit(Decision):
+    """The right to do one thing, with the connections to do it."""
 
     process: Process
-    value: dict[str, Any] = field(default_factory=dict)
-    filter: Filter | None = None
 
     @property
     def redis(self) -> Client:
@@ -45,38 +44,40 @@ class Permit:
         """The assistants and graphs that workers serve."""
         return self.process.directory
 
-    def allows(self, metadata: Mapping[str, Any]) -> bool:
-        """Returns whether a record with this metadata is one of those that the permit is for."""
-        return self.filter is None or self.filter.matches(metadata)
 
-    def stamp(self, metadata: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns the metadata of a record to create: with what the filter demands.
-
-        Raises ForbiddenError if the record would not be the caller's.
-        """
-        if self.filter is None:
-            return dict(metadata)
-        stamped = self.filter.merge_into(metadata)
-        self.require(stamped)
-        return stamped
-
-    def require(self, metadata: Mapping[str, Any]) -> None:
-        """Raises ForbiddenError if a record that is left with this metadata would not be the caller's."""
-        if not self.allows(metadata):
-            raise ForbiddenError("metadata: the record would be outside of what you may reach.")
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ThreadPermit(Permit):
     """The right to do one thing with one thread and its runs."""
 
-    thread_id: str = ""
+    thread_id: str
     guard: str = NO_GUARD
 
     @property
     def is_absent(self) -> bool:
         """Whether there was no such thread."""
         return self.guard == ABSENT
+
+
+def rejudged(
+    act: Callable[Arguments, Coroutine[Any, Any, Result]],
+) -> Callable[Arguments, Coroutine[Any, Any, Result]]:
+    """Repeats a use case whose rights changed between the judgement and its script.
+
+    It then raises ConflictError if that happens again and again.
+    """
+
+    @wraps(act)
+    async def repeat(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        for _ in range(TRIES):
+            try:
+                return await act(*args, **kwargs)
+            except RightsChangedError:
+                continue
+        raise ConflictError(
+            "The record is being changed by many requests at the same time. Try again."
+        )
+
+    return repeat
 
 
 async def judge_thread(
@@ -98,11 +99,10 @@ async def judge_thread(
             guard = guard_of(judged.stored)
         else:
             raise missing() if missing else threads.not_found_error(thread_id)
-    return ThreadPermit(permit.process, permit.value, permit.filter, thread_id, guard)
-
-
-def guard_of(metadata: bytes | None) -> str:
-    """Returns the guard for metadata (JSON) that was judged; None for a record that does not exist."""
-    if metadata is None:
-        return ABSENT
-    return hashlib.sha1(metadata, usedforsecurity=False).hexdigest()
+    return ThreadPermit(
+        process=permit.process,
+        value=permit.value,
+        filter=permit.filter,
+        thread_id=thread_id,
+        guard=guard,
+    )

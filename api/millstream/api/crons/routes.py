@@ -69,10 +69,11 @@ async def search(request: Request) -> Response:
     """
     body = await read_model(request, CronSearch, empty=True)
     context = context_of(request)
-    records = await operations.find(context, body)
+    matches = await operations.find(context, body, limit=body.limit, offset=body.offset)
+    records = matches.records
     page = _sort(records, body)[body.offset : body.offset + body.limit]
     if not body.select or "payload" in body.select:
-        page = await operations.read_payloads(context, page)
+        page = await matches.with_payloads(page)
     more = body.offset + body.limit < len(records)
     return json_response(
         [show_cron(record, list(body.select)) for record in page],
@@ -101,7 +102,7 @@ def _sort(records: list[CronRecord], body: CronSearch) -> list[CronRecord]:
 async def count(request: Request) -> Response:
     """`POST /runs/crons/count`: Returns the number of crons that match."""
     body = await read_model(request, CronFilter, empty=True)
-    return json_response(len(await operations.find(context_of(request), body)))
+    return json_response(len((await operations.find(context_of(request), body)).records))
 
 
 def _id(request: Request) -> str:

@@ -12,6 +12,7 @@ from millstream.api.limits.caller_limits import CallerLimits, unlimited
 from millstream.api.process import Process
 from millstream.api.uuids import canonical_uuid
 from millstream.shared import logs
+from millstream.shared.access import Ask
 from millstream.shared.tracing.context import TraceContext, trace_of_headers
 
 # In the scope of a request that has a span: the span. Its use case may be executed in another task, where it is not
@@ -22,6 +23,7 @@ REQUEST_ID: Final = "millstream.request_id"  # in the scope of a request: its id
 USER: Final = (
     "millstream.user"  # in the scope of a request: the access.User that it is authenticated as
 )
+QUESTIONS: Final = "millstream.questions"
 ID_NAMES: Final = ("thread_id", "run_id")  # of parameters in paths
 
 
@@ -69,7 +71,13 @@ def context_of(connection: HTTPConnection) -> RequestContext:
         trace=trace_of(connection),
         user=connection.scope.get(USER),
     )
-    return RequestContext(process, caller)
+    return RequestContext(process, caller, questions_of(connection))
+
+
+def questions_of(connection: HTTPConnection) -> set[Ask]:
+    """Returns the questions about the caller's rights that the request has led to so far."""
+    questions: set[Ask] = connection.scope.setdefault(QUESTIONS, set())
+    return questions
 
 
 def trace_of(connection: HTTPConnection) -> TraceContext:

@@ -4,13 +4,20 @@ import inspect
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
+from millstream.shared.access import Ask
+
 Handler = Callable[[Request], Awaitable[Response]]
+# OPEN: everybody. AUTHENTICATED: each user, whatever its rights. BY_METHOD: the method in the body decides.
+Asks = Ask | tuple[Ask, ...] | Literal["open", "authenticated", "by method"]
+OPEN: Final = "open"
+AUTHENTICATED: Final = "authenticated"
+BY_METHOD: Final = "by method"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +25,7 @@ class Endpoint:
     """One route. Its handler's docstring describes it.
 
     Attributes:
+        asks: the questions about the caller's rights that each request leads to (access/asks.py), or one of `Asks`.
         body: the model of its JSON body.
         query: the model of its query parameters.
         answer: the type of its JSON response.
@@ -30,6 +38,7 @@ class Endpoint:
     method: str
     path: str
     handler: Handler
+    asks: Asks
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
     answer: Any = None
@@ -37,6 +46,13 @@ class Endpoint:
     streams: bool = False
     starts_run: bool = False
     text: str = ""
+
+    @property
+    def questions(self) -> frozenset[Ask]:
+        """The questions of `asks`; none where the caller, or the method in the body, decides."""
+        if self.asks in (OPEN, AUTHENTICATED, BY_METHOD):
+            return frozenset()
+        return frozenset([self.asks] if isinstance(self.asks, str) else self.asks)  # type: ignore[list-item]
 
     @property
     def summary(self) -> str:

@@ -11,6 +11,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from millstream.api.http.context import SPAN, trace_of
 from millstream.api.http.endpoint import Endpoint
+from millstream.api.http.guarded import guarded
 from millstream.shared.observer import UNOBSERVED, RunObserver
 from millstream.shared.tracing.tracer import UNTRACED, RunTracer
 
@@ -34,7 +35,7 @@ def routes_of(
     for endpoint in endpoints:
         its_tracer = UNTRACED if endpoint.path in without else tracer
         if its_tracer is UNTRACED and observer is UNOBSERVED:
-            routes.append(Route(endpoint.path, endpoint.handler, methods=[endpoint.method]))
+            routes.append(Route(endpoint.path, guarded(endpoint), methods=[endpoint.method]))
         else:
             routes.append(ObservedRoute(endpoint, its_tracer, observer))
     return routes
@@ -45,7 +46,7 @@ class ObservedRoute(Route):
 
     def __init__(self, endpoint: Endpoint, tracer: RunTracer, observer: RunObserver) -> None:
         """Args: what the route serves, what makes the spans, and what receives the reports."""
-        super().__init__(endpoint.path, endpoint.handler, methods=[endpoint.method])
+        super().__init__(endpoint.path, guarded(endpoint), methods=[endpoint.method])
         self._tracer = tracer
         self._observer = observer
 

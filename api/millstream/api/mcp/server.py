@@ -26,6 +26,7 @@ from millstream.api.graph_schemas import GraphSchemas
 from millstream.api.http.context import context_of
 from millstream.api.mcp.schemas import ToolSchemas
 from millstream.api.outages import unavailable_errors
+from millstream.api.runs import end_operations
 from millstream.api.runs import operations as runs
 from millstream.api.runs.follow import (
     entries_of,
@@ -156,8 +157,8 @@ async def call_tool(ctx: McpContext, params: ToolCall) -> types.CallToolResult:
             except asyncio.CancelledError:
                 with suppress(*OUTAGE_ERRORS):
                     await asyncio.shield(
-                        runs.request_cancel(
-                            context, run.thread_id, run.run_id, reason=CancelReason.DISCONNECT
+                        end_operations.request_cancel(
+                            run.permit, run.thread_id, run.run_id, reason=CancelReason.DISCONNECT
                         )
                     )
                 raise
@@ -209,9 +210,7 @@ async def _output(ctx: McpContext, context: RequestContext, run: FollowedRun) ->
             ended_nodes += 1
             nodes = ", ".join(msgspec.json.decode(entry.data, type=dict[str, msgspec.Raw]))
             await ctx.session.report_progress(ended_nodes, message=nodes)
-    return await read_when_reachable(
-        lambda: runs.final_output(context, run.thread_id, run.run_id, last)
-    )
+    return await read_when_reachable(lambda: runs.final_output(run, last))
 
 
 @contextmanager

@@ -35,6 +35,7 @@ async def scaling(context: RequestContext, names: Sequence[str] | None) -> Scali
 
     An unknown queue has zeros, not an error: an autoscaler asks before the first worker has ever started.
     """
+    await _permit_read(context)
     figures = await context.figures.read()
     if names is not None:
         states = [figures.queues.get(name, QueueFigures()) for name in dict.fromkeys(names)]
@@ -43,11 +44,16 @@ async def scaling(context: RequestContext, names: Sequence[str] | None) -> Scali
     return Scaling(**_scaling(*figures.queues.values()).model_dump(), queues=queues)
 
 
+async def _permit_read(context: RequestContext) -> None:
+    await context.authorize("ops.read", {})
+
+
 async def metrics_text(context: RequestContext) -> bytes:
     """Returns the metrics. Those of the deployment are absent if Redis does not answer in time.
 
     Raises NotFoundError if the process has no metrics.
     """
+    await _permit_read(context)
     _require_metrics(context)
     # In a thread, because a deployment of many graphs has thousands of series.
     return await asyncio.to_thread(context.metrics.text, await _figures(context))
@@ -55,6 +61,7 @@ async def metrics_text(context: RequestContext) -> bytes:
 
 async def metrics_json(context: RequestContext) -> dict[str, Any]:
     """Returns the metrics of LangGraph's server in its JSON form; raises NotFoundError as `metrics_text` does."""
+    await _permit_read(context)
     _require_metrics(context)
     return await asyncio.to_thread(context.metrics.json, await _figures(context))
 
@@ -96,6 +103,7 @@ def _scaling(*queues: QueueFigures) -> QueueScaling:
 
 async def workers(context: RequestContext, queue: str | None) -> list[WorkerInfo]:
     """Returns the workers of a queue, or of all, sorted by id."""
+    await _permit_read(context)
     figures = await context.figures.read()
     return [
         WorkerInfo(**worker_view(each))
@@ -106,13 +114,15 @@ async def workers(context: RequestContext, queue: str | None) -> list[WorkerInfo
 
 async def queues(context: RequestContext) -> list[Queue]:
     """Returns all queues, sorted by name."""
+    await _permit_read(context)
     return [Queue(**view) for view in queue_views(await context.figures.read())]
 
 
 async def pause(context: RequestContext, name: str, body: PauseRequest) -> QueueStatus:
     """Pauses a queue; an earlier pause stays. Raises NotFoundError for an unknown queue."""
+    permit = await context.authorize("ops.write", {"queue": name})
     _check_name(name)
-    paused = await scripts.pause_queue(context.redis, name, by=body.by, reason=body.reason)
+    paused = await scripts.pause_queue(permit.redis, name, by=body.by, reason=body.reason)
     if paused is None:
         raise _unknown(name)
     context.figures.forget()
@@ -121,8 +131,9 @@ async def pause(context: RequestContext, name: str, body: PauseRequest) -> Queue
 
 async def resume(context: RequestContext, name: str) -> QueueStatus:
     """Resumes a queue, if it is paused. Raises NotFoundError for an unknown queue."""
+    permit = await context.authorize("ops.write", {"queue": name})
     _check_name(name)
-    if await scripts.resume_queue(context.redis, name) == "unknown":
+    if await scripts.resume_queue(permit.redis, name) == "unknown":
         raise _unknown(name)
     context.figures.forget()
     return QueueStatus(name=name, paused=None)

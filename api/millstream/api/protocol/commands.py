@@ -21,6 +21,7 @@ from millstream.api.runs import operations as runs
 from millstream.api.runs.option_schemas import Command
 from millstream.api.threads import operations as threads
 from millstream.shared.errors import (
+    AccessError,
     ConflictError,
     InvalidError,
     MillstreamError,
@@ -66,6 +67,8 @@ def error_reply(command_id: Any, error: MillstreamError) -> Reply:
     code = error.code if isinstance(error, CommandError) else "unknown_error"
     if isinstance(error, (InvalidError, ConflictError, TooLargeError)):
         code = "invalid_argument"
+    if isinstance(error, AccessError):
+        code = "permission_denied"
     return {"type": "error", "id": command_id, "error": code, "message": str(error)}
 
 
@@ -225,7 +228,7 @@ def _unknown_interrupt(interrupt_id: str) -> CommandError:
 
 async def _paused_run(context: RequestContext, thread_id: str) -> RunRecord:
     """Returns the newest run of the thread that was executed, so not one that is due later or was cancelled first."""
-    records = await runs.list_runs(context, thread_id, limit=RUNS)
+    records = await runs.newest_runs(context, thread_id, limit=RUNS)
     executed = (run for run in records if run.status in TERMINAL and run.attempt)
     record = next(executed, records[0] if records else None)
     if record is None:
@@ -236,7 +239,7 @@ async def _paused_run(context: RequestContext, thread_id: str) -> RunRecord:
 async def _run_of(context: RequestContext, thread_id: str, run_id: str | None) -> RunRecord:
     """Returns a run of the thread, by default the newest. Raises CommandError."""
     if run_id is None:
-        records = await runs.list_runs(context, thread_id, limit=1)
+        records = await runs.newest_runs(context, thread_id, limit=1)
         record = records[0] if records else None
     else:
         record = await runs.find(context, thread_id, run_id)

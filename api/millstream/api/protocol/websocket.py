@@ -33,6 +33,7 @@ from millstream.api.protocol.schemas import ProtocolCommand, Subscribe, Unsubscr
 from millstream.api.threads import operations as threads
 from millstream.api.uuids import canonical_uuid
 from millstream.shared.errors import (
+    AccessError,
     InvalidError,
     MillstreamError,
     RateLimitedError,
@@ -54,6 +55,7 @@ GONE: Final = 4404
 RESTARTING: Final = 1012
 FAILURE: Final = 1011
 MAX_SUBSCRIPTIONS: Final = 100
+MAX_REASON_CHARS: Final = 30  # of a close frame, which has 123 bytes in UTF-8
 
 
 class _Union:
@@ -139,10 +141,17 @@ class ProtocolSocket:
             if command.method.startswith("subscription."):
                 result = await self._subscription(command)
                 return success_reply(command.id, result)
+            self._context = self._context.renewed()  # each command is decided anew
             return await execute(self._context, self._thread_id, command)
         except ValidationError as error:
             command_error: MillstreamError = CommandError("invalid_argument", sentence(error))
-        except (CommandError, InvalidError, TooLargeError, UnavailableError) as error:
+        except (
+            AccessError,
+            CommandError,
+            InvalidError,
+            TooLargeError,
+            UnavailableError,
+        ) as error:
             command_error = error
         except OUTAGE_ERRORS as error:
             OUTAGES.failed(error)
@@ -260,7 +269,12 @@ async def connect(websocket: WebSocket) -> None:
         await websocket.close(INVALID, "Invalid thread ID: must be a UUID")
         return
     try:
+        await context.authorize("threads.read", {"thread_id": thread_id})
         context.limits.hold_stream()
+    except AccessError as error:
+        await websocket.accept()
+        await websocket.close(4000 + error.status, str(error)[:MAX_REASON_CHARS])
+        return
     except RateLimitedError as error:
         await websocket.accept()
         await websocket.close(TOO_MANY, str(error)[:MAX_REASON_CHARS])

@@ -5,14 +5,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
+from millstream.api.assistants.permits import permit_assistant
+from millstream.api.auth.permits import ThreadPermit, rejudged
 from millstream.api.context import RequestContext
-from millstream.api.runs.operations import FollowedRun, request_cancel
+from millstream.api.runs.end_operations import request_cancel
+from millstream.api.runs.operations import FollowedRun
 from millstream.api.stream_watch import StreamWatch
 from millstream.shared import logs, runs
 from millstream.shared.errors import InvalidError, MillstreamError
 from millstream.shared.events.entries import START
 from millstream.shared.rules.multitask import CancelReason
 from millstream.shared.runs import RunRecord, Submission
+from millstream.shared.runs.authorization import authorize_run
 from millstream.shared.runs.submission import submission
 from millstream.shared.wire import RunRequest
 
@@ -53,13 +57,15 @@ async def admit_and_follow(
     await context.limits.take_runs(1)
     run_id, thread = _new_ids(thread_id)
     watch = StreamWatch(context.observer, thread, run_id, begins_run=True)
-    reader = await context.hub.open(thread, run_id, START, fresh=True)
+    # Nobody else knows the run's id yet, so this reader gets nothing before the admission.
+    reader = await context.as_server().hub.open(thread, run_id, START, fresh=True)
     try:
         record = await _admit(context, request, run_id, thread, answers)
     except BaseException:
         reader.close()
         raise
-    return FollowedRun(record, reader, watch)
+    permit = ThreadPermit(process=context.process, thread_id=thread)
+    return FollowedRun(permit, record, reader, watch)
 
 
 async def admit_batch(context: RequestContext, requests: Sequence[RunRequest]) -> list[RunRecord]:
@@ -85,7 +91,7 @@ async def admit_batch(context: RequestContext, requests: Sequence[RunRequest]) -
         for record in records:
             spec = record.spec
             await request_cancel(
-                context, spec.thread_id, spec.run_id, reason=CancelReason.WITHDRAWN
+                context.as_server(), spec.thread_id, spec.run_id, reason=CancelReason.WITHDRAWN
             )
         raise
     return records
@@ -103,6 +109,7 @@ def _new_ids(thread_id: str | None) -> tuple[str, str]:
     return run_id, thread_id or runs.stateless_thread_id(run_id)
 
 
+@rejudged
 async def _admit(
     context: RequestContext, request: RunRequest, run_id: str, thread_id: str, answers: bytes | None
 ) -> RunRecord:
@@ -115,11 +122,11 @@ async def _admit(
 async def _submission(
     context: RequestContext, request: RunRequest, run_id: str, thread_id: str
 ) -> Submission:
-    """Returns the submission, from the current assistant and the current project."""
-    resolved = await context.directory.resolve(request.assistant_id)
-    project = await context.directory.project()
+    """Returns the submission, from the current assistant and the current project, as the caller may admit it."""
+    resolved = await permit_assistant(context, request.assistant_id)
+    project = await context.as_server().directory.project()
     require_webhooks(context, request.options.webhook)
-    return submission(
+    submitted = submission(
         context.traced(request),
         resolved,
         project,
@@ -127,6 +134,18 @@ async def _submission(
         thread_id=thread_id,
         headers=dict(context.caller.run_headers),
     )
+    return await permit_run_creation(context, request, submitted)
+
+
+async def permit_run_creation(
+    context: RequestContext, request: RunRequest, submitted: Submission
+) -> Submission:
+    """Returns the submission as the caller may admit it. Raises what `authorize_run` raises."""
+    if context.caller.user is None:
+        await context.authorize("threads.create_run", {})
+        return submitted
+    redis = context.as_server().redis
+    return await authorize_run(redis, context.authorize, request, submitted)
 
 
 async def _submit(
@@ -134,7 +153,7 @@ async def _submit(
 ) -> RunRecord:
     with context.tracer.admission(submitted.spec, batch=batch) as spec:
         record = await runs.submit(
-            context.redis,
+            context.as_server().redis,
             replace(submitted, spec=spec),
             stream_ttl=context.settings.stream_ttl,
             max_live=context.settings.max_live,

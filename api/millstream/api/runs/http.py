@@ -6,7 +6,7 @@ from millstream.api.context import RequestContext
 from millstream.api.http.body import parse_uuid
 from millstream.api.http.resume import RunLocation
 from millstream.api.http.sse import EventStream, FinalOutput, Output
-from millstream.api.runs import operations
+from millstream.api.runs import end_operations, operations
 from millstream.api.runs.operations import FollowedRun
 from millstream.shared import runs
 
@@ -43,7 +43,7 @@ def event_stream(
         headers=location.headers("stream", followed.begins, modes=modes, cancel=cancels),
         keepalive=context.settings.keepalive,
         modes=frozenset(modes),
-        on_leave=operations.cancel_on_leave(context, followed) if cancels else None,
+        on_leave=end_operations.cancel_on_leave(context, followed) if cancels else None,
     )
 
 
@@ -67,10 +67,9 @@ def final_output(
     return FinalOutput(
         followed.reader,
         followed.watch,
-        output
-        or (lambda end: operations.final_output(context, followed.thread_id, followed.run_id, end)),
+        output or (lambda end: operations.final_output(followed, end)),
         # The LangGraph Platform API names the thread here, also for a stateless run.
         headers=RunLocation(followed.run_id, followed.thread_id).headers(route, cancel=cancels),
         keepalive=context.settings.keepalive,
-        on_leave=operations.cancel_on_leave(context, followed) if cancels else None,
+        on_leave=end_operations.cancel_on_leave(context, followed) if cancels else None,
     )

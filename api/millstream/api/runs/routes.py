@@ -7,7 +7,7 @@ from millstream.api.http.body import json_response, path_uuid, query_model, read
 from millstream.api.http.context import context_of
 from millstream.api.http.resume import RunLocation, last_event
 from millstream.api.http.sse import FinalOutput
-from millstream.api.runs import admission, operations
+from millstream.api.runs import admission, end_operations, operations
 from millstream.api.runs.http import event_stream, final_output, run_ids
 from millstream.api.runs.schemas import (
     RunBatch,
@@ -21,7 +21,6 @@ from millstream.api.runs.schemas import (
     RunsCancel,
     RunsCancelQuery,
 )
-from millstream.api.threads import operations as thread_operations
 from millstream.shared.events.entries import START, Entry
 from millstream.shared.rules.lifecycle import RunStatus
 from millstream.shared.runs.json_view import run_to_json
@@ -99,7 +98,6 @@ async def list_runs(request: Request) -> Response:
     thread_id = path_uuid(request, "thread_id", "thread")
     query = query_model(request, RunList)
     context = context_of(request)
-    await thread_operations.require(context, thread_id)
     records = await operations.list_runs(
         context, thread_id, limit=query.limit, offset=query.offset, status=query.status
     )
@@ -123,7 +121,7 @@ async def join(request: Request) -> Response:
     """`GET …/runs/{run_id}/join`: Waits for the run's end and returns its final state."""
     context, ids = context_of(request), run_ids(request.path_params)
     query = query_model(request, RunJoin)
-    followed = await operations.join(context, *ids, START)
+    followed = await operations.join(context, *ids, START, cancels=query.cancel_on_disconnect)
     return final_output(context, followed, "join", cancels=query.cancel_on_disconnect)
 
 
@@ -135,7 +133,9 @@ async def join_stream(request: Request) -> Response:
     context, (thread_id, run_id) = context_of(request), run_ids(request.path_params)
     query = query_model(request, RunJoinStream)
     after = last_event(request.headers.get("last-event-id", ""), query.last_event_id)
-    followed = await operations.join(context, thread_id, run_id, after)
+    followed = await operations.join(
+        context, thread_id, run_id, after, cancels=query.cancel_on_disconnect
+    )
     return event_stream(
         context,
         followed,
@@ -156,9 +156,9 @@ async def cancel(request: Request) -> Response:
     context, (thread_id, run_id) = context_of(request), run_ids(request.path_params)
     query = query_model(request, RunCancel)
     if not query.wait:
-        await operations.cancel(context, thread_id, run_id, query.action)
+        await end_operations.cancel(context, thread_id, run_id, query.action)
         return Response(status_code=202)
-    reader, watch = await operations.cancel_and_follow(context, thread_id, run_id, query.action)
+    reader, watch = await end_operations.cancel_and_follow(context, thread_id, run_id, query.action)
     return FinalOutput(
         reader,
         watch,
@@ -174,7 +174,7 @@ async def _empty(_: Entry) -> bytes:
 
 async def delete(request: Request) -> Response:
     """`DELETE …/runs/{run_id}`: Deletes the run, after a cancel if it has not ended."""
-    await operations.delete(context_of(request), *run_ids(request.path_params))
+    await end_operations.delete(context_of(request), *run_ids(request.path_params))
     return Response(status_code=204)
 
 
@@ -184,9 +184,9 @@ async def cancel_many(request: Request) -> Response:
     query = query_model(request, RunsCancelQuery)
     body = await read_model(request, RunsCancel)
     if body.thread_id is not None:
-        run_refs = [(body.thread_id, run_id) for run_id in body.run_ids or ()]
+        run_ids = body.run_ids or ()
+        await end_operations.cancel_runs(context, body.thread_id, run_ids, query.action)
     else:
         status = None if body.status in (None, "all") else RunStatus(body.status)
-        run_refs = await operations.live_runs(context, status)
-    await operations.cancel_many(context, run_refs, query.action)
+        await end_operations.cancel_live(context, status, query.action)
     return Response(status_code=204)

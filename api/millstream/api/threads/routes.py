@@ -13,7 +13,7 @@ from millstream.api.http.json_views import show_thread, show_ttl
 from millstream.api.http.pagination import page_headers
 from millstream.api.http.resume import last_event, resume_location
 from millstream.api.http.sse import ThreadStream
-from millstream.api.threads import operations
+from millstream.api.threads import delete_operations, operations
 from millstream.api.threads.json_paths import extract_values, parse_path
 from millstream.api.threads.schemas import (
     ThreadCreate,
@@ -147,11 +147,11 @@ async def patch(request: Request) -> Response:
     thread_id = path_uuid(request, "thread_id", "thread")
     body = await read_model(request, ThreadPatch)
     context = context_of(request)
-    await operations.patch(context, thread_id, body.metadata, _ttl(body.ttl))
+    record = await operations.patch(context, thread_id, body.metadata, _ttl(body.ttl))
     preferred = request.headers.get("prefer", "").replace(" ", "").lower()
     if "return=minimal" in re.split("[,;]", preferred):
         return Response(status_code=204)
-    return json_response(show_thread(await operations.get(context, thread_id)))
+    return json_response(show_thread(record))
 
 
 async def copy(request: Request) -> Response:
@@ -169,7 +169,7 @@ async def prune(request: Request) -> Response:
     Ignores ids of no thread. 409, with nothing changed, while a run is active on one of the threads.
     """
     body = await read_model(request, ThreadsPrune)
-    pruned = await operations.prune(context_of(request), body.thread_ids, body.strategy)
+    pruned = await delete_operations.prune(context_of(request), body.thread_ids, body.strategy)
     return json_response({"pruned_count": pruned})
 
 
@@ -182,10 +182,9 @@ async def stream(request: Request) -> Response:
     thread_id = path_uuid(request, "thread_id", "thread")
     query = query_model(request, ThreadStreamQuery)
     context = context_of(request)
-    await operations.require(context, thread_id)
     after = last_event(request.headers.get("last-event-id", ""), query.last_event_id)
     translate = translate_modes(frozenset(query.modes))
-    reader, begins = await operations.follow(context, thread_id, translate, after)
+    reader, begins = await operations.follow_existing(context, thread_id, translate, after)
     location = resume_location(f"/threads/{thread_id}/stream", begins, modes=query.modes)
     return ThreadStream(
         reader,
@@ -197,5 +196,5 @@ async def stream(request: Request) -> Response:
 
 async def delete(request: Request) -> Response:
     """`DELETE /threads/{thread_id}`: Cancels the thread's runs and deletes the thread with all its data."""
-    await operations.delete(context_of(request), path_uuid(request, "thread_id", "thread"))
+    await delete_operations.delete(context_of(request), path_uuid(request, "thread_id", "thread"))
     return Response(status_code=204)

@@ -50,11 +50,12 @@ async def history(context: RequestContext, thread_id: str, query: HistoryRequest
 async def _call(
     context: RequestContext, thread_id: str, verb: str, arguments: dict[str, Any]
 ) -> bytes | None:
-    record = await threads.get_thread(context.redis, thread_id)
+    permit = await context.authorize_thread("threads.read", thread_id)
+    record = await threads.get_thread(permit.redis, thread_id)
     if record.graph_id is None:
         return None
     arguments |= assistant_of(record.metadata)
-    return await worker_calls.call_graph(context, record.graph_id, verb, arguments)
+    return await worker_calls.call_graph(context, permit, record.graph_id, verb, arguments)
 
 
 async def update(context: RequestContext, thread_id: str, body: StateUpdate) -> bytes:
@@ -67,7 +68,8 @@ async def update(context: RequestContext, thread_id: str, body: StateUpdate) -> 
         MillstreamError: what `worker_calls.call_graph` raises.
     """
     checkpoint = _configurable(thread_id, body.checkpoint)
-    record = await threads.get_thread(context.redis, thread_id)
+    permit = await context.authorize_thread("threads.update", thread_id)
+    record = await threads.get_thread(permit.redis, thread_id)
     if record.active:
         raise ConflictError(threads.busy_message(thread_id))
     graph_id = record.graph_id or record.metadata.get("graph_id")
@@ -81,9 +83,10 @@ async def update(context: RequestContext, thread_id: str, body: StateUpdate) -> 
         "checkpoint": checkpoint,
         "values": body.values,
         "as_node": body.as_node,
+        "guard": permit.guard,
         **assistant_of(record.metadata),
     }
-    return await worker_calls.call_graph(context, graph_id, "update", arguments)
+    return await worker_calls.call_graph(context, permit, graph_id, "update", arguments)
 
 
 def assistant_of(metadata: Mapping[str, Any]) -> dict[str, str]:

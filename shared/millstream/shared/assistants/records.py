@@ -101,17 +101,26 @@ async def update(redis: Client, record: AssistantRecord, changed: Assistant) -> 
     )
 
 
-async def choose(redis: Client, record: AssistantRecord, version: int) -> None:
-    """Makes a version the current one; raises NotFoundError if that version is not stored."""
+async def choose(
+    redis: Client, record: AssistantRecord, version: int, revision: int | None = None
+) -> None:
+    """Makes a version the current one.
+
+    Raises NotFoundError if that version is not stored, RightsChangedError if the record has another
+    revision than the given one.
+    """
     if record.revision is None and version == record.version:
         return  # a default assistant without a record has only this version
-    if not await scripts.choose_version(redis, record.assistant.assistant_id, version):
+    if not await scripts.choose_version(redis, record.assistant.assistant_id, version, revision):
         raise NotFoundError(
             f"Assistant {record.assistant.assistant_id} has no version {version} "
             f"(the newest {VERSIONS} are kept)"
         )
 
 
-async def delete(redis: Client, assistant_id: str) -> bool:
-    """Deletes the record with all versions; returns False if the assistant has none."""
-    return await scripts.delete_assistant(redis, assistant_id)
+async def delete(redis: Client, assistant_id: str, revision: int | None = None) -> bool:
+    """Deletes the record with all versions; returns False if the assistant has none.
+
+    Raises RightsChangedError if it has another revision than the given one.
+    """
+    return await scripts.delete_assistant(redis, assistant_id, revision)

@@ -7,7 +7,7 @@ after every resume, and no event is stored twice.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -47,8 +47,20 @@ class ThreadReader:
     `ended` is set only when the thread is deleted. A reader waits for a thread that does not exist yet.
     """
 
-    def __init__(self, hub: StreamHub, redis: Client, thread_id: str, translate: Translate) -> None:
-        """`translate` returns what the client receives of an entry."""
+    def __init__(
+        self,
+        hub: StreamHub,
+        redis: Client,
+        thread_id: str,
+        translate: Translate,
+        may_read: Callable[[], Awaitable[bool]] | None = None,
+    ) -> None:
+        """`translate` returns what the client receives of an entry.
+
+        `may_read` returns whether the client may read the thread that has the id now; None if it may in any case. It
+        is called before each segment. To a client that may not, the thread does not exist.
+        """
+        self._may_read = may_read
         self._hub = hub
         self._redis = redis
         self._thread_id = thread_id
@@ -77,6 +89,8 @@ class ThreadReader:
         the thread was deleted and created anew.
         """
         await self._hub.watch(self._segments_key, self.news)
+        if self._may_read is not None and not await self._may_read():
+            return START
         newest = await self._redis.zrevrange(self._segments_key, 0, 0, withscores=True)
         if not newest:
             return START
@@ -138,6 +152,8 @@ class ThreadReader:
             )
             pipe.exists(keys.thread(self._thread_id))
             segments, exists = await pipe.execute()
+            if exists and self._may_read is not None and not await self._may_read():
+                return False
             self._existed |= bool(exists)
             if not segments:
                 self.ended = self._existed and not exists

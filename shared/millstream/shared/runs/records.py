@@ -46,6 +46,7 @@ class Submission:
     delay_ms: int = 0
     new_thread: dict[str, object] | None = None  # None: the thread must exist
     answers: bytes | None = None  # JSON of the interrupts that the thread must still wait for
+    guard: str = ""  # of the metadata by which the caller's rights were judged (parts/guard.lua)
 
 
 async def submit(
@@ -61,6 +62,7 @@ async def submit(
         stream_ttl=stream_ttl,
         max_live=max_live,
         answers=submission.answers,
+        guard=submission.guard,
     )
     await end_displaced(redis, spec.thread_id, displaced, stream_ttl=stream_ttl)
     return RunRecord(spec, RunStatus.PENDING, 0, now, now)
@@ -93,8 +95,13 @@ async def get_run(redis: Client, thread_id: str, run_id: str) -> RunRecord:
     """Returns the record of a run; raises NotFoundError."""
     record = await find_run(redis, thread_id, run_id)
     if record is None:
-        raise NotFoundError(f"Run with ID {run_id} not found")
+        raise not_found_error(run_id)
     return record
+
+
+def not_found_error(run_id: str) -> NotFoundError:
+    """Returns the error for a run that does not exist."""
+    return NotFoundError(f"Run with ID {run_id} not found")
 
 
 async def list_runs(
@@ -159,6 +166,7 @@ async def cancel(
     stream_ttl: int,
     reason: CancelReason = CancelReason.EXPLICIT,
     joined: int | None = None,
+    guard: str = "",
 ) -> RunStatus | None:
     """Cancels a run. A run that no worker holds has ended when this returns.
 
@@ -167,10 +175,14 @@ async def cancel(
     Args:
         joined: the number of a client that left (see `note_joined`; 0 for the run's creator). If a client has
             joined since, the run is not cancelled.
+        guard: of the metadata by which the caller's rights were judged (parts/guard.lua).
 
-    Returns the status before the cancel; None if the run does not exist, or a client has joined since.
+    Raises RightsChangedError if that has changed. Returns the status before the cancel; None if the run does not exist,
+    or a client has joined since.
     """
-    status = await scripts.cancel(redis, thread_id, run_id, action, reason=reason, joined=joined)
+    status = await scripts.cancel(
+        redis, thread_id, run_id, action, reason=reason, joined=joined, guard=guard
+    )
     if status is RunStatus.PENDING:
         await _end_if_pending(redis, thread_id, run_id, stream_ttl=stream_ttl)
     return status
@@ -240,15 +252,16 @@ async def final_output(redis: Client, thread_id: str, run_id: str, output: bytes
     return bytes(output_of_thread or values or b"{}")
 
 
-async def delete_run(redis: Client, thread_id: str, run_id: str) -> None:
+async def delete_run(redis: Client, thread_id: str, run_id: str, guard: str = "") -> None:
     """Deletes an ended run.
 
     Raises:
         NotFoundError: the run does not exist.
+        RightsChangedError: the thread's metadata is not the one that `guard` is of.
         MillstreamError: it has not ended.
     """
-    status = await scripts.delete_run(redis, thread_id, run_id)
+    status = await scripts.delete_run(redis, thread_id, run_id, guard)
     if status == "missing":
-        raise NotFoundError(f"Run with ID {run_id} not found")
+        raise not_found_error(run_id)
     if status != "deleted":
         raise MillstreamError(f"Run {run_id} has not ended: it is {status}")

@@ -3,7 +3,7 @@
 No index has the ended runs of all threads, so a search reads one thread or the live runs.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from itertools import accumulate
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import RunStatus
 from millstream.shared.runs import RunRecord, find_runs, live_runs
 
+RunRefs = list[tuple[str, str]]  # thread ids and run ids
 PAGE: Final = 200  # runs read in one round trip
 
 
@@ -29,16 +30,20 @@ async def search(
     metadata: dict[str, Any],
     limit: int,
     offset: int,
+    keep: Callable[[RunRefs], Awaitable[RunRefs]],
 ) -> list[RunRecord]:
     """Returns the matching runs, newest first; without a thread, only runs that have not ended.
 
-    It stops reading runs when the page is full.
+    `keep` returns those of the runs (thread id, run id) that the caller may read. It stops reading
+    runs when the page is full.
 
     Raises TooLargeError if the requests that created the matching runs exceed `MAX_PAGE_BYTES`.
     """
     matches: list[RunRecord] = []
     skipped = size = 0
-    ids = await _live(redis) if thread_id is None else await _of_thread(redis, thread_id)
+    ids = await keep(
+        await _live(redis) if thread_id is None else await _of_thread(redis, thread_id)
+    )
     async for record in _read(redis, ids):
         if status not in (None, record.status):
             continue

@@ -1,7 +1,7 @@
 """The records of threads: creating, reading, changing and deleting them."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -56,18 +56,25 @@ def new_thread_fields(metadata: dict[str, Any], ttl: Ttl | None = None) -> dict[
 
     Raises TooLargeError if the metadata is larger than `MAX_METADATA_BYTES`.
     """
-    encoded = msgspec.json.encode(metadata)
-    if len(encoded) > MAX_METADATA_BYTES:
-        raise TooLargeError(f"metadata: more than {MAX_METADATA_BYTES} bytes")
     fields: dict[str, Any] = {
         "status": ThreadStatus.IDLE.value,
         "idle_status": ThreadStatus.IDLE.value,
-        "metadata": encoded,
-        **index_fields(metadata),
+        **metadata_fields(metadata),
     }
     if ttl is not None:
         fields |= _ttl_fields(ttl)
     return fields
+
+
+def metadata_fields(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Returns the record fields that follow from a new thread's metadata.
+
+    Raises TooLargeError if it is larger than `MAX_METADATA_BYTES`.
+    """
+    encoded = msgspec.json.encode(metadata)
+    if len(encoded) > MAX_METADATA_BYTES:
+        raise TooLargeError(f"metadata: more than {MAX_METADATA_BYTES} bytes")
+    return {"metadata": encoded, **index_fields(metadata)}
 
 
 def _ttl_fields(ttl: Ttl) -> dict[str, Any]:
@@ -181,9 +188,16 @@ def _judged(
 
 
 async def patch_thread(
-    redis: Client, thread_id: str, metadata: dict[str, Any], ttl: Ttl | None
+    redis: Client,
+    thread_id: str,
+    metadata: dict[str, Any],
+    ttl: Ttl | None,
+    judge: Callable[[dict[str, Any] | None, dict[str, Any]], None] = lambda *_: None,
 ) -> None:
     """Merges the metadata into the thread's, on the first level only, and sets its `ttl` (None: keeps it).
+
+    `judge` is called with the metadata before (None: no such thread) and after, and raises if the caller may not do
+    this.
 
     Raises:
         NotFoundError: the thread does not exist.
@@ -191,8 +205,13 @@ async def patch_thread(
     """
     status = "changed"
     while status == "changed":  # another patch was faster
-        stored, graph_id = await redis.hmget(keys.thread(thread_id), ["metadata", "graph_id"])  # type: ignore[misc]
+        fields_read = ["metadata", "graph_id", "assistant_id", "created_at"]
+        stored, graph_id, assistant_id, created_at = await redis.hmget(  # type: ignore[misc]
+            keys.thread(thread_id), fields_read
+        )
         read = stored or b"{}"
+        before = merge_run_metadata(read, graph_id, assistant_id or b"")
+        judge(before if created_at else None, before | metadata)
         fields = {} if ttl is None else _ttl_fields(ttl)
         if metadata:
             merged = msgspec.json.decode(read) | metadata
@@ -266,9 +285,9 @@ async def get_config(redis: Client, thread_id: str) -> dict[str, Any] | None:
     return config
 
 
-async def retire_thread(redis: Client, thread_id: str) -> list[str]:
-    """Closes the thread to new runs; returns the ids of all its runs. Raises NotFoundError."""
-    if await scripts.retire_thread(redis, thread_id) == "missing":
+async def retire_thread(redis: Client, thread_id: str, guard: str = "") -> list[str]:
+    """Closes the thread to new runs; returns the ids of all its runs. Raises NotFoundError, RightsChangedError."""
+    if await scripts.retire_thread(redis, thread_id, guard=guard) == "missing":
         raise not_found_error(thread_id)
     ids = await redis.zrange(keys.runs(thread_id), 0, -1)
     return [run_id.decode() for run_id in ids]
@@ -312,8 +331,16 @@ async def require_thread(redis: Client, thread_id: str) -> None:
         raise not_found_error(thread_id)
 
 
-async def copy_thread(redis: Client, thread_id: str, target_id: str | None = None) -> ThreadRecord:
+async def copy_thread(
+    redis: Client,
+    thread_id: str,
+    target_id: str | None = None,
+    *,
+    restamp: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+) -> ThreadRecord:
     """Creates a thread with the state, the metadata and the `ttl` of another; returns it.
+
+    `restamp` returns the copy's metadata, from that of the thread; it raises if the caller may not copy it.
 
     Raises:
         NotFoundError: the thread does not exist.
@@ -323,7 +350,8 @@ async def copy_thread(redis: Client, thread_id: str, target_id: str | None = Non
     status = "changed"
     while status == "changed":  # a namespace was added or deleted meanwhile
         namespaces = await checkpoints.list_namespaces(redis, thread_id)
-        status = await scripts.copy_thread(redis, thread_id, target_id, namespaces)
+        arguments = {} if restamp is None else await _restamped(redis, thread_id, restamp)
+        status = await scripts.copy_thread(redis, thread_id, target_id, namespaces, **arguments)
     if status == "missing":
         raise not_found_error(thread_id)
     if status == "busy":
@@ -331,17 +359,29 @@ async def copy_thread(redis: Client, thread_id: str, target_id: str | None = Non
     return await get_thread(redis, target_id)
 
 
-async def prune(redis: Client, thread_id: str, strategy: str) -> bool:
+async def _restamped(
+    redis: Client, thread_id: str, restamp: Callable[[dict[str, Any]], dict[str, Any]]
+) -> dict[str, Any]:
+    """Returns the arguments with which a copy gets other metadata."""
+    judged = await read_metadata(redis, thread_id)
+    if judged is None:
+        raise not_found_error(thread_id)
+    metadata = restamp(judged.metadata)
+    return {"metadata": judged.stored, "fields": metadata_fields(metadata)}
+
+
+async def prune(redis: Client, thread_id: str, strategy: str, guard: str = "") -> bool:
     """Deletes the thread, or with the strategy `keep_latest` all its checkpoints but the newest.
 
-    Returns False if the thread does not exist. Raises ConflictError while one of its runs has not ended.
+    Returns False if the thread does not exist. Raises ConflictError while one of its runs has not ended, and
+    RightsChangedError if the metadata of a thread to delete is not the one that `guard` is of.
     """
     if strategy == "keep_latest":
         if not await redis.exists(keys.thread(thread_id)):
             return False
         await checkpoints.prune(redis, thread_id, keep_latest=True)
         return True
-    status = await scripts.retire_thread(redis, thread_id, "idle")
+    status = await scripts.retire_thread(redis, thread_id, "idle", guard)
     if status == "busy":
         raise ConflictError(busy_message(thread_id))
     return status == "retired" and await delete_thread(redis, thread_id)

@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from millstream.shared import keys, scripts
+from millstream.shared.access import Filter
 from millstream.shared.list_size import MAX_PAGE_BYTES, check_page
 from millstream.shared.metadata_index import contains, term_keys, terms_decide
 from millstream.shared.redis import Client
@@ -39,6 +40,7 @@ class ThreadFilter:
     values: dict[str, Any] = field(default_factory=dict)
     status: ThreadStatus | None = None
     ids: list[str] | None = None
+    access: Filter | None = None  # of the caller's rights; None for all threads
     sort_by: str = "created_at"  # or thread_id, updated_at, state_updated_at, status
     descending: bool = True
 
@@ -103,9 +105,16 @@ async def _matching(
         yield _Matches(ids, len(ids))
         return
     seen: set[str] = set()  # a thread that is updated meanwhile may be returned again
-    term_sets = term_keys(criteria.metadata)
+    access = criteria.access or Filter.of({})
+    owned = access.equalities()
+    # A name with two values is left to the records.
+    metadata = {**owned, **criteria.metadata}
+    term_sets = term_keys(metadata)
     index_decides = not criteria.values and not criteria.exclude and term_sets is not None
-    index_decides = index_decides and (not criteria.metadata or terms_decide(criteria.metadata))
+    index_decides = index_decides and (not metadata or terms_decide(metadata))
+    index_decides = (
+        index_decides and access.is_equalities and owned.keys().isdisjoint(criteria.metadata)
+    )
     if criteria.sort_by != "status" or criteria.status is not None:
         statuses = [criteria.status]
     else:
@@ -158,6 +167,7 @@ async def _sort_ids(redis: Client, criteria: ThreadFilter) -> list[str]:
 def _matches_head(record: ThreadRecord, criteria: ThreadFilter) -> bool:
     return (
         criteria.status in (None, record.status)
+        and (criteria.access is None or criteria.access.matches(record.metadata))
         and contains(record.metadata, criteria.metadata)
         and not any(contains(record.metadata, part) for part in criteria.exclude)
     )

@@ -5,9 +5,11 @@ checked separately. A checkpointer that lacks the method leads to RefusedError.
 """
 
 import uuid
+from collections.abc import Callable
+from typing import Any
 
 from millstream.shared import threads
-from millstream.shared.errors import RefusedError
+from millstream.shared.errors import ConflictError, RefusedError
 from millstream.shared.wire import Call
 from millstream.worker.answers.context import AnswerContext
 from millstream.worker.checkpoints.checkpointing import UnsupportedError
@@ -15,7 +17,10 @@ from millstream.worker.encode import encode
 
 
 async def copy(context: AnswerContext, call: Call) -> bytes:
-    """`copy`: creates a thread with the state of another. Arguments: thread_id. Reply: `{"thread_id"}`.
+    """`copy`: creates a thread with the state of another. Reply: `{"thread_id"}`.
+
+    Arguments: thread_id; `metadata` of the copy, if it is not that of the thread, and the thread's metadata from which
+    it was made, `before`.
 
     Raises NotFoundError, ConflictError (a run is active), RefusedError (the checkpointer can't copy).
     """
@@ -23,13 +28,26 @@ async def copy(context: AnswerContext, call: Call) -> bytes:
     await threads.idle_epoch(context.redis, source)
     try:
         await context.checkpointing.copy(source, target)
-        await threads.copy_thread(context.redis, source, target)
+        await threads.copy_thread(context.redis, source, target, restamp=_restamp(call))
     except UnsupportedError as error:
         raise RefusedError(str(error)) from None
     except BaseException:  # the copy is incomplete, or has no thread
         await context.checkpointing.delete(target)
         raise
     return encode({"thread_id": target})
+
+
+def _restamp(call: Call) -> Callable[[dict[str, Any]], dict[str, Any]] | None:
+    if "metadata" not in call.arguments:
+        return None
+
+    def restamp(metadata: dict[str, Any]) -> dict[str, Any]:
+        if metadata != call.arguments["before"]:
+            raise ConflictError("The thread's metadata is being changed. Try again.")
+        result: dict[str, Any] = call.arguments["metadata"]
+        return result
+
+    return restamp
 
 
 async def prune(context: AnswerContext, call: Call) -> bytes:

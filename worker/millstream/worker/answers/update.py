@@ -200,6 +200,7 @@ async def _store(
         fields=fields,
         update=state_event(thread_id, fields),
         stream_ttl=context.settings.stream_ttl,
+        guard=call.arguments.get("guard", ""),
     )
     at_once = staging.is_stored_at_once
     if at_once and epoch is not None and result in ("busy", "changed", "late"):
@@ -211,7 +212,7 @@ async def _store(
     if at_once and result == "missing":  # deleted meanwhile: no checkpoint may remain
         await context.checkpointing.delete(thread_id)
     match result:
-        case "missing":
+        case "missing" | "rejudge":  # it became another's meanwhile
             raise NotFoundError(f"Thread with ID {thread_id} not found")
         case "busy":
             raise ConflictError(threads.busy_message(thread_id))

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from millstream.shared import keys
-from millstream.shared.errors import NotFoundError
+from millstream.shared.errors import NotFoundError, RightsChangedError
 from millstream.shared.redis import Client
 from millstream.shared.scripts.script import Script, pairs
 from millstream.shared.wire import Cron, pack
@@ -19,7 +19,13 @@ def due_score(due_ms: int | None) -> int | str:
 
 
 async def create_cron(
-    redis: Client, cron: Cron, *, payload: bytes, request: bytes, due_ms: int | None
+    redis: Client,
+    cron: Cron,
+    *,
+    payload: bytes,
+    request: bytes,
+    due_ms: int | None,
+    guard: str = "",
 ) -> int:
     """Writes the cron; returns its time of creation in µs.
 
@@ -27,8 +33,10 @@ async def create_cron(
         payload: JSON.
         request: a packed `wire.RunRequest`.
         due_ms: None for never.
+        guard: of the thread's metadata by which the caller's rights were judged (parts/guard.lua).
 
     Raises:
+        RightsChangedError: the thread's metadata is not the judged one any more.
         NotFoundError: the cron's thread does not exist.
     """
     thread = cron.thread_id or NO_THREAD
@@ -42,8 +50,11 @@ async def create_cron(
         cron_id=cron.cron_id,
         due=due_score(due_ms),
         on_thread="" if cron.thread_id is None else "1",
+        guard=guard,
         fields=pairs(fields),
     )
+    if created == b"rejudge":
+        raise RightsChangedError
     if not created:
         raise NotFoundError("Thread or assistant not found.")
     return int(created)

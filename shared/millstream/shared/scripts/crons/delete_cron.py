@@ -3,6 +3,7 @@
 from typing import Literal
 
 from millstream.shared import keys
+from millstream.shared.errors import RightsChangedError
 from millstream.shared.redis import Client
 from millstream.shared.scripts.crons.create_cron import NO_THREAD
 from millstream.shared.scripts.script import Script
@@ -11,9 +12,16 @@ SCRIPT = Script("crons/delete_cron")
 
 
 async def delete_cron(
-    redis: Client, cron_id: str, thread_id: str | None, when: Literal["now", "orphaned"] = "now"
+    redis: Client,
+    cron_id: str,
+    thread_id: str | None,
+    when: Literal["now", "orphaned"] = "now",
+    version: int | None = None,
 ) -> bool:
-    """Deletes the cron; returns False if it does not exist, or (`orphaned`) its thread exists."""
+    """Deletes the cron; returns False if it does not exist, or (`orphaned`) its thread exists.
+
+    Raises RightsChangedError, without a change, if it has another version than the caller has read.
+    """
     thread = thread_id or NO_THREAD
     reply = await SCRIPT(
         redis,
@@ -23,5 +31,8 @@ async def delete_cron(
         thread=keys.thread(thread),
         cron_id=cron_id,
         when=when,
+        version="" if version is None else version,
     )
+    if reply == -1:
+        raise RightsChangedError
     return bool(reply)

@@ -25,6 +25,7 @@ async def fire_cron(
     new_thread: dict[str, Any] | None,
     max_live: int,
     stream_ttl: int,
+    guard: str = "",
 ) -> tuple[Reply, list[bytes]]:
     """Admits the run of one due time, once however many workers try, and sets the next due time.
 
@@ -35,6 +36,7 @@ async def fire_cron(
         new_thread: fields of the thread to create; None for a cron that has a thread.
         max_live: maximum number of runs that have not ended; 0 for no limit.
         stream_ttl: seconds for which the events of displaced runs stay readable.
+        guard: of the metadata by which the rights of the cron's creator were judged (parts/guard.lua).
 
     Returns the script's status, and references to the displaced runs that the caller must end (see `admit`).
     """
@@ -47,6 +49,6 @@ async def fire_cron(
         due=due_ms,
         version=version,
         next_due=due_score(next_ms),
-        **arguments(spec, 0, new_thread, max_live, stream_ttl),
+        **arguments(spec, 0, new_thread, max_live, stream_ttl, guard=guard),
     )
     return cast("Reply", status.decode()), details[1] if details else []

@@ -40,11 +40,13 @@
 -- with wake
 -- with expiry
 -- with thread_index
+-- with guard
 local created = redis.call('HGET', run, 'created_at')
 if created then return {'admitted', created, {}} end
 
 local exists = redis.call('EXISTS', thread) == 1
 if not exists and missing == 'refuse' or redis.call('HEXISTS', thread, 'retired') == 1 then return {'missing'} end
+if not guard_holds() then return {'rejudge'} end
 local active = exists and redis.call('HGET', thread, 'active')
 local has_deferred = exists and redis.call('EXISTS', deferred) == 1
 -- An answer is admitted despite deferred runs, which do not change what the thread waits for.

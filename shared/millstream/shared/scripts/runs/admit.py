@@ -5,7 +5,12 @@ from typing import Any, Final, Literal
 import msgspec
 
 from millstream.shared import keys
-from millstream.shared.errors import ConflictError, NotFoundError, OverloadedError
+from millstream.shared.errors import (
+    ConflictError,
+    NotFoundError,
+    OverloadedError,
+    RightsChangedError,
+)
 from millstream.shared.metadata_index import INDEX_FIELDS, run_terms
 from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import Cause, RunStatus, ThreadStatus, follow
@@ -17,7 +22,7 @@ from millstream.shared.scripts.threads.thread_index import thread_index_keys
 from millstream.shared.wire import RunSpec, pack
 
 SCRIPT = Script("runs/admit")
-Reply = Literal["admitted", "missing", "busy", "changed", "full"]
+Reply = Literal["admitted", "missing", "rejudge", "busy", "changed", "full"]
 MAX_QUEUES: Final = 1000  # that admissions list; workers list theirs in any case
 MAX_ENDED: Final = (
     100  # displaced runs that one script ends, so that it does not delay other commands
@@ -31,6 +36,7 @@ def arguments(
     max_live: int,
     stream_ttl: int,
     answers: bytes | None = None,
+    guard: str = "",
 ) -> dict[str, Any]:
     """Returns the arguments of parts/admission.lua; see `admit` for the parameters."""
     thread, run = spec.thread_id, spec.run_id
@@ -62,6 +68,7 @@ def arguments(
         "run_terms": run_terms(spec.graph_id, spec.assistant_id),
         "webhook": _webhook(spec),
         "answers": answers or "",
+        "guard": guard,
         "temporary": "1" if spec.temporary else "",
         "cancelled": follow(RunStatus.PENDING, Cause.CANCELLED) or "",
         "running": RunStatus.RUNNING,
@@ -96,6 +103,7 @@ async def admit(
     stream_ttl: int,
     max_live: int = 0,
     answers: bytes | None = None,
+    guard: str = "",
 ) -> tuple[int, list[bytes]]:
     """Writes the run's record and its places in its thread and in the queue, in one step or not at all.
 
@@ -106,6 +114,7 @@ async def admit(
         stream_ttl: seconds for which the events of displaced runs stay readable.
         max_live: maximum number of runs that have not ended; 0 for no limit.
         answers: JSON of the thread's interrupts, as the caller read them, if the run answers them.
+        guard: of the metadata by which the caller's rights were judged (parts/guard.lua).
 
     Returns the time of admission in µs, and references to the displaced runs that the caller must end
     (`end_displaced`): those beyond `MAX_ENDED`. The other displaced runs have ended, or the worker that
@@ -115,14 +124,17 @@ async def admit(
         NotFoundError: the thread does not exist, and `new_thread` is None.
         ConflictError: the strategy is reject and the thread has a run that has not ended; or the thread's
             interrupts are not `answers` any more.
+        RightsChangedError: the thread's metadata is not the judged one any more.
         OverloadedError: `max_live` runs have not ended.
     """
     reply = await SCRIPT(
-        redis, **arguments(spec, delay_ms, new_thread, max_live, stream_ttl, answers)
+        redis, **arguments(spec, delay_ms, new_thread, max_live, stream_ttl, answers, guard)
     )
     status: Reply = reply[0].decode()
     if status == "missing":
         raise NotFoundError("Thread or assistant not found.")
+    if status == "rejudge":
+        raise RightsChangedError
     if status == "busy":
         raise ConflictError(
             "Thread is already running a task. Wait for it to finish or choose a different "

@@ -9,10 +9,12 @@
   ARG  run_id
   ARGS ended_statuses  statuses in which a run has ended
 
-  Returns 'deleted', 'missing', or the status of a run that has not ended.
+  Returns 'deleted', 'missing', 'rejudge' (parts/guard.lua), or the status of a run that has not ended.
 ]]
+-- with guard
 local status = redis.call('HGET', run, 'status')
 if not status then return 'missing' end
+if not guard_holds() then return 'rejudge' end
 for _, ended in ipairs(ended_statuses) do
   if status == ended then
     redis.call('UNLINK', run, events)

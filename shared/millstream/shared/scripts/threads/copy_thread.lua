@@ -4,9 +4,11 @@
   KEY  source     hash
   KEY  thread     hash: the target
   ARG  thread_id  of the target; a repeat after a lost reply gets the same reply
+  ARG  metadata   JSON of the source's metadata, as the caller read it to compute `fields`; '' if there are none
+  ARGS fields     field, value, … of the target in place of the source's
 
-  Returns 'copied', or without a change 'missing', 'busy' (a run is active on the source) or 'changed' (the source has
-  other namespaces than the caller listed).
+  Returns 'copied', or without a change 'missing', 'rejudge' (the source has other metadata), 'busy' (a run is active on
+  the source) or 'changed' (the source has other namespaces than the caller listed).
 ]]
 -- with clock
 -- with copy_namespaces
@@ -15,6 +17,7 @@
 -- with thread_index
 if redis.call('EXISTS', thread) == 1 then return 'copied' end
 if redis.call('EXISTS', source) == 0 or redis.call('HEXISTS', source, 'retired') == 1 then return 'missing' end
+if metadata ~= '' and (redis.call('HGET', source, 'metadata') or '{}') ~= metadata then return 'rejudge' end
 if redis.call('HEXISTS', source, 'active') == 1 then return 'busy' end
 if not same_namespaces() then return 'changed' end
 
@@ -24,7 +27,7 @@ local record = redis.call('HGETALL', source)
 for i = 1, #record, 2 do
   if not is_excluded[record[i]] then redis.call('HSET', thread, record[i], record[i + 1]) end
 end
-redis.call('HSET', thread, 'created_at', now_us, 'updated_at', now_us, 'state_updated_at', now_us)
+redis.call('HSET', thread, 'created_at', now_us, 'updated_at', now_us, 'state_updated_at', now_us, unpack(fields))
 
 copy_namespaces()
 push_expiry(thread_id, now_ms)

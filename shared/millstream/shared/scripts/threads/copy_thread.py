@@ -1,12 +1,13 @@
 """Copies a thread with its state: see copy_thread.lua."""
 
-from collections.abc import Sequence
-from typing import Literal, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, cast
 
 from millstream.shared import keys
+from millstream.shared.errors import RightsChangedError
 from millstream.shared.redis import Client
 from millstream.shared.scripts.checkpoints.namespace import namespace_keys_of
-from millstream.shared.scripts.script import Script
+from millstream.shared.scripts.script import Script, pairs
 from millstream.shared.scripts.threads.thread_index import thread_index_keys
 
 SCRIPT = Script("threads/copy_thread")
@@ -14,10 +15,23 @@ Reply = Literal["copied", "missing", "busy", "changed"]
 
 
 async def copy_thread(
-    redis: Client, source_id: str, target_id: str, namespaces: Sequence[str]
+    redis: Client,
+    source_id: str,
+    target_id: str,
+    namespaces: Sequence[str],
+    *,
+    metadata: bytes = b"",
+    fields: Mapping[str, Any] | None = None,
 ) -> Reply:
-    """Creates the target from a source that has these namespaces; returns the script's status."""
-    pairs = zip(
+    """Creates the target from a source that has these namespaces; returns the script's status.
+
+    Args:
+        metadata: of the source (JSON), from which `fields` was computed; b"" without fields.
+        fields: of the target's record, in place of the source's.
+
+    Raises RightsChangedError, without a change, if the source has other metadata.
+    """
+    key_pairs = zip(
         namespace_keys_of(source_id, namespaces),
         namespace_keys_of(target_id, namespaces),
         strict=True,
@@ -32,9 +46,13 @@ async def copy_thread(
         checkpoint_runs=keys.checkpoint_runs(source_id),
         target_checkpoint_runs=keys.checkpoint_runs(target_id),
         runs_with_checkpoints=keys.runs_with_checkpoints(),
-        namespace_keys=[key for pair in pairs for key in pair],
+        namespace_keys=[key for pair in key_pairs for key in pair],
         thread_id=target_id,
         namespace_names=namespaces,
+        metadata=metadata,
+        fields=pairs(fields or {}),
         **thread_index_keys(),
     )
+    if reply == b"rejudge":
+        raise RightsChangedError
     return cast("Reply", reply.decode())

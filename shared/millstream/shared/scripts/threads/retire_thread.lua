@@ -9,11 +9,13 @@
   ARG  thread_id
   ARG  when       'now'; 'idle': only if all its runs have ended; 'due': only if that is so and the thread has expired
 
-  Returns 'retired', or without a change 'missing', 'busy' or 'early'.
+  Returns 'retired', or without a change 'missing', 'rejudge' (parts/guard.lua), 'busy' or 'early'.
 ]]
 -- with clock
 -- with thread_index
+-- with guard
 if redis.call('EXISTS', thread) == 0 then return 'missing' end
+if not guard_holds() then return 'rejudge' end
 if when ~= 'now' then
   if when == 'due' then
     local due = redis.call('ZSCORE', expiring, thread_id)

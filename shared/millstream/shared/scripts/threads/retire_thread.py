@@ -3,6 +3,7 @@
 from typing import Literal, cast
 
 from millstream.shared import keys
+from millstream.shared.errors import RightsChangedError
 from millstream.shared.redis import Client
 from millstream.shared.scripts.script import Script
 from millstream.shared.scripts.threads.thread_index import thread_index_keys
@@ -12,12 +13,15 @@ Reply = Literal["retired", "missing", "busy", "early"]
 
 
 async def retire_thread(
-    redis: Client, thread_id: str, when: Literal["now", "idle", "due"] = "now"
+    redis: Client, thread_id: str, when: Literal["now", "idle", "due"] = "now", guard: str = ""
 ) -> Reply:
     """Closes the thread to new runs; returns the script's status.
 
     Args:
         when: "now"; "idle": only if all its runs have ended; "due": only if that is so and it has expired.
+        guard: of the metadata by which the caller's rights were judged (parts/guard.lua).
+
+    Raises RightsChangedError, without a change, if the thread's metadata is not the judged one any more.
     """
     reply = await SCRIPT(
         redis,
@@ -28,6 +32,9 @@ async def retire_thread(
         expiring=keys.expiring(),
         thread_id=thread_id,
         when=when,
+        guard=guard,
         **thread_index_keys(),
     )
+    if reply == b"rejudge":
+        raise RightsChangedError
     return cast("Reply", reply.decode())

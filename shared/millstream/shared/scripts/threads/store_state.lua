@@ -22,12 +22,13 @@
   ARGS stored           key, field, value, …: `key` is an index in `namespace_keys`
 
   Returns 'stored', or without a change 'changed' (read the state again), 'busy' (a run is active), 'late', 'missing'
-  (the thread does not exist) or 'exists' (the thread to create exists).
+  (the thread does not exist), 'rejudge' (parts/guard.lua) or 'exists' (the thread to create exists).
 ]]
 -- with clock
 -- with expiry
 -- with thread_index
 -- with sequence
+-- with guard
 local now_us, now_ms = read_clock()
 
 local created_at, last_token, active, current_epoch, retired =
@@ -39,6 +40,7 @@ if epoch == '' then
   redis.call('HSET', thread, 'created_at', now_us)
 else
   if not created_at or retired then return 'missing' end
+  if not guard_holds() then return 'rejudge' end
   if active then return 'busy' end
   if (current_epoch or '0') ~= epoch then return 'changed' end
 end

@@ -13,7 +13,7 @@ from millstream.shared.scripts.script import Scalar, Script, pairs
 from millstream.shared.scripts.threads.thread_index import thread_index_keys
 
 SCRIPT = Script("threads/store_state")
-Reply = Literal["stored", "changed", "busy", "late", "missing", "exists"]
+Reply = Literal["stored", "changed", "busy", "late", "missing", "rejudge", "exists"]
 FIRST: Final = 1  # index of the first key in Lua
 PER_NAMESPACE: Final = 5  # keys
 UPDATE: Final = "update-"  # prefix of an update's name among the segments of a thread
@@ -50,6 +50,7 @@ async def store_state(
     fields: dict[str, Any],
     update: bytes = b"{}",
     stream_ttl: int,
+    guard: str = "",
 ) -> Reply:
     """Stores the update in one step or not at all; returns the script's status.
 
@@ -60,6 +61,7 @@ async def store_state(
         fields: of the thread's record.
         update: JSON of the `state_update` event in the thread's stream.
         stream_ttl: seconds for which that event stays readable.
+        guard: of the metadata by which the caller's rights were judged (parts/guard.lua).
     """
     if "graph_id" in fields:
         fields = {**fields, "run_terms": run_terms(fields["graph_id"], fields["assistant_id"])}
@@ -83,6 +85,7 @@ async def store_state(
         thread_id=thread_id,
         segment_id=segment,
         update=update,
+        guard=guard,
         events_ttl=stream_ttl,
         thread_fields=pairs(fields),
         namespace_names=namespaces,

@@ -1,0 +1,310 @@
+"""The rights of callers: what an authorizer decides, each use case keeps to, also while records change hands."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import pytest
+
+from contract.builders import a_spec, admit, take
+from harness.waiting import until
+from millstream.api.assistants import operations as assistants
+from millstream.api.assistants.schemas import AssistantCreate, AssistantPatch
+from millstream.api.auth.authentication import Authentication
+from millstream.api.caller import Caller
+from millstream.api.context import RequestContext
+from millstream.api.crons import operations as crons
+from millstream.api.crons.schemas import CronCreateStateful, CronFilter, CronPatch
+from millstream.api.process import Process, open_process
+from millstream.api.runs import admission, end_operations, operations
+from millstream.api.threads import delete_operations
+from millstream.api.threads import operations as threads
+from millstream.cli.embedded import EmbeddedRedis
+from millstream.shared import keys, scripts
+from millstream.shared import threads as thread_records
+from millstream.shared.access import Ask, Decision, Filter, User, guard_of
+from millstream.shared.assistants import announce
+from millstream.shared.errors import (
+    ConflictError,
+    ForbiddenError,
+    NotFoundError,
+    RightsChangedError,
+)
+from millstream.shared.langgraph_json.http import HttpSettings
+from millstream.shared.redis import Client
+from millstream.shared.rules.lifecycle import Cause
+from millstream.shared.rules.multitask import CancelAction
+from millstream.shared.runs import list_runs
+from millstream.shared.settings import Settings
+from millstream.shared.threads.search import ThreadFilter
+from millstream.shared.wire import GraphInfo, RunRequest
+
+ECHO = RunRequest(assistant_id="echo", creates_thread=True)
+ON_THREAD = RunRequest(assistant_id="echo")
+
+
+class Owners:
+    """Restricts each user to what it owns; stamps nothing, so that the filters alone do."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+
+    async def decide(self, user: User, ask: Ask, value: dict[str, Any]) -> Decision:
+        self.asked.append((ask, dict(value)))
+        if user.identity == "admin":
+            return Decision(value)
+        return Decision(value, Filter.of({"owner": user.identity}))
+
+
+@pytest.fixture
+def owners() -> Owners:
+    return Owners()
+
+
+@pytest.fixture
+async def process(
+    real_redis: Client, redis_server: EmbeddedRedis, owners: Owners
+) -> AsyncIterator[Process]:
+    @asynccontextmanager
+    async def open_auth(_: Settings, __: Client) -> AsyncIterator[Authentication]:
+        yield Authentication(authenticators=[_Nobody()], authorizer=owners)
+
+    await announce(real_redis, [GraphInfo(graph_id="echo", queue="default")])
+    settings = Settings(redis_url=redis_server.url.rpartition("/")[0] + "/1")
+    async with open_process(settings, HttpSettings(), open_auth=open_auth) as running:
+        yield running
+
+
+class _Nobody:
+    async def authenticate(self, _: Any) -> User | None:
+        return None
+
+
+def of(process: Process, identity: str) -> RequestContext:
+    """Returns the context of a new request of the user."""
+    return RequestContext(process, Caller(user=User.of({"identity": identity})))
+
+
+async def a_thread(process: Process, identity: str, **metadata: Any) -> str:
+    record = await threads.create(
+        of(process, identity), None, metadata, if_exists="raise", ttl=None
+    )
+    return record.thread_id
+
+
+# ── Threads ─────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_foreign_thread_is_missing(process: Process) -> None:
+    thread_id = await a_thread(process, "ann", topic="a")
+    run = await admission.admit(of(process, "ann"), ON_THREAD, thread_id)
+    run_id = run.spec.run_id
+    unknown = "8b5e4bb3-7b46-4c0a-9b0a-111111111111"
+    for of_bob, of_unknown in (
+        (lambda c: threads.get(c, thread_id), lambda c: threads.get(c, unknown)),
+        (lambda c: threads.patch(c, thread_id, {}, None), lambda c: threads.patch(c, unknown, {}, None)),
+        (lambda c: threads.copy(c, thread_id), lambda c: threads.copy(c, unknown)),
+        (lambda c: threads.storage(c, thread_id), lambda c: threads.storage(c, unknown)),
+        (lambda c: delete_operations.delete(c, thread_id), lambda c: delete_operations.delete(c, unknown)),
+        (lambda c: operations.list_runs(c, thread_id, limit=1), lambda c: operations.list_runs(c, unknown, limit=1)),
+        (lambda c: operations.get(c, thread_id, run_id), lambda c: operations.get(c, unknown, run_id)),
+        (lambda c: operations.explain(c, thread_id, run_id), lambda c: operations.explain(c, unknown, run_id)),
+        (lambda c: operations.join(c, thread_id, run_id, None), lambda c: operations.join(c, unknown, run_id, None)),
+        (lambda c: end_operations.delete(c, thread_id, run_id), lambda c: end_operations.delete(c, unknown, run_id)),
+        (
+            lambda c: end_operations.cancel(c, thread_id, run_id, CancelAction.INTERRUPT),
+            lambda c: end_operations.cancel(c, unknown, run_id, CancelAction.INTERRUPT),
+        ),
+        (lambda c: admission.admit(c, ON_THREAD, thread_id), lambda c: admission.admit(c, ON_THREAD, unknown)),
+        (
+            lambda c: end_operations.cancel_runs(c, thread_id, [run_id], CancelAction.INTERRUPT),
+            lambda c: end_operations.cancel_runs(c, unknown, [run_id], CancelAction.INTERRUPT),
+        ),
+    ):  # fmt: skip
+        with pytest.raises(NotFoundError) as foreign:
+            await of_bob(of(process, "bob"))
+        with pytest.raises(NotFoundError) as missing:
+            await of_unknown(of(process, "bob"))
+        assert str(foreign.value).replace(thread_id, "T") == str(missing.value).replace(
+            unknown, "T"
+        )
+    assert (await operations.get(of(process, "ann"), thread_id, run_id)).status == "pending"
+    assert await delete_operations.prune(of(process, "bob"), [thread_id, unknown], "delete") == 0
+    with pytest.raises(NotFoundError):
+        await end_operations.cancel_live(of(process, "bob"), None, CancelAction.INTERRUPT)
+    await end_operations.cancel_live(of(process, "ann"), None, CancelAction.INTERRUPT)
+
+
+async def test_searches_and_counts_stay_below_the_filter(process: Process) -> None:
+    mine = {await a_thread(process, "ann", n=n) for n in range(3)}
+    await a_thread(process, "bob", n=0)
+    for query, number in (
+        (ThreadFilter(), 3),
+        (ThreadFilter(metadata={"n": 1}), 1),
+        (ThreadFilter(metadata={"owner": "bob"}), 0),
+        (ThreadFilter(metadata={"owner": "ann"}), 3),
+        (ThreadFilter(exclude=[{"n": 0}]), 2),
+        (ThreadFilter(values={"x": 1}), 0),
+    ):
+        page = await threads.find(of(process, "ann"), query, limit=10)
+        assert {record.thread_id for record in page.records} <= mine
+        assert (len(page.records), page.total) == (number, number)
+        assert await threads.count(of(process, "ann"), query) == number
+    assert await threads.count(of(process, "admin"), ThreadFilter()) == 4
+
+
+async def test_what_is_created_is_the_callers(process: Process) -> None:
+    thread_id = await a_thread(process, "ann", owner="bob")
+    assert (await threads.get(of(process, "ann"), thread_id)).metadata["owner"] == "ann"
+    copy = await threads.copy(of(process, "admin"), thread_id)
+    assert copy.metadata["owner"] == "ann"  # an admin has no filter
+    created = await admission.admit(
+        of(process, "ann"), ECHO, "5d3e5d0e-3f0c-5d4e-8a52-0d9d7c6b1f10"
+    )
+    stateless = await admission.admit(of(process, "ann"), ECHO)
+    for record in (created, stateless):
+        assert await operations.find(of(process, "ann"), record.spec.thread_id, record.spec.run_id)
+        assert not await operations.find(
+            of(process, "bob"), record.spec.thread_id, record.spec.run_id
+        )
+        assert record.spec.identity == "ann"
+        assert b"ann" not in record.spec.kwargs
+
+
+async def test_a_change_may_not_give_a_record_away(process: Process) -> None:
+    thread_id = await a_thread(process, "ann")
+    with pytest.raises(ForbiddenError):
+        await threads.patch(of(process, "ann"), thread_id, {"owner": "bob"}, None)
+    assert (await threads.get(of(process, "ann"), thread_id)).metadata == {"owner": "ann"}
+
+
+async def test_an_existing_thread_of_another_is_not_returned(process: Process) -> None:
+    thread_id = await a_thread(process, "ann")
+    for if_exists in ("raise", "do_nothing"):
+        with pytest.raises(ConflictError):
+            await threads.create(of(process, "bob"), thread_id, {}, if_exists=if_exists, ttl=None)
+
+
+async def test_a_foreign_stream_is_silent(process: Process) -> None:
+    thread_id = await a_thread(process, "ann")
+    run = await admission.admit(of(process, "ann"), ON_THREAD, thread_id)
+    readers = {}
+    for name in ("ann", "bob"):
+        readers[name], _ = await threads.follow(
+            of(process, name), thread_id, lambda _, entry: [entry], (0, 0)
+        )
+    claim = await take(process.redis, run.spec)
+    await until(readers["ann"].read)
+    assert await readers["bob"].read() == []
+    await scripts.finish(process.redis, run.spec, Cause.SUCCEEDED, fence=claim.fence, stream_ttl=60)
+    await delete_operations.delete(of(process, "ann"), thread_id)
+    assert await readers["bob"].read() == []
+    assert not readers["bob"].ended
+    for reader in readers.values():
+        reader.close()
+
+
+# ── Races: the rights are judged by metadata that has changed ───────────────────────────────
+
+
+@pytest.mark.parametrize("act", ["cancel", "delete_run", "retire", "admit"])
+async def test_a_script_refuses_what_was_judged_by_other_metadata(
+    real_redis: Client, act: str
+) -> None:
+    thread = await thread_records.create_thread(
+        real_redis, None, {"owner": "ann"}, if_exists="raise"
+    )
+    spec = a_spec(thread_id=thread.thread_id)
+    await admit(real_redis, spec)
+    stale = guard_of(b'{"owner":"bob"}')
+    before = await real_redis.hgetall(keys.run(spec.thread_id, spec.run_id))  # type: ignore[misc]
+    thread_id, run_id = spec.thread_id, spec.run_id
+    acts: dict[str, Callable[[], Awaitable[Any]]] = {
+        "cancel": lambda: scripts.cancel(
+            real_redis, thread_id, run_id, CancelAction.INTERRUPT, guard=stale
+        ),
+        "delete_run": lambda: scripts.delete_run(real_redis, thread_id, run_id, stale),
+        "retire": lambda: scripts.retire_thread(real_redis, thread_id, guard=stale),
+        "admit": lambda: scripts.admit(
+            real_redis,
+            a_spec(thread_id=thread_id),
+            delay_ms=0,
+            new_thread=None,
+            stream_ttl=60,
+            guard=stale,
+        ),
+    }
+    with pytest.raises(RightsChangedError):
+        await acts[act]()
+    assert await real_redis.hgetall(keys.run(spec.thread_id, spec.run_id)) == before  # type: ignore[misc]
+    assert len(await list_runs(real_redis, spec.thread_id, limit=9, offset=0, status=None)) == 1
+
+
+async def test_of_fifty_that_create_a_thread_by_a_run_one_owns_it(process: Process) -> None:
+    thread_id = "6d3e5d0e-3f0c-5d4e-8a52-0d9d7c6b1f10"
+    names = [f"user-{number}" for number in range(50)]
+    results = await asyncio.gather(
+        *(admission.admit(of(process, name), ECHO, thread_id) for name in names),
+        return_exceptions=True,
+    )
+    winners = [
+        name for name, each in zip(names, results, strict=True) if not isinstance(each, Exception)
+    ]
+    assert len(winners) == 1
+    assert all(isinstance(each, NotFoundError) for each in results if isinstance(each, Exception))
+    record = await threads.get(of(process, winners[0]), thread_id)
+    assert record.metadata["owner"] == winners[0]
+
+
+# ── Assistants and crons ────────────────────────────────────────────────────────────────────
+
+
+async def test_assistants_are_their_owners(process: Process) -> None:
+    body = AssistantCreate(graph_id="echo", metadata={"owner": "bob"})
+    assistant_id = (await assistants.create(of(process, "ann"), body)).assistant.assistant_id
+    found = await assistants.find(of(process, "ann"), metadata={})
+    assert [each.assistant.assistant_id for each in found] == [assistant_id]
+    assert await assistants.find(of(process, "bob"), metadata={}) == []
+    request = RunRequest(assistant_id=assistant_id, creates_thread=True)
+    for act in (
+        lambda c: assistants.resolve(c, assistant_id),
+        lambda c: assistants.patch(c, assistant_id, AssistantPatch(name="x")),
+        lambda c: assistants.choose_version(c, assistant_id, 1),
+        lambda c: assistants.versions(c, assistant_id, {}),
+        lambda c: assistants.delete(c, assistant_id, delete_threads=True),
+        lambda c: admission.admit(c, request),
+    ):
+        with pytest.raises(NotFoundError, match=r"^Thread or assistant not found\.$"):
+            await act(of(process, "bob"))
+    with pytest.raises(ForbiddenError):
+        await assistants.patch(
+            of(process, "ann"), assistant_id, AssistantPatch(metadata={"owner": "bob"})
+        )
+    await admission.admit(of(process, "ann"), request)
+    await admission.admit(of(process, "bob"), ECHO)  # a default assistant, which all may use
+    await assistants.delete(of(process, "ann"), assistant_id, delete_threads=True)
+
+
+async def test_crons_are_their_owners(process: Process, owners: Owners) -> None:
+    thread_id = await a_thread(process, "ann")
+    body = CronCreateStateful(assistant_id="echo", schedule="0 0 1 1 *")
+    with pytest.raises(NotFoundError):
+        await crons.create(of(process, "bob"), body, thread_id, None)
+    owners.asked.clear()
+    cron_id = (await crons.create(of(process, "ann"), body, thread_id, None)).cron.cron_id
+    assert [ask for ask, _ in owners.asked] == ["crons.create", "threads.create_run"]
+    assert (await crons.find(of(process, "bob"), CronFilter())).records == []
+    for act in (
+        lambda c: crons.get(c, cron_id),
+        lambda c: crons.patch(c, cron_id, CronPatch(schedule="1 1 1 1 *")),
+        lambda c: crons.delete(c, cron_id),
+    ):
+        with pytest.raises(NotFoundError, match=f"^Cron with ID {cron_id} not found$"):
+            await act(of(process, "bob"))
+    await crons.patch(of(process, "admin"), cron_id, CronPatch(schedule="1 1 1 1 *"))
+    stored = await process.redis.hget(keys.cron(cron_id), "request")  # type: ignore[misc]
+    request = msgspec.msgpack.decode(stored, type=RunRequest)
+    assert b'"ann"' in request.user  # whoever changes it, its runs are the creator's
+    await crons.delete(of(process, "ann"), cron_id)
