@@ -55,7 +55,6 @@ GONE: Final = 4404
 RESTARTING: Final = 1012
 FAILURE: Final = 1011
 MAX_SUBSCRIPTIONS: Final = 100
-MAX_REASON_CHARS: Final = 30  # of a close frame, which has 123 bytes in UTF-8
 
 
 class _Union:
