@@ -1,4 +1,4 @@
-"""A graph calls the API of its own deployment, with the headers of the run's caller."""
+"""A graph calls the API of its own deployment, as the user of its run and with the headers of the run's caller."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -64,9 +64,12 @@ async def call_api(web: httpx.AsyncClient, graph: str, headers: dict[str, str] =
 @pytest.mark.parametrize("graph", WAYS)
 async def test_a_graph_calls_its_own_api_from_any_code(web: httpx.AsyncClient, graph: str) -> None:
     assert web.base_url.path.startswith("/base")
-    assert (await call_api(web, graph))["v"] == CALLER
+    assert await call_api(web, graph) == {"v": CALLER, "user": "acme"}
     other = {"x-tenant": "other"}
-    assert (await call_api(web, graph, other))["v"] == {"x-tenant": "other", "authorization": None}
+    assert await call_api(web, graph, other) == {
+        "v": {"x-tenant": "other", "authorization": None},
+        "user": "other",
+    }
 
 
 async def test_a_tool_calls_its_own_api(web: httpx.AsyncClient) -> None:
@@ -74,7 +77,9 @@ async def test_a_tool_calls_its_own_api(web: httpx.AsyncClient) -> None:
 
 
 async def test_explicit_headers_win_over_the_callers(web: httpx.AsyncClient) -> None:
-    assert (await call_api(web, "explicit"))["v"] == {**CALLER, "x-tenant": "its own"}
+    """But they are not the user: the API believes the token of the run, not the header."""
+    said = await call_api(web, "explicit")
+    assert said == {"v": {**CALLER, "x-tenant": "its own"}, "user": "acme"}
 
 
 async def test_request_specific_headers_are_not_forwarded(web: httpx.AsyncClient) -> None:

@@ -18,9 +18,10 @@ EARLY = get_client()  # created at import, before any run
 
 
 class Said(TypedDict, total=False):
-    """The answer."""
+    """The answer: headers, and the identity of the user."""
 
     v: Any
+    user: str | None
 
 
 def one(node: Any, state: Any = Said) -> CompiledStateGraph[Any, Any, Any, Any]:
@@ -28,49 +29,50 @@ def one(node: Any, state: Any = Said) -> CompiledStateGraph[Any, Any, Any, Any]:
     return StateGraph(state).add_node("node", node).add_edge(START, "node").compile()
 
 
-def answer(values: Any) -> Any:
+def answer(values: Any) -> Said:
     """Returns the answer of `caller`."""
-    return values["v"]
+    return {"v": values["v"], "user": values["user"]}
 
 
 async def _caller(state: Said, config: RunnableConfig) -> Said:
     configurable = config["configurable"]
-    return {"v": {name: configurable.get(name) for name in ("x-tenant", "authorization")}}
+    headers = {name: configurable.get(name) for name in ("x-tenant", "authorization")}
+    return {"v": headers, "user": configurable.get("langgraph_auth_user_id")}
 
 
 async def _in_a_coroutine(state: Said) -> Said:
-    return {"v": answer(await get_client().runs.wait(None, "caller", input={}))}
+    return answer(await get_client().runs.wait(None, "caller", input={}))
 
 
 async def _early(state: Said) -> Said:
-    return {"v": answer(await EARLY.runs.wait(None, "caller", input={}))}
+    return answer(await EARLY.runs.wait(None, "caller", input={}))
 
 
 async def _explicit(state: Said) -> Said:
     async with get_client(url=None, headers={"x-tenant": "its own"}) as client:
-        return {"v": answer(await client.runs.wait(None, "caller", input={}))}
+        return answer(await client.runs.wait(None, "caller", input={}))
 
 
 def _in_a_thread(state: Said) -> Said:
     with get_sync_client() as client:
-        return {"v": answer(client.runs.wait(None, "caller", input={}))}
+        return answer(client.runs.wait(None, "caller", input={}))
 
 
 async def _streamed(state: Said) -> Said:
     async for part in get_client().runs.stream(None, "caller", input={}, stream_mode="updates"):
         if part.event == "updates":
-            return {"v": part.data["node"]["v"]}
+            return answer(part.data["node"])
     return {}
 
 
 async def _remote(state: Said) -> Said:
-    return {"v": (await RemoteGraph("caller").ainvoke({}))["v"]}
+    return answer(await RemoteGraph("caller").ainvoke({}))
 
 
 @tool
 async def ask_home() -> str:
     """Calls the deployment."""
-    return str(answer(await get_client().runs.wait(None, "caller", input={}))["x-tenant"])
+    return str(answer(await get_client().runs.wait(None, "caller", input={}))["v"]["x-tenant"])
 
 
 def _call(state: MessagesState) -> MessagesState:
@@ -99,5 +101,5 @@ in_a_tool = (
 
 async def in_a_factory(config: RunnableConfig) -> Any:
     """Calls the deployment before the graph exists."""
-    headers = answer(await get_client().runs.wait(None, "caller", input={}))
-    return one(lambda state: {"v": headers})
+    said = answer(await get_client().runs.wait(None, "caller", input={}))
+    return one(lambda state: said)

@@ -12,12 +12,15 @@ from collections.abc import Iterable
 from typing import Any, Final, TypeVar
 
 from millstream.shared.rules.rate import Rate
+from millstream.shared.rules.reserved_names import RUN_HEADER
 
 log = logging.getLogger(__name__)
 
 REMEMBERED: Final = 10_000  # addresses, and credentials
 Name = TypeVar("Name", str, bytes)
-CREDENTIAL_HEADERS: Final = frozenset({b"authorization", b"x-api-key", b"cookie"})
+CREDENTIAL_HEADERS: Final = frozenset(
+    {b"authorization", b"x-api-key", b"cookie", RUN_HEADER.encode()}
+)
 
 
 def credentials_of(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
