@@ -1,5 +1,6 @@
 """Fixtures that every tier shares: a real Redis, clients on it, and a running system."""
 
+import gc
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -9,11 +10,10 @@ import pytest
 from _pytest.nodeid import coerce_node_id
 
 from harness.blocking import nothing_blocks
-from harness.leaks import leaked
+from harness.leaks import leaked, wait_for_no_leaks
 from harness.least_permissions import create_user, denied_to
 from harness.processes import EXAMPLES, Fleet, Process
 from harness.scraping import free_port
-from harness.waiting import until
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared.permissions import Role
 from millstream.shared.redis import Client, connect
@@ -29,6 +29,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         group = next((str(mark.args[0]) for mark in item.iter_markers("xdist_group")), None)
         item._id = coerce_node_id(f"{item.nodeid}@{group or item.nodeid.partition('::')[0]}")
+
+
+def pytest_collection_finish() -> None:
+    """Excludes what exists now, which stays until the end, from all further garbage collections."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -127,11 +133,7 @@ async def http(system: System) -> AsyncIterator[httpx.AsyncClient]:
         yield client
     redis = connect(system.fleet.redis_url)
     try:
-
-        async def clean() -> bool:
-            return not await leaked(redis)
-
-        await until(clean, within=10, what=f"no leaked keys, but {await leaked(redis)}")
+        await wait_for_no_leaks(redis)
     finally:
         await redis.aclose()
 

@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ class Workload:
         }
 
 
+ONE_RUN = Workload("", "steps", {"items": []}, {"n": 1}, runs=400)
 HELLO = {"messages": [{"role": "user", "content": "hi"}]}
 WORKLOADS = [
     Workload("1 node", "steps", {"items": []}, {"n": 1}, clients=30, runs=600),
@@ -66,21 +68,22 @@ def cpu_seconds(pids: list[int]) -> float:
     return total / TICKS
 
 
-def floor(workload: Workload) -> dict[str, float]:
-    """Measures the workload on LangGraph by itself."""
-    mode = "messages" if workload.mode == "messages-tuple" else workload.mode
-    request = {"input": workload.input, "mode": mode, "config": workload.request["config"]}
-    job = json.dumps(
-        {"graph": workload.graph, "request": request, "runs": max(30, workload.runs // 4)}
-    )
+def floors(workloads: Sequence[Workload]) -> list[dict[str, float]]:
+    """Measures the workloads on LangGraph by itself."""
+    jobs = []
+    for workload in workloads:
+        mode = "messages" if workload.mode == "messages-tuple" else workload.mode
+        request = {"input": workload.input, "mode": mode, "config": workload.request["config"]}
+        runs = max(30, workload.runs // 4)
+        jobs.append({"graph": workload.graph, "request": request, "runs": runs})
     result = subprocess.run(
-        [sys.executable, "-m", "bench.floor", job],
+        [sys.executable, "-m", "bench.floor", json.dumps(jobs)],
         check=True,
         capture_output=True,
         text=True,
         cwd=Path(__file__).parents[1],
     )
-    figures: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
+    figures: list[dict[str, float]] = json.loads(result.stdout.splitlines()[-1])
     return figures
 
 
@@ -136,32 +139,33 @@ async def whole_runs(options: argparse.Namespace) -> None:
         }
         client = Client(api.url)
         print(f"1 API, {options.workers} worker(s), 1 Redis, {os.cpu_count()} cores\n")
-        await latency(client, options.latency_runs)
-        print(f"\n{'work':<12}{'runs/s':>8}{'events/s':>10}{'CPU ms/run':>12}", end="")
-        print(f"{'api':>7}{'worker':>8}{'redis':>7}{'floor':>8}{'ratio':>7}")
         for workload in WORKLOADS:
             workload.runs = max(workload.clients, int(workload.runs * options.scale))
-            await throughput(client, workload, pids)
+        whole_run, *alone = floors([ONE_RUN, *WORKLOADS])
+        await latency(client, options.latency_runs, whole_run)
+        print(f"\n{'work':<12}{'runs/s':>8}{'events/s':>10}{'CPU ms/run':>12}", end="")
+        print(f"{'api':>7}{'worker':>8}{'redis':>7}{'floor':>8}{'ratio':>7}")
+        for workload, its_floor in zip(WORKLOADS, alone, strict=True):
+            await throughput(client, workload, its_floor, pids)
 
 
-async def latency(client: Client, runs: int) -> None:
-    request = Workload("", "steps", {"items": []}, {"n": 1}).request
+async def latency(client: Client, runs: int, alone: dict[str, float]) -> None:
     for _ in range(20):
-        await client.run(request)
-    timings = [await client.run(request) for _ in range(runs)]
-    alone = floor(Workload("", "steps", {"items": []}, {"n": 1}, runs=400))
+        await client.run(ONE_RUN.request)
+    timings = [await client.run(ONE_RUN.request) for _ in range(runs)]
     print("one client, run after run: p50 (p95) in ms from POST")
     for name in ("headers", "first_event", "first_graph_event", "total"):
         print(f"  {name.replace('_', ' '):<18}{spread(timings, name)}")
     print(f"  {'floor: whole run':<18}{alone['ms_per_run']:6.1f}")
 
 
-async def throughput(client: Client, workload: Workload, pids: dict[str, list[int]]) -> None:
+async def throughput(
+    client: Client, workload: Workload, alone: dict[str, float], pids: dict[str, list[int]]
+) -> None:
     await client.load(workload.request, clients=workload.clients, runs=workload.clients)
     before = {part: cpu_seconds(ids) for part, ids in pids.items()}
     result: Load = await client.load(workload.request, clients=workload.clients, runs=workload.runs)
     spent = {p: (cpu_seconds(ids) - before[p]) / workload.runs * 1e3 for p, ids in pids.items()}
-    alone = floor(workload)
     events = sum(timing.events for timing in result.timings)
     total = sum(spent.values())
     print(

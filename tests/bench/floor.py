@@ -1,4 +1,4 @@
-"""The floor: what a workload costs on LangGraph by itself, in its own process."""
+"""The floor: what workloads cost on LangGraph by itself, in a process of their own."""
 
 import asyncio
 import json
@@ -41,6 +41,10 @@ async def measure(graph_id: str, request: dict[str, Any], runs: int) -> dict[str
     }
 
 
+async def measure_all(jobs: list[dict[str, Any]]) -> list[dict[str, float]]:
+    """Measures one workload after the other."""
+    return [await measure(job["graph"], job["request"], job["runs"]) for job in jobs]
+
+
 if __name__ == "__main__":
-    job = json.loads(sys.argv[1])
-    print(json.dumps(asyncio.run(measure(job["graph"], job["request"], job["runs"]))))
+    print(json.dumps(asyncio.run(measure_all(json.loads(sys.argv[1])))))

@@ -26,7 +26,7 @@ from millstream.shared.rules.multitask import CancelAction, Strategy
 from millstream.shared.scripts import Batch, Claim
 from millstream.shared.scripts.checkpoints.namespace import CheckpointNamespace
 
-EXAMPLES = int(os.environ.get("STRATEGY_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("STRATEGY_EXAMPLES", "30"))
 LATER = 3_600_000  # ms
 ADMIT = sys.modules["millstream.shared.scripts.runs.admit"]
 pytestmark = pytest.mark.timeout(120 + EXAMPLES)

@@ -15,7 +15,7 @@ from langgraph_sdk.client import LangGraphClient
 from conftest import System
 from e2e import node
 from e2e.raw_http import Event, RawResponse, call_api
-from harness.leaks import leaked
+from harness.leaks import wait_for_no_leaks
 from harness.processes import Fleet, Process
 from harness.scraping import free_port
 from harness.waiting import until
@@ -76,11 +76,8 @@ class Cluster:
         """Fails if a key was leaked, or if a process logged an unexpected error."""
         client = connect(self.redis.url)
         try:
-
-            async def clean() -> bool:
-                return not await leaked(client, ("default", "limited", "explained", *QUEUES))
-
-            await until(clean, within=15, what=f"no leaked keys, but {await leaked(client)}")
+            queues = ("default", "limited", "explained", *QUEUES)
+            await wait_for_no_leaks(client, queues, within=15)
         finally:
             await client.aclose()
         for process in self.fleet.processes:

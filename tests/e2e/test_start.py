@@ -13,7 +13,7 @@ import pytest
 from redis import Redis
 
 from e2e.raw_http import call_api
-from harness.processes import FreshFleet, Process
+from harness.processes import Fleet, Process
 from harness.waiting import until
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared.redis import masked
@@ -46,7 +46,7 @@ def said(process: Process, text: str) -> list[str]:
 async def test_eviction_and_missing_persistence_are_warnings(bare: EmbeddedRedis) -> None:
     with (
         configured(bare, maxmemory="100mb", maxmemory_policy="allkeys-lru", save=""),
-        FreshFleet(bare.url) as fleet,
+        Fleet(bare.url) as fleet,
     ):
         for process in (fleet.api(), fleet.worker()):
             process.wait_ready()
@@ -58,7 +58,7 @@ async def test_eviction_and_missing_persistence_are_warnings(bare: EmbeddedRedis
 
 
 async def test_a_persistent_redis_starts_without_warnings(bare: EmbeddedRedis) -> None:
-    with configured(bare, appendonly="yes") as client, FreshFleet(bare.url) as fleet:
+    with configured(bare, appendonly="yes") as client, Fleet(bare.url) as fleet:
         worker, api = fleet.worker().wait_ready(), fleet.api().wait_ready()
         await until(lambda: server_was_checked(client))
         assert not said(worker, "Redis ")
@@ -69,7 +69,7 @@ async def test_a_redis_that_hides_its_settings_starts_without_warnings(bare: Emb
     with configured(bare) as client:
         client.acl_setuser("bob", enabled=True, passwords=["+pw"], keys="*", channels="*",
                            categories=["+@all"], commands=["-config", "-info"])  # fmt: skip
-        with FreshFleet(bare.url_for("bob", "pw")) as fleet:
+        with Fleet(bare.url_for("bob", "pw")) as fleet:
             worker, api = fleet.worker().wait_ready(), fleet.api().wait_ready()
             assert (await call_api(api.url, "GET", "/ok"))[0] == 200
             await until(lambda: server_was_checked(client, "cmdstat_info", "rejected_calls", 2))
@@ -86,7 +86,7 @@ def server_was_checked(client: "Redis", command: str = "cmdstat_config|get", wha
 
 async def test_an_api_started_without_redis_warns_once_it_connects(bare: EmbeddedRedis) -> None:
     bare.kill()
-    with FreshFleet(bare.url) as fleet:
+    with Fleet(bare.url) as fleet:
         api = fleet.api().wait_ready()
         worker = fleet.worker()
         assert worker.wait() == 1
@@ -120,7 +120,7 @@ def low_port() -> int:
 
 async def test_a_redis_cluster_is_rejected(tmp_path: Path) -> None:
     cluster = ClusterModeServer(tmp_path / "cluster", modules=False, port=low_port())
-    with cluster as server, FreshFleet(server.url) as fleet:
+    with cluster as server, Fleet(server.url) as fleet:
         worker, api = fleet.worker(), fleet.api().wait_ready()
         assert worker.wait() == 1
         [line] = said(worker, "Cluster, which is not supported yet")
@@ -132,7 +132,7 @@ async def test_a_redis_cluster_is_rejected(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("url", ["redis+sentinel://:secret@127.0.0.1:1", "http://:secret@x"])
 async def test_an_invalid_redis_url_ends_both_processes_with_one_sentence(url: str) -> None:
-    with FreshFleet(url) as fleet:
+    with Fleet(url) as fleet:
         for process in (fleet.api(), fleet.worker()):
             assert process.wait() == 1
             assert len(process.lines) == 1, process.lines

@@ -1,7 +1,7 @@
 """Processes of the product that start without the seconds that its imports take.
 
 A server that has imported the product forks each of them. Each has its own session, environment and
-`sys.path`, as if `python -m` had started it.
+`sys.path`, as if `python -m` had started it. It ends with the server, and the server with the tests.
 """
 
 import multiprocessing
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from harness.blocking import nothing_blocks, say
+from millstream.shared.parent_death import end_with_parent
 
 TESTS = Path(__file__).parents[1]
 FORKS = multiprocessing.get_context("forkserver")
@@ -70,6 +71,7 @@ class ForkedProcess:
 
 
 def _run(module: str, arguments: list[str], env: dict[str, str], output: Connection) -> None:
+    end_with_parent(signal.SIGKILL)
     os.setsid()
     for number in (1, 2):
         os.dup2(output.fileno(), number)

@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from harness.waiting import until
 from millstream.shared import key_lists, keys
 
 # Keys of langgraph-checkpoint-redis contain the id of their thread, without a hash tag.
@@ -44,6 +45,22 @@ async def leaked(redis: Any, queues: tuple[str, ...] = ("default",)) -> list[str
         pipe.exists(keys.thread(thread))
     alive = dict(zip(set(threads.values()), await pipe.execute(), strict=True))
     return sorted(name for name, thread in threads.items() if not alive[thread])
+
+
+async def wait_for_no_leaks(
+    redis: Any, queues: tuple[str, ...] = ("default",), *, within: float = 10.0
+) -> None:
+    """Fails if there are still leaked keys after `within` seconds; a run may end after its test."""
+    latest: list[str] = []
+
+    async def clean() -> bool:
+        latest[:] = await leaked(redis, queues)
+        return not latest
+
+    try:
+        await until(clean, within=within)
+    except AssertionError:
+        raise AssertionError(f"leaked keys: {latest}") from None
 
 
 def _thread_of(name: str) -> str:

@@ -67,9 +67,21 @@ def line_of(text: str, offset: int) -> int:
     return text.count("\n", 0, offset) + 1
 
 
-def python_names(tree: ast.Module) -> Iterator[Text]:
+def nodes_of(tree: ast.Module) -> list[ast.AST]:
+    """Returns all nodes, as `ast.walk` does in three times the time."""
+    nodes: list[ast.AST] = [tree]
+    for node in nodes:
+        for value in vars(node).values():
+            if isinstance(value, ast.AST):
+                nodes.append(value)
+            elif isinstance(value, list):
+                nodes.extend(each for each in value if isinstance(each, ast.AST))
+    return nodes
+
+
+def python_names(nodes: list[ast.AST]) -> Iterator[Text]:
     """Yields the names that a module defines. Those that it uses are defined here too, or in a library."""
-    for node in ast.walk(tree):
+    for node in nodes:
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
                 yield Text(node.lineno, node.name)
@@ -87,9 +99,9 @@ def python_names(tree: ast.Module) -> Iterator[Text]:
                 yield Text(node.lineno, name)
 
 
-def python_prose(text: str, tree: ast.Module) -> Iterator[Text]:
+def python_prose(text: str, nodes: list[ast.AST]) -> Iterator[Text]:
     """Yields docstrings, those of attributes too, and comments; lines of comment in a row are one text."""
-    for node in ast.walk(tree):
+    for node in nodes:
         match node:
             case ast.Expr(value=ast.Constant(value=str(docstring))):
                 yield Text(node.lineno, docstring)
@@ -102,9 +114,9 @@ def python_prose(text: str, tree: ast.Module) -> Iterator[Text]:
             row = []
 
 
-def python_fields(tree: ast.Module) -> Iterator[Text]:
+def python_fields(nodes: list[ast.AST]) -> Iterator[Text]:
     """Yields the texts that are arguments of a command on a hash: fields, and values that do no harm."""
-    for node in ast.walk(tree):
+    for node in nodes:
         match node:
             case ast.Call(func=ast.Attribute(attr=command)) if HASH_METHOD.match(command):
                 for part in ast.walk(node):
@@ -151,12 +163,10 @@ def retired(path: str, text: str) -> list[str]:
     fields: list[Text] = []
     match Path(path).suffix:
         case ".py":
-            tree = ast.parse(text)
-            names, prose = [stem, *python_names(tree)], list(python_prose(text, tree))
-            fields = list(python_fields(tree))
-            classes = [
-                Text(n.lineno, n.name) for n in ast.walk(tree) if isinstance(n, ast.ClassDef)
-            ]
+            nodes = nodes_of(ast.parse(text))
+            names, prose = [stem, *python_names(nodes)], list(python_prose(text, nodes))
+            fields = list(python_fields(nodes))
+            classes = [Text(n.lineno, n.name) for n in nodes if isinstance(n, ast.ClassDef)]
         case ".lua":
             names, prose = [stem, *lua_names(text)], list(comments(LUA_COMMENT, text))
             fields = list(lua_fields(text))

@@ -1,6 +1,5 @@
 """Which processes have metrics, and what a process without them imports."""
 
-import subprocess
 import sys
 
 import pytest
@@ -51,14 +50,3 @@ def test_a_port_that_is_taken_is_an_error_that_names_the_setting() -> None:
             open_worker_metrics(settings(METRICS_PORT=str(port)), {}).serve("127.0.0.1", port)
     finally:
         first.close()
-
-
-def test_nothing_imports_the_package_until_metrics_are_opened() -> None:
-    code = (
-        "import sys, millstream.api.main, millstream.worker.main; "
-        "print([name for name in sys.modules if name.startswith('prometheus_client')])"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code], check=True, capture_output=True, text=True
-    )
-    assert result.stdout.strip() == "[]"

@@ -2,8 +2,6 @@
 
 import asyncio
 import logging
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 
@@ -261,39 +259,6 @@ async def test_where_nothing_is_traced_specs_stay_as_they_are() -> None:
         assert fired == SPEC  # a cron's run is not below the request that created the cron
     assert UNTRACED.current() == NO_TRACE
     await UNTRACED.aclose()
-
-
-OFF = """
-import sys
-
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("opentelemetry", "openinference") and not elsewhere():
-            raise AssertionError(f"{name} is imported by Millstream")
-
-def elsewhere():
-    frame = sys._getframe()
-    while frame is not None:
-        module = frame.f_globals.get("__name__", "")
-        if frame.f_code.co_name == "<module>" and module != "__main__":
-            return not module.startswith("millstream.")
-        frame = frame.f_back
-    return False
-
-sys.meta_path.insert(0, Blocked())
-import millstream.api.main, millstream.worker.main, millstream.worker.isolation.child
-from millstream.shared.settings import Settings
-from millstream.shared.tracing.tracer import UNTRACED, open_tracer
-assert open_tracer(Settings.from_env({}), graphs=True) is UNTRACED
-modules = {"otel", "spans", "export", "opening"}
-assert not [name for name in modules if f"millstream.shared.tracing.{name}" in sys.modules]
-assert "openinference" not in sys.modules
-"""
-
-
-def test_without_targets_opentelemetry_is_not_imported() -> None:
-    """Libraries may import it for themselves."""
-    subprocess.run([sys.executable, "-c", OFF], check=True, timeout=100)
 
 
 # ── What sends the spans ─────────────────────────────────────────────────────

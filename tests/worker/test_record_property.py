@@ -30,7 +30,7 @@ from worker.simulated_thread import (
 )
 
 MAX_SECONDS = 30  # that one sequence may take
-EXAMPLES = int(os.environ.get("RECORD_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("RECORD_EXAMPLES", "20"))
 pytestmark = pytest.mark.timeout(120 + 2 * EXAMPLES)
 
 DEEDS = ("answer", "raise", "ask")

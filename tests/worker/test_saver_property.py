@@ -21,7 +21,7 @@ from millstream.shared.redis import Client, connect
 from millstream.worker.checkpoints.saver import FencedSaver
 from worker.stored_types import VALUES, alike
 
-EXAMPLES = int(os.environ.get("CHECKPOINT_EXAMPLES", "200"))
+EXAMPLES = int(os.environ.get("CHECKPOINT_EXAMPLES", "100"))
 pytestmark = pytest.mark.timeout(120 + EXAMPLES)
 tried = settings(
     max_examples=EXAMPLES,

@@ -26,14 +26,19 @@ def dies_with_parent(argv: Sequence[str], signum: signal.Signals) -> list[str]:
     return [*start, *argv]
 
 
-def main(signum: int, parent: int, argv: Sequence[str]) -> None:
-    """Ties this process to `parent` and turns it into `argv`; does not return."""
+def end_with_parent(signum: int) -> None:
+    """Has the kernel send `signum` to this process when the thread that started it ends."""
     try:
         import ctypes
 
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signum)
     except (ImportError, OSError, AttributeError):
-        pass  # no libffi or no prctl: the program runs, but survives its parent
+        pass  # no libffi or no prctl: the process survives its parent
+
+
+def main(signum: int, parent: int, argv: Sequence[str]) -> None:
+    """Ties this process to `parent` and turns it into `argv`; does not return."""
+    end_with_parent(signum)
     if os.getppid() != parent:
         sys.exit(1)  # the parent died before it could be watched
     os.execv(argv[0], list(argv))

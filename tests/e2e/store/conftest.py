@@ -7,10 +7,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from harness.leaks import leaked
+from harness.leaks import wait_for_no_leaks
 from harness.processes import Fleet
 from harness.redis_modules import require_modules
-from harness.waiting import until
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared.redis import Client, connect
 
@@ -21,15 +20,11 @@ def check_leaks(redis_url: str) -> None:
     async def check() -> None:
         redis = connect(redis_url)
         try:
-            await until(lambda: _clean(redis), within=10, what=f"no leaks: {await leaked(redis)}")
+            await wait_for_no_leaks(redis)
         finally:
             await redis.aclose()
 
     asyncio.run(check())
-
-
-async def _clean(redis: Client) -> bool:
-    return not await leaked(redis)
 
 
 @pytest.fixture(scope="session")
