@@ -169,7 +169,8 @@ async def test_a_permission_revoked_later_is_logged_once_until_it_is_restored(
         assert (await call_api(url, "GET", "/ok"))[0] == 200  # a run is admitted all the same
         assert worker.process.poll() is None
         await allow(admin, "worker", *FULL, "+info")
-        assert await thread.ended(waiting, within=20) == "success"
+        # A claim that published nothing has lapsed, so the run may need a process of its own: seconds of imports.
+        assert await thread.ended(waiting, within=60) == "success"
 
         async def is_ready() -> bool:
             return bool(await workers() == "healthy")
