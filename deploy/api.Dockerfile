@@ -24,6 +24,8 @@ RUN useradd --system --no-log-init --uid 10001 --user-group --no-create-home mil
 COPY --from=build /opt/millstream /opt/millstream
 # Nothing is written but /tmp: run it with a read-only root file system.
 ENV PATH=/opt/millstream/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# It listens on all addresses, so clients need a key: millstream keys create (docs/auth.md).
+ENV AUTH_TYPE=api_key
 USER 10001:10001
 EXPOSE 2024
 STOPSIGNAL SIGTERM

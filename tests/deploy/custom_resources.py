@@ -132,9 +132,13 @@ SCALED_OBJECT: Final = resource(
 
 # ── The Prometheus operator ──────────────────────────────────────────────────
 SELECTOR: Final = fields({"matchLabels": {**TEXTS, "minProperties": 1}})
+AUTHORIZATION: Final = fields(
+    {"type": TEXT, "credentials": fields({"name": TEXT, "key": TEXT}, {"optional": {}})}
+)
 ENDPOINT: Final = fields(
     {"port": TEXT},
     {
+        "authorization": AUTHORIZATION,
         "path": {"type": "string", "pattern": "^/"},
         "interval": {"type": "string", "pattern": r"^\d+s$"},
     },

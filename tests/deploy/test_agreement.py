@@ -26,6 +26,7 @@ from millstream.api import main as api_main
 from millstream.api.ops.schemas import QueueScaling
 from millstream.api.routes import ENDPOINTS
 from millstream.cli.main import main as command_line
+from millstream.shared.rules.auth_kinds import AuthKind, choose_auth_kinds
 from millstream.shared.settings import Settings
 from millstream.worker.maintenance import alive_file
 
@@ -102,6 +103,18 @@ def test_the_defaults_are_those_of_the_code() -> None:
     assert settings.jobs_per_worker == DEFAULTS.jobs_per_worker
     command = container(pod)["command"]
     assert command[command.index("--queue") + 1] == DEFAULTS.queue
+
+
+def test_each_api_says_which_credentials_it_accepts(release: Release) -> None:
+    """It listens on all addresses, so it would not start otherwise."""
+    variables = environ(release.pods["millstream-api"])
+    settings = Settings.from_env(variables)
+    kinds = choose_auth_kinds(
+        settings.auth_type, "0.0.0.0", has_custom=False, has_jwt=settings.has_jwt
+    )
+    assert AuthKind.NOOP not in kinds
+    image = environment(stages(ROOT / "deploy/api.Dockerfile")[-1])
+    assert image["AUTH_TYPE"] == AuthKind.API_KEY
 
 
 def test_the_commands_are_those_of_the_images(release: Release) -> None:

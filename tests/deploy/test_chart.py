@@ -136,6 +136,10 @@ def test_the_checks_notice_what_is_wrong() -> None:
         ({"workers": [{"name": "a", "queues": []}]}, "queues"),
         ({"workers": [{"name": "a", "settings": {"N_JOBS_PER_WORKER": "3"}}]}, "N_JOBS_PER_WORKER"),
         ({"settings": {"LEASE_SECS": 20}}, "LEASE_SECS"),
+        ({"auth": {"type": "none"}}, "auth.type"),
+        ({"auth": {"type": "noop,api_key"}}, "auth.type"),
+        ({"api": {"settings": {"AUTH_TYPE": "noop"}}}, "AUTH_TYPE"),
+        ({"monitoring": {"credentials": {"name": "x"}}}, "credentials"),
         ({"ingress": {"enabled": True}}, "ingress.host"),
         ({"gateway": {"enabled": True}}, "gateway.parentRefs"),
     ],
@@ -181,6 +185,17 @@ def test_the_notes_say_what_to_do_next() -> None:
     notes = render({})["NOTES.txt"]
     assert "create secret generic millstream" in notes
     assert "WARNING" not in notes
+    assert "millstream keys create me" in notes
+    open_notes = render({"auth": {"type": "noop"}})["NOTES.txt"]
+    assert "WARNING: auth.type is noop" in open_notes
+    assert "keys create" not in open_notes
+    scaled = {"workerDefaults": {"autoscaling": {"enabled": True}}, "monitoring": {"enabled": True}}
+    for text in (
+        "KEDA can't read the figures of pool default",
+        "Prometheus can't read the metrics",
+    ):
+        assert text in render(scaled)["NOTES.txt"]
+        assert text not in render({**scaled, "auth": {"type": "noop"}})["NOTES.txt"]
     values = {"workerDefaults": {"autoscaling": {"enabled": True, "minReplicas": 0}}}
     assert "WARNING: all pools may have no worker" in render(values)["NOTES.txt"]
 

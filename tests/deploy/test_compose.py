@@ -93,7 +93,11 @@ def test_each_variable_is_a_setting(services: dict[str, Any]) -> None:
     for name in ("api", "worker"):
         environ = services[name]["environment"]
         assert environ.keys() <= VARIABLES
-        Settings.from_env(environ)
+        defaults = {
+            variable: re.sub(r"\$\{\w+:-(\w*)\}", r"\1", str(value))
+            for variable, value in environ.items()
+        }
+        Settings.from_env(defaults)
         assert services[name]["env_file"] == [{"path": "millstream.env", "required": False}]
     assert "deploy/millstream.env" in (ROOT / ".gitignore").read_text().splitlines()
     alive_file = environment(stages(DEPLOY / "worker.Dockerfile")[-1])["MILLSTREAM_ALIVE_FILE"]

@@ -37,7 +37,11 @@ async def leaked(redis: Any, queues: tuple[str, ...] = ("default",)) -> list[str
         if ttl == -1 and name not in permanent and not name.startswith((ITEMS, TERMS))
     ]
     listed = set()
-    for index, key in ((keys.crons(), keys.cron), (keys.assistants(), keys.assistant)):
+    for index, key in (
+        (keys.crons(), keys.cron),
+        (keys.assistants(), keys.assistant),
+        (keys.api_keys(), keys.api_key),
+    ):
         listed |= {key(item.decode()) for item in await redis.zrange(index, 0, -1)}
     lasting = [name for name in lasting if name not in listed]
     threads = {name: _thread_of(name) for name in lasting}

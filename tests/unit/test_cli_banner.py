@@ -24,11 +24,12 @@ def test_the_banner_masks_passwords(url: str, expected: str) -> None:
     assert masked(url) == expected
 
 
-def facts(graphs: list[str]) -> Facts:
+def facts(graphs: list[str], auth: str = "noop") -> Facts:
     return Facts(
         version="1.2.3",
         url="http://127.0.0.1:2024",
         graphs=graphs,
+        auth=auth,
         redis="embedded, port 4711, data in /p/.millstream",
         workers=2,
         jobs=10,
@@ -39,11 +40,12 @@ def facts(graphs: list[str]) -> Facts:
 def test_the_banner_lists_processes_and_addresses() -> None:
     text = click.unstyle(banner(facts(["chat", "echo"])))
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    assert lines[:7] == [
+    assert lines[:8] == [
         "Millstream 1.2.3 is ready",
         "API      http://127.0.0.1:2024",
         "Docs     http://127.0.0.1:2024/docs",
         "Graphs   chat, echo",
+        "Auth     none: every client may do everything",
         "Redis    embedded, port 4711, data in /p/.millstream",
         "Workers  2, each with up to 10 runs at a time",
         "Reload   off",
@@ -61,6 +63,12 @@ def test_the_curl_line_requests_the_first_graph() -> None:
         "input": {"messages": [{"role": "user", "content": "hi"}]},
         "stream_mode": "values",
     }
+
+
+def test_the_banner_names_the_credentials() -> None:
+    text = click.unstyle(banner(facts(["chat"], "jwt,api_key")))
+    assert "Auth     jwt,api_key" in text
+    assert "-H 'Authorization: Bearer KEY'" in text
 
 
 def test_without_graphs_there_is_no_curl_line() -> None:

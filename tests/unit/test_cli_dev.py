@@ -27,7 +27,7 @@ signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a script's shell does for the
 CHILD = '''
 import json, os, signal
 url = os.environ["REDIS_URL"]
-facts = {"url": "http://there", "graphs": ["chat"], "jobs": 3, "pid": os.getpid()}
+facts = {"url": "http://there", "auth": "noop", "graphs": ["chat"], "jobs": 3, "pid": os.getpid()}
 print("millstream-ready " + json.dumps(facts), flush=True)
 print("pid", os.getpid(), "redis", url, flush=True)
 signal.pause()

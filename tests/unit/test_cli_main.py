@@ -123,6 +123,17 @@ def test_a_missing_project_is_an_error(command: str, folder: Path, started: Star
     assert not started
 
 
+def test_dev_refuses_a_public_address_without_authentication(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AUTH_TYPE", raising=False)
+    result = run("dev", "--host", "0.0.0.0")
+    assert result.exit_code == 2
+    assert "would listen on 0.0.0.0 without authentication" in result.stderr
+    assert "AUTH_TYPE=noop" in result.stderr
+    assert not (folder / ".millstream").exists()
+
+
 @pytest.mark.parametrize("command", ["dev", "worker"])
 def test_an_invalid_project_is_an_error(command: str, folder: Path, started: Started) -> None:
     (folder / "langgraph.json").write_text('{"graphs": }')

@@ -78,6 +78,8 @@ def test_permanent_keys_say_so_in_their_docstring() -> None:
     store = {keys.calls(keys.STORE), keys.workers(keys.STORE)}
     assert key_lists.permanent_keys(["q"], ["g"]) == said | store
     always = {
+        keys.api_keys(),
+        keys.api_keys_version(),
         keys.assistants(),
         keys.crons(),
         keys.deliveries(),

@@ -7,8 +7,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -17,11 +16,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from millstream.api.app import create_app
-from millstream.api.auth.authentication import (
-    Authentication,
-    OpenAuthentication,
-    without_authentication,
-)
+from millstream.api.auth.opening import OpenProjectAuth, open_kinds
 from millstream.api.auth.project import open_project_auth, project_processes
 from millstream.api.http import middleware
 from millstream.api.http.access_log import AccessLog, LoggedError
@@ -33,9 +28,12 @@ from millstream.shared.auth_process.processes import AuthProcesses
 from millstream.shared.errors import SettingError
 from millstream.shared.langgraph_json.auth import AuthConfig
 from millstream.shared.metrics.metrics import open_api_metrics
-from millstream.shared.redis import Client, check_url
+from millstream.shared.redis import check_url
+from millstream.shared.rules.auth_kinds import AuthKind, choose_auth_kinds, is_loopback
 from millstream.shared.settings import Settings
 from millstream.shared.tracing.tracer import open_tracer
+
+log = logging.getLogger(__name__)
 
 STOP_WITHIN: Final = 4  # s for open requests after the signal to stop
 # s. Clients and load balancers keep an idle connection for 5 to 60 s. They must close it first: a server that closes
@@ -65,13 +63,23 @@ class Server(uvicorn.Server):
         config: uvicorn.Config,
         app: Starlette,
         prefix: str,
+        kinds: Sequence[AuthKind],
         auth_processes: AuthProcesses | None = None,
     ) -> None:
-        """`prefix` is the path before the routes, '' for none. `auth_processes` are started before the server."""
+        """Does not start yet.
+
+        Args:
+            config: for uvicorn.
+            app: what it serves.
+            prefix: the path before the routes, '' for none.
+            kinds: the credentials that are accepted.
+            auth_processes: are started before the server.
+        """
         super().__init__(config)
         self.failure: SettingError | None = None  # why it has not started
         self._app = app
         self._prefix = prefix
+        self._kinds = kinds
         self._auth_processes = auth_processes
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -87,7 +95,11 @@ class Server(uvicorn.Server):
         if self.started:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             url_host = f"[{host}]" if ":" in host else host
-            ready = {"url": f"http://{url_host}:{port}{self._prefix}", "pid": os.getpid()}
+            ready = {
+                "url": f"http://{url_host}:{port}{self._prefix}",
+                "pid": os.getpid(),
+                "auth": ",".join(self._kinds),
+            }
             sys.stdout.write(f"millstream-ready {json.dumps(ready)}\n")
             sys.stdout.flush()
 
@@ -112,6 +124,15 @@ def main() -> None:
         check_url(settings.redis_url)
         logs.configure("api", settings)
         project = middleware.load(arguments.config, settings)
+        kinds = choose_auth_kinds(
+            settings.auth_type,
+            arguments.host,
+            has_custom=project.auth is not None,
+            has_jwt=settings.has_jwt,
+        )
+        auth = project.auth if AuthKind.CUSTOM in kinds else None
+        processes, open_project = _project_auth(arguments.config, auth, settings)
+        open_auth = open_kinds(kinds, open_project)
         tracer = open_tracer(settings)
         metrics = open_api_metrics(settings)
     except SettingError as error:
@@ -120,7 +141,6 @@ def main() -> None:
     logs.configure("api", settings, traceparent=tracer.traceparent)
     logging.getLogger("uvicorn.error").addFilter(_LoggedBefore())
     http = project.http
-    processes, open_auth = _authentication(arguments.config, project.auth, settings)
     app = create_app(
         settings,
         http,
@@ -155,26 +175,23 @@ def main() -> None:
         ws_max_size=settings.max_message,
         ws_per_message_deflate=False,  # a small message could inflate to one of any size
     )
-    server = Server(config, app, http.prefix, processes)
+    if AuthKind.NOOP in kinds and not is_loopback(arguments.host):
+        log.warning(
+            "AUTH_TYPE=noop: every client that reaches %s may read and change everything.",
+            arguments.host or "this machine",
+        )
+    server = Server(config, app, http.prefix, kinds, processes)
     server.run()
     if server.failure:
         sys.stderr.write(f"{server.failure}\n")
         sys.exit(1)
 
 
-def _authentication(
+def _project_auth(
     config: Path | None, auth: AuthConfig | None, settings: Settings
-) -> tuple[AuthProcesses | None, OpenAuthentication]:
-    """Returns the processes of the project's `auth`, and what opens the authentication with them."""
+) -> tuple[AuthProcesses | None, OpenProjectAuth | None]:
+    """Returns the processes of the project's `auth`, and what opens it with them; None if it is not used."""
     if config is None or auth is None:
-        return None, without_authentication
+        return None, None
     processes = project_processes(config, settings)
-
-    @asynccontextmanager
-    async def opened(settings: Settings, _: Client) -> AsyncIterator[Authentication]:
-        async with open_project_auth(processes, auth, settings) as project:
-            yield Authentication(
-                authenticators=[project.authenticator], authorizer=project.authorizer
-            )
-
-    return processes, opened
+    return processes, lambda settings: open_project_auth(processes, auth, settings)

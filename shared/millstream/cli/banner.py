@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import click
 
+from millstream.shared.rules.auth_kinds import AuthKind
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -15,6 +17,8 @@ class Facts:
     version: str
     url: str
     graphs: Sequence[str]
+    auth: str
+    """The kinds of credentials that the API accepts, as in AUTH_TYPE."""
     redis: str
     workers: int
     jobs: int
@@ -28,6 +32,9 @@ def banner(facts: Facts) -> str:
         "API": facts.url,
         "Docs": f"{facts.url}/docs",
         "Graphs": ", ".join(facts.graphs) or "none",
+        "Auth": "none: every client may do everything"
+        if facts.auth == AuthKind.NOOP
+        else facts.auth,
         "Redis": facts.redis,
         "Workers": f"{facts.workers}, each with up to {facts.jobs} runs at a time",
         "Reload": facts.reload,
@@ -36,15 +43,16 @@ def banner(facts: Facts) -> str:
     lines = ["", f"  {title}", ""]
     lines += [f"  {click.style(f'{name:<8}', bold=True)} {text}" for name, text in rows.items()]
     if facts.graphs:
-        lines += ["", f"  {_curl(facts.url, facts.graphs[0])}"]
+        lines += ["", f"  {_curl(facts, facts.graphs[0])}"]
     return "\n".join([*lines, "", "  Ctrl-C stops everything.", ""])
 
 
-def _curl(url: str, graph: str) -> str:
+def _curl(facts: Facts, graph: str) -> str:
     body = {
         "assistant_id": graph,
         "input": {"messages": [{"role": "user", "content": "hi"}]},
         "stream_mode": "values",
     }
     data = shlex.quote(json.dumps(body, ensure_ascii=False))
-    return f"curl -N {url}/runs/stream -H 'Content-Type: application/json' -d {data}"
+    key = "" if facts.auth == AuthKind.NOOP else " -H 'Authorization: Bearer KEY'"
+    return f"curl -N {facts.url}/runs/stream{key} -H 'Content-Type: application/json' -d {data}"

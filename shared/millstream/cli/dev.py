@@ -20,6 +20,7 @@ from millstream.cli.processes import (
     DATA_FOLDER,
     api_command,
     environment,
+    read_settings,
     require_extra,
     variable,
     worker_command,
@@ -30,9 +31,9 @@ from millstream.cli.watch import can_watch
 from millstream.shared import permissions
 from millstream.shared.errors import SettingError
 from millstream.shared.redis import UNAVAILABLE, connect, masked
+from millstream.shared.rules.auth_kinds import choose_auth_kinds, is_loopback
 from millstream.shared.rules.queue_names import DEFAULT
 
-LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 # Pages with which people try a server on their own machine: LangGraph Studio, and Agent Chat UI.
 KNOWN_PAGES: Final = ("https://smith.langchain.com", "https://agentchat.vercel.app")
 LOCAL_PAGES: Final = r"https?://(localhost|[\w.-]+\.localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
@@ -61,6 +62,7 @@ def run(options: DevOptions, environ: Mapping[str, str]) -> int:
     require_extra("api")
     require_extra("worker")
     project = read_project(options.config)
+    require_authentication(options.host, project, environ)
     console = Console(width=max(map(len, worker_names(options.workers))))
     reload = options.reload and can_watch()
     if options.reload and not reload:
@@ -96,12 +98,23 @@ def run(options: DevOptions, environ: Mapping[str, str]) -> int:
         return Supervisor(plan, console, events, redis).run()
 
 
+def require_authentication(host: str, project: Project, environ: Mapping[str, str]) -> None:
+    """Raises CliError for an address that others can reach, if nothing says which credentials they need."""
+    settings = read_settings(environ)
+    try:
+        choose_auth_kinds(
+            settings.auth_type, host, has_custom=project.has_auth, has_jwt=settings.has_jwt
+        )
+    except SettingError as error:
+        raise CliError(str(error)) from None
+
+
 def page_rules(host: str, environ: Mapping[str, str]) -> dict[str, str]:
     """Returns variables with which only this machine's pages and two well-known ones may call a loopback address.
 
     The developer's browser also opens pages of strangers, and runs graphs for them otherwise.
     """
-    if host not in LOOPBACK:
+    if not is_loopback(host):
         return {}
     rules = {
         "allowed_hosts": "localhost,*.localhost,127.0.0.1,::1",

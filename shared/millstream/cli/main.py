@@ -7,6 +7,9 @@ from pathlib import Path
 
 import click
 
+from millstream.cli.key_commands import keys
+from millstream.cli.options import as_json as as_json_option
+from millstream.cli.options import redis_url as redis_url_option
 from millstream.cli.processes import (
     api_command,
     environment,
@@ -31,9 +34,6 @@ _host = click.option(
 )
 _port = click.option(
     "--port", type=_PORT, default=2024, show_default=True, help="The port to listen on."
-)
-_redis_url = click.option(
-    "--redis-url", metavar="URL", help="The Redis to use; wins over REDIS_URL."
 )
 
 
@@ -125,7 +125,7 @@ def dev(
 @main.command()
 @_host
 @_port
-@_redis_url
+@redis_url_option
 @click.option(
     "--config",
     type=_CONFIG,
@@ -141,7 +141,7 @@ def api(host: str, port: int, redis_url: str | None, config: Path | None) -> Non
 @main.command()
 @_queues
 @_config
-@_redis_url
+@redis_url_option
 def worker(queues: list[str], config: Path, redis_url: str | None) -> None:
     """Run one worker process: it takes runs from its queues and executes their graphs."""
     require_extra("worker")
@@ -149,13 +149,12 @@ def worker(queues: list[str], config: Path, redis_url: str | None) -> None:
     _become(worker_command(read_project(config).config, queues), redis_url)
 
 
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _queue_name = click.argument("name", callback=_read_queue)
 
 
 @main.group(invoke_without_command=True)
-@_redis_url
-@_as_json
+@redis_url_option
+@as_json_option
 @click.pass_context
 def queues(context: click.Context, redis_url: str | None, as_json: bool) -> None:
     """List all queues; pause or resume one.
@@ -172,7 +171,7 @@ def queues(context: click.Context, redis_url: str | None, as_json: bool) -> None
 @queues.command("pause")
 @_queue_name
 @click.option("--reason", default="", help="Why; shown with the queue.")
-@_as_json
+@as_json_option
 @click.pass_obj
 def pause_queue(redis_url: str, name: str, reason: str, as_json: bool) -> None:
     """Pause a queue: it gives no run to a worker until it is resumed."""
@@ -183,7 +182,7 @@ def pause_queue(redis_url: str, name: str, reason: str, as_json: bool) -> None:
 
 @queues.command("resume")
 @_queue_name
-@_as_json
+@as_json_option
 @click.pass_obj
 def resume_queue(redis_url: str, name: str, as_json: bool) -> None:
     """Resume a paused queue."""
@@ -193,9 +192,9 @@ def resume_queue(redis_url: str, name: str, as_json: bool) -> None:
 
 
 @main.command()
-@_redis_url
+@redis_url_option
 @click.option("--once", is_flag=True, help="Print the status once, also in a terminal.")
-@_as_json
+@as_json_option
 def status(redis_url: str | None, once: bool, as_json: bool) -> None:
     """Show queues, workers, and the runs that run long or do not move.
 
@@ -215,7 +214,7 @@ _thread = click.option(
 
 
 @main.group()
-@_redis_url
+@redis_url_option
 @click.pass_context
 def runs(context: click.Context, redis_url: str | None) -> None:
     """List runs that have not ended, explain why a run does not move, or cancel it."""
@@ -225,7 +224,7 @@ def runs(context: click.Context, redis_url: str | None) -> None:
 @runs.command("list")
 @click.option("--status", type=click.Choice(["pending", "running"]), help="Only these.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True)
-@_as_json
+@as_json_option
 @click.pass_obj
 def list_runs(redis_url: str, status: str | None, limit: int, as_json: bool) -> None:
     """List runs that have not ended."""
@@ -238,7 +237,7 @@ def list_runs(redis_url: str, status: str | None, limit: int, as_json: bool) -> 
 @runs.command("explain")
 @_run
 @_thread
-@_as_json
+@as_json_option
 @click.pass_obj
 def explain_run(redis_url: str, run: str, thread_id: str | None, as_json: bool) -> None:
     """Say why a run does not move, what to do about it, and how its attempts ended."""
@@ -271,6 +270,9 @@ def cancel_run(redis_url: str, run: str, thread_id: str | None, action: str) -> 
             stream_ttl=read_settings(os.environ).stream_ttl,
         )
     )
+
+
+main.add_command(keys)
 
 
 @main.command()

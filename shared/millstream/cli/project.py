@@ -22,6 +22,8 @@ class Project:
     env_file: Path | None
     configures_api: bool = False
     """Whether it has an `http` or an `auth` section, which the API reads."""
+    has_auth: bool = False
+    """Whether it has an `auth` section."""
     prefix: str = ""
     """The path prefix of the API, such as `/agents` without a final slash; '' for none."""
 
@@ -46,6 +48,7 @@ def read_project(path: Path) -> Project:
         folders=_folders(project),
         env_file=project.env_file,
         configures_api=http != HttpSettings() or project.config.auth is not None,
+        has_auth=project.config.auth is not None,
         prefix=http.prefix,
     )
 

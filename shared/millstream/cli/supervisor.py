@@ -165,6 +165,7 @@ class Supervisor:
             version=plan.version,
             url=str(self._ready[self._api].get("url", "")),
             graphs=worker.get("graphs", []),
+            auth=str(self._ready[self._api].get("auth", "")),
             redis=plan.redis,
             workers=plan.workers,
             jobs=worker.get("jobs", 0),

@@ -9,9 +9,9 @@ def permanent_keys(queue_names: list[str], graph_ids: list[str]) -> frozenset[st
     per_call_queue = (keys.calls, keys.workers)
     call_queues = [keys.STORE, *map(keys.call_queue, graph_ids)]
     return frozenset([
-        keys.assistants(), keys.crons(), keys.deliveries(), keys.expiring(), keys.graphs(), keys.garbage(), keys.live(),
-        keys.offers(), keys.project(), keys.queues(), keys.routes(), keys.runs_with_checkpoints(), keys.retired(),
-        keys.unindexed(),
+        keys.api_keys(), keys.api_keys_version(), keys.assistants(), keys.crons(), keys.deliveries(), keys.expiring(),
+        keys.graphs(), keys.garbage(), keys.live(), keys.offers(), keys.project(), keys.queues(), keys.routes(),
+        keys.runs_with_checkpoints(), keys.retired(), keys.unindexed(),
         *keys.threads_index(),
         *(key(name) for name in queue_names for key in per_queue),
         *(key(name) for name in call_queues for key in per_call_queue),
@@ -25,7 +25,8 @@ def sample_keys() -> list[str]:
     """
     name = "trial"
     return [
-        keys.assistant(name), keys.assistants(), keys.cron(name), keys.crons(), keys.deliveries(), keys.expiring(),
+        keys.api_key(name), keys.api_keys(), keys.assistant(name), keys.assistants(), keys.cron(name), keys.crons(),
+        keys.deliveries(), keys.expiring(),
         keys.garbage(), keys.graphs(), keys.item(name), keys.items_index(), keys.term(name), keys.live(), keys.offers(),
         keys.project(), keys.queue(name), keys.queues(), keys.runs_with_checkpoints(), keys.reply(name), keys.retired(),
         keys.routes(), keys.thread(name), keys.threads_of(name), keys.trial(name), keys.leader_lock(name),

@@ -272,6 +272,21 @@ def assistants() -> str:
     return f"{PREFIX}:assistants"
 
 
+def api_key(key_id: str) -> str:
+    """hash, until 30 days after the key's end: digest, name, identity, scopes, times (µs), rotated_to."""
+    return f"{PREFIX}:api_key:{key_id}"
+
+
+def api_keys() -> str:
+    """sorted set, permanent: id of each API key that has a record, or had one → time of creation (µs)."""
+    return f"{PREFIX}:api_keys"
+
+
+def api_keys_version() -> str:
+    """string, permanent: a number that rises with each change of an API key, so that APIs read the keys again."""
+    return f"{PREFIX}:api_keys:version"
+
+
 def cron(cron_id: str) -> str:
     """hash, until deleted: cron (`wire.Cron`), payload, request, version, times (µs)."""
     return f"{PREFIX}:cron:{cron_id}"

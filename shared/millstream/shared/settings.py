@@ -8,6 +8,7 @@ from dataclasses import Field, dataclass, fields
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from millstream.shared.auth_settings import AuthSettings
 from millstream.shared.errors import SettingError
 from millstream.shared.limit_settings import LimitSettings
 from millstream.shared.rules.lease_policy import LeasePolicy
@@ -15,13 +16,11 @@ from millstream.shared.rules.queue_names import DEFAULT, queue_name_error, split
 from millstream.shared.setting import read_values, setting, table_of
 from millstream.shared.trace_settings import TraceSettings
 
-TRACES: Final = frozenset(each.name for each in fields(TraceSettings))
-LIMITS: Final = frozenset(each.name for each in fields(LimitSettings)) - TRACES
 DEFAULT_REDIS_URL: Final = "redis://localhost:6379/0"
 
 
 @dataclass(frozen=True, slots=True)
-class Settings(LimitSettings):
+class Settings(AuthSettings):
     """The settings that a process reads from its environment when it starts."""
 
     redis_url: str = setting(
@@ -275,6 +274,7 @@ class Settings(LimitSettings):
     def __post_init__(self) -> None:
         """Raises SettingError for values that would fail only later."""
         self.check_limits()
+        self.check_auth()
         self.check_traces()
         self.check_logs()
         _check_queues(self.queue)
@@ -358,11 +358,13 @@ def _check_url(name: str, text: str) -> None:
 
 
 def declared() -> list[Field[Any]]:
-    """Returns all settings in the order of the table: those of limits, of the log and of traces are the last."""
-    every = fields(Settings)
-    others = [each for each in every if each.name not in TRACES | LIMITS]
-    limits = [each for each in every if each.name in LIMITS]
-    return [*others, *limits, *fields(TraceSettings)]
+    """Returns all settings in the order of the table: those of a general class are the last."""
+    groups: list[list[Field[Any]]] = []
+    seen: set[str] = set()
+    for settings in (TraceSettings, LimitSettings, AuthSettings, Settings):
+        groups.insert(0, [each for each in fields(settings) if each.name not in seen])
+        seen |= {each.name for each in groups[0]}
+    return [each for group in groups for each in group]
 
 
 def table() -> str:

@@ -43,7 +43,7 @@ REASONS: Final = {
     "installs packages": r"pip install|npm (ci|install)|npx |make install|pnpm ",
     "keeps running": r"([A-Z_]+=\S+ )*(millstream (dev|api|worker)|make (dev|docs)|npm start|phoenix serve)\b",
     "for a checkout": r"(\S+=\S+ )*(make |git |cd |\.venv/bin/|python3 -m venv|build/try/)",
-    "needs a deployment": r"(\S+=\S+ )*millstream (doctor|status|runs|queues|workers)\b",
+    "needs a deployment": r"(\S+=\S+ )*millstream (doctor|status|runs|queues|workers|keys)\b",
     "needs a cluster": r"(\S+=\S+ )*(kubectl|helm|docker|redis-cli) ",
 }
 COMMANDS: Final = re.compile(r"(?:\s&&\s|\s;\s|\n)")

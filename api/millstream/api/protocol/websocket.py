@@ -13,6 +13,7 @@ import msgspec
 from pydantic import ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
+from millstream.api.auth.credentials import accepted_subprotocol
 from millstream.api.context import RequestContext
 from millstream.api.http.body import parse
 from millstream.api.http.context import context_of
@@ -96,7 +97,7 @@ class ProtocolSocket:
 
     async def serve(self) -> None:
         """Executes commands and sends events until the client leaves or the process stops."""
-        await self._websocket.accept()
+        await self._websocket.accept(accepted_subprotocol(self._websocket))
         self._watch.opened()
         tasks = [asyncio.create_task(self._receive()), asyncio.create_task(self._send_events())]
         try:
@@ -257,14 +258,15 @@ def _frame(entry: Entry) -> str:
 async def connect(websocket: WebSocket) -> None:
     """`WS /threads/{thread_id}/stream/events`, for pages whose origin `http.cors` allows."""
     context = context_of(websocket)
+    subprotocol = accepted_subprotocol(websocket)
     origin = websocket.headers.get("origin")
     if origin is not None and not context.process.http.cors.allows(origin):
-        await websocket.accept()  # browsers can't read the status of a refused handshake
+        await websocket.accept(subprotocol)  # browsers can't read the status of a refused handshake
         await websocket.close(FORBIDDEN, "This origin is not allowed.")
         return
     thread_id = canonical_uuid(websocket.path_params["thread_id"])
     if thread_id is None:
-        await websocket.accept()
+        await websocket.accept(subprotocol)
         await websocket.close(INVALID, "Invalid thread ID: must be a UUID")
         return
     try:

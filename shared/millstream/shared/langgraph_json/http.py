@@ -12,7 +12,9 @@ import msgspec
 from millstream.shared.rules.reserved_names import RUN_HEADER
 
 # Secrets that are for the server, not for graphs or logs: passed on only where they are named in full.
-SECRET: Final = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
+SECRET: Final = frozenset({
+    "authorization", "cookie", "proxy-authorization", "sec-websocket-protocol", "x-api-key",
+})  # fmt: skip
 
 
 # That name is reserved: nobody means it.

@@ -1,5 +1,9 @@
 """Every change of state in Redis: one script a verb, with one typed function each."""
 
+from millstream.shared.scripts.api_keys.create_key import KeyTimes, create_key
+from millstream.shared.scripts.api_keys.note_key_use import note_key_use
+from millstream.shared.scripts.api_keys.revoke_key import revoke_key
+from millstream.shared.scripts.api_keys.rotate_key import Rotation, rotate_key
 from millstream.shared.scripts.assistants.choose_version import choose_version
 from millstream.shared.scripts.assistants.create_assistant import create_assistant
 from millstream.shared.scripts.assistants.delete_assistant import delete_assistant
@@ -55,9 +59,11 @@ __all__ = [
     "Bucket",
     "Claim",
     "FoundThreads",
+    "KeyTimes",
     "NewItem",
     "Pause",
     "Quota",
+    "Rotation",
     "admit",
     "append",
     "cancel",
@@ -67,6 +73,7 @@ __all__ = [
     "copy_thread",
     "create_assistant",
     "create_cron",
+    "create_key",
     "create_thread",
     "delete_assistant",
     "delete_cron",
@@ -89,6 +96,7 @@ __all__ = [
     "measure_checkpoints",
     "note_config",
     "note_joined",
+    "note_key_use",
     "offer_graphs",
     "patch_thread",
     "pause_queue",
@@ -101,6 +109,8 @@ __all__ = [
     "repair_thread",
     "resume_queue",
     "retire_thread",
+    "revoke_key",
+    "rotate_key",
     "settle_delivery",
     "store_state",
     "take_deliveries",

@@ -1,0 +1,1 @@
+"""Scripts that create, rotate and revoke API keys."""
