@@ -90,7 +90,7 @@ async def test_a_fastapi_application_is_supported(serve: Serve) -> None:
         ({"cors": {"origins": []}}, {}, ("origins",)),
         ({"mount_prefix": "api"}, {}, ("mount_prefix",)),
         ({"mount_prefix": "/a?b"}, {}, ("mount_prefix",)),
-        ({"enable_custom_route_auth": True}, {}, ("enable_custom_route_auth", "auth")),
+        ({"middleware_order": "auth_last"}, {}, ("middleware_order",)),
         ({"disable_everything": True}, {}, ("disable_everything",)),
         ({"configurable_headers": {"includes": "x"}}, {}, ("configurable_headers",)),
     ],

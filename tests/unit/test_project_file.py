@@ -13,7 +13,7 @@ from millstream.api.http import middleware
 from millstream.cli.errors import CliError
 from millstream.cli.project import read_project
 from millstream.shared.errors import SettingError
-from millstream.shared.langgraph_json.reader import NOT_DONE, NOT_ENFORCED
+from millstream.shared.langgraph_json.reader import NOT_DONE
 from millstream.shared.settings import Settings
 from millstream.worker import graphs
 
@@ -24,10 +24,6 @@ READERS: dict[str, Callable[[Path], object]] = {
 }
 VALID = {"graphs": {"g": "./mine.py:compiled"}}
 INDEX = {"embed": "./mine.py:embed", "dims": 2}
-NOT_ENFORCED_VALUES: dict[str, dict[str, Any]] = {
-    "http.enable_custom_route_auth": {"http": {"enable_custom_route_auth": True}},
-    "http.middleware_order": {"http": {"middleware_order": "auth_first"}},
-}
 
 
 @pytest.fixture(autouse=True)
@@ -49,17 +45,6 @@ def sentences(path: Path) -> set[str]:
 def file(folder: Path, **keys: Any) -> Path:
     write(folder, "mine.py", GRAPHS)
     return write(folder, "langgraph.json", json.dumps({**VALID, **keys}))
-
-
-def test_each_key_that_is_not_enforced_has_a_value_here() -> None:
-    assert NOT_ENFORCED_VALUES.keys() == NOT_ENFORCED.keys()
-
-
-@pytest.mark.parametrize("key", NOT_ENFORCED)
-def test_what_is_not_enforced_is_refused_by_all(tmp_path: Path, key: str) -> None:
-    path = file(tmp_path, **NOT_ENFORCED_VALUES[key])
-    assert sentences(path) == {f"{path} {NOT_ENFORCED[key]}"}
-    assert key in NOT_ENFORCED[key]
 
 
 @pytest.mark.parametrize(

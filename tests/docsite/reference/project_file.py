@@ -9,7 +9,7 @@ import msgspec
 
 from docsite.reference.markdown import code, paragraph, table
 from millstream.shared.langgraph_json.config import ProjectConfig
-from millstream.shared.langgraph_json.reader import FOR_IMAGES, NOT_DONE, NOT_ENFORCED
+from millstream.shared.langgraph_json.reader import FOR_IMAGES, NOT_DONE
 
 PAGE: Final = """\
 # langgraph.json
@@ -22,7 +22,7 @@ sections. A section refuses a key that it does not know.
 
 
 def page() -> str:
-    """Returns the page: the keys with an effect by section, then those without and those that are refused."""
+    """Returns the page: the keys with an effect by section, then those without."""
     parts = [PAGE]
     for path, struct in sections(ProjectConfig, ""):
         parts.append(f"## {code(path) if path else 'Top level'}\n\n")
@@ -33,9 +33,7 @@ def page() -> str:
     parts.append("Logged once when a process starts:\n\n")
     parts.append(table(["Key", "Why"], [(code(key), why) for key, why in NOT_DONE.items()]))
     parts.append("Used by builders of images alone, and not logged: ")
-    parts.append(", ".join(map(code, sorted(FOR_IMAGES))) + ".\n\n## Refused\n\n")
-    parts.append("No process starts with these. The message:\n\n")
-    parts.append(table(["Key", "Message"], [(code(key), why) for key, why in NOT_ENFORCED.items()]))
+    parts.append(", ".join(map(code, sorted(FOR_IMAGES))) + ".\n")
     return "".join(parts)
 
 

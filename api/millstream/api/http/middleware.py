@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from starlette.applications import Starlette
-from starlette.routing import Mount, Route
-from starlette.types import ASGIApp
+from starlette.middleware import Middleware
+from starlette.routing import Match, Mount, Route
+from starlette.types import ASGIApp, Scope
 
+from millstream.api.auth.middleware import AuthenticationMiddleware
 from millstream.api.http import docs_page
+from millstream.api.http.context import process_of_scope
 from millstream.api.http.page_access import PageAccess, RequestGuard, with_cors
 from millstream.shared.errors import SettingError
 from millstream.shared.importing import load_object
@@ -69,7 +72,7 @@ def wrap_app(
     api: Starlette, http: HttpSettings, project_app: Starlette | None, settings: Settings
 ) -> ASGIApp:
     """Returns the application that the process serves."""
-    app: ASGIApp = api if project_app is None else _join(project_app, api)
+    app: ASGIApp = api if project_app is None else _join(project_app, api, http)
     if http.prefix:
         app = _mount_under(
             http.prefix, app, api, lifespan_of=api if project_app is None else project_app
@@ -77,7 +80,7 @@ def wrap_app(
     return RequestGuard(_add_cors(app, http.cors), http.cors, settings)
 
 
-def _join(project_app: Starlette, api: Starlette) -> Starlette:
+def _join(project_app: Starlette, api: Starlette, http: HttpSettings) -> Starlette:
     """Returns the project's application with the API's routes after its own.
 
     Its middleware runs for all requests, its error handlers for its own routes only. Both lifespans are the same.
@@ -100,8 +103,35 @@ def _join(project_app: Starlette, api: Starlette) -> Starlette:
             yield await stack.enter_async_context(project_lifespan(app))
 
     project_app.router.lifespan_context = both
+    _authenticate(project_app, api, http)
     project_app.router.routes.append(Mount("", app=api))
     return project_app
+
+
+def _authenticate(project_app: Starlette, api: Starlette, http: HttpSettings) -> None:
+    """Adds the authentication to the project's application, if its routes need it or its middleware comes after it.
+
+    The API authenticates requests of its own routes in any case, but once.
+    """
+    is_first = http.middleware_order == "auth_first"
+    if not (http.enable_custom_route_auth or is_first):
+        return
+    own_routes = list(project_app.router.routes)
+
+    def is_exempt(scope: Scope) -> bool:
+        return not http.enable_custom_route_auth and any(
+            route.matches(scope)[0] is Match.FULL for route in own_routes
+        )
+
+    authentication = Middleware(
+        AuthenticationMiddleware,
+        process_of=lambda _: process_of_scope({"app": api}),
+        routes=lambda: [*own_routes, *api.router.routes],
+        is_exempt=is_exempt,
+    )
+    project_app.user_middleware.insert(
+        0 if is_first else len(project_app.user_middleware), authentication
+    )
 
 
 def _mount_under(prefix: str, app: ASGIApp, api: Starlette, *, lifespan_of: Starlette) -> Starlette:

@@ -37,13 +37,6 @@ NOT_DONE: Final = {
     "priority": "runs have no priorities",
     "store.ttl.sweep_interval_minutes": "Redis deletes expired items by itself",
 }
-# Keys that are refused, each with why: without an effect, they would leave open what they close.
-NOT_ENFORCED: Final = {
-    "http.enable_custom_route_auth": "sets http.enable_custom_route_auth, which is about `auth`, and this version "
-    "does not enforce that: put a proxy that authenticates before the API, and take the key out.",
-    "http.middleware_order": "sets http.middleware_order to auth_first, which is about `auth`, and this version does "
-    "not enforce that: put a proxy that authenticates before the API, and take the key out.",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +84,7 @@ class ProjectFile:
         return notes + [
             f"`{key}` of {CONFIG} is not known, and has no effect."
             for key in self.content
-            if key not in KNOWN | NOT_DONE.keys() | NOT_ENFORCED.keys()
+            if key not in KNOWN | NOT_DONE.keys()
             and not key.startswith("_INTERNAL")
         ]
 
@@ -172,10 +165,6 @@ def _check(path: Path, config: ProjectConfig) -> None:
         queue = entry.queue if isinstance(entry, GraphEntry) else None
         if queue is not None and (reason := queue_name_error(queue)):
             raise SettingError(f"{path}: graphs.{graph_id}.queue: {reason}.")
-    if http.enable_custom_route_auth:
-        raise SettingError(f"{path} {NOT_ENFORCED['http.enable_custom_route_auth']}")
-    if http.middleware_order == "auth_first":
-        raise SettingError(f"{path} {NOT_ENFORCED['http.middleware_order']}")
     if auth is not None and auth.openapi is not None:
         try:
             auth.openapi.check()
