@@ -112,5 +112,5 @@ async def test_a_projects_middleware_can_not_set_the_user() -> None:
     tokens = Tokens()
     async with client(HttpSettings(), tokens) as web:
         transport = cast("httpx.ASGITransport", web._transport)
-        transport.app = Forge(transport.app)  # type: ignore[arg-type]
+        transport.app = Forge(transport.app)
         assert (await web.get("/threads/t")).status_code == 401

@@ -84,8 +84,7 @@ class ProjectFile:
         return notes + [
             f"`{key}` of {CONFIG} is not known, and has no effect."
             for key in self.content
-            if key not in KNOWN | NOT_DONE.keys()
-            and not key.startswith("_INTERNAL")
+            if key not in KNOWN | NOT_DONE.keys() and not key.startswith("_INTERNAL")
         ]
 
 
