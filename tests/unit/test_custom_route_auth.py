@@ -9,7 +9,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from millstream.api.auth.authentication import Authentication, AuthRequest
@@ -57,7 +57,7 @@ async def of_api(request: Request) -> Response:
 
 def client(http: HttpSettings, tokens: Tokens) -> httpx.AsyncClient:
     process = SimpleNamespace(auth=Authentication(authenticators=[tokens]), settings=Settings())
-    routes = [Route("/threads/{thread_id}", of_api)]
+    routes: list[BaseRoute] = [Route("/threads/{thread_id}", of_api)]
     api = Starlette(
         routes=routes,
         middleware=[
