@@ -189,6 +189,11 @@ async def from_request(request: Request) -> Any:
     }
 
 
+@with_request.on.crons.read
+async def read_cron(ctx: Auth.types.AuthContext, value: Any) -> Any:
+    return {"reader": ctx.user.identity}
+
+
 with_body = Auth()
 
 

@@ -102,12 +102,19 @@ def test_an_http_exception_that_is_no_error_denies(
 def test_headers_that_would_break_the_response_are_left_out(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    headers = {"X-Fine": "a", "X-Bad": "a\r\nSet-Cookie: b=c", "Bad name": "x", "Retry-After": 5}
+    headers = {
+        "X-Fine": "a",
+        "X-Bad": "a\r\nSet-Cookie: b=c",
+        "Bad name": "x",
+        "Retry-After": 5,
+        "Content-Length": "0",
+    }
     error = Auth.exceptions.HTTPException(503, "later", headers)  # type: ignore[arg-type]
     denied = denial_of(raised(error), 1, WHAT)
     assert denied == Denied(1, 503, "later", {"X-Fine": "a", "Retry-After": "5"})
     assert "X-Bad" in caplog.text
     assert "Bad name" in caplog.text
+    assert "Content-Length" in caplog.text
 
 
 def test_a_long_text_is_cut() -> None:

@@ -230,6 +230,15 @@ async def test_no_process_is_left_after_the_close() -> None:
             os.kill(pid, 0)
 
 
+async def test_a_close_right_after_the_start_leaves_no_process() -> None:
+    running = AuthProcesses(program(), processes=1, timeout=5)
+    await running.start()
+    [pid] = running.pids
+    await running.aclose()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
 async def test_a_start_without_a_process_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise OSError("too many open files")

@@ -17,6 +17,11 @@ log = logging.getLogger(__name__)
 MAX_DETAIL_CHARS: Final = 4096
 REPEAT_SECONDS: Final = 60.0  # in which the traceback of one exception is logged once
 MAX_EXCEPTIONS: Final = 256  # of which the time of the last traceback is known
+# Headers that describe the body or the connection: the server sets them.
+OF_SERVER: Final = frozenset({
+    "connection", "content-encoding", "content-length", "content-type", "keep-alive", "trailer", "transfer-encoding",
+    "upgrade",
+})  # fmt: skip
 _logged: Final[dict[tuple[str, str, int], float]] = {}  # monotonic time, by class, file and line
 
 
@@ -56,19 +61,20 @@ def _detail(error: BaseException, status: int) -> str:
 
 
 def _headers(headers: object, what: str) -> dict[str, str]:
-    """Returns the valid headers; logs those that would break the response."""
+    """Returns the headers that a response may have; logs those that would break it."""
     valid: dict[str, str] = {}
     for name, value in (headers if isinstance(headers, Mapping) else {}).items():
         text = str(value)
-        if isinstance(name, str) and _is_token(name) and text.isascii() and text.isprintable():
+        if isinstance(name, str) and _is_allowed(name) and text.isascii() and text.isprintable():
             valid[name] = text
         else:
             log.error("%s raised an HTTPException with the invalid header %r", what, name)
     return valid
 
 
-def _is_token(name: str) -> bool:
-    return name.isascii() and name.replace("-", "").replace("_", "").isalnum()
+def _is_allowed(name: str) -> bool:
+    is_token = name.isascii() and name.replace("-", "").replace("_", "").isalnum()
+    return is_token and name.lower() not in OF_SERVER
 
 
 def _log_exception(error: BaseException, what: str) -> None:

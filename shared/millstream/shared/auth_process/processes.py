@@ -114,6 +114,9 @@ class AuthProcesses:
             task.cancel()
         await asyncio.gather(*self._supervising, return_exceptions=True)
         self._supervising = []
+        for child in self._children:  # a task that had not begun has ended none
+            await child.end()
+        self._children = []
 
     @property
     def pids(self) -> list[int]:

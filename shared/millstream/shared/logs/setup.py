@@ -51,7 +51,7 @@ def configure(role: str, settings: Settings, *, traceparent: Traceparent | None 
     """Configures the log of this process. May be called again.
 
     Args:
-        role: what the process is, for all its lines: `api`, `worker`, or `isolated` for a worker's child.
+        role: what the process is, for all its lines: `api`, `worker`, `isolated` or `auth` for a child.
         settings: the form and the level of lines, and the secrets that no line may have.
         traceparent: returns the current span (W3C); None if nothing is traced.
     """
