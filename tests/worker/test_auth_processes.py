@@ -230,7 +230,7 @@ async def test_no_process_is_left_after_the_close() -> None:
             os.kill(pid, 0)
 
 
-async def test_a_close_right_after_the_start_leaves_no_process() -> None:
+async def test_a_close_right_after_the_start_ends_the_process() -> None:
     running = AuthProcesses(program(), processes=1, timeout=5)
     await running.start()
     [pid] = running.pids
