@@ -106,6 +106,7 @@ async def test_each_run_has_its_own_thread(any_redis: Client) -> None:
             "thread_id": run.spec.thread_id,
             "graph_id": "echo",
             "assistant_id": default_assistant_id("echo"),
+            "cron_id": record.cron.cron_id,
         }
     await crons.delete(any_redis, record.cron.cron_id)
 

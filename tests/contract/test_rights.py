@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from contract.builders import a_spec, admit, take
+from contract.crons import make_due
 from harness.waiting import until
 from millstream.api.assistants import operations as assistants
 from millstream.api.assistants.schemas import AssistantCreate, AssistantPatch
@@ -16,7 +17,13 @@ from millstream.api.auth.authentication import Authentication
 from millstream.api.caller import Caller
 from millstream.api.context import RequestContext
 from millstream.api.crons import operations as crons
-from millstream.api.crons.schemas import CronCreateStateful, CronFilter, CronPatch
+from millstream.api.crons.schemas import (
+    CronCreate,
+    CronCreateStateful,
+    CronCreateStateless,
+    CronFilter,
+    CronPatch,
+)
 from millstream.api.process import Process, open_process
 from millstream.api.runs import admission, end_operations, operations
 from millstream.api.threads import delete_operations
@@ -26,6 +33,7 @@ from millstream.shared import keys, scripts
 from millstream.shared import threads as thread_records
 from millstream.shared.access import Ask, Decision, Filter, User, guard_of
 from millstream.shared.assistants import announce
+from millstream.shared.crons import CronContext, CronRecord, fire_due
 from millstream.shared.errors import (
     ConflictError,
     ForbiddenError,
@@ -36,7 +44,7 @@ from millstream.shared.langgraph_json.http import HttpSettings
 from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import Cause
 from millstream.shared.rules.multitask import CancelAction
-from millstream.shared.runs import list_runs
+from millstream.shared.runs import list_runs, live_runs
 from millstream.shared.settings import Settings
 from millstream.shared.threads.search import ThreadFilter
 from millstream.shared.wire import GraphInfo, RunRequest
@@ -49,10 +57,10 @@ class Owners:
     """Restricts each user to what it owns; stamps nothing, so that the filters alone do."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.questions: list[tuple[str, dict[str, Any]]] = []
 
     async def decide(self, user: User, ask: Ask, value: dict[str, Any]) -> Decision:
-        self.asked.append((ask, dict(value)))
+        self.questions.append((ask, dict(value)))
         if user.identity == "admin":
             return Decision(value)
         return Decision(value, Filter.of({"owner": user.identity}))
@@ -97,7 +105,7 @@ async def a_thread(process: Process, identity: str, **metadata: Any) -> str:
 # ── Threads ─────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_foreign_thread_is_missing(process: Process) -> None:
+async def test_a_thread_of_another_user_is_missing(process: Process) -> None:
     thread_id = await a_thread(process, "ann", topic="a")
     run = await admission.admit(of(process, "ann"), ON_THREAD, thread_id)
     run_id = run.spec.run_id
@@ -123,13 +131,11 @@ async def test_a_foreign_thread_is_missing(process: Process) -> None:
             lambda c: end_operations.cancel_runs(c, unknown, [run_id], CancelAction.INTERRUPT),
         ),
     ):  # fmt: skip
-        with pytest.raises(NotFoundError) as foreign:
+        with pytest.raises(NotFoundError) as of_ann:
             await of_bob(of(process, "bob"))
         with pytest.raises(NotFoundError) as missing:
             await of_unknown(of(process, "bob"))
-        assert str(foreign.value).replace(thread_id, "T") == str(missing.value).replace(
-            unknown, "T"
-        )
+        assert str(of_ann.value).replace(thread_id, "T") == str(missing.value).replace(unknown, "T")
     assert (await operations.get(of(process, "ann"), thread_id, run_id)).status == "pending"
     assert await delete_operations.prune(of(process, "bob"), [thread_id, unknown], "delete") == 0
     with pytest.raises(NotFoundError):
@@ -187,7 +193,7 @@ async def test_an_existing_thread_of_another_is_not_returned(process: Process) -
             await threads.create(of(process, "bob"), thread_id, {}, if_exists=if_exists, ttl=None)
 
 
-async def test_a_foreign_stream_is_silent(process: Process) -> None:
+async def test_the_stream_of_anothers_thread_is_silent(process: Process) -> None:
     thread_id = await a_thread(process, "ann")
     run = await admission.admit(of(process, "ann"), ON_THREAD, thread_id)
     readers = {}
@@ -264,8 +270,8 @@ async def test_of_fifty_that_create_a_thread_by_a_run_one_owns_it(process: Proce
 async def test_assistants_are_their_owners(process: Process) -> None:
     body = AssistantCreate(graph_id="echo", metadata={"owner": "bob"})
     assistant_id = (await assistants.create(of(process, "ann"), body)).assistant.assistant_id
-    found = await assistants.find(of(process, "ann"), metadata={})
-    assert [each.assistant.assistant_id for each in found] == [assistant_id]
+    records = await assistants.find(of(process, "ann"), metadata={})
+    assert [each.assistant.assistant_id for each in records] == [assistant_id]
     assert await assistants.find(of(process, "bob"), metadata={}) == []
     request = RunRequest(assistant_id=assistant_id, creates_thread=True)
     for act in (
@@ -292,9 +298,9 @@ async def test_crons_are_their_owners(process: Process, owners: Owners) -> None:
     body = CronCreateStateful(assistant_id="echo", schedule="0 0 1 1 *")
     with pytest.raises(NotFoundError):
         await crons.create(of(process, "bob"), body, thread_id, None)
-    owners.asked.clear()
+    owners.questions.clear()
     cron_id = (await crons.create(of(process, "ann"), body, thread_id, None)).cron.cron_id
-    assert [ask for ask, _ in owners.asked] == ["crons.create", "threads.create_run"]
+    assert [ask for ask, _ in owners.questions] == ["crons.create", "threads.create_run"]
     assert (await crons.find(of(process, "bob"), CronFilter())).records == []
     for act in (
         lambda c: crons.get(c, cron_id),
@@ -306,5 +312,57 @@ async def test_crons_are_their_owners(process: Process, owners: Owners) -> None:
     await crons.patch(of(process, "admin"), cron_id, CronPatch(schedule="1 1 1 1 *"))
     stored = await process.redis.hget(keys.cron(cron_id), "request")  # type: ignore[misc]
     request = msgspec.msgpack.decode(stored, type=RunRequest)
-    assert b'"ann"' in request.user  # whoever changes it, its runs are the creator's
+    assert b'"ann"' in request.user  # its runs are the creator's, also after an admin's change
     await crons.delete(of(process, "ann"), cron_id)
+
+
+# ── Crons fire as their creators ────────────────────────────────────────────────────────────
+
+
+class Withdrawn(Owners):
+    """Denies what the users may do no longer."""
+
+    async def decide(self, user: User, ask: Ask, value: dict[str, Any]) -> Decision:
+        raise ForbiddenError
+
+
+async def fire(process: Process, record: CronRecord, authorizer: Owners | None) -> dict[str, int]:
+    await make_due(process.redis, record)
+    context = CronContext(process.redis, process.directory, 0, 60, authorizer=authorizer)
+    return dict(await fire_due(context, limit=10, at_once=10))
+
+
+@pytest.mark.parametrize("on_thread", [True, False])
+async def test_a_cron_fires_with_the_rights_of_its_creator(
+    process: Process, owners: Owners, on_thread: bool
+) -> None:
+    thread_id = await a_thread(process, "ann") if on_thread else None
+    body: CronCreate = (
+        CronCreateStateful(assistant_id="echo", schedule="0 0 1 1 *")
+        if on_thread
+        else CronCreateStateless(assistant_id="echo", schedule="0 0 1 1 *", on_run_completed="keep")
+    )
+    record = await crons.create(of(process, "ann"), body, thread_id, None if on_thread else "keep")
+    owners.questions.clear()
+    assert await fire(process, record, owners) == {"admitted": 1}
+    assert [ask for ask, _ in owners.questions] == ["threads.create_run"]
+    [(of_run, run_id, _)] = await live_runs(process.redis)
+    run = await operations.get(of(process, "ann"), of_run, run_id)
+    assert (run.spec.identity, of_run) == ("ann", thread_id or of_run)
+    assert await operations.find(of(process, "bob"), of_run, run_id) is None
+
+
+async def test_a_cron_whose_creator_lost_its_rights_skips_its_due_time(process: Process) -> None:
+    thread_id = await a_thread(process, "ann")
+    body = CronCreateStateful(assistant_id="echo", schedule="0 0 1 1 *")
+    record = await crons.create(of(process, "ann"), body, thread_id, None)
+    for authorizer in (Withdrawn(), None):
+        assert await fire(process, record, authorizer) == {"denied": 1}
+        assert await live_runs(process.redis) == []
+        after = await crons.get(of(process, "ann"), record.cron.cron_id)
+        assert after.enabled
+        assert after.due_ms == record.due_ms
+    # The thread is another's now: its creator may run nothing there.
+    await threads.patch(of(process, "admin"), thread_id, {"owner": "bob"}, None)
+    assert await fire(process, record, Owners()) == {"disabled": 1}
+    assert await live_runs(process.redis) == []

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from millstream.api.auth.owner_policy import OwnerPolicy, namespace_label, owned_namespace
 from millstream.shared.access import ASKS, Ask, Decision, User
+from millstream.shared.access.owner_policy import OwnerPolicy, namespace_label, owned_namespace
 from millstream.shared.errors import ForbiddenError
 from millstream.shared.rules.scopes import SCOPES
 

@@ -15,13 +15,21 @@ from typing import Any, Final, Literal
 import msgspec
 
 from millstream.shared import keys, logs, runs, scripts
+from millstream.shared.access import Authorizer
 from millstream.shared.assistants import GraphDirectory
-from millstream.shared.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
+from millstream.shared.errors import (
+    AccessError,
+    ConflictError,
+    InvalidError,
+    NotFoundError,
+    UnavailableError,
+)
 from millstream.shared.metadata_index import contains
 from millstream.shared.observer import UNOBSERVED, RunObserver
 from millstream.shared.queue import redis_time
 from millstream.shared.redis import OUTAGE_ERRORS, Client
 from millstream.shared.rules.cron_schedule import next_due
+from millstream.shared.runs.authorization import as_creator
 from millstream.shared.runs.submission import submission
 from millstream.shared.tracing.tracer import UNTRACED, RunTracer
 from millstream.shared.wire import Cron, RunRequest, pack, unpack_cron, unpack_request
@@ -253,6 +261,9 @@ class CronContext:
     stream_ttl: int  # s
     tracer: RunTracer = UNTRACED
     observer: RunObserver = UNOBSERVED
+    authorizer: Authorizer | None = (
+        None  # decides for the creators of crons; None: none may fire theirs
+    )
 
 
 async def fire_due(context: CronContext, *, limit: int, at_once: int) -> Counter[str]:
@@ -260,7 +271,7 @@ async def fire_due(context: CronContext, *, limit: int, at_once: int) -> Counter
 
     A cron that has missed several due times gets one run for them, and its next due time is after now.
 
-    Returns the number of crons by status: those of fire_cron.lua, 'over', 'disabled' and 'failed'.
+    Returns the number of crons by status: those of fire_cron.lua, 'over', 'denied', 'disabled' and 'failed'.
     """
     redis = context.redis
     now = await redis_time(redis)
@@ -322,6 +333,16 @@ async def _fire_read(
             thread_id=thread_id,
             cron_id=cron.cron_id,
         )
+        submitted = await as_creator(context.redis, context.authorizer, request, submitted)
+    except (
+        AccessError
+    ) as error:  # as its creator's rights are now; they may be others at the next due time
+        log.warning(
+            "cron %s: its creator may not run it, this due time is skipped: %s", cron.cron_id, error
+        )
+        next_due_ms = due_after(cron, now)
+        await scripts.update_cron(context.redis, cron, version, due_ms=next_due_ms, fields={})
+        return "denied"
     except (NotFoundError, InvalidError, msgspec.MsgspecError, RecursionError) as error:
         await _disable(context.redis, cron, version, str(error))
         return "disabled"
@@ -337,6 +358,7 @@ async def _fire_read(
             new_thread=submitted.new_thread,
             max_live=context.max_live,
             stream_ttl=context.stream_ttl,
+            guard=submitted.guard,
         )
         span.set("millstream.cron.id", cron.cron_id)
         span.set("millstream.cron.result", status)  # only `admitted` has a run

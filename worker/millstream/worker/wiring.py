@@ -40,6 +40,7 @@ from millstream.worker.leases.availability import RedisAvailability
 from millstream.worker.leases.heartbeat import Heartbeat
 from millstream.worker.maintenance import alive_file, crons, expiry, liveness, reaper, sweep
 from millstream.worker.maintenance.liveness import Liveness
+from millstream.worker.maintenance.rights import CreatorRights
 from millstream.worker.publish import Publisher
 from millstream.worker.webhooks import deliverer
 from millstream.worker.webhooks.client import WebhookClient, open_client
@@ -256,7 +257,18 @@ def maintenance(parts: Parts) -> list[Service]:
     expire = partial(
         expiry.run_once, redis, checkpointing, every=sweep_every, max_threads=max_threads
     )
-    fire = partial(crons.run_once, redis, parts.directory, settings, parts.tracer, parts.observer)
+    rights = CreatorRights(
+        parts.project.path, settings, has_handlers=parts.project.config.auth is not None
+    )
+    fire = partial(
+        crons.run_once,
+        redis,
+        parts.directory,
+        settings,
+        parts.tracer,
+        parts.observer,
+        authorizer=rights,
+    )
     return [
         periodic("sweep", SWEEP_SECONDS, partial(sweep.run_once, redis, checkpointing)),
         periodic(
@@ -264,5 +276,5 @@ def maintenance(parts: Parts) -> list[Service]:
         ),
         # A new worker must soon check whether a sweep is due, however long the interval is.
         periodic("expiry", min(sweep_every, expiry.EVERY), expire),
-        periodic("crons", crons.EVERY, fire),
+        periodic("crons", crons.EVERY, fire, aclose=rights.aclose),
     ]

@@ -51,8 +51,8 @@ async def open_assistant(
     Raises NotFoundError, InvalidError, AccessError.
     """
     if canonical_uuid(assistant_id) is None:  # the names of graphs are known to all
-        named = await context.as_server().directory.resolve(assistant_id)
-        assistant_id = named.assistant.assistant_id
+        by_name = await context.as_server().directory.resolve(assistant_id)
+        assistant_id = by_name.assistant.assistant_id
     permit = await _ask(context, ask, assistant_id, value)
     return judge(permit, await permit.directory.resolve(assistant_id)), permit
 

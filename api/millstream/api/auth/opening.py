@@ -5,7 +5,7 @@ import contextlib
 import importlib.util
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from millstream.api.auth.api_keys import ApiKeyAuthenticator
 from millstream.api.auth.authentication import (
@@ -15,18 +15,14 @@ from millstream.api.auth.authentication import (
     OpenAuthentication,
     without_authentication,
 )
-from millstream.api.auth.owner_policy import OwnerPolicy
 from millstream.shared.access import Ask, Authorizer, Decision, User
+from millstream.shared.access.owner_policy import BUILT_IN, OwnerPolicy
 from millstream.shared.api_keys.directory import KeyDirectory
 from millstream.shared.errors import SettingError
 from millstream.shared.issuer import Issuer
 from millstream.shared.redis import Client
 from millstream.shared.rules.auth_kinds import AuthKind
 from millstream.shared.settings import Settings
-
-KIND: Final = (
-    "credentials"  # field of a user: the built-in kind of credentials that the request had
-)
 
 
 class ProjectAuth(Protocol):
@@ -112,8 +108,8 @@ class _Marked:
         user = await self._authenticator.authenticate(request)
         if user is None:
             return None
-        fields = {name: value for name, value in user.fields.items() if name != KIND}
-        return User(fields if self._kind is None else {**fields, KIND: str(self._kind)})
+        fields = {name: value for name, value in user.fields.items() if name != BUILT_IN}
+        return User(fields if self._kind is None else {**fields, BUILT_IN: str(self._kind)})
 
 
 class _ByCredentials:
@@ -124,5 +120,5 @@ class _ByCredentials:
         self._project = project
 
     async def decide(self, user: User, ask: Ask, value: dict[str, Any]) -> Decision:
-        decider = self._built_in if KIND in user.fields else self._project
+        decider = self._built_in if BUILT_IN in user.fields else self._project
         return await decider.decide(user, ask, value)

@@ -143,7 +143,7 @@ async def patch(
 async def copy(context: RequestContext, thread_id: str) -> ThreadRecord:
     """Creates a thread with the same state and metadata. Raises ConflictError while a run is active.
 
-    The copy is the caller's, whoever made the thread.
+    The copy is the caller's.
     """
     reading = await context.authorize_thread("threads.read", thread_id)
     creation = await context.authorize("threads.create", {"thread_id": thread_id})

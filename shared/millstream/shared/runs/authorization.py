@@ -1,13 +1,22 @@
 """Whether a user may admit a run, and what its decider makes of the run."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from millstream.shared import threads
-from millstream.shared.access import ABSENT, NO_GUARD, Decide, Decision, guard_of
-from millstream.shared.errors import InvalidError, NotFoundError
+from millstream.shared.access import (
+    ABSENT,
+    NO_GUARD,
+    Authorizer,
+    Decide,
+    Decision,
+    guard_of,
+    unpack_user,
+)
+from millstream.shared.errors import ForbiddenError, InvalidError, NotFoundError
 from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import RunStatus
 from millstream.shared.rules.multitask import Strategy
@@ -50,6 +59,21 @@ async def authorize_run(
     metadata = decision.stamp(creation.stamp(creation.metadata))
     creation.require(metadata)
     return _with_new_thread(submitted, metadata, guard=ABSENT)
+
+
+async def as_creator(
+    redis: Client, authorizer: Authorizer | None, request: RunRequest, submitted: Submission
+) -> Submission:
+    """Returns the submission of a cron's run, as the cron's creator may admit it now; see `authorize_run`.
+
+    Without a user in the request, the cron was created without authentication: nothing is decided.
+    """
+    user = unpack_user(request.user)
+    if user is None:
+        return submitted
+    if authorizer is None:
+        raise ForbiddenError("Nothing decides on the rights of its creator here.")
+    return await authorize_run(redis, partial(authorizer.decide, user), request, submitted)
 
 
 def question_of(spec: RunSpec, request: RunRequest, *, thread_id: str | None) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import logging
 from typing import Final
 
 from millstream.shared import crons, repair
+from millstream.shared.access import Authorizer
 from millstream.shared.assistants import GraphDirectory
 from millstream.shared.crons import CronContext
 from millstream.shared.observer import UNOBSERVED, RunObserver
@@ -22,7 +23,7 @@ BATCH: Final = 200  # crons per batch
 MAX_CONCURRENT: Final = 20  # crons of a batch that are fired at the same time
 ORPHANS_EVERY: Final = 60.0  # s between searches for crons whose thread was deleted
 # Results after which a cron is no longer due.
-NOT_DUE: Final = ("admitted", "busy", "over", "disabled", "missing")
+NOT_DUE: Final = ("admitted", "busy", "over", "denied", "disabled", "missing")
 
 
 async def run_once(
@@ -32,13 +33,17 @@ async def run_once(
     tracer: RunTracer = UNTRACED,
     observer: RunObserver = UNOBSERVED,
     *,
+    authorizer: Authorizer | None = None,
     every: float = EVERY,
 ) -> int:
-    """Fires all due crons unless another worker does. Returns the number of runs that it admitted."""
+    """Fires all due crons unless another worker does. Returns the number of runs that it admitted.
+
+    `authorizer` decides again, for the creator of each cron, what the creation of the cron was permitted for.
+    """
     if not await repair.take_leader_lock(redis, "crons", every=every):
         return 0
     context = CronContext(
-        redis, directory, settings.max_live, settings.stream_ttl, tracer, observer
+        redis, directory, settings.max_live, settings.stream_ttl, tracer, observer, authorizer
     )
     fired = 0
     while True:

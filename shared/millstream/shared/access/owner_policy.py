@@ -6,10 +6,16 @@ namespace of the store belongs to the identity that it begins with. With the sco
 
 from typing import Any, Final
 
-from millstream.shared.access import Ask, Decision, Filter, User
+from millstream.shared.access.asks import Ask
+from millstream.shared.access.decision import Decision
+from millstream.shared.access.filters import Filter
+from millstream.shared.access.user import User
 from millstream.shared.errors import ForbiddenError
 from millstream.shared.rules.scopes import Scope, allows, sufficient_scopes
 
+# Field of a user: the built-in kind of credentials (rules/auth_kinds.py) that its request had. The users of a project's
+# own `auth` never have it.
+BUILT_IN: Final = "credentials"
 OWNER: Final = "owner"  # in metadata
 SYSTEM: Final = {"created_by": "system"}  # in the metadata of default assistants
 # Actions that leave metadata behind.
