@@ -72,6 +72,17 @@ async def test_a_graph_calls_its_own_api_from_any_code(web: httpx.AsyncClient, g
     }
 
 
+async def test_a_factory_that_is_called_for_a_read_acts_as_the_reader(
+    web: httpx.AsyncClient,
+) -> None:
+    for graph in ("in_a_factory", "apart"):
+        path = f"/assistants/{graph}/schemas"
+        schemas = await web.get(path, headers={"x-tenant": "reader"})
+        assert schemas.status_code == 200, schemas.text
+        assert schemas.json()["graph_id"] == graph
+    assert (await web.get(path)).status_code == 401
+
+
 async def test_a_tool_calls_its_own_api(web: httpx.AsyncClient) -> None:
     assert (await call_api(web, "in_a_tool"))["messages"][-1]["content"] == "acme"
 

@@ -1,11 +1,13 @@
 """Calls from the API to a worker that need the graph's code, on queues apart from the runs."""
 
 import asyncio
+import re
 import uuid
 from collections.abc import Sequence
 from typing import Any, Final
 
 from millstream.shared import keys
+from millstream.shared.access import User, unpack_user
 from millstream.shared.errors import (
     ConflictError,
     GraphError,
@@ -21,6 +23,9 @@ from millstream.shared.redis import Client
 from millstream.shared.wire import Call, Reply, pack, unpack_call, unpack_reply
 from millstream.shared.workers import live_workers
 
+# The token with which the graph of a call, such as its factory, calls the API as the user of the call. It is valid
+# until the reply, and only API and worker know the id. Runs have tokens of their own (runs/access.py).
+TOKEN: Final = re.compile(r"call\.([0-9a-f]{32})")
 MAX_WAITING_CALLS: Final = 10_000  # in one queue
 
 # What a call may ask a worker to do (worker/answers).
@@ -92,6 +97,9 @@ async def call_worker(
     )
     pipe = redis.pipeline(transaction=False)
     pipe.rpush(keys.calls(queue), pack(call))
+    if user:
+        expires = within + BLOCKING_GRACE_SECONDS
+        pipe.set(keys.call_user(call.call_id), user, px=round(expires * 1000))
     # Frozen workers let the queue grow; the callers of the oldest calls have given up.
     pipe.ltrim(keys.calls(queue), -MAX_WAITING_CALLS, -1)
     await pipe.execute()
@@ -129,4 +137,20 @@ async def send_reply(redis: Client, call: Call, reply: Reply) -> None:
     pipe = redis.pipeline(transaction=True)
     pipe.rpush(key, pack(reply))
     pipe.expire(key, 60)
+    if call.user:
+        pipe.delete(keys.call_user(call.call_id))
     await pipe.execute()
+
+
+def token_of(call: Call) -> str:
+    """Returns the token of a call; '' for a call without a user."""
+    return f"call.{call.call_id}" if call.user else ""
+
+
+async def user_of(redis: Client, token: str) -> User | None:
+    """Returns the user of the call that the token belongs to; None for an invalid token, or a call with a reply.
+
+    Raises redis.exceptions.RedisError while Redis is unavailable.
+    """
+    match = TOKEN.fullmatch(token)
+    return None if match is None else unpack_user(await redis.get(keys.call_user(match[1])) or b"")

@@ -30,7 +30,7 @@ def sample_keys() -> list[str]:
         keys.garbage(), keys.graphs(), keys.item(name), keys.items_index(), keys.term(name), keys.live(), keys.offers(),
         keys.project(), keys.queue(name), keys.queues(), keys.runs_with_checkpoints(), keys.reply(name), keys.retired(),
         keys.routes(), keys.thread(name), keys.threads_of(name), keys.trial(name), keys.leader_lock(name),
-        keys.worker(name), keys.workers(name), keys.quota(name, name),
+        keys.worker(name), keys.workers(name), keys.quota(name, name), keys.call_user(name),
     ]  # fmt: skip
 
 

@@ -163,6 +163,11 @@ def reply(call_id: str) -> str:
     return f"{PREFIX}:reply:{call_id}"
 
 
+def call_user(call_id: str) -> str:
+    """string, TTL: JSON of the user that a call without a reply is executed for (`access.User`)."""
+    return f"{PREFIX}:call_user:{call_id}"
+
+
 def workers(call_queue_name: str) -> str:
     """sorted set, permanent: ids of the workers of a call queue → when each counts as dead (s)."""
     return f"{PREFIX}:calls:{call_queue_name}:workers"

@@ -7,7 +7,9 @@ from typing import Final
 
 from millstream.shared import calls, logs
 from millstream.shared.errors import MillstreamError
+from millstream.shared.own_api import CALLER
 from millstream.shared.redis import OUTAGE_ERRORS, Client, OutageLog, to_unavailable
+from millstream.shared.rules.reserved_names import RUN_HEADER
 from millstream.shared.wire import Call, Reply
 from millstream.worker.answers import VERBS, AnswerContext
 from millstream.worker.failure import (
@@ -75,6 +77,8 @@ class CallServer:
             graph_id=call.graph_id,
             request_id=call.request_id,
         )
+        if token := calls.token_of(call):
+            CALLER.set({RUN_HEADER: token})  # for this task and all tasks that the graph starts
         try:
             verb = VERBS.get(call.verb)
             if verb is None:

@@ -20,7 +20,8 @@ PREFIXES: Final = (
     "__pregel_", "__millstream_", "__langsmith_", "__request_", "__after_seconds__", "__otel_", "langgraph_auth_",
     "langgraph_request_id",
 )  # fmt: skip
-# The header of the token with which a run's graph calls the API (runs/access.py). No graph and no log gets it.
+# The header of the token with which the graph of a run or a call calls the API (runs/access.py, calls.py). No graph and
+# no log gets it.
 RUN_HEADER: Final = "x-millstream-run"
 
 
