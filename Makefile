@@ -11,6 +11,8 @@ INSTALLED := .venv/.installed
 TOOLS := .venv/.tools
 # What builds the site of docs/.
 DOCS := .venv/.docs
+# Tests start hundreds of processes, each of which would compile all modules again.
+unexport PYTHONDONTWRITEBYTECODE
 # Called, not only found on PATH: a version manager puts a placeholder there.
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
