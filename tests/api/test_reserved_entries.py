@@ -144,6 +144,7 @@ async def patched_assistant(users: httpx.AsyncClient, thread: str, _: Client) ->
 
 
 async def cron(users: httpx.AsyncClient, thread: str, redis: Client) -> None:
+    await ok(users.patch(f"/threads/{thread}", json={"metadata": {"owner": "alice"}}))
     body = {**RUN, "schedule": YEARLY}
     created = await ok(users.post(f"/threads/{thread}/runs/crons", json={**body, **BODY}))
     path = f"/runs/crons/{created['cron_id']}"

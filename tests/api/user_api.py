@@ -8,6 +8,7 @@ import httpx
 from millstream.api.app import create_app
 from millstream.api.auth.authentication import Authentication, AuthRequest
 from millstream.shared.access import User
+from millstream.shared.access.owner_policy import BUILT_IN
 from millstream.shared.langgraph_json.http import HeaderFilter, HttpSettings
 from millstream.shared.redis import Client
 from millstream.shared.settings import Settings
@@ -26,6 +27,7 @@ def fields_of(identity: str) -> dict[str, object]:
         "permissions": ["read", "write"],
         "team": "blue",
         "token": SECRET,
+        BUILT_IN: "api_key",  # so workers decide on the crons of the user by its scopes
     }
 
 
