@@ -9,6 +9,8 @@ from millstream.shared.checks.facts import (
     Facts,
     GraphImport,
     GraphState,
+    IssuerState,
+    KeyRing,
     Lapsed,
     OtherKeys,
     ProjectState,
@@ -20,6 +22,8 @@ from millstream.shared.wire import PROTOCOL
 from unit.checks import (
     FIGURES,
     FINE,
+    NOW_US,
+    a_key,
     project_file,
     with_facts,
     with_queue,
@@ -27,6 +31,7 @@ from unit.checks import (
     with_worker,
 )
 
+OPEN = ApiAnswer("MILLSTREAM_API_URL", "http://api", status=200, is_millstream=True, is_open=True)
 E, W, N = Severity.ERROR, Severity.WARNING, Severity.NOTE
 PREFIXED = project_file({"http": {"mount_prefix": "/agents"}})
 TWO_GRAPHS = (
@@ -246,5 +251,43 @@ DEPLOYMENTS: list[tuple[Facts, str, Severity, str, str]] = [
         W,
         "does not end with http.mount_prefix (/agents)",
         "append /agents to MILLSTREAM_PUBLIC_URL",
+    ),
+    (
+        with_facts(api_answers=(replace(OPEN, variable="MILLSTREAM_PUBLIC_URL"),)),
+        "open-apis",
+        W,
+        "MILLSTREAM_PUBLIC_URL=http://api needs no credentials",
+        "AUTH_TYPE=api_key",
+    ),
+    (
+        with_facts(api_answers=(OPEN, replace(OPEN, url="http://127.0.0.1:2024"))),
+        "open-apis",
+        N,
+        "MILLSTREAM_API_URL=http://api needs no credentials",
+        "millstream keys create",
+    ),
+    (
+        with_facts(issuer=IssuerState("https://id.example", "it is not reachable: refused")),
+        "issuer",
+        E,
+        "https://id.example can't be read",
+        "AUTH_JWT_JWKS_URL",
+    ),
+    (
+        with_facts(api_keys=KeyRing((a_key("ci", expires_in_days=13),), NOW_US)),
+        "api-keys",
+        W,
+        "1 API key will expire within 14 days: ci (kkkkkkkkkkkk)",
+        "millstream keys rotate kkkkkkkkkkkk",
+    ),
+    (
+        replace(
+            with_settings(auth_type="api_key"),
+            api_keys=Fact(KeyRing((a_key("past", expires_in_days=-1),), NOW_US)),
+        ),
+        "api-keys",
+        N,
+        "no valid API key",
+        "millstream keys create",
     ),
 ]

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace as replace_struct
 
+from millstream.shared.api_keys.records import ApiKey
 from millstream.shared.checks.facts import (
     ApiAnswer,
     Certificate,
@@ -15,6 +16,8 @@ from millstream.shared.checks.facts import (
     Facts,
     GraphImport,
     GraphState,
+    IssuerState,
+    KeyRing,
     Latency,
     OtherKeys,
     ProjectState,
@@ -84,6 +87,23 @@ def project_file(content: dict[str, Any] | None = None) -> ProjectFile:
     return ProjectFile(Path("langgraph.json"), content, msgspec.convert(content, ProjectConfig))
 
 
+NOW_US = 1_800_000_000_000_000
+
+
+def a_key(name: str, *, expires_in_days: float, rotated_to: str | None = None) -> ApiKey:
+    """Returns the record of an API key."""
+    return ApiKey(
+        key_id="k" * 12,
+        digest=b"",
+        name=name,
+        identity="ann",
+        scopes=("read",),
+        created_at=NOW_US - 1,
+        expires_at=NOW_US + int(expires_in_days * 86_400_000_000),
+        rotated_to=rotated_to,
+    )
+
+
 FINE = Facts(
     environment=Fact(Environment(Settings())),
     target=Fact(TARGET),
@@ -103,6 +123,17 @@ FINE = Facts(
     graph_import=Fact(GraphImport()),
     api_answers=Fact(
         (ApiAnswer("MILLSTREAM_API_URL", "http://api", status=200, is_millstream=True),)
+    ),
+    issuer=Fact(IssuerState("https://id.example")),
+    api_keys=Fact(
+        KeyRing(
+            (
+                a_key("ci", expires_in_days=30),
+                a_key("rotated", expires_in_days=1, rotated_to="c" * 12),
+                a_key("past", expires_in_days=-1),
+            ),
+            NOW_US,
+        )
     ),
 )
 

@@ -18,11 +18,13 @@ from millstream.shared.checks.problem import Severity
 from millstream.shared.checks.project_reader import (
     read_api_answers,
     read_environment,
+    read_issuer,
     read_project_state,
 )
 from millstream.shared.checks.reader import read_redis
 from millstream.shared.checks.table import judge
 from millstream.shared.langgraph_json import CONFIG
+from millstream.shared.settings import Settings
 
 IMPORT_SECONDS: Final = 60.0  # for all graphs of a project
 RESULT: Final = "millstream-graphs "  # the line that worker/try_graphs.py writes
@@ -77,16 +79,18 @@ async def _read_facts(
     environ = {**variables, **environ}  # as a worker has it
     environment = read_environment(environ)
     url = operator_redis_url(options.redis_url, environ)
-    redis, graph_import, answers = await asyncio.gather(
+    redis, graph_import, answers, issuer = await asyncio.gather(
         read_redis(url),
         _import_graphs(options, path, project),
         read_api_answers(environment.settings) if environment.settings else _no_answers(),
+        read_issuer(environment.settings or Settings()),
     )
     return Facts(
         environment=Fact(environment),
         project=Fact(project),
         graph_import=graph_import,
         api_answers=Fact(answers),
+        issuer=Fact(issuer),
         **redis,
     )
 

@@ -166,12 +166,15 @@ async def read_keys(redis: Client, key_ids: Sequence[str]) -> list[ApiKey | None
     return records
 
 
-async def list_keys(redis: Client) -> list[ApiKey]:
-    """Returns the records of all keys, in the order of their creation. Forgets the ids of expired records."""
+async def list_keys(redis: Client, *, forgets: bool = True) -> list[ApiKey]:
+    """Returns the records of all keys, in the order of their creation.
+
+    `forgets` removes the ids whose records have expired from the list.
+    """
     key_ids = [member.decode() for member in await redis.zrange(keys.api_keys(), 0, -1)]
     records = await read_keys(redis, key_ids)
     gone = [key_id for key_id, record in zip(key_ids, records, strict=True) if record is None]
-    if gone:  # no later key gets such an id
+    if gone and forgets:  # no later key gets such an id
         with contextlib.suppress(*WRITES_REJECTED):
             await redis.zrem(keys.api_keys(), *gone)
     return [record for record in records if record is not None]

@@ -5,8 +5,9 @@ from collections import Counter
 from typing import Any, Final
 
 from millstream.shared import keys, repair
+from millstream.shared.api_keys.records import list_keys
 from millstream.shared.assistants.directory import list_graphs
-from millstream.shared.checks.facts import GraphState, Lapsed, OtherKeys, Stuck
+from millstream.shared.checks.facts import GraphState, KeyRing, Lapsed, OtherKeys, Stuck
 from millstream.shared.queue import redis_time
 from millstream.shared.redis import Client
 
@@ -62,6 +63,12 @@ async def read_lapsed(redis: Client) -> tuple[Lapsed, ...]:
         if since:
             lapsed.append(Lapsed(queue, len(since), (now_ms - min(since)) / 1000))
     return tuple(sorted(lapsed, key=lambda each: each.queue))
+
+
+async def read_key_ring(redis: Client) -> KeyRing:
+    """Reads the records of all API keys."""
+    records = await list_keys(redis, forgets=False)
+    return KeyRing(tuple(records), int(await redis_time(redis) * 1e6))
 
 
 async def scan(redis: Client) -> tuple[OtherKeys, list[str]]:

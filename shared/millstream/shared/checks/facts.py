@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
+from millstream.shared.api_keys.records import ApiKey
 from millstream.shared.figures import Figures
 from millstream.shared.langgraph_json import ProjectFile
 from millstream.shared.permissions import DeniedPermissions
@@ -188,6 +189,26 @@ class ApiAnswer:
     """Why there was no answer; '' if there was one."""
     status: int = 0
     is_millstream: bool = False
+    is_open: bool = False
+    """Whether it serves threads to a client without credentials."""
+
+
+@dataclass(frozen=True, slots=True)
+class IssuerState:
+    """The issuer of JWTs that the settings name."""
+
+    name: str = ""
+    """'' without one."""
+    error: str = ""
+    """Why its keys can't be read; '' if they can."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRing:
+    """All API keys, and the time of Redis' clock (µs)."""
+
+    keys: tuple[ApiKey, ...]
+    now_us: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,6 +232,8 @@ class Facts:
     lapsed: Fact[tuple[Lapsed, ...]] = UNREAD
     stuck: Fact[Stuck] = UNREAD
     other_keys: Fact[OtherKeys] = UNREAD
+    api_keys: Fact[KeyRing] = UNREAD
     project: Fact[ProjectState] = UNREAD
     graph_import: Fact[GraphImport] = UNREAD
     api_answers: Fact[tuple[ApiAnswer, ...]] = UNREAD
+    issuer: Fact[IssuerState] = UNREAD

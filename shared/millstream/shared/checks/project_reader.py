@@ -11,13 +11,15 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
-from millstream.shared.checks.facts import ApiAnswer, Environment, ProjectState
+from millstream.shared.checks.facts import ApiAnswer, Environment, IssuerState, ProjectState
 from millstream.shared.errors import SettingError
+from millstream.shared.issuer import Issuer, IssuerError, read_keys
 from millstream.shared.langgraph_json import ProjectFile, read_env, read_project
 from millstream.shared.settings import Settings
 
 ANSWER_SECONDS: Final = 3.0
 MAX_ANSWER_BYTES: Final = 65_536
+UNKNOWN_THREAD: Final = "00000000-0000-0000-0000-000000000000"
 
 
 def read_environment(environ: Mapping[str, str]) -> Environment:
@@ -75,24 +77,47 @@ async def read_api_answers(settings: Settings) -> tuple[ApiAnswer, ...]:
     )
 
 
+async def read_issuer(settings: Settings) -> IssuerState:
+    """Reads the keys of the issuer of JWTs, if the settings name one."""
+    if not settings.has_jwt:
+        return IssuerState()
+    issuer = Issuer(settings.jwt_issuer, settings.jwt_jwks_url)
+    try:
+        await asyncio.to_thread(read_keys, issuer)
+    except IssuerError as error:
+        return IssuerState(issuer.name, str(error))
+    return IssuerState(issuer.name)
+
+
 def _ask(variable: str, url: str) -> ApiAnswer:
     masked = urlsplit(url)._replace(netloc=urlsplit(url).netloc.rpartition("@")[2]).geturl()
-    request = Request(f"{url.rstrip('/')}/ok", headers={"Accept": "application/json"})
+    base = url.rstrip("/")
     try:
-        try:
-            with urlopen(request, timeout=ANSWER_SECONDS) as response:
-                status, body = response.status, response.read(MAX_ANSWER_BYTES)
-        except HTTPError as error:
-            status, body = error.code, error.read(MAX_ANSWER_BYTES)
+        status, body = _get(f"{base}/ok")
+        # Credentials come first, so the id of no thread shows whether they are needed.
+        is_open = _get(f"{base}/threads/{UNKNOWN_THREAD}")[0] == 404
     except (URLError, OSError, http.client.HTTPException) as error:
         return ApiAnswer(variable, masked, failure=str(getattr(error, "reason", error)))
     try:
         content = json.loads(body)
     except ValueError:
         content = None
+    is_millstream = isinstance(content, dict) and isinstance(content.get("ok"), bool)
     return ApiAnswer(
         variable,
         masked,
         status=status,
-        is_millstream=isinstance(content, dict) and isinstance(content.get("ok"), bool),
+        is_millstream=is_millstream,
+        is_open=is_millstream and is_open,
     )
+
+
+def _get(url: str) -> tuple[int, bytes]:
+    """Returns status and body of a response, also of an error."""
+    request = Request(url, headers={"Accept": "application/json"})
+    try:
+        with urlopen(request, timeout=ANSWER_SECONDS) as response:
+            return response.status, response.read(MAX_ANSWER_BYTES)
+    except HTTPError as error:
+        with error:
+            return error.code, error.read(MAX_ANSWER_BYTES)

@@ -53,7 +53,7 @@ async def read_redis(url: str) -> dict[str, Fact[Any]]:
 def _unreachable() -> dict[str, Fact[Any]]:
     names = (
         "latency", "certificate", "info", "config", "slots", "permissions", "figures", "graphs", "lapsed", "stuck",
-        "other_keys",
+        "other_keys", "api_keys",
     )  # fmt: skip
     return {name: Fact(reason="Redis can't be used") for name in names}
 
@@ -77,6 +77,7 @@ class _Reader:
             "figures": await self._read("the queues", read_figures(redis)),
             "graphs": await self._read("the graphs", deployment_reader.read_graphs(redis)),
             "lapsed": await self._read("the queues", deployment_reader.read_lapsed(redis)),
+            "api_keys": await self._read("the API keys", deployment_reader.read_key_ring(redis)),
         }
         scanned = await self._read("SCAN", deployment_reader.scan(redis))
         other_keys: Fact[OtherKeys] = Fact(reason=scanned.reason)

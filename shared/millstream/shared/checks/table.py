@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from millstream.shared.checks import connection, deployment, project, server
+from millstream.shared.checks import authentication, connection, deployment, project, server
 from millstream.shared.checks.facts import Facts, UnreadError
 from millstream.shared.checks.problem import Problem, Severity
 
@@ -20,6 +20,7 @@ class Group(StrEnum):
     PERMISSIONS = "Redis user"
     DEPLOYMENT = "Queues and runs"
     PROJECT = "Project and settings"
+    AUTHENTICATION = "Authentication"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class Check:
         return (self.judge.__doc__ or "").partition("\n")[0]
 
 
-C, R, P, Q, L = Group
+C, R, P, Q, L, A = Group
 CHECKS: Final = (
     Check("reachable", C, (E,), connection.reachable),
     Check("round-trip", C, (W,), connection.round_trip),
@@ -87,6 +88,9 @@ CHECKS: Final = (
     Check("env", L, (W,), project.env_file),
     Check("graphs", L, (E,), project.graphs_import),
     Check("api-urls", L, (W, N), project.api_urls),
+    Check("open-apis", A, (W, N), authentication.open_apis),
+    Check("issuer", A, (E,), authentication.issuer),
+    Check("api-keys", A, (W, N), authentication.api_keys),
 )  # fmt: skip
 
 
