@@ -13,6 +13,7 @@ import httpx
 import pytest
 from click.testing import CliRunner
 from langgraph_sdk import get_client, get_sync_client
+from langgraph_sdk.errors import NotFoundError, PermissionDeniedError
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus, WebSocketException
 from websockets.typing import Subprotocol
@@ -25,6 +26,7 @@ from harness.waiting import until
 from millstream.cli.main import main
 from millstream.shared.api_keys.token import new_token
 
+STEPS = {"assistant_id": "steps", "input": {"items": []}}
 NOBODY = "/threads/00000000-0000-0000-0000-000000000000"
 
 
@@ -207,6 +209,95 @@ async def test_a_websocket_needs_credentials(guarded: Guarded) -> None:
     for offered in ((), ("millstream",), (f"bearer.{key}",), ("millstream", "bearer.x")):
         with pytest.raises((InvalidStatus, WebSocketException)):
             await handshake(guarded, *offered)
+
+
+async def test_users_reach_only_what_they_own(guarded: Guarded) -> None:
+    async with (
+        get_client(url=guarded.url, api_key=guarded.key("ann")) as ann,
+        get_client(url=guarded.url, api_key=None, headers=bearer(guarded.token(sub="bob"))) as bob,
+        get_client(url=guarded.url, api_key=guarded.key("root", "--scopes", "admin")) as root,
+    ):
+        thread = await ann.threads.create(metadata={"owner": "bob", "topic": "x"})
+        thread_id = thread["thread_id"]
+        assert thread["metadata"] == {"owner": "ann", "topic": "x"}
+        for attempt in (
+            lambda: bob.threads.get(thread_id),
+            lambda: bob.threads.update(thread_id, metadata={"owner": "bob"}),
+            lambda: bob.threads.get_state(thread_id),
+            lambda: bob.threads.copy(thread_id),
+            lambda: bob.threads.delete(thread_id),
+            lambda: bob.runs.list(thread_id),
+            lambda: bob.runs.create(thread_id, "steps", input={"items": []}),
+        ):
+            with pytest.raises(NotFoundError):
+                await attempt()
+        assert await bob.threads.search(metadata={"topic": "x"}) == []
+        assert await bob.threads.count(metadata={"topic": "x"}) == 0
+        updated = await ann.threads.update(thread_id, metadata={"owner": "bob"})
+        assert (updated["metadata"] or {})["owner"] == "ann"
+        assert await root.threads.count(metadata={"owner": "ann", "topic": "x"}) == 1
+
+        [steps] = await bob.assistants.search(graph_id="steps")
+        with pytest.raises(NotFoundError):
+            await bob.assistants.update(steps["assistant_id"], name="mine")
+        mine = await ann.assistants.create("steps", metadata={"created_by": "system"})
+        assert mine["metadata"] == {"owner": "ann"}
+        assert await bob.assistants.search(graph_id="steps") == [steps]
+        with pytest.raises(httpx.HTTPStatusError, match="404"):
+            await bob.runs.wait(None, mine["assistant_id"], input={"items": []})
+
+        await ann.assistants.delete(mine["assistant_id"])
+        await root.threads.delete(thread_id)
+
+
+async def test_namespaces_of_the_store_begin_with_the_identity(guarded: Guarded) -> None:
+    async with (
+        get_client(url=guarded.url, api_key=guarded.key("ann@example.com")) as ann,
+        get_client(url=guarded.url, api_key=guarded.key("bob")) as bob,
+    ):
+        namespace = ["ann@example%2Ecom", "notes"]
+        await ann.store.put_item(namespace, "k", {"text": "secret"})
+        items = (await ann.store.search_items([]))["items"]
+        assert [item["namespace"] for item in items] == [namespace]
+        assert (await bob.store.search_items([]))["items"] == []
+        assert (await bob.store.list_namespaces())["namespaces"] == []
+        for attempt in (
+            lambda: bob.store.get_item(namespace, "k"),
+            lambda: bob.store.put_item(namespace, "k", {}),
+            lambda: bob.store.delete_item(namespace, "k"),
+            lambda: bob.store.search_items(namespace),
+        ):
+            with pytest.raises(PermissionDeniedError, match="namespace: yours"):
+                await attempt()
+        await ann.store.delete_item(namespace, "k")
+
+
+async def test_scopes_limit_what_a_key_may_do(guarded: Guarded) -> None:
+    keys = {
+        scope: bearer(guarded.key("ann", "--scopes", scope))
+        for scope in ("read", "write", "ops", "admin")
+    }
+    read = {"read", "write", "admin"}
+    allowed = {
+        ("POST", "/threads/search"): read,
+        ("POST", "/assistants/search"): read,
+        ("POST", "/threads"): {"write", "admin"},
+        ("POST", "/runs/wait"): {"write", "admin"},
+        ("GET", "/ops/queues"): {"ops", "admin"},
+        ("GET", "/metrics"): {"ops", "admin"},
+    }
+    async with httpx.AsyncClient(base_url=guarded.url, timeout=30) as client:
+        for (method, path), scopes in allowed.items():
+            body = STEPS if path == "/runs/wait" else {} if method == "POST" else None
+            for scope, headers in keys.items():
+                response = await client.request(method, path, headers=headers, json=body)
+                expected = 200 if scope in scopes else 403
+                assert response.status_code == expected, (path, scope, response.text)
+                if expected == 403:
+                    assert "needs the scope" in response.json()["detail"]
+                elif path == "/threads":
+                    created = f"/threads/{response.json()['thread_id']}"
+                    await client.delete(created, headers=keys["admin"])
 
 
 async def test_no_log_line_has_credentials(guarded: Guarded) -> None:

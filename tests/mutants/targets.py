@@ -25,6 +25,11 @@ TESTS: Final = ("tests/unit", "tests/contract", "tests/worker", "tests/api")
 
 # Which test files are about a file that none is named for. Only the order of the tests follows from it.
 SUBJECTS: Final = {
+    "api_keys": ("test_api_keys",),
+    "create_key": ("test_api_keys",),
+    "note_key_use": ("test_api_keys",),
+    "revoke_key": ("test_api_keys",),
+    "rotate_key": ("test_api_keys",),
     "admission": ("test_admit", "test_fifo", "test_displacement", "test_temporary_threads"),
     "ending": ("test_finish", "test_cancel", "test_temporary_threads", "test_displacement"),
     "claim": ("test_crashes", "test_fifo", "test_pauses"),

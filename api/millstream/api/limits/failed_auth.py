@@ -19,7 +19,13 @@ log = logging.getLogger(__name__)
 REMEMBERED: Final = 10_000  # addresses, and credentials
 Name = TypeVar("Name", str, bytes)
 CREDENTIAL_HEADERS: Final = frozenset(
-    {b"authorization", b"x-api-key", b"cookie", RUN_HEADER.encode()}
+    {
+        b"authorization",
+        b"x-api-key",
+        b"cookie",
+        b"sec-websocket-protocol",  # of pages: auth/credentials.py
+        RUN_HEADER.encode(),
+    }
 )
 
 
