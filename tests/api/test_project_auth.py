@@ -9,6 +9,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from langgraph_sdk import get_client
+from langgraph_sdk.errors import NotFoundError, PermissionDeniedError
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
@@ -45,6 +47,10 @@ def api(system: System, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pr
 def http(api: Process) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=api.url, timeout=30) as client:
         yield client
+
+
+def token(user: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {user}-token"}
 
 
 def children_of(pid: int) -> list[int]:
@@ -93,6 +99,40 @@ async def test_the_handshake_of_a_websocket_needs_a_token(api: Process) -> None:
     assert refused.value.response.status_code in (401, 403)
     async with connect(url, additional_headers=ALICE):
         pass
+
+
+async def test_the_handlers_decide_for_clients_of_the_sdk(api: Process) -> None:
+    async with (
+        get_client(url=api.url, api_key=None, headers=ALICE) as alice,
+        get_client(url=api.url, api_key=None, headers=token("bob")) as bob,
+        get_client(url=api.url, api_key=None, headers=token("carol")) as carol,
+        get_client(url=api.url, api_key=None, headers=token("admin")) as admin,
+    ):
+        thread = await alice.threads.create(metadata={"topic": "tenants"})
+        thread_id = thread["thread_id"]
+        assert thread["metadata"] == {"topic": "tenants", "owner": "alice"}
+        result = await alice.runs.wait(thread_id, "steps", input={"items": []})
+        assert isinstance(result, dict)
+        assert result["items"]
+        assert [
+            each["thread_id"] for each in await alice.threads.search(metadata={"topic": "tenants"})
+        ] == [thread_id]
+        for attempt in (
+            lambda: bob.threads.get(thread_id),
+            lambda: bob.threads.get_state(thread_id),
+            lambda: bob.runs.list(thread_id),
+            lambda: bob.runs.create(thread_id, "steps", input={"items": []}),
+            lambda: bob.threads.delete(thread_id),
+        ):
+            with pytest.raises(NotFoundError):
+                await attempt()
+        assert await bob.threads.count(metadata={"topic": "tenants"}) == 0
+        with pytest.raises(PermissionDeniedError, match="The permission threads:write is needed"):
+            await carol.threads.create()
+        with pytest.raises(PermissionDeniedError):
+            await alice.assistants.create("steps")
+        assert (await admin.threads.get(thread_id))["thread_id"] == thread_id
+        await alice.threads.delete(thread_id)
 
 
 def test_an_api_does_not_start_with_a_file_that_cannot_be_used(
