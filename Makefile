@@ -1,7 +1,7 @@
 # Everything a checkout needs: `make dev` and `make test` set themselves up on a fresh machine.
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev docs test unit contract e2e cover newest property fmt lint bench mutants chaos differential lock manifests images scaling swaggerui clean
+.PHONY: help install dev docs test unit contract e2e cover newest property fuzz fmt lint bench mutants chaos differential lock manifests images scaling swaggerui clean
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
@@ -71,6 +71,9 @@ property: $(INSTALLED)  ## Compare the checkpointer with LangGraph's own, strate
 	CHECKPOINT_EXAMPLES=10000 STRATEGY_EXAMPLES=2000 RECORD_EXAMPLES=2000 $(BIN)/pytest \
 		tests/worker/test_saver_property.py tests/contract/test_strategy_model.py \
 		tests/worker/test_record_property.py $(ARGS)
+
+fuzz: $(INSTALLED)  ## Send random requests to every route, command and method for 5 minutes (FUZZ_SECONDS=60 FUZZ_SEED=7)
+	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),300) $(BIN)/pytest -s tests/api/test_fuzz.py $(ARGS)
 
 fmt: $(INSTALLED)  ## Format the code, and fix what ruff can fix by itself
 	$(BIN)/ruff check --fix --exit-zero .

@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosedError
 from api.requests import STEPS, UNKNOWN_ID, System
 from harness.processes import Fleet
 from harness.waiting import until
-from millstream.api.http.connections import MAX_HEADER_BYTES
+from millstream.api.http.connections import MAX_HEADER_BYTES, MAX_HEADERS, MAX_QUERY_FIELDS
 
 CONNECTIONS = 12
 MESSAGE = 2000  # WEBSOCKET_MAX_MESSAGE_BYTES
@@ -76,12 +76,13 @@ class Connection:
         GET + b"x: " + b"a" * MAX_HEADER_BYTES + b"\r\n\r\n",
         GET + b"".join(b"x%d: a\r\n" % at for at in range(MAX_HEADER_BYTES // 5)) + b"\r\n",
         b"GET /" + b"a" * MAX_HEADER_BYTES + b" HTTP/1.1\r\nhost: a\r\n\r\n",
+        b"GET /threads?" + b"a=1&" * MAX_QUERY_FIELDS + b"a=1 HTTP/1.1\r\nhost: a\r\n\r\n",
         GET + b"x: " + b"a" * (64 * MAX_HEADER_BYTES),  # never complete
         GET + b"x: a\r\n" * (16 * MAX_HEADER_BYTES),
         b"POST /runs HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n1;"
         + b"a" * 4_000_000,
     ],
-    ids=["value", "many", "url", "endless value", "endless many", "endless chunk"],
+    ids=["value", "many", "url", "query", "endless value", "endless many", "endless chunk"],
 )
 async def test_large_heads_are_refused(strict: httpx.URL, head: bytes) -> None:
     connection = await Connection.open(strict)
@@ -91,6 +92,16 @@ async def test_large_heads_are_refused(strict: httpx.URL, head: bytes) -> None:
     await connection.ended()
     sending.cancel()
     await asyncio.gather(sending, return_exceptions=True)
+    await connection.close()
+
+
+@pytest.mark.parametrize(("number", "status"), [(MAX_HEADERS, 200), (MAX_HEADERS + 1, 431)])
+async def test_the_number_of_headers_is_limited(
+    strict: httpx.URL, number: int, status: int
+) -> None:
+    connection = await Connection.open(strict)
+    await connection.send(GET + b"x: a\r\n" * (number - 1) + b"\r\n")
+    assert (await connection.response()).startswith(b"HTTP/1.1 %d " % status)
     await connection.close()
 
 
@@ -171,6 +182,11 @@ async def test_a_post_that_asks_for_an_upgrade_is_answered(strict: httpx.URL) ->
         await connection.close()
 
 
+STREAM = b"POST /threads/%s/stream/events HTTP/1.1\r\nhost: a\r\n" % UNKNOWN_ID.encode()
+CHANNELS = b'{"channels":["values"]}'
+STREAM += b"content-length: %d\r\n\r\n" % len(CHANNELS) + CHANNELS
+
+
 async def test_more_connections_than_allowed_get_503(strict: httpx.URL) -> None:
     async with AsyncExitStack() as opened:
         held = []
@@ -178,13 +194,38 @@ async def test_more_connections_than_allowed_get_503(strict: httpx.URL) -> None:
             connection = await Connection.open(strict)
             opened.push_async_callback(connection.close)
             held.append(connection)
-            await connection.send(GET + b"\r\n")
+            await connection.send(STREAM)
             assert (await connection.response()).startswith(b"HTTP/1.1 200 ")
         async with httpx.AsyncClient(base_url=strict) as client:
             assert (await client.get("/info")).status_code == 503
         await held[0].close()
         async with httpx.AsyncClient(base_url=strict) as client:
             await until(lambda: accepts(client))
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        b"",
+        b"GET /info",
+        b"POST /runs HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n{",
+        GET + b"\r\n",  # complete, and its connection stays open
+    ],
+)
+async def test_a_connection_that_waits_makes_room_for_another_one(
+    strict: httpx.URL, part: bytes
+) -> None:
+    async with AsyncExitStack() as opened:
+        held = []
+        for _ in range(3 * CONNECTIONS):
+            connection = await Connection.open(strict)
+            opened.push_async_callback(connection.close)
+            await connection.send(part)
+            held.append(connection)
+        async with httpx.AsyncClient(base_url=strict) as client:
+            for _ in range(3):
+                assert await accepts(client)
+        await held[0].ended()
 
 
 async def accepts(client: httpx.AsyncClient) -> bool:

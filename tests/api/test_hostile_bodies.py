@@ -51,6 +51,53 @@ async def test_a_body_over_the_limit_is_413(small_api: str, size: int, chunked: 
                 assert str(MAX_BYTES) in detail(response)
 
 
+# ── Too many values ─────────────────────────────────────────────────────────────────────────
+
+MAX_VALUES = 250_000  # HTTP_MAX_REQUEST_BODY_VALUES
+
+
+@pytest.mark.parametrize("path", ["/runs", "/threads", "/store/items/search", "/runs/batch"])
+async def test_more_values_than_allowed_are_413(http: httpx.AsyncClient, path: str) -> None:
+    many = b"[" + b"{}," * MAX_VALUES + b"{}]"
+    content = many if path == "/runs/batch" else b'{"assistant_id":"steps","input":%s}' % many
+    response = await http.post(path, content=content)
+    assert response.status_code == 413
+    assert str(MAX_VALUES) in detail(response)
+
+
+async def test_large_inputs_are_executed(http: httpx.AsyncClient) -> None:
+    """Texts may hold what separates values, and a body beyond 64 KiB is decoded in a thread."""
+    items = [0, "[{,:" * 100_000, *range(50_000)]
+    body = {**STEPS, "input": {"items": items}, "config": {"configurable": {"n": 1}}}
+    assert (await http.post("/runs/wait", json=body)).json()["items"][:-1] == items
+
+
+async def test_calls_of_mcp_and_a2a_have_fewer_values(http: httpx.AsyncClient) -> None:
+    call = {"jsonrpc": "2.0", "id": 1, "method": "x", "params": {"x": [0] * 10_000}}
+    for path in ("/mcp/", "/a2a/chat"):
+        headers = {"accept": "application/json, text/event-stream"}
+        response = await http.post(path, json=call, headers=headers)
+        assert (response.status_code, "10000" in detail(response)) == (413, True)
+
+
+async def test_filters_and_subscriptions_have_a_size(http: httpx.AsyncClient) -> None:
+    large = {"metadata": {"x": "a" * 65536}}
+    for path in ("/threads/search", "/threads/count", "/assistants/search", "/agents/search"):
+        response = await http.post(path, json=large)
+        assert (response.status_code, detail(response)[:8]) == (422, "metadata"), path
+    for name in ("channels", "namespaces"):
+        many = {"channels": ["values"], name: [["a"] if name == "namespaces" else "values"] * 101}
+        response = await http.post(f"/threads/{UNKNOWN_ID}/stream/events", json=many)
+        assert (response.status_code, detail(response)[:5]) == (400, name[:5])
+
+
+async def test_a_list_is_refused_at_its_first_invalid_item(http: httpx.AsyncClient) -> None:
+    response = await http.post("/runs/cancel", json={"run_ids": [0] * 200_000})
+    assert response.status_code == 422
+    assert "run_ids.0" in detail(response)
+    assert "run_ids.1" not in detail(response)
+
+
 # ── Whatever a client sends ─────────────────────────────────────────────────────────────────
 
 TEXT = st.text(max_size=8) | st.sampled_from(["*", "__root__", "step", "steps", UNKNOWN_ID, "\0"])

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench import authentication, savers, scrapes, threads
+from bench import authentication, hostile, savers, scrapes, threads
 from bench.client import Client, Load, Timing
 from harness.processes import FreshFleet
 from millstream.cli.embedded import EmbeddedRedis
@@ -100,9 +100,10 @@ async def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument(
         "--part",
-        choices=["all", "runs", "checkpointers", "threads", "metrics", "auth"],
+        choices=["all", "runs", "checkpointers", "threads", "metrics", "auth", "hostile"],
         default="all",
     )
+    parser.add_argument("--only", default="", help="a part of the name of a hostile client")
     options = parser.parse_args()
     if options.part in ("all", "runs"):
         await whole_runs(options)
@@ -117,6 +118,9 @@ async def main() -> None:
     if options.part in ("all", "auth"):
         print(f"\nauth: {authentication.CONCURRENT} questions at a time, or one")
         await authentication.measure(max(200, int(5000 * options.scale)), cpu_seconds)
+    if options.part in ("all", "hostile"):
+        print("\nhostile: what one client costs an API, and other clients")
+        await asyncio.to_thread(hostile.run, options.scale, options.only)
     if options.part in ("all", "checkpointers"):
         print(
             "\ncheckpointers: a loop of 10 steps that adds messages of 300 bytes, durability sync"

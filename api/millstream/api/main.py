@@ -1,6 +1,7 @@
 """An API process: uvicorn with the application, and a stop after which clients reconnect."""
 
 import argparse
+import gc
 import json
 import logging
 import os
@@ -181,6 +182,8 @@ def main() -> None:
             arguments.host or "this machine",
         )
     server = Server(config, app, http.prefix, kinds, processes)
+    gc.collect()
+    gc.freeze()  # else each collection looks at all modules, while all clients wait
     server.run()
     if server.failure:
         sys.stderr.write(f"{server.failure}\n")

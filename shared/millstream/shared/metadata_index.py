@@ -31,7 +31,7 @@ def term_keys(value: dict[str, Any]) -> list[str] | None:
     while stack:
         path, item = stack.pop()
         if isinstance(item, dict):
-            if len(path) >= MAX_DEPTH:
+            if len(path) >= MAX_DEPTH or len(item) > MAX_TERMS:
                 return None
             stack += [((*path, name), inner) for name, inner in item.items()]
         elif not isinstance(item, list):

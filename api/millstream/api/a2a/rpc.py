@@ -41,7 +41,7 @@ from millstream.api.a2a.following import Call
 from millstream.api.a2a.server import Agents
 from millstream.api.a2a.tasks import Scope
 from millstream.api.context import RequestContext
-from millstream.api.http.body import apart_if_large, parse
+from millstream.api.http.body import MAX_RPC_VALUES, apart_if_large, parse
 from millstream.api.http.keepalive import Head, KeepaliveResponse
 from millstream.api.http.problems import sentence
 from millstream.api.http.sse import KEEPALIVE, WHITE_SPACE
@@ -142,7 +142,7 @@ async def answer_call(
         error = ContentTypeNotSupportedError(message="content-type: must be application/json")
         return _error_response(None, error)
     try:
-        value = await parse(body, context.limits, context.settings.max_values)
+        value = await parse(body, context.limits, min(context.settings.max_values, MAX_RPC_VALUES))
     except InvalidError as error:
         return _error_response(None, JSONParseError(message=str(error)))
     request_id = _id_of(value)

@@ -6,6 +6,7 @@ import logging
 import math
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -15,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from millstream.api.http.context import limits_of, process_of
-from millstream.api.http.json_size import count_values
+from millstream.api.http.json_size import SLICE_BYTES, count_values
 from millstream.api.http.schema_base import RequestModel
 from millstream.api.limits.caller_limits import CallerLimits
 from millstream.api.uuids import canonical_uuid
@@ -24,12 +25,19 @@ from millstream.shared.wire import TOO_DEEP, to_json
 
 log = logging.getLogger(__name__)
 
+MAX_RPC_VALUES: Final = 10_000  # of a call of MCP or A2A, whose SDKs convert each value in Python
 MAX_INLINE_BYTES: Final = 64 * 1024  # a larger body is decoded in a thread
 MAX_LEVELS: Final = 250  # of a body; no checkpoint could hold 256
 MAX_FIELD_NAMES: Final = 6  # in the error about a field that is nested too deep
 SURROGATE: Final = re.compile("[\ud800-\udfff]")
-LONG_NUMBER: Final = re.compile(rb"\d{19}")  # the largest numbers of 64 bits have 19 or 20 digits
+LONG_NUMBER_DIGITS: Final = 19  # the largest numbers of 64 bits have 19 or 20
+LONG_NUMBER: Final = re.compile(rb"\d{%d}" % LONG_NUMBER_DIGITS)
+MAX_EXPLAINED_BYTES: Final = (
+    256 * 1024
+)  # of a body whose invalid field is named; another decoder must find it
 
+# One thread: several would hold up the event loop for as long as all of them together.
+LARGE_BODIES: Final = ThreadPoolExecutor(1, "large-bodies")
 Model = TypeVar("Model", bound=BaseModel)
 Result = TypeVar("Result")
 _logged_fields: set[tuple[str, str]] = set()  # unknown fields, by model
@@ -82,7 +90,7 @@ async def apart_if_large(size: int, function: Callable[..., Result], *arguments:
     """Returns what the function returns for a body of `size` bytes. For a large one, a thread calls it."""
     if size <= MAX_INLINE_BYTES:
         return function(*arguments)
-    return await asyncio.to_thread(function, *arguments)
+    return await asyncio.get_running_loop().run_in_executor(LARGE_BODIES, function, *arguments)
 
 
 async def read_model(request: Request, model: type[Model], *, empty: bool = False) -> Model:
@@ -125,7 +133,7 @@ def decode(data: bytes) -> Any:
     """
     try:
         value = msgspec.json.decode(data)
-        if LONG_NUMBER.search(data):
+        if _has_long_number(data):
             _require_64_bits(value, "")
         if data.count(b"[") + data.count(b"{") > MAX_LEVELS and _is_deeper(value, MAX_LEVELS):
             raise InvalidError(
@@ -138,6 +146,15 @@ def decode(data: bytes) -> Any:
         raise InvalidError("Invalid JSON in request body: it is not UTF-8") from None
     except RecursionError:
         raise InvalidError(TOO_DEEP) from None
+
+
+def _has_long_number(data: bytes) -> bool:
+    """Returns whether there may be a number beyond 64 bits. Looks at slices, between which another thread may run."""
+    starts = range(0, len(data), SLICE_BYTES)
+    return any(
+        LONG_NUMBER.search(data, start, start + SLICE_BYTES + LONG_NUMBER_DIGITS)
+        for start in starts
+    )
 
 
 def _require_64_bits(value: Any, field: str) -> None:
@@ -180,10 +197,12 @@ def _deep_field(value: Any) -> str:
 
 
 def _syntax_error(data: bytes, error: msgspec.DecodeError) -> str:
-    """Returns the field that is not JSON, and why. Without one, returns the decoder's message.
+    """Returns the field that is not JSON, and why. Without one, or of a large body, returns the decoder's message.
 
     Python's decoder accepts NaN and lone surrogates, so that it finds the field.
     """
+    if len(data) > MAX_EXPLAINED_BYTES:
+        return str(error)
     try:
         field_error = _non_json_error(json.loads(data), "")
     except (ValueError, RecursionError):

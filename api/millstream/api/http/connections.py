@@ -16,6 +16,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from millstream.shared.settings import Settings
 
 MAX_HEADER_BYTES: Final = 64 * 1024  # of names and values, and of the URL
+MAX_HEADERS: Final = 250  # a header takes ten times its bytes of memory
+MAX_QUERY_FIELDS: Final = 1000  # each is decoded on the event loop
 # File descriptors that are not for clients: connections to Redis, files, listening sockets.
 RESERVED_DESCRIPTORS: Final = 256
 MAX_DESCRIPTORS: Final = 65_536  # the soft limit is raised up to this number
@@ -33,10 +35,19 @@ class _ErrorApp:
         await self._response(scope, receive, send)
 
 
+TOO_MANY_FIELDS: Final = _ErrorApp(
+    431, f"The URL has more than {MAX_QUERY_FIELDS} query parameters."
+)
 TOO_LARGE: Final = _ErrorApp(
     431, f"The URL and the headers have more than {MAX_HEADER_BYTES} bytes."
 )
+TOO_MANY_HEADERS: Final = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\n\r\n"
+)
 TWO_HOSTS: Final = _ErrorApp(400, "The request has more than one Host header.")
+NO_ROOM: Final = (
+    b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+)
 TOO_SLOW: Final = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
@@ -44,6 +55,8 @@ class LimitedProtocol(HttpToolsProtocol):
     """One connection of a client."""
 
     request_seconds: ClassVar[float]  # from the first byte of a request to its last
+    # Connections without a complete request, the one that waits longest first. Those of other clients may replace them.
+    waiting: ClassVar["dict[LimitedProtocol, None]"]
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         """Takes the arguments of uvicorn's class."""
@@ -55,6 +68,8 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Closes the connection if no request begins in time."""
         super().connection_made(transport)
+        self._wait()
+        self._make_room()
         self.timeout_keep_alive_task = self.loop.call_later(
             self.timeout_keep_alive, self.timeout_keep_alive_handler
         )
@@ -62,15 +77,14 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Ends the timer of the request."""
         self._cancel_deadline()
+        self.waiting.pop(self, None)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Reads a part of a request, and limits the headers and the time until the last part."""
         self._head_bytes += len(data)
         if self._head_bytes > MAX_HEADER_BYTES + len(data):
-            self._refuse(
-                b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\n\r\n"
-            )
+            self._refuse(TOO_MANY_HEADERS)
             return
         super().data_received(data)
         # A timer is set only for a request that does not arrive at once.
@@ -82,7 +96,22 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Notes that a request has begun."""
         self._is_reading = True
+        if self._is_idle():
+            self._wait()
         super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Adds a header. Beyond their limit, the rest of the head is not parsed."""
+        if len(self.headers) >= MAX_HEADERS:
+            raise ValueError("too many headers")
+        super().on_header(name, value)
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuses a request that can't be parsed. uvicorn calls this."""
+        if len(self.headers) >= MAX_HEADERS and not self.transport.is_closing():
+            self._refuse(TOO_MANY_HEADERS)
+        else:
+            super().send_400_response(msg)
 
     def on_headers_complete(self) -> None:
         """Passes the request to the application, or refuses it."""
@@ -99,7 +128,19 @@ class LimitedProtocol(HttpToolsProtocol):
         """Notes that the request has arrived."""
         self._is_reading = False
         self._head_bytes = 0
+        self.waiting.pop(self, None)
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Waits for the next request."""
+        super().on_response_complete()
+        if self._is_idle() and not self.transport.is_closing():
+            self._wait()
+
+    def handle_websocket_upgrade(self) -> None:
+        """Hands the connection over."""
+        self.waiting.pop(self, None)
+        super().handle_websocket_upgrade()
 
     def _should_upgrade(self) -> bool:
         # Of another method than GET, the body would never be read.
@@ -113,6 +154,8 @@ class LimitedProtocol(HttpToolsProtocol):
         if size > MAX_HEADER_BYTES:
             self.url = b"/"  # uvicorn can't parse a URL of such a size
             return TOO_LARGE
+        if self.url.count(b"&") >= MAX_QUERY_FIELDS:
+            return TOO_MANY_FIELDS
         return TWO_HOSTS if hosts > 1 else None
 
     @contextmanager
@@ -129,11 +172,35 @@ class LimitedProtocol(HttpToolsProtocol):
         self._deadline = None
         self._refuse(TOO_SLOW)
 
+    def _is_idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _wait(self) -> None:
+        """Makes this connection the newest of those that wait."""
+        self.waiting.pop(self, None)
+        self.waiting[self] = None
+
+    def _make_room(self) -> None:
+        """Closes the connection that waits longest if there is no place for this one.
+
+        So clients that hold connections without complete requests keep no other client out.
+        """
+        if self.limit_concurrency is None or len(self.connections) < self.limit_concurrency:
+            return
+        oldest = next(iter(self.waiting))
+        if oldest is not self:
+            self.waiting.pop(oldest)
+            self.connections.discard(oldest)
+            if oldest._is_reading:
+                oldest._refuse(NO_ROOM)
+            else:
+                oldest.transport.close()
+
     def _refuse(self, response: bytes) -> None:
         """Closes the connection, with a response unless one has begun."""
         if self.transport.is_closing():
             return
-        if self.cycle is None or not self.cycle.response_started or self.cycle.response_complete:
+        if self._is_idle() or not self.cycle.response_started:
             self.transport.write(response)
         self.transport.close()
 
@@ -150,7 +217,8 @@ def limited_protocol(request_seconds: float) -> type[HttpToolsProtocol]:
         request_seconds: from the first byte of a request to its last; then it gets 408 and its connection is closed.
             A connection on which no request begins is closed after uvicorn's `timeout_keep_alive`.
     """
-    return type("LimitedProtocol", (LimitedProtocol,), {"request_seconds": request_seconds})
+    attributes = {"request_seconds": request_seconds, "waiting": {}}
+    return type("LimitedProtocol", (LimitedProtocol,), attributes)
 
 
 def max_connections(settings: Settings) -> int:

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from millstream.api.http.body import check_size, read_body
+from millstream.api.http.body import MAX_RPC_VALUES, check_size, read_body
 from millstream.api.http.context import limits_of, process_of
 from millstream.api.http.page_access import is_local, origin_of
 from millstream.api.http.problems import problem
@@ -111,7 +111,7 @@ async def post(request: Request) -> Response:
         return error
     process = process_of(request)
     body = await read_body(request)
-    await check_size(body, limits_of(request), process.settings.max_values)
+    await check_size(body, limits_of(request), min(process.settings.max_values, MAX_RPC_VALUES))
     server = await process.mcp.server(partial(_start, process.settings.max_body))
     return _AppResponse(server, body, process.settings.keepalive)
 

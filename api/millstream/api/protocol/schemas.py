@@ -13,6 +13,9 @@ from millstream.api.runs.schemas import RunCreateStateful
 from millstream.shared.events.protocol import CHANNELS, CUSTOM_PREFIX, LAST_SEQ
 
 Namespace = list[str]
+# Each event is compared with all of them.
+MAX_CHANNELS: Final = 100
+MAX_NAMESPACES: Final = 100
 # LangGraph's form of an interrupt's id. An object whose keys all have it holds answers by their ids.
 INTERRUPT_ID: Final = re.compile("[0-9a-f]{32}")
 
@@ -36,11 +39,13 @@ class EventFilter(RequestModel):
     """The filter of a thread's events."""
 
     channels: Annotated[list[str], AfterValidator(_channels)] = Field(
+        max_length=MAX_CHANNELS,
         description=f"One or more of {', '.join(f'`{name}`' for name in CHANNELS)}, or `custom:<name>` for custom "
-        "events of one name."
+        "events of one name.",
     )
     namespaces: list[Namespace] | None = Field(
         default=None,
+        max_length=MAX_NAMESPACES,
         description="Graphs to include, each with the graphs inside of it; `child` matches any `child:<id>`.",
     )
     depth: int | None = Field(

@@ -3,6 +3,7 @@
 import uuid
 from typing import Annotated, Any, Final, Literal
 
+import msgspec
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -31,6 +32,7 @@ MIN_TTL_MINUTES: Final = 0.001  # minutes
 MAX_UPDATES: Final = 1000  # in all supersteps of one request
 MAX_PRUNED: Final = 1000  # threads of one request
 MAX_IDS: Final = 1000  # of one search
+MAX_FILTER_BYTES: Final = 64 * 1024  # of JSON
 MAX_EXCLUDED: Final = 20  # objects of one search
 MAX_PATHS: Final = 10  # that one search extracts
 
@@ -164,6 +166,8 @@ class ThreadStreamQuery(QueryModel):
 def _not_too_deep(value: dict[str, Any]) -> dict[str, Any]:
     if depth(value) > MAX_DEPTH:
         raise ValueError(f"a filter must not be nested deeper than {MAX_DEPTH} levels")
+    if len(msgspec.json.encode(value)) > MAX_FILTER_BYTES:  # it is compared with each record
+        raise ValueError(f"a filter must not be larger than {MAX_FILTER_BYTES} bytes")
     return value
 
 
