@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench import authentication, hostile, savers, scrapes, threads
+from bench import authentication, hostile, savers, scrapes, shares, threads
 from bench.client import Client, Load, Timing
 from harness.processes import FreshFleet
 from millstream.cli.embedded import EmbeddedRedis
@@ -100,7 +100,7 @@ async def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument(
         "--part",
-        choices=["all", "runs", "checkpointers", "threads", "metrics", "auth", "hostile"],
+        choices=["all", "runs", "checkpointers", "threads", "metrics", "auth", "hostile", "shares"],
         default="all",
     )
     parser.add_argument("--only", default="", help="a part of the name of a hostile client")
@@ -121,6 +121,12 @@ async def main() -> None:
     if options.part in ("all", "hostile"):
         print("\nhostile: what one client costs an API, and other clients")
         await asyncio.to_thread(hostile.run, options.scale, options.only)
+    if options.part in ("all", "shares"):
+        print("\nshares: the cost of scripts, and a run beside the full queue of another user")
+        await shares.measure_costs(max(100, int(10_000 * options.scale)))
+        await shares.measure_tenants(
+            max(100, int(10_000 * options.scale)), max(3, int(20 * options.scale))
+        )
     if options.part in ("all", "checkpointers"):
         print(
             "\ncheckpointers: a loop of 10 steps that adds messages of 300 bytes, durability sync"

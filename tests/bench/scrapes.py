@@ -20,6 +20,7 @@ from harness.scraping import free_port
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared.figures import read_figures
 from millstream.shared.redis import connect
+from millstream.shared.rules.fair_shares import NO_LIMITS
 from millstream.shared.scripts.runs.admit import SCRIPT, arguments
 from millstream.shared.threads import new_thread_fields
 from millstream.shared.wire import PROTOCOL, RunSpec
@@ -43,7 +44,7 @@ async def _admit(redis: Any, number: int) -> None:
     for start in range(0, number, BATCH):
         specs = [_spec(n) for n in range(start, min(number, start + BATCH))]
         await SCRIPT.many(
-            redis, [arguments(spec, 0, new_thread_fields({}), 0, 3600) for spec in specs]
+            redis, [arguments(spec, 0, new_thread_fields({}), NO_LIMITS, 3600) for spec in specs]
         )
 
 

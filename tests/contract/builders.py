@@ -8,6 +8,7 @@ import msgspec
 
 from millstream.shared import keys, scripts
 from millstream.shared.redis import Client
+from millstream.shared.rules.fair_shares import NO_LIMITS, AdmissionLimits
 from millstream.shared.rules.lifecycle import Cause, RunStatus
 from millstream.shared.runs import Submission
 from millstream.shared.scripts import Batch, Claim
@@ -54,11 +55,22 @@ def job(spec: RunSpec) -> str:
     return keys.job_id(spec.thread_id, spec.run_id)
 
 
-async def admit(redis: Client, spec: RunSpec | None = None, *, delay_ms: int = 0) -> RunSpec:
+async def admit(
+    redis: Client,
+    spec: RunSpec | None = None,
+    *,
+    delay_ms: int = 0,
+    limits: AdmissionLimits = NO_LIMITS,
+) -> RunSpec:
     """Admits a run; creates its thread if it is missing."""
     spec = spec or a_spec()
     await scripts.admit(
-        redis, spec, delay_ms=delay_ms, new_thread=new_thread_fields({}), stream_ttl=STREAM_TTL
+        redis,
+        spec,
+        delay_ms=delay_ms,
+        new_thread=new_thread_fields({}),
+        stream_ttl=STREAM_TTL,
+        limits=limits,
     )
     return spec
 
@@ -71,6 +83,7 @@ async def try_claim(
     token: str | None = None,
     graphs: Sequence[str] | None = None,
     lease_grace_ms: int = 0,
+    slots: int = 0,
 ) -> Claim | None:
     return await scripts.claim(
         redis,
@@ -83,6 +96,7 @@ async def try_claim(
         max_attempts=ATTEMPTS,
         events_ttl=EVENTS_TTL,
         lease_grace_ms=lease_grace_ms,
+        slots=slots,
     )
 
 
@@ -184,7 +198,7 @@ async def thread_of(redis: Client, spec: RunSpec) -> dict[str, str]:
 
 
 async def queued(redis: Client, queue: str = QUEUE) -> dict[str, float]:
-    """Returns the queue: job id → due time (ms)."""
+    """Returns the queue: job id → tag (below 0), or time at which it is due (ms)."""
     pairs = await redis.zrange(keys.queue(queue), 0, -1, withscores=True)
     return {member.decode(): score for member, score in pairs}
 

@@ -14,6 +14,7 @@ from millstream.shared.assistants import GraphDirectory, default_assistant_id
 from millstream.shared.crons import CronContext, CronRecord
 from millstream.shared.observer import UNOBSERVED, RunObserver
 from millstream.shared.redis import Client
+from millstream.shared.rules.fair_shares import NO_LIMITS, AdmissionLimits
 from millstream.shared.runs import RunRecord
 from millstream.shared.threads import new_thread_fields
 from millstream.shared.wire import Cron, GraphInfo, RunRequest
@@ -22,8 +23,8 @@ CONTENDERS = 50
 
 
 async def a_cron(redis: Client, thread_id: str | None = None, **changes: Any) -> CronRecord:
-    """Creates a cron that is due once a year; `strategy` is the multitask strategy of its runs."""
-    strategy = changes.pop("strategy", "enqueue")
+    """Creates a cron that is due once a year; `strategy` and `user` (JSON) are those of its runs."""
+    strategy, user = changes.pop("strategy", "enqueue"), changes.pop("user", b"")
     fields: dict[str, Any] = {
         "cron_id": new_id(),
         "assistant_id": default_assistant_id("echo"),
@@ -42,6 +43,7 @@ async def a_cron(redis: Client, thread_id: str | None = None, **changes: Any) ->
         multitask_strategy=strategy,
         creates_thread=thread_id is None,
         temporary=cron.on_run_completed == "delete",
+        user=user,
     )
     return await crons.create(redis, cron, b'{"input":1}', request)
 
@@ -67,9 +69,13 @@ async def directory(redis: Client) -> GraphDirectory:
 
 
 async def fire(
-    redis: Client, *, limit: int = 100, max_live: int = 0, observer: RunObserver = UNOBSERVED
+    redis: Client,
+    *,
+    limit: int = 100,
+    limits: AdmissionLimits = NO_LIMITS,
+    observer: RunObserver = UNOBSERVED,
 ) -> Counter[str]:
-    firing = CronContext(redis, await directory(redis), max_live, STREAM_TTL, observer=observer)
+    firing = CronContext(redis, await directory(redis), limits, STREAM_TTL, observer=observer)
     return await crons.fire_due(firing, limit=limit, at_once=20)
 
 
@@ -95,7 +101,7 @@ async def fire_at(
         next_ms=next_ms,
         spec=a_spec(thread_id or ""),
         new_thread=None if thread_id else new_thread_fields({}),
-        max_live=0,
+        limits=NO_LIMITS,
         stream_ttl=60,
     )
     return reply

@@ -26,10 +26,13 @@ from contract.builders import (
 from millstream.shared import keys, scripts
 from millstream.shared.errors import ConflictError, NotFoundError, OverloadedError
 from millstream.shared.redis import Client
+from millstream.shared.rules.fair_shares import AdmissionLimits
 from millstream.shared.rules.lifecycle import RunStatus
 from millstream.shared.runs import find_run, submit
 from millstream.shared.threads import new_thread_fields
 from millstream.shared.wire import PROTOCOL, RunSpec
+
+ONE = AdmissionLimits(max_live=1)
 
 
 async def test_a_run_on_a_free_thread_is_queued_and_wakes_a_worker(any_redis: Client) -> None:
@@ -47,8 +50,11 @@ async def test_a_run_on_a_free_thread_is_queued_and_wakes_a_worker(any_redis: Cl
         "protocol": str(PROTOCOL),
         "queue": spec.queue,
         "backlog": keys.backlog(spec.queue),
+        "share": keys.share(spec.queue),
     }
-    assert await queued(any_redis) == {job(spec): now // 1000}
+    [(member, tag)] = (await queued(any_redis)).items()
+    assert (member, tag < 0) == (job(spec), True)
+    assert await any_redis.zscore(keys.backlog(spec.queue), job(spec)) == now // 1000
     assert await woken(any_redis) == [job(spec)]
     assert await waiting(any_redis, spec.thread_id) == []
     thread = await thread_of(any_redis, spec)
@@ -237,16 +243,16 @@ async def test_the_limit_of_live_runs_is_enforced(any_redis: Client) -> None:
         with pytest.raises(OverloadedError, match="QUEUE_MAX_DEPTH"):
             await scripts.admit(
                 any_redis, a_spec(first.thread_id) if thread is None else refused,
-                stream_ttl=60, delay_ms=0, new_thread=thread, max_live=1,
+                stream_ttl=60, delay_ms=0, new_thread=thread, limits=ONE,
             )  # fmt: skip
     assert await dump(any_redis) == before
     again = await scripts.admit(
-        any_redis, first, stream_ttl=60, delay_ms=0, new_thread=None, max_live=1
+        any_redis, first, stream_ttl=60, delay_ms=0, new_thread=None, limits=ONE
     )
     assert again[1] == []  # a repeated admission adds no run
     await end(any_redis, await take(any_redis, first))
     await scripts.admit(
-        any_redis, refused, stream_ttl=60, delay_ms=0, new_thread=new_thread_fields({}), max_live=1
+        any_redis, refused, stream_ttl=60, delay_ms=0, new_thread=new_thread_fields({}), limits=ONE
     )
 
 
@@ -257,7 +263,12 @@ async def test_fifty_contenders_do_not_exceed_the_limit_of_live_runs(
     admitted = await asyncio.gather(
         *(
             scripts.admit(
-                any_redis, a_spec(), stream_ttl=60, delay_ms=0, new_thread=fields, max_live=20
+                any_redis,
+                a_spec(),
+                stream_ttl=60,
+                delay_ms=0,
+                new_thread=fields,
+                limits=AdmissionLimits(max_live=20),
             )
             for _ in range(50)
         ),

@@ -32,6 +32,7 @@ from millstream.shared.assistants import default_assistant_id
 from millstream.shared.crons import DISABLED_BECAUSE, CronFilter
 from millstream.shared.observer import RunObserver
 from millstream.shared.redis import Client
+from millstream.shared.rules.fair_shares import AdmissionLimits
 from millstream.shared.rules.lifecycle import RunStatus
 from millstream.shared.wire import RunSpec, unpack_kwargs
 
@@ -195,11 +196,11 @@ async def test_without_room_a_cron_is_retried(any_redis: Client) -> None:
     record = await a_cron(any_redis)
     await make_due(any_redis, record)
     before = await dump(any_redis)
-    assert await fire(any_redis, max_live=1) == {"full": 1}
+    assert await fire(any_redis, limits=AdmissionLimits(max_live=1)) == {"full": 1}
     after = await dump(any_redis)
     assert {**after, keys.graphs(): None} == {**before, keys.graphs(): None}
     await end_pending(any_redis, spec)
-    assert await fire(any_redis, max_live=1) == {"admitted": 1}
+    assert await fire(any_redis, limits=AdmissionLimits(max_live=1)) == {"admitted": 1}
     await crons.delete(any_redis, record.cron.cron_id)
 
 

@@ -41,6 +41,15 @@ async def test_a_job_with_a_lost_wake_up_is_due(any_redis: Client) -> None:
     assert (await scripts.find_due(any_redis, "default", 10))[0] == [job(spec)]
 
 
+async def test_a_deferred_run_is_due_after_its_delay(any_redis: Client) -> None:
+    before = await queue.redis_time(any_redis) * 1000
+    spec = await admit(any_redis, delay_ms=60_000)
+    after = await queue.redis_time(any_redis) * 1000
+    due = await any_redis.zscore(keys.queue("default"), job(spec))
+    assert due is not None
+    assert before - 1 <= due - 60_000 <= after
+
+
 async def test_queues_are_separate(any_redis: Client) -> None:
     await admit(any_redis)
     assert await scripts.find_due(any_redis, "other", 10) == ([], None)

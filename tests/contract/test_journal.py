@@ -62,7 +62,7 @@ async def test_an_entry_has_worker_fence_times_and_the_cause_of_the_end(
 ) -> None:
     begin = await redis_time(any_redis) * 1000
     spec = await admit(any_redis)
-    await any_redis.zincrby(keys.queue("default"), -5000, job(spec))
+    await any_redis.zincrby(keys.backlog("default"), -5000, job(spec))
     claim = await take(any_redis, spec, "host-7-abc")
     [entry] = (await journal(any_redis, spec)).attempts
     assert (entry.number, entry.worker_id, entry.fence) == (1, "host-7-abc", claim.fence)

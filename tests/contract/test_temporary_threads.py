@@ -31,7 +31,9 @@ async def test_a_temporary_thread_is_deleted_and_its_checkpoints_become_garbage(
     spec = claim.spec
     run, events = keys.run(spec.thread_id, spec.run_id), keys.events(spec.thread_id, spec.run_id)
     await any_redis.delete(keys.wake("default"))
-    assert set(await dump(any_redis)) == {run, events, keys.garbage(), keys.queues()}
+    assert set(await dump(any_redis)) == {
+        run, events, keys.garbage(), keys.queues(), keys.shares("default"),
+    }  # fmt: skip
     assert await any_redis.zrange(keys.garbage(), 0, -1) == [claim.job.encode()]
     for key in (run, events):
         assert STREAM_TTL - 5 <= await any_redis.ttl(key) <= STREAM_TTL

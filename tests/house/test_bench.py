@@ -14,6 +14,7 @@ EXPECTED = {
     "runs": ["first graph event", "floor", "1 node", "5 nodes", "200 tokens"],
     "metrics": ["commands of Redis", "GET /metrics", "CPU of API and worker"],
     "hostile": ["stall ms", "nothing"],
+    "shares": ["identities", "us of Redis", "start of a run", "end of a run"],
     "threads": ["ratio", "the newest 10", "of one user", "count of all"],
     "checkpointers": ["ms a superstep", "ms a read", "millstream", "InMemorySaver"],
 }

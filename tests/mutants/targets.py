@@ -40,7 +40,9 @@ SUBJECTS: Final = {
     "forget_runs": ("test_temporary_threads", "test_checkpoints"),
     "forget_queue": ("test_forget_queues",),
     "hub": ("test_stream_hub",),
-    "find_due": ("test_due", "test_pauses"),
+    "fair_queue": ("test_fair_queue",),
+    "find_due": ("test_due", "test_pauses", "test_fair_queue"),
+    "forget_ended": ("test_runs_of_identity",),
     "pages": ("test_stream_hub", "test_read_events"),
     "lease": ("test_checkpoints",),
     "mark_alone": ("test_crashes",),
@@ -61,6 +63,7 @@ SUBJECTS: Final = {
     "run_ref": ("test_end_displaced",),
     "sequence": ("test_segments", "test_append"),
     "take_quota": ("test_take_quota", "test_limits"),
+    "tag_due": ("test_fair_queue",),
     "tail": ("test_stream_hub",),
     "wake": ("test_admit", "test_fifo"),
 }

@@ -86,6 +86,7 @@ def test_permanent_keys_say_so_in_their_docstring() -> None:
         keys.expiring(),
         keys.graphs(),
         keys.garbage(),
+        keys.identities(),
         keys.live(),
         keys.offers(),
         keys.project(),

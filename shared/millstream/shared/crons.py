@@ -29,6 +29,7 @@ from millstream.shared.observer import UNOBSERVED, RunObserver
 from millstream.shared.queue import redis_time
 from millstream.shared.redis import OUTAGE_ERRORS, Client
 from millstream.shared.rules.cron_schedule import next_due
+from millstream.shared.rules.fair_shares import AdmissionLimits
 from millstream.shared.runs.authorization import as_creator
 from millstream.shared.runs.submission import submission
 from millstream.shared.tracing.tracer import UNTRACED, RunTracer
@@ -257,7 +258,7 @@ class CronContext:
 
     redis: Client
     directory: GraphDirectory
-    max_live: int  # maximum number of runs that have not ended
+    limits: AdmissionLimits
     stream_ttl: int  # s
     tracer: RunTracer = UNTRACED
     observer: RunObserver = UNOBSERVED
@@ -356,7 +357,7 @@ async def _fire_read(
             next_ms=due_after(cron, now),
             spec=spec,
             new_thread=submitted.new_thread,
-            max_live=context.max_live,
+            limits=context.limits,
             stream_ttl=context.stream_ttl,
             guard=submitted.guard,
         )
@@ -365,6 +366,8 @@ async def _fire_read(
     if status == "admitted":
         context.observer.admitted(spec, 0)
     await runs.end_displaced(context.redis, thread_id, displaced, stream_ttl=context.stream_ttl)
+    if status == "identity_full":
+        raise UnavailableError("its user has MAX_RUNS_PER_USER pending and running runs")
     if status == "busy":
         log.info("cron %s: thread %s is busy, this due time is skipped", cron.cron_id, thread_id)
     return status

@@ -22,7 +22,7 @@ from millstream.shared.wire import unpack_graph
 from millstream.shared.workers import Reports, Worker, WorkerState, send_members, workers_of
 
 CACHE_SECONDS: Final = 2.0  # until the figures are read again
-HEAD: Final = 32  # due jobs of a queue among which a lapsed lease is looked for
+HEAD: Final = 32  # due jobs of a queue without a tag among which a lapsed lease is looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +193,7 @@ def _send_queue(pipe: Any, name: str, now: float) -> None:
     pipe.zcount(backlog, 0, now_ms)
     pipe.zcount(backlog, f"({now_ms}", "+inf")
     pipe.zcount(backlog, "-inf", "(0")
-    pipe.zrangebyscore(queue, "-inf", now_ms, start=0, num=HEAD, withscores=True)
+    pipe.zrangebyscore(queue, 0, now_ms, start=0, num=HEAD, withscores=True)
     pipe.zrangebyscore(backlog, 0, now_ms, start=0, num=1, withscores=True)
     # These scores are negative: the first run that became due has the highest.
     pipe.zrange(backlog, "(0", "-inf", desc=True, byscore=True, offset=0, num=1, withscores=True)
@@ -260,9 +260,10 @@ async def _read_rest(
     Returns for each queue when the first of its lapsed leases lapsed (ms) and when its median due run became due (ms),
     which has this rank in the backlog. Returns the workers of all queues too.
 
-    Of a queue, it looks for lapsed leases at the first due jobs alone. A due job that is not in the backlog is one
-    with a lapsed lease. `HEAD` jobs suffice: a job in the backlog is due in the queue no earlier than in the backlog,
-    so a later lapse does not change the age of the queue, unless all `HEAD` jobs are unserved.
+    Of a queue, it looks for lapsed leases at the first due jobs without a tag alone (parts/fair_queue.lua). A due
+    job that is not in the backlog is one with a lapsed lease. `HEAD` jobs suffice: a job in the backlog is due in the
+    queue no earlier than in the backlog, so a later lapse does not change the age of the queue, unless all `HEAD` jobs
+    are unserved.
     """
     filled = [name for name, head in heads.items() if head]
     pipe = redis.pipeline(transaction=False)

@@ -10,7 +10,8 @@ def permanent_keys(queue_names: list[str], graph_ids: list[str]) -> frozenset[st
     call_queues = [keys.STORE, *map(keys.call_queue, graph_ids)]
     return frozenset([
         keys.api_keys(), keys.api_keys_version(), keys.assistants(), keys.crons(), keys.deliveries(), keys.expiring(),
-        keys.graphs(), keys.garbage(), keys.live(), keys.offers(), keys.project(), keys.queues(), keys.routes(),
+        keys.graphs(), keys.garbage(), keys.identities(), keys.live(), keys.offers(), keys.project(), keys.queues(),
+        keys.routes(),
         keys.runs_with_checkpoints(), keys.retired(), keys.unindexed(),
         *keys.threads_index(),
         *(key(name) for name in queue_names for key in per_queue),
@@ -26,7 +27,7 @@ def sample_keys() -> list[str]:
     name = "trial"
     return [
         keys.api_key(name), keys.api_keys(), keys.assistant(name), keys.assistants(), keys.cron(name), keys.crons(),
-        keys.deliveries(), keys.expiring(),
+        keys.deliveries(), keys.expiring(), keys.identities(),
         keys.garbage(), keys.graphs(), keys.item(name), keys.items_index(), keys.term(name), keys.live(), keys.offers(),
         keys.project(), keys.queue(name), keys.queues(), keys.runs_with_checkpoints(), keys.reply(name), keys.retired(),
         keys.routes(), keys.thread(name), keys.threads_of(name), keys.trial(name), keys.leader_lock(name),

@@ -9,6 +9,7 @@ belongs to. *Permanent* keys belong to none of these and stay; key_lists.py list
 
 from typing import Final
 
+from millstream.shared.rules.fair_shares import COST
 from millstream.shared.rules.lifecycle import ThreadStatus
 
 PREFIX: Final = "ms"
@@ -104,7 +105,8 @@ def run_in_thread(run_id: str, thread_id: str) -> str:
 
 
 def queue(name: str) -> str:
-    """sorted set, permanent: arq's queue. Job id → when it is due (ms): now, later, or at its lease's end."""
+    """sorted set, permanent: arq's queue. Job id → its tag (below 0, parts/fair_queue.lua) if it is due, or
+    when it is due (ms): later, or at its lease's end."""
     return f"{PREFIX}:queue:{name}"
 
 
@@ -116,10 +118,17 @@ def wake(name: str) -> str:
 def backlog(name: str) -> str:
     """sorted set, permanent: job id of each run of a queue that no worker holds → when it is due (ms).
 
-    The score in the queue itself rises with each claim of a worker that can't execute the run. Here such a
-    run keeps the time, as a negative number. A run whose lease has lapsed is not here.
+    The score in the queue itself is a tag, and rises with each claim of a worker that can't execute the run. Here
+    such a run keeps the time, as a negative number. A run whose lease has lapsed is not here.
     """
     return f"{PREFIX}:queue:{name}:backlog"
+
+
+def shares(name: str) -> str:
+    """sorted set, TTL: digest of an identity → tag of its next run in the queue; `clock` → tag of the newest
+    claimed run (parts/fair_queue.lua). It has the identities with due runs, and those that were served last.
+    """
+    return f"{PREFIX}:queue:{name}:shares"
 
 
 def queue_workers(name: str) -> str:
@@ -214,6 +223,12 @@ def project() -> str:
 def live() -> str:
     """set, permanent: job ids of the runs that have not ended."""
     return f"{PREFIX}:live"
+
+
+def identities() -> str:
+    """sorted set, permanent: digest of an identity, slash, job id, of each run of an identity that has not ended (score
+    0)."""
+    return f"{PREFIX}:identities"
 
 
 def retired() -> str:
@@ -358,6 +373,16 @@ def decode_job_id(member: bytes) -> str | None:
 def thread_id_of(key: str) -> str:
     """Returns the thread id in a key that has a hash tag."""
     return key[key.index("{") + 1 : key.index("}")]
+
+
+def share(queue_name: str, digest: str = "", cost: float = COST) -> str:
+    """Returns the field `share` of a run's record: what its tag follows from (parts/fair_queue.lua).
+
+    Args:
+        digest: of the identity of the run's client; '' for none.
+        cost: by how much the run raises the tag of the identity's next run.
+    """
+    return f"{shares(queue_name)} {digest} {cost!r}"
 
 
 def run_ref(thread_id: str, run_id: str, queue_name: str) -> str:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from millstream.shared.errors import SettingError
+from millstream.shared.rules.fair_shares import parse_weights
 from millstream.shared.rules.rate import Rate
 from millstream.shared.setting import setting
 from millstream.shared.trace_settings import TraceSettings
@@ -72,6 +73,19 @@ class LimitSettings(TraceSettings):
         "429. 0: no limit.",
         low=0,
     )
+    max_live_of_identity: int = setting(
+        "MAX_RUNS_PER_USER",
+        0,
+        "Runs of one authenticated user that may be pending or running at the same time; a further one gets 429. "
+        "0: no limit.",
+        low=0,
+    )
+    share_weights: str = setting(
+        "FAIR_SHARE_WEIGHTS",
+        "",
+        "Weights of users, by identity, whose queued runs start more or less often than those of others "
+        "(docs/limits.md): `alice=4,batch-jobs=0.5`.",
+    )
 
     @property
     def request_rate(self) -> Rate | None:
@@ -89,7 +103,7 @@ class LimitSettings(TraceSettings):
         return _rate(self.rate_of_failed_auth)
 
     def check_limits(self) -> None:
-        """Raises SettingError for an invalid rate."""
+        """Raises SettingError for an invalid rate or weight."""
         for name, text in (
             ("RATE_LIMIT_REQUESTS", self.rate_of_requests),
             ("RATE_LIMIT_RUNS", self.rate_of_runs),
@@ -99,6 +113,10 @@ class LimitSettings(TraceSettings):
                 _rate(text)
             except ValueError as error:
                 raise SettingError(f"{name}: {error}.") from None
+        try:
+            parse_weights(self.share_weights)
+        except ValueError as error:
+            raise SettingError(f"FAIR_SHARE_WEIGHTS: {error}.") from None
 
 
 def _rate(text: str) -> Rate | None:

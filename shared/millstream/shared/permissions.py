@@ -41,7 +41,7 @@ class Role(StrEnum):
 
 # Commands that one role alone needs. A test compares them with the modules and scripts that each role can reach.
 OF_ONE_ROLE: Final = {
-    Role.API: frozenset({"XRANGE", "ZRANK"}),
+    Role.API: frozenset({"XRANGE"}),
     Role.WORKER: frozenset({"PERSIST", "PSETEX", "PTTL", "SCAN", "ZREVRANGEBYLEX"}),
 }
 # Commands that neither role needs, but those of the operator (`millstream runs`, …), whose user has the others too.
@@ -54,8 +54,8 @@ COMMANDS: Final[dict[str, str]] = {
     "LREM": "0 1", "LTRIM": "0 0", "MGET": "", "PERSIST": "", "PSETEX": "10000 1", "PTTL": "", "RPUSH": "1",
     "SADD": "1", "SCARD": "", "SISMEMBER": "1", "SMEMBERS": "", "SMISMEMBER": "1", "SREM": "1", "SSCAN": "0",
     "XADD": "* f 1", "XRANGE": "- +", "XREVRANGE": "+ -", "ZADD": "1 1", "ZCARD": "", "ZCOUNT": "0 0",
-    "ZMSCORE": "1", "ZRANGE": "0 0", "ZRANGEBYLEX": "- +", "ZRANGEBYSCORE": "0 0", "ZRANK": "1", "ZREM": "1",
-    "ZREMRANGEBYRANK": "0 0", "ZREMRANGEBYSCORE": "0 0", "ZREVRANGE": "0 0",
+    "ZLEXCOUNT": "- +", "ZMSCORE": "1", "ZRANGE": "0 0", "ZRANGEBYLEX": "- +", "ZRANGEBYSCORE": "0 0", "ZRANK": "1",
+    "ZREM": "1", "ZREMRANGEBYRANK": "0 0", "ZREMRANGEBYSCORE": "0 0", "ZREVRANGE": "0 0",
     "ZREVRANGEBYLEX": "+ -", "ZREVRANGEBYSCORE": "0 0", "ZSCORE": "1",
 }  # fmt: skip
 # Commands without a key.

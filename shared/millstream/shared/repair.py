@@ -157,6 +157,15 @@ async def repair_backlogs(redis: Client, *, lease_ms: int, stream_ttl: int) -> C
     return counts
 
 
+async def repair_identities(redis: Client) -> Counter[str]:
+    """Removes runs that have ended from the live runs of their identities, which admissions count."""
+    members = await redis.zrange(keys.identities(), 0, -1)
+    counts: Counter[str] = Counter()
+    for start in range(0, len(members), BATCH):
+        counts["forgotten"] += await scripts.forget_ended(redis, members[start : start + BATCH])
+    return +counts
+
+
 async def forget_queues(redis: Client) -> int:
     """Removes queues that nothing needs any more from the list of queues; returns their number.
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from millstream.shared.auth_settings import AuthSettings
 from millstream.shared.errors import SettingError
 from millstream.shared.limit_settings import LimitSettings
+from millstream.shared.rules.fair_shares import AdmissionLimits, parse_weights
 from millstream.shared.rules.lease_policy import LeasePolicy
 from millstream.shared.rules.queue_names import DEFAULT, queue_name_error, split_queue_names
 from millstream.shared.setting import read_values, setting, table_of
@@ -315,6 +316,12 @@ class Settings(AuthSettings):
     def lease_policy(self) -> LeasePolicy:
         """All times that follow from the lease."""
         return LeasePolicy(self.lease)
+
+    @property
+    def admission_limits(self) -> AdmissionLimits:
+        """What applies to the runs that this process admits."""
+        weights = parse_weights(self.share_weights)
+        return AdmissionLimits(self.max_live, self.max_live_of_identity, weights)
 
     @property
     def earlier_keys(self) -> list[str]:

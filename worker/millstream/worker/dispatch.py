@@ -219,7 +219,7 @@ class RunWorker(Worker):
         now = self.loop.time()
         if now >= self._next_scan:
             free = self.max_jobs - self.job_counter
-            replies = await scripts.find_due_in(self._redis, self._queues, free)
+            replies = await scripts.tag_due_in(self._redis, self._queues, free)
             self._on_reply(now)
             due = take_turns(
                 [
@@ -238,6 +238,8 @@ class RunWorker(Worker):
         self._on_reply(self._next_scan)
         if woken is not None:
             await self._start([DueJob(*woken)])
+            if not self._is_executing(woken[0]):
+                self._next_scan = 0.0  # other runs may precede it (parts/fair_queue.lua)
 
     def _is_executing(self, job: str) -> bool:
         return job in self.tasks and not self.tasks[job].done()
@@ -278,6 +280,7 @@ class RunWorker(Worker):
                 max_attempts=settings.max_attempts,
                 events_ttl=int(settings.job_timeout) + settings.stream_ttl,
                 lease_grace_ms=math.ceil(1000 * self._context.availability.lease_grace()),
+                slots=self.max_jobs - self.job_counter,
             )
         except UNAVAILABLE:
             self._unanswered[due] = token  # makes the claim repeatable: Redis may have executed it

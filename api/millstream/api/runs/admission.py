@@ -156,7 +156,7 @@ async def _submit(
             context.as_server().redis,
             replace(submitted, spec=spec),
             stream_ttl=context.settings.stream_ttl,
-            max_live=context.settings.max_live,
+            limits=context.settings.admission_limits,
         )
     if not batch:
         logs.bind_run(record.spec)

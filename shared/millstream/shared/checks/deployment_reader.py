@@ -14,7 +14,7 @@ from millstream.shared.redis import Client
 MAX_RUNS: Final = 5_000  # that are checked
 MAX_SCANNED: Final = 20_000  # keys
 SCAN_COUNT: Final = 1_000  # keys, approximately, of one call
-MAX_DUE: Final = 1_000  # due jobs of a queue among which lapsed leases are counted
+MAX_DUE: Final = 1_000  # due jobs of a queue without a tag among which lapsed leases are counted
 MAX_PREFIX_CHARS: Final = 40
 AGAIN_SECONDS: Final = (
     0.5  # until what looks stuck is read again: a healthy run has changed by then
@@ -44,7 +44,7 @@ async def read_graphs(redis: Client) -> tuple[GraphState, ...]:
 
 
 async def read_lapsed(redis: Client) -> tuple[Lapsed, ...]:
-    """Counts the lapsed leases of each queue, among its first `MAX_DUE` due jobs.
+    """Counts the lapsed leases of each queue, among its first `MAX_DUE` due jobs without a tag (parts/fair_queue.lua).
 
     A due job that is not in the backlog is a run whose lease has lapsed.
     """
@@ -53,7 +53,7 @@ async def read_lapsed(redis: Client) -> tuple[Lapsed, ...]:
     for member in await redis.smembers(keys.queues()):  # type: ignore[misc]
         queue = member.decode()
         due = await redis.zrangebyscore(
-            keys.queue(queue), "-inf", now_ms, start=0, num=MAX_DUE, withscores=True
+            keys.queue(queue), 0, now_ms, start=0, num=MAX_DUE, withscores=True
         )
         if not due:
             continue

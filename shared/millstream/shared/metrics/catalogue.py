@@ -280,7 +280,8 @@ BUILD: Final = _metric(
 ADMITTED: Final = _metric(
     "both", "counter", "millstream_runs_admitted_total",
     "Requests for runs; in a worker, those of crons. `rejected`: the request is invalid or contradicts the thread's "
-    "runs; `too_deep`: there are QUEUE_MAX_DEPTH runs. An invalid request has `other` as labels.",
+    "runs; `too_deep`: there are QUEUE_MAX_DEPTH runs, or MAX_RUNS_PER_USER of the user. An invalid request has "
+    "`other` as labels.",
     "queue graph strategy outcome",
 )  # fmt: skip
 LAG: Final = _metric(

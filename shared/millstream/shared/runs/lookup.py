@@ -68,7 +68,7 @@ async def find_stuck(redis: Client, queues: Sequence[str], *, limit: int) -> lis
     """Returns runs that have been due for `OLD_SECONDS` and that no worker holds, the first to become due first.
 
     It looks at `limit` runs of each queue that no worker could execute, as many others that are due, and twice as many
-    at the head of the queue, where lapsed leases are. Returns at most `limit`.
+    that are due without a tag, among which lapsed leases are. Returns at most `limit`.
     """
     seconds, _ = await redis.time()
     old = (seconds - OLD_SECONDS) * 1000
@@ -78,7 +78,7 @@ async def find_stuck(redis: Client, queues: Sequence[str], *, limit: int) -> lis
         # These scores are negative: the first run that became due has the highest.
         pipe.zrevrangebyscore(backlog, "(0", "-inf", start=0, num=limit, withscores=True)
         pipe.zrangebyscore(backlog, 0, old, start=0, num=limit, withscores=True)
-        pipe.zrangebyscore(keys.queue(queue), "-inf", old, start=0, num=2 * limit, withscores=True)
+        pipe.zrangebyscore(keys.queue(queue), 0, old, start=0, num=2 * limit, withscores=True)
     since: dict[bytes, float] = {}
     for reply in await pipe.execute():
         for member, score in reply:

@@ -10,6 +10,7 @@ from millstream.shared import keys, scripts
 from millstream.shared.errors import MillstreamError, NotFoundError
 from millstream.shared.list_size import MAX_PAGE_BYTES, check_page
 from millstream.shared.redis import OUTAGE_ERRORS, Client
+from millstream.shared.rules.fair_shares import NO_LIMITS, AdmissionLimits
 from millstream.shared.rules.lifecycle import Cause, RunStatus
 from millstream.shared.rules.multitask import CancelAction, CancelReason
 from millstream.shared.scripts.runs.admit import MAX_ENDED
@@ -50,7 +51,7 @@ class Submission:
 
 
 async def submit(
-    redis: Client, submission: Submission, *, stream_ttl: int, max_live: int = 0
+    redis: Client, submission: Submission, *, stream_ttl: int, limits: AdmissionLimits = NO_LIMITS
 ) -> RunRecord:
     """Admits the run and returns its record; raises what `scripts.admit` raises."""
     spec = submission.spec
@@ -60,7 +61,7 @@ async def submit(
         delay_ms=submission.delay_ms,
         new_thread=submission.new_thread,
         stream_ttl=stream_ttl,
-        max_live=max_live,
+        limits=limits,
         answers=submission.answers,
         guard=submission.guard,
     )

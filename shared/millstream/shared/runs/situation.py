@@ -52,11 +52,11 @@ class Situation:
     waiting: int = 0
     """Length of the thread's FIFO."""
     due: float | None = None
-    """Score in the queue: when it is due, is tried again, or its lease ends."""
+    """Score in the queue: its tag (below 0), or when it is due, is tried again, or its lease ends."""
     listed: float | None = None
     """Score in the backlog: when it is due; negative if no worker could execute it."""
     ahead: int = 0
-    """Due runs of the queue that became due before."""
+    """Due runs of the queue that are claimed before."""
     total_due: int = 0
     """Due runs of the queue."""
     pause: Pause | None = None
@@ -97,8 +97,7 @@ async def read_situation(redis: Client, thread_id: str, run_id: str) -> Situatio
     pipe.llen(keys.waiting(thread_id))
     pipe.zscore(keys.queue(queue), job)
     pipe.zscore(backlog, job)
-    pipe.zrank(backlog, job)
-    pipe.zcount(backlog, "-inf", "(0")
+    pipe.zrank(keys.queue(queue), job)
     pipe.zcount(backlog, 0, seconds * 1000 + micros // 1000)
     pipe.hmget(keys.paused(queue), FIELDS)
     pipe.zscore(keys.deliveries(), job)
@@ -106,7 +105,7 @@ async def read_situation(redis: Client, thread_id: str, run_id: str) -> Situatio
     pipe.time()
     send_members(pipe, queue, seconds)
     replies = await pipe.execute()
-    record, thread, exists, fifo_index, waiting, due, listed, rank, unserved, total, *rest = replies
+    record, thread, exists, fifo_index, waiting, due, listed, rank, total, *rest = replies
     pause, delivery_due, tries, (seconds, micros), members = rest
     status, *fields = [value and value.decode() for value in record[:-1]]
     if status is None:
@@ -143,7 +142,7 @@ async def read_situation(redis: Client, thread_id: str, run_id: str) -> Situatio
         waiting=waiting,
         due=due,
         listed=listed,
-        ahead=max(0, rank - unserved) if rank is not None else 0,
+        ahead=rank or 0,
         total_due=total,
         pause=parse_pause(pause),
         delivery_due=delivery_due,

@@ -32,11 +32,13 @@ from millstream.shared.scripts.runs.delete_run import delete_run
 from millstream.shared.scripts.runs.end_displaced import end_displaced
 from millstream.shared.scripts.runs.find_due import find_due, find_due_in
 from millstream.shared.scripts.runs.finish import finish
+from millstream.shared.scripts.runs.forget_ended import forget_ended
 from millstream.shared.scripts.runs.hand_back import hand_back
 from millstream.shared.scripts.runs.mark_alone import mark_alone
 from millstream.shared.scripts.runs.note_joined import note_joined
 from millstream.shared.scripts.runs.read_events import read_events
 from millstream.shared.scripts.runs.repair_run import repair_run
+from millstream.shared.scripts.runs.tag_due import tag_due_in
 from millstream.shared.scripts.server.take_quota import Bucket, Quota, take_quota
 from millstream.shared.scripts.server.try_commands import try_commands
 from millstream.shared.scripts.store.get_items import get_items
@@ -86,6 +88,7 @@ __all__ = [
     "find_threads",
     "finish",
     "fire_cron",
+    "forget_ended",
     "forget_expiry",
     "forget_queue",
     "get_checkpoint",
@@ -113,6 +116,7 @@ __all__ = [
     "rotate_key",
     "settle_delivery",
     "store_state",
+    "tag_due_in",
     "take_deliveries",
     "take_quota",
     "try_commands",

@@ -43,7 +43,13 @@ async def run_once(
     if not await repair.take_leader_lock(redis, "crons", every=every):
         return 0
     context = CronContext(
-        redis, directory, settings.max_live, settings.stream_ttl, tracer, observer, authorizer
+        redis,
+        directory,
+        settings.admission_limits,
+        settings.stream_ttl,
+        tracer,
+        observer,
+        authorizer,
     )
     fired = 0
     while True:

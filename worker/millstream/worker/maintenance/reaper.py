@@ -34,6 +34,7 @@ async def run_once(redis: Client, settings: Settings) -> int:
     repairs: list[Callable[[], Awaitable[Counter[str]]]] = [
         lambda: repair.repair_runs(redis, lease_ms=policy.lease_ms, stream_ttl=ttl),
         lambda: repair.repair_backlogs(redis, lease_ms=policy.lease_ms, stream_ttl=ttl),
+        lambda: repair.repair_identities(redis),
         lambda: repair.repair_threads(redis),
         lambda: repair.finish_deletions(redis, stream_ttl=ttl),
     ]

@@ -14,7 +14,7 @@
   Returns what admit.lua returns: {'admitted', time of admission in µs, {run reference, …}}
           {'busy'}: this due time is skipped
           {'missing'}: the thread does not exist; the cron is deleted
-          {'full'}: nothing changed
+          {'full'}, {'identity_full'}: nothing changed
           {'rejudge'}: nothing changed; the rights of the cron's creator must be judged again
           Or {'stale'} without a change: the cron is not due, another worker has fired it, or it was changed.
 ]]
@@ -30,7 +30,7 @@ if not current or tonumber(current) ~= tonumber(due) or tonumber(current) > read
 local reply = admit()
 if reply[1] == 'missing' then
   forget_cron()
-elseif reply[1] ~= 'full' and reply[1] ~= 'rejudge' then
+elseif reply[1] ~= 'full' and reply[1] ~= 'identity_full' and reply[1] ~= 'rejudge' then
   redis.call('ZADD', crons, next_due, cron_id)
 end
 return reply

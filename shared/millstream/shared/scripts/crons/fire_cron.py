@@ -4,6 +4,7 @@ from typing import Any, Literal, cast
 
 from millstream.shared import keys
 from millstream.shared.redis import Client
+from millstream.shared.rules.fair_shares import AdmissionLimits
 from millstream.shared.scripts.crons.create_cron import due_score
 from millstream.shared.scripts.runs.admit import Reply as AdmitReply
 from millstream.shared.scripts.runs.admit import arguments
@@ -23,7 +24,7 @@ async def fire_cron(
     next_ms: int | None,
     spec: RunSpec,
     new_thread: dict[str, Any] | None,
-    max_live: int,
+    limits: AdmissionLimits,
     stream_ttl: int,
     guard: str = "",
 ) -> tuple[Reply, list[bytes]]:
@@ -34,7 +35,7 @@ async def fire_cron(
         due_ms: the due time, as the caller read it.
         next_ms: the next due time; None for never.
         new_thread: fields of the thread to create; None for a cron that has a thread.
-        max_live: maximum number of runs that have not ended; 0 for no limit.
+        limits: maximum numbers of runs that have not ended, and the weights of identities.
         stream_ttl: seconds for which the events of displaced runs stay readable.
         guard: of the metadata by which the rights of the cron's creator were judged (parts/guard.lua).
 
@@ -49,6 +50,6 @@ async def fire_cron(
         due=due_ms,
         version=version,
         next_due=due_score(next_ms),
-        **arguments(spec, 0, new_thread, max_live, stream_ttl, guard=guard),
+        **arguments(spec, 0, new_thread, limits, stream_ttl, guard=guard),
     )
     return cast("Reply", status.decode()), details[1] if details else []

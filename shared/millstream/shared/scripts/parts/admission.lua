@@ -9,6 +9,7 @@
   KEY  wake           list
   KEY  backlog        sorted set
   KEY  live           set
+  KEY  identities     sorted set
   KEY  deferred       sorted set
   KEY  queues         set
   ARG  job            job id
@@ -24,6 +25,9 @@
   ARG  run_ref        run reference (keys.run_ref)
   ARG  protocol       lowest version that a worker must understand (shared/wire.py)
   ARG  max_live       maximum number of runs that have not ended; 0 for no limit
+  ARG  max_of_identity  the same for the identity; 0 for no limit
+  ARG  identity       digest of the client's identity, '' for none
+  ARG  share          what the run's tag follows from (fair_queue.lua)
   ARG  queue_name
   ARG  max_queues     number of names in `queues` from which on no further one is added
   ARG  run_terms      keys of the sets for graph and assistant (shared/metadata_index.py)
@@ -37,6 +41,7 @@
   returns.
 ]]
 -- with clock
+-- with fair_queue
 -- with wake
 -- with expiry
 -- with thread_index
@@ -53,6 +58,11 @@ local has_deferred = exists and redis.call('EXISTS', deferred) == 1
 if new_run == 'refuse' and (active or has_deferred and answers == '') then return {'busy'} end
 if answers ~= '' and redis.call('HGET', thread, 'interrupts') ~= answers then return {'changed'} end
 if tonumber(max_live) > 0 and redis.call('SCARD', live) >= tonumber(max_live) then return {'full'} end
+local live_of_identity = identity == '' and 1
+  or redis.call('ZLEXCOUNT', identities, '[' .. identity .. '/', '(' .. identity .. '0') -- 0 is the byte after /
+if identity ~= '' and tonumber(max_of_identity) > 0 and live_of_identity >= tonumber(max_of_identity) then
+  return {'identity_full'}
+end
 
 local now_us, now_ms = read_clock()
 local due = now_ms + tonumber(delay)
@@ -63,11 +73,12 @@ redis.call('HSET', thread, 'updated_at', now_us, 'graph_id', graph_id, 'assistan
   'run_terms', run_terms)
 redis.call('HSET', run, 'spec', spec, 'status', pending, 'created_at', now_us, 'updated_at', now_us,
   'fence', 0, 'attempt', 0, 'graph', graph_id, 'protocol', protocol, 'queue', queue_name,
-  'backlog', backlog)
+  'backlog', backlog, 'share', share)
 if webhook ~= '' then redis.call('HSET', run, 'webhook', webhook) end
 if temporary ~= '' then redis.call('HSET', run, 'temporary', temporary) end
 redis.call('ZADD', runs, now_us, run_id)
 redis.call('SADD', live, job)
+if identity ~= '' then redis.call('ZADD', identities, 0, identity .. '/' .. job) end
 -- Assistants may name any queue: without a limit, clients could make each read of all queues slow.
 if redis.call('SCARD', queues) < tonumber(max_queues) then redis.call('SADD', queues, queue_name) end
 local thread_id = job:match('^[^/]+')
@@ -90,7 +101,7 @@ elseif active then
   redis.call('RPUSH', waiting, run_ref)
 else
   redis.call('HSET', thread, 'active', run_ref)
-  redis.call('ZADD', queue, now_ms, job)
+  enqueue(queue, job, share, now_ms, false, live_of_identity == 0)
   redis.call('ZADD', backlog, now_ms, job)
   push_wake(wake, job)
 end

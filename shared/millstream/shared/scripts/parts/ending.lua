@@ -9,6 +9,7 @@
   KEY  segments     sorted set; also the thread's notification channel
   KEY  rolled_back  set
   KEY  live         set
+  KEY  identities   sorted set
   KEY  garbage      sorted set
   KEY  expiring     sorted set
   ARG  events_ttl   s for which the events stay readable
@@ -27,8 +28,8 @@
 --   now_us, now_ms
 local function end_run(run, ending)
   local thread_id, run_id = run.job:match('^([^/]+)/(.+)$')
-  local temporary, config_before, reason, journal =
-    unpack(redis.call('HMGET', run.record, 'temporary', 'config_before', 'reason', 'journal'))
+  local temporary, config_before, reason, journal, share =
+    unpack(redis.call('HMGET', run.record, 'temporary', 'config_before', 'reason', 'journal', 'share'))
   redis.call('HSET', run.record, 'status', ending.status, 'updated_at', ending.now_us,
     'journal', with_line(journal, string.format('ended %.0f %s', ending.now_ms, ending.cause)))
   if ending.error ~= '' then redis.call('HSET', run.record, 'error', ending.error) end
@@ -45,6 +46,8 @@ local function end_run(run, ending)
   redis.call('EXPIRE', run.events, events_ttl)
   redis.call('PUBLISH', run.events, '')
   redis.call('SREM', live, run.job)
+  local identity = (share or ''):match('^%S+ (%S+) ')
+  if identity then redis.call('ZREM', identities, identity .. '/' .. run.job) end
 
   if redis.call('EXISTS', thread) == 0 then redis.call('DEL', segments) end -- Redis has lost the thread
   note_delivery(run.record, run.delivery, run.job, ending.now_us, ending.now_ms,

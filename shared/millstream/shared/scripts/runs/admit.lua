@@ -5,7 +5,7 @@
 
   Returns {'admitted', time of admission in µs, {run reference, …}}: the caller must end these displaced runs
           (end_displaced.lua).
-          {'missing'}, {'rejudge'} (guard.lua), {'busy'}, {'changed'} or {'full'} without a change.
+          {'missing'}, {'rejudge'} (guard.lua), {'busy'}, {'changed'}, {'full'} or {'identity_full'} without a change.
   A repeat with the same run id changes nothing and returns 'admitted' again, without run references.
 ]]
 -- with admission

@@ -13,6 +13,7 @@ from millstream.shared.errors import (
 )
 from millstream.shared.metadata_index import INDEX_FIELDS, run_terms
 from millstream.shared.redis import Client
+from millstream.shared.rules.fair_shares import NO_LIMITS, AdmissionLimits, identity_digest
 from millstream.shared.rules.lifecycle import Cause, RunStatus, ThreadStatus, follow
 from millstream.shared.rules.multitask import WHEN_BUSY, Strategy
 from millstream.shared.scripts.runs.ending_keys import ending_keys
@@ -22,7 +23,7 @@ from millstream.shared.scripts.threads.thread_index import thread_index_keys
 from millstream.shared.wire import RunSpec, pack
 
 SCRIPT = Script("runs/admit")
-Reply = Literal["admitted", "missing", "rejudge", "busy", "changed", "full"]
+Reply = Literal["admitted", "missing", "rejudge", "busy", "changed", "full", "identity_full"]
 MAX_QUEUES: Final = 1000  # that admissions list; workers list theirs in any case
 MAX_ENDED: Final = (
     100  # displaced runs that one script ends, so that it does not delay other commands
@@ -33,13 +34,14 @@ def arguments(
     spec: RunSpec,
     delay_ms: int,
     new_thread: dict[str, Any] | None,
-    max_live: int,
+    limits: AdmissionLimits,
     stream_ttl: int,
     answers: bytes | None = None,
     guard: str = "",
 ) -> dict[str, Any]:
     """Returns the arguments of parts/admission.lua; see `admit` for the parameters."""
     thread, run = spec.thread_id, spec.run_id
+    identity = identity_digest(spec.identity)
     when_busy = WHEN_BUSY[Strategy(spec.strategy)]
     created = new_thread or {}
     if spec.temporary:  # searches do not list a thread that is deleted with its run
@@ -62,7 +64,10 @@ def arguments(
         "assistant_id": spec.assistant_id,
         "run_ref": keys.run_ref(thread, run, spec.queue),
         "protocol": spec.protocol,
-        "max_live": max_live,
+        "max_live": limits.max_live,
+        "max_of_identity": limits.max_live_of_identity,
+        "identity": identity,
+        "share": keys.share(spec.queue, identity, limits.cost(spec.identity)),
         "queue_name": spec.queue,
         "max_queues": MAX_QUEUES,
         "run_terms": run_terms(spec.graph_id, spec.assistant_id),
@@ -101,7 +106,7 @@ async def admit(
     delay_ms: int,
     new_thread: dict[str, Any] | None,
     stream_ttl: int,
-    max_live: int = 0,
+    limits: AdmissionLimits = NO_LIMITS,
     answers: bytes | None = None,
     guard: str = "",
 ) -> tuple[int, list[bytes]]:
@@ -112,7 +117,7 @@ async def admit(
         delay_ms: milliseconds from now until it is due.
         new_thread: fields of the thread to create if it is missing; None raises NotFoundError instead.
         stream_ttl: seconds for which the events of displaced runs stay readable.
-        max_live: maximum number of runs that have not ended; 0 for no limit.
+        limits: maximum numbers of runs that have not ended, and the weights of identities.
         answers: JSON of the thread's interrupts, as the caller read them, if the run answers them.
         guard: of the metadata by which the caller's rights were judged (parts/guard.lua).
 
@@ -125,10 +130,10 @@ async def admit(
         ConflictError: the strategy is reject and the thread has a run that has not ended; or the thread's
             interrupts are not `answers` any more.
         RightsChangedError: the thread's metadata is not the judged one any more.
-        OverloadedError: `max_live` runs have not ended.
+        OverloadedError: as many runs as `limits` allows have not ended.
     """
     reply = await SCRIPT(
-        redis, **arguments(spec, delay_ms, new_thread, max_live, stream_ttl, answers, guard)
+        redis, **arguments(spec, delay_ms, new_thread, limits, stream_ttl, answers, guard)
     )
     status: Reply = reply[0].decode()
     if status == "missing":
@@ -144,8 +149,14 @@ async def admit(
         raise ConflictError("The thread does not wait for these answers any more.")
     if status == "full":
         raise OverloadedError(
-            f"{max_live} runs are waiting or running already, and that is the most "
+            f"{limits.max_live} runs are waiting or running already, and that is the most "
             "(QUEUE_MAX_DEPTH). Try again later.",
+            retry_after=5,
+        )
+    if status == "identity_full":
+        raise OverloadedError(
+            f"{limits.max_live_of_identity} of your runs are waiting or running already, and that is the most "
+            "(MAX_RUNS_PER_USER). Try again later.",
             retry_after=5,
         )
     return int(reply[1]), reply[2]

@@ -25,6 +25,9 @@
   ARG  grace         ms; above 0 if Redis was unavailable a short time ago, so that no worker could renew a lease. A
                      lapsed lease is then extended for its holder by this time: once, until the holder renews it
                      (renew.lua).
+  ARG  slots         number of runs that the worker may still claim. It claims no run whose rank in the queue is this
+                     or higher. 0: it claims a due run with any tag.
+  ARG  default_share  `share` of a run whose record has none (parts/fair_queue.lua)
   ARGS graphs        ids of the graphs that the worker serves
 
   Returns {'claimed', fence, attempt, spec, cancel or '', created_at, first, index, crashes, exhausted, crash, waited,
@@ -38,12 +41,14 @@
             before   what the journal's line before this claim says: lapsed, lapsed_alone, handed_back, crashed; '' or
                      another word if no attempt has ended
           {'early', ms} for a job that is not due yet (another worker may hold it), or whose lease was extended
+          {'behind'} for a due run that the worker must not claim before others (parts/fair_queue.lua)
           {'unserved', ms} for a run that this worker can't execute; it is due again after that time
           {'paused'} for a run of a paused queue, unless a cancel was requested: the claim then only ends the run
           {'waits'} for a deferred run that has now joined its thread's FIFO
           {'gone'} for a job that no worker has to execute any more
 ]]
 -- with clock
+-- with fair_queue
 -- with journal
 -- with thread_index
 -- with sequence
@@ -52,9 +57,9 @@ local now_us, now_ms = read_clock()
 local due = redis.call('ZSCORE', queue, job)
 if not due then return {'gone'} end
 local status, fence, attempt, spec, cancel, created_at, claimed_by, graph, needed_protocol, first, index,
-  lease_extended, crashes, alone, crash, unserved_since, journal = unpack(redis.call('HMGET', run, 'status', 'fence', 'attempt',
+  lease_extended, crashes, alone, crash, unserved_since, journal, share = unpack(redis.call('HMGET', run, 'status', 'fence', 'attempt',
   'spec', 'cancel', 'created_at', 'token', 'graph', 'protocol', 'first', 'index', 'lease_extended', 'crashes', 'alone', 'crash',
-  'unserved_since', 'journal'))
+  'unserved_since', 'journal', 'share'))
 crashes = tonumber(crashes or 0)
 
 -- A lease that lapsed while the worker executed other runs too may be the fault of any of them. All such lapses count
@@ -92,6 +97,13 @@ if status ~= pending or redis.call('EXISTS', thread) == 0 then
   redis.call('ZREM', backlog, job)
   return {'gone'}
 end
+if tonumber(slots) > 0 and not lapsed and not cancel then
+  if tonumber(due) >= 0 then
+    enqueue(queue, job, share or default_share, now_ms, fence ~= '0' or unserved_since)
+    due = redis.call('ZSCORE', queue, job)
+  end
+  if redis.call('ZRANK', queue, job) >= tonumber(slots) then return {'behind'} end
+end
 
 local served = cancel or not graph -- a cancel needs no graph
 for _, name in ipairs(graphs) do served = served or name == graph end
@@ -104,7 +116,8 @@ if not served or tonumber(needed_protocol or 0) > tonumber(protocol) then
   local pause = math.floor((now_ms - (unserved_since or now_ms)) / 10)
   pause = math.max(100, math.min(60000, pause))
   redis.call('ZADD', queue, now_ms + pause, job)
-  redis.call('ZADD', backlog, -math.abs(redis.call('ZSCORE', backlog, job) or due), job)
+  local due_since = redis.call('ZSCORE', backlog, job) or tonumber(due) < 0 and now_ms or due
+  redis.call('ZADD', backlog, -math.abs(due_since), job)
   return {'unserved', pause}
 end
 
@@ -122,13 +135,15 @@ local next_fence = string.format('%.0f', math.max(fence + 1, tonumber(now_us)))
 local is_first = fence == '0' and 1 or 0
 local exhausted = is_exhausted(tonumber(attempt))
 attempt = attempt + 1
--- Each claim of a worker that could not execute the run has raised its score in the queue.
-local due_since = unserved_since and redis.call('ZSCORE', backlog, job)
-local waited = due_since and now_ms - math.abs(due_since) or -left
+local is_tagged = tonumber(due) < 0
+-- The score in the queue is a tag, or was raised by each claim of a worker that could not execute the run.
+local due_since = (is_tagged or unserved_since) and redis.call('ZSCORE', backlog, job)
+local waited = due_since and now_ms - math.abs(due_since) or is_tagged and 0 or -left
 if lapsed then journal = with_line(journal, string.format('%s %.0f', lapsed, now_ms - waited)) end
 local before = last_step(journal)
 journal = with_line(journal,
   string.format('claimed %.0f %.0f %s %.0f %s', now_ms, attempt, next_fence, waited, worker))
+if is_tagged then advance(share or default_share, due) end
 redis.call('ZADD', queue, now_ms + tonumber(lease), job)
 redis.call('ZREM', backlog, job)
 redis.call('HSETNX', run, 'started_at', now_us)

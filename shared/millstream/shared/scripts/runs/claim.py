@@ -14,7 +14,7 @@ from millstream.shared.scripts.threads.thread_index import thread_index_keys
 from millstream.shared.wire import PROTOCOL, RunSpec, unpack_spec
 
 SCRIPT = Script("runs/claim")
-Reply = Literal["claimed", "early", "unserved", "paused", "waits", "gone"]
+Reply = Literal["claimed", "early", "behind", "unserved", "paused", "waits", "gone"]
 # How the attempt before has ended. `handed_back`: it uses up no attempt.
 ClaimReason = Literal["first", "lapsed", "handed_back", "crashed"]
 REASONS: Final[dict[str, ClaimReason]] = {
@@ -65,6 +65,7 @@ async def claim(
     max_attempts: int,
     events_ttl: int,
     lease_grace_ms: int = 0,
+    slots: int = 0,
 ) -> Claim | None:
     """Claims the run if it is due and its thread is free; returns None otherwise.
 
@@ -79,6 +80,8 @@ async def claim(
         events_ttl: seconds for which the stream stays readable if every worker dies.
         lease_grace_ms: if above 0, a lapsed lease is extended for its holder by this time, once: Redis was
             unavailable, and no worker could renew.
+        slots: number of runs that the worker may still claim. It claims no run whose rank in the queue is
+            this or higher (parts/fair_queue.lua). 0: it claims a due run with any tag.
     """
     thread, run = keys.parse_job_id(job)
     pending, running = edges(Cause.CLAIMED)
@@ -107,6 +110,8 @@ async def claim(
         token=token,
         protocol=PROTOCOL,
         grace=lease_grace_ms,
+        slots=slots,
+        default_share=keys.share(queue),
         graphs=graphs,
         **thread_index_keys(),
     )

@@ -13,6 +13,7 @@ def ending_keys(thread_id: str) -> dict[str, str]:
         "segments": keys.segments(thread_id),
         "rolled_back": keys.rolled_back(thread_id),
         "live": keys.live(),
+        "identities": keys.identities(),
         "garbage": keys.garbage(),
         "expiring": keys.expiring(),
         "deliveries": keys.deliveries(),

@@ -16,9 +16,11 @@
   Returns 1, or 0 without a change if the caller lost the lease.
 ]]
 -- with clock
+-- with fair_queue
 -- with journal
 -- with wake
-local current, status, attempt, journal = unpack(redis.call('HMGET', run, 'fence', 'status', 'attempt', 'journal'))
+local current, status, attempt, journal, share =
+  unpack(redis.call('HMGET', run, 'fence', 'status', 'attempt', 'journal', 'share'))
 if current ~= fence or status ~= running then return 0 end
 redis.call('ZREM', queue, job) -- first, so that it also works when Redis is out of memory (renew.lua)
 local now_ms = read_clock_ms()
@@ -31,7 +33,7 @@ else
   line = string.format('crashed %.0f %s', now_ms, crash:gsub('%c', ' '):sub(1, 200))
 end
 redis.call('HSET', run, 'status', pending, 'journal', with_line(journal, line))
-redis.call('ZADD', queue, now_ms, job)
+enqueue(queue, job, share, now_ms, true)
 redis.call('ZADD', backlog, now_ms, job)
 push_wake(wake, job)
 return 1

@@ -10,6 +10,7 @@
   KEY  wake        list
   KEY  backlog     sorted set
   KEY  live        set
+  KEY  identities  sorted set
   KEY  runs        sorted set
   KEY  garbage     sorted set
   KEY  delivery    hash
@@ -34,6 +35,7 @@
           'released'  the thread's next run is active
 ]]
 -- with clock
+-- with fair_queue
 -- with wake
 -- with journal
 -- with release
@@ -64,8 +66,8 @@ local function placed()
   return 'queued'
 end
 
-local function enqueue()
-  redis.call('ZADD', queue, now_ms, job)
+local function queue_again()
+  enqueue(queue, job, redis.call('HGET', run, 'share'), now_ms, true)
   redis.call('ZADD', backlog, now_ms, job)
   push_wake(wake, job)
 end
@@ -93,7 +95,10 @@ if status ~= pending and status ~= running then
   return 'ended'
 end
 
-redis.call('SADD', live, job)
+if redis.call('SADD', live, job) == 1 then
+  local identity = (redis.call('HGET', run, 'share') or ''):match('^%S+ (%S+) ')
+  if identity then redis.call('ZADD', identities, 0, identity .. '/' .. job) end
+end
 -- A claim of a cancelled run ends it, and no search finds the run if its queue is paused.
 if cancel and due and tonumber(due) <= now_ms then push_wake(wake, job) end
 local held = status == running and due and tonumber(due) > now_ms
@@ -133,7 +138,7 @@ if cancel and fence == '0' then return 'cancel' end
 local waits = redis.call('LPOS', waiting, run_ref)
 if due then
   local has_place = active == run_ref or waits or cancel or redis.call('ZSCORE', deferred, run_ref)
-  if not listed then redis.call('ZADD', backlog, due, job) end
+  if not listed then redis.call('ZADD', backlog, tonumber(due) < 0 and now_ms or due, job) end
   if has_place or tonumber(due) <= now_ms then return listed and 'fine' or 'listed' end
   redis.call('ZADD', deferred, due, run_ref) -- so that a strategy can displace it
   return placed()
@@ -143,7 +148,7 @@ if listed then redis.call('ZREM', backlog, job) end -- it is not in the queue
 if active == run_ref or not active and not waits then
   redis.call('HSET', thread, 'active', run_ref, 'status', busy)
   index_thread(thread_id)
-  enqueue()
+  queue_again()
   return placed()
 end
 if not waits then

@@ -38,6 +38,7 @@ async def repair_run(
         backlog=keys.backlog(queue),
         wake=keys.wake(queue),
         live=keys.live(),
+        identities=keys.identities(),
         runs=keys.runs(thread),
         garbage=keys.garbage(),
         deliveries=keys.deliveries(),
