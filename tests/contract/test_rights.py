@@ -42,6 +42,7 @@ from millstream.shared.errors import (
 )
 from millstream.shared.langgraph_json.http import HttpSettings
 from millstream.shared.redis import Client
+from millstream.shared.rules.fair_shares import NO_LIMITS
 from millstream.shared.rules.lifecycle import Cause
 from millstream.shared.rules.multitask import CancelAction
 from millstream.shared.runs import list_runs, live_runs
@@ -328,7 +329,7 @@ class Withdrawn(Owners):
 
 async def fire(process: Process, record: CronRecord, authorizer: Owners | None) -> dict[str, int]:
     await make_due(process.redis, record)
-    context = CronContext(process.redis, process.directory, 0, 60, authorizer=authorizer)
+    context = CronContext(process.redis, process.directory, NO_LIMITS, 60, authorizer=authorizer)
     return dict(await fire_due(context, limit=10, at_once=10))
 
 

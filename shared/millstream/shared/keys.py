@@ -376,12 +376,7 @@ def thread_id_of(key: str) -> str:
 
 
 def share(queue_name: str, digest: str = "", cost: float = COST) -> str:
-    """Returns the field `share` of a run's record: what its tag follows from (parts/fair_queue.lua).
-
-    Args:
-        digest: of the identity of the run's client; '' for none.
-        cost: by how much the run raises the tag of the identity's next run.
-    """
+    """Returns the field `share` of a run's record (parts/fair_queue.lua); `digest` is that of its client's identity."""
     return f"{shares(queue_name)} {digest} {cost!r}"
 
 
