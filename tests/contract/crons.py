@@ -10,6 +10,7 @@ from contract.builders import (
     new_id,
 )
 from millstream.shared import assistants, crons, keys, runs, scripts
+from millstream.shared.access import Authorizer
 from millstream.shared.assistants import GraphDirectory, default_assistant_id
 from millstream.shared.crons import CronContext, CronRecord
 from millstream.shared.observer import UNOBSERVED, RunObserver
@@ -74,8 +75,16 @@ async def fire(
     limit: int = 100,
     limits: AdmissionLimits = NO_LIMITS,
     observer: RunObserver = UNOBSERVED,
+    authorizer: Authorizer | None = None,
 ) -> Counter[str]:
-    firing = CronContext(redis, await directory(redis), limits, STREAM_TTL, observer=observer)
+    firing = CronContext(
+        redis,
+        await directory(redis),
+        limits,
+        STREAM_TTL,
+        observer=observer,
+        authorizer=authorizer,
+    )
     return await crons.fire_due(firing, limit=limit, at_once=20)
 
 

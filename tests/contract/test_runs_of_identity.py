@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ from contract.builders import (
 from contract.crons import a_cron, fire, fired, score
 from contract.crons import make_due as make_cron_due
 from millstream.shared import crons, keys, repair, runs, scripts
-from millstream.shared.access import User
+from millstream.shared.access import Ask, Decision, User
 from millstream.shared.errors import OverloadedError
 from millstream.shared.redis import Client
 from millstream.shared.rules.fair_shares import AdmissionLimits, identity_digest
@@ -176,6 +177,11 @@ async def test_a_bulk_cancel_frees_all_places(any_redis: Client) -> None:
     assert job(specs[0]) not in str(await any_redis.zrange(keys.identities(), 0, -1))
 
 
+class AllowAll:
+    async def decide(self, user: User, ask: Ask, value: dict[str, Any]) -> Decision:
+        return Decision(value)
+
+
 async def test_a_cron_of_an_identity_with_the_maximum_waits_and_delays_no_other(
     any_redis: Client,
 ) -> None:
@@ -185,11 +191,14 @@ async def test_a_cron_of_an_identity_with_the_maximum_waits_and_delays_no_other(
     for record in (full, other):
         await make_cron_due(any_redis, record)
     limits = AdmissionLimits(max_live_of_identity=1)
-    assert await fire(any_redis, limits=limits) == {"admitted": 1, "failed": 1}
+    assert await fire(any_redis, limits=limits, authorizer=AllowAll()) == {
+        "admitted": 1,
+        "failed": 1,
+    }
     assert (await score(any_redis, full) or 0) > 1e12  # tried again in a minute
     await end_pending(any_redis, spec)
     await make_cron_due(any_redis, full)
-    assert await fire(any_redis, limits=limits) == {"admitted": 1}
+    assert await fire(any_redis, limits=limits, authorizer=AllowAll()) == {"admitted": 1}
     assert await count(any_redis) == 1
     assert len(await fired(any_redis)) == 2
     for record in (full, other):
