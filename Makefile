@@ -99,7 +99,7 @@ differential: $(INSTALLED)  ## Compare with another server of the API (REFERENCE
 
 lock: $(BIN)/uv  ## Write the lock files again (ARGS="--upgrade" for newer versions)
 	$(COMPILE) pyproject.toml --all-extras --group dev --output-file requirements.lock
-	$(COMPILE) pyproject.toml --extra api --extra jwt --extra mcp --extra a2a --extra metrics --extra otel --constraints requirements.lock \
+	$(COMPILE) pyproject.toml --extra api --extra jwt --extra encryption --extra mcp --extra a2a --extra metrics --extra otel --constraints requirements.lock \
 		--output-file deploy/api.lock
 	$(COMPILE) pyproject.toml --extra worker --extra store --extra encryption --extra metrics --extra otel --constraints requirements.lock \
 		--output-file deploy/worker.lock

@@ -10,7 +10,7 @@ from harness.waiting import until
 from harness.workers import report_worker
 from millstream.shared import keys
 from millstream.shared.redis import Client, connect
-from millstream.shared.wire import SlotRecord
+from millstream.shared.wire import PROTOCOL, SlotRecord
 
 QUEUE = "listed"
 
@@ -34,7 +34,7 @@ async def test_a_process_reports_what_it_is(http: httpx.AsyncClient) -> None:
     worker = next(each for each in response.json() if each["state"] == "live")
     assert worker["worker_id"].startswith(f"{worker['host']}-{worker['pid']}-")
     assert "steps" in worker["graphs"]
-    assert (worker["queues"], worker["slots"], worker["protocol"]) == (["default"], 20, 1)
+    assert (worker["queues"], worker["slots"], worker["protocol"]) == (["default"], 20, PROTOCOL)
     assert worker["version"]
     assert worker["python"].startswith("3.")
     assert worker["langgraph"].startswith("1.")

@@ -22,6 +22,7 @@ from millstream.shared.figures import read_figures
 from millstream.shared.redis import connect
 from millstream.shared.rules.fair_shares import NO_LIMITS
 from millstream.shared.scripts.runs.admit import SCRIPT, arguments
+from millstream.shared.sealing import NO_KEYS
 from millstream.shared.threads import new_thread_fields
 from millstream.shared.wire import PROTOCOL, RunSpec
 
@@ -44,7 +45,8 @@ async def _admit(redis: Any, number: int) -> None:
     for start in range(0, number, BATCH):
         specs = [_spec(n) for n in range(start, min(number, start + BATCH))]
         await SCRIPT.many(
-            redis, [arguments(spec, 0, new_thread_fields({}), NO_LIMITS, 3600) for spec in specs]
+            redis,
+            [arguments(NO_KEYS, spec, 0, new_thread_fields({}), NO_LIMITS, 3600) for spec in specs],
         )
 
 

@@ -24,7 +24,7 @@ from contract.crons import (
     make_due,
     score,
 )
-from millstream.shared import crons, scripts, threads
+from millstream.shared import crons, repair, scripts, threads
 from millstream.shared.crons import CronFilter
 from millstream.shared.errors import NotFoundError
 from millstream.shared.redis import Client
@@ -126,9 +126,9 @@ async def test_an_orphaned_cron_is_deleted_and_others_stay(any_redis: Client) ->
     spec = await admit(any_redis, a_spec(temporary=True))
     orphan = await a_cron(any_redis, spec.thread_id)
     stays = [await a_cron(any_redis), await a_cron(any_redis, await a_thread(any_redis))]
-    assert await crons.drop_orphans(any_redis) == 0
+    assert await repair.drop_orphaned_crons(any_redis) == 0
     await end(any_redis, await take(any_redis, spec))
-    assert await crons.drop_orphans(any_redis) == 1
+    assert await repair.drop_orphaned_crons(any_redis) == 1
     with pytest.raises(NotFoundError):
         await crons.get(any_redis, orphan.cron.cron_id)
     for record in stays:

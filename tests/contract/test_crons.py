@@ -27,7 +27,7 @@ from contract.crons import (
     make_due,
     score,
 )
-from millstream.shared import crons, keys, runs
+from millstream.shared import crons, keys, repair, runs
 from millstream.shared.assistants import default_assistant_id
 from millstream.shared.crons import DISABLED_BECAUSE, CronFilter
 from millstream.shared.observer import RunObserver
@@ -252,7 +252,7 @@ async def test_an_unreadable_cron_delays_no_other(any_redis: Client) -> None:
         await make_due(any_redis, record, LONG_AGO + 1)
     assert await fire(any_redis) == {"admitted": 1, "failed": 1, "missing": 2}
     assert await fire(any_redis) == {}  # it is postponed, and the others are not due
-    assert await crons.drop_orphans(any_redis) == 0
+    assert await repair.drop_orphaned_crons(any_redis) == 0
     assert [r.cron for r in await crons.find(any_redis, CronFilter())] == [sound.cron]
     assert await any_redis.zrem(keys.crons(), broken.cron.cron_id)
     await any_redis.delete(keys.cron(broken.cron.cron_id))

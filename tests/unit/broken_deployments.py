@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+from msgspec.structs import replace as replace_struct
+
 from millstream.shared.checks.facts import (
     ApiAnswer,
     Environment,
@@ -65,6 +67,31 @@ DEPLOYMENTS: list[tuple[Facts, str, Severity, str, str]] = [
         "complete the deploy",
     ),
     (with_worker(version=""), "versions", N, "Millstream: 0.1.0, unknown", "complete the deploy"),
+    (
+        with_settings(aes_key="k" * 16),
+        "encryption-keys",
+        W,
+        "2 workers can't read data that other processes encrypt: w2, w1",
+        "LANGGRAPH_AES_FALLBACK_KEYS",
+    ),
+    (
+        replace(
+            FINE,
+            figures=Fact(
+                replace(
+                    FIGURES,
+                    workers=[
+                        replace(each, record=replace_struct(each.record, encryption_keys=["aa"]))
+                        for each in FIGURES.workers
+                    ],
+                )
+            ),
+        ),
+        "encryption-keys",
+        N,
+        "this environment has no key",
+        "set LANGGRAPH_AES_KEY for all APIs",
+    ),
     (
         with_queue(unserved=3),
         "unserved-runs",

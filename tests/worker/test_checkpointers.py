@@ -12,11 +12,12 @@ import pytest
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 
 from harness.redis_modules import require_modules
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared import keys
-from millstream.shared.errors import SettingError
+from millstream.shared.errors import SealedError, SettingError
 from millstream.shared.langgraph_json import read_project
 from millstream.shared.langgraph_json.config import CheckpointerConfig, CheckpointerTtl
 from millstream.shared.redis import Client, connect
@@ -32,6 +33,7 @@ from millstream.worker.checkpoints.checkpointing import (
 )
 from millstream.worker.checkpoints.external import ShieldedSaver
 from millstream.worker.checkpoints.saver import FencedSaver
+from millstream.worker.checkpoints.serializer import MessageSerializer
 from millstream.worker.checkpoints.unstorable import UnstorableError
 
 KEY = "a key of thirty-two bytes, here."
@@ -134,7 +136,7 @@ async def test_with_an_encryption_key_redis_has_no_plain_text(
         assert loaded.checkpoint["channel_values"] == {"v": {"deep": [secret]}}
         assert loaded.pending_writes[0][2] == {"deep": [secret]}
     async with opened(saver_redis, Settings(aes_key=KEY[::-1]), tmp_path) as other:
-        with pytest.raises(ValueError, match="neither LANGGRAPH_AES_KEY nor one of"):
+        with pytest.raises(SealedError, match="neither LANGGRAPH_AES_KEY nor one of"):
             await other.saver.aget_tuple(at)
 
 
@@ -148,8 +150,22 @@ async def test_an_encryption_key_is_rotated(saver_redis: Client, tmp_path: Path)
         await put(checkpointing.saver, "new", "told today")
     async with opened(saver_redis, Settings(aes_key=new), tmp_path) as checkpointing:
         assert await value_in(checkpointing.saver, "new") == "told today"
-        with pytest.raises(ValueError, match="LANGGRAPH_AES_FALLBACK_KEYS"):
+        with pytest.raises(SealedError, match="LANGGRAPH_AES_FALLBACK_KEYS"):
             await value_in(checkpointing.saver, "old")
+
+
+async def test_checkpoints_that_langgraph_encrypted_are_read(
+    saver_redis: Client, tmp_path: Path
+) -> None:
+    """As versions did that encrypted checkpoints alone, with AES-EAX and without the name of a key."""
+    serde = EncryptedSerializer.from_pycryptodome_aes(MessageSerializer(), key=b"o" * 32)
+    await put(FencedSaver(saver_redis, serde=serde), "t", "told long ago")
+    both = Settings(aes_key=KEY, aes_fallback_keys="o" * 32)
+    async with opened(saver_redis, both, tmp_path) as checkpointing:
+        assert await value_in(checkpointing.saver, "t") == "told long ago"
+    async with opened(saver_redis, Settings(aes_key=KEY), tmp_path) as checkpointing:
+        with pytest.raises(SealedError, match="neither LANGGRAPH_AES_KEY nor one of"):
+            await value_in(checkpointing.saver, "t")
 
 
 async def test_unencrypted_checkpoints_are_read_after_a_key_is_set(

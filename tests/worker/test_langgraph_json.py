@@ -278,7 +278,7 @@ def test_null_has_an_effect_only_for_serde(tmp_path: Path) -> None:
         assert stored.serde.arguments()["allowed_msgpack_modules"] == loaded
 
 
-@pytest.mark.parametrize("key", ["ui", "ui_config", "encryption", "priority", "grahps"])
+@pytest.mark.parametrize("key", ["ui", "ui_config", "priority", "grahps"])
 def test_keys_without_effect_are_logged_once(
     tmp_path: Path, key: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -287,6 +287,15 @@ def test_keys_without_effect_are_logged_once(
     assert len(caplog.messages) == 1
     assert caplog.messages[0].startswith(f"`{key}` of langgraph.json ")
     assert "no effect" in caplog.messages[0]
+
+
+def test_handlers_that_encrypt_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, "mine.py", GRAPHS)
+    graphs = {"g": "./mine.py:compiled"}
+    text = project_error(tmp_path, graphs, encryption={"path": "./mine.py:encryption"})
+    assert "whose handlers this version does not call" in text
+    assert "LANGGRAPH_AES_KEY" in text
+    assert load(config_file(tmp_path, graphs, encryption=None)).graph_ids == ["g"]
 
 
 def test_a_byte_order_mark_is_ignored(tmp_path: Path) -> None:

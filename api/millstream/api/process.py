@@ -28,6 +28,7 @@ from millstream.shared.permissions import PermissionMonitor, Role
 from millstream.shared.redis import Client, connect
 from millstream.shared.redis.clients import API_BLOCKING_CONNECTIONS
 from millstream.shared.rules import cron_schedule
+from millstream.shared.sealing import open_key_ring
 from millstream.shared.settings import Settings
 from millstream.shared.tracing.tracer import UNTRACED, RunTracer
 
@@ -69,14 +70,21 @@ async def open_process(
     open_auth: OpenAuthentication = without_authentication,
 ) -> AsyncIterator[Process]:
     """Connects to Redis and reads streams inside of the block. Closes everything at its end."""
+    key_ring = open_key_ring(settings)
     redis = connect(
         settings.redis_url,
         connections=settings.redis_max_connections,
         reply_timeout=REPLY_TIMEOUT,
         on_reply=metrics.on_reply,
+        key_ring=key_ring,
     )
     observer = safe(observer)
-    blocking = connect(settings.redis_url, connections=API_BLOCKING_CONNECTIONS, reply_timeout=None)
+    blocking = connect(
+        settings.redis_url,
+        connections=API_BLOCKING_CONNECTIONS,
+        reply_timeout=None,
+        key_ring=key_ring,
+    )
     async with AsyncExitStack() as stack:
         stack.push_async_callback(tracer.aclose)
         stack.push_async_callback(redis.aclose)

@@ -15,12 +15,16 @@ from millstream.shared.errors import (
     MillstreamError,
     NotFoundError,
     RefusedError,
+    SealedError,
     TooLargeError,
     UnavailableError,
 )
 from millstream.shared.queue import BLOCKING_GRACE_SECONDS, redis_time
 from millstream.shared.redis import Client
-from millstream.shared.wire import Call, Reply, pack, unpack_call, unpack_reply
+from millstream.shared.sealing import key_ring_of
+from millstream.shared.sealing.locations import of_call
+from millstream.shared.sealing.structs import pack_call, pack_reply, unpack_sealed_reply
+from millstream.shared.wire import Call, Reply, unpack_call
 from millstream.shared.workers import live_workers
 
 # The token with which the graph of a call, such as its factory, calls the API as the user of the call. It is valid
@@ -41,6 +45,7 @@ KINDS: Final[dict[str | None, type[MillstreamError]]] = {
     "invalid": InvalidError,
     "not_found": NotFoundError,
     "refused": RefusedError,
+    "sealed": SealedError,  # before its base class
     "too_large": TooLargeError,
     "unavailable": UnavailableError,
 }
@@ -96,10 +101,12 @@ async def call_worker(
         user=user,
     )
     pipe = redis.pipeline(transaction=False)
-    pipe.rpush(keys.calls(queue), pack(call))
+    key_ring = key_ring_of(redis)
+    pipe.rpush(keys.calls(queue), pack_call(key_ring, call))
     if user:
         expires = within + BLOCKING_GRACE_SECONDS
-        pipe.set(keys.call_user(call.call_id), user, px=round(expires * 1000))
+        stored = key_ring.seal(of_call(call.call_id, "user"), user)
+        pipe.set(keys.call_user(call.call_id), stored, px=round(expires * 1000))
     # Frozen workers let the queue grow; the callers of the oldest calls have given up.
     pipe.ltrim(keys.calls(queue), -MAX_WAITING_CALLS, -1)
     await pipe.execute()
@@ -112,7 +119,7 @@ async def call_worker(
             "workers are overloaded, or the graph's code blocks the event loop.",
             retry_after=5,
         )
-    reply = unpack_reply(popped[1])
+    reply = unpack_sealed_reply(key_ring_of(redis), call.call_id, popped[1])
     if reply.error is not None:
         raise KINDS.get(reply.kind, MillstreamError)(reply.error)
     return reply.body
@@ -135,7 +142,7 @@ async def send_reply(redis: Client, call: Call, reply: Reply) -> None:
     """Sends the reply, which expires after a minute in case the caller has given up."""
     key = keys.reply(call.call_id)
     pipe = redis.pipeline(transaction=True)
-    pipe.rpush(key, pack(reply))
+    pipe.rpush(key, pack_reply(key_ring_of(redis), call.call_id, reply))
     pipe.expire(key, 60)
     if call.user:
         pipe.delete(keys.call_user(call.call_id))
@@ -150,7 +157,10 @@ def token_of(call: Call) -> str:
 async def user_of(redis: Client, token: str) -> User | None:
     """Returns the user of the call that the token belongs to; None for an invalid token, or a call with a reply.
 
-    Raises redis.exceptions.RedisError while Redis is unavailable.
+    Raises redis.exceptions.RedisError while Redis is unavailable, and SealedError if no key opens the user.
     """
     match = TOKEN.fullmatch(token)
-    return None if match is None else unpack_user(await redis.get(keys.call_user(match[1])) or b"")
+    if match is None:
+        return None
+    stored = await redis.get(keys.call_user(match[1])) or b""
+    return unpack_user(key_ring_of(redis).open(of_call(match[1], "user"), stored))

@@ -32,6 +32,9 @@ from millstream.shared.rules.cron_schedule import next_due
 from millstream.shared.rules.fair_shares import AdmissionLimits
 from millstream.shared.runs.authorization import as_creator
 from millstream.shared.runs.submission import submission
+from millstream.shared.sealing import KeyRing, key_ring_of
+from millstream.shared.sealing.locations import of_cron
+from millstream.shared.sealing.structs import pack_request, unpack_sealed_request
 from millstream.shared.tracing.tracer import UNTRACED, RunTracer
 from millstream.shared.wire import Cron, RunRequest, pack, unpack_cron, unpack_request
 
@@ -118,7 +121,7 @@ async def create(
     """
     due_ms = due_after(cron, await redis_time(redis))
     await scripts.create_cron(
-        redis, cron, payload=payload, request=_pack(request), due_ms=due_ms, guard=guard
+        redis, cron, due_ms=due_ms, guard=guard, **_pack(redis, cron, payload, request)
     )
     return await get(redis, cron.cron_id)
 
@@ -139,7 +142,7 @@ async def change(
         old.enabled,
     ):
         due_ms = due_after(cron, await redis_time(redis))
-    fields = {"payload": payload, "request": _pack(request)}
+    fields = _pack(redis, cron, payload, request)
     status = await scripts.update_cron(redis, cron, record.version, due_ms=due_ms, fields=fields)
     if status == "missing":
         raise not_found_error(cron.cron_id)
@@ -163,14 +166,15 @@ def changed_too_often_error(cron_id: str) -> ConflictError:
     return ConflictError(f"Cron {cron_id} is being changed by others. Try again.")
 
 
-def _pack(request: RunRequest) -> bytes:
-    """Returns the request as it is stored; raises InvalidError if a worker could not read it."""
+def _pack(redis: Client, cron: Cron, payload: bytes, request: RunRequest) -> dict[str, bytes]:
+    """Returns payload and request as they are stored; raises InvalidError if a worker could not read the request."""
+    key_ring = key_ring_of(redis)
     try:
-        packed = pack(request)
-        unpack_request(packed)
+        unpack_request(pack(request))
+        packed = pack_request(key_ring, cron.cron_id, request)
     except (RecursionError, OverflowError, msgspec.MsgspecError) as error:
         raise InvalidError(f"payload: it can't be stored: {error}") from None
-    return packed
+    return {"payload": key_ring.seal(of_cron(cron.cron_id, "payload"), payload), "request": packed}
 
 
 # ── Reading ────────────────────────────────────────────────────────────────────────────────────
@@ -188,7 +192,7 @@ async def get_creator(redis: Client, cron_id: str) -> bytes:
     packed = await redis.hget(keys.cron(cron_id), "request")  # type: ignore[misc]
     if packed is None:
         raise not_found_error(cron_id)
-    return unpack_request(packed).user
+    return unpack_sealed_request(key_ring_of(redis), cron_id, packed).user
 
 
 async def find(redis: Client, criteria: CronFilter) -> list[CronRecord]:
@@ -231,16 +235,19 @@ async def _read(
         values = dict(zip(fields, reply, strict=True))
         try:
             if values["cron"] is not None:
-                records.append(_parse(values, score, seconds + micros / 1e6))
+                records.append(_parse(key_ring_of(redis), values, score, seconds + micros / 1e6))
         except (msgspec.MsgspecError, TypeError, ValueError):
             log.exception("cron %s can't be read and is left out", cron_id)
     return records
 
 
-def _parse(values: dict[str, bytes], score: float | None, now: float) -> CronRecord:
+def _parse(
+    key_ring: KeyRing, values: dict[str, bytes], score: float | None, now: float
+) -> CronRecord:
+    cron = unpack_cron(values["cron"])
     return CronRecord(
-        cron=unpack_cron(values["cron"]),
-        payload=values.get("payload") or b"",
+        cron=cron,
+        payload=key_ring.open(of_cron(cron.cron_id, "payload"), values.get("payload") or b""),
         version=int(values["version"]),
         created_at=int(values["created_at"]),
         updated_at=int(values["updated_at"]),
@@ -323,7 +330,7 @@ async def _fire_read(
     run_id = str(uuid.uuid4())
     thread_id = cron.thread_id or runs.stateless_thread_id(run_id)
     try:
-        request = unpack_request(record[1])
+        request = unpack_sealed_request(key_ring_of(context.redis), cron.cron_id, record[1])
         resolved = await context.directory.resolve(request.assistant_id)
         project = await context.directory.project()
         submitted = submission(
@@ -379,30 +386,3 @@ async def _disable(redis: Client, cron: Cron, version: int, reason: str) -> None
     metadata = msgspec.json.decode(cron.metadata) | {DISABLED_BECAUSE: reason}
     changed = msgspec.structs.replace(cron, enabled=False, metadata=msgspec.json.encode(metadata))
     await scripts.update_cron(redis, changed, version, due_ms=None, fields={})
-
-
-async def drop_orphans(redis: Client) -> int:
-    """Deletes the crons whose thread does not exist: it was temporary, or Redis has lost it.
-
-    Returns the number of deleted crons.
-    """
-    deleted = 0
-    async for ids in _ids(redis, None):
-        pipe = redis.pipeline(transaction=False)
-        for cron_id in ids:
-            pipe.hget(keys.cron(cron_id), "cron")
-        threads = dict(zip(ids, map(_thread_of, await pipe.execute()), strict=True))
-        for thread_id in threads.values():
-            pipe.exists(keys.thread(thread_id or ""))
-        for (cron_id, thread_id), exists in zip(threads.items(), await pipe.execute(), strict=True):
-            if thread_id is not None and not exists:
-                deleted += await scripts.delete_cron(redis, cron_id, thread_id, "orphaned")
-    return deleted
-
-
-def _thread_of(packed: bytes | None) -> str | None:
-    """Returns the id of the thread that a cron runs on; None if each run gets a thread of its own."""
-    try:
-        return unpack_cron(packed).thread_id if packed else None
-    except msgspec.MsgspecError:
-        return None

@@ -72,6 +72,10 @@ class UnavailableError(MillstreamError):
         self.retry_after = retry_after
 
 
+class SealedError(UnavailableError):
+    """Stored data that no key of this process opens; the message names the setting."""
+
+
 class OverloadedError(UnavailableError):
     """The maximum number of runs is reached. `retry_after` is in seconds."""
 

@@ -11,10 +11,13 @@ This module only suspects runs, from several reads. The scripts check a run agai
 from collections import Counter
 from typing import Final
 
+import msgspec
+
 from millstream.shared import keys, runs, scripts, threads
 from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import TERMINAL, RunStatus, ThreadStatus
 from millstream.shared.rules.multitask import CancelAction, CancelReason
+from millstream.shared.wire import unpack_cron
 
 BATCH: Final = 500  # runs read in one round trip
 CURSOR_TTL: Final = 3600  # s
@@ -257,3 +260,34 @@ async def finish_deletions(redis: Client, *, stream_ttl: int) -> Counter[str]:
         elif not await redis.exists(keys.thread(thread_id)):
             await redis.srem(keys.retired(), member)  # type: ignore[misc]
     return counts
+
+
+async def drop_orphaned_crons(redis: Client) -> int:
+    """Deletes the crons whose thread does not exist: it was temporary, or Redis has lost it.
+
+    Returns the number of deleted crons.
+    """
+    deleted = 0
+    # In one command: between two pages crons would change their ranks.
+    ids = [i.decode(errors="replace") for i in await redis.zrange(keys.crons(), 0, -1)]
+    for start in range(0, len(ids), BATCH):
+        batch = ids[start : start + BATCH]
+        pipe = redis.pipeline(transaction=False)
+        for cron_id in batch:
+            pipe.hget(keys.cron(cron_id), "cron")
+        of_crons = dict(zip(batch, map(_thread_of, await pipe.execute()), strict=True))
+        for thread_id in of_crons.values():
+            pipe.exists(keys.thread(thread_id or ""))
+        replies = zip(of_crons.items(), await pipe.execute(), strict=True)
+        for (cron_id, thread_id), exists in replies:
+            if thread_id is not None and not exists:
+                deleted += await scripts.delete_cron(redis, cron_id, thread_id, "orphaned")
+    return deleted
+
+
+def _thread_of(packed: bytes | None) -> str | None:
+    """Returns the id of the thread that a cron runs on; None if each run gets a thread of its own."""
+    try:
+        return unpack_cron(packed).thread_id if packed else None
+    except msgspec.MsgspecError:
+        return None

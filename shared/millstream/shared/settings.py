@@ -191,7 +191,10 @@ class Settings(AuthSettings):
         choices="millstream langgraph-redis",
     )
     aes_key: str = setting(
-        "LANGGRAPH_AES_KEY", "", "Encrypts checkpoints (AES): 16, 24 or 32 bytes.", secret=True
+        "LANGGRAPH_AES_KEY",
+        "",
+        "Encrypts users' data in Redis (docs/checkpoints.md): 16, 24 or 32 bytes. All APIs and workers need it.",
+        secret=True,
     )
     api_url: str = setting(
         "MILLSTREAM_API_URL",
@@ -202,7 +205,7 @@ class Settings(AuthSettings):
     aes_fallback_keys: str = setting(
         "LANGGRAPH_AES_FALLBACK_KEYS",
         "",
-        "Earlier keys, separated by commas: checkpoints that they encrypted are still readable.",
+        "Earlier keys, separated by commas: data that they encrypted stay readable.",
         secret=True,
     )
     webhook_secret: str = setting(
@@ -287,7 +290,7 @@ class Settings(AuthSettings):
         if self.earlier_keys and not self.aes_key:
             raise SettingError(
                 "LANGGRAPH_AES_FALLBACK_KEYS is set without LANGGRAPH_AES_KEY, which encrypts new "
-                "checkpoints: set it too."
+                "data: set it too."
             )
         if self.metric_prefix and not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", self.metric_prefix):
             raise SettingError(

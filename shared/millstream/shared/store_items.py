@@ -4,6 +4,7 @@ An item's name is a hash of its namespace and key. Searches use terms, which are
 user is ever part of a query.
 """
 
+import base64
 import hashlib
 import json
 import struct
@@ -14,6 +15,8 @@ from redis.exceptions import NoPermissionError, ResponseError
 
 from millstream.shared import keys, permissions
 from millstream.shared.redis import Client
+from millstream.shared.sealing import key_ring_of
+from millstream.shared.sealing.locations import of_item
 
 SEARCH_TIMEOUT_MS: Final = 8_000  # the default, 500, drops results without an error
 MAX_RESULTS: Final = 1_000_000  # of one search
@@ -63,6 +66,21 @@ def namespace_terms(namespace: Sequence[str]) -> list[str]:
 def encode_namespace(namespace: Sequence[str]) -> str:
     """Returns the namespace as hexadecimal JSON, because a search index folds the case of plain text."""
     return json.dumps(list(namespace)).encode().hex()
+
+
+def seal_row(redis: Client, name: str, row: str) -> str:
+    """Returns the row of an item as its document has it."""
+    key_ring = key_ring_of(redis)
+    if not key_ring.is_sealing:
+        return row
+    return base64.b64encode(key_ring.seal(of_item(name), row.encode())).decode()
+
+
+def open_row(redis: Client, name: str, stored: str) -> str:
+    """Returns the row of an item, which is a JSON list; raises SealedError."""
+    if stored.startswith("["):
+        return stored
+    return key_ring_of(redis).open(of_item(name), base64.b64decode(stored)).decode()
 
 
 async def find_obstacle(redis: Client) -> str | None:

@@ -4,17 +4,25 @@ The script that ends a run enqueues its call (scripts/parts/outbox.lua). A worke
 dies, another worker takes them. So each call is made at least once, always with the same id, which is the run's.
 """
 
+import logging
 from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 
 from millstream.shared import keys, scripts
+from millstream.shared.errors import SealedError
 from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import RunStatus
 from millstream.shared.runs import RunRecord
 from millstream.shared.runs.json_view import iso_time, run_to_json
-from millstream.shared.wire import unpack_spec
+from millstream.shared.sealing import KeyRing, key_ring_of
+from millstream.shared.sealing.fields import open_thread_field
+from millstream.shared.sealing.locations import of_run
+from millstream.shared.sealing.structs import unpack_sealed_spec
+from millstream.shared.wire import require_plain
+
+log = logging.getLogger(__name__)
 
 NULL: Final = b"null"
 FIELDS: Final = [
@@ -62,7 +70,12 @@ async def take(redis: Client, *, limit: int, lease_ms: int) -> list[Delivery]:
         delivery = None
         if job is not None:
             key = keys.delivery(*keys.parse_job_id(job))
-            delivery = _parse(job, lease_end, await redis.hmget(key, FIELDS))  # type: ignore[misc]
+            fields = await redis.hmget(key, FIELDS)  # type: ignore[misc]
+            try:
+                delivery = _parse(key_ring_of(redis), job, lease_end, fields)
+            except SealedError as error:  # a worker with the key takes it when the lease ends
+                log.warning("the webhook of run %s is postponed: %s", job, error)
+                continue
         if delivery is None:
             await redis.zrem(keys.deliveries(), member)
         else:
@@ -70,12 +83,17 @@ async def take(redis: Client, *, limit: int, lease_ms: int) -> list[Delivery]:
     return deliveries
 
 
-def _parse(job: str, lease_end: int, fields: list[bytes | None]) -> Delivery | None:
+def _parse(
+    key_ring: KeyRing, job: str, lease_end: int, fields: list[bytes | None]
+) -> Delivery | None:
     url, spec, status, error, created, started, ended, attempt, values, tries, reason = fields
     if url is None or spec is None or status is None or ended is None:
         return None
+    ids = keys.parse_job_id(job)
+    run = unpack_sealed_spec(key_ring, spec)
+    require_plain(run.kwargs)
     record = RunRecord(
-        unpack_spec(spec),
+        run,
         RunStatus(status.decode()),
         int(attempt or 0),
         int(created or 0),
@@ -85,14 +103,22 @@ def _parse(job: str, lease_end: int, fields: list[bytes | None]) -> Delivery | N
     return Delivery(
         job=job,
         lease_end=lease_end,
-        url=url.decode(),
+        url=key_ring.open(of_run(*ids, "webhook"), url).decode(),
         record=record,
         started_at=int(started) if started else None,
         ended_at=int(ended),
-        values=values or b"",
-        error=error or b"",
+        values=_open_values(key_ring, *ids, values or b""),
+        error=key_ring.open(of_run(*ids, "error"), error or b""),
         tries=int(tries or 0),
     )
+
+
+def _open_values(key_ring: KeyRing, thread_id: str, run_id: str, stored: bytes) -> bytes:
+    """Returns the output of the run, or the values of its thread if it had none: the script copies either."""
+    try:
+        return key_ring.open(of_run(thread_id, run_id, "output"), stored)
+    except SealedError:
+        return open_thread_field(key_ring, thread_id, "values", stored)
 
 
 async def settle(redis: Client, delivery: Delivery, *, after_ms: int | None) -> bool:

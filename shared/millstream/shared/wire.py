@@ -5,11 +5,13 @@ from typing import Any, Final
 
 import msgspec
 
-from millstream.shared.errors import InvalidError
+from millstream.shared.errors import InvalidError, SealedError
 from millstream.shared.rules.multitask import Strategy
 
 TOO_DEEP: Final = "Invalid JSON in request body: nested too deep"
-PROTOCOL: Final = 1  # raised when older workers can't execute the runs of a newer API
+PROTOCOL: Final = 2  # raised when older workers can't execute the runs of a newer API
+# Begins each sealed value (sealing/key_ring.py): a byte that begins no JSON, no text and no msgpack, and a version.
+SEALED: Final = b"\xc1\x01"
 
 
 class LangsmithTracer(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
@@ -109,7 +111,9 @@ class RunSpec(msgspec.Struct, kw_only=True, frozen=True, array_like=True):
     strategy: str
     temporary: bool
     metadata: bytes  # JSON object
-    kwargs: bytes  # JSON of RunKwargs
+    kwargs: (
+        bytes  # JSON of RunKwargs; on the record sealed, with caller_headers (sealing/structs.py)
+    )
     # W3C Trace Context of what the run's spans are below; '' for none.
     traceparent: str = ""
     tracestate: str = ""
@@ -215,6 +219,8 @@ class WorkerRecord(msgspec.Struct, kw_only=True, frozen=True):
     started_at: int = 0  # µs, Redis time, as all times here
     draining_since: int | None = None  # since then it claims no runs
     reported_at: int = 0
+    # Fingerprints of its encryption keys (sealing/key_ring.py); the first one seals.
+    encryption_keys: list[str] = []
 
 
 class Call(msgspec.Struct, kw_only=True, frozen=True):
@@ -227,6 +233,8 @@ class Call(msgspec.Struct, kw_only=True, frozen=True):
     deadline: float  # s, Redis time; workers drop the call after it
     request_id: str = ""  # of the request that it belongs to, for the log
     user: bytes = b""  # JSON of access.User that calls, for the graph's factory
+    # The whole call, if it is sealed (sealing/structs.py). Its user and arguments are then left out here.
+    sealed: bytes = b""
 
 
 class Reply(msgspec.Struct, kw_only=True, frozen=True):
@@ -235,6 +243,7 @@ class Reply(msgspec.Struct, kw_only=True, frozen=True):
     body: bytes = b""
     error: str | None = None
     kind: str | None = None  # a key of calls.KINDS
+    sealed: bytes = b""  # the whole reply, if it is sealed; the other fields are then left out
 
 
 def pack_list(items: Iterable[bytes]) -> bytes:
@@ -340,5 +349,16 @@ def unpack_reply(data: bytes) -> Reply:
 
 
 def unpack_kwargs(data: bytes) -> RunKwargs:
-    """Returns the request of a run; raises msgspec.DecodeError for invalid bytes."""
-    return _kwargs.decode(data)
+    """Returns the request of a run; raises SealedError, and msgspec.DecodeError for invalid bytes."""
+    return _kwargs.decode(require_plain(data))
+
+
+def require_plain(data: bytes) -> bytes:
+    """Returns the data; raises SealedError if they are sealed, because no key of this process has opened them."""
+    if data.startswith(SEALED):
+        raise SealedError(
+            "The data of this run are encrypted, and this process can't read them: LANGGRAPH_AES_KEY is missing or "
+            "another key, and LANGGRAPH_AES_FALLBACK_KEYS does not have that key. All APIs and workers need the same "
+            "keys."
+        )
+    return data

@@ -10,6 +10,8 @@ from millstream.shared.errors import MillstreamError
 from millstream.shared.own_api import CALLER
 from millstream.shared.redis import OUTAGE_ERRORS, Client, OutageLog, to_unavailable
 from millstream.shared.rules.reserved_names import RUN_HEADER
+from millstream.shared.sealing import key_ring_of
+from millstream.shared.sealing.structs import open_call
 from millstream.shared.wire import Call, Reply
 from millstream.worker.answers import VERBS, AnswerContext
 from millstream.worker.failure import (
@@ -72,14 +74,12 @@ class CallServer:
         self._slots.release()
 
     async def _execute(self, call: Call) -> None:
-        logs.begin(
-            thread_id=call.arguments.get("thread_id"),
-            graph_id=call.graph_id,
-            request_id=call.request_id,
-        )
-        if token := calls.token_of(call):
-            CALLER.set({RUN_HEADER: token})  # for this task and all tasks that the graph starts
+        logs.begin(graph_id=call.graph_id, request_id=call.request_id)
         try:
+            call = open_call(key_ring_of(self._redis), call)
+            logs.bind(thread_id=call.arguments.get("thread_id"))
+            if token := calls.token_of(call):
+                CALLER.set({RUN_HEADER: token})  # for this task and all tasks that the graph starts
             verb = VERBS.get(call.verb)
             if verb is None:
                 reply = Reply(error=f"This worker does not know the call {call.verb!r}.")

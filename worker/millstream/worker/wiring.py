@@ -24,6 +24,7 @@ from millstream.shared.metrics.metrics import NO_METRICS, Metrics
 from millstream.shared.observer import UNOBSERVED, RunObserver, safe
 from millstream.shared.permissions import PermissionMonitor, Role
 from millstream.shared.redis import UNAVAILABLE, Client, connect, masked
+from millstream.shared.sealing import key_ring_of, open_key_ring
 from millstream.shared.settings import Settings
 from millstream.shared.tracing.tracer import UNTRACED, RunTracer
 from millstream.shared.wire import PROTOCOL, GraphInfo, Project, WorkerRecord
@@ -96,10 +97,11 @@ async def open_parts(
         opened.push_async_callback(tracer.aclose)
         webhooks = open_client(config.webhooks, settings)
         opened.push_async_callback(webhooks.aclose)
-        redis = connect(settings.redis_url, on_reply=metrics.on_reply)
+        key_ring = open_key_ring(settings)
+        redis = connect(settings.redis_url, on_reply=metrics.on_reply, key_ring=key_ring)
         opened.push_async_callback(redis.aclose)
         # It does not repeat calls, so that the worker notices each outage, in which leases may have lapsed.
-        blocking = connect(settings.redis_url, reply_timeout=None, repeats=0)
+        blocking = connect(settings.redis_url, reply_timeout=None, repeats=0, key_ring=key_ring)
         opened.push_async_callback(blocking.aclose)
         try:
             await at_start.require(redis)
@@ -148,6 +150,7 @@ def worker_record(parts: Parts) -> WorkerRecord:
         queues=list(parts.settings.queues),
         graphs=parts.registry.graph_ids,
         slots=parts.settings.jobs_per_worker,
+        encryption_keys=key_ring_of(parts.redis).fingerprints,
     )
 
 

@@ -25,6 +25,7 @@ from millstream.shared.errors import (
     OverloadedError,
     RateLimitedError,
     RefusedError,
+    SealedError,
     TooLargeError,
     UnavailableError,
 )
@@ -41,6 +42,7 @@ STATUS: Final[dict[type[MillstreamError], int]] = {
     GraphError: 424,  # the request is valid; the graph that it depends on failed
     OverloadedError: 429,
     RateLimitedError: 429,
+    SealedError: 503,
     UnavailableError: 503,
 }
 CLIENT_LEFT: Final = 499  # nginx' status of a request whose client has left before the response

@@ -96,6 +96,9 @@ class WorkerInfo(BaseModel):
     python: str = Field(description="The version of Python.")
     langgraph: str = Field(description="The version of LangGraph.")
     protocol: int = Field(description="Newest version of runs that it can execute.")
+    encryption_keys: list[str] = Field(
+        description="Fingerprints of the keys with which it can read encrypted data. It encrypts with the first one."
+    )
     queues: list[str] = Field(description="The queues that it serves.")
     graphs: list[str] = Field(description="Ids of the graphs that it serves.")
     slots: int = Field(description="Runs that it executes at the same time.")

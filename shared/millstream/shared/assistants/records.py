@@ -12,7 +12,9 @@ from millstream.shared import keys, scripts
 from millstream.shared.errors import ConflictError, NotFoundError
 from millstream.shared.metadata_index import contains
 from millstream.shared.redis import Client
-from millstream.shared.wire import Assistant, unpack_assistant
+from millstream.shared.sealing import KeyRing, key_ring_of
+from millstream.shared.sealing.structs import unpack_sealed_assistant
+from millstream.shared.wire import Assistant
 
 VERSIONS: Final = 200  # that an assistant keeps
 PAGE: Final = 500  # records read in one round trip
@@ -45,16 +47,20 @@ async def read(redis: Client, assistant_ids: list[str]) -> list[AssistantRecord 
         pipe = redis.pipeline(transaction=False)
         for assistant_id in assistant_ids[start : start + PAGE]:
             pipe.hmget(keys.assistant(assistant_id), HEAD)
-        records += [_parse(values) for values in await pipe.execute()]
+        records += [_parse(key_ring_of(redis), values) for values in await pipe.execute()]
     return records
 
 
-def _parse(values: list[bytes | None]) -> AssistantRecord | None:
+def _parse(key_ring: KeyRing, values: list[bytes | None]) -> AssistantRecord | None:
     head, version, created_at, updated_at, revision = values
     if head is None or not (version and created_at and updated_at and revision):
         return None
     return AssistantRecord(
-        unpack_assistant(head), int(version), int(created_at), int(updated_at), int(revision)
+        unpack_sealed_assistant(key_ring, head),
+        int(version),
+        int(created_at),
+        int(updated_at),
+        int(revision),
     )
 
 
@@ -72,7 +78,8 @@ async def versions(redis: Client, assistant_id: str) -> list[AssistantRecord]:
         kind, _, number = field.partition(b":")
         if kind == b"v":
             time = int(fields[b"t:" + number])
-            stored.append(AssistantRecord(unpack_assistant(packed), int(number), time, time))
+            assistant = unpack_sealed_assistant(key_ring_of(redis), packed)
+            stored.append(AssistantRecord(assistant, int(number), time, time))
     return sorted(stored, key=lambda record: -record.version)
 
 

@@ -5,6 +5,7 @@ from typing import Final
 
 from millstream.shared.checks.facts import Facts
 from millstream.shared.checks.problem import Problem, count, error, listing, note, warning
+from millstream.shared.sealing.key_ring import fingerprint_of
 from millstream.shared.wire import PROTOCOL
 from millstream.shared.workers import WorkerState
 
@@ -68,6 +69,36 @@ def versions(facts: Facts) -> Iterator[Problem]:
                 "a run may continue on a worker with the other version, as in a deploy that is not complete",
                 "complete the deploy; GET /ops/workers lists the versions",
             )
+
+
+def encryption_keys(facts: Facts) -> Iterator[Problem]:
+    """Compares the encryption keys of the live workers and of this environment, by their fingerprints."""
+    records = [
+        worker.record for worker in facts.figures().workers if worker.state is not WorkerState.LOST
+    ]
+    settings = facts.environment().settings
+    fingerprint = (
+        fingerprint_of(settings.aes_key.encode()).hex() if settings and settings.aes_key else ""
+    )
+    sealing = {record.encryption_keys[0] for record in records if record.encryption_keys}
+    unreadable = [
+        record.worker_id
+        for record in records
+        if not (sealing | ({fingerprint} if fingerprint else set())) <= set(record.encryption_keys)
+    ]
+    if unreadable:
+        yield warning(
+            f"{count(len(unreadable), 'worker')} can't read data that other processes encrypt: "
+            f"{listing(unreadable, 3)}",
+            "runs that these workers claim, and calls that they take, fail",
+            "give all APIs and workers the same LANGGRAPH_AES_KEY and LANGGRAPH_AES_FALLBACK_KEYS",
+        )
+    if sealing and not fingerprint:
+        yield note(
+            "The workers encrypt data, and this environment has no key",
+            "an API with this environment can't read the data, and stores its own as plain text",
+            "set LANGGRAPH_AES_KEY for all APIs",
+        )
 
 
 def unserved_runs(facts: Facts) -> Iterator[Problem]:

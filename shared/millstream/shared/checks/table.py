@@ -73,6 +73,7 @@ CHECKS: Final = (
     Check("due-runs", Q, (E,), deployment.due_without_worker),
     Check("workers", Q, (W, N), deployment.workers),
     Check("versions", Q, (W, N), deployment.versions),
+    Check("encryption-keys", Q, (W, N), deployment.encryption_keys),
     Check("unserved-runs", Q, (W,), deployment.unserved_runs),
     Check("unserved-graphs", Q, (W, N), deployment.unserved_graphs),
     Check("lapsed-leases", Q, (W, N), deployment.lapsed_leases),

@@ -3,7 +3,12 @@
 from dataclasses import dataclass
 from typing import Final
 
+from millstream.shared import keys
+from millstream.shared.errors import SealedError
 from millstream.shared.scripts.runs.read_events import RawEntry
+from millstream.shared.sealing import KeyRing
+from millstream.shared.sealing.locations import of_run
+from millstream.shared.wire import SEALED, to_json
 
 Position = tuple[
     int, int
@@ -54,19 +59,57 @@ def parse_position(text: str) -> Position | None:
     return int(seq), int(index)
 
 
-def parse_entry(raw: RawEntry) -> Entry:
-    """Parses an entry that XRANGE returned."""
+def parse_position_of(raw: RawEntry) -> Position:
+    """Returns the position of an entry that XRANGE returned."""
     seq, _, index = raw[0].partition(b"-")
+    return int(seq), int(index)
+
+
+def parse_entry(raw: RawEntry, key: str, key_ring: KeyRing) -> Entry:
+    """Parses an entry of the stream `key` that XRANGE returned, and opens its data.
+
+    If no key opens the data, the entry becomes an `error` event that says why, so that no stream breaks off or waits.
+    """
+    position = parse_position_of(raw)
     fields = raw[1]
     event, data = next(iter(fields.items()))
+    if data.startswith(SEALED):
+        event, data = _open(event, data, key, key_ring)
     if len(fields) == 1:
-        return Entry((int(seq), int(index)), event, data)
+        return Entry(position, event, data)
     return Entry(
-        (int(seq), int(index)),
+        position,
         event,
         data,
-        fields.get(b"output"),
+        _open_output(fields.get(b"output"), key, key_ring),
         fields.get(b"first") == b"1",
         int(fields.get(b"at", 0)),
         fields.get(b"reason", b"").decode(),
     )
+
+
+def _open(event: bytes, data: bytes, key: str, key_ring: KeyRing) -> tuple[bytes, bytes]:
+    """Returns the event with its plain data, or an `error` event."""
+    try:
+        return event, key_ring.open(of_run(*keys.parse_events(key), "event"), data)
+    except SealedError as error:
+        return b"error", to_json(_describe(error))
+
+
+def _open_output(output: bytes | None, key: str, key_ring: KeyRing) -> bytes | None:
+    """Returns the plain output; if no key opens it, a response that says why."""
+    if not output:
+        return output
+    try:
+        return key_ring.open(of_run(*keys.parse_events(key), "output"), output)
+    except SealedError as error:
+        return unreadable_output(error)
+
+
+def unreadable_output(error: SealedError) -> bytes:
+    """Returns the response of wait and join in place of an output that no key opens."""
+    return to_json({"__error__": _describe(error)})
+
+
+def _describe(error: SealedError) -> dict[str, str]:
+    return {"error": "SealedError", "message": str(error)}

@@ -7,6 +7,7 @@ from typing import Final
 from millstream.shared import scripts
 from millstream.shared.events.entries import Entry, Position, format_position, parse_entry
 from millstream.shared.redis import Client
+from millstream.shared.sealing import key_ring_of
 
 PAGE_ENTRIES: Final = 500  # maximum number of entries in a page
 PAGE_BYTES: Final = 1024 * 1024  # a page ends with the entry that reaches this size
@@ -44,19 +45,20 @@ class EventPages:
             max_bytes=PAGE_BYTES,
             oldest=oldest,
         )
+        key_ring = key_ring_of(self._redis)
         return [
             Page(
-                list(map(parse_entry, page.entries)),
+                [parse_entry(raw, key, key_ring) for raw in page.entries],
                 page.more,
-                parse_entry(page.oldest) if page.oldest else None,
+                parse_entry(page.oldest, key, key_ring) if page.oldest else None,
             )
-            for page in pages
+            for (key, _), page in zip(cursors, pages, strict=True)
         ]
 
     async def read_newest(self, key: str) -> Entry | None:
         """Returns the newest entry of a stream; None if the stream is empty."""
         raw = await self._redis.xrevrange(key, count=1)
-        return parse_entry(raw[0]) if raw else None
+        return parse_entry(raw[0], key, key_ring_of(self._redis)) if raw else None
 
     async def read_status(self, run_key: str) -> bytes | None:
         """Returns the status on a run's record; None if the run has no record."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from millstream.shared import keys
-from millstream.shared.events.entries import START, Entry, Position, parse_entry
+from millstream.shared.events.entries import START, Entry, Position, parse_position_of
 from millstream.shared.events.hub import StreamHub
 from millstream.shared.events.reader import Reader
 from millstream.shared.redis import Client
@@ -97,7 +97,7 @@ class ThreadReader:
         segment_id, seq = newest[0][0].decode(), int(newest[0][1])
         if after is None:
             last = await self._redis.xrevrange(keys.events(self._thread_id, segment_id), count=1)
-            after = parse_entry(last[0]).position if last else (seq, 0)
+            after = parse_position_of(last[0]) if last else (seq, 0)
         if after[0] > seq:
             return START
         self._seq = after[0] if await self._is_last(after) else after[0] - 1
@@ -112,7 +112,7 @@ class ThreadReader:
             newest = await self._redis.xrevrange(stream, count=1)
             if not newest or b"end" not in newest[0][1]:
                 return False
-            return parse_entry(newest[0]).position <= position
+            return parse_position_of(newest[0]) <= position
         return True
 
     def close(self) -> None:

@@ -33,9 +33,13 @@ KNOWN: Final = frozenset(ProjectConfig.__struct_fields__) | FOR_IMAGES
 NOT_DONE: Final = {
     "ui": "components of a generative UI are not served",
     "ui_config": "components of a generative UI are not served",
-    "encryption": "only LANGGRAPH_AES_KEY encrypts",
     "priority": "runs have no priorities",
     "store.ttl.sweep_interval_minutes": "Redis deletes expired items by itself",
+}
+# Keys that are refused, each with why: a project that sets one would expect an effect that protects its data.
+REFUSED: Final = {
+    "encryption": "sets `encryption`, whose handlers this version does not call: the data would be stored as if there "
+    "were none. Set LANGGRAPH_AES_KEY, which encrypts all users' data (docs/checkpoints.md), and take the key out.",
 }
 
 
@@ -102,6 +106,8 @@ def read_project(path: Path) -> ProjectFile:
     known = _without_nulls(content)
     if not isinstance(known.get("graphs"), dict) or not known["graphs"]:
         raise SettingError(f"{path} names no graphs. It needs at least:\n\n{EXAMPLE}")
+    if "encryption" in known:
+        raise SettingError(f"{path} {REFUSED['encryption']}")
     if not isinstance(known.get("dependencies", []), list):
         raise SettingError(f"{path}: `dependencies` must be a list of packages and folders.")
     if not isinstance(known.get("env", ""), str | list | dict):

@@ -17,6 +17,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from millstream.shared.redis import sentinel
 from millstream.shared.redis.errors import classify
 from millstream.shared.redis.url import parse
+from millstream.shared.sealing import NO_KEYS, KeyRing
 
 Client = Redis  # replies are bytes: code decodes only what it needs
 
@@ -37,6 +38,7 @@ def connect(
     reply_timeout: float | None = 10.0,
     repeats: int = 2,
     on_reply: OnReply | None = None,
+    key_ring: KeyRing = NO_KEYS,
 ) -> Client:
     """Returns a client with its own connection pool; it sends nothing yet.
 
@@ -51,6 +53,8 @@ def connect(
             gets every error.
         on_reply: called after each first reply, with the time since the command was sent. Several commands that were
             sent at once are one, which is called '' and has one first reply.
+
+        key_ring: seals what this client stores, and opens what it reads.
 
     Raises SettingError for an invalid URL.
     """
@@ -78,7 +82,16 @@ def connect(
     if sentinel_url is not None:
         kind = sentinel.follow_master(kind, sentinel.Sentinels(sentinel_url))
     pool.connection_class = _with_reliable_waits(kind, on_reply)
-    return Redis.from_pool(pool)
+    client = _KeyedClient(connection_pool=pool)
+    client.auto_close_connection_pool = True  # as `Redis.from_pool` does
+    client.key_ring = key_ring
+    return client
+
+
+class _KeyedClient(Redis):
+    """A client with the keys that seal what it stores (`sealing.key_ring_of`)."""
+
+    key_ring = NO_KEYS
 
 
 def _compare_host_name(options: dict[str, Any]) -> None:

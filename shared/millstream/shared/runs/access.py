@@ -13,7 +13,9 @@ from millstream.shared import keys
 from millstream.shared.access import User, unpack_user
 from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import RunStatus
-from millstream.shared.wire import RunSpec, unpack_spec
+from millstream.shared.sealing import key_ring_of
+from millstream.shared.sealing.structs import unpack_sealed_spec
+from millstream.shared.wire import RunSpec, require_plain
 
 SECRET_BYTES: Final = 24
 MAX_TOKEN_CHARS: Final = 200
@@ -32,7 +34,7 @@ def token_of(spec: RunSpec) -> str:
 async def user_of(redis: Client, token: str) -> User | None:
     """Returns the user of the run that the token belongs to; None for an invalid token, or a run that is not executed.
 
-    Raises redis.exceptions.RedisError while Redis is unavailable.
+    Raises redis.exceptions.RedisError while Redis is unavailable, and SealedError if no key opens the run.
     """
     thread_id, _, rest = token[:MAX_TOKEN_CHARS].partition(".")
     run_id, _, secret = rest.partition(".")
@@ -41,7 +43,8 @@ async def user_of(redis: Client, token: str) -> User | None:
     packed, status = await redis.hmget(keys.run(thread_id, run_id), ["spec", "status"])  # type: ignore[misc]
     if packed is None or status != RunStatus.RUNNING.value.encode():
         return None
-    spec = unpack_spec(packed)
+    spec = unpack_sealed_spec(key_ring_of(redis), packed)
+    require_plain(spec.kwargs)
     is_valid = hmac.compare_digest(spec.access_secret.encode(), secret.encode())
     return unpack_user(spec.user) if spec.access_secret and is_valid else None
 

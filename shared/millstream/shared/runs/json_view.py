@@ -1,12 +1,15 @@
 """The JSON of a run, in responses of the API and in webhook calls."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from millstream.shared.runs import RunRecord
-from millstream.shared.wire import LangsmithTracer
+from millstream.shared.wire import LangsmithTracer, require_plain
+
+NULL: Final = b"null"
+MADE_OF_KWARGS: Final = frozenset({"kwargs", "langsmith_session_name"})
 
 
 def iso_time(micros: int) -> str:
@@ -15,19 +18,24 @@ def iso_time(micros: int) -> str:
 
 
 def run_to_json(record: RunRecord, select: list[str] | None = None) -> dict[str, Any]:
-    """Returns a `Run` of the API, or only the fields in `select`."""
+    """Returns a `Run` of the API, or only the fields in `select`.
+
+    Raises SealedError if its kwargs are among them, and no key has opened them.
+    """
     spec = record.spec
+    has_kwargs = not select or not MADE_OF_KWARGS.isdisjoint(select)
+    kwargs = require_plain(spec.kwargs) if has_kwargs else NULL
     run = {
         "run_id": spec.run_id,
         "thread_id": spec.thread_id,
         "assistant_id": spec.assistant_id,
         "metadata": msgspec.Raw(spec.metadata),
         "status": record.status.value,
-        "kwargs": msgspec.Raw(spec.kwargs),
+        "kwargs": msgspec.Raw(kwargs),
         "multitask_strategy": spec.strategy,
         "created_at": iso_time(record.created_at),
         "updated_at": iso_time(record.updated_at),
-        "langsmith_session_name": _project(spec.kwargs),
+        "langsmith_session_name": _project(kwargs),
         "cancel_reason": record.cancel_reason,
     }
     return {field: run[field] for field in select} if select else run

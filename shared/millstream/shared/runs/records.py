@@ -7,14 +7,19 @@ from dataclasses import dataclass
 from typing import Final
 
 from millstream.shared import keys, scripts
-from millstream.shared.errors import MillstreamError, NotFoundError
+from millstream.shared.errors import MillstreamError, NotFoundError, SealedError
+from millstream.shared.events.entries import unreadable_output
 from millstream.shared.list_size import MAX_PAGE_BYTES, check_page
 from millstream.shared.redis import OUTAGE_ERRORS, Client
 from millstream.shared.rules.fair_shares import NO_LIMITS, AdmissionLimits
 from millstream.shared.rules.lifecycle import Cause, RunStatus
 from millstream.shared.rules.multitask import CancelAction, CancelReason
 from millstream.shared.scripts.runs.admit import MAX_ENDED
-from millstream.shared.wire import RunSpec, unpack_spec
+from millstream.shared.sealing import KeyRing, key_ring_of
+from millstream.shared.sealing.fields import open_thread_field
+from millstream.shared.sealing.locations import of_run
+from millstream.shared.sealing.structs import unpack_sealed_spec
+from millstream.shared.wire import RunSpec
 
 log = logging.getLogger(__name__)
 
@@ -73,12 +78,12 @@ PAGE: Final = 500  # runs whose status is read in one round trip
 FIELDS: Final = ["spec", "status", "attempt", "created_at", "updated_at", "reason"]
 
 
-def _parse(values: list[bytes | None]) -> RunRecord | None:
+def _parse(key_ring: KeyRing, values: list[bytes | None]) -> RunRecord | None:
     spec, status, attempt, created_at, updated_at, reason = values
     if spec is None or status is None:
         return None
     return RunRecord(
-        unpack_spec(spec),
+        unpack_sealed_spec(key_ring, spec),
         RunStatus(status.decode()),
         int(attempt or 0),
         int(created_at or 0),
@@ -89,7 +94,8 @@ def _parse(values: list[bytes | None]) -> RunRecord | None:
 
 async def find_run(redis: Client, thread_id: str, run_id: str) -> RunRecord | None:
     """Returns the record of a run; None if the run does not exist."""
-    return _parse(await redis.hmget(keys.run(thread_id, run_id), FIELDS))  # type: ignore[misc]
+    values = await redis.hmget(keys.run(thread_id, run_id), FIELDS)  # type: ignore[misc]
+    return _parse(key_ring_of(redis), values)
 
 
 async def get_run(redis: Client, thread_id: str, run_id: str) -> RunRecord:
@@ -136,7 +142,9 @@ async def find_runs(redis: Client, ids: Sequence[tuple[str, str]]) -> list[RunRe
     pipe = redis.pipeline(transaction=False)
     for thread_id, run_id in ids:
         pipe.hmget(keys.run(thread_id, run_id), FIELDS)
-    return [record for record in map(_parse, await pipe.execute()) if record is not None]
+    key_ring = key_ring_of(redis)
+    records = [_parse(key_ring, values) for values in await pipe.execute()]
+    return [record for record in records if record is not None]
 
 
 async def _of_status(
@@ -245,12 +253,23 @@ async def final_output(redis: Client, thread_id: str, run_id: str, output: bytes
     """
     if output:
         return output
+    try:
+        return await _stored_output(redis, thread_id, run_id)
+    except SealedError as error:  # the status of the response is sent already
+        return unreadable_output(error)
+
+
+async def _stored_output(redis: Client, thread_id: str, run_id: str) -> bytes:
+    """Returns the response from the records of the run and of its thread; raises SealedError."""
+    key_ring = key_ring_of(redis)
     error = await redis.hget(keys.run(thread_id, run_id), "error")  # type: ignore[misc]
     record = await find_run(redis, thread_id, run_id)
     if error and record is not None and record.status in (RunStatus.ERROR, RunStatus.TIMEOUT):
-        return b'{"__error__":' + bytes(error) + b"}"
-    output_of_thread, values = await redis.hmget(keys.thread(thread_id), ["output", "values"])  # type: ignore[misc]
-    return bytes(output_of_thread or values or b"{}")
+        return b'{"__error__":' + key_ring.open(of_run(thread_id, run_id, "error"), error) + b"}"
+    output, values = await redis.hmget(keys.thread(thread_id), ["output", "values"])  # type: ignore[misc]
+    if output:
+        return open_thread_field(key_ring, thread_id, "output", output)
+    return open_thread_field(key_ring, thread_id, "values", values or b"{}")
 
 
 async def delete_run(redis: Client, thread_id: str, run_id: str, guard: str = "") -> None:

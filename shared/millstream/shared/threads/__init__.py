@@ -15,7 +15,6 @@ from millstream.shared.threads.records import (
     exists,
     expires_at,
     find_busy,
-    get_config,
     get_interrupts,
     get_thread,
     idle_epoch,
@@ -30,6 +29,7 @@ from millstream.shared.threads.records import (
     require_thread,
     retire_thread,
 )
+from millstream.shared.threads.run_config import get_config
 
 __all__ = [
     "MAX_METADATA_BYTES",

@@ -12,6 +12,8 @@ from millstream.shared.errors import ConflictError, NotFoundError, TooLargeError
 from millstream.shared.metadata_index import index_fields
 from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import ThreadStatus
+from millstream.shared.sealing import KeyRing, key_ring_of
+from millstream.shared.sealing.fields import open_thread_field
 from millstream.shared.threads import checkpoints
 from millstream.shared.wire import Project
 
@@ -108,14 +110,23 @@ async def create_thread(
 async def get_thread(redis: Client, thread_id: str) -> ThreadRecord:
     """Returns the record; raises NotFoundError."""
     fields = await redis.hgetall(keys.thread(thread_id))  # type: ignore[misc]
-    record = parse_record(thread_id, fields)
+    record = parse_record(key_ring_of(redis), thread_id, fields)
     if record is None:
         raise not_found_error(thread_id)
     return record
 
 
-def parse_record(thread_id: str, fields: dict[bytes, bytes]) -> ThreadRecord | None:
-    """Parses fields of a thread's record; returns None if the thread is deleted, or its deletion has begun."""
+def parse_record(
+    key_ring: KeyRing, thread_id: str, fields: dict[bytes, bytes]
+) -> ThreadRecord | None:
+    """Parses fields of a thread's record; returns None if the thread is deleted, or its deletion has begun.
+
+    Raises SealedError if no key opens a field.
+    """
+
+    def opened(name: str) -> bytes:
+        return open_thread_field(key_ring, thread_id, name, fields.get(name.encode(), b""))
+
     if b"created_at" not in fields or b"retired" in fields:
         return None
     graph_id = fields.get(b"graph_id")
@@ -129,9 +140,9 @@ def parse_record(thread_id: str, fields: dict[bytes, bytes]) -> ThreadRecord | N
             fields.get(b"metadata"), graph_id, fields.get(b"assistant_id", b"")
         ),
         graph_id=None if graph_id is None else graph_id.decode(),
-        values=fields.get(b"values") or None,
-        interrupts=fields.get(b"interrupts", b"{}"),
-        error=fields.get(b"error") or None,
+        values=opened("values") or None,
+        interrupts=opened("interrupts") or b"{}",
+        error=opened("error") or None,
         active=b"active" in fields,
         ttl=_ttl(fields),
     )
@@ -271,18 +282,6 @@ async def idle_epoch(redis: Client, thread_id: str) -> int:
     if active:
         raise ConflictError(busy_message(thread_id))
     return int(epoch or 0)
-
-
-async def get_config(redis: Client, thread_id: str) -> dict[str, Any] | None:
-    """Returns the config of the newest run whose graph a factory made (scripts.note_config).
-
-    None before the first of these runs.
-    """
-    stored = await redis.hget(keys.thread(thread_id), "config")  # type: ignore[misc]
-    if stored is None:
-        return None
-    config: dict[str, Any] = msgspec.json.decode(stored)
-    return config
 
 
 async def retire_thread(redis: Client, thread_id: str, guard: str = "") -> list[str]:

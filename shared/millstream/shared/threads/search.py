@@ -17,6 +17,8 @@ from millstream.shared.metadata_index import contains, term_keys, terms_decide
 from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import ThreadStatus
 from millstream.shared.scripts import FoundThreads
+from millstream.shared.sealing import key_ring_of
+from millstream.shared.sealing.fields import open_thread_field
 from millstream.shared.threads import ThreadRecord, parse_record
 
 BATCH: Final = 100  # records read in one round trip
@@ -184,11 +186,14 @@ async def _filter_by_record(redis: Client, ids: list[str], criteria: ThreadFilte
             pipe = redis.pipeline(transaction=False)
             for record in heads:
                 pipe.hget(keys.thread(record.thread_id), "values")
-            with_values = zip(heads, await pipe.execute(), strict=True)
+            key_ring = key_ring_of(redis)
             heads = [
                 record
-                for record, values in with_values
-                if values and contains(msgspec.json.decode(values), criteria.values)
+                for record, stored in zip(heads, await pipe.execute(), strict=True)
+                if (
+                    values := open_thread_field(key_ring, record.thread_id, "values", stored or b"")
+                )
+                and contains(msgspec.json.decode(values), criteria.values)
             ]
         matching += [record.thread_id for record in heads]
     return matching
@@ -205,7 +210,9 @@ async def _records(redis: Client, ids: list[str], names: list[str]) -> list[Thre
     fields = [name.encode() for name in names]
     return [
         parse_record(
-            thread_id, {f: v for f, v in zip(fields, values, strict=True) if v is not None}
+            key_ring_of(redis),
+            thread_id,
+            {f: v for f, v in zip(fields, values, strict=True) if v is not None},
         )
         for thread_id, values in zip(ids, await pipe.execute(), strict=True)
     ]

@@ -1,15 +1,13 @@
 """The port to checkpoints, and the choice of the checkpointer: Millstream's, the library's, or the project's."""
 
-import importlib.util
 import inspect
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
     AsyncExitStack,
     asynccontextmanager,
-    suppress,
 )
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,7 @@ from typing import Any, Final, Protocol
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.checkpoint.serde.base import CipherProtocol, SerializerProtocol
+from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 
 from millstream.shared import keys, threads
@@ -29,8 +27,10 @@ from millstream.shared.redis import Client, masked
 from millstream.shared.scripts import Claim
 from millstream.shared.scripts.checkpoints.namespace import CheckpointNamespace
 from millstream.shared.scripts.threads.store_state import StagedNamespace
+from millstream.shared.sealing import open_key_ring
 from millstream.shared.settings import Settings
 from millstream.shared.threads import checkpoints
+from millstream.worker.checkpoints.encryption import CheckpointCipher
 from millstream.worker.checkpoints.external import ShieldedSaver
 from millstream.worker.checkpoints.saver import FencedSaver, Guard
 from millstream.worker.checkpoints.serializer import MessageSerializer
@@ -260,40 +260,11 @@ async def open_checkpointing(
 def build_serializer(settings: Settings, serde: SerdeConfig | None) -> SerializerProtocol:
     """Returns the serializer that langgraph.json configures. It encrypts if LANGGRAPH_AES_KEY is set."""
     inner = MessageSerializer(**(serde.arguments() if serde is not None else {}))
-    if not settings.aes_key:
+    key_ring = open_key_ring(settings)
+    if not key_ring.is_sealing:
         return inner
-    if importlib.util.find_spec("Crypto") is None:
-        raise SettingError(
-            "LANGGRAPH_AES_KEY is set, and the package that encrypts is missing: "
-            'pip install "millstream[encryption]"'
-        )
-    ciphers = [
-        EncryptedSerializer.from_pycryptodome_aes(key=key.encode()).cipher
-        for key in (settings.aes_key, *settings.earlier_keys)
-    ]
-    ciphers[0].encrypt(b"")  # imports the rest of the package, which a run would have to wait for
-    return EncryptedSerializer(_KeyRing(ciphers), inner)
-
-
-class _KeyRing(CipherProtocol):
-    """Encrypts with the first key, and decrypts with any of them."""
-
-    def __init__(self, ciphers: Sequence[CipherProtocol]) -> None:
-        self._ciphers = ciphers
-
-    def encrypt(self, plaintext: bytes) -> tuple[str, bytes]:
-        """Returns the name of the cipher, and the text."""
-        return self._ciphers[0].encrypt(plaintext)
-
-    def decrypt(self, ciphername: str, ciphertext: bytes) -> bytes:
-        """Returns the plain text; raises ValueError if no key decrypts it."""
-        for cipher in self._ciphers:
-            with suppress(ValueError):  # the checksum does not match: another key, or damaged data
-                return cipher.decrypt(ciphername, ciphertext)
-        raise ValueError(
-            "A checkpoint was encrypted with a key that is neither LANGGRAPH_AES_KEY nor one of "
-            "LANGGRAPH_AES_FALLBACK_KEYS."
-        )
+    cipher = CheckpointCipher(key_ring, [settings.aes_key, *settings.earlier_keys])
+    return EncryptedSerializer(cipher, inner)
 
 
 async def _open_library_saver(redis: Client, settings: Settings) -> BaseCheckpointSaver[Any]:

@@ -19,6 +19,7 @@ from millstream.shared.errors import SettingError
 from millstream.shared.langgraph_json import read_project
 from millstream.shared.observer import safe
 from millstream.shared.redis import connect
+from millstream.shared.sealing import open_key_ring
 from millstream.shared.settings import Settings
 from millstream.shared.tracing.context import TraceContext
 from millstream.shared.tracing.tracer import RunTracer, open_tracer
@@ -68,7 +69,7 @@ async def _serve(
         asyncio.get_running_loop().add_signal_handler(number, lambda: None)
     threads = ThreadPoolExecutor(32, thread_name_prefix="node")
     asyncio.get_running_loop().set_default_executor(threads)
-    redis = connect(settings.redis_url)
+    redis = connect(settings.redis_url, key_ring=open_key_ring(settings))
     registry.store.connect(redis)
     project = read_project(config)
     reader, writer = await asyncio.open_connection(sock=connection)

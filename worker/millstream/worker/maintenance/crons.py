@@ -62,7 +62,7 @@ async def run_once(
         if not is_full or results["full"] or not any(results[name] for name in NOT_DUE):
             break
     if await repair.take_leader_lock(redis, "orphans", every=ORPHANS_EVERY):
-        dropped = await crons.drop_orphans(redis)
+        dropped = await repair.drop_orphaned_crons(redis)
         if dropped:
             log.info("deleted %d crons whose threads were deleted", dropped)
     return fired

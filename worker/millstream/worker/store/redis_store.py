@@ -152,8 +152,8 @@ class RedisStore(AsyncRedisStore):
             group = [(i, op) for i, op in get_ops if bool(op.refresh_ttl) is refresh]
             names = [store_items.item_name(op.namespace, op.key) for _, op in group]
             documents = await get_items(self._client, names, refresh=refresh)
-            for (i, _), document in zip(group, documents, strict=True):
-                results[i] = None if document is None else Item(**self._read(document))
+            for (i, _), name, document in zip(group, names, documents, strict=True):
+                results[i] = None if document is None else Item(**self._read(name, document))
 
     async def _batch_put_ops(self, put_ops: Sequence[tuple[int, PutOp]]) -> None:
         last = {store_items.item_name(op.namespace, op.key): op for _, op in put_ops}
@@ -165,7 +165,7 @@ class RedisStore(AsyncRedisStore):
             new = NewItem(
                 name=name,
                 namespace=store_items.encode_namespace(op.namespace),
-                row=self._row(op),
+                row=store_items.seal_row(self._client, name, self._row(op)),
                 under=store_items.namespace_terms(op.namespace),
                 vectors=vectors,
                 ttl=None if op.ttl is None else op.ttl * 60,
@@ -259,7 +259,7 @@ class RedisStore(AsyncRedisStore):
         for name, document in zip(names, documents, strict=True):
             if document is None:
                 continue
-            fields = self._read(document)
+            fields = self._read(name, document)
             if matches(fields["value"], op.filter):
                 matching.append((name, SearchItem(**fields, score=scores.get(name))))
         return matching
@@ -277,9 +277,10 @@ class RedisStore(AsyncRedisStore):
                 raise unstorable_item_error(op.namespace, op.key, value, reason, dump) from None
             return json.dumps([list(op.namespace), op.key, kind, data.hex()])
 
-    def _read(self, document: bytes) -> dict[str, Any]:
+    def _read(self, name: str, document: bytes) -> dict[str, Any]:
         [item] = json.loads(document)
-        namespace, key, kind, value = json.loads(item["row"])
+        row = store_items.open_row(self._client, name, item["row"])
+        namespace, key, kind, value = json.loads(row)
         if kind != JSON:
             value = self._types.loads_typed((kind, bytes.fromhex(value)))
         return {

@@ -3,7 +3,9 @@
 from millstream.shared import keys
 from millstream.shared.redis import Client
 from millstream.shared.scripts.script import Script
-from millstream.shared.wire import Assistant, pack
+from millstream.shared.sealing import key_ring_of
+from millstream.shared.sealing.structs import pack_assistant
+from millstream.shared.wire import Assistant
 
 SCRIPT = Script("assistants/create_assistant")
 
@@ -17,6 +19,6 @@ async def create_assistant(redis: Client, assistant: Assistant) -> bool:
             assistant=keys.assistant(name),
             assistants=keys.assistants(),
             assistant_id=name,
-            packed=pack(assistant),
+            packed=pack_assistant(key_ring_of(redis), assistant),
         )
     )

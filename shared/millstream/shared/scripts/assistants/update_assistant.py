@@ -3,7 +3,9 @@
 from millstream.shared import keys
 from millstream.shared.redis import Client
 from millstream.shared.scripts.script import Script
-from millstream.shared.wire import Assistant, pack
+from millstream.shared.sealing import key_ring_of
+from millstream.shared.sealing.structs import pack_assistant
+from millstream.shared.wire import Assistant
 
 SCRIPT = Script("assistants/update_assistant")
 
@@ -34,8 +36,8 @@ async def update_assistant(
         assistants=keys.assistants(),
         assistant_id=name,
         revision="" if revision is None else revision,
-        packed=pack(assistant),
-        first=pack(first),
+        packed=pack_assistant(key_ring_of(redis), assistant),
+        first=pack_assistant(key_ring_of(redis), first),
         announced_at=announced_at,
         max_versions=max_versions,
     )

@@ -9,6 +9,7 @@ from millstream.shared.scripts.crons.create_cron import due_score
 from millstream.shared.scripts.runs.admit import Reply as AdmitReply
 from millstream.shared.scripts.runs.admit import arguments
 from millstream.shared.scripts.script import Script
+from millstream.shared.sealing import key_ring_of
 from millstream.shared.wire import Cron, RunSpec
 
 SCRIPT = Script("crons/fire_cron")
@@ -50,6 +51,6 @@ async def fire_cron(
         due=due_ms,
         version=version,
         next_due=due_score(next_ms),
-        **arguments(spec, 0, new_thread, limits, stream_ttl, guard=guard),
+        **arguments(key_ring_of(redis), spec, 0, new_thread, limits, stream_ttl, guard=guard),
     )
     return cast("Reply", status.decode()), details[1] if details else []

@@ -20,7 +20,10 @@ from millstream.shared.scripts.runs.ending_keys import ending_keys
 from millstream.shared.scripts.runs.finish import DELIVERY_TTL
 from millstream.shared.scripts.script import Script, pairs
 from millstream.shared.scripts.threads.thread_index import thread_index_keys
-from millstream.shared.wire import RunSpec, pack
+from millstream.shared.sealing import KeyRing, key_ring_of
+from millstream.shared.sealing.locations import of_run, of_thread
+from millstream.shared.sealing.structs import pack_spec
+from millstream.shared.wire import RunSpec
 
 SCRIPT = Script("runs/admit")
 Reply = Literal["admitted", "missing", "rejudge", "busy", "changed", "full", "identity_full"]
@@ -31,6 +34,7 @@ MAX_ENDED: Final = (
 
 
 def arguments(
+    key_ring: KeyRing,
     spec: RunSpec,
     delay_ms: int,
     new_thread: dict[str, Any] | None,
@@ -54,7 +58,7 @@ def arguments(
         "queues": keys.queues(),
         "job": keys.job_id(thread, run),
         "run_id": run,
-        "spec": pack(spec),
+        "spec": pack_spec(key_ring, spec),
         "pending": RunStatus.PENDING,
         "new_run": when_busy.new,
         "cancel_others": when_busy.cancel or "",
@@ -71,7 +75,7 @@ def arguments(
         "queue_name": spec.queue,
         "max_queues": MAX_QUEUES,
         "run_terms": run_terms(spec.graph_id, spec.assistant_id),
-        "webhook": _webhook(spec),
+        "webhook": key_ring.seal(of_run(thread, run, "webhook"), _webhook(spec)),
         "answers": answers or "",
         "guard": guard,
         "temporary": "1" if spec.temporary else "",
@@ -93,10 +97,17 @@ class _WebhookOnly(msgspec.Struct):
     webhook: str | None = None
 
 
-def _webhook(spec: RunSpec) -> str:
+def _webhook(spec: RunSpec) -> bytes:
     if b'"webhook":"' not in spec.kwargs:  # saves decoding the input
-        return ""
-    return msgspec.json.decode(spec.kwargs, type=_WebhookOnly).webhook or ""
+        return b""
+    return (msgspec.json.decode(spec.kwargs, type=_WebhookOnly).webhook or "").encode()
+
+
+async def _stored_interrupts(redis: Client, thread_id: str, answers: bytes) -> bytes:
+    """Returns the interrupts as the thread's record has them, which the script compares; `answers` if they differ."""
+    stored = await redis.hget(keys.thread(thread_id), "interrupts")  # type: ignore[misc]
+    is_same = key_ring_of(redis).open(of_thread(thread_id, "interrupts"), stored or b"") == answers
+    return stored if is_same else answers
 
 
 async def admit(
@@ -132,8 +143,12 @@ async def admit(
         RightsChangedError: the thread's metadata is not the judged one any more.
         OverloadedError: as many runs as `limits` allows have not ended.
     """
+    key_ring = key_ring_of(redis)
+    if answers and key_ring.is_sealing:
+        answers = await _stored_interrupts(redis, spec.thread_id, answers)
     reply = await SCRIPT(
-        redis, **arguments(spec, delay_ms, new_thread, limits, stream_ttl, answers, guard)
+        redis,
+        **arguments(key_ring, spec, delay_ms, new_thread, limits, stream_ttl, answers, guard),
     )
     status: Reply = reply[0].decode()
     if status == "missing":

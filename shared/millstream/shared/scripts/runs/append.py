@@ -8,6 +8,8 @@ from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import RunStatus
 from millstream.shared.scripts.runs.claim import Claim
 from millstream.shared.scripts.script import Script
+from millstream.shared.sealing import key_ring_of
+from millstream.shared.sealing.fields import seal_events
 
 SCRIPT = Script("runs/append")
 
@@ -35,6 +37,7 @@ async def append(
 
     Returns the index of each run's newest event, or None where the claim has lost its lease.
     """
+    key_ring = key_ring_of(redis)
     return await SCRIPT.many(
         redis,
         [
@@ -46,7 +49,7 @@ async def append(
                 "max_events": max_events,
                 "batch": f"{claim.fence}:{number}",
                 "after": after,
-                "items": items,
+                "items": seal_events(key_ring, claim.spec, items),
             }
             for claim, number, items, after in batches
         ],

@@ -11,7 +11,9 @@ from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import Cause, ThreadStatus, edges
 from millstream.shared.scripts.script import Script
 from millstream.shared.scripts.threads.thread_index import thread_index_keys
-from millstream.shared.wire import PROTOCOL, RunSpec, unpack_spec
+from millstream.shared.sealing import KeyRing, key_ring_of
+from millstream.shared.sealing.structs import unpack_sealed_spec
+from millstream.shared.wire import PROTOCOL, RunSpec
 
 SCRIPT = Script("runs/claim")
 Reply = Literal["claimed", "early", "behind", "unserved", "paused", "waits", "gone"]
@@ -119,7 +121,7 @@ async def claim(
     if status != "claimed":
         return None
     return Claim(
-        spec=_spec(reply[3], thread, run, queue),
+        spec=_spec(key_ring_of(redis), reply[3], thread, run, queue),
         job=job,
         fence=int(reply[1]),
         attempt=int(reply[2]),
@@ -135,10 +137,10 @@ async def claim(
     )
 
 
-def _spec(packed: bytes | None, thread: str, run: str, queue: str) -> RunSpec:
+def _spec(key_ring: KeyRing, packed: bytes | None, thread: str, run: str, queue: str) -> RunSpec:
     """Returns the spec. An unreadable one is replaced by a spec with which the run ends as an error."""
     try:
-        return unpack_spec(packed or b"")
+        return unpack_sealed_spec(key_ring, packed or b"")
     except msgspec.MsgspecError:
         return RunSpec(
             protocol=PROTOCOL,

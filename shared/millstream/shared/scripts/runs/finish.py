@@ -10,6 +10,9 @@ from millstream.shared.rules.lifecycle import Cause, RunStatus, ThreadStatus, fo
 from millstream.shared.scripts.runs.ending_keys import ending_keys
 from millstream.shared.scripts.script import Script, pairs
 from millstream.shared.scripts.threads.thread_index import thread_index_keys
+from millstream.shared.sealing import key_ring_of
+from millstream.shared.sealing.fields import seal_events, seal_thread
+from millstream.shared.sealing.locations import of_run
 from millstream.shared.wire import RunSpec
 
 SCRIPT = Script("runs/finish")
@@ -59,7 +62,8 @@ async def finish(
     ):  # only repair_run has that cause, and checks the run again
         raise ValueError(f"no edge from {start} by {cause}")
     thread_id, run_id = spec.thread_id, spec.run_id
-    fields = pairs(thread or {})
+    key_ring = key_ring_of(redis)
+    fields = pairs(seal_thread(key_ring, thread_id, thread or {}))
     job = keys.job_id(thread_id, run_id)
     reply = await SCRIPT(
         redis,
@@ -74,15 +78,15 @@ async def finish(
         yields="" if cause is Cause.CANCELLED else "1",
         events_ttl=stream_ttl,
         busy=ThreadStatus.BUSY,
-        failure=error,
+        failure=key_ring.seal(of_run(thread_id, run_id, "error"), error),
         start=start,
         target=target,
         cause=cause,
-        output=output,
+        output=key_ring.seal(of_run(thread_id, run_id, "output"), output),
         delivery_ttl=DELIVERY_TTL,
         after=after,
         thread_fields=fields,
-        last_events=events,
+        last_events=seal_events(key_ring, spec, events),
         **ending_keys(thread_id),
         **thread_index_keys(),
     )

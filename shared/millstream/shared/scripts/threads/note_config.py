@@ -6,6 +6,8 @@ from millstream.shared.redis import Client
 from millstream.shared.rules.lifecycle import RunStatus
 from millstream.shared.scripts.runs.claim import Claim
 from millstream.shared.scripts.script import Script
+from millstream.shared.sealing import key_ring_of
+from millstream.shared.sealing.locations import of_thread
 
 SCRIPT = Script("threads/note_config")
 
@@ -22,7 +24,7 @@ async def note_config(redis: Client, claim: Claim, config: bytes) -> None:
         thread=keys.thread(thread),
         fence=claim.fence,
         running=RunStatus.RUNNING,
-        config=config,
+        config=key_ring_of(redis).seal(of_thread(thread, "config"), config),
     )
     if not is_stored:
         raise FencedError(f"run {run} is held by another worker")

@@ -11,6 +11,9 @@ from millstream.shared.redis import Client
 from millstream.shared.scripts.checkpoints.namespace import CheckpointNamespace, namespace_keys_of
 from millstream.shared.scripts.script import Scalar, Script, pairs
 from millstream.shared.scripts.threads.thread_index import thread_index_keys
+from millstream.shared.sealing import key_ring_of
+from millstream.shared.sealing.fields import seal_thread
+from millstream.shared.sealing.locations import of_run
 
 SCRIPT = Script("threads/store_state")
 Reply = Literal["stored", "changed", "busy", "late", "missing", "rejudge", "exists"]
@@ -65,6 +68,7 @@ async def store_state(
     """
     if "graph_id" in fields:
         fields = {**fields, "run_terms": run_terms(fields["graph_id"], fields["assistant_id"])}
+    key_ring = key_ring_of(redis)
     token = uuid.uuid4().hex
     segment = f"{UPDATE}{token}"
     namespaces = [namespace.name for namespace in staged]
@@ -84,10 +88,10 @@ async def store_state(
         deadline=deadline_ms,
         thread_id=thread_id,
         segment_id=segment,
-        update=update,
+        update=key_ring.seal(of_run(thread_id, segment, "event"), update),
         guard=guard,
         events_ttl=stream_ttl,
-        thread_fields=pairs(fields),
+        thread_fields=pairs(seal_thread(key_ring, thread_id, fields)),
         namespace_names=namespaces,
         stored=stored,
         **thread_index_keys(),
