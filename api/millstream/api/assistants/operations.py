@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 import msgspec
+from pydantic import BaseModel
 
 from millstream.api.assistants.permits import allows, judge, open_assistant
 from millstream.api.assistants.schemas import (
@@ -83,14 +84,27 @@ def _without_mark(metadata: dict[str, Any]) -> dict[str, Any]:
 
 
 def _question(body: AssistantCreate | AssistantPatch) -> dict[str, Any]:
-    """Returns the fields of a request that a decider reads and may change."""
-    return body.model_dump(include=set(QUESTION), exclude_unset=True)
+    """Returns the fields of a request that a decider reads and may change; None for those that a patch lacks."""
+    question: dict[str, Any] = body.model_dump(include=set(QUESTION))
+    for name in (
+        "config",
+        "context",
+    ):  # without the defaults in them, which are no values of the client's
+        sent = getattr(body, name)
+        if isinstance(sent, BaseModel):
+            question[name] = sent.model_dump(exclude_unset=True)
+    return question
 
 
 def _as_left(body: Body, permit: Permit) -> Body:
     """Returns the request as the decider left it. Raises pydantic's ValidationError if that is invalid."""
-    changed = {name: permit.value[name] for name in QUESTION if name in permit.value}
-    if changed == _question(body):
+    question = _question(body)
+    changed = {
+        name: permit.value[name]
+        for name in QUESTION
+        if name in permit.value and permit.value[name] != question[name]
+    }
+    if not changed:
         return body
     return type(body).model_validate({**body.model_dump(exclude_unset=True), **changed})
 

@@ -1,8 +1,9 @@
 """The use cases of crons: create, change, read, find, delete."""
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -28,6 +29,7 @@ from millstream.shared.runs.json_view import iso_time
 from millstream.shared.runs.submission import check_webhook, submission
 from millstream.shared.wire import Cron, RunRequest, to_json
 
+Body = TypeVar("Body", bound=CronRun)
 MAX_PAYLOAD_BYTES: Final = 64 * 1024  # of JSON
 MAX_METADATA_BYTES: Final = 16 * 1024  # of JSON; every search reads it
 
@@ -54,6 +56,7 @@ async def create(
     resolved = await permit_assistant(context, body.assistant_id)
     cron_id = str(uuid.uuid4())
     permit = await _permit_create(context, body, cron_id, thread_id)
+    body = _as_left(body, permit, ("schedule", "end_time"))
     cron = Cron(
         cron_id=cron_id,
         assistant_id=resolved.assistant.assistant_id,
@@ -63,7 +66,7 @@ async def create(
         end_time=None if body.end_time is None else round(body.end_time.timestamp() * 1_000_000),
         enabled=body.enabled,
         on_run_completed=on_run_completed,
-        metadata=to_json(permit.stamp(permit.metadata)),
+        metadata=to_json(permit.stamp(body.metadata)),
     )
     await _check_end(permit, cron)
     await _check_webhook(context, body.webhook)
@@ -84,7 +87,7 @@ async def _permit_create(
         "schedule": body.schedule,
         "end_time": body.end_time,
         "payload": _run_fields(body),
-        "metadata": body.metadata,
+        "metadata": dict(body.metadata),
     }
     return await context.authorize("crons.create", value)
 
@@ -101,6 +104,26 @@ async def _permit_runs(
     thread_id = cron.thread_id or stateless_thread_id(run_id)
     submitted = submission(request, resolved, project, run_id=run_id, thread_id=thread_id)
     return (await permit_run_creation(context, request, submitted)).guard
+
+
+def _as_left(body: Body, permit: Permit, names: Sequence[str]) -> Body:
+    """Returns the request as the decider left its metadata, its runs' fields and those that `names` has.
+
+    Raises pydantic's ValidationError if that is invalid.
+    """
+    payload = permit.value.get("payload")
+    left: dict[str, Any] = {
+        "metadata": permit.metadata,
+        **(payload if isinstance(payload, dict) else {}),
+    }
+    left |= {name: permit.value[name] for name in names if name in permit.value}
+    before = {**_run_fields(body), **{name: getattr(body, name) for name in ("metadata", *names)}}
+    changed = {
+        name: value for name, value in left.items() if name not in before or value != before[name]
+    }
+    if not changed:
+        return body
+    return type(body).model_validate({**body.model_dump(exclude_unset=True), **changed})
 
 
 def _run_fields(body: CronRun) -> dict[str, Any]:
@@ -166,11 +189,12 @@ async def patch(context: RequestContext, cron_id: str, body: CronPatch) -> CronR
 
     Its runs stay those of its creator: else a creator could act as the user that changes it.
     """
-    await _check_webhook(context, body.webhook)
     permit = await _permit_patch(context, cron_id, body)
+    body = _as_left(body, permit, ("schedule", "end_time", "enabled", "on_run_completed"))
+    await _check_webhook(context, body.webhook)
     for _ in range(crons.TRIES):
         record = _judge(permit, await crons.get(permit.redis, cron_id))
-        cron = _apply_patch(record, body, permit.metadata)
+        cron = _apply_patch(record, body)
         permit.require(msgspec.json.decode(cron.metadata))
         if cron.end_time is not None and ("end_time" in body.model_fields_set or body.enabled):
             await _check_end(permit, cron)
@@ -190,7 +214,7 @@ async def _permit_patch(context: RequestContext, cron_id: str, body: CronPatch) 
         "enabled": body.enabled,
         "on_run_completed": body.on_run_completed,
         "payload": _run_fields(body),
-        "metadata": body.metadata,
+        "metadata": dict(body.metadata),
     }
     return await context.authorize("crons.update", value)
 
@@ -202,7 +226,7 @@ def _judge(permit: Permit, record: CronRecord) -> CronRecord:
     return record
 
 
-def _apply_patch(record: CronRecord, body: CronPatch, added: dict[str, Any]) -> Cron:
+def _apply_patch(record: CronRecord, body: CronPatch) -> Cron:
     cron = record.cron
     if body.on_run_completed is not None and cron.thread_id is not None:
         raise InvalidError("on_run_completed: not valid for a cron on one thread, which stays")
@@ -219,7 +243,7 @@ def _apply_patch(record: CronRecord, body: CronPatch, added: dict[str, Any]) -> 
         end_time=end_time,
         enabled=cron.enabled if body.enabled is None else body.enabled,
         on_run_completed=body.on_run_completed or cron.on_run_completed,
-        metadata=to_json(metadata | added),
+        metadata=to_json(metadata | body.metadata),
     )
 
 

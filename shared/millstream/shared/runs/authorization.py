@@ -42,7 +42,7 @@ async def authorize_run(
     value = question_of(spec, request, thread_id=None if is_stateless else spec.thread_id)
     before = msgspec.json.decode(spec.metadata)
     decision = await decide("threads.create_run", value)
-    submitted = replace(submitted, spec=_changed(spec, before, decision))
+    submitted = _as_left(submitted, before, decision)
     if is_stateless:
         added = {name: item for name, item in decision.metadata.items() if before.get(name) != item}
         return _with_new_thread(submitted, decision.stamp(added), guard=NO_GUARD)
@@ -92,9 +92,9 @@ def question_of(spec: RunSpec, request: RunRequest, *, thread_id: str | None) ->
     }
 
 
-def _changed(spec: RunSpec, before: dict[str, Any], decision: Decision) -> RunSpec:
-    """Returns the spec with the metadata and the request as the decider left them."""
-    metadata, kwargs = decision.metadata, decision.value.get("kwargs")
+def _as_left(submitted: Submission, before: dict[str, Any], decision: Decision) -> Submission:
+    """Returns the submission with the metadata, the request, the strategy and the delay as the decider left them."""
+    spec, metadata, kwargs = submitted.spec, decision.metadata, decision.value.get("kwargs")
     ids = {"graph_id": spec.graph_id, "assistant_id": spec.assistant_id}
     changed = spec
     if metadata != before:
@@ -106,7 +106,16 @@ def _changed(spec: RunSpec, before: dict[str, Any], decision: Decision) -> RunSp
         except msgspec.DecodeError as error:
             raise InvalidError(f"kwargs: as the authorization left them, {error}") from None
         changed = msgspec.structs.replace(changed, kwargs=packed)
-    return changed
+    try:
+        strategy = Strategy(str(decision.value["multitask_strategy"]))
+        delay_ms = round(float(decision.value["after_seconds"]) * 1000)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise InvalidError(
+            "multitask_strategy, after_seconds: invalid, as the authorization left them"
+        ) from None
+    if strategy != spec.strategy:
+        changed = msgspec.structs.replace(changed, strategy=strategy)
+    return replace(submitted, spec=changed, delay_ms=max(delay_ms, 0))
 
 
 def _with_new_thread(submitted: Submission, metadata: dict[str, Any], *, guard: str) -> Submission:
