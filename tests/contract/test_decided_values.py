@@ -1,28 +1,37 @@
 """What a decider leaves of a request is what is stored."""
 
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
 
-from contract.test_rights import ECHO, Owners, of, owners, process  # noqa: F401 - fixtures
+from contract.owners import ECHO, Owners, of, open_owned_process
 from millstream.api.assistants import operations as assistants
 from millstream.api.assistants.schemas import AssistantConfig, AssistantCreate, AssistantPatch
 from millstream.api.crons import operations as crons
 from millstream.api.crons.schemas import CronCreateStateless, CronPatch
 from millstream.api.process import Process
 from millstream.api.runs import admission
+from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared import keys
 from millstream.shared.access import Ask, Decision, User
 from millstream.shared.errors import InvalidError
 from millstream.shared.queue import redis_time
+from millstream.shared.redis import Client
 from millstream.shared.runs import live_runs
 from millstream.shared.wire import unpack_kwargs
 
 
+@pytest.fixture
+async def process(real_redis: Client, redis_server: EmbeddedRedis) -> AsyncIterator[Process]:
+    async with open_owned_process(real_redis, redis_server, Owners()) as process:
+        yield process
+
+
 class Renaming(Owners):
-    """Changes what it is asked."""
+    """Changes assistants."""
 
     async def decide(self, user: User, ask: Ask, value: dict[str, Any]) -> Decision:
         self.questions.append((ask, dict(value)))

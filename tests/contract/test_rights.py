@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -10,12 +9,10 @@ import pytest
 
 from contract.builders import a_spec, admit, take
 from contract.crons import make_due
+from contract.owners import ECHO, ON_THREAD, Owners, of, open_owned_process
 from harness.waiting import until
 from millstream.api.assistants import operations as assistants
 from millstream.api.assistants.schemas import AssistantCreate, AssistantPatch
-from millstream.api.auth.authentication import Authentication
-from millstream.api.caller import Caller
-from millstream.api.context import RequestContext
 from millstream.api.crons import operations as crons
 from millstream.api.crons.schemas import (
     CronCreate,
@@ -24,15 +21,14 @@ from millstream.api.crons.schemas import (
     CronFilter,
     CronPatch,
 )
-from millstream.api.process import Process, open_process
+from millstream.api.process import Process
 from millstream.api.runs import admission, end_operations, operations
 from millstream.api.threads import delete_operations
 from millstream.api.threads import operations as threads
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared import keys, scripts
 from millstream.shared import threads as thread_records
-from millstream.shared.access import Ask, Decision, Filter, User, guard_of
-from millstream.shared.assistants import announce
+from millstream.shared.access import Ask, Decision, User, guard_of
 from millstream.shared.crons import CronContext, CronRecord, fire_due
 from millstream.shared.errors import (
     ConflictError,
@@ -40,31 +36,13 @@ from millstream.shared.errors import (
     NotFoundError,
     RightsChangedError,
 )
-from millstream.shared.langgraph_json.http import HttpSettings
 from millstream.shared.redis import Client
 from millstream.shared.rules.fair_shares import NO_LIMITS
 from millstream.shared.rules.lifecycle import Cause
 from millstream.shared.rules.multitask import CancelAction
 from millstream.shared.runs import list_runs, live_runs
-from millstream.shared.settings import Settings
 from millstream.shared.threads.search import ThreadFilter
-from millstream.shared.wire import GraphInfo, RunRequest
-
-ECHO = RunRequest(assistant_id="echo", creates_thread=True)
-ON_THREAD = RunRequest(assistant_id="echo")
-
-
-class Owners:
-    """Restricts each user to what it owns; stamps nothing, so that the filters alone do."""
-
-    def __init__(self) -> None:
-        self.questions: list[tuple[str, dict[str, Any]]] = []
-
-    async def decide(self, user: User, ask: Ask, value: dict[str, Any]) -> Decision:
-        self.questions.append((ask, dict(value)))
-        if user.identity == "admin":
-            return Decision(value)
-        return Decision(value, Filter.of({"owner": user.identity}))
+from millstream.shared.wire import RunRequest
 
 
 @pytest.fixture
@@ -76,24 +54,8 @@ def owners() -> Owners:
 async def process(
     real_redis: Client, redis_server: EmbeddedRedis, owners: Owners
 ) -> AsyncIterator[Process]:
-    @asynccontextmanager
-    async def open_auth(_: Settings, __: Client) -> AsyncIterator[Authentication]:
-        yield Authentication(authenticators=[_Nobody()], authorizer=owners)
-
-    await announce(real_redis, [GraphInfo(graph_id="echo", queue="default")])
-    settings = Settings(redis_url=redis_server.url.rpartition("/")[0] + "/1")
-    async with open_process(settings, HttpSettings(), open_auth=open_auth) as running:
-        yield running
-
-
-class _Nobody:
-    async def authenticate(self, _: Any) -> User | None:
-        return None
-
-
-def of(process: Process, identity: str) -> RequestContext:
-    """Returns the context of a new request of the user."""
-    return RequestContext(process, Caller(user=User.of({"identity": identity})))
+    async with open_owned_process(real_redis, redis_server, owners) as process:
+        yield process
 
 
 async def a_thread(process: Process, identity: str, **metadata: Any) -> str:
