@@ -10,6 +10,7 @@ from millstream.shared import keys
 from millstream.shared.redis import connect
 from millstream.shared.rules.fair_shares import NO_LIMITS
 from millstream.shared.scripts.runs.admit import SCRIPT, arguments
+from millstream.shared.sealing import NO_KEYS
 from millstream.shared.threads import new_thread_fields
 
 QUEUED = 100
@@ -27,7 +28,7 @@ async def test_a_run_does_not_wait_for_all_runs_of_another_user(
         for _ in range(QUEUED)
     ]
     await SCRIPT.many(
-        redis, [arguments(spec, 0, new_thread_fields({}), NO_LIMITS, 60) for spec in specs]
+        redis, [arguments(NO_KEYS, spec, 0, new_thread_fields({}), NO_LIMITS, 60) for spec in specs]
     )
     response = await http.post("/runs/wait", json=STEPS)
     left = await redis.zcard(keys.queue("default"))

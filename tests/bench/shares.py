@@ -18,6 +18,7 @@ from millstream.shared import keys, scripts
 from millstream.shared.redis import connect
 from millstream.shared.rules.fair_shares import NO_LIMITS
 from millstream.shared.scripts.runs.admit import SCRIPT, arguments
+from millstream.shared.sealing import NO_KEYS
 from millstream.shared.threads import new_thread_fields
 
 BATCH: Final = 500  # runs admitted in one round trip
@@ -37,7 +38,8 @@ async def _admit(redis: Any, number: int, identities: int) -> None:
             for n in range(start, min(number, start + BATCH))
         ]
         await SCRIPT.many(
-            redis, [arguments(spec, 0, new_thread_fields({}), NO_LIMITS, 3600) for spec in specs]
+            redis,
+            [arguments(NO_KEYS, spec, 0, new_thread_fields({}), NO_LIMITS, 3600) for spec in specs],
         )
 
 

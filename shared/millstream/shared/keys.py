@@ -56,11 +56,6 @@ def events(thread_id: str, run_id: str) -> str:
     return f"{PREFIX}:{{{thread_id}}}:run:{run_id}:events"
 
 
-def parse_events(key: str) -> tuple[str, str]:
-    """Returns `(thread_id, run_id)` of the key of a stream (`events()`)."""
-    return thread_id_of(key), key.rsplit(":", 2)[1]
-
-
 def checkpoint_namespaces(thread_id: str) -> str:
     """set, until deleted: the thread's checkpoint namespaces; '' is the root graph's."""
     return f"{PREFIX}:{{{thread_id}}}:checkpoints"

@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from typing import Final
 
-from millstream.shared import keys
 from millstream.shared.errors import SealedError
 from millstream.shared.scripts.runs.read_events import RawEntry
 from millstream.shared.sealing import KeyRing
-from millstream.shared.sealing.locations import of_run
+from millstream.shared.sealing.locations import of_stream
 from millstream.shared.wire import SEALED, to_json
 
 Position = tuple[
@@ -91,7 +90,7 @@ def parse_entry(raw: RawEntry, key: str, key_ring: KeyRing) -> Entry:
 def _open(event: bytes, data: bytes, key: str, key_ring: KeyRing) -> tuple[bytes, bytes]:
     """Returns the event with its plain data, or an `error` event."""
     try:
-        return event, key_ring.open(of_run(*keys.parse_events(key), "event"), data)
+        return event, key_ring.open(of_stream(key, "event"), data)
     except SealedError as error:
         return b"error", to_json(_describe(error))
 
@@ -101,7 +100,7 @@ def _open_output(output: bytes | None, key: str, key_ring: KeyRing) -> bytes | N
     if not output:
         return output
     try:
-        return key_ring.open(of_run(*keys.parse_events(key), "output"), output)
+        return key_ring.open(of_stream(key, "output"), output)
     except SealedError as error:
         return unreadable_output(error)
 

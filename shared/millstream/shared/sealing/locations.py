@@ -5,12 +5,19 @@ Places are made of ids and not of keys, so that a key can get another form witho
 
 from typing import Final
 
+from millstream.shared import keys
+
 CHECKPOINT: Final = "checkpoints value"  # scripts copy checkpoints to other threads
 
 
 def of_run(thread_id: str, run_id: str, field: str) -> str:
     """Returns the location of a field of a run: `spec`, `webhook`, `error`, `event`, `output`."""
     return f"{thread_id}/{run_id} {field}"
+
+
+def of_stream(key: str, field: str) -> str:
+    """Returns the location of a field of the run or update whose stream has the key (`keys.events`)."""
+    return of_run(keys.thread_id_of(key), key.rsplit(":", 2)[1], field)
 
 
 def of_thread(thread_id: str, field: str) -> str:
