@@ -129,6 +129,9 @@ class ProtocolSocket:
             frame = message.get("text") or message.get("bytes") or b""
             reply = await self._answer(frame.encode() if isinstance(frame, str) else frame)
             await self._send(to_json(reply).decode())
+            await asyncio.sleep(
+                0
+            )  # one read may hold thousands of messages, and none of them waits
 
     async def _answer(self, frame: bytes) -> Reply:
         value: Any = None
