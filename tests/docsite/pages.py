@@ -21,6 +21,7 @@ ELSEWHERE: Final = {
     "ARCHITECTURE.md": "architecture.md",
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "vulnerabilities.md",  # docs/security.md is another page
     "docs/README.md": "pages.md",
     "docs/decisions/README.md": "decisions/index.md",
 }
