@@ -11,6 +11,7 @@ from millstream.api.process import Process, open_process
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared.access import Ask, Authorizer, Decision, Filter, User
 from millstream.shared.assistants import announce
+from millstream.shared.errors import AccessError
 from millstream.shared.langgraph_json.http import HttpSettings
 from millstream.shared.redis import Client
 from millstream.shared.settings import Settings
@@ -25,9 +26,12 @@ class Owners:
 
     def __init__(self) -> None:
         self.questions: list[tuple[str, dict[str, Any]]] = []
+        self.denials: dict[Ask, AccessError] = {}
 
     async def decide(self, user: User, ask: Ask, value: dict[str, Any]) -> Decision:
         self.questions.append((ask, dict(value)))
+        if ask in self.denials:
+            raise self.denials[ask]
         if user.identity == "admin":
             return Decision(value)
         return Decision(value, Filter.of({"owner": user.identity}))

@@ -31,6 +31,7 @@ from millstream.shared import threads as thread_records
 from millstream.shared.access import Ask, Decision, User, guard_of
 from millstream.shared.crons import CronContext, CronRecord, fire_due
 from millstream.shared.errors import (
+    AccessError,
     ConflictError,
     ForbiddenError,
     NotFoundError,
@@ -329,3 +330,14 @@ async def test_a_cron_whose_creator_lost_its_rights_skips_its_due_time(process: 
     await threads.patch(of(process, "admin"), thread_id, {"owner": "bob"}, None)
     assert await fire(process, record, Owners()) == {"disabled": 1}
     assert await live_runs(process.redis) == []
+
+
+async def test_a_batch_is_denied_with_the_status_of_the_decider(
+    process: Process, owners: Owners
+) -> None:
+    owners.denials["threads.create_run"] = AccessError(
+        "Pay first.", status=402, headers={"x-plan": "none"}
+    )
+    with pytest.raises(AccessError, match=r"^0: Pay first\.$") as denied:
+        await admission.admit_batch(of(process, "ann"), [ECHO])
+    assert (denied.value.status, denied.value.headers) == (402, {"x-plan": "none"})

@@ -6,6 +6,7 @@ import msgspec
 
 from millstream.api.assistants import graph_operations
 from millstream.api.assistants import operations as assistants
+from millstream.api.assistants.permits import permit_assistant
 from millstream.api.context import RequestContext
 from millstream.api.runs import operations as runs
 from millstream.api.runs.operations import FollowedRun
@@ -28,6 +29,11 @@ async def resolve(context: RequestContext, agent_id: str) -> Resolved:
         return await assistants.resolve(context, agent_id)
     except (InvalidError, NotFoundError):
         raise NotFoundError(f"Agent {agent_id[:60]!r} not found") from None
+
+
+async def id_of(context: RequestContext, agent_id: str) -> str:
+    """Returns the agent's id. The argument may be a graph's name. Raises NotFoundError, InvalidError, AccessError."""
+    return (await permit_assistant(context, agent_id)).assistant.assistant_id
 
 
 async def agent_of(context: RequestContext, resolved: Resolved) -> dict[str, Any]:

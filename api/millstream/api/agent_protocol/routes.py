@@ -54,10 +54,11 @@ async def schemas(request: Request) -> Response:
 async def search_runs(request: Request) -> Response:
     """`POST /runs/search`: Returns the runs of a thread, or all pending and running ones, newest first."""
     query = await read_model(request, RunSearch, empty=True)
+    context = context_of(request)
     records = await runs.search_runs(
-        context_of(request),
+        context,
         thread_id=query.thread_id,
-        agent_id=query.agent_id,
+        assistant_id=query.agent_id and await operations.id_of(context, query.agent_id),
         status=query.status,
         metadata=query.metadata,
         limit=query.limit,

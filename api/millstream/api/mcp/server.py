@@ -36,7 +36,13 @@ from millstream.api.runs.follow import (
 from millstream.api.runs.operations import FollowedRun
 from millstream.api.version import VERSION
 from millstream.shared.assistants.records import AssistantRecord
-from millstream.shared.errors import InvalidError, MillstreamError, UnavailableError
+from millstream.shared.errors import (
+    AccessError,
+    InvalidError,
+    MillstreamError,
+    NotFoundError,
+    UnavailableError,
+)
 from millstream.shared.redis import OUTAGE_ERRORS
 from millstream.shared.rules.multitask import CancelReason
 from millstream.shared.wire import RunOptions, RunRequest, to_json
@@ -99,8 +105,8 @@ async def _tool(context: RequestContext, name: str, record: AssistantRecord) -> 
     assistant = record.assistant
     try:
         schemas = await _schemas(context, assistant.assistant_id)
-    except UnavailableError:  # no worker could execute a call of the tool either
-        return None
+    except (UnavailableError, NotFoundError, AccessError):
+        return None  # no worker could execute a call of the tool, or the caller may not
     except MillstreamError:  # a graph without schemas may still accept a call
         schemas = UNKNOWN
     description = assistant.description or f"Runs the agent {assistant.name!r}."

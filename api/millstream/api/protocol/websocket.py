@@ -141,10 +141,10 @@ class ProtocolSocket:
             finally:  # an invalid message counts too
                 await self._context.limits.take_request()
             command = read_command(value)
+            self._context = self._context.renewed()  # each command is decided anew
             if command.method.startswith("subscription."):
                 result = await self._subscription(command)
                 return success_reply(command.id, result)
-            self._context = self._context.renewed()  # each command is decided anew
             return await execute(self._context, self._thread_id, command)
         except ValidationError as error:
             command_error: MillstreamError = CommandError("invalid_argument", sentence(error))
@@ -282,5 +282,9 @@ async def connect(websocket: WebSocket) -> None:
     except RateLimitedError as error:
         await websocket.accept()
         await websocket.close(TOO_MANY, str(error)[:MAX_REASON_CHARS])
+        return
+    except UnavailableError as error:  # nobody can decide now
+        await websocket.accept()
+        await websocket.close(RESTARTING, str(error)[:MAX_REASON_CHARS])
         return
     await ProtocolSocket(websocket, context, thread_id).serve()

@@ -81,7 +81,8 @@ async def admit_batch(context: RequestContext, requests: Sequence[RunRequest]) -
             try:
                 submissions.append(await _submission(context, request, *_new_ids(None)))
             except MillstreamError as error:
-                raise type(error)(f"{number}: {error}") from None
+                error.args = (f"{number}: {error}",)  # its status and headers stay
+                raise
     records: list[RunRecord] = []
     try:
         for request, submitted in zip(requests, submissions, strict=True):

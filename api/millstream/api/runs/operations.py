@@ -116,7 +116,7 @@ async def search_runs(
     context: RequestContext,
     *,
     thread_id: str | None,
-    agent_id: str | None,
+    assistant_id: str | None,
     status: RunStatus | None,
     metadata: dict[str, Any],
     limit: int,
@@ -124,7 +124,7 @@ async def search_runs(
 ) -> list[RunRecord]:
     """Returns runs that match all arguments, the newest first. Without a thread, only runs that have not ended.
 
-    `agent_id` is an assistant's id or a graph's name. Raises NotFoundError for a thread that does not exist.
+    Raises NotFoundError for a thread that does not exist.
     """
     permit: Permit
     if thread_id is not None:
@@ -139,9 +139,6 @@ async def search_runs(
             "offset": offset,
         }
         permit = await context.authorize("threads.search", value)
-    assistant_id = None
-    if agent_id is not None:
-        assistant_id = (await permit.directory.resolve(agent_id)).assistant.assistant_id
     return await search.search(
         permit.redis,
         thread_id=thread_id,
