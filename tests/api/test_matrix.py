@@ -311,6 +311,17 @@ async def test_each_subscription_of_a_socket_is_decided_anew(
     assert replies[1]["error"] == "permission_denied"
 
 
+async def test_a_handshake_that_nobody_can_decide_asks_the_client_to_connect_again(
+    api: Process,
+) -> None:
+    url = f"{api.url.replace('http', 'ws')}/threads/{UNKNOWN_ID}/stream/events"
+    async with connect(url, additional_headers={"x-user": "fatal"}) as socket:
+        with pytest.raises(ConnectionClosed) as closed:
+            await socket.recv()
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1012
+
+
 @pytest.fixture
 def withdraw(log: Path) -> Iterator[Callable[[], None]]:
     """Withdraws all rights of the user `fickle`."""

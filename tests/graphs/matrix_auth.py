@@ -43,7 +43,8 @@ def is_withdrawn() -> bool:
 async def decide(ctx: Auth.types.AuthContext, value: Any) -> Any:
     """An admin reaches all; `guest` reaches what names it as a participant; others reach what they own.
 
-    `blind` may read nothing, and `fickle` may do anything until there is a file beside the log.
+    `blind` may read nothing, and `fickle` may do anything until there is a file beside the log. A question about
+    `fatal` ends the process.
     """
     identity = ctx.user.identity
     record(ctx, value)
@@ -51,6 +52,8 @@ async def decide(ctx: Auth.types.AuthContext, value: Any) -> Any:
         return None
     if identity == "blind" and ctx.action == "read":
         return False
+    if identity == "fatal":
+        os._exit(1)
     if identity == "fickle":
         return not is_withdrawn()
     if ctx.resource == "store":
