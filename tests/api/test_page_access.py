@@ -123,7 +123,11 @@ def test_the_default_allows_all_and_the_project_wins_over_the_settings() -> None
 def test_dev_keeps_what_is_set_and_restricts_no_other_address() -> None:
     assert page_rules("0.0.0.0", {}) == {}
     rules = page_rules("localhost", {"CORS_ALLOW_ORIGINS": "*"})
-    assert rules.keys() == {"MILLSTREAM_ALLOWED_HOSTS", "CORS_ALLOW_ORIGIN_REGEX"}
+    assert rules.keys() == {
+        "MILLSTREAM_ALLOWED_HOSTS",
+        "CORS_ALLOW_ORIGIN_REGEX",
+        "MILLSTREAM_STUDIO_ACCESS",
+    }
 
 
 async def test_a_simple_request_of_another_page_runs_no_graph(serve: Serve) -> None:
