@@ -13,7 +13,6 @@ from websockets.exceptions import ConnectionClosed
 
 from api.requests import UNKNOWN_ID, Serve
 from graphs import extra_worker
-from millstream.api.app import create_app
 from millstream.api.http.middleware import wrap_app
 from millstream.api.routes import ENDPOINTS
 from millstream.shared.langgraph_json.http import Cors, HttpSettings
@@ -100,7 +99,7 @@ async def test_a_page_may_call_a_private_network(http: httpx.AsyncClient) -> Non
 async def test_only_allowed_pages_get_the_private_network_header(prefix: str) -> None:
     cors = Cors(allow_origins=["https://app.example"], allow_credentials=True)
     settings = HttpSettings(cors=cors, mount_prefix=prefix)
-    app = wrap_app(create_app(Settings(), settings), settings, None, Settings())
+    app = wrap_app(Starlette(), settings, None, Settings())
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api") as http:
         for origin, status in (("https://app.example", 200), ("https://evil.example", 400)):
             response = await http.options(
