@@ -34,6 +34,7 @@ from millstream.shared.errors import (
     AccessError,
     ConflictError,
     ForbiddenError,
+    InvalidError,
     NotFoundError,
     RightsChangedError,
 )
@@ -341,3 +342,14 @@ async def test_a_batch_is_denied_with_the_status_of_the_decider(
     with pytest.raises(AccessError, match=r"^0: Pay first\.$") as denied:
         await admission.admit_batch(of(process, "ann"), [ECHO])
     assert (denied.value.status, denied.value.headers) == (402, {"x-plan": "none"})
+
+
+async def test_a_search_with_an_invalid_status_of_the_decider_is_invalid(
+    process: Process, owners: Owners, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def decide(_: User, __: Ask, value: dict[str, Any]) -> Decision:
+        return Decision({**value, "status": "asleep"})
+
+    monkeypatch.setattr(owners, "decide", decide)
+    with pytest.raises(InvalidError, match=r"^status: 'asleep', as the authorization left it"):
+        await threads.find(of(process, "ann"), ThreadFilter(), limit=1)

@@ -17,6 +17,7 @@ from millstream.api.threads.state_operations import assistant_of
 from millstream.shared import keys, threads
 from millstream.shared.errors import (
     ConflictError,
+    InvalidError,
     NotFoundError,
 )
 from millstream.shared.events.entries import START, Position
@@ -259,9 +260,19 @@ async def _permit_search(
         query,
         metadata=permit.metadata,
         values=values if isinstance(values, dict) else {},
-        status=None if status is None else ThreadStatus(status),
+        status=_status(status),
         access=permit.filter,
     )
+
+
+def _status(value: Any) -> ThreadStatus | None:
+    """Returns the status as the decider left it. Raises InvalidError for one that threads do not have."""
+    try:
+        return None if value is None else ThreadStatus(value)
+    except ValueError:
+        raise InvalidError(
+            f"status: {value!r:.80}, as the authorization left it, is not a status of threads"
+        ) from None
 
 
 async def follow(
