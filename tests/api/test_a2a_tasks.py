@@ -105,6 +105,20 @@ async def test_tasks_are_filtered_by_state_and_time(
     assert page["totalSize"] == 0
 
 
+@pytest.mark.parametrize("name", ["x", f"{UNKNOWN_ID}:{UNKNOWN_ID}", 7])
+async def test_a_run_whose_metadata_name_no_task_of_its_thread_hides_no_task(
+    web: httpx.AsyncClient, name: str | int
+) -> None:
+    task = await say(web, "hello")
+    body = {"assistant_id": "talk", "input": {"messages": "hi"}, "metadata": {"a2a_task": name}}
+    run = await web.post(f"/threads/{task['contextId']}/runs/wait", json=body)
+    assert run.status_code == 200
+    page = await listed(web, contextId=task["contextId"])
+    assert len(page["tasks"]) == 2
+    assert task["id"] in ids(page["tasks"])
+    assert (await call(web, "GetTask", id=task["id"]))["result"]["id"] == task["id"]
+
+
 async def test_a_listed_task_has_history_and_artifacts_on_request(
     web: httpx.AsyncClient, agent_path: str
 ) -> None:

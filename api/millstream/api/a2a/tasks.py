@@ -86,11 +86,14 @@ def thread_of(context_id: str, assistant_id: str) -> str:
 
 
 def id_of(record: RunRecord) -> TaskId:
-    """Returns the id of the run's task."""
-    task_id = _metadata(record).get(TASK)
-    if isinstance(task_id, str):
-        return parse_task_id(task_id)
-    return TaskId(record.spec.thread_id, record.spec.run_id)
+    """Returns the id of the run's task: a run that continues none is a task of its own."""
+    itself = TaskId(record.spec.thread_id, record.spec.run_id)
+    name = _metadata(record).get(TASK)
+    try:
+        task_id = parse_task_id(name) if isinstance(name, str) else itself
+    except TaskNotFoundError:  # a client may write anything into the metadata of a run
+        return itself
+    return task_id if task_id.thread_id == itself.thread_id else itself
 
 
 def _metadata(record: RunRecord) -> dict[str, Any]:
