@@ -17,6 +17,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from millstream.api.app import create_app
+from millstream.api.auth.description import describe_security
 from millstream.api.auth.opening import OpenProjectAuth, open_kinds
 from millstream.api.auth.project import open_project_auth, project_processes
 from millstream.api.http import middleware
@@ -148,7 +149,7 @@ def main() -> None:
         tracer=tracer,
         metrics=metrics,
         open_auth=open_auth,
-        security=None if project.auth is None else project.auth.openapi,
+        security=describe_security(kinds, None if auth is None else auth.openapi),
     )
     config = uvicorn.Config(
         ProxyHeaders(

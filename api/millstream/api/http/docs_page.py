@@ -13,7 +13,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from millstream.api.http.body import json_response
-from millstream.api.http.endpoint import Endpoint
+from millstream.api.http.endpoint import OPEN, Endpoint
 from millstream.api.http.openapi import Reference, add_document, add_security, describe
 from millstream.api.http.public_url import public_url
 from millstream.shared.langgraph_json.auth import OpenApiSecurity
@@ -75,6 +75,9 @@ def _make(
     if other is not None:
         add_document(document, other())
     if security is not None:
+        for endpoint in endpoints:
+            if endpoint.asks == OPEN:
+                document["paths"][endpoint.path][endpoint.method.lower()]["security"] = []
         for operation in add_security(document, security):
             log.warning("auth.openapi.paths: openapi.json has no operation %s", operation)
     return document
