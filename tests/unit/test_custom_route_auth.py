@@ -16,6 +16,8 @@ from millstream.api.auth.authentication import Authentication, AuthRequest
 from millstream.api.auth.middleware import AuthenticationMiddleware
 from millstream.api.http.context import USER, attach
 from millstream.api.http.middleware import wrap_app
+from millstream.api.limits.caller_limits import ProcessLimits
+from millstream.api.limits.rates import RateLimiter
 from millstream.api.process import Process
 from millstream.shared.access import User
 from millstream.shared.langgraph_json.http import HttpSettings
@@ -56,7 +58,12 @@ async def of_api(request: Request) -> Response:
 
 
 def client(http: HttpSettings, tokens: Tokens) -> httpx.AsyncClient:
-    process = SimpleNamespace(auth=Authentication(authenticators=[tokens]), settings=Settings())
+    settings = Settings(max_body=100, rate_of_failed_auth="1/h burst 3")
+    process = SimpleNamespace(
+        auth=Authentication(authenticators=[tokens]),
+        settings=settings,
+        limits=ProcessLimits(RateLimiter(None, settings), settings),
+    )
     routes: list[BaseRoute] = [Route("/threads/{thread_id}", of_api)]
     api = Starlette(
         routes=routes,
@@ -98,6 +105,27 @@ async def test_custom_routes_need_a_user_if_enabled(enabled: bool, order: Any, p
         response = await web.get(f"{prefix}/threads/t", headers=headers)
         assert response.json() == {"user": "ann"}
         assert tokens.paths == [(f"{prefix}/threads/t", {"thread_id": "t"})]
+
+
+class Bodies(Tokens):
+    """Reads the body before it looks at the token."""
+
+    async def authenticate(self, request: AuthRequest) -> User | None:
+        await request.body()
+        return await super().authenticate(request)
+
+
+@pytest.mark.parametrize("path", ["/mine/x", "/threads/t"])
+@pytest.mark.parametrize("order", ["middleware_first", "auth_first"])
+async def test_limits_hold_before_the_projects_routes(order: Any, path: str) -> None:
+    http = HttpSettings(enable_custom_route_auth=True, middleware_order=order)
+    headers = {"authorization": "Bearer ann"}
+    async with client(http, Bodies()) as web:
+        assert (await web.post(path, headers=headers, content=b"x" * 100)).status_code != 413
+        assert (await web.post(path, headers=headers, content=b"x" * 101)).status_code == 413
+        statuses = [(await web.post(path)).status_code for _ in range(4)]
+        assert statuses == [401, 401, 401, 429]
+        assert (await web.get(path, headers=headers)).status_code == 200
 
 
 async def test_a_projects_middleware_can_not_set_the_user() -> None:

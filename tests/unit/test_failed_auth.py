@@ -100,6 +100,15 @@ async def test_credentials_that_were_valid_pass(clock: Clock) -> None:
     assert await server.status("") == 429
 
 
+def test_many_failures_at_once_lock_an_address_out_no_longer_than_an_empty_bucket(
+    clock: Clock,
+) -> None:
+    failed_auth = FailedAuth(RATE)
+    for _ in range(1000):  # all of them let in before the first had failed
+        failed_auth.failed("10.0.0.1")
+    assert failed_auth.wait_seconds("10.0.0.1", b"new") == 1.0
+
+
 async def test_handshakes_count_too(clock: Clock) -> None:
     server = SimulatedServer()
     codes = [(await server.answer("bad", type="websocket")).get("code") for _ in range(4)]

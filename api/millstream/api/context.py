@@ -133,10 +133,6 @@ class RequestContext:
             self.reads[thread_id] = await self.authorize("threads.read", {"thread_id": thread_id})
         return self.reads[thread_id]
 
-    def renewed(self) -> "RequestContext":
-        """Returns the context for the next command of a connection, whose rights are decided anew."""
-        return RequestContext(self.process, self.caller, self.questions)
-
     def as_server(self) -> Permit:
         """Returns a permit for what the server does by itself, not for the caller."""
         return Permit(process=self.process)

@@ -1,6 +1,7 @@
 """Authenticates requests and WebSocket handshakes before anything looks at their path, ids or body."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from starlette.authentication import AuthCredentials
@@ -13,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from millstream.api.auth.authentication import AuthRequest
 from millstream.api.http import problems
 from millstream.api.http.body import read_body
-from millstream.api.http.context import USER
+from millstream.api.http.context import AUTHENTICATE, PROCESS, USER
 from millstream.api.process import Process
 from millstream.shared.errors import MillstreamError
 from millstream.shared.redis import OUTAGE_ERRORS
@@ -55,7 +56,7 @@ class AuthenticationMiddleware:
         if scope["type"] not in ("http", "websocket") or USER in scope or is_open(scope):
             await self._app(scope, receive, send)
             return
-        process = self._process_of(scope)
+        process = scope[PROCESS] = self._process_of(scope)
         if not process.auth.is_on or self._is_exempt(scope):
             await self._app(scope, receive, send)
             return
@@ -70,6 +71,7 @@ class AuthenticationMiddleware:
         scope[USER] = scope["user"] = (
             user  # the second for the project's routes, as Starlette's `request.user`
         )
+        scope[AUTHENTICATE] = partial(process.auth.user_of, request)
         scope["auth"] = AuthCredentials(user.permissions)
         await self._app(scope, body.receive, send)
 

@@ -1,5 +1,6 @@
 """Converts a request to its context. Only this module reads the process from Starlette's state."""
 
+import dataclasses
 from typing import Final
 
 from starlette.applications import Starlette
@@ -13,6 +14,7 @@ from millstream.api.process import Process
 from millstream.api.uuids import canonical_uuid
 from millstream.shared import logs
 from millstream.shared.access import Ask
+from millstream.shared.errors import UnauthenticatedError
 from millstream.shared.tracing.context import TraceContext, trace_of_headers
 
 # In the scope of a request that has a span: the span. Its use case may be executed in another task, where it is not
@@ -23,6 +25,10 @@ REQUEST_ID: Final = "millstream.request_id"  # in the scope of a request: its id
 USER: Final = (
     "millstream.user"  # in the scope of a request: the access.User that it is authenticated as
 )
+# In the scope of an authenticated request: authenticates its credentials again.
+AUTHENTICATE: Final = "millstream.authenticate"
+# In the scope of a request that is authenticated in a project's application: the process of the API.
+PROCESS: Final = "millstream.process"
 QUESTIONS: Final = "millstream.questions"
 ID_NAMES: Final = ("thread_id", "run_id")  # of parameters in paths
 
@@ -40,7 +46,7 @@ def process_in(app: Starlette) -> Process | None:
 
 def process_of_scope(scope: Scope) -> Process:
     """Returns the process that serves the request or the WebSocket of a scope."""
-    process: Process = scope["app"].state.process
+    process: Process = scope.get(PROCESS) or scope["app"].state.process
     return process
 
 
@@ -72,6 +78,21 @@ def context_of(connection: HTTPConnection) -> RequestContext:
         user=connection.scope.get(USER),
     )
     return RequestContext(process, caller, questions_of(connection))
+
+
+async def renewed(connection: HTTPConnection, context: RequestContext) -> RequestContext:
+    """Returns the context for the next command of a connection, whose credentials and rights are checked anew.
+
+    Raises UnauthenticatedError if the credentials do not name the same user any more, and what authenticators raise.
+    """
+    user = context.caller.user
+    if user is not None:
+        again = await connection.scope[AUTHENTICATE]()
+        if again.identity != user.identity:
+            raise UnauthenticatedError
+        user = again
+    caller = dataclasses.replace(context.caller, user=user)
+    return RequestContext(context.process, caller, context.questions)
 
 
 def questions_of(connection: HTTPConnection) -> set[Ask]:

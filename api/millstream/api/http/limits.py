@@ -41,7 +41,7 @@ class CallerLimitsMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Forwards the request, and gives back what it has taken when it has ended."""
-        if scope["type"] not in ("http", "websocket") or is_free(scope):
+        if scope["type"] not in ("http", "websocket") or LIMITS in scope or is_free(scope):
             await self._app(scope, receive, send)
             return
         process = self._process_of(scope)

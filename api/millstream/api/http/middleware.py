@@ -17,7 +17,9 @@ from starlette.types import ASGIApp, Scope
 from millstream.api.auth.middleware import AuthenticationMiddleware
 from millstream.api.http import docs_page
 from millstream.api.http.context import process_of_scope
+from millstream.api.http.limits import CallerLimitsMiddleware
 from millstream.api.http.page_access import PageAccess, RequestGuard, with_cors
+from millstream.api.process import Process
 from millstream.shared.errors import SettingError
 from millstream.shared.importing import load_object
 from millstream.shared.langgraph_json import enter, read_project
@@ -123,15 +125,21 @@ def _authenticate(project_app: Starlette, api: Starlette, http: HttpSettings) ->
             route.matches(scope)[0] is Match.FULL for route in own_routes
         )
 
-    authentication = Middleware(
-        AuthenticationMiddleware,
-        process_of=lambda _: process_of_scope({"app": api}),
-        routes=lambda: [*own_routes, *api.router.routes],
-        is_exempt=is_exempt,
-    )
-    project_app.user_middleware.insert(
-        0 if is_first else len(project_app.user_middleware), authentication
-    )
+    def process_of(_: Scope) -> Process:
+        return process_of_scope({"app": api})
+
+    added = [
+        # Limits first, as in the API: bodies that an authenticator reads count, and invalid credentials too.
+        Middleware(CallerLimitsMiddleware, process_of=process_of),
+        Middleware(
+            AuthenticationMiddleware,
+            process_of=process_of,
+            routes=lambda: [*own_routes, *api.router.routes],
+            is_exempt=is_exempt,
+        ),
+    ]
+    place = 0 if is_first else len(project_app.user_middleware)
+    project_app.user_middleware[place:place] = added
 
 
 def _mount_under(prefix: str, app: ASGIApp, api: Starlette, *, lifespan_of: Starlette) -> Starlette:

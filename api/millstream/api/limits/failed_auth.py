@@ -57,10 +57,11 @@ class FailedAuth:
         """Counts a request with invalid credentials."""
         if self._rate is None:
             return
-        now = time.monotonic()
-        self._full_at[address] = (
-            max(self._full_at.get(address, now), now) + self._rate.interval_us / 1e6
-        )
+        now, interval = time.monotonic(), self._rate.interval_us / 1e6
+        full_at = max(self._full_at.get(address, now), now) + interval
+        # At most an empty bucket: many requests at once, each let in before the first had failed, don't lock out their
+        # address for longer.
+        self._full_at[address] = min(full_at, now + self._rate.burst * interval)
         _limit(self._full_at, address)
         if address not in self._logged and self.wait_seconds(address, b"") > 0:
             self._logged[address] = None

@@ -16,7 +16,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from millstream.api.auth.credentials import accepted_subprotocol
 from millstream.api.context import RequestContext
 from millstream.api.http.body import parse
-from millstream.api.http.context import context_of
+from millstream.api.http.context import context_of, renewed
 from millstream.api.http.limits import MAX_REASON_CHARS, TOO_MANY
 from millstream.api.http.problems import sentence
 from millstream.api.http.sse import FAILED, OUTAGES
@@ -51,6 +51,7 @@ log = logging.getLogger(__name__)
 
 # Close codes: 4000 + the status that HTTP would have, as the SDKs read them; 1012 lets clients reconnect.
 INVALID: Final = 4422
+UNAUTHENTICATED: Final = 4401
 FORBIDDEN: Final = 4403
 GONE: Final = 4404
 RESTARTING: Final = 1012
@@ -93,6 +94,7 @@ class ProtocolSocket:
         self._reader: ThreadReader | None = None
         self._has_reader = asyncio.Event()
         self._sending = asyncio.Lock()  # held while a page of events is sent
+        self._is_refused = False  # the credentials are not valid any more
         self._watch = threads.watch_of(context, thread_id)
 
     async def serve(self) -> None:
@@ -132,6 +134,19 @@ class ProtocolSocket:
             await asyncio.sleep(
                 0
             )  # one read may hold thousands of messages, and none of them waits
+            if self._is_refused:
+                await self._websocket.close(
+                    UNAUTHENTICATED, "The credentials are not valid any more."
+                )
+                return
+
+    async def _renew(self) -> None:
+        """Checks the credentials again, which may have expired or been revoked since the handshake."""
+        try:
+            self._context = await renewed(self._websocket, self._context)
+        except AccessError:
+            self._is_refused = True
+            raise
 
     async def _answer(self, frame: bytes) -> Reply:
         value: Any = None
@@ -141,7 +156,7 @@ class ProtocolSocket:
             finally:  # an invalid message counts too
                 await self._context.limits.take_request()
             command = read_command(value)
-            self._context = self._context.renewed()  # each command is decided anew
+            await self._renew()  # each command is decided anew
             if command.method.startswith("subscription."):
                 result = await self._subscription(command)
                 return success_reply(command.id, result)
@@ -276,15 +291,15 @@ async def connect(websocket: WebSocket) -> None:
         await context.authorize("threads.read", {"thread_id": thread_id})
         context.limits.hold_stream()
     except AccessError as error:
-        await websocket.accept()
+        await websocket.accept(subprotocol)
         await websocket.close(4000 + error.status, str(error)[:MAX_REASON_CHARS])
         return
     except RateLimitedError as error:
-        await websocket.accept()
+        await websocket.accept(subprotocol)
         await websocket.close(TOO_MANY, str(error)[:MAX_REASON_CHARS])
         return
     except UnavailableError as error:  # nobody can decide now
-        await websocket.accept()
+        await websocket.accept(subprotocol)
         await websocket.close(RESTARTING, str(error)[:MAX_REASON_CHARS])
         return
     await ProtocolSocket(websocket, context, thread_id).serve()

@@ -13,6 +13,7 @@ from millstream.shared.access import NO_GUARD, Ask, guard_of
 from millstream.shared.errors import NotFoundError
 from millstream.shared.events.entries import START, Entry, Position
 from millstream.shared.events.reader import Reader
+from millstream.shared.metadata_index import contains
 from millstream.shared.rules.lifecycle import RunStatus
 from millstream.shared.rules.multitask import CancelAction
 from millstream.shared.runs import RunRecord, search
@@ -127,6 +128,7 @@ async def search_runs(
     Raises NotFoundError for a thread that does not exist.
     """
     permit: Permit
+    within: dict[str, Any] = {}  # what the threads' metadata must have, as the decider left it
     if thread_id is not None:
         permit = await context.authorize_thread("threads.read", thread_id)
         await threads.require_thread(permit.redis, thread_id)
@@ -139,6 +141,7 @@ async def search_runs(
             "offset": offset,
         }
         permit = await context.authorize("threads.search", value)
+        within = permit.metadata
     return await search.search(
         permit.redis,
         thread_id=thread_id,
@@ -147,13 +150,22 @@ async def search_runs(
         metadata=metadata,
         limit=limit,
         offset=offset,
-        keep=lambda run_refs: _allowed(permit, run_refs),
+        keep=lambda run_refs: _allowed(permit, run_refs, within),
     )
 
 
-async def _allowed(permit: Permit, run_refs: RunRefs) -> RunRefs:
-    """Returns the runs (thread id, run id) of threads that the permit is for."""
-    return list(await guards_of(permit, run_refs))
+async def _allowed(permit: Permit, run_refs: RunRefs, within: dict[str, Any]) -> RunRefs:
+    """Returns the runs (thread id, run id) of threads that the permit is for, and whose metadata has `within`."""
+    if not within:
+        return list(await guards_of(permit, run_refs))
+    thread_ids = list(dict.fromkeys(thread_id for thread_id, _ in run_refs))
+    judged = await threads.read_many_metadata(permit.redis, thread_ids)
+    allowed = {
+        thread_id
+        for thread_id, each in zip(thread_ids, judged, strict=True)
+        if each is not None and permit.allows(each.metadata) and contains(each.metadata, within)
+    }
+    return [run_ref for run_ref in run_refs if run_ref[0] in allowed]
 
 
 async def guards_of(permit: Permit, run_refs: RunRefs) -> dict[tuple[str, str], str]:
