@@ -29,7 +29,7 @@ async def narrowing(_: Settings, __: Client) -> AsyncIterator[Authentication]:
     yield Authentication(authenticators=[SimulatedAuthenticator()], authorizer=Narrowing())
 
 
-async def test_runs_of_other_users_are_not_found(system: System) -> None:
+async def test_runs_of_other_users_are_no_matches(system: System) -> None:
     api = create_app(Settings(redis_url=system.fleet.redis_url), open_auth=narrowing)
     async with (
         api.router.lifespan_context(api),
@@ -42,13 +42,13 @@ async def test_runs_of_other_users_are_not_found(system: System) -> None:
         body = {"assistant_id": "steps", "after_seconds": 3600, "input": {}}
         run = (await client.post(f"/threads/{thread}/runs", headers=ann, json=body)).json()
 
-        async def found(headers: dict[str, str]) -> list[str]:
+        async def matches(headers: dict[str, str]) -> list[str]:
             response = await client.post(
                 "/runs/search", headers=headers, json={"status": "pending"}
             )
             assert response.status_code == 200
             return [each["run_id"] for each in response.json()]
 
-        assert await found(ann) == [run["run_id"]]
-        assert await found(bob) == []
+        assert await matches(ann) == [run["run_id"]]
+        assert await matches(bob) == []
         assert (await client.delete(f"/threads/{thread}", headers=ann)).status_code < 300

@@ -138,8 +138,8 @@ def _authenticate(project_app: Starlette, api: Starlette, http: HttpSettings) ->
             is_exempt=is_exempt,
         ),
     ]
-    place = 0 if is_first else len(project_app.user_middleware)
-    project_app.user_middleware[place:place] = added
+    index = 0 if is_first else len(project_app.user_middleware)
+    project_app.user_middleware[index:index] = added
 
 
 def _mount_under(prefix: str, app: ASGIApp, api: Starlette, *, lifespan_of: Starlette) -> Starlette:
