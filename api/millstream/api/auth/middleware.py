@@ -38,6 +38,7 @@ class AuthenticationMiddleware:
         process_of: Callable[[Scope], Process],
         routes: Callable[[], list[BaseRoute]],
         is_exempt: IsExempt = lambda _: False,
+        is_closed: IsExempt = lambda _: False,
     ) -> None:
         """Protects `app`.
 
@@ -45,15 +46,20 @@ class AuthenticationMiddleware:
             process_of: returns the process that serves a request.
             routes: returns the routes, in which the parameters of paths are found.
             is_exempt: whether a request needs no user though its path is not open.
+            is_closed: whether a request needs a user though its path is open.
         """
         self._app = app
         self._process_of = process_of
         self._routes = routes
         self._is_exempt = is_exempt
+        self._is_closed = is_closed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Authenticates the request and forwards it."""
-        if scope["type"] not in ("http", "websocket") or USER in scope or is_open(scope):
+        if scope["type"] not in ("http", "websocket") or USER in scope:
+            await self._app(scope, receive, send)
+            return
+        if is_open(scope) and not self._is_closed(scope):
             await self._app(scope, receive, send)
             return
         process = scope[PROCESS] = self._process_of(scope)

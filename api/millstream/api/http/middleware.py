@@ -120,10 +120,10 @@ def _authenticate(project_app: Starlette, api: Starlette, http: HttpSettings) ->
         return
     own_routes = list(project_app.router.routes)
 
-    def is_exempt(scope: Scope) -> bool:
-        return not http.enable_custom_route_auth and any(
-            route.matches(scope)[0] is Match.FULL for route in own_routes
-        )
+    def is_own(scope: Scope) -> bool:
+        return any(route.matches(scope)[0] is Match.FULL for route in own_routes)
+
+    enabled = http.enable_custom_route_auth
 
     def process_of(_: Scope) -> Process:
         return process_of_scope({"app": api})
@@ -135,7 +135,9 @@ def _authenticate(project_app: Starlette, api: Starlette, http: HttpSettings) ->
             AuthenticationMiddleware,
             process_of=process_of,
             routes=lambda: [*own_routes, *api.router.routes],
-            is_exempt=is_exempt,
+            is_exempt=lambda scope: not enabled and is_own(scope),
+            # Such as a route below /docs/, where the API's own files are open.
+            is_closed=lambda scope: enabled and is_own(scope),
         ),
     ]
     index = 0 if is_first else len(project_app.user_middleware)
