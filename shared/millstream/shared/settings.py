@@ -181,6 +181,10 @@ class Settings(AuthSettings):
         "machine. `millstream dev` sets it on a loopback address.",
         choices="true false 1 0",
     )
+    mask_errors: str = setting(
+        "MASK_ERRORS", "false", "`true` hides the exceptions of graphs from clients; the log has them (docs/api.md).",
+        choices="true false 1 0",
+    )  # fmt: skip
     redis_max_connections: int = setting(
         "REDIS_MAX_CONNECTIONS", 2000, "Connections that one process may open to Redis.", low=8
     )

@@ -14,9 +14,9 @@ from millstream.shared.sealing import key_ring_of
 from millstream.shared.sealing.structs import open_call
 from millstream.shared.wire import Call, Reply
 from millstream.worker.answers import VERBS, AnswerContext
+from millstream.worker.client_errors import show_cause
 from millstream.worker.failure import (
     SELF_CANCELLED,
-    describe_error,
     is_cancelled,
     summarise_error,
     traceback_of,
@@ -116,8 +116,7 @@ def _failure_reply(call: Call, error: BaseException) -> Reply:
         summarise_error(error),
         extra={"exception": traceback_of(error)},
     )
-    described = describe_error(error)
-    cause = f"{described['error']}: {described['message']}"
     if not call.graph_id:
-        return Reply(error=f"The store failed: {cause}", kind="failed")
-    return Reply(error=f"Graph {call.graph_id!r} failed in the call: {cause}", kind="graph")
+        return Reply(error=show_cause("The store failed", error), kind="failed")
+    failure = f"Graph {call.graph_id!r} failed in the call"
+    return Reply(error=show_cause(failure, error), kind="graph")

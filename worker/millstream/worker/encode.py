@@ -15,7 +15,7 @@ from typing import Any, Final
 import orjson
 from langgraph.types import Send
 
-from millstream.worker.failure import describe_error
+from millstream.worker.client_errors import show_error
 from millstream.worker.safe_text import convert_safely, replace_surrogates
 
 OPTIONS: Final = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
@@ -66,7 +66,7 @@ def _number(value: Decimal) -> int | float | None:
 
 # Types that orjson does not know, and the step towards JSON.
 STEPS: Final[tuple[tuple[type | tuple[type, ...], Callable[[Any], Any]], ...]] = (
-    (BaseException, describe_error),
+    (BaseException, show_error),
     (Send, lambda send: {"node": send.node, "args": send.arg}),
     ((set, frozenset, deque), list),
     ((bytes, bytearray, memoryview), lambda data: base64.b64encode(bytes(data)).decode()),

@@ -19,6 +19,7 @@ from langgraph.types import StreamMode
 
 from millstream.shared.events.modes import MODES
 from millstream.worker import private_entries
+from millstream.worker.client_errors import show_task, show_tasks
 from millstream.worker.encode import encode
 from millstream.worker.graph_result import NewestValues, has_interrupts
 from millstream.worker.graphs import Graph
@@ -137,17 +138,21 @@ class EventStream:
             return
         if mode == "tasks" and "result" not in payload:
             yield from self._lifecycle_events(namespace, payload)
+        if mode == "tasks":
+            payload = show_task(payload)
         if mode == "tools":
             payload = self._tools.translate(payload)
         if mode == "debug" and payload.get("type") == "checkpoint":
             payload = {
                 **payload,
                 "payload": _with_checkpoints(
-                    private_entries.without_in_checkpoint(payload["payload"])
+                    show_tasks(private_entries.without_in_checkpoint(payload["payload"]))
                 ),
             }
+        elif mode == "debug":
+            payload = {**payload, "payload": show_task(payload["payload"])}
         if mode == "checkpoints":
-            payload = private_entries.without_in_checkpoint(payload)
+            payload = show_tasks(private_entries.without_in_checkpoint(payload))
         data = encode(payload) if mode in self._modes else None
         if not namespace:
             self._record_state(mode, payload, data)

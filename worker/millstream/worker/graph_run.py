@@ -23,6 +23,7 @@ from millstream.shared.scripts import Claim
 from millstream.worker.breakpoints import stopped_at_breakpoint
 from millstream.worker.checkpoints.checkpointing import Checkpointing
 from millstream.worker.checkpoints.unstorable import UnstorableError
+from millstream.worker.client_errors import show_error
 from millstream.worker.encode import encode, show_interrupt
 from millstream.worker.events import EventStream
 from millstream.worker.execution import STOP_GRACE, Execution, Unsent
@@ -229,7 +230,7 @@ class GraphRun(Execution):
                 if isinstance(error, UnstorableError)
                 else {"exception": traceback_of(error)},
             )
-        return self._result(ExitKind.RAISED, describe_error(error))
+        return self._result(ExitKind.RAISED, show_error(error))
 
     async def _store_config(self, request: Request) -> None:
         """Stores the config of this run's factory on the thread: later reads must open the same graph."""

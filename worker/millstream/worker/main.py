@@ -16,9 +16,10 @@ from millstream.shared import logs
 from millstream.shared.errors import SettingError
 from millstream.shared.langgraph_json import ProjectFile, read_project
 from millstream.shared.metrics.metrics import Metrics, open_worker_metrics
+from millstream.shared.setting import ON
 from millstream.shared.settings import Settings
 from millstream.shared.tracing.tracer import RunTracer, open_tracer
-from millstream.worker import event_loop, graphs, wiring
+from millstream.worker import client_errors, event_loop, graphs, wiring
 from millstream.worker.background import ServiceEndedError, Services
 from millstream.worker.maintenance import alive_file
 from millstream.worker.node_threads import node_threads
@@ -42,6 +43,7 @@ def main() -> None:
         declared = registry.declared_queues if arguments.declared else []
         names = [*(arguments.queue or settings.queues), *declared]
         settings = replace(settings, queue=",".join(names))
+        client_errors.mask_errors(is_on=settings.mask_errors in ON)
         project = read_project(arguments.config)
         tracer = open_tracer(settings, graphs=True)
         metrics = open_worker_metrics(settings, registry.routes(settings.queues[0]))

@@ -24,6 +24,7 @@ from millstream.shared.events.protocol import (
     MODE_CHANNELS,
 )
 from millstream.worker import private_entries
+from millstream.worker.client_errors import show_event, show_task, show_tasks
 from millstream.worker.encode import encode
 from millstream.worker.graph_result import INTERRUPT, NewestValues, has_interrupts
 from millstream.worker.graphs import Graph
@@ -94,13 +95,14 @@ class ProtocolStream:
         elif method == "lifecycle":
             yield self._translate_lifecycle(at, data)
         elif method == "tasks":  # wrapped by _AllModes
-            yield _entry(method, tuple(data["namespace"]), data["timestamp"], encode(data["data"]))
+            task = show_task(data["data"])
+            yield _entry(method, tuple(data["namespace"]), data["timestamp"], encode(task))
         elif method == "checkpoints":
             yield _entry(
                 method,
                 namespace,
                 at,
-                encode(_checkpoint(private_entries.without_in_checkpoint(data))),
+                encode(_checkpoint(show_tasks(private_entries.without_in_checkpoint(data)))),
             )
         elif method == "custom":
             yield _entry(method, namespace, at, encode({"payload": data}))
@@ -108,7 +110,9 @@ class ProtocolStream:
             payload = {"name": method.removeprefix(CUSTOM_PREFIX), "payload": data}
             yield _entry("custom", namespace, at, encode(payload))
         elif method in MODE_CHANNELS:
-            yield _entry(method, namespace, at, encode(data))
+            # Among the events of tools, `tool-error` alone has a message.
+            event = show_event(data, "message") if method == "tools" else data
+            yield _entry(method, namespace, at, encode(event))
 
     def namespace_of(self, interrupt_id: str) -> Namespace:
         """Returns the namespace of the innermost graph that raised the interrupt."""
@@ -148,6 +152,8 @@ class ProtocolStream:
             return
         run = str(metadata.get("run_id"))
         event = dict(payload)
+        if event["event"] == "error":
+            event = show_event(event, "message")
         if event["event"] == "message-start":
             self._messages[run] = event.get("id") or event.get("message_id") or run
             event["id"] = self._messages[run]
@@ -160,7 +166,7 @@ class ProtocolStream:
     def _translate_lifecycle(self, at: int, data: Any) -> tuple[str, bytes]:
         """Returns the entry of a subgraph. LangGraph streams these events in the root namespace."""
         namespace = tuple(data["namespace"])
-        event = {**data}
+        event = show_event({**data}, "error")
         if event["event"] == "started":
             self._names[namespace] = event.get("graph_name", "")
         else:

@@ -12,7 +12,7 @@ from langgraph.config import get_stream_writer
 from langgraph.pregel.protocol import StreamProtocol
 from langgraph.stream.transformers import LifecycleTransformer
 
-from millstream.worker.failure import describe_error
+from millstream.worker.client_errors import show_error, show_text
 
 Namespace = tuple[str, ...]
 # LangGraph's key for a stream to which subgraphs also stream, beside that of their caller.
@@ -38,7 +38,7 @@ class ToolCalls:
             case "tool-finished":
                 event = {"event": "on_tool_end", "output": payload["output"]}
             case _:
-                event = {"event": "on_tool_error", "error": payload.get("message")}
+                event = {"event": "on_tool_error", "error": show_text(payload.get("message"))}
         name = self._names.get(call_id, "")
         if event["event"] in ("on_tool_end", "on_tool_error"):
             self._names.pop(call_id, None)
@@ -101,9 +101,9 @@ class Subgraphs(LifecycleTransformer):
         event: dict[str, Any] = {"event": name, "namespace": list(ns)}
         if error is not None:
             event["error"] = (
-                describe_error(self._error)
+                show_error(self._error)
                 if isinstance(self._error, BaseException)
-                else {"error": "Error", "message": str(error)}
+                else {"error": "Error", "message": show_text(str(error))}
             )
         self._events.append((ns, event))
 

@@ -18,7 +18,8 @@ from millstream.shared.runs.submission import config_of_assistant, without_ids
 from millstream.shared.settings import Settings
 from millstream.shared.wire import Call, unpack_kwargs
 from millstream.worker.checkpoints.checkpointing import Checkpointing
-from millstream.worker.failure import describe_error, is_cancelled, summarise_error, traceback_of
+from millstream.worker.client_errors import show_cause
+from millstream.worker.failure import is_cancelled, summarise_error, traceback_of
 from millstream.worker.graphs import Graph, GraphRegistry, Use
 
 log = logging.getLogger(__name__)
@@ -134,7 +135,4 @@ def _convert_factory_errors(graph_id: str) -> Iterator[None]:
             summarise_error(error),
             traceback_of(error),
         )
-        description = describe_error(error)
-        raise GraphError(
-            f"The factory of graph {graph_id!r} failed: {description['error']}: {description['message']}"
-        ) from error
+        raise GraphError(show_cause(f"The factory of graph {graph_id!r} failed", error)) from error

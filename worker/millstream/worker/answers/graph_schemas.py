@@ -1,5 +1,6 @@
 """Describes a graph: JSON schemas, nodes and edges, subgraphs. Source: the LangGraph Platform API."""
 
+import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final, cast, get_type_hints
@@ -13,8 +14,11 @@ from millstream.shared.errors import InvalidError, RefusedError
 from millstream.shared.wire import Call
 from millstream.worker import private_entries
 from millstream.worker.answers.context import AnswerContext
+from millstream.worker.client_errors import show_or
 from millstream.worker.encode import encode
 from millstream.worker.graphs import Graph
+
+log = logging.getLogger(__name__)
 
 Schema = dict[str, Any]
 # Raised for types that JSON Schema can't describe, or whose names can't be resolved.
@@ -38,7 +42,9 @@ async def draw(context: AnswerContext, call: Call) -> bytes:
         try:
             drawable = await graph.aget_graph(config, xray=xray)
         except Exception as error:  # of the user's code: invalid types, cycles, ...
-            raise RefusedError(f"The graph can't be drawn: {error}") from error
+            log.info("graph %r can't be drawn", call.graph_id, exc_info=error)
+            text = show_or(f"The graph can't be drawn: {error}", masked="The graph can't be drawn.")
+            raise RefusedError(text) from error
         drawing: dict[str, Any] = drawable.to_json()
         for node in drawing["nodes"]:
             if isinstance(node.get("data"), dict):

@@ -10,6 +10,7 @@ from millstream.shared.errors import TooLargeError
 from millstream.shared.wire import Call
 from millstream.worker import private_entries
 from millstream.worker.answers.context import AnswerContext
+from millstream.worker.client_errors import show_text
 from millstream.worker.encode import encode, show_interrupt
 from millstream.worker.graphs import Graph
 
@@ -119,6 +120,7 @@ def show_state(snapshot: StateSnapshot, thread_id: str) -> dict[str, Any]:
     """Returns a `ThreadState` in the API's form. Source: the reference server's responses."""
     checkpoint = _checkpoint_of(snapshot.config, thread_id)
     parent = _checkpoint_of(snapshot.parent_config, thread_id)
+    run_id = (snapshot.metadata or {}).get("run_id")
     return {
         "values": snapshot.values,
         "next": snapshot.next,
@@ -127,7 +129,7 @@ def show_state(snapshot: StateSnapshot, thread_id: str) -> dict[str, Any]:
                 "id": task.id,
                 "name": task.name,
                 "path": task.path,
-                "error": _error_text(task.error),
+                "error": _error_text(task.error, run_id),
                 "interrupts": [show_interrupt(i) for i in task.interrupts],
                 "checkpoint": _subgraph_checkpoint(task.state, thread_id),
                 "state": show_state(task.state, thread_id)
@@ -147,9 +149,10 @@ def show_state(snapshot: StateSnapshot, thread_id: str) -> dict[str, Any]:
     }
 
 
-def _error_text(error: Any) -> str | None:
+def _error_text(error: Any, run_id: str | None) -> str | None:
     """Returns a task's error as text. In a checkpoint the error is its repr already."""
-    return error if error is None or isinstance(error, str) else repr(error)
+    text = error if error is None or isinstance(error, str) else repr(error)
+    return show_text(text, run_id)
 
 
 def _checkpoint_of(config: Any, thread_id: str) -> dict[str, Any] | None:

@@ -35,6 +35,7 @@ from millstream.worker.answers.context import AnswerContext, merge_config
 from millstream.worker.answers.state import config_of
 from millstream.worker.checkpoints.checkpointing import Staging
 from millstream.worker.checkpoints.unstorable import UnstorableError
+from millstream.worker.client_errors import show_or
 from millstream.worker.encode import encode
 from millstream.worker.graphs import Graph
 from millstream.worker.request import read_command
@@ -44,6 +45,7 @@ log = logging.getLogger(__name__)
 
 # Beginnings of LangGraph's messages about `as_node`.
 AS_NODE_MESSAGE: Final = re.compile(r"Node |Ambiguous update|as_node ")
+REJECTED: Final = "values: the graph rejects them"
 
 
 async def update(context: AnswerContext, call: Call) -> bytes:
@@ -130,7 +132,7 @@ async def _apply(
         message = str(error).partition("\n")[0]
         if AS_NODE_MESSAGE.match(message):
             raise RefusedError(f"as_node: {message}") from None
-        raise InvalidError(f"values: {message}") from None
+        raise InvalidError(show_or(f"values: {message}", masked=REJECTED)) from None
     except (MillstreamError, *OUTAGE_ERRORS):
         raise
     except UnstorableError as error:
@@ -139,9 +141,8 @@ async def _apply(
         if isinstance(error, ValueError) and str(error).startswith("Subgraph "):
             raise InvalidError(f"checkpoint.checkpoint_ns: {error}") from None
         log.info("graph %r rejected an update", graph.name, exc_info=error)
-        raise InvalidError(
-            f"values: the graph rejects them: {type(error).__name__}: {str(error)[:500]}"
-        ) from None
+        text = f"{type(error).__name__}: {str(error)[:500]}"
+        raise InvalidError(show_or(f"{REJECTED}: {text}", masked=REJECTED)) from None
 
 
 async def _record_fields(

@@ -20,10 +20,11 @@ from millstream.shared.langgraph_json import read_project
 from millstream.shared.observer import safe
 from millstream.shared.redis import connect
 from millstream.shared.sealing import open_key_ring
+from millstream.shared.setting import ON
 from millstream.shared.settings import Settings
 from millstream.shared.tracing.context import TraceContext
 from millstream.shared.tracing.tracer import RunTracer, open_tracer
-from millstream.worker import event_loop, graphs
+from millstream.worker import client_errors, event_loop, graphs
 from millstream.worker.checkpoints.checkpointing import open_checkpointing
 from millstream.worker.graph_run import GraphContext, GraphRun
 from millstream.worker.isolation import messages
@@ -46,6 +47,7 @@ def main() -> None:
         logs.identify(worker_id=arguments.worker)
         registry = graphs.load(arguments.config)
         settings = Settings.from_env()
+        client_errors.mask_errors(is_on=settings.mask_errors in ON)
         connection = socket.socket(fileno=arguments.socket)
         tracer = open_tracer(settings, graphs=True)
         logs.configure("isolated", settings, traceparent=tracer.traceparent)

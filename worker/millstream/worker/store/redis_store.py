@@ -15,6 +15,7 @@ Only `lazy.py` imports this module, at the store's first use: the library is an 
 
 import asyncio
 import json
+import logging
 import math
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -46,8 +47,12 @@ from millstream.shared.langgraph_json.config import IndexSettings
 from millstream.shared.redis import OUTAGE_ERRORS, Client
 from millstream.shared.scripts import NewItem, get_items, put_item
 from millstream.worker.checkpoints.unstorable import unstorable_item_error
+from millstream.worker.client_errors import show_or
+from millstream.worker.failure import summarise_error
 from millstream.worker.store.embedding import embed
 from millstream.worker.store.matching import matches, namespace_matches
+
+log = logging.getLogger(__name__)
 
 PAGES: Final = (1_000, 10_000, 100_000)  # candidates that a filter reads, page by page
 MAX_TRIES: Final = 10  # of a set-up, which other workers may do at the same time
@@ -324,9 +329,10 @@ class RedisStore(AsyncRedisStore):
                 for vector in await embed(self.embeddings, texts)
             ]
         except Exception as error:
-            raise UnavailableError(
-                f"The embeddings of langgraph.json failed: {type(error).__name__}: {error}"
-            ) from error
+            log.warning("the embeddings of langgraph.json failed: %s", summarise_error(error))
+            failure = "The embeddings of langgraph.json failed"
+            text = f"{failure}: {type(error).__name__}: {error}"
+            raise UnavailableError(show_or(text, masked=f"{failure}.")) from error
         if len(vectors) != len(texts):
             raise UnavailableError(
                 f"The embeddings of langgraph.json gave {len(vectors)} vectors for "
