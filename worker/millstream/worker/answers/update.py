@@ -132,6 +132,7 @@ async def _apply(
         message = str(error).partition("\n")[0]
         if AS_NODE_MESSAGE.match(message):
             raise RefusedError(f"as_node: {message}") from None
+        log.info("graph %r rejected an update: %s", graph.name, message)
         raise InvalidError(show_or(f"values: {message}", masked=REJECTED)) from None
     except (MillstreamError, *OUTAGE_ERRORS):
         raise
