@@ -33,7 +33,7 @@ class Breaking(GenericFakeChatModel):
     """A model whose stream breaks."""
 
     async def _astream(self, *_: Any, **__: Any) -> AsyncIterator[ChatGenerationChunk]:
-        yield ChatGenerationChunk(message=AIMessageChunk("half", id="m"))
+        yield ChatGenerationChunk(message=AIMessageChunk(content="half", id="m"))
         raise ConnectionError(f"model {MARKER}")
 
 
