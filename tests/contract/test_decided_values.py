@@ -114,3 +114,13 @@ async def test_a_run_that_its_decider_left_invalid_is_not_admitted(
     with pytest.raises(InvalidError, match=next(iter(changes))):
         await admission.admit(of(replace(process, auth=auth), "ann"), ECHO)
     assert await live_runs(process.redis) == []
+
+
+async def test_no_client_marks_an_assistant_as_the_servers(process: Process) -> None:
+    mark = {"created_by": "system", "x": 1}
+    body = AssistantCreate(graph_id="echo", metadata=mark)
+    created = await assistants.create(of(process, "ann"), body)
+    patch = AssistantPatch(metadata=mark)
+    patched = await assistants.patch(of(process, "ann"), created.assistant.assistant_id, patch)
+    for record in (created, patched):
+        assert msgspec.json.decode(record.assistant.metadata) == {"x": 1, "owner": "ann"}
