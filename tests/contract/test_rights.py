@@ -25,6 +25,7 @@ from millstream.api.process import Process
 from millstream.api.runs import admission, end_operations, operations
 from millstream.api.threads import delete_operations
 from millstream.api.threads import operations as threads
+from millstream.api.threads.state_operations import permitted_assistant_of
 from millstream.cli.embedded import EmbeddedRedis
 from millstream.shared import keys, scripts
 from millstream.shared import threads as thread_records
@@ -256,6 +257,15 @@ async def test_assistants_are_their_owners(process: Process) -> None:
     await admission.admit(of(process, "ann"), request)
     await admission.admit(of(process, "bob"), ECHO)  # a default assistant, which all may use
     await assistants.delete(of(process, "ann"), assistant_id, delete_threads=True)
+
+
+async def test_a_threads_metadata_lends_no_assistant_of_another_user(process: Process) -> None:
+    body = AssistantCreate(graph_id="echo")
+    created = await assistants.create(of(process, "ann"), body)
+    metadata = {"assistant_id": created.assistant.assistant_id}
+    assert await permitted_assistant_of(of(process, "ann"), metadata) == metadata
+    assert await permitted_assistant_of(of(process, "bob"), metadata) == {}
+    assert await permitted_assistant_of(of(process, "bob"), {}) == {}
 
 
 async def test_crons_are_their_owners(process: Process, owners: Owners) -> None:

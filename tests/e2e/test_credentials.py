@@ -349,6 +349,7 @@ async def test_an_api_starts_without_its_issuer_and_accepts_tokens_once_it_has_k
         ({"AUTH_TYPE": "jwt"}, 1, "AUTH_JWT_ISSUER"),
         ({"AUTH_TYPE": "custom"}, 1, "auth.path"),
         ({"AUTH_TYPE": "key"}, 1, "is not one of"),
+        ({"AUTH_TYPE": "noop", "MILLSTREAM_STUDIO_ACCESS": "true"}, 1, "MILLSTREAM_STUDIO_ACCESS"),
     ],
 )
 def test_an_api_that_would_be_open_does_not_start(

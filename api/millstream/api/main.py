@@ -32,6 +32,7 @@ from millstream.shared.langgraph_json.auth import AuthConfig
 from millstream.shared.metrics.metrics import open_api_metrics
 from millstream.shared.redis import check_url
 from millstream.shared.rules.auth_kinds import AuthKind, choose_auth_kinds, is_loopback
+from millstream.shared.setting import ON
 from millstream.shared.settings import Settings
 from millstream.shared.tracing.tracer import open_tracer
 
@@ -132,6 +133,11 @@ def main() -> None:
             has_custom=project.auth is not None,
             has_jwt=settings.has_jwt,
         )
+        if settings.studio_access in ON and not is_loopback(arguments.host):
+            raise SettingError(
+                "MILLSTREAM_STUDIO_ACCESS: any client may call itself LangGraph Studio, so it is for loopback alone "
+                f"(--host is {arguments.host})."
+            )
         auth = project.auth if AuthKind.CUSTOM in kinds else None
         processes, open_project = _project_auth(arguments.config, auth, settings)
         open_auth = open_kinds(kinds, open_project)

@@ -59,8 +59,9 @@ class AuthSettings(LimitSettings):
     )
     jwt_scope_claims: str = setting(
         "AUTH_JWT_SCOPE_CLAIMS",
-        "scope,scp,permissions,roles",
-        "The claims that name scopes, separated by commas; `realm_access.roles` is a claim in a claim.",
+        "scope,scp",
+        "The claims that name scopes, separated by commas; `realm_access.roles` is a claim in a claim. Roles of an "
+        "issuer may be about other systems: set AUTH_JWT_SCOPE_PREFIX with them.",
     )
     jwt_scope_prefix: str = setting(
         "AUTH_JWT_SCOPE_PREFIX",

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
-from millstream.api.auth.permits import Permit, rejudged
+from millstream.api.auth.permits import Permit, ThreadPermit, rejudged
 from millstream.api.context import RequestContext
 from millstream.api.runs.operations import FollowedRun, guards_of, permit_cancel, permit_run
 from millstream.api.stream_watch import StreamWatch
@@ -146,6 +146,7 @@ def cancel_on_leave(context: RequestContext, followed: FollowedRun) -> OnLeave:
     return cancel_run
 
 
+@rejudged
 async def cancel_to_end(context: RequestContext, thread_id: str, run_id: str) -> None:
     """Cancels the run if it has not ended, and waits for its end. Raises what `cancel_and_wait` raises."""
     permit = await permit_cancel(context, thread_id, run_id, CancelAction.INTERRUPT)
@@ -153,7 +154,7 @@ async def cancel_to_end(context: RequestContext, thread_id: str, run_id: str) ->
 
 
 async def cancel_and_wait(
-    permit: Permit,
+    permit: ThreadPermit,
     thread_id: str,
     run_id: str,
     *,
@@ -161,9 +162,10 @@ async def cancel_and_wait(
 ) -> None:
     """Cancels the run if it has not ended, and waits for its end.
 
-    Raises UnavailableError if no worker ends it in time, or if the process stops first.
+    Raises UnavailableError if no worker ends it in time, or if the process stops first, and what `request_cancel`
+    raises.
     """
-    status = await request_cancel(permit, thread_id, run_id, reason=reason)
+    status = await request_cancel(permit, thread_id, run_id, reason=reason, guard=permit.guard)
     if status is None or status in TERMINAL:
         return
     reader = await permit.hub.open(thread_id, run_id, START)

@@ -13,7 +13,7 @@ from millstream.api import worker_calls
 from millstream.api.auth.permits import Permit, ThreadPermit, rejudged
 from millstream.api.context import RequestContext
 from millstream.api.stream_watch import StreamWatch
-from millstream.api.threads.state_operations import assistant_of
+from millstream.api.threads.state_operations import permitted_assistant_of
 from millstream.shared import keys, threads
 from millstream.shared.errors import (
     ConflictError,
@@ -107,7 +107,7 @@ async def create_with_states(
             "thread_id": thread_id,
             "supersteps": supersteps,
             "fields": threads.new_thread_fields(stamped, ttl or await _default_ttl(context)),
-            **assistant_of(metadata),
+            **await permitted_assistant_of(context, metadata),
         }
         reply = await worker_calls.call_graph(
             context, permit, metadata["graph_id"], "seed", arguments

@@ -4,11 +4,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from millstream.api import worker_calls
+from millstream.api.assistants.permits import permit_assistant
 from millstream.api.context import RequestContext
 from millstream.api.threads.state_schemas import CheckpointSelector, HistoryRequest, StateUpdate
 from millstream.api.uuids import canonical_uuid
 from millstream.shared import threads
-from millstream.shared.errors import ConflictError, InvalidError, RefusedError
+from millstream.shared.errors import (
+    AccessError,
+    ConflictError,
+    InvalidError,
+    NotFoundError,
+    RefusedError,
+)
 
 
 async def state(
@@ -84,7 +91,12 @@ async def update(context: RequestContext, thread_id: str, body: StateUpdate) -> 
         "values": body.values,
         "as_node": body.as_node,
         "guard": permit.guard,
-        **assistant_of(record.metadata),
+        # A run's assistant is on the thread; before the first run, the client has named it.
+        **(
+            assistant_of(record.metadata)
+            if record.graph_id is not None
+            else await permitted_assistant_of(context, record.metadata)
+        ),
     }
     return await worker_calls.call_graph(context, permit, graph_id, "update", arguments)
 
@@ -93,6 +105,23 @@ def assistant_of(metadata: Mapping[str, Any]) -> dict[str, str]:
     """Returns the argument `assistant_id`, if the thread's metadata names an assistant."""
     assistant_id = canonical_uuid(str(metadata.get("assistant_id", "")))
     return {} if assistant_id is None else {"assistant_id": assistant_id}
+
+
+async def permitted_assistant_of(
+    context: RequestContext, metadata: Mapping[str, Any]
+) -> dict[str, str]:
+    """Returns the argument `assistant_id`, if a client's metadata names an assistant that it may use.
+
+    Its config reaches the graph's factory.
+    """
+    argument = assistant_of(metadata)
+    if not argument:
+        return {}
+    try:
+        await permit_assistant(context, argument["assistant_id"])
+    except (AccessError, InvalidError, NotFoundError):
+        return {}
+    return argument
 
 
 def _configurable(thread_id: str, checkpoint: CheckpointSelector) -> dict[str, Any]:

@@ -6,7 +6,8 @@ stays empty, because scripts compare it.
 
 Each value has a location (locations.py), which names its record and its field. The scope of the location gets a key of
 its own, derived from the configured key, and the whole location is authenticated. So a sealed value can't be moved to
-another record or field, and no key encrypts as many values as random nonces of 12 bytes allow (2**32).
+another record or field, and no key of a record encrypts as many values as random nonces of 12 bytes allow (2**32).
+Checkpoints, items of the store and calls have one scope each: rotate the key before 2**32 of them are written.
 """
 
 import hashlib
