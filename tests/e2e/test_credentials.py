@@ -65,7 +65,7 @@ def guarded(system: System) -> Iterator[Guarded]:
     signing_key = SigningKey("key-1", "ES256")
     redis_url = system.fleet.redis_url
     with IssuerServer(signing_key) as issuer, Fleet(redis_url) as fleet:
-        api = fleet.api(AUTH_JWT_ISSUER=issuer.url, AUTH_JWT_AUDIENCE=AUDIENCE)
+        api = fleet.api(AUTH_JWT_ISSUER=issuer.url, AUTH_JWT_AUDIENCE=AUDIENCE, LOG_LEVEL="DEBUG")
         yield Guarded(api.wait_ready(), issuer, signing_key, redis_url)
 
 
@@ -100,6 +100,39 @@ async def test_nothing_is_looked_at_before_the_credentials(guarded: Guarded) -> 
             assert "detail" in response.json()
         for path in ("/ok", "/info", "/openapi.json", "/docs"):
             assert (await client.get(path)).status_code == 200, path
+
+
+async def test_no_line_and_no_response_has_credentials(guarded: Guarded) -> None:
+    key, jwt = guarded.key(), guarded.token()
+    expired, foreign = guarded.token(exp=1), guarded.token(iss="https://elsewhere.example")
+    wrong_key = f"{key[:-4]}AAAA"
+    responses = []
+    async with httpx.AsyncClient(base_url=guarded.url) as client:
+        for secret in (
+            key,
+            jwt,
+            expired,
+            foreign,
+            wrong_key,
+            "not-a-credential",
+            f"{jwt[:-8]}AAAAAAAA",
+        ):
+            for headers in (
+                bearer(secret),
+                {"x-api-key": secret},
+                {"authorization": f"Basic {secret}"},
+                {"authorization": secret},
+                {"cookie": f"token={secret}"},
+                {"sec-websocket-protocol": f"millstream, bearer.{secret}"},
+            ):
+                path = f"{NOBODY}?api_key={secret}&access_token={secret}"
+                response = await client.get(path, headers=headers)
+                assert response.status_code in (401, 403, 404)
+                responses.append(f"{response.headers} {response.text}")
+    output = "\n".join([*responses, *guarded.api.lines])
+    for secret in (key, jwt, expired, foreign, wrong_key, "not-a-credential"):
+        assert secret not in output
+        assert secret[-20:] not in output
 
 
 async def test_the_python_sdk_with_a_key_and_with_a_token(guarded: Guarded) -> None:
@@ -329,7 +362,9 @@ async def test_an_api_starts_without_its_issuer_and_accepts_tokens_once_it_has_k
     signing_key = SigningKey("key-1", "ES256")
     with IssuerServer(signing_key) as issuer, Fleet(system.fleet.redis_url) as fleet:
         issuer.status = 500
-        api = fleet.api(AUTH_JWT_ISSUER=issuer.url, AUTH_JWT_AUDIENCE=AUDIENCE).wait_ready()
+        api = fleet.api(
+            AUTH_JWT_ISSUER=issuer.url, AUTH_JWT_AUDIENCE=AUDIENCE, LOG_LEVEL="DEBUG"
+        ).wait_ready()
         headers = bearer(token(signing_key, claims(issuer.url)))
         async with httpx.AsyncClient(base_url=api.url) as client:
             response = await client.get(NOBODY, headers=headers)

@@ -296,6 +296,50 @@ async def test_a_lost_client_is_no_error(site: Site) -> None:
     assert {each["level"] for each in site.api.records[before:]} == {"info"}
 
 
+async def test_no_request_puts_a_secret_on_a_line(site: Site) -> None:
+    """Sends a secret in the headers, the query and the body of each operation of openapi.json."""
+    secret, in_body = "topsecret-of-a-client", "topsecret-of-a-body"
+    headers = {
+        "authorization": f"Bearer {secret}",
+        "x-api-key": secret,
+        "cookie": f"session={secret}",
+        "accept": "application/json, text/event-stream",
+        "content-type": "application/json",
+    }
+    bodies = [f'["{in_body}"]', f'{{"a": "{in_body}', json.dumps(_filled(in_body))]
+    requests = [
+        (method, f"{path}?api_key={secret}&token={secret}", body)
+        for path, operations in (await site.http.get("/openapi.json")).json()["paths"].items()
+        for method in operations
+        if method in ("get", "post", "put", "patch", "delete")
+        for body in (bodies if method != "get" else [""])
+    ]
+    assert len(requests) > 150
+    statuses = set()
+    for method, path, body in requests:
+        path = re.sub(r"\{\w+\}", "00000000-0000-4000-8000-000000000000", path)
+        async with site.http.stream(method, path, content=body, headers=headers) as response:
+            statuses.add(response.status_code)
+            if response.status_code >= 400:
+                assert secret not in str(response.headers) + (await response.aread()).decode(), path
+    assert {200, 404, 422} <= statuses
+    assert max(statuses) < 500
+    run_input = {"assistant_id": "says", "input": {"text": "x", "other": in_body}}
+    await site.http.post("/runs/wait", json={**run_input, "metadata": {"a": in_body}})
+    for process in (site.api, site.worker):
+        assert [line for line in process.lines if secret in line or in_body in line] == []
+
+
+def _filled(value: str) -> dict[str, Any]:
+    """Returns a body with fields of many routes, each with an invalid value that contains `value`."""
+    names = (
+        "assistant_id", "graph_id", "input", "command", "config", "context", "metadata", "thread_id", "webhook",
+        "schedule", "stream_mode", "limit", "namespace", "key", "value", "values", "checkpoint", "jsonrpc", "method",
+        "params", "id", "query", "filter", "supersteps", "multitask_strategy", "keep_latest", "channels",
+    )  # fmt: skip
+    return {name: {"x": [value]} for name in names}
+
+
 # ── Settings ────────────────────────────────────────────────────────────────────────────────
 
 

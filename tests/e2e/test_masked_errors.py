@@ -1,5 +1,6 @@
 """MASK_ERRORS: the text of a graph's exception is in the log of the worker, and nowhere else."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +75,8 @@ async def site(started: tuple[Process, dict[str, Process]]) -> AsyncIterator[Sit
 async def texts_of(site: Site, name: str) -> dict[str, str]:
     """Returns what clients get of the exceptions of the graphs with this name, by door."""
     texts: dict[str, str] = {}
+    # Its process starts meanwhile.
+    isolated = asyncio.create_task(site.run(f"{name}_apart", "tool", stream_mode=ALL_MODES))
     for at in ("node", "timeout", "group", "tool", "model"):
         thread, run, texts[f"stream {at}"] = await site.run(
             name, at, stream_mode=ALL_MODES, stream_subgraphs=True, stream_resumable=True
@@ -90,7 +93,6 @@ async def texts_of(site: Site, name: str) -> dict[str, str]:
         _, _, texts[f"mode {mode}"] = await site.run(name, "tool", stream_mode=[mode])
     _, _, texts["mode checkpoints"] = await site.run(name, "tool", stream_mode=["checkpoints"])
     _, _, texts["a value"] = await site.run(name, "object", stream_mode=["values"])
-    _, _, texts["isolated"] = await site.run(f"{name}_apart", "tool", stream_mode=ALL_MODES)
     with Receiver() as receiver:
         run_input = {"assistant_id": name, "input": {"at": "node"}}
         texts["wait"] = (await site.post("/runs/wait", **run_input, webhook=receiver.url)).text
@@ -102,6 +104,7 @@ async def texts_of(site: Site, name: str) -> dict[str, str]:
         async with follow(site.http, thread) as events:
             await start(site.http, thread, name, input={"at": at})
             texts[f"protocol {at}"] = str(await events.ended())
+    _, _, texts["isolated"] = await isolated
     return texts
 
 

@@ -130,7 +130,9 @@ async def test_a_redis_cluster_is_rejected(tmp_path: Path) -> None:
         assert json.loads(line)["level"] == "error"
 
 
-@pytest.mark.parametrize("url", ["redis+sentinel://:secret@127.0.0.1:1", "http://:secret@x"])
+@pytest.mark.parametrize(
+    "url", ["redis+sentinel://:secret@127.0.0.1:1", "http://:secret@x", "bob:secret@127.0.0.1:1/0"]
+)
 async def test_an_invalid_redis_url_ends_both_processes_with_one_sentence(url: str) -> None:
     with Fleet(url) as fleet:
         for process in (fleet.api(), fleet.worker()):

@@ -170,6 +170,8 @@ def test_passwords_in_urls_are_masked(url: str, expected: str) -> None:
         "redis:user:S3CRET-PW@host",
         "redis:/user:S3CRET-PW@host",
         "redis://S3CRET-PW@host",
+        "S3CRET-PW",
+        "redis://user:S3CRET-PW@host:S3CRET-PW/0",
         "redis://:S3CRET-PW",
         "redis://user:S3CRET-PW",
         "user:S3CRET-PW",

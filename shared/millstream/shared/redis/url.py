@@ -20,6 +20,7 @@ SHAPES: Final = (
 _SENTINEL: Final = re.compile(r"(redis|rediss)\+sentinel://", re.IGNORECASE)
 _USER: Final = re.compile(r"[^:@/?]+(?=:)")
 _OPTION: Final = re.compile(r"([?&])([^=&]*)=([^&]*)")
+_WORD: Final = re.compile(r"[^:@/?,]+")
 MAX_PORT_CHARS: Final = 5
 MASK: Final = "***"
 
@@ -104,6 +105,8 @@ def masked(url: str) -> str:
     is unknown, all that could be a part of it is masked.
     """
     scheme, separator, rest = _split_scheme(url)
+    if not separator and _WORD.fullmatch(url):
+        return MASK  # a password in the place of the URL looks like a host
     login, at, server = rest.rpartition("@")
     if at and "?" in login:
         return (
@@ -116,8 +119,7 @@ def masked(url: str) -> str:
         )
     server, mark, options = server.partition("?")
     hosts, slash, path = server.partition("/")
-    if not at:  # the login may be there without a host
-        hosts = ",".join(map(_mask_port, hosts.split(",")))
+    hosts = ",".join(map(_mask_port, hosts.split(",")))  # the login may be there without a host
     return f"{scheme}{separator}{login}{at}{hosts}{slash}{path}" + _OPTION.sub(
         _mask_option, mark + options
     )
