@@ -104,7 +104,7 @@ async def test_nothing_is_looked_at_before_the_credentials(guarded: Guarded) -> 
 
 async def test_no_line_and_no_response_has_credentials(guarded: Guarded) -> None:
     key, jwt = guarded.key(), guarded.token()
-    expired, foreign = guarded.token(exp=1), guarded.token(iss="https://elsewhere.example")
+    expired, external = guarded.token(exp=1), guarded.token(iss="https://elsewhere.example")
     wrong_key = f"{key[:-4]}AAAA"
     responses = []
     async with httpx.AsyncClient(base_url=guarded.url) as client:
@@ -112,7 +112,7 @@ async def test_no_line_and_no_response_has_credentials(guarded: Guarded) -> None
             key,
             jwt,
             expired,
-            foreign,
+            external,
             wrong_key,
             "not-a-credential",
             f"{jwt[:-8]}AAAAAAAA",
@@ -130,7 +130,7 @@ async def test_no_line_and_no_response_has_credentials(guarded: Guarded) -> None
                 assert response.status_code in (401, 403, 404)
                 responses.append(f"{response.headers} {response.text}")
     output = "\n".join([*responses, *guarded.api.lines])
-    for secret in (key, jwt, expired, foreign, wrong_key, "not-a-credential"):
+    for secret in (key, jwt, expired, external, wrong_key, "not-a-credential"):
         assert secret not in output
         assert secret[-20:] not in output
 

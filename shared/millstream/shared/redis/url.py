@@ -20,7 +20,7 @@ SHAPES: Final = (
 _SENTINEL: Final = re.compile(r"(redis|rediss)\+sentinel://", re.IGNORECASE)
 _USER: Final = re.compile(r"[^:@/?]+(?=:)")
 _OPTION: Final = re.compile(r"([?&])([^=&]*)=([^&]*)")
-_WORD: Final = re.compile(r"[^:@/?,]+")
+_ONE_PART: Final = re.compile(r"[^:@/?,]+")
 MAX_PORT_CHARS: Final = 5
 MASK: Final = "***"
 
@@ -105,7 +105,7 @@ def masked(url: str) -> str:
     is unknown, all that could be a part of it is masked.
     """
     scheme, separator, rest = _split_scheme(url)
-    if not separator and _WORD.fullmatch(url):
+    if not separator and _ONE_PART.fullmatch(url):
         return MASK  # a password in the place of the URL looks like a host
     login, at, server = rest.rpartition("@")
     if at and "?" in login:
