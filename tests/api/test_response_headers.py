@@ -8,7 +8,8 @@ from golden.normalise import parse_sse
 
 JSON_TYPE = "application/json"
 EXPOSED = {
-    "content-location", "location", "x-pagination-total", "x-pagination-next", "retry-after", "x-request-id",
+    "content-location", "location", "ratelimit", "ratelimit-policy", "retry-after", "x-pagination-total",
+    "x-pagination-next", "x-request-id",
 }  # fmt: skip
 
 
