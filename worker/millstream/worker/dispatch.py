@@ -237,15 +237,19 @@ class RunWorker(Worker):
         woken = await queue.wait_for_wake(self._blocking, self._queues, self._next_scan - now)
         self._on_reply(self._next_scan)
         if woken is not None:
-            await self._start([DueJob(*woken)])
+            # Only if it is the next one: wake-ups are in the order of admissions, not of shares.
+            await self._start([DueJob(*woken)], slots=1)
             if not self._is_executing(woken[0]):
                 self._next_scan = 0.0  # other runs may precede it (parts/fair_queue.lua)
 
     def _is_executing(self, job: str) -> bool:
         return job in self.tasks and not self.tasks[job].done()
 
-    async def _start(self, due: list[DueJob]) -> None:
-        """Claims each job, and starts the claimed ones."""
+    async def _start(self, due: list[DueJob], slots: int | None = None) -> None:
+        """Claims each job, and starts the claimed ones. `slots` is the highest rank that a job may have.
+
+        By default, all free slots: a search returns the jobs in their order.
+        """
         for each in due:
             if self._draining or self._is_full:
                 return
@@ -257,12 +261,14 @@ class RunWorker(Worker):
                 continue
             self._queues = _after(each.queue, self._queues)
             # A task of its own, so that a cancel does not separate a claim from its reply.
-            claiming = self.loop.create_task(self._claim(each))
+            claiming = self.loop.create_task(
+                self._claim(each, slots or self.max_jobs - self.job_counter)
+            )
             self._claiming.add(claiming)
             claiming.add_done_callback(self._claiming.discard)
             await asyncio.shield(claiming)
 
-    async def _claim(self, due: DueJob) -> None:
+    async def _claim(self, due: DueJob, slots: int) -> None:
         """Claims the run, and starts it if the claim succeeds."""
         settings, job = self._settings, due.job
         self._claim_count += 1
@@ -280,7 +286,7 @@ class RunWorker(Worker):
                 max_attempts=settings.max_attempts,
                 events_ttl=int(settings.job_timeout) + settings.stream_ttl,
                 lease_grace_ms=math.ceil(1000 * self._context.availability.lease_grace()),
-                slots=self.max_jobs - self.job_counter,
+                slots=slots,
             )
         except UNAVAILABLE:
             self._unanswered[due] = token  # makes the claim repeatable: Redis may have executed it
