@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 MIB: Final = 2**20
 BODY: Final = 16 * MIB - 1024  # HTTP_MAX_REQUEST_BODY_BYTES, with room for what is around the value
@@ -310,4 +310,7 @@ async def _a2a(host: str, port: int) -> None:
 if __name__ == "__main__":  # one attack, for `hostile.measure`
     socket.setdefaulttimeout(ATTACK_SECONDS)
     name, host, port = sys.argv[1:]
-    asyncio.run(asyncio.wait_for(ATTACKS[name](host, int(port)), ATTACK_SECONDS))
+    try:
+        asyncio.run(asyncio.wait_for(ATTACKS[name](host, int(port)), ATTACK_SECONDS))
+    except InvalidStatus as error:  # with authentication, sockets are refused at their handshake
+        print(error.response.status_code)
