@@ -52,11 +52,6 @@ class ThreadPermit(Permit):
     thread_id: str
     guard: str = NO_GUARD
 
-    @property
-    def is_absent(self) -> bool:
-        """Whether there was no such thread."""
-        return self.guard == ABSENT
-
 
 def rejudged(
     act: Callable[Arguments, Coroutine[Any, Any, Result]],
